@@ -1,0 +1,178 @@
+"""Puts the parts that a configuration names together, and hands them to the training loop."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from accelerate import Accelerator
+
+from close_transfer.batches import TokenizedExamples
+from close_transfer.checkpoints import RunFolder
+from close_transfer.config import TrainConfig, noise_std
+from close_transfer.embeddings import image_scenes, text_scenes
+from close_transfer.encoders import Encoder
+from close_transfer.examples import Example, data_fingerprint
+from close_transfer.language_models import build_language_model
+from close_transfer.model import TransferConfig, TransferModel
+from close_transfer.noise import NoiseScale
+from close_transfer.parts import build_encoder, pick_device
+from close_transfer.runs import REGIME_CODES, Regime, new_folder, resumed_folder, start_run
+from close_transfer.sources import load_examples
+from close_transfer.tasks import TASKS, Shaped, Task
+from close_transfer.training import Outcome, Trainer, number_of_steps
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Examples for training and validation, with what to say about them."""
+
+    training: Shaped
+    validation: Shaped
+    num_scenes: int
+    num_skipped: int
+    notes: tuple[str, ...]
+
+
+def _load_data(config: TrainConfig, task: Task) -> _Data:
+    train = load_examples(config.data, task.name, "train")
+    val = load_examples(config.data, task.name, "val")
+    shaped, validation = task.for_training(train.examples), task.for_validation(val.examples)
+    notes = [*train.notes, *shaped.notes, *validation.notes]
+    notes += [f"{count} {reason} skipped" for reason, count in train.skipped.items()]
+    return _Data(shaped, validation, len(train.examples), train.num_skipped, tuple(notes))
+
+
+def _texts_for_tokenizer(examples: Sequence[Example]) -> list[str]:
+    return [text for example in examples for text in (example.prompt, *example.targets) if text]
+
+
+def _describe(
+    config: TrainConfig,
+    data: _Data,
+    encoder: Encoder,
+    scale: NoiseScale,
+    regime: Regime,
+    model: TransferModel,
+    device: str,
+    folder: Path,
+) -> str:
+    num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    steps = number_of_steps(config.train, len(data.training.examples))
+    seen = "their pictures (the upper bound)" if regime == "images" else "text only, no picture is opened"
+    lines = {
+        "task": config.task.name,
+        "data": f"{config.data.name}: {data.num_scenes:,} scenes, {len(data.training.examples):,} training examples, "
+        f"{len(data.validation.examples):,} for validation ({_validation_input(data, regime)})",
+        "sees": seen,
+        "encoder": f"{encoder.name}, {encoder.dim} wide, frozen",
+        "adapter": config.adapter.name,
+        "noise": str(scale),
+        "model": f"{config.lm.name}, {config.mapper.name} mapper to {config.mapper.num_tokens} tokens, {num_parameters:,} parameters trained",
+        "training": f"{steps:,} steps of {config.train.batch_size}, learning rate {config.train.learning_rate:g}, seed {config.seed}",
+        "device": device,
+        "output": str(folder),
+    }
+    lines |= {f"note {number}": note for number, note in enumerate(data.notes, start=1)}
+    return "\n".join(f"  {name + ':':<10} {value}" for name, value in lines.items())
+
+
+def _validation_input(data: _Data, regime: Regime) -> str:
+    return "pictures of the same scenes" if regime == "images" else data.validation.validation_input
+
+
+def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
+    """Trains a run and gives its folder.
+
+    Args:
+        config: everything.
+        regime: "text" feeds text vectors and opens no picture; "images" feeds the vectors of the
+            pictures of the same examples and changes nothing else.
+
+    Raises:
+        UserError: for whatever the user can mend.
+    """
+    transformers.utils.logging.disable_progress_bar()
+    device = pick_device(config.device)
+    bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and device != "cpu")
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16" if bf16 else "no")
+    folder = RunFolder(resumed_folder(config) if config.resume else new_folder(config))
+    task = TASKS[config.task.name]
+    data = _load_data(config, task)
+    encoder = build_encoder(config.clip, config.data, device, texts_needed=regime == "text")
+    scale = NoiseScale(noise_std(config, regime), encoder.dim)
+    torch.manual_seed(config.seed)
+    model, tokenizer = _build_model(config, data, encoder, scale, regime, folder)
+    if accelerator.is_main_process:
+        print(f"{'resuming' if config.resume else 'training'}:")
+        print(_describe(config, data, encoder, scale, regime, model, device, folder.path), flush=True)
+    noisy_validation = regime == "text" and data.validation.validation_input == "the same text under noise"
+    with accelerator.main_process_first():
+        scenes_of = text_scenes if regime == "text" else image_scenes
+        tokenized = [
+            TokenizedExamples(
+                shaped.examples,
+                scenes_of(encoder, shaped.examples, config.store),
+                tokenizer,
+                config.task.max_prompt_tokens,
+                config.task.max_target_tokens,
+                config.task.lowercase_targets,
+            )
+            for shaped in (data.training, data.validation)
+        ]
+    if accelerator.is_main_process:
+        _report_cuts(encoder, data, tokenized[0], regime)
+        if not config.resume:
+            start_run(config, folder.path, _facts(data, encoder, regime))
+    trainer = Trainer(model, tokenizer, *tokenized, noisy_validation, config.train, config.seed, folder, accelerator)
+    return folder.path, trainer.run(resume=bool(config.resume))
+
+
+def _build_model(
+    config: TrainConfig, data: _Data, encoder: Encoder, scale: NoiseScale, regime: Regime, folder: RunFolder
+):
+    if config.resume:
+        last = folder.checkpoint("last")
+        return TransferModel.from_pretrained(last), transformers.AutoTokenizer.from_pretrained(last)
+    lm, tokenizer = build_language_model(config.lm, _texts_for_tokenizer(data.training.examples))
+    model_config = TransferConfig(
+        encoder={
+            "name": encoder.name,
+            "dim": encoder.dim,
+            "fingerprint": encoder.fingerprint,
+            "config": config.clip.model_dump(mode="json"),
+        },
+        adapter=config.adapter.model_dump(),
+        mapper=config.mapper.model_dump(),
+        noise=scale.as_dict(),
+        task=config.task.model_dump(),
+        regime=REGIME_CODES[regime],
+        lm=lm.config.to_dict(),
+    )
+    return TransferModel(model_config, lm), tokenizer
+
+
+def _report_cuts(encoder: Encoder, data: _Data, tokenized: TokenizedExamples, regime: Regime) -> None:
+    texts = dict.fromkeys(t for e in data.training.examples for t in e.texts) if regime == "text" else {}
+    if texts and (num_cut := encoder.count_cut(list(texts))):
+        print(f"  note: {num_cut:,} of {len(texts):,} texts are longer than the encoder's context and were cut there")
+    if tokenized.num_cut:
+        print(
+            f"  note: {tokenized.num_cut:,} prompts or targets were cut to task.max_prompt_tokens or task.max_target_tokens"
+        )
+
+
+def _facts(data: _Data, encoder: Encoder, regime: Regime) -> dict[str, Any]:
+    """What results will say about the training data."""
+    return {
+        "regime": REGIME_CODES[regime],
+        "trained_on": regime,
+        "validation_input": _validation_input(data, regime),
+        "num_examples": len(data.training.examples),
+        "num_skipped": data.num_skipped,
+        "data_fingerprint": data_fingerprint(data.training.examples),
+        "encoder": encoder.name,
+        "encoder_fingerprint": encoder.fingerprint,
+    }

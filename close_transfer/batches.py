@@ -1,0 +1,190 @@
+"""Examples as numbers: token ids once for the whole run, batches of similar length, their parts.
+
+An optimiser step has a global batch. It is the same whatever the number of processes and whatever
+the accumulation; those only decide how it is split into parts.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from close_transfer.adapters import NoiseSource
+from close_transfer.embeddings import SceneVectors
+from close_transfer.examples import Example
+from close_transfer.model import IGNORED
+
+Rows = NDArray[np.int64]
+
+_POOL = 64  # batches whose examples are sorted by length together
+
+
+@dataclass(frozen=True)
+class _Ragged:
+    """Rows of different lengths, one after the other."""
+
+    values: NDArray[np.int32]
+    starts: Rows
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]]) -> "_Ragged":
+        starts = np.cumsum([0, *(len(row) for row in rows)], dtype=np.int64)
+        values = np.fromiter((value for row in rows for value in row), dtype=np.int32, count=int(starts[-1]))
+        return cls(values, starts)
+
+    def lengths(self) -> Rows:
+        return np.diff(self.starts)
+
+    def padded(self, rows: Sequence[int], padding: int) -> Tensor:
+        """Shape (rows, longest of them), int64."""
+        picked = [self.values[self.starts[row] : self.starts[row + 1]] for row in rows]
+        result = np.full((len(rows), max((len(p) for p in picked), default=0)), padding, dtype=np.int64)
+        for line, values in zip(result, picked, strict=True):
+            line[: len(values)] = values
+        return torch.from_numpy(result)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A part of a global batch, ready for the model; shapes as in `model.py`.
+
+    Attributes:
+        start: position of its first example in the global batch.
+        num_examples: size of the global batch.
+        num_target_tokens: of the global batch, which its loss is averaged over.
+    """
+
+    vectors: Tensor
+    prompt_ids: Tensor
+    prompt_mask: Tensor
+    labels: Tensor
+    scene_of_target: Tensor
+    start: int
+    num_examples: int
+    num_target_tokens: int
+
+    def inputs(self, device: torch.device, generator: torch.Generator | None) -> dict[str, object]:
+        """Keyword arguments for the model's forward pass."""
+        noise = None if generator is None else NoiseSource(generator, self.start, self.num_examples)
+        return {
+            "vectors": self.vectors.to(device),
+            "prompt_ids": self.prompt_ids.to(device),
+            "prompt_mask": self.prompt_mask.to(device),
+            "labels": self.labels.to(device),
+            "scene_of_target": self.scene_of_target.to(device),
+            "noise": noise,
+        }
+
+
+class TokenizedExamples:
+    """Examples with their scene vectors and token ids; a target that is too long is cut.
+
+    Attributes:
+        ids: of the examples, for messages.
+        num_cut: prompts and targets that were longer than allowed.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        scenes: SceneVectors,
+        tokenizer: PreTrainedTokenizerBase,
+        max_prompt_tokens: int,
+        max_target_tokens: int,
+        lowercase_targets: bool,
+    ) -> None:
+        assert len(examples) == len(scenes)
+        self.ids = [example.id for example in examples]
+        self._scenes = scenes
+        targets = [target for example in examples for target in example.targets]
+        if lowercase_targets:
+            targets = [target.lower() for target in targets]
+        prompts = [_ids(tokenizer, example.prompt) if example.prompt else [] for example in examples]
+        written = [_ids(tokenizer, target) for target in targets]
+        self.num_cut = sum(len(p) > max_prompt_tokens for p in prompts) + sum(
+            len(t) > max_target_tokens for t in written
+        )
+        # The end token stays, so that the model learns where to stop.
+        self._prompts = _Ragged.of([_cut(p, max_prompt_tokens) for p in prompts])
+        self._targets = _Ragged.of([_cut(t, max_target_tokens) for t in written])
+        self._first_target = np.cumsum([0, *(len(example.targets) for example in examples)], dtype=np.int64)
+        self._padding = tokenizer.pad_token_id
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def lengths(self) -> Rows:
+        """Target and prompt tokens of every example, for batches of similar length."""
+        targets = np.add.reduceat(self._targets.lengths(), self._first_target[:-1])
+        return targets + self._prompts.lengths()
+
+    def parts(self, examples: Rows, num_parts: int) -> list[Batch]:
+        """The global batch of these examples, in order, as so many parts."""
+        num_tokens = int(sum(self._target_lengths(e).sum() for e in examples))
+        starts = np.cumsum([0, *(len(part) for part in np.array_split(examples, num_parts))])
+        return [
+            self._batch(part, int(start), len(examples), num_tokens)
+            for part, start in zip(np.array_split(examples, num_parts), starts, strict=False)
+        ]
+
+    def _target_lengths(self, example: int) -> Rows:
+        first, end = self._first_target[example : example + 2]
+        return np.diff(self._targets.starts[first : end + 1])
+
+    def _batch(self, examples: Rows, start: int, num_examples: int, num_tokens: int) -> Batch:
+        targets = [t for e in examples for t in range(self._first_target[e], self._first_target[e + 1])]
+        counts = torch.from_numpy(self._first_target[examples + 1] - self._first_target[examples])
+        prompt_ids = self._prompts.padded(examples.tolist(), self._padding)
+        lengths = torch.from_numpy(self._prompts.lengths()[examples])
+        return Batch(
+            vectors=torch.from_numpy(self._scenes[examples]),
+            prompt_ids=prompt_ids,
+            prompt_mask=(torch.arange(prompt_ids.shape[1]) < lengths[:, None]).long(),
+            labels=self._targets.padded(targets, IGNORED),
+            scene_of_target=torch.repeat_interleave(torch.arange(len(examples)), counts),
+            start=start,
+            num_examples=num_examples,
+            num_target_tokens=num_tokens,
+        )
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    return tokenizer(text).input_ids
+
+
+def _cut(ids: list[int], most: int) -> list[int]:
+    return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
+
+
+def steps_per_epoch(num_examples: int, batch_size: int) -> int:
+    """Optimiser steps in one pass over the data; the last batch may be smaller."""
+    return -(-num_examples // batch_size)
+
+
+def epoch_batches(lengths: Rows, batch_size: int, seed: int, epoch: int) -> list[Rows]:
+    """The global batches of one epoch: each example once, similar lengths together, random order.
+
+    Depends on nothing but the arguments, so an interrupted epoch can be taken up anywhere.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(lengths))
+    batches = []
+    pool = _POOL * batch_size
+    for start in range(0, len(order), pool):
+        chunk = order[start : start + pool]
+        chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
+        batches += [chunk[i : i + batch_size] for i in range(0, len(chunk), batch_size)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def batches_from(lengths: Rows, batch_size: int, seed: int, first_step: int, num_steps: int) -> Iterator[Rows]:
+    """Global batches for optimiser steps `first_step` to `num_steps`, over as many epochs as it takes."""
+    an_epoch = steps_per_epoch(len(lengths), batch_size)
+    for epoch in range(first_step // an_epoch, -(-num_steps // an_epoch)):
+        begin = max(0, first_step - epoch * an_epoch)
+        end = min(an_epoch, num_steps - epoch * an_epoch)
+        yield from epoch_batches(lengths, batch_size, seed, epoch)[begin:end]

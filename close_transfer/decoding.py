@@ -1,0 +1,127 @@
+"""Answers from vectors: beam search by transformers, labels by their likelihood."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
+from transformers.modeling_outputs import BaseModelOutput
+
+from close_transfer.examples import Prediction
+from close_transfer.model import IGNORED, TransferModel
+
+Vectors = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+
+
+class Decoder:
+    """Generates answers, and scores given ones, with a trained model.
+
+    It decodes greedily or by beam search as `generate` does it, in batches of similar prompts.
+    """
+
+    def __init__(
+        self,
+        model: TransferModel,
+        tokenizer: PreTrainedTokenizerBase,
+        num_beams: int,
+        num_return: int = 1,
+        batch_size: int = 64,
+    ) -> None:
+        """`num_return` candidates an example, best first; at most `num_beams`."""
+        assert 1 <= num_return <= num_beams
+        self._model = model.eval()
+        self._tokenizer = tokenizer
+        self._num_beams = num_beams
+        self._num_return = num_return
+        self._batch_size = batch_size
+        self._max_prompt = model.config.task["max_prompt_tokens"]
+        self._max_new = model.config.task["max_target_tokens"]
+
+    def predict(
+        self, ids: Sequence[str], vectors: Vectors, prompts: Sequence[str], labels: Sequence[str] = ()
+    ) -> list[Prediction]:
+        """Answers to all examples, in their order.
+
+        Args:
+            ids: of the examples.
+            vectors: gives raw scene vectors, shape (rows, dim), for positions of examples.
+            prompts: one an example; empty where there is none.
+            labels: scored by likelihood besides generating, where the task has labels.
+        """
+        order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
+        predictions: dict[int, Prediction] = {}
+        with tqdm(total=len(ids), unit="example", desc="decoding") as bar:
+            for start in range(0, len(order), self._batch_size):
+                rows = order[start : start + self._batch_size]
+                batch = self._predict_batch([ids[r] for r in rows], vectors(rows), [prompts[r] for r in rows], labels)
+                predictions.update(zip(rows.tolist(), batch, strict=True))
+                bar.update(len(rows))
+        return [predictions[row] for row in range(len(ids))]
+
+    @torch.inference_mode()
+    def _predict_batch(
+        self, ids: Sequence[str], vectors: NDArray[np.float32], prompts: Sequence[str], labels: Sequence[str]
+    ) -> list[Prediction]:
+        states, mask = self._model.encode_inputs(
+            torch.from_numpy(vectors).to(self._model.device), *self._prompts(prompts)
+        )
+        label_scores = self._label_scores(states, mask, labels) if labels else None
+        texts, scores = self._generate(states, mask)
+        predictions = []
+        for row, example in enumerate(ids):
+            chosen = slice(row * self._num_return, (row + 1) * self._num_return)
+            label, likelihoods = "", ()
+            if label_scores is not None:
+                label, likelihoods = labels[int(label_scores[row].argmax())], tuple(label_scores[row].tolist())
+            predictions.append(Prediction(example, tuple(texts[chosen]), tuple(scores[chosen]), label, likelihoods))
+        return predictions
+
+    def _prompts(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        device = self._model.device
+        if not any(prompts):
+            empty = torch.zeros(len(prompts), 0, dtype=torch.long, device=device)
+            return empty, empty
+        encoded = self._tokenizer(
+            list(prompts), padding=True, truncation=True, max_length=self._max_prompt, return_tensors="pt"
+        )
+        return encoded.input_ids.to(device), encoded.attention_mask.to(device)
+
+    def _generate(self, states: Tensor, mask: Tensor) -> tuple[list[str], list[float]]:
+        output = self._model.lm.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            attention_mask=mask,
+            num_beams=self._num_beams,
+            num_return_sequences=self._num_return,
+            max_new_tokens=self._max_new,
+            do_sample=False,
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
+        texts = self._tokenizer.batch_decode(output.sequences, skip_special_tokens=True)
+        if self._num_beams > 1:
+            scores = output.sequences_scores
+        else:
+            chosen = self._model.lm.compute_transition_scores(output.sequences, output.scores, normalize_logits=True)
+            written = output.sequences[:, 1:] != self._tokenizer.pad_token_id
+            scores = (chosen.masked_fill(~written, 0).sum(dim=1) / written.sum(dim=1).clamp(min=1)).float()
+        return [text.strip() for text in texts], scores.tolist()
+
+    def _label_scores(self, states: Tensor, mask: Tensor, labels: Sequence[str]) -> Tensor:
+        """Log-likelihood of every label, end token included; shape (examples, labels)."""
+        encoded = self._tokenizer(list(labels), padding=True, return_tensors="pt")
+        ids = encoded.input_ids.masked_fill(encoded.attention_mask == 0, IGNORED).to(states.device)
+        num_examples, num_labels = len(states), len(labels)
+        logits = self._model.lm(
+            encoder_outputs=BaseModelOutput(last_hidden_state=states.repeat_interleave(num_labels, dim=0)),
+            attention_mask=mask.repeat_interleave(num_labels, dim=0),
+            labels=ids.repeat(num_examples, 1),
+            use_cache=False,
+        ).logits
+        losses = F.cross_entropy(
+            logits.float().transpose(1, 2), ids.repeat(num_examples, 1), ignore_index=IGNORED, reduction="none"
+        )
+        return -losses.sum(dim=1).view(num_examples, num_labels)

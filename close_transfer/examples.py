@@ -1,0 +1,96 @@
+"""The one record in which every source and every task meet."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from PIL import Image
+
+from close_transfer.files import fingerprint
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """A picture that nobody has opened yet.
+
+    Attributes:
+        key: its name, the same on any machine; unique within its split.
+        open: reads or draws the picture, as RGB.
+        digest: a fingerprint of what the picture shows, so that vectors can be kept under it.
+        row: line of the file it came from, counted from 0; precomputed embeddings go by it.
+    """
+
+    key: str
+    open: Callable[[], Image.Image]
+    digest: Callable[[], str]
+    row: int | None = None
+
+
+@dataclass(frozen=True)
+class Example:
+    """One scene, what is asked of it, and what should be answered.
+
+    Attributes:
+        id: unique within its split.
+        texts: what stands for the scene in words. Several are averaged into one vector before
+            normalising (CLOSE's scene text for VQA).
+        image: what stands for the scene in pictures; None where there is none.
+        prompt: question, hypothesis or article; empty for captioning.
+        targets: what the model should write. Several are separate targets of one scene.
+        references: what predictions are scored against: captions, the gold label, or one answer
+            an annotator.
+        category: label or answer type, for scores by category.
+    """
+
+    id: str
+    texts: tuple[str, ...]
+    image: ImageRef | None = None
+    prompt: str = ""
+    targets: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
+    category: str = ""
+
+
+def data_fingerprint(examples: Iterable[Example]) -> str:
+    """A fingerprint of all that is in the examples, pictures by their keys."""
+    return fingerprint(
+        "\x1f".join(
+            (e.id, *e.texts, "\x1e", e.image.key if e.image else "", e.prompt, *e.targets, "\x1e", *e.references)
+        )
+        for e in examples
+    )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model answered to one example.
+
+    Attributes:
+        id: the example's.
+        candidates: generated texts, best first.
+        scores: log-probability of each candidate as beam search ranks it (length-normalised).
+        label: the task's label of highest likelihood; empty for tasks without fixed labels.
+        label_scores: log-likelihood of every label of the task, in the task's order.
+    """
+
+    id: str
+    candidates: tuple[str, ...]
+    scores: tuple[float, ...]
+    label: str = ""
+    label_scores: tuple[float, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The answer: the likeliest label where the task has labels, else the best candidate."""
+        return self.label or self.candidates[0]
+
+    def as_dict(self) -> dict[str, object]:
+        """The line of a predictions file."""
+        if self.label:
+            return {"id": self.id, "prediction": self.label, "candidates": list(self.candidates),
+                    "scores": list(self.scores), "label_scores": list(self.label_scores)}  # fmt: skip
+        return {
+            "id": self.id,
+            "prediction": self.text,
+            "candidates": list(self.candidates),
+            "scores": list(self.scores),
+        }

@@ -1,0 +1,32 @@
+"""From a vector to tokens of the language model.
+
+Shapes: b examples, d width of the vectors, t tokens, h width of the language model.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class LinearMapper(nn.Module):
+    """One linear layer from a vector to a few tokens, and learned constant tokens after them.
+
+    CLOSE (arXiv 2211.09778, section 3): 4 tokens and no constants. Constants start at zero.
+    """
+
+    def __init__(self, vector_dim: int, token_dim: int, num_tokens: int, num_constant_tokens: int) -> None:
+        """`vector_dim`: width d; `token_dim`: width h; at least one token, constants may be none."""
+        super().__init__()
+        self.token_dim = token_dim
+        self.linear = nn.Linear(vector_dim, num_tokens * token_dim)
+        self.constants = nn.Parameter(torch.zeros(num_constant_tokens, token_dim))
+
+    def forward(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b t h"]:
+        """`num_tokens + num_constant_tokens` tokens for each vector."""
+        tokens = self.linear(vectors * vectors.shape[-1] ** 0.5).unflatten(-1, (-1, self.token_dim))
+        return torch.cat([tokens, self.constants.expand(len(tokens), -1, -1)], dim=1)
+
+
+MAPPERS: dict[str, Callable[[int, int, int, int], nn.Module]] = {"linear": LinearMapper}

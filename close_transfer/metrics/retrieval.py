@@ -1,0 +1,33 @@
+"""How well pictures and texts find each other, and how far apart they stay."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+
+
+def recall_at_k(queries: Floats, candidates: Floats, k: int) -> float:
+    """Share of queries whose own candidate (the same row) is among the k nearest, in 0..1.
+
+    Ties count against the query.
+
+    Args:
+        queries, candidates: unit vectors, shape (rows, dim) both.
+        k: how many are looked at.
+    """
+    similarity = queries @ candidates.T
+    own = np.diag(similarity)[:, None]
+    better = (similarity >= own).sum(axis=1) - 1
+    return float((better < k).mean())
+
+
+def paired_cosine(images: Floats, texts: Floats) -> float:
+    """Mean cosine of a picture with its own text; unit vectors, shape (rows, dim) both."""
+    return float((images * texts).sum(axis=1).mean())
+
+
+def unrelated_cosine(vectors: Floats) -> float:
+    """Mean cosine of two different rows; unit vectors, shape (rows, dim)."""
+    num_rows = len(vectors)
+    total = float(np.square(vectors.sum(axis=0, dtype=np.float64)).sum())
+    return (total - num_rows) / (num_rows * (num_rows - 1))

@@ -1,0 +1,45 @@
+"""The units in which people state noise, and how they convert.
+
+Gaussian noise is added to a unit vector before it is brought back to unit length (CLOSE,
+arXiv 2211.09778, section 3). CLOSE states its standard deviation per coordinate; CapDec
+(arXiv 2211.00575) its variance; neither says much across encoders of different width, the expected
+length and cosine do.
+"""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class NoiseScale:
+    """Gaussian noise of standard deviation `std` per coordinate on unit vectors of `dim` numbers."""
+
+    std: float
+    dim: int
+
+    @property
+    def variance(self) -> float:
+        """Variance per coordinate, CapDec's unit."""
+        return self.std**2
+
+    @property
+    def length(self) -> float:
+        """Expected length of the noise vector, about std * sqrt(dim); the signal has length 1."""
+        return self.std * math.sqrt(self.dim)
+
+    @property
+    def cosine(self) -> float:
+        """Expected cosine of a vector with its noised self, about 1 / sqrt(1 + std**2 * dim)."""
+        return 1 / math.sqrt(1 + self.std**2 * self.dim)
+
+    def as_dict(self) -> dict[str, float]:
+        """For results.json and the model's config."""
+        return {"std": self.std, "variance": self.variance, "length": self.length, "cosine": self.cosine}
+
+    def __str__(self) -> str:
+        if self.std == 0:
+            return "none"
+        return (
+            f"{self.std:.4g} per coordinate (variance {self.variance:.4g}, "
+            f"length {self.length:.2f}, cosine {self.cosine:.2f} at width {self.dim})"
+        )

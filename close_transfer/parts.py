@@ -1,0 +1,67 @@
+"""Builds or loads the parts that training, evaluation and prediction share."""
+
+from pathlib import Path
+
+import torch
+import transformers
+
+from close_transfer.checkpoints import RunFolder
+from close_transfer.config import ClipConfig, DataConfig, OpenClipConfig, TableData
+from close_transfer.encoders import Encoder, OpenClipEncoder, PrecomputedEncoder
+from close_transfer.errors import UserError
+from close_transfer.model import TransferModel
+from close_transfer.sources.table import count_lines, lines_of_text
+
+
+def pick_device(device: str) -> str:
+    """ "auto" becomes cuda where there is one, else cpu.
+
+    Raises:
+        UserError: if the device is asked for and not there.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"device={device}: PyTorch sees no GPU here; use device=cpu or device=auto")
+    if device != "cpu" and not device.startswith("cuda"):
+        raise UserError(f"device={device}: allowed are auto, cpu, cuda and cuda:NUMBER")
+    return device
+
+
+def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed: bool) -> Encoder:
+    """The frozen encoder; precomputed vectors are tied to the lines of the data file.
+
+    Raises:
+        UserError: if it cannot be built, or vectors do not fit the data.
+    """
+    if isinstance(clip, OpenClipConfig):
+        return OpenClipEncoder(clip, device)
+    if not isinstance(data, TableData):
+        raise UserError("clip=precomputed needs data=table, whose line i belongs to row i of the vectors")
+    texts = lines_of_text(data) if texts_needed else None
+    return PrecomputedEncoder(clip, len(texts) if texts is not None else count_lines(data), texts)
+
+
+def load_model(run: Path, checkpoint: str, device: str) -> tuple[TransferModel, transformers.PreTrainedTokenizerBase]:
+    """A run's model and tokenizer, ready for inference."""
+    transformers.utils.logging.disable_progress_bar()
+    folder = RunFolder(run).checkpoint(checkpoint)
+    model = TransferModel.from_pretrained(folder).to(device).eval()
+    return model, transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def check_encoder(encoder: Encoder, model: TransferModel) -> None:
+    """Raises a `UserError` unless the encoder is the one the model was trained with."""
+    trained = model.config.encoder
+    if encoder.dim != trained["dim"]:
+        raise UserError(
+            f"{encoder.name} gives vectors {encoder.dim} wide, but the run was trained on {trained['name']}, {trained['dim']} wide; use that encoder"
+        )
+    if (
+        encoder.fingerprint != trained["fingerprint"]
+        and not encoder.fingerprint.startswith("precomputed")
+        and not trained["fingerprint"].startswith("precomputed")
+    ):
+        raise UserError(
+            f"{encoder.name} has other weights than the {trained['name']} the run was trained on (fingerprint {encoder.fingerprint[:12]}, not {trained['fingerprint'][:12]}); use the same file"
+        )

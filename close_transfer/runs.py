@@ -1,0 +1,104 @@
+"""A run's beginning: where it goes, what it was asked for, facts about what it saw.
+
+Its checkpoints and logs are in `checkpoints.py`.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from close_transfer.config import TrainConfig
+from close_transfer.errors import UserError
+from close_transfer.files import read_json, replace_link, write_json, write_text
+
+Regime = Literal["text", "images"]
+
+# What training saw, in the codes that later work uses to keep comparisons fair.
+REGIME_CODES: dict[Regime, str] = {"text": "T0", "images": "T4"}
+
+
+def new_folder(config: TrainConfig) -> Path:
+    """Where a new run goes: `output`, or a folder named by task and time. Nothing is made yet.
+
+    Raises:
+        UserError: if `output` holds a run already.
+    """
+    if config.output:
+        folder = Path(config.output)
+        if (folder / "config.yaml").exists():
+            raise UserError(
+                f"output={folder} holds a run already; give another folder, or continue it with resume={folder}"
+            )
+        return folder
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    folder = Path(config.runs) / config.task.name / stamp
+    number = 1
+    while folder.exists():
+        number += 1
+        folder = folder.with_name(f"{stamp}_{number}")
+    return folder
+
+
+def resumed_folder(config: TrainConfig) -> Path:
+    """The folder of the run to continue.
+
+    Raises:
+        UserError: if there is none, or it was started with other settings.
+    """
+    assert config.resume is not None
+    folder = (
+        Path(config.output or Path(config.runs) / config.task.name / "latest")
+        if config.resume == "latest"
+        else Path(config.resume)
+    )
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"resume={config.resume}: there is no run at {folder}; start one without resume=")
+    saved = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    asked = config.model_dump(mode="json")
+    free = {"resume", "output", "runs", "device", "store"}
+    differing = [key for key in asked if key not in free and asked[key] != saved.get(key)]
+    if differing:
+        what = "; ".join(f"{key} was {saved.get(key)} and is {asked[key]}" for key in differing)
+        raise UserError(
+            f"resume={config.resume}: the run at {folder} was started with other settings ({what}); give the same ones"
+        )
+    return folder.resolve()
+
+
+def start_run(config: TrainConfig, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Makes the folder, writes settings and facts, and points the task's `latest` at it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "facts.json", facts)
+    write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    latest = Path(config.runs) / config.task.name / "latest"
+    latest.parent.mkdir(parents=True, exist_ok=True)
+    replace_link(latest, folder.absolute())
+
+
+def read_run(folder: Path) -> tuple[TrainConfig, dict]:
+    """What a run was asked for, and facts about its training data.
+
+    Raises:
+        UserError: if the folder holds no run.
+    """
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"run={folder}: there is no run; give the folder that training named at its end")
+    saved = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    return TrainConfig.model_validate(saved), read_json(folder / "facts.json")
+
+
+def find_run(run: str, runs: str, task: str) -> Path:
+    """The folder of a run; "latest" is the newest of the task.
+
+    Raises:
+        UserError: if there is none, with the command that makes one.
+    """
+    folder = Path(runs) / task / "latest" if run == "latest" else Path(run)
+    if not (folder / "config.yaml").is_file():
+        raise UserError(
+            f"run={run}: there is no run of {task} at {folder}; train one first: python scripts/train_text_only.py task={task}"
+        )
+    return folder.resolve()

@@ -1,0 +1,90 @@
+"""Captioning, from each caption to itself or to the other captions of its scene.
+
+CLOSE (arXiv 2211.09778, section 4.1): in the single-caption setting a caption is both input and
+target; in the multi-caption setting the targets are all other captions of the scene.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from close_transfer.errors import UserError
+from close_transfer.examples import Example, Prediction
+from close_transfer.metrics.bootstrap import Scores
+from close_transfer.metrics.captions import caption_scores
+from close_transfer.tasks.task import Shaped
+
+
+def _others(captions: Sequence[str], number: int) -> tuple[str, ...]:
+    return tuple(captions[:number]) + tuple(captions[number + 1 :])
+
+
+def _inputs(examples: Sequence[Example]) -> list[tuple[Example, int]]:
+    return [(example, number) for example in examples for number in range(len(example.texts))]
+
+
+class _Captioning:
+    name: str
+    labels: tuple[str, ...] = ()
+
+    def for_validation(self, examples: Sequence[Example]) -> Shaped:
+        grouped = [e for e in examples if len(e.texts) > 1]
+        if not grouped:
+            same = [
+                replace(e, id=f"{e.id}#{n}", texts=(e.texts[n],), targets=(e.texts[n],)) for e, n in _inputs(examples)
+            ]
+            return Shaped(same, "the same text under noise")
+        shaped = [
+            replace(e, id=f"{e.id}#{n}", texts=(e.texts[(n + 1) % len(e.texts)],), targets=(e.texts[n],))
+            for e, n in _inputs(grouped)
+        ]
+        left_out = len(examples) - len(grouped)
+        notes = (f"{left_out} scenes with a single caption are not used for validation",) if left_out else ()
+        return Shaped(shaped, "another caption of the same scene", notes)
+
+    def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
+        if scene == "image":
+            return list(examples)
+        # The first caption stands in for the picture; it must not be a reference as well.
+        if all(len(e.texts) == 1 for e in examples):
+            raise UserError(
+                "scene=text: every scene has one caption only, which would be input and reference at once; use scene=image, or captions in groups"
+            )
+        return [
+            replace(e, texts=e.texts[:1], references=_others(e.references, 0)) for e in examples if len(e.texts) > 1
+        ]
+
+    def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
+        hypotheses = [prediction.text for prediction in predictions]
+        return caption_scores(hypotheses, [example.references for example in examples], num_resamples)
+
+
+class Captioning(_Captioning):
+    """Every caption is an input and its own target ("1to1" in the paper's code)."""
+
+    name = "captioning"
+
+    def for_training(self, examples: Sequence[Example]) -> Shaped:
+        return Shaped(
+            [replace(e, id=f"{e.id}#{n}", texts=(e.texts[n],), targets=(e.texts[n],)) for e, n in _inputs(examples)]
+        )
+
+
+class CaptioningMulti(_Captioning):
+    """Every caption is an input once; its targets are the other captions of the scene."""
+
+    name = "captioning-multi"
+
+    def for_training(self, examples: Sequence[Example]) -> Shaped:
+        lonely = sum(len(e.texts) == 1 for e in examples)
+        if lonely == len(examples):
+            raise UserError(
+                f"task=captioning-multi: none of the {len(examples)} scenes has a second caption to write from the first; "
+                "use task=captioning, or name the column that groups captions with data.group_column"
+            )
+        shaped = [
+            replace(e, id=f"{e.id}#{n}", texts=(e.texts[n],), targets=_others(e.texts, n) or e.texts)
+            for e, n in _inputs(examples)
+        ]
+        notes = (f"{lonely} scenes have one caption only, which is its own target",) if lonely else ()
+        return Shaped(shaped, notes=notes)

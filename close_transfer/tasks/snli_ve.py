@@ -1,0 +1,41 @@
+"""Visual entailment: does the scene entail, contradict, or leave open what the hypothesis says?
+
+CLOSE (arXiv 2211.09778, section 4.2): trained on premises and hypotheses, the target is the label
+as a word; tested with a picture as the premise (SNLI-VE, arXiv 1901.06706).
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from close_transfer.examples import Example, Prediction
+from close_transfer.metrics.accuracy import accuracy_scores
+from close_transfer.metrics.bootstrap import Scores
+from close_transfer.tasks.task import Shaped, with_targets
+
+
+class SnliVe:
+    """Entailment with a label that is generated, and also chosen by likelihood."""
+
+    name = "snli-ve"
+    labels = ("entailment", "neutral", "contradiction")
+
+    def for_training(self, examples: Sequence[Example]) -> Shaped:
+        return Shaped([with_targets(e, e.references) for e in examples])
+
+    def for_validation(self, examples: Sequence[Example]) -> Shaped:
+        return Shaped([with_targets(e, e.references) for e in examples], "the same text under noise")
+
+    def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
+        return list(examples)
+
+    def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
+        gold = [example.references[0] for example in examples]
+        by_likelihood = np.array([p.label == g for p, g in zip(predictions, gold, strict=True)], dtype=float)
+        generated = np.array(
+            [p.candidates[0].strip() == g for p, g in zip(predictions, gold, strict=True)], dtype=float
+        )
+        return accuracy_scores(
+            by_likelihood, [e.category for e in examples], num_resamples, {"accuracy_generated": generated}
+        )

@@ -1,0 +1,50 @@
+"""What a task is: it shapes examples for training and scores predictions. It knows text only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+from close_transfer.examples import Example, Prediction
+from close_transfer.metrics.bootstrap import Scores
+
+# What stands in for the missing picture when validating on text (a caption of the same scene that
+# the target was not written from, or the text itself, which then needs noise to be a test at all).
+ValidationInput = Literal["another caption of the same scene", "the same text under noise"]
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """Examples ready for training or validation, with what a user should know about them."""
+
+    examples: list[Example]
+    validation_input: ValidationInput = "the same text under noise"
+    notes: tuple[str, ...] = ()
+
+
+class Task(Protocol):
+    """One task: captioning, entailment, question answering.
+
+    Attributes:
+        name: as in `task=`.
+        labels: what the answer must be one of, scored by likelihood; empty for free text.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+
+    def for_training(self, examples: Sequence[Example]) -> Shaped:
+        """One example a training input, with its targets."""
+
+    def for_validation(self, examples: Sequence[Example]) -> Shaped:
+        """Examples whose loss on text tells how a picture would fare."""
+
+    def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
+        """Examples as they are asked at test time; with `scene="text"` the text stands in."""
+
+    def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
+        """Metrics of predictions, one for each example in order."""
+
+
+def with_targets(example: Example, targets: Sequence[str]) -> Example:
+    """The example with these targets."""
+    return replace(example, targets=tuple(targets))

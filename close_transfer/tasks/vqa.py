@@ -1,0 +1,48 @@
+"""Visual question answering: trained on captions and questions, tested on pictures and questions.
+
+CLOSE (arXiv 2211.09778, section 4.3): the vectors of a scene's captions are averaged, and answers
+on which annotators agree are the targets.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from close_transfer.examples import Example, Prediction
+from close_transfer.metrics.accuracy import accuracy_scores, vqa_accuracy
+from close_transfer.metrics.bootstrap import Scores
+from close_transfer.tasks.task import Shaped, with_targets
+
+_ENOUGH_ANNOTATORS = 3
+
+
+def answer_targets(answers: Sequence[str]) -> tuple[str, ...]:
+    """The answers to train on: all that are commonest, and any given by three annotators or more.
+
+    Ordered by frequency; the rule of the paper's code.
+    """
+    counts = Counter(answers).most_common()
+    commonest = counts[0][1]
+    return tuple(answer for answer, count in counts if count == commonest or count >= _ENOUGH_ANNOTATORS)
+
+
+class Vqa:
+    """Free-form answers, scored against ten annotators."""
+
+    name = "vqa"
+    labels: tuple[str, ...] = ()
+
+    def for_training(self, examples: Sequence[Example]) -> Shaped:
+        return Shaped([with_targets(e, answer_targets(e.references)) for e in examples])
+
+    def for_validation(self, examples: Sequence[Example]) -> Shaped:
+        return Shaped([with_targets(e, answer_targets(e.references)) for e in examples], "the same text under noise")
+
+    def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
+        return list(examples)
+
+    def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
+        correct = np.array([vqa_accuracy(p.text, e.references) for p, e in zip(predictions, examples, strict=True)])
+        return accuracy_scores(correct, [e.category for e in examples], num_resamples)

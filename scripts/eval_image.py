@@ -1,0 +1,28 @@
+"""Evaluates a run on pictures it has never seen.
+
+    python scripts/eval_image.py task=snli-ve
+    python scripts/eval_image.py task=captioning run=runs/captioning/latest split=test-novel
+    python scripts/eval_image.py task=vqa scene=text
+
+All settings: configs/eval.yaml.
+"""
+
+from pathlib import Path
+
+from close_transfer.cli import command
+from close_transfer.config import EvalConfig
+from close_transfer.evaluation import evaluate
+from close_transfer.messages import evaluation_ended
+from close_transfer.report import Compared, write_report
+
+
+@command("eval", EvalConfig)
+def main(config: EvalConfig) -> None:
+    others = [Compared.read(Path(folder)) for folder in config.compare]
+    evaluation = evaluate(config)
+    write_report(evaluation, others)
+    print(evaluation_ended(evaluation))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""Captions, answers or verdicts for pictures, or for vectors of the run's encoder.
+
+    python scripts/predict.py images=photo.jpg
+    python scripts/predict.py images=folder task=vqa prompt="How many dogs are there?" output=answers.jsonl
+    python scripts/predict.py embeddings=vectors.npy num_return=3
+
+All settings: configs/predict.yaml.
+"""
+
+from close_transfer.cli import command
+from close_transfer.config import PredictConfig
+from close_transfer.messages import prediction_ended
+from close_transfer.prediction import predict_files
+
+
+@command("predict", PredictConfig)
+def main(config: PredictConfig) -> None:
+    print(prediction_ended(predict_files(config)))
+
+
+if __name__ == "__main__":
+    main()

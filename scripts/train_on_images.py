@@ -1,0 +1,26 @@
+"""Trains the same model on pictures: the upper bound that text-only training is held against.
+
+    python scripts/train_on_images.py
+    python scripts/train_on_images.py task=snli-ve
+
+All settings: configs/train.yaml and the groups beside it.
+"""
+
+import sys
+
+from close_transfer.assembly import train
+from close_transfer.cli import INTERRUPTED_STATUS, command
+from close_transfer.config import TrainConfig
+from close_transfer.messages import training_ended
+
+
+@command("train", TrainConfig)
+def main(config: TrainConfig) -> None:
+    folder, outcome = train(config, regime="images")
+    print(training_ended(config, folder, outcome, script="train_on_images"))
+    if outcome.stopped_early:
+        sys.exit(INTERRUPTED_STATUS)
+
+
+if __name__ == "__main__":
+    main()
