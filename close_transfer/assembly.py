@@ -13,7 +13,7 @@ from close_transfer.batches import TokenizedExamples
 from close_transfer.checkpoints import RunFolder
 from close_transfer.config import TrainConfig, noise_std
 from close_transfer.embeddings import image_scenes, text_scenes
-from close_transfer.encoders import Encoder
+from close_transfer.encoders import AnyEncoder
 from close_transfer.examples import Example, data_fingerprint
 from close_transfer.language_models import build_language_model
 from close_transfer.model import TransferConfig, TransferModel
@@ -52,7 +52,7 @@ def _texts_for_tokenizer(examples: Sequence[Example]) -> list[str]:
 def _describe(
     config: TrainConfig,
     data: _Data,
-    encoder: Encoder,
+    encoder: AnyEncoder,
     scale: NoiseScale,
     regime: Regime,
     model: TransferModel,
@@ -65,7 +65,7 @@ def _describe(
     lines = {
         "task": config.task.name,
         "data": f"{config.data.name}: {data.num_scenes:,} scenes, {len(data.training.examples):,} training examples, "
-        f"{len(data.validation.examples):,} for validation ({_validation_input(data, regime)})",
+        f"{len(data.validation.examples):,} for validation ({_validation_input(data, regime, scale)})",
         "sees": seen,
         "encoder": f"{encoder.name}, {encoder.dim} wide, frozen",
         "adapter": config.adapter.name,
@@ -79,8 +79,11 @@ def _describe(
     return "\n".join(f"  {name + ':':<10} {value}" for name, value in lines.items())
 
 
-def _validation_input(data: _Data, regime: Regime) -> str:
-    return "pictures of the same scenes" if regime == "images" else data.validation.validation_input
+def _validation_input(data: _Data, regime: Regime, scale: NoiseScale) -> str:
+    if regime == "images":
+        return "pictures of the same scenes"
+    # Under noise, as a picture's vector lies about as far from its captions' as the noise reaches.
+    return data.validation.validation_input + (" under noise" if scale.std else "")
 
 
 def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
@@ -108,10 +111,9 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
     if accelerator.is_main_process:
         print(f"{'resuming' if config.resume else 'training'}:")
         print(_describe(config, data, encoder, scale, regime, model, device, folder.path), flush=True)
-    noisy_validation = regime == "text" and data.validation.validation_input == "the same text under noise"
     with accelerator.main_process_first():
         scenes_of = text_scenes if regime == "text" else image_scenes
-        tokenized = [
+        training, validation = (
             TokenizedExamples(
                 shaped.examples,
                 scenes_of(encoder, shaped.examples, config.store),
@@ -121,17 +123,19 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
                 config.task.lowercase_targets,
             )
             for shaped in (data.training, data.validation)
-        ]
+        )
     if accelerator.is_main_process:
-        _report_cuts(encoder, data, tokenized[0], regime)
+        _report_cuts(encoder, data, training, regime)
         if not config.resume:
-            start_run(config, folder.path, _facts(data, encoder, regime))
-    trainer = Trainer(model, tokenizer, *tokenized, noisy_validation, config.train, config.seed, folder, accelerator)
+            start_run(config, folder.path, _facts(data, encoder, regime, scale))
+    trainer = Trainer(
+        model, tokenizer, training, validation, regime == "text", config.train, config.seed, folder, accelerator
+    )
     return folder.path, trainer.run(resume=bool(config.resume))
 
 
 def _build_model(
-    config: TrainConfig, data: _Data, encoder: Encoder, scale: NoiseScale, regime: Regime, folder: RunFolder
+    config: TrainConfig, data: _Data, encoder: AnyEncoder, scale: NoiseScale, regime: Regime, folder: RunFolder
 ):
     if config.resume:
         last = folder.checkpoint("last")
@@ -154,7 +158,7 @@ def _build_model(
     return TransferModel(model_config, lm), tokenizer
 
 
-def _report_cuts(encoder: Encoder, data: _Data, tokenized: TokenizedExamples, regime: Regime) -> None:
+def _report_cuts(encoder: AnyEncoder, data: _Data, tokenized: TokenizedExamples, regime: Regime) -> None:
     texts = dict.fromkeys(t for e in data.training.examples for t in e.texts) if regime == "text" else {}
     if texts and (num_cut := encoder.count_cut(list(texts))):
         print(f"  note: {num_cut:,} of {len(texts):,} texts are longer than the encoder's context and were cut there")
@@ -164,12 +168,12 @@ def _report_cuts(encoder: Encoder, data: _Data, tokenized: TokenizedExamples, re
         )
 
 
-def _facts(data: _Data, encoder: Encoder, regime: Regime) -> dict[str, Any]:
+def _facts(data: _Data, encoder: AnyEncoder, regime: Regime, scale: NoiseScale) -> dict[str, Any]:
     """What results will say about the training data."""
     return {
         "regime": REGIME_CODES[regime],
         "trained_on": regime,
-        "validation_input": _validation_input(data, regime),
+        "validation_input": _validation_input(data, regime, scale),
         "num_examples": len(data.training.examples),
         "num_skipped": data.num_skipped,
         "data_fingerprint": data_fingerprint(data.training.examples),

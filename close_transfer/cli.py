@@ -15,12 +15,12 @@ import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from close_transfer.config import C
+from close_transfer.config import C, Strict
 from close_transfer.errors import UserError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -42,7 +42,7 @@ def _quoted(argument: str, sweeps: bool) -> str:
         parsed = OverridesParser.create().parse_override(argument)
         if sweeps or not parsed.is_sweep_override():
             return argument
-    except OverrideParseException:
+    except HydraException:
         pass
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'{key}="{escaped}"'
@@ -62,7 +62,7 @@ def _nearest(word: str, words: Sequence[str]) -> str:
 
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    for key in config:
+    for key in map(str, config):
         yield f"{prefix}{key}"
         if OmegaConf.is_dict(config) and not OmegaConf.is_missing(config, key):
             value = config._get_node(key)
@@ -72,11 +72,13 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
 
 def _groups(config_name: str) -> set[str]:
     """Config groups that this command composes."""
-    defaults = OmegaConf.load(CONFIGS / f"{config_name}.yaml").get("defaults", [])
+    loaded = OmegaConf.load(CONFIGS / f"{config_name}.yaml")
+    assert isinstance(loaded, DictConfig)
+    defaults = loaded.get("defaults", [])
     return {str(key).removeprefix("override ") for entry in defaults if OmegaConf.is_dict(entry) for key in entry}
 
 
-def check_overrides(config_name: str, arguments: Sequence[str]) -> None:
+def check_overrides(config_name: str, schema: type[Strict], arguments: Sequence[str]) -> None:
     """Looks for groups, options and keys that do not exist.
 
     Raises:
@@ -100,7 +102,8 @@ def check_overrides(config_name: str, arguments: Sequence[str]) -> None:
         else:
             plain.append((key, value))
     if not problems:
-        known = sorted({*_keys(_compose(config_name, chosen)), *groups})
+        hidden = tuple(f"{group}." for group in schema.choices_only)
+        known = sorted({key for key in _keys(_compose(config_name, chosen)) if not key.startswith(hidden)} | groups)
         for key, value in plain:
             if key not in known:
                 problems.append(f"{key}={value}: there is no such setting{_nearest(key, known)}")
@@ -150,7 +153,7 @@ def compose_config(config_name: str, schema: type[C], arguments: Sequence[str] =
         UserError: for every mistake in them.
     """
     arguments = [_quoted(one, sweeps=False) for argument in arguments for one in _expanded(argument)]
-    check_overrides(config_name, arguments)
+    check_overrides(config_name, schema, arguments)
     try:
         values = OmegaConf.to_container(_compose(config_name, arguments), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
@@ -174,7 +177,7 @@ def command(config_name: str, schema: type[C]) -> Callable[[Callable[[C], Any]],
         def main() -> None:
             sweeps = bool({"-m", "--multirun"} & set(sys.argv[1:]))
             arguments = [_quoted(one, sweeps) for argument in sys.argv[1:] for one in _expanded(argument)]
-            _guarded(lambda: check_overrides(config_name, arguments))
+            _guarded(lambda: check_overrides(config_name, schema, arguments))
             sys.argv[1:] = arguments
             hydra.main(version_base=None, config_path=str(CONFIGS), config_name=config_name)(job)()
 

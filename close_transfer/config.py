@@ -4,9 +4,9 @@ The YAML files in ``configs/`` hold the values; the classes here say which keys 
 and ranges. Every mistake is reported at once, each with its value and what is allowed.
 """
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 TaskName = Literal["captioning", "captioning-multi", "snli-ve", "vqa"]
 EvalSplit = Literal["train", "val", "test", "test-novel"]
@@ -24,6 +24,9 @@ class Strict(BaseModel):
     """A part of the configuration: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    # Config groups of which only the choice counts here; the settings below them cannot be given.
+    choices_only: ClassVar[tuple[str, ...]] = ()
 
 
 C = TypeVar("C", bound=Strict)
@@ -194,10 +197,16 @@ class TrainConfig(Strict):
         return self
 
 
+# `task=` names a file of the group; what is in it was settled when the run was trained.
+ChosenTask = Annotated[TaskName, BeforeValidator(lambda task: task["name"] if isinstance(task, dict) else task)]
+
+
 class EvalConfig(Strict):
     """All of `eval_image.py`."""
 
-    task: TaskName
+    choices_only: ClassVar[tuple[str, ...]] = ("task",)
+
+    task: ChosenTask
     run: str
     runs: str
     checkpoint: Checkpoint
@@ -218,7 +227,9 @@ class EvalConfig(Strict):
 class PredictConfig(Strict):
     """All of `predict.py`."""
 
-    task: TaskName
+    choices_only: ClassVar[tuple[str, ...]] = ("task",)
+
+    task: ChosenTask
     run: str
     runs: str
     checkpoint: Checkpoint

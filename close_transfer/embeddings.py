@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from close_transfer.config import StoreConfig
-from close_transfer.encoders import Encoder, PrecomputedEncoder
+from close_transfer.encoders import AnyEncoder, PrecomputedEncoder
 from close_transfer.errors import UserError
 from close_transfer.examples import Example, ImageRef
 from close_transfer.files import atomic_path, file_fingerprint, read_json, write_json
@@ -83,8 +83,9 @@ class SceneVectors:
         if len(wanted) == len(examples):
             return vectors
         firsts = np.cumsum(counts) - counts
-        sums = np.add.reduceat(vectors, firsts, axis=0)
-        return sums / counts.reshape(-1, *[1] * (vectors.ndim - 1)).astype(np.float32)
+        sums: Floats = np.add.reduceat(vectors, firsts, axis=0)
+        sums /= counts.reshape(-1, *[1] * (vectors.ndim - 1))
+        return sums
 
 
 class EmbeddingStore:
@@ -199,7 +200,7 @@ def _digest(content: str) -> bytes:
     return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def text_table(encoder: Encoder, texts: Iterable[str], config: StoreConfig) -> EmbeddingTable:
+def text_table(encoder: AnyEncoder, texts: Iterable[str], config: StoreConfig) -> EmbeddingTable:
     """Raw vectors of all distinct texts.
 
     Raises:
@@ -218,7 +219,7 @@ def text_table(encoder: Encoder, texts: Iterable[str], config: StoreConfig) -> E
     )
 
 
-def image_table(encoder: Encoder, images: Iterable[ImageRef], config: StoreConfig) -> EmbeddingTable:
+def image_table(encoder: AnyEncoder, images: Iterable[ImageRef], config: StoreConfig) -> EmbeddingTable:
     """Raw vectors of all distinct pictures, opening those that were never encoded.
 
     Raises:
@@ -236,14 +237,14 @@ def image_table(encoder: Encoder, images: Iterable[ImageRef], config: StoreConfi
     )
 
 
-def text_scenes(encoder: Encoder, examples: Sequence[Example], config: StoreConfig) -> SceneVectors:
+def text_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: StoreConfig) -> SceneVectors:
     """Scene vectors from the examples' texts."""
     table = text_table(encoder, (text for example in examples for text in example.texts), config)
     rows = [[table.row_of[text] for text in example.texts] for example in examples]
     return SceneVectors(table, *_ragged(rows))
 
 
-def image_scenes(encoder: Encoder, examples: Sequence[Example], config: StoreConfig) -> SceneVectors:
+def image_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: StoreConfig) -> SceneVectors:
     """Scene vectors from the examples' pictures.
 
     Raises:

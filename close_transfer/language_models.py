@@ -24,14 +24,13 @@ _END = "</s>"
 
 def _from_scratch(config: ScratchLM, texts: Iterable[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     tokenizer = train_bpe(texts, config.vocab_size, end_token=_END)
-    t5 = T5Config(
-        **config.config,
-        vocab_size=len(tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        decoder_start_token_id=tokenizer.pad_token_id,
-    )
-    return T5ForConditionalGeneration(t5), tokenizer
+    settings = config.config | {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "decoder_start_token_id": tokenizer.pad_token_id,
+    }
+    return T5ForConditionalGeneration(T5Config(**settings)), tokenizer
 
 
 def _pretrained(config: PretrainedLM) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

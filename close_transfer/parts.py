@@ -7,7 +7,7 @@ import transformers
 
 from close_transfer.checkpoints import RunFolder
 from close_transfer.config import ClipConfig, DataConfig, OpenClipConfig, TableData
-from close_transfer.encoders import Encoder, OpenClipEncoder, PrecomputedEncoder
+from close_transfer.encoders import AnyEncoder, OpenClipEncoder, PrecomputedEncoder
 from close_transfer.errors import UserError
 from close_transfer.model import TransferModel
 from close_transfer.sources.table import count_lines, lines_of_text
@@ -28,7 +28,7 @@ def pick_device(device: str) -> str:
     return device
 
 
-def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed: bool) -> Encoder:
+def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed: bool) -> AnyEncoder:
     """The frozen encoder; precomputed vectors are tied to the lines of the data file.
 
     Raises:
@@ -46,11 +46,12 @@ def load_model(run: Path, checkpoint: str, device: str) -> tuple[TransferModel, 
     """A run's model and tokenizer, ready for inference."""
     transformers.utils.logging.disable_progress_bar()
     folder = RunFolder(run).checkpoint(checkpoint)
-    model = TransferModel.from_pretrained(folder).to(device).eval()
+    model = TransferModel.from_pretrained(folder).eval()
+    model.to(torch.device(device))
     return model, transformers.AutoTokenizer.from_pretrained(folder)
 
 
-def check_encoder(encoder: Encoder, model: TransferModel) -> None:
+def check_encoder(encoder: AnyEncoder, model: TransferModel) -> None:
     """Raises a `UserError` unless the encoder is the one the model was trained with."""
     trained = model.config.encoder
     if encoder.dim != trained["dim"]:

@@ -125,7 +125,8 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
         batches = _pictures(config, model, trained.clip, device, unreadable)
     else:
         batches = _vectors(config, model)
-    output, num_predictions, first = Path(config.output), 0, []
+    output, num_predictions = Path(config.output), 0
+    first: list[str] = []
     with atomic_path(output) as temporary, temporary.open("w", encoding="utf-8") as file:
         for names, vectors in batches:
             for prediction in decoder.predict(names, vectors.__getitem__, [config.prompt] * len(names), task.labels):

@@ -98,7 +98,10 @@ def _curve(run: Path) -> str | None:
         return None
     figure = Figure(figsize=(7, 2.6), layout="constrained")
     axes = figure.subplots()
-    styles = {"training": {"color": "#9ab", "lw": 1.2}, "validation": {"color": "#c2410c", "marker": "o", "ms": 4}}
+    styles: dict[str, dict[str, Any]] = {
+        "training": {"color": "#9ab", "lw": 1.2},
+        "validation": {"color": "#c2410c", "marker": "o", "ms": 4},
+    }
     for name, points in curves.items():
         axes.plot(*zip(*points, strict=True), label=name, **styles[name])
     axes.set(xlabel="step", ylabel="loss, nats a token", yscale="log")

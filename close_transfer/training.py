@@ -96,8 +96,8 @@ class Trainer:
         model, tokenizer: what is trained, and what is saved with it.
         examples: training examples.
         validation: examples whose loss picks the best checkpoint.
-        noisy_validation: whether validation inputs get the training noise (when they are the very
-            texts the targets were written from).
+        noisy_validation: whether validation inputs get the training noise, as texts do that stand in
+            for pictures.
         config: the loop's settings.
         seed: of everything random.
         folder: where checkpoints and logs go.

@@ -4,4 +4,7 @@ from close_transfer.encoders.encoder import Encoder
 from close_transfer.encoders.open_clip_encoder import OpenClipEncoder
 from close_transfer.encoders.precomputed import PrecomputedEncoder
 
-__all__ = ["Encoder", "OpenClipEncoder", "PrecomputedEncoder"]
+# Vectors from files cannot encode anything new, so they are asked for rows instead.
+AnyEncoder = Encoder | PrecomputedEncoder
+
+__all__ = ["AnyEncoder", "Encoder", "OpenClipEncoder", "PrecomputedEncoder"]

@@ -4,6 +4,7 @@ import difflib
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -52,7 +53,7 @@ def _check(config: OpenClipConfig) -> None:
         )
 
 
-def _load(config: OpenClipConfig, device: str) -> tuple[torch.nn.Module, object, object]:
+def _load(config: OpenClipConfig, device: str) -> tuple[Any, Any, Any]:
     name = _resolved_name(config)
     try:
         model, preprocess = open_clip.create_model_from_pretrained(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import open_clip
 import torch
-from open_clip.transformer import TextTransformer, text_global_pool
+from open_clip.transformer import TextTransformer, Transformer, text_global_pool
 from torch import Tensor, nn
 
 
@@ -19,7 +19,7 @@ class CausalTextTower:
 
     token_embedding: nn.Module
     positional_embedding: Tensor
-    transformer: nn.Module
+    transformer: Transformer
     attn_mask: Tensor
     ln_final: nn.Module
     text_projection: nn.Module | Tensor | None
@@ -28,8 +28,10 @@ class CausalTextTower:
 
     def lengths(self, tokens: Tensor) -> Tensor:
         """Number of tokens up to and with the end token; shape (texts,)."""
-        ends = tokens if self.pool_type == "argmax" else (tokens == self.eos_id).int()
-        return ends.argmax(dim=-1) + 1
+        if self.pool_type == "argmax":  # the end token has the highest id
+            return tokens.argmax(dim=-1) + 1
+        assert self.eos_id is not None
+        return tokens.eq(self.eos_id).int().argmax(dim=-1) + 1
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """Vectors of texts given as (texts, any length up to the context); (texts, dim)."""

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 def _exists(rng: random.Random, about: Scene, judged: Scene) -> Claim:
     thing = rng.choice(visible_things(about))
-    kinds = (thing.kind,)
+    kinds: tuple[str, ...] = (thing.kind,)
     if rng.random() < 0.35:
         kinds = world.kinds_of(world.KINDS[thing.kind].hypernym[0])
     colour = thing.colour if rng.random() < 0.35 else None

@@ -51,9 +51,12 @@ class Exists:
         return "unclear" if hidden and set(self.kinds) & set(world.BOX_CONTENTS) else "no"
 
     def needs(self) -> set[Aspect]:
-        return (
-            {"things", "view", "box"} | ({"colours"} if self.colour else set()) | ({"place"} if self.place else set())
-        )
+        aspects: set[Aspect] = {"things", "view", "box"}
+        if self.colour:
+            aspects.add("colours")
+        if self.place:
+            aspects.add("place")
+        return aspects
 
 
 @dataclass(frozen=True)

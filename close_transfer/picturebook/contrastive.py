@@ -154,7 +154,9 @@ def train_clip(config: ContrastiveConfig) -> dict[str, float]:
     _save(folder, model, tokenizer, model_config)
     measured = measure(model.eval(), tokenizer, config)
     measured["minutes"] = (time.monotonic() - began) / 60
-    write_json(folder / "training.json", {"config": config.model_dump(mode="json"), "measured": measured})
+    write_json(
+        folder / "training.json", {"config": config.model_dump(mode="json", exclude={"output"}), "measured": measured}
+    )
     return measured
 
 

@@ -3,14 +3,16 @@
 import hashlib
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from close_transfer.picturebook import world
 
 Split = Literal["clip", "train", "val", "test", "test-novel"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+
+K = TypeVar("K")
 
 # Of 100 possible scenes, how many belong to each split. A scene's split is decided by a hash of
 # what is in it, so no scene can be in two splits, whatever the seed.
@@ -102,7 +104,7 @@ def _bucket(scene: Scene) -> int:
     return int.from_bytes(digest[:8], "big") % 100
 
 
-def _weighted(rng: random.Random, weights: dict) -> object:
+def _weighted(rng: random.Random, weights: Mapping[K, int]) -> K:
     return rng.choices(list(weights), list(weights.values()))[0]
 
 
@@ -146,13 +148,13 @@ def _pick_kinds(rng: random.Random, pool: list[str], counts: tuple[int, ...], re
                     "above": kind.sky,
                     "on": kind.perches,
                     "in front of": not kind.sky and not kind.backdrop,
-                }.get(relation, True)
+                }.get(relation or "", True)
             if position == 1:
                 return {
                     "above": not kind.sky,
                     "on": kind.surface is not None,
                     "in front of": kind.backdrop,
-                }.get(relation, True)
+                }.get(relation or "", True)
             return not kind.sky
 
         chosen.append(choose(fits))
@@ -172,11 +174,11 @@ def fitting_relations(first: str, second: str, counts: tuple[int, int], place: s
 
 
 def _sample(rng: random.Random, novel: bool) -> Scene:
-    view = str(_weighted(rng, _VIEW_WEIGHTS))
+    view = _weighted(rng, _VIEW_WEIGHTS)
     place = rng.choice(world.OUTDOORS if view == "fog" else tuple(world.PLACES))
     time = None if place in world.INDOORS else rng.choice(tuple(world.TIMES))
     pool = [name for name, kind in world.KINDS.items() if place not in world.INDOORS or kind.indoors]
-    counts = tuple(_weighted(rng, _GROUPINGS))
+    counts = _weighted(rng, _GROUPINGS)
     relation = None
     if len(counts) > 1:
         allowed = dict(_RELATION_WEIGHTS)
@@ -184,7 +186,7 @@ def _sample(rng: random.Random, novel: bool) -> Scene:
             del allowed["on"]
         if counts[1] != 1 or counts[0] > 2 or place in world.INDOORS:
             del allowed["in front of"]
-        relation = str(_weighted(rng, allowed))
+        relation = _weighted(rng, allowed)
     kinds = _pick_kinds(rng, pool, counts, relation)
     things = []
     for kind, count in zip(kinds, counts, strict=True):

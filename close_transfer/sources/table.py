@@ -65,7 +65,7 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 def _clean(value: Any, column: str) -> str:
     if not isinstance(value, str):
-        raise _Fault(f"field {column!r} is {type(value).__name__} {str(value)[:40]!r}, not text")
+        raise _Fault(f"field {column!r} is {type(value).__name__} {str(value)[:40]}, not text")
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise _Fault(f"field {column!r} is not UTF-8")
     text = " ".join(value.split())

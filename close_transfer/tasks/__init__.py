@@ -7,4 +7,6 @@ from close_transfer.tasks.vqa import Vqa
 
 __all__ = ["TASKS", "Shaped", "Task"]
 
-TASKS: dict[str, Task] = {task.name: task for task in (Captioning(), CaptioningMulti(), SnliVe(), Vqa())}
+_ALL: tuple[Task, ...] = (Captioning(), CaptioningMulti(), SnliVe(), Vqa())
+
+TASKS: dict[str, Task] = {task.name: task for task in _ALL}

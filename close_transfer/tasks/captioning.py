@@ -33,7 +33,7 @@ class _Captioning:
             same = [
                 replace(e, id=f"{e.id}#{n}", texts=(e.texts[n],), targets=(e.texts[n],)) for e, n in _inputs(examples)
             ]
-            return Shaped(same, "the same text under noise")
+            return Shaped(same, "the same text")
         shaped = [
             replace(e, id=f"{e.id}#{n}", texts=(e.texts[(n + 1) % len(e.texts)],), targets=(e.texts[n],))
             for e, n in _inputs(grouped)

@@ -19,13 +19,13 @@ class SnliVe:
     """Entailment with a label that is generated, and also chosen by likelihood."""
 
     name = "snli-ve"
-    labels = ("entailment", "neutral", "contradiction")
+    labels: tuple[str, ...] = ("entailment", "neutral", "contradiction")
 
     def for_training(self, examples: Sequence[Example]) -> Shaped:
         return Shaped([with_targets(e, e.references) for e in examples])
 
     def for_validation(self, examples: Sequence[Example]) -> Shaped:
-        return Shaped([with_targets(e, e.references) for e in examples], "the same text under noise")
+        return Shaped([with_targets(e, e.references) for e in examples], "the same text")
 
     def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
         return list(examples)

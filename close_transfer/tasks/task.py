@@ -7,9 +7,9 @@ from typing import Literal, Protocol
 from close_transfer.examples import Example, Prediction
 from close_transfer.metrics.bootstrap import Scores
 
-# What stands in for the missing picture when validating on text (a caption of the same scene that
-# the target was not written from, or the text itself, which then needs noise to be a test at all).
-ValidationInput = Literal["another caption of the same scene", "the same text under noise"]
+# What stands in for the missing picture when validating on text: a caption of the same scene that the
+# target was not written from, or the text itself. Either gets the training noise.
+ValidationInput = Literal["another caption of the same scene", "the same text"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Shaped:
     """Examples ready for training or validation, with what a user should know about them."""
 
     examples: list[Example]
-    validation_input: ValidationInput = "the same text under noise"
+    validation_input: ValidationInput = "the same text"
     notes: tuple[str, ...] = ()
 
 

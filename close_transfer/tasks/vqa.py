@@ -38,7 +38,7 @@ class Vqa:
         return Shaped([with_targets(e, answer_targets(e.references)) for e in examples])
 
     def for_validation(self, examples: Sequence[Example]) -> Shaped:
-        return Shaped([with_targets(e, answer_targets(e.references)) for e in examples], "the same text under noise")
+        return Shaped([with_targets(e, answer_targets(e.references)) for e in examples], "the same text")
 
     def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
         return list(examples)

@@ -1,0 +1,43 @@
+"""The method in one command: three models, the same test pictures, one report.
+
+    python scripts/demo.py
+    python scripts/demo.py task=vqa
+
+Trains on pictures (the upper bound), on text without noise, and on text with noise (the method),
+evaluates each on pictures, and puts the numbers side by side. Takes the settings of
+train_text_only.py; noise= is that of the third model.
+"""
+
+import sys
+
+from close_transfer.assembly import train
+from close_transfer.cli import INTERRUPTED_STATUS, command, compose_config
+from close_transfer.config import EvalConfig, TrainConfig, noise_std
+from close_transfer.evaluation import Evaluation, evaluate
+from close_transfer.messages import side_by_side
+from close_transfer.report import Compared, write_report
+from close_transfer.runs import Regime
+
+
+@command("train", TrainConfig)
+def main(config: TrainConfig) -> None:
+    noise = noise_std(config, "text")
+    # The method comes last, so that it is what `run=latest` means afterwards.
+    systems: list[tuple[Regime, float]] = [("images", 0.0), ("text", 0.0), ("text", noise)]
+    evaluations: list[Evaluation] = []
+    for number, (regime, std) in enumerate(systems, start=1):
+        print(f"\n{number} of {len(systems)}")
+        one = config.model_copy(update={"noise": std, "noise_variance": None})
+        folder, outcome = train(one, regime)
+        if outcome.stopped_early:
+            sys.exit(INTERRUPTED_STATUS)
+        settings = [f"task={config.task.name}", f"run={folder}", f"runs={config.runs}", f"device={config.device}"]
+        evaluations.append(evaluate(compose_config("eval", EvalConfig, settings)))
+        write_report(evaluations[-1])
+    *others, method = evaluations
+    write_report(method, [Compared.read(other.folder) for other in reversed(others)])
+    print("\n" + side_by_side(evaluations))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What several tests share: settings of a run that takes seconds, and finished runs."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before any library reads them: tests use no network, and each session its own vectors.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+
+REPOSITORY = Path(__file__).parent.parent
+
+# A run of a few seconds: all parts real, few examples, a narrow language model.
+SMALL_DATA = ["data.num_train=40", "data.num_val=10", "data.num_test=12", "data.num_test_novel=10"]
+SMALL_MODEL = [
+    "lm.vocab_size=400",
+    "lm.config.d_model=32",
+    "lm.config.d_kv=8",
+    "lm.config.d_ff=64",
+    "lm.config.num_heads=2",
+]
+SMALL_LOOP = ["train.max_steps=6", "train.batch_size=16", "train.validations=2", "train.log_every=1"]
+SMALL = [*SMALL_DATA, *SMALL_MODEL, *SMALL_LOOP, "device=cpu"]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path_factory, monkeypatch):
+    """Every test works in an empty folder; vectors are shared by all tests of a session."""
+    monkeypatch.setenv("CLOSE_TRANSFER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
+
+
+def small_config(*overrides: str):
+    """The settings of `train_text_only.py` at test size."""
+    from close_transfer.cli import compose_config
+    from close_transfer.config import TrainConfig
+
+    return compose_config("train", TrainConfig, [*SMALL, *overrides])
+
+
+@pytest.fixture
+def train_small():
+    """Trains a small run in this process; gives its folder and outcome."""
+    from close_transfer.assembly import train
+
+    def run(*overrides: str, regime: str = "text"):
+        return train(small_config(*overrides), regime)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_runs(tmp_path_factory):
+    """A finished small run of every task, under one `runs` folder; trained once a session."""
+    from close_transfer.assembly import train
+
+    runs = tmp_path_factory.mktemp("finished") / "runs"
+    os.environ["CLOSE_TRANSFER_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
+    for task in ("captioning", "captioning-multi", "snli-ve", "vqa"):
+        train(small_config(f"task={task}", f"runs={runs}"), "text")
+    return runs

@@ -1,0 +1,103 @@
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from close_transfer.assembly import train
+from close_transfer.cli import compose_config
+from close_transfer.config import EvalConfig, PrecomputedConfig
+from close_transfer.encoders.precomputed import PrecomputedEncoder
+from close_transfer.errors import UserError
+from close_transfer.evaluation import evaluate
+from tests.conftest import small_config
+
+TEXTS = ["a dog", "a cat", "a dog"]
+
+
+def encoder(text=None, image=None, num_lines=3, texts=TEXTS):
+    return PrecomputedEncoder(
+        PrecomputedConfig(kind="precomputed", text_embeddings=text, image_embeddings=image), num_lines, texts
+    )
+
+
+@pytest.fixture
+def matrix():
+    return np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
+
+
+def test_rows_belong_to_lines(matrix):
+    np.save("t.npy", matrix)
+    np.testing.assert_array_equal(encoder("t.npy").text_matrix[encoder("t.npy").text_rows(["a cat"])], matrix[1:2])
+
+
+def test_safetensors_and_npy_are_the_same(matrix):
+    np.save("t.npy", matrix)
+    save_file({"anything": matrix}, "t.safetensors")
+    np.testing.assert_array_equal(encoder("t.npy").text_matrix, encoder("t.safetensors").text_matrix)
+
+
+def test_mistakes_name_both_numbers(matrix):
+    np.save("t.npy", matrix)
+    np.save("wide.npy", np.zeros((3, 9), dtype=np.float32))
+    bad = matrix.copy()
+    bad[1, 2] = np.nan
+    np.save("bad.npy", bad)
+    np.save("flat.npy", np.zeros(3, dtype=np.float32))
+    np.save("int.npy", np.zeros((3, 8), dtype=np.int64))
+    save_file({"a": matrix, "b": matrix}, "two.safetensors")
+    with open("torn.npy", "wb") as file, open("t.npy", "rb") as whole:
+        file.write(whole.read()[:-9])
+    with pytest.raises(UserError, match=r"t\.npy holds 3 rows, but the data file has 5 lines"):
+        encoder("t.npy", num_lines=5, texts=[*TEXTS, "x", "y"])
+    with pytest.raises(UserError, match=r"are 8 wide and clip\.image_embeddings 9"):
+        encoder("t.npy", "wide.npy")
+    with pytest.raises(UserError, match=r"bad\.npy: 1 of rows 0 to 2 hold NaN or infinity, first row 1"):
+        encoder("bad.npy")
+    with pytest.raises(UserError, match=r"float32 of shape \(3,\)"):
+        encoder("flat.npy")
+    with pytest.raises(UserError, match="holds int64"):
+        encoder("int.npy")
+    with pytest.raises(UserError, match=r"holds 2 tensors \(a, b\)"):
+        encoder("two.safetensors")
+    with pytest.raises(UserError, match=r"torn\.npy: the file is damaged"):
+        encoder("torn.npy")
+    with pytest.raises(UserError, match="no such file"):
+        encoder("nowhere.npy")
+    with pytest.raises(UserError, match=r"allowed are \.npy and \.safetensors"):
+        open("t.csv", "w").close()
+        encoder("t.csv")
+    with pytest.raises(UserError, match=r"give clip\.text_embeddings=FILE for training"):
+        encoder()
+    with pytest.raises(UserError, match=r"picture vectors are needed here; give clip\.image_embeddings"):
+        _ = encoder("t.npy").image_matrix
+
+
+def test_trains_on_text_vectors_and_tests_on_picture_vectors():
+    rng = np.random.default_rng(0)
+    things = ["dog", "cat", "horse", "boat"]
+    lines = [{"text": f"a {things[i % 4]} number {i}", "scene": i // 2} for i in range(24)]
+    with open("train.jsonl", "w") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+    np.save("train.npy", rng.normal(size=(24, 16)).astype(np.float32))
+    np.save("images.npy", rng.normal(size=(24, 16)).astype(np.float32))
+    data = ["data=table", "data.path=train.jsonl", "data.group_column=scene"]
+    config = [o for o in small_overrides() if not o.startswith("data.")]
+    folder, _ = train(compose_train([*config, *data, "clip=precomputed", "clip.text_embeddings=train.npy"]), "text")
+    settings = [f"run={folder}", *data, "clip=precomputed", "clip.image_embeddings=images.npy", "num_bootstrap=20"]
+    evaluation = evaluate(compose_config("eval", EvalConfig, settings))
+    assert len(evaluation.predictions) == 12
+    with pytest.raises(UserError, match="clip=precomputed needs data=table"):
+        train(small_config("clip=precomputed", "clip.text_embeddings=train.npy"), "text")
+
+
+def small_overrides():
+    from tests.conftest import SMALL
+
+    return SMALL
+
+
+def compose_train(overrides):
+    from close_transfer.config import TrainConfig
+
+    return compose_config("train", TrainConfig, overrides)

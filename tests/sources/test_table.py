@@ -1,0 +1,153 @@
+import csv
+import gzip
+import json
+
+import pytest
+
+from close_transfer.assembly import train
+from close_transfer.cli import compose_config
+from close_transfer.config import TableData, TrainConfig
+from close_transfer.errors import UserError
+from close_transfer.sources import load_examples
+from tests.conftest import SMALL_LOOP, SMALL_MODEL
+
+
+def table(path, **values):
+    defaults = {
+        "name": "table", "path": str(path), "val_path": None, "val_share": 0.2, "text_column": "text",
+        "group_column": None, "image_column": None, "id_column": None, "on_bad_rows": "error", "noise": {}, "epochs": 1,
+    }  # fmt: skip
+    return TableData(**defaults | values)
+
+
+def write(name, content):
+    data = content.encode() if isinstance(content, str) else content
+    if name.endswith(".gz"):
+        data = gzip.compress(data)
+    with open(name, "wb") as file:
+        file.write(data)
+    return name
+
+
+CAPTIONS = ["A dog.", "Zwei Katzen, im Schnee.", "犬がいる", "A dog."]
+CONTENT = {
+    ".txt": "\n".join(CAPTIONS) + "\n",
+    ".jsonl": "".join(json.dumps({"text": t, "n": i}) + "\n" for i, t in enumerate(CAPTIONS)),
+    ".csv": "n,text\n" + "".join(f'{i},"{t}"\n' for i, t in enumerate(CAPTIONS)),
+}
+
+
+@pytest.mark.parametrize("zipped", ["", ".gz"])
+@pytest.mark.parametrize("suffix", CONTENT)
+def test_formats_give_the_same_captions_in_any_language(suffix, zipped):
+    loaded = load_examples(table(write(f"c{suffix}{zipped}", CONTENT[suffix])), "captioning", "test")
+    assert [e.texts for e in loaded.examples] == [(c,) for c in CAPTIONS]
+    assert [e.image.row for e in loaded.examples] == [0, 1, 2, 3]
+
+
+def test_groups_make_scenes_and_repeated_captions_count_once():
+    rows = [("s1", "a dog"), ("s2", "a cat"), ("s1", "a hound"), ("s1", "a dog")]
+    path = write("g.jsonl", "".join(json.dumps({"text": t, "scene": s}) + "\n" for s, t in rows))
+    loaded = load_examples(table(path, group_column="scene"), "captioning", "test")
+    assert {e.id: e.texts for e in loaded.examples} == {"s1": ("a dog", "a hound"), "s2": ("a cat",)}
+    assert loaded.notes == ["1 captions repeated within their scene are used once"]
+
+
+def test_a_list_of_captions_in_one_row_is_a_scene():
+    path = write("l.jsonl", json.dumps({"text": ["a dog", "a hound"]}) + "\n")
+    assert load_examples(table(path), "captioning", "test").examples[0].texts == ("a dog", "a hound")
+
+
+def test_train_and_val_share_the_file_and_nothing_else():
+    path = write("t.txt", "".join(f"caption number {i}\n" for i in range(50)))
+    parts = {
+        split: {e.id for e in load_examples(table(path), "captioning", split).examples} for split in ("train", "val")
+    }
+    assert len(parts["val"]) == 10
+    assert len(parts["train"]) == 40
+    assert not parts["train"] & parts["val"]
+
+
+BAD = {
+    "number.jsonl": ('{"text": "fine"}\n{"text": 5}\n', r"number\.jsonl, line 2: field 'text' is int 5, not text"),
+    "broken.jsonl": ('{"text": "fine"}\n{"text": "x\n', r"broken\.jsonl, line 2: no valid JSON"),
+    "missing.jsonl": ('{"caption": "fine"}\n', r"line 1: field 'text' is missing; the fields here are 'caption'"),
+    "list.jsonl": ("[1, 2]\n", r"line 1: list where an object with the field 'text' should be"),
+    "blank.txt": ("fine\n   \n", r"blank\.txt, line 2: field 'text' is empty"),
+    "missing.csv": ("a,b\n1,2\n", r"missing\.csv, line 2: field 'text' is missing; the fields here are 'a', 'b'"),
+    "latin.txt": ("fine\ncaf\xe9\n".encode("latin-1"), r"latin\.txt, line 2: field 'text' is not UTF-8"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_malformed_rows_name_file_line_and_field(name):
+    content, message = BAD[name]
+    path = write(name, content)
+    with pytest.raises(UserError, match=message) as caught:
+        load_examples(table(path), "captioning", "test")
+    assert "data.on_bad_rows=skip" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["number.jsonl", "broken.jsonl", "blank.txt", "latin.txt"])
+def test_malformed_rows_can_be_skipped_and_are_counted(name):
+    loaded = load_examples(table(write(name, BAD[name][0]), on_bad_rows="skip"), "captioning", "test")
+    assert [e.texts for e in loaded.examples] == [("fine",)]
+    assert loaded.num_skipped == 1
+
+
+@pytest.mark.parametrize("content", ["", "\n\n"])
+def test_files_without_captions_are_refused(content):
+    with pytest.raises(UserError, match=r"no usable line|field 'text' is empty"):
+        load_examples(table(write("e.txt", content)), "captioning", "test")
+
+
+def test_damaged_and_unknown_files():
+    whole = gzip.compress("".join(f"caption {i}\n" for i in range(999)).encode())
+    with open("torn.txt.gz", "wb") as file:
+        file.write(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"torn\.txt\.gz, line \d+: the file is damaged or cut short"):
+        load_examples(table("torn.txt.gz"), "captioning", "test")
+    with pytest.raises(UserError, match="there is no such file"):
+        load_examples(table("nowhere.txt"), "captioning", "test")
+    with pytest.raises(UserError, match=r"cannot read \.xlsx; allowed are \.txt, \.jsonl, \.csv"):
+        load_examples(table(write("a.xlsx", "x")), "captioning", "test")
+
+
+def test_line_breaks_within_a_caption_become_spaces():
+    with open("q.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([["text"], ["a dog\nand\u2028a cat"]])
+    assert load_examples(table("q.csv"), "captioning", "test").examples[0].texts == ("a dog and a cat",)
+
+
+def run_on(path, *overrides):
+    settings = [*SMALL_LOOP, *SMALL_MODEL, "data=table", f"data.path={path}", "device=cpu", *overrides]
+    return train(compose_config("train", TrainConfig, settings), "text")
+
+
+def test_own_text_trains_with_cut_texts_counted(capsys):
+    captions = [f"A dog number {i} in the snow." for i in range(30)] + [
+        "word " * 500,
+        "Ein Hund läuft über die Straße.",
+    ]
+    folder, outcome = run_on(write("own.txt", "\n".join(captions) + "\n"))
+    said = capsys.readouterr().out
+    assert outcome.state.step == 6
+    assert "1 of " in said
+    assert "longer than the encoder's context and were cut" in said
+    assert "the same text under noise" in said
+    assert (folder / "best" / "model.safetensors").is_file()
+
+
+def test_captioning_multi_needs_groups_and_counts_lonely_captions(capsys):
+    with pytest.raises(UserError, match=r"none of the .* scenes has a second caption.*data\.group_column"):
+        run_on(write("lonely.txt", "".join(f"caption {i}\n" for i in range(9))), "task=captioning-multi")
+    rows = [{"text": f"caption {i}", "scene": i // 2} for i in range(20)] + [{"text": "alone", "scene": 99}]
+    path = write("mixed.jsonl", "".join(json.dumps(r) + "\n" for r in rows))
+    run_on(path, "task=captioning-multi", "data.group_column=scene", "data.val_share=0.1")
+    assert "1 scenes have one caption only" in capsys.readouterr().out
+
+
+def test_tasks_that_need_more_than_captions_are_refused():
+    with pytest.raises(UserError, match=r"task=vqa: data=table holds captions only"):
+        run_on(write("c.txt", "a\nb\n"), "task=vqa")

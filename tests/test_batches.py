@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+import torch
+
+from close_transfer.batches import TokenizedExamples, batches_from, epoch_batches, steps_per_epoch
+from close_transfer.bpe import train_bpe
+from close_transfer.embeddings import EmbeddingTable, SceneVectors
+from close_transfer.examples import Example
+
+TEXTS = ["a red dog", "two blue cats in the snow", "a horse", "a very long sentence about a boat and a plane"]
+
+
+@pytest.fixture
+def examples():
+    return [
+        Example("one", (TEXTS[0],), targets=(TEXTS[0], TEXTS[1]), prompt="what is it"),
+        Example("two", (TEXTS[1],), targets=(TEXTS[2],)),
+        Example("three", (TEXTS[2], TEXTS[3]), targets=(TEXTS[3],), prompt="where"),
+    ]
+
+
+@pytest.fixture
+def scenes():
+    table = EmbeddingTable([np.arange(8, dtype=np.float32).reshape(4, 2)], {t: i for i, t in enumerate(TEXTS)})
+    return SceneVectors(table, np.array([0, 1, 2, 3]), np.array([0, 1, 2, 4]))
+
+
+def tokenized(examples, scenes, **limits):
+    tokenizer = train_bpe(TEXTS, 400, end_token="</s>")
+    return tokenizer, TokenizedExamples(
+        examples, scenes, tokenizer, limits.get("prompt", 16), limits.get("target", 32), lowercase_targets=True
+    )
+
+
+def test_every_example_once_an_epoch_and_similar_lengths_together():
+    lengths = np.random.default_rng(0).integers(1, 60, size=1003)
+    batches = epoch_batches(lengths, 16, seed=5, epoch=2)
+    assert sorted(np.concatenate(batches)) == list(range(1003))
+    assert len(batches) == steps_per_epoch(1003, 16)
+    within = np.mean([lengths[b].std() for b in batches])
+    assert within < 0.2 * lengths.std()
+
+
+def test_order_changes_with_epoch_and_seed_alone():
+    lengths = np.arange(100)
+    first = epoch_batches(lengths, 10, 0, 0)
+    assert all((a == b).all() for a, b in zip(first, epoch_batches(lengths, 10, 0, 0), strict=True))
+    assert any((a != b).any() for a, b in zip(first, epoch_batches(lengths, 10, 0, 1), strict=True))
+    assert any((a != b).any() for a, b in zip(first, epoch_batches(lengths, 10, 1, 0), strict=True))
+
+
+def test_steps_can_be_taken_up_anywhere():
+    lengths = np.arange(50)
+    whole = list(batches_from(lengths, 8, 0, 0, 20))
+    assert len(whole) == 20
+    for first in (0, 5, 7, 13):
+        rest = list(batches_from(lengths, 8, 0, first, 20))
+        assert all((a == b).all() for a, b in zip(whole[first:], rest, strict=True))
+
+
+def test_texts_of_a_scene_are_averaged(examples, scenes):
+    _, all_of_them = tokenized(examples, scenes)
+    (batch,) = all_of_them.parts(np.array([2, 0]), 1)
+    torch.testing.assert_close(batch.vectors, torch.tensor([[5.0, 6.0], [0.0, 1.0]]))
+
+
+def test_targets_point_to_their_scenes_and_decode_to_their_text(examples, scenes):
+    tokenizer, all_of_them = tokenized(examples, scenes)
+    (batch,) = all_of_them.parts(np.array([1, 0]), 1)
+    assert batch.scene_of_target.tolist() == [0, 1, 1]
+    decoded = [tokenizer.decode(row[row >= 0], skip_special_tokens=True).strip() for row in batch.labels]
+    assert decoded == [TEXTS[2], TEXTS[0], TEXTS[1]]
+    assert batch.prompt_mask[0].sum() == 0
+    assert (
+        tokenizer.decode(batch.prompt_ids[1][batch.prompt_mask[1] == 1], skip_special_tokens=True).strip()
+        == "what is it"
+    )
+
+
+def test_parts_cover_the_batch_and_share_its_token_count(examples, scenes):
+    _, all_of_them = tokenized(examples, scenes)
+    rows = np.array([0, 1, 2])
+    (whole,) = all_of_them.parts(rows, 1)
+    parts = all_of_them.parts(rows, 2)
+    torch.testing.assert_close(torch.cat([p.vectors for p in parts]), whole.vectors)
+    assert [p.start for p in parts] == [0, 2]
+    assert {p.num_target_tokens for p in parts} == {int((whole.labels >= 0).sum())}
+
+
+def test_long_texts_are_cut_counted_and_still_end(examples, scenes):
+    tokenizer, all_of_them = tokenized(examples, scenes, prompt=2, target=4)
+    assert all_of_them.num_cut >= 2
+    (batch,) = all_of_them.parts(np.array([2]), 1)
+    assert batch.labels.shape[1] == 4
+    assert batch.labels[0, -1] == tokenizer.eos_token_id

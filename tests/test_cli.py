@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import pytest
+
+from close_transfer import config as schemas
+from close_transfer.cli import CONFIGS, compose_config
+from close_transfer.config import EvalConfig, TrainConfig, noise_std
+from close_transfer.errors import UserError
+
+COMMANDS = {
+    "train": schemas.TrainConfig,
+    "eval": schemas.EvalConfig,
+    "predict": schemas.PredictConfig,
+    "picturebook_clip": schemas.ContrastiveConfig,
+    "contact_sheet": schemas.ContactSheetConfig,
+}
+# What a file of a group cannot say by itself.
+NEEDED = {"data=table": ["data.path=x.txt"], "lm=pretrained": ["lm.name=x"], "predict": ["images=x.png"]}
+
+
+def test_every_file_at_the_top_belongs_to_a_command():
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_composes(command):
+    compose_config(command, COMMANDS[command], NEEDED.get(command, []))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*/*.yaml")), ids=lambda p: f"{p.parent.name}={p.stem}")
+def test_every_file_of_a_group_composes(path):
+    choice = f"{path.parent.name}={path.stem}"
+    composed = compose_config("train", TrainConfig, [choice, *NEEDED.get(choice, [])])
+    assert path.stem in str(getattr(composed, path.parent.name)).replace("_", "-") or path.stem in str(composed)
+
+
+def test_a_misspelt_key_suggests_the_nearest():
+    with pytest.raises(UserError, match=r"nosie=0\.1: there is no such setting; did you mean noise\?"):
+        compose_config("train", TrainConfig, ["nosie=0.1"])
+
+
+def test_a_misspelt_option_lists_what_is_allowed():
+    with pytest.raises(UserError, match=r"task=snlive: allowed are .*snli-ve.*; did you mean snli-ve\?"):
+        compose_config("train", TrainConfig, ["task=snlive"])
+
+
+def test_all_mistakes_are_reported_at_once():
+    with pytest.raises(UserError) as caught:
+        compose_config("train", TrainConfig, ["noise=-1", "seed=x", "train.batch_size=0", "train.schedule=step"])
+    for part in ("noise=-1", "seed=x", "train.batch_size=0", "train.schedule=step", "'linear', 'cosine' or 'constant'"):
+        assert part in str(caught.value)
+
+
+def test_two_units_of_noise_at_once_are_an_error():
+    with pytest.raises(UserError, match=r"noise=0\.1 .* and noise_variance=0\.016 .* are both given; give one of them"):
+        compose_config("train", TrainConfig, ["noise=0.1", "noise_variance=0.016"])
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", ".nan"])
+def test_noise_must_be_a_finite_number(value):
+    with pytest.raises(UserError, match="noise="):
+        compose_config("train", TrainConfig, [f"noise={value}"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "std"),
+    [
+        (["data=table", "data.path=x"], 0.12),
+        (["data=table", "data.path=x", "task=captioning-multi"], 0.04),
+        (["task=snli-ve"], 0.08),
+        (["task=vqa"], 0.04),
+        ([], 0.1),
+        (["noise_variance=0.0144"], 0.12),
+        (["noise=0"], 0.0),
+    ],
+)
+def test_noise_defaults_are_the_papers_and_picturebooks_own(overrides, std):
+    assert noise_std(compose_config("train", TrainConfig, overrides), "text") == pytest.approx(std)
+
+
+def test_batches_must_split_evenly():
+    with pytest.raises(UserError, match=r"train\.batch_size=128 cannot be split into train\.accumulation=3"):
+        compose_config("train", TrainConfig, ["train.accumulation=3"])
+
+
+def test_values_may_hold_anything():
+    composed = compose_config(
+        "predict", schemas.PredictConfig, ["images=my folder (1), [new]/x.png", 'prompt=Is it "red", or {blue}?']
+    )
+    assert composed.images == "my folder (1), [new]/x.png"
+    assert composed.prompt == 'Is it "red", or {blue}?'
+
+
+def test_evaluation_takes_a_run_and_data_of_its_own():
+    composed = compose_config("eval", EvalConfig, ["run=somewhere", "data=table", "data.path=x.jsonl", "scene=text"])
+    assert composed.data.path == "x.jsonl"
+    assert Path(composed.run) == Path("somewhere")

@@ -1,0 +1,160 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from close_transfer import embeddings
+from close_transfer.config import StoreConfig
+from close_transfer.embeddings import EmbeddingStore, image_table, text_scenes, text_table
+from close_transfer.errors import UserError
+from close_transfer.examples import Example, ImageRef
+from close_transfer.files import read_json
+
+
+class CountingEncoder:
+    """Stands in for an encoder and counts what it is asked; a vector is the text's letters summed."""
+
+    name = "counting stand-in"
+    dim = 3
+
+    def __init__(self, key="key one"):
+        self.text_key = self.image_key = key
+        self.asked: list[str] = []
+
+    def encode_texts(self, texts):
+        self.asked += texts
+        return np.array([[len(t), sum(map(ord, t)), 7.5] for t in texts], dtype=np.float32)
+
+    def encode_images(self, images):
+        self.asked += [str(i) for i in images]
+        return np.stack([np.asarray(i, dtype=np.float32).mean(axis=(0, 1)) for i in images])
+
+
+@pytest.fixture
+def config(tmp_path):
+    return StoreConfig(folder=str(tmp_path / "store"), dtype="float32")
+
+
+def shards(config):
+    return sorted(Path(config.folder).rglob("*.vectors.npy"))
+
+
+def test_unique_texts_once_and_never_again(config):
+    encoder = CountingEncoder()
+    table = text_table(encoder, ["a", "b", "a", "c", "b"], config)
+    assert sorted(encoder.asked) == ["a", "b", "c"]
+    np.testing.assert_array_equal(table.gather(np.array([table.row_of["b"]])), [[1, ord("b"), 7.5]])
+    text_table(encoder, ["c", "a", "d"], config)
+    assert sorted(encoder.asked) == ["a", "b", "c", "d"]
+
+
+def test_raw_vectors_are_kept_by_memory_map(config):
+    encoder = CountingEncoder()
+    text_table(encoder, ["abc"], config)
+    stored = np.load(shards(config)[0], mmap_mode="r")
+    assert isinstance(stored, np.memmap)
+    assert stored.dtype == np.float32
+    np.testing.assert_array_equal(stored, encoder.encode_texts(["abc"]))
+
+
+def test_half_precision_on_disk_float32_in_hand(config):
+    table = text_table(CountingEncoder(), ["abc"], config.model_copy(update={"dtype": "float16"}))
+    assert np.load(shards(config)[0]).dtype == np.float16
+    assert table.gather(np.array([0])).dtype == np.float32
+
+
+def test_another_encoder_has_its_own_vectors(config):
+    text_table(CountingEncoder(), ["a"], config)
+    other = CountingEncoder(key="key two")
+    text_table(other, ["a"], config)
+    assert other.asked == ["a"]
+
+
+@pytest.mark.parametrize("damage", ["flip a byte", "cut short", "remove", "foreign keys"])
+def test_damaged_shards_are_found_and_encoded_again(config, damage):
+    text_table(CountingEncoder(), ["a", "b"], config)
+    shard = shards(config)[0]
+    if damage == "flip a byte":
+        content = bytearray(shard.read_bytes())
+        content[-3] ^= 1
+        shard.write_bytes(content)
+    elif damage == "cut short":
+        shard.write_bytes(shard.read_bytes()[:-4])
+    elif damage == "remove":
+        shard.unlink()
+    else:
+        keys = next(Path(config.folder).rglob("*.keys.npy"))
+        np.save(keys, np.zeros((2, 16), dtype=np.uint8))
+    again = CountingEncoder()
+    table = text_table(again, ["a", "b"], config)
+    assert sorted(again.asked) == ["a", "b"]
+    np.testing.assert_array_equal(table.gather(np.array([table.row_of["a"]])), [[1, ord("a"), 7.5]])
+
+
+def test_a_store_of_another_key_is_not_trusted(config, tmp_path):
+    store = EmbeddingStore(tmp_path, "k" * 24 + "one", "float32", "first")
+    store.table(["a"], [b"a" * 16], lambda positions: np.ones((1, 2), dtype=np.float32), "text")
+    same_folder = EmbeddingStore(tmp_path, "k" * 24 + "two", "float32", "second")
+    table = same_folder.table(["a"], [b"a" * 16], lambda positions: np.full((1, 2), 9, dtype=np.float32), "text")
+    assert same_folder.num_damaged == 1
+    assert table.gather(np.array([0])).tolist() == [[9, 9]]
+
+
+def test_what_was_encoded_before_a_kill_is_kept(config, monkeypatch):
+    monkeypatch.setattr(embeddings, "_SHARD_ROWS", 2)
+
+    class Dying(CountingEncoder):
+        def encode_texts(self, texts):
+            if "e" in texts:
+                raise KeyboardInterrupt
+            return super().encode_texts(texts)
+
+    with pytest.raises(KeyboardInterrupt):
+        text_table(Dying(), ["a", "b", "c", "d", "e"], config)
+    again = CountingEncoder()
+    table = text_table(again, ["a", "b", "c", "d", "e"], config)
+    assert again.asked == ["e"]
+    assert len(table.row_of) == 5
+    manifest = read_json(next(Path(config.folder).rglob("manifest.json")))
+    assert sum(shard["rows"] for shard in manifest["shards"]) == 5
+    assert not list(Path(config.folder).rglob("*.tmp"))
+
+
+def test_rows_may_be_several_vectors(tmp_path):
+    store = EmbeddingStore(tmp_path, "grid", "float32", "grid features")
+    grid = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
+    table = store.table(["a", "b"], [b"a" * 16, b"b" * 16], lambda positions: grid[list(positions)], "picture")
+    np.testing.assert_array_equal(table.gather(np.array([1, 0])), grid[::-1])
+
+
+def test_numbers_that_are_not_finite_are_refused(config):
+    class Overflowing(CountingEncoder):
+        def encode_texts(self, texts):
+            return np.full((len(texts), 3), np.inf, dtype=np.float32)
+
+    with pytest.raises(UserError, match="NaN or infinity for 1 items"):
+        text_table(Overflowing(), ["a"], config)
+    assert not shards(config)
+
+
+def test_captions_of_a_scene_are_averaged_before_normalising(config):
+    scenes = text_scenes(CountingEncoder(), [Example("x", ("a", "abc")), Example("y", ("b",))], config)
+    one, two = (CountingEncoder().encode_texts([t])[0] for t in ("a", "abc"))
+    np.testing.assert_allclose(scenes[np.array([0])], [(one + two) / 2])
+
+
+def test_pictures_are_opened_once(config):
+    from PIL import Image
+
+    opened = []
+
+    def ref(name):
+        def open_it():
+            opened.append(name)
+            return Image.new("RGB", (2, 2), (len(name), 0, 0))
+
+        return ImageRef(name, open_it, lambda: name)
+
+    for _ in range(2):
+        image_table(CountingEncoder(), [ref("one"), ref("three"), ref("one")], config)
+    assert sorted(opened) == ["one", "three"]

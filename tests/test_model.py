@@ -1,0 +1,150 @@
+import json
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from close_transfer.assembly import train
+from close_transfer.bpe import train_bpe
+from close_transfer.checkpoints import RunFolder
+from close_transfer.cli import compose_config
+from close_transfer.config import TrainConfig
+from close_transfer.decoding import Decoder
+from close_transfer.errors import UserError
+from close_transfer.language_models import build_language_model
+from close_transfer.model import TransferConfig, TransferModel
+from tests.conftest import SMALL, small_config
+
+
+@pytest.fixture(scope="module")
+def parts():
+    config = compose_config("train", TrainConfig, SMALL)
+    torch.manual_seed(0)
+    lm, tokenizer = build_language_model(config.lm, ["a red dog in the snow", "two cats", "entailment", "neutral"])
+    model_config = TransferConfig(
+        encoder={"name": "x", "dim": 16, "fingerprint": "f"},
+        adapter={"name": "gaussian"},
+        mapper={"name": "linear", "num_tokens": 4, "num_constant_tokens": 1},
+        noise={"std": 0.1},
+        task={"name": "captioning", "max_prompt_tokens": 16, "max_target_tokens": 12, "num_beams": 3},
+        lm=lm.config.to_dict(),
+    )
+    return TransferModel(model_config, lm).eval(), tokenizer
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    return torch.randn(3, 16, generator=torch.Generator().manual_seed(1))
+
+
+def test_saved_and_loaded_it_is_the_same(parts, vectors, tmp_path):
+    model, _tokenizer = parts
+    model.save_pretrained(tmp_path)
+    loaded = TransferModel.from_pretrained(tmp_path).eval()
+    inputs = [vectors, torch.zeros(3, 0, dtype=torch.long), torch.zeros(3, 0, dtype=torch.long)]
+    labels, scenes = torch.tensor([[5, 6, 1], [7, 1, -100], [9, 1, -100]]), torch.tensor([0, 1, 2])
+    torch.testing.assert_close(loaded(*inputs, labels, scenes), model(*inputs, labels, scenes), rtol=0, atol=0)
+    assert loaded.config.noise == model.config.noise
+    assert loaded.config.encoder == model.config.encoder
+    assert loaded.config.task == model.config.task
+
+
+def test_a_scene_is_encoded_once_however_many_targets_it_has(parts, vectors, monkeypatch):
+    model, _ = parts
+    rows = []
+    encoder = model.lm.get_encoder()
+    original = encoder.forward
+    monkeypatch.setattr(
+        encoder, "forward", lambda *a, **k: (rows.append(len(k["inputs_embeds"])), original(*a, **k))[1]
+    )
+    empty = torch.zeros(1, 0, dtype=torch.long)
+    labels = torch.tensor([[5, 6, 1], [7, 1, -100], [9, 8, 1]])
+    together = model(vectors[:1], empty, empty, labels, torch.tensor([0, 0, 0]))
+    assert rows == [1]
+    for target in range(3):
+        alone = model(vectors[:1], empty, empty, labels[target : target + 1], torch.tensor([0]))
+        torch.testing.assert_close(together[target : target + 1], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_prompts_are_read(parts, vectors):
+    model, tokenizer = parts
+    decoder = Decoder(model, tokenizer, num_beams=2)
+    rows = vectors.numpy()
+    one, other = (decoder.predict(["a"], rows.__getitem__, [p])[0].scores for p in ("a red dog", "two cats"))
+    assert one != other
+
+
+def test_candidates_come_best_first_and_scores_are_log_probabilities(parts, vectors):
+    model, tokenizer = parts
+    decoder = Decoder(model, tokenizer, num_beams=4, num_return=3)
+    for prediction in decoder.predict(["a", "b", "c"], vectors.numpy().__getitem__, [""] * 3):
+        assert len(prediction.candidates) == len(prediction.scores) == 3
+        assert list(prediction.scores) == sorted(prediction.scores, reverse=True)
+        assert all(score < 0 for score in prediction.scores)
+
+
+def test_answers_come_in_the_order_of_the_questions(parts):
+    model, tokenizer = parts
+    vectors = torch.randn(9, 16, generator=torch.Generator().manual_seed(2)).numpy()
+    prompts = ["a", "two cats in the snow", "", "a red dog", "two", "a", "cats", "dog in the snow", "red"]
+    ids = [str(i) for i in range(9)]
+    together = Decoder(model, tokenizer, 2, batch_size=4).predict(ids, vectors.__getitem__, prompts)
+    assert [p.id for p in together] == ids
+    for row in range(9):
+        alone = Decoder(model, tokenizer, 2).predict(["x"], lambda r, row=row: vectors[[row]], [prompts[row]])[0]
+        assert alone.candidates == together[row].candidates
+        assert alone.scores == pytest.approx(together[row].scores, abs=1e-4)
+
+
+def test_label_scores_are_log_likelihoods_of_the_whole_label(parts, vectors):
+    model, tokenizer = parts
+    labels = ("neutral", "entailment")
+    (prediction,) = Decoder(model, tokenizer, 1).predict(["a"], vectors[:1].numpy().__getitem__, ["dog"], labels)
+    ids = tokenizer("entailment", return_tensors="pt").input_ids
+    prompt = tokenizer("dog", return_tensors="pt")
+    logits = model(vectors[:1], prompt.input_ids, prompt.attention_mask, ids, torch.tensor([0]))
+    expected = logits.log_softmax(-1)[0].gather(1, ids[0][:, None]).sum()
+    assert prediction.label_scores[1] == pytest.approx(float(expected), abs=1e-4)
+    assert prediction.label == labels[max((0, 1), key=lambda i: prediction.label_scores[i])]
+
+
+def test_pretrained_language_models_load_from_a_folder(tmp_path):
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    tokenizer = train_bpe(["a red dog", "two cats"], 300, end_token="</s>")
+    config = T5Config(
+        vocab_size=len(tokenizer), d_model=16, d_kv=4, d_ff=16, num_heads=2, num_layers=1, num_decoder_layers=1,
+        decoder_start_token_id=0,
+    )  # fmt: skip
+    model = T5ForConditionalGeneration(config)
+    model.save_pretrained(tmp_path / "my_t5")
+    tokenizer.save_pretrained(tmp_path / "my_t5")
+    overrides = [o for o in SMALL if not o.startswith("lm.")]
+    run, _ = train(
+        compose_config("train", TrainConfig, [*overrides, f"lm={tmp_path / 'my_t5'}", "train.max_steps=1"]), "text"
+    )
+    best = RunFolder(run).checkpoint("best")
+    assert TransferModel.from_pretrained(best).lm.config.d_model == 16
+    assert len(AutoTokenizer.from_pretrained(best)) == len(tokenizer)
+
+
+def test_a_language_model_that_cannot_be_had_says_what_to_do():
+    with pytest.raises(
+        UserError, match=r"lm=t5-small: cannot be loaded .*connect to the hub once, or give a folder"
+    ) as caught:
+        train(
+            compose_config("train", TrainConfig, [*[o for o in SMALL if not o.startswith("lm.")], "lm=t5-small"]),
+            "text",
+        )
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_carries_all_that_inference_needs():
+    run, _ = train(small_config("train.max_steps=1", "noise_variance=0.0064"), "text")
+    config = json.loads((run / "best" / "config.json").read_text())
+    assert config["encoder"]["name"] == "picturebook"
+    assert len(config["encoder"]["fingerprint"]) == 64
+    assert config["noise"]["std"] == pytest.approx(0.08)
+    assert set(config["noise"]) == {"std", "variance", "length", "cosine"}
+    assert config["task"]["name"] == "captioning"
+    assert config["regime"] == "T0"

@@ -1,0 +1,205 @@
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from close_transfer.assembly import train
+from close_transfer.checkpoints import RunFolder
+from close_transfer.embeddings import EmbeddingTable
+from close_transfer.encoders import OpenClipEncoder
+from close_transfer.errors import UserError
+from close_transfer.picturebook import drawing
+from close_transfer.training import NonFiniteError, Trainer
+from tests.conftest import small_config
+
+
+def weights(folder, which="last"):
+    return (Path(folder) / which / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("task", ["captioning", "captioning-multi", "snli-ve", "vqa"])
+def test_no_picture_is_opened_drawn_or_encoded_in_training(task, monkeypatch):
+    def forbidden(*args, **kwargs):
+        raise AssertionError("a picture was touched")
+
+    monkeypatch.setattr(Image, "open", forbidden)
+    monkeypatch.setattr(Image, "new", forbidden)
+    monkeypatch.setattr(drawing, "draw_scene", forbidden)
+    monkeypatch.setattr("close_transfer.sources.picturebook.draw_scene", forbidden)
+    monkeypatch.setattr(OpenClipEncoder, "encode_images", forbidden)
+    monkeypatch.setattr("open_clip.CLIP.encode_image", forbidden)
+    _, outcome = train(small_config(f"task={task}"), "text")
+    assert outcome.state.step == 6
+    with pytest.raises(AssertionError, match="a picture was touched"):
+        train(small_config(f"task={task}", "seed=1"), "images")
+
+
+def test_the_loss_falls():
+    folder, _ = train(small_config("train.max_steps=80", "lm.learning_rate=0.01", "lm.warmup_steps=5"), "text")
+    losses = [entry["loss"] for entry in RunFolder(folder).read_log() if "loss" in entry]
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+
+
+@pytest.mark.parametrize("task", ["captioning-multi", "vqa"])
+def test_stopped_and_resumed_equals_never_stopped_to_the_last_bit(task, monkeypatch):
+    settings = [f"task={task}", "lm.config.dropout_rate=0.1", "train.max_steps=9", "train.validations=3"]
+    whole, _ = train(small_config(*settings, "output=whole"), "text")
+    step = Trainer._step
+
+    def stop_at_fourth(self, number, *args):
+        if number == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, number, *args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_step", stop_at_fourth)
+        parts, outcome = train(small_config(*settings, "output=parts"), "text")
+    assert outcome.stopped_early
+    assert outcome.state.step == 4
+    again, outcome = train(small_config(*settings, "output=parts", "resume=latest"), "text")
+    assert not outcome.stopped_early
+    assert again.resolve() == parts.resolve()
+    for which in ("last", "best"):
+        assert weights(whole, which) == weights(parts, which)
+    assert (whole / "last" / "optimizer.safetensors").read_bytes() == (
+        parts / "last" / "optimizer.safetensors"
+    ).read_bytes()
+    assert RunFolder(whole).read_log() == RunFolder(parts).read_log()
+
+
+def test_sigterm_saves_and_says_so(monkeypatch):
+    step = Trainer._step
+
+    def terminate(self, number, *args):
+        if number == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, number, *args)
+
+    monkeypatch.setattr(Trainer, "_step", terminate)
+    folder, outcome = train(small_config(), "text")
+    assert outcome.stopped_early
+    assert RunFolder(folder).checkpoint("last").name == "step-000002"
+
+
+def test_same_seed_same_weights_other_seed_others():
+    first, _ = train(small_config("output=a"), "text")
+    second, _ = train(small_config("output=b"), "text")
+    other, _ = train(small_config("output=c", "seed=1"), "text")
+    assert weights(first) == weights(second)
+    assert weights(first) != weights(other)
+
+
+def test_accumulation_gives_the_step_of_the_whole_batch():
+    whole, _ = train(small_config("output=a"), "text")
+    parts, _ = train(small_config("output=b", "train.accumulation=4"), "text")
+    one, other = (load_file(folder / "last" / "model.safetensors") for folder in (whole, parts))
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], atol=2e-4, rtol=2e-3)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update(monkeypatch):
+    gather = EmbeddingTable.gather
+
+    def broken(self, rows):
+        vectors = gather(self, rows)
+        if broken.calls == 3:
+            vectors[0] = np.nan
+        broken.calls += 1
+        return vectors
+
+    broken.calls = 0
+    monkeypatch.setattr(EmbeddingTable, "gather", broken)
+    seen = {}
+    step = Trainer._step
+
+    def remember(self, number, *args):
+        seen[number] = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+        try:
+            return step(self, number, *args)
+        except NonFiniteError:
+            seen["after"] = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+            raise
+
+    monkeypatch.setattr(Trainer, "_step", remember)
+    with pytest.raises(
+        NonFiniteError, match=r"step 4: the loss is nan .*the examples were train-\d+#\d.*lower train\.learning_rate"
+    ):
+        train(small_config("train.validations=1"), "text")
+    for name, value in seen[3].items():
+        assert torch.equal(value, seen["after"][name])
+
+
+def test_nothing_is_pickled():
+    folder, _ = train(small_config("train.tensorboard=false"), "text")
+    suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    assert suffixes <= {".safetensors", ".json", ".jsonl", ".yaml"}
+
+
+def test_best_and_last_are_kept_and_nothing_else():
+    folder, outcome = train(small_config("train.validations=6"), "text")
+    kept = {path.name for path in (folder / "checkpoints").iterdir()}
+    assert kept == {RunFolder(folder).checkpoint(which).name for which in ("best", "last")}
+    assert f"step-{outcome.state.best_step:06d}" in kept
+    logged = [e["validation_loss"] for e in RunFolder(folder).read_log() if "validation_loss" in e]
+    assert min(logged) == outcome.state.best_loss
+
+
+def test_tensorboard_gets_the_same_numbers():
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder, _ = train(small_config(), "text")
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    logged = {e["step"]: e["loss"] for e in RunFolder(folder).read_log() if "loss" in e}
+    assert {e.step: pytest.approx(e.value, rel=1e-5) for e in events.Scalars("training/loss")} == logged
+
+
+def test_folders_of_runs_and_latest():
+    first, _ = train(small_config("train.max_steps=1"), "text")
+    second, _ = train(small_config("train.max_steps=1"), "images")
+    assert first.parent == Path("runs/captioning") == second.parent
+    assert first != second
+    assert Path("runs/captioning/latest").resolve() == second.resolve()
+    assert json.loads((first / "facts.json").read_text())["regime"] == "T0"
+    assert json.loads((second / "facts.json").read_text())["regime"] == "T4"
+    with pytest.raises(UserError, match="holds a run already"):
+        train(small_config(f"output={first}"), "text")
+
+
+def test_resuming_needs_a_run_and_the_same_settings():
+    with pytest.raises(UserError, match=r"resume=latest: there is no run at"):
+        train(small_config("resume=latest"), "text")
+    train(small_config("train.max_steps=1", "output=a"), "text")
+    with pytest.raises(UserError, match=r"other settings \(seed was 0 and is 3\); give the same ones"):
+        train(small_config("train.max_steps=1", "output=a", "resume=latest", "seed=3"), "text")
+
+
+def noise_of(folder):
+    return json.loads((folder / "last" / "config.json").read_text())["noise"]["std"]
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"), [("captioning", 0.1), ("captioning-multi", 0.04), ("snli-ve", 0.08), ("vqa", 0.04)]
+)
+def test_task_noise_serves_text_training_only(task, expected):
+    settings = [f"task={task}", "train.max_steps=1"]
+    text, _ = train(small_config(*settings, "output=text"), "text")
+    assert noise_of(text) == expected
+    images, _ = train(small_config(*settings, "output=images"), "images")
+    assert noise_of(images) == 0
+    asked, _ = train(small_config(*settings, "output=asked", "noise=0.05"), "images")
+    assert noise_of(asked) == 0.05
+
+
+def test_the_plan_is_told_before_training(capsys):
+    train(small_config("train.max_steps=1", "noise=0.1"), "text")
+    said = capsys.readouterr().out
+    for part in ("captioning", "picturebook: 40 scenes, 200 training examples", "no picture is opened", "128 wide",
+                 "0.1 per coordinate (variance 0.01, length 1.13, cosine 0.66 at width 128)", "t5-mini",
+                 "cpu", "runs/captioning/"):  # fmt: skip
+        assert part in said, part
