@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format types layers check benchmark clean
+.PHONY: help demo test test-all lint format types layers check benchmark results clean
 
 help:  ## Lists the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-12s%s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ check: lint types layers  ## Linter, formatter, types and layers
 
 benchmark: $(INSTALLED)  ## Times what the documents claim about speed
 	$(BIN)/python benchmarks/text_encoding.py
+
+results: $(INSTALLED)  ## Makes the numbers of docs/results.md (about an hour on two cores)
+	$(BIN)/python benchmarks/picturebook_results.py
 
 clean:  ## Removes the environment, caches and vectors; runs/ stays
 	rm -rf $(VENV) cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -99,6 +99,8 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
     """
     transformers.utils.logging.disable_progress_bar()
     device = pick_device(config.device)
+    if ":" in device:  # accelerate takes the current GPU
+        torch.cuda.set_device(device)
     bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and device != "cpu")
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16" if bf16 else "no")
     folder = RunFolder(resumed_folder(config) if config.resume else new_folder(config))

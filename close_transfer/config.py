@@ -262,7 +262,8 @@ class ContrastiveConfig(Strict):
     num_test: Positive
     steps: Positive
     batch_size: Positive
-    learning_rate: Annotated[float, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0)]  # of the image tower
+    text_learning_rate: Annotated[float, Field(gt=0)]
     warmup_steps: Positive
     weight_decay: NonNegative
     temperature: Annotated[float, Field(gt=0)]

@@ -88,7 +88,8 @@ class Decoder:
         encoded = self._tokenizer(
             list(prompts), padding=True, truncation=True, max_length=self._max_prompt, return_tensors="pt"
         )
-        return encoded.input_ids.to(device), encoded.attention_mask.to(device)
+        given = torch.tensor([bool(prompt) for prompt in prompts])  # an empty prompt is no token, not even the end
+        return encoded.input_ids.to(device), (encoded.attention_mask * given[:, None]).to(device)
 
     def _generate(self, states: Tensor, mask: Tensor) -> tuple[list[str], list[float]]:
         output = self._model.lm.generate(

@@ -1,7 +1,7 @@
 """Evaluates a run: feeds it pictures (or text), scores its answers, writes what came out.
 
-An evaluation folder holds `results.json`, `predictions.jsonl` and `report.html`; `results.json` is
-written last, so its presence means that the folder is complete.
+An evaluation folder holds `predictions.jsonl`, `results.json` and `report.html`. `results.json` is written
+after the predictions, so its presence means that they are complete.
 """
 
 import json

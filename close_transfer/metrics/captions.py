@@ -15,7 +15,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from close_transfer.metrics.bootstrap import Floats, Scores, score_sums
-from close_transfer.metrics.java import java_on_path
+from close_transfer.metrics.java import java_messages_held, java_on_path
 
 CAPTION_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 
@@ -27,7 +27,8 @@ def ptb_tokenized(texts: Sequence[Sequence[str]]) -> list[list[str]]:
     line break is turned into a space first.
     """
     flat = {i: [{"caption": " ".join(text.split()) or "."} for text in group] for i, group in enumerate(texts)}
-    tokenized = PTBTokenizer().tokenize(flat)
+    with java_messages_held():
+        tokenized = PTBTokenizer().tokenize(flat)
     return [tokenized[i] for i in range(len(texts))]
 
 

@@ -1,0 +1,42 @@
+import numpy as np
+import open_clip
+import pytest
+
+from close_transfer.config import OpenClipConfig
+from close_transfer.encoders import OpenClipEncoder
+from close_transfer.encoders.open_clip_encoder import PICTUREBOOK_FOLDER
+from close_transfer.metrics.retrieval import paired_cosine, recall_at_k, unrelated_cosine
+from close_transfer.picturebook.captions import captions
+from close_transfer.picturebook.drawing import draw_scene
+from close_transfer.picturebook.scenes import scenes
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    """Unit vectors of pictures and first captions of 1,000 test scenes, by the shipped weights."""
+    config = OpenClipConfig(kind="open_clip", model="picturebook", pretrained=None, weights=None, batch_size=250)
+    encoder = OpenClipEncoder(config)
+    chosen = scenes("test", 1000)
+    images = encoder.encode_images([draw_scene(scene) for scene in chosen])
+    texts = encoder.encode_texts([captions(scene)[0].text for scene in chosen])
+    return tuple(v / np.linalg.norm(v, axis=1, keepdims=True) for v in (images, texts))
+
+
+def test_it_is_small_and_open_clips_own():
+    files = list(PICTUREBOOK_FOLDER.iterdir())
+    assert sum(path.stat().st_size for path in files) <= 6 * 2**20
+    assert {path.suffix for path in files} == {".json", ".safetensors", ".md"}
+    model = open_clip.create_model(f"local-dir:{PICTUREBOOK_FOLDER}")
+    assert isinstance(model, open_clip.CLIP)
+    assert float(model.logit_scale.exp()) == pytest.approx(100, rel=0.01), "the temperature stayed at 0.01"
+
+
+def test_pictures_and_captions_find_each_other(vectors):
+    images, texts = vectors
+    assert recall_at_k(images, texts, 5) >= 0.7
+    assert recall_at_k(texts, images, 5) >= 0.7
+
+
+def test_there_is_a_modality_gap_to_bridge(vectors):
+    images, texts = vectors
+    assert paired_cosine(images, texts) < unrelated_cosine(texts)
