@@ -53,7 +53,7 @@ class PicturebookData(Strict):
     num_test: Positive
     num_test_novel: Positive
     noise: dict[TaskName, NonNegative]  # where the task's default does not fit this data
-    epochs: Positive
+    epochs: dict[TaskName, Positive]
 
 
 class TableData(Strict):
@@ -69,7 +69,7 @@ class TableData(Strict):
     id_column: str | None
     on_bad_rows: OnBadRows
     noise: dict[TaskName, NonNegative]
-    epochs: Positive
+    epochs: dict[TaskName, Positive]
 
 
 DataConfig = Annotated[PicturebookData | TableData, Field(discriminator="name")]
@@ -262,8 +262,7 @@ class ContrastiveConfig(Strict):
     num_test: Positive
     steps: Positive
     batch_size: Positive
-    learning_rate: Annotated[float, Field(gt=0)]  # of the image tower
-    text_learning_rate: Annotated[float, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0)]
     warmup_steps: Positive
     weight_decay: NonNegative
     temperature: Annotated[float, Field(gt=0)]

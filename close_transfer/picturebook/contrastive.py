@@ -77,32 +77,21 @@ def _encode_text(model: open_clip.CLIP, tokens: Tensor) -> Tensor:
 
 
 def _optimizer(model: open_clip.CLIP, config: ContrastiveConfig) -> torch.optim.Optimizer:
-    """AdamW with a rate for each tower; as in `open_clip`'s training, no decay on biases, gains, temperature."""
     model.logit_scale.requires_grad_(config.learn_temperature)
-    groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault((name.startswith("visual."), parameter.ndim >= 2), []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "initial_lr": config.learning_rate if of_images else config.text_learning_rate,
-                "weight_decay": config.weight_decay if decayed else 0.0,
-            }
-            for (of_images, decayed), parameters in groups.items()
-        ],
-        betas=(0.9, 0.98),
-        eps=1e-6,
-    )
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    # As open_clip's own training does: no decay on biases, gains and the temperature.
+    decayed = [p for _, p in trained if p.ndim >= 2]
+    rest = [p for _, p in trained if p.ndim < 2]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), eps=1e-6)
 
 
-def _learning_rate_factor(step: int, config: ContrastiveConfig) -> float:
-    """Linear warm-up, then a cosine to nothing; in 0..1."""
+def _learning_rate(step: int, config: ContrastiveConfig) -> float:
+    """Linear warm-up, then a cosine to nothing."""
     if step < config.warmup_steps:
-        return (step + 1) / config.warmup_steps
+        return config.learning_rate * (step + 1) / config.warmup_steps
     progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return 0.5 * (1 + float(np.cos(np.pi * progress)))
+    return config.learning_rate * 0.5 * (1 + float(np.cos(np.pi * progress)))
 
 
 def _model_config(config: ContrastiveConfig, vocab_size: int) -> dict:
@@ -149,7 +138,7 @@ def train_clip(config: ContrastiveConfig) -> dict[str, float]:
                 order = rng.permutation(len(chosen))
             rows, order = order[: config.batch_size], order[config.batch_size :]
             for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * _learning_rate_factor(step, config)
+                group["lr"] = _learning_rate(step, config)
             image_vectors = model.encode_image(_images(pixels[rows]), normalize=True)
             text_vectors = _encode_text(
                 model, texts.batch(rows * num_captions + rng.integers(num_captions, size=len(rows)))

@@ -15,7 +15,7 @@ from tests.conftest import SMALL_LOOP, SMALL_MODEL
 def table(path, **values):
     defaults = {
         "name": "table", "path": str(path), "val_path": None, "val_share": 0.2, "text_column": "text",
-        "group_column": None, "image_column": None, "id_column": None, "on_bad_rows": "error", "noise": {}, "epochs": 1,
+        "group_column": None, "image_column": None, "id_column": None, "on_bad_rows": "error", "noise": {}, "epochs": {},
     }  # fmt: skip
     return TableData(**defaults | values)
 
