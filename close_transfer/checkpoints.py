@@ -39,13 +39,13 @@ class TrainingState:
     Attributes:
         step: optimiser steps done.
         best_step: the step of the lowest validation loss so far, -1 before the first validation.
-        best_loss: that loss, in nats a target token.
+        best_loss: that loss, in nats a target token; None before the first validation.
         seconds: spent in training so far, over all sessions.
     """
 
     step: int = 0
     best_step: int = -1
-    best_loss: float = float("inf")
+    best_loss: float | None = None
     seconds: float = 0.0
 
 

@@ -212,7 +212,7 @@ class Trainer:
                 total += float(_loss_sum(self.model(**inputs), inputs["labels"]))  # type: ignore[arg-type]
             num_tokens += batch.num_target_tokens
         loss = total / num_tokens
-        if loss < state.best_loss:
+        if state.best_loss is None or loss < state.best_loss:
             state.best_loss, state.best_step = loss, state.step
         if self.accelerator.is_main_process:
             self.folder.log({"step": state.step, "validation_loss": loss})
