@@ -54,10 +54,10 @@ def side_by_side(evaluations: Sequence[Evaluation]) -> str:
     first = evaluations[-1].config
     lines = [
         f"{first.task} on {len(evaluations[-1].examples):,} examples of {first.split}, scene={first.scene}:",
-        " " * (width + 2) + "".join(f"{metric:>20}" for metric in metrics),
+        " " * (width + 2) + "".join(f"  {metric:>6}" for metric in metrics),
     ]
     for name, evaluation in zip(names, evaluations, strict=True):
-        values = "".join(f"{evaluation.scores.metrics[metric]:>20.1f}" for metric in metrics)
+        values = "".join(f"  {evaluation.scores.metrics[metric]:>{max(6, len(metric))}.1f}" for metric in metrics)
         lines.append(f"  {name:<{width}}{values}")
     lines.append(f"report: {evaluations[-1].folder / 'report.html'}")
     return "\n".join(lines)
