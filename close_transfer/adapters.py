@@ -3,6 +3,7 @@
 Shapes: b examples, d width of the vectors, optional k vectors an example (grid features).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -35,10 +36,11 @@ class NoiseSource:
         return drawn[self.start : self.start + len(vectors)].to(vectors)
 
 
-class Adapter(nn.Module):
+class Adapter(nn.Module, ABC):
     """Maps raw vectors of an encoder to what the mapper is fed; the same in training and test,
     except that noise is for training only."""
 
+    @abstractmethod
     def forward(self, vectors: Float[Tensor, "b *k d"], noise: NoiseSource | None = None) -> Float[Tensor, "b *k d"]:
         """Adapts vectors.
 
@@ -46,7 +48,6 @@ class Adapter(nn.Module):
             vectors: raw vectors of any length.
             noise: where random numbers come from. Without it, and in `eval()`, nothing is added.
         """
-        raise NotImplementedError
 
 
 class GaussianAdapter(Adapter):
