@@ -20,7 +20,7 @@ class LinearMapper(nn.Module):
 
     CLOSE (arXiv 2211.09778, section 3): 4 tokens and no constants. Constants start at zero. Vectors are
     multiplied by the square root of their width first, so that unit vectors enter with coordinates of
-    size one, from which a language model that is trained from scratch learns much faster.
+    size one, as a language model that is trained from scratch prefers.
     """
 
     def __init__(self, vector_dim: int, token_dim: int, num_tokens: int, num_constant_tokens: int) -> None:
