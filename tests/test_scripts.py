@@ -79,7 +79,7 @@ def test_contact_sheet():
 def readme_commands():
     """Every python command in the README's code blocks."""
     blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)
-    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    lines = [re.split(r"\s#", line)[0].strip() for block in blocks for line in block.splitlines()]
     return [line for line in lines if line.startswith("python scripts/")]
 
 
