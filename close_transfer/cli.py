@@ -155,9 +155,17 @@ def compose_config(config_name: str, schema: type[C], arguments: Sequence[str] =
     arguments = [_quoted(one, sweeps=False) for argument in arguments for one in _expanded(argument)]
     check_overrides(config_name, schema, arguments)
     try:
-        values = OmegaConf.to_container(_compose(config_name, arguments), resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
+        return _checked(schema, _compose(config_name, arguments))
+    except HydraException as error:
         raise UserError(str(error).splitlines()[0]) from error
+
+
+def _checked(schema: type[C], config: DictConfig) -> C:
+    """The composed settings, resolved and validated; whatever is wrong with them is a `UserError`."""
+    try:
+        values = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}; look at its value in configs/") from error
     assert isinstance(values, dict)
     return validate(schema, values)  # type: ignore[arg-type]
 
@@ -170,9 +178,7 @@ def command(config_name: str, schema: type[C]) -> Callable[[Callable[[C], Any]],
 
     def decorate(run: Callable[[C], Any]) -> Callable[[], None]:
         def job(config: DictConfig) -> None:
-            values = OmegaConf.to_container(config, resolve=True)
-            assert isinstance(values, dict)
-            _guarded(lambda: run(validate(schema, values)))  # type: ignore[arg-type]
+            _guarded(lambda: run(_checked(schema, config)))
 
         def main() -> None:
             sweeps = bool({"-m", "--multirun"} & set(sys.argv[1:]))

@@ -85,19 +85,6 @@ class TransferModel(PreTrainedModel):
     def _init_weights(self, module: torch.nn.Module) -> None:
         """Parts initialise themselves when they are built."""
 
-    def embed_inputs(
-        self,
-        vectors: Float[Tensor, "b d"],
-        prompt_ids: Int[Tensor, "b p"],
-        prompt_mask: Int[Tensor, "b p"],
-        noise: NoiseSource | None = None,
-    ) -> tuple[Float[Tensor, "b s h"], Int[Tensor, "b s"]]:
-        """What the language model reads: the vector's tokens, then the prompt; and its mask."""
-        prefix = self.mapper(self.adapter(vectors, noise))
-        prompt = self.lm.get_input_embeddings()(prompt_ids)
-        mask = torch.cat([prompt_mask.new_ones(prefix.shape[:2]), prompt_mask], dim=1)
-        return torch.cat([prefix, prompt.to(prefix.dtype)], dim=1), mask
-
     def encode_inputs(
         self,
         vectors: Float[Tensor, "b d"],
@@ -105,8 +92,11 @@ class TransferModel(PreTrainedModel):
         prompt_mask: Int[Tensor, "b p"],
         noise: NoiseSource | None = None,
     ) -> tuple[Float[Tensor, "b s h"], Int[Tensor, "b s"]]:
-        """The language model's encoder states, and their mask."""
-        embedded, mask = self.embed_inputs(vectors, prompt_ids, prompt_mask, noise)
+        """The language model's encoder states of the vector's tokens, then the prompt; and their mask."""
+        prefix = self.mapper(self.adapter(vectors, noise))
+        prompt = self.lm.get_input_embeddings()(prompt_ids).to(prefix.dtype)
+        mask = torch.cat([prompt_mask.new_ones(prefix.shape[:2]), prompt_mask], dim=1)
+        embedded = torch.cat([prefix, prompt], dim=1)
         states = self.lm.get_encoder()(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
         return states, mask
 

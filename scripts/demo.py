@@ -13,6 +13,7 @@ import sys
 from close_transfer.assembly import train
 from close_transfer.cli import INTERRUPTED_STATUS, command, compose_config
 from close_transfer.config import EvalConfig, TrainConfig, noise_std
+from close_transfer.errors import UserError
 from close_transfer.evaluation import Evaluation, evaluate
 from close_transfer.messages import side_by_side
 from close_transfer.report import Compared, write_report
@@ -21,6 +22,10 @@ from close_transfer.runs import Regime
 
 @command("train", TrainConfig)
 def main(config: TrainConfig) -> None:
+    if config.output or config.resume:
+        raise UserError(
+            "the demo trains three runs, so output= and resume= mean nothing here; give runs=FOLDER to choose where"
+        )
     noise = noise_std(config, "text")
     # The method comes last, so that it is what `run=latest` means afterwards.
     systems: list[tuple[Regime, float]] = [("images", 0.0), ("text", 0.0), ("text", noise)]

@@ -95,3 +95,9 @@ def test_evaluation_takes_a_run_and_data_of_its_own():
     composed = compose_config("eval", EvalConfig, ["run=somewhere", "data=table", "data.path=x.jsonl", "scene=text"])
     assert composed.data.path == "x.jsonl"
     assert Path(composed.run) == Path("somewhere")
+
+
+def test_epochs_are_by_task_in_the_data_and_one_number_in_training():
+    assert compose_config("train", TrainConfig, ["train.epochs=3"]).train.epochs == 3
+    with pytest.raises(UserError, match=r"train\.epochs: .*data\.epochs"):
+        compose_config("train", TrainConfig, ["data.epochs=3"])

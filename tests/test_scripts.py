@@ -61,6 +61,13 @@ def test_demo_shows_the_method_beside_its_bounds():
     assert "trained on pictures, no noise" in page
 
 
+def test_demo_refuses_a_folder_for_its_three_runs_before_it_trains():
+    finished = run("demo.py", "output=one")
+    assert finished.returncode == 2
+    assert "give runs=FOLDER" in finished.stderr
+    assert not Path("one").exists()
+
+
 def test_picturebook_clip_trains_and_serves(tmp_path):
     settings = ["steps=3", "batch_size=16", "num_scenes=64", "num_test=20", "image_size=32", "warmup_steps=1"]
     finished = run("train_picturebook_clip.py", *settings, f"output={tmp_path / 'clip'}")

@@ -1,8 +1,7 @@
 """Trains Picturebook's CLIP: a small model of `open_clip`'s own class, with `open_clip`'s own loss.
 
-The temperature is fixed by default. A learned one closes the gap between pictures and texts in a
-world as small as this one; a fixed one leaves a gap like that of CLIP at full size, which is what
-makes text-only transfer a problem at all.
+The temperature is fixed by default, so that a gap between pictures and texts stays, like that of CLIP
+at full size; it is what makes text-only transfer a problem at all.
 """
 
 import time
