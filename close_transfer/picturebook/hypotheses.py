@@ -15,6 +15,7 @@ Label = Literal["entailment", "neutral", "contradiction"]
 LABELS: tuple[Label, ...] = ("entailment", "neutral", "contradiction")
 
 _TRIES = 8  # claims tried a scene and family
+_NEGATED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def hypotheses(scenes: Sequence[Scene], seed: int, most_per_form: int) -> list[H
         told = captions(scene)
         for family in FAMILIES:
             for claim in claims_about(rng, scene, scenes, family, _TRIES):
-                negated = rng.random() < 0.3
+                negated = rng.random() < _NEGATED_SHARE
                 label = _label(claim.truth(scene), negated)
                 required = needs(claim, scene)
                 premises = tuple(caption.text for caption in told if required <= caption.mentions)

@@ -1,14 +1,19 @@
-"""Questions about scenes, each with the answers of ten annotators who do not always agree."""
+"""Questions about scenes, each with the answers of ten annotators who do not always agree.
+
+A question is asked only where one of the captions tells what its answer rests on, as in VQA-E, whose
+answers are found in the text: text that leaves the answer out could only teach to guess.
+"""
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal
 
 from close_transfer.picturebook import world
-from close_transfer.picturebook.captions import capitalised, with_article
+from close_transfer.picturebook.captions import Aspect, capitalised, captions, with_article
 from close_transfer.picturebook.claim_sampling import balanced, claims_about
-from close_transfer.picturebook.claims import AtTime, Claim, Exists, HasColour, Related, visible_things
+from close_transfer.picturebook.claims import AtTime, Claim, Exists, HasColour, Related, needs, visible_things
 from close_transfer.picturebook.hypotheses import coloured, name_of, relation_phrase
 from close_transfer.picturebook.scenes import Scene
 
@@ -77,7 +82,12 @@ _WEIGHTS = {
     "when": 2,
 }
 
-_Draft = tuple[str, str, tuple[str, ...]]  # question, answer, slips
+@dataclass(frozen=True)
+class _Draft:
+    text: str
+    answer: str
+    slips: tuple[str, ...]  # what an annotator says instead now and then
+    needs: AbstractSet[Aspect]  # what a caption must tell so that the answer can be found in it
 
 
 def _ask_claim(rng: random.Random, claim: Claim) -> str | None:
@@ -105,7 +115,7 @@ def _yes_no(rng: random.Random, scene: Scene, scenes: Sequence[Scene], family: s
         truth = claim.truth(scene)
         text = _ask_claim(rng, claim)
         if text is not None and truth in ("yes", "no"):
-            yield text, truth, ("no" if truth == "yes" else "yes",)
+            yield _Draft(text, truth, ("no" if truth == "yes" else "yes",), needs(claim, scene))
 
 
 def _how_many(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
@@ -116,7 +126,8 @@ def _how_many(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
             continue
         nouns = name_of(rng, (thing.kind,), plural=True)
         slips = tuple(str(n) for n in (thing.count - 1, thing.count + 1) if n > 0)
-        yield rng.choice((f"how many {nouns} are there", f"how many {nouns} can you see")), str(thing.count), slips
+        text = rng.choice((f"how many {nouns} are there", f"how many {nouns} can you see"))
+        yield _Draft(text, str(thing.count), slips, {"things", "counts"})
 
 
 def _what_colour(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
@@ -128,7 +139,7 @@ def _what_colour(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
         verb = "are" if thing.count > 1 else "is"
         worn = world.KINDS[thing.kind].hypernym == world.PERSON
         text = f"what colour {verb} the {noun} wearing" if worn else f"what colour {verb} the {noun}"
-        yield text, thing.colour, _LOOKS_LIKE[thing.colour]
+        yield _Draft(text, thing.colour, _LOOKS_LIKE[thing.colour], {"things", "colours", "box"})
 
 
 def _what(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
@@ -140,14 +151,16 @@ def _what(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
         first, second = scene.things
         words = {"left of": "to the left of", "in front of": "in front of"}.get(scene.relation, scene.relation)
         other = name_of(rng, (second.kind,), plural=second.count > 1)
-        yield f"what is {words} the {other}", first.kind, slips(first.kind)
+        yield _Draft(f"what is {words} the {other}", first.kind, slips(first.kind), {"things", "relation"})
         if scene.relation == "left of":
             other = name_of(rng, (first.kind,), plural=first.count > 1)
-            yield f"what is to the right of the {other}", second.kind, slips(second.kind)
+            text = f"what is to the right of the {other}"
+            yield _Draft(text, second.kind, slips(second.kind), {"things", "relation"})
     for thing in scene.things:
         if thing.kind == "box" and thing.opened:
             answer = thing.content.kind if thing.content else "nothing"
-            yield "what is in the box", answer, slips(answer) if thing.content else ("air",)
+            said_instead = slips(answer) if thing.content else ("air",)
+            yield _Draft("what is in the box", answer, said_instead, {"things", "box"})
 
 
 def _where(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
@@ -155,13 +168,13 @@ def _where(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
     noun = name_of(rng, (thing.kind,), plural=thing.count > 1)
     verb = "are" if thing.count > 1 else "is"
     text = rng.choice((f"where {verb} the {noun}", "where is this", "where was this picture taken"))
-    yield text, world.PLACES[scene.place][0], _PLACE_SLIPS[scene.place]
+    yield _Draft(text, world.PLACES[scene.place][0], _PLACE_SLIPS[scene.place], {"place"})
 
 
 def _when(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
     if scene.time is not None:
         answer, *slips = _TIME_ANSWERS[scene.time]
-        yield "what time of day is it", answer, tuple(slips)
+        yield _Draft("what time of day is it", answer, tuple(slips), {"time"})
 
 
 _OPEN: dict[str, Callable[[random.Random, Scene], Iterable[_Draft]]] = {
@@ -173,15 +186,22 @@ _OPEN: dict[str, Callable[[random.Random, Scene], Iterable[_Draft]]] = {
 }
 
 
-def _candidates(rng: random.Random, number: int, scenes: Sequence[Scene]) -> Iterable[_Candidate]:
+def _drafts(rng: random.Random, number: int, scenes: Sequence[Scene]) -> Iterator[tuple[str, AnswerType, _Draft]]:
+    """Family, answer type and question, of everything that may be asked about one scene."""
     scene = scenes[number]
     for family in ("exists", "colour", "time", "relation"):
-        for text, answer, slips in _yes_no(rng, scene, scenes, family):
-            yield _Candidate(number, text, answer, slips, "yes/no", family)
+        for draft in _yes_no(rng, scene, scenes, family):
+            yield family, "yes/no", draft
     for family, ask in _OPEN.items():
-        answer_type: AnswerType = "number" if family == "how many" else "other"
-        for text, answer, slips in ask(rng, scene):
-            yield _Candidate(number, text, answer, slips, answer_type, family)
+        for draft in ask(rng, scene):
+            yield family, "number" if family == "how many" else "other", draft
+
+
+def _candidates(rng: random.Random, number: int, scenes: Sequence[Scene]) -> Iterator[_Candidate]:
+    told = [caption.mentions for caption in captions(scenes[number])]
+    for family, answer_type, draft in _drafts(rng, number, scenes):
+        if any(draft.needs <= mentions for mentions in told):
+            yield _Candidate(number, draft.text, draft.answer, draft.slips, answer_type, family)
 
 
 def _annotated(rng: random.Random, answer: str, slips: Sequence[str]) -> tuple[str, ...]:

@@ -122,6 +122,27 @@ def test_ten_answers_that_sometimes_disagree(asked):
     assert {"is", "how", "what", "where"} <= set(starts)
 
 
+def test_answers_can_be_found_in_the_captions(asked):
+    chosen = scenes("test", TEST)
+    number_of = {word: str(number) for number, word in enumerate(world.NUMBER_WORDS)}
+    checked = Counter()
+    for question in asked[1]:
+        told = " ".join(c.text.lower() for c in captions(chosen[question.scene_number]))
+        answer = Counter(question.answers).most_common(1)[0][0]
+        if question.family == "what colour":
+            assert answer in words(told), question
+        elif question.family == "where":
+            assert any(way in told for name, ways in world.PLACES.values() if name == answer for way in ways), question
+        elif question.family == "how many" and answer != "1":
+            numbers = {number_of[word] for word in words(told) & set(number_of)}
+            assert answer in numbers | ({"2"} if words(told) & {"pair", "couple"} else set()), question
+        else:
+            continue
+        checked[question.family] += 1
+    assert min(checked.values()) > 50
+    assert len(checked) == 3
+
+
 def bag_of_words_accuracy(train, test):
     """Test accuracy of a logistic regression on words and word pairs of the text alone.
 
