@@ -20,7 +20,9 @@ from close_transfer.model import IGNORED
 
 Rows = NDArray[np.int64]
 
-_POOL = 64  # batches whose examples are sorted by length together
+# Batches whose examples are sorted by length together. Larger pools save a little padding, but then a
+# batch is of questions of one kind, and what all questions share is learned later.
+_POOL = 8
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,7 @@ class ScratchLM(Strict):
     vocab_size: Annotated[int, Field(ge=300)]
     config: dict[str, Any]  # for transformers' T5Config
     learning_rate: Annotated[float, Field(gt=0)]
+    learning_rates: dict[TaskName, Annotated[float, Field(gt=0)]]
     warmup_steps: Natural
 
 
@@ -267,6 +268,8 @@ class ContrastiveConfig(Strict):
     weight_decay: NonNegative
     temperature: Annotated[float, Field(gt=0)]
     learn_temperature: bool
+    image_offset: NonNegative  # length that the last bias of each tower starts with
+    text_offset: NonNegative
     seed: Natural
     output: str
 

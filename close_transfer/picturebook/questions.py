@@ -82,6 +82,7 @@ _WEIGHTS = {
     "when": 2,
 }
 
+
 @dataclass(frozen=True)
 class _Draft:
     text: str
