@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from pydantic import ValidationError
 
 from close_transfer.config import TrainConfig
 from close_transfer.errors import UserError
@@ -82,12 +83,21 @@ def read_run(folder: Path) -> tuple[TrainConfig, dict]:
     """What a run was asked for, and facts about its training data.
 
     Raises:
-        UserError: if the folder holds no run.
+        UserError: if the folder holds no run, or one whose settings this version does not know.
     """
     if not (folder / "config.yaml").is_file():
         raise UserError(f"run={folder}: there is no run; give the folder that training named at its end")
     saved = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    return TrainConfig.model_validate(saved), read_json(folder / "facts.json")
+    try:
+        config = TrainConfig.model_validate(saved)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"run={folder}: config.yaml, {where}: {first['msg']}; another version wrote this run, so train it again, "
+            "or use it with that version"
+        ) from None
+    return config, read_json(folder / "facts.json")
 
 
 def find_run(run: str, runs: str, task: str) -> Path:

@@ -177,3 +177,11 @@ def test_mistakes_in_prediction(finished_runs, overrides, message):
     np.save("wide.npy", np.zeros((2, 7), dtype=np.float32))
     with pytest.raises(UserError, match=message):
         run_prediction(finished_runs, *overrides)
+
+
+def test_a_run_of_another_version_is_named(tmp_path):
+    config = small_config().model_dump(mode="json")
+    del config["lm"]["name"]
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"lm\.scratch\.name: Field required; another version wrote this run"):
+        run_evaluation(tmp_path, f"run={tmp_path}")
