@@ -7,6 +7,7 @@ run that is stopped and resumed equals one that never stopped.
 
 import math
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -230,7 +231,7 @@ class Trainer:
         bar.update(num_examples)
         if step % self.config.log_every and step != 1:
             return
-        bar.set_postfix(loss=f"{measured['loss']:.3f}", step=step)
+        bar.set_postfix(loss=f"{measured['loss']:.3f}", step=step, refresh=False)
         if self.accelerator.is_main_process:
             self.folder.log({"step": step, **measured})
             if writer is not None:
@@ -253,6 +254,7 @@ class Trainer:
             initial=done,
             unit="example",
             desc="training",
+            mininterval=0.1 if sys.stderr.isatty() else 5,  # a log file is not filled with it
             disable=not self.accelerator.is_main_process,
         )
 
