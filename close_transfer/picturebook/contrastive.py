@@ -2,8 +2,8 @@
 
 A gap between pictures and texts, like that of CLIP at full size, is what makes text-only transfer a
 problem at all. It arises because towers start out in different narrow cones and the loss leaves them
-there (Liang et al., arXiv 2203.02053). Towers as shallow as these start less apart and training brings
-them together, so their last biases start at random offsets; and the temperature is fixed by default.
+there (Liang et al., arXiv 2203.02053). In a world this small longer training brings them together, so
+their last biases start at random offsets; and the temperature is fixed by default.
 """
 
 import time

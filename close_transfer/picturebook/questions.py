@@ -59,13 +59,19 @@ class Question:
 
 
 @dataclass(frozen=True)
-class _Candidate:
-    scene_number: int
+class _Draft:
     text: str
     answer: str
     slips: tuple[str, ...]  # what an annotator says instead now and then
-    answer_type: AnswerType
+    needs: AbstractSet[Aspect]  # what a caption must tell so that the answer can be found in it
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    scene_number: int
     family: str
+    answer_type: AnswerType
+    draft: _Draft
 
 
 # Of all forms, so many questions a family and answer, so that the kinds of question keep about the
@@ -81,14 +87,6 @@ _WEIGHTS = {
     "where": 2,
     "when": 2,
 }
-
-
-@dataclass(frozen=True)
-class _Draft:
-    text: str
-    answer: str
-    slips: tuple[str, ...]  # what an annotator says instead now and then
-    needs: AbstractSet[Aspect]  # what a caption must tell so that the answer can be found in it
 
 
 def _ask_claim(rng: random.Random, claim: Claim) -> str | None:
@@ -178,6 +176,9 @@ def _when(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
         yield _Draft("what time of day is it", answer, tuple(slips), {"time"})
 
 
+_YES_NO = ("exists", "colour", "time", "relation")
+_ANSWER_TYPES: dict[str, AnswerType] = {**dict.fromkeys(_YES_NO, "yes/no"), "how many": "number"}  # else "other"
+
 _OPEN: dict[str, Callable[[random.Random, Scene], Iterable[_Draft]]] = {
     "how many": _how_many,
     "what colour": _what_colour,
@@ -187,22 +188,16 @@ _OPEN: dict[str, Callable[[random.Random, Scene], Iterable[_Draft]]] = {
 }
 
 
-def _drafts(rng: random.Random, number: int, scenes: Sequence[Scene]) -> Iterator[tuple[str, AnswerType, _Draft]]:
-    """Family, answer type and question, of everything that may be asked about one scene."""
-    scene = scenes[number]
-    for family in ("exists", "colour", "time", "relation"):
-        for draft in _yes_no(rng, scene, scenes, family):
-            yield family, "yes/no", draft
-    for family, ask in _OPEN.items():
-        for draft in ask(rng, scene):
-            yield family, "number" if family == "how many" else "other", draft
-
-
 def _candidates(rng: random.Random, number: int, scenes: Sequence[Scene]) -> Iterator[_Candidate]:
-    told = [caption.mentions for caption in captions(scenes[number])]
-    for family, answer_type, draft in _drafts(rng, number, scenes):
-        if any(draft.needs <= mentions for mentions in told):
-            yield _Candidate(number, draft.text, draft.answer, draft.slips, answer_type, family)
+    """Everything that may be asked about one scene and that a caption of it answers."""
+    scene = scenes[number]
+    told = [caption.mentions for caption in captions(scene)]
+    drafts = {family: _yes_no(rng, scene, scenes, family) for family in _YES_NO}
+    drafts |= {family: ask(rng, scene) for family, ask in _OPEN.items()}
+    for family, some in drafts.items():
+        for draft in some:
+            if any(draft.needs <= mentions for mentions in told):
+                yield _Candidate(number, family, _ANSWER_TYPES.get(family, "other"), draft)
 
 
 def _annotated(rng: random.Random, answer: str, slips: Sequence[str]) -> tuple[str, ...]:
@@ -230,16 +225,22 @@ def questions(scenes: Sequence[Scene], seed: int, most_per_form: int) -> list[Qu
     chosen: list[_Candidate] = []
     for family, candidates in by_family.items():
         rng.shuffle(candidates)
-        answers = sorted({c.answer for c in candidates})
+        answers = sorted({c.draft.answer for c in candidates})
         most = most_per_form * _WEIGHTS[family]
         if family == "what":
             # Some answers are rare here; leaving all others as rare would leave hardly any question.
             chosen += _capped(candidates, most)
         else:
-            chosen += balanced(candidates, lambda c: c.family, lambda c: c.answer, answers, most, rng)
+            chosen += balanced(candidates, lambda c: c.family, lambda c: c.draft.answer, answers, most, rng)
     chosen.sort(key=lambda c: c.scene_number)
     return [
-        Question(c.scene_number, capitalised(c.text) + "?", _annotated(rng, c.answer, c.slips), c.answer_type, c.family)
+        Question(
+            c.scene_number,
+            capitalised(c.draft.text) + "?",
+            _annotated(rng, c.draft.answer, c.draft.slips),
+            c.answer_type,
+            c.family,
+        )
         for c in chosen
     ]
 
@@ -249,8 +250,9 @@ def _capped(candidates: Sequence[_Candidate], most: int) -> list[_Candidate]:
     left: dict[str, int] = {}
     kept = []
     for candidate in candidates:
-        left.setdefault(candidate.answer, most)
-        if left[candidate.answer] > 0:
-            left[candidate.answer] -= 1
+        answer = candidate.draft.answer
+        left.setdefault(answer, most)
+        if left[answer] > 0:
+            left[answer] -= 1
             kept.append(candidate)
     return kept
