@@ -1,0 +1,122 @@
+"""All settings of each command."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator, model_validator
+
+from close_transfer.config.base import Checkpoint, EvalSplit, Natural, NonNegative, Positive, Scene, Strict, TaskName
+from close_transfer.config.data import DataConfig
+from close_transfer.config.parts import (
+    AdapterConfig,
+    ClipConfig,
+    LMConfig,
+    LoopConfig,
+    MapperConfig,
+    StoreConfig,
+    TaskConfig,
+)
+
+
+class TrainConfig(Strict):
+    """All of `train_text_only.py` and `train_on_images.py`."""
+
+    task: TaskConfig
+    data: DataConfig
+    clip: ClipConfig
+    adapter: AdapterConfig
+    mapper: MapperConfig
+    lm: LMConfig
+    train: LoopConfig
+    store: StoreConfig
+    noise: NonNegative | None
+    noise_variance: NonNegative | None
+    seed: Natural
+    output: str | None
+    resume: str | None
+    runs: str
+    device: str
+
+    @model_validator(mode="after")
+    def _one_noise(self) -> "TrainConfig":
+        if self.noise is not None and self.noise_variance is not None:
+            raise ValueError(
+                f"noise={self.noise} (a standard deviation) and noise_variance={self.noise_variance} "
+                "(its square) are both given; give one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> "TrainConfig":
+        if self.train.batch_size % self.train.accumulation:
+            raise ValueError(
+                f"train.batch_size={self.train.batch_size} cannot be split into "
+                f"train.accumulation={self.train.accumulation} equal parts; choose a multiple"
+            )
+        return self
+
+
+# `task=` names a file of the group; what is in it was settled when the run was trained.
+ChosenTask = Annotated[TaskName, BeforeValidator(lambda task: task["name"] if isinstance(task, dict) else task)]
+
+
+class EvalConfig(Strict):
+    """All of `eval_image.py`."""
+
+    choices_only: ClassVar[tuple[str, ...]] = ("task",)
+
+    task: ChosenTask
+    run: str
+    runs: str
+    checkpoint: Checkpoint
+    data: DataConfig | None = None  # the run's own when None
+    clip: ClipConfig | None = None  # the run's own when None
+    split: EvalSplit
+    scene: Scene
+    num_beams: Positive | None
+    batch_size: Positive
+    max_examples: Positive | None
+    store: StoreConfig
+    num_bootstrap: Positive
+    compare: tuple[str, ...]  # evaluation folders to show beside this one
+    output: str | None
+    device: str
+
+
+class PredictConfig(Strict):
+    """All of `predict.py`."""
+
+    choices_only: ClassVar[tuple[str, ...]] = ("task",)
+
+    task: ChosenTask
+    run: str
+    runs: str
+    checkpoint: Checkpoint
+    images: str | None
+    embeddings: str | None
+    prompt: str
+    num_return: Positive
+    num_beams: Positive | None
+    batch_size: Positive
+    output: str
+    device: str
+
+    @model_validator(mode="after")
+    def _one_input(self) -> "PredictConfig":
+        if (self.images is None) == (self.embeddings is None):
+            raise ValueError("give exactly one of images=FILE|FOLDER and embeddings=FILE")
+        return self
+
+
+def noise_std(config: TrainConfig, regime: Literal["text", "images"]) -> float:
+    """The standard deviation per coordinate that training uses.
+
+    What the user gave, else none when training on images, else the data's value for the task, else
+    the task's own (the values of the paper's code).
+    """
+    if config.noise is not None:
+        return config.noise
+    if config.noise_variance is not None:
+        return config.noise_variance**0.5
+    if regime == "images":
+        return 0.0
+    return config.data.noise.get(config.task.name, config.task.noise)

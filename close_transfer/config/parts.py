@@ -1,0 +1,103 @@
+"""Settings of the parts that a run is made of: task, encoder, adapter, mapper, language model, loop, store."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from close_transfer.config.base import Natural, NonNegative, Positive, Strict, TaskName
+
+
+class TaskConfig(Strict):
+    """What is trained and how its text is shaped."""
+
+    name: TaskName
+    noise: NonNegative  # standard deviation per coordinate when `noise` is not given
+    max_target_tokens: Positive
+    max_prompt_tokens: Positive
+    lowercase_targets: bool
+    num_beams: Positive
+
+
+class OpenClipConfig(Strict):
+    """A frozen encoder that `open_clip` builds."""
+
+    kind: Literal["open_clip"]
+    model: str  # an architecture, "local-dir:PATH", "hf-hub:NAME", or "picturebook"
+    pretrained: str | None  # a tag of open_clip's list
+    weights: str | None  # a local file instead
+    batch_size: Positive
+
+
+class PrecomputedConfig(Strict):
+    """Vectors that were encoded elsewhere; row i belongs to line i of the data file."""
+
+    kind: Literal["precomputed"]
+    text_embeddings: str | None
+    image_embeddings: str | None
+
+
+ClipConfig = Annotated[OpenClipConfig | PrecomputedConfig, Field(discriminator="kind")]
+
+
+class AdapterConfig(Strict):
+    """What is done to a vector before the mapper sees it."""
+
+    name: Literal["gaussian", "blind"]
+
+
+class MapperConfig(Strict):
+    """How a vector becomes tokens of the language model."""
+
+    name: Literal["linear"]
+    num_tokens: Positive
+    num_constant_tokens: Natural
+
+
+class ScratchLM(Strict):
+    """A language model built from a config and trained from scratch, tokenizer included."""
+
+    kind: Literal["scratch"]
+    name: str
+    vocab_size: Annotated[int, Field(ge=300)]
+    config: dict[str, Any]  # for transformers' T5Config
+    learning_rate: Annotated[float, Field(gt=0)]
+    learning_rates: dict[TaskName, Annotated[float, Field(gt=0)]]
+    warmup_steps: Natural
+
+
+class PretrainedLM(Strict):
+    """A language model with pretrained weights: a hub name or a local directory."""
+
+    kind: Literal["pretrained"]
+    name: str
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_steps: Natural
+
+
+LMConfig = Annotated[ScratchLM | PretrainedLM, Field(discriminator="kind")]
+
+
+class LoopConfig(Strict):
+    """The training loop."""
+
+    epochs: Positive
+    max_steps: Positive | None  # stops earlier; the schedule ends there too
+    batch_size: Positive  # scenes an optimiser step, over all processes and accumulation
+    accumulation: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    warmup_steps: Natural
+    schedule: Literal["linear", "cosine", "constant"]
+    weight_decay: NonNegative
+    clip_grad_norm: Annotated[float, Field(gt=0)] | None
+    precision: Literal["auto", "fp32", "bf16"]
+    validations: Positive  # how many, spread over training; the last is at its end
+    max_val_examples: Positive
+    log_every: Positive
+    tensorboard: bool
+
+
+class StoreConfig(Strict):
+    """Where encoded vectors are kept, and in which precision."""
+
+    folder: str
+    dtype: Literal["float32", "float16"]
