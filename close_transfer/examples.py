@@ -39,6 +39,7 @@ class Example:
         references: what predictions are scored against: captions, the gold label, or one answer
             an annotator.
         category: label or answer type, for scores by category.
+        subcategory: question type, for scores by it.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Example:
     targets: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     category: str = ""
+    subcategory: str = ""
 
 
 def data_fingerprint(examples: Iterable[Example]) -> str:

@@ -1,52 +1,68 @@
-"""Accuracies: of labels, and of answers by ten annotators as VQA v2 scores them."""
+"""Accuracies in percent, over all examples and by group, and which labels are taken for which."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from close_transfer.errors import UserError
 from close_transfer.metrics.bootstrap import Floats, Scores, mean_scores
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = re.compile(r"[^\w\s]")
-_DIGITS = {
-    word: str(number)
-    for number, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"])
-} | {"none": "0"}  # fmt: skip
-
-
-def normalised_answer(answer: str) -> str:
-    """Lower case, without articles and punctuation, number words as digits, single spaces."""
-    words = _ARTICLES.sub(" ", _PUNCTUATION.sub(" ", answer.lower())).split()
-    return " ".join(_DIGITS.get(word, word) for word in words)
-
-
-def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
-    """Accuracy of one answer in 0..1 (VQA, arXiv 1505.00468, as its evaluation code averages it).
-
-    For each annotator: min(1, matching answers among the others / 3); the mean of those.
-    """
-    said = normalised_answer(prediction)
-    matches = [normalised_answer(answer) == said for answer in answers]
-    total = sum(matches)
-    return float(np.mean([min(1.0, (total - match) / 3) for match in matches]))
+QUESTION_TYPE = "question_type/"
+"""What stands before a subcategory in the name of its accuracy."""
 
 
 def accuracy_scores(
-    correct: Floats, categories: Sequence[str], num_resamples: int, extra: dict[str, Floats] | None = None
+    correct: Floats,
+    categories: Sequence[str],
+    num_resamples: int,
+    extra: Mapping[str, Floats] | None = None,
+    subcategories: Sequence[str] = (),
 ) -> Scores:
     """Mean accuracy in percent, over all examples and by category.
+
+    Where the categories are gold labels, `accuracy/{label}` is the recall of the label.
 
     Args:
         correct: accuracy of each example in 0..1, shape (examples,).
         categories: category of each example; empty ones get no metric of their own.
         num_resamples: bootstrap draws.
         extra: other accuracies by metric name, shape (examples,) each.
+        subcategories: a second, finer category of each example (the question type), reported as
+            `accuracy/question_type/{name}`; none where empty.
     """
     by_name = {"accuracy": 100 * correct} | {name: 100 * values for name, values in (extra or {}).items()}
     masks = {}
-    for category in sorted(set(categories) - {""}):
-        by_name[f"accuracy/{category}"] = 100 * correct
-        masks[f"accuracy/{category}"] = np.array([c == category for c in categories])
+    for prefix, groups in (("", categories), (QUESTION_TYPE, subcategories)):
+        for group in sorted(set(groups) - {""}):
+            name = f"accuracy/{prefix}{group}"
+            by_name[name] = 100 * correct
+            masks[name] = np.array([g == group for g in groups])
     values, intervals = mean_scores(by_name, num_resamples, masks)
     return Scores(values, intervals, [100 * float(c) for c in correct], "accuracy")
+
+
+def confusion_table(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
+    """How often each gold label was answered with each label, ready for results.json.
+
+    Args:
+        gold: one of `labels` for each example.
+        predicted: what was answered, for each example in the same order.
+        labels: rows and columns, in this order.
+
+    Returns:
+        `rows` (gold labels), `columns` (the labels, then "other" for answers that are none of them) and
+        `counts`, a list of rows. The diagonal over its row's sum is the label's recall.
+
+    Raises:
+        UserError: if a gold label is none of `labels`.
+    """
+    unknown = sorted(set(gold) - set(labels))
+    if unknown:
+        raise UserError(f"gold labels {unknown[:5]} are none of {list(labels)}; correct or leave out those examples")
+    columns = [*labels, "other"]
+    counts = np.zeros((len(labels), len(columns)), dtype=int)
+    for one, answer in zip(gold, predicted, strict=True):
+        column = columns.index(answer) if answer in labels else len(labels)
+        counts[labels.index(one), column] += 1
+    return {"rows": list(labels), "columns": columns, "counts": counts.tolist()}

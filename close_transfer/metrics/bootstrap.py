@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +21,14 @@ class Scores:
         intervals: (low, high) by the same names.
         per_example: the leading metric for each example, to find the best and worst cases.
         leading: the name of that metric.
+        tables: what no single number holds, by name, ready for JSON: the confusion matrix.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     per_example: list[float] = field(default_factory=list)
     leading: str = ""
+    tables: dict[str, Any] = field(default_factory=dict)
 
 
 def resampled_sums(statistics: Floats, num_resamples: int, seed: int = 0) -> Floats:
@@ -94,3 +97,78 @@ def mean_scores(
             return dict(zip(names, (totals / counts).T, strict=True))
 
     return score_sums(statistics, means, num_resamples)
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """How much better system A is than system B on the same examples.
+
+    Attributes:
+        difference: A minus B over all examples, in the metric's own unit.
+        low, high: its 95% percentile interval over resamples of the examples.
+        share_better: share of resamples in which A is better, in 0..1; ties count half.
+    """
+
+    difference: float
+    low: float
+    high: float
+    share_better: float
+
+
+def paired_difference(
+    statistics_a: Floats,
+    statistics_b: Floats,
+    metrics: Callable[[Floats], Mapping[str, Floats]],
+    num_resamples: int,
+    seed: int = 0,
+) -> dict[str, PairedDifference]:
+    """Differences of two systems in metrics that are functions of summed statistics.
+
+    Every resample draws the same examples for both (Koehn 2004, paired bootstrap), so what makes an example
+    easy or hard for both cancels out.
+
+    Args:
+        statistics_a, statistics_b: shape (examples, statistics), the same examples in the same order.
+        metrics: as for `score_sums`; higher is better.
+        num_resamples: bootstrap draws.
+        seed: of the draws.
+
+    Raises:
+        ValueError: if the two do not have the same examples and statistics, or there are none.
+    """
+    if statistics_a.shape != statistics_b.shape or not len(statistics_a):
+        raise ValueError(f"statistics of shapes {statistics_a.shape} and {statistics_b.shape} cannot be paired")
+    width = statistics_a.shape[1]
+    both = np.concatenate([statistics_a, statistics_b], axis=1)
+    # The first row is the sum over every example once; the resamples follow.
+    sums = np.concatenate([both.sum(axis=0, keepdims=True), resampled_sums(both, num_resamples, seed)])
+    of_a, of_b = metrics(sums[:, :width]), metrics(sums[:, width:])
+    differences = {}
+    for name in of_a:
+        whole, *drawn = of_a[name] - of_b[name]
+        low, high = np.nanpercentile(drawn, [2.5, 97.5])
+        better = float(np.nanmean((np.sign(drawn) + 1) / 2))
+        differences[name] = PairedDifference(float(whole), float(low), float(high), better)
+    return differences
+
+
+def paired_mean_difference(a: Floats, b: Floats, num_resamples: int, seed: int = 0) -> PairedDifference:
+    """Difference of two systems' mean scores on the same examples.
+
+    Args:
+        a, b: one score an example, higher is better, shape (examples,), the same examples in the same order.
+        num_resamples: bootstrap draws.
+        seed: of the draws.
+
+    Raises:
+        ValueError: if the shapes differ or there are no examples.
+    """
+    scores_a, scores_b = (np.asarray(scores, dtype=np.float64) for scores in (a, b))
+    means = paired_difference(
+        np.stack([scores_a, np.ones_like(scores_a)], axis=1),
+        np.stack([scores_b, np.ones_like(scores_b)], axis=1),
+        lambda sums: {"mean": sums[:, 0] / sums[:, 1]},
+        num_resamples,
+        seed,
+    )
+    return means["mean"]

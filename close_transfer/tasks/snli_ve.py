@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 
 from close_transfer.examples import Example, Prediction
-from close_transfer.metrics.accuracy import accuracy_scores
-from close_transfer.metrics.bootstrap import Scores
+from close_transfer.metrics.accuracy import accuracy_scores, confusion_table
+from close_transfer.metrics.bootstrap import Floats, Scores
 from close_transfer.tasks.task import Shaped, with_targets
 
 
@@ -32,10 +32,17 @@ class SnliVe:
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
         gold = [example.references[0] for example in examples]
-        by_likelihood = np.array([p.label == g for p, g in zip(predictions, gold, strict=True)], dtype=float)
-        generated = np.array(
-            [p.candidates[0].strip() == g for p, g in zip(predictions, gold, strict=True)], dtype=float
+        by_likelihood = [prediction.text.strip() for prediction in predictions]
+        generated = [prediction.candidates[0].strip() for prediction in predictions]
+        scores = accuracy_scores(
+            _matches(by_likelihood, gold), gold, num_resamples, {"accuracy_generated": _matches(generated, gold)}
         )
-        return accuracy_scores(
-            by_likelihood, [e.category for e in examples], num_resamples, {"accuracy_generated": generated}
-        )
+        scores.tables = {
+            "confusion": confusion_table(gold, by_likelihood, self.labels),
+            "confusion_generated": confusion_table(gold, generated, self.labels),
+        }
+        return scores
+
+
+def _matches(answers: Sequence[str], gold: Sequence[str]) -> Floats:
+    return np.array([answer == one for answer, one in zip(answers, gold, strict=True)], dtype=float)

@@ -1,7 +1,14 @@
+import gzip
+import json
 import os
 import shutil
+import subprocess
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
+import pycocoevalcap
 import pytest
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
@@ -9,8 +16,10 @@ from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-from close_transfer.metrics.captions import CAPTION_METRICS, caption_scores, ptb_tokenized
+from close_transfer.metrics import meteor, ptb
+from close_transfer.metrics.captions import CAPTION_METRICS, caption_scores
 from close_transfer.metrics.java import java_on_path
+from close_transfer.metrics.meteor import running_meteor
 
 HYPOTHESES = ["A red dog on the grass.", "two cats", "A man riding a horse!", "a boat on the sea at night"]
 REFERENCES = [
@@ -21,13 +30,12 @@ REFERENCES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def official():
+def official_scores(hypotheses, references):
     """The corpus scores as pycocoevalcap's own evaluation computes them."""
     with java_on_path():
         tokenizer = PTBTokenizer()
-        gts = tokenizer.tokenize({i: [{"caption": r} for r in group] for i, group in enumerate(REFERENCES)})
-        res = tokenizer.tokenize({i: [{"caption": h}] for i, h in enumerate(HYPOTHESES)})
+        gts = tokenizer.tokenize({i: [{"caption": r} for r in group] for i, group in enumerate(references)})
+        res = tokenizer.tokenize({i: [{"caption": h}] for i, h in enumerate(hypotheses)})
         bleu, _ = Bleu(4).compute_score(gts, res, verbose=0)
         scores = {f"BLEU-{n}": value for n, value in enumerate(bleu, start=1)}
         scores["METEOR"] = Meteor().compute_score(gts, res)[0]
@@ -37,8 +45,49 @@ def official():
 
 
 @pytest.fixture(scope="module")
-def scored():
-    return caption_scores(HYPOTHESES, REFERENCES, num_resamples=100)
+def official():
+    return official_scores(HYPOTHESES, REFERENCES)
+
+
+@pytest.fixture(scope="module")
+def watched():
+    """Scores, with the processes that were started for them and what changed among pycocoevalcap's files."""
+    processes = []
+
+    class Watched(subprocess.Popen):
+        def __init__(self, *arguments, **settings):
+            super().__init__(*arguments, **settings)
+            processes.append(self)
+
+    before = file_times()
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as cache:
+        patch.setattr(subprocess, "Popen", Watched)
+        scores = caption_scores(HYPOTHESES, REFERENCES, num_resamples=100, cache=Path(cache))
+    return scores, processes, file_times() != before
+
+
+def file_times():
+    """When anything was last written, made or removed in pycocoevalcap."""
+    root = Path(pycocoevalcap.__path__[0])
+    return {path: path.stat().st_mtime_ns for path in (root, *root.rglob("*")) if "__pycache__" not in str(path)}
+
+
+@pytest.fixture(scope="module")
+def scored(watched):
+    return watched[0]
+
+
+@pytest.fixture(scope="module")
+def running():
+    """METEOR takes seconds to start: one for all the tests that ask it directly."""
+    with java_on_path(), running_meteor() as process:
+        yield process
+
+
+@pytest.fixture
+def meteor_at_hand(running, monkeypatch):
+    """`caption_scores` uses the METEOR that runs already."""
+    monkeypatch.setattr("close_transfer.metrics.captions.running_meteor", lambda: nullcontext(running))
 
 
 def test_scores_are_those_of_the_official_scorers(official, scored):
@@ -54,22 +103,120 @@ def test_intervals_hold_the_values_and_have_the_same_names(scored):
         assert low - 5 <= scored.metrics[name] <= high + 5, name
 
 
-def test_a_caption_with_line_breaks_shifts_nothing():
-    tokens = ptb_tokenized([["a dog\nand a cat\u2028too"], ["a horse"], [""]])
-    assert tokens[0] == ["a dog and a cat too"]
-    assert tokens[1] == ["a horse"]
-    assert len(tokens) == 3
-
-
-def test_perfect_captions_score_full_marks():
+def test_perfect_captions_score_full_marks(meteor_at_hand):
     scores = caption_scores([g[0] for g in REFERENCES], REFERENCES, num_resamples=10).metrics
     assert scores["BLEU-4"] == pytest.approx(100)
+    assert scores["METEOR"] == pytest.approx(100)
     assert scores["ROUGE-L"] == pytest.approx(100)
 
 
-def test_empty_captions_are_scored_and_not_refused():
-    scores = caption_scores(["", "two cats"], REFERENCES[:2], num_resamples=10).metrics
-    assert np.isfinite(list(scores.values())).all()
+def test_real_captions_score_as_with_the_official_scorers(meteor_at_hand):
+    """One of COCO's captions against the other four; an empty one, a wrong one and two repeated ones among them."""
+    folder = os.environ.get("CLOSE_TRANSFER_DATA")
+    if not folder:
+        pytest.skip("CLOSE_TRANSFER_DATA is not set")
+    groups = {}
+    with gzip.open(Path(folder, "coco", "captions_val2017.json.gz"), "rt", encoding="utf-8") as file:
+        for annotation in json.load(file)["annotations"][:1500]:
+            groups.setdefault(annotation["image_id"], []).append(annotation["caption"])
+    whole = [group for group in groups.values() if len(group) >= 5]
+    assert len(whole) > 100
+    hypotheses = [group[0] for group in whole]
+    hypotheses[3], hypotheses[7] = "", hypotheses[8]
+    hypotheses[10], hypotheses[11] = whole[10][1], whole[11][2]
+    references = [group[1:] for group in whole]
+    ours = caption_scores(hypotheses, references, num_resamples=20).metrics
+    for name, value in official_scores(hypotheses, references).items():
+        assert ours[name] == pytest.approx(value, rel=1e-9, abs=1e-9), name
+
+
+def test_a_caption_like_its_reference_counts_as_meteor_has_it(running):
+    """METEOR leaves its one chunk out of the sum; with it, the score of all would be lower."""
+    hypotheses, references = ["a red dog", "two cats in snow"], [["a red dog"], ["in the snow two cats sit"]]
+    with java_on_path():
+        official, _ = Meteor().compute_score(dict(enumerate(references)), {i: [h] for i, h in enumerate(hypotheses)})
+    (ours,) = running.scores(running.statistics(hypotheses, references).sum(axis=0, keepdims=True))
+    assert ours == pytest.approx(100 * official, rel=1e-12)
+
+
+@pytest.mark.parametrize("hypotheses", [["", "two cats"], ["", ""], ["...", "\u200b"], ["\ud800", "\x00"]])
+def test_empty_captions_are_scored_and_not_refused(hypotheses, meteor_at_hand):
+    scores = caption_scores(hypotheses, REFERENCES[:2], num_resamples=10)
+    assert np.isfinite(list(scores.metrics.values())).all()
+    assert np.isfinite(list(scores.intervals.values())).all()
+
+
+def test_a_reference_without_words_changes_nothing(running):
+    with_empty = [[*group, ""] for group in REFERENCES]
+    assert (running.statistics(HYPOTHESES, with_empty) == running.statistics(HYPOTHESES, REFERENCES)).all()
+
+
+def test_the_field_separator_of_meteor_within_a_caption_adds_no_sentence(running, meteor_at_hand):
+    counts = running.statistics(["a dog ||| a cat", "two cats"], [["a dog ||| a cat"], ["two cats"]])
+    assert counts[:, :2].tolist() == [[4, 4], [2, 2]], "words of both, none cut at the separator"
+    hypotheses = ["a red dog ||| on the grass", *HYPOTHESES[1:]]
+    references = [["a red dog ||| is on |||| the grass", "|||"], *REFERENCES[1:]]
+    assert caption_scores(hypotheses, references, num_resamples=10).metrics["METEOR"] > 20
+
+
+def test_a_long_caption_is_scored(meteor_at_hand):
+    long = "a man and his dog on a bench in the park " * 30
+    scores = caption_scores([long, "two cats"], [[long], ["two cats"]], num_resamples=5).metrics
+    assert scores["BLEU-4"] == pytest.approx(100)
+    assert 50 < scores["METEOR"] <= 100
+
+
+def test_no_process_outlives_the_scores(watched):
+    _, processes, _ = watched
+    assert len(processes) == 3, "the tokenizer for both sides, and METEOR"
+    assert all(process.returncode is not None for process in processes)
+
+
+def test_nothing_is_written_into_the_installed_packages(watched):
+    _, _, changed = watched
+    assert not changed
+
+
+def test_meteor_does_not_outlive_a_failure(monkeypatch):
+    started = []
+    start = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(start(*a, **k)) or started[-1])
+    with pytest.raises(ZeroDivisionError), java_on_path(), running_meteor():
+        raise ZeroDivisionError
+    (process,) = started
+    assert process.returncode is not None
+
+
+def test_a_meteor_that_cannot_start_says_why(monkeypatch):
+    monkeypatch.setattr(meteor, "_COMMAND", ("java", "-jar", "no-such.jar"))
+    with (
+        pytest.raises(RuntimeError, match=r"(?s)gave no numbers.*no-such\.jar"),
+        java_on_path(),
+        running_meteor() as broken,
+    ):
+        broken.statistics(HYPOTHESES, REFERENCES)
+
+
+def test_references_are_tokenised_once(tmp_path, monkeypatch, meteor_at_hand):
+    calls = []
+    run = ptb.run_java
+    monkeypatch.setattr(ptb, "run_java", lambda *arguments: calls.append(1) or run(*arguments))
+    first = caption_scores(HYPOTHESES, REFERENCES, num_resamples=5, cache=tmp_path)
+    assert len(calls) == 2, "hypotheses and references"
+    second = caption_scores(HYPOTHESES, REFERENCES, num_resamples=5, cache=tmp_path)
+    assert len(calls) == 3, "hypotheses"
+    assert second == first
+    assert [p.name for p in tmp_path.iterdir()] == ["tokenized"]
+
+
+def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch, meteor_at_hand):
+    monkeypatch.setenv("CLOSE_TRANSFER_CACHE", str(tmp_path / "said"))
+    caption_scores(HYPOTHESES[:1], REFERENCES[:1], num_resamples=5)
+    assert (tmp_path / "said" / "tokenized").is_dir()
+    monkeypatch.delenv("CLOSE_TRANSFER_CACHE")
+    monkeypatch.chdir(tmp_path)
+    caption_scores(HYPOTHESES[:1], REFERENCES[:1], num_resamples=5)
+    assert (tmp_path / "cache" / "tokenized").is_dir()
 
 
 def test_works_where_no_java_is_installed(monkeypatch):

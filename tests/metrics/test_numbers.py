@@ -1,33 +1,74 @@
 import numpy as np
 import pytest
 
-from close_transfer.metrics.accuracy import accuracy_scores, vqa_accuracy
+from close_transfer.errors import UserError
+from close_transfer.examples import Example, Prediction
+from close_transfer.metrics.accuracy import accuracy_scores, confusion_table
 from close_transfer.metrics.bootstrap import mean_scores
 from close_transfer.metrics.retrieval import paired_cosine, recall_at_k, unrelated_cosine
-
-
-@pytest.mark.parametrize(
-    ("prediction", "answers", "accuracy"),
-    [
-        ("yes", ["yes"] * 10, 1.0),
-        ("no", ["yes"] * 10, 0.0),
-        # One of ten: nine annotators find it among the others once, its author never.
-        ("red", ["red"] + ["blue"] * 9, 0.3),
-        ("red", ["red"] * 2 + ["blue"] * 8, 0.6),
-        ("red", ["red"] * 3 + ["blue"] * 7, 0.9),
-        ("red", ["red"] * 4 + ["blue"] * 6, 1.0),
-        ("The Dog.", ["dog"] * 10, 1.0),
-        ("two", ["2"] * 10, 1.0),
-    ],
-)
-def test_vqa_accuracy(prediction, answers, accuracy):
-    assert vqa_accuracy(prediction, answers) == pytest.approx(accuracy)
+from close_transfer.tasks import TASKS
 
 
 def test_accuracy_by_category_is_in_percent():
     scores = accuracy_scores(np.array([1.0, 0.0, 1.0, 1.0]), ["yes/no", "yes/no", "number", ""], 50)
     assert scores.metrics == {"accuracy": 75.0, "accuracy/number": 100.0, "accuracy/yes/no": 50.0}
     assert scores.intervals["accuracy/number"] == (100.0, 100.0)
+
+
+def test_accuracy_by_question_type_stands_beside_that_by_answer_type():
+    types = ["is the", "is the", "what color", ""]
+    scores = accuracy_scores(np.array([1.0, 0.0, 1.0, 1.0]), ["yes/no"] * 4, 10, subcategories=types)
+    assert scores.metrics == {
+        "accuracy": 75.0,
+        "accuracy/yes/no": 75.0,
+        "accuracy/question_type/is the": 50.0,
+        "accuracy/question_type/what color": 100.0,
+    }
+    assert scores.intervals.keys() == scores.metrics.keys()
+
+
+LABELS = ("entailment", "neutral", "contradiction")
+
+
+def test_confusion_counts_what_was_said_for_each_label():
+    gold = ["entailment"] * 3 + ["neutral"] * 2 + ["contradiction"]
+    said = ["entailment", "entailment", "neutral", "contradiction", "neither", "contradiction"]
+    assert confusion_table(gold, said, LABELS) == {
+        "rows": list(LABELS),
+        "columns": [*LABELS, "other"],
+        "counts": [[2, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 0]],
+    }
+
+
+def test_a_gold_label_of_no_row_is_named():
+    with pytest.raises(UserError, match=r"'-'.*entailment"):
+        confusion_table(["-"], ["neutral"], LABELS)
+
+
+def test_entailment_gives_recall_of_each_label_and_both_confusions():
+    gold = ["entailment", "entailment", "neutral", "contradiction"]
+    examples = [Example(str(i), (), references=(label,)) for i, label in enumerate(gold)]
+    chosen = ["entailment", "neutral", "neutral", "contradiction"]
+    generated = [" entailment", "entail", "neutral", "neutral"]
+    predictions = [
+        Prediction(str(i), (text,), (0.0,), label, (0.0,) * 3)
+        for i, (text, label) in enumerate(zip(generated, chosen, strict=True))
+    ]
+    scores = TASKS["snli-ve"].score(examples, predictions, 10)
+    assert scores.metrics == {
+        "accuracy": 75.0,
+        "accuracy_generated": 50.0,
+        "accuracy/contradiction": 100.0,
+        "accuracy/entailment": 50.0,
+        "accuracy/neutral": 100.0,
+    }
+    assert scores.tables["confusion"]["counts"] == [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
+    assert scores.tables["confusion_generated"]["counts"] == [[1, 0, 0, 1], [0, 1, 0, 0], [0, 1, 0, 0]]
+
+
+def test_entailment_predictions_of_other_programs_have_text_only():
+    examples = [Example("1", (), references=("neutral",))]
+    assert TASKS["snli-ve"].score(examples, [Prediction("1", ("neutral",), (0.0,))], 10).metrics["accuracy"] == 100
 
 
 def test_intervals_cover_what_they_promise():

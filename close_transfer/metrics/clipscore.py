@@ -1,0 +1,75 @@
+"""CLIPScore and RefCLIPScore (Hessel et al. 2021, arXiv 2104.08718, section 3) from vectors of any encoder.
+
+The paper's numbers are those of CLIP ViT-B/32 in half precision; scores of another encoder are comparable
+among themselves only, so name the encoder beside them.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from close_transfer.metrics.bootstrap import Floats
+
+CLIPSCORE_PREFIX = "A photo depicts "
+"""What the authors put before every text they encode, references included."""
+
+CLIPSCORE_WEIGHT = 2.5
+"""Stretches the cosines, which CLIP keeps between 0 and 0.4, to about 0..1."""
+
+
+def _unit(vectors: ArrayLike) -> Floats:
+    """Rows of unit length in float64; zero rows stay zero."""
+    rows = np.asarray(vectors, dtype=np.float64)
+    if rows.ndim != 2:
+        raise ValueError(f"vectors have shape {rows.shape}, expected (rows, dim)")
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths == 0, 1.0, lengths)
+
+
+def clip_score(image_vectors: ArrayLike, caption_vectors: ArrayLike) -> Floats:
+    """CLIPScore of each caption: 2.5 * max(cos(caption, image), 0), shape (examples,).
+
+    Papers print the mean over examples, some times 100.
+
+    Args:
+        image_vectors: one an example, of any length, shape (examples, dim).
+        caption_vectors: of `CLIPSCORE_PREFIX` + caption, the same shape.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    images, captions = _unit(image_vectors), _unit(caption_vectors)
+    if images.shape != captions.shape:
+        raise ValueError(f"image vectors have shape {images.shape}, caption vectors {captions.shape}")
+    return CLIPSCORE_WEIGHT * np.maximum((images * captions).sum(axis=1), 0.0)
+
+
+def ref_clip_score(
+    image_vectors: ArrayLike, caption_vectors: ArrayLike, reference_vectors: Sequence[ArrayLike]
+) -> Floats:
+    """RefCLIPScore of each caption, shape (examples,).
+
+    The harmonic mean of CLIPScore, its weight of 2.5 included, and of the largest cosine between the caption
+    and any of its references, unweighted and not below 0. Zero where either is zero.
+
+    Args:
+        image_vectors, caption_vectors: as for `clip_score`.
+        reference_vectors: for each example its references' vectors, shape (references, dim); their number
+            may differ from example to example.
+
+    Raises:
+        ValueError: if the shapes do not fit together, or an example has no reference.
+    """
+    by_image = clip_score(image_vectors, caption_vectors)
+    captions = _unit(caption_vectors)
+    if len(reference_vectors) != len(captions):
+        raise ValueError(f"{len(captions)} captions, but references for {len(reference_vectors)}")
+    by_reference = np.zeros(len(captions))
+    for row, (caption, group) in enumerate(zip(captions, reference_vectors, strict=True)):
+        references = _unit(group)
+        if not len(references):
+            raise ValueError(f"example {row} has no reference")
+        by_reference[row] = max((references @ caption).max(), 0.0)
+    both = by_image + by_reference
+    return 2 * by_image * by_reference / np.where(both == 0, 1.0, both)

@@ -1,0 +1,91 @@
+"""Penn Treebank tokens of captions, as the COCO caption challenge has them; needs Java.
+
+The program and its arguments are those of pycocoevalcap's PTBTokenizer. That class writes its input beside
+its program, which may be read-only, so the program is run from here. It answers by line: a line break within
+a caption would shift every caption after it.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
+from pycocoevalcap.tokenizer import ptbtokenizer
+
+from close_transfer.files import WriteError, fingerprint, read_json, write_text, writing
+from close_transfer.metrics.java import java_on_path, run_java
+
+_PROGRAM = Path(ptbtokenizer.__file__).with_name(ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
+_ARGUMENTS = ("edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase")
+
+# All that Python or the tokenizer may take for the end of a line.
+_LINE_ENDS = str.maketrans(dict.fromkeys("\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029", " "))
+
+
+def cache_folder() -> Path:
+    """Where what is slow to make is kept: `CLOSE_TRANSFER_CACHE`, else `cache` in the working folder."""
+    return Path(os.environ.get("CLOSE_TRANSFER_CACHE") or "cache")
+
+
+def ptb_tokenized(texts: Sequence[Sequence[str]], cache: Path | None = None) -> list[list[str]]:
+    """Lower-cased tokens joined by single spaces, punctuation removed, grouped as the texts are.
+
+    Args:
+        texts: groups of captions. Any string will do: one without words becomes empty, what has no UTF-8
+            (a lone surrogate) becomes a question mark and so disappears.
+        cache: folder to keep the tokens in, one file for all the texts together; None keeps nothing. The
+            tokens of a caption can depend on its neighbours, so captions are not kept one by one.
+
+    Raises:
+        WriteError: if the folder for temporary files is full.
+        RuntimeError: if the tokenizer fails, or answers with another number of lines than it was given.
+    """
+    # Encoded and decoded again, so that both the fingerprint and the tokenizer get valid UTF-8.
+    lines = [text.translate(_LINE_ENDS).encode(errors="replace").decode() for group in texts for text in group]
+    if not lines:
+        return [[] for _ in texts]
+    path = cache and cache / f"{fingerprint([_PROGRAM.name, *_ARGUMENTS, *lines])}.json"
+    tokenized = _kept(path, len(lines)) if path else None
+    if tokenized is None:
+        tokenized = [_without_punctuation(line) for line in _token_lines(lines)]
+        if path:
+            _keep(path, tokenized)
+    rest = iter(tokenized)
+    return [list(islice(rest, len(group))) for group in texts]
+
+
+def _token_lines(lines: Sequence[str]) -> list[str]:
+    with tempfile.TemporaryDirectory() as name, java_on_path():
+        captions = Path(name, "captions")
+        with writing(captions):
+            # No line break at the end: the tokenizer would answer it with an empty line.
+            captions.write_bytes("\n".join(lines).encode())
+        answer = run_java(["-cp", str(_PROGRAM), *_ARGUMENTS, captions.name], captions.parent).decode()
+    token_lines = answer.split("\n")
+    if len(token_lines) != len(lines):
+        raise RuntimeError(f"PTBTokenizer gave {len(token_lines)} lines for {len(lines)} captions")
+    return token_lines
+
+
+def _without_punctuation(line: str) -> str:
+    return " ".join(token for token in line.rstrip().split(" ") if token not in ptbtokenizer.PUNCTUATIONS)
+
+
+def _kept(path: Path, count: int) -> list[str] | None:
+    """The tokens kept at `path`; None if there are none, or not what was written."""
+    try:
+        kept = read_json(path)
+        whole = len(kept["tokens"]) == count and kept["fingerprint"] == fingerprint(kept["tokens"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    return kept["tokens"] if whole else None
+
+
+def _keep(path: Path, tokenized: list[str]) -> None:
+    content = {"fingerprint": fingerprint(tokenized), "tokens": tokenized}
+    # Scores do without the cache where it cannot be written.
+    with suppress(WriteError):
+        write_text(path, json.dumps(content, ensure_ascii=False))

@@ -1,0 +1,103 @@
+"""SPICE (Anderson et al. 2016, arXiv 1607.08822), for those who have what its program needs.
+
+The program and its arguments are those of pycocoevalcap. Its class downloads what is missing and writes beside
+the program; here nothing is downloaded, and temporary files and parsed references go elsewhere.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pycocoevalcap.spice import get_stanford_models, spice
+
+from close_transfer.errors import UserError
+from close_transfer.files import writing
+from close_transfer.metrics.bootstrap import Floats
+from close_transfer.metrics.java import run_java
+
+_PROGRAM = Path(spice.__file__).with_name(spice.SPICE_JAR)
+_LIBRARIES = _PROGRAM.parent / get_stanford_models.SPICELIB
+_MODELS = (f"{get_stanford_models.JAR}.jar", f"{get_stanford_models.JAR}-models.jar")
+
+# It prints its results with the JavaScript engine that Java had from version 8 to 14.
+_JAVA_VERSIONS = range(8, 15)
+
+
+def spice_scores(hypotheses: Sequence[str], references: Sequence[Sequence[str]], cache: Path) -> Floats:
+    """SPICE of each image, its F-score over scene-graph tuples in 0..1, shape (images,).
+
+    Args:
+        hypotheses: one tokenised caption an image (`ptb.ptb_tokenized`).
+        references: one or more tokenised captions an image, in the same order.
+        cache: folder for the parsed references, which are slow to make.
+
+    Raises:
+        UserError: if what SPICE needs is not there.
+        RuntimeError: if the program fails.
+    """
+    java = require_spice()
+    images = [
+        {"image_id": image, "test": hypothesis, "refs": list(group)}
+        for image, (hypothesis, group) in enumerate(zip(hypotheses, references, strict=True))
+    ]
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"spice=true: {cache} cannot be written ({error.strerror}), where SPICE keeps parsed references; "
+            "set CLOSE_TRANSFER_CACHE to a folder that can, or use spice=false"
+        ) from error
+    with tempfile.TemporaryDirectory() as name:
+        asked, answered = Path(name, "captions.json"), Path(name, "scores.json")
+        with writing(asked):
+            asked.write_text(json.dumps(images))
+        files = [str(asked), "-cache", str(cache.resolve()), "-out", str(answered)]
+        run_java(["-jar", "-Xmx8G", str(_PROGRAM), *files, "-subset", "-silent"], Path(name), java)
+        scores = {one["image_id"]: one["scores"]["All"]["f"] for one in json.loads(answered.read_text())}
+    return np.array([scores[image] for image in range(len(images))], dtype=float)
+
+
+def require_spice() -> str:
+    """Checks for all that SPICE needs, before anything slow is done; gives the Java runtime to use.
+
+    Raises:
+        UserError: that names what is missing, and where it is looked for.
+    """
+    missing = [str(_LIBRARIES / name) for name in _MODELS if not (_LIBRARIES / name).is_file()]
+    java, version = _java()
+    lacking = []
+    if missing:
+        lacking.append(
+            f"the Stanford CoreNLP 3.6.0 files {' and '.join(missing)} (both are in "
+            f"{get_stanford_models.CORENLP}.zip from nlp.stanford.edu/software)"
+        )
+    if version not in _JAVA_VERSIONS:
+        found = f"{java} is version {version}" if version else "none was found"
+        lacking.append(
+            f"Java {_JAVA_VERSIONS[0]} to {_JAVA_VERSIONS[-1]} at JAVA_HOME or on the PATH ({found}; SPICE writes "
+            "its results with a part that later versions lack)"
+        )
+    if lacking:
+        raise UserError(f"spice=true needs {', and '.join(lacking)}. Supply them, or use spice=false")
+    assert java is not None
+    return java
+
+
+def _java() -> tuple[str | None, int | None]:
+    """Java at JAVA_HOME, else on the path, and its major version."""
+    home = os.environ.get("JAVA_HOME")
+    java = (home and shutil.which(Path(home, "bin", "java"))) or shutil.which("java")
+    if not java:
+        return None, None
+    said = subprocess.run([java, "-version"], capture_output=True).stderr.decode(errors="replace")
+    # "1.8.0_292" up to Java 8, "11.0.2" from Java 9 on.
+    found = re.search(r'version "(?:1\.)?(\d+)', said)
+    return java, int(found.group(1)) if found else None
