@@ -26,24 +26,30 @@ _POOL = 8
 
 
 @dataclass(frozen=True)
-class _Ragged:
+class Ragged:
     """Rows of different lengths, one after the other."""
 
     values: NDArray[np.int32]
     starts: Rows
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[int]]) -> "_Ragged":
+    def of(cls, rows: Sequence[Sequence[int] | NDArray[np.int32]]) -> "Ragged":
         starts = np.cumsum([0, *(len(row) for row in rows)], dtype=np.int64)
         values = np.fromiter((value for row in rows for value in row), dtype=np.int32, count=int(starts[-1]))
         return cls(values, starts)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, row: int) -> NDArray[np.int32]:
+        return self.values[self.starts[row] : self.starts[row + 1]]
 
     def lengths(self) -> Rows:
         return np.diff(self.starts)
 
     def padded(self, rows: Sequence[int], padding: int) -> Tensor:
         """Shape (rows, longest of them), int64."""
-        picked = [self.values[self.starts[row] : self.starts[row + 1]] for row in rows]
+        picked = [self[row] for row in rows]
         result = np.full((len(rows), max((len(p) for p in picked), default=0)), padding, dtype=np.int64)
         for line, values in zip(result, picked, strict=True):
             line[: len(values)] = values
@@ -111,8 +117,8 @@ class TokenizedExamples:
             len(t) > max_target_tokens for t in written
         )
         # The end token stays, so that the model learns where to stop.
-        self._prompts = _Ragged.of([_cut(p, max_prompt_tokens) for p in prompts])
-        self._targets = _Ragged.of([_cut(t, max_target_tokens) for t in written])
+        self._prompts = Ragged.of([cut(p, max_prompt_tokens) for p in prompts])
+        self._targets = Ragged.of([cut(t, max_target_tokens) for t in written])
         self._first_target = np.cumsum([0, *(len(example.targets) for example in examples)], dtype=np.int64)
         self._padding = tokenizer.pad_token_id
 
@@ -158,22 +164,24 @@ def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return tokenizer(text).input_ids
 
 
-def _cut(ids: list[int], most: int) -> list[int]:
+def cut(ids: list[int], most: int) -> list[int]:
+    """At most so many ids; the last one, the end token, stays."""
     return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
 
 
-def steps_per_epoch(num_examples: int, batch_size: int) -> int:
-    """Optimiser steps in one pass over the data; the last batch may be smaller."""
-    return -(-num_examples // batch_size)
+def steps_per_epoch(num_examples: int, batch_size: int, most: int | None = None) -> int:
+    """Optimiser steps in one epoch of at most `most` examples; the last batch may be smaller."""
+    return -(-min(num_examples, most or num_examples) // batch_size)
 
 
-def epoch_batches(lengths: Rows, batch_size: int, seed: int, epoch: int) -> list[Rows]:
+def epoch_batches(lengths: Rows, batch_size: int, seed: int, epoch: int, most: int | None = None) -> list[Rows]:
     """The global batches of one epoch: each example once, similar lengths together, random order.
 
-    Depends on nothing but the arguments, so an interrupted epoch can be taken up anywhere.
+    With `most`, an epoch is a random draw of so many examples, another in each epoch. Depends on
+    nothing but the arguments, so an interrupted epoch can be taken up anywhere.
     """
     rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(lengths))
+    order = rng.permutation(len(lengths))[:most]
     batches = []
     pool = _POOL * batch_size
     for start in range(0, len(order), pool):
@@ -183,10 +191,12 @@ def epoch_batches(lengths: Rows, batch_size: int, seed: int, epoch: int) -> list
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def batches_from(lengths: Rows, batch_size: int, seed: int, first_step: int, num_steps: int) -> Iterator[Rows]:
+def batches_from(
+    lengths: Rows, batch_size: int, seed: int, first_step: int, num_steps: int, most: int | None = None
+) -> Iterator[Rows]:
     """Global batches for optimiser steps `first_step` to `num_steps`, over as many epochs as it takes."""
-    an_epoch = steps_per_epoch(len(lengths), batch_size)
+    an_epoch = steps_per_epoch(len(lengths), batch_size, most)
     for epoch in range(first_step // an_epoch, -(-num_steps // an_epoch)):
         begin = max(0, first_step - epoch * an_epoch)
         end = min(an_epoch, num_steps - epoch * an_epoch)
-        yield from epoch_batches(lengths, batch_size, seed, epoch)[begin:end]
+        yield from epoch_batches(lengths, batch_size, seed, epoch, most)[begin:end]

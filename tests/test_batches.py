@@ -93,3 +93,13 @@ def test_long_texts_are_cut_counted_and_still_end(examples, scenes):
     (batch,) = all_of_them.parts(np.array([2]), 1)
     assert batch.labels.shape[1] == 4
     assert batch.labels[0, -1] == tokenizer.eos_token_id
+
+
+def test_an_epoch_may_be_a_random_draw_another_each_time():
+    lengths = np.arange(100)
+    drawn = [np.concatenate(epoch_batches(lengths, 8, 0, epoch, most=30)) for epoch in (0, 1)]
+    assert [len(set(one.tolist())) for one in drawn] == [30, 30]
+    assert set(drawn[0].tolist()) != set(drawn[1].tolist())
+    assert steps_per_epoch(100, 8, 30) == 4 == len(epoch_batches(lengths, 8, 0, 0, 30))
+    whole = list(batches_from(lengths, 8, 0, 0, 10, most=30))
+    assert all((a == b).all() for a, b in zip(whole[5:], batches_from(lengths, 8, 0, 5, 10, most=30), strict=True))

@@ -1,0 +1,32 @@
+"""Captioning news pictures: the caption is vector and target, the article is the prompt.
+
+CLOSE (arXiv 2211.09778, section 4.4); data of arXiv 2010.03743.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from close_transfer.examples import Example, Prediction
+from close_transfer.metrics.bootstrap import Scores
+from close_transfer.metrics.captions import caption_scores
+from close_transfer.tasks.task import Shaped, with_targets
+
+
+class VisualNews:
+    """A caption of the picture, written with the article at hand."""
+
+    name = "visual-news"
+    labels: tuple[str, ...] = ()
+
+    def for_training(self, examples: Sequence[Example]) -> Shaped:
+        return Shaped([with_targets(e, e.texts) for e in examples])
+
+    def for_validation(self, examples: Sequence[Example]) -> Shaped:
+        return Shaped([with_targets(e, e.texts) for e in examples], "the same text")
+
+    def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
+        return list(examples)
+
+    def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
+        hypotheses = [prediction.text for prediction in predictions]
+        return caption_scores(hypotheses, [example.references for example in examples], num_resamples)
