@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-TaskName = Literal["captioning", "captioning-multi", "snli-ve", "vqa"]
+TaskName = Literal["captioning", "captioning-multi", "snli-ve", "vqa", "vqa-e", "visual-news"]
 EvalSplit = Literal["train", "val", "test", "test-novel"]
 OnBadRows = Literal["error", "skip"]
 Scene = Literal["image", "text"]

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from close_transfer.config.base import Natural, NonNegative, OnBadRows, Positive, Share, Strict, TaskName
 
+FileSplit = Literal["train", "val", "test"]
+
 
 class PicturebookData(Strict):
     """The built-in world."""
@@ -21,7 +23,7 @@ class PicturebookData(Strict):
 
 
 class TableData(Strict):
-    """Own captions: .txt, .jsonl or .csv, each also .gz."""
+    """Own captions: .txt, .jsonl, .csv or .tsv, each also .gz."""
 
     name: Literal["table"]
     path: str
@@ -31,9 +33,102 @@ class TableData(Strict):
     group_column: str | None
     image_column: str | None
     id_column: str | None
+    references_column: str | None  # what predictions are scored against, when not the text itself
     on_bad_rows: OnBadRows
     noise: dict[TaskName, NonNegative]
     epochs: dict[TaskName, Positive]
 
 
-DataConfig = Annotated[PicturebookData | TableData, Field(discriminator="name")]
+class _OfficialData(Strict):
+    """What all published datasets share: a folder, the files in it, what to do with bad entries."""
+
+    root: str
+    files: dict[FileSplit, str]  # relative to root; each is also found as NAME.gz
+    image_folders: dict[FileSplit, str]  # relative to root
+    on_bad_rows: OnBadRows
+    noise: dict[TaskName, NonNegative]
+    epochs: dict[TaskName, Positive]
+
+
+class CocoData(_OfficialData):
+    """COCO captions, as the official annotation files or as Karpathy's one file of splits."""
+
+    name: Literal["coco"]
+    split: Literal["train", "train+restval"]  # of Karpathy's; what is trained on
+
+
+class Flickr30kData(_OfficialData):
+    """Flickr30k: Karpathy's JSON, the official .token file, or JSONL with image and captions."""
+
+    name: Literal["flickr30k"]
+
+
+class NocapsData(_OfficialData):
+    """NoCaps, for testing: COCO's format with a domain an image."""
+
+    name: Literal["nocaps"]
+
+
+class SnliData(_OfficialData):
+    """SNLI and SNLI-VE: official JSONL."""
+
+    name: Literal["snli", "snli-ve"]
+
+
+class _QuestionData(_OfficialData):
+    captions: dict[FileSplit, str]  # COCO captions, the words of the scenes
+    captions_root: str
+    on_missing_scene: OnBadRows  # questions whose image has no caption
+
+
+class Vqa2Data(_QuestionData):
+    """VQA v2: official questions (`files`) and annotations, scene text from COCO captions."""
+
+    name: Literal["vqa2"]
+    annotations: dict[FileSplit, str]
+
+
+class VqaEData(_OfficialData):
+    """VQA-E: questions with explanations, the first of which is the scene's text."""
+
+    name: Literal["vqa-e"]
+
+
+class VisualNewsData(_OfficialData):
+    """Visual News: captions, with the article as the prompt."""
+
+    name: Literal["visual-news"]
+    articles: Literal["first-line", "whole"]
+
+
+class ConceptualCaptionsData(_OfficialData):
+    """Conceptual Captions: a caption and an address a line, read line by line."""
+
+    name: Literal["conceptual-captions"]
+    max_captions: Positive | None
+
+
+class HuggingFaceData(Strict):
+    """Any dataset of the `datasets` library, by hub name or local folder."""
+
+    name: Literal["huggingface"]
+    path: str
+    config: str | None
+    splits: dict[FileSplit, str]  # the dataset's own names
+    text_column: str
+    group_column: str | None
+    image_column: str | None
+    id_column: str | None
+    on_bad_rows: OnBadRows
+    noise: dict[TaskName, NonNegative]
+    epochs: dict[TaskName, Positive]
+
+
+OfficialData = (
+    CocoData | Flickr30kData | NocapsData | SnliData | Vqa2Data | VqaEData | VisualNewsData | ConceptualCaptionsData
+)
+
+DataConfig = Annotated[
+    PicturebookData | TableData | OfficialData | HuggingFaceData,
+    Field(discriminator="name"),
+]

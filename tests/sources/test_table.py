@@ -15,7 +15,8 @@ from tests.conftest import SMALL_LOOP, SMALL_MODEL
 def table(path, **values):
     defaults = {
         "name": "table", "path": str(path), "val_path": None, "val_share": 0.2, "text_column": "text",
-        "group_column": None, "image_column": None, "id_column": None, "on_bad_rows": "error", "noise": {}, "epochs": {},
+        "group_column": None, "image_column": None, "id_column": None,
+        "references_column": None, "on_bad_rows": "error", "noise": {}, "epochs": {},
     }  # fmt: skip
     return TableData(**defaults | values)
 
@@ -53,6 +54,13 @@ def test_groups_make_scenes_and_repeated_captions_count_once():
     assert loaded.notes == ["1 captions repeated within their scene are used once"]
 
 
+def test_references_of_a_scene_are_kept_as_given_and_once():
+    rows = [("a", ["x", "x", "y"]), ("b", ["x", "x", "y"])]
+    path = write("r.jsonl", "".join(json.dumps({"text": t, "scene": 1, "told": r}) + "\n" for t, r in rows))
+    loaded = load_examples(table(path, group_column="scene", references_column="told"), "captioning", "test")
+    assert loaded.examples[0].references == ("x", "x", "y")
+
+
 def test_a_list_of_captions_in_one_row_is_a_scene():
     path = write("l.jsonl", json.dumps({"text": ["a dog", "a hound"]}) + "\n")
     assert load_examples(table(path), "captioning", "test").examples[0].texts == ("a dog", "a hound")
@@ -69,10 +77,10 @@ def test_train_and_val_share_the_file_and_nothing_else():
 
 
 BAD = {
-    "number.jsonl": ('{"text": "fine"}\n{"text": 5}\n', r"number\.jsonl, line 2: field 'text' is int 5, not text"),
+    "number.jsonl": ('{"text": "fine"}\n{"text": 5}\n', r"number\.jsonl, line 2: field 'text' is a number \(5\), not text"),
     "broken.jsonl": ('{"text": "fine"}\n{"text": "x\n', r"broken\.jsonl, line 2: no valid JSON"),
     "missing.jsonl": ('{"caption": "fine"}\n', r"line 1: field 'text' is missing; the fields here are 'caption'"),
-    "list.jsonl": ("[1, 2]\n", r"line 1: list where an object with the field 'text' should be"),
+    "list.jsonl": ("[1, 2]\n", r"line 1: a list where an object with the field 'text' should be"),
     "blank.txt": ("fine\n   \n", r"blank\.txt, line 2: field 'text' is empty"),
     "missing.csv": ("a,b\n1,2\n", r"missing\.csv, line 2: field 'text' is missing; the fields here are 'a', 'b'"),
     "latin.txt": ("fine\ncaf\xe9\n".encode("latin-1"), r"latin\.txt, line 2: field 'text' is not UTF-8"),
@@ -95,9 +103,58 @@ def test_malformed_rows_can_be_skipped_and_are_counted(name):
     assert loaded.num_skipped == 1
 
 
+CELLS = {
+    "extra": ("text,n\nfine,1\nA dog, a cat,2\n", r"line 3: 3 fields where there should be 2 \(text, n\)"),
+    "short": ("text,n\nfine,1\nA do", r"line 3: 1 fields where there should be 2"),
+    "blank": ("text,n\n\nfine,1\n", r"line 2: the line is empty"),
+    "quote": ('text,n\nfine,1\n"A "dog" runs",2\n', r"line 3: no valid CSV"),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_no_cell_of_a_csv_is_lost_without_a_word(name):
+    content, message = CELLS[name]
+    path = write("c.csv", content)
+    with pytest.raises(UserError, match=message):
+        load_examples(table(path), "captioning", "test")
+    loaded = load_examples(table(path, on_bad_rows="skip"), "captioning", "test")
+    assert ([e.texts for e in loaded.examples], loaded.num_skipped) == ([("fine",)], 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('text,n\nfine,1\n"A dog,2\nA cat,3\n', r"c\.csv, line 3: .*a quote that opens in this line is not closed"),
+        ("text,text\nfine,1\n", r"c\.csv, line 1: the header names 'text' twice"),
+    ],
+)
+def test_a_csv_whose_rows_cannot_be_told_apart_is_refused_even_when_skipping(content, message):
+    with pytest.raises(UserError, match=message):
+        load_examples(table(write("c.csv", content), on_bad_rows="skip"), "captioning", "test")
+
+
+def test_a_key_that_stands_twice_is_no_silent_choice():
+    path = write("k.jsonl", '{"text": "fine"}\n{"text": "one", "text": "two"}\n')
+    with pytest.raises(UserError, match=r"line 2: the key 'text' stands in one object twice"):
+        load_examples(table(path), "captioning", "test")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("wide.txt", "a dog\na cat\n".encode("utf-16"), "is UTF-16; write it again as UTF-8"),
+        ("packed.txt", gzip.compress(b"a dog\n"), r"is packed by gzip; give it a name that ends with \.gz"),
+        ("sheet.csv", b"PK\x03\x04\x14\0", "is a zip archive or a spreadsheet"),
+    ],
+)
+def test_what_is_often_taken_for_text_is_named(name, content, message):
+    with pytest.raises(UserError, match=message):
+        load_examples(table(write(name, content), on_bad_rows="skip"), "captioning", "test")
+
+
 @pytest.mark.parametrize("content", ["", "\n\n"])
 def test_files_without_captions_are_refused(content):
-    with pytest.raises(UserError, match=r"no usable line|field 'text' is empty"):
+    with pytest.raises(UserError, match=r"there is nothing to use in it|field 'text' is empty"):
         load_examples(table(write("e.txt", content)), "captioning", "test")
 
 
@@ -149,5 +206,5 @@ def test_captioning_multi_needs_groups_and_counts_lonely_captions(capsys):
 
 
 def test_tasks_that_need_more_than_captions_are_refused():
-    with pytest.raises(UserError, match=r"task=vqa: data=table holds captions only"):
+    with pytest.raises(UserError, match=r"task=vqa: data=table serves captioning, captioning-multi"):
         run_on(write("c.txt", "a\nb\n"), "task=vqa")

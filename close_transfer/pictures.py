@@ -1,0 +1,188 @@
+"""Finds and opens pictures that anyone may have made: upright, RGB, 8 bits, the first frame, on white.
+
+A picture that cannot be used is a `UserError` that names it and says why; nothing else is raised.
+"""
+
+import io
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from close_transfer.errors import UserError
+
+# Names what is done on opening; kept vectors go by it.
+OPENING = "upright, first frame, on white, 16 bits scaled to 8"
+
+# A picture is shrunk until its shorter side fits the encoder; this many times longer than wide and the
+# rest of it would fill the memory.
+_LONGEST = 200
+
+
+class _Unusable(Exception):
+    """Why a picture cannot be used."""
+
+
+@dataclass(frozen=True)
+class FoundPictures:
+    """The pictures of a folder, none of them opened yet.
+
+    Attributes:
+        files: id and path of each, in the order of their names. An id is the path relative to the
+            folder, with slashes; what is no UTF-8 in it is escaped. Ids are unique.
+        faults: folders that could not be listed, and why.
+        num_other: files whose names end like no picture's.
+    """
+
+    files: list[tuple[str, Path]]
+    faults: list[tuple[str, str]]
+    num_other: int
+
+
+def find_pictures(root: Path) -> FoundPictures:
+    """The file, or all pictures in the folder and below; a folder that is linked twice counts once.
+
+    Raises:
+        UserError: if there is no such file, or no picture in the folder.
+    """
+    if root.is_file():
+        return FoundPictures([(_printable(root.name), root)], [], 0)
+    if not root.is_dir():
+        raise UserError(f"images={root}: there is no such file or folder")
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    faults: list[OSError] = []
+    seen: set[tuple[int, int]] = set()
+    paths, num_files = [], 0
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=faults.append):
+        status = Path(folder).stat()
+        if (status.st_dev, status.st_ino) in seen:  # links that lead back
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        num_files += len(names)
+        paths += [Path(folder, name) for name in names if Path(name).suffix.lower() in known]
+    if not paths:
+        unlisted = f" ({len(faults)} folders could not be listed)" if faults else ""
+        raise UserError(
+            f"images={root}: no picture in this folder or below it{unlisted}; known are {', '.join(sorted(known)[:12])} and more"
+        )
+    paths.sort(key=lambda path: path.parts)
+    unlisted_folders = [(_printable(_relative(Path(fault.filename), root)), fault.strerror or "") for fault in faults]
+    return FoundPictures(
+        list(zip(_ids([_relative(path, root) for path in paths]), paths, strict=True)),
+        unlisted_folders,
+        num_files - len(paths),
+    )
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _printable(name: str) -> str:
+    """The name with bytes that are no UTF-8 written as escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _ids(names: list[str]) -> list[str]:
+    """The names as ids: those that are UTF-8 as they are, the others escaped and unlike all else."""
+    taken = {name for name in names if name == _printable(name)}
+    ids = []
+    for name in names:
+        one = _printable(name)
+        if one != name:
+            while one in taken:
+                one += "_"
+            taken.add(one)
+        ids.append(one)
+    return ids
+
+
+def open_picture(path: Path) -> Image.Image:
+    """The picture in a file, as 8-bit RGB.
+
+    Turned as its EXIF data say, transparency on white, 16 bits scaled to 8, the first of several
+    frames.
+
+    Raises:
+        UserError: naming the file and the reason, for whatever cannot be used.
+    """
+    # Checked first, as opening a pipe would wait for ever.
+    if path.exists() and not path.is_file():
+        reason = "it is not a file"
+        raise UserError(f"{path}: cannot be read as a picture ({reason}); give another file") from _Unusable(reason)
+    return _opened(path, str(path))
+
+
+def read_picture(content: bytes, name: str) -> Image.Image:
+    """The picture that these bytes hold, as `open_picture`; `name` is for messages."""
+    return _opened(io.BytesIO(content), name)
+
+
+def why_unreadable(error: UserError) -> str:
+    """The reason alone, of an error of `open_picture`."""
+    return str(error.__cause__ or error)
+
+
+def _opened(source: Path | BinaryIO, name: str) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damage that Pillow gets over
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(source) as image:
+                _check_shape(image.size)
+                return _rgb(_upright(image))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        megapixels = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        reason = f"more than {megapixels:.0f} megapixels, the limit against decompression bombs; make it smaller"
+    except UnidentifiedImageError:
+        reason = "not a picture in a format that Pillow reads"
+    except Exception as error:  # of any kind, where a decoder meets what it did not expect
+        told = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        reason = (told.splitlines() or [type(error).__name__])[0]
+    raise UserError(f"{name}: cannot be read as a picture ({reason}); give another file") from _Unusable(reason)
+
+
+def _check_shape(size: tuple[int, int]) -> None:
+    if max(size) > _LONGEST * min(size):
+        raise _Unusable(f"{size[0]} x {size[1]} pixels: too long for its width")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF data say nothing about the picture
+        return image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        image = _eight_bits(image)
+    if image.has_transparency_data:
+        layered = image.convert("RGBA")
+        white = Image.new("RGBA", layered.size, "white")
+        white.alpha_composite(layered)
+        return white.convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits, or of floats, scaled to 0 to 255; never clipped.
+
+    Integers up to 65,535 are taken for 16 bits. Beyond that, and for floats, the smallest value of
+    the picture becomes black and the largest white, as no range is agreed on.
+    """
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise _Unusable("it holds NaN or infinity")
+    if image.mode != "F" and low >= 0 and high <= 65_535:
+        return Image.fromarray(np.rint(np.arange(65_536) / 257).astype(np.uint8)[values])
+    scaled = (values - float(low)) * (255 / (float(high) - float(low) or 1))
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))

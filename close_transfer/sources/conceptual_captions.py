@@ -1,0 +1,35 @@
+"""Conceptual Captions: a caption, a tab and an address a line (Sharma et al., ACL 2018).
+
+Text only: the pictures behind the addresses are not fetched.
+"""
+
+from itertools import islice
+
+from close_transfer.config.data import ConceptualCaptionsData
+from close_transfer.examples import Example
+from close_transfer.sources.faults import Fault, Faults
+from close_transfer.sources.loaded import Loaded
+from close_transfer.sources.official import official_file
+from close_transfer.sources.records import read_lines, text_field
+
+_FIELDS = ("caption", "url")
+
+
+def load(data: ConceptualCaptionsData, split: str) -> Loaded:
+    """The captions of one split, the first `max_captions` of them, each a scene of its own.
+
+    The file is read as a stream, so that a limit makes it short.
+
+    Raises:
+        UserError: naming file, line and field of what cannot be used.
+    """
+    path, setting = official_file(data, split)
+    faults = Faults(path, data.on_bad_rows)
+    examples = []
+    for line, record in islice(read_lines(path, setting, _FIELDS, ".tsv"), data.max_captions):
+        try:
+            text = text_field(record, "caption")
+            examples.append(Example(f"line {line}", (text,), references=(text,)))
+        except Fault as fault:
+            faults.add(f"line {line}", fault)
+    return Loaded(examples, faults.settle(len(examples)))
