@@ -19,18 +19,18 @@ from close_transfer.bpe import train_bpe
 from close_transfer.config import LMConfig, PretrainedLM, ScratchLM
 from close_transfer.errors import UserError
 
-_END = "</s>"
+END_TOKEN = "</s>"
 
 
-def _from_scratch(config: ScratchLM, texts: Iterable[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    tokenizer = train_bpe(texts, config.vocab_size, end_token=_END)
+def new_t5(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) -> T5ForConditionalGeneration:
+    """A T5 with random weights for this tokenizer."""
     settings = config.config | {
         "vocab_size": len(tokenizer),
         "pad_token_id": tokenizer.pad_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "decoder_start_token_id": tokenizer.pad_token_id,
     }
-    return T5ForConditionalGeneration(T5Config(**settings)), tokenizer
+    return T5ForConditionalGeneration(T5Config(**settings))
 
 
 def _pretrained(config: PretrainedLM) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -57,5 +57,6 @@ def build_language_model(config: LMConfig, texts: Iterable[str]) -> tuple[PreTra
         UserError: if pretrained weights cannot be had.
     """
     if isinstance(config, ScratchLM):
-        return _from_scratch(config, texts)
+        tokenizer = train_bpe(texts, config.vocab_size, end_token=END_TOKEN)
+        return new_t5(config, tokenizer), tokenizer
     return _pretrained(config)

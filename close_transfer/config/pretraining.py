@@ -1,0 +1,66 @@
+"""Settings of the command that trains a language model on text alone."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from close_transfer.config.base import Natural, OnBadRows, Positive, Share, Strict
+from close_transfer.config.parts import ScratchLM
+
+
+class PretrainConfig(Strict):
+    """All of `pretrain_lm.py`."""
+
+    text: Annotated[
+        tuple[str, ...],
+        Field(min_length=1),
+        BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    ]
+    text_column: str
+    exclude: str | None
+    exclude_column: str | None  # None: `text_column`
+    on_bad_rows: OnBadRows
+    lowercase: bool
+    lm: ScratchLM
+    objective: Literal["reconstruct", "denoise"]
+    corruption_rate: Share
+    mean_span_length: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+    max_tokens: Annotated[int, Field(ge=2)]
+    epochs: Positive
+    max_steps: Positive | None  # stops earlier; the schedule ends there too
+    batch_size: Positive
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    warmup_steps: Natural
+    precision: Literal["auto", "fp32", "bf16"]
+    val_share: Share
+    log_every: Positive
+    seed: Natural
+    output: str
+    resume: bool
+    device: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _given_and_from_scratch(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            for key, example in (("text", "captions.txt"), ("output", "my_lm")):
+                if values.get(key) in (None, "???"):
+                    raise ValueError(f"{key}: missing; give {key}=VALUE, such as {key}={example}")
+            lm = values.get("lm")
+            if isinstance(lm, dict) and lm.get("kind") != "scratch":
+                raise ValueError(
+                    f"lm={lm.get('name')}: this command trains from scratch; give lm=t5-mini, and another size by "
+                    "lm.config.KEY=VALUE"
+                )
+        return values
+
+    @model_validator(mode="after")
+    def _equal_depths(self) -> "PretrainConfig":
+        layers = self.lm.config.get("num_layers", 6)
+        decoder_layers = self.lm.config.get("num_decoder_layers") or layers
+        if layers != decoder_layers:
+            raise ValueError(
+                f"lm.config.num_layers={layers} and lm.config.num_decoder_layers={decoder_layers}: transformers "
+                "cannot write with such a T5; give both the same number"
+            )
+        return self

@@ -1,0 +1,124 @@
+"""Plain texts from files, without those that must not be trained on."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from close_transfer.config.base import OnBadRows
+from close_transfer.errors import UserError
+from close_transfer.sources.records import Fault, clean, field, line_format, read_lines
+
+
+@dataclass
+class TextReader:
+    """Reads texts of .txt (a text a line), .jsonl, .csv and .tsv, each also .gz, and counts what it skips.
+
+    Attributes:
+        on_bad_rows: whether a line that cannot be used is an error, or skipped and counted.
+        skipped: "empty" texts and "unusable" lines so far.
+    """
+
+    on_bad_rows: OnBadRows
+    skipped: Counter[str]
+
+    def read(self, path: Path, column: str, setting: str) -> Iterator[str]:
+        """The texts of a file, with single spaces.
+
+        Args:
+            path: the file.
+            column: the field of .jsonl, .csv and .tsv; in JSONL it may hold a list of texts.
+            setting: what the user gave the file as, for messages.
+
+        Raises:
+            UserError: naming the file, and the line of what cannot be used.
+        """
+        if line_format(path, setting) == ".txt":
+            column = "text"
+        line = 0
+        for line, record in read_lines(path, setting):
+            try:
+                value = field(record, column)
+                values = value if isinstance(value, list) else [value]
+                texts = [clean(one, column) for one in values if not self._is_empty(one)]
+            except Fault as fault:
+                if self.on_bad_rows == "error":
+                    raise UserError(
+                        f"{path}, line {line}: {fault}; mend the line, or skip and count such lines with on_bad_rows=skip"
+                    ) from None
+                self.skipped["unusable"] += 1
+                continue
+            self.skipped["empty"] += len(values) - len(texts)
+            yield from texts
+        if not line:
+            raise UserError(f"{setting}={path}: the file is empty; give one with at least one text")
+
+    @staticmethod
+    def _is_empty(value: object) -> bool:
+        return isinstance(value, str) and not value.strip()
+
+
+@lru_cache(maxsize=4096)
+def _unless_punctuation(character: str) -> str:
+    return "" if unicodedata.category(character).startswith("P") else character
+
+
+def same_text_key(text: str) -> str:
+    """What two texts share that differ in case, punctuation and spaces only."""
+    letters = map(_unless_punctuation, unicodedata.normalize("NFC", text.lower()))
+    return " ".join("".join(letters).split())
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Texts to train on.
+
+    Attributes:
+        texts: in the files' order, repeated ones included.
+        counts: "empty" and "unusable" as `TextReader` counts them, in all files; "excluded": texts left
+            out because `exclude` holds them; "to_exclude": its distinct texts; "excluded_distinct": those
+            of them that were met.
+    """
+
+    texts: list[str]
+    counts: dict[str, int]
+
+
+def read_corpus(
+    paths: Sequence[Path], column: str, exclude: Path | None, exclude_column: str, on_bad_rows: OnBadRows
+) -> Corpus:
+    """All texts of some files without those of another; `same_text_key` says what is the same text.
+
+    Raises:
+        UserError: for what cannot be read, and if no text is left.
+    """
+    reader = TextReader(on_bad_rows, Counter())
+    unwanted: set[str] = set()
+    if exclude is not None:
+        unwanted = {same_text_key(text) for text in reader.read(exclude, exclude_column, "exclude")} - {""}
+        if not unwanted:
+            raise UserError(f"exclude={exclude}: holds no text; give a file with at least one, or exclude=null")
+    used: list[str] = []
+    met: Counter[str] = Counter()
+    for path in paths:
+        for text in reader.read(path, column, "text"):
+            key = same_text_key(text) if unwanted else ""
+            if key in unwanted:
+                met[key] += 1
+            else:
+                used.append(text)
+    counts = {
+        "empty": reader.skipped["empty"],
+        "unusable": reader.skipped["unusable"],
+        "excluded": met.total(),
+        "to_exclude": len(unwanted),
+        "excluded_distinct": len(met),
+    }
+    if not used:
+        raise UserError(
+            f"text={','.join(map(str, paths))}: no text is left to train on ({counts['empty']} empty, "
+            f"{counts['unusable']} unusable, {counts['excluded']} excluded); give other files"
+        )
+    return Corpus(used, counts)

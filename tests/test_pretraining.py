@@ -1,0 +1,359 @@
+import gzip
+import json
+import os
+import signal
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from close_transfer.assembly import train
+from close_transfer.cli import compose_config
+from close_transfer.config import PretrainConfig, TrainConfig
+from close_transfer.errors import UserError
+from close_transfer.picturebook.captions import captions
+from close_transfer.picturebook.scenes import scenes
+from close_transfer.pretraining import _split, describe_outcome, pretrain
+from close_transfer.pretraining_loop import Pretrainer
+from close_transfer.sources.texts import read_corpus, same_text_key
+from close_transfer.span_corruption import Corruption, num_sentinels, spans_to_drop
+from tests.conftest import SMALL_DATA, SMALL_LOOP, SMALL_MODEL
+
+SMALL_PRETRAINING = [*SMALL_MODEL, "text=texts.txt", "output=lm", "batch_size=16", "warmup_steps=2", "log_every=1",
+                     "val_share=0.1", "device=cpu"]  # fmt: skip
+TEXTS = [caption.text for scene in scenes("train", 25) for caption in captions(scene)]
+END, FIRST_SENTINEL = 1, 1000
+
+
+@pytest.fixture(autouse=True)
+def _texts():
+    Path("texts.txt").write_text("".join(f"{text}\n" for text in TEXTS))
+
+
+def small(*overrides):
+    return compose_config("pretrain_lm", PretrainConfig, [*SMALL_PRETRAINING, *overrides])
+
+
+def weights(folder):
+    return Path(folder, "model.safetensors").read_bytes()
+
+
+def write_jsonl(name, rows):
+    Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def log_of(folder):
+    return [json.loads(line) for line in Path(folder, "training.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("objective", ["reconstruct", "denoise"])
+def test_the_loss_falls_and_validation_tells(objective):
+    outcome = pretrain(small(f"objective={objective}", "epochs=12", "learning_rate=0.01"))
+    losses = [entry["loss"] for entry in log_of("lm") if "loss" in entry]
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+    told = outcome.summary["trained"]["losses"]
+    assert [one["epoch"] for one in told] == list(range(1, 13))
+    assert told[-1]["validation_loss"] < 0.8 * told[0]["validation_loss"]
+
+
+def test_the_folder_is_a_language_model_for_text_only_training():
+    said = describe_outcome(pretrain(small("epochs=1")))
+    assert "next:  python scripts/train_text_only.py lm=lm" in said
+    tokenizer, model = AutoTokenizer.from_pretrained("lm"), AutoModelForSeq2SeqLM.from_pretrained("lm")
+    text = TEXTS[0].lower()
+    ids = tokenizer(text.upper()).input_ids
+    assert ids[-1] == tokenizer.eos_token_id == model.config.eos_token_id
+    assert tokenizer.decode(ids, skip_special_tokens=True).strip() == text
+    assert len(tokenizer) == model.config.vocab_size <= 400
+    config = compose_config("train", TrainConfig, [*SMALL_DATA, *SMALL_LOOP, "device=cpu", "lm=lm"])
+    folder, outcome = train(config, "text")
+    assert outcome.state.step == 6
+    trained = AutoTokenizer.from_pretrained(folder / "last")
+    assert trained.get_vocab() == tokenizer.get_vocab()
+
+
+def test_sentinels_survive_saving():
+    pretrain(small("objective=denoise", "corruption_rate=0.15", "max_steps=1"))
+    tokenizer = AutoTokenizer.from_pretrained("lm")
+    assert len(tokenizer) <= 400
+    sentinel = tokenizer.convert_tokens_to_ids("<extra_id_0>")
+    assert tokenizer("a <extra_id_0> house").input_ids.count(sentinel) == 1
+    assert "extra_id" not in tokenizer.decode([sentinel], skip_special_tokens=True)
+
+
+def test_case_is_kept_where_asked():
+    pretrain(small("lowercase=false", "max_steps=1"))
+    tokenizer = AutoTokenizer.from_pretrained("lm")
+    assert tokenizer.decode(tokenizer("A Red Ball").input_ids, skip_special_tokens=True).strip() == "A Red Ball"
+
+
+def test_excluded_texts_are_left_out_and_counted(monkeypatch):
+    unwanted = [TEXTS[0].upper() + " !!", f"  {TEXTS[7].replace(' ', '   ')}.", "Nobody wrote this."]
+    write_jsonl("exclude.jsonl", [{"references": unwanted}])
+    seen = []
+    monkeypatch.setattr("close_transfer.pretraining._split", lambda texts, *_: seen.extend(texts) or (texts, texts[:9]))
+    outcome = pretrain(small("exclude=exclude.jsonl", "exclude_column=references", "max_steps=1"))
+    keys = {same_text_key(text) for text in unwanted}
+    num_left_out = sum(same_text_key(text) in keys for text in TEXTS)
+    assert num_left_out >= 2
+    assert seen == [text for text in TEXTS if same_text_key(text) not in keys]
+    counts = outcome.summary["counts"]
+    assert (counts["excluded"], counts["excluded_distinct"], counts["to_exclude"]) == (num_left_out, 2, 3)
+    assert f"{num_left_out} excluded" in describe_outcome(outcome)
+
+
+def test_texts_that_are_the_same_but_for_case_punctuation_and_spaces():
+    assert same_text_key('A "man" — in  Café, there!') == same_text_key("a man in CAFE\u0301 there")
+    assert same_text_key("don't") == same_text_key("Dont")
+    assert same_text_key("a man") != same_text_key("a woman")
+    assert same_text_key("$5") != same_text_key("5")
+
+
+def test_no_validation_text_is_trained_on():
+    training, validation = _split([*TEXTS, *(text.upper() + "!" for text in TEXTS)], 0.1, seed=0)
+    assert len(training) + len(validation) == 2 * len(TEXTS)
+    assert not {same_text_key(t) for t in training} & {same_text_key(t) for t in validation}
+    assert len({same_text_key(t) for t in validation}) == pytest.approx(0.1 * len({*map(same_text_key, TEXTS)}), abs=1)
+
+
+def random_texts(count=3000, most=30):
+    rng = np.random.default_rng(0)
+    return [np.append(rng.integers(2, 900, rng.integers(0, most)), END).astype(np.int32) for _ in range(count)]
+
+
+@pytest.mark.parametrize("rate", [0.15, 0.5, 0.9])
+@pytest.mark.parametrize("mean", [1, 3, 10])
+def test_dropped_spans(rate, mean):
+    rng = np.random.default_rng(1)
+    dropped = positions = 0
+    for length in range(2, 40):
+        for _ in range(50):
+            spans = spans_to_drop(length, rate, mean, rng)
+            assert spans
+            assert all(begin < end for begin, end in spans)
+            assert all(one[1] < other[0] for one, other in pairwise(spans))
+            assert spans[0][0] >= 0
+            assert spans[-1][1] <= length
+            assert sum(end - begin for begin, end in spans) < length
+            if length >= 20:
+                dropped += sum(end - begin for begin, end in spans)
+                positions += length
+    assert dropped / positions == pytest.approx(rate, abs=0.01)
+
+
+def test_any_position_can_be_dropped():
+    rng = np.random.default_rng(2)
+    times = np.zeros(20)
+    for _ in range(4000):
+        for begin, end in spans_to_drop(20, 0.5, 3, rng):
+            times[begin:end] += 1
+    assert np.allclose(times[2:-2] / 4000, 0.5, atol=0.1)
+    assert np.allclose(times, times[::-1], rtol=0.1)
+    assert times[0] > 0.2 * 4000  # T5 itself never drops the first
+
+
+@pytest.mark.parametrize(("rate", "mean"), [(0.15, 3), (0.5, 1), (0.5, 3), (0.9, 2)])
+def test_denoising_target_and_input_restore_the_text(rate, mean):
+    sentinels = [FIRST_SENTINEL + k for k in range(num_sentinels(30, rate, mean))]
+    corrupt = Corruption(rate, mean, END, sentinels)
+    rng = np.random.default_rng(3)
+    for text in random_texts():
+        read, written = corrupt(text, rng)
+        spans, current = {}, None
+        for token in written[:-1].tolist():
+            if token >= FIRST_SENTINEL:
+                current = token
+                spans[current] = []
+            else:
+                spans[current].append(token)
+        restored = [t for token in read.tolist() for t in (spans[token] if token >= FIRST_SENTINEL else [token])]
+        assert restored == text.tolist()
+        assert written[-1] == END
+        # The last sentinel closes the last span and stands nowhere in the input.
+        assert list(spans) == sentinels[: len(spans)]
+        assert [t for t in read if t >= FIRST_SENTINEL] == sentinels[: len(spans) - 1]
+
+
+def test_reconstruction_reads_a_part_and_writes_all():
+    corrupt = Corruption(0.5, 3, END)
+    rng = np.random.default_rng(4)
+    num_read = num_written = 0
+    for text in random_texts():
+        read, written = corrupt(text, rng)
+        assert written.tolist() == text.tolist()
+        assert read[-1] == END
+        rest = iter(text.tolist())
+        assert all(token in rest for token in read.tolist())  # in the same order
+        if len(text) > 2:
+            assert len(read) < len(text)
+        num_read, num_written = num_read + len(read) - 1, num_written + len(written) - 1
+    assert num_read / num_written == pytest.approx(0.5, abs=0.02)
+
+
+def test_corruption_is_drawn_anew_each_epoch(monkeypatch):
+    seen = []
+    call = Corruption.__call__
+
+    def remember(self, ids, rng):
+        read, written = call(self, ids, rng)
+        seen.append((tuple(written.tolist()), tuple(read.tolist())))
+        return read, written
+
+    monkeypatch.setattr(Corruption, "__call__", remember)
+    pretrain(small("epochs=2"))
+    inputs = {}
+    for text, read in seen:
+        inputs.setdefault(text, set()).add(read)
+    assert np.mean([len(reads) > 1 for reads in inputs.values()]) > 0.8
+
+
+def test_same_seed_same_weights_other_seed_others():
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        pretrain(small(f"output={name}", f"seed={seed}", "epochs=1"))
+    assert weights("a") == weights("b")
+    assert weights("a") != weights("c")
+
+
+@pytest.mark.parametrize("stop_at", [1, 8, 9, 20])
+def test_stopped_and_resumed_equals_never_stopped(stop_at, monkeypatch):
+    settings = ["lm.config.dropout_rate=0.1", "epochs=3", "objective=denoise"]
+    whole = pretrain(small(*settings, "output=whole"))
+    step = Pretrainer._step
+
+    def interrupt(self, state, rows):
+        if state.step == stop_at - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, state, rows)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pretrainer, "_step", interrupt)
+        stopped = pretrain(small(*settings, "output=parts"))
+    assert stopped.exit_status == 128 + signal.SIGTERM
+    assert stopped.summary["trained"]["step"] == stop_at < whole.summary["trained"]["step"]
+    assert "resume=true" in describe_outcome(stopped)
+    with pytest.raises(UserError, match=r"output=parts holds a model already.*resume=true"):
+        pretrain(small(*settings, "output=parts"))
+    with pytest.raises(UserError, match=r"other settings or other texts"):
+        pretrain(small(*settings, "output=parts", "resume=true", "seed=5"))
+    again = pretrain(small(*settings, "output=parts", "resume=true"))
+    assert again.exit_status == 0
+    assert weights("whole") == weights("parts")
+    assert log_of("whole") == log_of("parts")
+    assert whole.summary["trained"]["losses"] == again.summary["trained"]["losses"]
+    left = {path.name for path in Path("parts").iterdir()}
+    assert left == {path.name for path in Path("whole").iterdir()}
+    assert not any(name.startswith((".", "state")) for name in left)
+    with pytest.raises(UserError, match=r"is finished; use lm=parts"):
+        pretrain(small(*settings, "output=parts", "resume=true"))
+
+
+def test_a_kill_between_saves_costs_the_steps_since_the_last(monkeypatch):
+    pretrain(small("output=whole", "epochs=2"))
+
+    class Killed(BaseException):
+        pass
+
+    step = Pretrainer._step
+
+    def kill(self, state, rows):
+        if state.step == 10:
+            raise Killed
+        return step(self, state, rows)
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Pretrainer, "_step", kill)
+        pretrain(small("output=parts", "epochs=2"))
+    pretrain(small("output=parts", "epochs=2", "resume=true"))
+    assert weights("whole") == weights("parts")
+
+
+def test_several_files_of_all_kinds_are_one_corpus():
+    write_jsonl("b.jsonl", [{"captions": ["one two", "three"]}, {"captions": "four"}])
+    with gzip.open("c.csv.gz", "wt") as file:
+        file.write("id,captions\n1,five\n2,\n")
+    Path("d.txt").write_text("six\n\nseven\n")
+    corpus = read_corpus([Path("b.jsonl"), Path("c.csv.gz"), Path("d.txt")], "captions", None, "captions", "error")
+    assert corpus.texts == ["one two", "three", "four", "five", "six", "seven"]
+    assert corpus.counts["empty"] == 2
+    assert small("text=[texts.txt,d.txt]").text == ("texts.txt", "d.txt")
+
+
+def test_long_texts_are_cut_and_counted_and_spelt_tokens_are_text(capsys):
+    with open("texts.txt", "a") as file:
+        file.write("a b c d " * 30 + "\n" + "</s> is no end here\n")
+    outcome = pretrain(small("max_tokens=16", "max_steps=1"))
+    assert outcome.summary["counts"]["cut"] >= 1
+    assert "longer than max_tokens=16 are cut there" in capsys.readouterr().out
+
+
+def broken_gz():
+    rows = "".join(json.dumps({"text": text}) + "\n" for text in TEXTS)
+    Path("x.jsonl.gz").write_bytes(gzip.compress(rows.encode())[:-40])
+
+
+@pytest.mark.parametrize(
+    ("prepare", "overrides", "message"),
+    [
+        (None, ["text=no.txt"], r"text=no\.txt: there is no such file"),
+        (None, ["text=x.pdf"], r"text=x\.pdf: cannot read \.pdf; allowed are"),
+        (lambda: Path("x.txt").write_text(""), ["text=x.txt"], r"text=x\.txt: the file is empty"),
+        (lambda: Path("x.txt").write_text("\n\n"), ["text=x.txt"], r"no text is left to train on \(2 empty"),
+        (lambda: write_jsonl("x.jsonl", [{"text": "a"}, {"caption": "b"}]), ["text=x.jsonl"],
+         r"x\.jsonl, line 2: field 'text' is missing; the fields here are 'caption'"),
+        (lambda: write_jsonl("x.jsonl", [{"text": 7}]), ["text=x.jsonl"], r"x\.jsonl, line 1: field 'text' is a number"),
+        (lambda: Path("x.jsonl").write_text('{"text": "a"}\n{"text"\n'), ["text=x.jsonl"], r"x\.jsonl, line 2: no valid JSON"),
+        (lambda: Path("x.txt").write_bytes(b"a\n\xff\xfe\n"), ["text=x.txt"], r"x\.txt, line 2: .* not UTF-8"),
+        (broken_gz, ["text=x.jsonl.gz"], r"x\.jsonl\.gz.*(damaged|cut short)"),
+        (None, ["exclude=no.txt"], r"exclude=no\.txt: there is no such file"),
+        (None, ["exclude=texts.txt"], r"no text is left to train on \(0 empty, 0 unusable, \d+ excluded\)"),
+        (None, ["device=gpu"], r"device=gpu: allowed are auto"),
+        (None, ["resume=true"], r"resume=true: there is no training at output=lm"),
+        (None, ["output=texts.txt"], r"output=texts\.txt is a file"),
+        (None, ["learning_rate=1e38", "epochs=3"], r"step \d+: the loss is .*lower learning_rate"),
+    ],
+)  # fmt: skip
+def test_what_a_user_can_mend_is_told(prepare, overrides, message):
+    if prepare:
+        prepare()
+    with pytest.raises(UserError, match=message):
+        pretrain(small(*overrides))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("lm.config.num_layers=2", r"num_layers=2 and lm\.config\.num_decoder_layers=1.*the same number"),
+        ("lm=t5-small", r"^lm=t5-small: this command trains from scratch; give lm=t5-mini"),
+        ("corruption_rate=1", r"corruption_rate=1"),
+        ("objective=bert", r"objective=bert"),
+        ("text=[]", r"text"),
+        ("text=???", r"^text: missing; give text=VALUE"),
+        ("output=???", r"^output: missing; give output=VALUE"),
+    ],
+)
+def test_settings_that_cannot_be_used(override, message):
+    overrides = [one for one in SMALL_PRETRAINING if not (override == "lm=t5-small" and one.startswith("lm."))]
+    with pytest.raises(UserError, match=message):
+        compose_config("pretrain_lm", PretrainConfig, [*overrides, override])
+
+
+def test_unusable_lines_are_skipped_and_counted_where_asked():
+    write_jsonl("x.jsonl", [{"text": text} for text in TEXTS] + [{"text": 7}, {}])
+    outcome = pretrain(small("text=x.jsonl", "on_bad_rows=skip", "max_steps=1"))
+    assert outcome.summary["counts"]["unusable"] == 2
+    assert "2 unusable lines" in describe_outcome(outcome)
+
+
+def test_two_trainings_do_not_share_a_folder(monkeypatch):
+    step = Pretrainer._step
+
+    def another_meanwhile(self, state, rows):
+        monkeypatch.setattr(Pretrainer, "_step", step)
+        with pytest.raises(UserError, match="another process trains in output=lm"):
+            pretrain(small("max_steps=1"))
+        return step(self, state, rows)
+
+    monkeypatch.setattr(Pretrainer, "_step", another_meanwhile)
+    assert pretrain(small("max_steps=1")).exit_status == 0
