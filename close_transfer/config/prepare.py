@@ -1,0 +1,11 @@
+"""Settings of the command that checks what is there of a dataset."""
+
+from close_transfer.config.base import Strict
+from close_transfer.config.data import DataConfig
+
+
+class PrepareConfig(Strict):
+    """All of `prepare_data.py`."""
+
+    data: DataConfig
+    leakage: bool
