@@ -1,0 +1,1 @@
+"""Experiments whose numbers stand in docs/results.md, each with a script of its name."""

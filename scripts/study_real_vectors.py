@@ -1,0 +1,20 @@
+"""Text-only training on real CLIP vectors, tested on picture vectors: noise, folds, seeds, intervals.
+
+    python scripts/study_real_vectors.py                    # the keyword probe, a few minutes
+    python scripts/study_real_vectors.py lm=my_lm           # and captions, with a model of pretrain_lm.py
+
+A few hundred pairs show a direction, not a published number. All settings: configs/study_real_vectors.yaml.
+"""
+
+from close_transfer.cli import command
+from close_transfer.config import RealVectorsConfig
+from close_transfer.studies.real_vectors import study
+
+
+@command("study_real_vectors", RealVectorsConfig)
+def main(config: RealVectorsConfig) -> None:
+    print(study(config))
+
+
+if __name__ == "__main__":
+    main()

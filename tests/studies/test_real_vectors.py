@@ -1,0 +1,110 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from close_transfer.cli import compose_config
+from close_transfer.config import RealVectorsConfig
+from close_transfer.errors import UserError
+from close_transfer.studies.keyword_probe import average_precisions, keyword_matrix, probe_scores
+from close_transfer.studies.real_vectors import Pairs, System, captions_of_fold, fold_of, probe_table, study
+
+THINGS = ["dog", "cat", "boat", "horse"]
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Forty captions of four things; text vectors point at the thing, picture vectors lie a gap away."""
+    rng = np.random.default_rng(0)
+    things = np.arange(40) % 4
+    texts = np.eye(4, 16)[things] + 0.02 * rng.normal(size=(40, 16))
+    images = texts + 2 * np.eye(16)[15] + 0.1 * rng.normal(size=(40, 16))
+    captions = [f"a picture of the {THINGS[thing]} number {i}" for i, thing in enumerate(things)]
+    with (tmp_path / "captions.jsonl").open("w") as file:
+        for caption, thing in zip(captions, things, strict=True):
+            file.write(json.dumps({"caption": caption, "references": [caption, f"one {THINGS[thing]}"]}) + "\n")
+    np.save(tmp_path / "caption_embeddings.npy", texts.astype(np.float32))
+    np.save(tmp_path / "image_embeddings.npy", images.astype(np.float32))
+    return tmp_path
+
+
+def config(pairs, *settings):
+    return compose_config("study_real_vectors", RealVectorsConfig, [f"pairs={pairs}", "seeds=1", *settings])
+
+
+def test_average_precision_by_hand():
+    # Relevant at ranks 1 and 3: (1/1 + 2/3) / 2; and at rank 2 of 3 only: 1/2.
+    scores = np.array([[0.9, 0.5, 0.4], [0.9, 0.5, 0.4]])
+    labels = np.array([[True, False, True], [False, True, False]])
+    np.testing.assert_allclose(average_precisions(scores, labels), [(1 + 2 / 3) / 2, 0.5])
+
+
+def test_keywords_are_neither_rare_nor_everywhere():
+    words, labels = keyword_matrix([["a dog here", "Dog!"], ["the dog here"], ["cat here"]], least=2, most=2)
+    assert words == ["dog"]
+    assert labels[:, 0].tolist() == [True, True, False]
+
+
+def test_a_probe_learns_what_is_there_and_meets_the_gap():
+    rng = np.random.default_rng(1)
+    labels = rng.random((200, 3)) < 0.4
+    vectors = labels @ rng.normal(size=(3, 24)) + 0.1 * rng.normal(size=(200, 24))
+    told = labels[150:].any(axis=1)
+    scores = probe_scores(vectors[:150], labels[:150], vectors[150:], 0.02, seed=0)
+    assert average_precisions(scores[told], labels[150:][told]).mean() > 0.95
+    same = probe_scores(vectors[:150], labels[:150], vectors[150:], 0.02, seed=0)
+    np.testing.assert_array_equal(scores, same)
+
+
+def test_every_pair_is_in_one_fold():
+    folds = fold_of(500, 5)
+    assert np.bincount(folds).tolist() == [100] * 5
+    assert (folds != np.arange(500) % 5).any()
+
+
+def test_the_probe_alone_needs_no_language_model(pairs):
+    settings = config(pairs, "noises=[0,0.1]", "least_keyword=5", "most_keyword=20", f"output={pairs / 'out'}")
+    text = study(settings)
+    results = json.loads((pairs / "out" / "results.json").read_text())
+    assert (pairs / "out" / "results.md").read_text() == text
+    ((title, table),) = results["tables"].items()
+    assert "40 pairs, 5 folds, 1 seeds" in title
+    assert list(table) == ["text, no noise", "text, noise 0.1", "pictures, no noise"]
+    for row in table.values():
+        low, high = row["intervals"]["mAP"]
+        assert low <= row["metrics"]["mAP"] <= high
+
+
+def test_counts_that_differ_are_named(pairs):
+    np.save(pairs / "image_embeddings.npy", np.ones((39, 16), dtype=np.float32))
+    with pytest.raises(UserError, match="40 captions, 40 caption vectors and 39 picture vectors"):
+        Pairs.read(pairs)
+
+
+def test_a_held_out_fold_is_captioned_from_its_pictures(pairs, finished_runs):
+    from transformers import AutoTokenizer
+
+    from close_transfer.model import TransferModel
+
+    last = finished_runs / "captioning/latest/last"
+    TransferModel.from_pretrained(last).lm.save_pretrained(pairs / "lm")
+    AutoTokenizer.from_pretrained(last).save_pretrained(pairs / "lm")
+    settings = config(pairs, f"lm={pairs / 'lm'}", "epochs=1", "batch_size=8", "num_beams=1", "max_target_tokens=6")
+    told = captions_of_fold(settings, System("text", 0.1), fold=2, seed=0)
+    assert sorted(told) == np.flatnonzero(fold_of(40, 5) == 2).tolist()
+    assert all(isinstance(text, str) for text in told.values())
+
+
+@pytest.mark.skipif(
+    "CLOSE_TRANSFER_DATA" not in os.environ, reason="CLOSE_TRANSFER_DATA names no folder with real data"
+)
+def test_noise_helps_on_real_clip_vectors(tmp_path):
+    folder = Path(os.environ["CLOSE_TRANSFER_DATA"], "coco_clip_vit_b16")
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there")
+    pairs = Pairs.read(folder)
+    table = probe_table(config(folder, "noises=[0,0.08]", "folds=2"), pairs)
+    _, low, high = table["text, noise 0.08"]["difference"]
+    assert 5 < low < high
