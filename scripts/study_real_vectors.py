@@ -1,7 +1,7 @@
 """Text-only training on real CLIP vectors, tested on picture vectors: noise, folds, seeds, intervals.
 
     python scripts/study_real_vectors.py                    # the keyword probe, a few minutes
-    python scripts/study_real_vectors.py lm=my_lm           # and captions, with a model of pretrain_lm.py
+    python scripts/study_real_vectors.py language_model=my_lm       # and captions, with a model of pretrain_lm.py
 
 A few hundred pairs show a direction, not a published number. All settings: configs/study_real_vectors.yaml.
 """

@@ -11,7 +11,7 @@ class RealVectorsConfig(Strict):
     """All of `study_real_vectors.py`."""
 
     pairs: str  # folder with image_embeddings.npy, caption_embeddings.npy, captions.jsonl
-    lm: str | None  # folder of a language model; None: only the probe
+    language_model: str | None  # folder of a language model; None: only the probe
     noises: tuple[NonNegative, ...]
     folds: Annotated[int, Field(ge=2)]
     seeds: Positive

@@ -31,14 +31,18 @@ def accuracy_scores(
         subcategories: a second, finer category of each example (the question type), reported as
             `accuracy/question_type/{name}`; none where empty.
     """
-    by_name = {"accuracy": 100 * correct} | {name: 100 * values for name, values in (extra or {}).items()}
+    by_name = {"accuracy": correct} | dict(extra or {})
     masks = {}
     for prefix, groups in (("", categories), (QUESTION_TYPE, subcategories)):
         for group in sorted(set(groups) - {""}):
             name = f"accuracy/{prefix}{group}"
-            by_name[name] = 100 * correct
+            by_name[name] = correct
             masks[name] = np.array([g == group for g in groups])
-    values, intervals = mean_scores(by_name, num_resamples, masks)
+    _, ends = mean_scores(by_name, num_resamples, masks)
+    intervals = {name: (100 * low, 100 * high) for name, (low, high) in ends.items()}
+    # Summed one by one and divided last, as the official tool does: another order prints another last digit.
+    picked = {name: (one[masks[name]] if name in masks else one).tolist() for name, one in by_name.items()}
+    values = {name: 100 * float(sum(one)) / len(one) for name, one in picked.items()}
     return Scores(values, intervals, [100 * float(c) for c in correct], "accuracy")
 
 

@@ -1,8 +1,8 @@
-"""BLEU, METEOR, ROUGE-L, CIDEr and, by option, SPICE: the scorers of the COCO caption challenge.
+"""BLEU, METEOR, ROUGE-L and CIDEr: the scorers of the COCO caption challenge.
 
 They are those of pycocoevalcap. All numbers are times 100, as papers print them. Intervals come from
 resampling images: BLEU and METEOR are recomputed from the resampled images' counts, as both are corpus
-scores; ROUGE-L, CIDEr and SPICE are means of image scores, CIDEr with the document frequencies of the whole
+scores; ROUGE-L and CIDEr are means of image scores, CIDEr with the document frequencies of the whole
 evaluation set.
 """
 
@@ -18,7 +18,6 @@ from close_transfer.metrics.bootstrap import Floats, Scores, score_sums
 from close_transfer.metrics.java import java_on_path
 from close_transfer.metrics.meteor import running_meteor
 from close_transfer.metrics.ptb import cache_folder, ptb_tokenized
-from close_transfer.metrics.spice import spice_scores
 
 CAPTION_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 
@@ -49,7 +48,6 @@ def caption_scores(
     hypotheses: Sequence[str],
     references: Sequence[Sequence[str]],
     num_resamples: int,
-    spice: bool = False,
     cache: Path | None = None,
 ) -> Scores:
     """Scores one caption an image against the image's references.
@@ -58,11 +56,7 @@ def caption_scores(
         hypotheses: one caption an image.
         references: one or more captions an image, in the same order.
         num_resamples: bootstrap draws for the intervals.
-        spice: adds SPICE, for which more must be installed (`spice.spice_scores`).
         cache: folder for the tokens of the references; None is `CLOSE_TRANSFER_CACHE`, else `cache`.
-
-    Raises:
-        UserError: if SPICE is asked for and what it needs is not there.
     """
     cache = cache or cache_folder()
     hypothesis_tokens = [group[0] for group in ptb_tokenized([[hypothesis] for hypothesis in hypotheses])]
@@ -70,8 +64,6 @@ def caption_scores(
     gts = dict(enumerate(reference_tokens))
     res = {i: [text] for i, text in enumerate(hypothesis_tokens)}
     by_image = {"ROUGE-L": Rouge().compute_score(gts, res)[1], "CIDEr": Cider().compute_score(gts, res)[1]}
-    if spice:
-        by_image["SPICE"] = spice_scores(hypothesis_tokens, reference_tokens, cache / "spice")
     bleu_counts = _bleu_statistics(hypothesis_tokens, reference_tokens)
     means = np.column_stack([*by_image.values(), np.ones(len(hypotheses))])
     with java_on_path(), running_meteor() as meteor:

@@ -52,8 +52,8 @@ def spice_scores(hypotheses: Sequence[str], references: Sequence[Sequence[str]],
             pass
     except OSError as error:
         raise UserError(
-            f"spice=true: {cache} cannot be written ({error.strerror}), where SPICE keeps parsed references; "
-            "set CLOSE_TRANSFER_CACHE to a folder that can, or use spice=false"
+            f"extra_metrics=spice: {cache} cannot be written ({error.strerror}), where SPICE keeps parsed references; "
+            "set CLOSE_TRANSFER_CACHE to a folder that can, or leave it out"
         ) from error
     with tempfile.TemporaryDirectory() as name:
         asked, answered = Path(name, "captions.json"), Path(name, "scores.json")
@@ -86,7 +86,7 @@ def require_spice() -> str:
             "its results with a part that later versions lack)"
         )
     if lacking:
-        raise UserError(f"spice=true needs {', and '.join(lacking)}. Supply them, or use spice=false")
+        raise UserError(f"extra_metrics=spice needs {', and '.join(lacking)}. Supply them, or leave it out")
     assert java is not None
     return java
 

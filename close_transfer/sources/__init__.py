@@ -71,6 +71,13 @@ def load_examples(data: DataConfig, task: str, split: str, texts_needed: bool = 
         UserError: if the data cannot serve the task or the split, or cannot be read.
     """
     _check(data, task, split)
+    loaded = _load(data, task, split, texts_needed)
+    if not loaded.examples:
+        raise UserError(f"data={data.name}: there is no example of task={task} in split={split}; give more data")
+    return loaded
+
+
+def _load(data: DataConfig, task: str, split: str, texts_needed: bool) -> Loaded:
     match data:
         case PicturebookData():
             return picturebook.load(data, task, split)  # type: ignore[arg-type]

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 from close_transfer.errors import UserError
 
-# Text packs to a fifth or a tenth; what unpacks to hundreds of times its size is no text.
-_MOST_UNPACKED = 300
+# Captions pack to a third, annotations to a twentieth; what unpacks to a hundred times its size is neither.
+_MOST_UNPACKED = 100
 _FREE_TO_UNPACK = 64 * 2**20
 
 # First bytes of what is often taken for text.

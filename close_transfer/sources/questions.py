@@ -31,27 +31,30 @@ from close_transfer.sources.records import (
 
 
 @dataclass(frozen=True)
-class _Annotation:
+class Annotation:
+    """What people answered to one question, one answer an annotator."""
+
     answers: tuple[str, ...]
     answer_type: str
     question_type: str
 
 
-def _annotation(entry: Any) -> _Annotation:
+def annotation_of(entry: Any) -> Annotation:
+    """One entry of an official annotations file. Raises `Fault`."""
     # An answer may be empty or all spaces; the scorer strips it, and an annotator who said nothing counts.
     answers = [verbatim(field(one, "answer"), "answer") for one in list_field(entry, "answers")]
     if not answers:
         raise Fault("field 'answers' is an empty list")
-    return _Annotation(tuple(answers), text_field(entry, "answer_type"), text_field(entry, "question_type"))
+    return Annotation(tuple(answers), text_field(entry, "answer_type"), text_field(entry, "question_type"))
 
 
-def read_annotations(path: Path, setting: str, faults: Faults) -> dict[str, _Annotation]:
+def read_annotations(path: Path, setting: str, faults: Faults) -> dict[str, Annotation]:
     """Answers by question id, of an official annotations file."""
     annotations = {}
     seen: set[str] = set()
     for number, entry in enumerate(entries(read_document(path, setting), "annotations", path, setting)):
         try:
-            annotations[new_key(entry, "question_id", seen)] = _annotation(entry)
+            annotations[new_key(entry, "question_id", seen)] = annotation_of(entry)
         except Fault as fault:
             faults.add(f"annotations[{number}]", fault)
     return annotations
@@ -87,7 +90,7 @@ def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> Loaded:
     """
     path, setting = official_file(data, split)
     faults = Faults(path, data.on_bad_rows, "questions")
-    annotations: dict[str, _Annotation] | None = None
+    annotations: dict[str, Annotation] | None = None
     skipped: Counter[str] = Counter()
     if split in data.annotations:
         answers_path, answers_setting = official_file(data, split, "annotations")
@@ -114,7 +117,7 @@ def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> Loaded:
         if texts_needed and image not in captions:
             num_untold += 1
             continue
-        found = annotations[name] if annotations is not None else _Annotation((), "", "")
+        found = annotations[name] if annotations is not None else Annotation((), "", "")
         file = coco_image_name(folder, image)
         picture = image_file(folder / file, file)
         examples.append(

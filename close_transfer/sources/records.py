@@ -19,6 +19,7 @@ from close_transfer.sources.opening import opened
 LINE_FORMATS = (".txt", ".jsonl", ".csv", ".tsv")
 _LONGEST_LINE = 16 * 2**20  # characters
 _LARGEST_DOCUMENT = 8 * 2**30  # bytes, unpacked
+_BLOCK = 16 * 2**20  # bytes
 _MOST_SHOWN = 60  # characters of what stands in a file, in messages
 
 
@@ -108,10 +109,12 @@ def read_document(path: Path, setting: str) -> Any:
     Raises:
         UserError: if there is no such file, or it is no JSON; with the place of the fault.
     """
+    content = bytearray()
     with opened(path, setting) as file:
-        content = file.read(_LARGEST_DOCUMENT + 1)
-    if len(content) > _LARGEST_DOCUMENT:
-        raise UserError(f"{setting}={path}: holds more than {_LARGEST_DOCUMENT >> 30} GiB of JSON; split it")
+        while block := file.read(_BLOCK):
+            content += block
+            if len(content) > _LARGEST_DOCUMENT:
+                raise UserError(f"{setting}={path}: holds more than {_LARGEST_DOCUMENT >> 30} GiB of JSON; split it")
     try:
         document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_object)
     except UnicodeDecodeError as error:

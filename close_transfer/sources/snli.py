@@ -21,7 +21,8 @@ LABELS = ("entailment", "neutral", "contradiction")
 NO_GOLD_LABEL = "-"
 
 
-def _example(record: Any, folder: Path) -> Example | None:
+def example_of(record: Any, folder: Path) -> Example | None:
+    """One pair; None where annotators did not agree. Raises `Fault`."""
     label = choice_field(record, "gold_label", [*LABELS, NO_GOLD_LABEL])
     if label == NO_GOLD_LABEL:
         return None
@@ -53,7 +54,7 @@ def load(data: SnliData, split: str) -> Loaded:
     num_without_label = 0
     for line, record in read_lines(path, setting):
         try:
-            example = _example(record, folder)
+            example = example_of(record, folder)
             if example is None:
                 num_without_label += 1
                 continue

@@ -100,7 +100,7 @@ def _training_settings(config: RealVectorsConfig, system: System, seed: int, fol
     return [
         "task=captioning", "data=table", f"data.path={table}", f"data.val_path={table}", "data.text_column=caption",
         "clip=precomputed", f"clip.text_embeddings={folder / 'texts.npy'}", f"clip.image_embeddings={folder / 'images.npy'}",
-        f"lm={config.lm}", f"lm.learning_rate={config.learning_rate}", f"noise={system.noise}", f"seed={seed}",
+        f"lm={config.language_model}", f"lm.learning_rate={config.learning_rate}", f"noise={system.noise}", f"seed={seed}",
         f"train.epochs={config.epochs}", f"train.batch_size={config.batch_size}", "train.validations=1",
         "train.tensorboard=false", f"task.max_target_tokens={config.max_target_tokens}", "device=cpu",
         f"output={folder / 'run'}", f"runs={folder / 'runs'}",
@@ -134,7 +134,7 @@ def _key(config: RealVectorsConfig) -> str:
     same = config.model_dump(
         exclude={"output", "jobs", "noises", "seeds", "num_bootstrap", "least_keyword", "most_keyword"}
     )
-    weights = Path(str(config.lm)) / "model.safetensors"
+    weights = Path(str(config.language_model)) / "model.safetensors"
     return fingerprint([json.dumps(same, sort_keys=True), weights.read_bytes() if weights.is_file() else b""])[:12]
 
 
@@ -257,7 +257,7 @@ def study(config: RealVectorsConfig) -> str:
     what = f"{len(pairs.captions)} pairs, {config.folds} folds, {config.seeds} seeds"
     probe = probe_table(config, pairs)
     tables = [(f"{len(keywords)} keywords, {what}", "mAP", probe)]
-    if config.lm is not None:
+    if config.language_model is not None:
         tables.append((f"captions, {what}", "CIDEr", caption_table(config, pairs)))
     text = _markdown(tables)
     folder = Path(config.output)

@@ -3,14 +3,13 @@
 import json
 import stat
 import sys
-from contextlib import nullcontext
 
-import numpy as np
 import pytest
 
 from close_transfer.errors import UserError
+from close_transfer.examples import Example
+from close_transfer.extra_metrics import extra_scores
 from close_transfer.metrics import spice
-from close_transfer.metrics.captions import CAPTION_METRICS, caption_scores
 
 HYPOTHESES = ["A red dog.", "Two cats", "a boat"]
 REFERENCES = [["A red dog.", "a hound"], ["One cat"], ["A sailboat"]]
@@ -58,20 +57,6 @@ def machine(tmp_path, monkeypatch):
     return make
 
 
-@pytest.fixture
-def no_meteor(monkeypatch):
-    """METEOR takes seconds to start, and SPICE has nothing to do with it."""
-
-    class Silent:
-        def statistics(self, hypotheses, references):
-            return np.zeros((len(hypotheses), 23))
-
-        def scores(self, sums):
-            return np.zeros(len(sums))
-
-    monkeypatch.setattr("close_transfer.metrics.captions.running_meteor", lambda: nullcontext(Silent()))
-
-
 @pytest.mark.parametrize("version", ["1.8.0_292", "11.0.2", "14"])
 def test_scores_are_those_of_the_program_in_the_order_of_the_images(machine, tmp_path, version):
     told = machine(version)
@@ -86,18 +71,13 @@ def test_scores_are_those_of_the_program_in_the_order_of_the_images(machine, tmp
     assert (rest[0], rest[1], rest[4:]) == ("-cache", str(tmp_path / "c"), ["-subset", "-silent"])
 
 
-def test_scores_join_the_others_with_an_interval(machine, tmp_path, no_meteor):
+def test_the_option_gives_a_score_an_image_times_100(machine, tmp_path, monkeypatch):
     machine()
-    scores = caption_scores(HYPOTHESES, REFERENCES, num_resamples=500, spice=True, cache=tmp_path)
-    assert list(scores.metrics) == [*CAPTION_METRICS, "SPICE"]
-    assert scores.metrics["SPICE"] == pytest.approx(100 * sum(F_SCORES) / 3)
-    # Of 27 equally likely draws of three, one has the worst image only and one the best only.
-    assert scores.intervals["SPICE"] == (pytest.approx(25), pytest.approx(100))
-
-
-def test_without_the_option_spice_is_not_looked_for(monkeypatch, no_meteor):
-    monkeypatch.setattr("close_transfer.metrics.captions.spice_scores", None)
-    assert "SPICE" not in caption_scores(HYPOTHESES, REFERENCES, num_resamples=5).metrics
+    monkeypatch.setenv("CLOSE_TRANSFER_CACHE", str(tmp_path))
+    examples = [Example(str(i), (), references=tuple(group)) for i, group in enumerate(REFERENCES)]
+    extra, encoder = extra_scores(["spice"], examples, HYPOTHESES, None, None, "cpu")
+    assert extra["SPICE"].tolist() == [100 * score for score in F_SCORES]
+    assert encoder is None
 
 
 def test_missing_models_are_named_with_their_place(machine, tmp_path):
@@ -108,7 +88,7 @@ def test_missing_models_are_named_with_their_place(machine, tmp_path):
     for needed in ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"):
         assert str(tmp_path / "lib" / needed) in message
     assert "stanford-corenlp-full-2015-12-09.zip" in message
-    assert "spice=false" in message
+    assert "or leave it out" in message
     assert "Java" not in message, "this machine's Java will do"
 
 
@@ -116,7 +96,7 @@ def test_missing_models_are_named_with_their_place(machine, tmp_path):
 def test_a_java_that_cannot_run_it_is_named(machine, tmp_path, version):
     machine(version)
     major = "7" if version.startswith("1.7") else version.split(".")[0]
-    with pytest.raises(UserError, match=rf"Java 8 to 14.*version {major}[;)].*spice=false"):
+    with pytest.raises(UserError, match=rf"Java 8 to 14.*version {major}[;)].*or leave it out"):
         spice.spice_scores(["a"], [["a"]], tmp_path / "c")
 
 

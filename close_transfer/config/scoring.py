@@ -1,0 +1,85 @@
+"""Settings of the commands that score predictions and set results side by side."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from close_transfer.config.base import Natural, OnBadRows, Positive, Scene, Strict
+from close_transfer.config.commands import ChosenTask, ExtraMetric, listed
+from close_transfer.config.parts import OpenClipConfig, StoreConfig
+
+OnDuplicate = Literal["error", "first", "last"]
+RegimeCode = Literal["T0", "T1", "T2", "T3", "T4"]
+
+_CAPTION_TASKS = ("captioning", "captioning-multi", "visual-news")
+
+
+def _given(value: Any) -> Any:
+    if value == "???":
+        raise ValueError("this one has no default and must be given")
+    return value
+
+
+Given = Annotated[str, BeforeValidator(_given)]
+
+
+class ScoreConfig(Strict):
+    """All of `score_predictions.py`."""
+
+    choices_only: ClassVar[tuple[str, ...]] = ("task",)
+
+    task: ChosenTask
+    predictions: Given
+    references: Given
+    questions: str | None
+    split: str | None  # Karpathy's; else only a name in tables
+    id_field: str | None  # of predictions, where it has an uncommon name
+    prediction_field: str | None
+    on_missing: OnBadRows
+    on_extra: OnBadRows
+    on_duplicate: OnDuplicate
+    extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(listed)]
+    images: str | None
+    clip: OpenClipConfig | None = None
+    store: StoreConfig
+    name: str | None
+    data_name: str | None
+    scene: Scene
+    regime: RegimeCode | None
+    seed: Natural | None
+    num_bootstrap: Positive
+    output: Given
+    device: str
+
+    @model_validator(mode="after")
+    def _fits_task(self) -> "ScoreConfig":
+        if self.extra_metrics and self.task not in _CAPTION_TASKS:
+            raise ValueError(
+                f"extra_metrics={','.join(self.extra_metrics)}: these score captions, and task={self.task} has none; use extra_metrics=[]"
+            )
+        if self.questions is not None and self.task not in ("vqa", "vqa-e"):
+            raise ValueError(f"questions={self.questions}: task={self.task} has no questions; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _clipscore_has_pictures(self) -> "ScoreConfig":
+        if "clipscore" in self.extra_metrics and (self.images is None or self.clip is None):
+            raise ValueError(
+                "extra_metrics=clipscore needs the pictures and an encoder; give images=FOLDER and clip=open_clip with its settings"
+            )
+        return self
+
+
+class ReportConfig(Strict):
+    """All of `make_report.py`."""
+
+    results: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(listed)]
+    compare: tuple[str, ...]
+    num_bootstrap: Positive
+    output: str
+
+    @model_validator(mode="after")
+    def _two_runs(self) -> "ReportConfig":
+        if len(self.compare) not in (0, 2):
+            raise ValueError(f"compare={','.join(self.compare)}: give two evaluations, compare=[A,B], or none")
+        return self

@@ -1,0 +1,23 @@
+"""What made a number: the versions of the packages, and the commit of this code."""
+
+from importlib.metadata import version
+from pathlib import Path
+from subprocess import DEVNULL, CalledProcessError, check_output
+
+_REPORTED_PACKAGES = (
+    "close-transfer", "torch", "transformers", "open_clip_torch", "pycocoevalcap", "numpy", "pillow",
+)  # fmt: skip
+
+
+def package_versions() -> dict[str, str]:
+    """Installed version by package, of those that can change a result."""
+    return {name: version(name) for name in _REPORTED_PACKAGES}
+
+
+def git_commit() -> str | None:
+    """The commit that is checked out, 40 hexadecimal digits; None where there is none."""
+    try:
+        folder = Path(__file__).parent
+        return check_output(["git", "rev-parse", "HEAD"], cwd=folder, text=True, stderr=DEVNULL).strip()
+    except (OSError, CalledProcessError):
+        return None

@@ -1,0 +1,21 @@
+"""Scores anybody's predictions with the official scorers; no model is needed.
+
+    python scripts/score_predictions.py predictions=captions.json references=captions_val2017.json output=scored
+    python scripts/score_predictions.py task=vqa predictions=answers.json references=annotations.json output=scored
+    python scripts/score_predictions.py task=snli-ve predictions=labels.jsonl references=snli_ve_test.jsonl output=scored
+
+All settings: configs/score_predictions.yaml. Formats: docs/scoring.md.
+"""
+
+from close_transfer.cli import command
+from close_transfer.config import ScoreConfig
+from close_transfer.scoring import describe_scoring, score_predictions
+
+
+@command("score_predictions", ScoreConfig)
+def main(config: ScoreConfig) -> None:
+    print(describe_scoring(config, score_predictions(config)))
+
+
+if __name__ == "__main__":
+    main()
