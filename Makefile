@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format types layers check benchmark results clean
+.PHONY: help demo test test-slow test-all lint format types layers check benchmark results clean
 
 help:  ## Lists the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-12s%s\n", $$1, $$2}'
@@ -24,6 +24,9 @@ demo: $(INSTALLED)  ## Trains on text and on pictures, tests on pictures, writes
 
 test: $(INSTALLED)  ## Runs the default tests
 	$(BIN)/python -m pytest
+
+test-slow: $(INSTALLED)  ## Runs the slow tests: kills, full disks, the README's commands
+	$(BIN)/python -m pytest -m slow
 
 test-all: $(INSTALLED)  ## Runs all tests, the slow ones included
 	$(BIN)/python -m pytest -m 'slow or not slow'

@@ -1,6 +1,8 @@
 """Puts the parts that a configuration names together, and hands them to the training loop."""
 
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,11 @@ from close_transfer.embeddings import image_scenes, text_scenes
 from close_transfer.encoders import AnyEncoder
 from close_transfer.examples import Example, data_fingerprint
 from close_transfer.language_models import build_language_model
+from close_transfer.leakage import evaluation_texts, without_leaks
 from close_transfer.model import TransferConfig, TransferModel
 from close_transfer.noise import NoiseScale
 from close_transfer.parts import build_encoder, pick_device
-from close_transfer.runs import REGIME_CODES, Regime, new_folder, resumed_folder, start_run
+from close_transfer.runs import REGIME_CODES, Regime, choose_folder, start_run
 from close_transfer.sources import load_examples
 from close_transfer.tasks import TASKS, Shaped, Task
 from close_transfer.training import Outcome, Trainer, number_of_steps
@@ -32,17 +35,21 @@ class _Data:
     training: Shaped
     validation: Shaped
     num_scenes: int
-    num_skipped: int
+    skipped: Counter[str]
     notes: tuple[str, ...]
 
 
-def _load_data(config: TrainConfig, task: Task) -> _Data:
-    train = load_examples(config.data, task.name, "train")
-    val = load_examples(config.data, task.name, "val")
-    shaped, validation = task.for_training(train.examples), task.for_validation(val.examples)
+def _load_data(config: TrainConfig, task: Task, regime: Regime) -> _Data:
+    train, val = (load_examples(config.data, task.name, split, regime == "text") for split in ("train", "val"))
+    examples, skipped = train.examples, Counter(train.skipped)
+    if config.without_leaks is not None:
+        other = load_examples(config.data, task.name, config.without_leaks)
+        examples, num_leaks = without_leaks(examples, evaluation_texts(other.examples, task.name), task.name)
+        skipped[f"texts that are also in {config.without_leaks}"] = num_leaks
+    shaped, validation = task.for_training(examples), task.for_validation(val.examples)
     notes = [*train.notes, *shaped.notes, *validation.notes]
-    notes += [f"{count} {reason} skipped" for reason, count in train.skipped.items()]
-    return _Data(shaped, validation, len(train.examples), train.num_skipped, tuple(notes))
+    notes += [f"{count:,} {reason} skipped" for reason, count in skipped.items()]
+    return _Data(shaped, validation, len(examples), skipped, tuple(notes))
 
 
 def _texts_for_tokenizer(examples: Sequence[Example]) -> list[str]:
@@ -103,43 +110,58 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
         torch.cuda.set_device(device)
     bf16 = config.train.precision == "bf16" or (config.train.precision == "auto" and device != "cpu")
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16" if bf16 else "no")
-    folder = RunFolder(resumed_folder(config) if config.resume else new_folder(config))
+    path, begun = choose_folder(config)
+    folder = RunFolder(path)
     task = TASKS[config.task.name]
-    data = _load_data(config, task)
+    data = _load_data(config, task, regime)
     encoder = build_encoder(config.clip, config.data, device, texts_needed=regime == "text")
     scale = NoiseScale(noise_std(config, regime), encoder.dim)
-    torch.manual_seed(config.seed)
-    model, tokenizer = _build_model(config, data, encoder, scale, regime, folder)
-    if accelerator.is_main_process:
-        print(f"{'resuming' if config.resume else 'training'}:")
-        print(_describe(config, data, encoder, scale, regime, model, device, folder.path), flush=True)
-    with accelerator.main_process_first():
-        scenes_of = text_scenes if regime == "text" else image_scenes
-        training, validation = (
-            TokenizedExamples(
-                shaped.examples,
-                scenes_of(encoder, shaped.examples, config.store),
-                tokenizer,
-                config.task.max_prompt_tokens,
-                config.task.max_target_tokens,
-                config.task.lowercase_targets,
+    with ExitStack() as held:
+        if begun:
+            _own(folder, accelerator, held)
+        resumes = folder.has_checkpoint  # else a kill came before the first one
+        torch.manual_seed(config.seed)
+        model, tokenizer = _build_model(config, data, encoder, scale, regime, folder if resumes else None)
+        if accelerator.is_main_process:
+            print(f"{'resuming' if resumes else 'training'}:")
+            print(_describe(config, data, encoder, scale, regime, model, device, folder.path), flush=True)
+        with accelerator.main_process_first():
+            scenes_of = text_scenes if regime == "text" else image_scenes
+            training, validation = (
+                TokenizedExamples(
+                    shaped.examples,
+                    scenes_of(encoder, shaped.examples, config.store),
+                    tokenizer,
+                    config.task.max_prompt_tokens,
+                    config.task.max_target_tokens,
+                    config.task.lowercase_targets,
+                )
+                for shaped in (data.training, data.validation)
             )
-            for shaped in (data.training, data.validation)
+        if accelerator.is_main_process:
+            _report_cuts(encoder, data, training, regime)
+        if not begun:
+            _own(folder, accelerator, held)
+            if accelerator.is_main_process:
+                start_run(config, folder.path, _facts(data, encoder, regime, scale))
+        trainer = Trainer(
+            model, tokenizer, training, validation, regime == "text", config.train, config.seed, folder, accelerator
         )
+        return folder.path, trainer.run(resumes)
+
+
+def _own(folder: RunFolder, accelerator: Accelerator, held: ExitStack) -> None:
+    """Keeps other commands out of the folder for as long as `held` is open."""
     if accelerator.is_main_process:
-        _report_cuts(encoder, data, training, regime)
-        if not config.resume:
-            start_run(config, folder.path, _facts(data, encoder, regime, scale))
-    trainer = Trainer(
-        model, tokenizer, training, validation, regime == "text", config.train, config.seed, folder, accelerator
-    )
-    return folder.path, trainer.run(resume=bool(config.resume))
+        held.enter_context(folder.owned())
+    accelerator.wait_for_everyone()
 
 
 def _build_model(
-    config: TrainConfig, data: _Data, encoder: AnyEncoder, scale: NoiseScale, regime: Regime, folder: RunFolder
+    config: TrainConfig, data: _Data, encoder: AnyEncoder, scale: NoiseScale, regime: Regime, folder: RunFolder | None
 ):
-    if config.resume:
+    """A new model and tokenizer, or the last ones of a run's folder."""
+    if folder is not None:
         last = folder.checkpoint("last")
         return TransferModel.from_pretrained(last), transformers.AutoTokenizer.from_pretrained(last)
     lm, tokenizer = build_language_model(config.lm, _texts_for_tokenizer(data.training.examples))
@@ -177,7 +199,8 @@ def _facts(data: _Data, encoder: AnyEncoder, regime: Regime, scale: NoiseScale) 
         "trained_on": regime,
         "validation_input": _validation_input(data, regime, scale),
         "num_examples": len(data.training.examples),
-        "num_skipped": data.num_skipped,
+        "num_skipped": data.skipped.total(),
+        "skipped": dict(data.skipped),
         "data_fingerprint": data_fingerprint(data.training.examples),
         "encoder": encoder.name,
         "encoder_fingerprint": encoder.fingerprint,

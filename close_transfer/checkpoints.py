@@ -7,14 +7,16 @@
     best, last         links to checkpoints
     eval-test-image/   results of evaluations
 
-A checkpoint is written under another name and renamed when complete. Only the best and the last
-are kept, and the optimiser's state only with the last. Nothing is pickled.
+A checkpoint is written under another name and renamed when complete, and renamed again before it is
+removed, so that a folder called step-... is whole whenever a kill comes. Only the best and the last are
+kept, and the optimiser's state only with the last. Nothing is pickled.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,24 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from close_transfer.errors import UserError
-from close_transfer.files import read_json, replace_link, write_json, write_text
+from close_transfer.files import (
+    append_line,
+    file_fingerprint,
+    fingerprint,
+    lock,
+    read_json,
+    remove_stale,
+    replace_link,
+    sync,
+    write_json,
+    write_text,
+    writing,
+)
 from close_transfer.model import TransferModel
 
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "training_state.json"
+_HOW_LOADED = ("is_local", "local_files_only")
 
 
 @dataclass
@@ -68,6 +83,62 @@ class RunFolder:
             )
         return folder.resolve()
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is a last checkpoint to go on from; False where a kill came before the first."""
+        return (self.path / "last" / "config.json").is_file()
+
+    def fingerprint(self, which: str) -> str:
+        """SHA-256 over all that inference reads of the "best" or "last" checkpoint.
+
+        Raises:
+            UserError: if there is none.
+        """
+        files = sorted(path for path in self.checkpoint(which).iterdir() if path.name not in (_OPTIMIZER, _STATE))
+        return fingerprint(part for path in files for part in (path.name, file_fingerprint(path)))
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Keeps other processes from training in the folder, and mends what a killed one left half done.
+
+        Raises:
+            UserError: if another process trains there, or nothing there can be gone on from.
+        """
+        with writing(self.path):
+            (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_RDONLY)
+        try:
+            if not lock(handle):
+                raise UserError(f"another process trains in {self.path}; wait for it, or give another output=")
+            with writing(self.path):
+                self._mend()
+            yield
+        finally:
+            os.close(handle)
+
+    def _mend(self) -> None:
+        """Finishes a save that was cut off: links to what is complete, nothing left over."""
+        remove_stale(self.path)
+        for folder in (self.path / "checkpoints").glob(".*.tmp"):
+            shutil.rmtree(folder)
+        found = self._checkpoints()
+        complete = [path for path in found if (path / _OPTIMIZER).is_file()]
+        if found and not complete:
+            raise UserError(
+                f"{self.path}: no checkpoint holds {_OPTIMIZER}, so training cannot go on; give another output="
+            )
+        if complete:
+            last = complete[-1]
+            best = last.with_name(_name(read_json(last / _STATE)["best_step"]))
+            replace_link(self.path / "last", last)
+            if best.is_dir():
+                replace_link(self.path / "best", best)
+            self._drop_unneeded()
+
+    def _checkpoints(self) -> list[Path]:
+        """All that are complete, in the order of their steps."""
+        return sorted((self.path / "checkpoints").glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+
     def save(
         self,
         model: TransferModel,
@@ -75,28 +146,43 @@ class RunFolder:
         optimizer: torch.optim.Optimizer,
         state: TrainingState,
     ) -> None:
-        """Writes a checkpoint, makes it the last (and the best, if it is), drops what is not needed."""
-        target = self.path / "checkpoints" / f"step-{state.step:06d}"
+        """Writes a checkpoint, makes it the last (and the best, if it is), drops what is not needed.
+
+        Raises:
+            WriteError: if the disk is full; what was saved before stays as it is.
+        """
+        target = self.path / "checkpoints" / _name(state.step)
+        if target.is_dir():
+            return  # saved at this step already
+        for told in _HOW_LOADED:  # differs once a run is resumed, and says nothing about the tokenizer
+            tokenizer.init_kwargs.pop(told, None)
         temporary = target.with_name(f".{target.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        save_file(_optimizer_tensors(model, optimizer), temporary / _OPTIMIZER)
-        write_json(temporary / _STATE, asdict(state))
-        _flush(temporary)
-        shutil.rmtree(target, ignore_errors=True)
-        temporary.rename(target)
-        replace_link(self.path / "last", target)
-        if state.best_step == state.step:
-            replace_link(self.path / "best", target)
-        self._drop_unneeded()
+        with writing(target):
+            try:
+                model.save_pretrained(temporary)
+                tokenizer.save_pretrained(temporary)
+                save_file(optimizer_tensors(model, optimizer), temporary / _OPTIMIZER)
+                write_json(temporary / _STATE, asdict(state))
+                for path in (*temporary.iterdir(), temporary, self.log_path):
+                    sync(path)
+                temporary.rename(target)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+            sync(target.parent)
+            replace_link(self.path / "last", target)
+            if state.best_step == state.step:
+                replace_link(self.path / "best", target)
+            self._drop_unneeded()
 
     def _drop_unneeded(self) -> None:
-        kept = {which: (self.path / which).resolve() for which in ("best", "last") if (self.path / which).exists()}
-        for folder in (self.path / "checkpoints").iterdir():
-            if folder.resolve() not in kept.values():
-                shutil.rmtree(folder)
-            elif folder.resolve() != kept["last"]:
+        last = (self.path / "last").resolve()
+        best = (self.path / "best").resolve()
+        for folder in self._checkpoints():
+            if folder.resolve() not in (last, best):
+                removed = folder.with_name(f".{folder.name}.tmp")
+                folder.rename(removed)
+                shutil.rmtree(removed)
+            elif folder.resolve() != last:
                 (folder / _OPTIMIZER).unlink(missing_ok=True)
 
     def load_state(self, model: TransferModel, optimizer: torch.optim.Optimizer) -> TrainingState:
@@ -105,7 +191,7 @@ class RunFolder:
         The model must have been loaded from the same checkpoint.
         """
         folder = self.checkpoint("last")
-        _restore_optimizer(model, optimizer, load_file(folder / _OPTIMIZER))
+        restore_optimizer(model, optimizer, load_file(folder / _OPTIMIZER))
         return TrainingState(**read_json(folder / _STATE))
 
     @property
@@ -115,8 +201,8 @@ class RunFolder:
 
     def log(self, entry: Mapping[str, Any]) -> None:
         """Appends to the log."""
-        with self.log_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        with writing(self.log_path), self.log_path.open("ab") as file:
+            append_line(file.fileno(), json.dumps(entry))
 
     def read_log(self) -> list[dict[str, Any]]:
         """All entries of the log; a line that a kill cut short is left out."""
@@ -136,7 +222,8 @@ class RunFolder:
         write_text(self.log_path, "".join(json.dumps(entry) + "\n" for entry in kept))
 
 
-def _optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state by "parameter/slot", on the CPU."""
     tensors = {}
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
@@ -144,7 +231,8 @@ def _optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer)
     return tensors
 
 
-def _restore_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def restore_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Puts back what `optimizer_tensors` gave."""
     parameters = dict(model.named_parameters())
     for key, tensor in tensors.items():
         name, slot = key.rsplit("/", 1)
@@ -153,8 +241,5 @@ def _restore_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer,
         optimizer.state[parameter][slot] = tensor if slot == "step" else tensor.to(parameter.device)
 
 
-def _flush(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+def _name(step: int) -> str:
+    return f"step-{step:06d}"

@@ -5,9 +5,12 @@ group is answered with the nearest that exists, and all of them at once.
 """
 
 import difflib
+import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +24,22 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from close_transfer.config import C, Strict
+from close_transfer.config.base import text_fault
 from close_transfer.errors import UserError
+from close_transfer.files import error_number
+from close_transfer.sources import SERVED_TASKS
+from close_transfer.stopping import INTERRUPTED_STATUS, TERMINATED_STATUS, Terminated, end_when_terminated
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 USER_ERROR_STATUS = 2
-INTERRUPTED_STATUS = 130
 
-_PLAIN_KEY = re.compile(r"[A-Za-z_][\w.@/-]*")
+_PLAIN_KEY = re.compile(r"(\+{1,2}|~)?[A-Za-z_][\w.@/-]*", re.ASCII)
+_MOST_BRACKETS = 50  # more are text, and would take Hydra's parser minutes, or all of the stack
+_LONGEST_SHOWN = 200
+_UNCHECKED = ("-", "+", "~", "hydra")  # beginnings of what only Hydra knows
+
+# What Hydra raises for settings it cannot use; not all of that is its own.
+_REFUSALS = (HydraException, ValueError, RecursionError)
 
 
 def _quoted(argument: str, sweeps: bool) -> str:
@@ -38,22 +50,40 @@ def _quoted(argument: str, sweeps: bool) -> str:
     key, equals, value = argument.partition("=")
     if not equals or not _PLAIN_KEY.fullmatch(key):
         return argument
-    try:
-        parsed = OverridesParser.create().parse_override(argument)
-        if sweeps or not parsed.is_sweep_override():
-            return argument
-    except HydraException:
-        pass
+    if sum(map(value.count, "[{(")) <= _MOST_BRACKETS:
+        try:
+            parsed = OverridesParser.create().parse_override(argument)
+            if sweeps or not parsed.is_sweep_override():
+                return argument
+        except (HydraException, ValueError):  # the latter for numbers of thousands of digits
+            pass
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'{key}="{escaped}"'
 
 
-def _expanded(argument: str) -> list[str]:
+def _expanded(argument: str, config_name: str) -> list[str]:
     """`lm=FOLDER` as the pretrained model of that folder."""
     key, _, value = argument.partition("=")
-    if key == "lm" and not (CONFIGS / "lm" / f"{value}.yaml").is_file() and Path(value).is_dir():
+    if key == "lm" and key in _groups(config_name) and value not in _options(key) and _is_folder(value):
         return ["lm=pretrained", f"lm.name={value}"]
     return [argument]
+
+
+def _options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / group.partition("@")[0]).glob("*.yaml"))
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except OSError:  # a name that no file can have
+        return False
+
+
+def _short(value: object) -> str:
+    """A value on one line, and not all of it where it is long."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text):,} characters)"
 
 
 def _nearest(word: str, words: Sequence[str]) -> str:
@@ -88,33 +118,38 @@ def check_overrides(config_name: str, schema: type[Strict], arguments: Sequence[
     plain: list[tuple[str, str]] = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if argument.startswith("-") or key.startswith(("+", "~", "hydra")):
-            continue
-        if not equals:
-            problems.append(f"{argument}: settings are given as key=value")
+        if fault := text_fault(argument):
+            problems.append(f"{_short(argument)}: {fault}")
+        elif argument.startswith(_UNCHECKED):
+            if not key.strip("+~"):
+                problems.append(f"{_short(argument)}: names no setting; settings are given as key=value")
+        elif not equals:
+            problems.append(f"{_short(argument)}: settings are given as key=value")
         elif key in groups:
-            options = sorted(path.stem for path in (CONFIGS / key).glob("*.yaml"))
+            options = _options(key)
             unknown = [one for one in value.split(",") if one not in options]
             if unknown:
-                problems.append(f"{key}={unknown[0]}: allowed are {', '.join(options)}{_nearest(unknown[0], options)}")
+                problems.append(
+                    f"{key}={_short(unknown[0])}: allowed are {', '.join(options)}{_nearest(unknown[0], options)}"
+                )
             else:
                 chosen.append(f"{key}={value.split(',')[0]}")
         else:
             plain.append((key, value))
     if not problems:
         hidden = tuple(f"{group}." for group in schema.choices_only)
-        known = sorted({key for key in _keys(_compose(config_name, chosen)) if not key.startswith(hidden)} | groups)
+        known = sorted({key for key in _keys(_composed(config_name, chosen)) if not key.startswith(hidden)} | groups)
         for key, value in plain:
             if key not in known:
-                problems.append(f"{key}={value}: there is no such setting{_nearest(key, known)}")
+                problems.append(f"{_short(f'{key}={value}')}: there is no such setting{_nearest(key, known)}")
     if problems:
         raise UserError("\n".join(problems))
 
 
 def _explain(error: Mapping[str, Any]) -> str:
     # Pydantic names the chosen member of a union in the path; the user never typed that.
-    members = {"picturebook", "table", "open_clip", "precomputed", "scratch", "pretrained"}
-    path = ".".join(str(part) for part in error["loc"] if part not in members)
+    members = {*SERVED_TASKS, "open_clip", "precomputed", "scratch", "pretrained"}
+    path = ".".join(str(part) for place, part in enumerate(error["loc"]) if place != 1 or part not in members)
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
     if not path:
         return message
@@ -122,7 +157,7 @@ def _explain(error: Mapping[str, Any]) -> str:
         return f"{path}: there is no such key"
     if error["type"] == "missing":
         return f"{path}: missing; give {path}=VALUE"
-    return f"{path}={error['input']}: {message[0].lower()}{message[1:]}"
+    return f"{path}={_short(error['input'])}: {message[0].lower()}{message[1:]}"
 
 
 def validate(schema: type[C], values: Mapping[str, Any]) -> C:
@@ -146,18 +181,38 @@ def _compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
         return compose(config_name, list(overrides))
 
 
+def _composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """The settings as Hydra composes them.
+
+    Raises:
+        UserError: naming the overrides that Hydra cannot use.
+    """
+    try:
+        return _compose(config_name, overrides)
+    except _REFUSALS as error:
+        culprits = []
+        for number, one in enumerate(overrides):
+            with suppress(*_REFUSALS):
+                _compose(config_name, [*overrides[:number], *overrides[number + 1 :]])
+                culprits.append(_short(one))
+        raise _refused(error, "; ".join(culprits or map(_short, overrides))) from error
+
+
+def _refused(error: Exception, what: str) -> UserError:
+    """Hydra's first two lines about `what`."""
+    reason = "is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split("\n")[:2])
+    return UserError(f"{what}: {_short(reason)}")
+
+
 def compose_config(config_name: str, schema: type[C], arguments: Sequence[str] = ()) -> C:
     """The checked configuration that a command would get for these arguments.
 
     Raises:
         UserError: for every mistake in them.
     """
-    arguments = [_quoted(one, sweeps=False) for argument in arguments for one in _expanded(argument)]
+    arguments = [_quoted(one, sweeps=False) for argument in arguments for one in _expanded(argument, config_name)]
     check_overrides(config_name, schema, arguments)
-    try:
-        return _checked(schema, _compose(config_name, arguments))
-    except HydraException as error:
-        raise UserError(str(error).splitlines()[0]) from error
+    return _checked(schema, _composed(config_name, arguments))
 
 
 def _checked(schema: type[C], config: DictConfig) -> C:
@@ -166,6 +221,8 @@ def _checked(schema: type[C], config: DictConfig) -> C:
         values = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}; look at its value in configs/") from error
+    except RecursionError as error:
+        raise _refused(error, getattr(error, "full_key", "") or "a setting") from error
     assert isinstance(values, dict)
     return validate(schema, values)  # type: ignore[arg-type]
 
@@ -177,15 +234,32 @@ def command(config_name: str, schema: type[C]) -> Callable[[Callable[[C], Any]],
     """
 
     def decorate(run: Callable[[C], Any]) -> Callable[[], None]:
+        begun = False
+
         def job(config: DictConfig) -> None:
+            nonlocal begun
+            begun = True
             _guarded(lambda: run(_checked(schema, config)))
 
         def main() -> None:
+            _guarded(start)
+
+        def start() -> None:
             sweeps = bool({"-m", "--multirun"} & set(sys.argv[1:]))
-            arguments = [_quoted(one, sweeps) for argument in sys.argv[1:] for one in _expanded(argument)]
-            _guarded(lambda: check_overrides(config_name, schema, arguments))
+            arguments = [_quoted(one, sweeps) for argument in sys.argv[1:] for one in _expanded(argument, config_name)]
+            if any(argument.startswith("-") for argument in arguments):
+                check_overrides(config_name, schema, arguments)
+            else:  # Hydra's own reports of mistakes have another exit status
+                compose_config(config_name, schema, sys.argv[1:])
             sys.argv[1:] = arguments
-            hydra.main(version_base=None, config_path=str(CONFIGS), config_name=config_name)(job)()
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # else it ends with its own message and exit status
+            try:
+                hydra.main(version_base=None, config_path=str(CONFIGS), config_name=config_name)(job)()
+            except _REFUSALS as error:
+                if begun:
+                    raise
+                unchecked = [_short(one) for one in arguments if one.startswith(_UNCHECKED)]
+                raise _refused(error, " ".join(unchecked)) from error
 
         return main
 
@@ -193,11 +267,28 @@ def command(config_name: str, schema: type[C]) -> Callable[[Callable[[C], Any]],
 
 
 def _guarded(run: Callable[[], Any]) -> None:
+    end_when_terminated()
+    threading.excepthook = _thread_failed
     try:
         run()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(USER_ERROR_STATUS)
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        where = f"{_short(error.filename)}: " if error.filename else ""
+        print(f"error: {where}{error.strerror}", file=sys.stderr)
+        sys.exit(USER_ERROR_STATUS)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED_STATUS)
+    except Terminated as signal:
+        print(f"stopped by {signal}; the same command goes on from what is complete", file=sys.stderr)
+        sys.exit(TERMINATED_STATUS)
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """Leaves errors of writing to the main thread, which meets them too (TensorBoard's writer)."""
+    if failure.exc_value is None or error_number(failure.exc_value) is None:
+        threading.__excepthook__(failure)

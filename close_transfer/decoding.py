@@ -1,6 +1,8 @@
 """Answers from vectors: beam search by transformers, labels by their likelihood."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, __version__
 from transformers.modeling_outputs import BaseModelOutput
 
 from close_transfer.examples import Prediction
+from close_transfer.journal import Journal
 from close_transfer.model import IGNORED, TransferModel
 
 Vectors = Callable[[NDArray[np.int64]], NDArray[np.float32]]
@@ -41,8 +44,24 @@ class Decoder:
         self._max_prompt = model.config.task["max_prompt_tokens"]
         self._max_new = model.config.task["max_target_tokens"]
 
+    @property
+    def key(self) -> dict[str, Any]:
+        """What decides an answer besides the weights and the inputs, for a journal."""
+        return {
+            "num_beams": self._num_beams,
+            "num_return": self._num_return,
+            "batch_size": self._batch_size,
+            "device": self._model.device.type,
+            "versions": {"torch": torch.__version__, "transformers": __version__},
+        }
+
     def predict(
-        self, ids: Sequence[str], vectors: Vectors, prompts: Sequence[str], labels: Sequence[str] = ()
+        self,
+        ids: Sequence[str],
+        vectors: Vectors,
+        prompts: Sequence[str],
+        labels: Sequence[str] = (),
+        journal: Journal | None = None,
     ) -> list[Prediction]:
         """Answers to all examples, in their order.
 
@@ -51,21 +70,31 @@ class Decoder:
             vectors: gives raw scene vectors, shape (rows, dim), for positions of examples.
             prompts: one an example; empty where there is none.
             labels: scored by likelihood besides generating, where the task has labels.
+            journal: holds the batches that were answered before a kill, and gets the others.
         """
         order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
         predictions: dict[int, Prediction] = {}
+        answered = journal.batches() if journal else iter(())
         with tqdm(total=len(ids), unit="example", desc="decoding") as bar:
             for start in range(0, len(order), self._batch_size):
                 rows = order[start : start + self._batch_size]
-                batch = self._predict_batch([ids[r] for r in rows], vectors(rows), [prompts[r] for r in rows], labels)
+                kept = next(answered, None)
+                if kept is not None:
+                    batch = [prediction_from(one) for one in kept]
+                    bar.initial += len(rows)  # no part of the rate
+                else:
+                    batch = self.answer([ids[r] for r in rows], vectors(rows), [prompts[r] for r in rows], labels)
+                    if journal:
+                        journal.append([asdict(one) for one in batch])
                 predictions.update(zip(rows.tolist(), batch, strict=True))
                 bar.update(len(rows))
         return [predictions[row] for row in range(len(ids))]
 
     @torch.inference_mode()
-    def _predict_batch(
+    def answer(
         self, ids: Sequence[str], vectors: NDArray[np.float32], prompts: Sequence[str], labels: Sequence[str]
     ) -> list[Prediction]:
+        """Answers to one batch; arguments as in `predict`, the vectors themselves of shape (rows, dim)."""
         states, mask = self._model.encode_inputs(
             torch.from_numpy(vectors).to(self._model.device), *self._prompts(prompts)
         )
@@ -126,3 +155,9 @@ class Decoder:
             logits.float().transpose(1, 2), ids.repeat(num_examples, 1), ignore_index=IGNORED, reduction="none"
         )
         return -losses.sum(dim=1).view(num_examples, num_labels)
+
+
+def prediction_from(kept: dict[str, Any]) -> Prediction:
+    """The prediction whose fields a journal kept; floats come back as they were."""
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+    return Prediction(**fields)

@@ -1,35 +1,38 @@
 """Evaluates a run: feeds it pictures (or text), scores its answers, writes what came out.
 
-An evaluation folder holds `predictions.jsonl`, `results.json` and `report.html`. `results.json` is written
-after the predictions, so its presence means that they are complete.
+An evaluation folder holds `predictions.jsonl`, `results.json` and `report.html`. `results.json` is renamed
+into place after the predictions, so its presence means that they are complete. Until then a journal
+holds what was answered, and the same command goes on from it.
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from subprocess import DEVNULL, CalledProcessError, check_output
 from typing import Any
 
-import transformers
+import numpy as np
 
-from close_transfer.config import EvalConfig, TableData, TrainConfig
+from close_transfer.checkpoints import RunFolder
+from close_transfer.config import ClipConfig, EvalConfig, OpenClipConfig, TableData, TrainConfig
 from close_transfer.decoding import Decoder
 from close_transfer.embeddings import SceneVectors, image_scenes, text_scenes
 from close_transfer.errors import UserError
 from close_transfer.examples import Example, Prediction, data_fingerprint
-from close_transfer.files import write_json, write_text
-from close_transfer.metrics.bootstrap import Scores
-from close_transfer.model import TransferModel
+from close_transfer.extra_metrics import extra_scores
+from close_transfer.files import atomic_path, fingerprint, remove_stale, sync
+from close_transfer.journal import Journal
+from close_transfer.leakage import evaluation_texts, find_leaks, training_texts, without_leaks
+from close_transfer.metrics.bootstrap import Scores, mean_scores
+from close_transfer.metrics.spice import require_spice
 from close_transfer.parts import build_encoder, check_encoder, load_model, pick_device
+from close_transfer.provenance import git_commit, package_versions
 from close_transfer.runs import find_run, read_run
 from close_transfer.sources import load_examples
+from close_transfer.submission import OFFICIAL_FIELDS, official_results, references_fingerprint, score_lines
 from close_transfer.tasks import TASKS
-
-_REPORTED_PACKAGES = (
-    "close-transfer", "torch", "transformers", "open_clip_torch", "pycocoevalcap", "numpy", "pillow",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,9 @@ class Evaluation:
     examples: Sequence[Example]
     predictions: Sequence[Prediction]
     scores: Scores
-    num_skipped: int
+    skipped: Counter[str]
+    leakage: dict[str, Any]
+    scorer: str | None  # the encoder of CLIPScore
 
     def results(self) -> dict[str, Any]:
         """The content of results.json."""
@@ -53,7 +58,10 @@ class Evaluation:
             "metrics": self.scores.metrics,
             "intervals": {name: list(ends) for name, ends in self.scores.intervals.items()},
             "num_examples": len(self.examples),
-            "num_skipped": self.num_skipped,
+            "tables": self.scores.tables,
+            "num_skipped": self.skipped.total(),
+            "skipped": dict(self.skipped),
+            "leakage": self.leakage,
             "task": self.config.task,
             "data": (self.config.data or self.train_config.data).name,
             "split": self.config.split,
@@ -67,19 +75,13 @@ class Evaluation:
             "checkpoint": self.config.checkpoint,
             "config": {"train": self.train_config.model_dump(mode="json"), "eval": self.config.model_dump(mode="json")},
             "data_fingerprint": data_fingerprint(self.examples),
+            "references_fingerprint": references_fingerprint(self.examples),
             "training_data_fingerprint": self.facts["data_fingerprint"],
             "encoder": self.facts["encoder"],
-            "versions": {name: version(name) for name in _REPORTED_PACKAGES},
-            "git_commit": _git_commit(),
+            "clipscore_encoder": self.scorer,
+            "versions": package_versions(),
+            "git_commit": git_commit(),
         }
-
-
-def _git_commit() -> str | None:
-    try:
-        folder = Path(__file__).parent
-        return check_output(["git", "rev-parse", "HEAD"], cwd=folder, text=True, stderr=DEVNULL).strip()
-    except (OSError, CalledProcessError):
-        return None
 
 
 def _data_for(config: EvalConfig, trained: TrainConfig):
@@ -107,38 +109,98 @@ def evaluate(config: EvalConfig) -> Evaluation:
     model, tokenizer = load_model(run, config.checkpoint, device)
     data = _data_for(config, trained)
     task = TASKS[config.task]
-    loaded = load_examples(data, config.task, config.split)
+    loaded = load_examples(data, config.task, config.split, texts_needed=config.scene == "text")
     examples = task.for_testing(loaded.examples, config.scene)[: config.max_examples]
+    leakage = _leakage(config, trained, examples)
+    if "spice" in config.extra_metrics:
+        require_spice()
     clip = config.clip or trained.clip
     encoder = build_encoder(clip, data, device, texts_needed=config.scene == "text")
     check_encoder(encoder, model)
     scenes = (image_scenes if config.scene == "image" else text_scenes)(encoder, examples, config.store)
-    predictions = predict(model, tokenizer, examples, scenes, config.num_beams, task.labels, config.batch_size)
-    scores = task.score(examples, predictions, config.num_bootstrap)
     folder = Path(config.output) if config.output else run / f"eval-{config.split}-{config.scene}"
-    evaluation = Evaluation(
-        run, folder, config, trained, facts, model.config.noise, examples, predictions, scores, loaded.num_skipped
+    decoder = Decoder(
+        model, tokenizer, config.num_beams or model.config.task["num_beams"], batch_size=config.batch_size
     )
-    _write(evaluation)
+    key = {"checkpoint": RunFolder(run).fingerprint(config.checkpoint)} | _key(examples, scenes) | decoder.key
+    with Journal(folder / "predictions.jsonl", key) as journal:
+        remove_stale(folder)
+        prompts = [e.prompt for e in examples]
+        predictions = decoder.predict([e.id for e in examples], scenes.__getitem__, prompts, task.labels, journal)
+        scores, scorer = _score(config, clip, examples, predictions, device)
+        evaluation = Evaluation(
+            run, folder, config, trained, facts, model.config.noise, examples, predictions, scores, loaded.skipped,
+            leakage, scorer,
+        )  # fmt: skip
+        _write(evaluation)
+        journal.remove()
     return evaluation
 
 
-def predict(
-    model: TransferModel,
-    tokenizer: transformers.PreTrainedTokenizerBase,
-    examples: Sequence[Example],
-    scenes: SceneVectors,
-    num_beams: int | None,
-    labels: Sequence[str],
-    batch_size: int,
-) -> list[Prediction]:
-    """Answers to examples whose scene vectors are there."""
-    beams = num_beams or model.config.task["num_beams"]
-    decoder = Decoder(model, tokenizer, beams, batch_size=batch_size)
-    return decoder.predict([e.id for e in examples], scenes.__getitem__, [e.prompt for e in examples], labels)
+def _score(
+    config: EvalConfig, clip: ClipConfig, examples: Sequence[Example], predictions: Sequence[Prediction], device: str
+) -> tuple[Scores, str | None]:
+    """The task's metrics and those asked for beside them; none where nobody published the answers (test-dev)."""
+    if not any(example.references for example in examples):
+        return Scores(), None
+    scores = TASKS[config.task].score(examples, predictions, config.num_bootstrap)
+    if not config.extra_metrics:
+        return scores, None
+    scorer = config.clipscore or clip
+    if "clipscore" in config.extra_metrics and not isinstance(scorer, OpenClipConfig):
+        raise UserError(
+            "extra_metrics=clipscore compares captions with pictures, so precomputed vectors do not do; give clip@clipscore=open_clip clipscore.model=NAME"
+        )
+    extra, encoder = extra_scores(
+        config.extra_metrics, examples, [p.text for p in predictions],
+        scorer if isinstance(scorer, OpenClipConfig) else None, config.store, device,
+    )  # fmt: skip
+    values, intervals = mean_scores(extra, config.num_bootstrap)
+    scores.metrics |= values
+    scores.intervals |= intervals
+    return scores, encoder
+
+
+def _leakage(config: EvalConfig, trained: TrainConfig, examples: Sequence[Example]) -> dict[str, Any]:
+    """How much of the training text is evaluation text, or why that is not known."""
+    if not config.leakage:
+        return {"checked": False, "reason": "leakage=false"}
+    references = list(evaluation_texts(examples, config.task))
+    if not references:
+        return {"checked": False, "reason": "the evaluation scenes came without text"}
+    try:
+        training = load_examples(trained.data, config.task, "train").examples
+    except UserError as error:  # the training data may be elsewhere by now
+        return {"checked": False, "reason": str(error)}
+    if trained.without_leaks:
+        other = load_examples(trained.data, config.task, trained.without_leaks).examples
+        training, _ = without_leaks(training, evaluation_texts(other, config.task), config.task)
+    return {"checked": True} | find_leaks(training_texts(training, config.task), references).as_dict()
+
+
+def _key(examples: Sequence[Example], scenes: SceneVectors) -> dict[str, str]:
+    """What is asked, for a journal: the vectors themselves stand for data and encoder."""
+    vectors = (scenes[np.arange(start, min(start + 1024, len(scenes)))] for start in range(0, len(scenes), 1024))
+    return {
+        "examples": fingerprint(part for e in examples for part in (e.id, e.prompt)),
+        "vectors": fingerprint(block.tobytes() for block in vectors),
+    }
 
 
 def _write(evaluation: Evaluation) -> None:
-    lines = (json.dumps(p.as_dict(), ensure_ascii=False) for p in evaluation.predictions)
-    write_text(evaluation.folder / "predictions.jsonl", "".join(line + "\n" for line in lines))
-    write_json(evaluation.folder / "results.json", evaluation.results())
+    """All files are complete before any takes its place; the results come last."""
+    folder, task = evaluation.folder, evaluation.config.task
+    predictions = evaluation.predictions
+    files = {
+        "results.json": json.dumps(evaluation.results(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        "predictions.jsonl": "".join(json.dumps(p.as_dict(), ensure_ascii=False) + "\n" for p in predictions),
+    }
+    if evaluation.scores.metrics:
+        files["scores.jsonl"] = score_lines([p.id for p in predictions], evaluation.scores)
+    if task in OFFICIAL_FIELDS:
+        files["official_results.json"] = json.dumps(official_results(task, predictions), ensure_ascii=False)
+    with ExitStack() as stack:
+        for name, content in files.items():
+            temporary = stack.enter_context(atomic_path(folder / name))
+            temporary.write_text(content, encoding="utf-8")
+            sync(temporary)

@@ -6,6 +6,7 @@ vocabulary work from the first day.
 
 from collections.abc import Iterable
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
@@ -23,14 +24,27 @@ END_TOKEN = "</s>"
 
 
 def new_t5(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) -> T5ForConditionalGeneration:
-    """A T5 with random weights for this tokenizer."""
+    """A T5 with random weights for this tokenizer.
+
+    Raises:
+        UserError: if transformers' config refuses a setting, or the sizes make no model.
+    """
     settings = config.config | {
         "vocab_size": len(tokenizer),
         "pad_token_id": tokenizer.pad_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "decoder_start_token_id": tokenizer.pad_token_id,
     }
-    return T5ForConditionalGeneration(T5Config(**settings))
+    try:
+        built = T5Config(**settings)
+        if min(built.num_layers, built.num_decoder_layers) < 1:
+            raise ValueError("num_layers and num_decoder_layers should be at least 1")
+        return T5ForConditionalGeneration(built)
+    except (StrictDataclassError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"lm.config={config.config}: cannot become a T5 ({reason}); see transformers' T5Config"
+        ) from error
 
 
 def _pretrained(config: PretrainedLM) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

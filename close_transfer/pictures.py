@@ -112,8 +112,11 @@ def open_picture(path: Path) -> Image.Image:
     Raises:
         UserError: naming the file and the reason, for whatever cannot be used.
     """
-    # Checked first, as opening a pipe would wait for ever.
-    if path.exists() and not path.is_file():
+    try:
+        is_other = path.exists() and not path.is_file()
+    except OSError:  # a name that no file can have; opening it says which
+        is_other = False
+    if is_other:  # opening a pipe would wait for ever
         reason = "it is not a file"
         raise UserError(f"{path}: cannot be read as a picture ({reason}); give another file") from _Unusable(reason)
     return _opened(path, str(path))

@@ -1,95 +1,125 @@
-"""Answers for pictures or vectors that belong to no dataset: a file, a folder, a matrix."""
+"""Answers for pictures or vectors that belong to no dataset: a file, a folder, a matrix.
+
+They are worked through in batches, so memory does not grow with their number, and a journal keeps what
+was answered: the same command goes on where a kill came.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
+from tqdm import tqdm
 
+from close_transfer.checkpoints import RunFolder
 from close_transfer.config import OpenClipConfig, PredictConfig
-from close_transfer.decoding import Decoder
+from close_transfer.decoding import Decoder, prediction_from
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.errors import UserError
-from close_transfer.files import atomic_path
+from close_transfer.files import atomic_path, file_fingerprint, fingerprint, write_text
+from close_transfer.journal import Journal
 from close_transfer.model import TransferModel
 from close_transfer.parts import check_encoder, load_model, pick_device
+from close_transfer.pictures import OPENING, find_pictures, open_picture, why_unreadable
 from close_transfer.runs import find_run, read_run
 from close_transfer.tasks import TASKS
 
-_PICTURES_AT_ONCE = 256
+_NUM_SHOWN, _NUM_UNREADABLE_SHOWN = 3, 10
+
+Unreadable = dict[str, str]  # id and reason
 
 
 @dataclass(frozen=True)
 class PredictionSummary:
-    """What was written where, and which files could not be read."""
+    """What was written where, and what could not be read; all of that is in `unreadable_output`."""
 
     output: Path
     num_predictions: int
-    unreadable: tuple[str, ...]
     first_lines: tuple[str, ...]
+    unreadable_output: Path
+    num_unreadable: int
+    first_unreadable: tuple[Unreadable, ...]
+    num_other: int
 
 
-def picture_files(path: Path) -> list[Path]:
-    """The file, or all pictures below the folder in the order of their names.
+class _Inputs(Protocol):
+    """What is to be answered, in order.
 
-    Raises:
-        UserError: if there is no such file or no picture in the folder.
+    Attributes:
+        num: how many there are.
+        num_other: files that were left out by their names.
+        faults: what is known beforehand to be unreadable.
+        key: all that decides their vectors, for a journal.
     """
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise UserError(f"images={path}: there is no such file or folder")
-    known = Image.registered_extensions()
-    files = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in known)
-    if not files:
-        raise UserError(
-            f"images={path}: no picture in this folder or below it; known are {', '.join(sorted(known)[:12])} and more"
-        )
-    return files
+
+    num: int
+    num_other: int
+    faults: list[Unreadable]
+    key: dict[str, str]
+
+    def batch(self, start: int, end: int) -> tuple[list[str], NDArray[np.float32], list[Unreadable]]:
+        """Ids and vectors of the readable ones from `start` to before `end`; the others with reasons."""
 
 
-def _open_picture(path: Path) -> Image.Image | None:
-    """The picture upright and as RGB; None if it cannot be read."""
+class _Pictures:
+    def __init__(self, root: Path, model: TransferModel, clip: OpenClipConfig, device: str) -> None:
+        found = find_pictures(root)
+        self._files = found.files
+        self.num, self.num_other = len(found.files), found.num_other
+        self.faults = [{"id": name, "reason": reason} for name, reason in found.faults]
+        self._encoder = OpenClipEncoder(clip, device)
+        check_encoder(self._encoder, model)
+        self.key = {
+            "encoder": fingerprint([self._encoder.image_key, OPENING, str(clip.batch_size)]),
+            "pictures": fingerprint(f"{name}\0{_stamp(path)}" for name, path in found.files),
+        }
+
+    def batch(self, start: int, end: int) -> tuple[list[str], NDArray[np.float32], list[Unreadable]]:
+        names: list[str] = []
+        unreadable: list[Unreadable] = []
+
+        def opened() -> Iterator[Image.Image]:
+            for name, path in self._files[start:end]:
+                try:
+                    picture = open_picture(path)
+                except UserError as error:
+                    unreadable.append({"id": name, "reason": why_unreadable(error)})
+                    continue
+                names.append(name)
+                yield picture
+
+        return names, self._encoder.encode_images(opened()), unreadable
+
+
+def _stamp(path: Path) -> str:
+    """What changes when a file is written anew."""
     try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            return upright.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
+        status = path.stat()
+    except OSError as error:
+        return f"unreadable: {error.errno}"
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def _pictures(
-    config: PredictConfig, model: TransferModel, clip: OpenClipConfig, device: str, unreadable: list[str]
-) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-    assert config.images is not None
-    root = Path(config.images)
-    files = picture_files(root)
-    encoder = OpenClipEncoder(clip, device)
-    check_encoder(encoder, model)
-    for start in range(0, len(files), _PICTURES_AT_ONCE):
-        opened = [(file, _open_picture(file)) for file in files[start : start + _PICTURES_AT_ONCE]]
-        unreadable += [str(file) for file, image in opened if image is None]
-        readable = [(file, image) for file, image in opened if image is not None]
-        if readable:
-            names = [file.name if root.is_file() else file.relative_to(root).as_posix() for file, _ in readable]
-            yield names, encoder.encode_images([image for _, image in readable])
+class _Vectors:
+    def __init__(self, path: Path, model: TransferModel) -> None:
+        self._array = read_array(path, "embeddings")
+        trained = model.config.encoder
+        if self._array.shape[-1] != trained["dim"]:
+            raise UserError(
+                f"embeddings={path}: rows are {self._array.shape[-1]} wide, but the run was trained on {trained['name']}, {trained['dim']} wide; encode with that encoder"
+            )
+        self.num, self.num_other = len(self._array), 0
+        self.faults: list[Unreadable] = []
+        self.key = {"embeddings": file_fingerprint(path)}
 
-
-def _vectors(config: PredictConfig, model: TransferModel) -> Iterator[tuple[list[str], NDArray[np.float32]]]:
-    assert config.embeddings is not None
-    array = read_array(Path(config.embeddings), "embeddings")
-    trained = model.config.encoder
-    if array.shape[-1] != trained["dim"]:
-        raise UserError(
-            f"embeddings={config.embeddings}: rows are {array.shape[-1]} wide, but the run was trained on {trained['name']}, {trained['dim']} wide; encode with that encoder"
-        )
-    for start in range(0, len(array), _PICTURES_AT_ONCE):
-        block = np.asarray(array[start : start + _PICTURES_AT_ONCE], dtype=np.float32)
-        yield [str(start + row) for row in range(len(block))], block
+    def batch(self, start: int, end: int) -> tuple[list[str], NDArray[np.float32], list[Unreadable]]:
+        block = np.array(self._array[start:end], dtype=np.float32)
+        return [str(start + row) for row in range(len(block))], block, []
 
 
 def _check(config: PredictConfig, labels: Sequence[str], num_beams: int) -> None:
@@ -100,38 +130,88 @@ def _check(config: PredictConfig, labels: Sequence[str], num_beams: int) -> None
         raise UserError(f"task={config.task} needs a {what}; give prompt='...'")
     if config.task in ("captioning", "captioning-multi") and config.prompt:
         raise UserError(f"prompt={config.prompt}: task={config.task} takes no prompt; leave it out, or use task=vqa")
+    given = Path(config.images or config.embeddings or "")
+    if Path(config.output).exists() and given.exists() and Path(config.output).samefile(given):
+        raise UserError(f"output={config.output}: is what is to be read, and would be lost; give another output=")
 
 
 def predict_files(config: PredictConfig) -> PredictionSummary:
     """Writes one JSON line a picture or vector: id, prediction, candidates, scores.
 
+    What cannot be read goes with its reason into `<output>.unreadable.jsonl`.
+
     Raises:
-        UserError: for whatever the user can mend.
+        UserError: for whatever the user can mend; also if nothing could be read.
     """
     run = find_run(config.run, config.runs, config.task)
     trained, _ = read_run(run)
     device = pick_device(config.device)
     model, tokenizer = load_model(run, config.checkpoint, device)
-    task = TASKS[trained.task.name]
+    labels = TASKS[trained.task.name].labels
     num_beams = config.num_beams or model.config.task["num_beams"]
-    _check(config, task.labels, num_beams)
+    _check(config, labels, num_beams)
     decoder = Decoder(model, tokenizer, num_beams, config.num_return, config.batch_size)
-    unreadable: list[str] = []
-    if config.images is not None:
-        if not isinstance(trained.clip, OpenClipConfig):
-            raise UserError(
-                "the run was trained on precomputed vectors, so pictures cannot be encoded here; give embeddings=FILE"
-            )
-        batches = _pictures(config, model, trained.clip, device, unreadable)
-    else:
-        batches = _vectors(config, model)
-    output, num_predictions = Path(config.output), 0
+    inputs = _inputs(config, model, trained.clip, device)
+    key = {"checkpoint": RunFolder(run).fingerprint(config.checkpoint), "prompt": config.prompt}
+    with Journal(Path(config.output), key | inputs.key | decoder.key) as journal:
+        _answer(inputs, decoder, config, labels, journal)
+        summary = _write(inputs, Path(config.output), journal)
+        journal.remove()
+    return summary
+
+
+def _inputs(config: PredictConfig, model: TransferModel, clip: Any, device: str) -> _Inputs:
+    if config.embeddings is not None:
+        return _Vectors(Path(config.embeddings), model)
+    assert config.images is not None
+    if not isinstance(clip, OpenClipConfig):
+        raise UserError(
+            "the run was trained on precomputed vectors, so pictures cannot be encoded here; give embeddings=FILE"
+        )
+    return _Pictures(Path(config.images), model, clip, device)
+
+
+def _answer(inputs: _Inputs, decoder: Decoder, config: PredictConfig, labels: Sequence[str], journal: Journal) -> None:
+    """Answers the batches that are not in the journal yet."""
+    size = config.batch_size
+    done = min(inputs.num, journal.num_batches * size)
+    with tqdm(total=inputs.num, initial=done, unit="picture" if config.images else "vector", desc="predicting") as bar:
+        for start in range(done, inputs.num, size):
+            names, vectors, unreadable = inputs.batch(start, min(start + size, inputs.num))
+            answers = decoder.answer(names, vectors, [config.prompt] * len(names), labels) if names else []
+            journal.append({"predictions": [asdict(one) for one in answers], "unreadable": unreadable})
+            bar.update(min(size, inputs.num - start))
+
+
+def _write(inputs: _Inputs, output: Path, journal: Journal) -> PredictionSummary:
+    """The output from the whole journal, a batch at a time. What could not be read is written first."""
+    unreadable_output = output.with_name(output.name + ".unreadable.jsonl")
     first: list[str] = []
-    with atomic_path(output) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for names, vectors in batches:
-            for prediction in decoder.predict(names, vectors.__getitem__, [config.prompt] * len(names), task.labels):
-                file.write(json.dumps(prediction.as_dict(), ensure_ascii=False) + "\n")
-                num_predictions += 1
-                if len(first) < 3:
-                    first.append(f"{prediction.id}: {prediction.text}")
-    return PredictionSummary(output, num_predictions, tuple(unreadable), tuple(first))
+    num_predictions = 0
+    unreadable = [*inputs.faults]
+    with atomic_path(output) as temporary:
+        with temporary.open("w", encoding="utf-8") as file:
+            for batch in journal.batches():
+                unreadable += batch["unreadable"]
+                num_predictions += len(batch["predictions"])
+                for prediction in map(prediction_from, batch["predictions"]):
+                    file.write(json.dumps(prediction.as_dict(), ensure_ascii=False) + "\n")
+                    if len(first) < _NUM_SHOWN:
+                        first.append(f"{prediction.id}: {prediction.text}")
+        if unreadable:
+            write_text(unreadable_output, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in unreadable))
+        else:
+            unreadable_output.unlink(missing_ok=True)
+        if not num_predictions:
+            journal.remove()
+            reason = "{id}: {reason}".format(**unreadable[0]) if unreadable else "there are no rows"
+            raise UserError(f"none of {inputs.num:,} inputs could be read ({reason}); give other files")
+    return PredictionSummary(
+        output,
+        num_predictions,
+        tuple(first),
+        unreadable_output,
+        len(unreadable),
+        tuple(unreadable[:_NUM_UNREADABLE_SHOWN]),
+        inputs.num_other,
+    )

@@ -18,6 +18,7 @@ from close_transfer.errors import UserError
 from close_transfer.evaluation import Evaluation
 from close_transfer.examples import Example
 from close_transfer.files import read_json, write_text
+from close_transfer.metrics.accuracy import QUESTION_TYPE
 from close_transfer.training import learning_curves
 
 _NUM_SHOWN = 24
@@ -129,7 +130,8 @@ def _case(evaluation: Evaluation, row: int, others: Sequence[Compared]) -> dict[
 def _rows(evaluation: Evaluation, others: Sequence[Compared]) -> list[dict[str, Any]]:
     """One row a metric, one cell a system: value, low, high."""
     systems = [evaluation.results(), *(other.results for other in others)]
-    most = {name: max(s["metrics"].get(name, 0.0) for s in systems) for name in evaluation.scores.metrics}
+    shown = [name for name in evaluation.scores.metrics if QUESTION_TYPE not in name]  # dozens; results.json has them
+    most = {name: max(s["metrics"].get(name, 0.0) for s in systems) for name in shown}
     return [
         {
             "name": name,
@@ -143,7 +145,7 @@ def _rows(evaluation: Evaluation, others: Sequence[Compared]) -> list[dict[str, 
                 for system in systems
             ],
         }
-        for name in evaluation.scores.metrics
+        for name in shown
     ]
 
 

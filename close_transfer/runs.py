@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from close_transfer.config import TrainConfig
 from close_transfer.errors import UserError
-from close_transfer.files import read_json, replace_link, write_json, write_text
+from close_transfer.files import read_json, replace_link, write_json, write_text, writing
 
 Regime = Literal["text", "images"]
 
@@ -21,7 +21,24 @@ Regime = Literal["text", "images"]
 REGIME_CODES: dict[Regime, str] = {"text": "T0", "images": "T4"}
 
 
-def new_folder(config: TrainConfig) -> Path:
+def choose_folder(config: TrainConfig) -> tuple[Path, bool]:
+    """Where the run goes, and whether it was begun before.
+
+    Raises:
+        UserError: as `_new_folder` and `_resumed_folder`.
+    """
+    if config.resume is None:
+        return _new_folder(config), False
+    if config.resume == "auto" and not _is_run(Path(config.output or "")):
+        return Path(config.output or ""), False
+    return _resumed_folder(config), True
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.yaml").is_file()
+
+
+def _new_folder(config: TrainConfig) -> Path:
     """Where a new run goes: `output`, or a folder named by task and time. Nothing is made yet.
 
     Raises:
@@ -29,7 +46,7 @@ def new_folder(config: TrainConfig) -> Path:
     """
     if config.output:
         folder = Path(config.output)
-        if (folder / "config.yaml").exists():
+        if _is_run(folder):
             raise UserError(
                 f"output={folder} holds a run already; give another folder, or continue it with resume={folder}"
             )
@@ -43,7 +60,7 @@ def new_folder(config: TrainConfig) -> Path:
     return folder
 
 
-def resumed_folder(config: TrainConfig) -> Path:
+def _resumed_folder(config: TrainConfig) -> Path:
     """The folder of the run to continue.
 
     Raises:
@@ -52,10 +69,10 @@ def resumed_folder(config: TrainConfig) -> Path:
     assert config.resume is not None
     folder = (
         Path(config.output or Path(config.runs) / config.task.name / "latest")
-        if config.resume == "latest"
+        if config.resume in ("latest", "auto")
         else Path(config.resume)
     )
-    if not (folder / "config.yaml").is_file():
+    if not _is_run(folder):
         raise UserError(f"resume={config.resume}: there is no run at {folder}; start one without resume=")
     saved = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     asked = config.model_dump(mode="json")
@@ -70,12 +87,18 @@ def resumed_folder(config: TrainConfig) -> Path:
 
 
 def start_run(config: TrainConfig, folder: Path, facts: Mapping[str, Any]) -> None:
-    """Makes the folder, writes settings and facts, and points the task's `latest` at it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes facts and settings, and points the task's `latest` at the folder.
+
+    The settings come last of what is in the folder: with them it is a run, which can be continued.
+
+    Raises:
+        WriteError: if it cannot be written.
+    """
     write_json(folder / "facts.json", facts)
     write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     latest = Path(config.runs) / config.task.name / "latest"
-    latest.parent.mkdir(parents=True, exist_ok=True)
+    with writing(latest):
+        latest.parent.mkdir(parents=True, exist_ok=True)
     replace_link(latest, folder.absolute())
 
 
@@ -85,7 +108,7 @@ def read_run(folder: Path) -> tuple[TrainConfig, dict]:
     Raises:
         UserError: if the folder holds no run, or one whose settings this version does not know.
     """
-    if not (folder / "config.yaml").is_file():
+    if not _is_run(folder):
         raise UserError(f"run={folder}: there is no run; give the folder that training named at its end")
     saved = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     try:
@@ -107,7 +130,7 @@ def find_run(run: str, runs: str, task: str) -> Path:
         UserError: if there is none, with the command that makes one.
     """
     folder = Path(runs) / task / "latest" if run == "latest" else Path(run)
-    if not (folder / "config.yaml").is_file():
+    if not _is_run(folder):
         raise UserError(
             f"run={run}: there is no run of {task} at {folder}; train one first: python scripts/train_text_only.py task={task}"
         )

@@ -6,7 +6,9 @@ from typing import Literal
 Schedule = Literal["linear", "cosine", "constant", "close-code"]
 
 
-def learning_rate_factor(step: int, num_steps: int, warmup_steps: int, schedule: Schedule, batch_size: int = 1) -> float:
+def learning_rate_factor(
+    step: int, num_steps: int, warmup_steps: int, schedule: Schedule, batch_size: int = 1
+) -> float:
     """What the learning rate is multiplied with at an optimiser step, in 0..1.
 
     Rises linearly over the warm-up, then falls to 0 at `num_steps` (or stays, if constant). "close-code"

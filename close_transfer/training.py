@@ -6,14 +6,12 @@ run that is stopped and resumed equals one that never stopped.
 """
 
 import math
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -26,9 +24,10 @@ from transformers import PreTrainedTokenizerBase
 from close_transfer.batches import Batch, TokenizedExamples, batches_from, steps_per_epoch
 from close_transfer.checkpoints import RunFolder, TrainingState
 from close_transfer.config import LoopConfig
-from close_transfer.files import fingerprint
+from close_transfer.files import WriteError, fingerprint, writing
 from close_transfer.model import IGNORED, TransferModel
 from close_transfer.schedules import learning_rate_factor
+from close_transfer.stopping import TERMINATED_STATUS, StopRequest
 
 
 class NonFiniteError(RuntimeError):
@@ -42,39 +41,19 @@ class Outcome:
     Attributes:
         state: the last state.
         stopped_early: a signal asked it to stop; `resume` goes on from there.
+        exit_status: what the command should end with: 0, or what tells a scheduler to start it again.
+        was_finished: there was nothing left to do.
     """
 
     state: TrainingState
     stopped_early: bool
-
-
-@dataclass
-class _StopRequest:
-    """Set by Ctrl-C or SIGTERM; a second Ctrl-C interrupts at once."""
-
-    asked: bool = False
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        def handle(number: int, frame: FrameType | None) -> None:
-            if self.asked and number == signal.SIGINT:
-                raise KeyboardInterrupt
-            self.asked = True
-
-        try:
-            previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        except ValueError:  # not the main thread: whoever started it decides about signals
-            previous = {}
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+    exit_status: int = 0
+    was_finished: bool = False
 
 
 def number_of_steps(config: LoopConfig, num_examples: int) -> int:
     """Optimiser steps of a whole run."""
-    steps = config.epochs * steps_per_epoch(num_examples, config.batch_size)
+    steps = config.epochs * steps_per_epoch(num_examples, config.batch_size, config.max_examples_per_epoch)
     return min(steps, config.max_steps or steps)
 
 
@@ -128,28 +107,43 @@ class Trainer:
 
         Raises:
             NonFiniteError: if a loss or gradient is not finite; names the step and its examples.
+            WriteError: if the disk is full; the last checkpoint is intact.
         """
+        try:
+            return self._run(resume)
+        except WriteError as error:
+            raise error.then(f"go on with the same settings and resume={self.folder.path}") from error
+
+    def _run(self, resume: bool) -> Outcome:
         state = self.folder.load_state(self.model, self._optimizer) if resume else TrainingState()
         num_steps = number_of_steps(self.config, len(self.examples))
+        if state.step >= num_steps:
+            return Outcome(state, stopped_early=False, was_finished=True)
         self.folder.rewind_log(state.step)
-        request = _StopRequest()
+        request = StopRequest()
         began = time.monotonic() - state.seconds
         with request.listening(), self._writer(state.step) as writer, self._bar(state.step, num_steps) as bar:
             for rows in batches_from(self.examples.lengths(), self.config.batch_size, self.seed, state.step, num_steps):
                 measured = self._step(state.step, num_steps, rows)
                 state.step += 1
                 self._log(state.step, measured, writer, bar, len(rows))
-                if self._is_validation_step(state.step, num_steps):
+                asked = self._any_process(request.asked)
+                validates = self._is_validation_step(state.step, num_steps)
+                if validates:
                     self._validate(state, writer)
+                if validates or asked:
                     state.seconds = time.monotonic() - began
-                    self._save(state)
-                if request.asked:
+                    self._save(state, writer)
+                if asked:
                     break
         stopped = state.step < num_steps
-        if stopped:
-            state.seconds = time.monotonic() - began
-            self._save(state)
-        return Outcome(state, stopped)
+        return Outcome(state, stopped, (request.exit_status or TERMINATED_STATUS) if stopped else 0)
+
+    def _any_process(self, asked: bool) -> bool:
+        """Whether any process was asked to stop, so that all of them stop after the same step."""
+        if self.accelerator.num_processes == 1:
+            return asked
+        return bool(self.accelerator.reduce(torch.tensor(float(asked), device=self.accelerator.device)))
 
     def _step(self, step: int, num_steps: int, rows: Any) -> dict[str, float]:
         """One optimiser step on the global batch of these rows."""
@@ -157,7 +151,8 @@ class Trainer:
         parts = self.examples.parts(rows, processes * self.config.accumulation)
         first = self.accelerator.process_index * self.config.accumulation
         mine = [part for part in parts[first : first + self.config.accumulation] if len(part.vectors)]
-        factor = learning_rate_factor(step, num_steps, self.config.warmup_steps, self.config.schedule)
+        config = self.config
+        factor = learning_rate_factor(step, num_steps, config.warmup_steps, config.schedule, config.batch_size)
         for group in self._optimizer.param_groups:
             group["lr"] = self.config.learning_rate * factor
         # Dropout draws from the global generator; seeding it here makes every step repeatable.
@@ -220,8 +215,10 @@ class Trainer:
             if writer is not None:
                 writer.add_scalar("validation/loss", loss, state.step)
 
-    def _save(self, state: TrainingState) -> None:
+    def _save(self, state: TrainingState, writer: SummaryWriter | None) -> None:
         if self.accelerator.is_main_process:
+            if writer is not None:
+                writer.flush()  # what was logged before a checkpoint is not logged again
             self.folder.save(self.model, self.tokenizer, self._optimizer, state)
         self.accelerator.wait_for_everyone()
 
@@ -243,12 +240,21 @@ class Trainer:
         if not (self.config.tensorboard and self.accelerator.is_main_process):
             yield None
             return
-        with SummaryWriter(str(self.folder.path / "tensorboard"), purge_step=step) as writer:
-            yield writer
+        folder = self.folder.path / "tensorboard"
+        with writing(folder):
+            # Nothing that was logged at `step` or before is purged.
+            writer = SummaryWriter(str(folder), purge_step=step + 1)
+            try:
+                yield writer
+                writer.flush()  # raises what its thread met
+            finally:
+                writer.close()
 
     def _bar(self, step: int, num_steps: int) -> tqdm:
-        an_epoch = steps_per_epoch(len(self.examples), self.config.batch_size)
-        done, all_of_it = (len(self.examples) * s // an_epoch for s in (step, num_steps))
+        most = self.config.max_examples_per_epoch
+        an_epoch = steps_per_epoch(len(self.examples), self.config.batch_size, most)
+        num_examples = min(len(self.examples), most or len(self.examples))
+        done, all_of_it = (num_examples * s // an_epoch for s in (step, num_steps))
         return tqdm(
             total=all_of_it,
             initial=done,

@@ -11,7 +11,7 @@ train_text_only.py; noise= is that of the third model.
 import sys
 
 from close_transfer.assembly import train
-from close_transfer.cli import INTERRUPTED_STATUS, command, compose_config
+from close_transfer.cli import command, compose_config
 from close_transfer.config import EvalConfig, TrainConfig, noise_std
 from close_transfer.errors import UserError
 from close_transfer.evaluation import Evaluation, evaluate
@@ -35,7 +35,7 @@ def main(config: TrainConfig) -> None:
         one = config.model_copy(update={"noise": std, "noise_variance": None})
         folder, outcome = train(one, regime)
         if outcome.stopped_early:
-            sys.exit(INTERRUPTED_STATUS)
+            sys.exit(outcome.exit_status)
         settings = [f"task={config.task.name}", f"run={folder}", f"runs={config.runs}", f"device={config.device}"]
         evaluations.append(evaluate(compose_config("eval", EvalConfig, settings)))
         write_report(evaluations[-1])

@@ -20,7 +20,8 @@ from close_transfer.report import Compared, write_report
 def main(config: EvalConfig) -> None:
     others = [Compared.read(Path(folder)) for folder in config.compare]
     evaluation = evaluate(config)
-    write_report(evaluation, others)
+    if evaluation.scores.metrics:
+        write_report(evaluation, others)
     print(evaluation_ended(evaluation))
 
 

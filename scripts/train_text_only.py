@@ -11,7 +11,7 @@ All settings: configs/train.yaml and the groups beside it.
 import sys
 
 from close_transfer.assembly import train
-from close_transfer.cli import INTERRUPTED_STATUS, command
+from close_transfer.cli import command
 from close_transfer.config import TrainConfig
 from close_transfer.messages import training_ended
 
@@ -21,7 +21,7 @@ def main(config: TrainConfig) -> None:
     folder, outcome = train(config, regime="text")
     print(training_ended(config, folder, outcome, script="train_text_only"))
     if outcome.stopped_early:
-        sys.exit(INTERRUPTED_STATUS)
+        sys.exit(outcome.exit_status)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,22 @@ def small_config(*overrides: str):
     return compose_config("train", TrainConfig, [*SMALL, *overrides])
 
 
+def die_at(monkeypatch, call):
+    """The `call`-th batch is never answered."""
+    from close_transfer.decoding import Decoder
+
+    answer, calls = Decoder.answer, []
+
+    def counted(self, ids, *args):
+        calls.append(tuple(ids))
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return answer(self, ids, *args)
+
+    monkeypatch.setattr(Decoder, "answer", counted)
+    return calls
+
+
 @pytest.fixture
 def train_small():
     """Trains a small run in this process; gives its folder and outcome."""

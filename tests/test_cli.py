@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from close_transfer import config as schemas
 from close_transfer.cli import CONFIGS, compose_config
@@ -13,9 +14,21 @@ COMMANDS = {
     "predict": schemas.PredictConfig,
     "picturebook_clip": schemas.ContrastiveConfig,
     "contact_sheet": schemas.ContactSheetConfig,
+    "pretrain_lm": schemas.PretrainConfig,
+    "score_predictions": schemas.ScoreConfig,
+    "make_report": schemas.ReportConfig,
+    "prepare_data": schemas.PrepareConfig,
+    "study_real_vectors": schemas.RealVectorsConfig,
 }
 # What a file of a group cannot say by itself.
-NEEDED = {"data=table": ["data.path=x.txt"], "lm=pretrained": ["lm.name=x"], "predict": ["images=x.png"]}
+NEEDED = {
+    "data=table": ["data.path=x.txt"],
+    "lm=pretrained": ["lm.name=x"],
+    "pretrain_lm": ["text=x.txt", "output=y"],
+    "predict": ["images=x.png"],
+    "score_predictions": ["predictions=x.json", "references=y.json", "output=z"],
+    "make_report": ["results=x"],
+}
 
 
 def test_every_file_at_the_top_belongs_to_a_command():
@@ -31,7 +44,10 @@ def test_every_command_composes(command):
 def test_every_file_of_a_group_composes(path):
     choice = f"{path.parent.name}={path.stem}"
     composed = compose_config("train", TrainConfig, [choice, *NEEDED.get(choice, [])])
-    assert path.stem in str(getattr(composed, path.parent.name)).replace("_", "-") or path.stem in str(composed)
+    chosen = getattr(composed, path.parent.name)
+    written = OmegaConf.load(path)
+    key = "kind" if "kind" in written else "name"
+    assert getattr(chosen, key) == written[key]
 
 
 def test_a_misspelt_key_suggests_the_nearest():
@@ -47,7 +63,13 @@ def test_a_misspelt_option_lists_what_is_allowed():
 def test_all_mistakes_are_reported_at_once():
     with pytest.raises(UserError) as caught:
         compose_config("train", TrainConfig, ["noise=-1", "seed=x", "train.batch_size=0", "train.schedule=step"])
-    for part in ("noise=-1", "seed=x", "train.batch_size=0", "train.schedule=step", "'linear', 'cosine' or 'constant'"):
+    for part in (
+        "noise=-1",
+        "seed=x",
+        "train.batch_size=0",
+        "train.schedule=step",
+        "'linear', 'cosine', 'constant' or 'close-code'",
+    ):
         assert part in str(caught.value)
 
 

@@ -1,14 +1,17 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock, Timeout
 
-from close_transfer import embeddings
 from close_transfer.config import StoreConfig
-from close_transfer.embeddings import EmbeddingStore, image_table, text_scenes, text_table
+from close_transfer.embeddings import image_table, text_scenes, text_table
 from close_transfer.errors import UserError
 from close_transfer.examples import Example, ImageRef
-from close_transfer.files import read_json
+from close_transfer.files import WriteError, read_json
+from close_transfer.vector_store import EmbeddingStore
 
 
 class CountingEncoder:
@@ -26,6 +29,7 @@ class CountingEncoder:
         return np.array([[len(t), sum(map(ord, t)), 7.5] for t in texts], dtype=np.float32)
 
     def encode_images(self, images):
+        images = list(images)
         self.asked += [str(i) for i in images]
         return np.stack([np.asarray(i, dtype=np.float32).mean(axis=(0, 1)) for i in images])
 
@@ -91,17 +95,17 @@ def test_damaged_shards_are_found_and_encoded_again(config, damage):
     np.testing.assert_array_equal(table.gather(np.array([table.row_of["a"]])), [[1, ord("a"), 7.5]])
 
 
-def test_a_store_of_another_key_is_not_trusted(config, tmp_path):
-    store = EmbeddingStore(tmp_path, "k" * 24 + "one", "float32", "first")
+def test_a_store_of_another_key_is_not_trusted(config):
+    store = EmbeddingStore(config, "k" * 24 + "one", "first")
     store.table(["a"], [b"a" * 16], lambda positions: np.ones((1, 2), dtype=np.float32), "text")
-    same_folder = EmbeddingStore(tmp_path, "k" * 24 + "two", "float32", "second")
+    same_folder = EmbeddingStore(config, "k" * 24 + "two", "second")
     table = same_folder.table(["a"], [b"a" * 16], lambda positions: np.full((1, 2), 9, dtype=np.float32), "text")
     assert same_folder.num_damaged == 1
     assert table.gather(np.array([0])).tolist() == [[9, 9]]
 
 
-def test_what_was_encoded_before_a_kill_is_kept(config, monkeypatch):
-    monkeypatch.setattr(embeddings, "_SHARD_ROWS", 2)
+def test_what_was_encoded_before_a_kill_is_kept(config):
+    config = config.model_copy(update={"shard_rows": 2})
 
     class Dying(CountingEncoder):
         def encode_texts(self, texts):
@@ -120,8 +124,8 @@ def test_what_was_encoded_before_a_kill_is_kept(config, monkeypatch):
     assert not list(Path(config.folder).rglob("*.tmp"))
 
 
-def test_rows_may_be_several_vectors(tmp_path):
-    store = EmbeddingStore(tmp_path, "grid", "float32", "grid features")
+def test_rows_may_be_several_vectors(config):
+    store = EmbeddingStore(config, "grid", "grid features")
     grid = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
     table = store.table(["a", "b"], [b"a" * 16, b"b" * 16], lambda positions: grid[list(positions)], "picture")
     np.testing.assert_array_equal(table.gather(np.array([1, 0])), grid[::-1])
@@ -158,3 +162,105 @@ def test_pictures_are_opened_once(config):
     for _ in range(2):
         image_table(CountingEncoder(), [ref("one"), ref("three"), ref("one")], config)
     assert sorted(opened) == ["one", "three"]
+
+
+class Killed(BaseException):
+    pass
+
+
+class Watched(CountingEncoder):
+    """Vectors that depend on what is encoded together, as those of real encoders do in the last bits."""
+
+    def __init__(self, dies_at=None):
+        super().__init__()
+        self.calls, self.dies_at = 0, dies_at
+
+    def encode_texts(self, texts):
+        self.calls += 1
+        if self.calls == self.dies_at:
+            raise Killed
+        return super().encode_texts(texts) + np.float32(sum(map(len, texts)))
+
+
+def contents(config):
+    return {p.name: p.read_bytes() for p in Path(config.folder).rglob("*") if p.is_file()}
+
+
+TEXTS = [f"text {'x' * (i % 7)} {i}" for i in range(23)]
+
+
+@pytest.mark.parametrize("dies_at", range(1, 7))
+def test_shards_and_manifest_after_kills_are_those_of_an_uninterrupted_run(tmp_path, dies_at):
+    whole, killed = (StoreConfig(folder=str(tmp_path / n), dtype="float32", shard_rows=4) for n in ("a", "b"))
+    for config in (whole, killed):  # what another split has encoded already changes no boundary
+        text_table(Watched(), TEXTS[5:7], config)
+    text_table(Watched(), TEXTS, whole)
+    with pytest.raises(Killed):
+        text_table(Watched(dies_at), TEXTS, killed)
+    text_table(Watched(), TEXTS, killed)
+    assert contents(whole) == contents(killed)
+
+
+def test_a_shard_that_the_manifest_does_not_name_yet_is_written_again_the_same(tmp_path, monkeypatch):
+    whole, killed = (StoreConfig(folder=str(tmp_path / n), dtype="float32", shard_rows=4) for n in ("a", "b"))
+    text_table(Watched(), TEXTS, whole)
+    with monkeypatch.context() as patched:
+        patched.setattr(EmbeddingStore, "_write_manifest", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            text_table(Watched(), TEXTS, killed)
+    (shards(killed)[0].parent / ".shard-1.npy.x7.tmp").write_bytes(b"half of it")
+    text_table(Watched(), TEXTS, killed)
+    assert contents(whole) == contents(killed)
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"shards": 3}', '{"key": "key one", "format": 1, "shards": [{}]}'])
+def test_a_damaged_manifest_is_noticed_and_told(config, damage, capsys):
+    text_table(CountingEncoder(), ["a", "b"], config)
+    assert "damaged" not in capsys.readouterr().err
+    next(Path(config.folder).rglob("manifest.json")).write_text(damage)
+    again = CountingEncoder()
+    text_table(again, ["a", "b"], config)
+    assert sorted(again.asked) == ["a", "b"]
+    assert "1 shards of vectors in" in (told := capsys.readouterr().err)
+    assert "were incomplete or damaged; 2 texts are encoded now" in told
+
+
+def test_pictures_of_the_same_content_share_a_vector(config):
+    from PIL import Image
+
+    refs = [ImageRef(key, lambda: Image.new("RGB", (2, 2)), lambda: "same") for key in ("one.jpg", "copy.jpg")]
+    table = image_table(CountingEncoder(), refs, config)
+    assert table.row_of["one.jpg"] == table.row_of["copy.jpg"]
+
+
+def test_the_lock_ends_with_the_process_that_held_it(config):
+    text_table(CountingEncoder(), ["a"], config)
+    folder = shards(config)[0].parent
+    program = f"from filelock import FileLock; lock = FileLock({str(folder / 'lock')!r}); lock.acquire(); print('held', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        lock = FileLock(folder / "lock")
+        with pytest.raises(Timeout):
+            lock.acquire(blocking=False)
+        process.kill()
+        process.wait()
+        assert len(text_table(CountingEncoder(), ["a", "b"], config).row_of) == 2
+
+
+def test_a_full_disk_keeps_every_finished_shard(tmp_path, monkeypatch):
+    config = StoreConfig(folder=str(tmp_path), dtype="float32", shard_rows=4)
+    save, calls = np.save, []
+
+    def fills_up(file, array):
+        calls.append(len(array))
+        if len(calls) == 5:
+            raise OSError(28, "No space left on device")
+        save(file, array)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "save", fills_up)
+        with pytest.raises(WriteError, match=r"No space left on device; .* MB are free there"):
+            text_table(Watched(), TEXTS, config)
+    again = Watched()
+    text_table(again, TEXTS, config)
+    assert len(again.asked) == len(TEXTS) - 8

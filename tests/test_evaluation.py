@@ -2,20 +2,16 @@ import json
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from close_transfer.assembly import train
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig, PredictConfig
+from close_transfer.config import EvalConfig
 from close_transfer.errors import UserError
 from close_transfer.evaluation import evaluate
-from close_transfer.picturebook.drawing import draw_scene
-from close_transfer.picturebook.scenes import scenes
-from close_transfer.prediction import predict_files
+from close_transfer.files import WriteError
 from close_transfer.report import Compared, write_report
-from tests.conftest import small_config
+from tests.conftest import die_at, small_config
 
 FIELDS = {
     "metrics", "intervals", "num_examples", "num_skipped", "task", "data", "split", "scene", "noise", "regime", "seed",
@@ -37,7 +33,17 @@ def run_evaluation(runs, *overrides):
             "snli-ve",
             {"accuracy", "accuracy_generated", "accuracy/entailment", "accuracy/neutral", "accuracy/contradiction"},
         ),
-        ("vqa", {"accuracy", "accuracy/yes/no", "accuracy/number", "accuracy/other"}),
+        (
+            "vqa",
+            {
+                "accuracy",
+                "accuracy_simple",
+                "accuracy_close_code",
+                "accuracy/yes/no",
+                "accuracy/number",
+                "accuracy/other",
+            },
+        ),
     ],
 )
 def test_results_hold_what_they_promise(finished_runs, tmp_path, task, metrics):
@@ -118,70 +124,63 @@ def test_a_run_of_another_task_is_refused(finished_runs):
         run_evaluation(finished_runs, "task=snli-ve", f"run={finished_runs / 'vqa/latest'}")
 
 
-@pytest.fixture
-def pictures(tmp_path):
-    for number, scene in enumerate(scenes("test", 3)):
-        draw_scene(scene, 120).save(tmp_path / f"{number}.png")
-    (tmp_path / "broken.png").write_bytes(b"no picture")
-    return tmp_path
-
-
-def run_prediction(runs, *overrides):
-    settings = [f"runs={runs}", "device=cpu", "output=out.jsonl", *overrides]
-    summary = predict_files(compose_config("predict", PredictConfig, settings))
-    return summary, [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
-
-
-def test_captions_for_a_folder_with_the_unreadable_counted(finished_runs, pictures):
-    summary, lines = run_prediction(finished_runs, f"images={pictures}", "num_return=2")
-    assert [line["id"] for line in lines] == ["0.png", "1.png", "2.png"]
-    for line in lines:
-        assert set(line) == {"id", "prediction", "candidates", "scores"}
-        assert line["prediction"] == line["candidates"][0]
-        assert len(line["candidates"]) == len(line["scores"]) == 2
-    assert [Path(p).name for p in summary.unreadable] == ["broken.png"]
-
-
-def test_one_picture_and_its_vector_get_the_same_answer(finished_runs, pictures):
-    from close_transfer.config import OpenClipConfig
-    from close_transfer.encoders import OpenClipEncoder
-
-    question = "prompt=How many dogs, cats or birds are there?"
-    _, from_picture = run_prediction(finished_runs, f"images={pictures / '1.png'}", "task=vqa", question)
-    config = OpenClipConfig(kind="open_clip", model="picturebook", pretrained=None, weights=None, batch_size=8)
-    np.save("vector.npy", OpenClipEncoder(config).encode_images([Image.open(pictures / "1.png").convert("RGB")]))
-    _, from_vector = run_prediction(finished_runs, "embeddings=vector.npy", "task=vqa", question)
-    assert from_picture[0]["candidates"] == from_vector[0]["candidates"]
-    assert from_picture[0]["scores"] == pytest.approx(from_vector[0]["scores"], abs=1e-4)
-
-
-def test_entailment_predictions_are_labels(finished_runs, pictures):
-    _, lines = run_prediction(finished_runs, f"images={pictures}", "task=snli-ve", "prompt=There is a dog.")
-    assert {line["prediction"] for line in lines} <= {"entailment", "neutral", "contradiction"}
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        ([], "give exactly one of images=FILE|FOLDER and embeddings=FILE"),
-        (["images=a", "embeddings=b"], "give exactly one of"),
-        (["images=nowhere"], "images=nowhere: there is no such file or folder"),
-        (["images=.", "task=vqa"], r"task=vqa needs a question; give prompt='...'"),
-        (["images=.", "prompt=hello"], "task=captioning takes no prompt"),
-        (["images=.", "num_return=9"], "num_return=9 is more than num_beams=5"),
-        (["images=."], "no picture in this folder"),
-        (["embeddings=wide.npy"], r"rows are 7 wide, but the run was trained on picturebook, 128 wide"),
-    ],
-)
-def test_mistakes_in_prediction(finished_runs, overrides, message):
-    np.save("wide.npy", np.zeros((2, 7), dtype=np.float32))
-    with pytest.raises(UserError, match=message):
-        run_prediction(finished_runs, *overrides)
-
-
 def test_a_run_of_another_version_is_named(tmp_path):
     config = small_config().model_dump(mode="json")
     del config["lm"]["name"]
     (tmp_path / "config.yaml").write_text(json.dumps(config))
     with pytest.raises(UserError, match=r"lm\.scratch\.name: Field required; another version wrote this run"):
         run_evaluation(tmp_path, f"run={tmp_path}")
+
+
+def results_but_for_paths(folder):
+    told = json.loads((folder / "results.json").read_text())
+    del told["config"]["eval"]["output"]
+    return told, (folder / "predictions.jsonl").read_bytes()
+
+
+def test_an_evaluation_goes_on_where_it_was_interrupted(finished_runs, tmp_path, monkeypatch):
+    settings = ["task=vqa", "batch_size=8"]
+    run_evaluation(finished_runs, *settings, f"output={tmp_path / 'whole'}")
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        die_at(patched, 4)
+        run_evaluation(finished_runs, *settings, f"output={tmp_path / 'parts'}")
+    assert not (tmp_path / "parts" / "results.json").exists()
+    with monkeypatch.context() as patched:
+        calls = die_at(patched, None)
+        run_evaluation(finished_runs, *settings, f"output={tmp_path / 'parts'}")
+    assert len(calls) == 9 - 3
+    assert results_but_for_paths(tmp_path / "whole") == results_but_for_paths(tmp_path / "parts")
+    names = [{p.name for p in (tmp_path / part).iterdir()} for part in ("whole", "parts")]
+    assert names[0] == names[1] >= {"predictions.jsonl", "results.json"}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [("batch_size=4", "batch_size"), ("num_beams=1", "num_beams"), ("max_examples=20", "examples, vectors")],
+)
+def test_answers_to_other_settings_are_not_taken_over(finished_runs, tmp_path, monkeypatch, capsys, change, named):
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        die_at(patched, 2)
+        run_evaluation(finished_runs, "task=vqa", "batch_size=8", f"output={tmp_path / 'parts'}")
+    run_evaluation(finished_runs, "task=vqa", "batch_size=8", change, f"output={tmp_path / 'parts'}")
+    assert f"it differed in {named}; its answers are set aside" in capsys.readouterr().err
+    run_evaluation(finished_runs, "task=vqa", "batch_size=8", change, f"output={tmp_path / 'whole'}")
+    assert results_but_for_paths(tmp_path / "whole") == results_but_for_paths(tmp_path / "parts")
+
+
+def test_a_disk_that_fills_up_leaves_the_earlier_results(finished_runs, tmp_path, monkeypatch):
+    run_evaluation(finished_runs, f"output={tmp_path}")
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    synced = []
+
+    def full(path):
+        synced.append(path)
+        if len(synced) == 2:
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(WriteError, match=r"predictions\.jsonl: could not be written"):
+        patched.setattr("close_transfer.evaluation.sync", full)
+        run_evaluation(finished_runs, "num_beams=1", f"output={tmp_path}")
+    left = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    assert left.pop("predictions.jsonl.journal")
+    assert left == before

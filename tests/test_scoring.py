@@ -29,8 +29,8 @@ ANSWERS = {"11": ["yes"] * 10, "12": ["2"] * 6 + ["3"] * 4, "13": ["red"] * 5 + 
 
 def write(name, value):
     """JSON, or JSON lines by the name, packed where it ends in .gz; the path as text."""
-    lines = "".join(json.dumps(one) + "\n" for one in value) if ".jsonl" in name else json.dumps(value)
-    (gzip.open if name.endswith(".gz") else open)(name, "wt", encoding="utf-8").write(lines)
+    text = "".join(json.dumps(one) + "\n" for one in value) if ".jsonl" in name else json.dumps(value)
+    (gzip.open if name.endswith(".gz") else open)(name, "wt", encoding="utf-8").write(text)
     return name
 
 
@@ -49,8 +49,8 @@ def annotations(answers=ANSWERS):
 
 
 def questions(ids=ANSWERS):
-    entries = [{"question_id": int(name), "image_id": 7, "question": "what is it?"} for name in ids]
-    return write("questions.json", {"questions": entries, "data_subtype": "val2014"})
+    asked = [{"question_id": int(name), "image_id": 7, "question": "what is it?"} for name in ids]
+    return write("questions.json", {"questions": asked})
 
 
 def vqa(answers, *settings, references=None):
@@ -281,14 +281,9 @@ def test_captions_of_coco_score_as_the_official_tool_scores_them():
     _, results = score(f"predictions={predictions}", f"references={references}")
     assert results["num_examples"] == 5000
     golden = {
-        "BLEU-1": 63.447057015520535,
-        "BLEU-2": 43.73799065113723,
-        "BLEU-3": 29.412868702985325,
-        "BLEU-4": 19.553851792504894,
-        "METEOR": 24.20960375875178,
-        "ROUGE-L": 47.17583581954499,
-        "CIDEr": 88.6544201761606,
-    }
+        "BLEU-1": 63.447057015520535, "BLEU-2": 43.73799065113723, "BLEU-3": 29.412868702985325, "BLEU-4": 19.553851792504894,
+        "METEOR": 24.20960375875178, "ROUGE-L": 47.17583581954499, "CIDEr": 88.6544201761606,
+    }  # fmt: skip
     assert results["metrics"] == pytest.approx(golden, rel=1e-13)
 
 
@@ -300,7 +295,6 @@ def test_answers_of_vqa_score_as_the_official_tool_scores_them():
     answers = [(str(one["question_id"]), one["multiple_choice_answer"]) for one in entries]
     asked = Path(DATA, "vqa2/v2_questions_valid_subset.json.gz")
     _, results = vqa(answers, f"questions={asked}", references=references)
-    printed = {name: round(value, 2) for name, value in results["metrics"].items()}
-    assert printed["accuracy"] == 96.61
-    assert (printed["accuracy/yes/no"], printed["accuracy/number"], printed["accuracy/other"]) == (100.0, 96.54, 93.43)
+    printed = {name.removeprefix("accuracy/"): round(value, 2) for name, value in results["metrics"].items()}
+    assert printed.items() >= {"accuracy": 96.61, "yes/no": 100.0, "number": 96.54, "other": 93.43}.items()
     assert sum("question_type/" in name for name in printed) == 65

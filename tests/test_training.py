@@ -23,6 +23,14 @@ def weights(folder, which="last"):
     return (Path(folder) / which / "model.safetensors").read_bytes()
 
 
+def scalars(folder):
+    """What TensorBoard shows: (step, value) by name."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    return {name: [(e.step, e.value) for e in events.Scalars(name)] for name in events.Tags()["scalars"]}
+
+
 @pytest.mark.parametrize("task", ["captioning", "captioning-multi", "snli-ve", "vqa"])
 def test_no_picture_is_opened_drawn_or_encoded_in_training(task, monkeypatch):
     def forbidden(*args, **kwargs):
@@ -72,19 +80,22 @@ def test_stopped_and_resumed_equals_never_stopped_to_the_last_bit(task, monkeypa
         parts / "last" / "optimizer.safetensors"
     ).read_bytes()
     assert RunFolder(whole).read_log() == RunFolder(parts).read_log()
+    assert scalars(whole) == scalars(parts)
 
 
-def test_sigterm_saves_and_says_so(monkeypatch):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)])
+def test_signals_save_and_say_so(monkeypatch, number, status):
     step = Trainer._step
 
-    def terminate(self, number, *args):
-        if number == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, number, *args)
+    def terminate(self, done, *args):
+        if done == 1:
+            os.kill(os.getpid(), number)
+        return step(self, done, *args)
 
     monkeypatch.setattr(Trainer, "_step", terminate)
     folder, outcome = train(small_config(), "text")
     assert outcome.stopped_early
+    assert outcome.exit_status == status
     assert RunFolder(folder).checkpoint("last").name == "step-000002"
 
 

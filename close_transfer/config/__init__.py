@@ -20,6 +20,10 @@ from close_transfer.config.parts import (
     StoreConfig,
     TaskConfig,
 )
+from close_transfer.config.prepare import PrepareConfig
+from close_transfer.config.pretraining import PretrainConfig
+from close_transfer.config.scoring import ReportConfig, ScoreConfig
+from close_transfer.config.studies import RealVectorsConfig
 from close_transfer.config.world import ContactSheetConfig, ContrastiveConfig
 
 __all__ = [
@@ -37,7 +41,12 @@ __all__ = [
     "PicturebookData",
     "PrecomputedConfig",
     "PredictConfig",
+    "PrepareConfig",
+    "PretrainConfig",
     "PretrainedLM",
+    "RealVectorsConfig",
+    "ReportConfig",
+    "ScoreConfig",
     "ScratchLM",
     "StoreConfig",
     "Strict",

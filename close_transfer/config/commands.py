@@ -1,6 +1,7 @@
 """All settings of each command."""
 
-from typing import Annotated, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, model_validator
 
@@ -12,9 +13,19 @@ from close_transfer.config.parts import (
     LMConfig,
     LoopConfig,
     MapperConfig,
+    OpenClipConfig,
     StoreConfig,
     TaskConfig,
 )
+
+# The examples whose text training does not see, with `without_leaks`.
+LeakSplit = Literal["val", "test"]
+ExtraMetric = Literal["spice", "clipscore"]
+
+
+def listed(value: Any) -> Any:
+    """A single choice as a list of one."""
+    return (value,) if isinstance(value, str) else value
 
 
 class TrainConfig(Strict):
@@ -33,6 +44,7 @@ class TrainConfig(Strict):
     seed: Natural
     output: str | None
     resume: str | None
+    without_leaks: LeakSplit | None
     runs: str
     device: str
 
@@ -43,6 +55,12 @@ class TrainConfig(Strict):
                 f"noise={self.noise} (a standard deviation) and noise_variance={self.noise_variance} "
                 "(its square) are both given; give one of them"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _auto_has_a_folder(self) -> "TrainConfig":
+        if self.resume == "auto" and not self.output:
+            raise ValueError("resume=auto continues the run in output=FOLDER, or starts it there; give output=")
         return self
 
     @model_validator(mode="after")
@@ -77,6 +95,9 @@ class EvalConfig(Strict):
     max_examples: Positive | None
     store: StoreConfig
     num_bootstrap: Positive
+    extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(listed)]
+    clipscore: OpenClipConfig | None = None  # the encoder that CLIPScore compares with; the run's own when None
+    leakage: bool
     compare: tuple[str, ...]  # evaluation folders to show beside this one
     output: str | None
     device: str
@@ -104,6 +125,14 @@ class PredictConfig(Strict):
     def _one_input(self) -> "PredictConfig":
         if (self.images is None) == (self.embeddings is None):
             raise ValueError("give exactly one of images=FILE|FOLDER and embeddings=FILE")
+        return self
+
+    @model_validator(mode="after")
+    def _names_files(self) -> "PredictConfig":
+        for name in ("images", "embeddings", "output"):
+            given = getattr(self, name)
+            if given is not None and (not given or (name == "output" and not Path(given).name)):
+                raise ValueError(f"{name}={given}: names no file; give a path")
         return self
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from close_transfer.config.base import Natural, NonNegative, Positive, Strict, TaskName
+from close_transfer.config.base import AboveZero, Natural, NonNegative, Positive, Strict, TaskName
 
 
 class TaskConfig(Strict):
@@ -58,10 +58,10 @@ class ScratchLM(Strict):
 
     kind: Literal["scratch"]
     name: str
-    vocab_size: Annotated[int, Field(ge=300)]
+    vocab_size: Annotated[int, Field(ge=300, le=1_000_000)]
     config: dict[str, Any]  # for transformers' T5Config
-    learning_rate: Annotated[float, Field(gt=0)]
-    learning_rates: dict[TaskName, Annotated[float, Field(gt=0)]]
+    learning_rate: AboveZero
+    learning_rates: dict[TaskName, AboveZero]
     warmup_steps: Natural
 
 
@@ -70,7 +70,7 @@ class PretrainedLM(Strict):
 
     kind: Literal["pretrained"]
     name: str
-    learning_rate: Annotated[float, Field(gt=0)]
+    learning_rate: AboveZero
     warmup_steps: Natural
 
 
@@ -84,11 +84,12 @@ class LoopConfig(Strict):
     max_steps: Positive | None  # stops earlier; the schedule ends there too
     batch_size: Positive  # scenes an optimiser step, over all processes and accumulation
     accumulation: Positive
-    learning_rate: Annotated[float, Field(gt=0)]
+    learning_rate: AboveZero
     warmup_steps: Natural
-    schedule: Literal["linear", "cosine", "constant"]
+    schedule: Literal["linear", "cosine", "constant", "close-code"]
+    max_examples_per_epoch: Positive | None  # a random draw each epoch; None: all of them
     weight_decay: NonNegative
-    clip_grad_norm: Annotated[float, Field(gt=0)] | None
+    clip_grad_norm: AboveZero | None
     precision: Literal["auto", "fp32", "bf16"]
     validations: Positive  # how many, spread over training; the last is at its end
     max_val_examples: Positive
@@ -101,3 +102,4 @@ class StoreConfig(Strict):
 
     folder: str
     dtype: Literal["float32", "float16"]
+    shard_rows: Positive = 2048  # what a kill loses at most

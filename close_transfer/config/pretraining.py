@@ -44,7 +44,7 @@ class PretrainConfig(Strict):
     def _given_and_from_scratch(cls, values: Any) -> Any:
         if isinstance(values, dict):
             for key, example in (("text", "captions.txt"), ("output", "my_lm")):
-                if values.get(key) in (None, "???"):
+                if values.get(key) in (None, "", "???"):
                     raise ValueError(f"{key}: missing; give {key}=VALUE, such as {key}={example}")
             lm = values.get("lm")
             if isinstance(lm, dict) and lm.get("kind") != "scratch":

@@ -15,7 +15,7 @@ _CAPTION_TASKS = ("captioning", "captioning-multi", "visual-news")
 
 
 def _given(value: Any) -> Any:
-    if value == "???":
+    if value in ("", "???"):
         raise ValueError("this one has no default and must be given")
     return value
 

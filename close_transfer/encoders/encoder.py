@@ -1,6 +1,6 @@
 """What the rest of the library asks of a frozen encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -30,8 +30,8 @@ class Encoder(Protocol):
     def encode_texts(self, texts: Sequence[str]) -> Floats:
         """Vectors as the tower gives them, not normalised; shape (texts, dim)."""
 
-    def encode_images(self, images: Sequence[Image.Image]) -> Floats:
-        """Vectors as the tower gives them, not normalised; shape (images, dim)."""
+    def encode_images(self, images: Iterable[Image.Image]) -> Floats:
+        """Vectors as the tower gives them, not normalised; shape (images, dim). One picture is held at a time."""
 
     def count_cut(self, texts: Sequence[str]) -> int:
         """How many texts are longer than the encoder's context, which sees their beginning only."""

@@ -2,7 +2,8 @@
 
 import difflib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ def _check(config: OpenClipConfig) -> None:
             f"clip.pretrained={config.pretrained} and clip.weights={config.weights} are both given; give one of them"
         )
     if config.model == "picturebook" or config.model.startswith(("local-dir:", "hf-hub:")):
+        if config.weights:
+            raise UserError(
+                f"clip.weights={config.weights}: clip.model={config.model} has weights of its own; leave clip.weights out, or give an architecture's name as clip.model"
+            )
         return
     architectures = open_clip.list_models()
     if config.model not in architectures:
@@ -128,13 +133,13 @@ class OpenClipEncoder:
         return _numpy(torch.cat(encoded)[order.argsort()])
 
     @torch.inference_mode()
-    def encode_images(self, images: Sequence[Image.Image]) -> Floats:
-        """Raw picture vectors, shape (images, dim), float32."""
-        encoded = []
-        for start in range(0, len(images), self._batch_size):
-            batch = torch.stack([self._preprocess(image) for image in images[start : start + self._batch_size]])
-            encoded.append(self._model.encode_image(batch.to(self._device)))
-        return _numpy(torch.cat(encoded))
+    def encode_images(self, images: Iterable[Image.Image]) -> Floats:
+        """Raw picture vectors, shape (images, dim), float32; of full size there is one picture at a time."""
+        prepared = map(self._preprocess, images)
+        encoded = [np.empty((0, self.dim), dtype=np.float32)]
+        while batch := list(islice(prepared, self._batch_size)):
+            encoded.append(_numpy(self._model.encode_image(torch.stack(batch).to(self._device))))
+        return np.concatenate(encoded)
 
     def count_cut(self, texts: Sequence[str]) -> int:
         """How many texts do not fit the context, seen by tokenizing with room for one more token."""

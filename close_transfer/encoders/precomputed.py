@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,12 @@ from close_transfer.errors import UserError
 from close_transfer.files import file_fingerprint, fingerprint
 
 _ROWS_AT_ONCE = 65_536
+_FLOATS = ("F16", "F32", "F64")  # safetensors' names of what numpy has too
+
+# What numpy and safetensors raise for bytes that are not theirs.
+_DAMAGE = (
+    ValueError, OSError, EOFError, SafetensorError, TypeError, OverflowError, MemoryError, SyntaxError, RecursionError, TokenError,
+)  # fmt: skip
 
 
 def read_array(path: Path, name: str) -> NDArray[np.floating]:
@@ -25,33 +32,33 @@ def read_array(path: Path, name: str) -> NDArray[np.floating]:
         UserError: if the file is missing, of another format, of another shape, or holds a number
             that is not finite.
     """
-    if not path.is_file():
-        raise UserError(f"{name}={path}: there is no such file; give a .npy or .safetensors file")
+    if path.suffix not in (".npy", ".safetensors"):
+        raise UserError(
+            f"{name}={path}: cannot read {path.suffix or 'a file without extension'}; allowed are .npy and .safetensors"
+        )
     try:
-        if path.suffix == ".npy":
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        elif path.suffix == ".safetensors":
-            array = _only_tensor(path, name)
-        else:
-            raise UserError(
-                f"{name}={path}: cannot read {path.suffix or 'a file without extension'}; allowed are .npy and .safetensors"
-            )
-    except (ValueError, OSError, EOFError, SafetensorError) as error:
-        if isinstance(error, UserError):
-            raise
+        if not path.is_file():
+            raise UserError(f"{name}={path}: there is no such file; give a .npy or .safetensors file")
+        array = _mapped(path, name) if path.suffix == ".npy" else _only_tensor(path, name)
+    except UserError:
+        raise
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{name}={path}: the file is damaged or of another format ({error}); write it again with numpy.save or safetensors"
+            f"{name}={path}: the file is damaged or of another format ({reason}); write it again with numpy.save or safetensors"
         ) from None
-    if array.ndim not in (2, 3) or not np.issubdtype(array.dtype, np.floating):
+    if array.ndim not in (2, 3) or not array.size or not np.issubdtype(array.dtype, np.floating):
         raise UserError(
-            f"{name}={path}: holds {array.dtype} of shape {array.shape}; it must hold floats of shape (rows, width)"
+            f"{name}={path}: holds {str(array.dtype)[:80]} of shape {array.shape}; it must hold floats of shape (rows, width)"
         )
     for start in range(0, len(array), _ROWS_AT_ONCE):
-        block = np.asarray(array[start : start + _ROWS_AT_ONCE])
+        with np.errstate(over="ignore"):  # what 32 bits cannot hold becomes infinity
+            block = np.asarray(array[start : start + _ROWS_AT_ONCE], dtype=np.float32)
         bad = ~np.isfinite(block).reshape(len(block), -1).all(axis=1)
         if bad.any():
             raise UserError(
-                f"{name}={path}: {int(bad.sum())} of rows {start} to {start + len(block) - 1} hold NaN or infinity, first row {start + int(bad.argmax())}; encode them again"
+                f"{name}={path}: {int(bad.sum())} of rows {start} to {start + len(block) - 1} hold NaN or infinity, "
+                f"first row {start + int(bad.argmax())}, as numbers of 32 bits; encode them again"
             )
     return array
 
@@ -65,6 +72,17 @@ def _checked(path: str, name: str, num_lines: int) -> NDArray[np.floating]:
     return array
 
 
+def _mapped(path: Path, name: str) -> NDArray[np.floating]:
+    array = np.lib.format.open_memmap(path, mode="r")
+    more = path.stat().st_size - array.offset - array.nbytes
+    if more:
+        raise UserError(
+            f"{name}={path}: {more:,} bytes follow the {array.shape} array that its header tells of; "
+            "a file holds one array, so write all rows as one with numpy.save"
+        )
+    return array
+
+
 def _only_tensor(path: Path, name: str) -> NDArray[np.floating]:
     with safe_open(path, framework="numpy") as file:
         keys = list(file.keys())
@@ -72,6 +90,9 @@ def _only_tensor(path: Path, name: str) -> NDArray[np.floating]:
             raise UserError(
                 f"{name}={path}: holds {len(keys)} tensors ({', '.join(keys[:5])}); it must hold exactly one"
             )
+        dtype = file.get_slice(keys[0]).get_dtype()
+        if dtype not in _FLOATS:
+            raise UserError(f"{name}={path}: holds {dtype}; it must hold one of {', '.join(_FLOATS)}")
         return file.get_tensor(keys[0])
 
 

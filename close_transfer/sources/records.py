@@ -23,16 +23,16 @@ _BLOCK = 16 * 2**20  # bytes
 _MOST_SHOWN = 60  # characters of what stands in a file, in messages
 
 
-def line_format(path: Path, setting: str) -> str:
+def line_format(path: Path, setting: str, also: str = "") -> str:
     """The file's format by its name, one of `LINE_FORMATS`.
 
     Raises:
-        UserError: for any other name.
+        UserError: for any other name, with what is allowed, and what the caller takes `also`.
     """
     suffix = Path(path.name.removesuffix(".gz")).suffix
     if suffix not in LINE_FORMATS:
         raise UserError(
-            f"{setting}={path}: cannot read {suffix or 'a file without extension'}; allowed are {', '.join(LINE_FORMATS)}, each also with .gz"
+            f"{setting}={path}: cannot read {suffix or 'a file without extension'}; allowed are {', '.join([*LINE_FORMATS, *filter(None, [also])])}, each also with .gz"
         )
     return suffix
 

@@ -2,19 +2,20 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from close_transfer.config.base import OnBadRows
 from close_transfer.errors import UserError
-from close_transfer.sources.records import Fault, clean, field, line_format, read_lines
+from close_transfer.sources.records import Fault, clean, entries, field, line_format, read_document, read_lines
 
 
 @dataclass
 class TextReader:
-    """Reads texts of .txt (a text a line), .jsonl, .csv and .tsv, each also .gz, and counts what it skips.
+    """Reads texts of .txt (a text a line), .jsonl, .csv, .tsv and COCO's .json, each also .gz; counts what it skips.
 
     Attributes:
         on_bad_rows: whether a line that cannot be used is an error, or skipped and counted.
@@ -29,16 +30,16 @@ class TextReader:
 
         Args:
             path: the file.
-            column: the field of .jsonl, .csv and .tsv; in JSONL it may hold a list of texts.
+            column: the field of .jsonl, .csv and .tsv; in JSONL it may hold a list of texts. Text
+                lines have none, and the captions of COCO's annotations (.json) are always `caption`.
             setting: what the user gave the file as, for messages.
 
         Raises:
             UserError: naming the file, and the line of what cannot be used.
         """
-        if line_format(path, setting) == ".txt":
-            column = "text"
+        column, place, records = self._records(path, column, setting)
         line = 0
-        for line, record in read_lines(path, setting):
+        for line, record in records:
             try:
                 value = field(record, column)
                 values = value if isinstance(value, list) else [value]
@@ -46,7 +47,7 @@ class TextReader:
             except Fault as fault:
                 if self.on_bad_rows == "error":
                     raise UserError(
-                        f"{path}, line {line}: {fault}; mend the line, or skip and count such lines with on_bad_rows=skip"
+                        f"{path}, {place} {line}: {fault}; mend it, or skip and count such lines with on_bad_rows=skip"
                     ) from None
                 self.skipped["unusable"] += 1
                 continue
@@ -54,6 +55,15 @@ class TextReader:
             yield from texts
         if not line:
             raise UserError(f"{setting}={path}: the file is empty; give one with at least one text")
+
+    @staticmethod
+    def _records(path: Path, column: str, setting: str) -> tuple[str, str, Iterable[tuple[int, Any]]]:
+        """The field that holds the text, what a record is called, and all records with their numbers."""
+        if path.name.removesuffix(".gz").endswith(".json"):
+            document = read_document(path, setting)
+            return "caption", "annotation", enumerate(entries(document, "annotations", path, setting), start=1)
+        kind = line_format(path, setting, also=".json (COCO's annotations)")
+        return "text" if kind == ".txt" else column, "line", read_lines(path, setting)
 
     @staticmethod
     def _is_empty(value: object) -> bool:

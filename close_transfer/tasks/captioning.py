@@ -58,9 +58,7 @@ class _Captioning:
         return scores_by_category(examples, predictions, num_resamples)
 
 
-def scores_by_category(
-    examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int
-) -> Scores:
+def scores_by_category(examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
     """Caption scores over all examples and, where there are several categories, of each apart.
 
     A category (a domain of NoCaps) is scored as an evaluation set of its own, with its own document

@@ -9,7 +9,10 @@ CAPTIONS = {42: ["A dog runs.", "A  dog\nplays."], 7: ["Two cats sleep."]}
 def test_official_annotations_give_an_example_an_image_with_all_its_captions():
     write("annotations/captions_val2014.json", official(CAPTIONS))
     loaded = load("coco", "captioning", "test", "files.test=annotations/captions_val2014.json")
-    assert {e.id: e.texts for e in loaded.examples} == {"42": ("A dog runs.", "A dog plays."), "7": ("Two cats sleep.",)}
+    assert {e.id: e.texts for e in loaded.examples} == {
+        "42": ("A dog runs.", "A dog plays."),
+        "7": ("Two cats sleep.",),
+    }
     assert all(e.references == e.texts for e in loaded.examples)
     assert loaded.num_skipped == 0
 
@@ -44,7 +47,9 @@ def test_images_without_captions_are_left_out_and_said():
 def karpathy_file():
     parts = [("train", 3), ("restval", 2), ("val", 1), ("test", 1)]
     names = [split for split, count in parts for _ in range(count)]
-    return karpathy([karpathy_image(n, split, [f"Caption {n}.", f"Text {n}."]) for n, split in enumerate(names, start=1)])
+    return karpathy(
+        [karpathy_image(n, split, [f"Caption {n}.", f"Text {n}."]) for n, split in enumerate(names, start=1)]
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,12 +162,16 @@ def test_nocaps_domains_are_categories_under_the_names_that_tables_use():
 
 def test_nocaps_other_domains_are_refused():
     write("nocaps_val_4500_captions.json", official({0: ["A tool."], 1: ["A cat."]}, domain={0: "far", 1: "in-domain"}))
-    with pytest.raises(UserError, match=r"images\[0\]: field 'domain' is 'far'; allowed are in-domain, near-domain, out-domain"):
+    with pytest.raises(
+        UserError, match=r"images\[0\]: field 'domain' is 'far'; allowed are in-domain, near-domain, out-domain"
+    ):
         load("nocaps", "captioning", "val")
 
 
 def test_other_tasks_name_the_data_that_serve_them():
-    with pytest.raises(UserError, match=r"task=vqa: data=coco serves captioning, captioning-multi; .*data=picturebook, vqa2"):
+    with pytest.raises(
+        UserError, match=r"task=vqa: data=coco serves captioning, captioning-multi; .*data=picturebook, vqa2"
+    ):
         load("coco", "vqa", "train")
     with pytest.raises(UserError, match=r"split=test-novel: only data=picturebook has it"):
         load("coco", "captioning", "test-novel")

@@ -101,7 +101,9 @@ FAMILIES = {
 def train_on(task, data, *overrides):
     roots = ["data.root=.", *(["data.captions_root=."] if data == "vqa2" else [])]
     settings = [*SMALL_LOOP, *SMALL_MODEL, "train.max_steps=2", "device=cpu"]
-    return train(compose_config("train", TrainConfig, [f"task={task}", f"data={data}", *roots, *settings, *overrides]), "text")
+    return train(
+        compose_config("train", TrainConfig, [f"task={task}", f"data={data}", *roots, *settings, *overrides]), "text"
+    )
 
 
 def evaluate_on_pictures(task, *overrides):

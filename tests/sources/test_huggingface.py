@@ -110,7 +110,10 @@ def test_bad_rows_are_said_or_counted():
 
 def test_columns_that_are_not_there_or_hold_no_pictures():
     saved()
-    with pytest.raises(UserError, match=r"data\.text_column=caption: saved has no such column; the columns are text, scene, name, picture"):
+    with pytest.raises(
+        UserError,
+        match=r"data\.text_column=caption: saved has no such column; the columns are text, scene, name, picture",
+    ):
         read("saved", "text_column=caption")
     with pytest.raises(UserError, match=r"data\.image_column=name: holds no pictures but Value"):
         read("saved", "image_column=name")

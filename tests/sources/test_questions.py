@@ -45,7 +45,9 @@ def test_pictures_are_named_by_folder_and_id():
 
 def test_pictures_without_captions_are_an_error_with_counts_or_left_out_and_counted():
     write_vqa(captions={42: CAPTIONS[42]})
-    with pytest.raises(UserError, match=r"1 of 3 questions of train are about pictures without a caption.*data\.on_missing_scene=skip"):
+    with pytest.raises(
+        UserError, match=r"1 of 3 questions of train are about pictures without a caption.*data\.on_missing_scene=skip"
+    ):
         load("vqa2", "vqa", "train")
     loaded = load("vqa2", "vqa", "train", "on_missing_scene=skip")
     assert [e.id for e in loaded.examples] == ["420", "421"]
@@ -82,7 +84,9 @@ def test_questions_and_annotations_that_do_not_meet_are_counted():
 
 def test_annotations_of_other_questions_altogether_are_an_error():
     write_vqa(answered=[annotation(99, 9, TEN)])
-    with pytest.raises(UserError, match=r"none of the 3 questions of train has an annotation in data\.annotations\.train="):
+    with pytest.raises(
+        UserError, match=r"none of the 3 questions of train has an annotation in data\.annotations\.train="
+    ):
         load("vqa2", "vqa", "train")
 
 

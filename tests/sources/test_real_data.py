@@ -73,7 +73,14 @@ def test_vqa_scene_text_from_captions_of_other_pictures_is_refused_with_the_coun
 
 def test_clip_vectors_lie_line_by_line_beside_their_captions():
     folder = Path(DATA, "coco_clip_vit_b16")
-    loaded = load("table", "captioning", "test", f"path={folder}/captions.jsonl", "text_column=caption", "references_column=references")
+    loaded = load(
+        "table",
+        "captioning",
+        "test",
+        f"path={folder}/captions.jsonl",
+        "text_column=caption",
+        "references_column=references",
+    )
     assert [e.image.row for e in loaded.examples] == list(range(500))
     assert all(len(e.references) == 5 for e in loaded.examples)
     for name in ("image_embeddings", "caption_embeddings"):

@@ -77,7 +77,10 @@ def test_train_and_val_share_the_file_and_nothing_else():
 
 
 BAD = {
-    "number.jsonl": ('{"text": "fine"}\n{"text": 5}\n', r"number\.jsonl, line 2: field 'text' is a number \(5\), not text"),
+    "number.jsonl": (
+        '{"text": "fine"}\n{"text": 5}\n',
+        r"number\.jsonl, line 2: field 'text' is a number \(5\), not text",
+    ),
     "broken.jsonl": ('{"text": "fine"}\n{"text": "x\n', r"broken\.jsonl, line 2: no valid JSON"),
     "missing.jsonl": ('{"caption": "fine"}\n', r"line 1: field 'text' is missing; the fields here are 'caption'"),
     "list.jsonl": ("[1, 2]\n", r"line 1: a list where an object with the field 'text' should be"),

@@ -27,7 +27,11 @@ def write_news(entries, articles=(1, 2, 3), split="train"):
 def test_the_article_is_the_prompt_its_first_line_or_all_of_it():
     write_news([entry(1)])
     (example,) = load("visual-news", "visual-news", "train").examples
-    assert (example.id, example.texts, example.references) == ("1", ("Minister number 1 speaks.",), ("Minister number 1 speaks.",))
+    assert (example.id, example.texts, example.references) == (
+        "1",
+        ("Minister number 1 speaks.",),
+        ("Minister number 1 speaks.",),
+    )
     assert example.prompt == "Line one of 1."
     (example,) = load("visual-news", "visual-news", "train", "articles=whole").examples
     assert example.prompt == "Line one of 1. Line two."
@@ -64,7 +68,9 @@ def test_paths_that_leave_the_folder_are_refused(field, path):
     Path("here").mkdir()
     write("secret.txt", "secret")
     write_news([entry(1), entry(2, **{field: path})])
-    with pytest.raises(UserError, match=rf"entry \[1\]: field '{field}' is .*, which is outside of the dataset's folder"):
+    with pytest.raises(
+        UserError, match=rf"entry \[1\]: field '{field}' is .*, which is outside of the dataset's folder"
+    ):
         load("visual-news", "visual-news", "train")
     loaded = load("visual-news", "visual-news", "train", "on_bad_rows=skip")
     assert (len(loaded.examples), loaded.num_skipped) == (1, 1)

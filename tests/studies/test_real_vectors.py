@@ -91,7 +91,9 @@ def test_a_held_out_fold_is_captioned_from_its_pictures(pairs, finished_runs):
     last = finished_runs / "captioning/latest/last"
     TransferModel.from_pretrained(last).lm.save_pretrained(pairs / "lm")
     AutoTokenizer.from_pretrained(last).save_pretrained(pairs / "lm")
-    settings = config(pairs, f"language_model={pairs / 'lm'}", "epochs=1", "batch_size=8", "num_beams=1", "max_target_tokens=6")
+    settings = config(
+        pairs, f"language_model={pairs / 'lm'}", "epochs=1", "batch_size=8", "num_beams=1", "max_target_tokens=6"
+    )
     told = captions_of_fold(settings, System("text", 0.1), fold=2, seed=0)
     assert sorted(told) == np.flatnonzero(fold_of(40, 5) == 2).tolist()
     assert all(isinstance(text, str) for text in told.values())

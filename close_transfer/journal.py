@@ -1,0 +1,137 @@
+"""What a command has answered so far, a line a batch, so that after a kill the same command goes on.
+
+The journal lies beside the output until that is complete. Its first line names everything that decides
+the answers; a journal of anything else is set aside. Only whole batches are kept, so what is computed
+together, and with it every number, is the same as without the kill.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from close_transfer.errors import UserError
+from close_transfer.files import append_line, lock, remove_stale, writing
+
+_FORMAT = 1
+_SYNC_EVERY = 1.0  # seconds; what a failing machine, unlike a kill, can take back
+
+
+class Journal:
+    """The journal of one output, held by one process at a time.
+
+    Attributes:
+        path: the output's path with `.journal` at its end.
+        num_batches: how many are in it.
+    """
+
+    def __init__(self, output: Path, key: Mapping[str, Any]) -> None:
+        """Opens the journal of `output`, or begins one.
+
+        Args:
+            output: what the batches will become.
+            key: all that decides the answers, by name; JSON values.
+
+        Raises:
+            UserError: if another process is at work on this output.
+            WriteError: if it cannot be written.
+        """
+        self.path = output.with_name(output.name + ".journal")
+        self._header = {"format": _FORMAT, "key": dict(key)}
+        self._synced = time.monotonic()
+        with writing(self.path):
+            output.parent.mkdir(parents=True, exist_ok=True)
+            while not self._open():
+                pass
+        self.num_batches, size = -1, 0  # the header is no batch
+        with self.path.open("rb") as file:
+            for line in file:
+                if not _is_whole(line):
+                    break  # a kill cut it short
+                self.num_batches += 1
+                size += len(line)
+        os.ftruncate(self._handle, size)
+        if self.num_batches < 0:
+            self.append(self._header)
+        remove_stale(output.parent, output.name)
+
+    def _open(self) -> bool:
+        """Opens and locks the file; False if it was another's and is out of the way now."""
+        self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        if not lock(self._handle):
+            os.close(self._handle)
+            raise UserError(
+                f"another process is at work on {self.path.with_suffix('')}; wait for it, or give another output="
+            )
+        if not self.path.exists() or not os.path.samestat(os.fstat(self._handle), self.path.stat()):
+            os.close(self._handle)  # whoever held it has just finished
+            return False
+        with self.path.open("rb") as file:
+            first = file.readline()
+        header = json.loads(first) if _is_whole(first) else self._header
+        if header == json.loads(json.dumps(self._header)):
+            return True
+        old = self.path.with_name(self.path.name + ".old")
+        self.path.replace(old)
+        os.close(self._handle)
+        print(
+            f"note: an unfinished command left {self.path}, but it differed in {_differing(header, self._header)}; "
+            f"its answers are set aside in {old.name}, and this one starts anew",
+            file=sys.stderr,
+        )
+        return False
+
+    def batches(self) -> Iterator[Any]:
+        """What was kept, in order, read as it is asked for."""
+        with self.path.open("rb") as file:
+            for line in islice(file, 1, 1 + self.num_batches):
+                yield json.loads(line)
+
+    def append(self, batch: Any) -> None:
+        """Keeps the answers to the next batch, JSON values.
+
+        Raises:
+            WriteError: if the disk is full; what was kept before stays.
+        """
+        with writing(self.path):
+            append_line(self._handle, json.dumps(batch))
+            self.num_batches += 1
+            if time.monotonic() - self._synced > _SYNC_EVERY:
+                os.fsync(self._handle)
+                self._synced = time.monotonic()
+
+    def remove(self) -> None:
+        """Drops the journal, once the output is complete."""
+        self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._handle)
+
+
+def _is_whole(line: bytes) -> bool:
+    if not line.endswith(b"\n"):
+        return False
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _differing(header: Any, wanted: Mapping[str, Any]) -> str:
+    """The names of what differs between two journals."""
+    key = header.get("key") if isinstance(header, dict) else None
+    if not isinstance(key, dict) or header.get("format") != wanted["format"]:
+        return "its format"
+    now = json.loads(json.dumps(wanted["key"]))
+    return ", ".join(name for name in {**key, **now} if key.get(name) != now.get(name))

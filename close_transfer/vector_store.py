@@ -1,0 +1,201 @@
+"""Vectors on disk under a key of all that decides them, encoded where they are missing.
+
+A store is a folder of shards with a manifest that lists them with their checksums. A shard is renamed
+into place before the manifest names it, so a kill loses one shard at most; a shard that is damaged or
+belongs elsewhere is found by its checksum and encoded again. What is encoded together follows from the
+order of the items and not from what a kill left, so the shards are the same to the last bit.
+"""
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from close_transfer.config import StoreConfig
+from close_transfer.errors import UserError
+from close_transfer.files import atomic_path, file_fingerprint, read_json, remove_stale, write_json, writing
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+_AT_ONCE = 1024  # items that the encoder is given together
+_FORMAT = 1
+
+
+class EmbeddingTable:
+    """Read-only raw vectors of unique items.
+
+    Attributes:
+        row_of: row of each item by its name (a text, or a picture's key).
+    """
+
+    def __init__(self, blocks: Sequence[NDArray[np.floating]], row_of: dict[str, int]) -> None:
+        """`blocks` are matrices (rows, [k,] dim) that are taken as one, in order."""
+        self._blocks = list(blocks)
+        self._starts = np.cumsum([0, *(len(block) for block in blocks)])
+        self.row_of = row_of
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return int(self._blocks[0].shape[-1])
+
+    def gather(self, rows: Rows) -> Floats:
+        """Vectors of the rows, shape (rows, [k,] dim), float32 whatever the precision on disk."""
+        result = np.empty((len(rows), *self._blocks[0].shape[1:]), dtype=np.float32)
+        owner = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(owner):
+            mine = owner == number
+            result[mine] = self._blocks[number][rows[mine] - self._starts[number]]
+        return result
+
+
+class EmbeddingStore:
+    """The vectors of one encoder for texts, or for pictures, in one folder."""
+
+    def __init__(self, config: StoreConfig, key: str, description: str) -> None:
+        """Opens or creates the store of `key`.
+
+        Args:
+            config: the folder that holds one folder a key, the precision on disk, rows a shard.
+            key: of all that decides a vector but the item itself.
+            description: what a user should read in the manifest.
+        """
+        self.folder = Path(config.folder) / f"{key[:24]}-{config.dtype}"
+        self._key = key
+        self._dtype = np.dtype(config.dtype)
+        self._shard_rows = config.shard_rows
+        self._description = description
+        self.num_encoded = 0
+        self.num_damaged = 0
+
+    def table(
+        self, names: Sequence[str], digests: Sequence[bytes], encode: Callable[[Sequence[int]], Floats], unit: str
+    ) -> EmbeddingTable:
+        """Vectors of all items; those that are not in the store are encoded and kept.
+
+        Args:
+            names: distinct names of the items.
+            digests: 16 bytes an item that stand for its content.
+            encode: gives raw vectors, shape (items, [k,] dim), of the items at these positions.
+            unit: what an item is called in the progress bar.
+
+        Raises:
+            UserError: if the encoder gives a number that is not finite.
+            WriteError: if the store cannot be written.
+        """
+        with self._locked():
+            shards = self._intact_shards()
+            row_of: dict[bytes, int] = {}
+            num_rows = 0
+            for shard in shards:
+                num_rows = _number(row_of, _digests(self.folder / shard["keys"]), num_rows)
+            num_missing = len(set(digests) - row_of.keys())
+            self._report_damage(num_missing, unit)
+            with tqdm(
+                total=num_missing, unit=unit, desc=f"encoding {unit}s", disable=not num_missing, leave=False
+            ) as bar:
+                # Chunks are of all items and not of the missing ones, so that kills move no boundary.
+                for start in range(0, len(digests), self._shard_rows):
+                    end = min(start + self._shard_rows, len(digests))
+                    chunk = {digests[i]: i for i in range(start, end) if digests[i] not in row_of}
+                    if not chunk:
+                        continue
+                    positions, parts = list(chunk.values()), []
+                    for first in range(0, len(positions), _AT_ONCE):
+                        parts.append(encode(positions[first : first + _AT_ONCE]))
+                        bar.update(len(parts[-1]))
+                    shards.append(self._write(np.concatenate(parts), list(chunk)))
+                    self._write_manifest(shards)
+                    num_rows = _number(row_of, list(chunk), num_rows)
+            self.num_encoded = num_missing
+            blocks = [np.load(self.folder / shard["vectors"], mmap_mode="r") for shard in shards]
+        return EmbeddingTable(blocks, {name: row_of[digest] for name, digest in zip(names, digests, strict=True)})
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keeps other processes out; the lock ends with the process that holds it, however that ends."""
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / "lock")
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                print(f"waiting for another process that writes to {self.folder}", file=sys.stderr)
+                lock.acquire()
+        try:
+            remove_stale(self.folder)
+            yield
+        finally:
+            lock.release()
+
+    def _intact_shards(self) -> list[dict]:
+        manifest = self.folder / "manifest.json"
+        if not manifest.is_file():
+            self.num_damaged = len(list(self.folder.glob("shard-*.vectors.npy")))
+            return []
+        try:
+            listed = read_json(manifest)
+            if (listed["key"], listed["format"]) != (self._key, _FORMAT):
+                self.num_damaged = len(listed["shards"])
+                return []
+            intact = [shard for shard in listed["shards"] if self._is_intact(shard)]
+            self.num_damaged = len(listed["shards"]) - len(intact)
+        except (ValueError, KeyError, TypeError):  # a manifest that nobody here wrote
+            self.num_damaged = max(1, len(list(self.folder.glob("shard-*.vectors.npy"))))
+            return []
+        return intact
+
+    def _report_damage(self, num_missing: int, unit: str) -> None:
+        if self.num_damaged:
+            print(
+                f"note: {self.num_damaged:,} shards of vectors in {self.folder} were incomplete or damaged; "
+                f"{num_missing:,} {unit}s are encoded now",
+                file=sys.stderr,
+            )
+
+    def _is_intact(self, shard: dict) -> bool:
+        return all(
+            (self.folder / shard[part]).is_file()
+            and file_fingerprint(self.folder / shard[part]) == shard[f"{part}_sha256"]
+            for part in ("vectors", "keys")
+        )
+
+    def _write(self, vectors: Floats, digests: Sequence[bytes]) -> dict:
+        if not np.isfinite(vectors).all():
+            raise UserError(
+                f"the encoder ({self._description}) gave NaN or infinity for "
+                f"{int((~np.isfinite(vectors)).any(axis=-1).sum())} items; its weights are damaged or it overflowed"
+            )
+        name = "shard-" + hashlib.sha256(b"".join(digests)).hexdigest()[:16]
+        shard: dict = {"rows": len(vectors)}
+        arrays = {
+            "vectors": vectors.astype(self._dtype, copy=False),
+            "keys": np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 16),
+        }
+        for part, array in arrays.items():
+            shard[part] = f"{name}.{part}.npy"
+            with atomic_path(self.folder / shard[part]) as temporary, temporary.open("wb") as file:
+                np.save(file, array)
+            shard[f"{part}_sha256"] = file_fingerprint(self.folder / shard[part])
+        return shard
+
+    def _write_manifest(self, shards: list[dict]) -> None:
+        manifest = {"format": _FORMAT, "key": self._key, "encoder": self._description, "shards": shards}
+        write_json(self.folder / "manifest.json", manifest)
+
+
+def _number(row_of: dict[bytes, int], digests: Sequence[bytes], start: int) -> int:
+    """Enters the rows of a shard that begins at `start`; where the next one begins."""
+    row_of.update(zip(digests, range(start, start + len(digests)), strict=True))
+    return start + len(digests)
+
+
+def _digests(path: Path) -> list[bytes]:
+    return [row.tobytes() for row in np.load(path)]

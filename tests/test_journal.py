@@ -1,0 +1,90 @@
+import errno
+import json
+import os
+
+import pytest
+
+from close_transfer.errors import UserError
+from close_transfer.files import WriteError
+from close_transfer.journal import Journal
+
+KEY = {"checkpoint": "abc", "batch_size": 4}
+
+
+def kept(journal):
+    return list(journal.batches())
+
+
+def test_batches_survive_and_come_back_as_they_were(tmp_path):
+    batches = [[{"id": "a\u2028b\n", "score": -0.1 - 1e-17}], [], {"x": [1.5, None, "é"]}]
+    with Journal(tmp_path / "out", KEY) as journal:
+        assert journal.num_batches == 0
+        for batch in batches:
+            journal.append(batch)
+    with Journal(tmp_path / "out", KEY) as journal:
+        assert journal.num_batches == 3
+        assert kept(journal) == batches
+        journal.append("more")
+        assert kept(journal) == [*batches, "more"]
+        journal.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("left", [b'[{"id": "c"', b'[{"id"\n', b"\0\0\0\0\n", b"\xff\xfe"])
+def test_a_line_that_was_cut_short_is_dropped(tmp_path, left):
+    with Journal(tmp_path / "out", KEY) as journal:
+        journal.append("first")
+        path = journal.path
+    whole = path.read_bytes()
+    path.write_bytes(whole + left)
+    with Journal(tmp_path / "out", KEY) as journal:
+        assert kept(journal) == ["first"]
+        journal.append("second")
+    with Journal(tmp_path / "out", KEY) as journal:
+        assert kept(journal) == ["first", "second"]
+
+
+@pytest.mark.parametrize("length", [0, 1, 20])
+def test_a_header_that_was_cut_short_begins_anew(tmp_path, length):
+    with Journal(tmp_path / "out", KEY) as journal:
+        path = journal.path
+    path.write_bytes(path.read_bytes()[:length])
+    with Journal(tmp_path / "out", KEY) as journal:
+        assert kept(journal) == []
+    with Journal(tmp_path / "out", KEY) as journal:
+        assert journal.num_batches == 0
+
+
+def test_a_journal_of_anything_else_is_set_aside_and_named(tmp_path, capsys):
+    with Journal(tmp_path / "out", KEY) as journal:
+        journal.append("old")
+        before = journal.path.read_bytes()
+    with Journal(tmp_path / "out", KEY | {"checkpoint": "def"}) as journal:
+        assert kept(journal) == []
+        assert journal.path.with_name("out.journal.old").read_bytes() == before
+    said = capsys.readouterr().err
+    assert "it differed in checkpoint; its answers are set aside in out.journal.old" in said
+
+
+def test_two_processes_never_write_one_journal(tmp_path):
+    with Journal(tmp_path / "out", KEY), pytest.raises(UserError, match=r"another process is at work on .*/out;"):
+        Journal(tmp_path / "out", KEY)
+    with Journal(tmp_path / "out", KEY):
+        pass
+
+
+def test_a_full_disk_keeps_what_was_answered(tmp_path, monkeypatch):
+    with Journal(tmp_path / "out", KEY) as journal:
+        journal.append("first")
+        real = os.write
+        monkeypatch.setattr(os, "write", lambda handle, line: real(handle, line[:2]) and _full())
+        with pytest.raises(WriteError, match=r"out\.journal: could not be written"):
+            journal.append("second")
+        monkeypatch.setattr(os, "write", real)
+    assert json.loads(journal.path.read_text().splitlines()[-1]) == "first"
+    with Journal(tmp_path / "out", KEY) as journal:
+        assert kept(journal) == ["first"]
+
+
+def _full():
+    raise OSError(errno.ENOSPC, "No space left on device")

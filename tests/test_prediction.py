@@ -1,0 +1,158 @@
+"""Answers for pictures and vectors that belong to no dataset."""
+
+import json
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from close_transfer import prediction
+from close_transfer.cli import compose_config
+from close_transfer.config import PredictConfig
+from close_transfer.errors import UserError
+from close_transfer.messages import prediction_ended
+from close_transfer.picturebook.drawing import draw_scene
+from close_transfer.picturebook.scenes import scenes
+from close_transfer.prediction import predict_files
+from tests.conftest import die_at
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for number, scene in enumerate(scenes("test", 3)):
+        draw_scene(scene, 120).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    return tmp_path
+
+
+def run_prediction(runs, *overrides):
+    settings = [f"runs={runs}", "device=cpu", "output=out.jsonl", *overrides]
+    summary = predict_files(compose_config("predict", PredictConfig, settings))
+    return summary, [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+
+
+def test_captions_for_a_folder_with_the_unreadable_counted(finished_runs, pictures):
+    summary, lines = run_prediction(finished_runs, f"images={pictures}", "num_return=2")
+    assert [line["id"] for line in lines] == ["0.png", "1.png", "2.png"]
+    for line in lines:
+        assert set(line) == {"id", "prediction", "candidates", "scores"}
+        assert line["prediction"] == line["candidates"][0]
+        assert len(line["candidates"]) == len(line["scores"]) == 2
+    assert summary.num_unreadable == 1
+    unreadable = [json.loads(line) for line in Path("out.jsonl.unreadable.jsonl").read_text().splitlines()]
+    assert unreadable == [{"id": "broken.png", "reason": "not a picture in a format that Pillow reads"}]
+    assert list(summary.first_unreadable) == unreadable
+
+
+def test_one_picture_and_its_vector_get_the_same_answer(finished_runs, pictures):
+    from close_transfer.config import OpenClipConfig
+    from close_transfer.encoders import OpenClipEncoder
+
+    question = "prompt=How many dogs, cats or birds are there?"
+    _, from_picture = run_prediction(finished_runs, f"images={pictures / '1.png'}", "task=vqa", question)
+    config = OpenClipConfig(kind="open_clip", model="picturebook", pretrained=None, weights=None, batch_size=8)
+    np.save("vector.npy", OpenClipEncoder(config).encode_images([Image.open(pictures / "1.png").convert("RGB")]))
+    _, from_vector = run_prediction(finished_runs, "embeddings=vector.npy", "task=vqa", question)
+    assert from_picture[0]["candidates"] == from_vector[0]["candidates"]
+    assert from_picture[0]["scores"] == pytest.approx(from_vector[0]["scores"], abs=1e-4)
+
+
+def test_entailment_predictions_are_labels(finished_runs, pictures):
+    _, lines = run_prediction(finished_runs, f"images={pictures}", "task=snli-ve", "prompt=There is a dog.")
+    assert {line["prediction"] for line in lines} <= {"entailment", "neutral", "contradiction"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "give exactly one of images=FILE|FOLDER and embeddings=FILE"),
+        (["images=a", "embeddings=b"], "give exactly one of"),
+        (["images=nowhere"], "images=nowhere: there is no such file or folder"),
+        (["images=.", "task=vqa"], r"task=vqa needs a question; give prompt='...'"),
+        (["images=.", "prompt=hello"], "task=captioning takes no prompt"),
+        (["images=.", "num_return=9"], "num_return=9 is more than num_beams=5"),
+        (["images=."], "no picture in this folder"),
+        (["embeddings=wide.npy"], r"rows are 7 wide, but the run was trained on picturebook, 128 wide"),
+    ],
+)
+def test_mistakes_in_prediction(finished_runs, overrides, message):
+    np.save("wide.npy", np.zeros((2, 7), dtype=np.float32))
+    with pytest.raises(UserError, match=message):
+        run_prediction(finished_runs, *overrides)
+
+
+def test_a_folder_of_all_sorts_is_answered_and_the_rest_is_listed(finished_runs, pictures):
+    Image.new("RGB", (50, 40), "red").save(pictures / "two\nlines.png")
+    (pictures / "deep" / "er").mkdir(parents=True)
+    Image.new("CMYK", (50, 40)).save(pictures / "deep" / "er" / "c.jpg")
+    (pictures / "deep" / "loop").symlink_to(pictures)
+    (pictures / "deep" / "none.jpg").write_bytes(b"")
+    (pictures / "notes.txt").write_text("")
+    summary, lines = run_prediction(finished_runs, f"images={pictures}", "batch_size=2")
+    assert [line["id"] for line in lines] == ["0.png", "1.png", "2.png", "deep/er/c.jpg", "two\nlines.png"]
+    listed = [json.loads(line) for line in Path("out.jsonl.unreadable.jsonl").read_text().splitlines()]
+    assert [one["id"] for one in listed] == ["broken.png", "deep/none.jpg"]
+    told = prediction_ended(summary)
+    assert "not read: deep/none.jpg: not a picture in a format that Pillow reads" in told
+    assert "left out: 1 files whose names end like no picture's" in told
+    assert "5 predictions, 2 unreadable files: out.jsonl" in told
+
+
+def test_predictions_go_on_where_they_were_interrupted(finished_runs, pictures, monkeypatch, capsys):
+    settings = [f"images={pictures}", "batch_size=1"]
+    _, whole = run_prediction(finished_runs, *settings)
+    Path("out.jsonl").unlink()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        die_at(patched, 3)
+        run_prediction(finished_runs, *settings)
+    assert not Path("out.jsonl").exists()
+    with monkeypatch.context() as patched:
+        calls = die_at(patched, None)
+        summary, parts = run_prediction(finished_runs, *settings)
+    assert calls == [("2.png",)]
+    assert parts == whole
+    assert summary.num_unreadable == 1
+    assert {p.name for p in Path().iterdir()} >= {"out.jsonl", "out.jsonl.unreadable.jsonl"}
+    assert not Path("out.jsonl.journal").exists()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        die_at(patched, 2)
+        run_prediction(finished_runs, *settings)
+    Image.new("RGB", (9, 9)).save(pictures / "new.png")
+    _, lines = run_prediction(finished_runs, *settings)
+    assert "it differed in pictures; its answers are set aside" in capsys.readouterr().err
+    assert [line["id"] for line in lines] == ["0.png", "1.png", "2.png", "new.png"]
+
+
+def test_one_picture_of_full_size_is_held_at_a_time(finished_runs, pictures, monkeypatch):
+    alive, most = weakref.WeakSet(), []
+
+    class Full:
+        """Counts pictures between their opening and their being made small."""
+
+    real = prediction.open_picture
+
+    def counted(path):
+        picture = real(path)
+        mark = picture.mark = Full()
+        alive.add(mark)
+        most.append(len(alive))
+        return picture
+
+    monkeypatch.setattr(prediction, "open_picture", counted)
+    for number in range(3, 12):
+        Image.new("RGB", (300, 200)).save(pictures / f"{number}.png")
+    run_prediction(finished_runs, f"images={pictures}", "batch_size=64")
+    assert len(most) == 12
+    assert max(most) <= 2
+
+
+def test_nothing_readable_is_an_error_and_overwrites_nothing(finished_runs, tmp_path):
+    Path("out.jsonl").write_text("before")
+    (tmp_path / "a.jpg").write_bytes(b"")
+    for images in (tmp_path / "a.jpg", tmp_path):
+        with pytest.raises(UserError, match=r"none of 1 inputs could be read \(a\.jpg: not a picture"):
+            run_prediction(finished_runs, f"images={images}")
+    assert Path("out.jsonl").read_text() == "before"
+    assert not Path("out.jsonl.journal").exists()

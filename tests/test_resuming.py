@@ -1,0 +1,195 @@
+"""Whatever a kill leaves of a run, the same command ends with the same weights."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors import SafetensorError
+
+from close_transfer import checkpoints
+from close_transfer.assembly import train
+from close_transfer.checkpoints import RunFolder
+from close_transfer.errors import UserError
+from close_transfer.files import WriteError
+from close_transfer.messages import training_ended
+from close_transfer.training import Trainer
+from tests.conftest import small_config
+
+SETTINGS = ["train.validations=3", "lm.config.dropout_rate=0.1"]
+
+
+class Killed(BaseException):
+    pass
+
+
+def run(*settings):
+    return train(small_config(*SETTINGS, *settings), "text")
+
+
+def left(folder):
+    """All that a run leaves but its times, its settings and TensorBoard's events."""
+    folder = Path(folder)
+    names = sorted(path.name for path in folder.iterdir())
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and "tensorboard" not in name and path.name not in ("config.yaml", "training_state.json"):
+            files[name] = path.read_bytes()
+    state = json.loads((folder / "last" / "training_state.json").read_text())
+    del state["seconds"]
+    links = [(folder / which).resolve().name for which in ("best", "last")]
+    return names, files, state, links
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    run(f"output={folder / 'run'}")
+    return left(folder / "run")
+
+
+def dies(patched, name, call):
+    """From the `call`-th time on that `checkpoints` uses `name`, the process is dead."""
+    real, calls = getattr(checkpoints, name), []
+
+    def counted(*args, **kwargs):
+        calls.append(args)
+        if len(calls) >= call:
+            raise Killed
+        return real(*args, **kwargs)
+
+    patched.setattr(checkpoints, name, counted)
+
+
+# Three saves, each links "last" and perhaps "best", and the later ones remove what is not needed.
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [*(("replace_link", call) for call in range(1, 6)), ("write_json", 1), ("write_json", 3), ("save_file", 2)],
+)
+def test_a_kill_anywhere_in_a_save(whole, monkeypatch, name, call):
+    with monkeypatch.context() as patched:
+        dies(patched, name, call)
+        with pytest.raises(Killed):
+            run("output=run", "resume=auto")
+    run("output=run", "resume=auto")
+    assert left("run") == whole
+
+
+def test_a_kill_while_an_old_checkpoint_is_removed(whole, monkeypatch):
+    drop, dropped = checkpoints.shutil.rmtree, []
+
+    def half(path, **settings):
+        if Path(path).exists():
+            dropped.append(Path(path))
+            next(Path(path).glob("model.safetensors")).unlink()
+            raise Killed
+        drop(path, **settings)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints.shutil, "rmtree", half)
+        with pytest.raises(Killed):
+            run("output=run", "resume=auto", "train.validations=6")
+    assert dropped, "no checkpoint was ever removed"
+    assert {path.name for path in Path("run/checkpoints").glob("step-*")} <= {
+        "step-000001",
+        "step-000002",
+        "step-000003",
+        "step-000004",
+        "step-000005",
+        "step-000006",
+    }
+    run("output=run", "resume=auto", "train.validations=6")
+    run("output=other", "train.validations=6")
+    assert left("run") == left("other")
+
+
+def test_what_a_killed_save_left_half_written_is_gone_in_the_end(whole):
+    run("output=run", "train.max_steps=6")
+    shutil.copytree("run/last/", "run/checkpoints/.step-000009.tmp")
+    Path("run/.training.jsonl.a1b2.tmp").write_text("half")
+    Path("run/.last.4711.tmp").symlink_to("nowhere")
+    run("output=run", "resume=auto")
+    assert not list(Path("run").rglob("*.tmp"))
+    assert left("run") == whole
+
+
+@pytest.mark.parametrize("resume", ["auto", "latest", "killed"])
+def test_a_kill_before_the_first_checkpoint_does_not_wedge(whole, monkeypatch, resume):
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_step", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            run("output=killed", "resume=auto")
+    assert not RunFolder(Path("killed")).has_checkpoint
+    with Path("killed/training.jsonl").open("a") as file:
+        file.write('{"step": 1, "los')
+    _, outcome = run("output=killed", f"resume={resume}")
+    assert not outcome.stopped_early
+    assert left("killed") == whole
+
+
+def test_auto_starts_continues_and_says_when_nothing_is_left(whole):
+    folder, outcome = run("output=run", "resume=auto")
+    assert not outcome.was_finished
+    assert left("run") == whole
+    folder, outcome = run("output=run", "resume=auto")
+    assert (outcome.was_finished, outcome.stopped_early, outcome.exit_status) == (True, False, 0)
+    assert "this run was finished before, after 6 steps" in training_ended(small_config(), folder, outcome, "x")
+    assert left("run") == whole
+    with pytest.raises(UserError, match="other settings"):
+        run("output=run", "resume=auto", "seed=5")
+    with pytest.raises(UserError, match="resume=auto continues the run in output=FOLDER"):
+        run("resume=auto")
+
+
+def test_two_processes_never_train_in_one_folder():
+    run("output=run")
+    with RunFolder(Path("run")).owned(), pytest.raises(UserError, match="another process trains in"):
+        run("output=run", "resume=auto")
+
+
+def test_without_an_optimiser_nothing_is_overwritten():
+    run("output=run")
+    for path in Path("run").rglob("optimizer.safetensors"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"no checkpoint holds optimizer\.safetensors"):
+        run("output=run", "resume=auto")
+    assert RunFolder(Path("run")).checkpoint("best").is_dir()
+
+
+def test_a_disk_that_fills_up_in_a_save_costs_nothing(whole, monkeypatch):
+    save, calls = checkpoints.save_file, []
+
+    def fills_up(tensors, path):
+        calls.append(path)
+        if len(calls) == 2:
+            path.write_bytes(b"half")
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        save(tensors, path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "save_file", fills_up)
+        with pytest.raises(WriteError) as caught:
+            run("output=run")
+    told = str(caught.value)
+    assert "run/checkpoints/step-000004: could not be written (No space left on device; " in told
+    assert "make room, then go on with the same settings and resume=run" in told
+    assert not list(Path("run").rglob("*.tmp"))
+    assert RunFolder(Path("run")).checkpoint("last").name == "step-000002"
+    run("resume=run")
+    assert left("run") == whole
+
+
+def test_a_disk_that_fills_up_under_tensorboard_is_a_sentence(monkeypatch):
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RecordWriter, "write", full)
+        patched.setattr("threading.excepthook", lambda failure: None)
+        with pytest.raises(WriteError, match=r"tensorboard: could not be written \(No space left on device"):
+            run("output=run")
+    run("resume=run")
+    assert RunFolder(Path("run")).checkpoint("last").name == "step-000006"
