@@ -8,10 +8,10 @@ INSTALLED := $(VENV)/.installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all lint format types layers check benchmark results clean
+.PHONY: help demo test test-slow test-all lint format types layers check benchmark benchmark-flickr30k results clean
 
 help:  ## Lists the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-12s%s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-21s%s\n", $$1, $$2}'
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}; try make PYTHON=python3.12")'
@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
-demo: $(INSTALLED)  ## Trains on text and on pictures, tests on pictures, writes a report (about 8 minutes on two cores)
+demo: $(INSTALLED)  ## Trains on text and on pictures, tests on pictures, writes a report (about ten minutes on two cores)
 	$(BIN)/python scripts/demo.py $(ARGS)
 
 test: $(INSTALLED)  ## Runs the default tests
@@ -47,8 +47,11 @@ layers: $(INSTALLED)  ## Checks that no lower layer imports a higher one
 
 check: lint types layers  ## Linter, formatter, types and layers
 
-benchmark: $(INSTALLED)  ## Times what the documents claim about speed
+benchmark: $(INSTALLED)  ## Times text encoding against full context
 	$(BIN)/python benchmarks/text_encoding.py
+
+benchmark-flickr30k: $(INSTALLED)  ## Trains an epoch on Flickr30k's captions: rates and memory; needs the data
+	$(BIN)/python benchmarks/flickr30k_epoch.py
 
 results: $(INSTALLED)  ## Makes the numbers of docs/results.md (about an hour on two cores)
 	$(BIN)/python benchmarks/picturebook_results.py
