@@ -25,7 +25,7 @@ demo: $(INSTALLED)  ## Trains on text and on pictures, tests on pictures, writes
 test: $(INSTALLED)  ## Runs the default tests
 	$(BIN)/python -m pytest
 
-test-slow: $(INSTALLED)  ## Runs the slow tests: kills, full disks, the README's commands
+test-slow: $(INSTALLED)  ## Runs the slow tests (kills, full disks, the README's commands)
 	$(BIN)/python -m pytest -m slow
 
 test-all: $(INSTALLED)  ## Runs all tests, the slow ones included
@@ -50,7 +50,7 @@ check: lint types layers  ## Linter, formatter, types and layers
 benchmark: $(INSTALLED)  ## Times text encoding against full context
 	$(BIN)/python benchmarks/text_encoding.py
 
-benchmark-flickr30k: $(INSTALLED)  ## Trains an epoch on Flickr30k's captions: rates and memory; needs the data
+benchmark-flickr30k: $(INSTALLED)  ## Trains an epoch on Flickr30k's captions for rates and memory (needs the data)
 	$(BIN)/python benchmarks/flickr30k_epoch.py
 
 results: $(INSTALLED)  ## Makes the numbers of docs/results.md (about an hour on two cores)

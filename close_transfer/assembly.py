@@ -1,5 +1,6 @@
 """Puts the parts that a configuration names together, and hands them to the training loop."""
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,12 +14,13 @@ from accelerate import Accelerator
 
 from close_transfer.batches import TokenizedExamples
 from close_transfer.checkpoints import RunFolder
-from close_transfer.config import TrainConfig, noise_std
+from close_transfer.config import OpenClipConfig, TrainConfig, noise_std
+from close_transfer.config.commands import encoder_note
 from close_transfer.embeddings import image_scenes, text_scenes
 from close_transfer.encoders import AnyEncoder
 from close_transfer.examples import Example, data_fingerprint
 from close_transfer.language_models import build_language_model
-from close_transfer.leakage import evaluation_texts, without_leaks
+from close_transfer.leak_checks import without_unwanted
 from close_transfer.model import TransferConfig, TransferModel
 from close_transfer.noise import NoiseScale
 from close_transfer.parts import build_encoder, pick_device
@@ -40,12 +42,13 @@ class _Data:
 
 
 def _load_data(config: TrainConfig, task: Task, regime: Regime) -> _Data:
-    train, val = (load_examples(config.data, task.name, split, regime == "text") for split in ("train", "val"))
-    examples, skipped = train.examples, Counter(train.skipped)
-    if config.without_leaks is not None:
-        other = load_examples(config.data, task.name, config.without_leaks)
-        examples, num_leaks = without_leaks(examples, evaluation_texts(other.examples, task.name), task.name)
-        skipped[f"texts that are also in {config.without_leaks}"] = num_leaks
+    opens_pictures = regime == "images" and isinstance(config.clip, OpenClipConfig)
+    train, val = (
+        load_examples(config.data, task.name, split, regime == "text", opens_pictures) for split in ("train", "val")
+    )
+    examples, num_leaks = without_unwanted(config, train.examples)
+    skipped = Counter(train.skipped)
+    skipped.update(num_leaks)
     shaped, validation = task.for_training(examples), task.for_validation(val.examples)
     notes = [*train.notes, *shaped.notes, *validation.notes]
     notes += [f"{count:,} {reason} skipped" for reason, count in skipped.items()]
@@ -72,7 +75,7 @@ def _describe(
     lines = {
         "task": config.task.name,
         "data": f"{config.data.name}: {data.num_scenes:,} scenes, {len(data.training.examples):,} training examples, "
-        f"{len(data.validation.examples):,} for validation ({_validation_input(data, regime, scale)})",
+        f"{_validated(config, data)} for validation ({_validation_input(data, regime, scale)})",
         "sees": seen,
         "encoder": f"{encoder.name}, {encoder.dim} wide, frozen",
         "adapter": config.adapter.name,
@@ -84,6 +87,12 @@ def _describe(
     }
     lines |= {f"note {number}": note for number, note in enumerate(data.notes, start=1)}
     return "\n".join(f"  {name + ':':<10} {value}" for name, value in lines.items())
+
+
+def _validated(config: TrainConfig, data: _Data) -> str:
+    """How many examples are used for validation, and of how many if that is a draw."""
+    there, most = len(data.validation.examples), config.train.max_val_examples
+    return f"{there:,}" if there <= most else f"{most:,} of {there:,}"
 
 
 def _validation_input(data: _Data, regime: Regime, scale: NoiseScale) -> str:
@@ -113,6 +122,8 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
     path, begun = choose_folder(config)
     folder = RunFolder(path)
     task = TASKS[config.task.name]
+    if accelerator.is_main_process and (note := encoder_note(config.clip, config.data)):
+        print(note, file=sys.stderr)
     data = _load_data(config, task, regime)
     encoder = build_encoder(config.clip, config.data, device, texts_needed=regime == "text")
     scale = NoiseScale(noise_std(config, regime), encoder.dim)
@@ -162,7 +173,7 @@ def _build_model(
 ):
     """A new model and tokenizer, or the last ones of a run's folder."""
     if folder is not None:
-        last = folder.checkpoint("last")
+        last = folder.intact("last")
         return TransferModel.from_pretrained(last), transformers.AutoTokenizer.from_pretrained(last)
     lm, tokenizer = build_language_model(config.lm, _texts_for_tokenizer(data.training.examples))
     model_config = TransferConfig(

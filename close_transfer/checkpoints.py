@@ -9,12 +9,14 @@
 
 A checkpoint is written under another name and renamed when complete, and renamed again before it is
 removed, so that a folder called step-... is whole whenever a kill comes. Only the best and the last are
-kept, and the optimiser's state only with the last. Nothing is pickled.
+kept, and the optimiser's state only with the last. Nothing is pickled. checksums.json holds the SHA-256 of
+what a checkpoint is loaded from, so that a damaged one is not mistaken for what was trained.
 """
 
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -29,9 +31,11 @@ from transformers import PreTrainedTokenizerBase
 from close_transfer.errors import UserError
 from close_transfer.files import (
     append_line,
+    damaged,
     file_fingerprint,
     fingerprint,
     lock,
+    read_fields,
     read_json,
     remove_stale,
     replace_link,
@@ -44,6 +48,8 @@ from close_transfer.model import TransferModel
 
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "training_state.json"
+_CHECKSUMS = "checksums.json"
+_STATE_KINDS = {"step": int, "best_step": int, "best_loss": int | float | None, "seconds": int | float}
 _HOW_LOADED = ("is_local", "local_files_only")
 
 
@@ -83,10 +89,32 @@ class RunFolder:
             )
         return folder.resolve()
 
+    def intact(self, which: str) -> Path:
+        """The folder of the "best" or "last" checkpoint, every file of which is as training wrote it.
+
+        Raises:
+            UserError: if there is none, or a file of it is missing or damaged.
+        """
+        folder = self.checkpoint(which)
+        listed = folder / _CHECKSUMS
+        if not listed.is_file():  # an earlier version wrote none
+            return folder
+        expected = {**read_fields(listed, {"config.json": str}), **read_json(listed)}
+        for name, checksum in expected.items():
+            path = folder / name
+            if name == _OPTIMIZER and not path.is_file():  # kept with the last only
+                continue
+            if not path.is_file() or file_fingerprint(path) != checksum:
+                raise UserError(
+                    f"{path}: is missing or damaged, as its SHA-256 in {_CHECKSUMS} is another; train again, or restore the file "
+                    f"(whoever changed it on purpose deletes {_CHECKSUMS})"
+                )
+        return folder
+
     @property
     def has_checkpoint(self) -> bool:
-        """Whether there is a last checkpoint to go on from; False where a kill came before the first."""
-        return (self.path / "last" / "config.json").is_file()
+        """Whether there is a last checkpoint, intact or not; False where a kill came before the first."""
+        return (self.path / "last").is_dir()
 
     def fingerprint(self, which: str) -> str:
         """SHA-256 over all that inference reads of the "best" or "last" checkpoint.
@@ -94,7 +122,9 @@ class RunFolder:
         Raises:
             UserError: if there is none.
         """
-        files = sorted(path for path in self.checkpoint(which).iterdir() if path.name not in (_OPTIMIZER, _STATE))
+        files = sorted(
+            path for path in self.checkpoint(which).iterdir() if path.name not in (_OPTIMIZER, _STATE, _CHECKSUMS)
+        )
         return fingerprint(part for path in files for part in (path.name, file_fingerprint(path)))
 
     @contextmanager
@@ -129,7 +159,7 @@ class RunFolder:
             )
         if complete:
             last = complete[-1]
-            best = last.with_name(_name(read_json(last / _STATE)["best_step"]))
+            best = last.with_name(_name(_read_state(last).best_step))
             replace_link(self.path / "last", last)
             if best.is_dir():
                 replace_link(self.path / "best", best)
@@ -137,7 +167,8 @@ class RunFolder:
 
     def _checkpoints(self) -> list[Path]:
         """All that are complete, in the order of their steps."""
-        return sorted((self.path / "checkpoints").glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+        found = [path for path in (self.path / "checkpoints").glob("step-*") if path.name[5:].isdecimal()]
+        return sorted(found, key=lambda path: int(path.name[5:]))
 
     def save(
         self,
@@ -162,6 +193,8 @@ class RunFolder:
                 model.save_pretrained(temporary)
                 tokenizer.save_pretrained(temporary)
                 save_file(optimizer_tensors(model, optimizer), temporary / _OPTIMIZER)
+                sums = {path.name: file_fingerprint(path) for path in sorted(temporary.iterdir())}
+                write_json(temporary / _CHECKSUMS, sums)
                 write_json(temporary / _STATE, asdict(state))
                 for path in (*temporary.iterdir(), temporary, self.log_path):
                     sync(path)
@@ -192,7 +225,7 @@ class RunFolder:
         """
         folder = self.checkpoint("last")
         restore_optimizer(model, optimizer, load_file(folder / _OPTIMIZER))
-        return TrainingState(**read_json(folder / _STATE))
+        return _read_state(folder)
 
     @property
     def log_path(self) -> Path:
@@ -205,21 +238,29 @@ class RunFolder:
             append_line(file.fileno(), json.dumps(entry))
 
     def read_log(self) -> list[dict[str, Any]]:
-        """All entries of the log; a line that a kill cut short is left out."""
+        """All entries of the log; a line that a kill cut short, or that is damaged, is left out with a note."""
         if not self.log_path.is_file():
             return []
-        entries = []
-        for line in self.log_path.read_text(encoding="utf-8").splitlines():
-            try:
-                entries.append(json.loads(line))
-            except ValueError:
-                continue
+        lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        entries = [entry for entry in map(_entry, lines) if entry is not None]
+        if len(entries) < len(lines):
+            print(f"note: {len(lines) - len(entries)} lines of {self.log_path} cannot be read", file=sys.stderr)
         return entries
 
     def rewind_log(self, step: int) -> None:
         """Drops what was logged after a step, before training goes on from there."""
         kept = [entry for entry in self.read_log() if entry["step"] <= step]
         write_text(self.log_path, "".join(json.dumps(entry) + "\n" for entry in kept))
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    """An entry of the log: a step and numbers; None if the line is no such thing."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    usable = isinstance(entry, dict) and isinstance(entry.get("step"), int)
+    return entry if usable and all(isinstance(value, int | float) for value in entry.values()) else None
 
 
 def optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -239,6 +280,17 @@ def restore_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, 
         parameter = parameters[name]
         # AdamW keeps its step count on the CPU and its moments beside the parameter.
         optimizer.state[parameter][slot] = tensor if slot == "step" else tensor.to(parameter.device)
+
+
+def _read_state(folder: Path) -> TrainingState:
+    """The state that belongs to a checkpoint. Raises `UserError` if it is damaged."""
+    path = folder / _STATE
+    if not path.is_file():
+        raise damaged(path, "it is missing")
+    state = TrainingState(**read_fields(path, _STATE_KINDS))
+    if _name(state.step) != folder.name:
+        raise damaged(path, f"its step is {state.step}")
+    return state
 
 
 def _name(step: int) -> str:

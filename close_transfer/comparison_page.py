@@ -15,6 +15,10 @@ from close_transfer.metrics.accuracy import QUESTION_TYPE
 from close_transfer.results import find_results, read_results
 
 WORLD_SENTENCE = "Picturebook is a built-in world of clip art. These numbers say nothing about published benchmarks."
+MARK_SENTENCE = (
+    "Marked {marks}: in part made for Picturebook, a built-in world of clip art, so these numbers say nothing "
+    "about the method on other data."
+)
 
 _REGIMES = {
     "T0": "text only",
@@ -54,12 +58,16 @@ def by_regime(table: Table) -> list[tuple[str, list[Row]]]:
 
 def main_metrics(table: Table) -> list[str]:
     """The columns: metrics over all examples, in the scorer's order."""
-    return [name for name in dict.fromkeys(n for row in table.rows for n in row.values) if "/" not in name]
+    return [name for name in dict.fromkeys(n for row in table.rows for n in row.values) if not _is_part(name)]
+
+
+def _is_part(metric: str) -> bool:
+    return "/" in metric.partition(" (")[0]  # in brackets stands CLIPScore's encoder
 
 
 def group_metrics(table: Table, question_types: bool) -> list[str]:
     """Metrics over some of the examples: by label, answer type, domain; question types where wanted."""
-    names = dict.fromkeys(name for row in table.rows for name in row.values if "/" in name)
+    names = dict.fromkeys(name for row in table.rows for name in row.values if _is_part(name))
     return [name for name in names if question_types or f"/{QUESTION_TYPE}" not in name]
 
 
@@ -85,20 +93,57 @@ def facts(table: Table, tables: Sequence[Table]) -> str:
     return said
 
 
+def called(row: Row) -> str:
+    """The system's name, and in brackets what of Picturebook is in it where the data are others."""
+    return row.name + "".join(f" [{mark}]" for mark in row.marks)
+
+
+def remarks(table: Table) -> list[str]:
+    """What was left out of the examples, and which encoder saw them; each once, with its systems."""
+    said: dict[str, list[Row]] = {}
+    for row in table.rows:
+        if row.first.num_skipped:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in row.first.skipped.items())
+            said.setdefault(f"left out: {reasons or f'{row.first.num_skipped:,}'}", []).append(row)
+        if row.first.encoder:
+            said.setdefault(f"encoder: {row.first.encoder}", []).append(row)
+    everyone = len(table.rows)
+    return [
+        what if len(rows) == everyone else f"{what}, for {'; '.join(f'“{called(row)}”' for row in rows)}"
+        for what, rows in said.items()
+    ]
+
+
+def warnings(of: Table | Pairing) -> list[str]:
+    """What is to be said of Picturebook wherever these numbers stand."""
+    if of.is_world:
+        return [WORLD_SENTENCE]
+    marks = dict.fromkeys(of.marks if isinstance(of, Pairing) else (mark for row in of.rows for mark in row.marks))
+    return [MARK_SENTENCE.format(marks=" or ".join(f"[{mark}]" for mark in marks))] if marks else []
+
+
 def seeds_in_words(row: Row) -> str:
     """How many seeds are in a row, and which."""
     known = [str(seed) for seed in row.seeds if seed is not None]
     return f"{len(known)} ({', '.join(known)})" if known else "not stated"
 
 
-def _number(value: Value | None) -> str:
-    return "" if value is None else f"{value.value:.1f}"
+def _rounded(metric: str, value: float) -> str:
+    """With the digits that the official tools print: VQA's has two of a percentage, the caption tool three of 0..1."""
+    decimals = 2 if metric.startswith("accuracy") else 1
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # added, because -0.0 is no number to read
 
 
-def _range(value: Value | None) -> str:
+def number(metric: str, value: Value | None) -> str:
+    """The value as printed; empty where there is none."""
+    return "" if value is None else _rounded(metric, value.value)
+
+
+def reach(metric: str, value: Value | None) -> str:
+    """The interval as printed; empty where there is none."""
     if value is None or value.low is None or value.high is None:
         return ""
-    return f"{value.low:.1f} to {value.high:.1f}"
+    return f"{_rounded(metric, value.low)} to {_rounded(metric, value.high)}"
 
 
 def verdict(pairing: Pairing) -> str:
@@ -121,6 +166,9 @@ def verdict(pairing: Pairing) -> str:
     if pairing.regimes[0] != pairing.regimes[1]:
         first, second = map(regime_in_words, pairing.regimes)
         said += f" They were trained on different things (first {first}; second {second})."
+    if pairing.scenes[0] != pairing.scenes[1]:
+        shown_to = " and the second ".join(f"scene={scene or 'unknown'}" for scene in pairing.scenes)
+        said += f" They were not shown the same: the first {shown_to}."
     if not pairing.same_references:
         said += " Their ids agree, but their references are not known to be the same."
     return said
@@ -135,9 +183,9 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _markdown_value(row: Row, metric: str, is_best: bool) -> str:
-    number, reach = _number(row.values.get(metric)), _range(row.values.get(metric))
-    shown = f"**{number}**" if is_best and number else number
-    return f"{shown} ({reach})" if reach else shown
+    value, ends = number(metric, row.values.get(metric)), reach(metric, row.values.get(metric))
+    shown = f"**{value}**" if is_best and value else value
+    return f"{shown} ({ends})" if ends else shown
 
 
 def _markdown_table(table: Table) -> list[str]:
@@ -147,10 +195,10 @@ def _markdown_table(table: Table) -> list[str]:
         leaders = {metric: best(rows, metric) for metric in metrics}
         for row in rows:
             values = [_markdown_value(row, metric, leaders[metric] is row) for metric in metrics]
-            lines.append(_line([_cell(regime), _cell(row.name), seeds_in_words(row), *values]))
+            lines.append(_line([_cell(regime), _cell(called(row)), seeds_in_words(row), *values]))
     groups = group_metrics(table, question_types=False)
     if groups:
-        names = [f"{row.regime or 'not stated'}: {row.name}" for row in table.rows]
+        names = [f"{row.regime or 'not stated'}: {called(row)}" for row in table.rows]
         lines += ["", _line(["", *map(_cell, names)]), _line(["---", *["---:"] * len(names)])]
         lines += [
             _line([_cell(metric), *(_markdown_value(row, metric, False) for row in table.rows)]) for metric in groups
@@ -163,13 +211,14 @@ def markdown(tables: Sequence[Table], pairing: Pairing | None, notes: Sequence[s
     lines = ["# Results", "", _INTERVALS]
     for table in tables:
         lines += ["", f"## {_cell(title(table))}", "", f"{facts(table, tables)}."]
-        lines += [f"**{WORLD_SENTENCE}**"] if table.is_world else []
+        lines += [f"**{warning}**" for warning in warnings(table)]
         lines += ["", *_markdown_table(table)]
+        lines += ["", *(f"- {_cell(remark)}" for remark in remarks(table))] if remarks(table) else []
     if pairing is not None:
         lines += ["", "## Two systems, paired", "", _cell(verdict(pairing))]
-        lines += [f"**{WORLD_SENTENCE}**"] if pairing.is_world else []
+        lines += [f"**{warning}**" for warning in warnings(pairing)]
     if notes:
-        lines += ["", "## Left out", "", *(f"- {_cell(note)}" for note in notes)]
+        lines += ["", "## Notes", "", *(f"- {_cell(note)}" for note in notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -182,10 +231,11 @@ def html(tables: Sequence[Table], pairing: Pairing | None, notes: Sequence[str])
         pairing=pairing,
         verdict=verdict(pairing) if pairing else "",
         notes=notes,
-        world=WORLD_SENTENCE,
+        warnings=warnings,
         intervals=_INTERVALS,
-        number=_number,
-        range=_range,
+        number=number,
+        reach=reach,
+        called=called,
         seeds=seeds_in_words,
         regime=regime_in_words,
     )
@@ -197,7 +247,8 @@ def _shown(table: Table, tables: Sequence[Table]) -> dict[str, Any]:
     return {
         "title": title(table),
         "facts": facts(table, tables),
-        "is_world": table.is_world,
+        "warnings": warnings(table),
+        "remarks": remarks(table),
         "leading": table.leading,
         "metrics": metrics,
         "most": most,
@@ -227,5 +278,6 @@ def describe_report(report: Report) -> str:
     num_rows = sum(len(table.rows) for table in report.tables)
     lines = [f"files read: {report.num_files:,}, tables: {len(report.tables):,}, systems: {num_rows:,}"]
     lines += [f"note: {note}" for note in report.notes]
+    lines += [f"note: {title(t)}: {said}" for t in report.tables if not t.is_world for said in warnings(t)]
     lines += [verdict(report.pairing)] if report.pairing else []
     return "\n".join([*lines, *(f"report: {page}" for page in report.pages)])

@@ -14,6 +14,7 @@ from close_transfer.errors import UserError
 from close_transfer.examples import Example
 from close_transfer.leakage import Leaks, evaluation_texts, find_leaks, training_texts
 from close_transfer.sources import SERVED_TASKS, Loaded, load_examples
+from close_transfer.sources.images import why_missing
 from close_transfer.sources.official import found, image_folder
 from close_transfer.sources.published import ORIGINS, Published, published_count
 from close_transfer.sources.questions import coco_image_name
@@ -169,16 +170,14 @@ def _pictures(data: OfficialData, split: str, examples: Iterable[Example]) -> Pi
     named = {example.image.key: example.image for example in examples if example.image is not None}
     if not named:
         return None
-    # The picture's name holds its folder in Karpathy's COCO and in Visual News.
-    root, folder = Path(data.root), image_folder(data, split)
-    there = [ref for key, ref in named.items() if (folder / key).is_file() or (root / key).is_file()]
+    there = [ref for ref in named.values() if not why_missing(ref)]
     unreadable = []
     for ref in there[:: max(1, len(there) // _NUM_OPENED)][:_NUM_OPENED]:
         try:
             ref.open()
         except UserError as error:
             unreadable.append(str(error))
-    return PictureCheck(folder, len(named), len(there), tuple(unreadable))
+    return PictureCheck(image_folder(data, split), len(named), len(there), tuple(unreadable))
 
 
 def _check_answers(data: Vqa2Data, split: FileSplit) -> FileCheck | None:

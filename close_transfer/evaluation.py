@@ -6,6 +6,7 @@ holds what was answered, and the same command goes on from it.
 """
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,15 +17,17 @@ from typing import Any
 import numpy as np
 
 from close_transfer.checkpoints import RunFolder
-from close_transfer.config import ClipConfig, EvalConfig, OpenClipConfig, TableData, TrainConfig
+from close_transfer.config import ClipConfig, DataConfig, EvalConfig, OpenClipConfig, TableData, TrainConfig
+from close_transfer.config.commands import encoder_note
 from close_transfer.decoding import Decoder
+from close_transfer.earlier import set_aside
 from close_transfer.embeddings import SceneVectors, image_scenes, text_scenes
 from close_transfer.errors import UserError
 from close_transfer.examples import Example, Prediction, data_fingerprint
 from close_transfer.extra_metrics import extra_scores
-from close_transfer.files import atomic_path, fingerprint, remove_stale, sync
+from close_transfer.files import atomic_path, fingerprint, read_json, remove_stale, sync
 from close_transfer.journal import Journal
-from close_transfer.leakage import evaluation_texts, find_leaks, training_texts, without_leaks
+from close_transfer.leak_checks import check_leakage
 from close_transfer.metrics.bootstrap import Scores, mean_scores
 from close_transfer.metrics.spice import require_spice
 from close_transfer.parts import build_encoder, check_encoder, load_model, pick_device
@@ -33,6 +36,13 @@ from close_transfer.runs import find_run, read_run
 from close_transfer.sources import load_examples
 from close_transfer.submission import OFFICIAL_FIELDS, official_results, references_fingerprint, score_lines
 from close_transfer.tasks import TASKS
+
+NOT_ASKED = "leakage=false"
+
+# What an evaluation leaves; the results, which make it complete, are the last.
+_FILES = ("report.html", "official_results.json", "scores.jsonl", "predictions.jsonl", "results.json")
+_PLACES = {"output", "resume", "run", "runs", "device", "store"}
+_BESIDES = {"batch_size", "compare", "leakage", "num_bootstrap", "extra_metrics", "clipscore"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,7 @@ class Evaluation:
     folder: Path
     config: EvalConfig
     train_config: TrainConfig
+    data: DataConfig
     facts: dict[str, Any]
     noise: dict[str, float]
     examples: Sequence[Example]
@@ -63,7 +74,7 @@ class Evaluation:
             "skipped": dict(self.skipped),
             "leakage": self.leakage,
             "task": self.config.task,
-            "data": (self.config.data or self.train_config.data).name,
+            "data": self.data.name,
             "split": self.config.split,
             "scene": self.config.scene,
             "noise": self.noise,
@@ -93,6 +104,12 @@ def _data_for(config: EvalConfig, trained: TrainConfig):
     return data
 
 
+def _folder(config: EvalConfig, run: Path) -> Path:
+    """Where the evaluation goes; data that are not the run's own have their name in it."""
+    own = [config.data.name] if config.data else []
+    return Path(config.output) if config.output else run / "-".join(["eval", *own, config.split, config.scene])
+
+
 def evaluate(config: EvalConfig) -> Evaluation:
     """Evaluates a run and writes its folder.
 
@@ -109,16 +126,23 @@ def evaluate(config: EvalConfig) -> Evaluation:
     model, tokenizer = load_model(run, config.checkpoint, device)
     data = _data_for(config, trained)
     task = TASKS[config.task]
-    loaded = load_examples(data, config.task, config.split, texts_needed=config.scene == "text")
+    clip = config.clip or trained.clip
+    if note := encoder_note(clip, data):
+        print(note, file=sys.stderr)
+    sees = config.scene == "image"
+    loaded = load_examples(
+        data, config.task, config.split, not sees, pictures_needed=sees and isinstance(clip, OpenClipConfig)
+    )
     examples = task.for_testing(loaded.examples, config.scene)[: config.max_examples]
-    leakage = _leakage(config, trained, examples)
+    leakage = {"checked": False, "reason": NOT_ASKED}
+    if config.leakage:
+        leakage = check_leakage(trained, data, config.split, examples)
     if "spice" in config.extra_metrics:
         require_spice()
-    clip = config.clip or trained.clip
-    encoder = build_encoder(clip, data, device, texts_needed=config.scene == "text")
+    encoder = build_encoder(clip, data, device, texts_needed=not sees)
     check_encoder(encoder, model)
-    scenes = (image_scenes if config.scene == "image" else text_scenes)(encoder, examples, config.store)
-    folder = Path(config.output) if config.output else run / f"eval-{config.split}-{config.scene}"
+    scenes = (image_scenes if sees else text_scenes)(encoder, examples, config.store)
+    folder = _folder(config, run)
     decoder = Decoder(
         model, tokenizer, config.num_beams or model.config.task["num_beams"], batch_size=config.batch_size
     )
@@ -129,7 +153,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
         predictions = decoder.predict([e.id for e in examples], scenes.__getitem__, prompts, task.labels, journal)
         scores, scorer = _score(config, clip, examples, predictions, device)
         evaluation = Evaluation(
-            run, folder, config, trained, facts, model.config.noise, examples, predictions, scores, loaded.skipped,
+            run, folder, config, trained, data, facts, model.config.noise, examples, predictions, scores, loaded.skipped,
             leakage, scorer,
         )  # fmt: skip
         _write(evaluation)
@@ -161,23 +185,6 @@ def _score(
     return scores, encoder
 
 
-def _leakage(config: EvalConfig, trained: TrainConfig, examples: Sequence[Example]) -> dict[str, Any]:
-    """How much of the training text is evaluation text, or why that is not known."""
-    if not config.leakage:
-        return {"checked": False, "reason": "leakage=false"}
-    references = list(evaluation_texts(examples, config.task))
-    if not references:
-        return {"checked": False, "reason": "the evaluation scenes came without text"}
-    try:
-        training = load_examples(trained.data, config.task, "train").examples
-    except UserError as error:  # the training data may be elsewhere by now
-        return {"checked": False, "reason": str(error)}
-    if trained.without_leaks:
-        other = load_examples(trained.data, config.task, trained.without_leaks).examples
-        training, _ = without_leaks(training, evaluation_texts(other, config.task), config.task)
-    return {"checked": True} | find_leaks(training_texts(training, config.task), references).as_dict()
-
-
 def _key(examples: Sequence[Example], scenes: SceneVectors) -> dict[str, str]:
     """What is asked, for a journal: the vectors themselves stand for data and encoder."""
     vectors = (scenes[np.arange(start, min(start + 1024, len(scenes)))] for start in range(0, len(scenes), 1024))
@@ -204,3 +211,33 @@ def _write(evaluation: Evaluation) -> None:
             temporary = stack.enter_context(atomic_path(folder / name))
             temporary.write_text(content, encoding="utf-8")
             sync(temporary)
+        _keep_earlier(folder, json.loads(files["results.json"]))
+
+
+def _keep_earlier(folder: Path, results: dict[str, Any]) -> None:
+    """Sets the results of other settings aside, which would be lost otherwise."""
+    path = folder / "results.json"
+    if not path.exists():
+        return
+    try:
+        before = _settings(read_json(path))
+    except (UserError, KeyError, TypeError):  # damaged, or of another command
+        before = {}
+    now = _settings(results)
+    if before != now:
+        differing = [key for key in now if before.get(key) != now[key]] if before else []
+        aside = set_aside([folder / name for name in _FILES], folder / "old")
+        print(
+            f"note: {folder} held the results of other settings ({', '.join(differing) or 'not known'}), which are set "
+            f"aside in {aside}; give output= to keep several",
+            file=sys.stderr,
+        )
+
+
+def _settings(results: Any) -> dict[str, Any]:
+    """All settings that decide what a results.json says, by name; not what is merely reported besides."""
+    train, evaluation = results["config"]["train"], results["config"]["eval"]
+    return {
+        **{f"train.{key}": value for key, value in train.items() if key not in _PLACES},
+        **{key: value for key, value in evaluation.items() if key not in _PLACES | _BESIDES},
+    }

@@ -13,9 +13,10 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from close_transfer.errors import UserError
@@ -177,8 +178,38 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Reads a JSON file that a command wrote.
+
+    Raises:
+        UserError: naming the file, if it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, str(error)) from error
+
+
+def read_fields(path: Path, kinds: Mapping[str, type | UnionType]) -> dict[str, Any]:
+    """These fields of a JSON object that a command wrote.
+
+    Raises:
+        UserError: naming the file, if it is no such object, or a field is missing or of another kind.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise damaged(path, "it holds no object")
+    for name, kind in kinds.items():
+        if name not in value or not isinstance(value[name], kind):
+            raise damaged(path, f"field {name!r} is missing or of another kind")
+    return {name: value[name] for name in kinds}
+
+
+def damaged(path: Path, reason: str) -> UserError:
+    """That a file is not as a command wrote it."""
+    told = (reason.splitlines() or ["no reason given"])[0][:200]
+    return UserError(
+        f"{path}: is damaged ({told}); restore it from a copy, or make it again by the command that wrote it"
+    )
 
 
 def replace_link(link: Path, target: Path) -> None:

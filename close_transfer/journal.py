@@ -1,14 +1,16 @@
 """What a command has answered so far, a line a batch, so that after a kill the same command goes on.
 
 The journal lies beside the output until that is complete. Its first line names everything that decides
-the answers; a journal of anything else is set aside. Only whole batches are kept, so what is computed
-together, and with it every number, is the same as without the kill.
+the answers; a journal of anything else is set aside. Every line begins with a checksum of the rest. Only
+whole batches before the first damaged line are kept, so what is computed together, and with it every
+number, is the same as without the kill.
 """
 
 import json
 import os
 import sys
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Any
 from close_transfer.errors import UserError
 from close_transfer.files import append_line, lock, remove_stale, writing
 
-_FORMAT = 1
+_FORMAT = 2
 _SYNC_EVERY = 1.0  # seconds; what a failing machine, unlike a kill, can take back
 
 
@@ -52,7 +54,7 @@ class Journal:
         with self.path.open("rb") as file:
             for line in file:
                 if not _is_whole(line):
-                    break  # a kill cut it short
+                    break  # a kill cut it short, or it was damaged
                 self.num_batches += 1
                 size += len(line)
         os.ftruncate(self._handle, size)
@@ -73,7 +75,7 @@ class Journal:
             return False
         with self.path.open("rb") as file:
             first = file.readline()
-        header = json.loads(first) if _is_whole(first) else self._header
+        header = _content(first) if _is_whole(first) else self._header
         if header == json.loads(json.dumps(self._header)):
             return True
         old = self.path.with_name(self.path.name + ".old")
@@ -90,7 +92,7 @@ class Journal:
         """What was kept, in order, read as it is asked for."""
         with self.path.open("rb") as file:
             for line in islice(file, 1, 1 + self.num_batches):
-                yield json.loads(line)
+                yield _content(line)
 
     def append(self, batch: Any) -> None:
         """Keeps the answers to the next batch, JSON values.
@@ -99,7 +101,8 @@ class Journal:
             WriteError: if the disk is full; what was kept before stays.
         """
         with writing(self.path):
-            append_line(self._handle, json.dumps(batch))
+            content = json.dumps(batch)
+            append_line(self._handle, f"{_checksum(content.encode())} {content}")
             self.num_batches += 1
             if time.monotonic() - self._synced > _SYNC_EVERY:
                 os.fsync(self._handle)
@@ -118,14 +121,17 @@ class Journal:
         os.close(self._handle)
 
 
+def _checksum(content: bytes) -> str:
+    """CRC-32 as eight hexadecimal digits: what is guarded against is damage, not malice."""
+    return f"{zlib.crc32(content):08x}"
+
+
 def _is_whole(line: bytes) -> bool:
-    if not line.endswith(b"\n"):
-        return False
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return True
+    return line.endswith(b"\n") and line[:8] == _checksum(line[9:-1]).encode()
+
+
+def _content(line: bytes) -> Any:
+    return json.loads(line[9:])
 
 
 def _differing(header: Any, wanted: Mapping[str, Any]) -> str:

@@ -37,7 +37,7 @@ def new_t5(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) -> T5ForCondit
     }
     try:
         built = T5Config(**settings)
-        if min(built.num_layers, built.num_decoder_layers) < 1:
+        if min(built.num_layers, built.num_decoder_layers or 1) < 1:
             raise ValueError("num_layers and num_decoder_layers should be at least 1")
         return T5ForConditionalGeneration(built)
     except (StrictDataclassError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:

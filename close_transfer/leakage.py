@@ -1,6 +1,6 @@
 """Finds training text that is also evaluation text, word for word or nearly.
 
-Identical: the same words in the same order once `normalised` (case, punctuation and spaces do not
+Identical: the same words in the same order by `same_text_key` (case, punctuation and spaces do not
 count). Nearly identical: both texts have at least `MIN_WORDS` words and hold the same words, each as
 often, in any order, but for at most one word that is missing, added or replaced.
 
@@ -11,12 +11,12 @@ streamed. MinHash, the usual tool, estimates the overlap of sets from samples; f
 words its error is larger than the difference of one word that is looked for here.
 """
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from close_transfer.examples import Example
+from close_transfer.same_text import same_text_key
 
 MIN_WORDS = 5
 _MOST_SHOWN = 5
@@ -25,23 +25,6 @@ _64_BITS = 2**64 - 1
 _FREE_TEXT = ("captioning", "captioning-multi", "visual-news")
 
 Kind = Literal["identical", "near"]
-
-
-class _Folding(dict[int, str | None]):
-    """A table for `str.translate`, filled as characters are met: punctuation goes, the rest stays."""
-
-    def __missing__(self, code: int) -> str | None:
-        character = chr(code)
-        self[code] = None if unicodedata.category(character).startswith("P") else character
-        return self[code]
-
-
-_FOLDING = _Folding()
-
-
-def normalised(text: str) -> str:
-    """The text in lower case and Unicode's NFKC, without punctuation, with single spaces."""
-    return " ".join(unicodedata.normalize("NFKC", text).lower().translate(_FOLDING).split())
 
 
 def _signatures(words: Sequence[str]) -> Iterator[int]:
@@ -68,7 +51,7 @@ class Leaks:
 
     Attributes:
         num_training: training texts looked at, repeated ones included.
-        num_references: distinct evaluation texts, as normalised.
+        num_references: distinct evaluation texts, by `same_text_key`.
         num_identical: training texts identical to one of these.
         num_near: training texts nearly identical to one, and identical to none.
         examples: the first few pairs, each once.
@@ -92,7 +75,7 @@ class References:
         self._identical: dict[str, str] = {}
         self._near: dict[int, str] = {}
         for text in texts:
-            key = normalised(text)
+            key = same_text_key(text)
             if not key or key in self._identical:
                 continue
             self._identical[key] = text
@@ -106,7 +89,7 @@ class References:
 
     def leak(self, text: str) -> LeakedPair | None:
         """The pair of a training text and the first reference it repeats, if any."""
-        key = normalised(text)
+        key = same_text_key(text)
         if (reference := self._identical.get(key)) is not None:
             return LeakedPair("identical", text, reference)
         words = key.split()

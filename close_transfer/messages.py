@@ -1,14 +1,22 @@
 """What commands say at their end, so that a user knows where things are and what to type next."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-from close_transfer.config import TrainConfig
+from close_transfer.config import DataConfig, PrecomputedConfig, TableData, TrainConfig
+from close_transfer.config.commands import evaluation_split
+from close_transfer.config.data import ConceptualCaptionsData, HuggingFaceData, OfficialData, VisualNewsData, Vqa2Data
 from close_transfer.evaluation import Evaluation
+from close_transfer.leak_checks import leak_setting
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 from close_transfer.prediction import PredictionSummary
-from close_transfer.report import describe_system
+from close_transfer.report import describe_system, leakage_in_words
+from close_transfer.sources.official import found, image_folder
 from close_transfer.training import Outcome
+
+Split = Literal["val", "test"]
 
 
 def training_ended(config: TrainConfig, folder: Path, outcome: Outcome, script: str) -> str:
@@ -22,8 +30,67 @@ def training_ended(config: TrainConfig, folder: Path, outcome: Outcome, script: 
     return (
         f"trained {state.step:,} steps in {state.seconds:.0f} s, best validation loss {state.best_loss:.3f} at step {state.best_step:,}\n"
         f"run:  {folder}\n"
-        f"next: python scripts/eval_image.py task={config.task.name} run={folder}"
+        f"{_next(config, folder)}"
     )
+
+
+def _next(config: TrainConfig, folder: Path) -> str:
+    """The command that evaluates the run, on pictures where there are any, and what must be there first."""
+    data, split = config.data, evaluation_split(config.data)
+    given = [f"task={config.task.name}", f"run={folder}"]
+    notes = []
+    vectors = isinstance(config.clip, PrecomputedConfig)
+    if isinstance(data, TableData) or not _names_pictures(data):
+        given += _own_file(data)
+        given += [] if vectors or _names_pictures(data) else ["data.image_column=IMAGE_COLUMN"]
+        notes.append("the names in capitals are yours to fill in; any other data= of the task will do as well")
+    else:
+        given += [] if split == "test" else [f"split={split}"]
+        if reason := _no_pictures(data, split):
+            given.append("scene=text")
+            notes.append(reason)
+        if missing := _missing(data, split, texts_needed=bool(reason)):
+            notes.append(f"first get {', '.join(missing)}: docs/data.md")
+    given += ["clip=precomputed", "clip.image_embeddings=TEST_VECTORS"] if vectors else []
+    command = " ".join(["python scripts/eval_image.py", *map(shlex.quote, given)])
+    return "\n".join([f"next: {command}", *(f"      ({note})" for note in notes)])
+
+
+def _names_pictures(data: DataConfig) -> bool:
+    if isinstance(data, (TableData, HuggingFaceData)):
+        return data.image_column is not None
+    return not isinstance(data, ConceptualCaptionsData)
+
+
+def _own_file(data: DataConfig) -> list[str]:
+    """Settings of a file of test examples like those of training."""
+    columns = ("text_column", "group_column", "image_column", "id_column", "references_column")
+    named = {name: getattr(data, name) for name in columns} if isinstance(data, TableData) else {}
+    return ["data=table", "data.path=TEST_FILE", *(f"data.{name}={column}" for name, column in named.items() if column)]
+
+
+def _no_pictures(data: DataConfig, split: Split) -> str:
+    """Why there are no pictures of a split; empty if nothing speaks against it."""
+    if not isinstance(data, OfficialData):
+        return ""
+    if isinstance(data, VisualNewsData):
+        folder = Path(data.root)
+    elif split in data.image_folders:
+        folder = image_folder(data, split)
+    else:
+        return f"data={data.name} has no pictures; evaluate on data that has"
+    return "" if folder.is_dir() else f"pictures of {split} are not in {folder}; with them, leave out scene=text"
+
+
+def _missing(data: DataConfig, split: Split, texts_needed: bool) -> list[str]:
+    """The files of a split that are not there."""
+    if not isinstance(data, OfficialData):
+        return []
+    files = [(data.root, data.files.get(split))]
+    if isinstance(data, Vqa2Data):
+        files.append((data.root, data.annotations.get(split)))
+        files += [(data.captions_root, data.captions.get(split))] if texts_needed else []
+    return [str(Path(root, name)) for root, name in files if name and found(Path(root), name) is None]
 
 
 def evaluation_ended(evaluation: Evaluation) -> str:
@@ -39,11 +106,12 @@ def evaluation_ended(evaluation: Evaluation) -> str:
             lines.append(f"  {name:<24} {value:6.1f}   [{low:.1f}, {high:.1f}]")
     lines += [f"skipped: {count:,} {reason}" for reason, count in evaluation.skipped.items()]
     leakage = evaluation.leakage
+    told = leakage_in_words(leakage)
     if leakage.get("num_identical") or leakage.get("num_near"):
-        lines.append(
-            f"leakage: {leakage['num_identical']:,} of {leakage['num_training']:,} training texts are identical to evaluation text, "
-            f"{leakage['num_near']:,} nearly so; train with without_leaks={config.split} to leave them out"
-        )
+        setting = leak_setting(evaluation.train_config, evaluation.data, config.split)
+        lines.append(f"leakage: {told}" + (f"; train with {setting} to leave them out" if setting else ""))
+    elif told and not leakage["checked"]:
+        lines.append(f"leakage: {told}")
     lines.append(f"report: {evaluation.folder / 'report.html'}")
     return "\n".join(lines)
 

@@ -43,9 +43,13 @@ def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed:
 
 
 def load_model(run: Path, checkpoint: str, device: str) -> tuple[TransferModel, transformers.PreTrainedTokenizerBase]:
-    """A run's model and tokenizer, ready for inference."""
+    """A run's model and tokenizer, ready for inference.
+
+    Raises:
+        UserError: if there is no such checkpoint, or it is damaged.
+    """
     transformers.utils.logging.disable_progress_bar()
-    folder = RunFolder(run).checkpoint(checkpoint)
+    folder = RunFolder(run).intact(checkpoint)
     model = TransferModel.from_pretrained(folder).eval()
     model.to(torch.device(device))
     return model, transformers.AutoTokenizer.from_pretrained(folder)

@@ -4,7 +4,9 @@ They are worked through in batches, so memory does not grow with their number, a
 was answered: the same command goes on where a kill came.
 """
 
+import filecmp
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,10 +20,11 @@ from tqdm import tqdm
 from close_transfer.checkpoints import RunFolder
 from close_transfer.config import OpenClipConfig, PredictConfig
 from close_transfer.decoding import Decoder, prediction_from
+from close_transfer.earlier import set_aside
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.errors import UserError
-from close_transfer.files import atomic_path, file_fingerprint, fingerprint, write_text
+from close_transfer.files import atomic_path, file_fingerprint, fingerprint, sync, write_text
 from close_transfer.journal import Journal
 from close_transfer.model import TransferModel
 from close_transfer.parts import check_encoder, load_model, pick_device
@@ -184,7 +187,10 @@ def _answer(inputs: _Inputs, decoder: Decoder, config: PredictConfig, labels: Se
 
 
 def _write(inputs: _Inputs, output: Path, journal: Journal) -> PredictionSummary:
-    """The output from the whole journal, a batch at a time. What could not be read is written first."""
+    """The output from the whole journal, a batch at a time. What could not be read is written first.
+
+    Other answers that stand there are set aside.
+    """
     unreadable_output = output.with_name(output.name + ".unreadable.jsonl")
     first: list[str] = []
     num_predictions = 0
@@ -198,6 +204,8 @@ def _write(inputs: _Inputs, output: Path, journal: Journal) -> PredictionSummary
                     file.write(json.dumps(prediction.as_dict(), ensure_ascii=False) + "\n")
                     if len(first) < _NUM_SHOWN:
                         first.append(f"{prediction.id}: {prediction.text}")
+        if num_predictions:
+            _keep_earlier(output, temporary, unreadable_output)
         if unreadable:
             write_text(unreadable_output, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in unreadable))
         else:
@@ -215,3 +223,12 @@ def _write(inputs: _Inputs, output: Path, journal: Journal) -> PredictionSummary
         tuple(unreadable[:_NUM_UNREADABLE_SHOWN]),
         inputs.num_other,
     )
+
+
+def _keep_earlier(output: Path, written: Path, unreadable_output: Path) -> None:
+    """Sets an output aside, with the list of what could not be read, unless it is what was just `written`."""
+    if not output.is_file() or filecmp.cmp(output, written, shallow=False):
+        return
+    sync(written)
+    aside = set_aside([unreadable_output, output], output.with_name(f"{output.name}.old"))
+    print(f"note: {output} held other answers, which are set aside in {aside}", file=sys.stderr)

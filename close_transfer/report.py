@@ -15,10 +15,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from close_transfer.errors import UserError
-from close_transfer.evaluation import Evaluation
+from close_transfer.evaluation import NOT_ASKED, Evaluation
 from close_transfer.examples import Example
-from close_transfer.files import read_json, write_text
+from close_transfer.files import damaged, write_text
 from close_transfer.metrics.accuracy import QUESTION_TYPE
+from close_transfer.results import read_results
+from close_transfer.sources.faults import Fault
+from close_transfer.sources.records import field, key_field, read_document, read_lines, verbatim
 from close_transfer.training import learning_curves
 
 _NUM_SHOWN = 24
@@ -41,14 +44,23 @@ class Compared:
         """From an evaluation folder.
 
         Raises:
-            UserError: if it holds no finished evaluation.
+            UserError: if it holds no finished evaluation, or a damaged one.
         """
-        if not (folder / "results.json").is_file():
+        path, answered = folder / "results.json", folder / "predictions.jsonl"
+        if not path.is_file():
             raise UserError(f"compare={folder}: there is no results.json; evaluate that run first")
-        results = read_json(folder / "results.json")
-        lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
-        answers = {line["id"]: line["prediction"] for line in map(json.loads, lines)}
-        return cls(name or describe_system(results), results, answers)
+        system = read_results(path, "compare")
+        answers = {}
+        for line, record in read_lines(answered, "compare"):
+            try:
+                answers[key_field(record, "id")] = verbatim(field(record, "prediction"), "prediction")
+            except Fault as fault:
+                raise damaged(answered, f"line {line}: {fault}") from None
+        if len(answers) != system.num_examples:
+            raise damaged(
+                answered, f"it holds {len(answers):,} answers, and results.json counts {system.num_examples:,}"
+            )
+        return cls(name or system.name, read_document(path, "compare"), answers)
 
 
 def describe_system(results: dict[str, Any]) -> str:
@@ -58,6 +70,16 @@ def describe_system(results: dict[str, Any]) -> str:
         return "blind (sees nothing)"
     std = results["noise"]["std"]
     return f"{_TRAINED[results['trained_on']]}, {f'noise {std:g}' if std else 'no noise'}"
+
+
+def leakage_in_words(leakage: dict[str, Any]) -> str:
+    """What training saw of the evaluation text, as results.json has it; empty if nobody wanted to know."""
+    if not leakage["checked"]:
+        return "" if leakage["reason"] == NOT_ASKED else f"not checked, because {leakage['reason']}"
+    return (
+        f"{leakage['num_identical']:,} of {leakage['num_training']:,} training texts are identical to evaluation text, "
+        f"{leakage['num_near']:,} nearly so"
+    )
 
 
 def noise_in_words(noise: dict[str, float], trained_on: str) -> str:
@@ -185,6 +207,7 @@ def write_report(evaluation: Evaluation, others: Sequence[Compared] = ()) -> Pat
         systems=[describe_system(results), *(other.name for other in others)],
         rows=_rows(evaluation, others),
         leading=evaluation.scores.leading,
+        leakage=leakage_in_words(evaluation.leakage),
         noise=noise_in_words(evaluation.noise, evaluation.facts["trained_on"]),
         curve=_curve(evaluation.run),
         shown=cases(shown),

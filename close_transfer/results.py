@@ -1,9 +1,10 @@
 """Reads what evaluations and scorings wrote, trusting none of it: results.json and scores.jsonl."""
 
 import glob
+import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
@@ -11,6 +12,18 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from close_transfer.errors import UserError
 from close_transfer.sources.faults import Fault
 from close_transfer.sources.records import key_field, read_document, read_lines
+
+WORLD = "picturebook"
+
+# Settings that do not change what a system is: where things lie, and what they run on.
+_PLACES = {"output", "resume", "runs", "run", "device", "store", "compare", "num_bootstrap", "batch_size", "seed"}
+_SCORED = {
+    "name", "regime", "data_name", "split", "scene", "images", "clip", "references", "questions", "extra_metrics",
+    "id_field", "on_missing", "on_extra",
+}  # fmt: skip
+_IDLE = {"clip.batch_size", "train.log_every", "train.tensorboard"}
+_ROOTS = ("root", "captions_root")  # of data; the files below them are named relative to them
+_CAPTIONING = ("captioning", "captioning-multi")  # trained differently, asked and scored alike
 
 
 class Results(BaseModel):
@@ -22,6 +35,7 @@ class Results(BaseModel):
     intervals: dict[str, Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]] = {}
     num_examples: int
     num_skipped: int = 0
+    skipped: dict[str, int] = {}
     task: str
     data: str
     split: str | None = None
@@ -31,7 +45,9 @@ class Results(BaseModel):
     trained_on: str | None = None
     seed: int | None = None
     system: str | None = None
-    encoder: Any = None
+    encoder: str | None = None
+    clipscore_encoder: str | None = None
+    training_data_fingerprint: str | None = None
     config: dict[str, dict[str, Any] | None]
     data_fingerprint: str
     references_fingerprint: str | None = None
@@ -40,6 +56,63 @@ class Results(BaseModel):
     def examples(self) -> str:
         """A fingerprint that is equal where the same was scored against the same."""
         return self.references_fingerprint or self.data_fingerprint
+
+    @property
+    def kind(self) -> str:
+        """What was asked and how it was scored; equal for tasks whose results belong into one table."""
+        return _CAPTIONING[0] if self.task in _CAPTIONING else self.task
+
+    @property
+    def states_data(self) -> bool:
+        """Whether `data` was said by someone, and is not just the name of the references' file."""
+        score = self.config.get("score")
+        return score is None or score.get("data_name") is not None or self.data == WORLD
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is a run of ours, whose settings are known."""
+        return self.config.get("train") is not None
+
+    @property
+    def marks(self) -> list[str]:
+        """What of Picturebook is in the system, which says nothing about other data."""
+        clips = (self.encoder, self.trained_with("clip", "model"), _at(self.config, "eval", "clip", "model"))
+        return [
+            mark
+            for mark, holds in (
+                ("Picturebook's CLIP", WORLD in clips),
+                ("trained on Picturebook", self.trained_with("data", "name") == WORLD),
+                ("CLIPScore by Picturebook's CLIP", self.clipscore_encoder == WORLD),
+            )
+            if holds
+        ]
+
+    def trained_with(self, *keys: str) -> Any:
+        """A setting of the training; None where there is none."""
+        return _at(self.config, "train", *keys)
+
+    def settings(self) -> dict[str, Any]:
+        """All that makes the system what it is, by dotted key, the same on any machine; not the seed."""
+        train, evaluation, score = (self.config.get(key) or {} for key in ("train", "eval", "score"))
+        # Seeds of someone else's system are files with the same name= and a seed= each.
+        files = {"predictions"} if self.seed is not None else set()
+        kept = {key: value for key, value in train.items() if key not in _PLACES}
+        if isinstance(kept.get("data"), dict):
+            kept["data"] = {key: value for key, value in kept["data"].items() if key not in _ROOTS}
+        kept |= {key: value for key, value in evaluation.items() if key in ("checkpoint", "num_beams")}
+        kept |= {key: value for key, value in score.items() if key not in _PLACES | _SCORED | files}
+        flat = {key: value for key, value in _flat(kept).items() if key not in _IDLE}
+        told = {key: value if key == "predictions" else _portable(value) for key, value in flat.items()}
+        if self.training_data_fingerprint:
+            told["training_data"] = self.training_data_fingerprint[:12]
+        return told
+
+    def identity(self) -> str:
+        """Text that is equal for results of one system, whichever machine and seed."""
+        told = self.settings()
+        if self.training_data_fingerprint:  # it stands for the data, wherever they lie
+            told = {key: value for key, value in told.items() if not key.startswith("data.")}
+        return json.dumps(told | {"task": self.task, "noise": (self.noise or {}).get("std")}, sort_keys=True)
 
     @property
     def name(self) -> str:
@@ -53,6 +126,29 @@ class Results(BaseModel):
         noise = f"noise {std:g}" if isinstance(std, (int, float)) and std else "no noise"
         trained = {"text": "trained on text", "images": "trained on pictures"}.get(self.trained_on or "", "system")
         return f"{trained}, {noise}"
+
+
+def _at(value: Any, *keys: str) -> Any:
+    """What stands below the keys; None where there is nothing."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {k: v for key, one in value.items() for k, v in _flat(one, f"{prefix}.{key}" if prefix else key).items()}
+    return {prefix: value}
+
+
+def _portable(value: Any) -> Any:
+    """A setting that is a path as its last part, so that the same file elsewhere is the same."""
+    if not isinstance(value, str):
+        return value
+    kind = PureWindowsPath if "\\" in value else PurePosixPath
+    # "a/b" may be the name of a model at a hub.
+    is_path = kind(value).is_absolute() or value.startswith((".", "~")) or len(kind(value).parts) > 2
+    return kind(value).name if is_path else value
 
 
 def read_results(path: Path, setting: str) -> Results:

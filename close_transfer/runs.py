@@ -13,12 +13,15 @@ from pydantic import ValidationError
 
 from close_transfer.config import TrainConfig
 from close_transfer.errors import UserError
-from close_transfer.files import read_json, replace_link, write_json, write_text, writing
+from close_transfer.files import damaged, read_fields, replace_link, write_json, write_text, writing
 
 Regime = Literal["text", "images"]
 
 # What training saw, in the codes that later work uses to keep comparisons fair.
 REGIME_CODES: dict[Regime, str] = {"text": "T0", "images": "T4"}
+
+# What is used of facts.json.
+_FACTS = dict.fromkeys(("regime", "trained_on", "validation_input", "data_fingerprint", "encoder"), str)
 
 
 def choose_folder(config: TrainConfig) -> tuple[Path, bool]:
@@ -64,7 +67,7 @@ def _resumed_folder(config: TrainConfig) -> Path:
     """The folder of the run to continue.
 
     Raises:
-        UserError: if there is none, or it was started with other settings.
+        UserError: as `read_run`, and if it was started with other settings.
     """
     assert config.resume is not None
     folder = (
@@ -74,12 +77,12 @@ def _resumed_folder(config: TrainConfig) -> Path:
     )
     if not _is_run(folder):
         raise UserError(f"resume={config.resume}: there is no run at {folder}; start one without resume=")
-    saved = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    saved = read_run(folder)[0].model_dump(mode="json")
     asked = config.model_dump(mode="json")
     free = {"resume", "output", "runs", "device", "store"}
-    differing = [key for key in asked if key not in free and asked[key] != saved.get(key)]
+    differing = [key for key in asked if key not in free and asked[key] != saved[key]]
     if differing:
-        what = "; ".join(f"{key} was {saved.get(key)} and is {asked[key]}" for key in differing)
+        what = "; ".join(f"{key} was {saved[key]} and is {asked[key]}" for key in differing)
         raise UserError(
             f"resume={config.resume}: the run at {folder} was started with other settings ({what}); give the same ones"
         )
@@ -106,11 +109,11 @@ def read_run(folder: Path) -> tuple[TrainConfig, dict]:
     """What a run was asked for, and facts about its training data.
 
     Raises:
-        UserError: if the folder holds no run, or one whose settings this version does not know.
+        UserError: if the folder holds no run, a damaged one, or one whose settings this version does not know.
     """
     if not _is_run(folder):
         raise UserError(f"run={folder}: there is no run; give the folder that training named at its end")
-    saved = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    saved = _saved_settings(folder)
     try:
         config = TrainConfig.model_validate(saved)
     except ValidationError as error:
@@ -120,7 +123,18 @@ def read_run(folder: Path) -> tuple[TrainConfig, dict]:
             f"run={folder}: config.yaml, {where}: {first['msg']}; another version wrote this run, so train it again, "
             "or use it with that version"
         ) from None
-    return config, read_json(folder / "facts.json")
+    return config, read_fields(folder / "facts.json", _FACTS)
+
+
+def _saved_settings(folder: Path) -> dict[str, Any]:
+    path = folder / "config.yaml"
+    try:
+        saved = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise damaged(path, " ".join(str(error).split())) from error
+    if not isinstance(saved, dict):
+        raise damaged(path, "it holds no settings")
+    return saved
 
 
 def find_run(run: str, runs: str, task: str) -> Path:

@@ -18,7 +18,8 @@ from close_transfer.files import file_fingerprint, remove_stale, write_json, wri
 from close_transfer.metrics.bootstrap import Scores, mean_scores
 from close_transfer.parts import pick_device
 from close_transfer.provenance import git_commit, package_versions
-from close_transfer.sources.scored import References, first_few, read_predictions, read_references
+from close_transfer.sources.scored import References, read_predictions, read_references
+from close_transfer.sources.scored_entries import first_few
 from close_transfer.submission import references_fingerprint, score_lines
 from close_transfer.tasks import TASKS
 
@@ -57,7 +58,7 @@ def score_predictions(config: ScoreConfig) -> Scored:
         config.extra_metrics, examples, answers, config.clip, config.store, pick_device(config.device)
     )
     told = [Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(examples, answers, strict=True)]
-    scores = _without_candidates(TASKS[config.task].score(examples, told, config.num_bootstrap))
+    scores = TASKS[config.task].score(examples, told, config.num_bootstrap)
     if extra:
         values, intervals = mean_scores(extra, config.num_bootstrap)
         scores.metrics |= values
@@ -72,7 +73,7 @@ def paired(
 ) -> tuple[list[Example], Counter[str]]:
     """The examples that were predicted, and what was left out by reason.
 
-    Predictions of examples that the references' file itself leaves out (no gold label) are no extra ones.
+    Predictions of examples that the references' file itself leaves out (no gold label, no caption) are no extra ones.
 
     Raises:
         UserError: if predictions are missing or extra and that is not to be skipped, and if none fits.
@@ -102,18 +103,6 @@ def paired(
         {"references without a prediction": len(missing), "predictions without a reference": len(extra)}
     )
     return [example for example in references.examples if example.id in predictions], skipped
-
-
-def _without_candidates(scores: Scores) -> Scores:
-    """Without the metrics of generated text beside a chosen label, which one prediction does not have."""
-    generated = ("accuracy_generated", "confusion_generated")
-    return Scores(
-        {name: value for name, value in scores.metrics.items() if name not in generated},
-        {name: ends for name, ends in scores.intervals.items() if name not in generated},
-        scores.per_example,
-        scores.leading,
-        {name: table for name, table in scores.tables.items() if name not in generated},
-    )
 
 
 def _file_stem(path: str) -> str:

@@ -21,7 +21,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from close_transfer.batches import Batch, TokenizedExamples, batches_from, steps_per_epoch
+from close_transfer.batches import Batch, Rows, TokenizedExamples, batches_from, steps_per_epoch
 from close_transfer.checkpoints import RunFolder, TrainingState
 from close_transfer.config import LoopConfig
 from close_transfer.files import WriteError, fingerprint, writing
@@ -61,6 +61,15 @@ def _generator(*parts: object) -> torch.Generator:
     """A CPU generator whose state follows from the parts alone."""
     seed = int(fingerprint(str(part) for part in parts)[:15], 16)
     return torch.Generator().manual_seed(seed)
+
+
+def validation_rows(num_examples: int, most: int, seed: int) -> Rows:
+    """The validation examples that are used, in order: all, or a draw of `most` that follows from the seed.
+
+    The first ones would be of the first scenes alone, where a file is in some order.
+    """
+    drawn = torch.randperm(num_examples, generator=_generator(seed, "validation examples"))[:most]
+    return drawn.sort().values.numpy()
 
 
 def _loss_sum(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -123,7 +132,7 @@ class Trainer:
         request = StopRequest()
         began = time.monotonic() - state.seconds
         with request.listening(), self._writer(state.step) as writer, self._bar(state.step, num_steps) as bar:
-            for rows in batches_from(self.examples.lengths(), self.config.batch_size, self.seed, state.step, num_steps):
+            for rows in self._batches(state.step, num_steps):
                 measured = self._step(state.step, num_steps, rows)
                 state.step += 1
                 self._log(state.step, measured, writer, bar, len(rows))
@@ -138,6 +147,12 @@ class Trainer:
                     break
         stopped = state.step < num_steps
         return Outcome(state, stopped, (request.exit_status or TERMINATED_STATUS) if stopped else 0)
+
+    def _batches(self, step: int, num_steps: int) -> Iterator[Any]:
+        config = self.config
+        return batches_from(
+            self.examples.lengths(), config.batch_size, self.seed, step, num_steps, config.max_examples_per_epoch
+        )
 
     def _any_process(self, asked: bool) -> bool:
         """Whether any process was asked to stop, so that all of them stop after the same step."""
@@ -200,7 +215,7 @@ class Trainer:
         self._wrapped.eval()
         self.model.adapter.train(self.noisy_validation)
         total, num_tokens = 0.0, 0
-        rows = torch.arange(min(len(self.validation), self.config.max_val_examples)).numpy()
+        rows = validation_rows(len(self.validation), self.config.max_val_examples, self.seed)
         for number, start in enumerate(range(0, len(rows), self.config.batch_size)):
             (batch,) = self.validation.parts(rows[start : start + self.config.batch_size], 1)
             inputs = batch.inputs(self.accelerator.device, _generator(self.seed, "validation", number))

@@ -147,7 +147,7 @@ class EmbeddingStore:
                 return []
             intact = [shard for shard in listed["shards"] if self._is_intact(shard)]
             self.num_damaged = len(listed["shards"]) - len(intact)
-        except (ValueError, KeyError, TypeError):  # a manifest that nobody here wrote
+        except (ValueError, KeyError, TypeError, OSError):  # a manifest that nobody here wrote
             self.num_damaged = max(1, len(list(self.folder.glob("shard-*.vectors.npy"))))
             return []
         return intact

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from close_transfer.config import EvalConfig
 from close_transfer.errors import UserError
 from close_transfer.evaluation import evaluate
 from close_transfer.files import WriteError
+from close_transfer.messages import evaluation_ended
 from close_transfer.report import Compared, write_report
 from tests.conftest import die_at, small_config
 
@@ -71,6 +73,76 @@ def test_default_folder_and_text_scenes(finished_runs):
     evaluation = run_evaluation(finished_runs, "task=vqa", "scene=text", "split=test-novel")
     assert evaluation.folder == (finished_runs / "vqa/latest").resolve() / "eval-test-novel-text"
     assert evaluation.results()["scene"] == "text"
+
+
+def test_data_of_its_own_are_in_the_folders_name(finished_runs):
+    own = run_evaluation(finished_runs, "task=vqa", "max_examples=8").folder
+    other = run_evaluation(finished_runs, "task=vqa", "max_examples=8", "data=picturebook", "data.seed=3").folder
+    assert (own.name, other.name) == ("eval-test-image", "eval-picturebook-test-image")
+
+
+def test_results_of_other_settings_are_set_aside_and_never_lost(finished_runs, tmp_path, capsys):
+    first = run_evaluation(finished_runs, "max_examples=8", f"output={tmp_path}")
+    write_report(first)
+    kept = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    run_evaluation(finished_runs, "max_examples=8", f"output={tmp_path}", "batch_size=3", "leakage=false")
+    assert not (tmp_path / "old-1").exists(), "the same again"
+    run_evaluation(finished_runs, "max_examples=8", f"output={tmp_path}")
+    capsys.readouterr()
+    run_evaluation(finished_runs, "max_examples=8", "checkpoint=last", "num_beams=1", f"output={tmp_path}")
+    said = capsys.readouterr().err
+    assert "held the results of other settings (checkpoint, num_beams), which are set aside in" in said
+    assert {p.name: p.read_bytes() for p in (tmp_path / "old-1").iterdir()} == kept
+    assert json.loads((tmp_path / "results.json").read_text())["checkpoint"] == "last"
+    assert not (tmp_path / "report.html").exists(), "it told of the others"
+    (tmp_path / "results.json").write_text("{}")  # of another command
+    run_evaluation(finished_runs, "max_examples=8", f"output={tmp_path}")
+    assert (tmp_path / "old-2" / "results.json").read_text() == "{}"
+
+
+def test_a_kill_while_results_are_set_aside_loses_none(finished_runs, tmp_path, monkeypatch):
+    run_evaluation(finished_runs, "max_examples=8", f"output={tmp_path}")
+    kept = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    move, moved = Path.replace, []
+
+    def dies(self, target):
+        if Path(target).parent.name == "old-1":
+            moved.append(self.name)
+            if len(moved) == 3:
+                raise KeyboardInterrupt
+        return move(self, target)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "replace", dies)
+        run_evaluation(finished_runs, "max_examples=8", "num_beams=1", f"output={tmp_path}")
+    run_evaluation(finished_runs, "max_examples=8", "num_beams=1", f"output={tmp_path}")
+    assert {p.name: p.read_bytes() for p in (tmp_path / "old-1").iterdir()} == kept
+    assert json.loads((tmp_path / "results.json").read_text())["config"]["eval"]["num_beams"] == 1
+
+
+def test_the_world_s_encoder_on_other_data_is_warned_of(finished_runs, capsys):
+    Path("texts.jsonl").write_text('{"text": ["A red dog.", "One dog."]}\n{"text": ["A blue cat.", "One cat."]}\n')
+    table = ["data=table", "data.path=texts.jsonl", "scene=text"]
+    told = evaluation_ended(run_evaluation(finished_runs, *table))
+    said = capsys.readouterr().err
+    assert said.count("note: the Picturebook CLIP knows Picturebook's language only") == 1
+    assert "choose clip=open_clip clip.model=NAME" in said
+    assert "leakage" not in told
+    run_evaluation(finished_runs)
+    assert "Picturebook CLIP" not in capsys.readouterr().err
+
+
+def test_leakage_is_told_where_it_was_found_or_not_looked_for(finished_runs, tmp_path):
+    found = run_evaluation(finished_runs, "split=train", "max_examples=4", f"output={tmp_path / 'a'}")
+    assert found.leakage["num_identical"] >= 4
+    told = f"{found.leakage['num_identical']:,} of 200 training texts are identical to evaluation text"
+    assert f"leakage: {told}" in evaluation_ended(found)
+    assert told in write_report(found).read_text()
+    silent = run_evaluation(finished_runs, "leakage=false", "max_examples=4", f"output={tmp_path / 'b'}")
+    assert "eakage:" not in evaluation_ended(silent) + write_report(silent).read_text()
+    blind = replace(silent, leakage={"checked": False, "reason": "there is no text"})
+    assert "leakage: not checked, because there is no text" in evaluation_ended(blind)
+    assert "Leakage: not checked, because there is no text" in write_report(blind).read_text()
 
 
 def test_evaluating_twice_gives_the_same_numbers(finished_runs, tmp_path):

@@ -1,9 +1,18 @@
+import json
 import random
+from pathlib import Path
 
 import pytest
 
+from close_transfer.cli import compose_config
+from close_transfer.config import TrainConfig
+from close_transfer.errors import UserError
 from close_transfer.examples import Example
-from close_transfer.leakage import evaluation_texts, find_leaks, normalised, training_texts, without_leaks
+from close_transfer.leak_checks import check_leakage, leak_setting, without_unwanted
+from close_transfer.leakage import evaluation_texts, find_leaks, training_texts, without_leaks
+from close_transfer.same_text import same_text_key
+from close_transfer.sources import load_examples
+from tests.sources.made import annotation, annotations, data_config, official, questions, write
 
 
 def counts(training, references):
@@ -55,7 +64,7 @@ def test_short_texts_count_only_when_identical():
 
 
 def test_compatible_characters_are_the_same():
-    assert normalised("\uff34\uff57\uff4f “\ufb01ne” dogs…") == "two fine dogs"
+    assert same_text_key("\uff34\uff57\uff4f “\ufb01ne” dogs…") == "two fine dogs"
 
 
 def _by_definition(one, other):
@@ -132,3 +141,90 @@ def test_labels_and_answers_are_no_leaks():
     assert list(evaluation_texts([caption("2", "A dog.", "A hound.")], "captioning")) == ["A dog.", "A hound."]
     news = Example("3", ("The mayor speaks.",), targets=("The mayor speaks.",), references=("The mayor speaks.",))
     assert list(training_texts([news], "visual-news")) == ["The mayor speaks."]
+
+
+SMALL_TABLE = ["data=table", "data.path=train.txt", "train.max_steps=1"]
+
+
+def write_lines(name, *texts):
+    Path(name).write_text("".join(f"{text}\n" for text in texts))
+
+
+OTHERS = [f"A {colour} cat sleeps on a {thing}." for colour in ("red", "blue", "old") for thing in ("bed", "box")]
+
+
+def test_training_leaves_out_the_texts_of_files_and_counts_them():
+    write_lines("train.txt", REFERENCE, NEAR["a word added"], *OTHERS)
+    write_lines("unwanted.txt", "a black dog runs across the snow")
+    Path("more.jsonl").write_text(json.dumps({"sentence1": ["A blue cat sleeps on a bed"]}) + "\n")
+    asked = ["without_leaks=[unwanted.txt,more.jsonl]", "without_leaks_column=sentence1", "data.val_share=0.2"]
+    clean, counted = without_unwanted(small_config_of_table(*asked), load_training())
+    # "A red cat sleeps on a bed", "An old ..." and "a blue cat sleeps on a box" are a word away from the second.
+    assert [one.texts[0] for one in clean] == ["A red cat sleeps on a box.", "A old cat sleeps on a box."]
+    assert counted == {"texts that are also in unwanted.txt, more.jsonl": 6}
+
+
+def small_config_of_table(*overrides):
+    return compose_config("train", TrainConfig, [*SMALL_TABLE, *overrides])
+
+
+def load_training():
+    texts = Path("train.txt").read_text().splitlines()
+    return [caption(str(number), text) for number, text in enumerate(texts)]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("tset", "without_leaks=tset: there is no such file; allowed are val, test, and files of texts"),
+        ("x.pdf", r"without_leaks=x\.pdf: cannot read \.pdf"),
+        ("train.txt", r"without_leaks=train\.txt: leaves no training example"),
+        ("bad.jsonl", r"bad\.jsonl, line 1: no valid JSON .*with data\.on_bad_rows=skip"),
+    ],
+)
+def test_mistakes_in_what_to_leave_out(setting, message):
+    write_lines("train.txt", *OTHERS)
+    Path("x.pdf").write_text("x")
+    Path("bad.jsonl").write_text("{\n")
+    with pytest.raises(UserError, match=message):
+        without_unwanted(small_config_of_table(f"without_leaks={setting}"), load_training())
+
+
+def test_the_advice_names_what_would_remove_the_leaks():
+    coco = data_config("coco")
+    trained = compose_config("train", TrainConfig, ["data=coco", "data.root=."])
+    assert leak_setting(trained, coco, "test") == "without_leaks=test"
+    assert leak_setting(trained, data_config("coco", "on_missing_image=skip"), "test") == "without_leaks=test"
+    assert leak_setting(trained, coco, "train") == ""
+    without_test = trained.model_copy(update={"without_leaks": ("test",)})
+    assert leak_setting(without_test, coco, "test") == ""
+    write("nocaps_val_4500_captions.json", {})
+    write("snli_1.0_test.jsonl.gz", "")
+    assert leak_setting(without_test, data_config("nocaps"), "val") == (
+        "without_leaks=[test,nocaps_val_4500_captions.json]"
+    )
+    assert leak_setting(trained, data_config("snli"), "test") == (
+        "without_leaks=snli_1.0_test.jsonl.gz without_leaks_column=sentence1"
+    )
+    assert leak_setting(trained, data_config("flickr30k"), "test") == "without_leaks=FILE"
+
+
+def test_questions_about_pictures_are_checked_by_the_captions_of_these_pictures():
+    for split in ("train", "val"):
+        asked = [(10, 1, "What runs?"), (20, 2, "What sleeps?"), (30, 3, "Who?")]
+        write(f"v2_OpenEnded_mscoco_{split}2014_questions.json", questions(asked))
+        answers = [annotation(name, image, ["dog"] * 10) for name, image, _ in asked]
+        write(f"v2_mscoco_{split}2014_annotations.json", annotations(answers))
+    write("annotations/captions_train2014.json", official({1: [REFERENCE], 2: OTHERS[:1], 3: OTHERS[1:2]}))
+    write("annotations/captions_val2014.json", official({1: [REFERENCE.upper()], 2: OTHERS[:1]}))
+    trained = compose_config("train", TrainConfig, ["task=vqa", "data=vqa2", "data.root=.", "data.captions_root=."])
+    examples = load_examples(trained.data, "vqa", "val", texts_needed=False).examples
+    assert not any(example.texts for example in examples)
+    told = check_leakage(trained, trained.data, "val", examples)
+    assert (told["checked"], told["num_references"], told["num_identical"]) == (True, 2, 2)
+    told = check_leakage(trained, trained.data, "val", examples[:1])
+    assert (told["num_references"], told["num_identical"]) == (1, 1)
+    Path("annotations/captions_val2014.json").unlink()
+    told = check_leakage(trained, trained.data, "val", examples)
+    assert not told["checked"]
+    assert told["reason"].startswith("the evaluation scenes have no text: data.captions.val=")

@@ -156,3 +156,17 @@ def test_nothing_readable_is_an_error_and_overwrites_nothing(finished_runs, tmp_
             run_prediction(finished_runs, f"images={images}")
     assert Path("out.jsonl").read_text() == "before"
     assert not Path("out.jsonl.journal").exists()
+
+
+def test_other_answers_in_the_output_are_set_aside(finished_runs, pictures, capsys):
+    run_prediction(finished_runs, f"images={pictures}")
+    kept = {name: Path(name).read_bytes() for name in ("out.jsonl", "out.jsonl.unreadable.jsonl")}
+    run_prediction(finished_runs, f"images={pictures}")
+    assert "set aside" not in capsys.readouterr().err, "the same again"
+    _, lines = run_prediction(finished_runs, f"images={pictures / '1.png'}")
+    assert [line["id"] for line in lines] == ["1.png"]
+    assert "out.jsonl held other answers, which are set aside in out.jsonl.old-1" in capsys.readouterr().err
+    assert {p.name: p.read_bytes() for p in Path("out.jsonl.old-1").iterdir()} == kept
+    assert not Path("out.jsonl.unreadable.jsonl").exists()
+    run_prediction(finished_runs, f"images={pictures / '2.png'}")
+    assert [p.name for p in Path("out.jsonl.old-2").iterdir()] == ["out.jsonl"]

@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from close_transfer.assembly import train
+from close_transfer.batches import TokenizedExamples
 from close_transfer.checkpoints import RunFolder
 from close_transfer.embeddings import EmbeddingTable
 from close_transfer.encoders import OpenClipEncoder
@@ -169,6 +170,47 @@ def test_tensorboard_gets_the_same_numbers():
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
     logged = {e["step"]: e["loss"] for e in RunFolder(folder).read_log() if "loss" in e}
     assert {e.step: pytest.approx(e.value, rel=1e-5) for e in events.Scalars("training/loss")} == logged
+
+
+def test_validation_draws_from_all_examples_and_says_so(capsys, monkeypatch):
+    parts, seen = TokenizedExamples.parts, []
+
+    def told(self, rows, num_parts):
+        if len(self) == 50:  # 10 scenes of 5 captions
+            seen.append(rows.tolist())
+        return parts(self, rows, num_parts)
+
+    monkeypatch.setattr(TokenizedExamples, "parts", told)
+    settings = ["train.max_steps=2", "train.max_val_examples=12"]
+    train(small_config(*settings, "output=a"), "text")
+    assert "12 of 50 for validation" in capsys.readouterr().out
+    assert len(seen) == 2
+    assert seen[0] == seen[1], "the same at every validation"
+    assert len(set(seen[0])) == 12
+    assert max(seen[0]) >= 25, "not the first ones"
+    train(small_config(*settings, "output=b", "seed=1"), "text")
+    assert seen[2] != seen[0]
+    seen.clear()
+    capsys.readouterr()
+    train(small_config("train.max_steps=1", "train.max_val_examples=50", "output=c"), "text")
+    assert ", 50 for validation" in capsys.readouterr().out
+    assert [row for rows in seen for row in rows] == list(range(50))
+
+
+def test_a_limit_on_the_epoch_draws_anew_in_each(monkeypatch):
+    drawn = []
+    step = Trainer._step
+
+    def told(self, number, num_steps, rows):
+        drawn.append(set(rows.tolist()))
+        return step(self, number, num_steps, rows)
+
+    monkeypatch.setattr(Trainer, "_step", told)
+    limits = ["train.max_steps=null", "train.epochs=3", "train.max_examples_per_epoch=150", "train.batch_size=150"]
+    train(small_config(*limits, "train.validations=1"), "text")
+    assert [len(epoch) for epoch in drawn] == [150, 150, 150]
+    assert drawn[0] != drawn[1] != drawn[2]
+    assert drawn[0] & drawn[1], "a draw of its own, not the rest of the first"
 
 
 def test_folders_of_runs_and_latest():

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, model_validator
 
 from close_transfer.config.base import Checkpoint, EvalSplit, Natural, NonNegative, Positive, Scene, Strict, TaskName
-from close_transfer.config.data import DataConfig
+from close_transfer.config.data import DataConfig, HuggingFaceData, Vqa2Data
 from close_transfer.config.parts import (
     AdapterConfig,
     ClipConfig,
@@ -18,8 +18,8 @@ from close_transfer.config.parts import (
     TaskConfig,
 )
 
-# The examples whose text training does not see, with `without_leaks`.
-LeakSplit = Literal["val", "test"]
+# Splits of the training data whose text `without_leaks` takes by name; whatever else it names is a file.
+LEAK_SPLITS = ("val", "test")
 ExtraMetric = Literal["spice", "clipscore"]
 
 
@@ -44,7 +44,8 @@ class TrainConfig(Strict):
     seed: Natural
     output: str | None
     resume: str | None
-    without_leaks: LeakSplit | None
+    without_leaks: Annotated[tuple[str, ...] | None, BeforeValidator(listed)]  # `LEAK_SPLITS` and files of texts
+    without_leaks_column: str = "text"  # of these files; runs of earlier versions have none
     runs: str
     device: str
 
@@ -134,6 +135,25 @@ class PredictConfig(Strict):
             if given is not None and (not given or (name == "output" and not Path(given).name)):
                 raise ValueError(f"{name}={given}: names no file; give a path")
         return self
+
+
+def encoder_note(clip: ClipConfig, data: DataConfig) -> str:
+    """What to know where the Picturebook CLIP is given other data; empty elsewhere."""
+    if not isinstance(clip, OpenClipConfig) or clip.model != "picturebook" or data.name == "picturebook":
+        return ""
+    return (
+        f"note: the Picturebook CLIP knows Picturebook's language only, so numbers on data={data.name} say nothing; "
+        "choose clip=open_clip clip.model=NAME (docs/own_text.md)"
+    )
+
+
+def evaluation_split(data: DataConfig) -> Literal["val", "test"]:
+    """The test split, or the validation split where that has no file or no answers."""
+    if isinstance(data, Vqa2Data):
+        return "test" if "test" in data.files.keys() & data.annotations.keys() else "val"
+    if isinstance(data, HuggingFaceData):
+        return "test" if data.splits.get("test") else "val"
+    return "test" if "test" in getattr(data, "files", ["test"]) else "val"
 
 
 def noise_std(config: TrainConfig, regime: Literal["text", "images"]) -> float:

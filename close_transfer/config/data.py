@@ -8,6 +8,8 @@ from close_transfer.config.base import Natural, NonNegative, OnBadRows, Positive
 
 FileSplit = Literal["train", "val", "test"]
 
+# Settings with a default are those that runs of earlier versions were written without.
+
 
 class PicturebookData(Strict):
     """The built-in world."""
@@ -35,6 +37,7 @@ class TableData(Strict):
     id_column: str | None
     references_column: str | None  # what predictions are scored against, when not the text itself
     on_bad_rows: OnBadRows
+    on_missing_image: OnBadRows = "error"  # scenes whose picture is not there, where pictures are used
     noise: dict[TaskName, NonNegative]
     epochs: dict[TaskName, Positive]
 
@@ -46,6 +49,7 @@ class _OfficialData(Strict):
     files: dict[FileSplit, str]  # relative to root; each is also found as NAME.gz
     image_folders: dict[FileSplit, str]  # relative to root
     on_bad_rows: OnBadRows
+    on_missing_image: OnBadRows = "error"  # scenes whose picture is not there, where pictures are used
     noise: dict[TaskName, NonNegative]
     epochs: dict[TaskName, Positive]
 
@@ -75,17 +79,14 @@ class SnliData(_OfficialData):
     name: Literal["snli", "snli-ve"]
 
 
-class _QuestionData(_OfficialData):
-    captions: dict[FileSplit, str]  # COCO captions, the words of the scenes
-    captions_root: str
-    on_missing_scene: OnBadRows  # questions whose image has no caption
-
-
-class Vqa2Data(_QuestionData):
+class Vqa2Data(_OfficialData):
     """VQA v2: official questions (`files`) and annotations, scene text from COCO captions."""
 
     name: Literal["vqa2"]
     annotations: dict[FileSplit, str]
+    captions: dict[FileSplit, str]  # COCO captions, the words of the scenes
+    captions_root: str
+    on_missing_scene: OnBadRows  # questions whose image has no caption
 
 
 class VqaEData(_OfficialData):
@@ -114,12 +115,15 @@ class HuggingFaceData(Strict):
     name: Literal["huggingface"]
     path: str
     config: str | None
-    splits: dict[FileSplit, str]  # the dataset's own names
+    splits: dict[FileSplit, str | None]  # the dataset's own names
+    val_share: Share = 0.05  # of the training scenes, held out for validation when splits.val is None
     text_column: str
     group_column: str | None
     image_column: str | None
     id_column: str | None
+    references_column: str | None = None  # what predictions are scored against, when not the text itself
     on_bad_rows: OnBadRows
+    on_missing_image: OnBadRows = "error"  # scenes whose picture is not there, where pictures are used
     noise: dict[TaskName, NonNegative]
     epochs: dict[TaskName, Positive]
 

@@ -20,6 +20,12 @@ def _given(value: Any) -> Any:
     return value
 
 
+def _given_globs(value: Any) -> Any:
+    if value in ("", "???"):
+        raise ValueError("say which results to set side by side, for example results='runs/**/results.json'")
+    return listed(value)
+
+
 Given = Annotated[str, BeforeValidator(_given)]
 
 
@@ -73,7 +79,7 @@ class ScoreConfig(Strict):
 class ReportConfig(Strict):
     """All of `make_report.py`."""
 
-    results: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(listed)]
+    results: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(_given_globs)]
     compare: tuple[str, ...]
     num_bootstrap: Positive
     output: str

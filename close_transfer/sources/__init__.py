@@ -25,6 +25,7 @@ from close_transfer.sources import (
     table,
     visual_news,
 )
+from close_transfer.sources.images import with_pictures
 from close_transfer.sources.loaded import Loaded
 
 __all__ = ["SERVED_TASKS", "Loaded", "load_examples"]
@@ -58,7 +59,9 @@ def _check(data: DataConfig, task: str, split: str) -> None:
         raise UserError("split=test-novel: only data=picturebook has it; use split=test")
 
 
-def load_examples(data: DataConfig, task: str, split: str, texts_needed: bool = True) -> Loaded:
+def load_examples(
+    data: DataConfig, task: str, split: str, texts_needed: bool = True, pictures_needed: bool = False
+) -> Loaded:
     """The examples of one split of some data for a task.
 
     Args:
@@ -66,14 +69,19 @@ def load_examples(data: DataConfig, task: str, split: str, texts_needed: bool = 
         task: what they are for.
         split: "train", "val", "test", or Picturebook's "test-novel".
         texts_needed: False where pictures stand for the scenes, so that text need not be there.
+        pictures_needed: True where the pictures will be opened, so that they must be there.
 
     Raises:
-        UserError: if the data cannot serve the task or the split, or cannot be read.
+        UserError: if the data cannot serve the task or the split, or cannot be read; and with the
+            counts, if pictures are needed and missing.
     """
     _check(data, task, split)
     loaded = _load(data, task, split, texts_needed)
     if not loaded.examples:
         raise UserError(f"data={data.name}: there is no example of task={task} in split={split}; give more data")
+    if pictures_needed and not isinstance(data, PicturebookData):
+        loaded.examples, missing = with_pictures(loaded.examples, split, data.on_missing_image)
+        loaded.skipped += missing
     return loaded
 
 

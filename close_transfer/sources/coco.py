@@ -36,7 +36,11 @@ _DOMAINS = {"in-domain": "in-domain", "near-domain": "near-domain", "out-domain"
 def karpathy_examples(
     document: Any, path: Path, splits: set[str], root: Path, faults: Faults, setting: str
 ) -> list[Example]:
-    """Images of Karpathy's JSON (COCO or Flickr30k) whose split is one of `splits`, with their captions."""
+    """Images of Karpathy's JSON (COCO or Flickr30k) whose split is one of `splits`, with their captions.
+
+    Raises:
+        UserError: if there is none, with the splits that the file has.
+    """
     examples = []
     seen: set[str] = set()
     for number, entry in enumerate(entries(document, "images", path, setting)):
@@ -52,6 +56,12 @@ def karpathy_examples(
             examples.append(Example(identifier, texts, image_file(root / key, key), references=texts))
         except Fault as fault:
             faults.add(f"images[{number}]", fault)
+    if not examples and not faults.count:
+        have = Counter(str(one.get("split")) for one in document["images"])
+        asked = "+".join(sorted(splits, reverse=True))
+        raise UserError(
+            f"{setting}={path}: no image of split={asked}; there are {dict(have)}; give another split or file"
+        )
     return examples
 
 
@@ -120,9 +130,6 @@ def load(data: CocoData | NocapsData, split: str) -> Loaded:
     notes = []
     if is_karpathy(document):
         examples = karpathy_examples(document, path, _splits(data, split), root, faults, setting)
-        if not examples and not faults.count:
-            have = Counter(str(one.get("split")) for one in document["images"] if isinstance(one, dict))
-            raise UserError(f"{setting}={path}: no image of split {split}; there are {dict(have)}")
     else:
         if isinstance(data, CocoData) and data.split != "train" and split == "train":
             raise UserError(

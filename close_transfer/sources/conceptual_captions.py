@@ -18,7 +18,7 @@ _FIELDS = ("caption", "url")
 def load(data: ConceptualCaptionsData, split: str) -> Loaded:
     """The captions of one split, the first `max_captions` of them, each a scene of its own.
 
-    The file is read as a stream, so that a limit makes it short.
+    The file is read as a stream, so that a limit makes it short; what was read is kept (docs/data.md).
 
     Raises:
         UserError: naming file, line and field of what cannot be used.
@@ -28,8 +28,8 @@ def load(data: ConceptualCaptionsData, split: str) -> Loaded:
     examples = []
     for line, record in islice(read_lines(path, setting, _FIELDS, ".tsv"), data.max_captions):
         try:
-            text = text_field(record, "caption")
-            examples.append(Example(f"line {line}", (text,), references=(text,)))
+            texts = (text_field(record, "caption"),)  # one tuple for both: there are millions
+            examples.append(Example(f"line {line}", texts, references=texts))
         except Fault as fault:
             faults.add(f"line {line}", fault)
     return Loaded(examples, faults.settle(len(examples)))

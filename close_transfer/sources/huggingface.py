@@ -1,7 +1,6 @@
 """Datasets of the `datasets` library: a name of the hub, or a folder that it can read."""
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,14 @@ from PIL import Image
 
 from close_transfer.config.data import HuggingFaceData
 from close_transfer.errors import UserError
-from close_transfer.examples import Example, ImageRef
+from close_transfer.examples import ImageRef
 from close_transfer.files import fingerprint
 from close_transfer.pictures import open_picture, read_picture
 from close_transfer.sources.faults import Fault, Faults
+from close_transfer.sources.images import KeptImage
 from close_transfer.sources.loaded import Loaded
 from close_transfer.sources.opening import is_file
-from close_transfer.sources.records import key_field, texts_field
+from close_transfer.sources.scenes import Row, part, row_of, scenes
 
 
 def _reason(error: Exception) -> str:
@@ -26,26 +26,46 @@ def _reason(error: Exception) -> str:
     return (str(root).splitlines() or [type(root).__name__])[0][:200]
 
 
-def _dataset(data: HuggingFaceData, split: str) -> datasets.Dataset:
-    if split not in data.splits:
-        raise UserError(f"split={split}: give data.splits.{split}=NAME, one of the dataset's own splits")
-    name = data.splits[split]
-    folder = Path(data.path)
+def _no_split(data: HuggingFaceData, split: str, name: str, have: Iterable[object]) -> UserError:
+    """What to do where the dataset lacks the split that the settings name."""
+    told = f"data.splits.{split}={name}: {data.path} has {', '.join(map(str, have))}"
+    if split == "val":
+        share = f"data.val_share={data.val_share:g}"
+        return UserError(
+            f"{told}; give one of these, or data.splits.val=null to hold out {share} of the training split"
+        )
+    return UserError(f"{told}; give data.splits.{split}=NAME, one of these")
+
+
+def _saved(folder: Path) -> bool:
+    """Whether `save_to_disk` wrote it."""
+    return is_file(folder / "dataset_dict.json") or is_file(folder / "state.json")
+
+
+def _dataset(data: HuggingFaceData, split: str) -> tuple[datasets.Dataset, bool]:
+    """The rows of a split, and whether training and validation share them."""
+    splits: dict[Any, str | None] = {**data.splits}
+    shared = split in ("train", "val") and splits.get("val") is None
+    asked = "train" if shared else split
+    name = splits.get(asked)
+    if name is None:
+        raise UserError(f"split={split}: give data.splits.{asked}=NAME, one of the dataset's own splits")
     try:
-        if is_file(folder / "dataset_dict.json") or is_file(folder / "state.json"):
-            found = datasets.load_from_disk(str(folder))
-        else:
-            return datasets.load_dataset(data.path, data.config, split=name)
+        if not _saved(Path(data.path)):
+            return datasets.load_dataset(data.path, data.config, split=name), shared
+        found = datasets.load_from_disk(data.path)
     except Exception as error:  # the library raises what its readers raise
+        if str(error).startswith("Unknown split"):
+            raise _no_split(data, asked, name, datasets.get_dataset_split_names(data.path, data.config)) from None
         raise UserError(
             f"data.path={data.path} (split {name}): cannot be loaded ({_reason(error)}); give a name of the hub and connect to it once, "
             "or a folder that holds a dataset's files or was written by save_to_disk"
         ) from None
-    if not isinstance(found, datasets.DatasetDict):
-        return found
+    if not isinstance(found, datasets.DatasetDict):  # one table without splits, as a file would be
+        return found, split in ("train", "val")
     if name not in found:
-        raise UserError(f"data.splits.{split}={name}: {data.path} has {', '.join(found)}")
-    return found[name]
+        raise _no_split(data, asked, name, found)
+    return found[name], shared
 
 
 def _rows(found: datasets.Dataset, data: HuggingFaceData) -> Iterator[tuple[int, Any]]:
@@ -75,12 +95,23 @@ class _Pictures:
         self._column, self._path, self._split = column, data.path, split
 
     def _content(self, row: int) -> bytes | Path:
+        """The packed picture, or the file that holds it."""
         value = self._packed[row][self._column] or {}
         if value.get("bytes"):
             return value["bytes"]
-        if value.get("path"):
-            return Path(value["path"])
-        raise UserError(f"data.path={self._path}, row {row}: field {self._column!r} holds no picture")
+        if not value.get("path"):
+            raise UserError(f"data.path={self._path}, row {row}: field {self._column!r} holds no picture")
+        path = Path(value["path"])
+        if not is_file(path):
+            raise UserError(f"{path}: there is no such picture, which data.path={self._path} names in row {row}")
+        return path
+
+    def _missing(self, row: int) -> str:
+        try:
+            self._content(row)
+        except UserError as error:
+            return str(error)
+        return ""
 
     def _open(self, row: int) -> Image.Image:
         content = self._content(row)
@@ -92,49 +123,44 @@ class _Pictures:
         content = self._content(row)
         if isinstance(content, bytes):
             return fingerprint([content])
-        if not is_file(content):
-            raise UserError(f"{content}: there is no such picture, which data.path={self._path} names in row {row}")
         return fingerprint([content.read_bytes()])
 
     def __getitem__(self, row: int) -> ImageRef:
-        return ImageRef(f"{self._split}:{row}", partial(self._open, row), partial(self._digest, row))
+        key = f"{self._split}:{row}"
+        return KeptImage(key, partial(self._open, row), partial(self._digest, row), None, partial(self._missing, row))
 
 
 def load(data: HuggingFaceData, split: str) -> Loaded:
     """Scenes of one split; rows of one group become one, with the picture of the first.
 
+    Where there is no split for validation (`data.splits.val=null`, or a saved dataset without any
+    splits), `data.val_share` of the training scenes is held out for it.
+
     Raises:
         UserError: naming row and field of what cannot be used.
     """
-    found = _dataset(data, split)
-    columns = {"text_column": data.text_column, "group_column": data.group_column, "id_column": data.id_column}
-    for setting, column in (columns | {"image_column": data.image_column}).items():
-        if column is not None and column not in found.column_names:
+    found, shared = _dataset(data, split)
+    settings = ("text_column", "group_column", "id_column", "references_column", "image_column")
+    columns = {setting: column for setting in settings if (column := getattr(data, setting)) is not None}
+    for setting, column in columns.items():
+        if column not in found.column_names:
             raise UserError(
                 f"data.{setting}={column}: {data.path} has no such column; the columns are {', '.join(found.column_names)}"
             )
     pictures = _Pictures(found, data.image_column, data, split) if data.image_column else None
+    rows: list[Row] = []
     faults = Faults(Path(data.path), data.on_bad_rows, "rows")
-    groups: dict[str, tuple[list[str], str, int]] = {}
-    wanted = dict.fromkeys(column for column in columns.values() if column is not None)
-    for number, record in _rows(found.select_columns([*wanted]), data):
+    wanted = [*dict.fromkeys(column for setting, column in columns.items() if setting != "image_column")]
+    for number, record in _rows(found.select_columns(wanted), data):
         try:
-            texts = texts_field(record, data.text_column)
-            key = key_field(record, data.group_column) if data.group_column else f"row {number}"
-            name = key_field(record, data.id_column) if data.id_column else key
+            rows.append(row_of(number, record, data))
         except Fault as fault:
             faults.add(f"row {number}", fault)
-            continue
-        groups.setdefault(key, ([], name, number))[0].extend(texts)
-    examples = []
-    for told, name, number in groups.values():
-        distinct = tuple(dict.fromkeys(told))
-        examples.append(Example(name, distinct, pictures[number] if pictures else None, references=distinct))
-    repeated = [name for name, count in Counter(example.id for example in examples).items() if count > 1]
-    if repeated:
-        raise UserError(
-            f"data.id_column={data.id_column}: {repeated[0]!r} stands for several scenes; give data.group_column, or ids that differ"
-        )
-    num_repeated = sum(len(texts) for texts, _, _ in groups.values()) - sum(len(e.texts) for e in examples)
-    notes = [f"{num_repeated} captions repeated within their scene are used once"] if num_repeated else []
-    return Loaded(examples, faults.settle(len(examples)), notes)
+    skipped = faults.settle(len(rows))
+    examples, notes = scenes(
+        rows, data, lambda row: f"row {row.number}", lambda row: pictures[row.number] if pictures else None
+    )
+    if shared:
+        examples, more = part(examples, split, data.val_share)
+        notes += more
+    return Loaded(examples, skipped, notes)

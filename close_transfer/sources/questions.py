@@ -6,6 +6,7 @@ the first explanation is the scene's text.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,11 +66,49 @@ def coco_image_name(folder: Path, image_id: str) -> str:
     return f"COCO_{folder.name}_{image_id.zfill(12)}.jpg"
 
 
-def _captions(data: Vqa2Data, split: str) -> tuple[dict[str, tuple[str, ...]], Counter[str]]:
+def _captions(data: Vqa2Data, split: str, skipped: Counter[str]) -> dict[str, tuple[str, ...]]:
+    """Captions by image id; counts in `skipped` what cannot be used."""
     path, setting = official_file(data, split, "captions")
     faults = Faults(path, data.on_bad_rows, "caption entries")
     examples, _ = official_examples(read_document(path, setting), path, Path(data.captions_root), faults, setting)
-    return {example.id: example.texts for example in examples}, faults.settle(len(examples))
+    skipped += faults.settle(len(examples))
+    return {example.id: example.texts for example in examples}
+
+
+def _answers(data: Vqa2Data, split: str, skipped: Counter[str]) -> dict[str, Annotation] | None:
+    """Answers by question id, None where they are not public; counts in `skipped` what cannot be used."""
+    if split not in data.annotations:
+        return None
+    path, setting = official_file(data, split, "annotations")
+    faults = Faults(path, data.on_bad_rows, "annotations")
+    annotations = read_annotations(path, setting, faults)
+    skipped += faults.settle(len(annotations))
+    return annotations
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One usable entry of an official questions file."""
+
+    id: str
+    image: str
+    text: str
+
+
+def _questions(data: Vqa2Data, split: str, skipped: Counter[str]) -> tuple[list[_Question], set[str]]:
+    """All that were asked, and the ids of all entries; counts in `skipped` what cannot be used."""
+    path, setting = official_file(data, split)
+    faults = Faults(path, data.on_bad_rows, "questions")
+    asked: list[_Question] = []
+    seen: set[str] = set()
+    for number, entry in enumerate(entries(read_document(path, setting), "questions", path, setting)):
+        try:
+            name, image = new_key(entry, "question_id", seen), key_field(entry, "image_id")
+            asked.append(_Question(name, image, text_field(entry, "question")))
+        except Fault as fault:
+            faults.add(f"questions[{number}]", fault)
+    skipped += faults.settle(len(asked))
+    return asked, seen
 
 
 def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> Loaded:
@@ -88,78 +127,58 @@ def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> Loaded:
         UserError: naming file, entry and field of what cannot be used; and with the counts, if
             pictures have no caption and `on_missing_scene` is "error".
     """
-    path, setting = official_file(data, split)
-    faults = Faults(path, data.on_bad_rows, "questions")
-    annotations: dict[str, Annotation] | None = None
     skipped: Counter[str] = Counter()
-    if split in data.annotations:
-        answers_path, answers_setting = official_file(data, split, "annotations")
-        answer_faults = Faults(answers_path, data.on_bad_rows, "annotations")
-        annotations = read_annotations(answers_path, answers_setting, answer_faults)
-        skipped += answer_faults.settle(len(annotations))
-    captions: dict[str, tuple[str, ...]] = {}
-    if texts_needed:
-        captions, unusable = _captions(data, split)
-        skipped += unusable
+    annotations = _answers(data, split, skipped)
+    captions = _captions(data, split, skipped) if texts_needed else {}
+    asked, ids = _questions(data, split, skipped)
+    answered = asked if annotations is None else [one for one in asked if one.id in annotations]
+    if not answered:
+        raise UserError(
+            f"none of the {len(asked):,} questions of {split} has an annotation in data.annotations.{split}="
+            f"{_file(data.annotations, split)}; give the annotations of the same questions"
+        )
+    told = [one for one in answered if one.image in captions] if texts_needed else answered
+    _check_missing(data, split, len(answered) - len(told), len(answered))
     folder = image_folder(data, split)
-    examples, num_untold, num_unanswered = [], 0, 0
-    seen: set[str] = set()
-    for number, entry in enumerate(entries(read_document(path, setting), "questions", path, setting)):
-        try:
-            name, image = new_key(entry, "question_id", seen), key_field(entry, "image_id")
-            question = text_field(entry, "question")
-        except Fault as fault:
-            faults.add(f"questions[{number}]", fault)
-            continue
-        if annotations is not None and name not in annotations:
-            num_unanswered += 1
-            continue
-        if texts_needed and image not in captions:
-            num_untold += 1
-            continue
-        found = annotations[name] if annotations is not None else Annotation((), "", "")
-        file = coco_image_name(folder, image)
+    examples = []
+    for one in told:
+        found = annotations[one.id] if annotations is not None else Annotation((), "", "")
+        file = coco_image_name(folder, one.image)
         picture = image_file(folder / file, file)
         examples.append(
-            Example(name, captions.get(image, ()), picture, question, (), found.answers, found.answer_type, found.question_type)
+            Example(one.id, captions.get(one.image, ()), picture, one.text, (), found.answers, found.answer_type, found.question_type)
         )  # fmt: skip
-    _check_missing(data, split, num_untold, num_untold + len(examples))
-    if num_unanswered and not examples and not faults.count:
-        raise UserError(
-            f"none of the {num_unanswered:,} questions of {split} has an annotation in data.annotations.{split}={answers_path}; "
-            "give the annotations of the same questions"
-        )
     left_out = {
-        "questions whose picture has no caption": num_untold,
-        "questions without an annotation": num_unanswered,
-        "annotations without a question": len((annotations or {}).keys() - seen),
+        "questions whose picture has no caption": len(answered) - len(told),
+        "questions without an annotation": len(asked) - len(answered),
+        "annotations without a question": len((annotations or {}).keys() - ids),
     }
-    return Loaded(examples, skipped + faults.settle(len(examples)) + Counter(left_out))
+    return Loaded(examples, skipped + Counter(left_out))
 
 
-def _captions_file(data: Vqa2Data, split: str) -> str:
-    captions: dict[Any, str] = {**data.captions}
-    return captions[split]
+def _file(files: Mapping[Any, str], split: str) -> str:
+    return files[split]
 
 
 def _check_missing(data: Vqa2Data, split: str, num_untold: int, num_questions: int) -> None:
     if num_untold and data.on_missing_scene == "error":
         raise UserError(
             f"{num_untold:,} of {num_questions:,} questions of {split} are about pictures without a caption in data.captions.{split}="
-            f"{_captions_file(data, split)}; give the captions of the same pictures, or leave these questions out "
+            f"{_file(data.captions, split)}; give the captions of the same pictures, or leave these questions out "
             "and count them with data.on_missing_scene=skip"
         )
     if num_untold and num_untold == num_questions:
         raise UserError(
             f"none of the {num_questions:,} questions of {split} is about a picture with a caption in data.captions.{split}="
-            f"{_captions_file(data, split)}; give the captions of the same pictures"
+            f"{_file(data.captions, split)}; give the captions of the same pictures"
         )
 
 
 def load_vqa_e(data: VqaEData, split: str) -> Loaded:
     """The questions of one split, each with its first explanation as the scene's text.
 
-    The file has no answer types, so scores are by question type only.
+    The file has no question ids; an example's is its entry's position in the file, counted from 0. It
+    has no answer types either, so scores are by question type only.
 
     Raises:
         UserError: naming file, entry and field of what cannot be used.
@@ -180,7 +199,7 @@ def load_vqa_e(data: VqaEData, split: str) -> Loaded:
             file = coco_image_name(folder, image)
             examples.append(
                 Example(
-                    id=f"{split}-{number}",
+                    id=str(number),  # which no setting changes: the validation set is also the test set
                     texts=(text_field({"explanation": explanation[0]}, "explanation"),),
                     image=image_file(folder / file, file),
                     prompt=text_field(entry, "question"),

@@ -1,7 +1,7 @@
 """Reads records from files that anyone may have written: JSON, JSON lines, CSV, TSV, text, each also .gz.
 
 Nothing here trusts its input. A file that cannot be read at all is a `UserError`; an entry that cannot
-be used is a `Fault`, and `Faults` decides what becomes of the file: an error that shows the first
+be used is a `Fault`, and `faults.Faults` decides what becomes of the file: an error that shows the first
 few, or a count of what was skipped.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from close_transfer.errors import UserError
 from close_transfer.sources.cells import read_cells
-from close_transfer.sources.faults import Fault, Faults  # noqa: F401
+from close_transfer.sources.faults import Fault
 from close_transfer.sources.opening import opened
 
 LINE_FORMATS = (".txt", ".jsonl", ".csv", ".tsv")

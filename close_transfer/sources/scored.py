@@ -5,37 +5,35 @@ scorers have their own ways with spaces and case.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from close_transfer.config.scoring import OnDuplicate, ScoreConfig
+from close_transfer.config.scoring import ScoreConfig
 from close_transfer.errors import UserError
 from close_transfer.examples import Example, ImageRef
 from close_transfer.sources import questions, snli
 from close_transfer.sources.coco import is_karpathy, karpathy_examples, official_examples
-from close_transfer.sources.faults import Fault, Faults
+from close_transfer.sources.faults import Fault
 from close_transfer.sources.images import image_file
 from close_transfer.sources.records import (
     entries,
     key_field,
-    line_format,
     list_field,
     read_document,
-    read_lines,
     text_field,
     texts_field,
     verbatim,
 )
 from close_transfer.sources.records import field as record_field
+from close_transfer.sources.scored_entries import Entries, distinct, first_few, records_of, told_by_kind, usable
 
 _ID_FIELDS = ("id", "image_id", "question_id", "pairID", "image")
 _PREDICTION_FIELDS = ("prediction", "caption", "answer")
 _REFERENCE_FIELDS = ("references", "captions", "caption")
-_NUM_SHOWN = 5
 
-T = TypeVar("T")
+_NO_LABEL = f"pairs without a gold label ({snli.NO_GOLD_LABEL})"
+_NO_CAPTION = "images without a caption"
 
 
 @dataclass
@@ -44,83 +42,13 @@ class References:
 
     Attributes:
         examples: in the order of the file, each id once.
-        left_out: ids that the file holds and nobody is scored on.
+        left_out: ids that the file holds and nobody is scored on, with the reason.
         skipped: how many were left out, by reason.
     """
 
     examples: list[Example]
-    left_out: set[str] = field(default_factory=set)
+    left_out: dict[str, str] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
-
-
-class _Entries(Faults):
-    """Faults of a file that is scored: none of them is skipped."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, "error", "entries")
-
-    def settle(self, num_usable: int) -> Counter[str]:
-        if self.count:
-            more = self.count - len(self._shown)
-            told = [*self._shown, *([f"and {more} more such entries"] if more else [])]
-            raise UserError("\n".join(told) + "\nmend the file, or take those entries out of it")
-        if not num_usable:
-            raise UserError(f"{self._path}: there is no entry to score in it; give another file")
-        return Counter()
-
-
-def first_few(ids: Iterable[str]) -> str:
-    """The first ids, for a message."""
-    shown = list(ids)
-    return ", ".join(shown[:_NUM_SHOWN]) + (", ..." if len(shown) > _NUM_SHOWN else "")
-
-
-def _records(path: Path, setting: str) -> Iterator[tuple[str, Any]]:
-    """(place, record) of a JSON list or of JSON lines."""
-    if path.name.removesuffix(".gz").endswith(".json"):
-        for number, record in enumerate(entries(read_document(path, setting), None, path, setting)):
-            yield f"entry [{number}]", record
-    elif line_format(path, setting) != ".jsonl":
-        raise UserError(f"{setting}={path}: allowed are .json and .jsonl, each also with .gz")
-    else:
-        for line, record in read_lines(path, setting):
-            yield f"line {line}", record
-
-
-def _parsed(rows: Iterable[tuple[str, Any]], parse: Callable[[Any], T], faults: Faults) -> list[T]:
-    """What `parse` makes of every record; those it refuses are faults."""
-    parsed = []
-    for where, record in rows:
-        try:
-            parsed.append(parse(record))
-        except Fault as fault:
-            faults.add(where, fault)
-    faults.settle(len(parsed))
-    return parsed
-
-
-def _distinct(
-    rows: Iterable[tuple[str, T]], path: Path, setting: str, on_duplicate: OnDuplicate
-) -> tuple[dict[str, T], int]:
-    """What each id stands for, in the order of the file, and how many entries were left out.
-
-    Raises:
-        UserError: if an id comes more than once, unless told which of its entries counts.
-    """
-    kept: dict[str, T] = {}
-    repeated: Counter[str] = Counter()
-    for name, value in rows:
-        if name in kept:
-            repeated[name] += 1
-            if on_duplicate == "first":
-                continue
-        kept[name] = value
-    if repeated and on_duplicate == "error":
-        raise UserError(
-            f"{setting}={path}: {len(repeated):,} ids come more than once ({first_few(repeated)}); mend the file, "
-            "or say which entry of an id counts with on_duplicate=first or on_duplicate=last"
-        )
-    return kept, repeated.total()
 
 
 def _named(record: Any, names: tuple[str, ...], mend: str = "") -> str:
@@ -146,8 +74,9 @@ def read_predictions(config: ScoreConfig) -> tuple[dict[str, str], int]:
         answer = _named(record, text_fields, "; name it with prediction_field=")
         return key_field(record, name), verbatim(record_field(record, answer), answer)
 
-    rows = _parsed(_records(path, "predictions"), parse, _Entries(path))
-    return _distinct(rows, path, "predictions", config.on_duplicate)
+    with told_by_kind(path, "predictions", config.task):
+        rows = usable(records_of(path, "predictions"), parse, Entries(path))
+    return distinct(rows, path, "predictions", config.on_duplicate)
 
 
 def read_references(config: ScoreConfig) -> References:
@@ -158,19 +87,23 @@ def read_references(config: ScoreConfig) -> References:
             and annotations do not belong together.
     """
     path = Path(config.references)
-    left_out: set[str] = set()
-    if config.task == "snli-ve":
-        examples, left_out = _entailment(path)
-    elif path.name.removesuffix(".gz").endswith(".json"):
-        examples = (_answers if config.task in ("vqa", "vqa-e") else _captions)(path, config)
-    else:
-        examples = _lines(path, config)
-    distinct, num_repeated = _distinct(((e.id, e) for e in examples), path, "references", config.on_duplicate)
-    skipped = {
-        "repeated references": num_repeated,
-        f"pairs without a gold label ({snli.NO_GOLD_LABEL})": len(left_out),
-    }
-    return References(list(distinct.values()), left_out, Counter({k: n for k, n in skipped.items() if n}))
+    is_json = path.name.removesuffix(".gz").endswith(".json")
+    left_out: dict[str, str] = {}
+    with told_by_kind(path, "references", config.task):
+        if config.task == "snli-ve":
+            examples, left_out = _entailment(path)
+        elif not is_json:
+            examples = _lines(path, config)
+        elif config.task in ("vqa", "vqa-e"):
+            examples = _answers(path, config)
+        else:
+            examples, left_out = _captions(path, config)
+    if config.questions:
+        with told_by_kind(Path(config.questions), "questions", config.task):
+            examples = _with_questions(examples, Path(config.questions), config)
+    kept, num_repeated = distinct(((e.id, e) for e in examples), path, "references", config.on_duplicate)
+    skipped = Counter({"repeated references": num_repeated}) + Counter(left_out.values())
+    return References(list(kept.values()), left_out, skipped)
 
 
 def _picture(config: ScoreConfig, record: Any, names: tuple[str, ...]) -> ImageRef | None:
@@ -181,21 +114,21 @@ def _picture(config: ScoreConfig, record: Any, names: tuple[str, ...]) -> ImageR
     return image_file(Path(config.images or ".") / file, file)
 
 
-def _captions(path: Path, config: ScoreConfig) -> list[Example]:
-    """COCO's JSON, Karpathy's, or a list of entries with an id and captions."""
+def _captions(path: Path, config: ScoreConfig) -> tuple[list[Example], dict[str, str]]:
+    """COCO's JSON, Karpathy's, or a list of entries with an id and captions; and images without captions."""
     document = read_document(path, "references")
     if isinstance(document, list):
-        return _lines(path, config)
-    folder, faults = Path(config.images or "."), _Entries(path)
+        return _lines(path, config), {}
+    folder, faults = Path(config.images or "."), Entries(path)
     if is_karpathy(document):
         examples = karpathy_examples(document, path, {config.split or "test"}, folder, faults, "references")
-        if not examples and not faults.count:
-            have = Counter(str(one.get("split")) for one in document["images"] if isinstance(one, dict))
-            raise UserError(f"references={path}: no image of split={config.split or 'test'}; there are {dict(have)}")
-    else:
-        examples, _ = official_examples(document, path, folder, faults, "references")
+        faults.settle(len(examples))
+        return examples, {}
+    examples, _ = official_examples(document, path, folder, faults, "references")
     faults.settle(len(examples))
-    return examples
+    told = {example.id for example in examples}
+    images = [key_field(image, "id") for image in document["images"]]
+    return examples, {image: _NO_CAPTION for image in images if image not in told}
 
 
 def _lines(path: Path, config: ScoreConfig) -> list[Example]:
@@ -218,27 +151,33 @@ def _lines(path: Path, config: ScoreConfig) -> list[Example]:
             subcategory=text_field(record, "question_type") if answers and "question_type" in record else "",
         )
 
-    return _parsed(_records(path, "references"), parse, _Entries(path))
+    return usable(records_of(path, "references"), parse, Entries(path))
 
 
-def _entailment(path: Path) -> tuple[list[Example], set[str]]:
-    """Pairs with a gold label, and the ids of those without."""
+def _entailment(path: Path) -> tuple[list[Example], dict[str, str]]:
+    """Pairs with a gold label, and those without."""
 
     def parse(record: Any) -> tuple[str, Example | None]:
         name = key_field(record, "pairID")
         unsaid = {"sentence1": "(not given)", "sentence2": "(not given)"}
         return name, snli.example_of({**unsaid, **record}, path.parent)
 
-    pairs = _parsed(_records(path, "references"), parse, _Entries(path))
+    pairs = usable(records_of(path, "references"), parse, Entries(path))
     examples = [example for _, example in pairs if example is not None]
     if not examples:
         raise UserError(f"references={path}: no pair has a gold label; give a file with labels")
-    return examples, {name for name, example in pairs if example is None}
+    return examples, {name: _NO_LABEL for name, example in pairs if example is None}
 
 
 def _answers(path: Path, config: ScoreConfig) -> list[Example]:
-    """VQA's annotations; with the questions file also what was asked, in its order."""
+    """VQA's annotations, VQA-E's own list, or a list of entries with an id and answers."""
     document = read_document(path, "references")
+    if (
+        config.task == "vqa-e"
+        and isinstance(document, list)
+        and any("img_id" in e for e in document if isinstance(e, dict))
+    ):
+        return _explained(path, document)
     if isinstance(document, list):
         return _lines(path, config)
     listed = entries(document, "annotations", path, "references")
@@ -249,8 +188,23 @@ def _answers(path: Path, config: ScoreConfig) -> list[Example]:
         return Example(name, (), None, "", (), found.answers, found.answer_type, found.question_type)
 
     rows = ((f"annotations[{number}]", record) for number, record in enumerate(listed))
-    examples = _parsed(rows, parse, _Entries(path))
-    return _with_questions(examples, Path(config.questions), config) if config.questions else examples
+    return usable(rows, parse, Entries(path))
+
+
+def _explained(path: Path, listed: list[Any]) -> list[Example]:
+    """VQA-E's own entries, which have no ids: they are called by their position, counted from 0."""
+
+    def parse(numbered: Any) -> Example:
+        number, record = numbered
+        answers = tuple(verbatim(answer, "answers") for answer in list_field(record, "answers"))
+        if not answers:
+            raise Fault("field 'answers' is an empty list")
+        question, kind = text_field(record, "question"), text_field(record, "question_type")
+        return Example(str(number), (), None, question, references=answers, subcategory=kind)
+
+    return usable(
+        ((f"entry [{number}]", (number, record)) for number, record in enumerate(listed)), parse, Entries(path)
+    )
 
 
 def _with_questions(examples: list[Example], path: Path, config: ScoreConfig) -> list[Example]:
@@ -265,7 +219,7 @@ def _with_questions(examples: list[Example], path: Path, config: ScoreConfig) ->
         return key_field(record, "question_id"), (text_field(record, "question"), picture)
 
     rows = ((f"questions[{number}]", record) for number, record in enumerate(listed))
-    asked, _ = _distinct(_parsed(rows, parse, _Entries(path)), path, "questions", config.on_duplicate)
+    asked, _ = distinct(usable(rows, parse, Entries(path)), path, "questions", config.on_duplicate)
     annotated = {example.id for example in examples}
     for what, ids in (
         ("questions have no annotation", [name for name in asked if name not in annotated]),

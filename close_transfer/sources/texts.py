@@ -1,16 +1,16 @@
 """Plain texts from files, without those that must not be trained on."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from close_transfer.config.base import OnBadRows
 from close_transfer.errors import UserError
-from close_transfer.sources.records import Fault, clean, entries, field, line_format, read_document, read_lines
+from close_transfer.same_text import same_text_key
+from close_transfer.sources.faults import Fault
+from close_transfer.sources.records import clean, entries, field, line_format, read_document, read_lines
 
 
 @dataclass
@@ -20,10 +20,12 @@ class TextReader:
     Attributes:
         on_bad_rows: whether a line that cannot be used is an error, or skipped and counted.
         skipped: "empty" texts and "unusable" lines so far.
+        skip: the setting that skips such lines, for messages.
     """
 
     on_bad_rows: OnBadRows
     skipped: Counter[str]
+    skip: str = "on_bad_rows=skip"
 
     def read(self, path: Path, column: str, setting: str) -> Iterator[str]:
         """The texts of a file, with single spaces.
@@ -47,7 +49,7 @@ class TextReader:
             except Fault as fault:
                 if self.on_bad_rows == "error":
                     raise UserError(
-                        f"{path}, {place} {line}: {fault}; mend it, or skip and count such lines with on_bad_rows=skip"
+                        f"{path}, {place} {line}: {fault}; mend it, or skip and count such lines with {self.skip}"
                     ) from None
                 self.skipped["unusable"] += 1
                 continue
@@ -68,17 +70,6 @@ class TextReader:
     @staticmethod
     def _is_empty(value: object) -> bool:
         return isinstance(value, str) and not value.strip()
-
-
-@lru_cache(maxsize=4096)
-def _unless_punctuation(character: str) -> str:
-    return "" if unicodedata.category(character).startswith("P") else character
-
-
-def same_text_key(text: str) -> str:
-    """What two texts share that differ in case, punctuation and spaces only."""
-    letters = map(_unless_punctuation, unicodedata.normalize("NFC", text.lower()))
-    return " ".join("".join(letters).split())
 
 
 @dataclass(frozen=True)

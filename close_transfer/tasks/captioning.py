@@ -84,9 +84,11 @@ class Captioning(_Captioning):
     name = "captioning"
 
     def for_training(self, examples: Sequence[Example]) -> Shaped:
-        return Shaped(
-            [replace(e, id=f"{e.id}#{n}", texts=(e.texts[n],), targets=(e.texts[n],)) for e, n in _inputs(examples)]
-        )
+        shaped = []
+        for e, n in _inputs(examples):
+            caption = e.texts if len(e.texts) == 1 else (e.texts[n],)  # shared, as there may be millions
+            shaped.append(replace(e, id=f"{e.id}#{n}", texts=caption, targets=caption))
+        return Shaped(shaped)
 
 
 class CaptioningMulti(_Captioning):

@@ -32,14 +32,13 @@ class SnliVe:
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
         gold = [example.references[0] for example in examples]
-        by_likelihood = [prediction.text.strip() for prediction in predictions]
-        generated = [prediction.candidates[0].strip() for prediction in predictions]
-        scores = accuracy_scores(
-            _matches(by_likelihood, gold), gold, num_resamples, {"accuracy_generated": _matches(generated, gold)}
-        )
+        answers = {"": [prediction.text.strip() for prediction in predictions]}
+        if any(prediction.label for prediction in predictions):  # else there is only what was generated
+            answers["_generated"] = [prediction.candidates[0].strip() for prediction in predictions]
+        correct = {f"accuracy{which}": _matches(said, gold) for which, said in answers.items()}
+        scores = accuracy_scores(correct.pop("accuracy"), gold, num_resamples, correct)
         scores.tables = {
-            "confusion": confusion_table(gold, by_likelihood, self.labels),
-            "confusion_generated": confusion_table(gold, generated, self.labels),
+            f"confusion{which}": confusion_table(gold, said, self.labels) for which, said in answers.items()
         }
         return scores
 

@@ -21,8 +21,8 @@ def data_config(choice, *overrides):
     return TypeAdapter(DataConfig).validate_python(OmegaConf.to_container(merged, resolve=True))
 
 
-def load(choice, task, split, *overrides, texts_needed=True):
-    return load_examples(data_config(choice, *overrides), task, split, texts_needed)
+def load(choice, task, split, *overrides, texts_needed=True, pictures_needed=False):
+    return load_examples(data_config(choice, *overrides), task, split, texts_needed, pictures_needed)
 
 
 def write(name, content):

@@ -82,7 +82,7 @@ def test_restval_of_official_files_is_refused():
 
 def test_a_split_that_the_file_lacks_is_said_with_those_it_has():
     write("dataset_coco.json", karpathy([karpathy_image(1, "train", ["A dog."])]))
-    with pytest.raises(UserError, match=r"no image of split test; there are \{'train': 1\}"):
+    with pytest.raises(UserError, match=r"no image of split=test; there are \{'train': 1\}"):
         load("coco", "captioning", "test")
 
 

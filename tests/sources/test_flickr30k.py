@@ -29,6 +29,14 @@ def test_karpathy_s_file_is_read_by_split():
     assert example.image.open().size == (40, 30)
 
 
+def test_a_split_that_karpathy_s_file_lacks_is_said_with_those_it_has():
+    write("dataset_flickr30k.json", karpathy_flickr())
+    with pytest.raises(
+        UserError, match=r"dataset_flickr30k\.json: no image of split=val; there are \{'train': 1, 'test': 1\}"
+    ):
+        load("flickr30k", "captioning", "val")
+
+
 @pytest.mark.parametrize("name", ["results_20130124.token", "results_20130124.token.gz"])
 def test_the_token_file_is_the_split_that_it_is_given_for(name):
     write(name, token_lines())

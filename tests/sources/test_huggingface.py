@@ -1,9 +1,15 @@
+import shlex
+
 import datasets
 import numpy as np
 import pytest
 from PIL import Image
 
+from close_transfer.cli import compose_config
+from close_transfer.config import EvalConfig, TrainConfig
 from close_transfer.errors import UserError
+from close_transfer.sources import load_examples
+from tests.conftest import REPOSITORY
 from tests.sources.made import load, picture, write
 
 ROWS = {"text": ["A dog.", "A hound.", "A cat."], "scene": [1, 1, 2], "name": ["a", "a", "b"]}
@@ -40,13 +46,67 @@ def test_what_save_to_disk_wrote_by_split():
     saved()
     assert [e.texts for e in read("saved").examples] == [("A dog.",), ("A hound.",), ("A cat.",)]
     assert [e.texts for e in read("saved", split="val").examples] == [("A cat.",)]
-    with pytest.raises(UserError, match=r"data\.splits\.test=test: saved has train, validation"):
+    with pytest.raises(
+        UserError,
+        match=r"data\.splits\.test=test: saved has train, validation; give data\.splits\.test=NAME, one of these",
+    ):
         read("saved", split="test")
 
 
-def test_a_single_saved_dataset_is_any_split():
-    with_pictures().save_to_disk("one")
-    assert len(read("one", split="test").examples) == 3
+def numbered(num=50):
+    return datasets.Dataset.from_dict({"text": [f"Caption {n}." for n in range(num)]})
+
+
+def write_train_only(kind):
+    if kind == "saved":
+        datasets.DatasetDict({"train": numbered()}).save_to_disk("folder")
+    else:
+        numbered().to_csv(write("folder/train.csv", ""))
+
+
+@pytest.mark.parametrize("kind", ["saved", "files"])
+def test_a_dataset_without_validation_says_how_to_hold_some_out(kind):
+    write_train_only(kind)
+    with pytest.raises(
+        UserError,
+        match=r"data\.splits\.val=validation: folder has train; .* data\.splits\.val=null to hold out data\.val_share",
+    ):
+        read("folder", split="val")
+    parts = {
+        split: {e.id for e in read("folder", "splits.val=null", "val_share=0.2", split=split).examples}
+        for split in ("train", "val")
+    }
+    assert [len(parts[split]) for split in ("train", "val")] == [40, 10]
+    assert not parts["train"] & parts["val"]
+
+
+def test_a_single_saved_dataset_is_all_for_testing_and_shared_by_training_and_validation():
+    numbered().save_to_disk("one")
+    parts = {split: {e.texts for e in read("one", split=split).examples} for split in ("train", "val", "test")}
+    assert [len(parts[split]) for split in ("train", "val", "test")] == [48, 2, 50]
+    assert not parts["train"] & parts["val"]
+
+
+def test_the_documented_commands_read_a_local_folder():
+    rows = {"caption": [f"Caption {n}." for n in range(20)], "image": [Image.new("RGB", (9, 9))] * 20}
+    whole = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+    datasets.DatasetDict({"train": whole, "test": whole.select(range(3))}).save_to_disk("my_dataset")
+    told = (REPOSITORY / "docs" / "own_text.md").read_text()
+    training, testing = [shlex.split(line) for line in told.splitlines() if "data=huggingface data.path=" in line]
+    config = compose_config("train", TrainConfig, training[2:])
+    sizes = [len(load_examples(config.data, "captioning", split).examples) for split in ("train", "val")]
+    assert sizes == [19, 1]
+    config = compose_config("eval", EvalConfig, testing[2:])
+    assert len(load_examples(config.data, "captioning", "test", False, pictures_needed=True).examples) == 3
+
+
+def test_references_are_their_own_column():
+    rows = {"text": ["A dog."], "told": [["A hound.", "A dog runs."]]}
+    datasets.Dataset.from_dict(rows).save_to_disk("one")
+    (example,) = read("one", "references_column=told", split="test").examples
+    assert (example.texts, example.references) == (("A dog.",), ("A hound.", "A dog runs."))
+    with pytest.raises(UserError, match=r"data\.references_column=said: one has no such column"):
+        read("one", "references_column=said", split="test")
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "json"])
@@ -95,7 +155,7 @@ def test_ids_that_stand_for_several_scenes_are_refused():
 
 def test_lists_of_captions_are_scenes_and_repeats_are_said():
     datasets.Dataset.from_dict({"text": [["A dog.", "A hound.", "A dog."]]}).save_to_disk("lists")
-    loaded = read("lists")
+    loaded = read("lists", split="test")
     assert loaded.examples[0].texts == ("A dog.", "A hound.")
     assert loaded.notes == ["1 captions repeated within their scene are used once"]
 

@@ -135,6 +135,14 @@ def test_vqa_e_takes_the_first_explanation_as_the_scene():
     assert first.id != second.id
 
 
+def test_ids_of_vqa_e_are_places_in_its_file_whatever_the_split():
+    write("VQA-E_val_set.json", [EXPLAINED[0], {}, EXPLAINED[1]])
+    ids = {
+        split: [e.id for e in load("vqa-e", "vqa-e", split, "on_bad_rows=skip").examples] for split in ("val", "test")
+    }
+    assert ids == {"val": ["0", "2"], "test": ["0", "2"]}
+
+
 def test_vqa_e_tests_on_its_validation_set():
     write("VQA-E_val_set.json", EXPLAINED)
     picture(f"val2014/{coco_name('val2014', 42)}")

@@ -1,0 +1,78 @@
+"""Which known kind of file one is that could not be read as what it was given for."""
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from close_transfer.errors import UserError
+from close_transfer.sources.records import read_document, read_lines
+
+_COCO, _KARPATHY, _CAPTIONS = "COCO's captions", "Karpathy's captions", "captions"
+_ANNOTATIONS, _QUESTIONS, _VQA_E = "VQA's annotations", "VQA's questions", "VQA-E's questions with their answers"
+_ANSWERS, _PAIRS = "answers to VQA's questions", "labelled pairs of SNLI or SNLI-VE"
+_PREDICTIONS, _REFERENCES, _GROUPS = "predictions", "references", "several captions an image"
+
+# Kind: the key of the list in a document (None: the file is the list), and fields that its entries have.
+_SIGNS: Mapping[str, tuple[str | None, set[str]]] = {
+    _COCO: ("annotations", {"image_id", "caption"}),
+    _KARPATHY: ("images", {"sentences"}),
+    _ANNOTATIONS: ("annotations", {"question_id", "answers"}),
+    _QUESTIONS: ("questions", {"question_id", "question"}),
+    _VQA_E: (None, {"img_id", "answers"}),
+    _ANSWERS: (None, {"question_id", "answer"}),
+    _PAIRS: (None, {"gold_label"}),
+    _PREDICTIONS: (None, {"prediction"}),
+    _REFERENCES: (None, {"references"}),
+    _CAPTIONS: (None, {"caption"}),
+    _GROUPS: (None, {"captions"}),
+}
+
+_CAPTION_KINDS = {_COCO, _KARPATHY, _CAPTIONS, _REFERENCES, _GROUPS}
+_REFERENCE_KINDS: Mapping[str, tuple[set[str], str]] = {
+    "captioning": (_CAPTION_KINDS, "COCO's, Karpathy's or Flickr30k's captions"),
+    "captioning-multi": (_CAPTION_KINDS, "COCO's, Karpathy's or Flickr30k's captions"),
+    "visual-news": (_CAPTION_KINDS, "Visual News' list of entries with id and caption"),
+    "vqa": ({_ANNOTATIONS, _REFERENCES}, _ANNOTATIONS),
+    "vqa-e": ({_ANNOTATIONS, _VQA_E, _REFERENCES}, f"VQA-E's own file or {_ANNOTATIONS}"),
+    "snli-ve": ({_PAIRS}, "JSON lines with pairID and gold_label"),
+}
+_PREDICTION_KINDS = {_PREDICTIONS, _ANSWERS, _CAPTIONS, _GROUPS}
+
+
+def kinds_of(path: Path, setting: str) -> list[str]:
+    """The kinds of file that the first entries tell; none where they tell nothing.
+
+    Args:
+        path: the file.
+        setting: what the user gave it as.
+    """
+    try:
+        if path.name.removesuffix(".gz").endswith(".json"):
+            document: Any = read_document(path, setting)
+        else:
+            document = [record for _, record in islice(read_lines(path, setting), 5)]
+    except UserError:
+        return []
+    return [kind for kind, (key, fields) in _SIGNS.items() if _shows(document, key, fields)]
+
+
+def _shows(document: Any, key: str | None, fields: set[str]) -> bool:
+    listed = document.get(key) if isinstance(document, dict) and key is not None else document if key is None else None
+    first = listed[:5] if isinstance(listed, list) else []
+    return any(isinstance(entry, dict) and fields <= entry.keys() for entry in first)
+
+
+def other_kind(path: Path, setting: str, task: str) -> UserError | None:
+    """What to say of a file of a known kind that is none for this setting; None if it may well be one."""
+    found = kinds_of(path, setting)
+    if setting == "predictions":
+        allowed, wanted = _PREDICTION_KINDS, "predictions are a list or JSON lines with an id and a text each"
+    elif setting == "questions":
+        allowed, wanted = {_QUESTIONS}, f"questions= takes {_QUESTIONS}"
+    else:
+        allowed, named = _REFERENCE_KINDS[task]
+        wanted = f"task={task} takes {named}"
+    if not found or allowed & set(found):
+        return None
+    return UserError(f"{setting}={path}: these are {found[0]}; {wanted} (docs/scoring.md)")

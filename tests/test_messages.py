@@ -1,0 +1,67 @@
+"""What commands say at their end, and what they warn of."""
+
+from pathlib import Path
+
+import pytest
+
+from close_transfer.assembly import train
+from close_transfer.checkpoints import TrainingState
+from close_transfer.cli import compose_config
+from close_transfer.config import TrainConfig
+from close_transfer.messages import training_ended
+from close_transfer.training import Outcome
+from tests.conftest import SMALL, small_config
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["data=coco"], "task=captioning run=x\n"),
+        (["data=vqa2", "task=vqa"], "task=vqa run=x split=val\n"),
+        (["data=snli", "task=snli-ve"], "task=snli-ve run=x scene=text\n      (data=snli has no pictures"),
+        (["data=conceptual-captions"], "run=x data=table data.path=TEST_FILE data.image_column=IMAGE_COLUMN\n"),
+        (
+            ["data=table", "data.path=a.csv", "data.text_column=my text", "data.image_column=file"],
+            "run=x data=table data.path=TEST_FILE 'data.text_column=my text' data.image_column=file\n",
+        ),
+        (
+            ["data=table", "data.path=a.csv", "clip=precomputed"],
+            "data.path=TEST_FILE data.text_column=text clip=precomputed clip.image_embeddings=TEST_VECTORS\n",
+        ),
+        (["data=huggingface", "data.path=d", "data.image_column=i", "data.splits.test=null"], "run=x split=val\n"),
+        (["data=picturebook"], "task=captioning run=x\n"),
+    ],
+)
+def test_the_next_command_is_one_that_works_for_these_data(settings, told):
+    for folder in ("val2014", "vqa2/val2014"):
+        Path(folder).mkdir(parents=True)
+    for name in ("dataset_coco.json", "v2_OpenEnded_mscoco_val2014_questions.json", "snli_1.0_test.jsonl",
+                 "v2_mscoco_val2014_annotations.json.gz"):  # fmt: skip
+        Path(name).write_text("")
+    root = ["data.root=."] if settings[0].removeprefix("data=") in ("coco", "vqa2", "snli") else []
+    outcome = Outcome(TrainingState(step=1, best_loss=1.0), stopped_early=False)
+    said = training_ended(compose_config("train", TrainConfig, [*settings, *root]), Path("x"), outcome, "x") + "\n"
+    assert "\nnext: python scripts/eval_image.py" in said
+    assert told in said
+    assert "first get" not in said
+
+
+def test_the_next_command_says_what_is_not_there():
+    outcome = Outcome(TrainingState(step=1, best_loss=1.0), stopped_early=False)
+    config = compose_config("train", TrainConfig, ["task=vqa", "data=vqa2", "data.root=q", "data.captions_root=c"])
+    said = training_ended(config, Path("x"), outcome, "x")
+    assert "run=x split=val scene=text\n      (pictures of val are not in q/val2014; with them, leave out" in said
+    assert "first get q/v2_OpenEnded_mscoco_val2014_questions.json, q/v2_mscoco_val2014_annotations.json, c/" in said
+
+
+def test_the_world_s_encoder_on_other_text_is_warned_of(capsys):
+    Path("texts.txt").write_text("".join(f"A dog number {n}.\n" for n in range(30)))
+    train(small_config_of_table(), "text")
+    assert capsys.readouterr().err.count("note: the Picturebook CLIP knows Picturebook's language only") == 1
+    train(small_config("train.max_steps=1"), "text")
+    assert "Picturebook CLIP" not in capsys.readouterr().err
+
+
+def small_config_of_table():
+    settings = [one for one in SMALL if not one.startswith("data.")]
+    return compose_config("train", TrainConfig, [*settings, "data=table", "data.path=texts.txt", "train.max_steps=1"])
