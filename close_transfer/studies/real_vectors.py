@@ -207,7 +207,7 @@ def probe_table(config: RealVectorsConfig, pairs: Pairs) -> dict[str, dict[str, 
 
 
 def _table(config: RealVectorsConfig, metric: str, by_seed: dict[System, Floats]) -> dict[str, dict[str, Any]]:
-    """Mean of the seeds, with its interval over pictures and its paired difference from no noise.
+    """Mean of the seeds, with its interval over pictures and its paired differences from some systems.
 
     Args:
         config: how often to resample.
@@ -215,31 +215,36 @@ def _table(config: RealVectorsConfig, metric: str, by_seed: dict[System, Floats]
         by_seed: of each system, shape (seeds, pictures).
     """
     per_picture = {system: values.mean(axis=0) for system, values in by_seed.items()}
-    clean, *_ = systems(config)
+    clean, *_, pictures = systems(config)
+    best = max((one for one in per_picture if one.trained_on == "text"), key=lambda one: per_picture[one].mean())
+    bounds = {"no noise": clean, "pictures": pictures, "the best text": best}
     table = {}
     for system, values in per_picture.items():
         means, intervals = mean_scores({metric: values}, config.num_bootstrap)
-        difference = paired_mean_difference(values, per_picture[clean], config.num_bootstrap)
+        differences = {}
+        for name, bound in bounds.items():
+            one = paired_mean_difference(values, per_picture[bound], config.num_bootstrap)
+            differences[name] = [one.difference, one.low, one.high]
         table[system.name] = {
             "metrics": means,
             "intervals": intervals,
             "by seed": by_seed[system].mean(axis=1).tolist(),
-            "difference": [difference.difference, difference.low, difference.high],
+            "differences": differences,
         }
     return table
 
 
 def _rows(table: dict[str, dict[str, Any]], leading: str) -> Iterator[str]:
     others = [name for name in next(iter(table.values()))["metrics"] if name != leading]
-    head = ["trained on", leading, "against no noise", *others]
+    head = ["trained on", leading, "seeds", "against no noise", "against pictures", "against the best text", *others]
     yield f"| {' | '.join(head)} |"
     yield "|---" * len(head) + "|"
     for name, row in table.items():
         low, high = row["intervals"][leading]
-        difference, *ends = row["difference"]
-        against = f"{difference:+.1f} ({ends[0]:+.1f} to {ends[1]:+.1f})" if any(row["difference"]) else ""
-        metrics = row["metrics"]
-        cells = [name, f"{metrics[leading]:.1f} ({low:.1f} to {high:.1f})", against]
+        metrics, seeds = row["metrics"], row["by seed"]
+        cells = [name, f"{metrics[leading]:.1f} ({low:.1f} to {high:.1f})", f"{min(seeds):.1f} to {max(seeds):.1f}"]
+        for value, *ends in row["differences"].values():
+            cells.append(f"{value:+.1f} ({ends[0]:+.1f} to {ends[1]:+.1f})" if value or any(ends) else "")
         yield f"| {' | '.join([*cells, *(f'{metrics[other]:.1f}' for other in others)])} |"
 
 

@@ -108,5 +108,5 @@ def test_noise_helps_on_real_clip_vectors(tmp_path):
         pytest.skip(f"{folder} is not there")
     pairs = Pairs.read(folder)
     table = probe_table(config(folder, "noises=[0,0.08]", "folds=2"), pairs)
-    _, low, high = table["text, noise 0.08"]["difference"]
+    _, low, high = table["text, noise 0.08"]["differences"]["no noise"]
     assert 5 < low < high
