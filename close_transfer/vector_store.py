@@ -7,6 +7,7 @@ order of the items and not from what a kill left, so the shards are the same to 
 """
 
 import hashlib
+import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -181,8 +182,10 @@ class EmbeddingStore:
         }
         for part, array in arrays.items():
             shard[part] = f"{name}.{part}.npy"
-            with atomic_path(self.folder / shard[part]) as temporary, temporary.open("wb") as file:
-                np.save(file, array)
+            content = io.BytesIO()  # numpy's own writing tells of a full disk without an error number
+            np.save(content, array)
+            with atomic_path(self.folder / shard[part]) as temporary:
+                temporary.write_bytes(content.getbuffer())
             shard[f"{part}_sha256"] = file_fingerprint(self.folder / shard[part])
         return shard
 

@@ -27,8 +27,7 @@ from tests.conftest import REPOSITORY, SMALL_MODEL
 
 pytestmark = pytest.mark.slow
 
-NUM_KILLS = 20
-PATIENCE = 300  # seconds without the awaited progress, after which something hangs
+NUM_KILLS, PATIENCE = 20, 300  # the latter in seconds without the awaited progress, after which something hangs
 WORDS = ["red", "blue", "green", "small", "large", "dog", "cat", "bird", "house", "tree", "car", "boat", "runs",
          "sits", "stands", "near", "under", "over", "two", "three"]  # fmt: skip
 
@@ -55,11 +54,14 @@ class Work:
     writes_all_along: bool = True
     in_write: int = 0
 
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, str(REPOSITORY / "scripts" / self.arguments[0]), *self.arguments[1:]]
+
     def start(self) -> subprocess.Popen:
-        script, *settings = self.arguments
-        command = [sys.executable, str(REPOSITORY / "scripts" / script), *settings]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **self.environment}
-        return subprocess.Popen(command, text=True, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.Popen(self.command, text=True, env=environment, **pipes)
 
     def finish(self) -> str:
         process = self.start()
@@ -270,8 +272,8 @@ def prediction(folder: Path, run: Path) -> None:
     killed.kill_at_the_end(())
     killed.finish()
     left = shas(folder / "killed")
-    assert set(left) == {"answers.jsonl", "answers.jsonl.unreadable.jsonl"}
     assert left == shas(folder / "whole")
+    assert set(left) == {"answers.jsonl", "answers.jsonl.unreadable.jsonl"}
     assert num_lines(folder / "whole" / "answers.jsonl") == 784
     assert num_lines(folder / "whole" / "answers.jsonl.unreadable.jsonl") == 16
 

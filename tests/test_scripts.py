@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY, SMALL, SMALL_DATA
+from tests.sources.made import official, write
 
 SCRIPTS = REPOSITORY / "scripts"
 
@@ -119,6 +120,8 @@ def test_readme_commands_work_in_their_order():
     Path("captions.jsonl").write_text(
         "".join(json.dumps({"caption": f"a dog number {i}", "scene": i // 2}) + "\n" for i in range(20))
     )
+    write("captions_val2017.json", official({1: ["a dog runs", "a brown dog"], 2: ["two cats", "cats on a mat"]}))
+    write("captions.json", [{"image_id": 1, "caption": "a dog"}, {"image_id": 2, "caption": "two cats on a mat"}])
     Path("photos").mkdir()
     Image.new("RGB", (80, 60), "red").save("photos/one.jpg")
     Image.new("RGB", (80, 60), "red").save("photo.jpg")
