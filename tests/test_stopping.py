@@ -82,7 +82,7 @@ def test_ctrl_c_ends_with_130():
 def limited(work, most):
     """The finished process, which may write no file larger than `most` bytes; status and what was said."""
     run = subprocess.run(
-        work.command, env=os.environ | work.environment, text=True, capture_output=True, timeout=300,
+        work.command, env=os.environ | {"OMP_NUM_THREADS": "1"} | work.environment, text=True, capture_output=True, timeout=300,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
     )  # fmt: skip
     assert "Traceback" not in run.stdout + run.stderr
