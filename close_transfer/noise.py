@@ -7,6 +7,7 @@ length and cosine do.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -16,6 +17,11 @@ class NoiseScale:
 
     std: float
     dim: int
+
+    @classmethod
+    def of_cosine(cls, cosine: float, dim: int) -> "NoiseScale":
+        """The scale whose expected cosine this is, in 0..1 without 0: std = sqrt((1 / cosine**2 - 1) / dim)."""
+        return cls(math.sqrt((1 / cosine**2 - 1) / dim), dim)
 
     @property
     def variance(self) -> float:
@@ -43,3 +49,9 @@ class NoiseScale:
             f"{self.std:.4g} per coordinate (variance {self.variance:.4g}, "
             f"length {self.length:.2f}, cosine {self.cosine:.2f} at width {self.dim})"
         )
+
+
+def adapters_in_words(names: Iterable[str], std: float) -> str:
+    """A few words for a chain of adapters: those beside plain Gaussian noise, then the noise."""
+    others = [name for name in names if name != "gaussian"]
+    return ", ".join([*others, f"noise {std:.3g}" if std else "no noise"])

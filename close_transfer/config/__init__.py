@@ -4,11 +4,13 @@ The YAML files in ``configs/`` hold the values; the classes here say which keys 
 and ranges. Every mistake is reported at once, each with its value and what is allowed.
 """
 
+from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.base import C, Strict, TaskName
 from close_transfer.config.commands import EvalConfig, PredictConfig, TrainConfig, noise_std
 from close_transfer.config.data import DataConfig, PicturebookData, TableData
+from close_transfer.config.fitting import FitConfig
+from close_transfer.config.gap import GapConfig
 from close_transfer.config.parts import (
-    AdapterConfig,
     ClipConfig,
     LMConfig,
     LoopConfig,
@@ -24,6 +26,7 @@ from close_transfer.config.prepare import PrepareConfig
 from close_transfer.config.pretraining import PretrainConfig
 from close_transfer.config.scoring import ReportConfig, ScoreConfig
 from close_transfer.config.studies import RealVectorsConfig
+from close_transfer.config.sweeping import SweepConfig
 from close_transfer.config.world import ContactSheetConfig, ContrastiveConfig
 
 __all__ = [
@@ -34,6 +37,8 @@ __all__ = [
     "ContrastiveConfig",
     "DataConfig",
     "EvalConfig",
+    "FitConfig",
+    "GapConfig",
     "LMConfig",
     "LoopConfig",
     "MapperConfig",
@@ -50,6 +55,7 @@ __all__ = [
     "ScratchLM",
     "StoreConfig",
     "Strict",
+    "SweepConfig",
     "TableData",
     "TaskConfig",
     "TaskName",

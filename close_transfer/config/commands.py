@@ -3,12 +3,22 @@
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from close_transfer.config.base import Checkpoint, EvalSplit, Natural, NonNegative, Positive, Scene, Strict, TaskName
+from close_transfer.config.adapters import AdapterConfig
+from close_transfer.config.base import (
+    AboveZero,
+    Checkpoint,
+    EvalSplit,
+    Natural,
+    NonNegative,
+    Positive,
+    Scene,
+    Strict,
+    TaskName,
+)
 from close_transfer.config.data import DataConfig, HuggingFaceData, Vqa2Data
 from close_transfer.config.parts import (
-    AdapterConfig,
     ClipConfig,
     LMConfig,
     LoopConfig,
@@ -17,10 +27,19 @@ from close_transfer.config.parts import (
     StoreConfig,
     TaskConfig,
 )
+from close_transfer.noise import NoiseScale
 
 # Splits of the training data whose text `without_leaks` takes by name; whatever else it names is a file.
 LEAK_SPLITS = ("val", "test")
 ExtraMetric = Literal["spice", "clipscore"]
+
+
+_UNITS = {
+    "noise": "a standard deviation",
+    "noise_variance": "a variance",
+    "noise_cosine": "an expected cosine",
+}
+NOISE_ADAPTERS = {"gaussian", "uniform_ball", "random_magnitude", "cosine_bounded", "covariance_noise"}
 
 
 def listed(value: Any) -> Any:
@@ -41,6 +60,8 @@ class TrainConfig(Strict):
     store: StoreConfig
     noise: NonNegative | None
     noise_variance: NonNegative | None
+    noise_cosine: Annotated[float, Field(gt=0, le=1)] | None
+    statistics: str | None  # folder of fit_adapter.py
     seed: Natural
     output: str | None
     resume: str | None
@@ -51,12 +72,20 @@ class TrainConfig(Strict):
 
     @model_validator(mode="after")
     def _one_noise(self) -> "TrainConfig":
-        if self.noise is not None and self.noise_variance is not None:
-            raise ValueError(
-                f"noise={self.noise} (a standard deviation) and noise_variance={self.noise_variance} "
-                "(its square) are both given; give one of them"
-            )
+        given = {name: getattr(self, name) for name in _UNITS if getattr(self, name) is not None}
+        if len(given) > 1:
+            told = " and ".join(f"{name}={value} ({_UNITS[name]})" for name, value in given.items())
+            raise ValueError(f"{told} are given together; give one of them")
+        if any(value != 1 if name == "noise_cosine" else value for name, value in given.items()):
+            self._some_adapter_adds_noise(next(iter(given.items())))
         return self
+
+    def _some_adapter_adds_noise(self, given: tuple[str, float]) -> None:
+        if not NOISE_ADAPTERS.intersection(self.adapter.names):
+            raise ValueError(
+                f"{given[0]}={given[1]}, but adapter={','.join(self.adapter.names)} adds no noise; add one that does, "
+                f"such as adapter=[{','.join((*self.adapter.names, 'gaussian'))}], or leave {given[0]} out"
+            )
 
     @model_validator(mode="after")
     def _auto_has_a_folder(self) -> "TrainConfig":
@@ -99,6 +128,10 @@ class EvalConfig(Strict):
     extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(listed)]
     clipscore: OpenClipConfig | None = None  # the encoder that CLIPScore compares with; the run's own when None
     leakage: bool
+    memory: str | None
+    memory_size: Positive | None
+    memory_temperature: AboveZero
+    memory_search: Literal["exact", "nearest"]
     compare: tuple[str, ...]  # evaluation folders to show beside this one
     output: str | None
     device: str
@@ -156,16 +189,18 @@ def evaluation_split(data: DataConfig) -> Literal["val", "test"]:
     return "test" if "test" in getattr(data, "files", ["test"]) else "val"
 
 
-def noise_std(config: TrainConfig, regime: Literal["text", "images"]) -> float:
-    """The standard deviation per coordinate that training uses.
+def noise_std(config: TrainConfig, regime: Literal["text", "images"], dim: int) -> float:
+    """The standard deviation per coordinate that training uses, for vectors `dim` wide.
 
-    What the user gave, else none when training on images, else the data's value for the task, else
-    the task's own (the values of the paper's code).
+    What the user gave, else none when training on images or where no adapter adds noise, else the data's
+    value for the task, else the task's own (the values of the paper's code).
     """
     if config.noise is not None:
         return config.noise
     if config.noise_variance is not None:
         return config.noise_variance**0.5
-    if regime == "images":
+    if config.noise_cosine is not None:
+        return NoiseScale.of_cosine(config.noise_cosine, dim).std
+    if regime == "images" or not NOISE_ADAPTERS.intersection(config.adapter.names):
         return 0.0
     return config.data.noise.get(config.task.name, config.task.noise)

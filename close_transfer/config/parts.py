@@ -1,4 +1,4 @@
-"""Settings of the parts that a run is made of: task, encoder, adapter, mapper, language model, loop, store."""
+"""Settings of the parts that a run is made of: task, encoder, mapper, language model, loop, store."""
 
 from typing import Annotated, Any, Literal
 
@@ -37,12 +37,6 @@ class PrecomputedConfig(Strict):
 
 
 ClipConfig = Annotated[OpenClipConfig | PrecomputedConfig, Field(discriminator="kind")]
-
-
-class AdapterConfig(Strict):
-    """What is done to a vector before the mapper sees it."""
-
-    name: Literal["gaussian", "blind"]
 
 
 class MapperConfig(Strict):

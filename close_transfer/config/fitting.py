@@ -1,0 +1,27 @@
+"""Settings of the command that fits statistics for adapters."""
+
+from typing import ClassVar
+
+from close_transfer.config.base import AboveZero, EvalSplit, Natural, Positive, Strict
+from close_transfer.config.commands import ChosenTask
+from close_transfer.config.data import DataConfig
+from close_transfer.config.parts import ClipConfig, StoreConfig
+
+
+class FitConfig(Strict):
+    """All of `fit_adapter.py`."""
+
+    choices_only: ClassVar[tuple[str, ...]] = ("task",)
+
+    task: ChosenTask
+    data: DataConfig
+    clip: ClipConfig
+    split: EvalSplit
+    images: bool
+    pairs: bool
+    max_scenes: Positive | None
+    ridge: AboveZero
+    seed: Natural
+    store: StoreConfig
+    output: str
+    device: str

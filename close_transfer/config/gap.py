@@ -1,0 +1,30 @@
+"""Settings of the command that measures the gap."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from close_transfer.config.base import EvalSplit, Natural, NonNegative, Positive, Strict
+from close_transfer.config.commands import ChosenTask
+from close_transfer.config.data import DataConfig
+from close_transfer.config.parts import ClipConfig, StoreConfig
+
+
+class GapConfig(Strict):
+    """All of `measure_gap.py`."""
+
+    choices_only: ClassVar[tuple[str, ...]] = ("task",)
+
+    task: ChosenTask
+    data: DataConfig
+    clip: ClipConfig
+    split: EvalSplit
+    images: bool
+    max_scenes: Annotated[int, Field(ge=2, lt=2**31)] | None
+    noises: tuple[NonNegative, ...]  # standard deviations per coordinate to look at
+    num_bootstrap: Annotated[int, Field(ge=2, lt=2**31)]
+    num_drawn: Positive  # points of each cloud in the picture
+    seed: Natural
+    store: StoreConfig
+    output: str
+    device: str

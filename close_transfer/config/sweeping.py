@@ -1,0 +1,33 @@
+"""Settings of the command that trains over a grid of noise."""
+
+import shlex
+from typing import Annotated, ClassVar
+
+from pydantic import Field, model_validator
+
+from close_transfer.config.base import EvalSplit, NonNegative, Positive, Strict
+from close_transfer.config.commands import ChosenTask
+
+
+class SweepConfig(Strict):
+    """All of `sweep_noise.py`."""
+
+    choices_only: ClassVar[tuple[str, ...]] = ("task",)
+
+    task: ChosenTask
+    noises: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
+    seeds: Positive
+    split: EvalSplit
+    settings: str  # of train_text_only.py, for all trainings, as typed there
+    eval_settings: str  # of eval_image.py
+    num_bootstrap: Positive
+    jobs: Positive
+    output: str
+
+    @model_validator(mode="after")
+    def _not_swept_twice(self) -> "SweepConfig":
+        taken = ("noise", "noise_variance", "noise_cosine", "seed", "task", "output", "resume", "runs")
+        for setting in shlex.split(self.settings):
+            if setting.partition("=")[0] in taken:
+                raise ValueError(f"settings={setting}: the sweep sets {', '.join(taken)} itself; leave it out")
+        return self

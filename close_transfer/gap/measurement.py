@@ -1,0 +1,197 @@
+"""Measures the gap of an encoder on some scenes: numbers with intervals, and what the page draws."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from close_transfer.config import GapConfig
+from close_transfer.errors import UserError
+from close_transfer.examples import Example, data_fingerprint
+from close_transfer.files import write_json
+from close_transfer.gap.cosines import cosine_metrics
+from close_transfer.gap.neighbours import Neighbourhood, neighbourhoods, recall_hits
+from close_transfer.gap.noise_rules import RULES, Choice
+from close_transfer.gap.spectra import Moments, spectral_metrics
+from close_transfer.gap.vectors import Floats, SceneVectors, scene_vectors
+from close_transfer.parts import build_encoder, pick_device
+from close_transfer.provenance import git_commit, package_versions
+from close_transfer.sources import load_examples
+
+Metrics = dict[str, float]
+Intervals = dict[str, tuple[float, float]]
+
+_RESAMPLES_AT_ONCE = 200
+_SPECTRAL_RESAMPLES = 100  # of what needs eigenvalues
+_HALF_WIDTH = 1.96  # standard deviations
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What was measured.
+
+    Attributes:
+        metrics, intervals: by the names that `cosine_metrics`, `recall_hits` and `spectral_metrics` explain.
+        neighbourhoods: one a scale of noise, then one for pictures where there are any.
+        spectra: share of the variance along each principal direction of "texts", and with pictures of
+            "images" and "difference".
+        choices: the noise that each rule chooses from the texts alone.
+        coordinates: "mean" and "std" of picture minus text in each coordinate; empty without pictures.
+        vectors: what all this is of.
+    """
+
+    metrics: Metrics
+    intervals: Intervals
+    neighbourhoods: Sequence[Neighbourhood]
+    spectra: dict[str, list[float]]
+    coordinates: dict[str, list[float]]
+    choices: Sequence[Choice]
+    vectors: SceneVectors
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The content of gap.json."""
+        return {
+            "metrics": self.metrics,
+            "intervals": self.intervals,
+            "num_scenes": self.vectors.num_scenes,
+            "num_texts": len(self.vectors.texts),
+            "dim": self.vectors.dim,
+            **self.provenance,
+            "noise_rules": [asdict(one) for one in self.choices],
+            "neighbourhoods": [one.as_dict() for one in self.neighbourhoods],
+            "spectra": self.spectra,
+            "coordinates": self.coordinates,
+        }
+
+
+def _without_nan(value: float) -> float:
+    if not np.isfinite(value):
+        raise UserError("fewer than two scenes: nothing is unrelated to anything; give more data")
+    return float(value)
+
+
+def _resampled(vectors: SceneVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
+    """Cosines and recalls with percentile intervals; scenes are drawn with replacement."""
+    cosines, hits = cosine_metrics(vectors), recall_hits(vectors)
+    num_scenes = vectors.num_scenes
+
+    def metrics(weights: Floats) -> dict[str, Floats]:
+        return cosines(weights) | {name: weights @ hit / num_scenes for name, hit in hits.items()}
+
+    rng = np.random.default_rng(seed)
+    drawn: dict[str, list[Floats]] = {}
+    for start in range(0, num_resamples, _RESAMPLES_AT_ONCE):
+        size = min(_RESAMPLES_AT_ONCE, num_resamples - start)
+        weights = rng.multinomial(num_scenes, np.full(num_scenes, 1 / num_scenes), size=size).astype(np.float64)
+        for name, values in metrics(weights).items():
+            drawn.setdefault(name, []).append(values)
+    whole = {name: _without_nan(values[0]) for name, values in metrics(np.ones((1, num_scenes))).items()}
+    intervals = {}
+    for name in whole:
+        low, high = np.nanpercentile(np.concatenate(drawn[name]), [2.5, 97.5])
+        intervals[name] = (float(low), float(high))
+    return whole, intervals
+
+
+def _spectral(vectors: SceneVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
+    """Metrics of eigenvalues, with normal intervals around them.
+
+    Resamples repeat scenes and so look flatter than the data; their spread is right and their centre is
+    not, so the interval is the value and 1.96 of their standard deviations (Efron and Tibshirani 1993,
+    section 12.4).
+    """
+    num_scenes = vectors.num_scenes
+    whole = spectral_metrics(vectors, np.ones(num_scenes))
+    rng = np.random.default_rng(seed)
+    even = np.full(num_scenes, 1 / num_scenes)
+    drawn = [
+        spectral_metrics(vectors, rng.multinomial(num_scenes, even).astype(np.float64)) for _ in range(num_resamples)
+    ]
+    intervals = {}
+    for name, value in whole.items():
+        half = _HALF_WIDTH * float(np.std([one[name] for one in drawn], ddof=1))
+        intervals[name] = (value - half, value + half)
+    return whole, intervals
+
+
+def measure(vectors: SceneVectors, noises: Sequence[float], num_resamples: int, seed: int = 0) -> Gap:
+    """Everything that can be said of these vectors.
+
+    Args:
+        vectors: at least two scenes.
+        noises: standard deviations per coordinate to look at.
+        num_resamples: bootstrap draws, at least 2; at most 100 are used for what needs eigenvalues.
+        seed: of the draws and of the noise.
+
+    Raises:
+        UserError: if there are fewer than two scenes.
+    """
+    metrics, intervals = _resampled(vectors, num_resamples, seed)
+    more, more_intervals = _spectral(vectors, min(num_resamples, _SPECTRAL_RESAMPLES), seed)
+    even = np.ones(len(vectors.texts))
+    spectra = {"texts": Moments.of(vectors.texts, even).spectrum().tolist()}
+    coordinates: dict[str, list[float]] = {}
+    if vectors.images is not None:
+        difference = Moments.of(vectors.images[vectors.scene_of_text] - vectors.texts, even)
+        spectra["images"] = Moments.of(vectors.images, np.ones(vectors.num_scenes)).spectrum().tolist()
+        spectra["difference"] = difference.spectrum().tolist()
+        coordinates = {
+            "mean": difference.mean.tolist(),
+            "std": np.sqrt(np.diag(difference.covariance)).tolist(),
+        }
+    return Gap(
+        metrics | more,
+        intervals | more_intervals,
+        neighbourhoods(vectors, noises, seed),
+        spectra,
+        coordinates,
+        [rule(vectors, seed) for rule in RULES.values()],
+        vectors,
+    )
+
+
+def _chosen(examples: Sequence[Example], most: int | None, seed: int) -> list[Example]:
+    """At most so many scenes, drawn by the seed, in their order; scenes without text are no scenes."""
+    told = [example for example in examples if example.texts]
+    if most is None or len(told) <= most:
+        return told
+    kept = np.sort(np.random.default_rng(seed).choice(len(told), most, replace=False))
+    return [told[i] for i in kept]
+
+
+def measure_gap(config: GapConfig) -> Gap:
+    """Loads, encodes, measures and writes gap.json.
+
+    Raises:
+        UserError: for whatever the user can mend.
+    """
+    encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
+    examples = _chosen(load_examples(config.data, config.task, config.split).examples, config.max_scenes, config.seed)
+    if len(examples) < 2:
+        raise UserError(f"split={config.split}: {len(examples)} scenes with text; at least two are needed")
+    missing = sum(example.image is None for example in examples)
+    if config.images and missing:
+        raise UserError(
+            f"{missing:,} of {len(examples):,} scenes have no picture; choose data with pictures, or images=false"
+        )
+    gap = measure(
+        scene_vectors(encoder, examples, config.store, config.images), config.noises, config.num_bootstrap, config.seed
+    )
+    gap.provenance.update(
+        {
+            "data": config.data.name,
+            "split": config.split,
+            "encoder": encoder.name,
+            "encoder_fingerprint": encoder.fingerprint,
+            "data_fingerprint": data_fingerprint(examples),
+            "seed": config.seed,
+            "config": config.model_dump(mode="json"),
+            "versions": package_versions(),
+            "git_commit": git_commit(),
+        }
+    )
+    write_json(Path(config.output) / "gap.json", gap.as_dict())
+    return gap

@@ -1,0 +1,150 @@
+"""Every measure of the gap against a second, plainer computation or a case whose answer is known."""
+
+import numpy as np
+import pytest
+
+from close_transfer.errors import UserError
+from close_transfer.gap.cosines import cosine_metrics
+from close_transfer.gap.measurement import measure
+from close_transfer.gap.neighbours import neighbourhoods, recall_hits
+from close_transfer.gap.spectra import Moments, centred_distance, directions_for, spectral_metrics
+from close_transfer.gap.vectors import SceneVectors, unit
+
+SCENES = np.array([0, 0, 0, 1, 2, 2, 3, 3, 3, 3])
+
+
+@pytest.fixture
+def vectors():
+    rng = np.random.default_rng(0)
+    images = unit(rng.normal(size=(4, 6)) + 1)
+    texts = unit(images[SCENES] + 0.5 * rng.normal(size=(10, 6)) - 0.7)
+    return SceneVectors(texts, SCENES, images)
+
+
+def weights_of(*drawn):
+    return np.bincount(drawn, minlength=4).astype(float)[None]
+
+
+@pytest.mark.parametrize("drawn", [(0, 1, 2, 3), (0, 0, 2, 3), (3, 3, 3, 1)])
+def test_cosines_are_means_over_pairs(vectors, drawn):
+    """Scene by scene and pair by pair, with each drawn scene as often as it was drawn."""
+    copies = [(scene, [vectors.texts[i] for i in np.flatnonzero(scene == SCENES)]) for scene in drawn]
+    told = {
+        "unrelated_text_cosine": [a @ b for s, one in copies for t, two in copies if s != t for a in one for b in two],
+        "same_scene_text_cosine": [
+            one[i] @ one[j] for _, one in copies for i in range(len(one)) for j in range(len(one)) if i != j
+        ],
+        "paired_cosine": [vectors.images[s] @ a for s, one in copies for a in one],
+        "unrelated_image_cosine": [vectors.images[s] @ vectors.images[t] for s in drawn for t in drawn if s != t],
+        "unrelated_cross_cosine": [vectors.images[t] @ a for s, one in copies for t in drawn if s != t for a in one],
+    }
+    metrics = cosine_metrics(vectors)(weights_of(*drawn))
+    for name, cosines in told.items():
+        assert metrics[name][0] == pytest.approx(np.mean(cosines)), name
+    text_mean = np.mean([a for _, one in copies for a in one], axis=0)
+    image_mean = np.mean([vectors.images[s] for s in drawn], axis=0)
+    assert metrics["mean_distance"][0] == pytest.approx(np.linalg.norm(text_mean - image_mean))
+    assert metrics["text_mean_length"][0] == pytest.approx(np.linalg.norm(text_mean))
+
+
+def test_caption_spread_is_the_noise_that_was_put_in():
+    """Texts made by noise of a known scale around their scenes: the measure gives the scale back."""
+    rng = np.random.default_rng(1)
+    scenes = np.repeat(np.arange(400), 5)
+    centres = unit(rng.normal(size=(400, 256)))[scenes]
+    texts = unit(centres + 0.02 * rng.normal(size=centres.shape))
+    spread = cosine_metrics(SceneVectors(texts, scenes))(np.ones((1, 400)))["caption_spread"][0]
+    # Bringing the noised vectors back to unit length shrinks them by their expected length.
+    assert spread == pytest.approx(0.02 / np.sqrt(1 + 0.02**2 * 256), rel=0.02)
+
+
+def test_centred_distance_is_frechets_and_forgets_the_means():
+    rng = np.random.default_rng(2)
+    one, other = rng.normal(size=(500, 8)) * rng.random(8), rng.normal(size=(500, 8)) @ rng.normal(size=(8, 8))
+    a, b = (np.cov(x.T, bias=True) for x in (one, other))
+    golden = np.sqrt(np.trace(a) + np.trace(b) - 2 * np.sqrt(np.linalg.eigvals(a @ b).real).sum())
+    even = np.ones(500)
+    assert centred_distance(Moments.of(one, even), Moments.of(other, even)) == pytest.approx(golden, rel=1e-8)
+    assert centred_distance(Moments.of(one, even), Moments.of(one + 9, even)) == pytest.approx(0, abs=1e-6)
+
+
+def test_shapes_whose_spectrum_is_known():
+    rng = np.random.default_rng(3)
+    flat = Moments.of(rng.normal(size=(200_000, 5)), np.ones(200_000))
+    assert flat.effective_dimension == pytest.approx(5, rel=0.01)
+    assert flat.std == pytest.approx(1, rel=0.01)
+    line = Moments.of(np.outer(rng.normal(size=1000), np.ones(5)), np.ones(1000))
+    assert line.effective_dimension == pytest.approx(1)
+    assert directions_for(line.spectrum(), 0.9) == 1
+    assert directions_for(np.array([0.5, 0.3, 0.15, 0.05]), 0.9) == 3
+
+
+def test_a_constant_gap_is_all_mean_and_no_directions():
+    rng = np.random.default_rng(4)
+    texts = rng.normal(size=(50, 7))
+    gap = SceneVectors(texts, np.arange(50), texts + 3)
+    metrics = spectral_metrics(gap, np.ones(50))
+    assert metrics["difference_mean_share"] == pytest.approx(1)
+    assert metrics["difference_std"] == pytest.approx(0, abs=1e-12)
+    assert metrics["centred_distance"] == pytest.approx(0, abs=1e-6)
+    assert metrics["difference_length"] == pytest.approx(3 * np.sqrt(7))
+
+
+def test_recall_is_counted_as_in_coco(vectors):
+    hits = recall_hits(vectors)
+    for k in (1, 5, 10):
+        found = [SCENES[np.argsort(-vectors.texts @ image)[:k]] for image in vectors.images]
+        assert hits[f"recall@{k}"].tolist() == [float(s in near) for s, near in enumerate(found)]
+        nearest = [np.argsort(-vectors.images @ text)[:k] for text in vectors.texts]
+        by_text = np.array([s in near for s, near in zip(SCENES, nearest, strict=True)])
+        assert hits[f"text_to_image_recall@{k}"].tolist() == [by_text[s == SCENES].mean() for s in range(4)]
+
+
+def test_vectors_that_are_all_alike_find_nothing():
+    same = np.ones((6, 3)) / np.sqrt(3)
+    hits = recall_hits(SceneVectors(same, np.arange(6), same))
+    assert not hits["recall@5"].any()
+
+
+def test_noise_moves_texts_as_far_as_its_unit_says():
+    rng = np.random.default_rng(5)
+    scenes = np.repeat(np.arange(60), 3)
+    images = unit(rng.normal(size=(60, 200)))
+    vectors = SceneVectors(unit(images[scenes] + 0.02 * rng.normal(size=(180, 200))), scenes, images)
+    none, some, much, pictures = neighbourhoods(vectors, [0.0, 0.05, 1.0])
+    assert none.cosine_to_texts == pytest.approx(1)
+    assert none.kept_neighbours == 1
+    assert none.own_scene == 1
+    assert some.cosine_to_texts == pytest.approx(1 / np.sqrt(1 + 0.05**2 * 200), abs=0.01)
+    assert much.kept_neighbours < 0.3
+    assert much.own_scene < 0.3
+    assert pictures.noise is None
+    assert pictures.own_scene == 1
+
+
+def test_intervals_hold_their_values_and_narrow_with_more_scenes():
+    def of(num_scenes):
+        rng = np.random.default_rng(6)
+        images = unit(rng.normal(size=(num_scenes, 12)) + 0.5)
+        texts = unit(np.repeat(images, 2, axis=0) + 0.3 * rng.normal(size=(2 * num_scenes, 12)))
+        return measure(SceneVectors(texts, np.repeat(np.arange(num_scenes), 2), images), [0.1], 50)
+
+    few, many = of(40), of(640)
+    assert few.metrics.keys() == few.intervals.keys()
+    for gap in (few, many):
+        for name, value in gap.metrics.items():
+            low, high = gap.intervals[name]
+            assert low - 0.02 <= value <= high + 0.02, name
+    for name in ("paired_cosine", "recall@1", "centred_distance", "text_effective_dimension"):
+        widths = [np.subtract(*gap.intervals[name][::-1]) for gap in (few, many)]
+        assert widths[1] < 0.6 * widths[0], name
+
+
+def test_one_scene_is_too_few():
+    with pytest.raises(UserError, match="fewer than two scenes"):
+        measure(SceneVectors(np.eye(2), np.array([0, 0])), [], 10)
+
+
+def test_vectors_without_direction_are_refused():
+    with pytest.raises(UserError, match="1 vectors are zero"):
+        unit(np.array([[1.0, 0.0], [0.0, 0.0]]))
