@@ -1,0 +1,20 @@
+"""Trains on text over a grid of noise and seeds, tests on pictures and on texts, and draws scores against noise.
+
+    python scripts/sweep_noise.py task=vqa
+    python scripts/sweep_noise.py task=snli-ve noises=[0,0.05,0.1] seeds=1 settings="data.num_train=1000 train.epochs=4"
+
+Started again, it goes on from what is finished. All settings: configs/sweep_noise.yaml.
+"""
+
+from close_transfer.cli import command
+from close_transfer.config import SweepConfig
+from close_transfer.studies.noise_sweep import sweep
+
+
+@command("sweep_noise", SweepConfig)
+def main(config: SweepConfig) -> None:
+    print(sweep(config))
+
+
+if __name__ == "__main__":
+    main()
