@@ -12,6 +12,7 @@ import torch
 import transformers
 from accelerate import Accelerator
 
+from close_transfer.adapters import Modality, Statistics
 from close_transfer.batches import TokenizedExamples
 from close_transfer.checkpoints import RunFolder
 from close_transfer.config import OpenClipConfig, TrainConfig, noise_std
@@ -19,6 +20,7 @@ from close_transfer.config.commands import encoder_note
 from close_transfer.embeddings import image_scenes, text_scenes
 from close_transfer.encoders import AnyEncoder
 from close_transfer.examples import Example, data_fingerprint
+from close_transfer.fitting import statistics_for
 from close_transfer.language_models import build_language_model
 from close_transfer.leak_checks import without_unwanted
 from close_transfer.model import TransferConfig, TransferModel
@@ -28,6 +30,12 @@ from close_transfer.runs import REGIME_CODES, Regime, choose_folder, start_run
 from close_transfer.sources import load_examples
 from close_transfer.tasks import TASKS, Shaped, Task
 from close_transfer.training import Outcome, Trainer, number_of_steps
+
+_SEEN = {
+    "T0": "text only, no picture is opened",
+    "T1": "text, and statistics of unpaired pictures",
+    "T4": "text, and statistics of pairs",
+}
 
 
 @dataclass(frozen=True)
@@ -71,14 +79,14 @@ def _describe(
 ) -> str:
     num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     steps = number_of_steps(config.train, len(data.training.examples))
-    seen = "their pictures (the upper bound)" if regime == "images" else "text only, no picture is opened"
+    seen = "their pictures (the upper bound)" if regime == "images" else _SEEN[model.adapter.regime]
     lines = {
         "task": config.task.name,
         "data": f"{config.data.name}: {data.num_scenes:,} scenes, {len(data.training.examples):,} training examples, "
         f"{_validated(config, data)} for validation ({_validation_input(data, regime, scale)})",
         "sees": seen,
         "encoder": f"{encoder.name}, {encoder.dim} wide, frozen",
-        "adapter": config.adapter.name,
+        "adapter": " → ".join(config.adapter.names),
         "noise": str(scale),
         "model": f"{config.lm.name}, {config.mapper.name} mapper to {config.mapper.num_tokens} tokens, {num_parameters:,} parameters trained",
         "training": f"{steps:,} steps of {config.train.batch_size}, learning rate {config.train.learning_rate:g}, seed {config.seed}",
@@ -126,37 +134,40 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
         print(note, file=sys.stderr)
     data = _load_data(config, task, regime)
     encoder = build_encoder(config.clip, config.data, device, texts_needed=regime == "text")
-    scale = NoiseScale(noise_std(config, regime), encoder.dim)
+    scale = NoiseScale(noise_std(config, regime, encoder.dim), encoder.dim)
     with ExitStack() as held:
         if begun:
             _own(folder, accelerator, held)
         resumes = folder.has_checkpoint  # else a kill came before the first one
+        scenes_of = text_scenes if regime == "text" else image_scenes
+        with accelerator.main_process_first():
+            scenes = [scenes_of(encoder, s.examples, config.store) for s in (data.training, data.validation)]
+        statistics = statistics_for(config, encoder, scenes[0], regime)
         torch.manual_seed(config.seed)
-        model, tokenizer = _build_model(config, data, encoder, scale, regime, folder if resumes else None)
+        model, tokenizer = _build_model(config, data, encoder, scale, regime, statistics, folder if resumes else None)
         if accelerator.is_main_process:
             print(f"{'resuming' if resumes else 'training'}:")
             print(_describe(config, data, encoder, scale, regime, model, device, folder.path), flush=True)
-        with accelerator.main_process_first():
-            scenes_of = text_scenes if regime == "text" else image_scenes
-            training, validation = (
-                TokenizedExamples(
-                    shaped.examples,
-                    scenes_of(encoder, shaped.examples, config.store),
-                    tokenizer,
-                    config.task.max_prompt_tokens,
-                    config.task.max_target_tokens,
-                    config.task.lowercase_targets,
-                )
-                for shaped in (data.training, data.validation)
+        training, validation = (
+            TokenizedExamples(
+                shaped.examples,
+                vectors,
+                tokenizer,
+                config.task.max_prompt_tokens,
+                config.task.max_target_tokens,
+                config.task.lowercase_targets,
             )
+            for shaped, vectors in zip((data.training, data.validation), scenes, strict=True)
+        )
         if accelerator.is_main_process:
             _report_cuts(encoder, data, training, regime)
         if not begun:
             _own(folder, accelerator, held)
             if accelerator.is_main_process:
-                start_run(config, folder.path, _facts(data, encoder, regime, scale))
+                start_run(config, folder.path, _facts(data, encoder, regime, scale, model))
+        modality: Modality = "text" if regime == "text" else "image"
         trainer = Trainer(
-            model, tokenizer, training, validation, regime == "text", config.train, config.seed, folder, accelerator
+            model, tokenizer, training, validation, modality, config.train, config.seed, folder, accelerator
         )
         return folder.path, trainer.run(resumes)
 
@@ -169,8 +180,14 @@ def _own(folder: RunFolder, accelerator: Accelerator, held: ExitStack) -> None:
 
 
 def _build_model(
-    config: TrainConfig, data: _Data, encoder: AnyEncoder, scale: NoiseScale, regime: Regime, folder: RunFolder | None
-):
+    config: TrainConfig,
+    data: _Data,
+    encoder: AnyEncoder,
+    scale: NoiseScale,
+    regime: Regime,
+    statistics: Statistics,
+    folder: RunFolder | None,
+) -> tuple[TransferModel, transformers.PreTrainedTokenizerBase]:
     """A new model and tokenizer, or the last ones of a run's folder."""
     if folder is not None:
         last = folder.intact("last")
@@ -183,14 +200,15 @@ def _build_model(
             "fingerprint": encoder.fingerprint,
             "config": config.clip.model_dump(mode="json"),
         },
-        adapter=config.adapter.model_dump(),
+        adapter=config.adapter.steps(),
         mapper=config.mapper.model_dump(),
         noise=scale.as_dict(),
         task=config.task.model_dump(),
-        regime=REGIME_CODES[regime],
         lm=lm.config.to_dict(),
     )
-    return TransferModel(model_config, lm), tokenizer
+    model = TransferModel(model_config, lm, statistics)
+    model.config.regime = max(REGIME_CODES[regime], model.adapter.regime)
+    return model, tokenizer
 
 
 def _report_cuts(encoder: AnyEncoder, data: _Data, tokenized: TokenizedExamples, regime: Regime) -> None:
@@ -203,10 +221,10 @@ def _report_cuts(encoder: AnyEncoder, data: _Data, tokenized: TokenizedExamples,
         )
 
 
-def _facts(data: _Data, encoder: AnyEncoder, regime: Regime, scale: NoiseScale) -> dict[str, Any]:
+def _facts(data: _Data, encoder: AnyEncoder, regime: Regime, scale: NoiseScale, model: TransferModel) -> dict[str, Any]:
     """What results will say about the training data."""
     return {
-        "regime": REGIME_CODES[regime],
+        "regime": model.config.regime,
         "trained_on": regime,
         "validation_input": _validation_input(data, regime, scale),
         "num_examples": len(data.training.examples),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from close_transfer.adapters import NoiseSource
+from close_transfer.adapters import Modality, NoiseSource
 from close_transfer.embeddings import SceneVectors
 from close_transfer.examples import Example
 from close_transfer.model import IGNORED
@@ -75,8 +75,8 @@ class Batch:
     num_examples: int
     num_target_tokens: int
 
-    def inputs(self, device: torch.device, generator: torch.Generator | None) -> dict[str, object]:
-        """Keyword arguments for the model's forward pass."""
+    def inputs(self, device: torch.device, modality: Modality, generator: torch.Generator | None) -> dict[str, object]:
+        """Keyword arguments for the model's forward pass; `modality` is what the vectors were made from."""
         noise = None if generator is None else NoiseSource(generator, self.start, self.num_examples)
         return {
             "vectors": self.vectors.to(device),
@@ -84,6 +84,7 @@ class Batch:
             "prompt_mask": self.prompt_mask.to(device),
             "labels": self.labels.to(device),
             "scene_of_target": self.scene_of_target.to(device),
+            "modality": modality,
             "noise": noise,
         }
 

@@ -127,13 +127,14 @@ def check_overrides(config_name: str, schema: type[Strict], arguments: Sequence[
             problems.append(f"{_short(argument)}: settings are given as key=value")
         elif key in groups:
             options = _options(key)
-            unknown = [one for one in value.split(",") if one not in options]
+            names = value.strip("[]").split(",")  # several of one group, or a sweep
+            unknown = [one for one in names if one not in options]
             if unknown:
                 problems.append(
                     f"{key}={_short(unknown[0])}: allowed are {', '.join(options)}{_nearest(unknown[0], options)}"
                 )
             else:
-                chosen.append(f"{key}={value.split(',')[0]}")
+                chosen.append(f"{key}={value if value.startswith('[') else names[0]}")
         else:
             plain.append((key, value))
     if not problems:

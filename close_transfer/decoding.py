@@ -13,6 +13,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, __version__
 from transformers.modeling_outputs import BaseModelOutput
 
+from close_transfer.adapters import Modality
 from close_transfer.examples import Prediction
 from close_transfer.journal import Journal
 from close_transfer.model import IGNORED, TransferModel
@@ -33,14 +34,16 @@ class Decoder:
         num_beams: int,
         num_return: int = 1,
         batch_size: int = 64,
+        modality: Modality = "image",
     ) -> None:
-        """`num_return` candidates an example, best first; at most `num_beams`."""
+        """`num_return` candidates an example, best first; at most `num_beams`. `modality`: of the vectors."""
         assert 1 <= num_return <= num_beams
         self._model = model.eval()
         self._tokenizer = tokenizer
         self._num_beams = num_beams
         self._num_return = num_return
         self._batch_size = batch_size
+        self._modality: Modality = modality
         self._max_prompt = model.config.task["max_prompt_tokens"]
         self._max_new = model.config.task["max_target_tokens"]
 
@@ -51,6 +54,7 @@ class Decoder:
             "num_beams": self._num_beams,
             "num_return": self._num_return,
             "batch_size": self._batch_size,
+            "modality": self._modality,
             "device": self._model.device.type,
             "versions": {"torch": torch.__version__, "transformers": __version__},
         }
@@ -96,7 +100,7 @@ class Decoder:
     ) -> list[Prediction]:
         """Answers to one batch; arguments as in `predict`, the vectors themselves of shape (rows, dim)."""
         states, mask = self._model.encode_inputs(
-            torch.from_numpy(vectors).to(self._model.device), *self._prompts(prompts)
+            torch.from_numpy(vectors).to(self._model.device), *self._prompts(prompts), self._modality
         )
         label_scores = self._label_scores(states, mask, labels) if labels else None
         texts, scores = self._generate(states, mask)

@@ -28,6 +28,7 @@ from close_transfer.extra_metrics import extra_scores
 from close_transfer.files import atomic_path, fingerprint, read_json, remove_stale, sync
 from close_transfer.journal import Journal
 from close_transfer.leak_checks import check_leakage
+from close_transfer.memory import build_memory
 from close_transfer.metrics.bootstrap import Scores, mean_scores
 from close_transfer.metrics.spice import require_spice
 from close_transfer.parts import build_encoder, check_encoder, load_model, pick_device
@@ -62,6 +63,7 @@ class Evaluation:
     skipped: Counter[str]
     leakage: dict[str, Any]
     scorer: str | None  # the encoder of CLIPScore
+    memory: dict[str, Any]  # what the vectors were projected on; empty where they were not
 
     def results(self) -> dict[str, Any]:
         """The content of results.json."""
@@ -78,6 +80,7 @@ class Evaluation:
             "split": self.config.split,
             "scene": self.config.scene,
             "noise": self.noise,
+            "memory": self.memory,
             "regime": self.facts["regime"],
             "trained_on": self.facts["trained_on"],
             "validation_input": self.facts["validation_input"],
@@ -143,10 +146,10 @@ def evaluate(config: EvalConfig) -> Evaluation:
     check_encoder(encoder, model)
     scenes = (image_scenes if sees else text_scenes)(encoder, examples, config.store)
     folder = _folder(config, run)
-    decoder = Decoder(
-        model, tokenizer, config.num_beams or model.config.task["num_beams"], batch_size=config.batch_size
-    )
-    key = {"checkpoint": RunFolder(run).fingerprint(config.checkpoint)} | _key(examples, scenes) | decoder.key
+    model.memory, memory = build_memory(config, trained, model, device)
+    num_beams = config.num_beams or model.config.task["num_beams"]
+    decoder = Decoder(model, tokenizer, num_beams, batch_size=config.batch_size, modality=config.scene)
+    key = {"checkpoint": RunFolder(run).fingerprint(config.checkpoint)} | _key(examples, scenes) | decoder.key | memory
     with Journal(folder / "predictions.jsonl", key) as journal:
         remove_stale(folder)
         prompts = [e.prompt for e in examples]
@@ -154,7 +157,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
         scores, scorer = _score(config, clip, examples, predictions, device)
         evaluation = Evaluation(
             run, folder, config, trained, data, facts, model.config.noise, examples, predictions, scores, loaded.skipped,
-            leakage, scorer,
+            leakage, scorer, memory,
         )  # fmt: skip
         _write(evaluation)
         journal.remove()

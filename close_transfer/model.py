@@ -7,6 +7,7 @@ Shapes: b scenes, d width of the vectors, p prompt tokens, s = mapper's tokens +
 (several of one scene allowed), l target tokens, v vocabulary.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from close_transfer.adapters import ADAPTERS, NoiseSource
+from close_transfer.adapters import Chain, Fit, Modality, NoiseSource, Statistics
 from close_transfer.mappers import MAPPERS
 
 IGNORED = -100  # label of a padded target token
@@ -26,7 +27,8 @@ class TransferConfig(PreTrainedConfig):
 
     Attributes:
         encoder: name, fingerprint and dim of the frozen encoder, and how to build it again.
-        adapter, mapper: their names and numbers.
+        adapter: name and settings of each adapter, in their order.
+        mapper: its name and numbers.
         noise: what training added, in all units (std, variance, length, cosine).
         task: the task's name, token limits, lower-casing and number of beams.
         regime: what training saw: "T0" text only, "T4" pictures paired with text.
@@ -38,7 +40,7 @@ class TransferConfig(PreTrainedConfig):
     def __init__(
         self,
         encoder: dict[str, Any] | None = None,
-        adapter: dict[str, Any] | None = None,
+        adapter: list[dict[str, Any]] | None = None,
         mapper: dict[str, Any] | None = None,
         noise: dict[str, float] | None = None,
         task: dict[str, Any] | None = None,
@@ -47,7 +49,7 @@ class TransferConfig(PreTrainedConfig):
         **kwargs: Any,
     ) -> None:
         self.encoder = encoder or {}
-        self.adapter = adapter or {}
+        self.adapter = adapter or []
         self.mapper = mapper or {}
         self.noise = noise or {}
         self.task = task or {}
@@ -63,16 +65,19 @@ class TransferModel(PreTrainedModel):
     base_model_prefix = ""
     main_input_name = "vectors"
 
-    def __init__(self, config: TransferConfig, lm: PreTrainedModel | None = None) -> None:
+    def __init__(
+        self, config: TransferConfig, lm: PreTrainedModel | None = None, statistics: Statistics | None = None
+    ) -> None:
         """Builds the parts the config names.
 
         Args:
             config: see `TransferConfig`.
             lm: a language model that is there already (pretrained, say); built from
                 ``config.lm`` with random weights when None.
+            statistics: what adapters are fitted by; None when weights are about to be loaded.
         """
         super().__init__(config)
-        self.adapter = ADAPTERS[config.adapter["name"]](config.noise["std"])
+        self.adapter = Chain(config.adapter, Fit(config.encoder["dim"], config.noise["std"], statistics))
         self.lm = lm if lm is not None else AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model(**config.lm))
         self.mapper = MAPPERS[config.mapper["name"]](
             config.encoder["dim"],
@@ -80,6 +85,8 @@ class TransferModel(PreTrainedModel):
             config.mapper["num_tokens"],
             config.mapper["num_constant_tokens"],
         )
+        # Set for testing only: projects adapted vectors on a memory of texts (`memory.py`).
+        self.memory: Callable[[Tensor], Tensor] | None = None
         self.post_init()
 
     def _init_weights(self, module: torch.nn.Module) -> None:
@@ -90,10 +97,12 @@ class TransferModel(PreTrainedModel):
         vectors: Float[Tensor, "b d"],
         prompt_ids: Int[Tensor, "b p"],
         prompt_mask: Int[Tensor, "b p"],
+        modality: Modality,
         noise: NoiseSource | None = None,
     ) -> tuple[Float[Tensor, "b s h"], Int[Tensor, "b s"]]:
         """The language model's encoder states of the vector's tokens, then the prompt; and their mask."""
-        prefix = self.mapper(self.adapter(vectors, noise))
+        adapted = self.adapter(vectors, modality, noise)
+        prefix = self.mapper(adapted if self.memory is None else self.memory(adapted))
         prompt = self.lm.get_input_embeddings()(prompt_ids).to(prefix.dtype)
         mask = torch.cat([prompt_mask.new_ones(prefix.shape[:2]), prompt_mask], dim=1)
         embedded = torch.cat([prefix, prompt], dim=1)
@@ -107,6 +116,7 @@ class TransferModel(PreTrainedModel):
         prompt_mask: Int[Tensor, "b p"],
         labels: Int[Tensor, "t l"],
         scene_of_target: Int[Tensor, " t"],
+        modality: Modality,
         noise: NoiseSource | None = None,
     ) -> Float[Tensor, "t l v"]:
         """Logits of every target token. A scene is encoded once, however many targets it has.
@@ -116,9 +126,9 @@ class TransferModel(PreTrainedModel):
             prompt_ids, prompt_mask: prompts, p may be 0.
             labels: target token ids, `IGNORED` where padded.
             scene_of_target: which scene each target belongs to.
-            noise: see `Adapter`.
+            modality, noise: see `Chain`.
         """
-        states, mask = self.encode_inputs(vectors, prompt_ids, prompt_mask, noise)
+        states, mask = self.encode_inputs(vectors, prompt_ids, prompt_mask, modality, noise)
         return self.lm(
             encoder_outputs=BaseModelOutput(last_hidden_state=states[scene_of_target]),
             attention_mask=mask[scene_of_target],

@@ -20,7 +20,7 @@ from close_transfer.evaluation import NOT_ASKED, Evaluation
 from close_transfer.examples import Example
 from close_transfer.files import damaged, write_text
 from close_transfer.metrics.accuracy import QUESTION_TYPE
-from close_transfer.results import read_results
+from close_transfer.results import read_results, system_in_words
 from close_transfer.sources.faults import Fault
 from close_transfer.sources.records import field, key_field, read_document, read_lines, verbatim
 from close_transfer.training import learning_curves
@@ -28,8 +28,6 @@ from close_transfer.training import learning_curves
 _NUM_SHOWN = 24
 _NUM_EXTREME = 6
 _PICTURE_WIDTH = 192
-
-_TRAINED = {"text": "trained on text", "images": "trained on pictures"}
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,10 @@ class Compared:
 
 
 def describe_system(results: dict[str, Any]) -> str:
-    """A few words that tell one system from another: what it was trained on, and its noise."""
-    config = results["config"]["train"]
-    if config["adapter"]["name"] == "blind":
-        return "blind (sees nothing)"
-    std = results["noise"]["std"]
-    return f"{_TRAINED[results['trained_on']]}, {f'noise {std:g}' if std else 'no noise'}"
+    """A few words that tell one system from another, of a results.json of ours."""
+    config = results["config"]
+    on_memory = bool(config["eval"].get("memory"))
+    return system_in_words(results["trained_on"], config["train"]["adapter"], results["noise"]["std"], on_memory)
 
 
 def leakage_in_words(leakage: dict[str, Any]) -> str:

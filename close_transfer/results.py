@@ -3,13 +3,14 @@
 import glob
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from close_transfer.errors import UserError
+from close_transfer.noise import adapters_in_words
 from close_transfer.sources.faults import Fault
 from close_transfer.sources.records import key_field, read_document, read_lines
 
@@ -99,7 +100,8 @@ class Results(BaseModel):
         kept = {key: value for key, value in train.items() if key not in _PLACES}
         if isinstance(kept.get("data"), dict):
             kept["data"] = {key: value for key, value in kept["data"].items() if key not in _ROOTS}
-        kept |= {key: value for key, value in evaluation.items() if key in ("checkpoint", "num_beams")}
+        on_memory = tuple(key for key in evaluation if key.startswith("memory")) if evaluation.get("memory") else ()
+        kept |= {key: value for key, value in evaluation.items() if key in ("checkpoint", "num_beams", *on_memory)}
         kept |= {key: value for key, value in score.items() if key not in _PLACES | _SCORED | files}
         flat = {key: value for key, value in _flat(kept).items() if key not in _IDLE}
         told = {key: value if key == "predictions" else _portable(value) for key, value in flat.items()}
@@ -119,13 +121,21 @@ class Results(BaseModel):
         """What a table calls the system."""
         if self.system is not None:
             return self.system
-        adapter = (self.config.get("train") or {}).get("adapter")
-        if isinstance(adapter, dict) and adapter.get("name") == "blind":
-            return "blind (sees nothing)"
-        std = (self.noise or {}).get("std")
-        noise = f"noise {std:g}" if isinstance(std, (int, float)) and std else "no noise"
-        trained = {"text": "trained on text", "images": "trained on pictures"}.get(self.trained_on or "", "system")
-        return f"{trained}, {noise}"
+        adapter, std = self.trained_with("adapter"), (self.noise or {}).get("std")
+        return system_in_words(
+            self.trained_on,
+            adapter if isinstance(adapter, dict) else {},
+            std if isinstance(std, (int, float)) else 0.0,
+            bool(_at(self.config, "eval", "memory")),
+        )
+
+
+def system_in_words(trained_on: str | None, adapters: Iterable[str], std: float, on_memory: bool) -> str:
+    """A few words that tell one system from another: what it was trained on, its adapters and noise, a memory."""
+    if "blind" in adapters:
+        return "blind (sees nothing)"
+    trained = {"text": "trained on text", "images": "trained on pictures"}.get(trained_on or "", "system")
+    return ", ".join([trained, adapters_in_words(adapters, std), *["on a memory of texts"] * on_memory])
 
 
 def _at(value: Any, *keys: str) -> Any:

@@ -21,6 +21,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from close_transfer.adapters import Modality
 from close_transfer.batches import Batch, Rows, TokenizedExamples, batches_from, steps_per_epoch
 from close_transfer.checkpoints import RunFolder, TrainingState
 from close_transfer.config import LoopConfig
@@ -85,8 +86,8 @@ class Trainer:
         model, tokenizer: what is trained, and what is saved with it.
         examples: training examples.
         validation: examples whose loss picks the best checkpoint.
-        noisy_validation: whether validation inputs get the training noise, as texts do that stand in
-            for pictures.
+        modality: what the vectors were made from. Texts stand in for pictures, so validation inputs get the
+            training noise too; pictures do not.
         config: the loop's settings.
         seed: of everything random.
         folder: where checkpoints and logs go.
@@ -97,7 +98,7 @@ class Trainer:
     tokenizer: PreTrainedTokenizerBase
     examples: TokenizedExamples
     validation: TokenizedExamples
-    noisy_validation: bool
+    modality: Modality
     config: LoopConfig
     seed: int
     folder: RunFolder
@@ -195,7 +196,7 @@ class Trainer:
         return {"loss": loss_value, "gradient": norm, "learning_rate": self.config.learning_rate * factor}
 
     def _loss(self, part: Batch, generator: torch.Generator) -> torch.Tensor:
-        inputs = part.inputs(self.accelerator.device, generator)
+        inputs = part.inputs(self.accelerator.device, self.modality, generator)
         with self.accelerator.autocast():
             logits = self._wrapped(**inputs)
         return _loss_sum(logits, inputs["labels"]) / part.num_target_tokens  # type: ignore[arg-type]
@@ -213,12 +214,12 @@ class Trainer:
     def _validate(self, state: TrainingState, writer: SummaryWriter | None) -> None:
         """Mean loss a target token over the validation examples; remembers the best."""
         self._wrapped.eval()
-        self.model.adapter.train(self.noisy_validation)
+        self.model.adapter.train(self.modality == "text")
         total, num_tokens = 0.0, 0
         rows = validation_rows(len(self.validation), self.config.max_val_examples, self.seed)
         for number, start in enumerate(range(0, len(rows), self.config.batch_size)):
             (batch,) = self.validation.parts(rows[start : start + self.config.batch_size], 1)
-            inputs = batch.inputs(self.accelerator.device, _generator(self.seed, "validation", number))
+            inputs = batch.inputs(self.accelerator.device, self.modality, _generator(self.seed, "validation", number))
             with self.accelerator.autocast():
                 total += float(_loss_sum(self.model(**inputs), inputs["labels"]))  # type: ignore[arg-type]
             num_tokens += batch.num_target_tokens

@@ -12,7 +12,7 @@ import sys
 
 from close_transfer.assembly import train
 from close_transfer.cli import command, compose_config
-from close_transfer.config import EvalConfig, TrainConfig, noise_std
+from close_transfer.config import EvalConfig, TrainConfig
 from close_transfer.errors import UserError
 from close_transfer.evaluation import Evaluation, evaluate
 from close_transfer.messages import side_by_side
@@ -26,13 +26,12 @@ def main(config: TrainConfig) -> None:
         raise UserError(
             "the demo trains three runs, so output= and resume= mean nothing here; give runs=FOLDER to choose where"
         )
-    noise = noise_std(config, "text")
+    quiet = config.model_copy(update={"noise": 0.0, "noise_variance": None, "noise_cosine": None})
     # The method comes last, so that it is what `run=latest` means afterwards.
-    systems: list[tuple[Regime, float]] = [("images", 0.0), ("text", 0.0), ("text", noise)]
+    systems: list[tuple[Regime, TrainConfig]] = [("images", quiet), ("text", quiet), ("text", config)]
     evaluations: list[Evaluation] = []
-    for number, (regime, std) in enumerate(systems, start=1):
+    for number, (regime, one) in enumerate(systems, start=1):
         print(f"\n{number} of {len(systems)}")
-        one = config.model_copy(update={"noise": std, "noise_variance": None})
         folder, outcome = train(one, regime)
         if outcome.stopped_early:
             sys.exit(outcome.exit_status)

@@ -19,6 +19,9 @@ COMMANDS = {
     "make_report": schemas.ReportConfig,
     "prepare_data": schemas.PrepareConfig,
     "study_real_vectors": schemas.RealVectorsConfig,
+    "measure_gap": schemas.GapConfig,
+    "fit_adapter": schemas.FitConfig,
+    "sweep_noise": schemas.SweepConfig,
 }
 # What a file of a group cannot say by itself.
 NEEDED = {
@@ -45,6 +48,9 @@ def test_every_file_of_a_group_composes(path):
     choice = f"{path.parent.name}={path.stem}"
     composed = compose_config("train", TrainConfig, [choice, *NEEDED.get(choice, [])])
     chosen = getattr(composed, path.parent.name)
+    if path.parent.name == "adapter":
+        assert chosen.names == (path.stem,)
+        return
     written = OmegaConf.load(path)
     key = "kind" if "kind" in written else "name"
     assert getattr(chosen, key) == written[key]
@@ -74,7 +80,9 @@ def test_all_mistakes_are_reported_at_once():
 
 
 def test_two_units_of_noise_at_once_are_an_error():
-    with pytest.raises(UserError, match=r"noise=0\.1 .* and noise_variance=0\.016 .* are both given; give one of them"):
+    with pytest.raises(
+        UserError, match=r"noise=0\.1 .* and noise_variance=0\.016 .* are given together; give one of them"
+    ):
         compose_config("train", TrainConfig, ["noise=0.1", "noise_variance=0.016"])
 
 
@@ -94,10 +102,12 @@ def test_noise_must_be_a_finite_number(value):
         ([], 0.1),
         (["noise_variance=0.0144"], 0.12),
         (["noise=0"], 0.0),
+        (["noise_cosine=0.5"], 3**0.5 / 10),
+        (["adapter=blind"], 0.0),
     ],
 )
 def test_noise_defaults_are_the_papers_and_picturebooks_own(overrides, std):
-    assert noise_std(compose_config("train", TrainConfig, overrides), "text") == pytest.approx(std)
+    assert noise_std(compose_config("train", TrainConfig, overrides), "text", 100) == pytest.approx(std)
 
 
 def test_batches_must_split_evenly():
@@ -123,3 +133,30 @@ def test_epochs_are_by_task_in_the_data_and_one_number_in_training():
     assert compose_config("train", TrainConfig, ["train.epochs=3"]).train.epochs == 3
     with pytest.raises(UserError, match=r"train\.epochs: .*data\.epochs"):
         compose_config("train", TrainConfig, ["data.epochs=3"])
+
+
+def test_adapters_keep_the_order_they_were_given_in():
+    for names in (["remove_mean", "gaussian"], ["gaussian", "truncate", "remove_mean"]):
+        composed = compose_config("train", TrainConfig, [f"adapter=[{','.join(names)}]", "statistics=x"])
+        assert composed.adapter.names == tuple(names)
+        again = TrainConfig.model_validate(composed.model_dump(mode="json"))
+        assert again.adapter.names == tuple(names)
+    settings = compose_config("train", TrainConfig, ["adapter=[gaussian,truncate]", "adapter.truncate.directions=9"])
+    assert settings.adapter.steps() == [{"name": "gaussian"}, {"name": "truncate", "directions": 9}]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["adapter=[remove_mean,gausian]"], r"adapter=gausian: allowed are .*; did you mean gaussian\?"),
+        (
+            ["adapter=remove_mean", "noise=0.1"],
+            r"noise=0\.1, but adapter=remove_mean adds no noise; add one .*\[remove_mean,gaussian\]",
+        ),
+        (["adapter=whiten", "adapter.whiten.shrinkage=2"], r"adapter\.whiten\.shrinkage=2"),
+        (["noise_cosine=0"], r"noise_cosine=0"),
+    ],
+)
+def test_mistakes_in_adapters_and_noise(overrides, message):
+    with pytest.raises(UserError, match=message):
+        compose_config("train", TrainConfig, overrides)

@@ -20,7 +20,7 @@ from tests.conftest import REPOSITORY
 def results(cider=90.0, seed=0, **other):
     """A results.json in the form of eval_image.py's."""
     noise = other.pop("std", 0.1)
-    train = {"seed": seed, "output": f"somewhere-{seed}", "adapter": {"name": "gaussian"}, "lm": {"name": "t5-mini"}}
+    train = {"seed": seed, "output": f"somewhere-{seed}", "adapter": {"gaussian": {}}, "lm": {"name": "t5-mini"}}
     return {
         "metrics": {"BLEU-4": cider / 3, "CIDEr": cider},
         "intervals": {"BLEU-4": [cider / 3 - 1, cider / 3 + 1], "CIDEr": [cider - 2, cider + 2]},

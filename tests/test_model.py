@@ -23,7 +23,7 @@ def parts():
     lm, tokenizer = build_language_model(config.lm, ["a red dog in the snow", "two cats", "entailment", "neutral"])
     model_config = TransferConfig(
         encoder={"name": "x", "dim": 16, "fingerprint": "f"},
-        adapter={"name": "gaussian"},
+        adapter=[{"name": "gaussian"}],
         mapper={"name": "linear", "num_tokens": 4, "num_constant_tokens": 1},
         noise={"std": 0.1},
         task={"name": "captioning", "max_prompt_tokens": 16, "max_target_tokens": 12, "num_beams": 3},
@@ -43,7 +43,9 @@ def test_saved_and_loaded_it_is_the_same(parts, vectors, tmp_path):
     loaded = TransferModel.from_pretrained(tmp_path).eval()
     inputs = [vectors, torch.zeros(3, 0, dtype=torch.long), torch.zeros(3, 0, dtype=torch.long)]
     labels, scenes = torch.tensor([[5, 6, 1], [7, 1, -100], [9, 1, -100]]), torch.tensor([0, 1, 2])
-    torch.testing.assert_close(loaded(*inputs, labels, scenes), model(*inputs, labels, scenes), rtol=0, atol=0)
+    torch.testing.assert_close(
+        loaded(*inputs, labels, scenes, "text"), model(*inputs, labels, scenes, "text"), rtol=0, atol=0
+    )
     assert loaded.config.noise == model.config.noise
     assert loaded.config.encoder == model.config.encoder
     assert loaded.config.task == model.config.task
@@ -59,10 +61,10 @@ def test_a_scene_is_encoded_once_however_many_targets_it_has(parts, vectors, mon
     )
     empty = torch.zeros(1, 0, dtype=torch.long)
     labels = torch.tensor([[5, 6, 1], [7, 1, -100], [9, 8, 1]])
-    together = model(vectors[:1], empty, empty, labels, torch.tensor([0, 0, 0]))
+    together = model(vectors[:1], empty, empty, labels, torch.tensor([0, 0, 0]), "image")
     assert rows == [1]
     for target in range(3):
-        alone = model(vectors[:1], empty, empty, labels[target : target + 1], torch.tensor([0]))
+        alone = model(vectors[:1], empty, empty, labels[target : target + 1], torch.tensor([0]), "image")
         torch.testing.assert_close(together[target : target + 1], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -102,7 +104,7 @@ def test_label_scores_are_log_likelihoods_of_the_whole_label(parts, vectors):
     (prediction,) = Decoder(model, tokenizer, 1).predict(["a"], vectors[:1].numpy().__getitem__, ["dog"], labels)
     ids = tokenizer("entailment", return_tensors="pt").input_ids
     prompt = tokenizer("dog", return_tensors="pt")
-    logits = model(vectors[:1], prompt.input_ids, prompt.attention_mask, ids, torch.tensor([0]))
+    logits = model(vectors[:1], prompt.input_ids, prompt.attention_mask, ids, torch.tensor([0]), "image")
     expected = logits.log_softmax(-1)[0].gather(1, ids[0][:, None]).sum()
     assert prediction.label_scores[1] == pytest.approx(float(expected), abs=1e-4)
     assert prediction.label == labels[max((0, 1), key=lambda i: prediction.label_scores[i])]

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from close_transfer.adapters import GaussianAdapter, NoiseSource
+from close_transfer.adapters import Chain, Fit, NoiseSource
 
 Floats = NDArray[np.floating]
 
@@ -54,7 +54,7 @@ def probe_scores(train: Floats, labels: NDArray[np.bool_], test: Floats, noise: 
     Returns:
         Shape (others, keywords).
     """
-    adapter = GaussianAdapter(noise)
+    adapter = Chain([{"name": "gaussian"}], Fit(train.shape[1], noise))
     generator = torch.Generator().manual_seed(seed)
     inputs, wanted = torch.from_numpy(np.asarray(train, np.float32)), torch.from_numpy(labels).float()
     scale = inputs.shape[1] ** 0.5
@@ -63,13 +63,13 @@ def probe_scores(train: Floats, labels: NDArray[np.bool_], test: Floats, noise: 
     torch.nn.init.constant_(linear.bias, -3.0)
     optimizer = torch.optim.AdamW(linear.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     for _ in range(_STEPS):
-        seen = adapter(inputs, NoiseSource(generator, 0, len(inputs)))
+        seen = adapter(inputs, "text", NoiseSource(generator, 0, len(inputs)))
         loss = F.binary_cross_entropy_with_logits(linear(seen * scale), wanted)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        logits: torch.Tensor = linear(adapter.eval()(torch.from_numpy(np.asarray(test, np.float32))) * scale)
+        logits: torch.Tensor = linear(adapter.eval()(torch.from_numpy(np.asarray(test, np.float32)), "image") * scale)
         return logits.numpy()
 
 

@@ -1,0 +1,158 @@
+"""What `fit_adapter.py` measures and adapters read: means and covariances of unit vectors.
+
+Saved as `statistics.safetensors` (the arrays, float64) and `statistics.json` (what they were measured on).
+
+Shapes: d width of the vectors.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from close_transfer.errors import UserError
+from close_transfer.files import atomic_path, file_fingerprint, read_json, write_json
+
+Floats = NDArray[np.float64]
+
+_ARRAYS, _FACTS = "statistics.safetensors", "statistics.json"
+_FORMAT = 1
+# The least data that each array can be measured on.
+REGIMES = {
+    "text_mean": "T0",
+    "text_covariance": "T0",
+    "image_mean": "T1",
+    "image_covariance": "T1",
+    "difference_mean": "T4",
+    "difference_covariance": "T4",
+    "linear_weight": "T4",
+    "linear_bias": "T4",
+}
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Moments of unit vectors.
+
+    Attributes:
+        arrays: by name, float64: `text_mean`, `image_mean` (d,), `text_covariance`, `image_covariance`
+            (d, d); of pairs `difference_mean` (d,) and `difference_covariance` (d, d) of picture minus text,
+            `linear_weight` (d, d) and `linear_bias` (d,) of the ridge regression from text to picture.
+        facts: what they were measured on: counts, data, encoder, seed.
+    """
+
+    arrays: Mapping[str, Floats]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return len(next(iter(self.arrays.values())))
+
+    @property
+    def regime(self) -> str:
+        """The data that all of it needed: "T0" text, "T1" unpaired pictures too, "T4" pairs."""
+        return max((REGIMES[name] for name in self.arrays), default="T0")
+
+    def array(self, name: str) -> Floats:
+        """One of the arrays.
+
+        Raises:
+            UserError: if it was not measured, with what measures it.
+        """
+        if name not in self.arrays:
+            how = {"T0": "texts", "T1": "pictures (images=true)", "T4": "pairs (pairs=true)"}[REGIMES[name]]
+            raise UserError(
+                f"the adapter needs {name}, which these statistics lack; fit them on {how}: "
+                "python scripts/fit_adapter.py"
+            )
+        return self.arrays[name]
+
+    def save(self, folder: Path) -> None:
+        """Writes both files, the facts last, so that their presence means complete.
+
+        Raises:
+            WriteError: if they cannot be written.
+        """
+        with atomic_path(folder / _ARRAYS) as temporary:
+            save_file({name: np.ascontiguousarray(value) for name, value in self.arrays.items()}, temporary)
+        told = {"format": _FORMAT, "regime": self.regime, "dim": self.dim, "arrays": sorted(self.arrays)}
+        write_json(folder / _FACTS, told | {"sha256": file_fingerprint(folder / _ARRAYS)} | dict(self.facts))
+
+    @classmethod
+    def load(cls, folder: Path, dim: int) -> "Statistics":
+        """Reads and checks both files.
+
+        Raises:
+            UserError: if they are missing, damaged, or of vectors of another width than `dim`.
+        """
+        if not (folder / _FACTS).is_file():
+            raise UserError(
+                f"statistics={folder}: there is no {_FACTS}; make it with: python scripts/fit_adapter.py output={folder}"
+            )
+        try:
+            facts = read_json(folder / _FACTS)
+            if facts["sha256"] != file_fingerprint(folder / _ARRAYS):
+                raise UserError(f"statistics={folder}: {_ARRAYS} is not the file that {_FACTS} tells of; fit it again")
+            arrays = load_file(folder / _ARRAYS)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise UserError(f"statistics={folder}: cannot be read ({str(error)[:120]}); fit them again") from error
+        for name, array in arrays.items():
+            if name not in REGIMES or array.shape not in ((dim,), (dim, dim)):
+                raise UserError(
+                    f"statistics={folder}: {name} has shape {array.shape}, but the encoder's vectors are {dim} wide; "
+                    "fit statistics of this encoder"
+                )
+        return cls(arrays, facts)
+
+
+def moments(vectors: NDArray[np.floating]) -> tuple[Floats, Floats]:
+    """Mean (d,) and covariance (d, d) of unit vectors (n, d), float64, in blocks of rows."""
+    dim, total = vectors.shape[1], len(vectors)
+    first, second = np.zeros(dim), np.zeros((dim, dim))
+    for start in range(0, total, 16_384):
+        block = np.asarray(vectors[start : start + 16_384], dtype=np.float64)
+        first += block.sum(axis=0)
+        second += block.T @ block
+    mean = first / total
+    return mean, second / total - np.outer(mean, mean)
+
+
+def measure_statistics(
+    texts: NDArray[np.floating],
+    images: NDArray[np.floating] | None = None,
+    paired: NDArray[np.floating] | None = None,
+    ridge: float = 1e-3,
+    facts: Mapping[str, Any] | None = None,
+) -> Statistics:
+    """Statistics of unit vectors.
+
+    Args:
+        texts: shape (n, d).
+        images: of any pictures, shape (m, d); None: only what texts tell (T0).
+        paired: row i is the picture of text i, shape (n, d); then `images` is these.
+        ridge: the regression's penalty, as a share of the mean variance of a coordinate.
+        facts: what to say of the data.
+    """
+    text_mean, text_covariance = moments(texts)
+    arrays = {"text_mean": text_mean, "text_covariance": text_covariance}
+    if paired is not None:
+        images = paired
+    if images is not None:
+        arrays["image_mean"], arrays["image_covariance"] = moments(images)
+    if paired is not None:
+        arrays["difference_mean"], arrays["difference_covariance"] = moments(paired - texts)
+        centred = texts - text_mean
+        penalty = ridge * np.trace(text_covariance) / len(text_mean)
+        covered = centred.T @ (paired - arrays["image_mean"]) / len(texts)
+        weight = np.linalg.solve(text_covariance + penalty * np.eye(len(text_mean)), covered).T
+        arrays["linear_weight"] = weight
+        arrays["linear_bias"] = arrays["image_mean"] - weight @ text_mean
+    assert all(math.isfinite(float(array.sum())) for array in arrays.values())
+    return Statistics(arrays, facts or {})
