@@ -142,7 +142,8 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
         scenes_of = text_scenes if regime == "text" else image_scenes
         with accelerator.main_process_first():
             scenes = [scenes_of(encoder, s.examples, config.store) for s in (data.training, data.validation)]
-        statistics = statistics_for(config, encoder, scenes[0], regime)
+        # A checkpoint holds what came of them.
+        statistics = None if resumes else statistics_for(config, encoder, scenes[0], regime)
         torch.manual_seed(config.seed)
         model, tokenizer = _build_model(config, data, encoder, scale, regime, statistics, folder if resumes else None)
         if accelerator.is_main_process:
@@ -185,7 +186,7 @@ def _build_model(
     encoder: AnyEncoder,
     scale: NoiseScale,
     regime: Regime,
-    statistics: Statistics,
+    statistics: Statistics | None,
     folder: RunFolder | None,
 ) -> tuple[TransferModel, transformers.PreTrainedTokenizerBase]:
     """A new model and tokenizer, or the last ones of a run's folder."""

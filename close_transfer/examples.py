@@ -1,11 +1,15 @@
 """The one record in which every source and every task meet."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
 from PIL import Image
 
 from close_transfer.files import fingerprint
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,14 @@ class Example:
     references: tuple[str, ...] = ()
     category: str = ""
     subcategory: str = ""
+
+
+def drawn(items: Sequence[T], most: int | None, seed: int) -> list[T]:
+    """At most so many of the items, drawn by the seed, in their order; all of them where `most` is None."""
+    if most is None or len(items) <= most:
+        return list(items)
+    kept = np.sort(np.random.default_rng(seed).choice(len(items), most, replace=False))
+    return [items[i] for i in kept]
 
 
 def data_fingerprint(examples: Iterable[Example]) -> str:

@@ -1,7 +1,7 @@
 """Statistics for adapters: fitted on texts, unpaired pictures or pairs, and met again by training."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from close_transfer.config import FitConfig, TrainConfig
 from close_transfer.embeddings import SceneVectors, image_scenes, text_scenes
 from close_transfer.encoders import AnyEncoder
 from close_transfer.errors import UserError
-from close_transfer.examples import Example, data_fingerprint
+from close_transfer.examples import data_fingerprint, drawn
 from close_transfer.parts import build_encoder, pick_device
 from close_transfer.provenance import git_commit, package_versions
 from close_transfer.runs import Regime
@@ -42,10 +42,22 @@ def statistics_for(config: TrainConfig, encoder: AnyEncoder, scenes: SceneVector
     """What the chain's adapters are fitted by: the given statistics, and what training's own vectors tell.
 
     Raises:
-        UserError: if the given statistics are missing, damaged, or of another encoder.
+        UserError: if the given statistics are missing, damaged, of another encoder, or read by no adapter; and if
+            an adapter would be fitted on other vectors than it gets.
     """
-    if not any(ADAPTERS[name].is_fitted for name in config.adapter.names):
+    fitted = [name for name in config.adapter.names if ADAPTERS[name].is_fitted]
+    if not fitted:
+        if config.statistics is not None:
+            raise UserError(
+                f"statistics={config.statistics}: adapter={','.join(config.adapter.names)} reads none; leave it out, or "
+                "put an adapter that does first, such as adapter=[remove_mean,gaussian]"
+            )
         return Statistics({})
+    if fitted != [config.adapter.names[0]]:
+        raise UserError(
+            f"adapter=[{','.join(config.adapter.names)}]: {' and '.join(fitted)} would be fitted on vectors as the encoder "
+            "gives them and not on what the adapters before make of them; use one fitted adapter, and put it first"
+        )
     modality = "text" if regime == "text" else "image"
     mean, covariance = moments(unit_vectors(scenes))
     own = {f"{modality}_mean": mean, f"{modality}_covariance": covariance}
@@ -85,13 +97,6 @@ def _warn_of_another_domain(name: str, given: Statistics, own: Mapping[str, Any]
         )
 
 
-def _drawn(examples: Sequence[Example], most: int | None, seed: int) -> list[Example]:
-    if most is None or len(examples) <= most:
-        return list(examples)
-    kept = np.sort(np.random.default_rng(seed).choice(len(examples), most, replace=False))
-    return [examples[i] for i in kept]
-
-
 def fit_adapter(config: FitConfig) -> Statistics:
     """Encodes what is missing, measures and saves.
 
@@ -102,7 +107,7 @@ def fit_adapter(config: FitConfig) -> Statistics:
         UserError: for whatever the user can mend.
     """
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
-    examples = _drawn(load_examples(config.data, config.task, config.split).examples, config.max_scenes, config.seed)
+    examples = drawn(load_examples(config.data, config.task, config.split).examples, config.max_scenes, config.seed)
     told, seen = examples, examples
     if config.images and not config.pairs:
         order = np.random.default_rng(config.seed).permutation(len(examples))

@@ -6,7 +6,7 @@ texts say that lie where the picture points. So the language model meets only wh
 Shapes: b queries, n memory vectors, d width.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from close_transfer.config import EvalConfig, TrainConfig
 from close_transfer.embeddings import text_table
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.errors import UserError
+from close_transfer.examples import drawn
 from close_transfer.files import fingerprint
 from close_transfer.model import TransferModel
 from close_transfer.parts import build_encoder
@@ -109,12 +110,6 @@ def _training_texts(trained: TrainConfig) -> list[str]:
     return list(dict.fromkeys(t for e in TASKS[trained.task.name].for_training(examples).examples for t in e.texts))
 
 
-def _drawn(texts: Sequence[str], most: int | None, seed: int) -> list[str]:
-    if most is None or len(texts) <= most:
-        return list(texts)
-    return [texts[i] for i in np.sort(np.random.default_rng(seed).choice(len(texts), most, replace=False))]
-
-
 @torch.inference_mode()
 def _adapted(model: TransferModel, gather: Callable[[slice], NDArray[np.floating]], count: int) -> NDArray[np.float16]:
     """`count` vectors as the mapper would be fed them, as texts; block by block, as they may be millions."""
@@ -139,7 +134,7 @@ def build_memory(
     dim = model.config.encoder["dim"]
     if config.memory == "train":
         encoder = build_encoder(trained.clip, trained.data, device, texts_needed=True)
-        texts = _drawn(_training_texts(trained), config.memory_size, trained.seed)
+        texts = drawn(_training_texts(trained), config.memory_size, trained.seed)
         table = text_table(encoder, texts, config.store)
         rows = np.array([table.row_of[text] for text in texts], dtype=np.int64)
         adapted = _adapted(model, lambda block: table.gather(rows[block]), len(rows))

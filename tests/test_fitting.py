@@ -73,6 +73,23 @@ def test_text_statistics_come_from_training_itself():
     assert model.config.regime == "T0"
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["adapter=[remove_mean,truncate]"],
+            r"remove_mean and truncate would be fitted .* use one fitted adapter, and put it first",
+        ),
+        (["adapter=[random_shift,remove_mean]"], r"remove_mean would be fitted .* put it first"),
+        (["adapter=gaussian"], r"statistics=fitted: adapter=gaussian reads none; leave it out"),
+    ],
+)
+def test_chains_that_would_not_mean_what_they_say_are_refused(overrides, message):
+    fit()
+    with pytest.raises(UserError, match=message):
+        train(small_config("statistics=fitted", *overrides), "text")
+
+
 def test_statistics_of_another_encoder_are_refused():
     fit()
     facts = json.loads(Path("fitted/statistics.json").read_text())

@@ -72,3 +72,8 @@ def test_vectors_of_another_width_are_refused(finished_runs):
     np.save("texts.npy", unit(30).astype(np.float32))
     with pytest.raises(UserError, match=r"memory=texts\.npy: .*\(16,\).*width 128"):
         run(finished_runs, "memory=texts.npy")
+
+
+def test_a_size_without_a_memory_is_told(finished_runs):
+    with pytest.raises(UserError, match=r"memory_size=5, but there is no memory; give memory=train"):
+        run(finished_runs, "memory_size=5")

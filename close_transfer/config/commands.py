@@ -136,6 +136,14 @@ class EvalConfig(Strict):
     output: str | None
     device: str
 
+    @model_validator(mode="after")
+    def _memory_is_there(self) -> "EvalConfig":
+        if self.memory is None and self.memory_size is not None:
+            raise ValueError(
+                f"memory_size={self.memory_size}, but there is no memory; give memory=train or memory=FILE.npy"
+            )
+        return self
+
 
 class PredictConfig(Strict):
     """All of `predict.py`."""

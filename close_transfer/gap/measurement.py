@@ -9,7 +9,7 @@ import numpy as np
 
 from close_transfer.config import GapConfig
 from close_transfer.errors import UserError
-from close_transfer.examples import Example, data_fingerprint
+from close_transfer.examples import data_fingerprint, drawn
 from close_transfer.files import write_json
 from close_transfer.gap.cosines import cosine_metrics
 from close_transfer.gap.neighbours import Neighbourhood, neighbourhoods, recall_hits
@@ -153,15 +153,6 @@ def measure(vectors: SceneVectors, noises: Sequence[float], num_resamples: int, 
     )
 
 
-def _chosen(examples: Sequence[Example], most: int | None, seed: int) -> list[Example]:
-    """At most so many scenes, drawn by the seed, in their order; scenes without text are no scenes."""
-    told = [example for example in examples if example.texts]
-    if most is None or len(told) <= most:
-        return told
-    kept = np.sort(np.random.default_rng(seed).choice(len(told), most, replace=False))
-    return [told[i] for i in kept]
-
-
 def measure_gap(config: GapConfig) -> Gap:
     """Loads, encodes, measures and writes gap.json.
 
@@ -169,7 +160,8 @@ def measure_gap(config: GapConfig) -> Gap:
         UserError: for whatever the user can mend.
     """
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
-    examples = _chosen(load_examples(config.data, config.task, config.split).examples, config.max_scenes, config.seed)
+    told = [example for example in load_examples(config.data, config.task, config.split).examples if example.texts]
+    examples = drawn(told, config.max_scenes, config.seed)
     if len(examples) < 2:
         raise UserError(f"split={config.split}: {len(examples)} scenes with text; at least two are needed")
     missing = sum(example.image is None for example in examples)
