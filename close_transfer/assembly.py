@@ -15,16 +15,15 @@ from accelerate import Accelerator
 from close_transfer.adapters import Modality, Statistics
 from close_transfer.batches import TokenizedExamples
 from close_transfer.checkpoints import RunFolder
-from close_transfer.config import OpenClipConfig, TrainConfig, noise_std
+from close_transfer.config import OpenClipConfig, TrainConfig
 from close_transfer.config.commands import encoder_note
 from close_transfer.embeddings import image_scenes, text_scenes
 from close_transfer.encoders import AnyEncoder
 from close_transfer.examples import Example, data_fingerprint
-from close_transfer.fitting import statistics_for
+from close_transfer.fitting.for_training import TrainingNoise, noise_for, statistics_for
 from close_transfer.language_models import build_language_model
 from close_transfer.leak_checks import without_unwanted
 from close_transfer.model import TransferConfig, TransferModel
-from close_transfer.noise import NoiseScale
 from close_transfer.parts import build_encoder, pick_device
 from close_transfer.runs import REGIME_CODES, Regime, choose_folder, start_run
 from close_transfer.sources import load_examples
@@ -42,9 +41,9 @@ _SEEN = {
 class _Data:
     """Examples for training and validation, with what to say about them."""
 
+    scenes: Sequence[Example]
     training: Shaped
     validation: Shaped
-    num_scenes: int
     skipped: Counter[str]
     notes: tuple[str, ...]
 
@@ -60,7 +59,7 @@ def _load_data(config: TrainConfig, task: Task, regime: Regime) -> _Data:
     shaped, validation = task.for_training(examples), task.for_validation(val.examples)
     notes = [*train.notes, *shaped.notes, *validation.notes]
     notes += [f"{count:,} {reason} skipped" for reason, count in skipped.items()]
-    return _Data(shaped, validation, len(examples), skipped, tuple(notes))
+    return _Data(examples, shaped, validation, skipped, tuple(notes))
 
 
 def _texts_for_tokenizer(examples: Sequence[Example]) -> list[str]:
@@ -71,7 +70,7 @@ def _describe(
     config: TrainConfig,
     data: _Data,
     encoder: AnyEncoder,
-    scale: NoiseScale,
+    noise: TrainingNoise,
     regime: Regime,
     model: TransferModel,
     device: str,
@@ -79,22 +78,23 @@ def _describe(
 ) -> str:
     num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     steps = number_of_steps(config.train, len(data.training.examples))
-    seen = "their pictures (the upper bound)" if regime == "images" else _SEEN[model.adapter.regime]
+    seen = "their pictures (the upper bound)" if regime == "images" else _SEEN[model.config.regime]
     lines = {
         "task": config.task.name,
-        "data": f"{config.data.name}: {data.num_scenes:,} scenes, {len(data.training.examples):,} training examples, "
-        f"{_validated(config, data)} for validation ({_validation_input(data, regime, scale)})",
+        "data": f"{config.data.name}: {len(data.scenes):,} scenes, {len(data.training.examples):,} training examples, "
+        f"{_validated(config, data)} for validation ({_validation_input(data, regime, noise)})",
         "sees": seen,
         "encoder": f"{encoder.name}, {encoder.dim} wide, frozen",
         "adapter": " → ".join(config.adapter.names),
-        "noise": str(scale),
+        **noise.lines(),
         "model": f"{config.lm.name}, {config.mapper.name} mapper to {config.mapper.num_tokens} tokens, {num_parameters:,} parameters trained",
         "training": f"{steps:,} steps of {config.train.batch_size}, learning rate {config.train.learning_rate:g}, seed {config.seed}",
         "device": device,
         "output": str(folder),
     }
     lines |= {f"note {number}": note for number, note in enumerate(data.notes, start=1)}
-    return "\n".join(f"  {name + ':':<10} {value}" for name, value in lines.items())
+    width = max(10, *(len(name) + 1 for name in lines))
+    return "\n".join(f"  {name + ':':<{width}} {value}" for name, value in lines.items())
 
 
 def _validated(config: TrainConfig, data: _Data) -> str:
@@ -103,11 +103,11 @@ def _validated(config: TrainConfig, data: _Data) -> str:
     return f"{there:,}" if there <= most else f"{most:,} of {there:,}"
 
 
-def _validation_input(data: _Data, regime: Regime, scale: NoiseScale) -> str:
+def _validation_input(data: _Data, regime: Regime, noise: TrainingNoise) -> str:
     if regime == "images":
         return "pictures of the same scenes"
     # Under noise, as a picture's vector lies about as far from its captions' as the noise reaches.
-    return data.validation.validation_input + (" under noise" if scale.std else "")
+    return data.validation.validation_input + (" under noise" if noise.scale.std else "")
 
 
 def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
@@ -134,7 +134,6 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
         print(note, file=sys.stderr)
     data = _load_data(config, task, regime)
     encoder = build_encoder(config.clip, config.data, device, texts_needed=regime == "text")
-    scale = NoiseScale(noise_std(config, regime, encoder.dim), encoder.dim)
     with ExitStack() as held:
         if begun:
             _own(folder, accelerator, held)
@@ -142,13 +141,16 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
         scenes_of = text_scenes if regime == "text" else image_scenes
         with accelerator.main_process_first():
             scenes = [scenes_of(encoder, s.examples, config.store) for s in (data.training, data.validation)]
-        # A checkpoint holds what came of them.
-        statistics = None if resumes else statistics_for(config, encoder, scenes[0], regime)
-        torch.manual_seed(config.seed)
-        model, tokenizer = _build_model(config, data, encoder, scale, regime, statistics, folder if resumes else None)
+        if resumes:  # a checkpoint holds what was fitted and chosen
+            model, tokenizer, noise = _last_model(folder)
+        else:
+            statistics = statistics_for(config, encoder, scenes[0], regime)
+            noise = noise_for(config, regime, encoder, data.scenes, statistics)
+            torch.manual_seed(config.seed)
+            model, tokenizer = _new_model(config, data, encoder, noise, regime, statistics)
         if accelerator.is_main_process:
             print(f"{'resuming' if resumes else 'training'}:")
-            print(_describe(config, data, encoder, scale, regime, model, device, folder.path), flush=True)
+            print(_describe(config, data, encoder, noise, regime, model, device, folder.path), flush=True)
         training, validation = (
             TokenizedExamples(
                 shaped.examples,
@@ -165,7 +167,7 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
         if not begun:
             _own(folder, accelerator, held)
             if accelerator.is_main_process:
-                start_run(config, folder.path, _facts(data, encoder, regime, scale, model))
+                start_run(config, folder.path, _facts(data, encoder, regime, noise, model))
         modality: Modality = "text" if regime == "text" else "image"
         trainer = Trainer(
             model, tokenizer, training, validation, modality, config.train, config.seed, folder, accelerator
@@ -180,19 +182,25 @@ def _own(folder: RunFolder, accelerator: Accelerator, held: ExitStack) -> None:
     accelerator.wait_for_everyone()
 
 
-def _build_model(
+def _last_model(
+    folder: RunFolder,
+) -> tuple[TransferModel, transformers.PreTrainedTokenizerBase, TrainingNoise]:
+    """The last model and tokenizer of a run, and the noise it was trained with."""
+    last = folder.intact("last")
+    model = TransferModel.from_pretrained(last)
+    noise = TrainingNoise.from_dict(model.config.noise, model.config.encoder["dim"])
+    return model, transformers.AutoTokenizer.from_pretrained(last), noise
+
+
+def _new_model(
     config: TrainConfig,
     data: _Data,
     encoder: AnyEncoder,
-    scale: NoiseScale,
+    noise: TrainingNoise,
     regime: Regime,
-    statistics: Statistics | None,
-    folder: RunFolder | None,
+    statistics: Statistics,
 ) -> tuple[TransferModel, transformers.PreTrainedTokenizerBase]:
-    """A new model and tokenizer, or the last ones of a run's folder."""
-    if folder is not None:
-        last = folder.intact("last")
-        return TransferModel.from_pretrained(last), transformers.AutoTokenizer.from_pretrained(last)
+    """An untrained mapper with a new or pretrained language model, and its tokenizer."""
     lm, tokenizer = build_language_model(config.lm, _texts_for_tokenizer(data.training.examples))
     model_config = TransferConfig(
         encoder={
@@ -203,12 +211,12 @@ def _build_model(
         },
         adapter=config.adapter.steps(),
         mapper=config.mapper.model_dump(),
-        noise=scale.as_dict(),
+        noise=noise.as_dict(),
         task=config.task.model_dump(),
         lm=lm.config.to_dict(),
     )
     model = TransferModel(model_config, lm, statistics)
-    model.config.regime = max(REGIME_CODES[regime], model.adapter.regime)
+    model.config.regime = max(REGIME_CODES[regime], model.adapter.regime, noise.regime)
     return model, tokenizer
 
 
@@ -222,12 +230,14 @@ def _report_cuts(encoder: AnyEncoder, data: _Data, tokenized: TokenizedExamples,
         )
 
 
-def _facts(data: _Data, encoder: AnyEncoder, regime: Regime, scale: NoiseScale, model: TransferModel) -> dict[str, Any]:
+def _facts(
+    data: _Data, encoder: AnyEncoder, regime: Regime, noise: TrainingNoise, model: TransferModel
+) -> dict[str, Any]:
     """What results will say about the training data."""
     return {
         "regime": model.config.regime,
         "trained_on": regime,
-        "validation_input": _validation_input(data, regime, scale),
+        "validation_input": _validation_input(data, regime, noise),
         "num_examples": len(data.training.examples),
         "num_skipped": data.skipped.total(),
         "skipped": dict(data.skipped),

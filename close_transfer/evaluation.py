@@ -56,7 +56,7 @@ class Evaluation:
     train_config: TrainConfig
     data: DataConfig
     facts: dict[str, Any]
-    noise: dict[str, float]
+    noise: dict[str, Any]
     examples: Sequence[Example]
     predictions: Sequence[Prediction]
     scores: Scores

@@ -1,7 +1,7 @@
 """The one record in which every source and every task meet."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -54,6 +54,22 @@ class Example:
     references: tuple[str, ...] = ()
     category: str = ""
     subcategory: str = ""
+
+
+def scene_key(example: Example) -> str:
+    """What tells scenes apart: the picture's name, which is not opened, or the texts where there is none."""
+    return example.image.key if example.image else "\x1f".join(example.texts)
+
+
+def by_scene(examples: Iterable[Example]) -> list[Example]:
+    """One example a scene, with all its distinct texts: several questions about a picture are one scene."""
+    texts: dict[str, dict[str, None]] = {}
+    first: dict[str, Example] = {}
+    for example in examples:
+        key = scene_key(example)
+        first.setdefault(key, example)
+        texts.setdefault(key, {}).update(dict.fromkeys(example.texts))
+    return [replace(example, texts=tuple(texts[key])) for key, example in first.items()]
 
 
 def drawn(items: Sequence[T], most: int | None, seed: int) -> list[T]:

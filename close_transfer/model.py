@@ -29,9 +29,9 @@ class TransferConfig(PreTrainedConfig):
         encoder: name, fingerprint and dim of the frozen encoder, and how to build it again.
         adapter: name and settings of each adapter, in their order.
         mapper: its name and numbers.
-        noise: what training added, in all units (std, variance, length, cosine).
+        noise: what training added, in all units (std, variance, length, cosine), and the `choice` of a rule.
         task: the task's name, token limits, lower-casing and number of beams.
-        regime: what training saw: "T0" text only, "T4" pictures paired with text.
+        regime: what training saw: "T0" text only, "T1" unpaired pictures too, "T4" pictures paired with text.
         lm: the language model's own config.
     """
 
@@ -42,7 +42,7 @@ class TransferConfig(PreTrainedConfig):
         encoder: dict[str, Any] | None = None,
         adapter: list[dict[str, Any]] | None = None,
         mapper: dict[str, Any] | None = None,
-        noise: dict[str, float] | None = None,
+        noise: dict[str, Any] | None = None,
         task: dict[str, Any] | None = None,
         regime: str = "T0",
         lm: dict[str, Any] | None = None,

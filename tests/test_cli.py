@@ -5,7 +5,7 @@ from omegaconf import OmegaConf
 
 from close_transfer import config as schemas
 from close_transfer.cli import CONFIGS, compose_config
-from close_transfer.config import EvalConfig, TrainConfig, noise_std
+from close_transfer.config import EvalConfig, TrainConfig, given_noise
 from close_transfer.errors import UserError
 
 COMMANDS = {
@@ -107,7 +107,7 @@ def test_noise_must_be_a_finite_number(value):
     ],
 )
 def test_noise_defaults_are_the_papers_and_picturebooks_own(overrides, std):
-    assert noise_std(compose_config("train", TrainConfig, overrides), "text", 100) == pytest.approx(std)
+    assert given_noise(compose_config("train", TrainConfig, overrides), "text", 100) == pytest.approx(std)
 
 
 def test_batches_must_split_evenly():

@@ -14,18 +14,20 @@ from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, FitConfig
 from close_transfer.errors import UserError
 from close_transfer.evaluation import evaluate
-from close_transfer.fitting import fit_adapter
+from close_transfer.fitting.command import fit_adapter
+from close_transfer.grouped_vectors import grouped_vectors
 from close_transfer.model import TransferModel
+from close_transfer.parts import build_encoder
 from close_transfer.picturebook import drawing
+from close_transfer.sources import load_examples
 from tests.conftest import SMALL_DATA, small_config
 
 DIM = 128
 
 
 def fit(*overrides):
-    return fit_adapter(
-        compose_config("fit_adapter", FitConfig, [*SMALL_DATA, "device=cpu", "output=fitted", *overrides])
-    )
+    given = [*SMALL_DATA, "device=cpu", "output=fitted", *overrides]
+    return fit_adapter(compose_config("fit_adapter", FitConfig, given))[0]
 
 
 def test_what_is_fitted_follows_from_what_may_be_seen(monkeypatch):
@@ -44,7 +46,8 @@ def test_what_is_fitted_follows_from_what_may_be_seen(monkeypatch):
 
 def test_unpaired_pictures_are_of_other_scenes_than_the_texts():
     facts = fit("data.num_val=11").facts
-    assert (facts["num_texts"], facts["num_images"], facts["paired"]) == (6, 5, False)
+    assert (facts["num_scenes"], facts["num_images"], facts["paired"]) == (6, 5, False)
+    assert facts["num_texts"] == 30  # five captions each, as training takes them
 
 
 def test_a_run_keeps_what_it_was_fitted_by_and_says_its_regime():
@@ -74,20 +77,55 @@ def test_text_statistics_come_from_training_itself():
 
 
 @pytest.mark.parametrize(
-    ("overrides", "message"),
+    ("fitted_with", "overrides", "message"),
     [
+        ([], ["adapter=gaussian"], r"statistics=fitted: adapter=gaussian reads none; leave it out"),
         (
-            ["adapter=[remove_mean,truncate]"],
-            r"remove_mean and truncate would be fitted .* use one fitted adapter, and put it first",
+            [],
+            ["adapter=[remove_mean,whiten]"],
+            r"needs whiten/image_covariance, which these statistics lack; fit them .* adapter=\[\.\.\.,whiten,\.\.\.\]",
         ),
-        (["adapter=[random_shift,remove_mean]"], r"remove_mean would be fitted .* put it first"),
-        (["adapter=gaussian"], r"statistics=fitted: adapter=gaussian reads none; leave it out"),
+        (
+            ["adapter=[remove_mean,whiten]"],
+            ["adapter=[standardize,whiten]"],
+            r"whiten was fitted behind \[remove_mean,.*\], and stands behind \[standardize\(floor=0.01\)\]",
+        ),
+        (
+            ["adapter=[truncate,remove_mean]", "adapter.truncate.directions=20"],
+            ["adapter=[truncate,remove_mean]", "adapter.truncate.directions=30"],
+            r"behind \[truncate\(directions=20\),.*behind \[truncate\(directions=30\)\]",
+        ),
     ],
 )
-def test_chains_that_would_not_mean_what_they_say_are_refused(overrides, message):
-    fit()
+def test_chains_that_would_not_mean_what_they_say_are_refused(fitted_with, overrides, message):
+    fit(*fitted_with)
     with pytest.raises(UserError, match=message):
         train(small_config("statistics=fitted", *overrides), "text")
+
+
+def test_adapters_are_fitted_on_what_those_before_them_give():
+    """Whitening behind the removal of the mean and of truncation is whitening of what these leave."""
+    chain = ["adapter=[remove_mean,truncate,whiten,gaussian]", "adapter.truncate.directions=16"]
+    fitted = fit(*chain, "adapter.whiten.shrinkage=0.001")
+    folder, _ = train(small_config(*chain, "adapter.whiten.shrinkage=0.001", "statistics=fitted", "output=run"), "text")
+    model = TransferModel.from_pretrained(folder / "last").eval()
+    assert {"truncate/text_covariance", "whiten/image_covariance", "text_mean"} <= set(fitted.arrays)
+    # What it was fitted on, once more through the whole chain but without the last return to unit length.
+    given = [*SMALL_DATA, "device=cpu"]
+    config = compose_config("fit_adapter", FitConfig, given)
+    encoder = build_encoder(config.clip, config.data, "cpu", texts_needed=True)
+    examples = load_examples(config.data, "captioning", "val").examples
+    half = np.sort(np.array_split(np.random.default_rng(0).permutation(len(examples)), 2)[0])
+    told = [examples[i] for i in half]
+    texts = torch.from_numpy(grouped_vectors(encoder, told, config.store, False).texts).float()
+    steps = model.adapter.steps
+    for name in ("remove_mean", "truncate"):
+        texts = torch.nn.functional.normalize(steps[name](texts, "text", None), dim=-1)
+    white = steps["whiten"](texts, "text", None).detach().double()
+    covariance = torch.cov(white.T, correction=0)
+    values = torch.linalg.eigvalsh(covariance).flip(0)
+    assert values[:10].min() > 0.5 * values[0]
+    assert white.mean(dim=0).norm() < 1e-3
 
 
 def test_statistics_of_another_encoder_are_refused():

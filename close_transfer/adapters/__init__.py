@@ -7,6 +7,7 @@ Adapters follow each other in a chain, each on unit vectors:
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jaxtyping import Float
@@ -19,7 +20,10 @@ from close_transfer.adapters.noises import CosineBounded, CovarianceNoise, Gauss
 from close_transfer.adapters.shifts import MeanShift, MeanTrace, RandomShift, RemoveMean, Standardize
 from close_transfer.adapters.statistics import Statistics
 
-__all__ = ["ADAPTERS", "Adapter", "Chain", "Fit", "Modality", "Noise", "NoiseSource", "Statistics"]
+__all__ = [
+    "ADAPTERS", "Adapter", "Chain", "Fit", "Modality", "Noise", "NoiseSource", "Statistics", "Steps", "changing",
+    "stage",
+]  # fmt: skip
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "gaussian": Gaussian,
@@ -40,6 +44,22 @@ ADAPTERS: dict[str, type[Adapter]] = {
 }
 
 
+Steps = Sequence[Mapping[str, Any]]
+
+
+def changing(steps: Steps) -> list[dict[str, Any]]:
+    """The steps that change a vector in test too; noise does not."""
+    return [dict(step) for step in steps if not issubclass(ADAPTERS[step["name"]], Noise)]
+
+
+def stage(steps: Steps, number: int) -> str:
+    """What the names of the statistics begin with that step `number` is fitted by.
+
+    Empty where it gets vectors as the encoder gives them, else `NAME/` of the step.
+    """
+    return f"{steps[number]['name']}/" if changing(steps[:number]) else ""
+
+
 class Chain(nn.Module):
     """Adapters one after the other; vectors are of unit length before the first and after each.
 
@@ -49,7 +69,7 @@ class Chain(nn.Module):
         regime: the data that the steps needed: "T0" text, "T1" unpaired pictures too, "T4" pairs.
     """
 
-    def __init__(self, steps: Sequence[Mapping[str, Any]], fit: Fit) -> None:
+    def __init__(self, steps: Steps, fit: Fit) -> None:
         """`steps`: each adapter's `name` and settings, in their order.
 
         Raises:
@@ -57,9 +77,9 @@ class Chain(nn.Module):
         """
         super().__init__()
         built: dict[str, Adapter] = {}
-        for step in steps:
+        for number, step in enumerate(steps):
             settings = {key: value for key, value in step.items() if key != "name"}
-            built[step["name"]] = ADAPTERS[step["name"]](fit, **settings)
+            built[step["name"]] = ADAPTERS[step["name"]](replace(fit, stage=stage(steps, number)), **settings)
         self.steps = nn.ModuleDict(built)
         self.regime = max((step.regime for step in built.values()), default="T0")
 

@@ -57,11 +57,13 @@ class Fit:
         std: standard deviation of the noise per coordinate; at least 0, 0 adds nothing.
         statistics: what was measured on texts, pictures or pairs; None when a saved model is built, whose
             weights hold what came of them.
+        stage: which vectors the adapter's statistics are of; see `Statistics`.
     """
 
     dim: int
     std: float
     statistics: Statistics | None = None
+    stage: str = ""
 
     def mean(self, of: str) -> Floats:
         """Mean of "text", "image" or "difference", shape (d,).
@@ -80,7 +82,7 @@ class Fit:
         return self._array("linear_weight", (self.dim, self.dim)), self._array("linear_bias", (self.dim,))
 
     def _array(self, name: str, shape: tuple[int, ...]) -> Floats:
-        return np.zeros(shape) if self.statistics is None else self.statistics.array(name)
+        return np.zeros(shape) if self.statistics is None else self.statistics.array(self.stage + name)
 
 
 class Adapter(nn.Module, ABC):

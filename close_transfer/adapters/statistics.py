@@ -43,7 +43,8 @@ class Statistics:
     Attributes:
         arrays: by name, float64: `text_mean`, `image_mean` (d,), `text_covariance`, `image_covariance`
             (d, d); of pairs `difference_mean` (d,) and `difference_covariance` (d, d) of picture minus text,
-            `linear_weight` (d, d) and `linear_bias` (d,) of the ridge regression from text to picture.
+            `linear_weight` (d, d) and `linear_bias` (d,) of the ridge regression from text to picture. Names
+            may begin with `ADAPTER/`: of vectors as that adapter gets them, after others in a chain.
         facts: what they were measured on: counts, data, encoder, seed.
     """
 
@@ -58,7 +59,7 @@ class Statistics:
     @property
     def regime(self) -> str:
         """The data that all of it needed: "T0" text, "T1" unpaired pictures too, "T4" pairs."""
-        return max((REGIMES[name] for name in self.arrays), default="T0")
+        return max((REGIMES[_plain(name)] for name in self.arrays), default="T0")
 
     def array(self, name: str) -> Floats:
         """One of the arrays.
@@ -67,9 +68,11 @@ class Statistics:
             UserError: if it was not measured, with what measures it.
         """
         if name not in self.arrays:
-            how = {"T0": "texts", "T1": "pictures (images=true)", "T4": "pairs (pairs=true)"}[REGIMES[name]]
+            stage, _, plain = name.rpartition("/")
+            how = {"T0": "texts", "T1": "pictures (images=true)", "T4": "pairs (pairs=true)"}[REGIMES[plain]]
+            chain = f" with the run's adapter=[...,{stage},...], as {stage} is not the first" if stage else ""
             raise UserError(
-                f"the adapter needs {name}, which these statistics lack; fit them on {how}: "
+                f"the adapter needs {name}, which these statistics lack; fit them on {how}{chain}: "
                 "python scripts/fit_adapter.py"
             )
         return self.arrays[name]
@@ -104,12 +107,16 @@ class Statistics:
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise UserError(f"statistics={folder}: cannot be read ({str(error)[:120]}); fit them again") from error
         for name, array in arrays.items():
-            if name not in REGIMES or array.shape not in ((dim,), (dim, dim)):
+            if _plain(name) not in REGIMES or array.shape not in ((dim,), (dim, dim)):
                 raise UserError(
                     f"statistics={folder}: {name} has shape {array.shape}, but the encoder's vectors are {dim} wide; "
                     "fit statistics of this encoder"
                 )
         return cls(arrays, facts)
+
+
+def _plain(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def moments(vectors: NDArray[np.floating]) -> tuple[Floats, Floats]:

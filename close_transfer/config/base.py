@@ -10,6 +10,9 @@ EvalSplit = Literal["train", "val", "test", "test-novel"]
 OnBadRows = Literal["error", "skip"]
 Scene = Literal["image", "text"]
 Checkpoint = Literal["best", "last"]
+# Ways to choose the noise: from texts, from statistics of unpaired pictures, from statistics of pairs.
+AutoNoise = Literal["auto", "auto-unpaired", "auto-paired"]
+NoiseRule = Literal["largest_coordinate", "cosine", "shifted_validation"]
 
 
 def _no_truth(value: Any) -> Any:

@@ -1,16 +1,18 @@
 """All settings of each command."""
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.base import (
     AboveZero,
+    AutoNoise,
     Checkpoint,
     EvalSplit,
     Natural,
+    NoiseRule,
     NonNegative,
     Positive,
     Scene,
@@ -42,6 +44,20 @@ _UNITS = {
 NOISE_ADAPTERS = {"gaussian", "uniform_ball", "random_magnitude", "cosine_bounded", "covariance_noise"}
 
 
+DEFAULT_NOISE_RULE: NoiseRule = "largest_coordinate"
+
+
+def _noise(value: Any) -> Any:
+    """The value, where it may be noise; a union would tell of each of its members."""
+    if value in (None, *get_args(AutoNoise)):
+        return value
+    try:
+        return TypeAdapter(NonNegative).validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"] if not isinstance(value, str) else "is no number"
+        raise ValueError(f"{reason}; give 0 or more, or one of {', '.join(get_args(AutoNoise))}") from None
+
+
 def listed(value: Any) -> Any:
     """A single choice as a list of one."""
     return (value,) if isinstance(value, str) else value
@@ -58,7 +74,8 @@ class TrainConfig(Strict):
     lm: LMConfig
     train: LoopConfig
     store: StoreConfig
-    noise: NonNegative | None
+    noise: Annotated[NonNegative | AutoNoise | None, BeforeValidator(_noise)]
+    noise_rule: NoiseRule | None = None  # of noise=auto; runs of earlier versions have none
     noise_variance: NonNegative | None
     noise_cosine: Annotated[float, Field(gt=0, le=1)] | None
     statistics: str | None  # folder of fit_adapter.py
@@ -79,6 +96,17 @@ class TrainConfig(Strict):
         if any(value != 1 if name == "noise_cosine" else value for name, value in given.items()):
             self._some_adapter_adds_noise(next(iter(given.items())))
         return self
+
+    @model_validator(mode="after")
+    def _rule_is_asked(self) -> "TrainConfig":
+        if self.noise_rule is not None and self.noise != "auto":
+            raise ValueError(f"noise_rule={self.noise_rule} is of noise=auto; give noise=auto, or leave the rule out")
+        return self
+
+    @property
+    def rule(self) -> NoiseRule:
+        """The rule of noise=auto."""
+        return self.noise_rule or DEFAULT_NOISE_RULE
 
     def _some_adapter_adds_noise(self, given: tuple[str, float]) -> None:
         if not NOISE_ADAPTERS.intersection(self.adapter.names):
@@ -197,8 +225,8 @@ def evaluation_split(data: DataConfig) -> Literal["val", "test"]:
     return "test" if "test" in getattr(data, "files", ["test"]) else "val"
 
 
-def noise_std(config: TrainConfig, regime: Literal["text", "images"], dim: int) -> float:
-    """The standard deviation per coordinate that training uses, for vectors `dim` wide.
+def given_noise(config: TrainConfig, regime: Literal["text", "images"], dim: int) -> float | AutoNoise:
+    """The standard deviation per coordinate that training uses, for vectors `dim` wide, or who chooses it.
 
     What the user gave, else none when training on images or where no adapter adds noise, else the data's
     value for the task, else the task's own (the values of the paper's code).
@@ -206,7 +234,7 @@ def noise_std(config: TrainConfig, regime: Literal["text", "images"], dim: int) 
     if config.noise is not None:
         return config.noise
     if config.noise_variance is not None:
-        return config.noise_variance**0.5
+        return float(config.noise_variance**0.5)
     if config.noise_cosine is not None:
         return NoiseScale.of_cosine(config.noise_cosine, dim).std
     if regime == "images" or not NOISE_ADAPTERS.intersection(config.adapter.names):

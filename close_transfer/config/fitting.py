@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.base import AboveZero, EvalSplit, Natural, Positive, Strict
 from close_transfer.config.commands import ChosenTask
 from close_transfer.config.data import DataConfig
@@ -16,6 +17,7 @@ class FitConfig(Strict):
     task: ChosenTask
     data: DataConfig
     clip: ClipConfig
+    adapter: AdapterConfig
     split: EvalSplit
     images: bool
     pairs: bool

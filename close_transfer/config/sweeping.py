@@ -26,7 +26,7 @@ class SweepConfig(Strict):
 
     @model_validator(mode="after")
     def _not_swept_twice(self) -> "SweepConfig":
-        taken = ("noise", "noise_variance", "noise_cosine", "seed", "task", "output", "resume", "runs")
+        taken = ("noise", "noise_rule", "noise_variance", "noise_cosine", "seed", "task", "output", "resume", "runs")
         for setting in shlex.split(self.settings):
             if setting.partition("=")[0] in taken:
                 raise ValueError(f"settings={setting}: the sweep sets {', '.join(taken)} itself; leave it out")

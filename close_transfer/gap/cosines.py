@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from close_transfer.gap.vectors import Floats, SceneVectors
+from close_transfer.grouped_vectors import Floats, GroupedVectors
 
 
 def _between_scenes(sums: Floats, counts: Floats, weights: Floats) -> Floats:
@@ -27,7 +27,7 @@ def _between_scenes(sums: Floats, counts: Floats, weights: Floats) -> Floats:
         return whole / pairs
 
 
-def cosine_metrics(vectors: SceneVectors) -> Callable[[Floats], dict[str, Floats]]:
+def cosine_metrics(vectors: GroupedVectors) -> Callable[[Floats], dict[str, Floats]]:
     """A function from weights, shape (r, s), to metrics, shape (r,) each.
 
     - `unrelated_text_cosine`, `same_scene_text_cosine`: two texts of different scenes, of one scene.

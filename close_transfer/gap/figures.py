@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from close_transfer.gap.measurement import Gap
-from close_transfer.gap.vectors import Floats, Ints, SceneVectors, unit
+from close_transfer.grouped_vectors import Floats, GroupedVectors, Ints, unit
 
 TEXTS, IMAGES, NOISED, QUIET = "#2563a8", "#c2410c", "#7fb0de", "#8a94a3"
 _MOST_COSINES = 20_000
@@ -33,14 +33,14 @@ def _pairs_of_scenes(num_scenes: int, seed: int) -> tuple[Ints, Ints]:
     return first, (first + rng.integers(1, num_scenes, count)) % num_scenes
 
 
-def _a_text(vectors: SceneVectors, scenes: Ints, seed: int) -> Ints:
+def _a_text(vectors: GroupedVectors, scenes: Ints, seed: int) -> Ints:
     """Any one of each scene's texts."""
     counts = vectors.texts_a_scene().astype(np.int64)
     firsts = np.cumsum(counts) - counts
     return firsts[scenes] + np.random.default_rng(seed).integers(0, counts[scenes])
 
 
-def cosine_histograms(vectors: SceneVectors, seed: int = 0) -> bytes:
+def cosine_histograms(vectors: GroupedVectors, seed: int = 0) -> bytes:
     """Cosines of pictures with their texts beside those of unrelated texts and unrelated pictures."""
     scenes = vectors.scene_of_text
     one, other = _pairs_of_scenes(vectors.num_scenes, seed)
@@ -70,7 +70,7 @@ def _scatter(axes: Axes, points: Floats, colour: str, name: str) -> None:
     axes.scatter(points[:, 0], points[:, 1], s=7, color=colour, alpha=0.6, linewidths=0, label=name)
 
 
-def clouds(vectors: SceneVectors, noise: float, num_drawn: int, seed: int = 0) -> bytes:
+def clouds(vectors: GroupedVectors, noise: float, num_drawn: int, seed: int = 0) -> bytes:
     """Both clouds in the two directions that separate and spread them most; without noise, then with.
 
     The axes are the first two principal directions of clean texts and pictures together, and stay the

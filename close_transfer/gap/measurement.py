@@ -1,21 +1,22 @@
 """Measures the gap of an encoder on some scenes: numbers with intervals, and what the page draws."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from close_transfer.auto_noise import TEXT_RULES, Choice, paired_rule
 from close_transfer.config import GapConfig
 from close_transfer.errors import UserError
-from close_transfer.examples import data_fingerprint, drawn
+from close_transfer.examples import by_scene, data_fingerprint, drawn
 from close_transfer.files import write_json
 from close_transfer.gap.cosines import cosine_metrics
-from close_transfer.gap.neighbours import Neighbourhood, neighbourhoods, recall_hits
-from close_transfer.gap.noise_rules import RULES, Choice
 from close_transfer.gap.spectra import Moments, spectral_metrics
-from close_transfer.gap.vectors import Floats, SceneVectors, scene_vectors
+from close_transfer.grouped_vectors import Floats, GroupedVectors, grouped_vectors
+from close_transfer.neighbours import Neighbourhood, neighbourhoods, recall_hits
 from close_transfer.parts import build_encoder, pick_device
 from close_transfer.provenance import git_commit, package_versions
 from close_transfer.sources import load_examples
@@ -37,7 +38,7 @@ class Gap:
         neighbourhoods: one a scale of noise, then one for pictures where there are any.
         spectra: share of the variance along each principal direction of "texts", and with pictures of
             "images" and "difference".
-        choices: the noise that each rule chooses from the texts alone.
+        choices: the noise that each rule chooses, from the texts alone or from the pairs.
         coordinates: "mean" and "std" of picture minus text in each coordinate; empty without pictures.
         vectors: what all this is of.
     """
@@ -48,7 +49,7 @@ class Gap:
     spectra: dict[str, list[float]]
     coordinates: dict[str, list[float]]
     choices: Sequence[Choice]
-    vectors: SceneVectors
+    vectors: GroupedVectors
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def _without_nan(value: float) -> float:
     return float(value)
 
 
-def _resampled(vectors: SceneVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
+def _resampled(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
     """Cosines and recalls with percentile intervals; scenes are drawn with replacement."""
     cosines, hits = cosine_metrics(vectors), recall_hits(vectors)
     num_scenes = vectors.num_scenes
@@ -96,7 +97,7 @@ def _resampled(vectors: SceneVectors, num_resamples: int, seed: int) -> tuple[Me
     return whole, intervals
 
 
-def _spectral(vectors: SceneVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
+def _spectral(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
     """Metrics of eigenvalues, with normal intervals around them.
 
     Resamples repeat scenes and so look flatter than the data; their spread is right and their centre is
@@ -117,7 +118,16 @@ def _spectral(vectors: SceneVectors, num_resamples: int, seed: int) -> tuple[Met
     return whole, intervals
 
 
-def measure(vectors: SceneVectors, noises: Sequence[float], num_resamples: int, seed: int = 0) -> Gap:
+def _choices(vectors: GroupedVectors, seed: int) -> list[Choice]:
+    """The noise that each rule chooses; a rule that these texts do not serve is left out."""
+    found = []
+    for rule in (*TEXT_RULES.values(), *([paired_rule] if vectors.images is not None else [])):
+        with suppress(UserError):
+            found.append(rule(vectors, seed))
+    return found
+
+
+def measure(vectors: GroupedVectors, noises: Sequence[float], num_resamples: int, seed: int = 0) -> Gap:
     """Everything that can be said of these vectors.
 
     Args:
@@ -148,7 +158,7 @@ def measure(vectors: SceneVectors, noises: Sequence[float], num_resamples: int, 
         neighbourhoods(vectors, noises, seed),
         spectra,
         coordinates,
-        [rule(vectors, seed) for rule in RULES.values()],
+        _choices(vectors, seed),
         vectors,
     )
 
@@ -160,7 +170,7 @@ def measure_gap(config: GapConfig) -> Gap:
         UserError: for whatever the user can mend.
     """
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
-    told = [example for example in load_examples(config.data, config.task, config.split).examples if example.texts]
+    told = by_scene([e for e in load_examples(config.data, config.task, config.split).examples if e.texts])
     examples = drawn(told, config.max_scenes, config.seed)
     if len(examples) < 2:
         raise UserError(f"split={config.split}: {len(examples)} scenes with text; at least two are needed")
@@ -170,7 +180,10 @@ def measure_gap(config: GapConfig) -> Gap:
             f"{missing:,} of {len(examples):,} scenes have no picture; choose data with pictures, or images=false"
         )
     gap = measure(
-        scene_vectors(encoder, examples, config.store, config.images), config.noises, config.num_bootstrap, config.seed
+        grouped_vectors(encoder, examples, config.store, config.images),
+        config.noises,
+        config.num_bootstrap,
+        config.seed,
     )
     gap.provenance.update(
         {

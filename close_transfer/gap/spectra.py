@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from close_transfer.gap.vectors import Floats, SceneVectors
+from close_transfer.grouped_vectors import Floats, GroupedVectors
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def centred_distance(one: Moments, other: Moments) -> float:
     return float(np.sqrt(max(squared, 0.0)))
 
 
-def spectral_metrics(vectors: SceneVectors, scene_weights: Floats) -> dict[str, float]:
+def spectral_metrics(vectors: GroupedVectors, scene_weights: Floats) -> dict[str, float]:
     """Shape of the clouds for one resample of the scenes.
 
     - `text_effective_dimension`, `text_std`, and the same of pictures.

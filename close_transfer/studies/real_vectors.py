@@ -29,12 +29,12 @@ from close_transfer.decoding import Decoder
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.errors import UserError
 from close_transfer.files import fingerprint, read_json, write_json, write_text
+from close_transfer.keyword_probe import average_precisions, keyword_matrix, probe_scores
 from close_transfer.metrics.bootstrap import mean_scores, paired_mean_difference
 from close_transfer.metrics.captions import caption_scores
 from close_transfer.parts import load_model
 from close_transfer.sources.faults import Fault, Faults
 from close_transfer.sources.records import read_lines, text_field, texts_field
-from close_transfer.studies.keyword_probe import average_precisions, keyword_matrix, probe_scores
 
 Floats = NDArray[np.float64]
 _OTHER_METRICS = ("BLEU-4", "METEOR")

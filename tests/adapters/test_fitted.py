@@ -132,6 +132,8 @@ def test_noise_in_the_shape_of_a_covariance(texts, images, statistics):
 def test_order_matters_and_every_step_sees_unit_vectors(texts, statistics):
     inputs = torch.from_numpy(5 * texts).float()
     orders = (["remove_mean", "random_shift"], ["random_shift", "remove_mean"])
+    behind = {f"remove_mean/{name}": array for name, array in statistics.arrays.items()}  # of the second order
+    statistics = Statistics(statistics.arrays | behind)
     one, other = (
         Chain([{"name": name} for name in order], Fit(DIM, 0.0, statistics))(inputs, "text") for order in orders
     )

@@ -6,9 +6,9 @@ import pytest
 from close_transfer.errors import UserError
 from close_transfer.gap.cosines import cosine_metrics
 from close_transfer.gap.measurement import measure
-from close_transfer.gap.neighbours import neighbourhoods, recall_hits
 from close_transfer.gap.spectra import Moments, centred_distance, directions_for, spectral_metrics
-from close_transfer.gap.vectors import SceneVectors, unit
+from close_transfer.grouped_vectors import GroupedVectors, unit
+from close_transfer.neighbours import neighbourhoods, recall_hits
 
 SCENES = np.array([0, 0, 0, 1, 2, 2, 3, 3, 3, 3])
 
@@ -18,7 +18,7 @@ def vectors():
     rng = np.random.default_rng(0)
     images = unit(rng.normal(size=(4, 6)) + 1)
     texts = unit(images[SCENES] + 0.5 * rng.normal(size=(10, 6)) - 0.7)
-    return SceneVectors(texts, SCENES, images)
+    return GroupedVectors(texts, SCENES, images)
 
 
 def weights_of(*drawn):
@@ -53,7 +53,7 @@ def test_caption_spread_is_the_noise_that_was_put_in():
     scenes = np.repeat(np.arange(400), 5)
     centres = unit(rng.normal(size=(400, 256)))[scenes]
     texts = unit(centres + 0.02 * rng.normal(size=centres.shape))
-    spread = cosine_metrics(SceneVectors(texts, scenes))(np.ones((1, 400)))["caption_spread"][0]
+    spread = cosine_metrics(GroupedVectors(texts, scenes))(np.ones((1, 400)))["caption_spread"][0]
     # Bringing the noised vectors back to unit length shrinks them by their expected length.
     assert spread == pytest.approx(0.02 / np.sqrt(1 + 0.02**2 * 256), rel=0.02)
 
@@ -82,7 +82,7 @@ def test_shapes_whose_spectrum_is_known():
 def test_a_constant_gap_is_all_mean_and_no_directions():
     rng = np.random.default_rng(4)
     texts = rng.normal(size=(50, 7))
-    gap = SceneVectors(texts, np.arange(50), texts + 3)
+    gap = GroupedVectors(texts, np.arange(50), texts + 3)
     metrics = spectral_metrics(gap, np.ones(50))
     assert metrics["difference_mean_share"] == pytest.approx(1)
     assert metrics["difference_std"] == pytest.approx(0, abs=1e-12)
@@ -102,7 +102,7 @@ def test_recall_is_counted_as_in_coco(vectors):
 
 def test_vectors_that_are_all_alike_find_nothing():
     same = np.ones((6, 3)) / np.sqrt(3)
-    hits = recall_hits(SceneVectors(same, np.arange(6), same))
+    hits = recall_hits(GroupedVectors(same, np.arange(6), same))
     assert not hits["recall@5"].any()
 
 
@@ -110,7 +110,7 @@ def test_noise_moves_texts_as_far_as_its_unit_says():
     rng = np.random.default_rng(5)
     scenes = np.repeat(np.arange(60), 3)
     images = unit(rng.normal(size=(60, 200)))
-    vectors = SceneVectors(unit(images[scenes] + 0.02 * rng.normal(size=(180, 200))), scenes, images)
+    vectors = GroupedVectors(unit(images[scenes] + 0.02 * rng.normal(size=(180, 200))), scenes, images)
     none, some, much, pictures = neighbourhoods(vectors, [0.0, 0.05, 1.0])
     assert none.cosine_to_texts == pytest.approx(1)
     assert none.kept_neighbours == 1
@@ -127,7 +127,7 @@ def test_intervals_hold_their_values_and_narrow_with_more_scenes():
         rng = np.random.default_rng(6)
         images = unit(rng.normal(size=(num_scenes, 12)) + 0.5)
         texts = unit(np.repeat(images, 2, axis=0) + 0.3 * rng.normal(size=(2 * num_scenes, 12)))
-        return measure(SceneVectors(texts, np.repeat(np.arange(num_scenes), 2), images), [0.1], 50)
+        return measure(GroupedVectors(texts, np.repeat(np.arange(num_scenes), 2), images), [0.1], 50)
 
     few, many = of(40), of(640)
     assert few.metrics.keys() == few.intervals.keys()
@@ -142,7 +142,7 @@ def test_intervals_hold_their_values_and_narrow_with_more_scenes():
 
 def test_one_scene_is_too_few():
     with pytest.raises(UserError, match="fewer than two scenes"):
-        measure(SceneVectors(np.eye(2), np.array([0, 0])), [], 10)
+        measure(GroupedVectors(np.eye(2), np.array([0, 0])), [], 10)
 
 
 def test_vectors_without_direction_are_refused():

@@ -8,7 +8,7 @@ import pytest
 from close_transfer.cli import compose_config
 from close_transfer.config import RealVectorsConfig
 from close_transfer.errors import UserError
-from close_transfer.studies.keyword_probe import average_precisions, keyword_matrix, probe_scores
+from close_transfer.keyword_probe import average_precisions, keyword_matrix, probe_scores
 from close_transfer.studies.real_vectors import Pairs, System, captions_of_fold, fold_of, probe_table, study
 
 THINGS = ["dog", "cat", "boat", "horse"]

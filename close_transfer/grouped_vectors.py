@@ -17,18 +17,20 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class SceneVectors:
+class GroupedVectors:
     """Unit vectors of scenes in words, and in pictures where there are any.
 
     Attributes:
         texts: shape (texts, d), float64; the texts of a scene one after the other.
         scene_of_text: scene of each text, counted from 0, never falling; shape (texts,).
         images: shape (scenes, d), float64; None where no picture is looked at.
+        strings: the texts themselves, where they are known; length texts.
     """
 
     texts: Floats
     scene_of_text: Ints
     images: Floats | None = None
+    strings: tuple[str, ...] = ()
 
     @property
     def num_scenes(self) -> int:
@@ -62,20 +64,18 @@ def unit(vectors: NDArray[np.floating]) -> Floats:
     return vectors / lengths
 
 
-def scene_vectors(
+def grouped_vectors(
     encoder: AnyEncoder, examples: Sequence[Example], store: StoreConfig, with_images: bool
-) -> SceneVectors:
-    """Encodes what is not kept yet. A text that a scene holds twice counts once.
+) -> GroupedVectors:
+    """Encodes what is not kept yet, of one example a scene (`examples.by_scene`).
 
     Raises:
-        UserError: if a scene has no text, vectors are grids of several a scene, or pictures are asked for
-            and missing.
+        UserError: if vectors are grids of several a scene, or pictures are asked for and missing.
     """
-    texts = [tuple(dict.fromkeys(example.texts)) for example in examples]
-    table = text_table(encoder, (text for told in texts for text in told), store)
-    rows = np.array([table.row_of[text] for told in texts for text in told], dtype=np.int64)
-    scenes = np.repeat(np.arange(len(texts)), [len(told) for told in texts])
-    vectors = table.gather(rows)
+    strings = [text for example in examples for text in example.texts]
+    table = text_table(encoder, strings, store)
+    scenes = np.repeat(np.arange(len(examples)), [len(example.texts) for example in examples])
+    vectors = table.gather(np.array([table.row_of[text] for text in strings], dtype=np.int64))
     if vectors.ndim != 2:
         raise UserError(
             f"{encoder.name} gives {vectors.shape[1]} vectors a text; the gap is measured between single vectors, "
@@ -84,4 +84,4 @@ def scene_vectors(
     images = None
     if with_images:
         images = unit(image_scenes(encoder, examples, store)[np.arange(len(examples))])
-    return SceneVectors(unit(vectors), scenes, images)
+    return GroupedVectors(unit(vectors), scenes, images, tuple(strings))

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from close_transfer.gap.vectors import Floats, Ints, SceneVectors, unit
+from close_transfer.grouped_vectors import Floats, GroupedVectors, Ints, unit
 
 RECALLS = (1, 5, 10)
 _QUERIES_AT_ONCE = 512
@@ -32,7 +32,7 @@ def ranks_of_own(queries: Floats, scene_of_query: Ints, candidates: Floats, scen
     return np.concatenate(ranks)
 
 
-def recall_hits(vectors: SceneVectors) -> dict[str, Floats]:
+def recall_hits(vectors: GroupedVectors) -> dict[str, Floats]:
     """Whether each query finds its own among the k nearest, by metric, as a number a scene; shape (scenes,).
 
     `recall@k`: a picture looks for any of its texts among all texts. `text_to_image_recall@k`: a text
@@ -74,7 +74,7 @@ class Neighbourhood:
         return asdict(self)
 
 
-def _nearest(queries: Floats, vectors: SceneVectors, leave_out: bool) -> NDArray[np.int64]:
+def _nearest(queries: Floats, vectors: GroupedVectors, leave_out: bool) -> NDArray[np.int64]:
     """The nearest texts of each query, nearest first; row i leaves text i out where asked; (queries, k)."""
     num = min(_NEAREST, len(vectors.texts) - leave_out)
     found = []
@@ -89,7 +89,7 @@ def _nearest(queries: Floats, vectors: SceneVectors, leave_out: bool) -> NDArray
     return np.concatenate(found)
 
 
-def neighbourhoods(vectors: SceneVectors, noises: Sequence[float], seed: int = 0) -> list[Neighbourhood]:
+def neighbourhoods(vectors: GroupedVectors, noises: Sequence[float], seed: int = 0) -> list[Neighbourhood]:
     """Noised texts among the clean ones at each scale, then pictures among them, for comparison.
 
     Args:

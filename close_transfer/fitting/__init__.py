@@ -1,0 +1,1 @@
+"""Fits what adapters need, by `fit_adapter.py` and when training begins."""
