@@ -25,7 +25,7 @@ from close_transfer.config.parts import (
 from close_transfer.config.prepare import PrepareConfig
 from close_transfer.config.pretraining import PretrainConfig
 from close_transfer.config.scoring import ReportConfig, ScoreConfig
-from close_transfer.config.studies import RealVectorsConfig
+from close_transfer.config.studies import RealVectorsConfig, StudyConfig
 from close_transfer.config.sweeping import SweepConfig
 from close_transfer.config.world import ContactSheetConfig, ContrastiveConfig
 
@@ -55,6 +55,7 @@ __all__ = [
     "ScratchLM",
     "StoreConfig",
     "Strict",
+    "StudyConfig",
     "SweepConfig",
     "TableData",
     "TaskConfig",

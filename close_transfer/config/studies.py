@@ -1,10 +1,51 @@
 """Settings of the studies."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from close_transfer.config.base import NonNegative, Positive, Strict
+from close_transfer.config.base import EvalSplit, NonNegative, Positive, Strict, TaskName
+
+
+class SystemConfig(Strict):
+    """One row of a study's table, by what a user would type."""
+
+    trained_on: Literal["text", "images"] = "text"
+    train: str = ""  # settings of train_text_only.py or train_on_images.py
+    fit: str | None = None  # settings of fit_adapter.py; what it fits is the training's statistics=
+    test: str = ""  # settings of eval_image.py
+    run: str | None = None  # the system whose training this one tests in its own way
+
+
+class StudyConfig(Strict):
+    """All of `compare_systems.py`."""
+
+    name: str
+    tasks: Annotated[tuple[TaskName, ...], Field(min_length=1)]
+    baseline: str  # the system that the others are set against
+    systems: Annotated[dict[str, SystemConfig], Field(min_length=1)]
+    cosines: bool  # a column with the mean cosine of texts and pictures behind the adapters
+    settings: str  # of all trainings
+    task_settings: dict[TaskName, str]  # of the trainings of one task
+    eval_settings: str  # of all tests
+    seeds: Positive
+    split: EvalSplit
+    num_bootstrap: Positive
+    jobs: Positive
+    output: str
+
+    def of_task(self, task: str) -> str:
+        """Settings of the trainings of this task alone."""
+        return next((given for name, given in self.task_settings.items() if name == task), "")
+
+    @model_validator(mode="after")
+    def _names_are_there(self) -> "StudyConfig":
+        named = {"baseline": self.baseline}
+        named |= {f"systems.{name}.run": one.run for name, one in self.systems.items() if one.run is not None}
+        for setting, name in named.items():
+            if name not in self.systems:
+                raise ValueError(f"{setting}={name}: there is no such system; allowed are {', '.join(self.systems)}")
+        return self
 
 
 class RealVectorsConfig(Strict):

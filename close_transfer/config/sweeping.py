@@ -3,10 +3,10 @@
 import shlex
 from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from close_transfer.config.base import EvalSplit, NonNegative, Positive, Strict
-from close_transfer.config.commands import ChosenTask
+from close_transfer.config.base import AutoNoise, EvalSplit, NonNegative, Positive, Strict
+from close_transfer.config.commands import ChosenTask, listed
 
 
 class SweepConfig(Strict):
@@ -16,6 +16,7 @@ class SweepConfig(Strict):
 
     task: ChosenTask
     noises: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
+    auto: Annotated[tuple[AutoNoise, ...], BeforeValidator(listed)]  # chosen noise to train with as well
     seeds: Positive
     split: EvalSplit
     settings: str  # of train_text_only.py, for all trainings, as typed there

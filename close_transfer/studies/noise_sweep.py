@@ -6,29 +6,21 @@ sensitive a task is to it, and how well a choice made without pictures did.
 
 import base64
 import io
-import os
 import shlex
-import subprocess
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
 import matplotlib
-import numpy as np
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from close_transfer.config import SweepConfig
-from close_transfer.errors import UserError
-from close_transfer.files import read_json, write_json, write_text
-from close_transfer.metrics.bootstrap import mean_scores, paired_mean_difference
-from close_transfer.results import read_scores
+from close_transfer.files import write_json, write_text
+from close_transfer.studies.jobs import Job, do_jobs
+from close_transfer.studies.scene_scores import SceneScores, scene_of_example
 
-_SCRIPTS = Path(__file__).parents[2] / "scripts"
 _COLOURS = {"image": "#c2410c", "text": "#2563a8"}
 SCENES: tuple[Literal["image", "text"], ...] = ("image", "text")
 
@@ -38,14 +30,17 @@ class Point:
     """The score of one scale of noise on one kind of scene.
 
     Attributes:
+        given: what `noise=` was, a number or the name of a choice.
         noise: standard deviation per coordinate.
         scene: what the model was fed: "image" or "text".
-        score: mean over seeds.
-        low, high: its 95% bootstrap interval over examples, seeds averaged for each example.
+        score: mean over examples and seeds.
+        low, high: its 95% bootstrap interval over scenes.
         by_seed: score of each seed.
-        below_best: how much lower than the best scale on the same kind of scene, with its paired interval.
+        below_best: how much lower than the best number of the grid on the same kind of scene, with its paired
+            interval; below 0 for a choice that did better than the grid.
     """
 
+    given: str
     noise: float
     scene: str
     score: float
@@ -54,98 +49,93 @@ class Point:
     by_seed: list[float]
     below_best: tuple[float, float, float]
 
-
-def _folder(config: SweepConfig, noise: float, seed: int) -> Path:
-    return Path(config.output) / f"noise-{noise:g}-seed-{seed}"
-
-
-def _call(script: str, arguments: Sequence[str]) -> None:
-    """Runs a script on one thread; threads of one training get in the way of the other's.
-
-    Raises:
-        UserError: with the last line of what it said, if it failed.
-    """
-    finished = subprocess.run(
-        [sys.executable, str(_SCRIPTS / script), *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
-        capture_output=True,
-        text=True,
-    )
-    if finished.returncode:
-        said = (finished.stderr.strip().splitlines() or [f"status {finished.returncode}"])[-1]
-        raise UserError(f"{script} {' '.join(arguments)}: {said.removeprefix('error: ')}")
+    @property
+    def is_chosen(self) -> bool:
+        """Whether a rule chose the noise."""
+        return self.given.startswith("auto")
 
 
-def _train_and_test(config: SweepConfig, noise: float, seed: int) -> None:
-    """One training and its tests; what is finished is not done again."""
-    folder = _folder(config, noise, seed)
-    given = [f"task={config.task}", f"noise={noise}", f"seed={seed}", f"output={folder}", "resume=auto"]
-    if any(not (folder / f"test-{scene}" / "results.json").is_file() for scene in SCENES):
-        _call("train_text_only.py", [*given, f"runs={config.output}/latest", *shlex.split(config.settings)])
+def _given(config: SweepConfig) -> list[str]:
+    return [*(f"{noise:g}" for noise in config.noises), *config.auto]
+
+
+def _folder(config: SweepConfig, given: str, seed: int) -> Path:
+    return Path(config.output) / f"noise-{given}-seed-{seed}"
+
+
+def jobs(config: SweepConfig) -> list[Job]:
+    """Every training of the sweep, with its tests on pictures and on texts."""
+    settings, asked = shlex.split(config.settings), shlex.split(config.eval_settings)
+    tests = {f"test-{scene}": (f"split={config.split}", f"scene={scene}", *asked) for scene in SCENES}
+    return [
+        Job(
+            _folder(config, given, seed),
+            "text",
+            (f"task={config.task}", f"noise={given}", f"seed={seed}", *settings),
+            tests,
+        )
+        for seed in range(config.seeds)
+        for given in _given(config)
+    ]
+
+
+def points(config: SweepConfig) -> tuple[dict[str, Any], list[Point]]:
+    """Facts of the results, and the scores of a finished sweep by kind of scene and noise."""
+    scene_of = scene_of_example(_folder(config, _given(config)[0], 0), config.split)
+    made: list[Point] = []
+    facts: dict[str, Any] = {}
     for scene in SCENES:
-        output = folder / f"test-{scene}"
-        if not (output / "results.json").is_file():
-            asked = [f"task={config.task}", f"run={folder}", f"split={config.split}", f"scene={scene}"]
-            _call("eval_image.py", [*asked, f"output={output}", "leakage=false", *shlex.split(config.eval_settings)])
-
-
-def _run_all(config: SweepConfig) -> None:
-    with (
-        ThreadPoolExecutor(config.jobs) as pool,
-        tqdm(total=len(config.noises) * config.seeds, unit="training", desc=config.task) as bar,
-    ):
-        futures = [
-            pool.submit(_train_and_test, config, noise, seed) for seed in range(config.seeds) for noise in config.noises
-        ]
-        try:
-            for future in as_completed(futures):
-                future.result()
-                bar.update()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _per_example(config: SweepConfig, noise: float, scene: str) -> tuple[str, np.ndarray]:
-    """The leading metric's name, and its value for each example and seed, shape (seeds, examples)."""
-    told = [read_scores(_folder(config, noise, seed) / f"test-{scene}") for seed in range(config.seeds)]
-    ids = list(told[0][1])
-    return told[0][0], np.array([[scores[one] for one in ids] for _, scores in told])
-
-
-def points(config: SweepConfig) -> tuple[str, list[Point]]:
-    """The metric, and the scores of a finished sweep, by kind of scene and noise."""
-    made, metric = [], ""
-    for scene in SCENES:
-        values = {}
-        for noise in config.noises:
-            metric, values[noise] = _per_example(config, noise, scene)
-        means = {noise: one.mean(axis=0) for noise, one in values.items()}
-        best = max(means.values(), key=lambda one: one.mean())
-        for noise, mean in means.items():
-            scores, intervals = mean_scores({metric: mean}, config.num_bootstrap)
-            lost = paired_mean_difference(best, mean, config.num_bootstrap)
+        found = {
+            given: SceneScores.read(
+                [_folder(config, given, seed) / f"test-{scene}" for seed in range(config.seeds)], scene_of
+            )
+            for given in _given(config)
+        }
+        best = max((found[f"{noise:g}"] for noise in config.noises), key=lambda one: one.score)
+        for given, one in found.items():
+            lost = best.minus(one, config.num_bootstrap)
             made.append(
                 Point(
-                    noise, scene, scores[metric], *intervals[metric], values[noise].mean(axis=1).tolist(),
+                    given, one.results["noise"]["std"], scene, one.score, *one.interval(config.num_bootstrap), one.by_seed,
                     (lost.difference, lost.low, lost.high),
                 )
             )  # fmt: skip
-    return metric, made
+        told = ("task", "data", "split", "num_examples", "encoder")
+        facts = {"metric": best.metric, "num_scenes": len(best.counts), **{key: best.results[key] for key in told}}
+    return facts, sorted(made, key=lambda point: (point.scene, point.is_chosen, point.noise))
+
+
+def verdicts(found: Sequence[Point]) -> list[str]:
+    """For each choice, how much of the grid's best on pictures it reached, in a sentence."""
+    best = max((one for one in found if one.scene == "image" and not one.is_chosen), key=lambda one: one.score)
+    said = []
+    for one in found:
+        if one.scene == "image" and one.is_chosen:
+            lost, low, high = one.below_best
+            share = f"{one.score / best.score:.1%} of " if best.score else ""
+            said.append(
+                f"noise={one.given} took {one.noise:.3g} and reached {one.score:.1f} on pictures, {share}the grid's best "
+                f"({best.score:.1f} at {best.noise:g}); below it by {lost:.1f} ({low:.1f} to {high:.1f})"
+            )
+    return said
 
 
 def figure(metric: str, found: Sequence[Point]) -> bytes:
-    """Score against noise on pictures and on texts, with intervals as bands, as an SVG."""
+    """Score against noise on pictures and on texts, with intervals as bands and choices as lines, as an SVG."""
     drawn = Figure(figsize=(8, 4), layout="constrained")
     axes = drawn.subplots()
     for scene in SCENES:
-        mine = sorted((one for one in found if one.scene == scene), key=lambda one: one.noise)
+        mine = sorted((one for one in found if one.scene == scene and not one.is_chosen), key=lambda one: one.noise)
         x = [one.noise for one in mine]
         label = "tested on pictures" if scene == "image" else "tested on texts"
         axes.plot(x, [one.score for one in mine], color=_COLOURS[scene], marker="o", ms=4, label=label)
         axes.fill_between(x, [one.low for one in mine], [one.high for one in mine], color=_COLOURS[scene], alpha=0.2)
-        for one in mine:
+        for one in (one for one in found if one.scene == scene):
             axes.scatter([one.noise] * len(one.by_seed), one.by_seed, color=_COLOURS[scene], s=8, alpha=0.5)
+    for one in (one for one in found if one.is_chosen and one.scene == "image"):
+        axes.axvline(one.noise, color="#5b6675", lw=1, ls="--")
+        axes.plot([one.noise], [one.score], color=_COLOURS["image"], marker="D", ms=7, mec="white")
+        axes.annotate(f" noise={one.given}", (one.noise, axes.get_ylim()[0]), color="#5b6675", fontsize=9, va="bottom")
     axes.set(xlabel="noise in training, standard deviation per coordinate", ylabel=metric)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
@@ -157,14 +147,15 @@ def figure(metric: str, found: Sequence[Point]) -> bytes:
 
 def markdown(metric: str, found: Sequence[Point]) -> str:
     """A table of both kinds of scenes."""
-    head = ["scene", "noise", metric, "seeds", "below the best"]
+    head = ["tested on", "noise", metric, "seeds", "below the grid's best"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for one in found:
         lost, low, high = one.below_best
         below = f"{lost:.1f} ({low:.1f} to {high:.1f})" if lost or low or high else ""
         seeds = f"{min(one.by_seed):.1f} to {max(one.by_seed):.1f}"
+        noise = f"{one.given}: {one.noise:.3g}" if one.is_chosen else one.given
         lines.append(
-            f"| {one.scene} | {one.noise:g} | {one.score:.1f} ({one.low:.1f} to {one.high:.1f}) | {seeds} | {below} |"
+            f"| {one.scene} | {noise} | {one.score:.1f} ({one.low:.1f} to {one.high:.1f}) | {seeds} | {below} |"
         )
     return "\n".join(lines)
 
@@ -175,27 +166,26 @@ def sweep(config: SweepConfig) -> str:
     Raises:
         UserError: if a training or a test fails, with its own words.
     """
-    _run_all(config)
-    metric, found = points(config)
-    folder = Path(config.output)
-    first = read_json(_folder(config, config.noises[0], 0) / "test-image" / "results.json")
-    told: dict[str, Any] = {key: first[key] for key in ("task", "data", "split", "regime", "num_examples", "encoder")}
+    do_jobs(jobs(config), config.jobs, config.task)
+    facts, found = points(config)
+    folder, metric, said = Path(config.output), facts["metric"], verdicts(found)
     write_json(
         folder / "sweep.json",
-        {**told, "metric": metric, "points": [asdict(one) for one in found], "config": config.model_dump()},
+        {**facts, "points": [asdict(one) for one in found], "verdicts": said, "config": config.model_dump()},
     )
-    table = markdown(metric, found)
+    table = "\n".join([markdown(metric, found), *(f"\n{one}" for one in said)])
     write_text(folder / "sweep.md", table + "\n")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("close_transfer", "templates"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     page = environment.get_template("sweep.html").render(
         metric=metric,
-        facts=told,
+        facts=facts,
         seeds=config.seeds,
         points=found,
+        verdicts=said,
         figure=f"data:image/svg+xml;base64,{base64.b64encode(figure(metric, found)).decode()}",
-        is_world=told["data"] == "picturebook",
+        is_world=facts["data"] == "picturebook",
     )
     write_text(folder / "sweep.html", page)
     return f"{table}\npage: {folder / 'sweep.html'}"

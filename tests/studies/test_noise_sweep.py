@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from close_transfer.assembly import train
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig, SweepConfig, TrainConfig
+from close_transfer.config import SweepConfig
 from close_transfer.errors import UserError
-from close_transfer.evaluation import evaluate
 from close_transfer.studies import noise_sweep
+from close_transfer.studies.jobs import do_job
 from close_transfer.studies.noise_sweep import sweep
+from close_transfer.studies.scene_scores import SceneScores, scene_of_example
 from tests.conftest import SMALL
 
 
@@ -24,29 +24,28 @@ def config(*overrides):
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """The scripts' work without processes of their own; gives the calls."""
-    calls = []
+    """The jobs without processes of their own; gives those that were done."""
+    done = []
 
-    def stand_in(script, arguments):
-        calls.append((script, *arguments))
-        if script == "train_text_only.py":
-            train(compose_config("train", TrainConfig, arguments), "text")
-        else:
-            evaluate(compose_config("eval", EvalConfig, arguments))
+    def stand_in(jobs, workers, what):
+        for job in jobs:
+            if job.missing:
+                do_job(job)
+                done.append(job.folder.name)
 
-    monkeypatch.setattr(noise_sweep, "_call", stand_in)
-    return calls
+    monkeypatch.setattr(noise_sweep, "do_jobs", stand_in)
+    return done
 
 
 @pytest.mark.parametrize("task", ["captioning", "vqa"])
 def test_points_are_the_means_of_the_results(in_this_process, task):
-    said = sweep(config(f"task={task}"))
+    said = sweep(config(f"task={task}", "output=sweep"))
     written = json.loads(Path("sweep/sweep.json").read_text())
-    assert len(written["points"]) == 4
+    assert len(written["points"]) == 6  # two numbers and auto, on pictures and on texts
     for point in written["points"]:
         told = []
         for seed in (0, 1):
-            folder = Path(f"sweep/noise-{point['noise']:g}-seed-{seed}/test-{point['scene']}")
+            folder = Path(f"sweep/noise-{point['given']}-seed-{seed}/test-{point['scene']}")
             results = json.loads((folder / "results.json").read_text())
             assert (results["scene"], results["seed"]) == (point["scene"], seed)
             assert results["noise"]["std"] == point["noise"]
@@ -54,27 +53,43 @@ def test_points_are_the_means_of_the_results(in_this_process, task):
         assert point["score"] == pytest.approx(np.mean(told))
         assert point["by_seed"] == pytest.approx(told)
         assert point["low"] <= point["score"] <= point["high"]
-        assert f"| {point['scene']} | {point['noise']:g} | {point['score']:.1f} " in said
     for scene in ("image", "text"):
         mine = [point for point in written["points"] if point["scene"] == scene]
-        best = max(mine, key=lambda point: point["score"])
+        best = max((one for one in mine if one["given"] != "auto"), key=lambda point: point["score"])
         assert best["below_best"] == [0, 0, 0]
         for point in mine:
             assert point["below_best"][0] == pytest.approx(best["score"] - point["score"])
+            assert f"| {scene} | " in said
+    chosen = next(point for point in written["points"] if point["given"] == "auto" and point["scene"] == "image")
+    assert f"noise=auto took {chosen['noise']:.3g} and reached {chosen['score']:.1f} on pictures" in said
     page = Path("sweep/sweep.html").read_text()
     assert "data:image/svg+xml;base64," in page
     assert "built-in world" in page
 
 
+def test_resamples_draw_scenes_and_not_their_questions(in_this_process):
+    """Twelve scenes with several questions each: the interval is that of scenes as a whole."""
+    sweep(config("task=vqa", "seeds=1", "num_bootstrap=2000"))
+    folder = Path("sweep/noise-0-seed-0")
+    scene_of = scene_of_example(folder, "test")
+    scores = SceneScores.read([folder / "test-image"], scene_of)
+    assert len(scores.counts) <= 12 < scores.counts.sum() == len(scene_of)
+    per_scene = [scores.sums[i] / scores.counts[i] for i in range(len(scores.counts))]
+    low, high = scores.interval(2000)
+    half = 1.96 * np.std(per_scene) / np.sqrt(len(per_scene))
+    assert high - low == pytest.approx(2 * half, rel=0.5)
+    assert scores.minus(scores, 50).difference == 0
+
+
 def test_what_is_finished_is_not_done_again(in_this_process):
     sweep(config("seeds=1"))
-    before = len(in_this_process)
+    before = list(in_this_process)
     first = Path("sweep/sweep.md").read_text()
     sweep(config("seeds=1"))
-    assert len(in_this_process) == before
+    assert in_this_process == before
     assert Path("sweep/sweep.md").read_text() == first
     sweep(config("seeds=1", "noises=[0,0.1,0.2]"))
-    assert [call[0] for call in in_this_process[before:]] == ["train_text_only.py", "eval_image.py", "eval_image.py"]
+    assert in_this_process == [*before, "noise-0.2-seed-0"]
 
 
 @pytest.mark.parametrize("setting", ["noise=0.3", "seed=4", "output=x"])
@@ -85,7 +100,7 @@ def test_what_the_sweep_sets_cannot_be_given(setting):
 
 @pytest.mark.slow
 def test_processes_of_their_own_and_a_failure_in_its_own_words():
-    said = sweep(config("seeds=1", "jobs=2"))
+    said = sweep(config("seeds=1", "jobs=2", "auto=[]"))
     assert said.count("| image |") == 2
-    with pytest.raises(UserError, match=r"train_text_only\.py .*data\.num_trian.*did you mean data\.num_train"):
+    with pytest.raises(UserError, match=r"other.noise-.*data\.num_trian.*did you mean data\.num_train"):
         sweep(config("output=other", "settings=data.num_trian=3"))

@@ -1,0 +1,102 @@
+"""Trainings with their tests, several side by side, as the commands a user would type; finished ones stay.
+
+Each worker is one process on one thread (threads of one training get in the way of the other's) and loads
+the libraries once.
+"""
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from close_transfer.assembly import train
+from close_transfer.cli import compose_config
+from close_transfer.config import EvalConfig, TrainConfig
+from close_transfer.errors import UserError
+from close_transfer.evaluation import evaluate
+from close_transfer.runs import Regime
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training and what it is tested on.
+
+    Attributes:
+        folder: of the run.
+        trained_on: "text" as `train_text_only.py`, "images" as `train_on_images.py`.
+        settings: of that script; `output` and `resume` are set here.
+        tests: settings of `eval_image.py` by the name of the folder that the test gets within the run's.
+    """
+
+    folder: Path
+    trained_on: Regime
+    settings: tuple[str, ...]
+    tests: Mapping[str, tuple[str, ...]]
+
+    @property
+    def missing(self) -> list[str]:
+        """Tests that have no results yet."""
+        return [name for name in self.tests if not (self.folder / name / "results.json").is_file()]
+
+
+def do_job(job: Job) -> None:
+    """Trains, unless that is done, and makes the tests that are missing.
+
+    Raises:
+        UserError: with the job's folder, for whatever the user can mend.
+    """
+    task = next((one for one in job.settings if one.startswith("task=")), "task=captioning")
+    where = [f"output={job.folder}", "resume=auto", f"runs={job.folder.parent / 'latest'}", "train.tensorboard=false"]
+    try:
+        train(compose_config("train", TrainConfig, [*job.settings, *where]), job.trained_on)
+        for name in job.missing:
+            asked = [task, f"run={job.folder}", f"output={job.folder / name}", "leakage=false", *job.tests[name]]
+            evaluate(compose_config("eval", EvalConfig, asked))
+    except UserError as error:
+        raise UserError(f"{job.folder}: {error}") from error
+
+
+def _quietly(job: Job) -> None:
+    torch.set_num_threads(1)
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        do_job(job)
+
+
+def do_jobs(jobs: Sequence[Job], workers: int, what: str) -> None:
+    """Does what is missing, `workers` at a time, in the order given; `what` stands before the progress bar.
+
+    Raises:
+        UserError: of the first job that failed; the others are kept.
+    """
+    waiting = [job for job in jobs if job.missing]
+    done = len(jobs) - len(waiting)
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the workers, which read it when they start
+    try:
+        with (
+            ProcessPoolExecutor(min(workers, max(1, len(waiting))), mp_context=get_context("spawn")) as pool,
+            tqdm(total=len(jobs), initial=done, unit="training", desc=what) as bar,
+        ):
+            futures = [pool.submit(_quietly, job) for job in waiting]
+            try:
+                for future in as_completed(futures):
+                    future.result()
+                    bar.update()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before

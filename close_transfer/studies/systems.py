@@ -1,0 +1,186 @@
+"""Several systems on several tasks with several seeds, each set against one of them on the same scenes.
+
+A system is what a user would type: settings of training, of `fit_adapter.py` before it, of the test after it.
+All systems of a task answer the same examples, so CIDEr has one document-frequency table for all of them.
+"""
+
+import contextlib
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from close_transfer.cli import compose_config
+from close_transfer.config import FitConfig, StudyConfig, TrainConfig
+from close_transfer.config.studies import SystemConfig
+from close_transfer.errors import UserError
+from close_transfer.examples import by_scene
+from close_transfer.files import fingerprint, write_json, write_text
+from close_transfer.fitting.command import fit_adapter
+from close_transfer.grouped_vectors import grouped_vectors
+from close_transfer.parts import build_encoder, load_model
+from close_transfer.runs import read_run
+from close_transfer.sources import load_examples
+from close_transfer.studies.jobs import Job, do_jobs
+from close_transfer.studies.scene_scores import SceneScores, scene_of_example
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
+
+
+def _run(config: StudyConfig, task: str, name: str, seed: int) -> Path:
+    """The folder of a training; systems that differ in their test alone share it."""
+    system = config.systems[name]
+    return Path(config.output) / task / _slug(system.run or name) / f"seed-{seed}"
+
+
+def _statistics(config: StudyConfig, task: str, system: SystemConfig) -> Path:
+    return Path(config.output) / task / f"statistics-{fingerprint([str(system.fit)])[:8]}"
+
+
+def _fit(config: StudyConfig, task: str) -> None:
+    """Statistics of every system that needs some; what is there is not fitted again."""
+    shared = _encoder_and_data(shlex.split(config.settings))
+    for system in config.systems.values():
+        folder = _statistics(config, task, system)
+        if system.fit is not None and not (folder / "statistics.json").is_file():
+            given = [f"task={task}", f"output={folder}", *shared, *shlex.split(system.fit)]
+            with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+                fit_adapter(compose_config("fit_adapter", FitConfig, given))
+
+
+def _encoder_and_data(settings: list[str]) -> list[str]:
+    return [one for one in settings if one.startswith(("data", "clip", "device", "store"))]
+
+
+def _job(config: StudyConfig, task: str, name: str, seed: int) -> Job:
+    system = config.systems[name]
+    owner = config.systems[system.run or name]
+    given = [
+        f"task={task}",
+        f"seed={seed}",
+        *shlex.split(config.settings),
+        *shlex.split(config.of_task(task)),
+    ]
+    given += shlex.split(owner.train)
+    if owner.fit is not None:
+        given.append(f"statistics={_statistics(config, task, owner)}")
+    test = (f"split={config.split}", *shlex.split(config.eval_settings), *shlex.split(system.test))
+    return Job(_run(config, task, name, seed), owner.trained_on, tuple(given), {f"test-{_slug(name)}": test})
+
+
+def jobs(config: StudyConfig) -> list[Job]:
+    """Trainings with their tests; every seed of all systems and tasks before the next one."""
+    found: dict[Path, Job] = {}
+    for seed in range(config.seeds):
+        for task in config.tasks:
+            for name in config.systems:
+                job = _job(config, task, name, seed)
+                if job.folder in found:
+                    job = Job(job.folder, job.trained_on, job.settings, {**found[job.folder].tests, **job.tests})
+                found[job.folder] = job
+    return list(found.values())
+
+
+@torch.inference_mode()
+def cosine_to_pictures(run: Path, split: str) -> float:
+    """Mean cosine of a scene's clean texts with its picture behind the run's adapters, over a split.
+
+    The column "image-caption cosine" of CLOSE's table on shifts (arXiv 2211.09778).
+    """
+    config, _ = read_run(run)
+    model, _ = load_model(run, "last", "cpu")
+    encoder = build_encoder(config.clip, config.data, "cpu", texts_needed=True)
+    scenes = by_scene(load_examples(config.data, config.task.name, split).examples)
+    vectors = grouped_vectors(encoder, scenes, config.store, with_images=True)
+    assert vectors.images is not None
+    texts = model.adapter(torch.from_numpy(vectors.texts).float(), "text")
+    images = model.adapter(torch.from_numpy(vectors.images).float(), "image")
+    return float((texts * images[torch.from_numpy(vectors.scene_of_text)]).sum(dim=-1).mean())
+
+
+def _row(scores: SceneScores, baseline: SceneScores, num_bootstrap: int) -> dict[str, Any]:
+    against = scores.minus(baseline, num_bootstrap)
+    return {
+        "metric": scores.metric,
+        "score": scores.score,
+        "interval": list(scores.interval(num_bootstrap)),
+        "by_seed": scores.by_seed,
+        "against_baseline": [against.difference, against.low, against.high],
+        "noise": scores.results["noise"]["std"],
+        "regime": scores.results["regime"],
+    }
+
+
+def table(config: StudyConfig) -> dict[str, dict[str, dict[str, Any]]]:
+    """Of a finished study: by system and task, its score, interval, seeds and difference from the baseline."""
+    found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in config.systems}
+    for task in config.tasks:
+        scene_of = scene_of_example(_run(config, task, config.baseline, 0), config.split)
+        scores = {
+            name: SceneScores.read(
+                [_run(config, task, name, seed) / f"test-{_slug(name)}" for seed in range(config.seeds)], scene_of
+            )
+            for name in config.systems
+        }
+        for name, one in scores.items():
+            found[name][task] = _row(one, scores[config.baseline], config.num_bootstrap)
+            if config.cosines:
+                found[name][task]["cosine"] = cosine_to_pictures(_run(config, task, name, 0), config.split)
+    return found
+
+
+def _cell(row: Mapping[str, Any]) -> str:
+    low, high = row["interval"]
+    text = f"{row['score']:.1f} ({low:.1f} to {high:.1f})"
+    difference, *ends = row["against_baseline"]
+    return f"{text}; {difference:+.1f} ({ends[0]:+.1f} to {ends[1]:+.1f})" if difference or any(ends) else text
+
+
+def markdown(config: StudyConfig, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """A row a system in the order given, with the data it needed; a column a task."""
+    metrics = {task: next(iter(found.values()))[task]["metric"] for task in config.tasks}
+    head = [
+        "system",
+        "sees",
+        *(["cosine"] if config.cosines else []),
+        *(f"{task} ({m})" for task, m in metrics.items()),
+    ]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name, row in found.items():
+        first = row[config.tasks[0]]
+        cosine = [f"{first['cosine']:.2f}"] if config.cosines else []
+        sees = "/".join(sorted({one["regime"] for one in row.values()}))
+        lines.append(f"| {' | '.join([name, sees, *cosine, *(_cell(row[task]) for task in config.tasks)])} |")
+    return "\n".join(lines)
+
+
+def study(config: StudyConfig) -> str:
+    """Fits, trains and tests what is missing; writes study.json and study.md; gives the table.
+
+    Raises:
+        UserError: if a fit, a training or a test fails, with its own words.
+    """
+    for name, system in config.systems.items():  # mistakes are told before hours of training
+        if system.fit is None:
+            job = _job(config, config.tasks[0], name, 0)
+            try:
+                compose_config("train", TrainConfig, [*job.settings, "output=unused"])
+            except UserError as error:
+                raise UserError(f"systems.{name}: {error}") from error
+    for task in config.tasks:
+        _fit(config, task)
+    do_jobs(jobs(config), config.jobs, config.name)
+    found = table(config)
+    text = markdown(config, found)
+    folder = Path(config.output)
+    write_json(folder / "study.json", {"config": config.model_dump(mode="json"), "systems": found})
+    write_text(folder / "study.md", text + "\n")
+    seeds = [value for row in found.values() for one in row.values() for value in [float(np.ptp(one["by_seed"]))]]
+    return f"{text}\n\n{config.seeds} seeds, at most {max(seeds):.1f} between those of one system; in {folder}"
