@@ -145,7 +145,7 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
             model, tokenizer, noise = _last_model(folder)
         else:
             statistics = statistics_for(config, encoder, scenes[0], regime)
-            noise = noise_for(config, regime, encoder, data.scenes, statistics)
+            noise = noise_for(config, regime, encoder, data.scenes, data.training.examples, statistics)
             torch.manual_seed(config.seed)
             model, tokenizer = _new_model(config, data, encoder, noise, regime, statistics)
         if accelerator.is_main_process:

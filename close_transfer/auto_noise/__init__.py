@@ -21,10 +21,24 @@ __all__ = [
 ]
 
 
-def choose_from_texts(rule: str, vectors: GroupedVectors, seed: int) -> Choice:
+# Rules that measure how far texts of one scene lie apart; an average of several lies nearer to another average.
+_OF_SPREAD = ("largest_coordinate", "cosine")
+
+
+def choose_from_texts(rule: str, vectors: GroupedVectors, seed: int, texts_an_input: float = 1.0) -> Choice:
     """What a rule of `TEXT_RULES` chooses, with its sensitivity.
+
+    Args:
+        rule: its name.
+        vectors: single texts by scene.
+        seed: of draws.
+        texts_an_input: how many texts are averaged into one input (CLOSE's scenes for VQA: all captions of a
+            picture); averages of n differ by 1 / sqrt(n) of what single texts do.
 
     Raises:
         UserError: if the rule cannot choose from these texts.
     """
-    return with_sensitivity(TEXT_RULES[rule](vectors, seed), vectors, seed)
+    choice = TEXT_RULES[rule](vectors, seed)
+    if rule in _OF_SPREAD and texts_an_input != 1:
+        choice = choice.of_averages(texts_an_input)
+    return with_sensitivity(choice, vectors, seed)

@@ -70,6 +70,17 @@ class Choice:
         """The same, telling whether texts of one scene were there."""
         return replace(self, grouped=grouped)
 
+    def of_averages(self, num_texts: float) -> "Choice":
+        """The choice for inputs that are averages of so many texts."""
+        factor = num_texts**-0.5
+        low, high = self.interval or (0.0, 0.0)
+        return replace(
+            self,
+            std=factor * self.std,
+            interval=(factor * low, factor * high) if self.interval else None,
+            evidence=self.evidence | {"texts_averaged": num_texts},
+        )
+
     def lines(self) -> dict[str, str]:
         """A few lines for the terminal, by what they are about."""
         evidence = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in self.evidence.items())

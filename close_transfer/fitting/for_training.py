@@ -131,6 +131,7 @@ def noise_for(
     regime: Regime,
     encoder: AnyEncoder,
     examples: Sequence[Example],
+    inputs: Sequence[Example],
     statistics: Statistics,
 ) -> TrainingNoise:
     """The noise that a run gets.
@@ -140,6 +141,7 @@ def noise_for(
         regime: what it is trained on.
         encoder: whose vectors get the noise.
         examples: the training scenes, several captions each where there are several.
+        inputs: what is trained on; the texts of one are averaged.
         statistics: what the chain is fitted by.
 
     Raises:
@@ -159,7 +161,9 @@ def noise_for(
     else:
         scenes = drawn(by_scene(examples), _MOST_SCENES, _SEED)
         vectors = grouped_vectors(encoder, scenes, config.store, with_images=False)
-        choice = choose_from_texts(config.rule, adapted_groups(before_noise(steps), statistics, vectors), _SEED)
+        seen = adapted_groups(before_noise(steps), statistics, vectors)
+        averaged = len(inputs) / sum(1 / len(one.texts) for one in inputs)
+        choice = choose_from_texts(config.rule, seen, _SEED, averaged)
     return TrainingNoise(NoiseScale(choice.std, encoder.dim), choice)
 
 
