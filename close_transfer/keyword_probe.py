@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from close_transfer.adapters import Chain, Fit, NoiseSource
+from close_transfer.adapters import Chain, Fit, Modality, NoiseSource
+from close_transfer.projection import ExactMemory
 
 Floats = NDArray[np.floating]
 
@@ -41,20 +42,34 @@ def keyword_matrix(references: Sequence[Sequence[str]], least: int, most: int) -
     return keywords, np.array([[word in words for word in keywords] for words in said])
 
 
-def probe_scores(train: Floats, labels: NDArray[np.bool_], test: Floats, noise: float, seed: int) -> Floats:
+def noise_only(dim: int, std: float) -> Chain:
+    """Plain Gaussian noise, as an adapter."""
+    return Chain([{"name": "gaussian"}], Fit(dim, std))
+
+
+def probe_scores(
+    train: Floats,
+    labels: NDArray[np.bool_],
+    test: Floats,
+    adapter: Chain,
+    seed: int,
+    trained_on: Modality = "text",
+    memory_temperature: float | None = None,
+) -> Floats:
     """Logits of every keyword for test vectors, by logistic regression on train vectors under noise.
 
     Args:
-        train: vectors to train on, shape (rows, dim); brought to unit length here.
+        train: vectors to train on, shape (rows, dim).
         labels: shape (rows, keywords).
-        test: shape (others, dim).
-        noise: standard deviation per coordinate, drawn anew at every one of the full-batch steps.
+        test: vectors of pictures, shape (others, dim).
+        adapter: what is done to both; its noise is drawn anew at every one of the full-batch steps.
         seed: of the noise.
+        trained_on: what `train` was made from.
+        memory_temperature: test vectors are projected on the adapted train vectors with it; None: they are not.
 
     Returns:
         Shape (others, keywords).
     """
-    adapter = Chain([{"name": "gaussian"}], Fit(train.shape[1], noise))
     generator = torch.Generator().manual_seed(seed)
     inputs, wanted = torch.from_numpy(np.asarray(train, np.float32)), torch.from_numpy(labels).float()
     scale = inputs.shape[1] ** 0.5
@@ -63,13 +78,17 @@ def probe_scores(train: Floats, labels: NDArray[np.bool_], test: Floats, noise: 
     torch.nn.init.constant_(linear.bias, -3.0)
     optimizer = torch.optim.AdamW(linear.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     for _ in range(_STEPS):
-        seen = adapter(inputs, "text", NoiseSource(generator, 0, len(inputs)))
+        seen = adapter(inputs, trained_on, NoiseSource(generator, 0, len(inputs)))
         loss = F.binary_cross_entropy_with_logits(linear(seen * scale), wanted)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    adapter.eval()
     with torch.no_grad():
-        logits: torch.Tensor = linear(adapter.eval()(torch.from_numpy(np.asarray(test, np.float32)), "image") * scale)
+        seen = adapter(torch.from_numpy(np.asarray(test, np.float32)), "image")
+        if memory_temperature is not None:
+            seen = ExactMemory(adapter(inputs, trained_on).numpy(), memory_temperature)(seen)
+        logits: torch.Tensor = linear(seen * scale)
         return logits.numpy()
 
 

@@ -12,7 +12,7 @@ from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig
 from close_transfer.errors import UserError
 from close_transfer.evaluation import evaluate
-from close_transfer.memory import ExactMemory, NearestMemory
+from close_transfer.projection import ExactMemory, NearestMemory
 
 
 def unit(count, dim=16, seed=0):

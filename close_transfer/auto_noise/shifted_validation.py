@@ -16,7 +16,7 @@ from close_transfer.auto_noise.choice import Choice, at_most
 from close_transfer.auto_noise.pairs import related_pairs
 from close_transfer.errors import UserError
 from close_transfer.grouped_vectors import Floats, GroupedVectors, Ints, unit
-from close_transfer.keyword_probe import average_precisions, keyword_matrix, probe_scores
+from close_transfer.keyword_probe import average_precisions, keyword_matrix, noise_only, probe_scores
 from close_transfer.noise import NoiseScale
 
 _GAP_LENGTH = 0.8
@@ -74,7 +74,7 @@ def shifted_validation(vectors: GroupedVectors, seed: int = 0) -> Choice:
     found = {}
     for cosine in _COSINES:
         std = NoiseScale.of_cosine(cosine, some.dim).std
-        scores = probe_scores(some.texts[one], labels, moved, std, seed)
+        scores = probe_scores(some.texts[one], labels, moved, noise_only(some.dim, std), seed)
         found[std] = float(average_precisions(scores[told], labels[told]).mean())
     best = max(found, key=lambda std: found[std])
     evidence = {"keywords": float(len(words)), **{f"precision_at_{std:.3g}": value for std, value in found.items()}}

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from close_transfer.config.base import EvalSplit, NonNegative, Positive, Strict, TaskName
+from close_transfer.config.base import AboveZero, AutoNoise, EvalSplit, NonNegative, Positive, Strict, TaskName
 
 
 class SystemConfig(Strict):
@@ -48,12 +48,25 @@ class StudyConfig(Strict):
         return self
 
 
+class RealSystemConfig(Strict):
+    """One row of the study on real vectors."""
+
+    name: str
+    trained_on: Literal["text", "pictures"] = "text"
+    noise: NonNegative | AutoNoise = "auto"
+    adapter: tuple[Literal["remove_mean", "mean_shift", "standardize", "mean_trace", "whiten", "low_rank"], ...] = ()
+    memory: bool = False  # pictures are projected on the training captions
+
+
 class RealVectorsConfig(Strict):
     """All of `study_real_vectors.py`."""
 
     pairs: str  # folder with image_embeddings.npy, caption_embeddings.npy, captions.jsonl
     language_model: str | None  # folder of a language model; None: only the probe
-    noises: tuple[NonNegative, ...]
+    noises: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
+    systems: tuple[RealSystemConfig, ...]  # beside text at these noises, and pictures
+    num_pairs: Positive  # that noise=auto-paired sees
+    memory_temperature: AboveZero
     folds: Annotated[int, Field(ge=2)]
     seeds: Positive
     least_keyword: Positive

@@ -7,9 +7,12 @@ import pytest
 
 from close_transfer.cli import compose_config
 from close_transfer.config import RealVectorsConfig
+from close_transfer.config.studies import RealSystemConfig
 from close_transfer.errors import UserError
-from close_transfer.keyword_probe import average_precisions, keyword_matrix, probe_scores
-from close_transfer.studies.real_vectors import Pairs, System, captions_of_fold, fold_of, probe_table, study
+from close_transfer.keyword_probe import average_precisions, keyword_matrix, noise_only, probe_scores
+from close_transfer.studies.real_captions import captions_of_fold
+from close_transfer.studies.real_pairs import Pairs, System, fold_of, systems
+from close_transfer.studies.real_vectors import probe_table, study
 
 THINGS = ["dog", "cat", "boat", "horse"]
 
@@ -31,7 +34,9 @@ def pairs(tmp_path):
 
 
 def config(pairs, *settings):
-    return compose_config("study_real_vectors", RealVectorsConfig, [f"pairs={pairs}", "seeds=1", *settings])
+    return compose_config(
+        "study_real_vectors", RealVectorsConfig, [f"pairs={pairs}", "seeds=1", "systems=[]", *settings]
+    )
 
 
 def test_average_precision_by_hand():
@@ -52,9 +57,9 @@ def test_a_probe_learns_what_is_there_and_meets_the_gap():
     labels = rng.random((200, 3)) < 0.4
     vectors = labels @ rng.normal(size=(3, 24)) + 0.1 * rng.normal(size=(200, 24))
     told = labels[150:].any(axis=1)
-    scores = probe_scores(vectors[:150], labels[:150], vectors[150:], 0.02, seed=0)
+    scores = probe_scores(vectors[:150], labels[:150], vectors[150:], noise_only(24, 0.02), seed=0)
     assert average_precisions(scores[told], labels[150:][told]).mean() > 0.95
-    same = probe_scores(vectors[:150], labels[:150], vectors[150:], 0.02, seed=0)
+    same = probe_scores(vectors[:150], labels[:150], vectors[150:], noise_only(24, 0.02), seed=0)
     np.testing.assert_array_equal(scores, same)
 
 
@@ -94,9 +99,36 @@ def test_a_held_out_fold_is_captioned_from_its_pictures(pairs, finished_runs):
     settings = config(
         pairs, f"language_model={pairs / 'lm'}", "epochs=1", "batch_size=8", "num_beams=1", "max_target_tokens=6"
     )
-    told = captions_of_fold(settings, System("text", 0.1), fold=2, seed=0)
-    assert sorted(told) == np.flatnonzero(fold_of(40, 5) == 2).tolist()
-    assert all(isinstance(text, str) for text in told.values())
+    for one in ({"noise": 0.1}, {"noise": "auto", "adapter": ("remove_mean",), "memory": True}):
+        told = captions_of_fold(settings, System(RealSystemConfig(name="any", **one)), fold=2, seed=0)
+        assert sorted(told) == np.flatnonzero(fold_of(40, 5) == 2).tolist()
+        assert all(isinstance(text, str) for text in told.values())
+
+
+def test_systems_say_what_they_saw_and_are_kept_by_what_they_are(pairs):
+    named = (
+        "systems=[{name: a, noise: auto}, {name: b, noise: auto-unpaired}, {name: c, noise: 0.1, adapter: [remove_mean]},"
+        "{name: d, noise: auto-paired}]"
+    )
+    found = {one.name: one for one in systems(config(pairs, named, "noises=[0,0.02]"))}
+    assert {name: one.regime for name, one in found.items()} == {
+        "text, no noise": "T0", "text, noise 0.02": "T0", "a": "T0", "b": "T1", "c": "T1", "d": "T4",
+        "pictures, no noise": "T4",
+    }  # fmt: skip
+    assert found["text, noise 0.02"].file_name == "text-0.02"
+    assert len({one.file_name for one in found.values()}) == len(found)
+
+
+def test_the_probe_takes_adapters_and_memory(pairs):
+    settings = config(
+        pairs, "noises=[0,0.1]", "least_keyword=5", "most_keyword=20", f"output={pairs / 'out'}",
+        "systems=[{name: moved, noise: auto, adapter: [remove_mean]}, {name: remembered, noise: 0.1, memory: true},"
+        "{name: seen, noise: auto-unpaired}]",
+    )  # fmt: skip
+    table = probe_table(settings, Pairs.read(pairs))
+    assert list(table) == ["text, no noise", "text, noise 0.1", "moved", "remembered", "seen", "pictures, no noise"]
+    assert all(0 < row["metrics"]["mAP"] <= 100 for row in table.values())
+    assert table["moved"]["metrics"] != table["text, noise 0.1"]["metrics"] != table["remembered"]["metrics"]
 
 
 @pytest.mark.skipif(

@@ -1,0 +1,93 @@
+"""Projection on a memory of text vectors (DeCap, arXiv 2303.03032, section 3.3).
+
+A picture's vector v becomes the mean of the memory's vectors, weighted by softmax(v . m / temperature): what
+texts say that lie where the picture points. So the language model meets only what texts are made of.
+
+Shapes: b queries, n memory vectors, d width.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from close_transfer.errors import UserError
+
+_BLOCK = 65_536  # memory vectors that queries are compared with at once
+_NEAREST = 1024  # of an approximate search
+
+
+class Memory(Protocol):
+    """Projects queries of unit length, (b, d), on a memory; gives unit vectors."""
+
+    def __call__(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]: ...
+
+
+class ExactMemory:
+    """Compares every query with the whole memory, block by block, so that only a block is in memory at a time."""
+
+    def __init__(self, vectors: NDArray[np.floating], temperature: float) -> None:
+        """`vectors` of unit length, shape (n, d), may be a memory map of 16 bits; `temperature` above 0."""
+        self._vectors = vectors
+        self._temperature = temperature
+
+    def __call__(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+        """The weighted mean, by a softmax whose maximum and sum are carried from block to block."""
+        highest = vectors.new_full((len(vectors), 1), -torch.inf)
+        total, weighted = torch.zeros_like(highest), torch.zeros_like(vectors)
+        for start in range(0, len(self._vectors), _BLOCK):
+            block = torch.from_numpy(np.asarray(self._vectors[start : start + _BLOCK], dtype=np.float32)).to(vectors)
+            logits = vectors @ block.T / self._temperature
+            top = torch.maximum(highest, logits.max(dim=1, keepdim=True).values)
+            kept, weights = (highest - top).exp(), (logits - top).exp()
+            total = total * kept + weights.sum(dim=1, keepdim=True)
+            weighted = weighted * kept + weights @ block
+            highest = top
+        return F.normalize(weighted / total, dim=-1)
+
+
+class NearestMemory:
+    """Compares every query with the nearest 1,024 memory vectors that faiss finds in an inverted index.
+
+    At low temperatures the others carry next to nothing.
+    """
+
+    def __init__(self, vectors: NDArray[np.floating], temperature: float, num_probes: int = 32) -> None:
+        """Builds the index; arguments as `ExactMemory`, and the lists that are searched.
+
+        Raises:
+            UserError: if faiss is not installed.
+        """
+        try:
+            import faiss
+        except ImportError as error:
+            raise UserError(
+                "memory_search=nearest needs faiss: pip install faiss-cpu; or use memory_search=exact"
+            ) from error
+        self._temperature = temperature
+        dim, num_lists = vectors.shape[1], max(1, int(4 * len(vectors) ** 0.5))
+        drawn = np.random.default_rng(0).permutation(len(vectors))[: 64 * num_lists]
+        index: Any = faiss.index_factory(dim, f"IVF{num_lists},SQfp16", faiss.METRIC_INNER_PRODUCT)
+        index.train(np.asarray(vectors[np.sort(drawn)], dtype=np.float32))
+        for start in range(0, len(vectors), _BLOCK):
+            index.add(np.asarray(vectors[start : start + _BLOCK], dtype=np.float32))
+        index.nprobe = min(num_probes, num_lists)
+        index.make_direct_map()
+        self._index = index
+
+    def __call__(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+        """The mean of the nearest, weighted by the softmax over them."""
+        queries = vectors.detach().cpu().float().numpy()
+        cosines, found = self._index.search(queries, min(_NEAREST, self._index.ntotal))
+        cosines[found < 0] = -np.inf  # fewer than asked for in the lists that were searched
+        weights = np.exp((cosines - cosines.max(axis=1, keepdims=True)) / self._temperature)
+        rows = [self._index.reconstruct_batch(np.maximum(one, 0)) for one in found]
+        means = np.stack([weight @ row / weight.sum() for weight, row in zip(weights, rows, strict=True)])
+        return F.normalize(torch.from_numpy(means).to(vectors), dim=-1)
+
+
+SEARCHES: dict[str, Any] = {"exact": ExactMemory, "nearest": NearestMemory}
