@@ -1,0 +1,111 @@
+"""Several systems on several tasks: rows are the results of their runs, set against one of them by scene."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from close_transfer.cli import CONFIGS, compose_config
+from close_transfer.config import StudyConfig
+from close_transfer.errors import UserError
+from close_transfer.studies import systems
+from close_transfer.studies.jobs import do_job
+from close_transfer.studies.systems import cosine_to_pictures, jobs, study
+from tests.conftest import SMALL
+
+STUDIES = sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml"))
+
+
+def config(*overrides):
+    given = [
+        f"settings={' '.join(SMALL)}", "eval_settings=num_bootstrap=20 device=cpu num_beams=1", "num_bootstrap=50",
+        "seeds=2", "output=out", "jobs=1",
+    ]  # fmt: skip
+    return compose_config("compare_systems", StudyConfig, [*given, *overrides])
+
+
+@pytest.fixture
+def own_study(monkeypatch, tmp_path):
+    """A study of four small systems; its configuration, with jobs done in this process."""
+    done = []
+
+    def stand_in(jobs, workers, what):
+        for job in jobs:
+            if job.missing:
+                do_job(job)
+                done.append("/".join(job.folder.parts[-3:]))
+
+    monkeypatch.setattr(systems, "do_jobs", stand_in)
+    rows = {
+        "plain": {"train": "noise=0.1"},
+        "plain, memory": {"run": "plain", "test": "memory=train"},
+        "centred": {"train": "noise=auto adapter=[remove_mean,gaussian]", "fit": "images=true"},
+        "pictures": {"trained_on": "images"},
+    }
+    made = config("tasks=[captioning,vqa]").model_copy(
+        update={
+            "systems": {name: systems.SystemConfig(**one) for name, one in rows.items()},
+            "baseline": "plain", "cosines": True, "task_settings": {},
+        }
+    )  # fmt: skip
+    return made, done
+
+
+def test_rows_are_the_means_of_their_results_and_say_what_they_saw(own_study):
+    made, done = own_study
+    said = study(made)
+    assert len(done) == 2 * 2 * 3  # tasks, seeds, trainings; the memory shares one
+    table = json.loads(Path("out/study.json").read_text())["systems"]
+    assert list(table) == ["plain", "plain, memory", "centred", "pictures"]
+    for task in ("captioning", "vqa"):
+        assert [row[task]["regime"] for row in table.values()] == ["T0", "T0", "T1", "T4"]
+        assert [row[task]["noise"] > 0 for row in table.values()] == [True, True, True, False]
+        for folder, name in (("plain", "plain"), ("plain", "plain-memory"), ("centred", "centred")):
+            told = [
+                json.loads(Path(f"out/{task}/{folder}/seed-{seed}/test-{name}/results.json").read_text())
+                for seed in (0, 1)
+            ]
+            row = table[name.replace("-", ", ")][task]
+            assert row["by_seed"] == pytest.approx([one["metrics"][row["metric"]] for one in told])
+            assert row["score"] == pytest.approx(np.mean(row["by_seed"]))
+            assert bool(told[0]["memory"]) == (name == "plain-memory")
+            against = row["score"] - table["plain"][task]["score"]
+            assert row["against_baseline"][0] == pytest.approx(against)
+    assert "| centred | T1 |" in said
+    again = study(made)
+    assert again == said
+    assert len(done) == 12
+
+
+def test_the_cosine_is_that_of_texts_and_pictures_behind_the_adapters(own_study):
+    made, _ = own_study
+    study(made.model_copy(update={"tasks": ("captioning",), "seeds": 1}))
+    plain, centred = (
+        cosine_to_pictures(Path(f"out/captioning/{name}/seed-0"), "test") for name in ("plain", "centred")
+    )
+    assert 0.45 < plain < 0.65  # Picturebook's CLIP, its model card: 0.567 over other captions
+    assert abs(plain - centred) > 0.001
+    pictures = cosine_to_pictures(Path("out/captioning/pictures/seed-0"), "test")
+    assert pictures == pytest.approx(plain)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_that_is_shipped_composes_with_all_its_trainings(name):
+    from close_transfer.config import TrainConfig
+
+    shipped = config(f"study={name}", "seeds=1")
+    assert shipped.baseline in shipped.systems
+    for job in jobs(shipped):
+        compose_config("train", TrainConfig, job.settings)
+    assert len({job.folder for job in jobs(shipped)}) == len(jobs(shipped))
+
+
+def test_mistakes_are_told_before_anything_is_trained(own_study):
+    made, done = own_study
+    wrong = {**made.systems, "wrong": systems.SystemConfig(train="noise=0.1 adapter=whitten")}
+    with pytest.raises(UserError, match=r"systems.wrong: adapter=whitten: allowed are .*did you mean whiten"):
+        study(made.model_copy(update={"systems": wrong}))
+    assert not done
+    with pytest.raises(UserError, match=r"baseline=nobody: there is no such system; allowed are none, towards"):
+        config("baseline=nobody")
