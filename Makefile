@@ -6,9 +6,10 @@ INSTALLED := $(VENV)/.installed
 
 # Settings handed to the demo, for instance: make demo ARGS="task=vqa"
 ARGS ?=
+TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all lint format types layers check benchmark benchmark-flickr30k results clean
+.PHONY: help demo test test-slow test-all lint format types layers check benchmark benchmark-flickr30k results clean $(addprefix sweep-,$(TASKS))
 
 help:  ## Lists the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-21s%s\n", $$1, $$2}'
@@ -53,8 +54,24 @@ benchmark: $(INSTALLED)  ## Times text encoding against full context
 benchmark-flickr30k: $(INSTALLED)  ## Trains an epoch on Flickr30k's captions for rates and memory (needs the data)
 	$(BIN)/python benchmarks/flickr30k_epoch.py
 
-results: $(INSTALLED)  ## Makes the numbers of docs/results.md (about an hour on two cores)
-	$(BIN)/python benchmarks/picturebook_results.py
+sweep-captioning sweep-vqa sweep-snli-ve sweep-captioning-multi: sweep-%: $(INSTALLED)
+	$(BIN)/python scripts/sweep_noise.py task=$* noises=[0,0.03,0.06,0.1,0.15] \
+		settings="train.epochs=$(if $(filter captioning,$*),6,$(if $(filter captioning-multi,$*),1,10))"
+
+runs/encoders/wide/training.json: | $(INSTALLED)
+	$(BIN)/python scripts/train_picturebook_clip.py embed_dim=256 steps=1500 output=runs/encoders/wide
+
+runs/encoders/learned/training.json: | $(INSTALLED)
+	$(BIN)/python scripts/train_picturebook_clip.py learn_temperature=true temperature=0.07 steps=1500 output=runs/encoders/learned
+
+ENCODERS := runs/encoders/wide/training.json runs/encoders/learned/training.json
+results: $(addprefix sweep-,$(TASKS)) $(ENCODERS)  ## Makes Picturebook's numbers of docs/results.md (about eight hours on two cores; resumable)
+	$(BIN)/python scripts/compare_systems.py study=adapters
+	$(BIN)/python scripts/compare_systems.py study=shifts
+	$(BIN)/python scripts/compare_systems.py study=transfer
+	for encoder in wide learned; do $(BIN)/python scripts/compare_systems.py study=transfer \
+		settings="clip=open_clip clip.model=local-dir:runs/encoders/$$encoder" output=runs/study/transfer-$$encoder; done
+	$(BIN)/python scripts/compare_systems.py study=results
 
 clean:  ## Removes the environment, caches and vectors; runs/ stays
 	rm -rf $(VENV) cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,23 @@
+"""CIDEr of Picturebook's human-like captions: each of a test scene's five against the other four.
+
+python benchmarks/human_captions.py
+"""
+
+import numpy as np
+
+from close_transfer.metrics.captions import caption_scores
+from close_transfer.picturebook.captions import captions
+from close_transfer.picturebook.scenes import scenes
+
+
+def main() -> None:
+    told = [[caption.text for caption in captions(scene)] for scene in scenes("test", 1000)]
+    scores = [
+        caption_scores([c[writer] for c in told], [c[:writer] + c[writer + 1 :] for c in told], 10).metrics["CIDEr"]
+        for writer in range(5)
+    ]
+    print(f"{np.mean(scores):.1f}")
+
+
+if __name__ == "__main__":
+    main()
