@@ -19,8 +19,8 @@ from close_transfer.config import OpenClipConfig, TrainConfig
 from close_transfer.config.commands import encoder_note
 from close_transfer.embeddings import image_scenes, text_scenes
 from close_transfer.encoders import AnyEncoder
-from close_transfer.examples import Example, data_fingerprint
-from close_transfer.fitting.for_training import TrainingNoise, noise_for, statistics_for
+from close_transfer.examples import Example, data_fingerprint, scene_key
+from close_transfer.fitting.for_training import TrainingNoise, noise_for, statistics_for, summary
 from close_transfer.language_models import build_language_model
 from close_transfer.leak_checks import without_unwanted
 from close_transfer.model import TransferConfig, TransferModel
@@ -144,7 +144,7 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
         if resumes:  # a checkpoint holds what was fitted and chosen
             model, tokenizer, noise = _last_model(folder)
         else:
-            statistics = statistics_for(config, encoder, scenes[0], regime)
+            statistics = statistics_for(config, encoder, scenes[0], regime, _count_scenes(data))
             noise = noise_for(config, regime, encoder, data.scenes, data.training.examples, statistics)
             torch.manual_seed(config.seed)
             model, tokenizer = _new_model(config, data, encoder, noise, regime, statistics)
@@ -173,6 +173,10 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
             model, tokenizer, training, validation, modality, config.train, config.seed, folder, accelerator
         )
         return folder.path, trainer.run(resumes)
+
+
+def _count_scenes(data: _Data) -> int:
+    return len({scene_key(example) for example in data.scenes})
 
 
 def _own(folder: RunFolder, accelerator: Accelerator, held: ExitStack) -> None:
@@ -214,6 +218,7 @@ def _new_model(
         noise=noise.as_dict(),
         task=config.task.model_dump(),
         lm=lm.config.to_dict(),
+        statistics=summary(statistics),
     )
     model = TransferModel(model_config, lm, statistics)
     model.config.regime = max(REGIME_CODES[regime], model.adapter.regime, noise.regime)
@@ -244,4 +249,5 @@ def _facts(
         "data_fingerprint": data_fingerprint(data.training.examples),
         "encoder": encoder.name,
         "encoder_fingerprint": encoder.fingerprint,
+        "statistics": model.config.statistics,
     }

@@ -81,6 +81,7 @@ class Evaluation:
             "scene": self.config.scene,
             "noise": self.noise,
             "memory": self.memory,
+            "statistics": self.facts.get("statistics"),
             "regime": self.facts["regime"],
             "trained_on": self.facts["trained_on"],
             "validation_input": self.facts["validation_input"],
@@ -96,6 +97,17 @@ class Evaluation:
             "versions": package_versions(),
             "git_commit": git_commit(),
         }
+
+
+def _warn_of_seen_pictures(facts: dict[str, Any], data: DataConfig, split: str) -> None:
+    """Says so where the statistics that training read were measured on the pictures that are asked now."""
+    seen = facts.get("statistics")
+    if seen and seen["num_images"] and (seen["data"], seen["split"]) == (data.name, split):
+        print(
+            f"warning: the adapters were fitted on statistics of {seen['num_images']:,} pictures of split={split} of "
+            f"data={data.name}, which is evaluated now; fit them on another split",
+            file=sys.stderr,
+        )
 
 
 def _data_for(config: EvalConfig, trained: TrainConfig):
@@ -128,6 +140,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
     device = pick_device(config.device)
     model, tokenizer = load_model(run, config.checkpoint, device)
     data = _data_for(config, trained)
+    _warn_of_seen_pictures(facts, data, config.split)
     task = TASKS[config.task]
     clip = config.clip or trained.clip
     if note := encoder_note(clip, data):

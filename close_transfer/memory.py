@@ -1,21 +1,22 @@
 """The memory of texts that pictures are projected on at test time, without retraining (`projection.py`)."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from close_transfer.config import EvalConfig, TrainConfig
+from close_transfer.config import TrainConfig
+from close_transfer.config.commands import MemoryConfig
 from close_transfer.embeddings import text_table
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.errors import UserError
 from close_transfer.examples import drawn
 from close_transfer.files import fingerprint
+from close_transfer.leak_checks import without_unwanted
 from close_transfer.model import TransferModel
-from close_transfer.parts import build_encoder
+from close_transfer.parts import build_encoder, check_encoder
 from close_transfer.projection import SEARCHES, Memory
 from close_transfer.sources import load_examples
 from close_transfer.tasks import TASKS
@@ -24,8 +25,8 @@ _BLOCK = 65_536  # vectors that are adapted at once
 
 
 def _training_texts(trained: TrainConfig) -> list[str]:
-    """The distinct texts that training fed to the encoder."""
-    examples = load_examples(trained.data, trained.task.name, "train").examples
+    """The distinct texts that training fed to the encoder, without those that it was told to leave out."""
+    examples, _ = without_unwanted(trained, load_examples(trained.data, trained.task.name, "train").examples)
     return list(dict.fromkeys(t for e in TASKS[trained.task.name].for_training(examples).examples for t in e.texts))
 
 
@@ -41,9 +42,9 @@ def _adapted(model: TransferModel, gather: Callable[[slice], NDArray[np.floating
 
 
 def build_memory(
-    config: EvalConfig, trained: TrainConfig, model: TransferModel, device: str
+    config: MemoryConfig, trained: TrainConfig, model: TransferModel, device: str
 ) -> tuple[Memory | None, dict[str, Any]]:
-    """The memory that `memory=` names, and what to say of it in results; None where there is none.
+    """The memory that `memory=` names, and what to say of it in results and journals; None where there is none.
 
     Raises:
         UserError: if the texts or vectors cannot be had, or are of another width.
@@ -51,14 +52,15 @@ def build_memory(
     if config.memory is None:
         return None, {}
     dim = model.config.encoder["dim"]
-    if config.memory == "train":
+    if config.memory_file is None:
         encoder = build_encoder(trained.clip, trained.data, device, texts_needed=True)
+        check_encoder(encoder, model)
         texts = drawn(_training_texts(trained), config.memory_size, trained.seed)
         table = text_table(encoder, texts, config.store)
         rows = np.array([table.row_of[text] for text in texts], dtype=np.int64)
         adapted = _adapted(model, lambda block: table.gather(rows[block]), len(rows))
     else:
-        vectors = read_array(Path(config.memory), "memory")[: config.memory_size]
+        vectors = read_array(config.memory_file, "memory")[: config.memory_size]
         if vectors.ndim != 2 or vectors.shape[1] != dim:
             raise UserError(
                 f"memory={config.memory}: vectors of shape {vectors.shape[1:]}, but the run's encoder gives one of width "

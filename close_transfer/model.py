@@ -33,6 +33,7 @@ class TransferConfig(PreTrainedConfig):
         task: the task's name, token limits, lower-casing and number of beams.
         regime: what training saw: "T0" text only, "T1" unpaired pictures too, "T4" pictures paired with text.
         lm: the language model's own config.
+        statistics: what the adapters' statistics were measured on; None where none were read.
     """
 
     model_type = "close_transfer"
@@ -46,6 +47,7 @@ class TransferConfig(PreTrainedConfig):
         task: dict[str, Any] | None = None,
         regime: str = "T0",
         lm: dict[str, Any] | None = None,
+        statistics: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         self.encoder = encoder or {}
@@ -55,6 +57,7 @@ class TransferConfig(PreTrainedConfig):
         self.task = task or {}
         self.regime = regime
         self.lm = lm or {}
+        self.statistics = statistics
         super().__init__(**kwargs)
 
 

@@ -26,6 +26,7 @@ from close_transfer.encoders.precomputed import read_array
 from close_transfer.errors import UserError
 from close_transfer.files import atomic_path, file_fingerprint, fingerprint, sync, write_text
 from close_transfer.journal import Journal
+from close_transfer.memory import build_memory
 from close_transfer.model import TransferModel
 from close_transfer.parts import check_encoder, load_model, pick_device
 from close_transfer.pictures import OPENING, find_pictures, open_picture, why_unreadable
@@ -133,9 +134,10 @@ def _check(config: PredictConfig, labels: Sequence[str], num_beams: int) -> None
         raise UserError(f"task={config.task} needs a {what}; give prompt='...'")
     if config.task in ("captioning", "captioning-multi") and config.prompt:
         raise UserError(f"prompt={config.prompt}: task={config.task} takes no prompt; leave it out, or use task=vqa")
-    given = Path(config.images or config.embeddings or "")
-    if Path(config.output).exists() and given.exists() and Path(config.output).samefile(given):
-        raise UserError(f"output={config.output}: is what is to be read, and would be lost; give another output=")
+    output = Path(config.output)
+    for given in (config.images, config.embeddings, config.memory_file):
+        if given and output.exists() and Path(given).exists() and output.samefile(given):
+            raise UserError(f"output={output}: is what is to be read, and would be lost; give another output=")
 
 
 def predict_files(config: PredictConfig) -> PredictionSummary:
@@ -155,8 +157,9 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
     _check(config, labels, num_beams)
     decoder = Decoder(model, tokenizer, num_beams, config.num_return, config.batch_size)
     inputs = _inputs(config, model, trained.clip, device)
+    model.memory, memory = build_memory(config, trained, model, device)
     key = {"checkpoint": RunFolder(run).fingerprint(config.checkpoint), "prompt": config.prompt}
-    with Journal(Path(config.output), key | inputs.key | decoder.key) as journal:
+    with Journal(Path(config.output), key | inputs.key | decoder.key | memory) as journal:
         _answer(inputs, decoder, config, labels, journal)
         summary = _write(inputs, Path(config.output), journal)
         journal.remove()

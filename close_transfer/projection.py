@@ -19,6 +19,7 @@ from close_transfer.errors import UserError
 
 _BLOCK = 65_536  # memory vectors that queries are compared with at once
 _NEAREST = 1024  # of an approximate search
+_MANY_LISTS, _TRAINING_VECTORS_A_LIST = 4096, 40  # faiss asks for 39 and more
 
 
 class Memory(Protocol):
@@ -69,9 +70,12 @@ class NearestMemory:
                 "memory_search=nearest needs faiss: pip install faiss-cpu; or use memory_search=exact"
             ) from error
         self._temperature = temperature
-        dim, num_lists = vectors.shape[1], max(1, int(4 * len(vectors) ** 0.5))
-        drawn = np.random.default_rng(0).permutation(len(vectors))[: 64 * num_lists]
-        index: Any = faiss.index_factory(dim, f"IVF{num_lists},SQfp16", faiss.METRIC_INNER_PRODUCT)
+        # Each list is found around a vector of its own, so there are no more of them than vectors.
+        dim, num_lists = vectors.shape[1], min(len(vectors), int(4 * len(vectors) ** 0.5))
+        drawn = np.random.default_rng(0).permutation(len(vectors))[: _TRAINING_VECTORS_A_LIST * num_lists]
+        # Among thousands of lists the nearest are found by a graph, which takes a fraction of comparing them all.
+        lists = f"IVF{num_lists}_HNSW32" if num_lists >= _MANY_LISTS else f"IVF{num_lists}"
+        index: Any = faiss.index_factory(dim, f"{lists},SQfp16", faiss.METRIC_INNER_PRODUCT)
         index.train(np.asarray(vectors[np.sort(drawn)], dtype=np.float32))
         for start in range(0, len(vectors), _BLOCK):
             index.add(np.asarray(vectors[start : start + _BLOCK], dtype=np.float32))

@@ -49,6 +49,7 @@ class Results(BaseModel):
     encoder: str | None = None
     clipscore_encoder: str | None = None
     training_data_fingerprint: str | None = None
+    statistics: dict[str, Any] | None = None
     config: dict[str, dict[str, Any] | None]
     data_fingerprint: str
     references_fingerprint: str | None = None
@@ -105,6 +106,8 @@ class Results(BaseModel):
         kept |= {key: value for key, value in score.items() if key not in _PLACES | _SCORED | files}
         flat = {key: value for key, value in _flat(kept).items() if key not in _IDLE}
         told = {key: value if key == "predictions" else _portable(value) for key, value in flat.items()}
+        if self.statistics and self.statistics.get("sha256"):  # what was fitted, wherever it lies
+            told["statistics"] = str(self.statistics["sha256"])[:12]
         if self.training_data_fingerprint:
             told["training_data"] = self.training_data_fingerprint[:12]
         return told

@@ -12,7 +12,7 @@ import sys
 
 from close_transfer.assembly import train
 from close_transfer.cli import command, compose_config
-from close_transfer.config import EvalConfig, TrainConfig
+from close_transfer.config import EvalConfig, TrainConfig, without_noise
 from close_transfer.errors import UserError
 from close_transfer.evaluation import Evaluation, evaluate
 from close_transfer.messages import side_by_side
@@ -26,7 +26,7 @@ def main(config: TrainConfig) -> None:
         raise UserError(
             "the demo trains three runs, so output= and resume= mean nothing here; give runs=FOLDER to choose where"
         )
-    quiet = config.model_copy(update={"noise": 0.0, "noise_variance": None, "noise_cosine": None})
+    quiet = without_noise(config)
     # The method comes last, so that it is what `run=latest` means afterwards.
     systems: list[tuple[Regime, TrainConfig]] = [("images", quiet), ("text", quiet), ("text", config)]
     evaluations: list[Evaluation] = []

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from close_transfer import memory
+from close_transfer import projection
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig
 from close_transfer.errors import UserError
 from close_transfer.evaluation import evaluate
+from close_transfer.leakage import References
 from close_transfer.projection import ExactMemory, NearestMemory
+from close_transfer.sources import load_examples
+from tests.conftest import small_config
 
 
 def unit(count, dim=16, seed=0):
@@ -22,7 +25,7 @@ def unit(count, dim=16, seed=0):
 
 @pytest.mark.parametrize("block", [3, 7, 100])
 def test_exact_projection_is_the_formula_whatever_the_blocks(monkeypatch, block):
-    monkeypatch.setattr(memory, "_BLOCK", block)
+    monkeypatch.setattr(projection, "_BLOCK", block)
     texts, queries = unit(40), unit(5, seed=1)
     logits = queries @ texts.T / 0.05
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -50,6 +53,13 @@ def test_the_nearest_are_nearly_all_there_is():
     assert float((exact * found).sum(dim=1).min()) > 0.999
 
 
+@pytest.mark.parametrize("count", [1, 2, 10, 20])
+def test_a_few_texts_can_be_searched_as_well(count):
+    texts, queries = unit(count), torch.from_numpy(unit(5, seed=1)).float()
+    cosines = (ExactMemory(texts, 0.1)(queries) * NearestMemory(texts, 0.1)(queries)).sum(dim=1)
+    assert float(cosines.min()) > 0.999
+
+
 def run(runs, *overrides):
     settings = [f"runs={runs}", "num_bootstrap=20", "device=cpu", "output=out", *overrides]
     evaluate(compose_config("eval", EvalConfig, settings))
@@ -66,6 +76,17 @@ def test_an_evaluation_on_a_memory_says_so_and_answers_otherwise(finished_runs, 
     assert (told["memory"], told["num_texts"], told["temperature"], told["search"]) == ("train", 50, 0.01, search)
     assert on_memory["regime"] == plain["regime"] == "T0"
     assert answers != others
+
+
+def test_what_training_left_out_is_not_in_the_memory_either(train_small):
+    examples = load_examples(small_config().data, "captioning", "train").examples
+    unwanted = [text for example in examples[:30] for text in example.texts]
+    Path("unwanted.txt").write_text("\n".join(unwanted))
+    train_small("without_leaks=unwanted.txt", "output=run")
+    texts, references = {text for example in examples for text in example.texts}, References(unwanted)
+    left = [text for text in texts if references.leak(text) is None]
+    results, _ = run("runs", "run=run", "memory=train")
+    assert 0 < results["memory"]["num_texts"] == len(left) < len(texts)
 
 
 def test_vectors_of_another_width_are_refused(finished_runs):

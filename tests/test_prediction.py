@@ -74,11 +74,15 @@ def test_entailment_predictions_are_labels(finished_runs, pictures):
         (["images=.", "prompt=hello"], "task=captioning takes no prompt"),
         (["images=.", "num_return=9"], "num_return=9 is more than num_beams=5"),
         (["images=."], "no picture in this folder"),
+        (["images=.", "memory_size=5"], "memory_size=5, but there is no memory; give memory=train"),
+        (["embeddings=right.npy", "memory=wide.npy"], r"memory=wide\.npy: vectors of shape \(7,\).*width 128"),
+        (["embeddings=right.npy", "memory=wide.npy", "output=wide.npy"], r"output=wide\.npy: is what is to be read"),
         (["embeddings=wide.npy"], r"rows are 7 wide, but the run was trained on picturebook, 128 wide"),
     ],
 )
 def test_mistakes_in_prediction(finished_runs, overrides, message):
     np.save("wide.npy", np.zeros((2, 7), dtype=np.float32))
+    np.save("right.npy", np.ones((2, 128), dtype=np.float32))
     with pytest.raises(UserError, match=message):
         run_prediction(finished_runs, *overrides)
 
@@ -123,6 +127,50 @@ def test_predictions_go_on_where_they_were_interrupted(finished_runs, pictures, 
     _, lines = run_prediction(finished_runs, *settings)
     assert "it differed in pictures; its answers are set aside" in capsys.readouterr().err
     assert [line["id"] for line in lines] == ["0.png", "1.png", "2.png", "new.png"]
+
+
+def one_text(seed):
+    vector = np.random.default_rng(seed).normal(size=(1, 128))
+    np.save("text.npy", (vector / np.linalg.norm(vector)).astype(np.float32))
+
+
+def answers(lines):
+    return {json.dumps([line["candidates"], line["scores"]]) for line in lines}
+
+
+def test_pictures_are_projected_on_a_memory_of_one_text(finished_runs, pictures):
+    settings = [f"images={pictures}", "batch_size=1"]
+    _, plain = run_prediction(finished_runs, *settings)
+    one_text(0)
+    _, alike = run_prediction(finished_runs, *settings, "memory=text.npy")
+    assert (len(answers(plain)), len(answers(alike))) == (3, 1)
+
+
+@pytest.mark.parametrize("search", ["exact", "nearest"])
+def test_vectors_are_projected_on_the_training_texts(finished_runs, search):
+    np.save("pictures.npy", np.random.default_rng(0).normal(size=(4, 128)).astype(np.float32))
+    _, plain = run_prediction(finished_runs, "embeddings=pictures.npy")
+    memory = ["memory=train", "memory_size=50", f"memory_search={search}"]
+    _, projected = run_prediction(finished_runs, "embeddings=pictures.npy", *memory)
+    assert len(projected) == 4
+    assert not answers(plain) & answers(projected)
+
+
+@pytest.mark.parametrize(
+    ("seed", "temperature", "differing"), [(1, 0.01, "fingerprint"), (0, 0.5, "temperature")], ids=str
+)
+def test_answers_on_another_memory_are_not_mixed(
+    finished_runs, pictures, monkeypatch, capsys, seed, temperature, differing
+):
+    settings = [f"images={pictures}", "batch_size=1", "memory=text.npy"]
+    one_text(0)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        die_at(patched, 2)
+        run_prediction(finished_runs, *settings)
+    one_text(seed)
+    _, lines = run_prediction(finished_runs, *settings, f"memory_temperature={temperature}")
+    assert f"it differed in {differing}; its answers are set aside" in capsys.readouterr().err
+    assert len(answers(lines)) == 1
 
 
 def test_one_picture_of_full_size_is_held_at_a_time(finished_runs, pictures, monkeypatch):

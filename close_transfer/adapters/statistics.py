@@ -101,10 +101,14 @@ class Statistics:
             )
         try:
             facts = read_json(folder / _FACTS)
-            if facts["sha256"] != file_fingerprint(folder / _ARRAYS):
-                raise UserError(f"statistics={folder}: {_ARRAYS} is not the file that {_FACTS} tells of; fit it again")
+            told = facts["sha256"]
+        except (UserError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"statistics={folder}: {_FACTS} is damaged; fit them again") from error
+        try:
+            if told != file_fingerprint(folder / _ARRAYS):
+                raise ValueError(f"{_ARRAYS} is not the file that {_FACTS} tells of")
             arrays = load_file(folder / _ARRAYS)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise UserError(f"statistics={folder}: cannot be read ({str(error)[:120]}); fit them again") from error
         for name, array in arrays.items():
             if _plain(name) not in REGIMES or array.shape not in ((dim,), (dim, dim)):

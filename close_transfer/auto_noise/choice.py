@@ -84,7 +84,7 @@ class Choice:
     def lines(self) -> dict[str, str]:
         """A few lines for the terminal, by what they are about."""
         evidence = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in self.evidence.items())
-        source = "" if self.grouped else "; no scene has two texts, so each text's nearest stood in for its scene's"
+        source = "" if self.grouped else "; hardly any scene has two texts, so each text's nearest stood in"
         between = f", 95% interval {self.interval[0]:.3g} to {self.interval[1]:.3g}" if self.interval else ""
         told = {"chosen by": f"{self.rule} ({self.regime}){between}", "evidence": evidence + source}
         if self.sensitivity:

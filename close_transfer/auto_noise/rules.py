@@ -1,7 +1,7 @@
 """Rules that choose the noise from text vectors alone, with no picture in sight (T0).
 
-Each gives a standard deviation per coordinate of a unit vector, and none has a constant that was tuned on
-pictures. docs/gap.md says what is known of each.
+Each gives a standard deviation per coordinate of a unit vector. docs/gap.md says what is known of each, and
+what had been seen of pictures when it was written.
 """
 
 from collections.abc import Callable
@@ -29,8 +29,10 @@ def choice_of_mean(
         seed: of the resamples.
     """
     mean = float(values.mean())
-    low, high = sorted(to_std(end) for end in interval_of_mean(values, scenes, seed))
-    return Choice(rule, regime, to_std(mean), {name: mean}, grouped=True, interval=(low, high))
+    ends = interval_of_mean(values, scenes, seed)
+    low, high = sorted(map(to_std, ends or (mean, mean)))
+    evidence = {name: mean, "pairs": float(len(values))}
+    return Choice(rule, regime, to_std(mean), evidence, grouped=True, interval=(low, high) if ends else None)
 
 
 def std_of_cosine(dim: int) -> Callable[[float], float]:

@@ -21,6 +21,7 @@ from close_transfer.noise import NoiseScale
 
 _GAP_LENGTH = 0.8
 _TURNED = 0.5  # share of the variance that points elsewhere
+_NUM_DRAWS = 8  # of gap and turn, over which precision is averaged
 _COSINES = (0.98, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 _MOST_TEXTS = 3_000
 _LEAST_SCENES, _MOST_SHARE = 10, 0.4  # a keyword is a word of so many scenes at least, of this share at most
@@ -70,12 +71,14 @@ def shifted_validation(vectors: GroupedVectors, seed: int = 0) -> Choice:
             "more; give more texts, or another noise_rule"
         )
     told = labels.any(axis=1)
-    moved = displaced(some.texts[other], some.texts.mean(axis=0), seed)
+    mean = some.texts.mean(axis=0)
+    moved = np.concatenate([displaced(some.texts[other], mean, seed + draw) for draw in range(_NUM_DRAWS)])
+    rows, wanted = np.tile(told, _NUM_DRAWS), np.tile(labels, (_NUM_DRAWS, 1))
     found = {}
     for cosine in _COSINES:
         std = NoiseScale.of_cosine(cosine, some.dim).std
         scores = probe_scores(some.texts[one], labels, moved, noise_only(some.dim, std), seed)
-        found[std] = float(average_precisions(scores[told], labels[told]).mean())
+        found[std] = float(average_precisions(scores[rows], wanted[rows]).mean())
     best = max(found, key=lambda std: found[std])
     evidence = {"keywords": float(len(words)), **{f"precision_at_{std:.3g}": value for std, value in found.items()}}
     return Choice("shifted_validation", "T0", best, evidence, grouped)

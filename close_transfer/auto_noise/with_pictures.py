@@ -65,9 +65,10 @@ def unpaired_rule(texts: GroupedVectors, images: Floats, seed: int = 0) -> Choic
             f"noise=auto-unpaired: a picture's nearest text has cosine {mean:.3f}, a text's nearest of another scene "
             f"{clean:.3f}; no noise takes texts as far as these pictures are; give a number, or noise=auto"
         )
-    high, low = (std_for(end) for end in interval_of_mean(wanted, np.arange(len(wanted)), seed))
+    ends = interval_of_mean(wanted, np.arange(len(wanted)), seed)
+    low, high = sorted(map(std_for, ends or (mean, mean)))
     evidence = {"nearest_text_of_a_picture": mean, "nearest_other_text_of_a_text": clean}
-    return Choice("nearest_text", "T1", std_for(mean), evidence, grouped=True, interval=(low, high))
+    return Choice("nearest_text", "T1", std_for(mean), evidence, grouped=True, interval=(low, high) if ends else None)
 
 
 def paired_rule(pairs: GroupedVectors, seed: int = 0) -> Choice:

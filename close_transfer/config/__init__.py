@@ -6,7 +6,7 @@ and ranges. Every mistake is reported at once, each with its value and what is a
 
 from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.base import C, Strict, TaskName
-from close_transfer.config.commands import EvalConfig, PredictConfig, TrainConfig, given_noise
+from close_transfer.config.commands import EvalConfig, PredictConfig, TrainConfig, given_noise, without_noise
 from close_transfer.config.data import DataConfig, PicturebookData, TableData
 from close_transfer.config.fitting import FitConfig
 from close_transfer.config.gap import GapConfig
@@ -62,4 +62,5 @@ __all__ = [
     "TaskName",
     "TrainConfig",
     "given_noise",
+    "without_noise",
 ]

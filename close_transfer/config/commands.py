@@ -103,6 +103,18 @@ class TrainConfig(Strict):
             raise ValueError(f"noise_rule={self.noise_rule} is of noise=auto; give noise=auto, or leave the rule out")
         return self
 
+    @model_validator(mode="after")
+    def _noise_is_added_once(self) -> "TrainConfig":
+        adding = [name for name in self.adapter.names if name in NOISE_ADAPTERS]
+        if len(adding) > 1:
+            raise ValueError(f"adapter={','.join(self.adapter.names)}: {' and '.join(adding)} both add noise; keep one")
+        shaped = self.adapter.covariance_noise
+        if shaped is not None and shaped.shape == "difference" and isinstance(self.noise, str):
+            raise ValueError(
+                f"noise={self.noise}: adapter.covariance_noise.shape=difference has a scale of its own; leave noise out"
+            )
+        return self
+
     @property
     def rule(self) -> NoiseRule:
         """The rule of noise=auto."""
@@ -135,7 +147,30 @@ class TrainConfig(Strict):
 ChosenTask = Annotated[TaskName, BeforeValidator(lambda task: task["name"] if isinstance(task, dict) else task)]
 
 
-class EvalConfig(Strict):
+class MemoryConfig(Strict):
+    """The memory of texts that `eval_image.py` and `predict.py` project on, and where vectors are kept."""
+
+    memory: str | None  # train, or a file of vectors
+    memory_size: Positive | None
+    memory_temperature: AboveZero
+    memory_search: Literal["exact", "nearest"]
+    store: StoreConfig
+
+    @property
+    def memory_file(self) -> Path | None:
+        """The file of vectors that `memory=` names, if it names one."""
+        return None if self.memory is None or self.memory == "train" else Path(self.memory)
+
+    @model_validator(mode="after")
+    def _memory_is_there(self) -> "MemoryConfig":
+        if self.memory is None and self.memory_size is not None:
+            raise ValueError(
+                f"memory_size={self.memory_size}, but there is no memory; give memory=train or memory=FILE.npy"
+            )
+        return self
+
+
+class EvalConfig(MemoryConfig):
     """All of `eval_image.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
@@ -151,29 +186,16 @@ class EvalConfig(Strict):
     num_beams: Positive | None
     batch_size: Positive
     max_examples: Positive | None
-    store: StoreConfig
     num_bootstrap: Positive
     extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(listed)]
     clipscore: OpenClipConfig | None = None  # the encoder that CLIPScore compares with; the run's own when None
     leakage: bool
-    memory: str | None
-    memory_size: Positive | None
-    memory_temperature: AboveZero
-    memory_search: Literal["exact", "nearest"]
     compare: tuple[str, ...]  # evaluation folders to show beside this one
     output: str | None
     device: str
 
-    @model_validator(mode="after")
-    def _memory_is_there(self) -> "EvalConfig":
-        if self.memory is None and self.memory_size is not None:
-            raise ValueError(
-                f"memory_size={self.memory_size}, but there is no memory; give memory=train or memory=FILE.npy"
-            )
-        return self
 
-
-class PredictConfig(Strict):
+class PredictConfig(MemoryConfig):
     """All of `predict.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
@@ -240,3 +262,11 @@ def given_noise(config: TrainConfig, regime: Literal["text", "images"], dim: int
     if regime == "images" or not NOISE_ADAPTERS.intersection(config.adapter.names):
         return 0.0
     return config.data.noise.get(config.task.name, config.task.noise)
+
+
+def without_noise(config: TrainConfig) -> TrainConfig:
+    """The same run without noise, and without statistics where only the noise was chosen by them."""
+    chosen = config.noise in ("auto-unpaired", "auto-paired")
+    only_noise = chosen and set(config.adapter.names) <= NOISE_ADAPTERS - {"covariance_noise"}
+    none = {"noise": 0.0, "noise_rule": None, "noise_variance": None, "noise_cosine": None}
+    return config.model_copy(update=none | ({"statistics": None} if only_noise else {}))

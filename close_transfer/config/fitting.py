@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from pydantic import model_validator
+
 from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.base import AboveZero, EvalSplit, Natural, Positive, Strict
 from close_transfer.config.commands import ChosenTask
@@ -27,3 +29,9 @@ class FitConfig(Strict):
     store: StoreConfig
     output: str
     device: str
+
+    @model_validator(mode="after")
+    def _pairs_are_seen(self) -> "FitConfig":
+        if self.pairs and not self.images:
+            raise ValueError("pairs=true sees the texts' own pictures, and images=false sees none; give one of the two")
+        return self

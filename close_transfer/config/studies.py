@@ -4,7 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from close_transfer.config.base import AboveZero, AutoNoise, EvalSplit, NonNegative, Positive, Strict, TaskName
+from close_transfer.config.base import (
+    AboveZero,
+    AutoNoise,
+    EvalSplit,
+    NoiseRule,
+    NonNegative,
+    Positive,
+    Strict,
+    TaskName,
+)
 
 
 class SystemConfig(Strict):
@@ -54,6 +63,7 @@ class RealSystemConfig(Strict):
     name: str
     trained_on: Literal["text", "pictures"] = "text"
     noise: NonNegative | AutoNoise = "auto"
+    rule: NoiseRule | None = None  # of noise=auto
     adapter: tuple[Literal["remove_mean", "mean_shift", "standardize", "mean_trace", "whiten", "low_rank"], ...] = ()
     memory: bool = False  # pictures are projected on the training captions
 

@@ -17,6 +17,7 @@ class SweepConfig(Strict):
     task: ChosenTask
     noises: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
     auto: Annotated[tuple[AutoNoise, ...], BeforeValidator(listed)]  # chosen noise to train with as well
+    statistics: str | None  # of fit_adapter.py, for auto-unpaired and auto-paired alone
     seeds: Positive
     split: EvalSplit
     settings: str  # of train_text_only.py, for all trainings, as typed there
@@ -24,6 +25,20 @@ class SweepConfig(Strict):
     num_bootstrap: Positive
     jobs: Positive
     output: str
+
+    @model_validator(mode="after")
+    def _statistics_are_there(self) -> "SweepConfig":
+        needing = [mode for mode in self.auto if mode != "auto"]
+        if needing and self.statistics is None:
+            raise ValueError(
+                f"auto={','.join(needing)} is chosen by fit_adapter.py; run it, and give its folder as statistics="
+            )
+        if self.statistics is not None and not needing:
+            raise ValueError(
+                f"statistics={self.statistics} is for auto=auto-unpaired and auto=auto-paired; statistics that adapters "
+                "need go into settings="
+            )
+        return self
 
     @model_validator(mode="after")
     def _not_swept_twice(self) -> "SweepConfig":

@@ -17,7 +17,7 @@ from close_transfer.encoders import AnyEncoder
 from close_transfer.errors import UserError
 from close_transfer.examples import Example, by_scene, data_fingerprint, drawn, scene_key
 from close_transfer.fitting.chain import adapted, adapted_groups, before_noise, in_sequence, unit_vectors
-from close_transfer.grouped_vectors import grouped_vectors, unit
+from close_transfer.grouped_vectors import GroupedVectors, unit
 from close_transfer.parts import build_encoder, pick_device
 from close_transfer.provenance import git_commit, package_versions
 from close_transfer.sources import load_examples
@@ -33,13 +33,13 @@ class _Seen:
     Attributes:
         texts: inputs as the task trains on them, by unit vector; shape (n, d).
         images: unit vectors of pictures, shape (m, d); row i belongs to text i where they are paired.
-        told: one example a scene, for what goes by scenes.
+        inputs: examples that the texts are of, one for each.
         num_scenes, num_pictures: of texts, and different pictures.
     """
 
     texts: Vectors
     images: Vectors | None
-    told: Sequence[Example]
+    inputs: Sequence[Example]
     num_scenes: int
     num_pictures: int
 
@@ -62,7 +62,7 @@ def _see(config: FitConfig, encoder: AnyEncoder) -> _Seen:
         images = unit_vectors(image_scenes(encoder, shaped, config.store))
     elif config.images:
         images = unit_vectors(image_scenes(encoder, shown, config.store))
-    return _Seen(texts, images, told, len(told), 0 if images is None else len(shown))
+    return _Seen(texts, images, shaped, len(told), 0 if images is None else len(shown))
 
 
 def _statistics(config: FitConfig, seen: _Seen, steps: Steps, facts: dict[str, Any]) -> Statistics:
@@ -81,7 +81,7 @@ def _statistics(config: FitConfig, seen: _Seen, steps: Steps, facts: dict[str, A
     return in_sequence(steps, first, measure)
 
 
-def _noise(config: FitConfig, encoder: AnyEncoder, seen: _Seen, steps: Steps, fitted: Statistics) -> dict[str, Choice]:
+def _noise(config: FitConfig, seen: _Seen, steps: Steps, fitted: Statistics) -> dict[str, Choice]:
     """The noise that pictures choose, by the way in which they were seen.
 
     Raises:
@@ -90,12 +90,24 @@ def _noise(config: FitConfig, encoder: AnyEncoder, seen: _Seen, steps: Steps, fi
     if seen.images is None:
         return {}
     before = before_noise(steps)
-    vectors = grouped_vectors(encoder, seen.told, config.store, with_images=config.pairs)
-    vectors = adapted_groups(before, fitted, vectors)
+    vectors = adapted_groups(before, fitted, _groups(seen, config.pairs))
     if config.pairs:
         return {"paired": with_sensitivity(paired_rule(vectors, config.seed), vectors, config.seed)}
     images = adapted(before, fitted, seen.images, "image") if before else unit(seen.images)
     return {"unpaired": with_sensitivity(unpaired_rule(vectors, images, config.seed), vectors, config.seed)}
+
+
+def _groups(seen: _Seen, paired: bool) -> GroupedVectors:
+    """The inputs by scene, each once: several questions about a picture are asked of one input."""
+    first: dict[str, dict[tuple[str, ...], int]] = {}
+    for row, example in enumerate(seen.inputs):
+        first.setdefault(scene_key(example), {}).setdefault(example.texts, row)
+    rows = np.array([row for told in first.values() for row in told.values()])
+    scenes = np.repeat(np.arange(len(first)), [len(told) for told in first.values()])
+    images = None
+    if paired and seen.images is not None:
+        images = unit(seen.images[[next(iter(told.values())) for told in first.values()]])
+    return GroupedVectors(unit(seen.texts[rows]), scenes, images)
 
 
 def fit_adapter(config: FitConfig) -> tuple[Statistics, list[str]]:
@@ -121,7 +133,7 @@ def fit_adapter(config: FitConfig) -> tuple[Statistics, list[str]]:
         "noise_behind": before_noise(steps),
         "encoder": encoder.name,
         "encoder_fingerprint": encoder.fingerprint,
-        "data_fingerprint": data_fingerprint(seen.told),
+        "data_fingerprint": data_fingerprint(seen.inputs),
         "config": config.model_dump(mode="json"),
         "versions": package_versions(),
         "git_commit": git_commit(),
@@ -130,7 +142,7 @@ def fit_adapter(config: FitConfig) -> tuple[Statistics, list[str]]:
     noise: dict[str, Any] = {}
     lines = []
     try:
-        for how, choice in _noise(config, encoder, seen, steps, fitted).items():
+        for how, choice in _noise(config, seen, steps, fitted).items():
             noise[how] = asdict(choice)
             told = {f"noise=auto-{how}": f"{choice.std:.4g}", **choice.lines()}
             lines += [f"  {name + ':':<21} {value}" for name, value in told.items()]

@@ -26,8 +26,17 @@ _SEED = 0  # of that draw: the same data give the same noise, whatever the run's
 _CHOSEN_BY = {"auto-unpaired": "unpaired", "auto-paired": "paired"}
 
 
-def statistics_for(config: TrainConfig, encoder: AnyEncoder, scenes: SceneVectors, regime: Regime) -> Statistics:
+def statistics_for(
+    config: TrainConfig, encoder: AnyEncoder, scenes: SceneVectors, regime: Regime, num_scenes: int
+) -> Statistics:
     """What the chain's adapters are fitted by: the given statistics, and what training's own vectors tell.
+
+    Args:
+        config: a run's.
+        encoder: whose vectors they are of.
+        scenes: training's inputs.
+        regime: what is trained on.
+        num_scenes: how many different scenes the inputs are of.
 
     Raises:
         UserError: if the given statistics are missing, damaged, of another encoder or of another chain, or are read
@@ -35,7 +44,7 @@ def statistics_for(config: TrainConfig, encoder: AnyEncoder, scenes: SceneVector
     """
     steps = config.adapter.steps()
     given = _given(config, encoder, steps)
-    if not any(ADAPTERS[step["name"]].is_fitted for step in steps):
+    if not given.arrays and not any(ADAPTERS[step["name"]].is_fitted for step in steps):
         return given
     modality: Modality = "text" if regime == "text" else "image"
     vectors = unit_vectors(scenes)
@@ -46,13 +55,28 @@ def statistics_for(config: TrainConfig, encoder: AnyEncoder, scenes: SceneVector
         return Statistics({f"{modality}_mean": mean, f"{modality}_covariance": covariance})
 
     if given.arrays and modality == "text":
-        _warn_of_another_domain(str(config.statistics), given, measure([], given).arrays, len(scenes))
+        _warn_of_another_domain(str(config.statistics), given, measure([], given).arrays, num_scenes)
     return in_sequence(steps, given, measure)
+
+
+def summary(statistics: Statistics) -> dict[str, Any] | None:
+    """What results say of the statistics that a run read; None where it read none."""
+    told = ("data", "split", "num_texts", "num_scenes", "num_images", "paired", "data_fingerprint", "sha256")
+    if "sha256" not in statistics.facts:
+        return None
+    return {key: statistics.facts.get(key) for key in told}
 
 
 def _given(config: TrainConfig, encoder: AnyEncoder, steps: Steps) -> Statistics:
     """What `statistics=` names; nothing where it names nothing."""
     if config.statistics is None:
+        needing = [step["name"] for step in steps if ADAPTERS[step["name"]].regime > "T0"]
+        if needing:
+            raise UserError(
+                f"adapter={','.join(config.adapter.names)}: {needing[0]} needs statistics of pictures; run python "
+                "scripts/fit_adapter.py output=FOLDER with the same encoder (pairs=true for linear), and give "
+                "statistics=FOLDER"
+            )
         if config.noise in _CHOSEN_BY:
             what = "pairs=true max_scenes=100" if config.noise == "auto-paired" else "images=true"
             raise UserError(
@@ -148,6 +172,9 @@ def noise_for(
         UserError: if a rule cannot choose.
     """
     given = given_noise(config, regime, encoder.dim)
+    shaped = config.adapter.covariance_noise
+    if shaped is not None and shaped.shape == "difference" and given != 0:
+        return TrainingNoise(NoiseScale(_std_of_differences(config, statistics), encoder.dim))
     if not isinstance(given, str):
         return TrainingNoise(NoiseScale(given, encoder.dim))
     if regime == "images":
@@ -165,6 +192,14 @@ def noise_for(
         averaged = len(inputs) / sum(1 / len(one.texts) for one in inputs)
         choice = choose_from_texts(config.rule, seen, _SEED, averaged)
     return TrainingNoise(NoiseScale(choice.std, encoder.dim), choice)
+
+
+def _std_of_differences(config: TrainConfig, statistics: Statistics) -> float:
+    """Root mean square, per coordinate, of the noise that has mean and covariance of picture minus text."""
+    steps = config.adapter.steps()
+    number = config.adapter.names.index("covariance_noise")
+    mean, covariance = (statistics.array(f"{stage(steps, number)}difference_{name}") for name in ("mean", "covariance"))
+    return float(((covariance.trace() + (mean**2).sum()) / len(mean)) ** 0.5)
 
 
 def _chosen_before(name: str, mode: str, statistics: Statistics, steps: Steps) -> Choice:
@@ -186,12 +221,12 @@ def _chosen_before(name: str, mode: str, statistics: Statistics, steps: Steps) -
 def domain_distance(given: Statistics, own: Mapping[str, Any], num_own: int) -> float:
     """How far the mean text of statistics is from training's, in units of the training texts' spread.
 
-    Two samples of one domain differ by 1 / n of both in the square of this; that is taken off, so the same
-    domain gives about 0 however few texts there were.
+    Two samples of one domain differ by 1 / n of both in the square of this, n the number of scenes, as texts of
+    one scene are alike; that is taken off, so the same domain gives about 0.
     """
     moved = given.array("text_mean") - own["text_mean"]
     squared = float((moved**2).sum() / own["text_covariance"].trace())
-    by_chance = 1 / max(1, int(given.facts.get("num_texts", num_own))) + 1 / num_own
+    by_chance = 1 / max(1, int(given.facts.get("num_scenes", num_own))) + 1 / num_own
     return max(0.0, squared - by_chance) ** 0.5
 
 

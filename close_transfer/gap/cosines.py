@@ -12,6 +12,9 @@ import numpy as np
 
 from close_transfer.grouped_vectors import Floats, GroupedVectors
 
+# Lengths of means: repeated scenes make a resample's longer than the data's, so percentiles lie too high.
+LENGTHS = ("text_mean_length", "image_mean_length", "mean_distance")
+
 
 def _between_scenes(sums: Floats, counts: Floats, weights: Floats) -> Floats:
     """Mean cosine of two vectors of different scenes, for each resample; shape (r,).

@@ -13,8 +13,8 @@ from close_transfer.config import GapConfig
 from close_transfer.errors import UserError
 from close_transfer.examples import by_scene, data_fingerprint, drawn
 from close_transfer.files import write_json
-from close_transfer.gap.cosines import cosine_metrics
-from close_transfer.gap.spectra import Moments, spectral_metrics
+from close_transfer.gap.cosines import LENGTHS, cosine_metrics
+from close_transfer.gap.spectra import Moments, centred_squared, signed_root, spectral_metrics
 from close_transfer.grouped_vectors import Floats, GroupedVectors, grouped_vectors
 from close_transfer.neighbours import Neighbourhood, neighbourhoods, recall_hits
 from close_transfer.parts import build_encoder, pick_device
@@ -27,6 +27,8 @@ Intervals = dict[str, tuple[float, float]]
 _RESAMPLES_AT_ONCE = 200
 _SPECTRAL_RESAMPLES = 100  # of what needs eigenvalues
 _HALF_WIDTH = 1.96  # standard deviations
+_SPLITS = 10  # of the scenes into halves; more hardly steady it
+_CENTRED_SCENES = 4  # fewer leave a half without spread
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Gap:
     """What was measured.
 
     Attributes:
-        metrics, intervals: by the names that `cosine_metrics`, `recall_hits` and `spectral_metrics` explain.
+        metrics, intervals: by the names that `cosine_metrics`, `recall_hits` and `spectral_metrics` explain, and
+            `centred_distance`, the signed root of `centred_squared` (with pictures of at least 4 scenes).
         neighbourhoods: one a scale of noise, then one for pictures where there are any.
         spectra: share of the variance along each principal direction of "texts", and with pictures of
             "images" and "difference".
@@ -74,8 +77,23 @@ def _without_nan(value: float) -> float:
     return float(value)
 
 
+def _scene_weights(num_scenes: int, num_resamples: int, rng: np.random.Generator) -> Floats:
+    even = np.full(num_scenes, 1 / num_scenes)
+    return rng.multinomial(num_scenes, even, size=num_resamples).astype(np.float64)
+
+
+def _around(value: float, drawn: Sequence[float] | Floats) -> tuple[float, float]:
+    """Normal interval: the value and 1.96 standard deviations of its resamples.
+
+    Resamples repeat scenes and so look flatter and farther off than the data; their spread is right and
+    their centre is not (Efron and Tibshirani 1993, section 12.4).
+    """
+    half = _HALF_WIDTH * float(np.std(drawn, ddof=1))
+    return value - half, value + half
+
+
 def _resampled(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
-    """Cosines and recalls with percentile intervals; scenes are drawn with replacement."""
+    """Cosines and recalls with percentile intervals, `LENGTHS` with normal ones; scenes are drawn with replacement."""
     cosines, hits = cosine_metrics(vectors), recall_hits(vectors)
     num_scenes = vectors.num_scenes
 
@@ -86,36 +104,43 @@ def _resampled(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[
     drawn: dict[str, list[Floats]] = {}
     for start in range(0, num_resamples, _RESAMPLES_AT_ONCE):
         size = min(_RESAMPLES_AT_ONCE, num_resamples - start)
-        weights = rng.multinomial(num_scenes, np.full(num_scenes, 1 / num_scenes), size=size).astype(np.float64)
-        for name, values in metrics(weights).items():
+        for name, values in metrics(_scene_weights(num_scenes, size, rng)).items():
             drawn.setdefault(name, []).append(values)
     whole = {name: _without_nan(values[0]) for name, values in metrics(np.ones((1, num_scenes))).items()}
     intervals = {}
-    for name in whole:
-        low, high = np.nanpercentile(np.concatenate(drawn[name]), [2.5, 97.5])
-        intervals[name] = (float(low), float(high))
+    for name, value in whole.items():
+        values = np.concatenate(drawn[name])
+        if name in LENGTHS:
+            intervals[name] = _around(value, values)
+        else:
+            # A resample of one scene has nothing unrelated: rounding over zero.
+            low, high = np.nanpercentile(np.where(np.isfinite(values), values, np.nan), [2.5, 97.5])
+            intervals[name] = (float(low), float(high))
     return whole, intervals
 
 
 def _spectral(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
-    """Metrics of eigenvalues, with normal intervals around them.
+    """Metrics of eigenvalues, with normal intervals around them."""
+    whole = spectral_metrics(vectors, np.ones(vectors.num_scenes))
+    rng = np.random.default_rng(seed)
+    drawn = [spectral_metrics(vectors, weights) for weights in _scene_weights(vectors.num_scenes, num_resamples, rng)]
+    return whole, {name: _around(value, [one[name] for one in drawn]) for name, value in whole.items()}
 
-    Resamples repeat scenes and so look flatter than the data; their spread is right and their centre is
-    not, so the interval is the value and 1.96 of their standard deviations (Efron and Tibshirani 1993,
-    section 12.4).
+
+def _centred(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
+    """`centred_distance` with an interval that is normal in squares, where chance is taken off.
+
+    A resample is split once, so the chance of the split widens the interval: by little where the clouds
+    differ, about twofold where they do not.
     """
     num_scenes = vectors.num_scenes
-    whole = spectral_metrics(vectors, np.ones(num_scenes))
+    if vectors.images is None or num_scenes < _CENTRED_SCENES:
+        return {}, {}
     rng = np.random.default_rng(seed)
-    even = np.full(num_scenes, 1 / num_scenes)
-    drawn = [
-        spectral_metrics(vectors, rng.multinomial(num_scenes, even).astype(np.float64)) for _ in range(num_resamples)
-    ]
-    intervals = {}
-    for name, value in whole.items():
-        half = _HALF_WIDTH * float(np.std([one[name] for one in drawn], ddof=1))
-        intervals[name] = (value - half, value + half)
-    return whole, intervals
+    squared = centred_squared(vectors, np.ones(num_scenes), _SPLITS, rng)
+    resamples = _scene_weights(num_scenes, num_resamples, rng)
+    low, high = _around(squared, [centred_squared(vectors, weights, 1, rng) for weights in resamples])
+    return {"centred_distance": signed_root(squared)}, {"centred_distance": (signed_root(low), signed_root(high))}
 
 
 def _choices(vectors: GroupedVectors, seed: int) -> list[Choice]:
@@ -140,7 +165,9 @@ def measure(vectors: GroupedVectors, noises: Sequence[float], num_resamples: int
         UserError: if there are fewer than two scenes.
     """
     metrics, intervals = _resampled(vectors, num_resamples, seed)
-    more, more_intervals = _spectral(vectors, min(num_resamples, _SPECTRAL_RESAMPLES), seed)
+    few = min(num_resamples, _SPECTRAL_RESAMPLES)
+    shapes, shape_intervals = _spectral(vectors, few, seed)
+    centred, centred_interval = _centred(vectors, few, seed)
     even = np.ones(len(vectors.texts))
     spectra = {"texts": Moments.of(vectors.texts, even).spectrum().tolist()}
     coordinates: dict[str, list[float]] = {}
@@ -153,8 +180,8 @@ def measure(vectors: GroupedVectors, noises: Sequence[float], num_resamples: int
             "std": np.sqrt(np.diag(difference.covariance)).tolist(),
         }
     return Gap(
-        metrics | more,
-        intervals | more_intervals,
+        metrics | shapes | centred,
+        intervals | shape_intervals | centred_interval,
         neighbourhoods(vectors, noises, seed),
         spectra,
         coordinates,

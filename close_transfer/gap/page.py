@@ -19,7 +19,7 @@ _SHOWN = {
     "same_scene_text_cosine": "two texts of one scene",
     "unrelated_image_cosine": "two pictures",
     "mean_distance": "distance between the mean picture and the mean text",
-    "centred_distance": "distance between both clouds without their means",
+    "centred_distance": "distance of both clouds without their means, less what chance gives",
     "difference_mean_share": "share of picture minus text (squared) that is the same for all pairs",
     "difference_std": "what is left of it, standard deviation per coordinate",
     "difference_effective_directions": "directions that carry what is left (participation ratio)",

@@ -9,8 +9,9 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -20,7 +21,10 @@ from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, TrainConfig
 from close_transfer.errors import UserError
 from close_transfer.evaluation import evaluate
+from close_transfer.files import read_json, write_json
 from close_transfer.runs import Regime
+
+_ASKED = "asked.json"
 
 
 @dataclass(frozen=True)
@@ -39,25 +43,53 @@ class Job:
     settings: tuple[str, ...]
     tests: Mapping[str, tuple[str, ...]]
 
+    def asked(self, test: str) -> dict[str, Any]:
+        """All that decides the results of one test."""
+        return {"trained_on": self.trained_on, "train": sorted(self.settings), "test": sorted(self.tests[test])}
+
     @property
     def missing(self) -> list[str]:
-        """Tests that have no results yet."""
-        return [name for name in self.tests if not (self.folder / name / "results.json").is_file()]
+        """Tests that are not finished.
+
+        Raises:
+            UserError: if the folder holds results of other settings.
+        """
+        found = []
+        for name in self.tests:
+            path = self.folder / name / _ASKED
+            if not path.is_file():
+                found.append(name)
+            elif (before := read_json(path)) != (now := self.asked(name)):
+                differing = sorted(one for key in now for one in set(_listed(before.get(key))) ^ set(_listed(now[key])))
+                raise UserError(
+                    f"{self.folder / name} holds results of other settings ({', '.join(differing)}); give another output=, or "
+                    "remove that folder"
+                )
+        return found
+
+
+def _listed(value: Any) -> list[str]:
+    return list(map(str, value)) if isinstance(value, list) else [str(value)]
 
 
 def do_job(job: Job) -> None:
     """Trains, unless that is done, and makes the tests that are missing.
 
+    What was asked is written last, beside the results, so its presence means a test of a finished training.
+
     Raises:
-        UserError: with the job's folder, for whatever the user can mend.
+        UserError: with the job's folder, for whatever the user can mend, and if training was asked to stop.
     """
     task = next((one for one in job.settings if one.startswith("task=")), "task=captioning")
     where = [f"output={job.folder}", "resume=auto", f"runs={job.folder.parent / 'latest'}", "train.tensorboard=false"]
     try:
-        train(compose_config("train", TrainConfig, [*job.settings, *where]), job.trained_on)
+        _, outcome = train(compose_config("train", TrainConfig, [*job.settings, *where]), job.trained_on)
+        if outcome.stopped_early:
+            raise UserError("training was stopped; the same command goes on from there")
         for name in job.missing:
             asked = [task, f"run={job.folder}", f"output={job.folder / name}", "leakage=false", *job.tests[name]]
             evaluate(compose_config("eval", EvalConfig, asked))
+            write_json(job.folder / name / _ASKED, job.asked(name))
     except UserError as error:
         raise UserError(f"{job.folder}: {error}") from error
 
@@ -94,6 +126,8 @@ def do_jobs(jobs: Sequence[Job], workers: int, what: str) -> None:
                     bar.update()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
+                for worker in active_children():  # trainings save what they have and end
+                    worker.terminate()
                 raise
     finally:
         if before is None:

@@ -31,6 +31,7 @@ class Point:
 
     Attributes:
         given: what `noise=` was, a number or the name of a choice.
+        regime: the data that training saw: "T0" text only, "T1" unpaired pictures too, "T4" pairs.
         noise: standard deviation per coordinate.
         scene: what the model was fed: "image" or "text".
         score: mean over examples and seeds.
@@ -41,6 +42,7 @@ class Point:
     """
 
     given: str
+    regime: str
     noise: float
     scene: str
     score: float
@@ -63,6 +65,10 @@ def _folder(config: SweepConfig, given: str, seed: int) -> Path:
     return Path(config.output) / f"noise-{given}-seed-{seed}"
 
 
+def _statistics(config: SweepConfig, given: str) -> list[str]:
+    return [f"statistics={config.statistics}"] if given in ("auto-unpaired", "auto-paired") else []
+
+
 def jobs(config: SweepConfig) -> list[Job]:
     """Every training of the sweep, with its tests on pictures and on texts."""
     settings, asked = shlex.split(config.settings), shlex.split(config.eval_settings)
@@ -71,7 +77,7 @@ def jobs(config: SweepConfig) -> list[Job]:
         Job(
             _folder(config, given, seed),
             "text",
-            (f"task={config.task}", f"noise={given}", f"seed={seed}", *settings),
+            (f"task={config.task}", f"noise={given}", f"seed={seed}", *_statistics(config, given), *settings),
             tests,
         )
         for seed in range(config.seeds)
@@ -96,7 +102,7 @@ def points(config: SweepConfig) -> tuple[dict[str, Any], list[Point]]:
             lost = best.minus(one, config.num_bootstrap)
             made.append(
                 Point(
-                    given, one.results["noise"]["std"], scene, one.score, *one.interval(config.num_bootstrap), one.by_seed,
+                    given, one.results["regime"], one.results["noise"]["std"], scene, one.score, *one.interval(config.num_bootstrap), one.by_seed,
                     (lost.difference, lost.low, lost.high),
                 )
             )  # fmt: skip
@@ -114,7 +120,7 @@ def verdicts(found: Sequence[Point]) -> list[str]:
             lost, low, high = one.below_best
             share = f"{one.score / best.score:.1%} of " if best.score else ""
             said.append(
-                f"noise={one.given} took {one.noise:.3g} and reached {one.score:.1f} on pictures, {share}the grid's best "
+                f"noise={one.given} ({one.regime}) took {one.noise:.3g} and reached {one.score:.1f} on pictures, {share}the grid's best "
                 f"({best.score:.1f} at {best.noise:g}); below it by {lost:.1f} ({low:.1f} to {high:.1f})"
             )
     return said
@@ -147,7 +153,7 @@ def figure(metric: str, found: Sequence[Point]) -> bytes:
 
 def markdown(metric: str, found: Sequence[Point]) -> str:
     """A table of both kinds of scenes."""
-    head = ["tested on", "noise", metric, "seeds", "below the grid's best"]
+    head = ["tested on", "sees", "noise", metric, "seeds", "below the grid's best"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for one in found:
         lost, low, high = one.below_best
@@ -155,7 +161,7 @@ def markdown(metric: str, found: Sequence[Point]) -> str:
         seeds = f"{min(one.by_seed):.1f} to {max(one.by_seed):.1f}"
         noise = f"{one.given}: {one.noise:.3g}" if one.is_chosen else one.given
         lines.append(
-            f"| {one.scene} | {noise} | {one.score:.1f} ({one.low:.1f} to {one.high:.1f}) | {seeds} | {below} |"
+            f"| {one.scene} | {one.regime} | {noise} | {one.score:.1f} ({one.low:.1f} to {one.high:.1f}) | {seeds} | {below} |"
         )
     return "\n".join(lines)
 

@@ -30,6 +30,7 @@ def _training_settings(config: RealVectorsConfig, system: System, seed: int, fol
         "task=captioning", "data=table", f"data.path={table}", f"data.val_path={table}", "data.text_column=caption",
         "clip=precomputed", f"clip.text_embeddings={folder / 'texts.npy'}", f"clip.image_embeddings={folder / 'images.npy'}",
         f"lm={config.language_model}", f"lm.learning_rate={config.learning_rate}", f"noise={system.config.noise}", f"seed={seed}",
+        *([f"noise_rule={system.config.rule}"] if system.config.rule else []),
         f"adapter=[{','.join(step['name'] for step in system.steps)}]", *statistics,
         f"train.epochs={config.epochs}", f"train.batch_size={config.batch_size}", "train.validations=1",
         "train.tensorboard=false", f"task.max_target_tokens={config.max_target_tokens}", "device=cpu",
@@ -87,7 +88,7 @@ def all_captions(config: RealVectorsConfig) -> dict[tuple[str, int], dict[int, s
     """Captions of all pictures by system and seed; what was done before is read back."""
     folder = Path(config.output) / f"captions-{_key(config)}"
     wanted = {
-        (system.name, seed, fold): folder / f"{system.file_name}-seed{seed}-fold{fold}.json"
+        (system.name, seed, fold): folder / f"{system.file_name(config)}-seed{seed}-fold{fold}.json"
         for system in systems(config)
         for seed in range(config.seeds)
         for fold in range(config.folds)

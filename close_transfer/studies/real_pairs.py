@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from close_transfer.adapters import ADAPTERS, Chain, Fit, Statistics, changing
+from close_transfer.adapters import ADAPTERS, Chain, Fit, Statistics, Steps, changing
 from close_transfer.adapters.statistics import measure_statistics
 from close_transfer.auto_noise import choose_from_texts, paired_rule, unpaired_rule
 from close_transfer.config import RealVectorsConfig
+from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.commands import DEFAULT_NOISE_RULE
 from close_transfer.config.studies import RealSystemConfig
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.errors import UserError
 from close_transfer.files import fingerprint
-from close_transfer.fitting.chain import adapted_groups
+from close_transfer.fitting.chain import adapted, adapted_groups, in_sequence
 from close_transfer.grouped_vectors import GroupedVectors, unit
 from close_transfer.sources.faults import Fault, Faults
 from close_transfer.sources.records import read_lines, text_field, texts_field
@@ -68,7 +69,7 @@ class System:
     @property
     def steps(self) -> list[dict[str, Any]]:
         """The adapters before the noise, then the noise."""
-        return [*({"name": name} for name in self.config.adapter), {"name": "gaussian"}]
+        return AdapterConfig.model_validate({name: {} for name in (*self.config.adapter, "gaussian")}).steps()
 
     @property
     def regime(self) -> str:
@@ -78,13 +79,15 @@ class System:
         of_noise = {"auto-unpaired": "T1", "auto-paired": "T4"}.get(str(self.config.noise), "T0")
         return max(of_noise, *(ADAPTERS[step["name"]].regime for step in self.steps))
 
-    @property
-    def file_name(self) -> str:
+    def file_name(self, study: RealVectorsConfig) -> str:
         """What its answers are kept under; follows from what it is, not from its name."""
         one = self.config
-        if self.is_plain:
-            return f"{one.trained_on}-{one.noise if isinstance(one.noise, str) else f'{one.noise:g}'}"
-        return f"{one.trained_on}-{fingerprint([one.model_dump_json(exclude={'name'})])[:10]}"
+        if self.is_plain and not isinstance(one.noise, str):
+            return f"{one.trained_on}-{one.noise:g}"
+        told = [one.model_dump_json(exclude={"name"}), f"rule {one.rule or DEFAULT_NOISE_RULE}"]
+        told += [f"pairs {study.num_pairs}"] if one.noise == "auto-paired" else []
+        told += [f"temperature {study.memory_temperature}"] if one.memory else []
+        return f"{one.trained_on}-{fingerprint(told)[:10]}"
 
     @property
     def is_plain(self) -> bool:
@@ -120,7 +123,16 @@ def fit_for(system: System, pairs: Pairs, kept: NDArray[np.int64], num_pairs: in
     before = changing(system.steps)
     half = np.random.default_rng(0).permutation(kept)
     told, shown = np.sort(half[: len(half) // 2]), np.sort(half[len(half) // 2 :])
-    statistics = measure_statistics(unit(pairs.texts[told]), unit(pairs.images[shown]))
+    seen = unit(pairs.texts[told]), unit(pairs.images[shown])
+
+    def measure(steps: Steps, known: Statistics) -> Statistics:
+        if not changing(steps):
+            return measure_statistics(*seen)
+        return measure_statistics(
+            *(adapted(steps, known, one, m) for one, m in zip(seen, ("text", "image"), strict=True))
+        )
+
+    statistics = in_sequence(system.steps, Statistics(measure([], Statistics({})).arrays), measure)
 
     def behind(vectors: GroupedVectors) -> GroupedVectors:
         return adapted_groups(before, statistics, vectors)
@@ -146,7 +158,9 @@ def chain_for(system: System, pairs: Pairs, kept: NDArray[np.int64], num_pairs: 
     if noise == "auto":
         strings = tuple(pairs.captions[i] for i in kept)
         texts = GroupedVectors(unit(pairs.texts[kept]), np.arange(len(kept)), None, strings)
-        noise = choose_from_texts(DEFAULT_NOISE_RULE, adapted_groups(changing(system.steps), fitted, texts), 0).std
+        noise = choose_from_texts(
+            system.config.rule or DEFAULT_NOISE_RULE, adapted_groups(changing(system.steps), fitted, texts), 0
+        ).std
     elif isinstance(noise, str):
         noise = fitted.facts["noise"][noise.removeprefix("auto-")]["std"]
     return Chain(system.steps, Fit(pairs.texts.shape[1], float(noise), fitted))

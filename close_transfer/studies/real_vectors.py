@@ -85,7 +85,7 @@ def _table(config: RealVectorsConfig, metric: str, by_seed: dict[str, Floats]) -
     clean, *_, pictures = systems(config)
     scales = [one for one in systems(config) if one.is_plain and one.regime == "T0" and one.config.noise != "auto"]
     best = max((one.name for one in scales), key=lambda name: per_picture[name].mean())
-    bounds = {"no noise": clean.name, "pictures": pictures.name, "the best noise": best}
+    bounds = {clean.name.removeprefix("text, "): clean.name, "pictures": pictures.name, "the best noise": best}
     table: dict[str, dict[str, Any]] = {}
     regimes = {one.name: one.regime for one in systems(config)}
     for name_of_system, values in per_picture.items():

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from close_transfer.cli import compose_config
-from close_transfer.config import FitConfig, StudyConfig, TrainConfig
+from close_transfer.config import EvalConfig, FitConfig, StudyConfig, TrainConfig
 from close_transfer.config.studies import SystemConfig
 from close_transfer.errors import UserError
 from close_transfer.examples import by_scene
@@ -41,7 +41,8 @@ def _run(config: StudyConfig, task: str, name: str, seed: int) -> Path:
 
 
 def _statistics(config: StudyConfig, task: str, system: SystemConfig) -> Path:
-    return Path(config.output) / task / f"statistics-{fingerprint([str(system.fit)])[:8]}"
+    told = [str(system.fit), *_encoder_and_data(shlex.split(config.settings))]
+    return Path(config.output) / task / f"statistics-{fingerprint(told)[:8]}"
 
 
 def _fit(config: StudyConfig, task: str) -> None:
@@ -161,19 +162,32 @@ def markdown(config: StudyConfig, found: Mapping[str, Mapping[str, Mapping[str, 
     return "\n".join(lines)
 
 
+def _compose_all(config: StudyConfig) -> None:
+    """Mistakes in settings are told before hours of training.
+
+    Raises:
+        UserError: naming the system.
+    """
+    for name, system in config.systems.items():
+        for task in config.tasks:
+            job = _job(config, task, name, 0)
+            try:
+                compose_config("train", TrainConfig, [*job.settings, "output=unused"])
+                for test in job.tests.values():
+                    compose_config("eval", EvalConfig, [f"task={task}", *test])
+                if system.fit is not None:
+                    compose_config("fit_adapter", FitConfig, [f"task={task}", *shlex.split(system.fit)])
+            except UserError as error:
+                raise UserError(f"systems.{name}: {error}") from error
+
+
 def study(config: StudyConfig) -> str:
     """Fits, trains and tests what is missing; writes study.json and study.md; gives the table.
 
     Raises:
         UserError: if a fit, a training or a test fails, with its own words.
     """
-    for name, system in config.systems.items():  # mistakes are told before hours of training
-        if system.fit is None:
-            job = _job(config, config.tasks[0], name, 0)
-            try:
-                compose_config("train", TrainConfig, [*job.settings, "output=unused"])
-            except UserError as error:
-                raise UserError(f"systems.{name}: {error}") from error
+    _compose_all(config)
     for task in config.tasks:
         _fit(config, task)
     do_jobs(jobs(config), config.jobs, config.name)

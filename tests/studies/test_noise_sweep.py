@@ -59,9 +59,9 @@ def test_points_are_the_means_of_the_results(in_this_process, task):
         assert best["below_best"] == [0, 0, 0]
         for point in mine:
             assert point["below_best"][0] == pytest.approx(best["score"] - point["score"])
-            assert f"| {scene} | " in said
+            assert f"| {scene} | T0 | " in said
     chosen = next(point for point in written["points"] if point["given"] == "auto" and point["scene"] == "image")
-    assert f"noise=auto took {chosen['noise']:.3g} and reached {chosen['score']:.1f} on pictures" in said
+    assert f"noise=auto (T0) took {chosen['noise']:.3g} and reached {chosen['score']:.1f} on pictures" in said
     page = Path("sweep/sweep.html").read_text()
     assert "data:image/svg+xml;base64," in page
     assert "built-in world" in page

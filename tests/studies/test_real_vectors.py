@@ -110,13 +110,17 @@ def test_systems_say_what_they_saw_and_are_kept_by_what_they_are(pairs):
         "systems=[{name: a, noise: auto}, {name: b, noise: auto-unpaired}, {name: c, noise: 0.1, adapter: [remove_mean]},"
         "{name: d, noise: auto-paired}]"
     )
-    found = {one.name: one for one in systems(config(pairs, named, "noises=[0,0.02]"))}
+    settings = config(pairs, named, "noises=[0,0.02]")
+    found = {one.name: one for one in systems(settings)}
     assert {name: one.regime for name, one in found.items()} == {
         "text, no noise": "T0", "text, noise 0.02": "T0", "a": "T0", "b": "T1", "c": "T1", "d": "T4",
         "pictures, no noise": "T4",
     }  # fmt: skip
-    assert found["text, noise 0.02"].file_name == "text-0.02"
-    assert len({one.file_name for one in found.values()}) == len(found)
+    assert found["text, noise 0.02"].file_name(settings) == "text-0.02"
+    assert len({one.file_name(settings) for one in found.values()}) == len(found)
+    fewer = settings.model_copy(update={"num_pairs": 7})
+    changed = {name for name, one in found.items() if one.file_name(fewer) != one.file_name(settings)}
+    assert changed == {"d"}
 
 
 def test_the_probe_takes_adapters_and_memory(pairs):
