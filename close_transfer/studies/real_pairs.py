@@ -128,9 +128,8 @@ def fit_for(system: System, pairs: Pairs, kept: NDArray[np.int64], num_pairs: in
     def measure(steps: Steps, known: Statistics) -> Statistics:
         if not changing(steps):
             return measure_statistics(*seen)
-        return measure_statistics(
-            *(adapted(steps, known, one, m) for one, m in zip(seen, ("text", "image"), strict=True))
-        )
+        texts, images = seen
+        return measure_statistics(adapted(steps, known, texts, "text"), adapted(steps, known, images, "image"))
 
     statistics = in_sequence(system.steps, Statistics(measure([], Statistics({})).arrays), measure)
 
