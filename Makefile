@@ -68,9 +68,13 @@ ENCODERS := runs/encoders/wide/training.json runs/encoders/learned/training.json
 results: $(addprefix sweep-,$(TASKS)) $(ENCODERS)  ## Makes Picturebook's numbers of docs/results.md (about eight hours on two cores; resumable)
 	$(BIN)/python scripts/compare_systems.py study=adapters
 	$(BIN)/python scripts/compare_systems.py study=shifts
-	$(BIN)/python scripts/compare_systems.py study=transfer
-	for encoder in wide learned; do $(BIN)/python scripts/compare_systems.py study=transfer \
-		settings="clip=open_clip clip.model=local-dir:runs/encoders/$$encoder" output=runs/study/transfer-$$encoder; done
+	$(BIN)/python scripts/measure_gap.py split=test output=runs/gap/shipped
+	$(BIN)/python scripts/compare_systems.py study=transfer output=runs/study/transfer-shipped
+	for encoder in wide learned; do clip="clip=open_clip clip.model=local-dir:runs/encoders/$$encoder"; \
+		$(BIN)/python scripts/measure_gap.py split=test output=runs/gap/$$encoder $$clip; \
+		$(BIN)/python scripts/compare_systems.py study=transfer output=runs/study/transfer-$$encoder settings="$$clip"; \
+		$(BIN)/python scripts/compare_systems.py study=rules output=runs/study/rules-$$encoder settings="$$clip"; done
+	$(BIN)/python benchmarks/gap_and_transfer.py
 	$(BIN)/python scripts/compare_systems.py study=results
 
 clean:  ## Removes the environment, caches and vectors; runs/ stays

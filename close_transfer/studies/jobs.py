@@ -6,12 +6,12 @@ the libraries once.
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from tqdm import tqdm
@@ -23,6 +23,8 @@ from close_transfer.errors import UserError
 from close_transfer.evaluation import evaluate
 from close_transfer.files import read_json, write_json
 from close_transfer.runs import Regime
+
+T = TypeVar("T")
 
 _ASKED = "asked.json"
 
@@ -104,29 +106,25 @@ def _quietly(job: Job) -> None:
         do_job(job)
 
 
-def do_jobs(jobs: Sequence[Job], workers: int, what: str) -> None:
-    """Does what is missing, `workers` at a time, in the order given; `what` stands before the progress bar.
+def in_workers(
+    function: Callable[..., T], arguments: Iterable[tuple[Any, ...]], workers: int
+) -> Iterator[tuple[int, T]]:
+    """Results of calls in processes of one thread each, as they come; with the position of their arguments.
 
-    Raises:
-        UserError: of the first job that failed; the others are kept.
+    Whatever ends the caller ends the workers: those that train save what they have.
     """
-    waiting = [job for job in jobs if job.missing]
-    done = len(jobs) - len(waiting)
+    given = list(arguments)
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"  # of the workers, which read it when they start
     try:
-        with (
-            ProcessPoolExecutor(min(workers, max(1, len(waiting))), mp_context=get_context("spawn")) as pool,
-            tqdm(total=len(jobs), initial=done, unit="training", desc=what) as bar,
-        ):
-            futures = [pool.submit(_quietly, job) for job in waiting]
+        with ProcessPoolExecutor(min(workers, max(1, len(given))), mp_context=get_context("spawn")) as pool:
+            futures = {pool.submit(function, *one): position for position, one in enumerate(given)}
             try:
                 for future in as_completed(futures):
-                    future.result()
-                    bar.update()
+                    yield futures[future], future.result()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
-                for worker in active_children():  # trainings save what they have and end
+                for worker in active_children():
                     worker.terminate()
                 raise
     finally:
@@ -134,3 +132,15 @@ def do_jobs(jobs: Sequence[Job], workers: int, what: str) -> None:
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = before
+
+
+def do_jobs(jobs: Sequence[Job], workers: int, what: str) -> None:
+    """Does what is missing, `workers` at a time, in the order given; `what` stands before the progress bar.
+
+    Raises:
+        UserError: of the first job that failed; the others are kept.
+    """
+    waiting = [job for job in jobs if job.missing]
+    with tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="training", desc=what) as bar:
+        for _ in in_workers(_quietly, ((job,) for job in waiting), workers):
+            bar.update()

@@ -4,8 +4,6 @@ import contextlib
 import json
 import os
 import tempfile
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from close_transfer.decoding import Decoder
 from close_transfer.files import fingerprint, read_json, write_json, write_text
 from close_transfer.parts import load_model
 from close_transfer.projection import ExactMemory
+from close_transfer.studies.jobs import in_workers
 from close_transfer.studies.real_pairs import Pairs, System, fit_for, fold_of, systems
 
 
@@ -95,18 +94,10 @@ def all_captions(config: RealVectorsConfig) -> dict[tuple[str, int], dict[int, s
     }
     missing = [job for job, path in wanted.items() if not path.is_file()]
     by_name = {system.name: system for system in systems(config)}
-    # Threads of one training get in the way of the other's.
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with (
-        ProcessPoolExecutor(config.jobs, mp_context=get_context("spawn")) as pool,
-        tqdm(total=len(wanted), initial=len(wanted) - len(missing), unit="training") as bar,
-    ):
-        futures = {
-            pool.submit(captions_of_fold, config, by_name[name], fold, seed): (name, seed, fold)
-            for name, seed, fold in missing
-        }
-        for future in as_completed(futures):
-            write_json(wanted[futures[future]], future.result())
+    with tqdm(total=len(wanted), initial=len(wanted) - len(missing), unit="training") as bar:
+        arguments = ((config, by_name[name], fold, seed) for name, seed, fold in missing)
+        for position, captions_by_row in in_workers(captions_of_fold, arguments, config.jobs):
+            write_json(wanted[missing[position]], captions_by_row)
             bar.update()
     captions: dict[tuple[str, int], dict[int, str]] = {}
     for (name, seed, _), path in wanted.items():

@@ -1,0 +1,38 @@
+"""Which measure of the gap goes with how much of training on pictures text reaches, encoder by encoder.
+
+    python benchmarks/gap_and_transfer.py
+
+Reads what `make results` left in runs/gap/ENCODER and runs/study/transfer-ENCODER; trains nothing. Transfer is
+the score of text with noise=auto over that of training on pictures, both on pictures.
+"""
+
+import json
+from pathlib import Path
+
+MEASURES = ("paired_cosine", "mean_distance", "centred_distance", "difference_std")
+
+
+def read(path: Path) -> dict:
+    """A JSON file that `make results` wrote."""
+    if not path.is_file():
+        raise SystemExit(f"{path} is not there; make it with: make results")
+    return json.loads(path.read_text())
+
+
+def main() -> None:
+    encoders = sorted(path.name for path in Path("runs/gap").iterdir())
+    tasks = read(Path(f"runs/study/transfer-{encoders[0]}/study.json"))["config"]["tasks"]
+    head = ["encoder", *MEASURES, "noise=auto took", *(f"transfer, {task}" for task in tasks)]
+    print(f"| {' | '.join(head)} |\n{'|---' * len(head)}|")
+    for encoder in encoders:
+        gap = read(Path(f"runs/gap/{encoder}/gap.json"))["metrics"]
+        systems = read(Path(f"runs/study/transfer-{encoder}/study.json"))["systems"]
+        text, pictures = systems["noise=auto"], systems["pictures"]
+        cells = [f"{gap[name]:.3f}" for name in MEASURES]
+        cells.append(f"{text[tasks[0]]['noise']:.3f}")
+        cells += [f"{text[task]['score'] / pictures[task]['score']:.1%}" for task in tasks]
+        print(f"| {' | '.join([encoder, *cells])} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Jobs of studies: nothing is tested before its training is finished, nothing is mixed, nothing is done twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from close_transfer import training
+from close_transfer.errors import UserError
+from close_transfer.studies.jobs import Job, do_job, in_workers
+from tests.conftest import REPOSITORY, SMALL
+
+
+def job(*settings, tests=("num_bootstrap=20", "device=cpu", "num_beams=1")):
+    return Job(Path("out/run"), "text", ("task=captioning", "noise=0.1", *SMALL, *settings), {"test-image": tests})
+
+
+def test_a_training_that_was_stopped_is_not_tested_and_goes_on(monkeypatch):
+    asked = training.Trainer._any_process
+    steps = []
+
+    def stop_after_three(self, was_asked):
+        steps.append(was_asked)
+        return len(steps) == 3 or asked(self, was_asked)
+
+    monkeypatch.setattr(training.Trainer, "_any_process", stop_after_three)
+    with pytest.raises(UserError, match=r"out/run: training was stopped; the same command goes on"):
+        do_job(job())
+    assert job().missing == ["test-image"]
+    assert not Path("out/run/test-image").exists()
+    do_job(job())
+    assert len(steps) == 6  # the run's six steps, none of them twice
+    assert job().missing == []
+    assert json.loads(Path("out/run/test-image/results.json").read_text())["num_examples"] == 12
+
+
+def test_results_of_other_settings_are_refused_and_named():
+    do_job(job())
+    with pytest.raises(UserError, match=r"other settings \(train\.log_every=2\); give another output="):
+        assert job("train.log_every=2").missing
+    with pytest.raises(UserError, match=r"other settings \(num_beams=1, num_beams=2\)"):
+        assert job(tests=("num_bootstrap=20", "device=cpu", "num_beams=2")).missing
+
+
+def slowly(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+def test_results_come_with_the_position_of_their_arguments():
+    assert sorted(in_workers(slowly, [(0.2,), (0.0,), (0.1,)], 2)) == [(0, 0.2), (1, 0.0), (2, 0.1)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_ends_soon_and_tests_nothing_unfinished(number):
+    settings = " ".join([*(one for one in SMALL if "max_steps" not in one), "train.max_steps=100000"])
+    command = [
+        sys.executable, str(REPOSITORY / "scripts/sweep_noise.py"), "noises=[0.1]", "auto=[]", "seeds=2", "jobs=2",
+        "output=swept", f"settings={settings}",
+    ]  # fmt: skip
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True) as sweep:
+        deadline = time.monotonic() + 120
+        while len(list(Path("swept").glob("*/training.jsonl"))) < 2 and time.monotonic() < deadline:
+            time.sleep(0.5)
+        time.sleep(3)
+        if number == signal.SIGTERM:
+            sweep.send_signal(number)  # a scheduler's
+        else:
+            os.killpg(sweep.pid, number)  # a terminal's Ctrl-C
+        _, said = sweep.communicate(timeout=60)
+    assert sweep.returncode in (2, 130, 143), said
+    assert "Traceback" not in said
+    assert not list(Path("swept").glob("*/test-*"))
