@@ -249,5 +249,4 @@ def _facts(
         "data_fingerprint": data_fingerprint(data.training.examples),
         "encoder": encoder.name,
         "encoder_fingerprint": encoder.fingerprint,
-        "statistics": model.config.statistics,
     }

@@ -81,7 +81,7 @@ class Evaluation:
             "scene": self.config.scene,
             "noise": self.noise,
             "memory": self.memory,
-            "statistics": self.facts.get("statistics"),
+            "statistics": self.facts["statistics"],
             "regime": self.facts["regime"],
             "trained_on": self.facts["trained_on"],
             "validation_input": self.facts["validation_input"],
@@ -99,9 +99,8 @@ class Evaluation:
         }
 
 
-def _warn_of_seen_pictures(facts: dict[str, Any], data: DataConfig, split: str) -> None:
+def _warn_of_seen_pictures(seen: dict[str, Any] | None, data: DataConfig, split: str) -> None:
     """Says so where the statistics that training read were measured on the pictures that are asked now."""
-    seen = facts.get("statistics")
     if seen and seen["num_images"] and (seen["data"], seen["split"]) == (data.name, split):
         print(
             f"warning: the adapters were fitted on statistics of {seen['num_images']:,} pictures of split={split} of "
@@ -140,7 +139,8 @@ def evaluate(config: EvalConfig) -> Evaluation:
     device = pick_device(config.device)
     model, tokenizer = load_model(run, config.checkpoint, device)
     data = _data_for(config, trained)
-    _warn_of_seen_pictures(facts, data, config.split)
+    facts |= {"statistics": model.config.statistics}
+    _warn_of_seen_pictures(model.config.statistics, data, config.split)
     task = TASKS[config.task]
     clip = config.clip or trained.clip
     if note := encoder_note(clip, data):

@@ -14,6 +14,7 @@ from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, FitConfig
 from close_transfer.errors import UserError
 from close_transfer.evaluation import evaluate
+from close_transfer.examples import by_scene
 from close_transfer.fitting.command import fit_adapter
 from close_transfer.grouped_vectors import grouped_vectors
 from close_transfer.model import TransferModel
@@ -148,3 +149,68 @@ def test_texts_of_another_domain_are_told_with_a_number(capsys):
     fit()
     train(small_config("adapter=remove_mean", "statistics=fitted", "output=two"), "text")
     assert "elsewhere" not in capsys.readouterr().err
+
+
+def test_results_say_what_the_statistics_were_measured_on_and_warn_of_their_own_pictures(capsys):
+    fit("split=test", "pairs=true")
+    train(small_config("adapter=[linear,gaussian]", "statistics=fitted", "output=run"), "text")
+    capsys.readouterr()
+    for split, warned in (("test", True), ("val", False)):
+        evaluate(compose_config("eval", EvalConfig, ["run=run", f"split={split}", "num_bootstrap=20", "device=cpu"]))
+        assert ("statistics of 12 pictures of split=test" in capsys.readouterr().err) is warned
+    told = json.loads(Path("run/eval-test-image/results.json").read_text())["statistics"]
+    assert (told["split"], told["num_scenes"], told["num_images"], told["paired"]) == ("test", 12, 12, True)
+    assert told["sha256"] == json.loads(Path("fitted/statistics.json").read_text())["sha256"]
+
+
+def test_another_domain_is_told_where_only_the_noise_comes_from_statistics(capsys):
+    statistics = fit()
+    moved = dict(statistics.arrays) | {"text_mean": -statistics.arrays["text_mean"]}
+    Statistics(moved, statistics.facts).save(Path("fitted"))
+    train(small_config("noise=auto-unpaired", "statistics=fitted", "output=one"), "text")
+    assert "lie elsewhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["adapter=[remove_mean,gaussian]"],
+            r"remove_mean needs statistics of pictures; run .*fit_adapter\.py output=",
+        ),
+        (["adapter=[gaussian,uniform_ball]", "noise=0.1"], r"gaussian and uniform_ball both add noise; keep one"),
+        (
+            ["adapter=covariance_noise", "adapter.covariance_noise.shape=difference", "noise=auto"],
+            r"noise=auto: .*shape=difference has a scale of its own",
+        ),
+    ],
+)
+def test_what_is_missing_or_twice_is_told(overrides, message):
+    with pytest.raises(UserError, match=message):
+        train(small_config(*overrides), "text")
+
+
+def test_noise_of_differences_is_told_at_its_own_scale():
+    statistics = fit("pairs=true")
+    given = ["adapter=covariance_noise", "adapter.covariance_noise.shape=difference", "statistics=fitted"]
+    train(small_config(*given, "output=run"), "text")
+    told = TransferModel.from_pretrained("run/last").config.noise["std"]
+    mean, covariance = (statistics.arrays[f"difference_{name}"] for name in ("mean", "covariance"))
+    assert told == pytest.approx(np.sqrt((np.trace(covariance) + mean @ mean) / DIM))
+
+
+def test_unpaired_pictures_are_no_scenes_of_the_texts_where_several_questions_share_one():
+    """Every question of a picture is on one side, and inputs are averages of captions as the task makes them."""
+    statistics = fit("task=vqa", "data.num_val=30")
+    assert statistics.facts["num_scenes"] + statistics.facts["num_images"] == len(
+        by_scene(
+            load_examples(
+                compose_config("fit_adapter", FitConfig, [*SMALL_DATA, "data.num_val=30"]).data, "vqa", "val"
+            ).examples
+        )
+    )
+
+
+def test_pairs_without_pictures_are_refused():
+    with pytest.raises(UserError, match=r"pairs=true sees the texts' own pictures, and images=false sees none"):
+        fit("pairs=true", "images=false")

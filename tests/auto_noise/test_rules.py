@@ -138,3 +138,21 @@ def test_pairs_give_the_noise_between_picture_and_text():
     assert paired_rule(pairs).regime == "T4"
     with pytest.raises(UserError, match=r"mean cosine of -"):
         paired_rule(GroupedVectors(vectors.texts, vectors.scene_of_text, -vectors.texts))
+
+
+def test_a_few_grouped_captions_do_not_outvote_single_ones():
+    """One scene of 301 has two texts, which are nearly the same; the others still go by their nearest."""
+    single = texts_with_spread(0.03, texts_a_scene=1)
+    twice = unit(single.texts[-1:] + 1e-4)
+    texts = np.concatenate([single.texts, twice])
+    both = GroupedVectors(texts, np.append(single.scene_of_text, NUM_SCENES - 1))
+    for rule in SPREAD_RULES:
+        one, other = TEXT_RULES[rule](single, 0), TEXT_RULES[rule](both, 0)
+        assert not other.grouped
+        assert other.std == pytest.approx(one.std, rel=0.02)
+
+
+def test_fewer_than_ten_scenes_have_no_interval():
+    vectors = texts_with_spread(0.03)
+    few = GroupedVectors(vectors.texts[:36], vectors.scene_of_text[:36])
+    assert largest_coordinate_rule(few).interval is None

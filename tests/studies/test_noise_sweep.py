@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config import SweepConfig
+from close_transfer.config import FitConfig, SweepConfig
 from close_transfer.errors import UserError
+from close_transfer.fitting.command import fit_adapter
 from close_transfer.studies import noise_sweep
 from close_transfer.studies.jobs import do_job
 from close_transfer.studies.noise_sweep import sweep
 from close_transfer.studies.scene_scores import SceneScores, scene_of_example
-from tests.conftest import SMALL
+from tests.conftest import SMALL, SMALL_DATA
 
 
 def config(*overrides):
@@ -96,6 +97,26 @@ def test_what_is_finished_is_not_done_again(in_this_process):
 def test_what_the_sweep_sets_cannot_be_given(setting):
     with pytest.raises(UserError, match=rf"settings={setting}: the sweep sets noise, .* itself"):
         config(f"settings={setting}")
+
+
+def test_choices_that_saw_pictures_get_their_statistics_and_are_told_apart(in_this_process):
+    fit_adapter(compose_config("fit_adapter", FitConfig, [*SMALL_DATA, "device=cpu", "output=fitted"]))
+    said = sweep(config("seeds=1", "noises=[0.1]", "auto=[auto,auto-unpaired]", "statistics=fitted"))
+    assert "noise=auto (T0) took" in said
+    assert "noise=auto-unpaired (T1) took" in said
+    assert "| image | T1 | auto-unpaired: " in said
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["auto=[auto-paired]"], r"auto=auto-paired is chosen by fit_adapter\.py; run it, and give its folder"),
+        (["statistics=somewhere"], r"statistics=somewhere is for auto=auto-unpaired and auto=auto-paired"),
+    ],
+)
+def test_statistics_go_with_the_choices_that_need_them(overrides, message):
+    with pytest.raises(UserError, match=message):
+        config(*overrides)
 
 
 @pytest.mark.slow
