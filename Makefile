@@ -65,7 +65,7 @@ runs/encoders/learned/training.json: | $(INSTALLED)
 	$(BIN)/python scripts/train_picturebook_clip.py learn_temperature=true temperature=0.07 steps=1500 output=runs/encoders/learned
 
 ENCODERS := runs/encoders/wide/training.json runs/encoders/learned/training.json
-results: $(addprefix sweep-,$(TASKS)) $(ENCODERS)  ## Makes Picturebook's numbers of docs/results.md (about eight hours on two cores; resumable)
+results: $(addprefix sweep-,$(TASKS)) $(ENCODERS)  ## Makes Picturebook's numbers of docs/results.md (hours on two cores; resumable)
 	$(BIN)/python scripts/compare_systems.py study=adapters
 	$(BIN)/python scripts/compare_systems.py study=shifts
 	$(BIN)/python scripts/measure_gap.py split=test output=runs/gap/shipped

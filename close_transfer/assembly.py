@@ -19,7 +19,7 @@ from close_transfer.config import OpenClipConfig, TrainConfig
 from close_transfer.config.commands import encoder_note
 from close_transfer.embeddings import image_scenes, text_scenes
 from close_transfer.encoders import AnyEncoder
-from close_transfer.examples import Example, data_fingerprint, scene_key
+from close_transfer.examples import Example, data_fingerprint
 from close_transfer.fitting.for_training import TrainingNoise, noise_for, statistics_for, summary
 from close_transfer.language_models import build_language_model
 from close_transfer.leak_checks import without_unwanted
@@ -144,7 +144,7 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
         if resumes:  # a checkpoint holds what was fitted and chosen
             model, tokenizer, noise = _last_model(folder)
         else:
-            statistics = statistics_for(config, encoder, scenes[0], regime, _count_scenes(data))
+            statistics = statistics_for(config, encoder, scenes[0], regime, data.scenes)
             noise = noise_for(config, regime, encoder, data.scenes, data.training.examples, statistics)
             torch.manual_seed(config.seed)
             model, tokenizer = _new_model(config, data, encoder, noise, regime, statistics)
@@ -173,10 +173,6 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
             model, tokenizer, training, validation, modality, config.train, config.seed, folder, accelerator
         )
         return folder.path, trainer.run(resumes)
-
-
-def _count_scenes(data: _Data) -> int:
-    return len({scene_key(example) for example in data.scenes})
 
 
 def _own(folder: RunFolder, accelerator: Accelerator, held: ExitStack) -> None:

@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from close_transfer.adapters import ADAPTERS, Modality, Statistics, Steps, changing, stage
 from close_transfer.adapters.statistics import moments
 from close_transfer.auto_noise import Choice, choose_from_texts
@@ -13,7 +16,7 @@ from close_transfer.config import TrainConfig, given_noise
 from close_transfer.embeddings import SceneVectors
 from close_transfer.encoders import AnyEncoder
 from close_transfer.errors import UserError
-from close_transfer.examples import Example, by_scene, drawn
+from close_transfer.examples import Example, by_scene, drawn, scene_key
 from close_transfer.fitting.chain import adapted, adapted_groups, before_noise, in_sequence, unit_vectors
 from close_transfer.grouped_vectors import grouped_vectors
 from close_transfer.noise import NoiseScale
@@ -27,7 +30,7 @@ _CHOSEN_BY = {"auto-unpaired": "unpaired", "auto-paired": "paired"}
 
 
 def statistics_for(
-    config: TrainConfig, encoder: AnyEncoder, scenes: SceneVectors, regime: Regime, num_scenes: int
+    config: TrainConfig, encoder: AnyEncoder, scenes: SceneVectors, regime: Regime, examples: Sequence[Example]
 ) -> Statistics:
     """What the chain's adapters are fitted by: the given statistics, and what training's own vectors tell.
 
@@ -36,7 +39,7 @@ def statistics_for(
         encoder: whose vectors they are of.
         scenes: training's inputs.
         regime: what is trained on.
-        num_scenes: how many different scenes the inputs are of.
+        examples: the training scenes that the inputs are of.
 
     Raises:
         UserError: if the given statistics are missing, damaged, of another encoder or of another chain, or are read
@@ -49,13 +52,18 @@ def statistics_for(
     modality: Modality = "text" if regime == "text" else "image"
     vectors = unit_vectors(scenes)
 
-    def measure(before: Steps, known: Statistics) -> Statistics:
-        seen = adapted(before, known, vectors, modality) if changing(before) else vectors
+    def own(seen: NDArray[np.floating]) -> Statistics:
         mean, covariance = moments(seen)
         return Statistics({f"{modality}_mean": mean, f"{modality}_covariance": covariance})
 
+    first = own(vectors)
+
+    def measure(before: Steps, known: Statistics) -> Statistics:
+        return own(adapted(before, known, vectors, modality)) if changing(before) else first
+
     if given.arrays and modality == "text":
-        _warn_of_another_domain(str(config.statistics), given, measure([], given).arrays, num_scenes)
+        num_scenes = len({scene_key(example) for example in examples})
+        _warn_of_another_domain(str(config.statistics), given, first.arrays, num_scenes)
     return in_sequence(steps, given, measure)
 
 

@@ -14,6 +14,7 @@ from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import RealVectorsConfig, TrainConfig
 from close_transfer.decoding import Decoder
+from close_transfer.errors import UserError
 from close_transfer.files import fingerprint, read_json, write_json, write_text
 from close_transfer.parts import load_model
 from close_transfer.projection import ExactMemory
@@ -51,7 +52,9 @@ def captions_of_fold(config: RealVectorsConfig, system: System, fold: int, seed:
         with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
             fit_for(system, pairs, kept, config.num_pairs).save(folder / "statistics")
             settings = compose_config("train", TrainConfig, _training_settings(config, system, seed, folder))
-            run, _ = train(settings, "text" if system.config.trained_on == "text" else "images")
+            run, outcome = train(settings, "text" if system.config.trained_on == "text" else "images")
+            if outcome.stopped_early:
+                raise UserError("training was stopped; the same command goes on from the folds that are done")
             model, tokenizer = load_model(run, "last", "cpu")
             rows = np.flatnonzero(held_out)
             vectors = np.asarray(pairs.images[rows], dtype=np.float32)
