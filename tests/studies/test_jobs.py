@@ -59,7 +59,7 @@ def test_results_come_with_the_position_of_their_arguments():
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sweep_ends_soon_and_tests_nothing_unfinished(number):
-    settings = " ".join([*(one for one in SMALL if "max_steps" not in one), "train.max_steps=100000"])
+    settings = " ".join([*(one for one in SMALL if "max_steps" not in one), "train.epochs=100000"])
     command = [
         sys.executable, str(REPOSITORY / "scripts/sweep_noise.py"), "noises=[0.1]", "auto=[]", "seeds=2", "jobs=2",
         "output=swept", f"settings={settings}",
