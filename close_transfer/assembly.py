@@ -28,6 +28,7 @@ from close_transfer.parts import build_encoder, pick_device
 from close_transfer.runs import REGIME_CODES, Regime, choose_folder, start_run
 from close_transfer.sources import load_examples
 from close_transfer.tasks import TASKS, Shaped, Task
+from close_transfer.text_format import TextFormat
 from close_transfer.training import Outcome, Trainer, number_of_steps
 
 _SEEN = {
@@ -151,11 +152,12 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
         if accelerator.is_main_process:
             print(f"{'resuming' if resumes else 'training'}:")
             print(_describe(config, data, encoder, noise, regime, model, device, folder.path), flush=True)
+        text_format = TextFormat(tokenizer, model.config.text_format["kind"])
         training, validation = (
             TokenizedExamples(
                 shaped.examples,
                 vectors,
-                tokenizer,
+                text_format,
                 config.task.max_prompt_tokens,
                 config.task.max_target_tokens,
                 config.task.lowercase_targets,
@@ -201,7 +203,7 @@ def _new_model(
     statistics: Statistics,
 ) -> tuple[TransferModel, transformers.PreTrainedTokenizerBase]:
     """An untrained mapper with a new or pretrained language model, and its tokenizer."""
-    lm, tokenizer = build_language_model(config.lm, _texts_for_tokenizer(data.training.examples))
+    lm = build_language_model(config.lm, _texts_for_tokenizer(data.training.examples))
     model_config = TransferConfig(
         encoder={
             "name": encoder.name,
@@ -213,12 +215,14 @@ def _new_model(
         mapper=config.mapper.model_dump(),
         noise=noise.as_dict(),
         task=config.task.model_dump(),
-        lm=lm.config.to_dict(),
+        lm=lm.model.config.to_dict(),
+        text_format={"kind": lm.format.kind, "before": list(lm.format.before)},
+        base=lm.base,
         statistics=summary(statistics),
     )
-    model = TransferModel(model_config, lm, statistics)
+    model = TransferModel(model_config, lm.model, statistics)
     model.config.regime = max(REGIME_CODES[regime], model.adapter.regime, noise.regime)
-    return model, tokenizer
+    return model, lm.tokenizer
 
 
 def _report_cuts(encoder: AnyEncoder, data: _Data, tokenized: TokenizedExamples, regime: Regime) -> None:

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from close_transfer.adapters import Modality, NoiseSource
+from close_transfer.conditioning import IGNORED
 from close_transfer.embeddings import SceneVectors
 from close_transfer.examples import Example
-from close_transfer.model import IGNORED
+from close_transfer.text_format import TextFormat
 
 Rows = NDArray[np.int64]
 
@@ -54,6 +54,12 @@ class Ragged:
         for line, values in zip(result, picked, strict=True):
             line[: len(values)] = values
         return torch.from_numpy(result)
+
+    def padded_and_mask(self, rows: Sequence[int], padding: int) -> tuple[Tensor, Tensor]:
+        """As `padded`, with a mask of the same shape and kind: 1 where there is a value."""
+        lengths = torch.from_numpy(self.lengths()[list(rows)])
+        values = self.padded(rows, padding)
+        return values, (torch.arange(values.shape[1]) < lengths[:, None]).long()
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class TokenizedExamples:
         self,
         examples: Sequence[Example],
         scenes: SceneVectors,
-        tokenizer: PreTrainedTokenizerBase,
+        text_format: TextFormat,
         max_prompt_tokens: int,
         max_target_tokens: int,
         lowercase_targets: bool,
@@ -109,19 +115,17 @@ class TokenizedExamples:
         assert len(examples) == len(scenes)
         self.ids = [example.id for example in examples]
         self._scenes = scenes
-        targets = [target for example in examples for target in example.targets]
-        if lowercase_targets:
-            targets = [target.lower() for target in targets]
-        prompts = [_ids(tokenizer, example.prompt) if example.prompt else [] for example in examples]
-        written = [_ids(tokenizer, target) for target in targets]
-        self.num_cut = sum(len(p) > max_prompt_tokens for p in prompts) + sum(
-            len(t) > max_target_tokens for t in written
-        )
-        # The end token stays, so that the model learns where to stop.
-        self._prompts = Ragged.of([cut(p, max_prompt_tokens) for p in prompts])
-        self._targets = Ragged.of([cut(t, max_target_tokens) for t in written])
+        prompts = [text_format.prompt_ids(example.prompt, max_prompt_tokens) for example in examples]
+        targets = [
+            text_format.target_ids(target.lower() if lowercase_targets else target, max_target_tokens, example.prompt)
+            for example in examples
+            for target in example.targets
+        ]
+        self.num_cut = sum(was_cut for _, was_cut in (*prompts, *targets))
+        self._prompts = Ragged.of([ids for ids, _ in prompts])
+        self._targets = Ragged.of([ids for ids, _ in targets])
         self._first_target = np.cumsum([0, *(len(example.targets) for example in examples)], dtype=np.int64)
-        self._padding = tokenizer.pad_token_id
+        self._padding = text_format.padding
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -147,27 +151,17 @@ class TokenizedExamples:
     def _batch(self, examples: Rows, start: int, num_examples: int, num_tokens: int) -> Batch:
         targets = [t for e in examples for t in range(self._first_target[e], self._first_target[e + 1])]
         counts = torch.from_numpy(self._first_target[examples + 1] - self._first_target[examples])
-        prompt_ids = self._prompts.padded(examples.tolist(), self._padding)
-        lengths = torch.from_numpy(self._prompts.lengths()[examples])
+        prompt_ids, prompt_mask = self._prompts.padded_and_mask(examples.tolist(), self._padding)
         return Batch(
             vectors=torch.from_numpy(self._scenes[examples]),
             prompt_ids=prompt_ids,
-            prompt_mask=(torch.arange(prompt_ids.shape[1]) < lengths[:, None]).long(),
+            prompt_mask=prompt_mask,
             labels=self._targets.padded(targets, IGNORED),
             scene_of_target=torch.repeat_interleave(torch.arange(len(examples)), counts),
             start=start,
             num_examples=num_examples,
             num_target_tokens=num_tokens,
         )
-
-
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    return tokenizer(text).input_ids
-
-
-def cut(ids: list[int], most: int) -> list[int]:
-    """At most so many ids; the last one, the end token, stays."""
-    return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
 
 
 def steps_per_epoch(num_examples: int, batch_size: int, most: int | None = None) -> int:

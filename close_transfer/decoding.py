@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, __version__
-from transformers.modeling_outputs import BaseModelOutput
 
 from close_transfer.adapters import Modality
+from close_transfer.batches import Ragged
+from close_transfer.conditioning import IGNORED, Context
 from close_transfer.examples import Prediction
 from close_transfer.journal import Journal
-from close_transfer.model import IGNORED, TransferModel
+from close_transfer.model import TransferModel
+from close_transfer.text_format import TextFormat
 
 Vectors = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
@@ -39,7 +41,7 @@ class Decoder:
         """`num_return` candidates an example, best first; at most `num_beams`. `modality`: of the vectors."""
         assert 1 <= num_return <= num_beams
         self._model = model.eval()
-        self._tokenizer = tokenizer
+        self._format = TextFormat(tokenizer, model.config.text_format["kind"])
         self._num_beams = num_beams
         self._num_return = num_return
         self._batch_size = batch_size
@@ -99,11 +101,11 @@ class Decoder:
         self, ids: Sequence[str], vectors: NDArray[np.float32], prompts: Sequence[str], labels: Sequence[str]
     ) -> list[Prediction]:
         """Answers to one batch; arguments as in `predict`, the vectors themselves of shape (rows, dim)."""
-        states, mask = self._model.encode_inputs(
+        context = self._model.read(
             torch.from_numpy(vectors).to(self._model.device), *self._prompts(prompts), self._modality
         )
-        label_scores = self._label_scores(states, mask, labels) if labels else None
-        texts, scores = self._generate(states, mask)
+        label_scores = self._label_scores(context, prompts, labels) if labels else None
+        texts, scores = self._generate(context)
         predictions = []
         for row, example in enumerate(ids):
             chosen = slice(row * self._num_return, (row + 1) * self._num_return)
@@ -114,51 +116,39 @@ class Decoder:
         return predictions
 
     def _prompts(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        device = self._model.device
-        if not any(prompts):
-            empty = torch.zeros(len(prompts), 0, dtype=torch.long, device=device)
-            return empty, empty
-        encoded = self._tokenizer(
-            list(prompts), padding=True, truncation=True, max_length=self._max_prompt, return_tensors="pt"
-        )
-        given = torch.tensor([bool(prompt) for prompt in prompts])  # an empty prompt is no token, not even the end
-        return encoded.input_ids.to(device), (encoded.attention_mask * given[:, None]).to(device)
+        rows = Ragged.of([self._format.prompt_ids(one, self._max_prompt)[0] for one in prompts])
+        ids, mask = rows.padded_and_mask(range(len(rows)), self._format.padding)
+        return ids.to(self._model.device), mask.to(self._model.device)
 
-    def _generate(self, states: Tensor, mask: Tensor) -> tuple[list[str], list[float]]:
-        output = self._model.lm.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=states),
-            attention_mask=mask,
+    def _generate(self, context: Context) -> tuple[list[str], list[float]]:
+        output = self._model.conditioning.generate(
+            self._model.lm,
+            context,
             num_beams=self._num_beams,
             num_return_sequences=self._num_return,
             max_new_tokens=self._max_new,
             do_sample=False,
-            return_dict_in_generate=True,
             output_scores=True,
+            pad_token_id=self._format.padding,
+            eos_token_id=self._format.end,
         )
-        texts = self._tokenizer.batch_decode(output.sequences, skip_special_tokens=True)
+        written = self._model.conditioning.written(output)
         if self._num_beams > 1:
             scores = output.sequences_scores
         else:
             chosen = self._model.lm.compute_transition_scores(output.sequences, output.scores, normalize_logits=True)
-            written = output.sequences[:, 1:] != self._tokenizer.pad_token_id
-            scores = (chosen.masked_fill(~written, 0).sum(dim=1) / written.sum(dim=1).clamp(min=1)).float()
-        return [text.strip() for text in texts], scores.tolist()
+            ended = (written == self._format.end).int().cumsum(dim=1)
+            counts = (ended - (written == self._format.end).int()) == 0  # up to the end token and with it
+            scores = (chosen.masked_fill(~counts, 0).sum(dim=1) / counts.sum(dim=1)).float()
+        return self._format.text(written), scores.tolist()
 
-    def _label_scores(self, states: Tensor, mask: Tensor, labels: Sequence[str]) -> Tensor:
+    def _label_scores(self, context: Context, prompts: Sequence[str], labels: Sequence[str]) -> Tensor:
         """Log-likelihood of every label, end token included; shape (examples, labels)."""
-        encoded = self._tokenizer(list(labels), padding=True, return_tensors="pt")
-        ids = encoded.input_ids.masked_fill(encoded.attention_mask == 0, IGNORED).to(states.device)
-        num_examples, num_labels = len(states), len(labels)
-        logits = self._model.lm(
-            encoder_outputs=BaseModelOutput(last_hidden_state=states.repeat_interleave(num_labels, dim=0)),
-            attention_mask=mask.repeat_interleave(num_labels, dim=0),
-            labels=ids.repeat(num_examples, 1),
-            use_cache=False,
-        ).logits
-        losses = F.cross_entropy(
-            logits.float().transpose(1, 2), ids.repeat(num_examples, 1), ignore_index=IGNORED, reduction="none"
-        )
-        return -losses.sum(dim=1).view(num_examples, num_labels)
+        targets = [self._format.target_ids(label, self._max_new, prompt)[0] for prompt in prompts for label in labels]
+        ids = Ragged.of(targets).padded(range(len(targets)), IGNORED).to(context.states.device)
+        logits = self._model.conditioning.logits(self._model.lm, context.repeated(len(labels)), ids)
+        losses = F.cross_entropy(logits.float().transpose(1, 2), ids, ignore_index=IGNORED, reduction="none")
+        return -losses.sum(dim=1).view(len(prompts), len(labels))
 
 
 def prediction_from(kept: dict[str, Any]) -> Prediction:

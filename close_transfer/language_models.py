@@ -1,30 +1,57 @@
 """Language models: pretrained ones through transformers, or a small one built from a config.
 
 A model from scratch gets a tokenizer trained on the run's own text, so that any language and any
-vocabulary work from the first day.
+vocabulary work from the first day. A pretrained one may be trained whole, by low-rank updates (LoRA), or
+not at all; then a checkpoint names the base and its fingerprint instead of holding its weights.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
+from peft import LoraConfig
 from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
+    GenerationConfig,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    T5Config,
-    T5ForConditionalGeneration,
 )
 
 from close_transfer.bpe import train_bpe
 from close_transfer.config import LMConfig, PretrainedLM, ScratchLM
 from close_transfer.errors import UserError
+from close_transfer.text_format import Format, TextFormat
+from close_transfer.weights import weights_fingerprint
 
 END_TOKEN = "</s>"
 
 
-def new_t5(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) -> T5ForConditionalGeneration:
-    """A T5 with random weights for this tokenizer.
+@dataclass(frozen=True)
+class LanguageModel:
+    """A language model and how it is used.
+
+    Attributes:
+        model: of transformers; what is not trained needs no gradient.
+        tokenizer: its own.
+        format: how text is put to it.
+        base: name, fingerprint, precision, and what is trained of it, where a checkpoint leaves its weights out; None
+            where all of the model is saved.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    format: TextFormat
+    base: dict[str, Any] | None
+
+
+def new_model(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """A model with random weights for this tokenizer.
 
     Raises:
         UserError: if transformers' config refuses a setting, or the sizes make no model.
@@ -33,44 +60,146 @@ def new_t5(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) -> T5ForCondit
         "vocab_size": len(tokenizer),
         "pad_token_id": tokenizer.pad_token_id,
         "eos_token_id": tokenizer.eos_token_id,
-        "decoder_start_token_id": tokenizer.pad_token_id,
     }
     try:
-        built = T5Config(**settings)
-        if min(built.num_layers, built.num_decoder_layers or 1) < 1:
+        if config.architecture == "t5":
+            settings["decoder_start_token_id"] = tokenizer.pad_token_id
+        else:
+            settings["bos_token_id"] = tokenizer.bos_token_id
+        built = AutoConfig.for_model(config.architecture, **settings)
+        layers = [built.num_hidden_layers, getattr(built, "num_decoder_layers", None)]
+        if min(number for number in layers if number is not None) < 1:
             raise ValueError("num_layers and num_decoder_layers should be at least 1")
-        return T5ForConditionalGeneration(built)
+        return from_config(built)
     except (StrictDataclassError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"lm.config={config.config}: cannot become a T5 ({reason}); see transformers' T5Config"
+            f"lm.config={config.config}: cannot become a {config.architecture} model ({reason}); see transformers' "
+            "configuration of that architecture"
         ) from error
 
 
-def _pretrained(config: PretrainedLM) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def from_config(config: PreTrainedConfig) -> PreTrainedModel:
+    """The language model of a config, with random weights."""
+    family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    return family.from_config(config)
+
+
+def _pretrained(name: str, dtype: str) -> PreTrainedModel:
     try:
-        model = AutoModelForSeq2SeqLM.from_pretrained(config.name)
-        tokenizer = AutoTokenizer.from_pretrained(config.name)
+        config = AutoConfig.from_pretrained(name)
+        family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model = family.from_pretrained(name, config=config, dtype=getattr(torch, dtype))
     except (OSError, ValueError) as error:
-        reason = (str(error).splitlines() or [""])[0][:200]
+        raise _unloadable(name, error) from error
+    settle_generation(model)
+    return model
+
+
+def _tokenizer(name: str) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise _unloadable(name, error) from error
+
+
+def _unloadable(name: str, error: Exception) -> UserError:
+    reason = (str(error).splitlines() or [""])[0][:200]
+    return UserError(
+        f"lm={name}: cannot be loaded ({reason}); connect to the hub once, or give a folder that "
+        "transformers' save_pretrained wrote, model and tokenizer, as lm=FOLDER"
+    )
+
+
+def settle_generation(model: PreTrainedModel) -> None:
+    """Drops the model's own habits of decoding (sampling, penalties, lengths): a decoder says how it decodes."""
+    start = getattr(model.config, "decoder_start_token_id", None)
+    model.generation_config = GenerationConfig(decoder_start_token_id=start)
+
+
+def train_part(model: PreTrainedModel, config: PretrainedLM) -> None:
+    """Lets gradients reach what is trained of the model: all, low-rank updates, or nothing."""
+    if config.train == "full":
+        return
+    model.requires_grad_(False)
+    if config.train == "lora":
+        _add_lora(model, config.lora.model_dump())
+
+
+def _add_lora(model: PreTrainedModel, settings: dict[str, Any]) -> None:
+    """Low-rank updates of a model's linear layers (LoRA, Hu et al. 2021, arXiv 2106.09685).
+
+    Raises:
+        UserError: if the model has no layer of a name that was given.
+    """
+    lora = LoraConfig(
+        r=settings["rank"],
+        lora_alpha=settings["alpha"],
+        lora_dropout=settings["dropout"],
+        target_modules=settings["layers"] or "all-linear",
+    )
+    try:
+        model.add_adapter(lora)
+    except ValueError as error:
+        names = sorted({name.rpartition(".")[2] for name, part in model.named_modules() if not list(part.children())})
         raise UserError(
-            f"lm={config.name}: cannot be loaded ({reason}); connect to the hub once, or give a folder that "
-            "transformers' save_pretrained wrote, model and tokenizer, as lm=FOLDER"
+            f"lm.lora.layers={settings['layers']}: the model has no such layer; it has {', '.join(names)}"
         ) from error
-    return model, tokenizer
 
 
-def build_language_model(config: LMConfig, texts: Iterable[str]) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A sequence-to-sequence language model and its tokenizer.
+def base_model(base: dict[str, Any]) -> PreTrainedModel:
+    """The language model that a checkpoint names and does not hold, with room for what it does.
+
+    Args:
+        base: as `LanguageModel.base`.
+
+    Raises:
+        UserError: if it cannot be loaded, or its weights are not those of the training.
+    """
+    model = _pretrained(base["name"], base["dtype"])
+    found = weights_fingerprint(model)
+    if found != base["fingerprint"]:
+        raise UserError(
+            f"{base['name']} has other weights than the language model of the training (fingerprint {found[:12]}, not "
+            f"{base['fingerprint'][:12]}); restore them, or train again"
+        )
+    model.requires_grad_(False)
+    if base["lora"]:
+        _add_lora(model, base["lora"])
+    return model
+
+
+def build_language_model(config: LMConfig, texts: Iterable[str]) -> LanguageModel:
+    """A language model with what is trained of it.
 
     Args:
         config: from scratch, or pretrained.
         texts: prompts and targets of the training data; a tokenizer from scratch is trained on them.
 
     Raises:
-        UserError: if pretrained weights cannot be had.
+        UserError: if pretrained weights cannot be had, or the model lacks what its settings ask for.
     """
     if isinstance(config, ScratchLM):
-        tokenizer = train_bpe(texts, config.vocab_size, end_token=END_TOKEN)
-        return new_t5(config, tokenizer), tokenizer
-    return _pretrained(config)
+        tokenizer: PreTrainedTokenizerBase = train_bpe(texts, config.vocab_size, end_token=END_TOKEN)
+        model = new_model(config, tokenizer)
+        settle_generation(model)
+        return LanguageModel(model, tokenizer, TextFormat(tokenizer, _format(model, tokenizer, "auto")), None)
+    model, tokenizer = _pretrained(config.name, config.dtype), _tokenizer(config.name)
+    base = None
+    if config.train != "full":
+        lora = config.lora.model_dump() if config.train == "lora" else None
+        base = {"name": config.name, "fingerprint": weights_fingerprint(model), "dtype": config.dtype, "lora": lora}
+    train_part(model, config)
+    return LanguageModel(model, tokenizer, TextFormat(tokenizer, _format(model, tokenizer, config.format)), base)
+
+
+def _format(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: str) -> Format:
+    if model.config.is_encoder_decoder:
+        if asked != "auto":
+            raise UserError(f"lm.format={asked}: is of models that are a decoder only; leave it out")
+        return "encoder-decoder"
+    if asked == "chat" and not tokenizer.chat_template:
+        raise UserError("lm.format=chat: the tokenizer has no chat template; give lm.format=plain")
+    if asked == "plain" or not tokenizer.chat_template:
+        return "plain"
+    return "chat"

@@ -1,13 +1,17 @@
-"""From a vector to tokens of the language model.
+"""From an encoder's vector, or its grid of vectors, to tokens of the language model.
 
-Shapes: b examples, d width of the vectors, t tokens, h width of the language model.
+Shapes: b examples, optional k vectors an example (grid features), d width of the vectors, t tokens,
+h width of the language model.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from close_transfer.errors import UserError
 
 # Weights start at a tenth of PyTorch's default. Pictures are displaced from texts along directions in
 # which texts hardly vary; training on texts leaves the weights along those as they began, and at full
@@ -15,27 +19,119 @@ from torch import Tensor, nn
 _INITIAL_SCALE = 0.1
 
 
-class LinearMapper(nn.Module):
+class _Input(nn.Linear):
+    """The first layer: unit vectors enter with coordinates of size one, as models from scratch prefer."""
+
+    def __init__(self, vector_dim: int, width: int) -> None:
+        super().__init__(vector_dim, width)
+        with torch.no_grad():
+            self.weight.mul_(_INITIAL_SCALE)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return super().forward(vectors * vectors.shape[-1] ** 0.5)
+
+
+class Mapper(nn.Module):
+    """What makes tokens of vectors.
+
+    Attributes:
+        tokens_a_vector: tokens that a single vector becomes, beside `more_tokens`.
+        more_tokens: tokens that do not depend on how many vectors there are.
+    """
+
+    tokens_a_vector: int
+    more_tokens: int = 0
+
+    def forward(self, vectors: Float[Tensor, "b *k d"]) -> Float[Tensor, "b t h"]:
+        """Tokens of each example's vector or vectors."""
+        raise NotImplementedError
+
+
+class LinearMapper(Mapper):
     """One linear layer from a vector to a few tokens, and learned constant tokens after them.
 
-    CLOSE (arXiv 2211.09778, section 3): 4 tokens and no constants. Constants start at zero. Vectors are
-    multiplied by the square root of their width first, so that unit vectors enter with coordinates of
-    size one, as a language model that is trained from scratch prefers.
+    CLOSE (arXiv 2211.09778, section 3.1): 4 tokens and no constants; 768 to 4 x 768 are 2,362,368 parameters.
+    LiMBeR (arXiv 2209.15162, section 3): one token of each vector of a grid. Constants start at zero.
     """
 
     def __init__(self, vector_dim: int, token_dim: int, num_tokens: int, num_constant_tokens: int) -> None:
         """`vector_dim`: width d; `token_dim`: width h; at least one token, constants may be none."""
         super().__init__()
         self.token_dim = token_dim
-        self.linear = nn.Linear(vector_dim, num_tokens * token_dim)
-        with torch.no_grad():
-            self.linear.weight.mul_(_INITIAL_SCALE)
+        self.tokens_a_vector, self.more_tokens = num_tokens, num_constant_tokens
+        self.linear = _Input(vector_dim, num_tokens * token_dim)
         self.constants = nn.Parameter(torch.zeros(num_constant_tokens, token_dim))
 
-    def forward(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b t h"]:
-        """`num_tokens + num_constant_tokens` tokens for each vector."""
-        tokens = self.linear(vectors * vectors.shape[-1] ** 0.5).unflatten(-1, (-1, self.token_dim))
+    def forward(self, vectors: Tensor) -> Tensor:
+        tokens = _tokens(self.linear(vectors), self.token_dim)
         return torch.cat([tokens, self.constants.expand(len(tokens), -1, -1)], dim=1)
 
 
-MAPPERS: dict[str, Callable[[int, int, int, int], nn.Module]] = {"linear": LinearMapper}
+class MlpMapper(Mapper):
+    """Two linear layers with a hyperbolic tangent between them.
+
+    ClipCap (arXiv 2111.09734, section 3.2, and its code): 10 tokens, half of their width between the layers; 640 to
+    10 x 768 are 31,960,320 parameters (32M in the paper's table).
+    """
+
+    def __init__(self, vector_dim: int, token_dim: int, num_tokens: int, hidden_dim: int | None) -> None:
+        """`hidden_dim`: width between the layers; None: half of all tokens'."""
+        super().__init__()
+        self.token_dim = token_dim
+        self.tokens_a_vector = num_tokens
+        hidden_dim = hidden_dim or num_tokens * token_dim // 2
+        self.first = _Input(vector_dim, hidden_dim)
+        self.second = nn.Linear(hidden_dim, num_tokens * token_dim)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return _tokens(self.second(torch.tanh(self.first(vectors))), self.token_dim)
+
+
+class TransformerMapper(Mapper):
+    """A linear layer to a few tokens, learned constants after them, and a transformer over all; the constants' places
+    are what the language model gets.
+
+    ClipCap (arXiv 2111.09734, section 3.2, and its code) and CapDec (arXiv 2211.00575): 8 layers of 8 heads, twice the
+    width between the layers of each, 10 tokens of either kind (CapDec: 40); with 640 wide vectors and GPT-2 about 43
+    million parameters.
+    """
+
+    def __init__(
+        self, vector_dim: int, token_dim: int, num_tokens: int, num_vector_tokens: int, num_layers: int, num_heads: int
+    ) -> None:
+        """`num_tokens` come out; `num_vector_tokens` are made of each vector and go in before them."""
+        super().__init__()
+        self.token_dim = token_dim
+        self.tokens_a_vector, self.more_tokens = 0, num_tokens
+        self.linear = _Input(vector_dim, num_vector_tokens * token_dim)
+        self.constants = nn.Parameter(torch.randn(num_tokens, token_dim))
+        layer = nn.TransformerEncoderLayer(
+            token_dim, num_heads, 2 * token_dim, dropout=0.0, activation="relu", batch_first=True, norm_first=True
+        )
+        self.transformer = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        tokens = _tokens(self.linear(vectors), self.token_dim)
+        every = torch.cat([tokens, self.constants.expand(len(tokens), -1, -1)], dim=1)
+        return self.transformer(every)[:, tokens.shape[1] :]
+
+
+def _tokens(wide: Float[Tensor, "b *k n"], token_dim: int) -> Float[Tensor, "b t h"]:
+    return wide.flatten(1).unflatten(-1, (-1, token_dim))
+
+
+MAPPERS: dict[str, type[Mapper]] = {"linear": LinearMapper, "mlp": MlpMapper, "transformer": TransformerMapper}
+
+
+def build_mapper(config: Mapping[str, Any], vector_dim: int, token_dim: int) -> Mapper:
+    """The mapper of these settings, `name` and those of its YAML.
+
+    Raises:
+        UserError: if a transformer's heads do not divide the language model's width.
+    """
+    if token_dim % config.get("num_heads", 1):
+        raise UserError(
+            f"mapper.num_heads={config['num_heads']} does not divide the language model's width {token_dim}; choose a divisor"
+        )
+    settings = {key: value for key, value in config.items() if key != "name"}
+    return MAPPERS[config["name"]](vector_dim, token_dim, **settings)

@@ -8,18 +8,21 @@ Shapes: b scenes, d width of the vectors, p prompt tokens, s = mapper's tokens +
 """
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float, Int
+from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutput
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from close_transfer.adapters import Chain, Fit, Modality, NoiseSource, Statistics
-from close_transfer.mappers import MAPPERS
+from close_transfer.conditioning import Context, conditioning_of
+from close_transfer.language_models import base_model, from_config, settle_generation
+from close_transfer.mappers import build_mapper
 
-IGNORED = -100  # label of a padded target token
+_WEIGHTS = "model.safetensors"
 
 
 class TransferConfig(PreTrainedConfig):
@@ -33,6 +36,8 @@ class TransferConfig(PreTrainedConfig):
         task: the task's name, token limits, lower-casing and number of beams.
         regime: what training saw: "T0" text only, "T1" unpaired pictures too, "T4" pictures paired with text.
         lm: the language model's own config.
+        text_format: how text is put to it (`text_format.py`), and the ids before the vector's tokens.
+        base: the language model whose weights are not saved, as `LanguageModel.base`; None where all are.
         statistics: what the adapters' statistics were measured on; None where none were read.
     """
 
@@ -47,6 +52,8 @@ class TransferConfig(PreTrainedConfig):
         task: dict[str, Any] | None = None,
         regime: str = "T0",
         lm: dict[str, Any] | None = None,
+        text_format: dict[str, Any] | None = None,
+        base: dict[str, Any] | None = None,
         statistics: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -57,6 +64,8 @@ class TransferConfig(PreTrainedConfig):
         self.task = task or {}
         self.regime = regime
         self.lm = lm or {}
+        self.text_format = text_format or {"kind": "encoder-decoder", "before": []}  # what earlier versions could do
+        self.base = base
         self.statistics = statistics
         super().__init__(**kwargs)
 
@@ -81,13 +90,14 @@ class TransferModel(PreTrainedModel):
         """
         super().__init__(config)
         self.adapter = Chain(config.adapter, Fit(config.encoder["dim"], config.noise["std"], statistics))
-        self.lm = lm if lm is not None else AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model(**config.lm))
-        self.mapper = MAPPERS[config.mapper["name"]](
-            config.encoder["dim"],
-            self.lm.config.hidden_size,
-            config.mapper["num_tokens"],
-            config.mapper["num_constant_tokens"],
-        )
+        if lm is None:
+            lm = from_config(AutoConfig.for_model(**config.lm))
+            settle_generation(lm)
+        self.lm = lm
+        self.conditioning = conditioning_of(config.text_format["kind"] == "encoder-decoder")
+        embeddings = lm.get_input_embeddings().weight
+        assert isinstance(embeddings, Tensor)
+        self.mapper = build_mapper(config.mapper, config.encoder["dim"], embeddings.shape[1])
         # Set for testing only: projects adapted vectors on a memory of texts (`memory.py`).
         self.memory: Callable[[Tensor], Tensor] | None = None
         self.post_init()
@@ -95,22 +105,27 @@ class TransferModel(PreTrainedModel):
     def _init_weights(self, module: torch.nn.Module) -> None:
         """Parts initialise themselves when they are built."""
 
-    def encode_inputs(
+    def train(self, mode: bool = True) -> Self:
+        """A language model of which nothing is trained stays as it is in test, without dropout."""
+        super().train(mode)
+        if self.config.base is not None and self.config.base["lora"] is None:
+            self.lm.eval()
+        return self
+
+    def read(
         self,
-        vectors: Float[Tensor, "b d"],
+        vectors: Float[Tensor, "b *k d"],
         prompt_ids: Int[Tensor, "b p"],
         prompt_mask: Int[Tensor, "b p"],
         modality: Modality,
         noise: NoiseSource | None = None,
-    ) -> tuple[Float[Tensor, "b s h"], Int[Tensor, "b s"]]:
-        """The language model's encoder states of the vector's tokens, then the prompt; and their mask."""
+    ) -> Context:
+        """What the language model writes from: the vector's tokens, the prompt, and what its format puts around them."""
         adapted = self.adapter(vectors, modality, noise)
-        prefix = self.mapper(adapted if self.memory is None else self.memory(adapted))
-        prompt = self.lm.get_input_embeddings()(prompt_ids).to(prefix.dtype)
-        mask = torch.cat([prompt_mask.new_ones(prefix.shape[:2]), prompt_mask], dim=1)
-        embedded = torch.cat([prefix, prompt], dim=1)
-        states = self.lm.get_encoder()(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
-        return states, mask
+        embeddings = self.lm.get_input_embeddings()
+        prefix = self.mapper(adapted if self.memory is None else self.memory(adapted)).to(embeddings.weight.dtype)
+        before = self.config.text_format["before"]
+        return self.conditioning.read(self.lm, before, prefix, embeddings(prompt_ids), prompt_mask)
 
     def forward(
         self,
@@ -131,13 +146,34 @@ class TransferModel(PreTrainedModel):
             scene_of_target: which scene each target belongs to.
             modality, noise: see `Chain`.
         """
-        states, mask = self.encode_inputs(vectors, prompt_ids, prompt_mask, modality, noise)
-        return self.lm(
-            encoder_outputs=BaseModelOutput(last_hidden_state=states[scene_of_target]),
-            attention_mask=mask[scene_of_target],
-            labels=labels,
-            use_cache=False,
-        ).logits
+        context = self.read(vectors, prompt_ids, prompt_mask, modality, noise)
+        return self.conditioning.logits(self.lm, context.of(scene_of_target), labels)
+
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Saves as transformers does; of a base that was not trained whole, what was trained only."""
+        if self.config.base is not None:
+            kwargs.setdefault("state_dict", self._own_state())
+        super().save_pretrained(save_directory, **kwargs)
+
+    def _own_state(self) -> dict[str, Tensor]:
+        trained = {f"lm.{name}" for name, one in self.lm.named_parameters() if one.requires_grad}
+        return {n: one for n, one in self.state_dict().items() if not n.startswith("lm.") or n in trained}
+
+    @classmethod
+    def from_pretrained(cls, folder: Any, *args: Any, **kwargs: Any) -> Self:  # type: ignore[override]
+        """Loads what `save_pretrained` wrote; a base that was left out is loaded from where its name says.
+
+        Raises:
+            UserError: if such a base cannot be loaded, or has other weights than in training.
+        """
+        config = TransferConfig.from_pretrained(folder)
+        if config.base is None:
+            return super().from_pretrained(folder, *args, **kwargs)
+        model = cls(config, base_model(config.base))
+        saved = load_file(Path(folder) / _WEIGHTS)
+        missing, unexpected = model.load_state_dict(saved, strict=False)
+        assert not unexpected and not set(missing) & model._own_state().keys(), (missing, unexpected)
+        return model
 
 
 AutoConfig.register(TransferConfig.model_type, TransferConfig)

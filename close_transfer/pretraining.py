@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from close_transfer.batches import Ragged, cut
+from close_transfer.batches import Ragged
 from close_transfer.bpe import train_bpe
 from close_transfer.checkpoints import RunFolder
 from close_transfer.config import PretrainConfig
@@ -39,11 +39,12 @@ from close_transfer.files import (
     write_json,
     writing,
 )
-from close_transfer.language_models import END_TOKEN, new_t5
+from close_transfer.language_models import END_TOKEN, new_model
 from close_transfer.parts import pick_device
 from close_transfer.pretraining_loop import STATE_FILE, Pretrainer, PretrainState, saved_identity
 from close_transfer.sources.texts import Corpus, read_corpus, same_text_key
 from close_transfer.span_corruption import Corruption, num_sentinels
+from close_transfer.text_format import cut
 
 _SUMMARY = "pretraining.json"
 _AT_ONCE = 10_000  # texts tokenized together
@@ -192,7 +193,7 @@ def _pretrain(config: PretrainConfig, corpus: Corpus, folder: Path, device: torc
     held_out, num_cut_held_out = _tokenized(tokenizer, validation, config.max_tokens)
     sentinel_ids = [int(tokenizer.get_vocab()[name]) for name in _sentinels(config)]
     torch.manual_seed(config.seed)
-    model = new_t5(config.lm, tokenizer)
+    model = new_model(config.lm, tokenizer)
     trainer = Pretrainer(
         config=config,
         model=model,

@@ -17,14 +17,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
-from transformers import T5ForConditionalGeneration
+from transformers import PreTrainedModel
 
 from close_transfer.batches import Ragged, Rows, batches_from, steps_per_epoch
 from close_transfer.checkpoints import RunFolder, optimizer_tensors, restore_optimizer
+from close_transfer.conditioning import IGNORED
 from close_transfer.config import PretrainConfig
 from close_transfer.errors import UserError
 from close_transfer.files import atomic_path
-from close_transfer.model import IGNORED
 from close_transfer.schedules import learning_rate_factor
 from close_transfer.span_corruption import Corruption
 from close_transfer.stopping import StopRequest
@@ -75,7 +75,7 @@ class Pretrainer:
     """
 
     config: PretrainConfig
-    model: T5ForConditionalGeneration
+    model: PreTrainedModel
     texts: Ragged
     validation: Ragged
     corruption: Corruption

@@ -24,9 +24,10 @@ from transformers import PreTrainedTokenizerBase
 from close_transfer.adapters import Modality
 from close_transfer.batches import Batch, Rows, TokenizedExamples, batches_from, steps_per_epoch
 from close_transfer.checkpoints import RunFolder, TrainingState
+from close_transfer.conditioning import IGNORED
 from close_transfer.config import LoopConfig
 from close_transfer.files import WriteError, fingerprint, writing
-from close_transfer.model import IGNORED, TransferModel
+from close_transfer.model import TransferModel
 from close_transfer.schedules import learning_rate_factor
 from close_transfer.stopping import TERMINATED_STATUS, StopRequest
 

@@ -6,6 +6,7 @@ from close_transfer.batches import TokenizedExamples, batches_from, epoch_batche
 from close_transfer.bpe import train_bpe
 from close_transfer.embeddings import EmbeddingTable, SceneVectors
 from close_transfer.examples import Example
+from close_transfer.text_format import TextFormat
 
 TEXTS = ["a red dog", "two blue cats in the snow", "a horse", "a very long sentence about a boat and a plane"]
 
@@ -28,7 +29,12 @@ def scenes():
 def tokenized(examples, scenes, **limits):
     tokenizer = train_bpe(TEXTS, 400, end_token="</s>")
     return tokenizer, TokenizedExamples(
-        examples, scenes, tokenizer, limits.get("prompt", 16), limits.get("target", 32), lowercase_targets=True
+        examples,
+        scenes,
+        TextFormat(tokenizer, "encoder-decoder"),
+        limits.get("prompt", 16),
+        limits.get("target", 32),
+        lowercase_targets=True,
     )
 
 

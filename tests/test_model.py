@@ -20,7 +20,8 @@ from tests.conftest import SMALL, small_config
 def parts():
     config = compose_config("train", TrainConfig, SMALL)
     torch.manual_seed(0)
-    lm, tokenizer = build_language_model(config.lm, ["a red dog in the snow", "two cats", "entailment", "neutral"])
+    built = build_language_model(config.lm, ["a red dog in the snow", "two cats", "entailment", "neutral"])
+    lm, tokenizer = built.model, built.tokenizer
     model_config = TransferConfig(
         encoder={"name": "x", "dim": 16, "fingerprint": "f"},
         adapter=[{"name": "gaussian"}],

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from close_transfer.config.base import AboveZero, Natural, NonNegative, Positive, Strict, TaskName
 
@@ -39,12 +39,33 @@ class PrecomputedConfig(Strict):
 ClipConfig = Annotated[OpenClipConfig | PrecomputedConfig, Field(discriminator="kind")]
 
 
-class MapperConfig(Strict):
-    """How a vector becomes tokens of the language model."""
+class LinearMapperConfig(Strict):
+    """One linear layer from a vector to tokens (CLOSE), or from each vector of a grid (LiMBeR)."""
 
     name: Literal["linear"]
     num_tokens: Positive
     num_constant_tokens: Natural
+
+
+class MlpMapperConfig(Strict):
+    """Two linear layers (ClipCap)."""
+
+    name: Literal["mlp"]
+    num_tokens: Positive
+    hidden_dim: Positive | None  # None: half of all tokens' width
+
+
+class TransformerMapperConfig(Strict):
+    """A transformer over tokens of the vector and learned ones (ClipCap, CapDec)."""
+
+    name: Literal["transformer"]
+    num_tokens: Positive
+    num_vector_tokens: Positive
+    num_layers: Positive
+    num_heads: Positive
+
+
+MapperConfig = Annotated[LinearMapperConfig | MlpMapperConfig | TransformerMapperConfig, Field(discriminator="name")]
 
 
 class ScratchLM(Strict):
@@ -52,11 +73,21 @@ class ScratchLM(Strict):
 
     kind: Literal["scratch"]
     name: str
+    architecture: Literal["t5", "gpt2", "llama"] = "t5"  # runs of earlier versions name none
     vocab_size: Annotated[int, Field(ge=300, le=1_000_000)]
-    config: dict[str, Any]  # for transformers' T5Config
+    config: dict[str, Any]  # for transformers' config of the architecture
     learning_rate: AboveZero
     learning_rates: dict[TaskName, AboveZero]
     warmup_steps: Natural
+
+
+class LoraConfig(Strict):
+    """Low-rank updates of a language model's linear layers."""
+
+    rank: Positive
+    alpha: AboveZero
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    layers: tuple[str, ...] | None  # last parts of the layers' names; None: every linear layer but the last
 
 
 class PretrainedLM(Strict):
@@ -64,8 +95,21 @@ class PretrainedLM(Strict):
 
     kind: Literal["pretrained"]
     name: str
+    train: Literal["full", "lora", "frozen"] = "full"  # runs of earlier versions name none of these four
+    lora: LoraConfig = LoraConfig(rank=16, alpha=32.0, dropout=0.0, layers=None)
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of weights that are not trained
+    format: Literal["auto", "plain", "chat"] = "auto"  # of models that are a decoder only
     learning_rate: AboveZero
     warmup_steps: Natural
+
+    @model_validator(mode="after")
+    def _trained_in_full_precision(self) -> "PretrainedLM":
+        if self.train == "full" and self.dtype != "float32":
+            raise ValueError(
+                f"lm.dtype={self.dtype}: weights that are trained lose small steps in 16 bits; leave it out (train.precision=bf16 "
+                "computes in 16 bits all the same), or give lm.train=lora or lm.train=frozen"
+            )
+        return self
 
 
 LMConfig = Annotated[ScratchLM | PretrainedLM, Field(discriminator="kind")]

@@ -1,7 +1,6 @@
 """Frozen encoders that `open_clip` builds: any architecture, with a tag's or a local file's weights."""
 
 import difflib
-import hashlib
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -18,6 +17,7 @@ from close_transfer.encoders.encoder import Floats
 from close_transfer.encoders.text_forward import causal_text_tower
 from close_transfer.errors import UserError
 from close_transfer.files import fingerprint
+from close_transfer.weights import weights_fingerprint
 
 PICTUREBOOK_FOLDER = Path(__file__).parent.parent / "picturebook" / "clip"
 
@@ -82,15 +82,6 @@ def _load(config: OpenClipConfig, device: str) -> tuple[Any, Any, Any]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def weights_fingerprint(model: torch.nn.Module) -> str:
-    """SHA-256 over all parameters and buffers, by name; 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 class OpenClipEncoder:
