@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from close_transfer.adapters import Modality, Statistics
 from close_transfer.batches import TokenizedExamples
 from close_transfer.checkpoints import RunFolder
-from close_transfer.config import OpenClipConfig, TrainConfig
+from close_transfer.config import PrecomputedConfig, TrainConfig
 from close_transfer.config.commands import encoder_note
 from close_transfer.embeddings import image_scenes, text_scenes
 from close_transfer.encoders import AnyEncoder
@@ -50,7 +50,7 @@ class _Data:
 
 
 def _load_data(config: TrainConfig, task: Task, regime: Regime) -> _Data:
-    opens_pictures = regime == "images" and isinstance(config.clip, OpenClipConfig)
+    opens_pictures = regime == "images" and not isinstance(config.clip, PrecomputedConfig)
     train, val = (
         load_examples(config.data, task.name, split, regime == "text", opens_pictures) for split in ("train", "val")
     )

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from close_transfer.config import C, Strict
 from close_transfer.config.base import text_fault
+from close_transfer.encoders.catalogue import catalogue
 from close_transfer.errors import UserError
 from close_transfer.files import error_number
 from close_transfer.sources import SERVED_TASKS
@@ -149,7 +150,7 @@ def check_overrides(config_name: str, schema: type[Strict], arguments: Sequence[
 
 def _explain(error: Mapping[str, Any]) -> str:
     # Pydantic names the chosen member of a union in the path; the user never typed that.
-    members = {*SERVED_TASKS, "open_clip", "precomputed", "scratch", "pretrained"}
+    members = {*SERVED_TASKS, "open_clip", "timm", "precomputed", "scratch", "pretrained"}
     path = ".".join(str(part) for place, part in enumerate(error["loc"]) if place != 1 or part not in members)
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
     if not path:
@@ -240,7 +241,7 @@ def command(config_name: str, schema: type[C]) -> Callable[[Callable[[C], Any]],
         def job(config: DictConfig) -> None:
             nonlocal begun
             begun = True
-            _guarded(lambda: run(_checked(schema, config)))
+            _guarded(lambda: _run_or_help(run, _checked(schema, config)))
 
         def main() -> None:
             _guarded(start)
@@ -265,6 +266,14 @@ def command(config_name: str, schema: type[C]) -> Callable[[Callable[[C], Any]],
         return main
 
     return decorate
+
+
+def _run_or_help(run: Callable[[C], Any], config: C) -> None:
+    """Runs the command, or prints what `clip.help=true` asks for."""
+    if getattr(getattr(config, "clip", None), "help", False):
+        print(catalogue())
+    else:
+        run(config)
 
 
 def _guarded(run: Callable[[], Any]) -> None:

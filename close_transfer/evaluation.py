@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 
 from close_transfer.checkpoints import RunFolder
-from close_transfer.config import ClipConfig, DataConfig, EvalConfig, OpenClipConfig, TableData, TrainConfig
+from close_transfer.config import (
+    ClipConfig,
+    DataConfig,
+    EvalConfig,
+    OpenClipConfig,
+    PrecomputedConfig,
+    TableData,
+    TrainConfig,
+)
 from close_transfer.config.commands import encoder_note
 from close_transfer.decoding import Decoder
 from close_transfer.earlier import set_aside
@@ -147,7 +155,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
         print(note, file=sys.stderr)
     sees = config.scene == "image"
     loaded = load_examples(
-        data, config.task, config.split, not sees, pictures_needed=sees and isinstance(clip, OpenClipConfig)
+        data, config.task, config.split, not sees, pictures_needed=sees and not isinstance(clip, PrecomputedConfig)
     )
     examples = task.for_testing(loaded.examples, config.scene)[: config.max_examples]
     leakage = {"checked": False, "reason": NOT_ASKED}
@@ -189,7 +197,7 @@ def _score(
     scorer = config.clipscore or clip
     if "clipscore" in config.extra_metrics and not isinstance(scorer, OpenClipConfig):
         raise UserError(
-            "extra_metrics=clipscore compares captions with pictures, so precomputed vectors do not do; give clip@clipscore=open_clip clipscore.model=NAME"
+            "extra_metrics=clipscore compares captions with pictures, so an encoder of both is needed; give clip@clipscore=open_clip clipscore.model=NAME"
         )
     extra, encoder = extra_scores(
         config.extra_metrics, examples, [p.text for p in predictions],

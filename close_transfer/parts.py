@@ -6,8 +6,9 @@ import torch
 import transformers
 
 from close_transfer.checkpoints import RunFolder
-from close_transfer.config import ClipConfig, DataConfig, OpenClipConfig, TableData
-from close_transfer.encoders import AnyEncoder, OpenClipEncoder, PrecomputedEncoder
+from close_transfer.config import ClipConfig, DataConfig, PrecomputedConfig, TableData, TimmConfig
+from close_transfer.encoders import AnyEncoder, PrecomputedEncoder, load_encoder
+from close_transfer.encoders.encoder import reads_no_text
 from close_transfer.errors import UserError
 from close_transfer.model import TransferModel
 from close_transfer.sources.table import count_lines, lines_of_text
@@ -34,8 +35,10 @@ def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed:
     Raises:
         UserError: if it cannot be built, or vectors do not fit the data.
     """
-    if isinstance(clip, OpenClipConfig):
-        return OpenClipEncoder(clip, device)
+    if not isinstance(clip, PrecomputedConfig):
+        if texts_needed and (isinstance(clip, TimmConfig) or clip.features == "grid"):
+            raise reads_no_text(clip.model)
+        return load_encoder(clip, device)
     if not isinstance(data, TableData):
         raise UserError("clip=precomputed needs data=table, whose line i belongs to row i of the vectors")
     texts = lines_of_text(data) if texts_needed else None

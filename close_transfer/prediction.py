@@ -18,10 +18,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from close_transfer.checkpoints import RunFolder
-from close_transfer.config import OpenClipConfig, PredictConfig
+from close_transfer.config import OpenClipConfig, PrecomputedConfig, PredictConfig, TimmConfig
 from close_transfer.decoding import Decoder, prediction_from
 from close_transfer.earlier import set_aside
-from close_transfer.encoders import OpenClipEncoder
+from close_transfer.encoders import load_encoder
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.errors import UserError
 from close_transfer.files import atomic_path, file_fingerprint, fingerprint, sync, write_text
@@ -71,12 +71,12 @@ class _Inputs(Protocol):
 
 
 class _Pictures:
-    def __init__(self, root: Path, model: TransferModel, clip: OpenClipConfig, device: str) -> None:
+    def __init__(self, root: Path, model: TransferModel, clip: OpenClipConfig | TimmConfig, device: str) -> None:
         found = find_pictures(root)
         self._files = found.files
         self.num, self.num_other = len(found.files), found.num_other
         self.faults = [{"id": name, "reason": reason} for name, reason in found.faults]
-        self._encoder = OpenClipEncoder(clip, device)
+        self._encoder = load_encoder(clip, device)
         check_encoder(self._encoder, model)
         self.key = {
             "encoder": fingerprint([self._encoder.image_key, OPENING, str(clip.batch_size)]),
@@ -170,7 +170,7 @@ def _inputs(config: PredictConfig, model: TransferModel, clip: Any, device: str)
     if config.embeddings is not None:
         return _Vectors(Path(config.embeddings), model)
     assert config.images is not None
-    if not isinstance(clip, OpenClipConfig):
+    if isinstance(clip, PrecomputedConfig):
         raise UserError(
             "the run was trained on precomputed vectors, so pictures cannot be encoded here; give embeddings=FILE"
         )

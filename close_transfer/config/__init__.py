@@ -21,6 +21,7 @@ from close_transfer.config.parts import (
     ScratchLM,
     StoreConfig,
     TaskConfig,
+    TimmConfig,
 )
 from close_transfer.config.prepare import PrepareConfig
 from close_transfer.config.pretraining import PretrainConfig
@@ -60,6 +61,7 @@ __all__ = [
     "TableData",
     "TaskConfig",
     "TaskName",
+    "TimmConfig",
     "TrainConfig",
     "given_noise",
     "without_noise",

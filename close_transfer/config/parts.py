@@ -18,14 +18,35 @@ class TaskConfig(Strict):
     num_beams: Positive
 
 
+# One vector of the whole picture, or one of each cell of a grid over it.
+Features = Literal["pooled", "grid"]
+
+
 class OpenClipConfig(Strict):
     """A frozen encoder that `open_clip` builds."""
 
     kind: Literal["open_clip"]
     model: str  # an architecture, "local-dir:PATH", "hf-hub:NAME", or "picturebook"
-    pretrained: str | None  # a tag of open_clip's list
+    pretrained: str | None  # a tag of open_clip's list, or "random"
     weights: str | None  # a local file instead
+    tokenizer: str | None = None  # a local folder instead of the architecture's own; earlier runs have none
+    features: Features = "pooled"  # "grid": pictures only
+    seed: Natural = 0  # of pretrained=random
     batch_size: Positive
+    help: bool = False  # lists all encoders and ends
+
+
+class TimmConfig(Strict):
+    """A picture encoder without a text tower, that `timm` builds."""
+
+    kind: Literal["timm"]
+    model: str  # an architecture of timm.list_models()
+    pretrained: Literal["yes", "random"]
+    weights: str | None  # a local file instead
+    features: Features
+    seed: Natural  # of pretrained=random
+    batch_size: Positive
+    help: bool = False
 
 
 class PrecomputedConfig(Strict):
@@ -34,9 +55,10 @@ class PrecomputedConfig(Strict):
     kind: Literal["precomputed"]
     text_embeddings: str | None
     image_embeddings: str | None
+    help: bool = False
 
 
-ClipConfig = Annotated[OpenClipConfig | PrecomputedConfig, Field(discriminator="kind")]
+ClipConfig = Annotated[OpenClipConfig | TimmConfig | PrecomputedConfig, Field(discriminator="kind")]
 
 
 class LinearMapperConfig(Strict):

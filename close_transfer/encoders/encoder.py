@@ -1,11 +1,17 @@
-"""What the rest of the library asks of a frozen encoder."""
+"""What the rest of the library asks of a frozen encoder, and what encoders share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
+import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
+
+from close_transfer.errors import UserError
 
 Floats = NDArray[np.float32]
 
@@ -28,10 +34,52 @@ class Encoder(Protocol):
     image_key: str
 
     def encode_texts(self, texts: Sequence[str]) -> Floats:
-        """Vectors as the tower gives them, not normalised; shape (texts, dim)."""
+        """Vectors as the tower gives them, not normalised; shape (texts, dim).
+
+        Raises:
+            UserError: if the encoder reads no text.
+        """
 
     def encode_images(self, images: Iterable[Image.Image]) -> Floats:
-        """Vectors as the tower gives them, not normalised; shape (images, dim). One picture is held at a time."""
+        """Vectors as the tower gives them, not normalised; shape (images, dim), or (images, k, dim) where it gives a
+        grid. One picture of full size is held at a time."""
 
     def count_cut(self, texts: Sequence[str]) -> int:
         """How many texts are longer than the encoder's context, which sees their beginning only."""
+
+
+def encode_in_batches(
+    images: Iterable[Image.Image],
+    preprocess: Callable[[Image.Image], Tensor],
+    encode: Callable[[Tensor], Tensor],
+    batch_size: int,
+) -> Floats:
+    """Raw vectors of pictures in float32; shape (images, [k,] dim).
+
+    Args:
+        images: taken one at a time.
+        preprocess: makes a picture (channels, height, width).
+        encode: gives vectors of (pictures, channels, height, width).
+        batch_size: pictures encoded together.
+    """
+    prepared = map(preprocess, images)
+    encoded = [as_floats(encode(torch.stack(batch))) for batch in iter(lambda: list(islice(prepared, batch_size)), [])]
+    return np.concatenate(encoded) if encoded else np.empty((0, 0), dtype=np.float32)
+
+
+def cells(grid: Float[Tensor, "b d h w"]) -> Float[Tensor, "b k d"]:
+    """The vectors of a grid one after the other, row by row."""
+    return grid.flatten(2).transpose(1, 2)
+
+
+def as_floats(vectors: Tensor) -> Floats:
+    """The same numbers for numpy, in float32."""
+    return vectors.float().cpu().numpy().astype(np.float32, copy=False)
+
+
+def reads_no_text(name: str) -> UserError:
+    """What is said where text is given to an encoder of pictures."""
+    return UserError(
+        f"{name} encodes pictures only, so nothing can be trained on text; use scripts/train_on_images.py, or an encoder "
+        "with a text tower (clip=open_clip, clip.features=pooled)"
+    )

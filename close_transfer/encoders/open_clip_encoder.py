@@ -1,23 +1,24 @@
 """Frozen encoders that `open_clip` builds: any architecture, with a tag's or a local file's weights."""
 
 import difflib
+import logging
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import open_clip
 import torch
 from PIL import Image
 from torch import Tensor
 
 from close_transfer.config import OpenClipConfig
-from close_transfer.encoders.encoder import Floats
+from close_transfer.encoders.encoder import Floats, as_floats, cells, encode_in_batches, reads_no_text
 from close_transfer.encoders.text_forward import causal_text_tower
 from close_transfer.errors import UserError
 from close_transfer.files import fingerprint
 from close_transfer.weights import weights_fingerprint
+
+RANDOM = "random"  # clip.pretrained for weights that nobody trained: a baseline
 
 PICTUREBOOK_FOLDER = Path(__file__).parent.parent / "picturebook" / "clip"
 
@@ -52,19 +53,27 @@ def _check(config: OpenClipConfig) -> None:
             raise UserError(f"clip.weights={config.weights}: there is no such file; give a .safetensors or .pt file")
         return
     tags = open_clip.list_pretrained_tags_by_model(config.model)
-    if config.pretrained not in tags:
+    if config.pretrained not in (*tags, RANDOM):
         raise UserError(
             f"clip.pretrained={config.pretrained}: {config.model} has no such tag; choose one of {', '.join(tags) or '(none)'}, or give clip.weights=FILE"
         )
 
 
 def _load(config: OpenClipConfig, device: str) -> tuple[Any, Any, Any]:
+    """Model, preprocessing, and tokenizer, which only reading text needs."""
     name = _resolved_name(config)
     try:
-        model, preprocess = open_clip.create_model_from_pretrained(
-            name, pretrained=config.weights or config.pretrained, device=device, weights_only=True
-        )
-        tokenizer = open_clip.get_tokenizer(name)
+        if config.pretrained == RANDOM:
+            torch.manual_seed(config.seed)
+            logging.getLogger().addFilter(_expected)  # open_clip warns that there are no weights, as was asked for
+            model, _, preprocess = open_clip.create_model_and_transforms(name, device=device)
+        else:
+            model, preprocess = open_clip.create_model_from_pretrained(
+                name, pretrained=config.weights or config.pretrained, device=device, weights_only=True
+            )
+        return model, preprocess, None if config.features == "grid" else _tokenizer(config, name)
+    except UserError:
+        raise
     except FileNotFoundError as error:
         raise UserError(f"clip.model={config.model}: {error}") from None
     except Exception as error:
@@ -74,10 +83,37 @@ def _load(config: OpenClipConfig, device: str) -> tuple[Any, Any, Any]:
                 "give weights of that architecture as .safetensors, or a .pt file that holds tensors only"
             ) from error
         raise UserError(
-            f"clip.model={config.model} clip.pretrained={config.pretrained}: the weights or the tokenizer could not be "
-            f"downloaded ({_first_line(error)}); connect to the hub once, or download the file elsewhere and give clip.weights=FILE"
+            f"clip.model={config.model} clip.pretrained={config.pretrained}: the weights could not be downloaded "
+            f"({_first_line(error)}); connect to the hub once, or download the file elsewhere and give clip.weights=FILE"
         ) from error
-    return model, preprocess, tokenizer
+
+
+def _expected(record: logging.LogRecord) -> bool:
+    return "No pretrained weights" not in record.getMessage()
+
+
+def _tokenizer(config: OpenClipConfig, name: str) -> Any:
+    """The architecture's tokenizer, from the hub where open_clip has it from there, or from a local folder."""
+    try:
+        if config.tokenizer is None:
+            return open_clip.get_tokenizer(name)
+        text = (open_clip.get_model_config(config.model) or {}).get("text_cfg", {})
+        length = text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
+        return open_clip.tokenizer.HFTokenizer(
+            config.tokenizer, context_length=length, **text.get("tokenizer_kwargs", {}), local_files_only=True
+        )
+    except Exception as error:
+        needed = config.tokenizer or tokenizer_name(config.model)
+        raise UserError(
+            f"clip.model={config.model}: its tokenizer {needed} cannot be loaded ({_first_line(error)}); connect to the hub "
+            "once, or give the folder of that tokenizer as clip.tokenizer=FOLDER"
+        ) from error
+
+
+def tokenizer_name(architecture: str) -> str:
+    """Where an architecture's tokenizer comes from: a hub name, or "CLIP's own", which is part of open_clip."""
+    text = (open_clip.get_model_config(architecture) or {}).get("text_cfg", {})
+    return text.get("hf_tokenizer_name") or text.get("hf_model_name") or "CLIP's own"
 
 
 def _first_line(error: Exception) -> str:
@@ -98,39 +134,59 @@ class OpenClipEncoder:
         self._model = model.eval().requires_grad_(False)
         self._device = device
         self._batch_size = config.batch_size
-        self._tower = causal_text_tower(model)
-        self.context_length: int = getattr(model, "context_length", None) or model.text.context_length
         source = config.pretrained or (Path(config.weights).name if config.weights else None)
+        source = f"random weights, seed {config.seed}" if source == RANDOM else source
         self.name = f"{config.model} ({source})" if source else config.model
-        self.dim = int(self.encode_texts(["a"]).shape[-1])
         self.fingerprint = weights_fingerprint(model)
+        self.image_key = fingerprint([self.fingerprint, repr(self._preprocess), *_grid_key(config)])
+        if self._tokenizer is None:
+            self.name += ", grid"
+            self._check_grid()
+            self.dim = int(self.encode_images([Image.new("RGB", (8, 8))]).shape[-1])
+            self.text_key = ""
+            return
+        self._tower = causal_text_tower(model)
+        self.context_length: int = getattr(model, "context_length", None) or self._tokenizer.context_length
+        self.dim = int(self.encode_texts(["a"]).shape[-1])
         probe = self._tokenizer(_TOKENIZER_PROBE, self.context_length)
         self.text_key = fingerprint([self.fingerprint, str(self.context_length), probe.numpy().tobytes()])
-        self.image_key = fingerprint([self.fingerprint, repr(self._preprocess)])
+
+    def _check_grid(self) -> None:
+        if not hasattr(self._model.visual, "forward_intermediates"):
+            raise UserError(
+                f"clip.features=grid: the picture tower of {self.name} gives no grid; use clip.features=pooled"
+            )
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Floats:
         """Raw text vectors, shape (texts, dim), float32; texts beyond the context are cut."""
+        if self._tokenizer is None:
+            raise reads_no_text(self.name)
         tokens = self._tokenizer(list(texts), self.context_length)
         if self._tower is None:
             batches = tokens.split(self._batch_size)
-            return _numpy(torch.cat([self._model.encode_text(batch.to(self._device)) for batch in batches]))
+            return as_floats(torch.cat([self._model.encode_text(batch.to(self._device)) for batch in batches]))
         lengths = self._tower.lengths(tokens)
         order = lengths.argsort(stable=True)
         encoded = [
             self._tower(tokens[rows, : int(lengths[rows[-1]])].to(self._device))
             for rows in order.split(self._batch_size)
         ]
-        return _numpy(torch.cat(encoded)[order.argsort()])
+        return as_floats(torch.cat(encoded)[order.argsort()])
 
     @torch.inference_mode()
     def encode_images(self, images: Iterable[Image.Image]) -> Floats:
-        """Raw picture vectors, shape (images, dim), float32; of full size there is one picture at a time."""
-        prepared = map(self._preprocess, images)
-        encoded = [np.empty((0, self.dim), dtype=np.float32)]
-        while batch := list(islice(prepared, self._batch_size)):
-            encoded.append(_numpy(self._model.encode_image(torch.stack(batch).to(self._device))))
-        return np.concatenate(encoded)
+        """Raw picture vectors, shape (images, dim), of a grid (images, k, dim); float32."""
+        return encode_in_batches(images, self._preprocess, self._encode, self._batch_size)
+
+    def _encode(self, pictures: Tensor) -> Tensor:
+        pictures = pictures.to(self._device)
+        if self._tokenizer is not None:
+            return self._model.encode_image(pictures)
+        found = self._model.visual.forward_intermediates(
+            pictures, indices=1, normalize_intermediates=True, intermediates_only=True, output_fmt="NCHW"
+        )
+        return cells(found["image_intermediates"][0])
 
     def count_cut(self, texts: Sequence[str]) -> int:
         """How many texts do not fit the context, seen by tokenizing with room for one more token."""
@@ -140,5 +196,5 @@ class OpenClipEncoder:
         return int((tokens[:, -1] != padding).sum())
 
 
-def _numpy(vectors: Tensor) -> Floats:
-    return vectors.float().cpu().numpy().astype(np.float32, copy=False)
+def _grid_key(config: OpenClipConfig) -> list[str]:
+    return ["grid"] if config.features == "grid" else []  # pooled vectors keep the key that they always had

@@ -1,0 +1,62 @@
+"""What `clip.help=true` prints: every encoder that can be had by name, and what each needs."""
+
+import os
+from collections.abc import Iterator
+
+import open_clip
+import timm
+from huggingface_hub import try_to_load_from_cache
+from open_clip.pretrained import get_pretrained_cfg
+
+from close_transfer.encoders.open_clip_encoder import tokenizer_name
+
+_HEAD = """\
+clip=open_clip clip.model=ARCHITECTURE clip.pretrained=TAG     weights come from the hub once, then from its cache
+clip=open_clip clip.model=ARCHITECTURE clip.weights=FILE       no download; clip.tokenizer=FOLDER where the tokenizer is the hub's
+clip=open_clip clip.model=ARCHITECTURE clip.pretrained=random  weights that nobody trained, a baseline
+clip=open_clip clip.model=local-dir:FOLDER                     open_clip_config.json, weights and tokenizer of your own
+clip=open_clip ... clip.features=grid                          a vector of each cell, for scripts/train_on_images.py
+clip=timm clip.model=ARCHITECTURE                              a picture encoder without a text tower, for the same
+clip=precomputed clip.text_embeddings=FILE                     vectors of any encoder, encoded elsewhere
+
+An asterisk marks weights that are in the hub's cache here. Of open_clip, {count} architectures:
+"""
+_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+def catalogue() -> str:
+    """Architectures of open_clip with width, pixels, context, tokenizer and tags; and how to find those of timm."""
+    architectures = open_clip.list_models()
+    rows = [("architecture", "width", "pixels", "context", "tokenizer", "tags"), *map(_row, architectures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    lines = ["  ".join([*map(str.ljust, row[:5], widths), row[5]]) for row in rows]
+    families = ", ".join(timm.list_modules())
+    return (
+        _HEAD.format(count=len(architectures))
+        + "\n".join(lines)
+        + f"\n\nOf timm, {len(timm.list_models()):,} architectures; timm.list_models('beit*') lists a family, of:\n{families}"
+    )
+
+
+def _row(architecture: str) -> tuple[str, ...]:
+    config = open_clip.get_model_config(architecture) or {}
+    text, vision = config.get("text_cfg", {}), config.get("vision_cfg", {})
+    pixels = vision.get("image_size", 224)
+    return (
+        architecture,
+        str(config.get("embed_dim", "?")),
+        "x".join(map(str, pixels)) if isinstance(pixels, list) else str(pixels),
+        str(text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)),
+        tokenizer_name(architecture),
+        ", ".join(_tags(architecture)) or "(none; clip.weights=FILE)",
+    )
+
+
+def _tags(architecture: str) -> Iterator[str]:
+    for tag in open_clip.list_pretrained_tags_by_model(architecture):
+        yield tag + ("*" if _is_cached(architecture, tag) else "")
+
+
+def _is_cached(architecture: str, tag: str) -> bool:
+    repository, name = os.path.split(get_pretrained_cfg(architecture, tag).get("hf_hub", ""))  # noqa: PTH206
+    return bool(repository) and any(isinstance(try_to_load_from_cache(repository, one), str) for one in (name, *_FILES) if one)

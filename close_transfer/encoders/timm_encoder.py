@@ -1,0 +1,97 @@
+"""Frozen picture encoders that `timm` builds. They have no text tower: what LiMBeR compares CLIP with."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import timm
+import torch
+from PIL import Image
+from torch import Tensor
+
+from close_transfer.config import TimmConfig
+from close_transfer.encoders.encoder import Floats, cells, encode_in_batches, reads_no_text
+from close_transfer.encoders.open_clip_encoder import RANDOM
+from close_transfer.errors import UserError
+from close_transfer.files import fingerprint
+from close_transfer.weights import weights_fingerprint
+
+
+def _load(config: TimmConfig) -> torch.nn.Module:
+    architecture = config.model.partition(".")[0]  # NAME.TAG names certain weights
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.4)
+        raise UserError(
+            f"clip.model={config.model}: timm has no such architecture; near are {', '.join(near) or 'none'}; give one of "
+            "timm.list_models()"
+        )
+    if config.weights and not Path(config.weights).is_file():
+        raise UserError(f"clip.weights={config.weights}: there is no such file; give a .safetensors or .pt file")
+    torch.manual_seed(config.seed)
+    try:
+        downloads = not config.weights and config.pretrained != RANDOM
+        model = timm.create_model(config.model, pretrained=downloads, num_classes=0)
+        if config.weights:
+            # A classifier's last layer may stand in the file; it is not used.
+            missing = timm.models.load_checkpoint(model, config.weights, strict=False, weights_only=True).missing_keys
+            if missing:
+                raise ValueError(f"it lacks {missing[0]}")
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        if config.weights:
+            raise UserError(
+                f"clip.weights={config.weights}: cannot be loaded into {config.model} ({reason}); give weights of that "
+                "architecture as .safetensors, or a .pt file that holds tensors only"
+            ) from error
+        raise UserError(
+            f"clip.model={config.model}: the weights could not be downloaded ({reason}); connect to the hub once, or "
+            "download the file elsewhere and give clip.weights=FILE"
+        ) from error
+    return model
+
+
+class TimmEncoder:
+    """A frozen `timm` model, as one vector or as a grid of them."""
+
+    text_key = ""
+
+    def __init__(self, config: TimmConfig, device: str = "cpu") -> None:
+        """Builds the model and loads its weights.
+
+        Raises:
+            UserError: for an unknown architecture, an unusable file, an unreachable hub.
+        """
+        model = _load(config)
+        self._preprocess = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+        self._model = model.to(device).eval().requires_grad_(False)
+        self._device = device
+        self._batch_size = config.batch_size
+        self._is_grid = config.features == "grid"
+        source = Path(config.weights).name if config.weights else None
+        source = source or (f"random weights, seed {config.seed}" if config.pretrained == RANDOM else None)
+        self.name = config.model + (f" ({source})" if source else "") + (", grid" if self._is_grid else "")
+        self.fingerprint = weights_fingerprint(model)
+        self.image_key = fingerprint([self.fingerprint, repr(self._preprocess), config.features])
+        self.dim = int(self.encode_images([Image.new("RGB", (8, 8))]).shape[-1])
+
+    def encode_texts(self, texts: Sequence[str]) -> Floats:
+        """Always raises."""
+        raise reads_no_text(self.name)
+
+    @torch.inference_mode()
+    def encode_images(self, images: Iterable[Image.Image]) -> Floats:
+        """Raw picture vectors, shape (images, dim), of a grid (images, k, dim); float32."""
+        return encode_in_batches(images, self._preprocess, self._encode, self._batch_size)
+
+    def _encode(self, pictures: Tensor) -> Tensor:
+        pictures = pictures.to(self._device)
+        if not self._is_grid:
+            return self._model(pictures)  # pooled, as there are no classes
+        (grid,) = self._model.forward_intermediates(  # type: ignore[operator]
+            pictures, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
+        )
+        return cells(grid)
+
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """Always raises."""
+        raise reads_no_text(self.name)
