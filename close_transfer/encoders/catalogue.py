@@ -58,5 +58,7 @@ def _tags(architecture: str) -> Iterator[str]:
 
 
 def _is_cached(architecture: str, tag: str) -> bool:
-    repository, name = os.path.split(get_pretrained_cfg(architecture, tag).get("hf_hub", ""))  # noqa: PTH206
-    return bool(repository) and any(isinstance(try_to_load_from_cache(repository, one), str) for one in (name, *_FILES) if one)
+    repository, name = os.path.split(get_pretrained_cfg(architecture, tag).get("hf_hub", ""))
+    return bool(repository) and any(
+        isinstance(try_to_load_from_cache(repository, one), str) for one in (name, *_FILES) if one
+    )
