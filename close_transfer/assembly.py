@@ -23,7 +23,7 @@ from close_transfer.examples import Example, data_fingerprint
 from close_transfer.fitting.for_training import TrainingNoise, noise_for, statistics_for, summary
 from close_transfer.language_models import build_language_model
 from close_transfer.leak_checks import without_unwanted
-from close_transfer.model import TransferConfig, TransferModel
+from close_transfer.model import TransferConfig, TransferNetwork
 from close_transfer.parts import build_encoder, pick_device
 from close_transfer.runs import REGIME_CODES, Regime, choose_folder, start_run
 from close_transfer.sources import load_examples
@@ -73,7 +73,7 @@ def _describe(
     encoder: AnyEncoder,
     noise: TrainingNoise,
     regime: Regime,
-    model: TransferModel,
+    model: TransferNetwork,
     device: str,
     folder: Path,
 ) -> str:
@@ -186,10 +186,10 @@ def _own(folder: RunFolder, accelerator: Accelerator, held: ExitStack) -> None:
 
 def _last_model(
     folder: RunFolder,
-) -> tuple[TransferModel, transformers.PreTrainedTokenizerBase, TrainingNoise]:
+) -> tuple[TransferNetwork, transformers.PreTrainedTokenizerBase, TrainingNoise]:
     """The last model and tokenizer of a run, and the noise it was trained with."""
     last = folder.intact("last")
-    model = TransferModel.from_pretrained(last)
+    model = TransferNetwork.from_pretrained(last)
     noise = TrainingNoise.from_dict(model.config.noise, model.config.encoder["dim"])
     return model, transformers.AutoTokenizer.from_pretrained(last), noise
 
@@ -201,7 +201,7 @@ def _new_model(
     noise: TrainingNoise,
     regime: Regime,
     statistics: Statistics,
-) -> tuple[TransferModel, transformers.PreTrainedTokenizerBase]:
+) -> tuple[TransferNetwork, transformers.PreTrainedTokenizerBase]:
     """An untrained mapper with a new or pretrained language model, and its tokenizer."""
     lm = build_language_model(config.lm, _texts_for_tokenizer(data.training.examples))
     model_config = TransferConfig(
@@ -220,7 +220,7 @@ def _new_model(
         base=lm.base,
         statistics=summary(statistics),
     )
-    model = TransferModel(model_config, lm.model, statistics)
+    model = TransferNetwork(model_config, lm.model, statistics)
     model.config.regime = max(REGIME_CODES[regime], model.adapter.regime, noise.regime)
     return model, lm.tokenizer
 
@@ -236,7 +236,7 @@ def _report_cuts(encoder: AnyEncoder, data: _Data, tokenized: TokenizedExamples,
 
 
 def _facts(
-    data: _Data, encoder: AnyEncoder, regime: Regime, noise: TrainingNoise, model: TransferModel
+    data: _Data, encoder: AnyEncoder, regime: Regime, noise: TrainingNoise, model: TransferNetwork
 ) -> dict[str, Any]:
     """What results will say about the training data."""
     return {

@@ -44,7 +44,7 @@ from close_transfer.files import (
     write_text,
     writing,
 )
-from close_transfer.model import TransferModel
+from close_transfer.model import TransferNetwork
 
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "training_state.json"
@@ -172,7 +172,7 @@ class RunFolder:
 
     def save(
         self,
-        model: TransferModel,
+        model: TransferNetwork,
         tokenizer: PreTrainedTokenizerBase,
         optimizer: torch.optim.Optimizer,
         state: TrainingState,
@@ -218,7 +218,7 @@ class RunFolder:
             elif folder.resolve() != last:
                 (folder / _OPTIMIZER).unlink(missing_ok=True)
 
-    def load_state(self, model: TransferModel, optimizer: torch.optim.Optimizer) -> TrainingState:
+    def load_state(self, model: TransferNetwork, optimizer: torch.optim.Optimizer) -> TrainingState:
         """Puts the optimiser where the last checkpoint left it, and says where that was.
 
         The model must have been loaded from the same checkpoint.

@@ -17,7 +17,7 @@ from close_transfer.batches import Ragged
 from close_transfer.conditioning import IGNORED, Context
 from close_transfer.examples import Prediction
 from close_transfer.journal import Journal
-from close_transfer.model import TransferModel
+from close_transfer.model import TransferNetwork
 from close_transfer.text_format import TextFormat
 
 Vectors = Callable[[NDArray[np.int64]], NDArray[np.float32]]
@@ -31,7 +31,7 @@ class Decoder:
 
     def __init__(
         self,
-        model: TransferModel,
+        model: TransferNetwork,
         tokenizer: PreTrainedTokenizerBase,
         num_beams: int,
         num_return: int = 1,

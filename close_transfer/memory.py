@@ -15,7 +15,7 @@ from close_transfer.errors import UserError
 from close_transfer.examples import drawn
 from close_transfer.files import fingerprint
 from close_transfer.leak_checks import without_unwanted
-from close_transfer.model import TransferModel
+from close_transfer.model import TransferNetwork
 from close_transfer.parts import build_encoder, check_encoder
 from close_transfer.projection import SEARCHES, Memory
 from close_transfer.sources import load_examples
@@ -31,7 +31,9 @@ def _training_texts(trained: TrainConfig) -> list[str]:
 
 
 @torch.inference_mode()
-def _adapted(model: TransferModel, gather: Callable[[slice], NDArray[np.floating]], count: int) -> NDArray[np.float16]:
+def _adapted(
+    model: TransferNetwork, gather: Callable[[slice], NDArray[np.floating]], count: int
+) -> NDArray[np.float16]:
     """`count` vectors as the mapper would be fed them, as texts; block by block, as they may be millions."""
     adapted = np.empty((count, model.config.encoder["dim"]), dtype=np.float16)
     for start in range(0, count, _BLOCK):
@@ -42,7 +44,7 @@ def _adapted(model: TransferModel, gather: Callable[[slice], NDArray[np.floating
 
 
 def build_memory(
-    config: MemoryConfig, trained: TrainConfig, model: TransferModel, device: str
+    config: MemoryConfig, trained: TrainConfig, model: TransferNetwork, device: str
 ) -> tuple[Memory | None, dict[str, Any]]:
     """The memory that `memory=` names, and what to say of it in results and journals; None where there is none.
 

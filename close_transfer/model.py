@@ -70,7 +70,7 @@ class TransferConfig(PreTrainedConfig):
         super().__init__(**kwargs)
 
 
-class TransferModel(PreTrainedModel):
+class TransferNetwork(PreTrainedModel):
     """Writes text from vectors; trained on text vectors, fed picture vectors at test time."""
 
     config_class = TransferConfig

@@ -10,7 +10,7 @@ from close_transfer.config import ClipConfig, DataConfig, PrecomputedConfig, Tab
 from close_transfer.encoders import AnyEncoder, PrecomputedEncoder, load_encoder
 from close_transfer.encoders.encoder import reads_no_text
 from close_transfer.errors import UserError
-from close_transfer.model import TransferModel
+from close_transfer.model import TransferNetwork
 from close_transfer.sources.table import count_lines, lines_of_text
 
 
@@ -45,7 +45,7 @@ def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed:
     return PrecomputedEncoder(clip, len(texts) if texts is not None else count_lines(data), texts)
 
 
-def load_model(run: Path, checkpoint: str, device: str) -> tuple[TransferModel, transformers.PreTrainedTokenizerBase]:
+def load_model(run: Path, checkpoint: str, device: str) -> tuple[TransferNetwork, transformers.PreTrainedTokenizerBase]:
     """A run's model and tokenizer, ready for inference.
 
     Raises:
@@ -53,12 +53,12 @@ def load_model(run: Path, checkpoint: str, device: str) -> tuple[TransferModel, 
     """
     transformers.utils.logging.disable_progress_bar()
     folder = RunFolder(run).intact(checkpoint)
-    model = TransferModel.from_pretrained(folder).eval()
+    model = TransferNetwork.from_pretrained(folder).eval()
     model.to(torch.device(device))
     return model, transformers.AutoTokenizer.from_pretrained(folder)
 
 
-def check_encoder(encoder: AnyEncoder, model: TransferModel) -> None:
+def check_encoder(encoder: AnyEncoder, model: TransferNetwork) -> None:
     """Raises a `UserError` unless the encoder is the one the model was trained with."""
     trained = model.config.encoder
     if encoder.dim != trained["dim"]:

@@ -27,7 +27,7 @@ from close_transfer.errors import UserError
 from close_transfer.files import atomic_path, file_fingerprint, fingerprint, sync, write_text
 from close_transfer.journal import Journal
 from close_transfer.memory import build_memory
-from close_transfer.model import TransferModel
+from close_transfer.model import TransferNetwork
 from close_transfer.parts import check_encoder, load_model, pick_device
 from close_transfer.pictures import OPENING, find_pictures, open_picture, why_unreadable
 from close_transfer.runs import find_run, read_run
@@ -71,7 +71,7 @@ class _Inputs(Protocol):
 
 
 class _Pictures:
-    def __init__(self, root: Path, model: TransferModel, clip: OpenClipConfig | TimmConfig, device: str) -> None:
+    def __init__(self, root: Path, model: TransferNetwork, clip: OpenClipConfig | TimmConfig, device: str) -> None:
         found = find_pictures(root)
         self._files = found.files
         self.num, self.num_other = len(found.files), found.num_other
@@ -110,7 +110,7 @@ def _stamp(path: Path) -> str:
 
 
 class _Vectors:
-    def __init__(self, path: Path, model: TransferModel) -> None:
+    def __init__(self, path: Path, model: TransferNetwork) -> None:
         self._array = read_array(path, "embeddings")
         trained = model.config.encoder
         if self._array.shape[-1] != trained["dim"]:
@@ -166,7 +166,7 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
     return summary
 
 
-def _inputs(config: PredictConfig, model: TransferModel, clip: Any, device: str) -> _Inputs:
+def _inputs(config: PredictConfig, model: TransferNetwork, clip: Any, device: str) -> _Inputs:
     if config.embeddings is not None:
         return _Vectors(Path(config.embeddings), model)
     assert config.images is not None

@@ -27,7 +27,7 @@ from close_transfer.checkpoints import RunFolder, TrainingState
 from close_transfer.conditioning import IGNORED
 from close_transfer.config import LoopConfig
 from close_transfer.files import WriteError, fingerprint, writing
-from close_transfer.model import TransferModel
+from close_transfer.model import TransferNetwork
 from close_transfer.schedules import learning_rate_factor
 from close_transfer.stopping import TERMINATED_STATUS, StopRequest
 
@@ -95,7 +95,7 @@ class Trainer:
         accelerator: devices, precision, processes.
     """
 
-    model: TransferModel
+    model: TransferNetwork
     tokenizer: PreTrainedTokenizerBase
     examples: TokenizedExamples
     validation: TokenizedExamples

@@ -17,7 +17,7 @@ from close_transfer.evaluation import evaluate
 from close_transfer.examples import by_scene
 from close_transfer.fitting.command import fit_adapter
 from close_transfer.grouped_vectors import grouped_vectors
-from close_transfer.model import TransferModel
+from close_transfer.model import TransferNetwork
 from close_transfer.parts import build_encoder
 from close_transfer.picturebook import drawing
 from close_transfer.sources import load_examples
@@ -54,7 +54,7 @@ def test_unpaired_pictures_are_of_other_scenes_than_the_texts():
 def test_a_run_keeps_what_it_was_fitted_by_and_says_its_regime():
     statistics = fit()
     folder, _ = train(small_config("adapter=[remove_mean,gaussian]", "statistics=fitted", "output=run"), "text")
-    model = TransferModel.from_pretrained(folder / "last").eval()
+    model = TransferNetwork.from_pretrained(folder / "last").eval()
     vectors = torch.randn(3, DIM, generator=torch.Generator().manual_seed(0))
     unit = torch.nn.functional.normalize(vectors, dim=-1)
     for modality in ("text", "image"):
@@ -71,7 +71,7 @@ def test_text_statistics_come_from_training_itself():
     folder, _ = train(
         small_config("adapter=[truncate,gaussian]", "adapter.truncate.directions=9", "output=run"), "text"
     )
-    model = TransferModel.from_pretrained(folder / "last")
+    model = TransferNetwork.from_pretrained(folder / "last")
     kept = model.adapter.eval()(torch.randn(50, DIM), "image").detach().numpy()
     assert np.linalg.matrix_rank(kept, tol=1e-3) <= 10
     assert model.config.regime == "T0"
@@ -109,7 +109,7 @@ def test_adapters_are_fitted_on_what_those_before_them_give():
     chain = ["adapter=[remove_mean,truncate,whiten,gaussian]", "adapter.truncate.directions=16"]
     fitted = fit(*chain, "adapter.whiten.shrinkage=0.001")
     folder, _ = train(small_config(*chain, "adapter.whiten.shrinkage=0.001", "statistics=fitted", "output=run"), "text")
-    model = TransferModel.from_pretrained(folder / "last").eval()
+    model = TransferNetwork.from_pretrained(folder / "last").eval()
     assert {"truncate/text_covariance", "whiten/image_covariance", "text_mean"} <= set(fitted.arrays)
     # What it was fitted on, once more through the whole chain but without the last return to unit length.
     given = [*SMALL_DATA, "device=cpu"]
@@ -194,7 +194,7 @@ def test_noise_of_differences_is_told_at_its_own_scale():
     statistics = fit("pairs=true")
     given = ["adapter=covariance_noise", "adapter.covariance_noise.shape=difference", "statistics=fitted"]
     train(small_config(*given, "output=run"), "text")
-    told = TransferModel.from_pretrained("run/last").config.noise["std"]
+    told = TransferNetwork.from_pretrained("run/last").config.noise["std"]
     mean, covariance = (statistics.arrays[f"difference_{name}"] for name in ("mean", "covariance"))
     assert told == pytest.approx(np.sqrt((np.trace(covariance) + mean @ mean) / DIM))
 

@@ -16,7 +16,7 @@ from close_transfer.decoding import Decoder
 from close_transfer.errors import UserError
 from close_transfer.examples import Example
 from close_transfer.language_models import build_language_model
-from close_transfer.model import TransferConfig, TransferModel
+from close_transfer.model import TransferConfig, TransferNetwork
 from tests.families import FAMILIES, tiny_family
 
 DIM = 16
@@ -61,7 +61,7 @@ def built(folder, **settings):
         text_format={"kind": lm.format.kind, "before": list(lm.format.before)},
         base=lm.base,
     )
-    return TransferModel(config, lm.model), lm
+    return TransferNetwork(config, lm.model), lm
 
 
 def learned(model, lm, steps=150, rate=3e-3):
@@ -148,7 +148,7 @@ def test_checkpoints_hold_what_was_trained_and_name_the_base(family, train, tmp_
     model.save_pretrained(tmp_path / "saved")
     weights = (tmp_path / "saved/model.safetensors").stat().st_size
     assert weights < (folder / "model.safetensors").stat().st_size / 2
-    loaded = TransferModel.from_pretrained(tmp_path / "saved")
+    loaded = TransferNetwork.from_pretrained(tmp_path / "saved")
     assert said(loaded, lm.tokenizer) == said(model, lm.tokenizer) != before
     trained = {name for name, one in loaded.named_parameters() if one.requires_grad}
     assert trained == {name for name, one in model.named_parameters() if one.requires_grad}
@@ -159,7 +159,7 @@ def test_checkpoints_hold_what_was_trained_and_name_the_base(family, train, tmp_
     next(base.parameters()).data[0] += 1
     base.save_pretrained(folder)
     with pytest.raises(UserError, match="has other weights than the language model of the training"):
-        TransferModel.from_pretrained(tmp_path / "saved")
+        TransferNetwork.from_pretrained(tmp_path / "saved")
 
 
 def test_a_frozen_model_is_not_changed_and_drops_nothing(tmp_path):

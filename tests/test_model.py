@@ -12,7 +12,7 @@ from close_transfer.config import TrainConfig
 from close_transfer.decoding import Decoder
 from close_transfer.errors import UserError
 from close_transfer.language_models import build_language_model
-from close_transfer.model import TransferConfig, TransferModel
+from close_transfer.model import TransferConfig, TransferNetwork
 from tests.conftest import SMALL, small_config
 
 
@@ -30,7 +30,7 @@ def parts():
         task={"name": "captioning", "max_prompt_tokens": 16, "max_target_tokens": 12, "num_beams": 3},
         lm=lm.config.to_dict(),
     )
-    return TransferModel(model_config, lm).eval(), tokenizer
+    return TransferNetwork(model_config, lm).eval(), tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def vectors():
 def test_saved_and_loaded_it_is_the_same(parts, vectors, tmp_path):
     model, _tokenizer = parts
     model.save_pretrained(tmp_path)
-    loaded = TransferModel.from_pretrained(tmp_path).eval()
+    loaded = TransferNetwork.from_pretrained(tmp_path).eval()
     inputs = [vectors, torch.zeros(3, 0, dtype=torch.long), torch.zeros(3, 0, dtype=torch.long)]
     labels, scenes = torch.tensor([[5, 6, 1], [7, 1, -100], [9, 1, -100]]), torch.tensor([0, 1, 2])
     torch.testing.assert_close(
@@ -127,7 +127,7 @@ def test_pretrained_language_models_load_from_a_folder(tmp_path):
         compose_config("train", TrainConfig, [*overrides, f"lm={tmp_path / 'my_t5'}", "train.max_steps=1"]), "text"
     )
     best = RunFolder(run).checkpoint("best")
-    assert TransferModel.from_pretrained(best).lm.config.d_model == 16
+    assert TransferNetwork.from_pretrained(best).lm.config.d_model == 16
     assert len(AutoTokenizer.from_pretrained(best)) == len(tokenizer)
 
 

@@ -11,7 +11,7 @@ from close_transfer.config import EvalConfig, FitConfig
 from close_transfer.errors import UserError
 from close_transfer.evaluation import evaluate
 from close_transfer.fitting.command import fit_adapter
-from close_transfer.model import TransferModel
+from close_transfer.model import TransferNetwork
 from close_transfer.picturebook import drawing
 from tests.conftest import SMALL_DATA, small_config
 
@@ -23,7 +23,7 @@ def fit(*overrides):
 
 
 def noise_of(folder):
-    return TransferModel.from_pretrained(Path(folder) / "last").config.noise
+    return TransferNetwork.from_pretrained(Path(folder) / "last").config.noise
 
 
 def refuse(*args, **kwargs):
@@ -76,7 +76,7 @@ def test_choices_that_saw_pictures_come_from_statistics_with_their_regime(mode, 
     train(small_config(f"noise={mode}", "statistics=fitted", "output=run"), "text")
     noise = noise_of("run")
     assert (noise["std"], noise["choice"]["rule"]) == (chosen["std"], rule)
-    assert TransferModel.from_pretrained("run/last").config.regime == regime
+    assert TransferNetwork.from_pretrained("run/last").config.regime == regime
 
 
 def test_noise_is_chosen_where_it_stands_in_the_chain():

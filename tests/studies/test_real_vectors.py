@@ -91,10 +91,10 @@ def test_counts_that_differ_are_named(pairs):
 def test_a_held_out_fold_is_captioned_from_its_pictures(pairs, finished_runs):
     from transformers import AutoTokenizer
 
-    from close_transfer.model import TransferModel
+    from close_transfer.model import TransferNetwork
 
     last = finished_runs / "captioning/latest/last"
-    TransferModel.from_pretrained(last).lm.save_pretrained(pairs / "lm")
+    TransferNetwork.from_pretrained(last).lm.save_pretrained(pairs / "lm")
     AutoTokenizer.from_pretrained(last).save_pretrained(pairs / "lm")
     settings = config(
         pairs, f"language_model={pairs / 'lm'}", "epochs=1", "batch_size=8", "num_beams=1", "max_target_tokens=6"
