@@ -1,0 +1,223 @@
+"""A trained model as a library: pictures, texts or vectors in, captions, answers and judgements out.
+
+from close_transfer import TransferModel
+
+model = TransferModel.from_pretrained("runs/captioning/latest")
+print(model.caption("photo.jpg"))
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+import transformers
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import TypeAdapter, ValidationError
+
+from close_transfer.adapters import Modality
+from close_transfer.checkpoints import RunFolder
+from close_transfer.config import ClipConfig, PrecomputedConfig
+from close_transfer.decoding import Decoder
+from close_transfer.encoders import Encoder, load_encoder
+from close_transfer.errors import UserError
+from close_transfer.examples import Prediction
+from close_transfer.model import TransferNetwork
+from close_transfer.parts import check_encoder, pick_device
+from close_transfer.pictures import open_picture
+from close_transfer.tasks import TASKS
+
+Picture = str | Path | Image.Image
+Floats = NDArray[np.float32]
+
+_CONFIG = "config.json"
+
+
+class TransferModel:
+    """A trained network with its tokenizer, and its encoder once that is needed.
+
+    Attributes:
+        network: what was trained.
+        tokenizer: of the language model.
+        task: what it was trained for.
+        labels: what `judge` chooses from; empty for other tasks.
+    """
+
+    def __init__(
+        self, network: TransferNetwork, tokenizer: transformers.PreTrainedTokenizerBase, encoder: Encoder | None = None
+    ) -> None:
+        """Puts parts together that are there already; `from_pretrained` loads them.
+
+        Raises:
+            UserError: if the encoder is not the one of the training.
+        """
+        if encoder is not None:
+            check_encoder(encoder, network)
+        self.network = network.eval()
+        self.tokenizer = tokenizer
+        self.task: str = network.config.task["name"]
+        self.labels = TASKS[self.task].labels
+        self._encoder = encoder
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, device: str = "auto", checkpoint: str = "best") -> Self:
+        """Loads a run's folder, what `save_pretrained` wrote, or a model of the hub.
+
+        Args:
+            name: a folder, or a name on the hub such as "someone/captions-from-text".
+            device: "auto", "cpu", "cuda" or "cuda:1".
+            checkpoint: of a run's folder: "best" on validation, or "last".
+
+        Raises:
+            UserError: if there is no such model, or it is damaged.
+        """
+        transformers.utils.logging.disable_progress_bar()
+        device = pick_device(device)
+        folder = _folder(name, checkpoint)
+        network = TransferNetwork.from_pretrained(folder)
+        network.to(torch.device(device))  # type: ignore[arg-type]
+        return cls(network, transformers.AutoTokenizer.from_pretrained(folder))
+
+    @property
+    def encoder(self) -> Encoder:
+        """The frozen encoder, which is loaded when it is first asked for.
+
+        Raises:
+            UserError: if it cannot be loaded here, or the model was trained on vectors from files.
+        """
+        if self._encoder is None:
+            trained = self.network.config.encoder
+            try:
+                config = TypeAdapter(ClipConfig).validate_python(trained["config"])
+            except (KeyError, ValidationError):
+                raise UserError(f"another version trained this model on {trained['name']}; train it again") from None
+            if isinstance(config, PrecomputedConfig):
+                raise UserError(
+                    f"the model was trained on vectors from files ({trained['name']}), so nothing can be encoded here; give "
+                    "embeddings="
+                )
+            encoder = load_encoder(config, self.network.device.type)
+            check_encoder(encoder, self.network)
+            self._encoder = encoder
+        return self._encoder
+
+    def caption(self, pictures: Picture | Sequence[Picture], **decoding: Any) -> Any:
+        """A caption of a picture, or a list of one each.
+
+        Args:
+            pictures: a path or a `PIL.Image`, or several.
+            decoding: as of `write`.
+        """
+        self._is_for(("captioning", "captioning-multi"), "captions")
+        return self._texts(pictures, "", decoding)
+
+    def answer(self, pictures: Picture | Sequence[Picture], question: str, **decoding: Any) -> Any:
+        """The answer to a question about a picture, or a list of one each; arguments as of `caption`."""
+        self._is_for(("vqa", "vqa-e"), "answers")
+        return self._texts(pictures, question, decoding)
+
+    def judge(self, pictures: Picture | Sequence[Picture], hypothesis: str, **decoding: Any) -> Any:
+        """Which of `labels` holds between a picture and a sentence, or a list of one each; arguments as of `caption`."""
+        self._is_for(("snli-ve",), "judges")
+        return self._texts(pictures, hypothesis, decoding)
+
+    def write(
+        self,
+        pictures: Sequence[Picture] = (),
+        texts: Sequence[str] = (),
+        embeddings: NDArray[np.floating] | None = None,
+        prompt: str = "",
+        num_beams: int | None = None,
+        num_return: int = 1,
+        batch_size: int = 64,
+    ) -> list[Prediction]:
+        """What the model writes for pictures, texts or vectors; one of the three is given.
+
+        Args:
+            pictures: paths or `PIL.Image`s.
+            texts: encoded by the text tower, as in training.
+            embeddings: raw vectors of the encoder, of any length; shape (rows, dim).
+            prompt: question or hypothesis, where the task has one.
+            num_beams: of beam search, 1 is greedy; None: the task's own.
+            num_return: candidates of each, best first; at most `num_beams`.
+            batch_size: of decoding.
+
+        Raises:
+            UserError: if a picture cannot be read, or the vectors are of another width.
+        """
+        modality: Modality = "text" if len(texts) else "image"
+        vectors = self._vectors(pictures, texts, embeddings)
+        num_beams = num_beams or self.network.config.task["num_beams"]
+        if num_return > num_beams:
+            raise UserError(f"num_return={num_return} is more than num_beams={num_beams}; raise num_beams")
+        decoder = Decoder(self.network, self.tokenizer, num_beams, num_return, batch_size, modality)
+        found: list[Prediction] = []
+        for start in range(0, len(vectors), batch_size):
+            block = vectors[start : start + batch_size]
+            ids = [str(start + row) for row in range(len(block))]
+            found += decoder.answer(ids, block, [prompt] * len(block), self.labels)
+        return found
+
+    def from_embedding(self, embedding: NDArray[np.floating], prompt: str = "", **decoding: Any) -> str:
+        """The text of one raw vector of the encoder, shape (dim,)."""
+        (found,) = self.write(embeddings=np.asarray(embedding)[None], prompt=prompt, **decoding)
+        return found.text
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes weights, configuration and tokenizer, to be loaded by `from_pretrained`.
+
+        Raises:
+            WriteError: if it cannot be written.
+        """
+        self.network.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    def _texts(self, pictures: Picture | Sequence[Picture], prompt: str, decoding: dict[str, Any]) -> Any:
+        one = isinstance(pictures, (str, Path, Image.Image))
+        several = [pictures] if isinstance(pictures, (str, Path, Image.Image)) else list(pictures)
+        texts = [found.text for found in self.write(several, prompt=prompt, **decoding)]
+        return texts[0] if one else texts
+
+    def _is_for(self, tasks: Sequence[str], what: str) -> None:
+        if self.task not in tasks:
+            raise UserError(f"this model was trained for task={self.task} and gives no {what}; use write(prompt=...)")
+
+    def _vectors(
+        self, pictures: Sequence[Picture], texts: Sequence[str], embeddings: NDArray[np.floating] | None
+    ) -> Floats:
+        if sum((len(pictures) > 0, len(texts) > 0, embeddings is not None)) != 1:
+            raise UserError("give exactly one of pictures, texts and embeddings, and at least one of it")
+        if embeddings is not None:
+            vectors = np.asarray(embeddings, dtype=np.float32)
+            dim = self.network.config.encoder["dim"]
+            if vectors.ndim not in (2, 3) or vectors.shape[-1] != dim:
+                raise UserError(
+                    f"embeddings of shape {vectors.shape}: {self.network.config.encoder['name']} gives (rows, {dim})"
+                )
+            return vectors
+        if len(texts):
+            return self.encoder.encode_texts(list(texts))
+        return self.encoder.encode_images(map(_opened, pictures))
+
+
+def _opened(picture: Picture) -> Image.Image:
+    return picture.convert("RGB") if isinstance(picture, Image.Image) else open_picture(Path(picture))
+
+
+def _folder(name: str | Path, checkpoint: str) -> Path:
+    path = Path(name)
+    if (path / _CONFIG).is_file():
+        return path
+    if path.is_dir():
+        return RunFolder(path).intact(checkpoint)
+    try:
+        return Path(snapshot_download(str(name)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(
+            f"{name}: is no folder here, and cannot be had from the hub ({reason}); give a run's folder, or connect to the hub"
+        ) from error
