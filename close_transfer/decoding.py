@@ -1,7 +1,7 @@
-"""Answers from vectors: beam search by transformers, labels by their likelihood."""
+"""Answers from vectors: beam search or sampling by transformers, labels by their likelihood."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,49 @@ from transformers import PreTrainedTokenizerBase, __version__
 from close_transfer.adapters import Modality
 from close_transfer.batches import Ragged
 from close_transfer.conditioning import IGNORED, Context
+from close_transfer.errors import UserError
 from close_transfer.examples import Prediction
+from close_transfer.files import fingerprint
 from close_transfer.journal import Journal
 from close_transfer.model import TransferNetwork
 from close_transfer.text_format import TextFormat
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How text is written.
+
+    Attributes:
+        num_beams: of beam search; 1 is greedy.
+        num_return: candidates, likeliest first; of beam search at most `num_beams`.
+        top_p: samples from the likeliest tokens that together hold this share of the probability (nucleus sampling,
+            Holtzman et al. 2019, arXiv 1904.09751), instead of searching; None searches.
+        temperature: of sampling.
+        seed: of sampling.
+    """
+
+    num_beams: int
+    num_return: int = 1
+    top_p: float | None = None
+    temperature: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.top_p is not None and self.num_beams != 1:
+            raise UserError(f"top_p={self.top_p} samples, and num_beams={self.num_beams} searches; give num_beams=1")
+        if self.top_p is None and self.num_return > self.num_beams:
+            raise UserError(
+                f"num_return={self.num_return} is more than num_beams={self.num_beams}; raise num_beams, or sample with "
+                "top_p=0.9 num_beams=1"
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """What `generate` is told."""
+        common = {"num_beams": self.num_beams, "num_return_sequences": self.num_return}
+        if self.top_p is None:
+            return {**common, "do_sample": False}
+        return {**common, "do_sample": True, "top_p": self.top_p, "top_k": 0, "temperature": self.temperature}
+
 
 Vectors = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
@@ -26,24 +65,21 @@ Vectors = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 class Decoder:
     """Generates answers, and scores given ones, with a trained model.
 
-    It decodes greedily or by beam search as `generate` does it, in batches of similar prompts.
+    It decodes as `generate` does it, in batches of similar prompts.
     """
 
     def __init__(
         self,
         model: TransferNetwork,
         tokenizer: PreTrainedTokenizerBase,
-        num_beams: int,
-        num_return: int = 1,
+        decoding: Decoding,
         batch_size: int = 64,
         modality: Modality = "image",
     ) -> None:
-        """`num_return` candidates an example, best first; at most `num_beams`. `modality`: of the vectors."""
-        assert 1 <= num_return <= num_beams
+        """`modality`: of the vectors."""
         self._model = model.eval()
         self._format = TextFormat(tokenizer, model.config.text_format["kind"])
-        self._num_beams = num_beams
-        self._num_return = num_return
+        self._decoding = decoding
         self._batch_size = batch_size
         self._modality: Modality = modality
         self._max_prompt = model.config.task["max_prompt_tokens"]
@@ -53,8 +89,7 @@ class Decoder:
     def key(self) -> dict[str, Any]:
         """What decides an answer besides the weights and the inputs, for a journal."""
         return {
-            "num_beams": self._num_beams,
-            "num_return": self._num_return,
+            **asdict(self._decoding),
             "batch_size": self._batch_size,
             "modality": self._modality,
             "device": self._model.device.type,
@@ -105,14 +140,22 @@ class Decoder:
             torch.from_numpy(vectors).to(self._model.device), *self._prompts(prompts), self._modality
         )
         label_scores = self._label_scores(context, prompts, labels) if labels else None
-        texts, scores = self._generate(context)
+        with torch.random.fork_rng(enabled=self._decoding.top_p is not None):
+            if self._decoding.top_p is not None:  # a batch is drawn alike whether it is the first or comes after a kill
+                torch.manual_seed(int(fingerprint([str(self._decoding.seed), *ids])[:15], 16))
+            texts, scores = self._generate(context)
         predictions = []
         for row, example in enumerate(ids):
-            chosen = slice(row * self._num_return, (row + 1) * self._num_return)
+            count = self._decoding.num_return
+            chosen = sorted(range(row * count, (row + 1) * count), key=lambda number: -scores[number])
             label, likelihoods = "", ()
             if label_scores is not None:
                 label, likelihoods = labels[int(label_scores[row].argmax())], tuple(label_scores[row].tolist())
-            predictions.append(Prediction(example, tuple(texts[chosen]), tuple(scores[chosen]), label, likelihoods))
+            predictions.append(
+                Prediction(
+                    example, tuple(texts[n] for n in chosen), tuple(scores[n] for n in chosen), label, likelihoods
+                )
+            )
         return predictions
 
     def _prompts(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -124,19 +167,18 @@ class Decoder:
         output = self._model.conditioning.generate(
             self._model.lm,
             context,
-            num_beams=self._num_beams,
-            num_return_sequences=self._num_return,
             max_new_tokens=self._max_new,
-            do_sample=False,
-            output_scores=True,
+            output_scores=self._decoding.num_beams > 1,
+            output_logits=self._decoding.num_beams == 1,
             pad_token_id=self._format.padding,
             eos_token_id=self._format.end,
+            **self._decoding.settings(),
         )
         written = self._model.conditioning.written(output)
-        if self._num_beams > 1:
+        if self._decoding.num_beams > 1:
             scores = output.sequences_scores
         else:
-            chosen = self._model.lm.compute_transition_scores(output.sequences, output.scores, normalize_logits=True)
+            chosen = self._model.lm.compute_transition_scores(output.sequences, output.logits, normalize_logits=True)
             ended = (written == self._format.end).int().cumsum(dim=1)
             counts = (ended - (written == self._format.end).int()) == 0  # up to the end token and with it
             scores = (chosen.masked_fill(~counts, 0).sum(dim=1) / counts.sum(dim=1)).float()

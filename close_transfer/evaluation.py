@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from close_transfer.answering import Reranker, asked_decoding
 from close_transfer.checkpoints import RunFolder
 from close_transfer.config import (
     ClipConfig,
@@ -70,8 +71,14 @@ class Evaluation:
     scores: Scores
     skipped: Counter[str]
     leakage: dict[str, Any]
-    scorer: str | None  # the encoder of CLIPScore
+    scorer: dict[str, Any] | None  # the encoder of CLIPScore: its name and fingerprint
+    reranker: dict[str, Any] | None  # what chose among candidates, as `Reranker.facts`
     memory: dict[str, Any]  # what the vectors were projected on; empty where they were not
+
+    @property
+    def is_scored_by_its_reranker(self) -> bool:
+        """Whether CLIPScore is of the encoder that chose the captions by it, so that it measures nothing."""
+        return bool(self.scorer and self.reranker and self.scorer["fingerprint"] == self.reranker["fingerprint"])
 
     def results(self) -> dict[str, Any]:
         """The content of results.json."""
@@ -101,7 +108,9 @@ class Evaluation:
             "references_fingerprint": references_fingerprint(self.examples),
             "training_data_fingerprint": self.facts["data_fingerprint"],
             "encoder": self.facts["encoder"],
-            "clipscore_encoder": self.scorer,
+            "clipscore_encoder": self.scorer["name"] if self.scorer else None,
+            "reranked_by": self.reranker,
+            "scored_by_its_reranker": self.is_scored_by_its_reranker,
             "versions": package_versions(),
             "git_commit": git_commit(),
         }
@@ -165,21 +174,31 @@ def evaluate(config: EvalConfig) -> Evaluation:
         require_spice()
     encoder = build_encoder(clip, data, device, texts_needed=not sees)
     check_encoder(encoder, model)
-    scenes = (image_scenes if sees else text_scenes)(encoder, examples, config.store)
+    scenes_of = image_scenes if sees else text_scenes
+    scenes = scenes_of(encoder, examples, config.store)
+    reranker = Reranker(config, clip, task.labels, device) if config.rerank else None
     folder = _folder(config, run)
     model.memory, memory = build_memory(config, trained, model, device)
-    num_beams = config.num_beams or model.config.task["num_beams"]
-    decoder = Decoder(model, tokenizer, num_beams, batch_size=config.batch_size, modality=config.scene)
+    decoder = Decoder(model, tokenizer, asked_decoding(config, model), config.batch_size, config.scene)
     key = {"checkpoint": RunFolder(run).fingerprint(config.checkpoint)} | _key(examples, scenes) | decoder.key | memory
     with Journal(folder / "predictions.jsonl", key) as journal:
         remove_stale(folder)
         prompts = [e.prompt for e in examples]
         predictions = decoder.predict([e.id for e in examples], scenes.__getitem__, prompts, task.labels, journal)
+        if reranker is not None:
+            vectors = scenes_of(reranker.encoder, examples, config.store)[np.arange(len(examples))]
+            predictions = reranker(predictions, vectors)
         scores, scorer = _score(config, clip, examples, predictions, device)
         evaluation = Evaluation(
             run, folder, config, trained, data, facts, model.config.noise, examples, predictions, scores, loaded.skipped,
-            leakage, scorer, memory,
+            leakage, scorer, reranker.facts if reranker else None, memory,
         )  # fmt: skip
+        if evaluation.is_scored_by_its_reranker:
+            print(
+                "warning: CLIPScore is of the encoder by which the captions were chosen, so it says nothing about them; give "
+                "another by clip@clipscore=open_clip clipscore.model=NAME",
+                file=sys.stderr,
+            )
         _write(evaluation)
         journal.remove()
     return evaluation
@@ -187,7 +206,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
 
 def _score(
     config: EvalConfig, clip: ClipConfig, examples: Sequence[Example], predictions: Sequence[Prediction], device: str
-) -> tuple[Scores, str | None]:
+) -> tuple[Scores, dict[str, Any] | None]:
     """The task's metrics and those asked for beside them; none where nobody published the answers (test-dev)."""
     if not any(example.references for example in examples):
         return Scores(), None

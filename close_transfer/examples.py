@@ -98,6 +98,7 @@ class Prediction:
         id: the example's.
         candidates: generated texts, best first.
         scores: log-probability of each candidate as beam search ranks it (length-normalised).
+        similarities: cosine of each candidate with what was shown, where candidates were ranked by it; else empty.
         label: the task's label of highest likelihood; empty for tasks without fixed labels.
         label_scores: log-likelihood of every label of the task, in the task's order.
     """
@@ -107,6 +108,7 @@ class Prediction:
     scores: tuple[float, ...]
     label: str = ""
     label_scores: tuple[float, ...] = ()
+    similarities: tuple[float, ...] = ()
 
     @property
     def text(self) -> str:
@@ -115,12 +117,14 @@ class Prediction:
 
     def as_dict(self) -> dict[str, object]:
         """The line of a predictions file."""
-        if self.label:
-            return {"id": self.id, "prediction": self.label, "candidates": list(self.candidates),
-                    "scores": list(self.scores), "label_scores": list(self.label_scores)}  # fmt: skip
-        return {
+        line: dict[str, object] = {
             "id": self.id,
             "prediction": self.text,
             "candidates": list(self.candidates),
             "scores": list(self.scores),
         }
+        if self.label:
+            line["label_scores"] = list(self.label_scores)
+        if self.similarities:
+            line["similarities"] = list(self.similarities)
+        return line

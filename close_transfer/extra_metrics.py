@@ -22,7 +22,7 @@ def extra_scores(
     clip: OpenClipConfig | None,
     store: StoreConfig,
     device: str,
-) -> tuple[dict[str, Floats], str | None]:
+) -> tuple[dict[str, Floats], dict[str, Any] | None]:
     """Metrics asked for beside the usual.
 
     Args:
@@ -34,7 +34,7 @@ def extra_scores(
         device: for the encoder.
 
     Returns:
-        Scores times 100 by metric, shape (examples,) each; and the name of CLIPScore's encoder.
+        Scores times 100 by metric, shape (examples,) each; and name and fingerprint of CLIPScore's encoder.
 
     Raises:
         UserError: if SPICE's models or a picture are missing.
@@ -49,7 +49,10 @@ def extra_scores(
         return extra, None
     assert clip is not None
     encoder = OpenClipEncoder(clip, device)
-    return extra | _clip_scores(encoder, examples, answers, store), encoder.name
+    return extra | _clip_scores(encoder, examples, answers, store), {
+        "name": encoder.name,
+        "fingerprint": encoder.fingerprint,
+    }
 
 
 def _clip_scores(

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from close_transfer.config import TrainConfig
-from close_transfer.config.commands import MemoryConfig
+from close_transfer.config.answering import MemoryConfig
 from close_transfer.embeddings import text_table
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.errors import UserError

@@ -139,7 +139,7 @@ def _opened(source: Path | BinaryIO, name: str) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(source) as image:
                 _check_shape(image.size)
-                return _rgb(_upright(image))
+                return as_rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         megapixels = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         reason = f"more than {megapixels:.0f} megapixels, the limit against decompression bombs; make it smaller"
@@ -164,7 +164,9 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image) -> Image.Image:
+    """An opened picture as `open_picture` gives it."""
+    image = _upright(image)
     if image.mode.startswith(("I", "F")):
         image = _eight_bits(image)
     if image.has_transparency_data:

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from close_transfer.answering import Reranker, asked_decoding
 from close_transfer.checkpoints import RunFolder
 from close_transfer.config import OpenClipConfig, PrecomputedConfig, PredictConfig, TimmConfig
 from close_transfer.decoding import Decoder, prediction_from
 from close_transfer.earlier import set_aside
-from close_transfer.encoders import load_encoder
+from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.errors import UserError
 from close_transfer.files import atomic_path, file_fingerprint, fingerprint, sync, write_text
@@ -69,6 +70,9 @@ class _Inputs(Protocol):
     def batch(self, start: int, end: int) -> tuple[list[str], NDArray[np.float32], list[Unreadable]]:
         """Ids and vectors of the readable ones from `start` to before `end`; the others with reasons."""
 
+    def seen_by(self, encoder: Encoder, start: int, end: int, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors by another encoder of those `ids` that are from `start` to before `end`."""
+
 
 class _Pictures:
     def __init__(self, root: Path, model: TransferNetwork, clip: OpenClipConfig | TimmConfig, device: str) -> None:
@@ -99,6 +103,10 @@ class _Pictures:
 
         return names, self._encoder.encode_images(opened()), unreadable
 
+    def seen_by(self, encoder: Encoder, start: int, end: int, ids: Sequence[str]) -> NDArray[np.float32]:
+        readable = set(ids)
+        return encoder.encode_images(open_picture(path) for name, path in self._files[start:end] if name in readable)
+
 
 def _stamp(path: Path) -> str:
     """What changes when a file is written anew."""
@@ -125,10 +133,13 @@ class _Vectors:
         block = np.array(self._array[start:end], dtype=np.float32)
         return [str(start + row) for row in range(len(block))], block, []
 
+    def seen_by(self, encoder: Encoder, start: int, end: int, ids: Sequence[str]) -> NDArray[np.float32]:
+        raise UserError(
+            "reranker: there are vectors of the run's own encoder only; give images=, or leave the reranker out"
+        )
 
-def _check(config: PredictConfig, labels: Sequence[str], num_beams: int) -> None:
-    if config.num_return > num_beams:
-        raise UserError(f"num_return={config.num_return} is more than num_beams={num_beams}; raise num_beams")
+
+def _check(config: PredictConfig, labels: Sequence[str]) -> None:
     if config.task in ("snli-ve", "vqa") and not config.prompt:
         what = "hypothesis" if labels else "question"
         raise UserError(f"task={config.task} needs a {what}; give prompt='...'")
@@ -153,14 +164,15 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
     device = pick_device(config.device)
     model, tokenizer = load_model(run, config.checkpoint, device)
     labels = TASKS[trained.task.name].labels
-    num_beams = config.num_beams or model.config.task["num_beams"]
-    _check(config, labels, num_beams)
-    decoder = Decoder(model, tokenizer, num_beams, config.num_return, config.batch_size)
+    _check(config, labels)
+    decoder = Decoder(model, tokenizer, asked_decoding(config, model), config.batch_size)
     inputs = _inputs(config, model, trained.clip, device)
     model.memory, memory = build_memory(config, trained, model, device)
+    reranker = Reranker(config, trained.clip, labels, device) if config.rerank else None
     key = {"checkpoint": RunFolder(run).fingerprint(config.checkpoint), "prompt": config.prompt}
+    key |= {"reranker": reranker.facts["fingerprint"]} if reranker else {}
     with Journal(Path(config.output), key | inputs.key | decoder.key | memory) as journal:
-        _answer(inputs, decoder, config, labels, journal)
+        _answer(inputs, decoder, reranker, config, labels, journal)
         summary = _write(inputs, Path(config.output), journal)
         journal.remove()
     return summary
@@ -177,14 +189,21 @@ def _inputs(config: PredictConfig, model: TransferNetwork, clip: Any, device: st
     return _Pictures(Path(config.images), model, clip, device)
 
 
-def _answer(inputs: _Inputs, decoder: Decoder, config: PredictConfig, labels: Sequence[str], journal: Journal) -> None:
+def _answer(
+    inputs: _Inputs, decoder: Decoder, reranker: Reranker | None, config: PredictConfig, labels: Sequence[str],
+    journal: Journal,
+) -> None:  # fmt: skip
     """Answers the batches that are not in the journal yet."""
     size = config.batch_size
     done = min(inputs.num, journal.num_batches * size)
     with tqdm(total=inputs.num, initial=done, unit="picture" if config.images else "vector", desc="predicting") as bar:
         for start in range(done, inputs.num, size):
-            names, vectors, unreadable = inputs.batch(start, min(start + size, inputs.num))
+            end = min(start + size, inputs.num)
+            names, vectors, unreadable = inputs.batch(start, end)
             answers = decoder.answer(names, vectors, [config.prompt] * len(names), labels) if names else []
+            if reranker is not None and names:
+                shown = vectors if reranker.is_own else inputs.seen_by(reranker.encoder, start, end, names)
+                answers = reranker(answers, shown)
             journal.append({"predictions": [asdict(one) for one in answers], "unreadable": unreadable})
             bar.update(min(size, inputs.num - start))
 

@@ -63,7 +63,7 @@ def score_predictions(config: ScoreConfig) -> Scored:
         values, intervals = mean_scores(extra, config.num_bootstrap)
         scores.metrics |= values
         scores.intervals |= intervals
-    scored = Scored(examples, scores, skipped, encoder)
+    scored = Scored(examples, scores, skipped, encoder["name"] if encoder else None)
     _write(config, scored)
     return scored
 

@@ -22,13 +22,13 @@ from pydantic import TypeAdapter, ValidationError
 from close_transfer.adapters import Modality
 from close_transfer.checkpoints import RunFolder
 from close_transfer.config import ClipConfig, PrecomputedConfig
-from close_transfer.decoding import Decoder
+from close_transfer.decoding import Decoder, Decoding
 from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.errors import UserError
 from close_transfer.examples import Prediction
 from close_transfer.model import TransferNetwork
 from close_transfer.parts import check_encoder, pick_device
-from close_transfer.pictures import open_picture
+from close_transfer.pictures import as_rgb, open_picture
 from close_transfer.tasks import TASKS
 
 Picture = str | Path | Image.Image
@@ -133,6 +133,9 @@ class TransferModel:
         prompt: str = "",
         num_beams: int | None = None,
         num_return: int = 1,
+        top_p: float | None = None,
+        temperature: float = 1.0,
+        seed: int = 0,
         batch_size: int = 64,
     ) -> list[Prediction]:
         """What the model writes for pictures, texts or vectors; one of the three is given.
@@ -143,7 +146,8 @@ class TransferModel:
             embeddings: raw vectors of the encoder, of any length; shape (rows, dim).
             prompt: question or hypothesis, where the task has one.
             num_beams: of beam search, 1 is greedy; None: the task's own.
-            num_return: candidates of each, best first; at most `num_beams`.
+            num_return: candidates of each, likeliest first; of beam search at most `num_beams`.
+            top_p, temperature, seed: of nucleus sampling instead of beam search, where `top_p` is given.
             batch_size: of decoding.
 
         Raises:
@@ -151,10 +155,9 @@ class TransferModel:
         """
         modality: Modality = "text" if len(texts) else "image"
         vectors = self._vectors(pictures, texts, embeddings)
-        num_beams = num_beams or self.network.config.task["num_beams"]
-        if num_return > num_beams:
-            raise UserError(f"num_return={num_return} is more than num_beams={num_beams}; raise num_beams")
-        decoder = Decoder(self.network, self.tokenizer, num_beams, num_return, batch_size, modality)
+        num_beams = num_beams or (1 if top_p is not None else self.network.config.task["num_beams"])
+        how = Decoding(num_beams, num_return, top_p, temperature, seed)
+        decoder = Decoder(self.network, self.tokenizer, how, batch_size, modality)
         found: list[Prediction] = []
         for start in range(0, len(vectors), batch_size):
             block = vectors[start : start + batch_size]
@@ -205,7 +208,7 @@ class TransferModel:
 
 
 def _opened(picture: Picture) -> Image.Image:
-    return picture.convert("RGB") if isinstance(picture, Image.Image) else open_picture(Path(picture))
+    return as_rgb(picture) if isinstance(picture, Image.Image) else open_picture(Path(picture))
 
 
 def _folder(name: str | Path, checkpoint: str) -> Path:

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from close_transfer.batches import TokenizedExamples
 from close_transfer.conditioning import IGNORED
 from close_transfer.config.parts import LoraConfig, PretrainedLM
-from close_transfer.decoding import Decoder
+from close_transfer.decoding import Decoder, Decoding
 from close_transfer.errors import UserError
 from close_transfer.examples import Example
 from close_transfer.language_models import build_language_model
@@ -79,7 +79,7 @@ def learned(model, lm, steps=150, rate=3e-3):
 
 
 def said(model, tokenizer, num_beams=1, batch_size=8):
-    decoder = Decoder(model, tokenizer, num_beams, batch_size=batch_size, modality="text")
+    decoder = Decoder(model, tokenizer, Decoding(num_beams), batch_size, "text")
     found = decoder.predict([e.id for e in EXAMPLES], StandInScenes().__getitem__, [e.prompt for e in EXAMPLES])
     return [prediction.text for prediction in found]
 
@@ -122,7 +122,7 @@ def test_likelihoods_of_labels_are_those_of_the_whole_text(family):
         pytest.skip("read by an encoder, so there is no whole text")
     model, lm = built(folder)
     labels = ["yes", "no, never"]
-    decoder = Decoder(model, lm.tokenizer, 1, modality="text")
+    decoder = Decoder(model, lm.tokenizer, Decoding(1), modality="text")
     vectors = StandInScenes()[np.array([3])]
     scores = decoder.predict(["a"], lambda _: vectors, ["Is it night?"], labels)[0].label_scores
     with torch.no_grad():

@@ -9,7 +9,7 @@ from close_transfer.bpe import train_bpe
 from close_transfer.checkpoints import RunFolder
 from close_transfer.cli import compose_config
 from close_transfer.config import TrainConfig
-from close_transfer.decoding import Decoder
+from close_transfer.decoding import Decoder, Decoding
 from close_transfer.errors import UserError
 from close_transfer.language_models import build_language_model
 from close_transfer.model import TransferConfig, TransferNetwork
@@ -71,7 +71,7 @@ def test_a_scene_is_encoded_once_however_many_targets_it_has(parts, vectors, mon
 
 def test_prompts_are_read(parts, vectors):
     model, tokenizer = parts
-    decoder = Decoder(model, tokenizer, num_beams=2)
+    decoder = Decoder(model, tokenizer, Decoding(num_beams=2))
     rows = vectors.numpy()
     one, other = (decoder.predict(["a"], rows.__getitem__, [p])[0].scores for p in ("a red dog", "two cats"))
     assert one != other
@@ -79,7 +79,7 @@ def test_prompts_are_read(parts, vectors):
 
 def test_candidates_come_best_first_and_scores_are_log_probabilities(parts, vectors):
     model, tokenizer = parts
-    decoder = Decoder(model, tokenizer, num_beams=4, num_return=3)
+    decoder = Decoder(model, tokenizer, Decoding(num_beams=4, num_return=3))
     for prediction in decoder.predict(["a", "b", "c"], vectors.numpy().__getitem__, [""] * 3):
         assert len(prediction.candidates) == len(prediction.scores) == 3
         assert list(prediction.scores) == sorted(prediction.scores, reverse=True)
@@ -91,10 +91,12 @@ def test_answers_come_in_the_order_of_the_questions(parts):
     vectors = torch.randn(9, 16, generator=torch.Generator().manual_seed(2)).numpy()
     prompts = ["a", "two cats in the snow", "", "a red dog", "two", "a", "cats", "dog in the snow", "red"]
     ids = [str(i) for i in range(9)]
-    together = Decoder(model, tokenizer, 2, batch_size=4).predict(ids, vectors.__getitem__, prompts)
+    together = Decoder(model, tokenizer, Decoding(2), batch_size=4).predict(ids, vectors.__getitem__, prompts)
     assert [p.id for p in together] == ids
     for row in range(9):
-        alone = Decoder(model, tokenizer, 2).predict(["x"], lambda r, row=row: vectors[[row]], [prompts[row]])[0]
+        alone = Decoder(model, tokenizer, Decoding(2)).predict(
+            ["x"], lambda r, row=row: vectors[[row]], [prompts[row]]
+        )[0]
         assert alone.candidates == together[row].candidates
         assert alone.scores == pytest.approx(together[row].scores, abs=1e-4)
 
@@ -102,7 +104,9 @@ def test_answers_come_in_the_order_of_the_questions(parts):
 def test_label_scores_are_log_likelihoods_of_the_whole_label(parts, vectors):
     model, tokenizer = parts
     labels = ("neutral", "entailment")
-    (prediction,) = Decoder(model, tokenizer, 1).predict(["a"], vectors[:1].numpy().__getitem__, ["dog"], labels)
+    (prediction,) = Decoder(model, tokenizer, Decoding(1)).predict(
+        ["a"], vectors[:1].numpy().__getitem__, ["dog"], labels
+    )
     ids = tokenizer("entailment", return_tensors="pt").input_ids
     prompt = tokenizer("dog", return_tensors="pt")
     logits = model(vectors[:1], prompt.input_ids, prompt.attention_mask, ids, torch.tensor([0]), "image")

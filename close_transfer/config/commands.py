@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from close_transfer.config.adapters import AdapterConfig
+from close_transfer.config.answering import AnsweringConfig
 from close_transfer.config.base import (
-    AboveZero,
     AutoNoise,
     Checkpoint,
     EvalSplit,
@@ -147,30 +147,7 @@ class TrainConfig(Strict):
 ChosenTask = Annotated[TaskName, BeforeValidator(lambda task: task["name"] if isinstance(task, dict) else task)]
 
 
-class MemoryConfig(Strict):
-    """The memory of texts that `eval_image.py` and `predict.py` project on, and where vectors are kept."""
-
-    memory: str | None  # train, or a file of vectors
-    memory_size: Positive | None
-    memory_temperature: AboveZero
-    memory_search: Literal["exact", "nearest"]
-    store: StoreConfig
-
-    @property
-    def memory_file(self) -> Path | None:
-        """The file of vectors that `memory=` names, if it names one."""
-        return None if self.memory is None or self.memory == "train" else Path(self.memory)
-
-    @model_validator(mode="after")
-    def _memory_is_there(self) -> "MemoryConfig":
-        if self.memory is None and self.memory_size is not None:
-            raise ValueError(
-                f"memory_size={self.memory_size}, but there is no memory; give memory=train or memory=FILE.npy"
-            )
-        return self
-
-
-class EvalConfig(MemoryConfig):
+class EvalConfig(AnsweringConfig):
     """All of `eval_image.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
@@ -183,7 +160,6 @@ class EvalConfig(MemoryConfig):
     clip: ClipConfig | None = None  # the run's own when None
     split: EvalSplit
     scene: Scene
-    num_beams: Positive | None
     batch_size: Positive
     max_examples: Positive | None
     num_bootstrap: Positive
@@ -195,7 +171,7 @@ class EvalConfig(MemoryConfig):
     device: str
 
 
-class PredictConfig(MemoryConfig):
+class PredictConfig(AnsweringConfig):
     """All of `predict.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
@@ -207,8 +183,6 @@ class PredictConfig(MemoryConfig):
     images: str | None
     embeddings: str | None
     prompt: str
-    num_return: Positive
-    num_beams: Positive | None
     batch_size: Positive
     output: str
     device: str

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import RealVectorsConfig, TrainConfig
-from close_transfer.decoding import Decoder
+from close_transfer.decoding import Decoder, Decoding
 from close_transfer.errors import UserError
 from close_transfer.files import fingerprint, read_json, write_json, write_text
 from close_transfer.parts import load_model
@@ -61,7 +61,7 @@ def captions_of_fold(config: RealVectorsConfig, system: System, fold: int, seed:
             if system.config.memory:
                 texts = model.adapter(torch.from_numpy(np.asarray(pairs.texts[kept], dtype=np.float32)), "text")
                 model.memory = ExactMemory(texts.detach().numpy(), config.memory_temperature)
-            decoder = Decoder(model, tokenizer, config.num_beams)
+            decoder = Decoder(model, tokenizer, Decoding(config.num_beams))
             answers = decoder.predict([str(row) for row in rows], vectors.__getitem__, [""] * len(rows))
     return {int(answer.id): answer.text for answer in answers}
 

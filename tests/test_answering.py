@@ -1,0 +1,123 @@
+"""Ways to write and to choose: sampling, candidates, re-ranking by what was shown."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from close_transfer.answering import Reranker
+from close_transfer.assembly import train
+from close_transfer.cli import compose_config
+from close_transfer.config import EvalConfig, PredictConfig
+from close_transfer.errors import UserError
+from close_transfer.evaluation import evaluate
+from close_transfer.examples import Prediction
+from close_transfer.prediction import predict_files
+from tests.conftest import small_config
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for task in ("captioning", "snli-ve"):
+        train(small_config(f"task={task}", "noise=0.1", f"output={folder / task}/run", f"runs={folder}"), "text")
+    return folder
+
+
+def lines_of(path):
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def evaluated(runs, *settings):
+    folder = next((one.partition("=")[2] for one in settings if one.startswith("output=")), "out")
+    given = [f"runs={runs}", "device=cpu", "num_bootstrap=5", "max_examples=8", f"output={folder}", *settings]
+    evaluate(compose_config("eval", EvalConfig, given))
+    return json.loads(Path(folder, "results.json").read_text()), lines_of(Path(folder, "predictions.jsonl"))
+
+
+def test_sampling_follows_from_its_seed_and_gives_candidates_likeliest_first(runs):
+    sampled = ["top_p=0.95", "temperature=1.5", "num_return=4"]
+    _, one = evaluated(runs, *sampled)
+    _, same = evaluated(runs, *sampled, "output=again")
+    _, other = evaluated(runs, *sampled, "decoding_seed=1")
+    _, searched = evaluated(runs, "num_beams=4", "num_return=4")
+    assert one == same != other
+    assert one != searched
+    for line in (*one, *searched):
+        assert len(line["candidates"]) == 4
+        assert line["scores"] == sorted(line["scores"], reverse=True)
+    assert len({text for line in one for text in line["candidates"]}) > 8
+
+
+def test_a_low_temperature_says_what_is_likeliest(runs):
+    _, cold = evaluated(runs, "top_p=0.999", "temperature=0.001")
+    _, greedy = evaluated(runs, "num_beams=1")
+    assert [line["prediction"] for line in cold] == [line["prediction"] for line in greedy]
+
+
+def test_the_candidate_most_similar_to_the_picture_comes_first(runs):
+    results, lines = evaluated(runs, "num_beams=4", "num_return=4", "rerank=true", "extra_metrics=clipscore")
+    plain, before = evaluated(runs, "num_beams=4", "num_return=4", "extra_metrics=clipscore")
+    assert results["reranked_by"]["is_own"] and results["scored_by_its_reranker"]
+    assert plain["reranked_by"] is None and not plain["scored_by_its_reranker"]
+    assert results["metrics"]["CLIPScore"] > plain["metrics"]["CLIPScore"]
+    for line, earlier in zip(lines, before, strict=True):
+        assert line["similarities"] == sorted(line["similarities"], reverse=True)
+        pairs = [dict(zip(one["candidates"], one["scores"], strict=True)) for one in (line, earlier)]
+        assert pairs[0] == pairs[1]  # every candidate keeps its own score
+
+
+def test_a_reranker_compares_in_its_own_space(runs):
+    config = compose_config("eval", EvalConfig, ["rerank=true", "num_return=2", "clip@reranker=picturebook"])
+    reranker = Reranker(config, config.reranker, (), "cpu")
+    shown = reranker.encoder.encode_texts(["two cats at night", "a red ball"])
+    predictions = [
+        Prediction("a", ("a red ball", "two cats at night"), (-1.0, -2.0)),
+        Prediction("b", ("two cats", "red ball"), (-1.0, -2.0)),
+    ]
+    first, second = reranker(predictions, 3 * shown)
+    assert (first.text, first.scores) == ("two cats at night", (-2.0, -1.0))
+    assert first.similarities[0] == pytest.approx(1, abs=1e-5)
+    assert second.text == "red ball"
+
+
+def test_predictions_of_files_are_reranked_too(runs, tmp_path):
+    rng = np.random.default_rng(0)
+    for name in ("a", "b", "c"):
+        Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    common = [
+        f"runs={runs}",
+        f"images={tmp_path}",
+        "device=cpu",
+        "num_beams=3",
+        "num_return=3",
+        "rerank=true",
+        "batch_size=2",
+    ]
+    answers = []
+    for more in ([], ["clip@reranker=picturebook"]):
+        predict_files(compose_config("predict", PredictConfig, [*common, f"output=out{len(more)}.jsonl", *more]))
+        answers.append(lines_of(f"out{len(more)}.jsonl"))
+    assert answers[0] == answers[1]
+    assert [line["id"] for line in answers[0]] == ["a.png", "b.png", "c.png"]
+    assert all(line["similarities"] == sorted(line["similarities"], reverse=True) for line in answers[0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["num_beams=2", "num_return=3"], r"num_return=3 is more than num_beams=2"),
+        (["num_beams=2", "top_p=0.9"], r"top_p=0\.9 samples, and num_beams=2 searches"),
+        (["temperature=2"], r"temperature=2\.0 is of sampling; give top_p too"),
+        (["rerank=true"], r"rerank=true chooses among candidates; give num_return"),
+        (["clip@reranker=picturebook"], r"reranker is of rerank=true"),
+        (["top_p=0"], r"top_p=0"),
+        (["rerank=true", "num_return=2", "task=snli-ve"], r"answer is one of entailment, neutral, contradiction"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(runs, settings, message):
+    with pytest.raises(UserError, match=message):
+        evaluated(runs, *settings)
