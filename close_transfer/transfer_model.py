@@ -6,6 +6,7 @@ model = TransferModel.from_pretrained("runs/captioning/latest")
 print(model.caption("photo.jpg"))
 """
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -13,8 +14,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 import transformers
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import HfApi, snapshot_download
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
@@ -26,7 +26,9 @@ from close_transfer.decoding import Decoder, Decoding
 from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.errors import UserError
 from close_transfer.examples import Prediction
+from close_transfer.files import WriteError, write_text, writing
 from close_transfer.model import TransferNetwork
+from close_transfer.model_card import about_run, model_card, read_about, write_about
 from close_transfer.parts import check_encoder, pick_device
 from close_transfer.pictures import as_rgb, open_picture
 from close_transfer.tasks import TASKS
@@ -45,10 +47,15 @@ class TransferModel:
         tokenizer: of the language model.
         task: what it was trained for.
         labels: what `judge` chooses from; empty for other tasks.
+        about: what its card tells of settings, data and results (`model_card.about_run`); may be empty.
     """
 
     def __init__(
-        self, network: TransferNetwork, tokenizer: transformers.PreTrainedTokenizerBase, encoder: Encoder | None = None
+        self,
+        network: TransferNetwork,
+        tokenizer: transformers.PreTrainedTokenizerBase,
+        encoder: Encoder | None = None,
+        about: dict[str, Any] | None = None,
     ) -> None:
         """Puts parts together that are there already; `from_pretrained` loads them.
 
@@ -61,6 +68,7 @@ class TransferModel:
         self.tokenizer = tokenizer
         self.task: str = network.config.task["name"]
         self.labels = TASKS[self.task].labels
+        self.about = about or {}
         self._encoder = encoder
 
     @classmethod
@@ -77,10 +85,10 @@ class TransferModel:
         """
         transformers.utils.logging.disable_progress_bar()
         device = pick_device(device)
-        folder = _folder(name, checkpoint)
+        folder, about = _folder(name, checkpoint)
         network = TransferNetwork.from_pretrained(folder)
         network.to(torch.device(device))  # type: ignore[arg-type]
-        return cls(network, transformers.AutoTokenizer.from_pretrained(folder))
+        return cls(network, transformers.AutoTokenizer.from_pretrained(folder), about=about)
 
     @property
     def encoder(self) -> Encoder:
@@ -170,14 +178,50 @@ class TransferModel:
         (found,) = self.write(embeddings=np.asarray(embedding)[None], prompt=prompt, **decoding)
         return found.text
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes weights, configuration and tokenizer, to be loaded by `from_pretrained`.
+    def save_pretrained(self, folder: str | Path, name: str | None = None, licence: str | None = None) -> None:
+        """Writes weights, configuration and tokenizer, to be loaded by `from_pretrained`, and a model card.
+
+        Args:
+            folder: is made, or written over.
+            name: what the card calls the model; None: the folder's name.
+            licence: an identifier of the hub's list, such as "apache-2.0"; None where nobody chose one.
 
         Raises:
             WriteError: if it cannot be written.
         """
-        self.network.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        folder = Path(folder)
+        with writing(folder):
+            self.network.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+        write_about(folder, self.about)
+        card = model_card(self.network.config, self.about, name or folder.name, licence)
+        write_text(folder / "README.md", str(card))
+
+    def push_to_hub(self, name: str, private: bool = True, licence: str | None = None) -> str:
+        """Puts the model and its card on the hub, as whom `hf auth login` or HF_TOKEN says; gives its address.
+
+        Args:
+            name: such as "someone/captions-from-text"; is made if it is not there.
+            private: whether only its owners see it, where it is made.
+            licence: as of `save_pretrained`.
+
+        Raises:
+            UserError: if the hub refuses or cannot be reached.
+        """
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                self.save_pretrained(folder, name, licence)
+                hub = HfApi()
+                hub.create_repo(name, private=private, exist_ok=True)
+                hub.upload_folder(repo_id=name, folder_path=folder, commit_message="Model of close-transfer")
+                return f"{hub.endpoint}/{name}"
+        except WriteError:
+            raise
+        except Exception as error:  # the hub's client has another HTTP library, and its errors, from version to version
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise UserError(
+                f"push_to_hub={name}: the hub did not take it ({reason}); log in by `hf auth login`"
+            ) from error
 
     def _texts(self, pictures: Picture | Sequence[Picture], prompt: str, decoding: dict[str, Any]) -> Any:
         one = isinstance(pictures, (str, Path, Image.Image))
@@ -211,16 +255,18 @@ def _opened(picture: Picture) -> Image.Image:
     return as_rgb(picture) if isinstance(picture, Image.Image) else open_picture(Path(picture))
 
 
-def _folder(name: str | Path, checkpoint: str) -> Path:
+def _folder(name: str | Path, checkpoint: str) -> tuple[Path, dict[str, Any]]:
+    """Where the weights are, and what is known of the model."""
     path = Path(name)
     if (path / _CONFIG).is_file():
-        return path
+        return path, read_about(path)
     if path.is_dir():
-        return RunFolder(path).intact(checkpoint)
+        return RunFolder(path).intact(checkpoint), about_run(path)
     try:
-        return Path(snapshot_download(str(name)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        path = Path(snapshot_download(str(name)))
+    except Exception as error:  # as above
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
             f"{name}: is no folder here, and cannot be had from the hub ({reason}); give a run's folder, or connect to the hub"
         ) from error
+    return path, read_about(path)

@@ -1,13 +1,22 @@
 """The library as users call it: load, then pictures or vectors in, text out."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from huggingface_hub import ModelCard
 from PIL import Image
 
 from close_transfer import TransferModel
 from close_transfer.assembly import train
+from close_transfer.cli import compose_config
+from close_transfer.config import EvalConfig
 from close_transfer.errors import UserError
-from tests.conftest import small_config
+from close_transfer.evaluation import evaluate
+from tests.conftest import REPOSITORY, small_config
+from tests.stand_in_hub import stand_in_hub
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +79,69 @@ def test_mistakes_say_what_to_do(runs, picture, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UserError, match=r"nobody/nothing: is no folder here, and cannot be had from the hub"):
         TransferModel.from_pretrained("nobody/nothing")
+
+
+def test_the_card_tells_what_the_model_saw_and_scored(runs, tmp_path):
+    settings = [f"run={runs}/captioning", "device=cpu", "num_bootstrap=5", "max_examples=8", "num_beams=1"]
+    found = evaluate(compose_config("eval", EvalConfig, settings))
+    model = TransferModel.from_pretrained(runs / "captioning", device="cpu")
+    model.save_pretrained(tmp_path / "captioner", licence="apache-2.0")
+    card = ModelCard.load(tmp_path / "captioner" / "README.md")
+    assert card.data.license == "apache-2.0"
+    assert {one.metric_type: one.metric_value for one in card.data.eval_results}["CIDEr"] == pytest.approx(
+        found.scores.metrics["CIDEr"], abs=0.01
+    )
+    for told in (
+        "captioning",
+        "text only; no picture was seen in training (T0)",
+        "0.1 per coordinate",
+        "picturebook",
+        "apache-2.0",
+    ):
+        assert told in card.text
+    again = TransferModel.from_pretrained(tmp_path / "captioner", device="cpu")
+    again.save_pretrained(tmp_path / "copy", name="captioner", licence="apache-2.0")
+    assert (tmp_path / "copy/README.md").read_text() == (tmp_path / "captioner/README.md").read_text()
+    again.save_pretrained(tmp_path / "free")
+    assert "none was chosen" in (tmp_path / "free/README.md").read_text()
+
+
+HUB = """
+import sys
+from close_transfer import TransferModel
+from close_transfer.errors import UserError
+run, name, picture = sys.argv[1:]
+try:
+    print(TransferModel.from_pretrained(run, device="cpu").push_to_hub(name))
+    print(*TransferModel.from_pretrained(name, device="cpu").write([picture], prompt="A dog.")[0].label_scores)
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_model_goes_to_the_hub_and_comes_back(runs, picture, tmp_path):
+    def told(token):
+        own = {
+            "HF_ENDPOINT": hub.address,
+            "HF_TOKEN": token,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_OFFLINE": "0",  # there is a hub here, on this machine
+        }
+        command = [sys.executable, "-c", HUB, runs / "snli-ve", "someone/judge", picture]
+        ended = subprocess.run(
+            command, env=os.environ | own, capture_output=True, text=True, timeout=300, cwd=REPOSITORY
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout.splitlines()
+
+    with stand_in_hub("hf_secret") as hub:
+        (refused,) = told("hf_wrong")
+        assert refused.startswith("push_to_hub=someone/judge: the hub did not take it (Client error '401")
+        address, scores = told("hf_secret")
+    assert address == f"{hub.address}/someone/judge"
+    assert hub.private["someone/judge"] is True
+    assert {"README.md", "config.json", "model.safetensors", "tokenizer.json"} <= set(hub.repositories["someone/judge"])
+    (here,) = TransferModel.from_pretrained(runs / "snli-ve", device="cpu").write([picture], prompt="A dog.")
+    assert [float(one) for one in scores.split()] == pytest.approx(here.label_scores, abs=1e-5)
+    assert not [name for name, content in hub.repositories["someone/judge"].items() if b"hf_secret" in content]

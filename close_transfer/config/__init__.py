@@ -8,6 +8,7 @@ from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.base import C, Strict, TaskName
 from close_transfer.config.commands import EvalConfig, PredictConfig, TrainConfig, given_noise, without_noise
 from close_transfer.config.data import DataConfig, PicturebookData, TableData
+from close_transfer.config.export import ExportConfig
 from close_transfer.config.fitting import FitConfig
 from close_transfer.config.gap import GapConfig
 from close_transfer.config.parts import (
@@ -38,6 +39,7 @@ __all__ = [
     "ContrastiveConfig",
     "DataConfig",
     "EvalConfig",
+    "ExportConfig",
     "FitConfig",
     "GapConfig",
     "LMConfig",

@@ -1,0 +1,29 @@
+"""Settings of the command that saves a trained model for others."""
+
+from typing import ClassVar
+
+from pydantic import model_validator
+
+from close_transfer.config.base import Checkpoint, Strict
+from close_transfer.config.commands import ChosenTask
+
+
+class ExportConfig(Strict):
+    """All of `export_model.py`."""
+
+    choices_only: ClassVar[tuple[str, ...]] = ("task",)
+
+    task: ChosenTask
+    run: str
+    runs: str
+    checkpoint: Checkpoint
+    output: str | None
+    push_to_hub: str | None
+    private: bool
+    licence: str | None
+
+    @model_validator(mode="after")
+    def _goes_somewhere(self) -> "ExportConfig":
+        if not (self.output or self.push_to_hub):
+            raise ValueError("give output=FOLDER, push_to_hub=NAME, or both")
+        return self
