@@ -83,6 +83,11 @@ class Chain(nn.Module):
         self.steps = nn.ModuleDict(built)
         self.regime = max((step.regime for step in built.values()), default="T0")
 
+    @property
+    def noise_std(self) -> float:
+        """Standard deviation per coordinate of the noise that training adds; 0 where no step adds any."""
+        return next((step.std for step in self.steps.values() if isinstance(step, Noise)), 0.0)
+
     def forward(
         self, vectors: Float[Tensor, "b *k d"], modality: Modality, noise: NoiseSource | None = None
     ) -> Float[Tensor, "b *k d"]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from close_transfer.adapters import Modality
+from close_transfer.adapters import Chain, Modality
 from close_transfer.config import RealVectorsConfig
 from close_transfer.files import write_json, write_text
 from close_transfer.keyword_probe import average_precisions, keyword_matrix, probe_scores
@@ -23,10 +23,22 @@ from close_transfer.studies.real_captions import all_captions
 from close_transfer.studies.real_pairs import Pairs, chain_for, fold_of, systems
 
 Floats = NDArray[np.float64]
+Chains = dict[str, list[Chain]]  # the adapters of each system by its name, one a fold
 _OTHER_METRICS = ("BLEU-4", "METEOR")
 
 
-def caption_table(config: RealVectorsConfig, pairs: Pairs) -> dict[str, dict[str, Any]]:
+def chains_of(config: RealVectorsConfig, pairs: Pairs) -> Chains:
+    """The adapters of each system, fitted on the pairs of all folds but one; with the noise that was chosen there."""
+    folds = fold_of(len(pairs.captions), config.folds)
+    return {
+        system.name: [
+            chain_for(system, pairs, np.flatnonzero(folds != fold), config.num_pairs) for fold in range(config.folds)
+        ]
+        for system in tqdm(systems(config), unit="system", desc="fitting adapters")
+    }
+
+
+def caption_table(config: RealVectorsConfig, pairs: Pairs, chains: Chains) -> dict[str, dict[str, Any]]:
     """Scores of each system over all pictures, mean of the seeds, with 95% intervals over pictures.
 
     CIDEr has one document-frequency table for all systems, that of all pairs' captions.
@@ -42,14 +54,14 @@ def caption_table(config: RealVectorsConfig, pairs: Pairs) -> dict[str, dict[str
         for system in systems(config)
     }
     by_seed = {name: np.array([one.per_example for one in scores]) for name, scores in scored.items()}
-    table = _table(config, "CIDEr", by_seed)
+    table = _table(config, "CIDEr", by_seed, chains)
     for name, scores in scored.items():
         for metric in _OTHER_METRICS:
             table[name]["metrics"][metric] = float(np.mean([one.metrics[metric] for one in scores]))
     return table
 
 
-def probe_table(config: RealVectorsConfig, pairs: Pairs) -> dict[str, dict[str, Any]]:
+def probe_table(config: RealVectorsConfig, pairs: Pairs, chains: Chains) -> dict[str, dict[str, Any]]:
     """Mean average precision of keywords for each system, seeds averaged, with 95% intervals over pictures."""
     _, labels = keyword_matrix(pairs.references, config.least_keyword, config.most_keyword)
     told = labels.any(axis=1)
@@ -59,27 +71,27 @@ def probe_table(config: RealVectorsConfig, pairs: Pairs) -> dict[str, dict[str, 
         source = pairs.texts if system.config.trained_on == "text" else pairs.images
         trained_on: Modality = "text" if system.config.trained_on == "text" else "image"
         temperature = config.memory_temperature if system.config.memory else None
-        chains = [
-            chain_for(system, pairs, np.flatnonzero(folds != fold), config.num_pairs) for fold in range(config.folds)
-        ]
         for seed in range(config.seeds):
             scores = np.zeros(labels.shape)
-            for fold, chain in enumerate(chains):
+            for fold, chain in enumerate(chains[system.name]):
                 kept = folds != fold
                 scores[~kept] = probe_scores(
                     source[kept], labels[kept], pairs.images[~kept], chain.train(), seed, trained_on, temperature
                 )
             by_seed[system.name].append(100 * average_precisions(scores[told], labels[told]))
-    return _table(config, "mAP", {name: np.array(values) for name, values in by_seed.items()})
+    return _table(config, "mAP", {name: np.array(values) for name, values in by_seed.items()}, chains)
 
 
-def _table(config: RealVectorsConfig, metric: str, by_seed: dict[str, Floats]) -> dict[str, dict[str, Any]]:
+def _table(
+    config: RealVectorsConfig, metric: str, by_seed: dict[str, Floats], chains: Chains
+) -> dict[str, dict[str, Any]]:
     """Mean of the seeds, with its interval over pictures and its paired differences from some systems.
 
     Args:
         config: how often to resample.
         metric: the name of what is measured.
         by_seed: of each system, shape (seeds, pictures).
+        chains: its adapters.
     """
     per_picture = {name: values.mean(axis=0) for name, values in by_seed.items()}
     clean, *_, pictures = systems(config)
@@ -96,6 +108,7 @@ def _table(config: RealVectorsConfig, metric: str, by_seed: dict[str, Floats]) -
             differences[name] = [one.difference, one.low, one.high]
         table[name_of_system] = {
             "regime": regimes[name_of_system],
+            "noise by fold": [chain.noise_std for chain in chains[name_of_system]],
             "metrics": means,
             "intervals": intervals,
             "by seed": by_seed[name_of_system].mean(axis=1).tolist(),
@@ -109,6 +122,7 @@ def _rows(table: dict[str, dict[str, Any]], leading: str) -> Iterator[str]:
     head = [
         "trained on",
         "sees",
+        "noise",
         leading,
         "seeds",
         "against no noise",
@@ -124,6 +138,7 @@ def _rows(table: dict[str, dict[str, Any]], leading: str) -> Iterator[str]:
         cells = [
             name,
             row["regime"],
+            f"{np.mean(row['noise by fold']):.3f}",
             f"{metrics[leading]:.1f} ({low:.1f} to {high:.1f})",
             f"{min(seeds):.1f} to {max(seeds):.1f}",
         ]
@@ -145,10 +160,11 @@ def study(config: RealVectorsConfig) -> str:
     pairs = Pairs.read(Path(config.pairs))
     keywords, _ = keyword_matrix(pairs.references, config.least_keyword, config.most_keyword)
     what = f"{len(pairs.captions)} pairs, {config.folds} folds, {config.seeds} seeds"
-    probe = probe_table(config, pairs)
+    chains = chains_of(config, pairs)
+    probe = probe_table(config, pairs, chains)
     tables = [(f"{len(keywords)} keywords, {what}", "mAP", probe)]
     if config.language_model is not None:
-        tables.append((f"captions, {what}", "CIDEr", caption_table(config, pairs)))
+        tables.append((f"captions, {what}", "CIDEr", caption_table(config, pairs, chains)))
     text = _markdown(tables)
     folder = Path(config.output)
     write_json(

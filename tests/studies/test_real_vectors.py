@@ -12,7 +12,7 @@ from close_transfer.errors import UserError
 from close_transfer.keyword_probe import average_precisions, keyword_matrix, noise_only, probe_scores
 from close_transfer.studies.real_captions import captions_of_fold
 from close_transfer.studies.real_pairs import Pairs, System, fold_of, systems
-from close_transfer.studies.real_vectors import probe_table, study
+from close_transfer.studies.real_vectors import chains_of, probe_table, study
 
 THINGS = ["dog", "cat", "boat", "horse"]
 
@@ -129,7 +129,8 @@ def test_the_probe_takes_adapters_and_memory(pairs):
         "systems=[{name: moved, noise: auto, adapter: [remove_mean]}, {name: remembered, noise: 0.1, memory: true},"
         "{name: seen, noise: auto-unpaired}]",
     )  # fmt: skip
-    table = probe_table(settings, Pairs.read(pairs))
+    read = Pairs.read(pairs)
+    table = probe_table(settings, read, chains_of(settings, read))
     assert list(table) == ["text, no noise", "text, noise 0.1", "moved", "remembered", "seen", "pictures, no noise"]
     assert all(0 < row["metrics"]["mAP"] <= 100 for row in table.values())
     assert [row["regime"] for row in table.values()] == ["T0", "T0", "T1", "T0", "T1", "T4"]
@@ -143,6 +144,7 @@ def test_noise_helps_on_real_clip_vectors(tmp_path):
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there")
     pairs = Pairs.read(folder)
-    table = probe_table(config(folder, "noises=[0,0.08]", "folds=2"), pairs)
+    settings = config(folder, "noises=[0,0.08]", "folds=2")
+    table = probe_table(settings, pairs, chains_of(settings, pairs))
     _, low, high = table["text, noise 0.08"]["differences"]["no noise"]
     assert 5 < low < high
