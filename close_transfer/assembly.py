@@ -27,7 +27,7 @@ from close_transfer.model import TransferConfig, TransferNetwork
 from close_transfer.parts import build_encoder, pick_device
 from close_transfer.runs import REGIME_CODES, Regime, choose_folder, start_run
 from close_transfer.sources import load_examples
-from close_transfer.tasks import TASKS, Shaped, Task
+from close_transfer.tasks import Shaped, Task, task_of
 from close_transfer.text_format import TextFormat
 from close_transfer.training import Outcome, Trainer, number_of_steps
 
@@ -130,7 +130,7 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16" if bf16 else "no")
     path, begun = choose_folder(config)
     folder = RunFolder(path)
-    task = TASKS[config.task.name]
+    task = task_of(config.task)
     if accelerator.is_main_process and (note := encoder_note(config.clip, config.data)):
         print(note, file=sys.stderr)
     data = _load_data(config, task, regime)

@@ -65,13 +65,15 @@ def _quoted(argument: str, sweeps: bool) -> str:
 def _expanded(argument: str, config_name: str) -> list[str]:
     """`lm=FOLDER` as the pretrained model of that folder."""
     key, _, value = argument.partition("=")
-    if key == "lm" and key in _groups(config_name) and value not in _options(key) and _is_folder(value):
+    if key == "lm" and key in _groups(config_name) and value not in options(key) and _is_folder(value):
         return ["lm=pretrained", f"lm.name={value}"]
     return [argument]
 
 
-def _options(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONFIGS / group.partition("@")[0]).glob("*.yaml"))
+def options(group: str) -> list[str]:
+    """The files of a config group, by the names that are given for them."""
+    folder = CONFIGS / group.partition("@")[0]
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
 
 
 def _is_folder(name: str) -> bool:
@@ -127,12 +129,12 @@ def check_overrides(config_name: str, schema: type[Strict], arguments: Sequence[
         elif not equals:
             problems.append(f"{_short(argument)}: settings are given as key=value")
         elif key in groups:
-            options = _options(key)
+            allowed = options(key)
             names = value.strip("[]").split(",")  # several of one group, or a sweep
-            unknown = [one for one in names if one not in options]
+            unknown = [one for one in names if one not in allowed]
             if unknown:
                 problems.append(
-                    f"{key}={_short(unknown[0])}: allowed are {', '.join(options)}{_nearest(unknown[0], options)}"
+                    f"{key}={_short(unknown[0])}: allowed are {', '.join(allowed)}{_nearest(unknown[0], allowed)}"
                 )
             else:
                 chosen.append(f"{key}={value if value.startswith('[') else names[0]}")

@@ -13,7 +13,7 @@ _WIDTH = 118
 # What the method's paper uses. The parts of the built-in world, which are the default, know no real picture.
 _PARTS = "clip=open_clip clip.model=ViT-L-14 clip.pretrained=openai lm=t5-base"
 _PARTS_NEED = (
-    "these parts are downloaded once (offline: clip.weights=FILE and lm=FOLDER, docs/own_text.md); eval_image.py takes "
+    "these parts are downloaded once (offline: clip.weights=FILE and lm=FOLDER, docs/own_data.md); eval_image.py takes "
     "them from the run, the task's latest unless run=FOLDER is given"
 )
 

@@ -45,7 +45,7 @@ from close_transfer.provenance import git_commit, package_versions
 from close_transfer.runs import find_run, read_run
 from close_transfer.sources import load_examples
 from close_transfer.submission import OFFICIAL_FIELDS, official_results, references_fingerprint, score_lines
-from close_transfer.tasks import TASKS
+from close_transfer.tasks import Task, task_of
 
 NOT_ASKED = "leakage=false"
 
@@ -158,7 +158,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
     data = _data_for(config, trained)
     facts |= {"statistics": model.config.statistics}
     _warn_of_seen_pictures(model.config.statistics, data, config.split)
-    task = TASKS[config.task]
+    task = task_of(trained.task)
     clip = config.clip or trained.clip
     if note := encoder_note(clip, data):
         print(note, file=sys.stderr)
@@ -188,7 +188,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
         if reranker is not None:
             vectors = scenes_of(reranker.encoder, examples, config.store)[np.arange(len(examples))]
             predictions = reranker(predictions, vectors)
-        scores, scorer = _score(config, clip, examples, predictions, device)
+        scores, scorer = _score(config, task, clip, examples, predictions, device)
         evaluation = Evaluation(
             run, folder, config, trained, data, facts, model.config.noise, examples, predictions, scores, loaded.skipped,
             leakage, scorer, reranker.facts if reranker else None, memory,
@@ -205,12 +205,17 @@ def evaluate(config: EvalConfig) -> Evaluation:
 
 
 def _score(
-    config: EvalConfig, clip: ClipConfig, examples: Sequence[Example], predictions: Sequence[Prediction], device: str
+    config: EvalConfig,
+    task: Task,
+    clip: ClipConfig,
+    examples: Sequence[Example],
+    predictions: Sequence[Prediction],
+    device: str,
 ) -> tuple[Scores, dict[str, Any] | None]:
     """The task's metrics and those asked for beside them; none where nobody published the answers (test-dev)."""
     if not any(example.references for example in examples):
         return Scores(), None
-    scores = TASKS[config.task].score(examples, predictions, config.num_bootstrap)
+    scores = task.score(examples, predictions, config.num_bootstrap)
     if not config.extra_metrics:
         return scores, None
     scorer = config.clipscore or clip

@@ -19,7 +19,7 @@ from close_transfer.model import TransferNetwork
 from close_transfer.parts import build_encoder, check_encoder
 from close_transfer.projection import SEARCHES, Memory
 from close_transfer.sources import load_examples
-from close_transfer.tasks import TASKS
+from close_transfer.tasks import task_of
 
 _BLOCK = 65_536  # vectors that are adapted at once
 
@@ -27,7 +27,7 @@ _BLOCK = 65_536  # vectors that are adapted at once
 def _training_texts(trained: TrainConfig) -> list[str]:
     """The distinct texts that training fed to the encoder, without those that it was told to leave out."""
     examples, _ = without_unwanted(trained, load_examples(trained.data, trained.task.name, "train").examples)
-    return list(dict.fromkeys(t for e in TASKS[trained.task.name].for_training(examples).examples for t in e.texts))
+    return list(dict.fromkeys(t for e in task_of(trained.task).for_training(examples).examples for t in e.texts))
 
 
 @torch.inference_mode()

@@ -7,7 +7,7 @@ was answered: the same command goes on where a kill came.
 import filecmp
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from close_transfer.earlier import set_aside
 from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.errors import UserError
+from close_transfer.examples import Prediction
 from close_transfer.files import atomic_path, file_fingerprint, fingerprint, sync, write_text
 from close_transfer.journal import Journal
 from close_transfer.memory import build_memory
@@ -32,7 +33,7 @@ from close_transfer.model import TransferNetwork
 from close_transfer.parts import check_encoder, load_model, pick_device
 from close_transfer.pictures import OPENING, find_pictures, open_picture, why_unreadable
 from close_transfer.runs import find_run, read_run
-from close_transfer.tasks import TASKS
+from close_transfer.tasks import task_of
 
 _NUM_SHOWN, _NUM_UNREADABLE_SHOWN = 3, 10
 
@@ -163,16 +164,23 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
     trained, _ = read_run(run)
     device = pick_device(config.device)
     model, tokenizer = load_model(run, config.checkpoint, device)
-    labels = TASKS[trained.task.name].labels
+    labels, prompt = task_of(trained.task).labels, config.prompt or trained.task.prompt
     _check(config, labels)
     decoder = Decoder(model, tokenizer, asked_decoding(config, model), config.batch_size)
     inputs = _inputs(config, model, trained.clip, device)
     model.memory, memory = build_memory(config, trained, model, device)
     reranker = Reranker(config, trained.clip, labels, device) if config.rerank else None
-    key = {"checkpoint": RunFolder(run).fingerprint(config.checkpoint), "prompt": config.prompt}
+    key = {"checkpoint": RunFolder(run).fingerprint(config.checkpoint), "prompt": prompt}
     key |= {"reranker": reranker.facts["fingerprint"]} if reranker else {}
+
+    def answers_of(start: int, end: int, names: list[str], vectors: NDArray[np.float32]) -> list[Prediction]:
+        found = decoder.answer(names, vectors, [prompt] * len(names), labels)
+        if reranker is None:
+            return found
+        return reranker(found, vectors if reranker.is_own else inputs.seen_by(reranker.encoder, start, end, names))
+
     with Journal(Path(config.output), key | inputs.key | decoder.key | memory) as journal:
-        _answer(inputs, decoder, reranker, config, labels, journal)
+        _answer(inputs, answers_of, config, journal)
         summary = _write(inputs, Path(config.output), journal)
         journal.remove()
     return summary
@@ -190,22 +198,25 @@ def _inputs(config: PredictConfig, model: TransferNetwork, clip: Any, device: st
 
 
 def _answer(
-    inputs: _Inputs, decoder: Decoder, reranker: Reranker | None, config: PredictConfig, labels: Sequence[str],
-    journal: Journal,
-) -> None:  # fmt: skip
-    """Answers the batches that are not in the journal yet."""
+    inputs: _Inputs, answers_of: Callable[..., list[Prediction]], config: PredictConfig, journal: Journal
+) -> None:
+    """Answers the batches that are not in the journal yet.
+
+    Args:
+        inputs: what is asked about.
+        answers_of: gives the answers of a batch by its start, its end, and the ids and vectors that could be read.
+        config: batch size, and what inputs are called.
+        journal: gets the answers.
+    """
     size = config.batch_size
     done = min(inputs.num, journal.num_batches * size)
     with tqdm(total=inputs.num, initial=done, unit="picture" if config.images else "vector", desc="predicting") as bar:
         for start in range(done, inputs.num, size):
             end = min(start + size, inputs.num)
             names, vectors, unreadable = inputs.batch(start, end)
-            answers = decoder.answer(names, vectors, [config.prompt] * len(names), labels) if names else []
-            if reranker is not None and names:
-                shown = vectors if reranker.is_own else inputs.seen_by(reranker.encoder, start, end, names)
-                answers = reranker(answers, shown)
+            answers = answers_of(start, end, names, vectors) if names else []
             journal.append({"predictions": [asdict(one) for one in answers], "unreadable": unreadable})
-            bar.update(min(size, inputs.num - start))
+            bar.update(end - start)
 
 
 def _write(inputs: _Inputs, output: Path, journal: Journal) -> PredictionSummary:

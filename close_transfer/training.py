@@ -74,9 +74,11 @@ def validation_rows(num_examples: int, most: int, seed: int) -> Rows:
     return drawn.sort().values.numpy()
 
 
-def _loss_sum(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy summed over target tokens, in nats."""
-    return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+def _loss_sum(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+    """Cross-entropy summed over target tokens, in nats; with smoothing, of targets that are spread a little."""
+    return F.cross_entropy(
+        logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing
+    )
 
 
 @dataclass
@@ -200,7 +202,8 @@ class Trainer:
         inputs = part.inputs(self.accelerator.device, self.modality, generator)
         with self.accelerator.autocast():
             logits = self._wrapped(**inputs)
-        return _loss_sum(logits, inputs["labels"]) / part.num_target_tokens  # type: ignore[arg-type]
+        loss = _loss_sum(logits, inputs["labels"], self.config.label_smoothing)  # type: ignore[arg-type]
+        return loss / part.num_target_tokens
 
     def _gradient_norm(self) -> torch.Tensor:
         """Length of the whole gradient, which is cut to `clip_grad_norm` if that is set."""

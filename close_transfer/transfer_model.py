@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from close_transfer.adapters import Modality
 from close_transfer.checkpoints import RunFolder
-from close_transfer.config import ClipConfig, PrecomputedConfig
+from close_transfer.config import ClipConfig, PrecomputedConfig, TaskConfig
 from close_transfer.decoding import Decoder, Decoding
 from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.errors import UserError
@@ -31,7 +31,7 @@ from close_transfer.model import TransferNetwork
 from close_transfer.model_card import about_run, model_card, read_about, write_about
 from close_transfer.parts import check_encoder, pick_device
 from close_transfer.pictures import as_rgb, open_picture
-from close_transfer.tasks import TASKS
+from close_transfer.tasks import task_of
 
 Picture = str | Path | Image.Image
 Floats = NDArray[np.float32]
@@ -67,7 +67,7 @@ class TransferModel:
         self.network = network.eval()
         self.tokenizer = tokenizer
         self.task: str = network.config.task["name"]
-        self.labels = TASKS[self.task].labels
+        self.labels = task_of(TaskConfig.model_validate(network.config.task)).labels
         self.about = about or {}
         self._encoder = encoder
 
@@ -121,7 +121,7 @@ class TransferModel:
             decoding: as of `write`.
         """
         self._is_for(("captioning", "captioning-multi"), "captions")
-        return self._texts(pictures, "", decoding)
+        return self._texts(pictures, None, decoding)
 
     def answer(self, pictures: Picture | Sequence[Picture], question: str, **decoding: Any) -> Any:
         """The answer to a question about a picture, or a list of one each; arguments as of `caption`."""
@@ -138,7 +138,7 @@ class TransferModel:
         pictures: Sequence[Picture] = (),
         texts: Sequence[str] = (),
         embeddings: NDArray[np.floating] | None = None,
-        prompt: str = "",
+        prompt: str | None = None,
         num_beams: int | None = None,
         num_return: int = 1,
         top_p: float | None = None,
@@ -152,7 +152,7 @@ class TransferModel:
             pictures: paths or `PIL.Image`s.
             texts: encoded by the text tower, as in training.
             embeddings: raw vectors of the encoder, of any length; shape (rows, dim).
-            prompt: question or hypothesis, where the task has one.
+            prompt: question or hypothesis, where the task has one; None: what the task puts there by itself.
             num_beams: of beam search, 1 is greedy; None: the task's own.
             num_return: candidates of each, likeliest first; of beam search at most `num_beams`.
             top_p, temperature, seed: of nucleus sampling instead of beam search, where `top_p` is given.
@@ -165,6 +165,7 @@ class TransferModel:
         vectors = self._vectors(pictures, texts, embeddings)
         num_beams = num_beams or (1 if top_p is not None else self.network.config.task["num_beams"])
         how = Decoding(num_beams, num_return, top_p, temperature, seed)
+        prompt = self.network.config.task.get("prompt", "") if prompt is None else prompt
         decoder = Decoder(self.network, self.tokenizer, how, batch_size, modality)
         found: list[Prediction] = []
         for start in range(0, len(vectors), batch_size):
@@ -173,7 +174,7 @@ class TransferModel:
             found += decoder.answer(ids, block, [prompt] * len(block), self.labels)
         return found
 
-    def from_embedding(self, embedding: NDArray[np.floating], prompt: str = "", **decoding: Any) -> str:
+    def from_embedding(self, embedding: NDArray[np.floating], prompt: str | None = None, **decoding: Any) -> str:
         """The text of one raw vector of the encoder, shape (dim,)."""
         (found,) = self.write(embeddings=np.asarray(embedding)[None], prompt=prompt, **decoding)
         return found.text
@@ -223,7 +224,7 @@ class TransferModel:
                 f"push_to_hub={name}: the hub did not take it ({reason}); log in by `hf auth login`"
             ) from error
 
-    def _texts(self, pictures: Picture | Sequence[Picture], prompt: str, decoding: dict[str, Any]) -> Any:
+    def _texts(self, pictures: Picture | Sequence[Picture], prompt: str | None, decoding: dict[str, Any]) -> Any:
         one = isinstance(pictures, (str, Path, Image.Image))
         several = [pictures] if isinstance(pictures, (str, Path, Image.Image)) else list(pictures)
         texts = [found.text for found in self.write(several, prompt=prompt, **decoding)]

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-TaskName = Literal["captioning", "captioning-multi", "snli-ve", "vqa", "vqa-e", "visual-news"]
+TaskName = Literal["captioning", "captioning-multi", "snli-ve", "vqa", "vqa-e", "visual-news", "custom"]
 EvalSplit = Literal["train", "val", "test", "test-novel"]
 OnBadRows = Literal["error", "skip"]
 Scene = Literal["image", "text"]

@@ -208,7 +208,7 @@ def encoder_note(clip: ClipConfig, data: DataConfig) -> str:
         return ""
     return (
         f"note: the Picturebook CLIP knows Picturebook's language only, so numbers on data={data.name} say nothing; "
-        "choose clip=open_clip clip.model=NAME (docs/own_text.md)"
+        "choose clip=open_clip clip.model=NAME (docs/own_data.md)"
     )
 
 

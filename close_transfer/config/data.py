@@ -36,6 +36,8 @@ class TableData(Strict):
     image_column: str | None
     id_column: str | None
     references_column: str | None  # what predictions are scored against, when not the text itself
+    prompt: str | None = None  # with {column} for what a column holds; of tasks that ask something
+    target_column: str | None = None  # what is to be written, of tasks other than captioning
     on_bad_rows: OnBadRows
     on_missing_image: OnBadRows = "error"  # scenes whose picture is not there, where pictures are used
     noise: dict[TaskName, NonNegative]
@@ -122,6 +124,8 @@ class HuggingFaceData(Strict):
     image_column: str | None
     id_column: str | None
     references_column: str | None = None  # what predictions are scored against, when not the text itself
+    prompt: str | None = None  # with {column} for what a column holds; of tasks that ask something
+    target_column: str | None = None  # what is to be written, of tasks other than captioning
     on_bad_rows: OnBadRows
     on_missing_image: OnBadRows = "error"  # scenes whose picture is not there, where pictures are used
     noise: dict[TaskName, NonNegative]

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from close_transfer.config.base import AboveZero, Natural, NonNegative, Positive, Strict, TaskName
 
+_CAPTIONING = ("captioning", "captioning-multi")
+
 
 class TaskConfig(Strict):
     """What is trained and how its text is shaped."""
@@ -16,6 +18,28 @@ class TaskConfig(Strict):
     max_prompt_tokens: Positive
     lowercase_targets: bool
     num_beams: Positive
+    # Runs of earlier versions have none of those below.
+    prompt: str = ""  # captioning: words that every caption goes on from
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] = "en"  # captioning, custom: how scorers split text
+    metric: Literal["captions", "accuracy", "vqa", "text"] = "captions"  # custom
+    labels: tuple[str, ...] = ()  # custom: what the answer is one of; empty: any text
+
+    @model_validator(mode="after")
+    def _is_of_the_task(self) -> "TaskConfig":
+        own = {
+            "prompt": _CAPTIONING,
+            "language": (*_CAPTIONING, "custom"),
+            "metric": ("custom",),
+            "labels": ("custom",),
+        }
+        for field, tasks in own.items():
+            if self.name not in tasks and getattr(self, field) != type(self).model_fields[field].default:
+                raise ValueError(f"task.{field} is of task={' and task='.join(tasks)}; leave it out")
+        if len(set(self.labels)) != len(self.labels) or len(self.labels) == 1:
+            raise ValueError(f"task.labels={','.join(self.labels)}: should be two or more different answers")
+        if self.labels and self.metric != "accuracy":
+            raise ValueError(f"task.metric={self.metric}: with task.labels it is accuracy")
+        return self
 
 
 # One vector of the whole picture, or one of each cell of a grid over it.
@@ -150,6 +174,7 @@ class LoopConfig(Strict):
     max_examples_per_epoch: Positive | None  # a random draw each epoch; None: all of them
     weight_decay: NonNegative
     clip_grad_norm: AboveZero | None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # runs of earlier versions name none
     precision: Literal["auto", "fp32", "bf16"]
     validations: Positive  # how many, spread over training; the last is at its end
     max_val_examples: Positive

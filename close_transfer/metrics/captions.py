@@ -14,6 +14,7 @@ from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
+from close_transfer.metrics.any_language import chrf, words_of
 from close_transfer.metrics.bootstrap import Floats, Scores, score_sums
 from close_transfer.metrics.java import java_on_path
 from close_transfer.metrics.meteor import running_meteor
@@ -49,6 +50,7 @@ def caption_scores(
     references: Sequence[Sequence[str]],
     num_resamples: int,
     cache: Path | None = None,
+    language: str = "en",
 ) -> Scores:
     """Scores one caption an image against the image's references.
 
@@ -57,13 +59,15 @@ def caption_scores(
         references: one or more captions an image, in the same order.
         num_resamples: bootstrap draws for the intervals.
         cache: folder for the tokens of the references; None is `CLOSE_TRANSFER_CACHE`, else `cache`.
+        language: code of ISO 639. The challenge's tokenizer and METEOR are for English; for other languages words are
+            those of `any_language.words_of`, and chrF stands in METEOR's place.
     """
+    if language != "en":
+        return _scores_of_other_languages(hypotheses, references, num_resamples, language)
     cache = cache or cache_folder()
     hypothesis_tokens = [group[0] for group in ptb_tokenized([[hypothesis] for hypothesis in hypotheses])]
     reference_tokens = ptb_tokenized(references, cache / "tokenized")
-    gts = dict(enumerate(reference_tokens))
-    res = {i: [text] for i, text in enumerate(hypothesis_tokens)}
-    by_image = {"ROUGE-L": Rouge().compute_score(gts, res)[1], "CIDEr": Cider().compute_score(gts, res)[1]}
+    by_image = _by_image(hypothesis_tokens, reference_tokens)
     bleu_counts = _bleu_statistics(hypothesis_tokens, reference_tokens)
     means = np.column_stack([*by_image.values(), np.ones(len(hypotheses))])
     with java_on_path(), running_meteor() as meteor:
@@ -80,4 +84,29 @@ def caption_scores(
             }
 
         values, intervals = score_sums(np.hstack([bleu_counts, means, meteor_counts]), metrics, num_resamples)
+    return Scores(values, intervals, [100 * float(score) for score in by_image["CIDEr"]], "CIDEr")
+
+
+def _by_image(hypotheses: list[str], references: list[list[str]]) -> dict[str, Floats]:
+    """ROUGE-L and CIDEr of each image, by what is split into words already."""
+    gts = dict(enumerate(references))
+    res = {i: [text] for i, text in enumerate(hypotheses)}
+    return {"ROUGE-L": Rouge().compute_score(gts, res)[1], "CIDEr": Cider().compute_score(gts, res)[1]}
+
+
+def _scores_of_other_languages(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], num_resamples: int, language: str
+) -> Scores:
+    hypothesis_words = [group[0] for group in words_of([[hypothesis] for hypothesis in hypotheses], language)]
+    reference_words = words_of(references, language)
+    by_image = _by_image(hypothesis_words, reference_words)
+    bleu_counts = _bleu_statistics(hypothesis_words, reference_words)
+    means = np.column_stack([*by_image.values(), chrf(hypotheses, references) / 100, np.ones(len(hypotheses))])
+
+    def metrics(sums: Floats) -> dict[str, Floats]:
+        bleu_sums, mean_sums = np.split(sums, [bleu_counts.shape[1]], axis=1)
+        image_means = 100 * mean_sums[:, :-1] / mean_sums[:, -1:]
+        return {**_bleu(bleu_sums), **dict(zip([*by_image, "chrF"], image_means.T, strict=True))}
+
+    values, intervals = score_sums(np.hstack([bleu_counts, means]), metrics, num_resamples)
     return Scores(values, intervals, [100 * float(score) for score in by_image["CIDEr"]], "CIDEr")

@@ -35,8 +35,8 @@ _CAPTIONING = ("captioning", "captioning-multi")
 # Which tasks the examples of each source serve.
 SERVED_TASKS: dict[str, tuple[str, ...]] = {
     "picturebook": (*_CAPTIONING, "snli-ve", "vqa"),
-    "table": _CAPTIONING,
-    "huggingface": _CAPTIONING,
+    "table": (*_CAPTIONING, "snli-ve", "vqa", "custom"),
+    "huggingface": (*_CAPTIONING, "snli-ve", "vqa", "custom"),
     "coco": _CAPTIONING,
     "flickr30k": _CAPTIONING,
     "nocaps": _CAPTIONING,
@@ -92,7 +92,7 @@ def _load(data: DataConfig, task: str, split: str, texts_needed: bool) -> Loaded
         case TableData():
             return table.load(data, task, split)
         case HuggingFaceData():
-            return huggingface.load(data, split)
+            return huggingface.load(data, task, split)
         case CocoData() | NocapsData():
             return coco.load(data, split)
         case Flickr30kData():

@@ -17,7 +17,8 @@ from close_transfer.sources.faults import Fault, Faults
 from close_transfer.sources.images import KeptImage
 from close_transfer.sources.loaded import Loaded
 from close_transfer.sources.opening import is_file
-from close_transfer.sources.scenes import Row, part, row_of, scenes
+from close_transfer.sources.scenes import Row, check_columns, columns_of, made_of, row_of
+from close_transfer.sources.snli import LABELS
 
 
 def _reason(error: Exception) -> str:
@@ -130,7 +131,7 @@ class _Pictures:
         return KeptImage(key, partial(self._open, row), partial(self._digest, row), None, partial(self._missing, row))
 
 
-def load(data: HuggingFaceData, split: str) -> Loaded:
+def load(data: HuggingFaceData, task: str, split: str) -> Loaded:
     """Scenes of one split; rows of one group become one, with the picture of the first.
 
     Where there is no split for validation (`data.splits.val=null`, or a saved dataset without any
@@ -139,28 +140,38 @@ def load(data: HuggingFaceData, split: str) -> Loaded:
     Raises:
         UserError: naming row and field of what cannot be used.
     """
+    check_columns(data, task)
     found, shared = _dataset(data, split)
-    settings = ("text_column", "group_column", "id_column", "references_column", "image_column")
+    settings = ("text_column", "target_column", "group_column", "id_column", "references_column", "image_column")
     columns = {setting: column for setting in settings if (column := getattr(data, setting)) is not None}
     for setting, column in columns.items():
         if column not in found.column_names:
             raise UserError(
                 f"data.{setting}={column}: {data.path} has no such column; the columns are {', '.join(found.column_names)}"
             )
+    for column in columns_of(data.prompt):
+        if column not in found.column_names:
+            raise UserError(
+                f"data.prompt={data.prompt}: {data.path} has no column {column}; the columns are {', '.join(found.column_names)}"
+            )
     pictures = _Pictures(found, data.image_column, data, split) if data.image_column else None
     rows: list[Row] = []
     faults = Faults(Path(data.path), data.on_bad_rows, "rows")
     wanted = [*dict.fromkeys(column for setting, column in columns.items() if setting != "image_column")]
+    wanted = list(dict.fromkeys([*wanted, *columns_of(data.prompt)]))
+    labels = LABELS if task == "snli-ve" else ()
     for number, record in _rows(found.select_columns(wanted), data):
         try:
-            rows.append(row_of(number, record, data))
+            rows.append(row_of(number, record, data, labels))
         except Fault as fault:
             faults.add(f"row {number}", fault)
     skipped = faults.settle(len(rows))
-    examples, notes = scenes(
-        rows, data, lambda row: f"row {row.number}", lambda row: pictures[row.number] if pictures else None
+    examples, notes = made_of(
+        rows,
+        data,
+        task,
+        lambda row: f"row {row.number}",
+        lambda row: pictures[row.number] if pictures else None,
+        split if shared else None,
     )
-    if shared:
-        examples, more = part(examples, split, data.val_share)
-        notes += more
     return Loaded(examples, skipped, notes)

@@ -1,4 +1,4 @@
-"""Reads records from files that anyone may have written: JSON, JSON lines, CSV, TSV, text, each also .gz.
+"""Reads records from files that anyone may have written: JSON, JSON lines, CSV, TSV, text, each also .gz; Parquet.
 
 Nothing here trusts its input. A file that cannot be read at all is a `UserError`; an entry that cannot
 be used is a `Fault`, and `faults.Faults` decides what becomes of the file: an error that shows the first
@@ -15,8 +15,9 @@ from close_transfer.errors import UserError
 from close_transfer.sources.cells import read_cells
 from close_transfer.sources.faults import Fault
 from close_transfer.sources.opening import opened
+from close_transfer.sources.parquet import read_parquet
 
-LINE_FORMATS = (".txt", ".jsonl", ".csv", ".tsv")
+LINE_FORMATS = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
 _LONGEST_LINE = 16 * 2**20  # characters
 _LARGEST_DOCUMENT = 8 * 2**30  # bytes, unpacked
 _BLOCK = 16 * 2**20  # bytes
@@ -32,7 +33,7 @@ def line_format(path: Path, setting: str, also: str = "") -> str:
     suffix = Path(path.name.removesuffix(".gz")).suffix
     if suffix not in LINE_FORMATS:
         raise UserError(
-            f"{setting}={path}: cannot read {suffix or 'a file without extension'}; allowed are {', '.join([*LINE_FORMATS, *filter(None, [also])])}, each also with .gz"
+            f"{setting}={path}: cannot read {suffix or 'a file without extension'}; allowed are {', '.join([*LINE_FORMATS, *filter(None, [also])])}, each of text also with .gz"
         )
     return suffix
 
@@ -90,6 +91,9 @@ def read_lines(
         UserError: if there is no such file, or it cannot be read to its end.
     """
     kind = kind or line_format(path, setting)
+    if kind == ".parquet":
+        yield from read_parquet(path, setting)
+        return
     lines = _lines(path, setting)
     if kind in (".csv", ".tsv"):
         yield from read_cells(path, lines, kind == ".tsv", names)

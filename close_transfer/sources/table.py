@@ -1,6 +1,7 @@
 """Own captions from a file: .txt (a caption a line), .jsonl, .csv and .tsv (with a header), each also .gz."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from close_transfer.config import TableData
@@ -10,12 +11,13 @@ from close_transfer.sources.faults import Fault, Faults
 from close_transfer.sources.images import image_file, no_image
 from close_transfer.sources.loaded import Loaded
 from close_transfer.sources.records import key_field, read_lines
-from close_transfer.sources.scenes import Row, part, row_of, scenes
+from close_transfer.sources.scenes import Row, check_columns, made_of, row_of
+from close_transfer.sources.snli import LABELS
 
 _SETTING = "data.path"
 
 
-def _rows(path: Path, data: TableData) -> tuple[list[Row], dict[int, str], Counter[str]]:
+def _rows(path: Path, data: TableData, labels: Sequence[str] = ()) -> tuple[list[Row], dict[int, str], Counter[str]]:
     """Usable rows, the picture files of those that name one, by row number, and what was skipped."""
     rows: list[Row] = []
     images: dict[int, str] = {}
@@ -24,7 +26,7 @@ def _rows(path: Path, data: TableData) -> tuple[list[Row], dict[int, str], Count
         try:
             if data.image_column is not None:
                 images[number] = key_field(record, data.image_column)
-            rows.append(row_of(number, record, data))
+            rows.append(row_of(number, record, data, labels))
         except Fault as fault:
             faults.add(f"line {line}", fault)
     return rows, images, faults.settle(len(rows))
@@ -48,17 +50,17 @@ def load(data: TableData, task: str, split: str) -> Loaded:
     Raises:
         UserError: naming file, line and field of what cannot be used.
     """
+    check_columns(data, task)
     path = Path(data.val_path if split == "val" and data.val_path else data.path)
-    rows, images, skipped = _rows(path, data)
-    examples, notes = scenes(
+    rows, images, skipped = _rows(path, data, LABELS if task == "snli-ve" else ())
+    examples, notes = made_of(
         rows,
         data,
+        task,
         lambda row: f"line {row.number + 1}",
         lambda row: _image_ref(row.number, images.get(row.number), path.parent),
+        split if split in ("train", "val") and data.val_path is None else None,
     )
-    if split in ("train", "val") and data.val_path is None:
-        examples, more = part(examples, split, data.val_share)
-        notes += more
     return Loaded(examples, skipped, notes)
 
 

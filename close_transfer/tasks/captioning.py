@@ -27,38 +27,49 @@ class _Captioning:
     name: str
     labels: tuple[str, ...] = ()
 
+    def __init__(self, prompt: str = "", language: str = "en") -> None:
+        """`prompt`: words that every caption goes on from; `language`: how captions are scored."""
+        self._prompt = prompt
+        self._language = language
+
+    def _asked(self, examples: list[Example]) -> list[Example]:
+        return [replace(e, prompt=self._prompt) for e in examples] if self._prompt else examples
+
     def for_validation(self, examples: Sequence[Example]) -> Shaped:
         grouped = [e for e in examples if len(e.texts) > 1]
         if not grouped:
             same = [
                 replace(e, id=f"{e.id}#{n}", texts=(e.texts[n],), targets=(e.texts[n],)) for e, n in _inputs(examples)
             ]
-            return Shaped(same, "the same text")
+            return Shaped(self._asked(same), "the same text")
         shaped = [
             replace(e, id=f"{e.id}#{n}", texts=(e.texts[(n + 1) % len(e.texts)],), targets=(e.texts[n],))
             for e, n in _inputs(grouped)
         ]
         left_out = len(examples) - len(grouped)
         notes = (f"{left_out} scenes with a single caption are not used for validation",) if left_out else ()
-        return Shaped(shaped, "another caption of the same scene", notes)
+        return Shaped(self._asked(shaped), "another caption of the same scene", notes)
 
     def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
         if scene == "image":
-            return list(examples)
+            return self._asked(list(examples))
         # The first caption stands in for the picture; it must not be a reference as well.
         if all(len(e.texts) == 1 for e in examples):
             raise UserError(
                 "scene=text: every scene has one caption only, which would be input and reference at once; use scene=image, or captions in groups"
             )
-        return [
+        told = [
             replace(e, texts=e.texts[:1], references=_others(e.references, 0)) for e in examples if len(e.texts) > 1
         ]
+        return self._asked(told)
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
-        return scores_by_category(examples, predictions, num_resamples)
+        return scores_by_category(examples, predictions, num_resamples, self._language)
 
 
-def scores_by_category(examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
+def scores_by_category(
+    examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int, language: str = "en"
+) -> Scores:
     """Caption scores over all examples and, where there are several categories, of each apart.
 
     A category (a domain of NoCaps) is scored as an evaluation set of its own, with its own document
@@ -67,7 +78,8 @@ def scores_by_category(examples: Sequence[Example], predictions: Sequence[Predic
 
     def scored(rows: Sequence[int]) -> Scores:
         hypotheses = [predictions[row].text for row in rows]
-        return caption_scores(hypotheses, [examples[row].references for row in rows], num_resamples)
+        references = [examples[row].references for row in rows]
+        return caption_scores(hypotheses, references, num_resamples, language=language)
 
     scores = scored(range(len(examples)))
     categories = sorted({example.category for example in examples} - {""})
@@ -88,7 +100,7 @@ class Captioning(_Captioning):
         for e, n in _inputs(examples):
             caption = e.texts if len(e.texts) == 1 else (e.texts[n],)  # shared, as there may be millions
             shaped.append(replace(e, id=f"{e.id}#{n}", texts=caption, targets=caption))
-        return Shaped(shaped)
+        return Shaped(self._asked(shaped))
 
 
 class CaptioningMulti(_Captioning):
@@ -108,4 +120,4 @@ class CaptioningMulti(_Captioning):
             for e, n in _inputs(examples)
         ]
         notes = (f"{lonely} scenes have one caption only, which is its own target",) if lonely else ()
-        return Shaped(shaped, notes=notes)
+        return Shaped(self._asked(shaped), notes=notes)

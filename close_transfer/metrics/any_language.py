@@ -1,0 +1,68 @@
+"""Scores that assume no language: characters instead of words, and words by Unicode's rules instead of English ones."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.tokenizers.tokenizer_char import TokenizerChar
+from sacrebleu.tokenizers.tokenizer_intl import TokenizerV14International
+from sacrebleu.tokenizers.tokenizer_zh import TokenizerZh
+
+from close_transfer.metrics.bootstrap import Floats, Scores, mean_scores
+
+_WITHOUT_SPACES = ("ja", "th", "lo", "km", "my")  # written without spaces between words
+
+
+@cache
+def _splitter(language: str) -> Callable[[str], str]:
+    if language == "zh":
+        return TokenizerZh()
+    return TokenizerChar() if language in _WITHOUT_SPACES else TokenizerV14International()
+
+
+def words_of(texts: Sequence[Sequence[str]], language: str) -> list[list[str]]:
+    """Words in lower case joined by single spaces, punctuation removed, grouped as the texts are.
+
+    Words are sacrebleu's: split at Unicode punctuation (as mteval-v14), Chinese by its characters and all else by spaces,
+    languages without spaces by character.
+
+    Args:
+        texts: groups of texts.
+        language: code of ISO 639.
+    """
+    split = _splitter(language)
+    return [[" ".join(filter(_has_letters, split(text.casefold()).split())) for text in group] for group in texts]
+
+
+def _has_letters(word: str) -> bool:
+    return any(character.isalnum() for character in word)
+
+
+def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
+    """chrF of each text in 0 to 100, against the reference that fits it best; shape (texts,).
+
+    Character n-grams up to six, recall counting twice (Popovic 2015, "chrF: character n-gram F-score"), by sacrebleu.
+    """
+    scorer = CHRF()
+    return np.array(
+        [scorer.sentence_score(said, list(told)).score for said, told in zip(hypotheses, references, strict=True)]
+    )
+
+
+def exact_match(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
+    """100 where a text is one of its references but for case and spaces, else 0; shape (texts,)."""
+    return np.array(
+        [100.0 * (_plain(said) in map(_plain, told)) for said, told in zip(hypotheses, references, strict=True)]
+    )
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def text_scores(hypotheses: Sequence[str], references: Sequence[Sequence[str]], num_resamples: int) -> Scores:
+    """chrF and exact matches, means over the texts with their intervals; arguments as of `chrf`."""
+    by_text = {"chrF": chrf(hypotheses, references), "exact_match": exact_match(hypotheses, references)}
+    values, intervals = mean_scores(by_text, num_resamples)
+    return Scores(values, intervals, by_text["chrF"].tolist(), "chrF")

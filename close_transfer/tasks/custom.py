@@ -1,0 +1,58 @@
+"""A task of the user's own: what is asked and what is to be written are columns of the data, how it is scored a choice."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from close_transfer.errors import UserError
+from close_transfer.examples import Example, Prediction
+from close_transfer.metrics.accuracy import accuracy_scores
+from close_transfer.metrics.any_language import exact_match, text_scores
+from close_transfer.metrics.bootstrap import Scores
+from close_transfer.metrics.captions import caption_scores
+from close_transfer.metrics.vqa import vqa_accuracy
+from close_transfer.tasks.task import Shaped, with_targets
+
+Metric = Literal["captions", "accuracy", "vqa", "text"]
+
+
+class Custom:
+    """Any text in, any text out."""
+
+    name = "custom"
+
+    def __init__(self, metric: Metric = "captions", labels: tuple[str, ...] = (), language: str = "en") -> None:
+        """How answers are scored, what they are one of (empty: any text), and in which language they are."""
+        self.labels = labels
+        self._metric = metric
+        self._language = language
+
+    def for_training(self, examples: Sequence[Example]) -> Shaped:
+        unknown = {target for example in examples for target in example.targets} - set(self.labels)
+        if self.labels and unknown:
+            shown = ", ".join(sorted(unknown)[:5])
+            raise UserError(
+                f"task.labels={','.join(self.labels)}: the data's targets are also {shown}; add them, or leave those rows out"
+            )
+        return Shaped(list(examples))
+
+    def for_validation(self, examples: Sequence[Example]) -> Shaped:
+        return Shaped(list(examples), "the same text")
+
+    def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
+        return [with_targets(example, ()) for example in examples]
+
+    def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
+        said = [prediction.text for prediction in predictions]
+        told = [example.references for example in examples]
+        if self._metric == "captions":
+            return caption_scores(said, told, num_resamples, language=self._language)
+        if self._metric == "text":
+            return text_scores(said, told, num_resamples)
+        if self._metric == "vqa":
+            correct = np.array([vqa_accuracy(*one) for one in zip(said, told, strict=True)])
+        else:
+            correct = exact_match(said, told) / 100
+        categories = [one[0] if self.labels else "" for one in told]
+        return accuracy_scores(correct, categories, num_resamples)

@@ -1,0 +1,50 @@
+"""Scores of languages other than English; numbers are those of sacrebleu's own command, and of words counted by hand."""
+
+import numpy as np
+import pytest
+from sacrebleu import corpus_chrf
+
+from close_transfer.metrics.any_language import chrf, exact_match, text_scores, words_of
+from close_transfer.metrics.captions import caption_scores
+
+GERMAN = (
+    ["Zwei Hunde schlafen im Schnee.", "Ein Boot"],
+    [["Zwei Hunde schlafen im Schnee", "Hunde, im Schnee"], ["Das Boot ist blau"]],
+)
+
+
+def test_words_are_those_of_the_language():
+    assert words_of([["Zwei Hunde, im Schnee!"]], "de") == [["zwei hunde im schnee"]]
+    assert words_of([["两只狗在雪地里。"]], "zh") == [["两 只 狗 在 雪 地 里"]]
+    assert words_of([["犬が寝ている。"], ["A b"]], "ja") == [["犬 が 寝 て い る"], ["a b"]]
+    assert words_of([["Две собаки спят"]], "ru") == [["две собаки спят"]]
+
+
+def test_character_scores_are_sacrebleus():
+    single = [one[:1] for one in GERMAN[1]]
+    expected = [corpus_chrf([said], [[one[0]]]).score for said, one in zip(GERMAN[0], single, strict=True)]
+    np.testing.assert_allclose(chrf(GERMAN[0], single), expected, atol=1e-9)
+    assert chrf(["Zwei Hunde schlafen im Schnee"], [["anders", "Zwei Hunde schlafen im Schnee"]])[0] == 100
+
+
+def test_exact_matches_are_blind_to_case_and_spaces_only():
+    assert exact_match(["Ein  boot", "Ein Boot."], [["ein Boot"], ["ein Boot"]]).tolist() == [100, 0]
+
+
+def test_captions_of_another_language_are_scored_without_english_parts():
+    scores = caption_scores(*GERMAN, 20, language="de")
+    assert set(scores.metrics) == {"BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr", "chrF"}
+    assert scores.metrics["BLEU-1"] == pytest.approx(
+        100 * 6 / 7 * np.exp(1 - 9 / 7)
+    )  # 6 of 7 words; 9 of the closest references
+    assert scores.metrics["chrF"] == pytest.approx(float(chrf(*GERMAN).mean()))
+    low, high = scores.intervals["chrF"]
+    assert low <= scores.metrics["chrF"] <= high
+    chinese = caption_scores(["两只狗"], [["两只狗在雪地里"]], 5, language="zh")
+    assert chinese.metrics["BLEU-1"] > 0
+
+
+def test_free_text_has_character_scores_and_exact_matches():
+    scores = text_scores(["Zwei Hunde", "Ein Boot"], [["zwei hunde"], ["Das Haus"]], 20)
+    assert scores.metrics["exact_match"] == 50
+    assert scores.leading == "chrF" and len(scores.per_example) == 2
