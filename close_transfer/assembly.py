@@ -244,6 +244,7 @@ def _facts(
         "trained_on": regime,
         "validation_input": _validation_input(data, regime, noise),
         "num_examples": len(data.training.examples),
+        "num_trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "num_skipped": data.skipped.total(),
         "skipped": dict(data.skipped),
         "data_fingerprint": data_fingerprint(data.training.examples),

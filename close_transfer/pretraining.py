@@ -84,7 +84,7 @@ def _split(texts: list[str], share: float, seed: int) -> tuple[list[str], list[s
 
 def _sentinels(config: PretrainConfig) -> list[str]:
     """Named as T5 names them; none where the objective needs none."""
-    if config.objective == "reconstruct":
+    if config.used_objective != "denoise":
         return []
     count = num_sentinels(config.max_tokens, config.corruption_rate, config.mean_span_length)
     return [f"<extra_id_{number}>" for number in range(count)]
@@ -252,7 +252,7 @@ def _plan(config: PretrainConfig, counts: dict[str, int], trainer: Pretrainer) -
         lines.append(f"          {counts['cut']:,} longer than max_tokens={config.max_tokens} are cut there")
     lines += [
         f"model:    {config.lm.name}, {counts['parameters']:,} parameters, {counts['vocabulary']:,} tokens, {trainer.device}",
-        f"training: {config.objective}, {trainer.num_steps:,} steps of {config.batch_size} texts, "
+        f"training: {config.used_objective}, {trainer.num_steps:,} steps of {config.batch_size} texts, "
         f"{counts['training_tokens']:,} tokens an epoch",
         f"folder:   {config.output}",
     ]

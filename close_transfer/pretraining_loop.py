@@ -138,6 +138,8 @@ class Pretrainer:
 
     def _inputs(self, ids: Ragged, rows: Rows, rng: np.random.Generator) -> tuple[dict[str, Tensor], int, int]:
         """What the model's forward pass takes, corrupted anew; how many tokens it reads and writes."""
+        if self.config.used_objective == "causal":
+            return self._causal_inputs(ids, rows)
         pairs = [self.corruption(ids[row], rng) for row in rows]
         read, written = (Ragged.of(part) for part in zip(*pairs, strict=True))
         every = range(len(rows))
@@ -146,6 +148,17 @@ class Pretrainer:
         inputs = {"input_ids": input_ids, "attention_mask": mask.long(), "labels": written.padded(every, IGNORED)}
         on_device = {name: tensor.to(self.device) for name, tensor in inputs.items()}
         return on_device, len(read.values), len(written.values)
+
+    def _causal_inputs(self, ids: Ragged, rows: Rows) -> tuple[dict[str, Tensor], int, int]:
+        """Whole texts behind an end token, from which the first word follows as others follow from a prompt."""
+        end = self.corruption.end
+        whole = Ragged.of([[end, *ids[row]] for row in rows])
+        every = range(len(rows))
+        input_ids, mask = whole.padded_and_mask(every, self.padding)
+        # The model itself sets labels against the tokens before them, and so skips the first.
+        inputs = {"input_ids": input_ids, "attention_mask": mask, "labels": whole.padded(every, IGNORED)}
+        written = len(whole.values) - len(rows)
+        return {name: tensor.to(self.device) for name, tensor in inputs.items()}, len(rows), written
 
     def _loss(self, inputs: dict[str, Tensor]) -> Tensor:
         """Mean over written tokens, in nats."""

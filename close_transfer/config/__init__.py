@@ -6,9 +6,10 @@ and ranges. Every mistake is reported at once, each with its value and what is a
 
 from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.base import C, Strict, TaskName
+from close_transfer.config.baseline import BaselineConfig
 from close_transfer.config.commands import EvalConfig, PredictConfig, TrainConfig, given_noise, without_noise
 from close_transfer.config.data import DataConfig, PicturebookData, TableData
-from close_transfer.config.export import ExportConfig
+from close_transfer.config.export import ExportConfig, ReadPrefixConfig
 from close_transfer.config.fitting import FitConfig
 from close_transfer.config.gap import GapConfig
 from close_transfer.config.parts import (
@@ -29,10 +30,11 @@ from close_transfer.config.pretraining import PretrainConfig
 from close_transfer.config.scoring import ReportConfig, ScoreConfig
 from close_transfer.config.studies import RealVectorsConfig, StudyConfig
 from close_transfer.config.sweeping import SweepConfig
-from close_transfer.config.world import ContactSheetConfig, ContrastiveConfig
+from close_transfer.config.world import ContactSheetConfig, ContrastiveConfig, PicturebookTextConfig
 
 __all__ = [
     "AdapterConfig",
+    "BaselineConfig",
     "C",
     "ClipConfig",
     "ContactSheetConfig",
@@ -47,11 +49,13 @@ __all__ = [
     "MapperConfig",
     "OpenClipConfig",
     "PicturebookData",
+    "PicturebookTextConfig",
     "PrecomputedConfig",
     "PredictConfig",
     "PrepareConfig",
     "PretrainConfig",
     "PretrainedLM",
+    "ReadPrefixConfig",
     "RealVectorsConfig",
     "ReportConfig",
     "ScoreConfig",

@@ -1,11 +1,25 @@
-"""Settings of the command that saves a trained model for others."""
+"""Settings of commands that look into a trained model, or save it for others."""
 
 from typing import ClassVar
 
 from pydantic import model_validator
 
-from close_transfer.config.base import Checkpoint, Strict
+from close_transfer.config.base import Checkpoint, Positive, Strict
 from close_transfer.config.commands import ChosenTask
+
+
+class ReadPrefixConfig(Strict):
+    """All of `read_prefix.py`."""
+
+    choices_only: ClassVar[tuple[str, ...]] = ("task",)
+
+    task: ChosenTask
+    run: str
+    runs: str
+    checkpoint: Checkpoint
+    images: str
+    num_words: Positive
+    device: str
 
 
 class ExportConfig(Strict):

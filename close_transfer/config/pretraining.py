@@ -22,7 +22,7 @@ class PretrainConfig(Strict):
     on_bad_rows: OnBadRows
     lowercase: bool
     lm: ScratchLM
-    objective: Literal["reconstruct", "denoise"]
+    objective: Literal["reconstruct", "denoise", "causal"] | None
     corruption_rate: Share
     mean_span_length: Annotated[float, Field(ge=1, allow_inf_nan=False)]
     max_tokens: Annotated[int, Field(ge=2)]
@@ -49,13 +49,29 @@ class PretrainConfig(Strict):
             lm = values.get("lm")
             if isinstance(lm, dict) and lm.get("kind") != "scratch":
                 raise ValueError(
-                    f"lm={lm.get('name')}: this command trains from scratch; give lm=t5-mini, and another size by "
-                    "lm.config.KEY=VALUE"
+                    f"lm={lm.get('name')}: this command trains from scratch; give lm=t5-mini or lm=gpt2-mini, and "
+                    "another size by lm.config.KEY=VALUE"
                 )
         return values
 
+    @property
+    def used_objective(self) -> Literal["reconstruct", "denoise", "causal"]:
+        """What was asked for, else what suits the architecture."""
+        return self.objective or ("reconstruct" if self.lm.architecture == "t5" else "causal")
+
+    @model_validator(mode="after")
+    def _objective_fits(self) -> "PretrainConfig":
+        if (self.used_objective == "causal") == (self.lm.architecture == "t5"):
+            allowed = "reconstruct or denoise" if self.lm.architecture == "t5" else "causal"
+            raise ValueError(
+                f"objective={self.objective}: lm={self.lm.name} is trained by {allowed}; leave objective out"
+            )
+        return self
+
     @model_validator(mode="after")
     def _equal_depths(self) -> "PretrainConfig":
+        if self.lm.architecture != "t5":
+            return self
         layers = self.lm.config.get("num_layers", 6)
         decoder_layers = self.lm.config.get("num_decoder_layers") or layers
         if layers != decoder_layers:

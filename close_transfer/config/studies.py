@@ -24,6 +24,8 @@ class SystemConfig(Strict):
     fit: str | None = None  # settings of fit_adapter.py; what it fits is the training's statistics=
     test: str = ""  # settings of eval_image.py
     run: str | None = None  # the system whose training this one tests in its own way
+    baseline: Literal["nearest", "zero-shot"] | None = None  # of eval_baseline.py, in place of a training
+    tasks: tuple[TaskName, ...] | None = None  # those it is for; None: all of the study's
 
 
 class StudyConfig(Strict):
@@ -34,6 +36,7 @@ class StudyConfig(Strict):
     baseline: str  # the system that the others are set against
     systems: Annotated[dict[str, SystemConfig], Field(min_length=1)]
     cosines: bool  # a column with the mean cosine of texts and pictures behind the adapters
+    costs: bool = False  # columns with the parameters that were trained, and the minutes it took
     settings: str  # of all trainings
     task_settings: dict[TaskName, str]  # of the trainings of one task
     eval_settings: str  # of all tests
@@ -47,6 +50,11 @@ class StudyConfig(Strict):
         """Settings of the trainings of this task alone."""
         return next((given for name, given in self.task_settings.items() if name == task), "")
 
+    def has(self, name: str, task: str) -> bool:
+        """Whether a system is for a task."""
+        tasks = self.systems[name].tasks
+        return tasks is None or task in tasks
+
     @model_validator(mode="after")
     def _names_are_there(self) -> "StudyConfig":
         named = {"baseline": self.baseline}
@@ -54,6 +62,8 @@ class StudyConfig(Strict):
         for setting, name in named.items():
             if name not in self.systems:
                 raise ValueError(f"{setting}={name}: there is no such system; allowed are {', '.join(self.systems)}")
+        if not all(self.has(self.baseline, task) for task in self.tasks):
+            raise ValueError(f"baseline={self.baseline}: is not for all of the tasks {', '.join(self.tasks)}")
         return self
 
 

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from close_transfer.config.base import Natural, NonNegative, Positive, Strict
+from close_transfer.config.base import EvalSplit, Natural, NonNegative, Positive, Strict
+from close_transfer.config.data import PicturebookData
 
 
 class ContrastiveConfig(Strict):
@@ -25,9 +26,21 @@ class ContrastiveConfig(Strict):
     weight_decay: NonNegative
     temperature: Annotated[float, Field(gt=0)]
     learn_temperature: bool
+    objective: Literal["contrastive", "classes", "none"]
     image_offset: NonNegative  # length that the last bias of each tower starts with
     text_offset: NonNegative
     seed: Natural
+    output: str
+
+
+class PicturebookTextConfig(Strict):
+    """All of `write_picturebook_text.py`."""
+
+    data: PicturebookData
+    split: EvalSplit
+    what: Literal["captions", "questions"]
+    form: str
+    per_line: Positive
     output: str
 
 

@@ -27,6 +27,7 @@ from close_transfer.bpe import train_bpe
 from close_transfer.config import ContrastiveConfig
 from close_transfer.files import atomic_path, write_json
 from close_transfer.metrics.retrieval import paired_cosine, recall_at_k, unrelated_cosine
+from close_transfer.picturebook import world
 from close_transfer.picturebook.captions import captions
 from close_transfer.picturebook.drawing import draw_scene
 from close_transfer.picturebook.scenes import Scene, scenes
@@ -85,9 +86,9 @@ def _set_apart(model: open_clip.CLIP, config: ContrastiveConfig) -> None:
         bias.data.copy_(F.normalize(torch.randn_like(bias), dim=0) * length)
 
 
-def _optimizer(model: open_clip.CLIP, config: ContrastiveConfig) -> torch.optim.Optimizer:
+def _optimizer(model: open_clip.CLIP, config: ContrastiveConfig, loss_of: torch.nn.Module) -> torch.optim.Optimizer:
     model.logit_scale.requires_grad_(config.learn_temperature)
-    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    trained = [(name, p) for name, p in (*model.named_parameters(), *loss_of.named_parameters()) if p.requires_grad]
     # As open_clip's own training does: no decay on biases, gains and the temperature.
     decayed = [p for _, p in trained if p.ndim >= 2]
     rest = [p for _, p in trained if p.ndim < 2]
@@ -118,8 +119,48 @@ def _model_config(config: ContrastiveConfig, vocab_size: int) -> dict:
     }
 
 
+class _Contrast(torch.nn.Module):
+    """Loss of pictures and captions that belong together (CLIP)."""
+
+    def __init__(self, model: open_clip.CLIP, chosen: Sequence[Scene], texts: _Texts, num_captions: int) -> None:
+        super().__init__()
+        self._loss = open_clip.ClipLoss()
+        self._model = [model]  # is no part of this
+        self._texts, self._num_captions = texts, num_captions
+
+    def forward(self, images: Tensor, rows: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+        (model,) = self._model
+        image_vectors = model.encode_image(images, normalize=True)
+        told = rows * self._num_captions + rng.integers(self._num_captions, size=len(rows))
+        return self._loss(image_vectors, _encode_text(model, self._texts.batch(told)), model.logit_scale.exp())
+
+
+class _Classes(torch.nn.Module):
+    """Loss of naming the kinds of things in a picture: supervision by labels, without any sentence."""
+
+    def __init__(self, model: open_clip.CLIP, chosen: Sequence[Scene], texts: _Texts, num_captions: int) -> None:
+        super().__init__()
+        self._model = [model]
+        kinds = list(world.KINDS)
+        self._labels = torch.zeros(len(chosen), len(kinds))
+        for row, scene in enumerate(chosen):
+            for kind, _ in scene.pairs:
+                self._labels[row, kinds.index(kind)] = 1
+        self._head = torch.nn.Linear(model.visual.output_dim, len(kinds))
+
+    def forward(self, images: Tensor, rows: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+        (model,) = self._model
+        return F.binary_cross_entropy_with_logits(self._head(model.encode_image(images)), self._labels[rows])
+
+
+_OBJECTIVES: dict[str, type[torch.nn.Module]] = {"contrastive": _Contrast, "classes": _Classes}
+
+
 def train_clip(config: ContrastiveConfig) -> dict[str, float]:
     """Trains on the `clip` split, saves the model to `config.output`, and measures it on `test`.
+
+    With `objective=classes` the picture tower learns to name kinds of things and the text tower nothing; with
+    `objective=none` neither learns anything. Both are for comparison.
 
     The folder is one that `open_clip` loads as ``local-dir:FOLDER``.
 
@@ -140,20 +181,18 @@ def train_clip(config: ContrastiveConfig) -> dict[str, float]:
     model = open_clip.CLIP(**model_config)
     model.logit_scale.data.fill_(-np.log(config.temperature))
     _set_apart(model, config)
-    optimizer, loss_of = _optimizer(model, config), open_clip.ClipLoss()
+    steps = 0 if config.objective == "none" else config.steps
+    loss_of = _OBJECTIVES.get(config.objective, _Contrast)(model, chosen, texts, num_captions)
+    optimizer = _optimizer(model, config, loss_of)
     order: NDArray[np.int64] = np.empty(0, dtype=np.int64)
-    with tqdm(range(config.steps), desc="training", unit="step") as bar:
+    with tqdm(range(steps), desc="training", unit="step") as bar:
         for step in bar:
             if len(order) < config.batch_size:
                 order = rng.permutation(len(chosen))
             rows, order = order[: config.batch_size], order[config.batch_size :]
             for group in optimizer.param_groups:
                 group["lr"] = _learning_rate(step, config)
-            image_vectors = model.encode_image(_images(pixels[rows]), normalize=True)
-            text_vectors = _encode_text(
-                model, texts.batch(rows * num_captions + rng.integers(num_captions, size=len(rows)))
-            )
-            loss = loss_of(image_vectors, text_vectors, model.logit_scale.exp())
+            loss = loss_of(_images(pixels[rows]), rows, rng)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

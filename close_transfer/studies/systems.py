@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from close_transfer.baselines import evaluate_baseline
+from close_transfer.checkpoints import RunFolder
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig, FitConfig, StudyConfig, TrainConfig
+from close_transfer.config import BaselineConfig, EvalConfig, FitConfig, StudyConfig, TrainConfig
 from close_transfer.config.studies import SystemConfig
 from close_transfer.errors import UserError
 from close_transfer.examples import by_scene
-from close_transfer.files import fingerprint, write_json, write_text
+from close_transfer.files import fingerprint, read_json, write_json, write_text
 from close_transfer.fitting.command import fit_adapter
 from close_transfer.grouped_vectors import grouped_vectors
 from close_transfer.parts import build_encoder, load_model
@@ -82,11 +84,49 @@ def jobs(config: StudyConfig) -> list[Job]:
     for seed in range(config.seeds):
         for task in config.tasks:
             for name in config.systems:
+                if not config.has(name, task) or config.systems[name].baseline:
+                    continue
                 job = _job(config, task, name, seed)
                 if job.folder in found:
                     job = Job(job.folder, job.trained_on, job.settings, {**found[job.folder].tests, **job.tests})
                 found[job.folder] = job
     return list(found.values())
+
+
+def _baseline_folder(config: StudyConfig, task: str, name: str) -> Path:
+    return Path(config.output) / task / _slug(name)
+
+
+def _baselines(config: StudyConfig) -> None:
+    """Scores the systems that need no training, where that is not done."""
+    shared = _encoder_and_data(shlex.split(config.settings))
+    for name, system in config.systems.items():
+        for task in config.tasks:
+            folder = _baseline_folder(config, task, name)
+            if system.baseline is None or not config.has(name, task) or (folder / "results.json").is_file():
+                continue
+            given = [
+                f"task={task}",
+                f"baseline={system.baseline}",
+                f"output={folder}",
+                f"split={config.split}",
+                *shared,
+            ]
+            evaluate_baseline(compose_config("baseline", BaselineConfig, [*given, *shlex.split(system.test)]))
+
+
+def _tests(config: StudyConfig, task: str, name: str) -> list[Path]:
+    """The evaluation folders of a system, one a seed; one in all of what has no seed."""
+    if config.systems[name].baseline:
+        return [_baseline_folder(config, task, name)]
+    return [_run(config, task, name, seed) / f"test-{_slug(name)}" for seed in range(config.seeds)]
+
+
+def _costs(run: Path) -> dict[str, float]:
+    """Parameters that a run trained, and minutes of its training."""
+    _, facts = read_run(run)
+    state = read_json(RunFolder(run).checkpoint("last") / "training_state.json")
+    return {"trained_parameters": facts["num_trained_parameters"], "minutes": state["seconds"] / 60}
 
 
 @torch.inference_mode()
@@ -125,15 +165,18 @@ def table(config: StudyConfig) -> dict[str, dict[str, dict[str, Any]]]:
     for task in config.tasks:
         scene_of = scene_of_example(_run(config, task, config.baseline, 0), config.split)
         scores = {
-            name: SceneScores.read(
-                [_run(config, task, name, seed) / f"test-{_slug(name)}" for seed in range(config.seeds)], scene_of
-            )
+            name: SceneScores.read(_tests(config, task, name), scene_of)
             for name in config.systems
+            if config.has(name, task)
         }
         for name, one in scores.items():
             found[name][task] = _row(one, scores[config.baseline], config.num_bootstrap)
+            if config.systems[name].baseline:
+                continue
             if config.cosines:
                 found[name][task]["cosine"] = cosine_to_pictures(_run(config, task, name, 0), config.split)
+            if config.costs:
+                found[name][task] |= _costs(_run(config, task, name, 0))
     return found
 
 
@@ -146,19 +189,25 @@ def _cell(row: Mapping[str, Any]) -> str:
 
 def markdown(config: StudyConfig, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """A row a system in the order given, with the data it needed; a column a task."""
-    metrics = {task: next(iter(found.values()))[task]["metric"] for task in config.tasks}
+    metrics = {task: found[config.baseline][task]["metric"] for task in config.tasks}
     head = [
         "system",
         "sees",
         *(["cosine"] if config.cosines else []),
+        *(["parameters trained", "minutes"] if config.costs else []),
         *(f"{task} ({m})" for task, m in metrics.items()),
     ]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name, row in found.items():
-        first = row[config.tasks[0]]
-        cosine = [f"{first['cosine']:.2f}"] if config.cosines else []
+        first = next(iter(row.values()))
+        more = [f"{first['cosine']:.2f}" if "cosine" in first else ""] if config.cosines else []
+        if config.costs:
+            trains = "minutes" in first
+            more += [f"{first['trained_parameters']:,}", f"{first['minutes']:.1f}"] if trains else ["none", ""]
         sees = "/".join(sorted({one["regime"] for one in row.values()}))
-        lines.append(f"| {' | '.join([name, sees, *cosine, *(_cell(row[task]) for task in config.tasks)])} |")
+        lines.append(
+            f"| {' | '.join([name, sees, *more, *(_cell(row[task]) if task in row else '' for task in config.tasks)])} |"
+        )
     return "\n".join(lines)
 
 
@@ -170,6 +219,8 @@ def _compose_all(config: StudyConfig) -> None:
     """
     for name, system in config.systems.items():
         for task in config.tasks:
+            if not config.has(name, task) or system.baseline:
+                continue
             job = _job(config, task, name, 0)
             try:
                 compose_config("train", TrainConfig, [*job.settings, "output=unused"])
@@ -191,6 +242,7 @@ def study(config: StudyConfig) -> str:
     for task in config.tasks:
         _fit(config, task)
     do_jobs(jobs(config), config.jobs, config.name)
+    _baselines(config)
     found = table(config)
     text = markdown(config, found)
     folder = Path(config.output)

@@ -1,0 +1,25 @@
+"""How well captions of Picturebook tell kinds of things, colours, sizes, numbers, relations, places and times.
+
+python scripts/score_words.py runs/study/relatives/captioning/*/seed-0/test-*
+"""
+
+import sys
+from pathlib import Path
+
+from close_transfer.errors import UserError
+from close_transfer.studies.word_transfer import word_table
+
+NUM_BOOTSTRAP = 1000
+
+
+def main() -> None:
+    if not sys.argv[1:]:
+        sys.exit(__doc__)
+    try:
+        print(word_table([Path(name) for name in sys.argv[1:]], NUM_BOOTSTRAP))
+    except (UserError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
