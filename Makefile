@@ -9,7 +9,7 @@ ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-all lint format types layers check benchmark benchmark-flickr30k results clean $(addprefix sweep-,$(TASKS))
+.PHONY: help demo check-experiments test test-slow test-all lint format types layers check benchmark benchmark-flickr30k results clean $(addprefix sweep-,$(TASKS))
 
 help:  ## Lists the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-21s%s\n", $$1, $$2}'
@@ -57,6 +57,20 @@ benchmark-flickr30k: $(INSTALLED)  ## Trains an epoch on Flickr30k's captions fo
 sweep-captioning sweep-vqa sweep-snli-ve sweep-captioning-multi: sweep-%: $(INSTALLED)
 	$(BIN)/python scripts/sweep_noise.py task=$* noises=[0,0.03,0.06,0.1,0.15] \
 		settings="train.epochs=$(if $(filter captioning,$*),6,$(if $(filter captioning-multi,$*),1,10))"
+
+runs/picturebook_lm/pretraining.json: | $(INSTALLED)
+	$(BIN)/python scripts/write_picturebook_text.py output=runs/picturebook_text/captions.jsonl
+	$(BIN)/python scripts/write_picturebook_text.py what=questions per_line=5 output=runs/picturebook_text/questions.jsonl
+	$(BIN)/python scripts/pretrain_lm.py lm=gpt2-mini text=[runs/picturebook_text/captions.jsonl,runs/picturebook_text/questions.jsonl] max_tokens=128 output=runs/picturebook_lm
+
+runs/encoders/classified/training.json: | $(INSTALLED)
+	$(BIN)/python scripts/train_picturebook_clip.py objective=classes output=runs/encoders/classified
+
+runs/encoders/random/training.json: | $(INSTALLED)
+	$(BIN)/python scripts/train_picturebook_clip.py objective=none num_scenes=1000 output=runs/encoders/random
+
+check-experiments: $(INSTALLED)  ## Builds every recipe of configs/experiment/ at full size and trains three steps (16 GB of memory)
+	$(BIN)/python scripts/check_experiments.py
 
 runs/encoders/wide/training.json: | $(INSTALLED)
 	$(BIN)/python scripts/train_picturebook_clip.py embed_dim=256 steps=1500 output=runs/encoders/wide

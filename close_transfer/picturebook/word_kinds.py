@@ -12,11 +12,12 @@ from close_transfer.picturebook import world
 
 _COUNTS = {*world.NUMBER_WORDS[1:], "pair", "couple"}
 _RELATIONS = {"left", "right", "above", "over", "below", "under", "top", "front", "behind"}
+# Beside the place's own name, words that only its phrases have.
 _PLACES = {
-    "park", "grass", "beach", "sand", "sea", "street", "road", "city", "snow", "snowy", "desert", "dunes", "farm", "field",
-    "fence", "kitchen", "tiled", "bedroom", "carpet",
+    "grass": "park", "sand": "beach", "sea": "beach", "road": "street", "city": "street", "snowy": "snow", "dunes": "desert",
+    "field": "farm", "fence": "farm", "tiled": "kitchen", "carpet": "bedroom",
 }  # fmt: skip
-_TIMES = {"day", "sunny", "daylight", "sunset", "evening", "sun", "night", "dark"}
+_TIMES = {"daylight": "day", "sunny": "day", "evening": "sunset", "sun": "sunset", "dark": "night"}
 
 
 def _nouns() -> dict[str, str]:
@@ -36,8 +37,8 @@ KINDS_OF_WORDS: dict[str, dict[str, str]] = {
     "size": _SIZES,
     "count": {word: word for word in _COUNTS} | {"pair": "two", "couple": "two"},
     "relation": {word: word for word in _RELATIONS} | {"over": "above", "under": "below"},
-    "place": {word: word for word in _PLACES} | {"snowy": "snow", "road": "street"},
-    "time": {word: word for word in _TIMES} | {"dark": "night", "evening": "sunset", "sunny": "day", "daylight": "day"},
+    "place": {place: place for place in world.PLACES} | _PLACES,
+    "time": {time: time for time in world.TIMES} | _TIMES,
 }
 
 

@@ -1,0 +1,73 @@
+"""Recipes of the relatives: they compose, say what they are, and hold together at full size."""
+
+import re
+
+import pytest
+import torch
+
+from close_transfer.cli import CONFIGS, compose_config, options
+from close_transfer.config import TrainConfig
+from close_transfer.recipes import PUBLISHED, check_recipe, random_language_model
+
+NAMES = options("experiment")
+# Of the papers: what is trained, in millions.
+TRAINED = {"clipcap_mlp": 156, "clipcap_transformer": 43, "limber_clip": 12.6, "limber_nfrn50": 8.4, "limber_beit": 4.2}
+VECTORS = {
+    "limber_clip": (144, 3072),
+    "limber_nfrn50": (2048,),
+    "limber_beit": (196, 1024),
+    "capdec": (640,),
+    "decap": (512,),
+}
+
+
+def composed(name):
+    data = ["data.path=DATA"] if name.startswith("limber") else []
+    return compose_config("train", TrainConfig, [f"experiment={name}", *data])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_composes_and_names_its_command_and_its_paper(name):
+    config = composed(name)
+    text = (CONFIGS / "experiment" / f"{name}.yaml").read_text()
+    assert text.startswith("# @package _global_\n")
+    (script,) = re.findall(rf"python scripts/(train_\w+)\.py experiment={name}\b", text)
+    assert "Published" in text and re.search(r"arXiv \d{4}\.\d{5}", text)
+    trained_on_pictures = name.startswith(("clipcap", "limber")) or name == "close/images"
+    assert (script == "train_on_images") == trained_on_pictures
+    assert config.lm.name in PUBLISHED or config.lm.kind == "scratch"
+
+
+def test_a_recipe_can_be_changed_where_it_is_named():
+    config = compose_config(
+        "train", TrainConfig, ["experiment=close/tuned_noise", "task=captioning-multi", "train.batch_size=32"]
+    )
+    assert (config.task.name, config.train.batch_size, config.lm.name) == ("captioning-multi", 32, "t5-base")
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("t5-small", 60.5),
+        ("t5-base", 222.9),
+        ("t5-large", 737.7),
+        ("openai-community/gpt2", 124.4),
+        ("EleutherAI/gpt-j-6b", 6050.9),
+    ],
+)
+def test_language_models_are_as_large_as_published(name, published):
+    lm = composed("close/tuned_noise").lm.model_copy(update={"name": name})
+    with torch.device("meta"):
+        model = random_language_model(lm)
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(published, abs=0.06)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["close/t5_small", "decap", *sorted(TRAINED)])
+def test_recipes_train_three_steps_at_full_size(name):
+    found = check_recipe(composed(name))
+    if name in TRAINED:
+        assert found.num_trained / 1e6 == pytest.approx(TRAINED[name], rel=0.01)
+    if name in VECTORS:
+        assert found.vectors == VECTORS[name]
+    assert len(found.losses) == (0 if name.startswith("limber") else 3)
