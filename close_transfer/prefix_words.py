@@ -52,7 +52,10 @@ def nearest_words(
         cosines, ids = (tokens @ embeddings.T).topk(count, dim=-1)
         found.append(
             [
-                [NearWord(tokenizer.decode([number]).strip(), value) for number, value in zip(row, values, strict=True)]
+                [
+                    NearWord(str(tokenizer.decode([number])).strip(), value)
+                    for number, value in zip(row, values, strict=True)
+                ]
                 for row, values in zip(ids.tolist(), cosines.tolist(), strict=True)
             ]
         )

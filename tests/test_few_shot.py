@@ -62,10 +62,9 @@ def test_shots_are_drawn_for_each_question_and_follow_from_the_seed():
     assert [len(prompt) for prompt in prompts] == [5] * 5
     assert all(prompt[-1] is one for prompt, one in zip(prompts, asked, strict=True))
     assert all(len({id(one) for one in prompt}) == 5 for prompt in prompts)
-    again = prompts_of(supports, asked, 4, seed=0)
-    assert [list(map(id, prompt)) for prompt in prompts] == [list(map(id, prompt)) for prompt in again]
-    assert prompts_of(supports, asked, 4, seed=1) != prompts
-    assert prompts_of(supports, asked, 0, seed=0) == [[one] for one in asked]
+    drawn = [[list(map(id, prompt)) for prompt in prompts_of(supports, asked, 4, seed)] for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert [list(map(id, prompt)) for prompt in prompts_of(supports, asked, 0, seed=0)] == [[id(one)] for one in asked]
 
 
 def test_a_model_with_an_encoder_is_refused(tmp_path):

@@ -66,4 +66,4 @@ def word_scores(captions: Sequence[str], references: Sequence[Sequence[str]], ki
         votes = Counter(thing for one in told for thing in said(one, kind))
         agreed = {thing for thing, count in votes.items() if count > 1}
         rows.append((len(here), len(here & votes.keys()), len(agreed), len(here & agreed)))
-    return tuple(map(list, zip(*rows, strict=True)))  # type: ignore[arg-type]
+    return tuple(map(list, zip(*rows, strict=True)))

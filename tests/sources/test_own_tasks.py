@@ -98,7 +98,7 @@ def test_prompts_are_templates_of_columns():
         ("captioning", ["data.target_column=topic"], r"data\.target_column=topic: task=captioning learns to write data\.text_column"),
         ("captioning", ["data.prompt=Say:"], r"leave it out; give task\.prompt for words"),
         ("custom", ["data.target_column=topic", "data.prompt={scene"], r"data\.prompt=\{scene: .*write \{column\}"),
-        ("custom", ["data.target_column=topic", "data.prompt={}"], r"names no column"),
+        ("custom", ["data.target_column=topic", "data.prompt=Say {}"], r"names no column"),
         ("custom", ["data.target_column=topic", "data.prompt={nowhere}"], r"line 1: field 'nowhere' is missing"),
         ("snli-ve", ["data.target_column=topic", "data.prompt={says}"], r"field 'topic' is 'animals'; allowed are entailment"),
     ],
