@@ -25,11 +25,12 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture's raw vector, shape ([k,] dim), with a question and, where it was answered, the answer."""
+    """A raw vector, shape ([k,] dim), with a question and, where it was answered, the answer; `modality`: of the vector."""
 
     vector: Floats
     question: str
     answer: str = ""
+    modality: Modality = "image"
 
 
 class FewShot:
@@ -39,11 +40,10 @@ class FewShot:
         self,
         network: TransferNetwork,
         tokenizer: PreTrainedTokenizerBase,
-        modality: Modality = "image",
         form: str = "question: {question} answer:",
         max_new_tokens: int = 8,
     ) -> None:
-        """`form`: the words around a question; `modality`: of the vectors.
+        """`form`: the words around a question.
 
         Raises:
             UserError: if the language model is no decoder only, which cannot read pictures between words.
@@ -54,7 +54,6 @@ class FewShot:
             )
         self._network = network.eval()
         self._format = TextFormat(tokenizer, "plain")
-        self._modality: Modality = modality
         self._form = form
         self._max_new_tokens = max_new_tokens
 
@@ -94,7 +93,7 @@ class FewShot:
         network = self._network
         vector = torch.from_numpy(np.asarray(shot.vector, dtype=np.float32))[None].to(network.device)
         embeddings = network.lm.get_input_embeddings()
-        prefix = network.mapper(network.adapter(vector, self._modality))[0]
+        prefix = network.mapper(network.adapter(vector, shot.modality))[0]
         ids = self._format.prompt_ids(self._form.format(question=shot.question), 10_000)[0]
         if shot.answer:
             ids = [*ids, *self._format.target_ids(shot.answer, 10_000, "before it")[0][:-1]]

@@ -23,6 +23,11 @@ COMMANDS = {
     "measure_gap": schemas.GapConfig,
     "fit_adapter": schemas.FitConfig,
     "sweep_noise": schemas.SweepConfig,
+    "export": schemas.ExportConfig,
+    "read_prefix": schemas.ReadPrefixConfig,
+    "baseline": schemas.BaselineConfig,
+    "picturebook_text": schemas.PicturebookTextConfig,
+    "study_few_shot": schemas.FewShotConfig,
 }
 # What a file of a group cannot say by itself.
 NEEDED = {
@@ -32,6 +37,11 @@ NEEDED = {
     "predict": ["images=x.png"],
     "score_predictions": ["predictions=x.json", "references=y.json", "output=z"],
     "make_report": ["results=x"],
+    "export": ["output=x"],
+    "read_prefix": ["images=x.png"],
+    "baseline": ["output=x"],
+    "picturebook_text": ["output=x.jsonl"],
+    "study_few_shot": ["runs=[x]"],
 }
 
 
@@ -44,10 +54,10 @@ def test_every_command_composes(command):
     compose_config(command, COMMANDS[command], NEEDED.get(command, []))
 
 
-# Those of `study` are composed in tests/studies/test_systems.py.
+# Those of `study` are composed in tests/studies/test_systems.py, those of `experiment` in tests/test_recipes.py.
 @pytest.mark.parametrize(
     "path",
-    sorted(set(CONFIGS.glob("*/*.yaml")) - set(CONFIGS.glob("study/*"))),
+    sorted(set(CONFIGS.glob("*/*.yaml")) - set(CONFIGS.glob("study/*")) - set(CONFIGS.glob("experiment/*"))),
     ids=lambda p: f"{p.parent.name}={p.stem}",
 )
 def test_every_file_of_a_group_composes(path):

@@ -8,6 +8,7 @@ from close_transfer.config.base import (
     AboveZero,
     AutoNoise,
     EvalSplit,
+    Natural,
     NoiseRule,
     NonNegative,
     Positive,
@@ -65,6 +66,21 @@ class StudyConfig(Strict):
         if not all(self.has(self.baseline, task) for task in self.tasks):
             raise ValueError(f"baseline={self.baseline}: is not for all of the tasks {', '.join(self.tasks)}")
         return self
+
+
+class FewShotConfig(Strict):
+    """All of `study_few_shot.py`."""
+
+    runs: Annotated[tuple[str, ...], Field(min_length=1)]  # captioners with a frozen language model
+    shots: Annotated[tuple[Natural, ...], Field(min_length=1)]
+    num_supports: Positive  # training questions that shots are drawn from
+    max_examples: Positive | None
+    form: str  # of a question
+    split: EvalSplit
+    seeds: Positive
+    num_bootstrap: Positive
+    output: str
+    device: str
 
 
 class RealSystemConfig(Strict):
