@@ -65,8 +65,7 @@ class Compared:
 def describe_system(results: dict[str, Any]) -> str:
     """A few words that tell one system from another, of a results.json of ours."""
     config = results["config"]
-    on_memory = bool(config["eval"].get("memory"))
-    return system_in_words(results["trained_on"], config["train"]["adapter"], results["noise"]["std"], on_memory)
+    return system_in_words(results["trained_on"], config["train"]["adapter"], results["noise"]["std"], config["eval"])
 
 
 def leakage_in_words(leakage: dict[str, Any]) -> str:

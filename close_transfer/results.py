@@ -3,7 +3,7 @@
 import glob
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any
 
@@ -23,6 +23,12 @@ _SCORED = {
     "id_field", "on_missing", "on_extra",
 }  # fmt: skip
 _IDLE = {"clip.batch_size", "train.log_every", "train.tensorboard"}
+# Settings of an evaluation that count where the first of them is given, by their beginnings.
+_ANSWERING = {
+    "memory": ("memory",),
+    "top_p": ("top_p", "temperature", "decoding_seed", "num_return"),
+    "rerank": ("rerank", "num_return"),
+}
 _ROOTS = ("root", "captions_root")  # of data; the files below them are named relative to them
 _CAPTIONING = ("captioning", "captioning-multi")  # trained differently, asked and scored alike
 
@@ -95,14 +101,22 @@ class Results(BaseModel):
 
     def settings(self) -> dict[str, Any]:
         """All that makes the system what it is, by dotted key, the same on any machine; not the seed."""
-        train, evaluation, score = (self.config.get(key) or {} for key in ("train", "eval", "score"))
+        train, evaluation, score, baseline = (
+            self.config.get(key) or {} for key in ("train", "eval", "score", "baseline")
+        )
         # Seeds of someone else's system are files with the same name= and a seed= each.
         files = {"predictions"} if self.seed is not None else set()
         kept = {key: value for key, value in train.items() if key not in _PLACES}
         if isinstance(kept.get("data"), dict):
             kept["data"] = {key: value for key, value in kept["data"].items() if key not in _ROOTS}
-        on_memory = tuple(key for key in evaluation if key.startswith("memory")) if evaluation.get("memory") else ()
-        kept |= {key: value for key, value in evaluation.items() if key in ("checkpoint", "num_beams", *on_memory)}
+        answered = {"checkpoint", "num_beams"}
+        for setting, beginnings in _ANSWERING.items():
+            if evaluation.get(setting):
+                answered |= {key for key in evaluation if key.startswith(beginnings)}
+        kept |= {key: value for key, value in evaluation.items() if key in answered}
+        kept |= {
+            key: value for key, value in baseline.items() if key not in _PLACES | {"data", "split", "max_examples"}
+        }
         kept |= {key: value for key, value in score.items() if key not in _PLACES | _SCORED | files}
         flat = {key: value for key, value in _flat(kept).items() if key not in _IDLE}
         told = {key: value if key == "predictions" else _portable(value) for key, value in flat.items()}
@@ -129,16 +143,26 @@ class Results(BaseModel):
             self.trained_on,
             adapter if isinstance(adapter, dict) else {},
             std if isinstance(std, (int, float)) else 0.0,
-            bool(_at(self.config, "eval", "memory")),
+            self.config.get("eval") or {},
         )
 
 
-def system_in_words(trained_on: str | None, adapters: Iterable[str], std: float, on_memory: bool) -> str:
-    """A few words that tell one system from another: what it was trained on, its adapters and noise, a memory."""
+def system_in_words(trained_on: str | None, adapters: Iterable[str], std: float, evaluation: Mapping[str, Any]) -> str:
+    """A few words that tell one system from another.
+
+    Args:
+        trained_on: "text" or "images".
+        adapters: by name.
+        std: of the noise.
+        evaluation: settings of `eval_image.py`; what of them changes the system is told.
+    """
     if "blind" in adapters:
         return "blind (sees nothing)"
     trained = {"text": "trained on text", "images": "trained on pictures"}.get(trained_on or "", "system")
-    return ", ".join([trained, adapters_in_words(adapters, std), *["on a memory of texts"] * on_memory])
+    told = {"memory": "on a memory of texts", "top_p": "sampled", "rerank": "re-ranked"}
+    return ", ".join(
+        [trained, adapters_in_words(adapters, std), *(words for key, words in told.items() if evaluation.get(key))]
+    )
 
 
 def _at(value: Any, *keys: str) -> Any:
