@@ -7,7 +7,6 @@ Both see text only (T0), and both are what a trained model has to beat. An evalu
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +130,7 @@ def evaluate_baseline(config: BaselineConfig) -> Scores:
     predictions = [Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(asked, answers, strict=True)]
     scores = task.score(asked, predictions, config.num_bootstrap)
     folder = Path(config.output)
-    lines = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in predictions)
+    lines = "".join(json.dumps(one.as_dict(), ensure_ascii=False) + "\n" for one in predictions)
     write_text(folder / "predictions.jsonl", lines)
     write_text(folder / "scores.jsonl", score_lines([one.id for one in predictions], scores))
     write_json(folder / "results.json", _results(config, encoder, asked, scores, dict(loaded.skipped)))

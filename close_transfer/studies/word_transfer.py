@@ -40,7 +40,7 @@ def word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
         data = PicturebookData.model_validate(settings)
         references = {e.id: e.references for e in load_examples(data, "captioning", results["split"]).examples}
         said = [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
-        captions = [one.get("prediction") or one["candidates"][0] for one in said]
+        captions = [one["prediction"] for one in said]
         cells = []
         for kind in KINDS_OF_WORDS:
             counts = np.array(word_scores(captions, [references[one["id"]] for one in said], kind), dtype=float).T
