@@ -41,6 +41,10 @@ def _check(config: OpenClipConfig) -> None:
             raise UserError(
                 f"clip.weights={config.weights}: clip.model={config.model} has weights of its own; leave clip.weights out, or give an architecture's name as clip.model"
             )
+        if config.pretrained == RANDOM:
+            raise UserError(
+                f"clip.pretrained=random: clip.model={config.model} has weights of its own; give an architecture's name"
+            )
         return
     architectures = open_clip.list_models()
     if config.model not in architectures:
