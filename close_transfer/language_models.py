@@ -82,7 +82,10 @@ def new_model(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) -> PreTrain
 def from_config(config: PreTrainedConfig) -> PreTrainedModel:
     """The language model of a config, with random weights."""
     family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    return family.from_config(config)
+    model = family.from_config(config)
+    if not config.is_encoder_decoder:
+        model.loss_type = "ForCausalLM"  # transformers finds no loss in the name GPT2LMHeadModel, and says so each run
+    return model
 
 
 def _pretrained(name: str, dtype: str) -> PreTrainedModel:

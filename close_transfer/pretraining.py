@@ -154,6 +154,16 @@ def _tokenizer(config: PretrainConfig, texts: list[str], folder: Path, resumed: 
     return tokenizer
 
 
+def _check_positions(config: PretrainConfig, model: PreTrainedModel) -> None:
+    """Raises UserError for texts longer than the model's table of positions; T5 has none."""
+    most = getattr(model.config, "max_position_embeddings", None)
+    if config.used_objective == "causal" and most is not None and config.max_tokens >= most:
+        raise UserError(
+            f"max_tokens={config.max_tokens}: the model has {most} positions, one of them for the end token that starts "
+            f"a text; give at most {most - 1}, or more positions in lm.config"
+        )
+
+
 def pretrain(config: PretrainConfig) -> PretrainOutcome:
     """Reads texts, trains tokenizer and model, and saves both.
 
@@ -194,6 +204,7 @@ def _pretrain(config: PretrainConfig, corpus: Corpus, folder: Path, device: torc
     sentinel_ids = [int(tokenizer.get_vocab()[name]) for name in _sentinels(config)]
     torch.manual_seed(config.seed)
     model = new_model(config.lm, tokenizer)
+    _check_positions(config, model)
     trainer = Pretrainer(
         config=config,
         model=model,
