@@ -19,6 +19,7 @@ from close_transfer.files import write_json, write_text
 from close_transfer.keyword_probe import average_precisions, keyword_matrix, probe_scores
 from close_transfer.metrics.bootstrap import mean_scores, paired_mean_difference
 from close_transfer.metrics.captions import caption_scores
+from close_transfer.studies.real_baselines import NEAREST, nearest_captions, nearest_keywords
 from close_transfer.studies.real_captions import all_captions
 from close_transfer.studies.real_pairs import Pairs, chain_for, fold_of, systems
 
@@ -53,6 +54,7 @@ def caption_table(config: RealVectorsConfig, pairs: Pairs, chains: Chains) -> di
         ]
         for system in systems(config)
     }
+    scored[NEAREST] = [caption_scores(nearest_captions(pairs, config.folds), pairs.references, 2)]
     by_seed = {name: np.array([one.per_example for one in scores]) for name, scores in scored.items()}
     table = _table(config, "CIDEr", by_seed, chains)
     for name, scores in scored.items():
@@ -79,6 +81,8 @@ def probe_table(config: RealVectorsConfig, pairs: Pairs, chains: Chains) -> dict
                     source[kept], labels[kept], pairs.images[~kept], chain.train(), seed, trained_on, temperature
                 )
             by_seed[system.name].append(100 * average_precisions(scores[told], labels[told]))
+    nearest = nearest_keywords(pairs, labels, config.folds)
+    by_seed[NEAREST] = [100 * average_precisions(nearest[told], labels[told])]
     return _table(config, "mAP", {name: np.array(values) for name, values in by_seed.items()}, chains)
 
 
@@ -91,7 +95,7 @@ def _table(
         config: how often to resample.
         metric: the name of what is measured.
         by_seed: of each system, shape (seeds, pictures).
-        chains: its adapters.
+        chains: its adapters; none where nothing is trained.
     """
     per_picture = {name: values.mean(axis=0) for name, values in by_seed.items()}
     clean, *_, pictures = systems(config)
@@ -99,7 +103,7 @@ def _table(
     best = max((one.name for one in scales), key=lambda name: per_picture[name].mean())
     bounds = {clean.name.removeprefix("text, "): clean.name, "pictures": pictures.name, "the best noise": best}
     table: dict[str, dict[str, Any]] = {}
-    regimes = {one.name: one.regime for one in systems(config)}
+    regimes = {one.name: one.regime for one in systems(config)} | {NEAREST: "T0"}
     for name_of_system, values in per_picture.items():
         means, intervals = mean_scores({metric: values}, config.num_bootstrap)
         differences = {}
@@ -108,7 +112,7 @@ def _table(
             differences[name] = [one.difference, one.low, one.high]
         table[name_of_system] = {
             "regime": regimes[name_of_system],
-            "noise by fold": [chain.noise_std for chain in chains[name_of_system]],
+            "noise by fold": [chain.noise_std for chain in chains.get(name_of_system, [])],
             "metrics": means,
             "intervals": intervals,
             "by seed": by_seed[name_of_system].mean(axis=1).tolist(),
@@ -138,9 +142,9 @@ def _rows(table: dict[str, dict[str, Any]], leading: str) -> Iterator[str]:
         cells = [
             name,
             row["regime"],
-            f"{np.mean(row['noise by fold']):.3f}",
+            f"{np.mean(row['noise by fold']):.3f}" if row["noise by fold"] else "",
             f"{metrics[leading]:.1f} ({low:.1f} to {high:.1f})",
-            f"{min(seeds):.1f} to {max(seeds):.1f}",
+            f"{min(seeds):.1f} to {max(seeds):.1f}" if row["noise by fold"] else "",
         ]
         for value, *ends in row["differences"].values():
             cells.append(f"{value:+.1f} ({ends[0]:+.1f} to {ends[1]:+.1f})" if value or any(ends) else "")

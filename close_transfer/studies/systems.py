@@ -199,6 +199,8 @@ def markdown(config: StudyConfig, found: Mapping[str, Mapping[str, Mapping[str, 
     ]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name, row in found.items():
+        if not row:
+            continue  # for none of these tasks
         first = next(iter(row.values()))
         more = [f"{first['cosine']:.2f}" if "cosine" in first else ""] if config.cosines else []
         if config.costs:

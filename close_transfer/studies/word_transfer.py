@@ -19,7 +19,8 @@ def _f1(sums: Floats) -> dict[str, Floats]:
     said, right, wanted, told = sums.T
     with np.errstate(invalid="ignore", divide="ignore"):
         precision, recall = right / said, told / wanted
-        return {"F1": 100 * 2 * precision * recall / (precision + recall)}
+        # Nothing right is 0, also where nothing was said.
+        return {"F1": np.nan_to_num(100 * 2 * precision * recall / (precision + recall))}
 
 
 def word_table(folders: Sequence[Path], num_bootstrap: int) -> str:

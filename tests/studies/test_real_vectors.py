@@ -9,7 +9,9 @@ from close_transfer.cli import compose_config
 from close_transfer.config import RealVectorsConfig
 from close_transfer.config.studies import RealSystemConfig
 from close_transfer.errors import UserError
+from close_transfer.grouped_vectors import unit
 from close_transfer.keyword_probe import average_precisions, keyword_matrix, noise_only, probe_scores
+from close_transfer.studies.real_baselines import NEAREST, nearest_captions, nearest_keywords
 from close_transfer.studies.real_captions import captions_of_fold
 from close_transfer.studies.real_pairs import Pairs, System, fold_of, systems
 from close_transfer.studies.real_vectors import chains_of, probe_table, study
@@ -63,6 +65,21 @@ def test_a_probe_learns_what_is_there_and_meets_the_gap():
     np.testing.assert_array_equal(scores, same)
 
 
+def test_the_nearest_training_caption_is_of_another_fold_and_needs_no_training(pairs):
+    read = Pairs.read(pairs)
+    folds = fold_of(40, 5)
+    found = [read.captions.index(caption) for caption in nearest_captions(read, 5)]
+    assert (folds[found] != folds).all()
+    cosines = unit(read.images) @ unit(read.texts).T
+    for picture, caption in enumerate(found):  # nothing of another fold is nearer
+        assert cosines[picture, caption] == cosines[picture][folds != folds[picture]].max()
+    assert np.mean([row % 4 == caption % 4 for row, caption in enumerate(found)]) > 0.9
+    labels = np.eye(4, dtype=bool)[np.arange(40) % 4]
+    scores = nearest_keywords(read, labels, 5)
+    assert scores.shape == (40, 4)
+    assert (scores.argmax(axis=1) == np.array(found) % 4).all()
+
+
 def test_every_pair_is_in_one_fold():
     folds = fold_of(500, 5)
     assert np.bincount(folds).tolist() == [100] * 5
@@ -76,7 +93,7 @@ def test_the_probe_alone_needs_no_language_model(pairs):
     assert (pairs / "out" / "results.md").read_text() == text
     ((title, table),) = results["tables"].items()
     assert "40 pairs, 5 folds, 1 seeds" in title
-    assert list(table) == ["text, no noise", "text, noise 0.1", "pictures, no noise"]
+    assert list(table) == ["text, no noise", "text, noise 0.1", "pictures, no noise", NEAREST]
     for row in table.values():
         low, high = row["intervals"]["mAP"]
         assert low <= row["metrics"]["mAP"] <= high
@@ -131,9 +148,10 @@ def test_the_probe_takes_adapters_and_memory(pairs):
     )  # fmt: skip
     read = Pairs.read(pairs)
     table = probe_table(settings, read, chains_of(settings, read))
-    assert list(table) == ["text, no noise", "text, noise 0.1", "moved", "remembered", "seen", "pictures, no noise"]
+    named = ["text, no noise", "text, noise 0.1", "moved", "remembered", "seen", "pictures, no noise"]
+    assert list(table) == [*named, NEAREST]
     assert all(0 < row["metrics"]["mAP"] <= 100 for row in table.values())
-    assert [row["regime"] for row in table.values()] == ["T0", "T0", "T1", "T0", "T1", "T4"]
+    assert [row["regime"] for row in table.values()] == ["T0", "T0", "T1", "T0", "T1", "T4", "T0"]
 
 
 @pytest.mark.skipif(

@@ -42,6 +42,8 @@ def own_study(monkeypatch, tmp_path):
         "plain, memory": {"run": "plain", "test": "memory=train"},
         "centred": {"train": "noise=auto adapter=[remove_mean,gaussian]", "fit": "images=true"},
         "pictures": {"trained_on": "images"},
+        "nearest": {"baseline": "nearest"},
+        "zero-shot": {"baseline": "zero-shot", "tasks": ["vqa"]},
     }
     made = config("tasks=[captioning,vqa]").model_copy(
         update={
@@ -57,10 +59,12 @@ def test_rows_are_the_means_of_their_results_and_say_what_they_saw(own_study):
     said = study(made)
     assert len(done) == 2 * 2 * 3  # tasks, seeds, trainings; the memory shares one
     table = json.loads(Path("out/study.json").read_text())["systems"]
-    assert list(table) == ["plain", "plain, memory", "centred", "pictures"]
+    assert list(table) == ["plain", "plain, memory", "centred", "pictures", "nearest", "zero-shot"]
     for task in ("captioning", "vqa"):
-        assert [row[task]["regime"] for row in table.values()] == ["T0", "T0", "T1", "T4"]
-        assert [row[task]["noise"] > 0 for row in table.values()] == [True, True, True, False]
+        rows = [row[task] for row in table.values() if task in row]
+        without_training = ["T0"] if task == "captioning" else ["T0", "T0"]
+        assert [row["regime"] for row in rows] == ["T0", "T0", "T1", "T4", *without_training]
+        assert [row["noise"] > 0 for row in rows][:4] == [True, True, True, False]
         for folder, name in (("plain", "plain"), ("plain", "plain-memory"), ("centred", "centred")):
             told = [
                 json.loads(Path(f"out/{task}/{folder}/seed-{seed}/test-{name}/results.json").read_text())
@@ -73,6 +77,12 @@ def test_rows_are_the_means_of_their_results_and_say_what_they_saw(own_study):
             against = row["score"] - table["plain"][task]["score"]
             assert row["against_baseline"][0] == pytest.approx(against)
     assert "| centred | T1 |" in said
+    (zero_shot,) = [line for line in said.splitlines() if line.startswith("| zero-shot |")]
+    assert zero_shot.split("|")[4].strip() == ""  # none of captioning
+    assert table["zero-shot"]["vqa"]["by_seed"] == [
+        json.loads(Path("out/vqa/zero-shot/results.json").read_text())["metrics"]["accuracy"]
+    ]
+    assert len(table["nearest"]["captioning"]["by_seed"]) == 1
     again = study(made)
     assert again == said
     assert len(done) == 12
@@ -94,7 +104,8 @@ def test_the_cosine_is_that_of_texts_and_pictures_behind_the_adapters(own_study)
 def test_every_study_that_is_shipped_composes_with_all_its_trainings(name):
     from close_transfer.config import TrainConfig
 
-    shipped = config(f"study={name}", "seeds=1")
+    settings = " ".join(one for one in SMALL if not one.startswith("lm."))  # some bring their own language model
+    shipped = config(f"study={name}", "seeds=1", f"settings={settings}")
     assert shipped.baseline in shipped.systems
     for job in jobs(shipped):
         compose_config("train", TrainConfig, job.settings)
@@ -107,5 +118,7 @@ def test_mistakes_are_told_before_anything_is_trained(own_study):
     with pytest.raises(UserError, match=r"systems.wrong: adapter=whitten: allowed are .*did you mean whiten"):
         study(made.model_copy(update={"systems": wrong}))
     assert not done
-    with pytest.raises(UserError, match=r"baseline=nobody: there is no such system; allowed are none, towards"):
+    with pytest.raises(
+        UserError, match=r"baseline=nobody: there is no such system; allowed are nearest training text, zero-shot, none"
+    ):
         config("baseline=nobody")

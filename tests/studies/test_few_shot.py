@@ -1,0 +1,99 @@
+"""Frozen language models that are asked about pictures behind answered questions: the study as a command runs it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from close_transfer.assembly import train
+from close_transfer.cli import compose_config
+from close_transfer.config import FewShotConfig, PretrainConfig, TrainConfig
+from close_transfer.errors import UserError
+from close_transfer.picturebook.captions import captions
+from close_transfer.picturebook.scenes import scenes
+from close_transfer.pretraining import pretrain
+from close_transfer.studies import few_shot
+from tests.conftest import SMALL_DATA, SMALL_LOOP
+
+
+def config(*settings):
+    given = [
+        "shots=[0,2]",
+        "num_supports=20",
+        "max_examples=12",
+        "seeds=2",
+        "num_bootstrap=20",
+        "output=out",
+        "device=cpu",
+    ]
+    return compose_config("study_few_shot", FewShotConfig, [*given, *settings])
+
+
+@pytest.fixture(scope="module")
+def captioners(tmp_path_factory):
+    """A captioner on text whose language model is frozen, one on pictures, and one whose model was trained along."""
+    folder = tmp_path_factory.mktemp("captioners")
+    texts = [
+        f"{caption.text} question: Is it night? answer: no"
+        for scene in scenes("train", 25)
+        for caption in captions(scene)
+    ]
+    (folder / "texts.txt").write_text("\n".join(texts))
+    small = ["lm=gpt2-mini", "lm.vocab_size=400", "lm.config.n_embd=32", "lm.config.n_layer=1", "lm.config.n_head=2"]
+    given = [
+        *small,
+        f"text={folder / 'texts.txt'}",
+        f"output={folder / 'lm'}",
+        "max_steps=20",
+        "batch_size=16",
+        "device=cpu",
+    ]
+    pretrain(compose_config("pretrain_lm", PretrainConfig, given))
+    found = {}
+    for name, trained_on, way in (
+        ("text", "text", "frozen"),
+        ("pictures", "images", "frozen"),
+        ("all", "text", "full"),
+    ):
+        settings = [
+            "lm=pretrained",
+            f"lm.name={folder / 'lm'}",
+            f"lm.train={way}",
+            f"output={folder / name}",
+            "device=cpu",
+        ]
+        train(compose_config("train", TrainConfig, [*SMALL_DATA, *SMALL_LOOP, *settings]), trained_on)
+        found[name] = str(folder / name)
+    return found
+
+
+def test_every_run_is_asked_with_every_number_of_shots(captioners, monkeypatch):
+    asked = []
+    answers = few_shot.FewShot.answers
+
+    def recorded(self, prompts, *more):
+        asked.append(prompts)
+        return answers(self, prompts, *more)
+
+    monkeypatch.setattr(few_shot.FewShot, "answers", recorded)
+    said = few_shot.study(config(f"runs=[{captioners['text']},{captioners['pictures']}]"))
+    # No seed decides what stands in front of a question alone.
+    assert [len(prompts[0]) for prompts in asked] == 2 * [1, 3, 3]
+    assert {len(prompts) for prompts in asked} == {12}
+    # What was trained on text is shown texts; the question is of a picture.
+    for prompts, shown in ((asked[1], "text"), (asked[4], "image")):
+        assert [one.modality for one in prompts[0]] == [shown, shown, "image"]
+        assert [bool(one.answer) for one in prompts[0]] == [True, True, False]
+    assert [a[-1].question for a in asked[0]] == [a[-1].question for a in asked[5]]
+    told = json.loads(Path("out/few_shot.json").read_text())["runs"]
+    assert Path("out/few_shot.md").read_text() == said + "\n"
+    for run in (captioners["text"], captioners["pictures"]):
+        assert list(told[run]) == ["0", "2"]
+        for one in told[run].values():
+            assert 0 <= one["interval"][0] <= one["accuracy"] <= one["interval"][1] <= 100
+        assert f"| {run} | {told[run]['0']['accuracy']:.1f} (" in said
+
+
+def test_a_language_model_that_was_trained_along_is_refused(captioners):
+    with pytest.raises(UserError, match=r"its language model was trained.*give lm\.train=frozen"):
+        few_shot.study(config(f"runs=[{captioners['all']}]"))

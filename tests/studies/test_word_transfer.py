@@ -1,0 +1,61 @@
+"""What reaches captions by kind of word, of any evaluation folder on Picturebook."""
+
+import json
+
+import pytest
+
+from close_transfer.baselines import evaluate_baseline
+from close_transfer.cli import compose_config
+from close_transfer.config import BaselineConfig
+from close_transfer.errors import UserError
+from close_transfer.files import write_json
+from close_transfer.picturebook.word_kinds import KINDS_OF_WORDS
+from close_transfer.sources import load_examples
+from close_transfer.studies.word_transfer import word_table
+from tests.conftest import SMALL_DATA
+
+
+@pytest.fixture
+def results(tmp_path):
+    """An evaluation folder of the nearest training captions."""
+    folder = tmp_path / "nearest"
+    given = [*SMALL_DATA, "device=cpu", "num_bootstrap=20", f"output={folder}"]
+    made = compose_config("baseline", BaselineConfig, given)
+    evaluate_baseline(made)
+    return folder, load_examples(made.data, "captioning", "test").examples
+
+
+def cells(table):
+    return [line.split(" | ")[1:] for line in table.splitlines()[2:]]
+
+
+def test_captions_that_say_what_all_references_say_score_100_and_empty_ones_nothing(results):
+    folder, examples = results
+    said = {example.id: " ".join(example.references) for example in examples}
+    lines = [{"id": name, "prediction": text} for name, text in said.items()]
+    (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    ((*row,),) = cells(word_table([folder], 20))
+    assert [cell.split()[0] for cell in row] == ["100.0"] * len(KINDS_OF_WORDS)
+    others = [{"id": line["id"], "prediction": "a picture of a zebra that is magenta"} for line in lines]
+    (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in others))
+    ((*row,),) = cells(word_table([folder], 20))
+    assert not any(cell.startswith("100") for cell in row)
+
+
+def test_a_row_a_folder_a_column_a_kind_of_word(results):
+    folder, _ = results
+    table = word_table([folder, folder], 20)
+    assert table.splitlines()[0] == f"| results | {' | '.join(KINDS_OF_WORDS)} |"
+    first, second = cells(table)
+    assert first == second
+    for cell in first:
+        value, low, high = (float(part.strip("()|")) for part in cell.replace("to ", "").split()[:3])
+        assert 0 <= low <= value <= high <= 100
+
+
+def test_other_results_are_refused(results):
+    folder, _ = results
+    told = json.loads((folder / "results.json").read_text())
+    write_json(folder / "results.json", told | {"task": "vqa"})
+    with pytest.raises(UserError, match="holds no captions of Picturebook"):
+        word_table([folder], 20)
