@@ -273,7 +273,7 @@ def _keep_earlier(folder: Path, results: dict[str, Any]) -> None:
         before = {}
     now = _settings(results)
     if before != now:
-        differing = [key for key in now if before.get(key) != now[key]] if before else []
+        differing = sorted(key for key in now if before.get(key) != now[key]) if before else []
         aside = set_aside([folder / name for name in _FILES], folder / "old")
         print(
             f"note: {folder} held the results of other settings ({', '.join(differing) or 'not known'}), which are set "
