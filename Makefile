@@ -9,7 +9,7 @@ ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check-experiments test test-slow test-all lint format types layers check benchmark benchmark-flickr30k results clean $(addprefix sweep-,$(TASKS))
+.PHONY: help demo check-experiments test test-slow test-all lint format types layers check benchmark benchmark-flickr30k relatives results clean $(addprefix sweep-,$(TASKS))
 
 help:  ## Lists the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-21s%s\n", $$1, $$2}'
@@ -71,6 +71,14 @@ runs/encoders/random/training.json: | $(INSTALLED)
 
 check-experiments: $(INSTALLED)  ## Builds every recipe of configs/experiment/ at full size and trains three steps (16 GB of memory)
 	$(BIN)/python scripts/check_experiments.py
+
+RELATIVES := runs/study/relatives/captioning
+relatives: runs/picturebook_lm/pretraining.json runs/encoders/classified/training.json runs/encoders/random/training.json  ## Compares CLOSE with its relatives at Picturebook's size (an hour on two cores; resumable)
+	$(BIN)/python scripts/compare_systems.py study=relatives
+	$(BIN)/python scripts/score_words.py $(RELATIVES)/*/seed-0/test-* $(RELATIVES)/nearest-training-text
+	$(BIN)/python scripts/study_few_shot.py runs=[$(RELATIVES)/text-transformer-frozen/seed-0,$(RELATIVES)/clipcap-transformer-frozen/seed-0,$(RELATIVES)/limber-clip/seed-0,$(RELATIVES)/limber-classifier/seed-0,$(RELATIVES)/limber-random/seed-0,$(RELATIVES)/limber-blind/seed-0]
+	for run in close-text clipcap-transformer-frozen text-transformer-frozen; do \
+		$(BIN)/python scripts/read_prefix.py run=$(RELATIVES)/$$run/seed-0; done
 
 runs/encoders/wide/training.json: | $(INSTALLED)
 	$(BIN)/python scripts/train_picturebook_clip.py embed_dim=256 steps=1500 output=runs/encoders/wide

@@ -4,6 +4,7 @@ python scripts/check_experiments.py                # all of them; needs about 16
 python scripts/check_experiments.py capdec close/t5_small
 """
 
+import logging
 import sys
 
 from close_transfer.cli import compose_config, options
@@ -12,6 +13,7 @@ from close_transfer.recipes import check_recipe
 
 
 def main() -> None:
+    logging.disable(logging.WARNING)  # open_clip warns of random weights, which are meant
     for name in sys.argv[1:] or options("experiment"):
         # What only a user can say: where their data is.
         config = compose_config(

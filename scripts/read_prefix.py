@@ -1,34 +1,50 @@
 """Reads the tokens that stand for a picture in front of the language model as their nearest words.
 
+    python scripts/read_prefix.py
     python scripts/read_prefix.py run=runs/captioning/latest images=photo.jpg
 
 All settings: configs/read_prefix.yaml.
 """
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from close_transfer import TransferModel
 from close_transfer.cli import command
 from close_transfer.config import ReadPrefixConfig
+from close_transfer.examples import by_scene
 from close_transfer.pictures import find_pictures, open_picture
 from close_transfer.prefix_words import nearest_words
-from close_transfer.runs import find_run
+from close_transfer.runs import find_run, read_run
+from close_transfer.sources import load_examples
+
+
+def _pictures(config: ReadPrefixConfig, run: Path) -> Iterator[tuple[str, Image.Image]]:
+    """The user's own with their names, or the first test pictures of what the run was trained on."""
+    if config.images is not None:
+        found = find_pictures(Path(config.images))
+        for name, reason in found.faults:
+            print(f"{name}: {reason}", file=sys.stderr)
+        yield from ((name, open_picture(path)) for name, path in found.files)
+        return
+    trained, _ = read_run(run)
+    examples = by_scene(load_examples(trained.data, config.task, "test", pictures_needed=True).examples)
+    for number, example in enumerate(examples[: config.num_images], start=1):
+        assert example.image is not None
+        yield f"test picture {number}", example.image.open()
 
 
 @command("read_prefix", ReadPrefixConfig)
 def main(config: ReadPrefixConfig) -> None:
-    model = TransferModel.from_pretrained(
-        find_run(config.run, config.runs, config.task), config.device, config.checkpoint
-    )
-    found = find_pictures(Path(config.images))
-    for name, reason in found.faults:
-        print(f"{name}: {reason}", file=sys.stderr)
-    for name, path in found.files:
-        vectors = torch.from_numpy(model.encoder.encode_images([open_picture(path)]))
-        print(f"{name}: {model.write([path], num_beams=1)[0].text}")
+    run = find_run(config.run, config.runs, config.task)
+    model = TransferModel.from_pretrained(run, config.device, config.checkpoint)
+    for name, picture in _pictures(config, run):
+        vectors = torch.from_numpy(model.encoder.encode_images([picture]))
+        print(f"{name}: {model.write([picture], num_beams=1)[0].text}")
         (tokens,) = nearest_words(model.network, model.tokenizer, vectors, "image", config.num_words)
         for number, words in enumerate(tokens, start=1):
             print(f"  token {number}: " + ", ".join(f"{one.word} {one.cosine:.2f}" for one in words))

@@ -17,8 +17,9 @@ def main() -> None:
         sys.exit(__doc__)
     try:
         print(word_table([Path(name) for name in sys.argv[1:]], NUM_BOOTSTRAP))
-    except (UserError, OSError) as error:
-        sys.exit(f"error: {error}")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,6 @@ NEEDED = {
     "score_predictions": ["predictions=x.json", "references=y.json", "output=z"],
     "make_report": ["results=x"],
     "export": ["output=x"],
-    "read_prefix": ["images=x.png"],
     "baseline": ["output=x"],
     "picturebook_text": ["output=x.jsonl"],
     "study_few_shot": ["runs=[x]"],

@@ -17,7 +17,8 @@ class ReadPrefixConfig(Strict):
     run: str
     runs: str
     checkpoint: Checkpoint
-    images: str
+    images: str | None
+    num_images: Positive
     num_words: Positive
     device: str
 

@@ -30,10 +30,15 @@ def word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
     say that was said.
 
     Raises:
-        UserError: if a folder holds no captions of Picturebook.
+        UserError: if a folder holds no results, or none of captions of Picturebook.
     """
     lines = [f"| results | {' | '.join(KINDS_OF_WORDS)} |", "|---" * (1 + len(KINDS_OF_WORDS)) + "|"]
     for folder in folders:
+        if not (folder / "results.json").is_file():
+            raise UserError(
+                f"{folder}: there is no results.json; give folders of evaluations, such as "
+                "runs/captioning/latest/eval-test-image"
+            )
         results = read_json(folder / "results.json")
         if results["data"] != "picturebook" or not results["task"].startswith("captioning"):
             raise UserError(f"{folder}: holds no captions of Picturebook; give evaluations of task=captioning on it")
