@@ -52,12 +52,20 @@ class OpenClipConfig(Strict):
     kind: Literal["open_clip"]
     model: str  # an architecture, "local-dir:PATH", "hf-hub:NAME", or "picturebook"
     pretrained: str | None  # a tag of open_clip's list, or "random"
-    weights: str | None  # a local file instead
+    weights: str | None  # a local file instead of a download; `pretrained` then says how its weights are used
     tokenizer: str | None = None  # a local folder instead of the architecture's own; earlier runs have none
     features: Features = "pooled"  # "grid": pictures only
     seed: Natural = 0  # of pretrained=random
     batch_size: Positive
     help: bool = False  # lists all encoders and ends
+
+    @model_validator(mode="before")
+    @classmethod
+    def _openai_where_nothing_is_said(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("pretrained") != "auto":
+            return values
+        is_own = values.get("weights") or str(values.get("model")).startswith(("picturebook", "local-dir:", "hf-hub:"))
+        return values | {"pretrained": None if is_own else "openai"}
 
 
 class TimmConfig(Strict):

@@ -12,7 +12,8 @@ from close_transfer.encoders.open_clip_encoder import tokenizer_name
 
 _HEAD = """\
 clip=open_clip clip.model=ARCHITECTURE clip.pretrained=TAG     weights come from the hub once, then from its cache
-clip=open_clip clip.model=ARCHITECTURE clip.weights=FILE       no download; clip.tokenizer=FOLDER where the tokenizer is the hub's
+clip=open_clip clip.model=ARCHITECTURE clip.pretrained=TAG clip.weights=FILE   no download: weights of that tag from a file, with its
+                                                               preprocessing; clip.tokenizer=FOLDER where the tokenizer is the hub's
 clip=open_clip clip.model=ARCHITECTURE clip.pretrained=random  weights that nobody trained, a baseline
 clip=open_clip clip.model=local-dir:FOLDER                     open_clip_config.json, weights and tokenizer of your own
 clip=open_clip ... clip.features=grid                          a vector of each cell, for scripts/train_on_images.py

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from close_transfer.config import OpenClipConfig
 from close_transfer.encoders.encoder import Floats, as_floats, cells, encode_in_batches, reads_no_text
+from close_transfer.encoders.published_weights import Usage, usage_of
 from close_transfer.encoders.text_forward import causal_text_tower
 from close_transfer.errors import UserError
 from close_transfer.files import fingerprint
@@ -32,10 +33,8 @@ def _resolved_name(config: OpenClipConfig) -> str:
 
 def _check(config: OpenClipConfig) -> None:
     """Reports what can be known without building anything."""
-    if config.pretrained and config.weights:
-        raise UserError(
-            f"clip.pretrained={config.pretrained} and clip.weights={config.weights} are both given; give one of them"
-        )
+    if config.pretrained == RANDOM and config.weights:
+        raise UserError(f"clip.pretrained=random and clip.weights={config.weights} are both given; give one of them")
     if config.model == "picturebook" or config.model.startswith(("local-dir:", "hf-hub:")):
         if config.weights:
             raise UserError(
@@ -55,7 +54,8 @@ def _check(config: OpenClipConfig) -> None:
     if config.weights:
         if not Path(config.weights).is_file():
             raise UserError(f"clip.weights={config.weights}: there is no such file; give a .safetensors or .pt file")
-        return
+        if config.pretrained is None:
+            return
     tags = open_clip.list_pretrained_tags_by_model(config.model)
     if config.pretrained not in (*tags, RANDOM):
         raise UserError(
@@ -63,9 +63,10 @@ def _check(config: OpenClipConfig) -> None:
         )
 
 
-def _load(config: OpenClipConfig, device: str) -> tuple[Any, Any, Any]:
+def _load(config: OpenClipConfig, usage: Usage | None, device: str) -> tuple[Any, Any, Any]:
     """Model, preprocessing, and tokenizer, which only reading text needs."""
     name = _resolved_name(config)
+    settings = usage.settings() if usage else {}
     try:
         if config.pretrained == RANDOM:
             torch.manual_seed(config.seed)
@@ -73,7 +74,7 @@ def _load(config: OpenClipConfig, device: str) -> tuple[Any, Any, Any]:
             model, _, preprocess = open_clip.create_model_and_transforms(name, device=device)
         else:
             model, preprocess = open_clip.create_model_from_pretrained(
-                name, pretrained=config.weights or config.pretrained, device=device, weights_only=True
+                name, pretrained=config.weights or config.pretrained, device=device, weights_only=True, **settings
             )
         return model, preprocess, None if config.features == "grid" else _tokenizer(config, name)
     except UserError:
@@ -88,7 +89,7 @@ def _load(config: OpenClipConfig, device: str) -> tuple[Any, Any, Any]:
             ) from error
         raise UserError(
             f"clip.model={config.model} clip.pretrained={config.pretrained}: the weights could not be downloaded "
-            f"({_first_line(error)}); connect to the hub once, or download the file elsewhere and give clip.weights=FILE"
+            f"({_first_line(error)}); connect to the hub once, or download the file elsewhere and give clip.weights=FILE too"
         ) from error
 
 
@@ -134,15 +135,19 @@ class OpenClipEncoder:
             UserError: for an unknown architecture or tag, an unusable file, an unreachable hub.
         """
         _check(config)
-        model, self._preprocess, self._tokenizer = _load(config, device)
+        is_published = config.model in open_clip.list_models() and config.pretrained != RANDOM
+        usage = usage_of(config) if is_published else None
+        model, self._preprocess, self._tokenizer = _load(config, usage, device)
         self._model = model.eval().requires_grad_(False)
         self._device = device
         self._batch_size = config.batch_size
-        source = config.pretrained or (Path(config.weights).name if config.weights else None)
+        source = ", ".join(filter(None, [config.pretrained, Path(config.weights).name if config.weights else None]))
         source = f"random weights, seed {config.seed}" if source == RANDOM else source
         self.name = f"{config.model} ({source})" if source else config.model
         self.fingerprint = weights_fingerprint(model)
-        self.image_key = fingerprint([self.fingerprint, repr(self._preprocess), *_grid_key(config)])
+        # The same weights give other vectors with another activation.
+        activation = ["quick_gelu"] if usage is not None and usage.quick_gelu else []
+        self.image_key = fingerprint([self.fingerprint, repr(self._preprocess), *_grid_key(config), *activation])
         if self._tokenizer is None:
             self.name += ", grid"
             self._check_grid()
@@ -153,7 +158,8 @@ class OpenClipEncoder:
         self.context_length: int = getattr(model, "context_length", None) or self._tokenizer.context_length
         self.dim = int(self.encode_texts(["a"]).shape[-1])
         probe = self._tokenizer(_TOKENIZER_PROBE, self.context_length)
-        self.text_key = fingerprint([self.fingerprint, str(self.context_length), probe.numpy().tobytes()])
+        parts = [self.fingerprint, str(self.context_length), probe.numpy().tobytes(), *activation]
+        self.text_key = fingerprint(parts)
 
     def _check_grid(self) -> None:
         if not hasattr(self._model.visual, "forward_intermediates"):

@@ -1,5 +1,7 @@
 """Encoders of published sizes, built with random weights, saved, and loaded from the file as a user would."""
 
+import json
+
 import numpy as np
 import open_clip
 import pytest
@@ -11,6 +13,7 @@ from close_transfer.bpe import train_bpe
 from close_transfer.config import OpenClipConfig
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.catalogue import catalogue
+from close_transfer.encoders.published_weights import usage_of
 from close_transfer.encoders.text_forward import causal_text_tower
 from close_transfer.errors import UserError
 
@@ -31,16 +34,20 @@ def trained_tokenizer(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("model", "num_parameters", "is_causal"),
-    [("ViT-B-32", 151_277_313, True), ("ViT-L-14", 427_616_513, True), ("ViT-B-16-SigLIP2", 375_187_970, False)],
+    ("model", "tag", "num_parameters", "is_causal"),
+    [
+        ("ViT-B-32", "openai", 151_277_313, True),
+        ("ViT-L-14", "datacomp_xl_s13b_b90k", 427_616_513, True),
+        ("ViT-B-16-SigLIP2", None, 375_187_970, False),
+    ],
 )
-def test_published_encoders_load_from_a_local_file(model, num_parameters, is_causal, tmp_path):
+def test_published_encoders_load_from_a_local_file(model, tag, num_parameters, is_causal, tmp_path):
     torch.manual_seed(0)
-    made = open_clip.create_model(model).eval()
+    made = open_clip.create_model(model, force_quick_gelu=tag == "openai").eval()
     assert sum(one.numel() for one in made.parameters()) == num_parameters
     save_model(made, str(tmp_path / "w.safetensors"))
     own = {} if is_causal else {"tokenizer": trained_tokenizer(tmp_path / "tokenizer")}
-    encoder = OpenClipEncoder(config(model, weights=str(tmp_path / "w.safetensors"), **own))
+    encoder = OpenClipEncoder(config(model, pretrained=tag, weights=str(tmp_path / "w.safetensors"), **own))
     assert (causal_text_tower(made) is not None) == is_causal
     tokens = encoder._tokenizer(TEXTS, encoder.context_length)
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 60, 3), dtype=np.uint8))
@@ -50,6 +57,78 @@ def test_published_encoders_load_from_a_local_file(model, num_parameters, is_cau
     np.testing.assert_allclose(encoder.encode_texts(TEXTS), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
     np.testing.assert_allclose(encoder.encode_images([picture]), seen, rtol=0, atol=1e-4 * np.abs(seen).max())
     assert encoder.dim == expected.shape[1]
+
+
+OPENAI = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711), "bicubic", "shortest")
+SIGLIP = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic", "squash")
+
+
+@pytest.mark.parametrize(
+    ("model", "tag", "quick_gelu", "preprocessing"),
+    [
+        ("ViT-L-14", "openai", True, OPENAI),
+        ("ViT-L-14", "datacomp_xl_s13b_b90k", False, OPENAI),
+        ("ViT-L-14-quickgelu", "dfn2b", True, OPENAI),
+        ("ViT-B-16-SigLIP2", None, False, SIGLIP),  # its one tag
+    ],
+)
+def test_how_published_weights_are_used_is_known_of_every_tag(model, tag, quick_gelu, preprocessing):
+    usage = usage_of(config(model, pretrained=tag, weights=None if tag else "w.pt"))
+    assert (usage.quick_gelu, usage.preprocessing) == (quick_gelu, preprocessing)
+
+
+def test_a_file_says_which_tag_it_is_of_where_tags_differ():
+    with pytest.raises(
+        UserError, match=r"clip\.weights=w\.pt: weights of ViT-B-32 differ .*clip\.pretrained=TAG: openai"
+    ):
+        usage_of(config("ViT-B-32", weights="w.pt"))
+    with pytest.raises(UserError, match=r"trained with plain GELU; give clip\.model=ViT-B-32$"):
+        usage_of(config("ViT-B-32-quickgelu", pretrained="laion2b_s34b_b79k"))
+
+
+@pytest.fixture
+def tagged(tmp_path, monkeypatch):
+    """A tiny architecture with a tag like OpenAI's and one like SigLIP's, and a file of its weights."""
+    sizes = {"layers": 1, "width": 16, "patch_size": 8, "image_size": 16, "head_width": 8}
+    text = {"context_length": 8, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    made = {"embed_dim": 8, "vision_cfg": sizes, "text_cfg": text}
+    (tmp_path / "tagged-test.json").write_text(json.dumps(made))
+    open_clip.add_model_config(tmp_path)
+    tags = {
+        "openai": {"quick_gelu": True},
+        "squashed": {"mean": (0.5,) * 3, "std": (0.5,) * 3, "resize_mode": "squash"},
+    }
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tagged-test", tags)
+    torch.manual_seed(0)
+    save_model(open_clip.create_model("tagged-test"), str(tmp_path / "w.safetensors"))
+    return str(tmp_path / "w.safetensors")
+
+
+def test_a_file_is_used_as_its_tag_is(tagged):
+    openai, squashed = (
+        OpenClipEncoder(config("tagged-test", pretrained=tag, weights=tagged)) for tag in ("openai", "squashed")
+    )
+    for encoder, quick in ((openai, True), (squashed, False)):
+        kinds = {type(part).__name__ for part in encoder._model.modules()}
+        assert ("QuickGELU" in kinds) == quick
+    assert np.abs(openai.encode_texts(TEXTS) - squashed.encode_texts(TEXTS)).max() > 1e-4
+    assert openai.text_key != squashed.text_key
+    # Grey of 255 / 2 is zero of a mean of 0.5; a wide picture is squashed, so both its ends are seen.
+    wide = Image.new("RGB", (64, 16), (255, 255, 255))
+    wide.paste((0, 0, 0), (0, 0, 8, 16))
+    pixels = squashed._preprocess(wide)
+    assert pixels.shape == (3, 16, 16)
+    assert pixels[:, :, 0].max() < -0.5
+    assert openai._preprocess(wide)[:, :, 0].min() > 0, "its middle is cut out"
+    grey = squashed._preprocess(Image.new("RGB", (16, 16), (128, 128, 128)))
+    assert grey.abs().max() < 0.01
+
+
+def test_openai_is_the_tag_where_nothing_is_said():
+    given = {"pretrained": "auto"}
+    assert config("ViT-L-14", **given).pretrained == "openai"
+    assert config("ViT-L-14", weights="w.pt", **given).pretrained is None
+    assert config("local-dir:folder", **given).pretrained is None
 
 
 def test_a_tokenizer_of_the_hub_can_be_a_local_folder(tmp_path, monkeypatch):
