@@ -1,0 +1,79 @@
+"""How published weights of open_clip want to be used: activation and preprocessing, which no file of weights tells.
+
+open_clip itself takes both from the tag only where it downloads, and of an activation that does not match it only warns.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import open_clip
+from open_clip.pretrained import get_pretrained_cfg
+from open_clip.transform import PreprocessCfg
+
+from close_transfer.config import OpenClipConfig
+from close_transfer.errors import UserError
+
+_PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What weights were trained with.
+
+    Attributes:
+        quick_gelu: the activation of OpenAI's CLIP, x * sigmoid(1.702 x), instead of GELU.
+        preprocessing: mean, std, interpolation and resize_mode of open_clip's `PreprocessCfg`.
+    """
+
+    quick_gelu: bool
+    preprocessing: tuple[Any, ...]
+
+    def settings(self) -> dict[str, Any]:
+        """As open_clip's `create_model_from_pretrained` takes them."""
+        images = {f"image_{name}": value for name, value in zip(_PREPROCESSING, self.preprocessing, strict=True)}
+        return {"force_quick_gelu": self.quick_gelu, **images}
+
+
+def _usage(model: str, tag: str) -> Usage:
+    told, default = get_pretrained_cfg(model, tag), PreprocessCfg()
+    values = (told.get(name) or getattr(default, name) for name in _PREPROCESSING)
+    return Usage(
+        bool(told.get("quick_gelu", False)), tuple(tuple(one) if isinstance(one, list) else one for one in values)
+    )
+
+
+def usage_of(config: OpenClipConfig) -> Usage | None:
+    """How the weights of an architecture are to be used; None where nothing is published of it.
+
+    Args:
+        config: with a tag, a file, or a file and the tag that it is of.
+
+    Raises:
+        UserError: if a file is given without a tag and the tags of the architecture differ, or the architecture has an
+            activation that the weights were not trained with.
+    """
+    if config.pretrained is None:
+        by_usage: dict[Usage, list[str]] = defaultdict(list)
+        for tag in open_clip.list_pretrained_tags_by_model(config.model):
+            by_usage[_usage(config.model, tag)].append(tag)
+        if len(by_usage) > 1:
+            groups = "; or ".join(", ".join(tags) for tags in by_usage.values())
+            raise UserError(
+                f"clip.weights={config.weights}: weights of {config.model} differ in activation or preprocessing, and a "
+                f"file does not say which it needs; give the tag it is of too, clip.pretrained=TAG: {groups}"
+            )
+        usage = next(iter(by_usage), None)
+    else:
+        usage = _usage(config.model, config.pretrained)
+    if (
+        usage is not None
+        and not usage.quick_gelu
+        and (open_clip.get_model_config(config.model) or {}).get("quick_gelu")
+    ):
+        plain = config.model.removesuffix("-quickgelu")
+        raise UserError(
+            f"clip.model={config.model}: weights {config.pretrained or config.weights} were trained with plain GELU; give "
+            f"clip.model={plain}"
+        )
+    return usage
