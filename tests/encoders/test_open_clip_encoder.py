@@ -140,7 +140,7 @@ def test_other_weights_are_another_encoder(tiny_architecture, tmp_path):
         ({"model": "ViT-B-23"}, r"clip\.model=ViT-B-23: open_clip has no such architecture; near are .*ViT-B-32"),
         ({"model": "ViT-B-32", "pretrained": "opnai"}, r"clip\.pretrained=opnai: .*choose one of .*openai"),
         ({"model": "ViT-B-32", "weights": "nowhere.pt"}, r"clip\.weights=nowhere\.pt: there is no such file"),
-        ({"model": "ViT-B-32", "pretrained": "openai", "weights": "x.pt"}, "both given; give one of them"),
+        ({"model": "ViT-B-32", "pretrained": "random", "weights": "x.pt"}, "both given; give one of them"),
         ({"pretrained": "random"}, r"clip\.pretrained=random: clip\.model=picturebook has weights of its own"),
         ({"model": "local-dir:nowhere"}, r"clip\.model=local-dir:nowhere"),
     ],
