@@ -124,7 +124,7 @@ def _tests(config: StudyConfig, task: str, name: str) -> list[Path]:
 
 def _costs(run: Path) -> dict[str, float]:
     """Parameters that a run trained, and minutes of its training."""
-    _, facts = read_run(run)
+    facts = read_json(run / "facts.json")
     state = read_json(RunFolder(run).checkpoint("last") / "training_state.json")
     return {"trained_parameters": facts["num_trained_parameters"], "minutes": state["seconds"] / 60}
 

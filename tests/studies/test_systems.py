@@ -48,7 +48,7 @@ def own_study(monkeypatch, tmp_path):
     made = config("tasks=[captioning,vqa]").model_copy(
         update={
             "systems": {name: systems.SystemConfig(**one) for name, one in rows.items()},
-            "baseline": "plain", "cosines": True, "task_settings": {},
+            "baseline": "plain", "cosines": True, "costs": True, "task_settings": {},
         }
     )  # fmt: skip
     return made, done
@@ -78,7 +78,11 @@ def test_rows_are_the_means_of_their_results_and_say_what_they_saw(own_study):
             assert row["against_baseline"][0] == pytest.approx(against)
     assert "| centred | T1 |" in said
     (zero_shot,) = [line for line in said.splitlines() if line.startswith("| zero-shot |")]
-    assert zero_shot.split("|")[4].strip() == ""  # none of captioning
+    assert [cell.strip() for cell in zero_shot.split("|")[4:7]] == ["none", "", ""]  # nothing trained, no captioning
+    (plain,) = [line for line in said.splitlines() if line.startswith("| plain |")]
+    trained = json.loads(Path("out/captioning/plain/seed-0/facts.json").read_text())["num_trained_parameters"]
+    assert plain.split("|")[4].strip() == f"{trained:,}"
+    assert table["plain"]["captioning"]["minutes"] > 0
     assert table["zero-shot"]["vqa"]["by_seed"] == [
         json.loads(Path("out/vqa/zero-shot/results.json").read_text())["metrics"]["accuracy"]
     ]
