@@ -61,7 +61,7 @@ sweep-captioning sweep-vqa sweep-snli-ve sweep-captioning-multi: sweep-%: $(INST
 runs/picturebook_lm/pretraining.json: | $(INSTALLED)
 	$(BIN)/python scripts/write_picturebook_text.py output=runs/picturebook_text/captions.jsonl
 	$(BIN)/python scripts/write_picturebook_text.py what=questions per_line=5 output=runs/picturebook_text/questions.jsonl
-	$(BIN)/python scripts/pretrain_lm.py lm=gpt2-mini text=[runs/picturebook_text/captions.jsonl,runs/picturebook_text/questions.jsonl] max_tokens=255 output=runs/picturebook_lm
+	$(BIN)/python scripts/pretrain_lm.py lm=gpt2-mini lm.config.n_positions=256 text=[runs/picturebook_text/captions.jsonl,runs/picturebook_text/questions.jsonl] max_tokens=255 output=runs/picturebook_lm
 
 runs/encoders/classified/training.json: | $(INSTALLED)
 	$(BIN)/python scripts/train_picturebook_clip.py objective=classes output=runs/encoders/classified

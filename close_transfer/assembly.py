@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from accelerate import Accelerator
@@ -15,9 +16,10 @@ from accelerate import Accelerator
 from close_transfer.adapters import Modality, Statistics
 from close_transfer.batches import TokenizedExamples
 from close_transfer.checkpoints import RunFolder
+from close_transfer.conditioning import check_positions
 from close_transfer.config import PrecomputedConfig, TrainConfig
 from close_transfer.config.commands import encoder_note
-from close_transfer.embeddings import image_scenes, text_scenes
+from close_transfer.embeddings import SceneVectors, image_scenes, text_scenes
 from close_transfer.encoders import AnyEncoder
 from close_transfer.examples import Example, data_fingerprint
 from close_transfer.fitting.for_training import TrainingNoise, noise_for, statistics_for, summary
@@ -153,6 +155,7 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
             print(f"{'resuming' if resumes else 'training'}:")
             print(_describe(config, data, encoder, noise, regime, model, device, folder.path), flush=True)
         text_format = TextFormat(tokenizer, model.config.text_format["kind"])
+        _check_positions(config, model, text_format, scenes[0], data)
         training, validation = (
             TokenizedExamples(
                 shaped.examples,
@@ -175,6 +178,23 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
             model, tokenizer, training, validation, modality, config.train, config.seed, folder, accelerator
         )
         return folder.path, trainer.run(resumes)
+
+
+def _check_positions(
+    config: TrainConfig, model: TransferNetwork, text_format: TextFormat, scenes: SceneVectors, data: _Data
+) -> None:
+    """Raises UserError where a row of the longest prompt and target that settings allow has no place."""
+    shape = scenes[np.array([0])].shape[1:]
+    with torch.no_grad():
+        prefix = model.mapper(torch.zeros(1, *shape, device=model.device)).shape[1]
+    asks = any(example.prompt for example in data.training.examples)
+    around = len(text_format.before) + len(text_format.prompt_ids("", 1)[0])
+    limits = (config.task.max_prompt_tokens if asks else 0) + config.task.max_target_tokens
+    remedy = (
+        f"give {'task.max_prompt_tokens, ' if asks else ''}task.max_target_tokens or mapper.num_tokens a smaller value, or "
+        "another language model"
+    )
+    check_positions(model.lm, prefix + around + limits, remedy)
 
 
 def _own(folder: RunFolder, accelerator: Accelerator, held: ExitStack) -> None:

@@ -18,6 +18,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
+from close_transfer.errors import UserError
+
 IGNORED = -100  # label of a padded target token
 
 
@@ -128,6 +130,19 @@ class DecoderOnly:
 
     def written(self, output: Any) -> Tensor:
         return output.sequences  # begins behind the embeddings it was given
+
+
+def check_positions(lm: PreTrainedModel, needed: int, remedy: str) -> None:
+    """Whether a language model has places for a row of tokens; T5 counts distances and takes any number.
+
+    Raises:
+        UserError: with the remedy, if it has not.
+    """
+    there = getattr(lm.config, "max_position_embeddings", None)
+    if not lm.config.is_encoder_decoder and there is not None and needed > there:
+        raise UserError(
+            f"the language model has {there:,} positions, and a picture with its text may take {needed:,}; {remedy}"
+        )
 
 
 def conditioning_of(is_encoder_decoder: bool) -> Conditioning:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from close_transfer.adapters import Modality
-from close_transfer.conditioning import Context
+from close_transfer.conditioning import Context, check_positions
 from close_transfer.errors import UserError
 from close_transfer.model import TransferNetwork
 from close_transfer.text_format import TextFormat
@@ -71,8 +71,11 @@ class FewShot:
         return found
 
     def _batch(self, prompts: Sequence[Sequence[Shot]]) -> list[str]:
-        rows = [torch.cat([part for shot in prompt for part in self._parts(shot)]) for prompt in prompts]
+        rows = [
+            torch.cat([self._begin(), *(part for shot in prompt for part in self._parts(shot))]) for prompt in prompts
+        ]
         longest = max(map(len, rows))
+        check_positions(self._network.lm, longest + self._max_new_tokens, "give fewer shots, or shorter questions")
         states = torch.stack([torch.cat([row.new_zeros(longest - len(row), row.shape[1]), row]) for row in rows])
         mask = torch.stack([torch.arange(longest) >= longest - len(row) for row in rows]).long().to(states.device)
         output = self._network.conditioning.generate(
@@ -88,6 +91,11 @@ class FewShot:
         texts = self._format.text(self._network.conditioning.written(output))
         return [text.split("\n")[0].partition(begin)[0].strip() if begin else text.split("\n")[0] for text in texts]
 
+    def _begin(self) -> Tensor:
+        """What the language model expects in front of any text, as in training; shape (tokens, h), often none."""
+        before = torch.tensor(self._format.before, dtype=torch.long, device=self._network.device)
+        return self._network.lm.get_input_embeddings()(before)
+
     def _parts(self, shot: Shot) -> tuple[Tensor, Tensor]:
         """The mapper's tokens, and those of the words behind them; shape (tokens, h) each."""
         network = self._network
@@ -97,7 +105,8 @@ class FewShot:
         ids = self._format.prompt_ids(self._form.format(question=shot.question), 10_000)[0]
         if shot.answer:
             ids = [*ids, *self._format.target_ids(shot.answer, 10_000, "before it")[0][:-1]]
-        return prefix, embeddings(torch.tensor(ids, device=network.device)).to(prefix.dtype)
+        words = embeddings(torch.tensor(ids, device=network.device))
+        return prefix.to(words.dtype), words
 
 
 def prompts_of(supports: Sequence[Shot], asked: Sequence[Shot], num_shots: int, seed: int) -> list[list[Shot]]:

@@ -143,6 +143,9 @@ def _add_lora(model: PreTrainedModel, settings: dict[str, Any]) -> None:
     )
     try:
         model.add_adapter(lora)
+        for parameter in model.parameters():
+            if parameter.requires_grad:  # small steps are lost in 16 bits
+                parameter.data = parameter.data.float()
     except ValueError as error:
         names = sorted({name.rpartition(".")[2] for name, part in model.named_modules() if not list(part.children())})
         raise UserError(

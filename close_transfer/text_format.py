@@ -37,7 +37,7 @@ class TextFormat:
         """Reads the family's special tokens off its tokenizer.
 
         Raises:
-            UserError: if the tokenizer has no end token, or its chat template cannot be used.
+            UserError: if the tokenizer has no end token or no vocabulary, or its chat template cannot be used.
         """
         if tokenizer.eos_token_id is None:
             raise UserError(
@@ -55,7 +55,12 @@ class TextFormat:
             self.before = tuple(begins) if begins == [tokenizer.bos_token_id] else ()
         elif kind == "chat":
             self._read_template()
-        first = tokenizer.tokenize("a")[0]
+        first = next(iter(tokenizer.tokenize("a")), None)
+        if first is None:  # what transformers makes of a folder without a tokenizer's files
+            raise UserError(
+                f"the tokenizer of {tokenizer.name_or_path} knows no text, as if its files were missing; save the model's "
+                "tokenizer into the same folder"
+            )
         # A word that goes on from a prompt has a space before it; some tokenizers put it there unasked.
         self._joint = " " if kind == "plain" and not first.startswith(_SPACE_MARKS) else ""
 
@@ -73,7 +78,10 @@ class TextFormat:
                 f"the chat template of {self.tokenizer.name_or_path} cannot be used ({reason}); give lm.format=plain"
             ) from error
         self.before = tuple(self._plain_ids(before))
-        ends = [one for one in self._plain_ids(behind) if one in self.tokenizer.all_special_ids]
+        # Not all that a tokenizer treats as special stands in its list of special ids.
+        added = self.tokenizer.added_tokens_decoder
+        special = {*self.tokenizer.all_special_ids, *(number for number, one in added.items() if one.special)}
+        ends = [one for one in self._plain_ids(behind) if one in special]
         self.end = ends[0] if ends else self.end
 
     def _rendered(self, messages: Sequence[dict[str, str]], **settings: Any) -> str:

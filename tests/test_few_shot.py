@@ -1,5 +1,7 @@
 """What a frozen language model answers after answered questions, and what its prefix looks like to it."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +56,35 @@ def test_what_stands_in_front_is_read(model):
     ids = lm.tokenizer("question: How many dogs are there? answer: yes").input_ids
     expected = network.lm.get_input_embeddings()(torch.tensor(ids))
     torch.testing.assert_close(behind[4 : 4 + len(ids)], expected)  # behind the four tokens of its picture
+
+
+@pytest.mark.parametrize(("family", "begin"), [("gpt2", None), ("opt", "</s>"), ("llama", "<s>")])
+def test_a_prompt_begins_as_the_family_begins_its_texts_once(family, begin, tmp_path):
+    network, lm = built(tiny_family(family, tmp_path / "lm", WORDS), train="frozen")
+    read = []
+    network.conditioning.generate = lambda model, context, **settings: read.append(context) or _nothing(settings)
+    FewShot(network, lm.tokenizer).answers([[shot(1, "yes"), shot(0)]])
+    ids = lm.tokenizer("question: How many dogs are there? answer: yes", add_special_tokens=False).input_ids
+    first = [] if begin is None else [lm.tokenizer.convert_tokens_to_ids(begin)]
+    embeddings = network.lm.get_input_embeddings()
+    states = read[0].states[0]
+    torch.testing.assert_close(states[: len(first)], embeddings(torch.tensor(first, dtype=torch.long)))
+    torch.testing.assert_close(states[len(first) + 4 :][: len(ids)], embeddings(torch.tensor(ids)))
+
+
+def _nothing(settings):
+    return SimpleNamespace(sequences=torch.full((1, 1), settings["eos_token_id"]))
+
+
+def test_a_language_model_in_16_bits_answers(tmp_path):
+    network, lm = built(tiny_family("gptj", tmp_path / "lm", WORDS), train="frozen", dtype="bfloat16")
+    assert len(FewShot(network, lm.tokenizer).answers([[shot(1, "yes"), shot(0)]])) == 1
+
+
+def test_prompts_beyond_the_models_positions_are_refused(model):
+    network, lm = model
+    with pytest.raises(UserError, match=r"has 128 positions, and .* may take \d+; give fewer shots"):
+        FewShot(network, lm.tokenizer).answers([[shot(n, "yes") for n in range(20)]])
 
 
 def test_shots_are_drawn_for_each_question_and_follow_from_the_seed():

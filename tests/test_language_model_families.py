@@ -6,6 +6,7 @@ Models are tiny and have random weights; their tokenizers are trained here, with
 import numpy as np
 import pytest
 import torch
+from tokenizers import AddedToken
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -17,9 +18,11 @@ from close_transfer.errors import UserError
 from close_transfer.examples import Example
 from close_transfer.language_models import build_language_model
 from close_transfer.model import TransferConfig, TransferNetwork
+from close_transfer.text_format import TextFormat
 from tests.families import FAMILIES, tiny_family
 
 DIM = 16
+WORDS = ["a red dog", "two cats in the snow"]
 ANSWERS = [
     ("", "A red dog sleeps in the snow."),
     ("", "Two cats"),
@@ -160,6 +163,34 @@ def test_checkpoints_hold_what_was_trained_and_name_the_base(family, train, tmp_
     base.save_pretrained(folder)
     with pytest.raises(UserError, match="has other weights than the language model of the training"):
         TransferNetwork.from_pretrained(tmp_path / "saved")
+
+
+def test_updates_are_kept_in_32_bits_whatever_the_base_is_in(tmp_path):
+    lora = LoraConfig(rank=4, alpha=8, dropout=0.0, layers=None)
+    model, _ = built(tiny_family("llama", tmp_path / "lm", WORDS), train="lora", lora=lora, dtype="bfloat16")
+    dtypes = {one.requires_grad: one.dtype for one in model.lm.parameters()}
+    assert dtypes == {True: torch.float32, False: torch.bfloat16}
+    model.save_pretrained(tmp_path / "saved")
+    again = TransferNetwork.from_pretrained(tmp_path / "saved")
+    assert {one.dtype for name, one in again.lm.named_parameters() if "lora_" in name} == {torch.float32}
+
+
+def test_the_token_that_closes_a_turn_ends_an_answer_though_no_list_names_it(tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_family("gpt2", tmp_path / "lm", WORDS))
+    tokenizer.add_tokens([AddedToken("<|end|>", special=True)])
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    assert TextFormat(tokenizer, "chat").end == tokenizer.convert_tokens_to_ids("<|end|>")
+
+
+def test_a_folder_without_a_tokenizer_is_told(tmp_path):
+    folder = tiny_family("gpt2", tmp_path / "lm", WORDS)
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"tokenizer"):
+        built(folder)
 
 
 def test_a_frozen_model_is_not_changed_and_drops_nothing(tmp_path):

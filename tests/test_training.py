@@ -17,7 +17,7 @@ from close_transfer.encoders import OpenClipEncoder
 from close_transfer.errors import UserError
 from close_transfer.picturebook import drawing
 from close_transfer.training import NonFiniteError, Trainer
-from tests.conftest import small_config
+from tests.conftest import SMALL_DATA, SMALL_LOOP, small_config
 
 
 def weights(folder, which="last"):
@@ -257,3 +257,14 @@ def test_the_plan_is_told_before_training(capsys):
                  "0.1 per coordinate (variance 0.01, length 1.13, cosine 0.66 at width 128)", "t5-mini",
                  "cpu", "runs/captioning/"):  # fmt: skip
         assert part in said, part
+
+
+def test_texts_that_a_language_model_has_no_places_for_are_refused_before_training():
+    from close_transfer.cli import compose_config
+    from close_transfer.config import TrainConfig
+
+    given = [*SMALL_DATA, *SMALL_LOOP, "device=cpu", "lm=gpt2-mini", "lm.vocab_size=400", "lm.config.n_embd=32"]
+    with pytest.raises(UserError, match=r"has 50 positions, .*may take 52; give task\.max_target_tokens or mapper"):
+        train(compose_config("train", TrainConfig, [*given, "lm.config.n_positions=50"]), "text")
+    folder, _ = train(compose_config("train", TrainConfig, [*given, "lm.config.n_positions=52"]), "text")
+    assert (folder / "last").is_dir()
