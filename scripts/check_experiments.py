@@ -9,7 +9,7 @@ import sys
 
 from close_transfer.cli import compose_config, options
 from close_transfer.config import TrainConfig
-from close_transfer.recipes import check_recipe
+from close_transfer.recipes import RecipeError, check_recipe
 
 
 def main() -> None:
@@ -19,7 +19,10 @@ def main() -> None:
         config = compose_config(
             "train", TrainConfig, [f"experiment={name}", "data.path=DATA"][: 1 + name.startswith("limber")]
         )
-        found = check_recipe(config)
+        try:
+            found = check_recipe(name, config)
+        except RecipeError as error:
+            sys.exit(f"error: {name}: {error}")
         shape = " x ".join(map(str, found.vectors))
         losses = ", ".join(f"{loss:.2f}" for loss in found.losses) or "shapes only (meta device)"
         print(
