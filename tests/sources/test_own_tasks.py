@@ -99,6 +99,8 @@ def test_prompts_are_templates_of_columns():
         ("captioning", ["data.prompt=Say:"], r"leave it out; give task\.prompt for words"),
         ("custom", ["data.target_column=topic", "data.prompt={scene"], r"data\.prompt=\{scene: .*write \{column\}"),
         ("custom", ["data.target_column=topic", "data.prompt=Say {}"], r"names no column"),
+        ("custom", ["data.target_column=topic", "data.prompt=What {scene:>20}?"], r"\{scene:>20\} asks for a format.*write \{scene\}"),
+        ("custom", ["data.target_column=topic", "data.prompt=What {scene!r}?"], r"\{scene!r\} asks for a format.*write \{scene\}"),
         ("custom", ["data.target_column=topic", "data.prompt={nowhere}"], r"line 1: field 'nowhere' is missing"),
         ("snli-ve", ["data.target_column=topic", "data.prompt={says}"], r"field 'topic' is 'animals'; allowed are entailment"),
     ],
