@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ValidationError
 
 from close_transfer.config import C, Strict
 from close_transfer.config.base import text_fault
 from close_transfer.encoders.catalogue import catalogue
 from close_transfer.errors import UserError
 from close_transfer.files import error_number
-from close_transfer.sources import SERVED_TASKS
+from close_transfer.mistakes import short, validate
 from close_transfer.stopping import INTERRUPTED_STATUS, TERMINATED_STATUS, Terminated, end_when_terminated
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -36,7 +35,6 @@ USER_ERROR_STATUS = 2
 
 _PLAIN_KEY = re.compile(r"(\+{1,2}|~)?[A-Za-z_][\w.@/-]*", re.ASCII)
 _MOST_BRACKETS = 50  # more are text, and would take Hydra's parser minutes, or all of the stack
-_LONGEST_SHOWN = 200
 _UNCHECKED = ("-", "+", "~", "hydra")  # beginnings of what only Hydra knows
 
 # What Hydra raises for settings it cannot use; not all of that is its own.
@@ -83,12 +81,6 @@ def _is_folder(name: str) -> bool:
         return False
 
 
-def _short(value: object) -> str:
-    """A value on one line, and not all of it where it is long."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text):,} characters)"
-
-
 def _nearest(word: str, words: Sequence[str]) -> str:
     near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else ""
@@ -122,19 +114,19 @@ def check_overrides(config_name: str, schema: type[Strict], arguments: Sequence[
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if fault := text_fault(argument):
-            problems.append(f"{_short(argument)}: {fault}")
+            problems.append(f"{short(argument)}: {fault}")
         elif argument.startswith(_UNCHECKED):
             if not key.strip("+~"):
-                problems.append(f"{_short(argument)}: names no setting; settings are given as key=value")
+                problems.append(f"{short(argument)}: names no setting; settings are given as key=value")
         elif not equals:
-            problems.append(f"{_short(argument)}: settings are given as key=value")
+            problems.append(f"{short(argument)}: settings are given as key=value")
         elif key in groups:
             allowed = options(key)
             names = value.strip("[]").split(",")  # several of one group, or a sweep
             unknown = [one for one in names if one not in allowed]
             if unknown:
                 problems.append(
-                    f"{key}={_short(unknown[0])}: allowed are {', '.join(allowed)}{_nearest(unknown[0], allowed)}"
+                    f"{key}={short(unknown[0])}: allowed are {', '.join(allowed)}{_nearest(unknown[0], allowed)}"
                 )
             else:
                 chosen.append(f"{key}={value if value.startswith('[') else names[0]}")
@@ -145,38 +137,24 @@ def check_overrides(config_name: str, schema: type[Strict], arguments: Sequence[
         known = sorted({key for key in _keys(_composed(config_name, chosen)) if not key.startswith(hidden)} | groups)
         for key, value in plain:
             if key not in known:
-                problems.append(f"{_short(f'{key}={value}')}: there is no such setting{_nearest(key, known)}")
+                of = _of_others(config_name, key, hidden)
+                told = f", which is of {of}" if of else _nearest(key, known)
+                problems.append(f"{short(f'{key}={value}')}: there is no such setting{' here' if of else ''}{told}")
     if problems:
         raise UserError("\n".join(problems))
 
 
-def _explain(error: Mapping[str, Any]) -> str:
-    # Pydantic names the chosen member of a union in the path; the user never typed that.
-    members = {*SERVED_TASKS, "open_clip", "timm", "precomputed", "scratch", "pretrained"}
-    path = ".".join(str(part) for place, part in enumerate(error["loc"]) if place != 1 or part not in members)
-    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
-    if not path:
-        return message
-    if error["type"] == "extra_forbidden":
-        return f"{path}: there is no such key"
-    if error["type"] == "missing":
-        return f"{path}: missing; give {path}=VALUE"
-    return f"{path}={_short(error['input'])}: {message[0].lower()}{message[1:]}"
-
-
-def validate(schema: type[C], values: Mapping[str, Any]) -> C:
-    """Checks composed values against a schema.
-
-    Raises:
-        UserError: listing every mistake, one a line.
-    """
-    try:
-        return schema.model_validate(values)
-    except ValidationError as error:
-        lines = [_explain(e) for e in error.errors()]
-        raise UserError(
-            "; ".join(lines) if len(lines) == 1 else "\n".join(["several settings cannot be used:", *lines])
-        ) from None
+def _of_others(config_name: str, key: str, hidden: tuple[str, ...]) -> str:
+    """The options of the key's group that have such a setting, where the chosen one has not; empty if none has."""
+    group = key.partition(".")[0]
+    if group not in _groups(config_name) or key.startswith(hidden):
+        return ""
+    having = []
+    for option in options(group):
+        with suppress(UserError):
+            having += [option] if key in _keys(_composed(config_name, [f"{group}={option}"])) else []
+    kind = "pretrained models, " if group == "lm" and "pretrained" in having else ""
+    return f"{kind}{group}={', '.join(having)}" if having else ""
 
 
 def _compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
@@ -198,14 +176,14 @@ def _composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
         for number, one in enumerate(overrides):
             with suppress(*_REFUSALS):
                 _compose(config_name, [*overrides[:number], *overrides[number + 1 :]])
-                culprits.append(_short(one))
-        raise _refused(error, "; ".join(culprits or map(_short, overrides))) from error
+                culprits.append(short(one))
+        raise _refused(error, "; ".join(culprits or map(short, overrides))) from error
 
 
 def _refused(error: Exception, what: str) -> UserError:
     """Hydra's first two lines about `what`."""
     reason = "is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split("\n")[:2])
-    return UserError(f"{what}: {_short(reason)}")
+    return UserError(f"{what}: {short(reason)}")
 
 
 def compose_config(config_name: str, schema: type[C], arguments: Sequence[str] = ()) -> C:
@@ -262,7 +240,7 @@ def command(config_name: str, schema: type[C]) -> Callable[[Callable[[C], Any]],
             except _REFUSALS as error:
                 if begun:
                     raise
-                unchecked = [_short(one) for one in arguments if one.startswith(_UNCHECKED)]
+                unchecked = [short(one) for one in arguments if one.startswith(_UNCHECKED)]
                 raise _refused(error, " ".join(unchecked)) from error
 
         return main
@@ -289,7 +267,7 @@ def _guarded(run: Callable[[], Any]) -> None:
     except OSError as error:
         if error.strerror is None:
             raise
-        where = f"{_short(error.filename)}: " if error.filename else ""
+        where = f"{short(error.filename)}: " if error.filename else ""
         print(f"error: {where}{error.strerror}", file=sys.stderr)
         sys.exit(USER_ERROR_STATUS)
     except KeyboardInterrupt:

@@ -1,13 +1,21 @@
 """Loads the texts that are looked at for leakage, and says how training could leave out what leaks."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from close_transfer.config import DataConfig, TableData, TrainConfig
 from close_transfer.config.commands import LEAK_SPLITS
-from close_transfer.config.data import CocoData, NocapsData, OfficialData, PicturebookData, SnliData, Vqa2Data
+from close_transfer.config.data import (
+    CocoData,
+    HuggingFaceData,
+    NocapsData,
+    OfficialData,
+    PicturebookData,
+    SnliData,
+    Vqa2Data,
+)
 from close_transfer.errors import UserError
 from close_transfer.examples import Example
 from close_transfer.leakage import evaluation_texts, find_leaks, training_texts, without_leaks
@@ -59,7 +67,17 @@ def check_leakage(trained: TrainConfig, data: DataConfig, split: str, examples: 
         split: of these data.
         examples: what it is asked; their scenes' texts are read if they came without.
     """
-    task = trained.task.name
+
+    def training() -> list[Example]:
+        return without_unwanted(trained, load_examples(trained.data, trained.task.name, "train").examples)[0]
+
+    return leaks_of(training, trained.task.name, data, split, examples)
+
+
+def leaks_of(
+    training: Callable[[], Sequence[Example]], task: str, data: DataConfig, split: str, examples: Sequence[Example]
+) -> dict[str, Any]:
+    """The same for training examples that are read only if there is text to hold them against."""
     try:
         references = list(evaluation_texts(examples, task)) or _scene_texts(data, task, split, examples)
     except UserError as error:
@@ -67,10 +85,10 @@ def check_leakage(trained: TrainConfig, data: DataConfig, split: str, examples: 
     if not references:
         return _unchecked("the evaluation scenes have no text")
     try:
-        training, _ = without_unwanted(trained, load_examples(trained.data, task, "train").examples)
+        told = training()
     except UserError as error:  # the training data may be elsewhere by now
         return _unchecked(f"the training text cannot be read: {error}")
-    return {"checked": True} | find_leaks(training_texts(training, task), references).as_dict()
+    return {"checked": True} | find_leaks(training_texts(told, task), references).as_dict()
 
 
 def _unchecked(reason: str) -> dict[str, Any]:
@@ -110,6 +128,28 @@ def _same_split(one: DataConfig, other: DataConfig, split: str) -> bool:
         file, other_file = ({**data.files}.get(split) for data in (one, other))  # type: ignore[call-overload]
         return (one.name, one.root, file) == (other.name, other.root, other_file)
     return one == other
+
+
+def is_trained_on(training: DataConfig, data: DataConfig, split: str) -> bool:
+    """Whether a split of `data` is in the rows that the training split of `training` reads.
+
+    Told by files and names of splits, not by what is in them; slices of a split are taken for different ones.
+    """
+    if split == "train":
+        return _same_split(training, data, split)
+    if isinstance(training, TableData) and isinstance(data, TableData):
+        file = data.val_path if split == "val" and data.val_path else data.path
+        same = Path(file).resolve() == Path(training.path).resolve()
+        held_out = data.val_path is None
+    elif isinstance(training, HuggingFaceData) and isinstance(data, HuggingFaceData):
+        parts = {**training.splits}.get("train"), {**data.splits}.get(split)  # type: ignore[call-overload]
+        whole = is_file(Path(data.path) / "state.json")  # saved without splits: every split is all of it
+        held_out = whole or parts[1] is None
+        same = (training.path, training.config) == (data.path, data.config) and (held_out or parts[0] == parts[1])
+    else:
+        return False
+    # Of one file or split a share is held out for validation, and that is asked only.
+    return same and not (split == "val" and held_out and training == data)
 
 
 def _text_file(data: DataConfig, split: str) -> tuple[str, str]:

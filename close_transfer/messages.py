@@ -63,9 +63,17 @@ def _names_pictures(data: DataConfig) -> bool:
 
 
 def _own_file(data: DataConfig) -> list[str]:
-    """Settings of a file of test examples like those of training."""
-    columns = ("text_column", "group_column", "image_column", "id_column", "references_column")
-    named = {name: getattr(data, name) for name in columns} if isinstance(data, TableData) else {}
+    """Settings of a file of test examples like those of training, with what is asked and what is to be written."""
+    columns = (
+        "text_column",
+        "group_column",
+        "image_column",
+        "id_column",
+        "references_column",
+        "prompt",
+        "target_column",
+    )
+    named = {name: getattr(data, name) for name in columns} if isinstance(data, (TableData, HuggingFaceData)) else {}
     return ["data=table", "data.path=TEST_FILE", *(f"data.{name}={column}" for name, column in named.items() if column)]
 
 

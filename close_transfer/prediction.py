@@ -33,6 +33,7 @@ from close_transfer.model import TransferNetwork
 from close_transfer.parts import check_encoder, load_model, pick_device
 from close_transfer.pictures import OPENING, find_pictures, open_picture, why_unreadable
 from close_transfer.runs import find_run, read_run
+from close_transfer.sources.scenes import columns_of
 from close_transfer.tasks import task_of
 
 _NUM_SHOWN, _NUM_UNREADABLE_SHOWN = 3, 10
@@ -140,7 +141,19 @@ class _Vectors:
         )
 
 
-def _check(config: PredictConfig, labels: Sequence[str]) -> None:
+def _check_prompt(config: PredictConfig, template: str | None) -> None:
+    """Whether the prompt is one that training may have seen: the template of its data, with the columns filled in."""
+    if template is None or (config.prompt and not any(f"{{{name}}}" in config.prompt for name in columns_of(template))):
+        return
+    what = "has braces that are not filled in" if config.prompt else "asks nothing"
+    raise UserError(
+        f"prompt={config.prompt}: {what}, but the run was trained to answer data.prompt={template!r}; give prompt='...' in "
+        "these words, with text in place of every name in braces"
+    )
+
+
+def _check(config: PredictConfig, labels: Sequence[str], template: str | None) -> None:
+    _check_prompt(config, template)
     if config.task in ("snli-ve", "vqa") and not config.prompt:
         what = "hypothesis" if labels else "question"
         raise UserError(f"task={config.task} needs a {what}; give prompt='...'")
@@ -165,7 +178,7 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
     device = pick_device(config.device)
     model, tokenizer = load_model(run, config.checkpoint, device)
     labels, prompt = task_of(trained.task).labels, config.prompt or trained.task.prompt
-    _check(config, labels)
+    _check(config, labels, getattr(trained.data, "prompt", None))
     decoder = Decoder(model, tokenizer, asked_decoding(config, model), config.batch_size)
     inputs = _inputs(config, model, trained.clip, device)
     model.memory, memory = build_memory(config, trained, model, device)

@@ -21,7 +21,7 @@ from close_transfer.provenance import git_commit, package_versions
 from close_transfer.sources.scored import References, read_predictions, read_references
 from close_transfer.sources.scored_entries import first_few
 from close_transfer.submission import references_fingerprint, score_lines
-from close_transfer.tasks import TASKS
+from close_transfer.tasks import task_of
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def score_predictions(config: ScoreConfig) -> Scored:
         config.extra_metrics, examples, answers, config.clip, config.store, pick_device(config.device)
     )
     told = [Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(examples, answers, strict=True)]
-    scores = TASKS[config.task].score(examples, told, config.num_bootstrap)
+    scores = task_of(config.task).score(examples, told, config.num_bootstrap)
     if extra:
         values, intervals = mean_scores(extra, config.num_bootstrap)
         scores.metrics |= values
@@ -119,7 +119,7 @@ def _results(config: ScoreConfig, scored: Scored) -> dict[str, Any]:
         "num_examples": len(scored.examples),
         "num_skipped": scored.skipped.total(),
         "skipped": dict(scored.skipped),
-        "task": config.task,
+        "task": config.task.name,
         "data": config.data_name or _file_stem(config.references),
         "split": config.split,
         "scene": config.scene,
@@ -153,7 +153,7 @@ def describe_scoring(config: ScoreConfig, scored: Scored) -> str:
     """The numbers with their intervals, rounded as the official tools round them, and what was left out."""
     # The caption tool prints three decimals of 0..1, VQA's two of a percentage.
     decimals = 1 if scored.scores.leading == "CIDEr" else 2
-    lines = [f"{config.task} on {len(scored.examples):,} examples of {Path(config.references).name}:"]
+    lines = [f"{config.task.name} on {len(scored.examples):,} examples of {Path(config.references).name}:"]
     width = max(map(len, scored.scores.metrics))
     for name, value in scored.scores.metrics.items():
         low, high = scored.scores.intervals[name]

@@ -13,6 +13,9 @@ NUM_BOOTSTRAP = 1000
 
 
 def main() -> None:
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__)
+        return
     if not sys.argv[1:]:
         sys.exit(__doc__)
     try:

@@ -1,6 +1,7 @@
 """Asks captioners with a frozen language model questions about pictures, behind a few answered ones (LiMBeR's evaluation).
 
     python scripts/study_few_shot.py runs=[runs/frozen,runs/blind]
+    python scripts/study_few_shot.py runs=[runs/of_my_captions] data=vqa2
 
 All settings: configs/study_few_shot.yaml.
 """

@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
+from PIL import Image
 
 from close_transfer.baselines import evaluate_baseline
 from close_transfer.cli import compose_config
@@ -67,8 +69,114 @@ def test_labels_are_as_frequent_as_in_training():
         assert told.count(label) / len(told) == pytest.approx(training.count(label) / len(training), abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("task", "system", "regime"),
+    [("snli-ve", "zero-shot, the encoder alone, cut by shares over the test pictures", "T1"),
+     ("vqa", "zero-shot, the encoder alone", "T0")],
+)  # fmt: skip
+def test_what_is_cut_over_the_test_pictures_has_seen_them(task, system, regime):
+    evaluate_baseline(config(f"task={task}", "baseline=zero-shot"))
+    kept = read_results(Path("out/results.json"), "results")
+    assert (kept.system, kept.regime) == (system, regime)
+
+
 def test_captions_have_no_zero_shot_row():
     with pytest.raises(
         UserError, match=r"candidates of task=captioning are the training captions; that is baseline=nearest"
     ):
         evaluate_baseline(config("task=captioning", "baseline=zero-shot"))
+
+
+COLOURS = ("red", "blue", "green", "yellow")
+
+
+def table(name, places):
+    """A picture of one colour a row, with a caption and a question."""
+    rows = []
+    for number, (place, colour) in enumerate((place, colour) for place in places for colour in COLOURS):
+        file = f"{Path(name).stem}-{number}.png"
+        Image.new("RGB", (32, 32), colour).save(file)
+        rows.append(
+            {"text": f"A {colour.title()} Ball {place}", "file": file, "asks": "Colour?", "says": colour.title()}
+        )
+    Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return name
+
+
+def of_table(*settings):
+    given = [
+        "data=table",
+        "data.path=asked.jsonl",
+        "data.image_column=file",
+        "device=cpu",
+        "num_bootstrap=5",
+        "output=out",
+    ]
+    return compose_config("baseline", BaselineConfig, [*given, *settings])
+
+
+def test_own_pictures_are_answered_from_own_training_texts():
+    known = table("known.jsonl", [f"near house {n}" for n in range(6)])
+    table("asked.jsonl", ["near house 3", "at sea"])
+    evaluate_baseline(of_table("data@training=table", f"training.path={known}"))
+    training = {json.loads(line)["text"] for line in Path(known).read_text().splitlines()}
+    assert {line["candidates"][0] for line in predictions()} <= training
+    leakage = json.loads(Path("out/results.json").read_text())["leakage"]
+    assert leakage["checked"] and leakage["num_identical"] > 0
+
+
+@pytest.mark.parametrize(
+    "more",
+    [[], ["data@training=table", "training.path=./asked.jsonl"], ["split=train"],
+     ["data.val_path=known.jsonl", "split=val", "data@training=table", "training.path=known.jsonl"]],
+)  # fmt: skip
+def test_what_is_asked_is_no_training_text(more):
+    table("asked.jsonl", ["at sea"])
+    table("known.jsonl", ["at sea"])
+    with pytest.raises(UserError, match=r"would be its own reference; give data@training=table training\.path="):
+        evaluate_baseline(of_table(*more))
+
+
+def test_a_share_that_is_held_out_can_be_asked():
+    table("asked.jsonl", ["at sea", "near houses", "in the snow"])
+    evaluate_baseline(of_table("split=val", "data.val_share=0.3"))
+    assert len(predictions()) == 4
+
+
+def test_datasets_without_splits_are_told_from_others():
+    for name in ("one", "other"):
+        datasets.Dataset.from_list([{"text": f"A ball {n}"} for n in range(30)]).save_to_disk(name)
+    given = ["data=huggingface", "data.path=one", "device=cpu", "output=out"]
+    for more in ([], ["data@training=huggingface", "training.path=one"]):
+        with pytest.raises(UserError, match=r"data=huggingface data\.path=one split=test: is asked.*own reference"):
+            evaluate_baseline(compose_config("baseline", BaselineConfig, [*given, *more]))
+    with pytest.raises(UserError) as told:  # past that, there are no pictures
+        more = ["data@training=huggingface", "training.path=other"]
+        evaluate_baseline(compose_config("baseline", BaselineConfig, [*given, *more]))
+    assert "own reference" not in str(told.value)
+
+
+def test_pictures_of_the_training_split_are_refused():
+    with pytest.raises(UserError, match=r"data=picturebook split=train: is asked.*give split=test or split=val"):
+        evaluate_baseline(config("task=captioning", "split=train"))
+
+
+def test_settings_of_a_task_of_ones_own_count():
+    table("known.jsonl", [f"near house {n}" for n in range(6)])
+    table("asked.jsonl", ["at sea"])
+    columns = [f"{group}.{one}" for group in ("data", "training") for one in ("prompt={asks}", "target_column=says")]
+    given = ["task=custom", "data@training=table", "training.path=known.jsonl", *columns]
+    for more, metrics in (
+        (["task.metric=text"], {"chrF", "exact_match"}),
+        (["task.metric=accuracy", "task.labels=[Red,Blue,Green,Yellow]", "baseline=zero-shot"],
+         {"accuracy", *(f"accuracy/{colour.title()}" for colour in COLOURS)}),
+    ):  # fmt: skip
+        assert set(evaluate_baseline(of_table(*given, *more)).metrics) == metrics
+        assert {line["candidates"][0].lower() for line in predictions()} <= set(COLOURS)
+    assert "chrF" in evaluate_baseline(of_table(*given, "task.language=de")).metrics
+
+
+def test_unreadable_training_data_are_named():
+    table("asked.jsonl", ["at sea"])
+    with pytest.raises(UserError, match=r"^training: .*nowhere\.jsonl: there is no such file"):
+        evaluate_baseline(of_table("data@training=table", "training.path=nowhere.jsonl"))

@@ -81,6 +81,32 @@ def test_a_misspelt_option_lists_what_is_allowed():
         compose_config("train", TrainConfig, ["task=snlive"])
 
 
+@pytest.mark.parametrize(
+    ("command", "overrides", "message"),
+    [
+        ("train", ["lm=t5-mini", "lm.train=lora"],
+         r"lm\.train=lora: there is no such setting here, which is of pretrained models, lm=flan-t5-base, .*t5-small$"),
+        ("train", ["task=vqa", "task.metric=text"], r"task\.metric=text: .* which is of task=custom$"),
+        ("eval", ["task.metric=text"], r"task\.metric=text: there is no such setting($|; did you mean)"),
+        ("train", ["lm=pretrained"], r"lm\.name=\?\?\?: which model\? give lm\.name=NAME"),
+        ("train", ["task=custom", "task.metric=accuracy", "task.labels=[yes]"],
+         r"^task\.labels=\[yes\]: should be two or more different answers, such as task\.labels=\[yes,no\]"),
+        ("train", ["task=custom", "task.metric=accuracy", "task.labels=[0,1,2]"],
+         r"quote what looks like a number, true or false: \"task\.labels=\['0','1','2'\]\"$"),
+        ("train", ["lm=t5-small", "lm.dtype=bfloat16"], r"^lm\.dtype=bfloat16: weights that are trained"),
+        ("study_few_shot", ["runs=r/one"], r"^runs=r/one: should be a list; give runs=\[r/one\]$"),
+    ],
+)  # fmt: skip
+def test_what_a_setting_is_of_and_how_it_is_written_is_told(command, overrides, message):
+    with pytest.raises(UserError, match=message):
+        compose_config(command, COMMANDS[command], overrides)
+
+
+def test_quoted_numbers_are_answers():
+    given = ["task=custom", "task.metric=accuracy", "task.labels=['0','1','2']"]
+    assert compose_config("train", TrainConfig, given).task.labels == ("0", "1", "2")
+
+
 def test_all_mistakes_are_reported_at_once():
     with pytest.raises(UserError) as caught:
         compose_config("train", TrainConfig, ["noise=-1", "seed=x", "train.batch_size=0", "train.schedule=step"])

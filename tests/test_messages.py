@@ -1,5 +1,7 @@
 """What commands say at their end, and what they warn of."""
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,9 @@ import pytest
 from close_transfer.assembly import train
 from close_transfer.checkpoints import TrainingState
 from close_transfer.cli import compose_config
-from close_transfer.config import TrainConfig
+from close_transfer.config import EvalConfig, TrainConfig
 from close_transfer.messages import training_ended
+from close_transfer.sources.scenes import check_columns
 from close_transfer.training import Outcome
 from tests.conftest import SMALL, small_config
 
@@ -44,6 +47,19 @@ def test_the_next_command_is_one_that_works_for_these_data(settings, told):
     assert "\nnext: python scripts/eval_image.py" in said
     assert told in said
     assert "first get" not in said
+
+
+@pytest.mark.parametrize("data", ["table", "huggingface"])
+@pytest.mark.parametrize("task", ["vqa", "snli-ve", "custom"])
+def test_the_next_command_asks_what_training_asked(task, data):
+    prompt = 'What\'s "{what}", {who} (say: a, b)?'
+    given = [f"task={task}", f"data={data}", "data.path=a", f"data.prompt={prompt}", "data.target_column=the answer"]
+    outcome = Outcome(TrainingState(step=1, best_loss=1.0), stopped_early=False)
+    said = training_ended(compose_config("train", TrainConfig, given), Path("x"), outcome, "x")
+    (command,) = re.findall(r"^next: python scripts/eval_image\.py (.*)$", said, flags=re.MULTILINE)
+    told = compose_config("eval", EvalConfig, shlex.split(command))
+    assert (told.data.name, told.data.prompt, told.data.target_column) == ("table", prompt, "the answer")
+    check_columns(told.data, task)
 
 
 def test_the_next_command_says_what_is_not_there():

@@ -82,6 +82,9 @@ def test_the_prefix_is_read_as_words_and_words_are_scored_by_kind(finished_runs)
     scored = run("score_words.py", "nearest")
     assert scored.returncode == 0, scored.stderr
     assert "| nearest | " in scored.stdout
+    usage = run("score_words.py", "--help")
+    assert usage.returncode == 0
+    assert "python scripts/score_words.py runs/" in usage.stdout
     nothing = run("score_words.py", "nothing")
     assert nothing.returncode == 2
     assert "nothing: there is no results.json" in nothing.stderr

@@ -1,20 +1,18 @@
 """Settings of the command that scores what needs no training."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from close_transfer.config.base import EvalSplit, Positive, Strict
-from close_transfer.config.commands import ChosenTask
 from close_transfer.config.data import DataConfig
-from close_transfer.config.parts import ClipConfig, StoreConfig
+from close_transfer.config.parts import ClipConfig, StoreConfig, TaskConfig
 
 
 class BaselineConfig(Strict):
     """All of `eval_baseline.py`."""
 
-    choices_only: ClassVar[tuple[str, ...]] = ("task",)
-
-    task: ChosenTask
-    data: DataConfig
+    task: TaskConfig
+    data: DataConfig  # what is asked and scored
+    training: DataConfig | None = None  # whose texts are known; the training split of `data` when None
     clip: ClipConfig
     baseline: Literal["nearest", "zero-shot"]
     split: EvalSplit

@@ -25,7 +25,7 @@ class PicturebookData(Strict):
 
 
 class TableData(Strict):
-    """Own captions: .txt, .jsonl, .csv or .tsv, each also .gz."""
+    """Own captions: .txt, .jsonl, .csv or .tsv, each also .gz; .parquet."""
 
     name: Literal["table"]
     path: str

@@ -2,11 +2,28 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from close_transfer.config.base import AboveZero, Natural, NonNegative, Positive, Strict, TaskName
 
 _CAPTIONING = ("captioning", "captioning-multi")
+
+
+def _all_text(value: Any) -> Any:
+    """Answers that Hydra took for numbers or truth values are refused, as how they were written is lost."""
+    odd = [one for one in value if not isinstance(one, str)] if isinstance(value, (list, tuple)) else []
+    if odd:
+        quoted = ",".join(f"'{one}'" for one in value)
+        raise ValueError(
+            f'{odd[0]} is no text; quote what looks like a number, true or false: "task.labels=[{quoted}]"'
+        )
+    return value
+
+
+def _named_model(value: Any) -> Any:
+    if value in ("", "???"):
+        raise ValueError("which model? give lm.name=NAME of the hub, or a folder, for which lm=FOLDER is short")
+    return value
 
 
 class TaskConfig(Strict):
@@ -22,7 +39,9 @@ class TaskConfig(Strict):
     prompt: str = ""  # captioning: words that every caption goes on from
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] = "en"  # captioning, custom: how scorers split text
     metric: Literal["captions", "accuracy", "vqa", "text"] = "captions"  # custom
-    labels: tuple[str, ...] = ()  # custom: what the answer is one of; empty: any text
+    labels: Annotated[
+        tuple[str, ...], BeforeValidator(_all_text)
+    ] = ()  # custom: what the answer is one of; empty: any text
 
     @model_validator(mode="after")
     def _is_of_the_task(self) -> "TaskConfig":
@@ -36,7 +55,10 @@ class TaskConfig(Strict):
             if self.name not in tasks and getattr(self, field) != type(self).model_fields[field].default:
                 raise ValueError(f"task.{field} is of task={' and task='.join(tasks)}; leave it out")
         if len(set(self.labels)) != len(self.labels) or len(self.labels) == 1:
-            raise ValueError(f"task.labels={','.join(self.labels)}: should be two or more different answers")
+            raise ValueError(
+                f"task.labels=[{','.join(self.labels)}]: should be two or more different answers, such as "
+                "task.labels=[yes,no]; leave it out where any text is an answer"
+            )
         if self.labels and self.metric != "accuracy":
             raise ValueError(f"task.metric={self.metric}: with task.labels it is accuracy")
         return self
@@ -148,7 +170,7 @@ class PretrainedLM(Strict):
     """A language model with pretrained weights: a hub name or a local directory."""
 
     kind: Literal["pretrained"]
-    name: str
+    name: Annotated[str, BeforeValidator(_named_model)]
     train: Literal["full", "lora", "frozen"] = "full"  # runs of earlier versions name none of these four
     lora: LoraConfig = LoraConfig(rank=16, alpha=32.0, dropout=0.0, layers=None)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of weights that are not trained

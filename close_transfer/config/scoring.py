@@ -1,12 +1,12 @@
 """Settings of the commands that score predictions and set results side by side."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from close_transfer.config.base import Natural, OnBadRows, Positive, Scene, Strict
-from close_transfer.config.commands import ChosenTask, ExtraMetric, listed
-from close_transfer.config.parts import OpenClipConfig, StoreConfig
+from close_transfer.config.commands import ExtraMetric, listed
+from close_transfer.config.parts import OpenClipConfig, StoreConfig, TaskConfig
 
 OnDuplicate = Literal["error", "first", "last"]
 RegimeCode = Literal["T0", "T1", "T2", "T3", "T4"]
@@ -32,9 +32,7 @@ Given = Annotated[str, BeforeValidator(_given)]
 class ScoreConfig(Strict):
     """All of `score_predictions.py`."""
 
-    choices_only: ClassVar[tuple[str, ...]] = ("task",)
-
-    task: ChosenTask
+    task: TaskConfig
     predictions: Given
     references: Given
     questions: str | None
@@ -59,12 +57,12 @@ class ScoreConfig(Strict):
 
     @model_validator(mode="after")
     def _fits_task(self) -> "ScoreConfig":
-        if self.extra_metrics and self.task not in _CAPTION_TASKS:
+        if self.extra_metrics and self.task.name not in _CAPTION_TASKS:
             raise ValueError(
-                f"extra_metrics={','.join(self.extra_metrics)}: these score captions, and task={self.task} has none; use extra_metrics=[]"
+                f"extra_metrics={','.join(self.extra_metrics)}: these score captions, and task={self.task.name} has none; use extra_metrics=[]"
             )
-        if self.questions is not None and self.task not in ("vqa", "vqa-e"):
-            raise ValueError(f"questions={self.questions}: task={self.task} has no questions; leave it out")
+        if self.questions is not None and self.task.name not in ("vqa", "vqa-e"):
+            raise ValueError(f"questions={self.questions}: task={self.task.name} has no questions; leave it out")
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,7 @@ from close_transfer.config.base import (
     Strict,
     TaskName,
 )
+from close_transfer.config.data import DataConfig
 
 
 class SystemConfig(Strict):
@@ -72,6 +73,7 @@ class FewShotConfig(Strict):
     """All of `study_few_shot.py`."""
 
     runs: Annotated[tuple[str, ...], Field(min_length=1)]  # captioners with a frozen language model
+    data: DataConfig | None = None  # with the questions; each run's own when None
     shots: Annotated[tuple[Natural, ...], Field(min_length=1)]
     num_supports: Positive  # training questions that shots are drawn from
     max_examples: Positive | None

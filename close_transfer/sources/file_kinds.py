@@ -35,6 +35,7 @@ _REFERENCE_KINDS: Mapping[str, tuple[set[str], str]] = {
     "visual-news": (_CAPTION_KINDS, "Visual News' list of entries with id and caption"),
     "vqa": ({_ANNOTATIONS, _REFERENCES}, _ANNOTATIONS),
     "vqa-e": ({_ANNOTATIONS, _VQA_E, _REFERENCES}, f"VQA-E's own file or {_ANNOTATIONS}"),
+    "custom": ({_CAPTIONS, _REFERENCES, _GROUPS}, "a list or JSON lines with id and references"),
     "snli-ve": ({_PAIRS}, "JSON lines with pairID and gold_label"),
 }
 _PREDICTION_KINDS = {_PREDICTIONS, _ANSWERS, _CAPTIONS, _GROUPS}

@@ -32,7 +32,7 @@ def columns_of(prompt: str | None) -> list[str]:
     """The columns that a prompt's braces name.
 
     Raises:
-        UserError: if a brace is not closed, or names no column.
+        UserError: if a brace is not closed, names no column, or asks for a format.
     """
     if prompt is None:
         return []
@@ -43,6 +43,13 @@ def columns_of(prompt: str | None) -> list[str]:
     columns = [name for _, name, *_ in parts if name is not None]
     if not all(columns):
         raise UserError(f"data.prompt={prompt}: {{}} names no column; write {{column}}, and {{{{ for a brace")
+    for _, name, form, conversion in parts:
+        if form or conversion:
+            told = (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+            raise UserError(
+                f"data.prompt={prompt}: {{{name}{told}}} asks for a format, but columns are put in as they stand; "
+                f"write {{{name}}}, and {{{{ for a brace"
+            )
     return columns
 
 

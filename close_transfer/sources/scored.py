@@ -74,7 +74,7 @@ def read_predictions(config: ScoreConfig) -> tuple[dict[str, str], int]:
         answer = _named(record, text_fields, "; name it with prediction_field=")
         return key_field(record, name), verbatim(record_field(record, answer), answer)
 
-    with told_by_kind(path, "predictions", config.task):
+    with told_by_kind(path, "predictions", config.task.name):
         rows = usable(records_of(path, "predictions"), parse, Entries(path))
     return distinct(rows, path, "predictions", config.on_duplicate)
 
@@ -89,17 +89,17 @@ def read_references(config: ScoreConfig) -> References:
     path = Path(config.references)
     is_json = path.name.removesuffix(".gz").endswith(".json")
     left_out: dict[str, str] = {}
-    with told_by_kind(path, "references", config.task):
-        if config.task == "snli-ve":
+    with told_by_kind(path, "references", config.task.name):
+        if config.task.name == "snli-ve":
             examples, left_out = _entailment(path)
-        elif not is_json:
+        elif not is_json or config.task.name == "custom":
             examples = _lines(path, config)
-        elif config.task in ("vqa", "vqa-e"):
+        elif config.task.name in ("vqa", "vqa-e"):
             examples = _answers(path, config)
         else:
             examples, left_out = _captions(path, config)
     if config.questions:
-        with told_by_kind(Path(config.questions), "questions", config.task):
+        with told_by_kind(Path(config.questions), "questions", config.task.name):
             examples = _with_questions(examples, Path(config.questions), config)
     kept, num_repeated = distinct(((e.id, e) for e in examples), path, "references", config.on_duplicate)
     skipped = Counter({"repeated references": num_repeated}) + Counter(left_out.values())
@@ -132,7 +132,8 @@ def _captions(path: Path, config: ScoreConfig) -> tuple[list[Example], dict[str,
 
 
 def _lines(path: Path, config: ScoreConfig) -> list[Example]:
-    answers = config.task in ("vqa", "vqa-e")
+    # What annotators said is kept to the letter, as VQA's scorer has its own ways with it.
+    answers = config.task.name in ("vqa", "vqa-e") or config.task.metric == "vqa"
 
     def parse(record: Any) -> Example:
         name = _named(record, _REFERENCE_FIELDS)
@@ -173,7 +174,7 @@ def _answers(path: Path, config: ScoreConfig) -> list[Example]:
     """VQA's annotations, VQA-E's own list, or a list of entries with an id and answers."""
     document = read_document(path, "references")
     if (
-        config.task == "vqa-e"
+        config.task.name == "vqa-e"
         and isinstance(document, list)
         and any("img_id" in e for e in document if isinstance(e, dict))
     ):

@@ -1,4 +1,4 @@
-"""Own captions from a file: .txt (a caption a line), .jsonl, .csv and .tsv (with a header), each also .gz."""
+"""Own captions from a file: .txt (a caption a line), .jsonl, .csv and .tsv (with a header), each also .gz; .parquet."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -8,23 +8,48 @@ from typing import Any
 import numpy as np
 
 from close_transfer.adapters import Modality
-from close_transfer.config import FewShotConfig, TrainConfig
+from close_transfer.config import DataConfig, FewShotConfig, TableData, TrainConfig
+from close_transfer.config.data import HuggingFaceData
 from close_transfer.embeddings import SceneVectors, image_scenes, text_scenes
 from close_transfer.errors import UserError
 from close_transfer.examples import Example, drawn, scene_key
 from close_transfer.few_shot import FewShot, Shot, prompts_of
 from close_transfer.files import write_json, write_text
+from close_transfer.leak_checks import is_trained_on
 from close_transfer.metrics.bootstrap import Floats, score_sums
 from close_transfer.metrics.vqa import vqa_accuracy
 from close_transfer.parts import build_encoder, load_model, pick_device
 from close_transfer.runs import read_run
-from close_transfer.sources import load_examples
+from close_transfer.sources import SERVED_TASKS, load_examples
 
 
-def _examples(trained: TrainConfig, config: FewShotConfig) -> tuple[list[Example], list[Example]]:
+def _questions(run: Path, trained: TrainConfig, config: FewShotConfig) -> DataConfig:
+    """The data with the questions: what was asked for, else the run's own.
+
+    Raises:
+        UserError: if the data have none, or those that are asked would stand answered in front of themselves.
+    """
+    data = config.data or trained.data
+    serving = [name for name, tasks in SERVED_TASKS.items() if "vqa" in tasks]
+    own = data if isinstance(data, (TableData, HuggingFaceData)) else None
+    if data.name not in serving or (own and None in (own.prompt, own.target_column)):
+        whose = f"runs={run}: was trained on data={data.name}, " if config.data is None else f"data={data.name}: "
+        raise UserError(
+            f"{whose}which names no questions; give data=, one of {', '.join(serving)}, of a table with "
+            "data.prompt='{question}' data.target_column=answers"
+        )
+    if is_trained_on(data, data, config.split):
+        raise UserError(
+            f"data={data.name} split={config.split}: answered questions come from the same rows; give split=val"
+            + (", for which a share is held out, or data.val_path=FILE is read" if own else " or split=test")
+        )
+    return data
+
+
+def _examples(data: DataConfig, config: FewShotConfig) -> tuple[list[Example], list[Example]]:
     """Answered questions of the training split, and those that are asked; drawn, the same for all runs."""
-    supports = drawn(load_examples(trained.data, "vqa", "train").examples, config.num_supports, 0)
-    return supports, drawn(load_examples(trained.data, "vqa", config.split).examples, config.max_examples, 0)
+    supports = drawn(load_examples(data, "vqa", "train").examples, config.num_supports, 0)
+    return supports, drawn(load_examples(data, "vqa", config.split).examples, config.max_examples, 0)
 
 
 def _shots(examples: Sequence[Example], scenes: SceneVectors, modality: Modality, answered: bool) -> list[Shot]:
@@ -38,14 +63,15 @@ def _shots(examples: Sequence[Example], scenes: SceneVectors, modality: Modality
 def _accuracies(run: Path, config: FewShotConfig) -> tuple[dict[int, Floats], list[str]]:
     """Accuracy of each question in percent by the number of shots, seeds averaged; and the scene of each question."""
     trained, facts = read_run(run)
+    data = _questions(run, trained, config)
     device = pick_device(config.device)
     network, tokenizer = load_model(run, "best", device)
     if network.config.base is None:
         raise UserError(
             f"runs={run}: its language model was trained, and has forgotten how to answer; give lm.train=frozen"
         )
-    encoder = build_encoder(trained.clip, trained.data, device, texts_needed=facts["trained_on"] == "text")
-    supports, asked = _examples(trained, config)
+    encoder = build_encoder(trained.clip, data, device, texts_needed=facts["trained_on"] == "text")
+    supports, asked = _examples(data, config)
     # What is shown with answered questions is what the run was trained on, so that text stays without pictures.
     from_text = facts["trained_on"] == "text"
     shown = (text_scenes if from_text else image_scenes)(encoder, supports, trained.store)

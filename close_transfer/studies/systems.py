@@ -97,9 +97,20 @@ def _baseline_folder(config: StudyConfig, task: str, name: str) -> Path:
     return Path(config.output) / task / _slug(name)
 
 
+def _known_and_asked(config: StudyConfig) -> list[str]:
+    """The shared settings for a baseline: data that tests name are asked, and those of training are known."""
+    shared = _encoder_and_data(shlex.split(config.settings))
+    asked = [one for one in shlex.split(config.eval_settings) if one.startswith("data")]
+    if not asked:
+        return shared
+    known = [re.sub(r"^data=", "data@training=", re.sub(r"^data\.", "training.", one)) for one in shared]
+    chosen = any(one.startswith("data=") for one in shared)
+    return [*known, *([] if chosen else ["data@training=picturebook"]), *asked]
+
+
 def _baselines(config: StudyConfig) -> None:
     """Scores the systems that need no training, where that is not done."""
-    shared = _encoder_and_data(shlex.split(config.settings))
+    shared = _known_and_asked(config)
     for name, system in config.systems.items():
         for task in config.tasks:
             folder = _baseline_folder(config, task, name)

@@ -22,9 +22,19 @@ def test_words_are_those_of_the_language():
 
 def test_character_scores_are_sacrebleus():
     single = [one[:1] for one in GERMAN[1]]
-    expected = [corpus_chrf([said], [[one[0]]]).score for said, one in zip(GERMAN[0], single, strict=True)]
+    folded = [(said.lower(), one[0].lower()) for said, one in zip(GERMAN[0], single, strict=True)]
+    expected = [corpus_chrf([said], [[told]]).score for said, told in folded]
     np.testing.assert_allclose(chrf(GERMAN[0], single), expected, atol=1e-9)
     assert chrf(["Zwei Hunde schlafen im Schnee"], [["anders", "Zwei Hunde schlafen im Schnee"]])[0] == 100
+
+
+def test_perfect_answers_in_lower_case_score_100():
+    told = ["Zwei Hunde schlafen im Schnee.", "An der Straße steht ein Haus", "ДВЕ СОБАКИ"]
+    said = [text.lower() for text in told]
+    assert chrf(said, [[text] for text in told]).tolist() == [100, 100, 100]
+    scores = caption_scores(said, [[text] for text in told], 5, language="de").metrics
+    assert [scores[name] for name in ("BLEU-1", "BLEU-2", "ROUGE-L", "chrF")] == pytest.approx([100] * 4)
+    assert text_scores(said, [[text] for text in told], 5).metrics == {"chrF": 100, "exact_match": 100}
 
 
 def test_exact_matches_are_blind_to_case_and_spaces_only():

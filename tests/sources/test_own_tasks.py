@@ -99,6 +99,8 @@ def test_prompts_are_templates_of_columns():
         ("captioning", ["data.prompt=Say:"], r"leave it out; give task\.prompt for words"),
         ("custom", ["data.target_column=topic", "data.prompt={scene"], r"data\.prompt=\{scene: .*write \{column\}"),
         ("custom", ["data.target_column=topic", "data.prompt=Say {}"], r"names no column"),
+        ("custom", ["data.target_column=topic", "data.prompt=What {scene:>20}?"], r"\{scene:>20\} asks for a format.*write \{scene\}"),
+        ("custom", ["data.target_column=topic", "data.prompt=What {scene!r}?"], r"\{scene!r\} asks for a format.*write \{scene\}"),
         ("custom", ["data.target_column=topic", "data.prompt={nowhere}"], r"line 1: field 'nowhere' is missing"),
         ("snli-ve", ["data.target_column=topic", "data.prompt={says}"], r"field 'topic' is 'animals'; allowed are entailment"),
     ],
@@ -139,6 +141,12 @@ def test_a_task_of_ones_own_trains_is_scored_and_answers():
     assert model.labels == ("animals", "travel")
     told = model.write(texts=["a red dog in the snow"], prompt="Asked: What is the dog's colour?")[0]
     assert told.text == found.predictions[0].text
+    np.save("v.npy", model.encoder.encode_texts(["a red dog in the snow"]))
+    asked = ["task=custom", "run=run", "embeddings=v.npy", "device=cpu"]
+    for prompt, what in (("", "asks nothing"), ("Asked: {question}", "has braces that are not filled in")):
+        with pytest.raises(UserError, match=rf"{what}.*data\.prompt='Asked: {{question}}'; give prompt="):
+            predict_files(compose_config("predict", PredictConfig, [*asked, f"prompt={prompt}"]))
+    predict_files(compose_config("predict", PredictConfig, [*asked, "prompt=Asked: What is {} the dog's colour?"]))
     with pytest.raises(UserError, match=r"task\.labels=animals,trips: the data's targets are also travel"):
         train(compose_config("train", TrainConfig, [*given, "task.labels=[animals,trips]", "output=other"]), "text")
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from close_transfer.assembly import train
 from close_transfer.cli import compose_config
@@ -52,6 +53,7 @@ def captioners(tmp_path_factory):
     found = {}
     for name, trained_on, way in (
         ("text", "text", "frozen"),
+        ("table", "text", "frozen"),
         ("pictures", "images", "frozen"),
         ("all", "text", "full"),
     ):
@@ -62,7 +64,8 @@ def captioners(tmp_path_factory):
             f"output={folder / name}",
             "device=cpu",
         ]
-        train(compose_config("train", TrainConfig, [*SMALL_DATA, *SMALL_LOOP, *settings]), trained_on)
+        data = ["data=table", f"data.path={folder / 'texts.txt'}"] if name == "table" else SMALL_DATA
+        train(compose_config("train", TrainConfig, [*data, *SMALL_LOOP, *settings]), trained_on)
         found[name] = str(folder / name)
     return found
 
@@ -97,3 +100,35 @@ def test_every_run_is_asked_with_every_number_of_shots(captioners, monkeypatch):
 def test_a_language_model_that_was_trained_along_is_refused(captioners):
     with pytest.raises(UserError, match=r"its language model was trained.*give lm\.train=frozen"):
         few_shot.study(config(f"runs=[{captioners['all']}]"))
+
+
+def test_captioners_of_a_table_are_asked_questions_of_other_data(captioners):
+    with pytest.raises(
+        UserError, match=r"was trained on data=table, which names no questions; give data=, one of pict"
+    ):
+        few_shot.study(config(f"runs=[{captioners['table']}]"))
+    few_shot.study(config(f"runs=[{captioners['table']}]", "data=picturebook", "shots=[0,1]", "seeds=1", *SMALL_DATA))
+    assert list(json.loads(Path("out/few_shot.json").read_text())["runs"]) == [captioners["table"]]
+
+
+def test_questions_of_a_table_do_not_stand_answered_before_themselves(captioners):
+    rows = []
+    for number, colour in enumerate(("red", "blue", "green", "white")):
+        Image.new("RGB", (32, 32), colour).save(f"{number}.png")
+        rows.append({"text": f"a {colour} box", "file": f"{number}.png", "asks": "Which colour?", "says": colour})
+    Path("asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = [
+        "data=table",
+        "data.path=asked.jsonl",
+        "data.image_column=file",
+        "data.prompt={asks}",
+        "data.target_column=says",
+    ]
+    runs = f"runs=[{captioners['table']}]"
+    with pytest.raises(
+        UserError, match=r"data=table split=test: answered questions come from the same rows; give split=val"
+    ):
+        few_shot.study(config(runs, *given))
+    few_shot.study(config(runs, *given, "split=val", "data.val_share=0.3"))
+    with pytest.raises(UserError, match=r"^data=table: which names no questions"):
+        few_shot.study(config(runs, *given[:3]))

@@ -126,3 +126,21 @@ def test_mistakes_are_told_before_anything_is_trained(own_study):
         UserError, match=r"baseline=nobody: there is no such system; allowed are nearest training text, zero-shot, none"
     ):
         config("baseline=nobody")
+
+
+def test_baselines_of_a_study_are_asked_what_its_tests_are_asked():
+    given = [
+        "settings='data=table data.path=known.jsonl clip=picturebook'",
+        "eval_settings='data=table data.path=asked.jsonl'",
+    ]
+    told = [
+        "data@training=table",
+        "training.path=known.jsonl",
+        "clip=picturebook",
+        "data=table",
+        "data.path=asked.jsonl",
+    ]
+    assert systems._known_and_asked(config(*given)) == told
+    told = ["training.num_train=9", "data@training=picturebook", "data=table", "data.path=asked.jsonl"]
+    assert systems._known_and_asked(config("settings='data.num_train=9'", given[1])) == told
+    assert systems._known_and_asked(config("settings='data.num_train=9'")) == ["data.num_train=9"]

@@ -1,0 +1,51 @@
+"""What a schema says of settings that it refuses, as sentences for whoever typed them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from close_transfer.config import C
+from close_transfer.errors import UserError
+from close_transfer.sources import SERVED_TASKS
+
+_LONGEST_SHOWN = 200
+
+
+def short(value: object) -> str:
+    """A value on one line, and not all of it where it is long."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text):,} characters)"
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+    # Pydantic names the chosen member of a union in the path; the user never typed that.
+    members = {*SERVED_TASKS, "open_clip", "timm", "precomputed", "scratch", "pretrained"}
+    path = ".".join(str(part) for place, part in enumerate(error["loc"]) if place != 1 or part not in members)
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    if not path or message.startswith(
+        f"{path}."
+    ):  # what is wrong within a part names its setting, and need not show the part
+        return message
+    if error["type"] in ("tuple_type", "list_type"):
+        return f"{path}={short(error['input'])}: should be a list; give {path}=[{short(error['input'])}]"
+    if error["type"] == "extra_forbidden":
+        return f"{path}: there is no such key"
+    if error["type"] == "missing":
+        return f"{path}: missing; give {path}=VALUE"
+    return f"{path}={short(error['input'])}: {message[0].lower()}{message[1:]}"
+
+
+def validate(schema: type[C], values: Mapping[str, Any]) -> C:
+    """Checks composed values against a schema.
+
+    Raises:
+        UserError: listing every mistake, one a line.
+    """
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(e) for e in error.errors()]
+        raise UserError(
+            "; ".join(lines) if len(lines) == 1 else "\n".join(["several settings cannot be used:", *lines])
+        ) from None
