@@ -45,15 +45,23 @@ def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed:
     return PrecomputedEncoder(clip, len(texts) if texts is not None else count_lines(data), texts)
 
 
-def load_model(run: Path, checkpoint: str, device: str) -> tuple[TransferNetwork, transformers.PreTrainedTokenizerBase]:
+def load_model(
+    run: Path, checkpoint: str, device: str, base: str | None = None
+) -> tuple[TransferNetwork, transformers.PreTrainedTokenizerBase]:
     """A run's model and tokenizer, ready for inference.
 
+    Args:
+        run: its folder.
+        checkpoint: "best" or "last".
+        device: as `pick_device` gives it.
+        base: as of `TransferNetwork.from_pretrained`.
+
     Raises:
-        UserError: if there is no such checkpoint, or it is damaged.
+        UserError: if there is no such checkpoint, or it is damaged; as `TransferNetwork.from_pretrained`.
     """
     transformers.utils.logging.disable_progress_bar()
     folder = RunFolder(run).intact(checkpoint)
-    model = TransferNetwork.from_pretrained(folder).eval()
+    model = TransferNetwork.from_pretrained(folder, base=base).eval()
     model.to(torch.device(device))
     return model, transformers.AutoTokenizer.from_pretrained(folder)
 

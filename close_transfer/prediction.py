@@ -163,7 +163,7 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
     run = find_run(config.run, config.runs, config.task)
     trained, _ = read_run(run)
     device = pick_device(config.device)
-    model, tokenizer = load_model(run, config.checkpoint, device)
+    model, tokenizer = load_model(run, config.checkpoint, device, config.base)
     labels, prompt = task_of(trained.task).labels, config.prompt or trained.task.prompt
     _check(config, labels)
     decoder = Decoder(model, tokenizer, asked_decoding(config, model), config.batch_size)

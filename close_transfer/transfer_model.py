@@ -26,11 +26,12 @@ from close_transfer.decoding import Decoder, Decoding
 from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.errors import UserError
 from close_transfer.examples import Prediction
-from close_transfer.files import WriteError, write_text, writing
+from close_transfer.files import WriteError, read_json, write_json, write_text, writing
 from close_transfer.model import TransferNetwork
 from close_transfer.model_card import about_run, model_card, read_about, write_about
 from close_transfer.parts import check_encoder, pick_device
 from close_transfer.pictures import as_rgb, open_picture
+from close_transfer.portable import portable_config
 from close_transfer.tasks import task_of
 
 Picture = str | Path | Image.Image
@@ -72,21 +73,26 @@ class TransferModel:
         self._encoder = encoder
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str = "auto", checkpoint: str = "best") -> Self:
+    def from_pretrained(
+        cls, name: str | Path, device: str = "auto", checkpoint: str | None = None, base: str | Path | None = None
+    ) -> Self:
         """Loads a run's folder, what `save_pretrained` wrote, or a model of the hub.
 
         Args:
             name: a folder, or a name on the hub such as "someone/captions-from-text".
             device: "auto", "cpu", "cuda" or "cuda:1".
-            checkpoint: of a run's folder: "best" on validation, or "last".
+            checkpoint: of a run's folder: "best" on validation, which None is too, or "last".
+            base: the folder of the language model of a LoRA or frozen model, where it is no longer where training found
+                it; its fingerprint is checked.
 
         Raises:
-            UserError: if there is no such model, or it is damaged.
+            UserError: if there is no such model, or it is damaged; if a checkpoint is asked for of what is no run, or a
+                base is given to a model that needs none.
         """
         transformers.utils.logging.disable_progress_bar()
         device = pick_device(device)
         folder, about = _folder(name, checkpoint)
-        network = TransferNetwork.from_pretrained(folder)
+        network = TransferNetwork.from_pretrained(folder, base=None if base is None else str(base))
         network.to(torch.device(device))  # type: ignore[arg-type]
         return cls(network, transformers.AutoTokenizer.from_pretrained(folder), about=about)
 
@@ -182,10 +188,14 @@ class TransferModel:
     def save_pretrained(self, folder: str | Path, name: str | None = None, licence: str | None = None) -> None:
         """Writes weights, configuration and tokenizer, to be loaded by `from_pretrained`, and a model card.
 
+        Card and about.json hold names of files, no paths. config.json keeps the paths that loading needs here: of the
+        folder of a LoRA or frozen model's language model, and of an encoder's weights; `push_to_hub` leaves them out.
+
         Args:
             folder: is made, or written over.
             name: what the card calls the model; None: the folder's name.
-            licence: an identifier of the hub's list, such as "apache-2.0"; None where nobody chose one.
+            licence: an identifier of the hub's list, such as "apache-2.0", or the name of another licence; None where
+                nobody chose one.
 
         Raises:
             WriteError: if it cannot be written.
@@ -201,6 +211,9 @@ class TransferModel:
     def push_to_hub(self, name: str, private: bool = True, licence: str | None = None) -> str:
         """Puts the model and its card on the hub, as whom `hf auth login` or HF_TOKEN says; gives its address.
 
+        No path of this machine goes along. Where the language model of a LoRA or frozen model is a local folder, its name
+        does: the card says that whoever loads the model gives that folder as `base`.
+
         Args:
             name: such as "someone/captions-from-text"; is made if it is not there.
             private: whether only its owners see it, where it is made.
@@ -211,11 +224,13 @@ class TransferModel:
         """
         try:
             with tempfile.TemporaryDirectory() as folder:
-                self.save_pretrained(folder, name, licence)
                 hub = HfApi()
-                hub.create_repo(name, private=private, exist_ok=True)
-                hub.upload_folder(repo_id=name, folder_path=folder, commit_message="Model of close-transfer")
-                return f"{hub.endpoint}/{name}"
+                whole = hub.create_repo(name, private=private, exist_ok=True).repo_id  # with its owner
+                self.save_pretrained(folder, whole, licence)
+                config = Path(folder, _CONFIG)
+                write_json(config, portable_config(read_json(config)))
+                hub.upload_folder(repo_id=whole, folder_path=folder, commit_message="Model of close-transfer")
+                return f"{hub.endpoint}/{whole}"
         except WriteError:
             raise
         except Exception as error:  # the hub's client has another HTTP library, and its errors, from version to version
@@ -256,13 +271,19 @@ def _opened(picture: Picture) -> Image.Image:
     return as_rgb(picture) if isinstance(picture, Image.Image) else open_picture(Path(picture))
 
 
-def _folder(name: str | Path, checkpoint: str) -> tuple[Path, dict[str, Any]]:
+def _folder(name: str | Path, checkpoint: str | None) -> tuple[Path, dict[str, Any]]:
     """Where the weights are, and what is known of the model."""
     path = Path(name)
-    if (path / _CONFIG).is_file():
-        return path, read_about(path)
+    if checkpoint not in (None, "best", "last"):
+        raise UserError(f"checkpoint={checkpoint}: allowed are best and last")
+    if path.is_dir() and not (path / _CONFIG).is_file():
+        return RunFolder(path).intact(checkpoint or "best"), about_run(path)
+    if checkpoint is not None:
+        raise UserError(
+            f"checkpoint={checkpoint}: {name} is no run but one saved model; leave checkpoint out, or give the run"
+        )
     if path.is_dir():
-        return RunFolder(path).intact(checkpoint), about_run(path)
+        return path, read_about(path)
     try:
         path = Path(snapshot_download(str(name)))
     except Exception as error:  # as above

@@ -156,6 +156,7 @@ class EvalConfig(AnsweringConfig):
     run: str
     runs: str
     checkpoint: Checkpoint
+    base: str | None
     data: DataConfig | None = None  # the run's own when None
     clip: ClipConfig | None = None  # the run's own when None
     split: EvalSplit
@@ -180,6 +181,7 @@ class PredictConfig(AnsweringConfig):
     run: str
     runs: str
     checkpoint: Checkpoint
+    base: str | None
     images: str | None
     embeddings: str | None
     prompt: str
