@@ -166,7 +166,7 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
     model, tokenizer = load_model(run, config.checkpoint, device, config.base)
     labels, prompt = task_of(trained.task).labels, config.prompt or trained.task.prompt
     _check(config, labels)
-    decoder = Decoder(model, tokenizer, asked_decoding(config, model), config.batch_size)
+    decoder = Decoder(model, tokenizer, asked_decoding(config, model), config.batch_size, config.modality)
     inputs = _inputs(config, model, trained.clip, device)
     model.memory, memory = build_memory(config, trained, model, device)
     reranker = Reranker(config, trained.clip, labels, device) if config.rerank else None

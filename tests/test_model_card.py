@@ -156,7 +156,7 @@ def test_no_path_of_this_machine_is_published(custom_run, tmp_path, monkeypatch)
         def upload_folder(self, repo_id, folder_path, **_):
             uploaded.update({path.name: path.read_bytes() for path in Path(folder_path).iterdir()})
 
-    monkeypatch.setattr("close_transfer.transfer_model.HfApi", Hub)
+    monkeypatch.setattr("close_transfer.saved_models.HfApi", Hub)
     assert model.push_to_hub("judge") == "https://hub/someone/judge"
     assert b'from_pretrained("someone/judge", base="my_lm")' in uploaded["README.md"]
     assert json.loads(uploaded["config.json"])["base"]["folder"] == "my_lm"

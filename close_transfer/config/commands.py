@@ -184,6 +184,7 @@ class PredictConfig(AnsweringConfig):
     base: str | None
     images: str | None
     embeddings: str | None
+    modality: Scene
     prompt: str
     batch_size: Positive
     output: str
@@ -193,6 +194,8 @@ class PredictConfig(AnsweringConfig):
     def _one_input(self) -> "PredictConfig":
         if (self.images is None) == (self.embeddings is None):
             raise ValueError("give exactly one of images=FILE|FOLDER and embeddings=FILE")
+        if self.images is not None and self.modality != "image":
+            raise ValueError(f"modality={self.modality}: is of embeddings=FILE, and images= are given; leave it out")
         return self
 
     @model_validator(mode="after")
