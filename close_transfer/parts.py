@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from pydantic import TypeAdapter, ValidationError
 
 from close_transfer.checkpoints import RunFolder
 from close_transfer.config import ClipConfig, DataConfig, PrecomputedConfig, TableData, TimmConfig
@@ -64,6 +65,19 @@ def load_model(
     model = TransferNetwork.from_pretrained(folder, base=base).eval()
     model.to(torch.device(device))
     return model, transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def encoder_settings(model: TransferNetwork) -> ClipConfig:
+    """The settings of the encoder that the model was trained with.
+
+    Raises:
+        UserError: if another version wrote them.
+    """
+    trained = model.config.encoder
+    try:
+        return TypeAdapter(ClipConfig).validate_python(trained["config"])
+    except (KeyError, ValidationError):
+        raise UserError(f"another version trained this model on {trained['name']}; train it again") from None
 
 
 def check_encoder(encoder: AnyEncoder, model: TransferNetwork) -> None:

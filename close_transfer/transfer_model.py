@@ -14,10 +14,9 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 
 from close_transfer.adapters import Modality
-from close_transfer.config import ClipConfig, PrecomputedConfig, TaskConfig
+from close_transfer.config import PrecomputedConfig, TaskConfig
 from close_transfer.decoding import Decoder
 from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.errors import UserError
@@ -25,7 +24,7 @@ from close_transfer.examples import Prediction
 from close_transfer.files import write_text, writing
 from close_transfer.model import TransferNetwork
 from close_transfer.model_card import model_card, write_about
-from close_transfer.parts import check_encoder, pick_device
+from close_transfer.parts import check_encoder, encoder_settings, pick_device
 from close_transfer.saved_models import find_model, publish
 from close_transfer.tasks import task_of
 from close_transfer.transfer_inputs import (
@@ -106,14 +105,10 @@ class TransferModel:
             UserError: if it cannot be loaded here, or the model was trained on vectors from files.
         """
         if self._encoder is None:
-            trained = self.network.config.encoder
-            try:
-                config = TypeAdapter(ClipConfig).validate_python(trained["config"])
-            except (KeyError, ValidationError):
-                raise UserError(f"another version trained this model on {trained['name']}; train it again") from None
+            config = encoder_settings(self.network)
             if isinstance(config, PrecomputedConfig):
                 raise UserError(
-                    f"the model was trained on vectors from files ({trained['name']}), so nothing can be encoded here; give "
+                    f"the model was trained on vectors from files ({self.network.config.encoder['name']}), so nothing can be encoded here; give "
                     "embeddings="
                 )
             encoder = load_encoder(config, self.network.device.type)

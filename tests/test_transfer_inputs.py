@@ -6,8 +6,9 @@ from PIL import Image
 
 from close_transfer import TransferModel
 from close_transfer.cli import compose_config
-from close_transfer.config import PredictConfig
+from close_transfer.config import EvalConfig, PredictConfig
 from close_transfer.errors import UserError
+from close_transfer.evaluation import evaluate
 from close_transfer.prediction import predict_files
 from close_transfer.transfer_inputs import checked_embeddings
 
@@ -137,3 +138,25 @@ def test_a_saved_model_has_no_checkpoints(captioner, tmp_path):
         TransferModel.from_pretrained(tmp_path / "saved", device="cpu", checkpoint="last")
     with pytest.raises(UserError, match="checkpoint=first: allowed are best and last"):
         TransferModel.from_pretrained(tmp_path / "saved", device="cpu", checkpoint="first")
+
+
+def test_predict_takes_a_saved_model_and_other_commands_say_what_it_is(finished_runs, tmp_path):
+    model = TransferModel.from_pretrained(finished_runs / "vqa/latest", device="cpu")
+    model.save_pretrained(tmp_path / "saved")
+    (tmp_path / "saved/.cache").mkdir()  # as the hub's client leaves one
+    Image.new("RGB", (80, 60), "red").save("photo.png")
+    asked = ["task=vqa", "prompt=Where?", "device=cpu", "images=photo.png"]
+
+    def predicted(*settings):
+        return predict_files(compose_config("predict", PredictConfig, [*asked, *settings])).first_lines
+
+    assert predicted(f"run={tmp_path}/saved") == predicted(f"run={finished_runs}/vqa/latest")
+    for settings, said in (
+        (["checkpoint=last"], "checkpoint=last: run=.*saved is one saved model; leave checkpoint out"),
+        (["memory=train"], "memory=train: the training texts are not with a saved model"),
+        (["task=vqa-e"], "task=vqa-e: the model at .*saved was trained for task=vqa; give that task"),
+    ):
+        with pytest.raises(UserError, match=said):
+            predicted(f"run={tmp_path}/saved", *settings)
+    with pytest.raises(UserError, match=r"saved: is one saved model and no run.*predict.py and TransferModel"):
+        evaluate(compose_config("eval", EvalConfig, [f"run={tmp_path}/saved", "task=vqa", "device=cpu"]))
