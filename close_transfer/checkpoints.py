@@ -123,7 +123,9 @@ class RunFolder:
             UserError: if there is none.
         """
         files = sorted(
-            path for path in self.checkpoint(which).iterdir() if path.name not in (_OPTIMIZER, _STATE, _CHECKSUMS)
+            path
+            for path in self.checkpoint(which).iterdir()
+            if path.is_file() and path.name not in (_OPTIMIZER, _STATE, _CHECKSUMS)
         )
         return fingerprint(part for path in files for part in (path.name, file_fingerprint(path)))
 

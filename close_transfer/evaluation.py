@@ -51,7 +51,7 @@ NOT_ASKED = "leakage=false"
 
 # What an evaluation leaves; the results, which make it complete, are the last.
 _FILES = ("report.html", "official_results.json", "scores.jsonl", "predictions.jsonl", "results.json")
-_PLACES = {"output", "resume", "run", "runs", "device", "store"}
+_PLACES = {"output", "resume", "run", "runs", "device", "store", "base"}
 _BESIDES = {"batch_size", "compare", "leakage", "num_bootstrap", "extra_metrics", "clipscore"}
 
 
@@ -154,7 +154,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
             f"task={config.task}: the run at {run} was trained for task={trained.task.name}; give that task, or another run"
         )
     device = pick_device(config.device)
-    model, tokenizer = load_model(run, config.checkpoint, device)
+    model, tokenizer = load_model(run, config.checkpoint, device, config.base)
     data = _data_for(config, trained)
     facts |= {"statistics": model.config.statistics}
     _warn_of_seen_pictures(model.config.statistics, data, config.split)

@@ -7,6 +7,7 @@ not at all; then a checkpoint names the base and its fingerprint instead of hold
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,8 +41,8 @@ class LanguageModel:
         model: of transformers; what is not trained needs no gradient.
         tokenizer: its own.
         format: how text is put to it.
-        base: name, fingerprint, precision, and what is trained of it, where a checkpoint leaves its weights out; None
-            where all of the model is saved.
+        base: name, folder (its absolute path; None where it is the hub's), fingerprint, precision, and what is trained of
+            it, where a checkpoint leaves its weights out; None where all of the model is saved.
     """
 
     model: PreTrainedModel
@@ -89,29 +90,17 @@ def from_config(config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def _pretrained(name: str, dtype: str) -> PreTrainedModel:
-    try:
-        config = AutoConfig.from_pretrained(name)
-        family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model = family.from_pretrained(name, config=config, dtype=getattr(torch, dtype))
-    except (OSError, ValueError) as error:
-        raise _unloadable(name, error) from error
+    """Raises OSError or ValueError as transformers does; whoever asks knows what was asked for."""
+    config = AutoConfig.from_pretrained(name)
+    family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    model = family.from_pretrained(name, config=config, dtype=getattr(torch, dtype))
     settle_generation(model)
     return model
 
 
-def _tokenizer(name: str) -> PreTrainedTokenizerBase:
-    try:
-        return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise _unloadable(name, error) from error
-
-
-def _unloadable(name: str, error: Exception) -> UserError:
+def _unloadable(what: str, error: Exception, mend: str) -> UserError:
     reason = (str(error).splitlines() or [""])[0][:200]
-    return UserError(
-        f"lm={name}: cannot be loaded ({reason}); connect to the hub once, or give a folder that "
-        "transformers' save_pretrained wrote, model and tokenizer, as lm=FOLDER"
-    )
+    return UserError(f"{what}: cannot be loaded ({reason}); connect to the hub once, or {mend}")
 
 
 def settle_generation(model: PreTrainedModel) -> None:
@@ -153,21 +142,36 @@ def _add_lora(model: PreTrainedModel, settings: dict[str, Any]) -> None:
         ) from error
 
 
-def base_model(base: dict[str, Any]) -> PreTrainedModel:
+_GIVE_BASE = (
+    "give the folder that holds it as base=FOLDER (of eval_image.py, predict.py, read_prefix.py, export_model.py and "
+    "TransferModel.from_pretrained)"
+)
+
+
+def base_model(base: dict[str, Any], elsewhere: str | None = None) -> PreTrainedModel:
     """The language model that a checkpoint names and does not hold, with room for what it does.
 
     Args:
         base: as `LanguageModel.base`.
+        elsewhere: the folder that holds it now; None: it is where `base` says.
 
     Raises:
         UserError: if it cannot be loaded, or its weights are not those of the training.
     """
-    model = _pretrained(base["name"], base["dtype"])
+    name = elsewhere or base.get("folder") or base["name"]
+    if name == base.get("folder") and not Path(name).is_dir():  # no model of the hub, whatever it is called there
+        raise UserError(
+            f"{name}: there is no such folder, and the model was trained on the language model in it; {_GIVE_BASE}"
+        )
+    try:
+        model = _pretrained(name, base["dtype"])
+    except (OSError, ValueError) as error:
+        raise _unloadable(f"{name}: the language model that this one was trained on", error, _GIVE_BASE) from error
     found = weights_fingerprint(model)
     if found != base["fingerprint"]:
         raise UserError(
-            f"{base['name']} has other weights than the language model of the training (fingerprint {found[:12]}, not "
-            f"{base['fingerprint'][:12]}); restore them, or train again"
+            f"{name} has other weights than the language model of the training (fingerprint {found[:12]}, not "
+            f"{base['fingerprint'][:12]}); {_GIVE_BASE}, or train again"
         )
     model.requires_grad_(False)
     if base["lora"]:
@@ -190,13 +194,26 @@ def build_language_model(config: LMConfig, texts: Iterable[str]) -> LanguageMode
         model = new_model(config, tokenizer)
         settle_generation(model)
         return LanguageModel(model, tokenizer, TextFormat(tokenizer, _format(model, tokenizer, "auto")), None)
-    model, tokenizer = _pretrained(config.name, config.dtype), _tokenizer(config.name)
-    base = None
-    if config.train != "full":
-        lora = config.lora.model_dump() if config.train == "lora" else None
-        base = {"name": config.name, "fingerprint": weights_fingerprint(model), "dtype": config.dtype, "lora": lora}
+    try:
+        model, tokenizer = _pretrained(config.name, config.dtype), AutoTokenizer.from_pretrained(config.name)
+    except (OSError, ValueError) as error:
+        mend = "give a folder that transformers' save_pretrained wrote, model and tokenizer, as lm=FOLDER"
+        raise _unloadable(f"lm={config.name}", error, mend) from error
+    base = _base(config, model) if config.train != "full" else None
     train_part(model, config)
     return LanguageModel(model, tokenizer, TextFormat(tokenizer, _format(model, tokenizer, config.format)), base)
+
+
+def _base(config: PretrainedLM, model: PreTrainedModel) -> dict[str, Any]:
+    """As `LanguageModel.base`; a folder is kept as its absolute path, as the model may be loaded from anywhere."""
+    folder = Path(config.name).resolve() if Path(config.name).is_dir() else None
+    return {
+        "name": folder.name if folder else config.name,
+        "folder": str(folder) if folder else None,
+        "fingerprint": weights_fingerprint(model),
+        "dtype": config.dtype,
+        "lora": config.lora.model_dump() if config.train == "lora" else None,
+    }
 
 
 def _format(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: str) -> Format:

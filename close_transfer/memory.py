@@ -44,9 +44,15 @@ def _adapted(
 
 
 def build_memory(
-    config: MemoryConfig, trained: TrainConfig, model: TransferNetwork, device: str
+    config: MemoryConfig, trained: TrainConfig | None, model: TransferNetwork, device: str
 ) -> tuple[Memory | None, dict[str, Any]]:
     """The memory that `memory=` names, and what to say of it in results and journals; None where there is none.
+
+    Args:
+        config: which memory.
+        trained: settings of the run; None where there is none, but a saved model.
+        model: whose adapters the texts go through.
+        device: of the encoder.
 
     Raises:
         UserError: if the texts or vectors cannot be had, or are of another width.
@@ -55,6 +61,10 @@ def build_memory(
         return None, {}
     dim = model.config.encoder["dim"]
     if config.memory_file is None:
+        if trained is None:
+            raise UserError(
+                "memory=train: the training texts are not with a saved model; give its run, or memory=FILE.npy"
+            )
         encoder = build_encoder(trained.clip, trained.data, device, texts_needed=True)
         check_encoder(encoder, model)
         texts = drawn(_training_texts(trained), config.memory_size, trained.seed)

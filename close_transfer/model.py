@@ -19,6 +19,7 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from close_transfer.adapters import Chain, Fit, Modality, NoiseSource, Statistics
 from close_transfer.conditioning import Context, conditioning_of
+from close_transfer.errors import UserError
 from close_transfer.language_models import base_model, from_config, settle_generation
 from close_transfer.mappers import build_mapper
 
@@ -160,16 +161,25 @@ class TransferNetwork(PreTrainedModel):
         return {n: one for n, one in self.state_dict().items() if not n.startswith("lm.") or n in trained}
 
     @classmethod
-    def from_pretrained(cls, folder: Any, *args: Any, **kwargs: Any) -> Self:  # type: ignore[override]
-        """Loads what `save_pretrained` wrote; a base that was left out is loaded from where its name says.
+    def from_pretrained(cls, folder: Any, *args: Any, base: str | None = None, **kwargs: Any) -> Self:  # type: ignore[override]
+        """Loads what `save_pretrained` wrote.
+
+        Args:
+            folder: of the checkpoint.
+            base: the folder of the language model whose weights were left out; None: it is where training found it.
 
         Raises:
-            UserError: if such a base cannot be loaded, or has other weights than in training.
+            UserError: if such a base cannot be loaded, or has other weights than in training; if one is given and none
+                was left out.
         """
         config = TransferConfig.from_pretrained(folder)
         if config.base is None:
+            if base is not None:
+                raise UserError(f"base={base}: the checkpoint holds all of its language model; leave base out")
             return super().from_pretrained(folder, *args, **kwargs)
-        model = cls(config, base_model(config.base))
+        model = cls(config, base_model(config.base, base))
+        if base is not None and config.base.get("folder"):  # what is saved again says where it is now
+            model.config.base = config.base | {"folder": str(Path(base).resolve())}
         saved = load_file(Path(folder) / _WEIGHTS)
         missing, unexpected = model.load_state_dict(saved, strict=False)
         assert not unexpected and not set(missing) & model._own_state().keys(), (missing, unexpected)

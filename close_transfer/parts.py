@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from pydantic import TypeAdapter, ValidationError
 
 from close_transfer.checkpoints import RunFolder
 from close_transfer.config import ClipConfig, DataConfig, PrecomputedConfig, TableData, TimmConfig
@@ -45,17 +46,38 @@ def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed:
     return PrecomputedEncoder(clip, len(texts) if texts is not None else count_lines(data), texts)
 
 
-def load_model(run: Path, checkpoint: str, device: str) -> tuple[TransferNetwork, transformers.PreTrainedTokenizerBase]:
+def load_model(
+    run: Path, checkpoint: str, device: str, base: str | None = None
+) -> tuple[TransferNetwork, transformers.PreTrainedTokenizerBase]:
     """A run's model and tokenizer, ready for inference.
 
+    Args:
+        run: its folder.
+        checkpoint: "best" or "last".
+        device: as `pick_device` gives it.
+        base: as of `TransferNetwork.from_pretrained`.
+
     Raises:
-        UserError: if there is no such checkpoint, or it is damaged.
+        UserError: if there is no such checkpoint, or it is damaged; as `TransferNetwork.from_pretrained`.
     """
     transformers.utils.logging.disable_progress_bar()
     folder = RunFolder(run).intact(checkpoint)
-    model = TransferNetwork.from_pretrained(folder).eval()
+    model = TransferNetwork.from_pretrained(folder, base=base).eval()
     model.to(torch.device(device))
     return model, transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def encoder_settings(model: TransferNetwork) -> ClipConfig:
+    """The settings of the encoder that the model was trained with.
+
+    Raises:
+        UserError: if another version wrote them.
+    """
+    trained = model.config.encoder
+    try:
+        return TypeAdapter(ClipConfig).validate_python(trained["config"])
+    except (KeyError, ValidationError):
+        raise UserError(f"another version trained this model on {trained['name']}; train it again") from None
 
 
 def check_encoder(encoder: AnyEncoder, model: TransferNetwork) -> None:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from close_transfer.answering import Reranker, asked_decoding
 from close_transfer.checkpoints import RunFolder
-from close_transfer.config import OpenClipConfig, PrecomputedConfig, PredictConfig, TimmConfig
+from close_transfer.config import OpenClipConfig, PrecomputedConfig, PredictConfig, TaskConfig, TimmConfig, TrainConfig
 from close_transfer.decoding import Decoder, prediction_from
 from close_transfer.earlier import set_aside
 from close_transfer.encoders import Encoder, load_encoder
@@ -30,9 +30,9 @@ from close_transfer.files import atomic_path, file_fingerprint, fingerprint, syn
 from close_transfer.journal import Journal
 from close_transfer.memory import build_memory
 from close_transfer.model import TransferNetwork
-from close_transfer.parts import check_encoder, load_model, pick_device
+from close_transfer.parts import check_encoder, encoder_settings, load_model, pick_device
 from close_transfer.pictures import OPENING, find_pictures, open_picture, why_unreadable
-from close_transfer.runs import find_run, read_run
+from close_transfer.runs import find_run, is_saved_model, read_run
 from close_transfer.sources.scenes import columns_of
 from close_transfer.tasks import task_of
 
@@ -173,17 +173,21 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
     Raises:
         UserError: for whatever the user can mend; also if nothing could be read.
     """
-    run = find_run(config.run, config.runs, config.task)
-    trained, _ = read_run(run)
+    run, checkpoint, trained = _asked_model(config)
     device = pick_device(config.device)
-    model, tokenizer = load_model(run, config.checkpoint, device)
-    labels, prompt = task_of(trained.task).labels, config.prompt or trained.task.prompt
-    _check(config, labels, getattr(trained.data, "prompt", None))
-    decoder = Decoder(model, tokenizer, asked_decoding(config, model), config.batch_size)
-    inputs = _inputs(config, model, trained.clip, device)
+    model, tokenizer = load_model(run, checkpoint, device, config.base)
+    task, clip = TaskConfig.model_validate(model.config.task), trained.clip if trained else encoder_settings(model)
+    if task.name != config.task:
+        raise UserError(
+            f"task={config.task}: the model at {run} was trained for task={task.name}; give that task, or another run"
+        )
+    labels, prompt = task_of(task).labels, config.prompt or task.prompt
+    _check(config, labels, getattr(trained.data, "prompt", None) if trained else None)
+    decoder = Decoder(model, tokenizer, asked_decoding(config, model), config.batch_size, config.modality)
+    inputs = _inputs(config, model, clip, device)
     model.memory, memory = build_memory(config, trained, model, device)
-    reranker = Reranker(config, trained.clip, labels, device) if config.rerank else None
-    key = {"checkpoint": RunFolder(run).fingerprint(config.checkpoint), "prompt": prompt}
+    reranker = Reranker(config, clip, labels, device) if config.rerank else None
+    key = {"checkpoint": RunFolder(run).fingerprint(checkpoint), "prompt": prompt}
     key |= {"reranker": reranker.facts["fingerprint"]} if reranker else {}
 
     def answers_of(start: int, end: int, names: list[str], vectors: NDArray[np.float32]) -> list[Prediction]:
@@ -197,6 +201,19 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
         summary = _write(inputs, Path(config.output), journal)
         journal.remove()
     return summary
+
+
+def _asked_model(config: PredictConfig) -> tuple[Path, str, TrainConfig | None]:
+    """Folder and checkpoint of what is asked, and the run's settings; a saved model is its own checkpoint and has none."""
+    if config.run != "latest" and is_saved_model(Path(config.run)):
+        if config.checkpoint != "best":
+            raise UserError(
+                f"checkpoint={config.checkpoint}: run={config.run} is one saved model; leave checkpoint out, or give the run's "
+                "folder"
+            )
+        return Path(config.run).resolve(), ".", None
+    run = find_run(config.run, config.runs, config.task)
+    return run, config.checkpoint, read_run(run)[0]
 
 
 def _inputs(config: PredictConfig, model: TransferNetwork, clip: Any, device: str) -> _Inputs:

@@ -41,6 +41,11 @@ def _is_run(folder: Path) -> bool:
     return (folder / "config.yaml").is_file()
 
 
+def is_saved_model(folder: Path) -> bool:
+    """Whether this is one model as `save_pretrained` writes it (or one checkpoint), and not a run's folder."""
+    return (folder / "config.json").is_file() and not _is_run(folder)
+
+
 def _new_folder(config: TrainConfig) -> Path:
     """Where a new run goes: `output`, or a folder named by task and time. Nothing is made yet.
 
@@ -141,9 +146,14 @@ def find_run(run: str, runs: str, task: str) -> Path:
     """The folder of a run; "latest" is the newest of the task.
 
     Raises:
-        UserError: if there is none, with the command that makes one.
+        UserError: if there is none, with the command that makes one; if it is a saved model, with what takes that.
     """
     folder = Path(runs) / task / "latest" if run == "latest" else Path(run)
+    if is_saved_model(folder):
+        raise UserError(
+            f"run={run}: is one saved model and no run, so there are no settings, data or results of its training; "
+            "predict.py and TransferModel.from_pretrained take it, here give the folder that training named at its end"
+        )
     if not _is_run(folder):
         raise UserError(
             f"run={run}: there is no run of {task} at {folder}; train one first: python scripts/train_text_only.py task={task}"

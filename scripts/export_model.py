@@ -14,7 +14,8 @@ from close_transfer.runs import find_run
 
 @command("export", ExportConfig)
 def main(config: ExportConfig) -> None:
-    model = TransferModel.from_pretrained(find_run(config.run, config.runs, config.task), "cpu", config.checkpoint)
+    run = find_run(config.run, config.runs, config.task)
+    model = TransferModel.from_pretrained(run, "cpu", config.checkpoint, config.base)
     if config.output:
         model.save_pretrained(config.output, licence=config.licence)
         print(f"saved: {config.output}")

@@ -41,7 +41,7 @@ def _pictures(config: ReadPrefixConfig, run: Path) -> Iterator[tuple[str, Image.
 @command("read_prefix", ReadPrefixConfig)
 def main(config: ReadPrefixConfig) -> None:
     run = find_run(config.run, config.runs, config.task)
-    model = TransferModel.from_pretrained(run, config.device, config.checkpoint)
+    model = TransferModel.from_pretrained(run, config.device, config.checkpoint, config.base)
     for name, picture in _pictures(config, run):
         vectors = torch.from_numpy(model.encoder.encode_images([picture]))
         print(f"{name}: {model.write([picture], num_beams=1)[0].text}")

@@ -156,6 +156,7 @@ class EvalConfig(AnsweringConfig):
     run: str
     runs: str
     checkpoint: Checkpoint
+    base: str | None
     data: DataConfig | None = None  # the run's own when None
     clip: ClipConfig | None = None  # the run's own when None
     split: EvalSplit
@@ -180,8 +181,10 @@ class PredictConfig(AnsweringConfig):
     run: str
     runs: str
     checkpoint: Checkpoint
+    base: str | None
     images: str | None
     embeddings: str | None
+    modality: Scene
     prompt: str
     batch_size: Positive
     output: str
@@ -191,6 +194,8 @@ class PredictConfig(AnsweringConfig):
     def _one_input(self) -> "PredictConfig":
         if (self.images is None) == (self.embeddings is None):
             raise ValueError("give exactly one of images=FILE|FOLDER and embeddings=FILE")
+        if self.images is not None and self.modality != "image":
+            raise ValueError(f"modality={self.modality}: is of embeddings=FILE, and images= are given; leave it out")
         return self
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ class ReadPrefixConfig(Strict):
     run: str
     runs: str
     checkpoint: Checkpoint
+    base: str | None
     images: str | None
     num_images: Positive
     num_words: Positive
@@ -32,6 +33,7 @@ class ExportConfig(Strict):
     run: str
     runs: str
     checkpoint: Checkpoint
+    base: str | None
     output: str | None
     push_to_hub: str | None
     private: bool

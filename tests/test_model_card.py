@@ -1,0 +1,193 @@
+"""What a card says follows from what the model is, and nothing of this machine is published with it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from close_transfer import TransferModel
+from close_transfer.assembly import train
+from close_transfer.cli import compose_config
+from close_transfer.config import TrainConfig
+from close_transfer.licences import licence_fields
+from close_transfer.model import TransferConfig
+from close_transfer.model_card import model_card
+from close_transfer.portable import portable, portable_config
+from tests.conftest import SMALL_LOOP
+from tests.families import tiny_family
+
+
+def config(**changed):
+    given = {
+        "encoder": {"name": "ViT-B-32 (openai)", "dim": 512, "config": {"kind": "open_clip", "model": "ViT-B-32"}},
+        "adapter": [{"name": "gaussian"}],
+        "noise": {"std": 0.1},
+        "task": {"name": "captioning"},
+        "lm": {"model_type": "t5"},
+    }
+    return TransferConfig(**given | changed)
+
+
+def first_sentence(card):
+    return card.text.split("\n\n")[1].split(" Made with")[0]
+
+
+BLIND = [{"name": "blind"}]
+LINEAR = [{"name": "linear"}, {"name": "gaussian"}]
+
+
+@pytest.mark.parametrize(
+    ("changed", "fed", "said", "not_said", "tag"),
+    [
+        ({}, "text", "from the text vectors of a frozen encoder, ViT-B-32 (openai), with noise added", "picture vectors", "text-only-training"),
+        ({"noise": {"std": 0.0}}, "text", "with no noise added to them", "with noise", "text-only-training"),
+        ({"regime": "T1"}, "text", "statistics of unpaired ones", "no picture was seen", None),
+        ({"regime": "T4", "adapter": LINEAR}, "text", "paired with text", "picture vectors", None),
+        ({"regime": "T4", "noise": {"std": 0.0}}, "images", "from the picture vectors", "text vectors", "trained-on-pictures"),
+        ({"regime": "T4", "noise": {"std": 0.0}}, None, "from the picture vectors", "text vectors", "trained-on-pictures"),
+        ({"adapter": BLIND}, "text", "without seeing them", "text vectors", "blind-baseline"),
+        ({"adapter": BLIND, "regime": "T4"}, "images", "without seeing them", "picture vectors", "blind-baseline"),
+    ],
+)  # fmt: skip
+def test_the_first_sentence_and_the_tags_follow_what_training_saw(changed, fed, said, not_said, tag):
+    card = model_card(config(**changed), {"facts": {"trained_on": fed}} if fed else {}, "x/y", None)
+    assert said in first_sentence(card) and not_said not in first_sentence(card)
+    known = {"text-only-training", "trained-on-pictures", "blind-baseline"}
+    assert known.intersection(card.data.tags) == ({tag} if tag else set())
+    assert changed.get("regime", "T0") in card.data.tags and "clip" in card.data.tags
+
+
+def test_an_encoder_that_is_no_clip_is_not_tagged_so():
+    other = config(encoder={"name": "beit", "dim": 8, "config": {"kind": "timm", "model": "beit"}})
+    assert "clip" not in model_card(other, {}, "x/y", None).data.tags
+
+
+def test_uses_are_told_in_words_and_the_name_can_be_typed():
+    card = model_card(config(), {}, "someone/captions", None).text
+    assert "## What it is for" in card and "## What it is not for" in card
+    assert 'from_pretrained("someone/captions")\n' in card
+    assert (
+        'from_pretrained("captioner")  # or wherever this folder is\n'
+        in model_card(config(), {}, "captioner", None).text
+    )
+
+
+def test_picturebook_is_warned_of_by_data_and_by_encoder():
+    drawn = config(encoder={"name": "picturebook", "dim": 128, "config": {"kind": "open_clip", "model": "picturebook"}})
+    by_encoder = model_card(drawn, {"settings": {"data": {"name": "table"}}}, "x/y", None).text
+    assert "Its encoder is Picturebook's" in by_encoder and "trained on Picturebook" not in by_encoder
+    by_data = model_card(config(), {"settings": {"data": {"name": "picturebook"}}}, "x/y", None).text
+    assert "Its encoder is" not in by_data and "trained on Picturebook" in by_data
+
+
+@pytest.mark.parametrize(
+    ("given", "fields"),
+    [
+        (None, {}),
+        ("Apache-2.0", {"license": "apache-2.0"}),
+        ("cc-by-nc-4.0", {"license": "cc-by-nc-4.0"}),
+        ("Acme Research Licence 2", {"license": "other", "license_name": "acme-research-licence-2"}),
+    ],
+)
+def test_licences_that_the_hub_does_not_know_are_named_as_other(given, fields):
+    assert licence_fields(given) == fields
+    data = model_card(config(), {}, "x/y", given).data.to_dict()
+    assert {key: data[key] for key in ("license", "license_name") if key in data} == fields
+
+
+@pytest.fixture(scope="module")
+def custom_run(tmp_path_factory):
+    """A run of a custom task on a table far from here, with a LoRA base in a folder."""
+    secret = tmp_path_factory.mktemp("home") / "a_secret_place"
+    secret.mkdir()
+    rows = [{"told": f"a {c} dog in {p}", "asked": "colour", "answer": c} for c in ("red", "blue") for p in "abcdefgh"]
+    rows.append({"told": "", "asked": "colour", "answer": "red"})
+    (secret / "told.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tiny_family("gpt2", secret / "my_lm", ["a red dog", "blue"])
+    settings = [
+        "task=custom", "task.metric=accuracy", "task.labels=[red,blue]", "data=table", f"data.path={secret}/told.jsonl",
+        "data.text_column=told", "'data.prompt=Which {asked}?'", "data.target_column=answer", "data.on_bad_rows=skip",
+        "lm=pretrained", f"lm.name={secret}/my_lm", "lm.train=lora", *SMALL_LOOP, "device=cpu",
+        f"output={secret}/run", f"runs={secret}/runs", f"store.folder={secret}/vectors",
+    ]  # fmt: skip
+    settings = [one.strip("'") if "Which" not in one else "data.prompt='Which {asked}?'" for one in settings]
+    train(compose_config("train", TrainConfig, settings), "text")
+    return secret / "run"
+
+
+def test_the_card_tells_which_data_and_how_much_of_it(custom_run, tmp_path):
+    TransferModel.from_pretrained(custom_run, device="cpu").save_pretrained(tmp_path / "saved")
+    card = (tmp_path / "saved/README.md").read_text()
+    facts = json.loads((custom_run / "facts.json").read_text())
+    assert facts["num_examples"] > 10 and facts["num_skipped"] == 1
+    for told in (
+        f"| trained on | table, `told.jsonl`, {facts['num_examples']} examples |",
+        "| left out | 1 entries (",
+        f"| fingerprint of the data | `{facts['data_fingerprint']}` |",
+        "| language | en |",
+        "| prompt | `Which {asked}?` |",
+        "| metric | accuracy |",
+        "| labels | red, blue |",
+    ):
+        assert told in card
+
+
+def test_no_path_of_this_machine_is_published(custom_run, tmp_path, monkeypatch):
+    model = TransferModel.from_pretrained(custom_run, device="cpu")
+    model.save_pretrained(tmp_path / "saved")
+    settings = json.loads((tmp_path / "saved/about.json").read_text())["settings"]
+    assert settings["data"]["path"] == "told.jsonl"
+    assert settings["lm"]["name"] == "my_lm"
+    assert not {"store", "output", "runs", "resume", "device"} & settings.keys()
+    for name in ("about.json", "README.md"):
+        assert "a_secret_place" not in (tmp_path / "saved" / name).read_text()
+    assert TransferModel.from_pretrained(tmp_path / "saved", device="cpu").labels == (
+        "red",
+        "blue",
+    )  # the base is found
+    uploaded = {}
+
+    class Hub:
+        endpoint = "https://hub"
+
+        def create_repo(self, name, **_):
+            return type("Repository", (), {"repo_id": f"someone/{name}"})
+
+        def upload_folder(self, repo_id, folder_path, **_):
+            uploaded.update({path.name: path.read_bytes() for path in Path(folder_path).iterdir()})
+
+    monkeypatch.setattr("close_transfer.saved_models.HfApi", Hub)
+    assert model.push_to_hub("judge") == "https://hub/someone/judge"
+    assert b'from_pretrained("someone/judge", base="my_lm")' in uploaded["README.md"]
+    assert json.loads(uploaded["config.json"])["base"]["folder"] == "my_lm"
+    assert not [name for name, content in uploaded.items() if b"a_secret_place" in content]
+    for name, content in uploaded.items():
+        (tmp_path / "got").mkdir(exist_ok=True)
+        (tmp_path / "got" / name).write_bytes(content)
+    again = TransferModel.from_pretrained(tmp_path / "got", device="cpu", base=custom_run.parent / "my_lm")
+    assert again.labels == ("red", "blue")
+
+
+def test_paths_become_names_and_names_of_the_hub_stay():
+    settings = {
+        "data": {"name": "table", "path": "private/captions.jsonl", "prompt": "Is it a/b?"},
+        "clip": {"model": "local-dir:/home/me/clip", "weights": "/home/me/vit.pt", "tokenizer": "xlm/roberta"},
+        "lm": {"name": "google/flan-t5-base"},
+        "statistics": "/home/me/statistics",
+        "without_leaks": ["test", "/home/me/texts.jsonl"],
+        "store": {"folder": "/home/me/cache"},
+        "device": "cpu",
+    }
+    told = {
+        "data": {"name": "table", "path": "captions.jsonl", "prompt": "Is it a/b?"},
+        "clip": {"model": "local-dir:clip", "weights": "vit.pt", "tokenizer": "xlm/roberta"},
+        "lm": {"name": "google/flan-t5-base"},
+        "statistics": "statistics",
+        "without_leaks": ["test", "texts.jsonl"],
+    }
+    assert portable(settings) == told == portable(told)
+    assert portable({"name": "huggingface", "path": "owner/data"})["path"] == "owner/data"
+    published = portable_config(
+        {"encoder": {"config": settings["clip"]}, "lm": {"_name_or_path": "/home/me/lm", "d": 1}}
+    )
+    assert published == {"encoder": {"config": told["clip"]}, "lm": {"d": 1}}

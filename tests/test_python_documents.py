@@ -1,0 +1,39 @@
+"""The Python of README and docs, run as it stands there on models that are there already."""
+
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.conftest import REPOSITORY
+
+
+def python_of(document):
+    return re.findall(r"```python\n(.*?)```", (REPOSITORY / document).read_text(), flags=re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("document", "uses"),
+    [
+        ("README.md", (".caption(", ".answer(", ".judge(", ".from_embedding(")),
+        ("docs/own_data.md", (".caption(", ".from_embedding(", ".write(", ".save_pretrained(")),
+    ],
+)
+def test_the_python_of_a_document_runs(document, uses, finished_runs, capsys):
+    Path("runs").symlink_to(finished_runs)
+    Image.new("RGB", (80, 60), "red").save("photo.jpg")
+    (code,) = python_of(document)
+    assert [use for use in uses if use not in code] == []
+    exec(code, {})
+    assert len(capsys.readouterr().out.splitlines()) == code.count("print(")
+
+
+def test_every_field_of_a_result_is_documented():
+    from close_transfer.examples import Prediction
+
+    table = (REPOSITORY / "docs/own_data.md").read_text().split("| field | |")[1].split("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", " ".join(row.split("|")[1] for row in table.splitlines() if row))) == {
+        *Prediction.__dataclass_fields__,
+        "text",
+    }
