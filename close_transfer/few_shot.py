@@ -42,8 +42,17 @@ class FewShot:
         tokenizer: PreTrainedTokenizerBase,
         form: str = "question: {question} answer:",
         max_new_tokens: int = 8,
+        max_words: int | None = None,
     ) -> None:
-        """`form`: the words around a question.
+        """Takes a model apart for prompts of several pictures.
+
+        Args:
+            network: a captioner.
+            tokenizer: of its language model.
+            form: the words around a question.
+            max_new_tokens: tokens that are written.
+            max_words: words of them that are the answer, for a language model that goes on with something else; None:
+                up to the first line break or the next question.
 
         Raises:
             UserError: if the language model is no decoder only, which cannot read pictures between words.
@@ -56,10 +65,11 @@ class FewShot:
         self._format = TextFormat(tokenizer, "plain")
         self._form = form
         self._max_new_tokens = max_new_tokens
+        self._max_words = max_words
 
     @torch.inference_mode()
     def answers(self, asked: Sequence[Sequence[Shot]], batch_size: int = 64) -> list[str]:
-        """The answer to the last question of each prompt; up to the first line break or next question.
+        """The answer to the last question of each prompt.
 
         Args:
             asked: prompts: answered shots, then the one to be answered.
@@ -89,7 +99,9 @@ class FewShot:
         )
         begin = self._form.partition("{question}")[0].strip()
         texts = self._format.text(self._network.conditioning.written(output))
-        return [text.split("\n")[0].partition(begin)[0].strip() if begin else text.split("\n")[0] for text in texts]
+        answers = (text.split("\n")[0] for text in texts)
+        whole = (one.partition(begin)[0] if begin else one for one in answers)
+        return [" ".join(one.split()[: self._max_words]) for one in whole]
 
     def _begin(self) -> Tensor:
         """What the language model expects in front of any text, as in training; shape (tokens, h), often none."""

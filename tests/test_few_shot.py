@@ -76,6 +76,23 @@ def _nothing(settings):
     return SimpleNamespace(sequences=torch.full((1, 1), settings["eos_token_id"]))
 
 
+@pytest.mark.parametrize(
+    ("written", "max_words", "answer"),
+    [
+        ("yes two blue", None, "yes two blue"),
+        ("yes two blue", 1, "yes"),
+        ("yes question: Is it", None, "yes"),
+        ("yes\ntwo", None, "yes"),
+    ],
+)
+def test_an_answer_ends_where_something_else_begins(written, max_words, answer, model):
+    network, lm = model
+    answerer = FewShot(network, lm.tokenizer, max_words=max_words)
+    answerer._format = SimpleNamespace(**vars(answerer._format), text=lambda ids: [written])
+    answerer._format.prompt_ids, answerer._format.target_ids = (lambda *_: ([1], False)), None
+    assert answerer.answers([[shot(0)]]) == [answer]
+
+
 def test_a_language_model_in_16_bits_answers(tmp_path):
     network, lm = built(tiny_family("gptj", tmp_path / "lm", WORDS), train="frozen", dtype="bfloat16")
     assert len(FewShot(network, lm.tokenizer).answers([[shot(1, "yes"), shot(0)]])) == 1

@@ -78,6 +78,7 @@ class FewShotConfig(Strict):
     num_supports: Positive  # training questions that shots are drawn from
     max_examples: Positive | None
     form: str  # of a question
+    max_words: Positive | None  # of an answer
     split: EvalSplit
     seeds: Positive
     num_bootstrap: Positive

@@ -81,7 +81,9 @@ def _accuracies(run: Path, config: FewShotConfig) -> tuple[dict[int, Floats], li
     for num_shots in config.shots:
         by_seed = []
         for seed in range(config.seeds if num_shots else 1):
-            answers = FewShot(network, tokenizer, config.form).answers(prompts_of(answered, questions, num_shots, seed))
+            answers = FewShot(network, tokenizer, config.form, max_words=config.max_words).answers(
+                prompts_of(answered, questions, num_shots, seed)
+            )
             by_seed.append([100 * vqa_accuracy(a, e.references) for a, e in zip(answers, asked, strict=True)])
         found[num_shots] = np.mean(by_seed, axis=0)
     return found, [scene_key(example) for example in asked]
