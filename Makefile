@@ -9,7 +9,7 @@ ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check-experiments test test-slow test-all lint format types layers check benchmark benchmark-flickr30k relatives results clean $(addprefix sweep-,$(TASKS))
+.PHONY: help demo check-experiments test test-slow test-all lint format types layers check benchmark benchmark-flickr30k baselines relatives results clean $(addprefix sweep-,$(TASKS))
 
 help:  ## Lists the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-21s%s\n", $$1, $$2}'
@@ -87,7 +87,13 @@ runs/encoders/learned/training.json: | $(INSTALLED)
 	$(BIN)/python scripts/train_picturebook_clip.py learn_temperature=true temperature=0.07 steps=1500 output=runs/encoders/learned
 
 ENCODERS := runs/encoders/wide/training.json runs/encoders/learned/training.json
-results: $(addprefix sweep-,$(TASKS)) $(ENCODERS)  ## Makes Picturebook's numbers of docs/results.md (hours on two cores; resumable)
+baselines: $(ENCODERS)
+	for task in $(TASKS); do $(BIN)/python scripts/eval_baseline.py task=$$task output=runs/baselines/nearest-$$task; done
+	for task in vqa snli-ve; do $(BIN)/python scripts/eval_baseline.py task=$$task baseline=zero-shot output=runs/baselines/zero-shot-$$task; done
+	for encoder in wide learned; do $(BIN)/python scripts/eval_baseline.py output=runs/baselines/nearest-$$encoder \
+		clip=open_clip clip.model=local-dir:runs/encoders/$$encoder; done
+
+results: $(addprefix sweep-,$(TASKS)) $(ENCODERS) baselines relatives  ## Makes Picturebook's numbers of docs/results.md (hours on two cores; resumable)
 	$(BIN)/python scripts/compare_systems.py study=adapters
 	$(BIN)/python scripts/compare_systems.py study=shifts
 	$(BIN)/python scripts/measure_gap.py split=test output=runs/gap/shipped
