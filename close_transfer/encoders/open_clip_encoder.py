@@ -105,7 +105,11 @@ def _tokenizer(config: OpenClipConfig, name: str) -> Any:
         text = (open_clip.get_model_config(config.model) or {}).get("text_cfg", {})
         length = text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
         return open_clip.tokenizer.HFTokenizer(
-            config.tokenizer, context_length=length, **text.get("tokenizer_kwargs", {}), local_files_only=True
+            config.tokenizer,
+            context_length=length,
+            tokenizer_mode=text.get("tokenizer_mode"),
+            **text.get("tokenizer_kwargs", {}),
+            local_files_only=True,
         )
     except Exception as error:
         needed = config.tokenizer or tokenizer_name(config.model)
