@@ -147,7 +147,9 @@ def test_readme_commands_work_in_their_order():
     Image.new("RGB", (80, 60), "red").save("photos/one.jpg")
     Image.new("RGB", (80, 60), "red").save("photo.jpg")
     for command in readme_commands():
-        if any(one in command for one in ("data=coco", "data=nocaps", "experiment=", "study=")):  # needs data, or an hour
+        if any(
+            one in command for one in ("data=coco", "data=nocaps", "experiment=", "study=")
+        ):  # needs data, or an hour
             continue
         if "picturebook_clip" in command or "ViT" in command or "lm=t5-small" in command:
             continue
