@@ -109,7 +109,11 @@ def _known_and_asked(config: StudyConfig) -> list[str]:
 
 
 def _baselines(config: StudyConfig) -> None:
-    """Scores the systems that need no training, where that is not done."""
+    """Scores the systems that need no training, where that is not done.
+
+    Raises:
+        UserError: naming the system, if one cannot be had with this encoder or these data.
+    """
     shared = _known_and_asked(config)
     for name, system in config.systems.items():
         for task in config.tasks:
@@ -123,7 +127,10 @@ def _baselines(config: StudyConfig) -> None:
                 f"split={config.split}",
                 *shared,
             ]
-            evaluate_baseline(compose_config("baseline", BaselineConfig, [*given, *shlex.split(system.test)]))
+            try:
+                evaluate_baseline(compose_config("baseline", BaselineConfig, [*given, *shlex.split(system.test)]))
+            except UserError as error:
+                raise UserError(f"systems.{name}: {error}; or leave this row out: '~systems.{name}'") from error
 
 
 def _tests(config: StudyConfig, task: str, name: str) -> list[Path]:
@@ -254,8 +261,8 @@ def study(config: StudyConfig) -> str:
     _compose_all(config)
     for task in config.tasks:
         _fit(config, task)
+    _baselines(config)  # minutes, before hours of training
     do_jobs(jobs(config), config.jobs, config.name)
-    _baselines(config)
     found = table(config)
     text = markdown(config, found)
     folder = Path(config.output)
