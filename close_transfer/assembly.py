@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 from accelerate import Accelerator
@@ -155,7 +154,6 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
             print(f"{'resuming' if resumes else 'training'}:")
             print(_describe(config, data, encoder, noise, regime, model, device, folder.path), flush=True)
         text_format = TextFormat(tokenizer, model.config.text_format["kind"])
-        _check_positions(config, model, text_format, scenes[0], data)
         training, validation = (
             TokenizedExamples(
                 shaped.examples,
@@ -167,6 +165,8 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
             )
             for shaped, vectors in zip((data.training, data.validation), scenes, strict=True)
         )
+        longest = max(training.longest_prompt, validation.longest_prompt)
+        _check_positions(config, model, scenes[0], longest)
         if accelerator.is_main_process:
             _report_cuts(encoder, data, training, regime)
         if not begun:
@@ -180,21 +180,12 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
         return folder.path, trainer.run(resumes)
 
 
-def _check_positions(
-    config: TrainConfig, model: TransferNetwork, text_format: TextFormat, scenes: SceneVectors, data: _Data
-) -> None:
-    """Raises UserError where a row of the longest prompt and target that settings allow has no place."""
-    shape = scenes[np.array([0])].shape[1:]
-    with torch.no_grad():
-        prefix = model.mapper(torch.zeros(1, *shape, device=model.device)).shape[1]
-    asks = any(example.prompt for example in data.training.examples)
-    around = len(text_format.before) + len(text_format.prompt_ids("", 1)[0])
-    limits = (config.task.max_prompt_tokens if asks else 0) + config.task.max_target_tokens
-    remedy = (
-        f"give {'task.max_prompt_tokens, ' if asks else ''}task.max_target_tokens or mapper.num_tokens a smaller value, or "
-        "another language model"
-    )
-    check_positions(model.lm, prefix + around + limits, remedy)
+def _check_positions(config: TrainConfig, model: TransferNetwork, scenes: SceneVectors, longest_prompt: int) -> None:
+    """Raises UserError where the longest prompt and a target have no place behind the vector's tokens."""
+    prefix = model.mapper.tokens_a_vector * scenes.table.vectors_a_row + model.mapper.more_tokens
+    before, written = len(model.config.text_format["before"]), config.task.max_target_tokens
+    remedy = "give task.max_target_tokens, task.max_prompt_tokens or mapper.num_tokens a smaller value, or another language model"
+    check_positions(model.lm, before + prefix + longest_prompt + written, remedy)
 
 
 def _own(folder: RunFolder, accelerator: Accelerator, held: ExitStack) -> None:

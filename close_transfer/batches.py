@@ -130,6 +130,11 @@ class TokenizedExamples:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def longest_prompt(self) -> int:
+        """Tokens of it, with what a chat template puts behind it."""
+        return int(self._prompts.lengths().max(initial=0))
+
     def lengths(self) -> Rows:
         """Target and prompt tokens of every example, for batches of similar length."""
         targets = np.add.reduceat(self._targets.lengths(), self._first_target[:-1])

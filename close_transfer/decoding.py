@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase, __version__
 
 from close_transfer.adapters import Modality
 from close_transfer.batches import Ragged
-from close_transfer.conditioning import IGNORED, Context
+from close_transfer.conditioning import IGNORED, Context, check_positions
 from close_transfer.errors import UserError
 from close_transfer.examples import Prediction
 from close_transfer.files import fingerprint
@@ -139,6 +139,8 @@ class Decoder:
         context = self._model.read(
             torch.from_numpy(vectors).to(self._model.device), *self._prompts(prompts), self._modality
         )
+        needed = context.states.shape[1] + self._max_new
+        check_positions(self._model.lm, needed, "give shorter prompts, or train with a smaller task.max_prompt_tokens")
         label_scores = self._label_scores(context, prompts, labels) if labels else None
         with torch.random.fork_rng(enabled=self._decoding.top_p is not None):
             if self._decoding.top_p is not None:  # a batch is drawn alike whether it is the first or comes after a kill

@@ -47,6 +47,11 @@ class EmbeddingTable:
         """Width of the vectors."""
         return int(self._blocks[0].shape[-1])
 
+    @property
+    def vectors_a_row(self) -> int:
+        """One, or the cells of a grid."""
+        return int(np.prod(self._blocks[0].shape[1:-1]))
+
     def gather(self, rows: Rows) -> Floats:
         """Vectors of the rows, shape (rows, [k,] dim), float32 whatever the precision on disk."""
         result = np.empty((len(rows), *self._blocks[0].shape[1:]), dtype=np.float32)
