@@ -73,7 +73,7 @@ check-experiments: $(INSTALLED)  ## Builds every recipe of configs/experiment/ a
 	$(BIN)/python scripts/check_experiments.py
 
 RELATIVES := runs/study/relatives/captioning
-relatives: runs/picturebook_lm/pretraining.json runs/encoders/classified/training.json runs/encoders/random/training.json  ## Compares CLOSE with its relatives at Picturebook's size (an hour on two cores; resumable)
+relatives: runs/picturebook_lm/pretraining.json runs/encoders/classified/training.json runs/encoders/random/training.json  ## Compares CLOSE with its relatives at Picturebook's size (an hour and a half on two cores; resumable)
 	$(BIN)/python scripts/compare_systems.py study=relatives
 	$(BIN)/python scripts/score_words.py $(RELATIVES)/*/seed-0/test-* $(RELATIVES)/nearest-training-text
 	$(BIN)/python scripts/study_few_shot.py runs=[$(RELATIVES)/text-transformer-frozen/seed-0,$(RELATIVES)/clipcap-transformer-frozen/seed-0,$(RELATIVES)/limber-clip/seed-0,$(RELATIVES)/limber-classifier/seed-0,$(RELATIVES)/limber-random/seed-0,$(RELATIVES)/limber-blind/seed-0]

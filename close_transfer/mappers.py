@@ -4,6 +4,7 @@ Shapes: b examples, optional k vectors an example (grid features), d width of th
 h width of the language model.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,7 +32,7 @@ class _Input(nn.Linear):
         return super().forward(vectors * vectors.shape[-1] ** 0.5)
 
 
-class Mapper(nn.Module):
+class Mapper(nn.Module, ABC):
     """What makes tokens of vectors.
 
     Attributes:
@@ -42,9 +43,9 @@ class Mapper(nn.Module):
     tokens_a_vector: int
     more_tokens: int = 0
 
+    @abstractmethod
     def forward(self, vectors: Float[Tensor, "b *k d"]) -> Float[Tensor, "b t h"]:
         """Tokens of each example's vector or vectors."""
-        raise NotImplementedError
 
 
 class LinearMapper(Mapper):

@@ -23,9 +23,8 @@ def _explain(error: Mapping[str, Any]) -> str:
     members = {*SERVED_TASKS, "open_clip", "timm", "precomputed", "scratch", "pretrained"}
     path = ".".join(str(part) for place, part in enumerate(error["loc"]) if place != 1 or part not in members)
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
-    if not path or message.startswith(
-        f"{path}."
-    ):  # what is wrong within a part names its setting, and need not show the part
+    # What is wrong within a part names its setting, and need not show the part.
+    if not path or message.startswith(f"{path}."):
         return message
     if error["type"] in ("tuple_type", "list_type"):
         return f"{path}={short(error['input'])}: should be a list; give {path}=[{short(error['input'])}]"

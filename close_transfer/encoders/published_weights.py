@@ -66,11 +66,8 @@ def usage_of(config: OpenClipConfig) -> Usage | None:
         usage = next(iter(by_usage), None)
     else:
         usage = _usage(config.model, config.pretrained)
-    if (
-        usage is not None
-        and not usage.quick_gelu
-        and (open_clip.get_model_config(config.model) or {}).get("quick_gelu")
-    ):
+    has_quick_gelu = (open_clip.get_model_config(config.model) or {}).get("quick_gelu")
+    if usage is not None and has_quick_gelu and not usage.quick_gelu:
         plain = config.model.removesuffix("-quickgelu")
         raise UserError(
             f"clip.model={config.model}: weights {config.pretrained or config.weights} were trained with plain GELU; give "
