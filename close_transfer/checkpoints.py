@@ -28,8 +28,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from close_transfer.errors import UserError
-from close_transfer.files import (
+from close_transfer.model import TransferNetwork
+from groundwork.errors import UserError
+from groundwork.files import (
     append_line,
     damaged,
     file_fingerprint,
@@ -44,7 +45,6 @@ from close_transfer.files import (
     write_text,
     writing,
 )
-from close_transfer.model import TransferNetwork
 
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "training_state.json"

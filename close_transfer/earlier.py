@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from close_transfer.files import sync, writing
+from groundwork.files import sync, writing
 
 
 def set_aside(paths: Sequence[Path], into: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from close_transfer.files import fingerprint
+from groundwork.files import fingerprint
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from close_transfer.examples import Example
-from close_transfer.same_text import same_text_key
+from groundwork.same_text import same_text_key
 
 MIN_WORDS = 5
 _MOST_SHOWN = 5

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from close_transfer.errors import UserError
+from groundwork.errors import UserError
 
 # Names what is done on opening; kept vectors go by it.
 OPENING = "upright, first frame, on white, 16 bits scaled to 8"

@@ -24,9 +24,7 @@ from close_transfer.decoding import Decoder, prediction_from
 from close_transfer.earlier import set_aside
 from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.encoders.precomputed import read_array
-from close_transfer.errors import UserError
 from close_transfer.examples import Prediction
-from close_transfer.files import atomic_path, file_fingerprint, fingerprint, sync, write_text
 from close_transfer.journal import Journal
 from close_transfer.memory import build_memory
 from close_transfer.model import TransferNetwork
@@ -35,6 +33,8 @@ from close_transfer.pictures import OPENING, find_pictures, open_picture, why_un
 from close_transfer.runs import find_run, is_saved_model, read_run
 from close_transfer.sources.scenes import columns_of
 from close_transfer.tasks import task_of
+from groundwork.errors import UserError
+from groundwork.files import atomic_path, file_fingerprint, fingerprint, sync, write_text
 
 _NUM_SHOWN, _NUM_UNREADABLE_SHOWN = 3, 10
 

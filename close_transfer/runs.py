@@ -12,8 +12,8 @@ import yaml
 from pydantic import ValidationError
 
 from close_transfer.config import TrainConfig
-from close_transfer.errors import UserError
-from close_transfer.files import damaged, read_fields, replace_link, write_json, write_text, writing
+from groundwork.errors import UserError
+from groundwork.files import damaged, read_fields, replace_link, write_json, write_text, writing
 
 Regime = Literal["text", "images"]
 

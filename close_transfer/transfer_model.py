@@ -19,9 +19,7 @@ from close_transfer.adapters import Modality
 from close_transfer.config import PrecomputedConfig, TaskConfig
 from close_transfer.decoding import Decoder
 from close_transfer.encoders import Encoder, load_encoder
-from close_transfer.errors import UserError
 from close_transfer.examples import Prediction
-from close_transfer.files import write_text, writing
 from close_transfer.model import TransferNetwork
 from close_transfer.model_card import model_card, write_about
 from close_transfer.parts import check_encoder, encoder_settings, pick_device
@@ -39,6 +37,8 @@ from close_transfer.transfer_inputs import (
     opened,
     whole,
 )
+from groundwork.errors import UserError
+from groundwork.files import write_text, writing
 
 
 class TransferModel:

@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from close_transfer import config as schemas
 from close_transfer.cli import CONFIGS, compose_config
 from close_transfer.config import EvalConfig, TrainConfig, given_noise
-from close_transfer.errors import UserError
+from groundwork.errors import UserError
 
 COMMANDS = {
     "train": schemas.TrainConfig,

@@ -4,8 +4,8 @@ import os
 import pytest
 from safetensors import SafetensorError
 
-from close_transfer.errors import UserError
-from close_transfer.files import WriteError, append_line, atomic_path, lock, remove_stale, write_text, writing
+from groundwork.errors import UserError
+from groundwork.files import WriteError, append_line, atomic_path, lock, remove_stale, write_text, writing
 
 
 @pytest.mark.parametrize(

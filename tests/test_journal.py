@@ -3,9 +3,9 @@ import os
 
 import pytest
 
-from close_transfer.errors import UserError
-from close_transfer.files import WriteError
 from close_transfer.journal import Journal
+from groundwork.errors import UserError
+from groundwork.files import WriteError
 
 KEY = {"checkpoint": "abc", "batch_size": 4}
 

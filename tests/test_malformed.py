@@ -20,9 +20,9 @@ import safetensors.numpy
 from PIL import Image
 
 from close_transfer.encoders.precomputed import read_array
-from close_transfer.errors import UserError
 from close_transfer.pictures import open_picture
-from close_transfer.sources.records import read_document, read_lines
+from groundwork.errors import UserError
+from groundwork.tables.records import read_document, read_lines
 from tests.damage import FILES
 from tests.sources.made import load
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from close_transfer.adapters.adapter import Adapter, Fit, Modality, NoiseSource
-from close_transfer.errors import UserError
+from groundwork.errors import UserError
 
 
 class Noise(Adapter):

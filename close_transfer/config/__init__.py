@@ -5,7 +5,7 @@ and ranges. Every mistake is reported at once, each with its value and what is a
 """
 
 from close_transfer.config.adapters import AdapterConfig
-from close_transfer.config.base import C, Strict, TaskName
+from close_transfer.config.base import TaskName
 from close_transfer.config.baseline import BaselineConfig
 from close_transfer.config.commands import EvalConfig, PredictConfig, TrainConfig, given_noise, without_noise
 from close_transfer.config.data import DataConfig, PicturebookData, TableData
@@ -35,7 +35,6 @@ from close_transfer.config.world import ContactSheetConfig, ContrastiveConfig, P
 __all__ = [
     "AdapterConfig",
     "BaselineConfig",
-    "C",
     "ClipConfig",
     "ContactSheetConfig",
     "ContrastiveConfig",
@@ -62,7 +61,6 @@ __all__ = [
     "ScoreConfig",
     "ScratchLM",
     "StoreConfig",
-    "Strict",
     "StudyConfig",
     "SweepConfig",
     "TableData",

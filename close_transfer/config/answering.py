@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from close_transfer.config.base import AboveZero, Natural, Positive, Strict
 from close_transfer.config.parts import OpenClipConfig, StoreConfig
+from groundwork.settings import AboveZero, Natural, Positive, Strict
 
 
 class MemoryConfig(Strict):

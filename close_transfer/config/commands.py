@@ -7,18 +7,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model
 
 from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.answering import AnsweringConfig
-from close_transfer.config.base import (
-    AutoNoise,
-    Checkpoint,
-    EvalSplit,
-    Natural,
-    NoiseRule,
-    NonNegative,
-    Positive,
-    Scene,
-    Strict,
-    TaskName,
-)
+from close_transfer.config.base import AutoNoise, Checkpoint, EvalSplit, NoiseRule, Scene, TaskName
 from close_transfer.config.data import DataConfig, HuggingFaceData, Vqa2Data
 from close_transfer.config.parts import (
     ClipConfig,
@@ -30,6 +19,7 @@ from close_transfer.config.parts import (
     TaskConfig,
 )
 from close_transfer.noise import NoiseScale
+from groundwork.settings import Natural, NonNegative, Positive, Strict
 
 # Splits of the training data whose text `without_leaks` takes by name; whatever else it names is a file.
 LEAK_SPLITS = ("val", "test")

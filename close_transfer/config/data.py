@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from close_transfer.config.base import Natural, NonNegative, OnBadRows, Positive, Share, Strict, TaskName
+from close_transfer.config.base import TaskName
+from groundwork.settings import Natural, NonNegative, OnBadRows, Positive, Share, Strict
 
 FileSplit = Literal["train", "val", "test"]
 

@@ -4,8 +4,9 @@ from typing import ClassVar
 
 from pydantic import model_validator
 
-from close_transfer.config.base import Checkpoint, Positive, Strict
+from close_transfer.config.base import Checkpoint
 from close_transfer.config.commands import ChosenTask
+from groundwork.settings import Positive, Strict
 
 
 class ReadPrefixConfig(Strict):

@@ -5,10 +5,11 @@ from typing import ClassVar
 from pydantic import model_validator
 
 from close_transfer.config.adapters import AdapterConfig
-from close_transfer.config.base import AboveZero, EvalSplit, Natural, Positive, Strict
+from close_transfer.config.base import EvalSplit
 from close_transfer.config.commands import ChosenTask
 from close_transfer.config.data import DataConfig
 from close_transfer.config.parts import ClipConfig, StoreConfig
+from groundwork.settings import AboveZero, Natural, Positive, Strict
 
 
 class FitConfig(Strict):

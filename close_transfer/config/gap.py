@@ -4,10 +4,11 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from close_transfer.config.base import EvalSplit, Natural, NonNegative, Positive, Strict
+from close_transfer.config.base import EvalSplit
 from close_transfer.config.commands import ChosenTask
 from close_transfer.config.data import DataConfig
 from close_transfer.config.parts import ClipConfig, StoreConfig
+from groundwork.settings import Natural, NonNegative, Positive, Strict
 
 
 class GapConfig(Strict):

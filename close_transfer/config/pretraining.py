@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from close_transfer.config.base import Natural, OnBadRows, Positive, Share, Strict
 from close_transfer.config.parts import ScratchLM
+from groundwork.settings import Natural, OnBadRows, Positive, Share, Strict
 
 
 class PretrainConfig(Strict):

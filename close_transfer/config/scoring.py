@@ -4,9 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from close_transfer.config.base import Natural, OnBadRows, Positive, Scene, Strict
+from close_transfer.config.base import Scene
 from close_transfer.config.commands import ExtraMetric, listed
 from close_transfer.config.parts import OpenClipConfig, StoreConfig, TaskConfig
+from groundwork.settings import Natural, OnBadRows, Positive, Strict
 
 OnDuplicate = Literal["error", "first", "last"]
 RegimeCode = Literal["T0", "T1", "T2", "T3", "T4"]

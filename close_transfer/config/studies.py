@@ -4,18 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from close_transfer.config.base import (
-    AboveZero,
-    AutoNoise,
-    EvalSplit,
-    Natural,
-    NoiseRule,
-    NonNegative,
-    Positive,
-    Strict,
-    TaskName,
-)
+from close_transfer.config.base import AutoNoise, EvalSplit, NoiseRule, TaskName
 from close_transfer.config.data import DataConfig
+from groundwork.settings import AboveZero, Natural, NonNegative, Positive, Strict
 
 
 class SystemConfig(Strict):

@@ -5,8 +5,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from close_transfer.config.base import AutoNoise, EvalSplit, NonNegative, Positive, Strict
+from close_transfer.config.base import AutoNoise, EvalSplit
 from close_transfer.config.commands import ChosenTask, listed
+from groundwork.settings import NonNegative, Positive, Strict
 
 
 class SweepConfig(Strict):

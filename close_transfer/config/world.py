@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from close_transfer.config.base import EvalSplit, Natural, NonNegative, Positive, Strict
+from close_transfer.config.base import EvalSplit
 from close_transfer.config.data import PicturebookData
+from groundwork.settings import Natural, NonNegative, Positive, Strict
 
 
 class ContrastiveConfig(Strict):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from close_transfer.errors import UserError
+from groundwork.errors import UserError
 
 Floats = NDArray[np.float32]
 

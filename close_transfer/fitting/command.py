@@ -14,7 +14,6 @@ from close_transfer.auto_noise import Choice, paired_rule, unpaired_rule, with_s
 from close_transfer.config import FitConfig
 from close_transfer.embeddings import image_scenes, text_scenes
 from close_transfer.encoders import AnyEncoder
-from close_transfer.errors import UserError
 from close_transfer.examples import Example, by_scene, data_fingerprint, drawn, scene_key
 from close_transfer.fitting.chain import adapted, adapted_groups, before_noise, in_sequence, unit_vectors
 from close_transfer.grouped_vectors import GroupedVectors, unit
@@ -22,6 +21,7 @@ from close_transfer.parts import build_encoder, pick_device
 from close_transfer.provenance import git_commit, package_versions
 from close_transfer.sources import load_examples
 from close_transfer.tasks import TASKS
+from groundwork.errors import UserError
 
 Vectors = NDArray[np.floating]
 

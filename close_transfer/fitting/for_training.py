@@ -15,12 +15,12 @@ from close_transfer.auto_noise import Choice, choose_from_texts
 from close_transfer.config import TrainConfig, given_noise
 from close_transfer.embeddings import SceneVectors
 from close_transfer.encoders import AnyEncoder
-from close_transfer.errors import UserError
 from close_transfer.examples import Example, by_scene, drawn, scene_key
 from close_transfer.fitting.chain import adapted, adapted_groups, before_noise, in_sequence, unit_vectors
 from close_transfer.grouped_vectors import grouped_vectors
 from close_transfer.noise import NoiseScale
 from close_transfer.runs import Regime
+from groundwork.errors import UserError
 
 _FAR = 0.3  # of the training texts' own spread
 _MOST_SCENES = 5_000  # that noise is chosen by

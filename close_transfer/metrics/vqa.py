@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
-from close_transfer.errors import UserError
+from groundwork.errors import UserError
 
 _ENOUGH = 3  # annotators that make an answer fully right
 

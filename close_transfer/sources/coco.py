@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.config.data import CocoData, NocapsData
-from close_transfer.errors import UserError
 from close_transfer.examples import Example
-from close_transfer.sources.faults import Fault, Faults
 from close_transfer.sources.images import image_file
 from close_transfer.sources.loaded import Loaded
 from close_transfer.sources.official import image_folder, official_file
-from close_transfer.sources.records import (
+from groundwork.errors import UserError
+from groundwork.tables.faults import Fault, Faults
+from groundwork.tables.records import (
     choice_field,
     clean,
     entries,

@@ -7,10 +7,10 @@ from itertools import islice
 
 from close_transfer.config.data import ConceptualCaptionsData
 from close_transfer.examples import Example
-from close_transfer.sources.faults import Fault, Faults
 from close_transfer.sources.loaded import Loaded
 from close_transfer.sources.official import official_file
-from close_transfer.sources.records import read_lines, text_field
+from groundwork.tables.faults import Fault, Faults
+from groundwork.tables.records import read_lines, text_field
 
 _FIELDS = ("caption", "url")
 

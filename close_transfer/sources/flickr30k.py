@@ -10,11 +10,11 @@ from typing import Any
 from close_transfer.config.data import Flickr30kData
 from close_transfer.examples import Example
 from close_transfer.sources.coco import karpathy_examples
-from close_transfer.sources.faults import Fault, Faults
 from close_transfer.sources.images import image_file
 from close_transfer.sources.loaded import Loaded
 from close_transfer.sources.official import image_folder, official_file
-from close_transfer.sources.records import clean, read_document, read_lines, text_field, texts_field
+from groundwork.tables.faults import Fault, Faults
+from groundwork.tables.records import clean, read_document, read_lines, text_field, texts_field
 
 
 def _at_tab(record: Any) -> tuple[str, str, str]:

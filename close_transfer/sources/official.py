@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from close_transfer.errors import UserError
-from close_transfer.sources.opening import is_file
+from groundwork.errors import UserError
+from groundwork.tables.opening import is_file
 
 
 def found(root: Path, name: str) -> Path | None:

@@ -7,10 +7,10 @@ from string import Formatter
 from typing import Any
 
 from close_transfer.config.data import HuggingFaceData, TableData
-from close_transfer.errors import UserError
 from close_transfer.examples import Example, ImageRef
-from close_transfer.files import fingerprint
-from close_transfer.sources.records import choice_field, key_field, text_field, texts_field
+from groundwork.errors import UserError
+from groundwork.files import fingerprint
+from groundwork.tables.records import choice_field, key_field, text_field, texts_field
 
 OwnData = TableData | HuggingFaceData
 

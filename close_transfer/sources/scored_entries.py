@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from close_transfer.config.scoring import OnDuplicate
-from close_transfer.errors import UserError
-from close_transfer.sources.faults import Fault, Faults
 from close_transfer.sources.file_kinds import other_kind
-from close_transfer.sources.records import entries, line_format, read_document, read_lines
+from groundwork.errors import UserError
+from groundwork.tables.faults import Fault, Faults
+from groundwork.tables.records import entries, line_format, read_document, read_lines
 
 _NUM_SHOWN = 5
 

@@ -8,7 +8,7 @@ import torch
 
 from close_transfer.adapters import ADAPTERS, Chain, Fit, NoiseSource
 from close_transfer.adapters.statistics import Statistics, measure_statistics
-from close_transfer.errors import UserError
+from groundwork.errors import UserError
 
 DIM, COUNT = 12, 4000
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from close_transfer.config import OpenClipConfig, TimmConfig
 from close_transfer.encoders import OpenClipEncoder, TimmEncoder
-from close_transfer.errors import UserError
+from groundwork.errors import UserError
 
 PICTUREBOOK = {"kind": "open_clip", "model": "picturebook", "pretrained": None, "weights": None, "batch_size": 2}
 SMALL = {

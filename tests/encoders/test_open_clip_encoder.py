@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from close_transfer.config import OpenClipConfig
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.text_forward import causal_text_tower
-from close_transfer.errors import UserError
+from groundwork.errors import UserError
 
 TEXTS = ["a dog", "two small red cats on a beach at night, with a house nearby", "", "Ein Hund", "a dog a dog a dog"]
 

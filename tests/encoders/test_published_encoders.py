@@ -15,7 +15,7 @@ from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.catalogue import catalogue
 from close_transfer.encoders.published_weights import usage_of
 from close_transfer.encoders.text_forward import causal_text_tower
-from close_transfer.errors import UserError
+from groundwork.errors import UserError
 
 TEXTS = ["a dog", "two small red cats on a beach at night, with a house nearby", ""]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from close_transfer.encoders.precomputed import read_array
-from close_transfer.errors import UserError
+from groundwork.errors import UserError
 from tests.sources.made import load
 
 DATA = os.environ.get("CLOSE_TRANSFER_DATA")

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from close_transfer.errors import UserError
+from groundwork.errors import UserError
 from tests.sources.made import json_lines, load, pair, picture, write
 
 PAIRS = [

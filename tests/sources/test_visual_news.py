@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from close_transfer.errors import UserError
+from groundwork.errors import UserError
 from tests.sources.made import load, picture, write
 
 

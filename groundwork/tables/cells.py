@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from close_transfer.errors import UserError
-from close_transfer.sources.faults import Fault
+from groundwork.errors import UserError
+from groundwork.tables.faults import Fault
 
 Lines = Iterator[tuple[int, str | Fault]]
 Row = list[str]

@@ -1,13 +1,12 @@
 """What a schema says of settings that it refuses, as sentences for whoever typed them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
-from close_transfer.config import C
-from close_transfer.errors import UserError
-from close_transfer.sources import SERVED_TASKS
+from groundwork.errors import UserError
+from groundwork.settings import C
 
 _LONGEST_SHOWN = 200
 
@@ -18,9 +17,7 @@ def short(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text):,} characters)"
 
 
-def _explain(error: Mapping[str, Any]) -> str:
-    # Pydantic names the chosen member of a union in the path; the user never typed that.
-    members = {*SERVED_TASKS, "open_clip", "timm", "precomputed", "scratch", "pretrained"}
+def _explain(error: Mapping[str, Any], members: Collection[str]) -> str:
     path = ".".join(str(part) for place, part in enumerate(error["loc"]) if place != 1 or part not in members)
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
     # What is wrong within a part names its setting, and need not show the part.
@@ -35,8 +32,13 @@ def _explain(error: Mapping[str, Any]) -> str:
     return f"{path}={short(error['input'])}: {message[0].lower()}{message[1:]}"
 
 
-def validate(schema: type[C], values: Mapping[str, Any]) -> C:
+def validate(schema: type[C], values: Mapping[str, Any], members: Collection[str] = ()) -> C:
     """Checks composed values against a schema.
+
+    Args:
+        schema: the class of the settings.
+        values: what was composed for it.
+        members: names of unions' members, which pydantic puts into the path of a mistake and no user typed.
 
     Raises:
         UserError: listing every mistake, one a line.
@@ -44,7 +46,7 @@ def validate(schema: type[C], values: Mapping[str, Any]) -> C:
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(e) for e in error.errors()]
+        lines = [_explain(e, members) for e in error.errors()]
         raise UserError(
             "; ".join(lines) if len(lines) == 1 else "\n".join(["several settings cannot be used:", *lines])
         ) from None

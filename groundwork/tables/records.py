@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from close_transfer.errors import UserError
-from close_transfer.sources.cells import read_cells
-from close_transfer.sources.faults import Fault
-from close_transfer.sources.opening import opened
-from close_transfer.sources.parquet import read_parquet
+from groundwork.errors import UserError
+from groundwork.tables.cells import read_cells
+from groundwork.tables.faults import Fault
+from groundwork.tables.opening import opened
+from groundwork.tables.parquet import read_parquet
 
 LINE_FORMATS = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
 _LONGEST_LINE = 16 * 2**20  # characters

@@ -3,8 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
-from close_transfer.config.base import OnBadRows
-from close_transfer.errors import UserError
+from groundwork.errors import UserError
+from groundwork.settings import OnBadRows
 
 _MOST_SHOWN = 5
 
@@ -16,8 +16,12 @@ class Fault(Exception):
 class Faults:
     """What could not be used in one file."""
 
-    def __init__(self, path: Path, on_bad_rows: OnBadRows, unit: str = "lines") -> None:
+    def __init__(
+        self, path: Path, on_bad_rows: OnBadRows, unit: str = "lines", skip: str = "data.on_bad_rows=skip"
+    ) -> None:
+        """`unit`: what its entries are called; `skip`: the setting that skips such entries; both for messages."""
         self._path, self._skip, self._unit = path, on_bad_rows == "skip", unit
+        self._mend = skip
         self._shown: list[str] = []
         self.count = 0
 
@@ -37,7 +41,7 @@ class Faults:
             more = self.count - len(self._shown)
             raise UserError(
                 "\n".join([*self._shown, *([f"and {more} more such {self._unit}"] if more else [])])
-                + f"\nmend the file, or skip and count such {self._unit} with data.on_bad_rows=skip"
+                + f"\nmend the file, or skip and count such {self._unit} with {self._mend}"
             )
         if not num_usable:
             raise UserError(

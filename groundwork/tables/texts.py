@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from close_transfer.config.base import OnBadRows
-from close_transfer.errors import UserError
-from close_transfer.same_text import same_text_key
-from close_transfer.sources.faults import Fault
-from close_transfer.sources.records import clean, entries, field, line_format, read_document, read_lines
+from groundwork.errors import UserError
+from groundwork.same_text import same_text_key
+from groundwork.settings import OnBadRows
+from groundwork.tables.faults import Fault
+from groundwork.tables.records import clean, entries, field, line_format, read_document, read_lines
 
 
 @dataclass

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from close_transfer.errors import UserError
+from groundwork.errors import UserError
 
 # Captions pack to a third, annotations to a twentieth; what unpacks to a hundred times its size is neither.
 _MOST_UNPACKED = 100

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow
 from pyarrow.parquet import ParquetFile
 
-from close_transfer.errors import UserError
-from close_transfer.sources.opening import is_file
+from groundwork.errors import UserError
+from groundwork.tables.opening import is_file
 
 _AT_ONCE = 4096  # rows
 

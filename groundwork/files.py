@@ -19,7 +19,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any
 
-from close_transfer.errors import UserError
+from groundwork.errors import UserError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}

@@ -1,0 +1,1 @@
+"""What the packages here stand on: errors, files, signals, settings from the command line, tables of text."""

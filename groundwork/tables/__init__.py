@@ -1,0 +1,1 @@
+"""Readers of records and texts from files that anyone may have written."""
