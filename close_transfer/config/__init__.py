@@ -28,7 +28,7 @@ from close_transfer.config.parts import (
 from close_transfer.config.prepare import PrepareConfig
 from close_transfer.config.pretraining import PretrainConfig
 from close_transfer.config.scoring import ReportConfig, ScoreConfig
-from close_transfer.config.studies import FewShotConfig, RealVectorsConfig, StudyConfig
+from close_transfer.config.studies import CorporaConfig, FewShotConfig, RealVectorsConfig, StudyConfig
 from close_transfer.config.sweeping import SweepConfig
 from close_transfer.config.world import ContactSheetConfig, ContrastiveConfig, PicturebookTextConfig
 
@@ -38,6 +38,7 @@ __all__ = [
     "ClipConfig",
     "ContactSheetConfig",
     "ContrastiveConfig",
+    "CorporaConfig",
     "DataConfig",
     "EvalConfig",
     "ExportConfig",

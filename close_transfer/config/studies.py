@@ -1,5 +1,6 @@
 """Settings of the studies."""
 
+import shlex
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -109,3 +110,25 @@ class RealVectorsConfig(Strict):
     num_bootstrap: Positive
     jobs: Positive
     output: str
+
+
+class CorporaConfig(Strict):
+    """All of `study_corpora.py`."""
+
+    corpora: dict[str, str]  # name -> corpus.jsonl of scripts/synthesize_captions.py, or any table with `text`
+    sizes: Annotated[tuple[Positive, ...], Field(min_length=1)]  # texts from the beginning of each
+    others: dict[str, str]  # name -> settings of train_text_only.py, for rows that train on something else
+    settings: str  # of train_text_only.py, for all trainings
+    test: str  # of eval_image.py
+    style_words: tuple[str, ...]  # a caption with one of these words is in the style
+    seeds: Positive
+    num_bootstrap: Positive
+    jobs: Positive
+    output: str
+
+    @model_validator(mode="after")
+    def _not_given_twice(self) -> "CorporaConfig":
+        for setting in shlex.split(self.settings):
+            if setting.partition("=")[0] in ("task", "seed", "output", "resume", "runs", "data", "data.path"):
+                raise ValueError(f"settings={setting}: the study sets that itself; leave it out")
+        return self

@@ -1,0 +1,101 @@
+"""How fast requests are asked, against what is possible: python benchmarks/request_throughput.py
+
+Two rates, of medians over several runs in one process, against the tests' stand-in server in another:
+- answers that take half a second, 64 at a time: the ideal is 128 requests a second;
+- instant answers: a bare loop over the asynchronous client with the same requests, nothing kept, nothing checked.
+"""
+
+import asyncio
+import contextlib
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import openai
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # for the stand-in server of the tests
+
+from groundwork.stopping import StopRequest
+from tests.textgen.stand_in_server import StandInServer
+from textgen.asking import Asker, Limits
+from textgen.config import FieldSettings, RecipeSettings
+from textgen.journal import Journal
+from textgen.prices import Price
+from textgen.recipes import Recipe, Request
+from textgen.sources.openai_api import Access, Parameters, request_body
+from textgen.sources.openai_live import OpenAIClient
+
+CONCURRENCY = 64
+RUNS = 5
+SETTINGS = RecipeSettings(name="benchmark", template="", keywords=2, fields={"text": FieldSettings()})
+RECIPE = Recipe(SETTINGS, "Write one caption of a photograph.\nKeywords: {{ keywords | join(', ') }}")
+PARAMETERS = Parameters("model", None, 1.0, 1.0, 64)
+
+
+def requests(num: int, run: int) -> list[Request]:
+    return [RECIPE.request("benchmark", i, ["dog", f"word{i}"], {}, (), run * num + i) for i in range(num)]
+
+
+def asked(access: Access, num: int, run: int) -> float:
+    """Requests a second of the real thing: prompts, caps, journal and all."""
+    client = OpenAIClient(access, PARAMETERS, RECIPE.schema, "auto", 60.0)
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        with Journal(Path(folder) / "journal.jsonl", "benchmark") as journal:
+            limits = Limits(CONCURRENCY, max_cost=1e6, max_total_tokens=10**12)
+            asker = Asker(client, journal, SETTINGS, Price(1e-7, 4e-7, ""), limits, 64, RECIPE.prompt, StopRequest())
+            with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):  # the progress bar
+                asker.run(requests(num, run), num)
+            assert len(journal.ledger.answered) == num
+        return num / (time.perf_counter() - begun)
+
+
+def bare(access: Access, num: int, run: int) -> float:
+    """Requests a second of the client alone."""
+    bodies = [
+        request_body(RECIPE.prompt(one), PARAMETERS, RECIPE.schema, one.seed, access) for one in requests(num, run)
+    ]
+
+    async def loop() -> float:
+        client = openai.AsyncOpenAI(api_key=access.key, base_url=access.base_url, max_retries=0)
+        waiting = iter(bodies)
+
+        async def work() -> None:
+            for body in waiting:
+                answer = await client.chat.completions.create(**body)
+                assert answer.choices[0].message.content
+
+        begun = time.perf_counter()
+        await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
+        rate = num / (time.perf_counter() - begun)
+        await client.close()
+        return rate
+
+    return asyncio.run(loop())
+
+
+def main() -> None:
+    with StandInServer({"delay": 0.5}) as server:
+        access = Access(server.base_url, "key", "chat")
+        rates = [asked(access, 20 * CONCURRENCY, run) for run in range(RUNS)]
+    ideal = CONCURRENCY / 0.5
+    rate = statistics.median(rates)
+    print(
+        f"answers in 500 ms, {CONCURRENCY} at a time: {rate:.1f} requests a second, {100 * rate / ideal:.1f}% of {ideal:.0f}"
+    )
+    with StandInServer({}) as server:
+        access = Access(server.base_url, "key", "chat")
+        bare(access, 500, 0)
+        pairs = [(asked(access, 3000, run), bare(access, 3000, run)) for run in range(RUNS)]
+    ours, theirs = (statistics.median(rates) for rates in zip(*pairs, strict=True))
+    share = statistics.median(one / other for one, other in pairs)
+    print(
+        f"instant answers: {ours:.0f} requests a second, {100 * share:.1f}% of a bare client's {theirs:.0f} (median of pairs)"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""How far each sampler's keywords are from those of a corpus: python benchmarks/sampler_divergence.py [FILE COLUMN]
+
+Draws 100,000 pairs of keywords by every sampler from reference texts (Flickr30k's training captions, found through
+CLOSE_TRANSFER_DATA, unless a file is named), and compares how often each word was drawn with how often the texts hold
+it: the Jensen-Shannon divergence in bits, 0 for the same frequencies, 1 for no word in common. Beside it, the share of
+drawn pairs that some text holds both words of.
+"""
+
+import os
+import random
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from itertools import combinations, islice
+from pathlib import Path
+
+from textgen.config import KeywordSettings
+from textgen.keywords import KeywordCounts, count_keywords
+from textgen.reading import read_texts
+from textgen.samplers import SAMPLERS, Quota, by_quota
+from textgen.statistics import unigram_divergence
+
+DRAWS, PER_REQUEST, LISTED, SEEDS = 100_000, 2, 500, 3
+
+
+def drawn(name: str, counts: KeywordCounts, rng: random.Random) -> Iterator[tuple[str, ...]]:
+    if name != "list":
+        return SAMPLERS[name](counts, PER_REQUEST, rng)  # type: ignore[index]
+    # What a user might write down: the commonest words, each as often as it occurs, alone in a request.
+    return by_quota([Quota((word,), n) for word, n in islice(counts.counts.items(), LISTED)], rng)
+
+
+def main() -> None:
+    if len(sys.argv) == 3:
+        path, column = sys.argv[1:]
+    elif "CLOSE_TRANSFER_DATA" in os.environ:
+        path = str(Path(os.environ["CLOSE_TRANSFER_DATA"]) / "flickr30k" / "captions_train.jsonl.gz")
+        column = "captions"
+    else:
+        sys.exit("give a file of texts and its column, or set CLOSE_TRANSFER_DATA to a folder with flickr30k/")
+    counts = count_keywords(read_texts(path, column, "FILE"), KeywordSettings())
+    together = {pair for one in counts.sets for pair in combinations(sorted(one), 2)}
+    print(f"{counts.num_texts:,} texts, {len(counts.counts):,} keywords; {DRAWS:,} requests a sampler, {SEEDS} seeds")
+    print("| sampler | divergence, bits | keywords used | pairs that a text holds |")
+    print("|---|---|---|---|")
+    for name in (*SAMPLERS, "list"):
+        found = []
+        for seed in range(SEEDS):
+            sets = list(islice(drawn(name, counts, random.Random(seed)), DRAWS))
+            words = Counter(word for one in sets for word in one)
+            pairs = [tuple(sorted(one)) for one in sets if len(one) == 2]
+            known = sum(pair in together for pair in pairs) / len(pairs) if pairs else None
+            found.append((unigram_divergence(words, Counter(counts.counts)), len(words), known))
+        divergence = sum(one[0] for one in found) / SEEDS
+        known = found[0][2]
+        told = "one a request" if known is None else f"{known:.0%}"
+        label = f"list, the {LISTED} commonest by quota" if name == "list" else name
+        print(f"| {label} | {divergence:.4f} | {found[0][1]:,} | {told} |")
+
+
+if __name__ == "__main__":
+    main()

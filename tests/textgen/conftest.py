@@ -1,0 +1,135 @@
+"""What tests of asking share: a small corpus, the server that answers, and the command in a process of its own."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from groundwork.command_line import compose_config
+from groundwork.stopping import StopRequest
+from tests.conftest import REPOSITORY
+from tests.textgen.stand_in_server import StandInServer
+from textgen.config import SynthesisConfig
+from textgen.journal import Journal, read_ledger
+from textgen.pipeline import Synthesis, synthesize
+from textgen.plan import read_plan
+
+WORDS = ["dog", "cat", "bus", "tree", "boat", "train", "horse", "bench", "pizza", "cake", "bird", "river", "lamp",
+         "table", "road", "house"]  # fmt: skip
+INPUT, OUTPUT = 1e-3, 4e-3  # dollars a token, so that a few requests cost cents
+PRICES = f"as_of: 2026-01-01\nmodels:\n  stand-in: {{input: {INPUT * 1e6}, output: {OUTPUT * 1e6}}}\n"
+
+
+def priced(counts):
+    """Dollars for the tokens that a server counted."""
+    return INPUT * counts["input_tokens"] + OUTPUT * counts["output_tokens"]
+
+
+def _last(*settings):
+    """Of several values for a setting the last."""
+    return [f"{name}={value}" for name, value in dict(one.split("=", 1) for one in settings).items()]
+
+
+class Corpus:
+    """One corpus of captions from two keywords each, and what its journal says.
+
+    Attributes:
+        settings: of every command on it.
+    """
+
+    def __init__(self, folder: Path, base_url: str, *settings: str, source: str = "openai", num: int = 6) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        pairs = itertools.combinations(WORDS, 2)
+        (folder / "pairs.txt").write_text("".join(f"{one}, {other}\n" for one, other in pairs))
+        (folder / "prices.yaml").write_text(PRICES)
+        self.folder = folder / "corpus"
+        defaults = [
+            f"output={self.folder}", f"source={source}", f"base_url={base_url}", f"num={num}", "model=stand-in",
+            "keywords.sampler=list", f"keywords.list={folder / 'pairs.txt'}", f"prices={folder / 'prices.yaml'}",
+            "first_pause=0.01", "deadline=5", "concurrency=8", "batch.poll_seconds=0.02", "filters.clip_tokens=null",
+        ]  # fmt: skip
+        self.settings = _last(*defaults, *settings)
+
+    def work(self, *settings: str) -> Synthesis:
+        arguments = _last(*self.settings, *settings)
+        return Synthesis(compose_config("synthesize", SynthesisConfig, arguments), arguments)
+
+    def ask(self, *settings: str, stop: StopRequest | None = None) -> str | None:
+        """Plans and asks, without filters and report; why it ended early."""
+        work = self.work(*settings)
+        work.plan()
+        with Journal(work.folder.journal, work.key) as journal:
+            return work.ask(journal, stop or StopRequest())
+
+    def run(self, *settings: str) -> int:
+        """All of a command in this process; its exit status."""
+        work = self.work(*settings)
+        return synthesize(work.config, work.arguments)
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "journal.jsonl"
+
+    @property
+    def ledger(self):
+        return read_ledger(self.journal)
+
+    @property
+    def planned(self) -> list[str]:
+        return [request.id for request in read_plan(self.folder / "plan.jsonl")]
+
+    def events(self, *kinds: str) -> list[dict]:
+        lines = [json.loads(line) for line in self.journal.read_text().split("\n") if line]
+        return [event for event in lines if event["event"] in kinds]
+
+    def answers(self) -> dict[str, list]:
+        """Items by request, after a look that each was answered once."""
+        answers = self.events("answer")
+        assert len({event["id"] for event in answers}) == len(answers)
+        return {event["id"]: event["items"] for event in answers}
+
+    @property
+    def is_complete(self) -> bool:
+        return self.answers().keys() == set(self.planned)
+
+
+def command(*arguments: str) -> list[str]:
+    """Of scripts/synthesize_captions.py."""
+    return [sys.executable, str(REPOSITORY / "scripts" / "synthesize_captions.py"), *arguments]
+
+
+def start(*arguments: str, **environment: str) -> subprocess.Popen:
+    """The command in a process group of its own."""
+    variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **environment}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command(*arguments), text=True, env=variables, start_new_session=True, **pipes)
+
+
+@pytest.fixture
+def serve():
+    """Starts stand-in servers that end with the test."""
+    running = []
+
+    def begin(**script) -> StandInServer:
+        running.append(StandInServer(script).__enter__())
+        return running[-1]
+
+    yield begin
+    for server in running:
+        server.__exit__()
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Makes corpora in folders of their own."""
+    numbers = itertools.count()
+
+    def make(where, *settings: str, **options) -> Corpus:
+        base_url = where if isinstance(where, str) else where.base_url
+        return Corpus(tmp_path / f"corpus-{next(numbers)}", base_url, *settings, **options)
+
+    return make

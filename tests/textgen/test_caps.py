@@ -1,0 +1,117 @@
+"""max_cost and max_total_tokens hold whatever fails, across runs, and a stop by them keeps everything."""
+
+import pytest
+
+from groundwork.errors import UserError
+from tests.textgen.conftest import priced
+from textgen.ledger import Spend
+from textgen.pipeline import CAPPED_STATUS
+
+MIXED = {
+    "429": 0.05, "500": 0.05, "reset": 0.08, "truncated-json": 0.08, "empty-choice": 0.08, "wrong-schema": 0.08,
+    "length": 0.08, "refusal": 0.05,
+}  # fmt: skip
+NUM = 60  # requests; an answer costs about $0.6, and $2.4 are reserved for it
+
+
+def highest(corpus):
+    """The most that was committed at any time, by the journal's events in their order."""
+    from textgen.ledger import Ledger
+
+    ledger, top = Ledger(), Spend()
+    for event in corpus.events("sent", "answer", "fault", "lost", "batch", "batch_submitted", "batch_done"):
+        ledger.apply(event)
+        top = Spend(max(top.tokens, ledger.committed.tokens), max(top.cost, ledger.committed.cost))
+    return top
+
+
+def used(counts):
+    return counts["input_tokens"] + counts["output_tokens"]
+
+
+@pytest.mark.parametrize("no_usage", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_caps_are_never_exceeded(seed, no_usage, serve, corpus):
+    server = serve(seed=seed, faults=MIXED, max_faults=3, no_usage=no_usage)
+    made = corpus(server, f"concurrency={(1, 7, 40)[seed]}", num=NUM)
+    for cap in (1.0, 4.0 + seed, 11.5, 30.0):
+        ended = made.ask(f"max_cost={cap}")
+        assert ended == f"max_cost={cap:g}" or made.is_complete
+        assert highest(made).cost <= cap * (1 + 1e-9)
+        assert priced(server.counts()) <= made.ledger.spent.cost * (1 + 1e-9)
+        assert made.ledger.reserved == Spend()
+    assert made.ask() is None
+    assert made.is_complete
+
+
+@pytest.mark.parametrize("no_usage", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_caps_in_tokens_are_never_exceeded(seed, no_usage, serve, corpus):
+    server = serve(seed=seed, faults=MIXED, max_faults=3, no_usage=no_usage)
+    made = corpus(server, f"concurrency={(1, 7, 40)[seed]}", num=NUM)
+    for cap in (2300, 2301 + seed, 11_000, 22_222):
+        ended = made.ask(f"max_total_tokens={cap}")
+        assert ended == f"max_total_tokens={cap}" or made.is_complete
+        assert highest(made).tokens <= cap
+        assert used(server.counts()) <= made.ledger.spent.tokens
+
+
+def test_a_cap_uses_what_it_can(serve, corpus):
+    made = corpus(serve(), "concurrency=16", "max_cost=12", num=NUM)
+    assert made.ask() == "max_cost=12"
+    reserve = max(one["cost"] for one in made.events("sent"))
+    assert made.ledger.spent.cost > 12 - reserve
+
+
+def test_nothing_is_sent_that_a_cap_cannot_hold(serve, corpus):
+    server = serve()
+    made = corpus(server)
+    assert made.ask("max_cost=0") == "max_cost=0"
+    assert made.ask("max_cost=null", "max_total_tokens=500") == "max_total_tokens=500"
+    assert not server.log.exists() or not server.served()
+
+
+def test_a_cap_ends_the_command_with_a_status_of_its_own(serve, corpus, capsys):
+    server = serve()
+    made = corpus(server, num=30)
+    assert made.run("max_cost=6") == CAPPED_STATUS == 3
+    said = capsys.readouterr().out
+    assert "ended by max_cost=6" in said
+    assert "what was answered is kept" in said
+    first, requests = made.answers(), server.counts()["requests"]
+    assert 0 < len(first) < 30
+    assert (made.folder / "corpus.jsonl").is_file()
+    assert (made.folder / "report.html").is_file()
+
+    assert made.run("max_cost=6") == 3  # what was spent before counts
+    assert server.counts()["requests"] - requests <= 1
+    assert made.run("max_cost=100") == 0
+    assert made.is_complete
+    assert {request: made.answers()[request] for request in first} == first
+    assert server.counts()["requests"] == 30
+
+
+def test_a_model_without_a_price_is_refused(serve, corpus):
+    server = serve()
+    with pytest.raises(UserError, match=r"model=other.*has no price.*allow_unpriced=true.*it has stand-in"):
+        corpus(server, "model=other").ask()
+    with pytest.raises(UserError, match=r"max_cost=5.*cannot be kept without a price of other"):
+        corpus(server, "model=other", "allow_unpriced=true", "max_cost=5").ask()
+    assert not server.log.exists() or not server.served()
+    made = corpus(server, "model=other", "allow_unpriced=true", "max_total_tokens=6000", num=NUM)
+    assert made.ask() == "max_total_tokens=6000"
+    assert 0 < made.ledger.spent.tokens <= 6000
+    assert made.ledger.spent.cost == 0
+
+
+@pytest.mark.parametrize("max_cost", [3.0, 10.0, 22.0])
+def test_caps_hold_for_batches(max_cost, serve, corpus):
+    script = {"shuffle": True, "expire": 0.2, "fail": 0.2, "duplicate": 0.2, "polls": 1}
+    server = serve(batch=script, faults={"wrong-schema": 0.2, "length": 0.1}, max_faults=2)
+    made = corpus(server, f"max_cost={max_cost}", "batch.max_requests=5", source="openai-batch", num=NUM)
+    assert made.ask() == f"max_cost={max_cost:g}"
+    assert highest(made).cost <= max_cost * (1 + 1e-9)
+    assert priced(server.counts()) / 2 <= made.ledger.spent.cost  # batches cost half
+    assert len(made.answers()) > 0
+    assert made.ask("max_cost=1000") is None
+    assert made.is_complete

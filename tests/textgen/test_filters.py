@@ -1,0 +1,319 @@
+"""What each stage of the filters takes out, and what it leaves in."""
+
+import subprocess
+import sys
+
+import pytest
+
+from groundwork.errors import UserError
+from tests.conftest import REPOSITORY
+from textgen.candidates import Candidate
+from textgen.config import FieldSettings, FilterSettings, RecipeSettings
+from textgen.filters import build_chain, require_clip, run_chain
+from textgen.filters.assistant_talk import AssistantTalk
+from textgen.filters.chain import KEPT_EXAMPLES
+from textgen.filters.clip_tokens import ClipTokens
+from textgen.filters.language import Language
+from textgen.filters.leaks import LeakedPrompt, Markup
+from textgen.filters.length import Length
+from textgen.filters.recipe_checks import FieldsAgree, KeywordsPresent
+from textgen.filters.words import Lexicon
+
+
+def candidates(*texts, **fields):
+    return [Candidate(f"r-{number}", "r", text, **fields) for number, text in enumerate(texts)]
+
+
+def reason(stage, text, **fields):
+    return stage.reasons(candidates(text, **fields))[0]
+
+
+def recipe(**settings):
+    return RecipeSettings(**{"name": "t", "template": "t.txt", "fields": {"text": FieldSettings()}, **settings})
+
+
+def chain(filters=None, of=None, **texts):
+    given = {"instructions": "", "examples": [], "references": [], "evaluation": [], **texts}
+    return build_chain(filters or FilterSettings(), of or recipe(), **given)
+
+
+def test_length_counts_words_of_the_text():
+    stage = Length((3, 5))
+    assert reason(stage, "A dog runs.") is None
+    assert reason(stage, "A dog") == "2 words; 3 to 5 were asked for"
+    assert "6 words" in reason(stage, "one two three four five six")
+
+
+def test_an_empty_field_is_taken_out():
+    assert reason(Length((1, 5)), "A dog", fields={"question": "What?", "answer": " "}) == "its answer is empty"
+
+
+@pytest.fixture(scope="module")
+def english():
+    return Language(Lexicon("en"), FilterSettings().min_known_words)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Dogs racing",
+        "A man rides his horse past her house.",
+        "Harry Potter and Hermione Granger fly over Hogwarts.",
+        "TWO DOGS PLAY IN THE SNOW",
+        "3 dogs and 12 cats",
+        "A wakeboarder jumps.",
+        "She lifts her arms, her mother dries her hair.",
+        "The boy's t-shirt doesn't fit.",
+        "My mother\u2019s dog isn\u2019t here.",
+    ],
+)
+def test_english_captions_stay(english, text):
+    assert reason(english, text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ein Mann fährt mit einem Fahrrad durch die Stadt.",
+        "Der alte Mann liest eine Zeitung im Park.",
+        "Un petit garçon saute dans l'eau.",
+        "Una mujer con un vestido rojo está delante de una casa.",
+        "一个男人在骑马",
+        "ingerous theBUG qtrl izable ocumented aaaf",
+        "$ 42 !!",
+    ],
+)
+def test_other_languages_and_babble_go(english, text):
+    assert reason(english, text)
+
+
+def test_the_reason_names_the_share_and_the_words(english):
+    told = reason(english, "a dog xqzt wvrk")
+    assert "50%" in told
+    assert "75%" in told
+    assert "xqzt, wvrk" in told
+
+
+def test_german_captions_stay_where_german_is_wanted():
+    german = Language(Lexicon("de"), 0.75)
+    assert reason(german, "Zwei Hunde spielen im Schnee.") is None
+    assert reason(german, "Two dogs are playing together with their owners.")
+
+
+def test_an_unknown_language_is_refused():
+    with pytest.raises(UserError, match=r"filters\.language=xx.*en.*null"):
+        chain(FilterSettings(language="xx"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm sorry, but I can't help with that.",
+        "I\u2019m sorry, but I cannot assist with that request.",
+        "Sorry, I can't do that.",
+        "Unfortunately, I cannot fulfill this request.",
+        "I can't write a caption about that.",
+        "As an AI language model, I do not have eyes.",
+        "Sure! Here is a caption: A dog runs.",
+        '"Sure! A dog runs in the park."',
+        "Certainly, here is one: a dog.",
+        "Certainly.",
+        "Here are five captions:",
+        "Here's a caption that uses both words: a dog",
+        "The caption is: a dog",
+        "A dog runs. Let me know if you need more!",
+        "Please provide me with the keywords.",
+        "This caption contains the keywords dog and park.",
+    ],
+)
+def test_assistant_talk_goes(text):
+    assert reason(AssistantTalk(), text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I can't see the dog from my kitchen window",
+        "I'm sorry I missed the bus, so I walk along the river.",
+        "I'm sorry, but I can't continue up the hill on my bike.",
+        "I am afraid of the big dog that runs toward me.",
+        "I can't help laughing at my cat.",
+        "I can't write with this broken pencil.",
+        "I won't answer the phone while I cook dinner.",
+        "Unfortunately I can't find my keys on the table.",
+        "I hope this train comes soon.",
+        "I am an air traffic controller in my tower.",
+        "Here is my cat on the sofa.",
+        "Here are two dogs playing in the snow.",
+        "Sure footed goats climb a cliff.",
+        "Sorry, we are closed, reads a sign in the shop window.",
+        "Certainly the happiest girl eats an apple.",
+    ],
+)
+def test_honest_first_person_captions_stay(text):
+    assert reason(AssistantTalk(), text) is None
+
+
+def test_assistant_talk_is_found_in_every_field():
+    assert reason(AssistantTalk(), "A dog runs.", fields={"answer": "I'm sorry, but I can't help with that."})
+
+
+PROMPT = "Write one caption for a picture that shows {{ keywords }}. Use {% if plain %}plain{% endif %} words only."
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("Write one caption: for a dog", "write one caption for a"),
+        ("a dog in {{ keywords }}", "placeholder"),
+        ("a {keywords} dog", "placeholder"),
+        ("Keywords: dog, park", "label"),
+        ("caption 1: a dog runs", "label"),
+        ("A dog.\nText: a cat", "label"),
+        ("**Premise:** a dog runs", "label"),
+    ],
+)
+def test_the_prompt_does_not_come_back(text, why):
+    assert why in reason(LeakedPrompt(PROMPT, ["premise"]), text)
+
+
+@pytest.mark.parametrize(
+    "text", ["A picture that shows a dog.", "The clock says 12:30.", "He shows words only to her.", "A text: message"]
+)
+def test_fewer_words_of_the_prompt_are_no_leak(text):
+    assert reason(LeakedPrompt(PROMPT, ["premise"]), text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```A dog```", "a <b>dog</b>", "a dog</s>", "<|im_end|> a dog", "see https://example.org", "**A dog** runs",
+        "# A dog runs", "- a dog", "\u2022 a dog", "1. A dog", "A dog.\n2) A cat", '{"text": "a dog"}', "a\x07 dog",
+        "a dog \ufffd", r"a dog\n\na cat",
+    ],
+)  # fmt: skip
+def test_markup_goes(text):
+    assert reason(Markup(), text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2 dogs run.", "# 8 for Iowa State runs.", "A well-known man - alone - smiles.", "A dog's 5.5 m leap, 3 < 4"],
+)
+def test_plain_text_is_no_markup(text):
+    assert reason(Markup(), text) is None
+
+
+def test_keywords_are_found_by_their_lemmas():
+    every = KeywordsPresent(Lexicon("en"), every=True)
+    assert reason(every, "Two dogs were running.", keywords=("dog", "run")) is None
+    assert reason(every, "Two dogs were sleeping.", keywords=("dog", "run")) == "does not hold 'run'"
+    assert reason(every, "A catalogue", keywords=("cat",)) == "does not hold 'cat'"
+    assert reason(every, "Anything at all.") is None
+
+
+def test_keywords_of_several_words_follow_each_other():
+    every = KeywordsPresent(Lexicon("en"), every=True)
+    assert reason(every, "Two cell phones lie there.", keywords=("cell phone",)) is None
+    assert reason(every, "A T-shirt", keywords=("t-shirt",)) is None
+    assert reason(every, "A phone lies in a cell.", keywords=("cell phone",))
+
+
+def test_any_keyword_is_enough_where_the_recipe_says_so():
+    one = KeywordsPresent(Lexicon("en"), every=False)
+    assert reason(one, "A dog sleeps.", keywords=("dog", "run")) is None
+    assert reason(one, "A cat sleeps.", keywords=("dog", "run")) == "does not hold 'dog', 'run'"
+
+
+def test_an_answer_must_be_in_the_text_as_whole_words():
+    stage = FieldsAgree({"answer": "text"}, ())
+    assert reason(stage, "Two Red, dogs.", fields={"answer": "red dogs"}) is None
+    assert "answer" in reason(stage, "A catalogue", fields={"answer": "cat"})
+    assert reason(stage, "A cat", fields={"answer": "?!"})
+
+
+def test_fields_that_must_differ():
+    stage = FieldsAgree({}, ("text", "hypothesis"))
+    assert (
+        reason(stage, "A dog runs.", fields={"hypothesis": "a dog runs"}) == "its text and its hypothesis say the same"
+    )
+    assert reason(stage, "A dog runs.", fields={"hypothesis": "A cat runs."}) is None
+
+
+def test_clip_reads_77_tokens():
+    stage = ClipTokens(77)
+    assert reason(stage, " ".join(["dog"] * 75)) is None  # with start and end 77
+    assert reason(stage, " ".join(["dog"] * 76)) == "78 tokens of CLIP; it reads 77"
+
+
+def test_short_texts_need_no_tokenizer():
+    stage = ClipTokens(77)
+    assert reason(stage, "word " * 15) is None
+    assert "_tokenizer" not in vars(stage)
+
+
+def test_without_open_clip_the_setting_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    with pytest.raises(UserError, match=r"open_clip cannot be imported.*filters\.clip_tokens=null"):
+        require_clip()
+    with pytest.raises(UserError, match="clip_tokens"):
+        chain()
+    assert chain(FilterSettings(clip_tokens=None))
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = sys.modules["transformers"] = sys.modules["open_clip"] = None
+import textgen.statistics
+from textgen.candidates import Candidate
+from textgen.config import FieldSettings, FilterSettings, RecipeSettings
+from textgen.filters import build_chain, run_chain
+recipe = RecipeSettings(name="t", template="t.txt", fields={"text": FieldSettings()})
+chain = build_chain(
+    FilterSettings(clip_tokens=None), recipe, instructions="", examples=["A cat."], references=[], evaluation=["A bird."]
+)
+print(len(run_chain(chain, [Candidate("r-0", "r", "A dog runs on grass."), Candidate("r-1", "r", "No")]).kept))
+assert not any(name.split(".")[0] == "close_transfer" for name in sys.modules)
+"""
+
+
+def test_filters_run_without_torch():
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("1\n", 0), done.stderr
+
+
+def test_importing_the_filters_does_not_import_torch():
+    code = "import sys, textgen.filters, textgen.statistics; sys.exit('torch' in sys.modules or 'open_clip' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
+
+
+def test_the_chain_counts_and_keeps_examples():
+    told = []
+    texts = ["A dog runs on grass.", "No", "Certainly! A cat sleeps.", *(["Dogs"] * KEPT_EXAMPLES)]
+    result = run_chain(chain(), candidates(*texts), lambda *removal: told.append(removal))
+    assert [candidate.id for candidate in result.kept] == ["r-0"]
+    counts = {stage.name: (stage.num_in, stage.num_out) for stage in result.stages}
+    assert counts["length"] == (23, 21)
+    assert counts["refusals and assistant talk"] == (2, 1)
+    assert len(result.stages[0].examples) == KEPT_EXAMPLES
+    assert tuple(result.stages[0].examples[0]) == ("r-1", "1 words; 3 to 40 were asked for", "No")
+    assert len(told) == 22
+    assert told[-1][0] == "refusals and assistant talk"
+    assert told[-1][2].id == "r-2"
+
+
+def test_the_order_of_the_stages():
+    of = recipe(fields={"text": FieldSettings(), "answer": FieldSettings()}, found_in={"answer": "text"})
+    assert [stage.name for stage in chain(of=of, evaluation=["A dog."])] == [
+        "length", "language", "refusals and assistant talk", "leaked prompt", "markup", "keywords", "fields",
+        "CLIP's tokens", "examples and evaluation texts", "exact duplicates", "near duplicates", "overused n-grams",
+    ]  # fmt: skip
+
+
+def test_stages_are_left_out_by_their_settings():
+    off = FilterSettings(
+        language=None, refusals=False, leaks=False, markup=False, clip_tokens=None, exact_duplicates=False,
+        near_duplicates=None, overused_share=None, evaluation_overlap=None,
+    )  # fmt: skip
+    of = recipe(keywords_present="none")
+    assert [stage.name for stage in chain(off, of, evaluation=["A dog."])] == ["length"]

@@ -1,0 +1,123 @@
+"""Keywords of texts: which words are, as which lemmas, how often; and what is refused."""
+
+import sys
+import types
+
+import pytest
+
+from groundwork.errors import UserError
+from textgen.config import KeywordSettings
+from textgen.keywords import count_keywords, lemma, stop_list, words_of
+
+TEXTS = [
+    "A dog chases two dogs across the park.",
+    "The dogs are running in parks!",
+    "A man's hat, a woman's umbrella and a well-known T-shirt.",
+    "123 4th 7 !!!",
+    "It is what it is.",
+]
+
+
+def keywords(texts=TEXTS, **settings):
+    return count_keywords(texts, KeywordSettings(**settings))
+
+
+def test_lemmas_are_counted_once_a_text_the_commonest_first():
+    found = keywords()
+    assert found.counts["dog"] == 2
+    assert found.counts["park"] == 2
+    assert found.counts["run"] == 1
+    assert list(found.counts.items())[:2] == [("dog", 2), ("park", 2)]
+    assert list(found.counts.values()) == sorted(found.counts.values(), reverse=True)
+    assert found.num_texts == 5
+    assert found.sets[0] == ("dog", "chase", "two", "park")
+    assert len(found.sets) == 3  # of texts that hold any
+
+
+def test_function_words_numbers_and_letters_are_no_keywords():
+    found = keywords()
+    assert not set(found.counts) & (stop_list("en") | {"a", "t", "123", "4th", "s", "'s"})
+    assert not any(word.isdigit() or len(word) < 2 for word in found.counts)
+
+
+def test_what_captions_are_about_is_a_keyword():
+    found = keywords(["A small young man with two old women."])
+    assert set(found.counts) == {"small", "young", "man", "two", "old", "woman"}
+
+
+def test_words_of_a_text():
+    assert words_of("A dog's well-known “Ball”, 3 Ärzte & naïve_ones.") == [
+        "a", "dog's", "well-known", "ball", "ärzte", "naïve", "ones",
+    ]  # fmt: skip
+
+
+def test_rare_words_are_left_out_also_of_the_texts():
+    found = keywords(min_count=2)
+    assert found.counts == {"dog": 2, "park": 2}
+    assert found.sets == [("dog", "park"), ("dog", "park")]
+    with pytest.raises(UserError, match=r"no keyword is in at least keywords.min_count=9 of the 5 texts; lower it"):
+        keywords(min_count=9)
+
+
+def test_words_to_drop_are_dropped_in_every_form():
+    assert "dog" not in keywords(drop=["dog"]).counts
+    assert "dog" not in keywords(drop=["Dog"]).counts
+
+
+def test_texts_without_any_word_are_refused():
+    with pytest.raises(UserError, match="give more texts"):
+        keywords(["It is.", "1 2 3"])
+
+
+def test_other_languages_have_their_own_lists():
+    found = keywords(["Die Hunde laufen über eine Straße.", "Ein Hund schläft."], language="de")
+    assert found.counts["hund"] == 2
+    assert not {"die", "eine", "ein", "über"} & set(found.counts)
+    assert lemma("Hunde", "de") == "hund"
+
+
+def test_languages_without_a_list_or_a_dictionary_are_refused_with_those_that_have_one():
+    with pytest.raises(UserError, match=r"keywords.language=tlh: there is no stop list; there are lists for .*\bde\b"):
+        keywords(language="tlh")
+    with pytest.raises(UserError, match=r"keywords.language=zh: there is no dictionary; there are .*\ben\b"):
+        lemma("dog", "zh")
+
+
+class _Token:
+    def __init__(self, text):
+        self.lemma_, self.is_alpha = text.rstrip("s").capitalize(), text.isalpha()
+        self.pos_ = "NOUN" if text.rstrip("s") in ("dog", "park", "one") else "VERB"
+
+
+def spacy_with(load):
+    module = types.ModuleType("spacy")
+    module.__spec__ = types.SimpleNamespace(name="spacy")
+    module.load = load
+    return module
+
+
+def test_parts_of_speech_by_a_pipeline_of_the_users(monkeypatch):
+    class Pipeline:
+        def pipe(self, texts):
+            return ([_Token(word) for word in words_of(text)] for text in texts)
+
+    monkeypatch.setitem(sys.modules, "spacy", spacy_with(lambda name, exclude: Pipeline()))
+    texts = ["Dogs run in parks.", "One dog ran."]
+    found = keywords(texts, part_of_speech=["NOUN"], spacy_pipeline="mine")
+    assert found.counts == {"dog": 2, "park": 1}
+    assert set(keywords(texts, part_of_speech=["NOUN"], spacy_pipeline="mine", drop=["dog"]).counts) == {"park"}
+
+
+def test_parts_of_speech_without_spacy_or_its_pipeline_are_refused(monkeypatch):
+    with pytest.raises(UserError, match=r"keywords.part_of_speech=\[ADJ,NOUN\]: needs a spaCy pipeline"):
+        keywords(part_of_speech=["NOUN", "ADJ"])
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    with pytest.raises(UserError, match=r"spaCy is not installed; pip install spacy, or keywords.part_of_speech=null"):
+        keywords(part_of_speech=["NOUN"], spacy_pipeline="en_core_web_sm")
+
+    def load(name, exclude):
+        raise OSError("[E050] Can't find model")
+
+    monkeypatch.setitem(sys.modules, "spacy", spacy_with(load))
+    with pytest.raises(UserError, match=r"keywords.spacy_pipeline=en_core_web_sm: spaCy has no such pipeline here"):
+        keywords(part_of_speech=["NOUN"], spacy_pipeline="en_core_web_sm")

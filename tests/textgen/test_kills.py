@@ -1,0 +1,112 @@
+"""20,000 requests to a server with mixed faults, the command killed ten times: all is answered, nothing is paid twice."""
+
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+
+import pytest
+
+from tests.textgen.conftest import priced, start
+from textgen.ledger import LOST
+
+pytestmark = pytest.mark.slow
+
+NUM_REQUESTS, NUM_KILLS, PATIENCE = 20_000, 10, 120  # the latter in seconds without a request, after which it hangs
+CAP = 20_000.0  # dollars at the tests' prices; about $14,000 are spent
+FAULTS = {
+    "429": 0.03, "429-retry-after": 0.005, "500": 0.02, "503": 0.02, "reset": 0.01, "stall": 0.001,
+    "truncated-json": 0.01, "empty-choice": 0.01, "null-content": 0.01, "wrong-schema": 0.02, "length": 0.01,
+}  # fmt: skip
+
+
+class Served:
+    """How many requests a server's log holds, counted as it grows."""
+
+    def __init__(self, path):
+        self._path, self._end, self.num = path, 0, 0
+
+    def look(self):
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._end)
+                new = file.read()
+            self._end += len(new)
+            self.num += new.count(b"\n")
+        return self.num
+
+
+def kill_at(point, served, made):
+    """Starts the command and kills its process group when the server has had `point` requests."""
+    process = start(*made.settings)
+    try:
+        last, since = served.look(), time.monotonic()
+        while served.look() < point:
+            if process.poll() is not None:
+                pytest.fail(f"it ended ({process.returncode}) before its kill:\n{process.communicate()[0]}")
+            if served.num != last:
+                last, since = served.num, time.monotonic()
+            assert time.monotonic() - since < PATIENCE, f"{served.num} requests came; {point} were waited for"
+            time.sleep(0.002)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        said, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, said
+    assert "Traceback" not in said
+
+
+def read(path):
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def test_ten_kills_amid_faults(serve, corpus, capsys):
+    server = serve(faults=FAULTS, max_faults=2, seed=7)
+    made = corpus(server, "concurrency=64", "deadline=1", f"max_cost={CAP}", num=NUM_REQUESTS)
+    served, rng = Served(server.log), random.Random(7)
+    points = sorted(rng.randrange(50, NUM_REQUESTS) for _ in range(NUM_KILLS))
+    for point in points:
+        kill_at(max(point, served.look() + rng.randrange(1, 200)), served, made)
+    last = start(*made.settings)
+    said, _ = last.communicate(timeout=1200)
+    assert last.returncode == 0, said
+
+    planned, ledger, counts = made.planned, made.ledger, server.counts()
+    answers = made.answers()
+    assert len(planned) == NUM_REQUESTS
+    assert answers.keys() == set(planned) == ledger.answered
+
+    texts, removed = (read(made.folder / name) for name in ("corpus.jsonl", "removed.jsonl"))
+    ids = Counter(one["id"] for one in texts)
+    assert set(ids.values()) == {1}
+    assert ids.keys() <= {f"{request}-0" for request in planned}
+    assert not ids.keys() & {one["id"] for one in removed}
+    assert len(texts) + len(removed) == sum(map(len, answers.values())) == NUM_REQUESTS
+
+    sent, lost, faults = made.events("sent"), made.events("lost"), made.events("fault")
+    assert 0 < len(lost) <= NUM_KILLS * 64
+    assert sum(ledger.by_outcome.values()) == len(sent) == len({(one["id"], one["attempt"]) for one in sent})
+    assert ledger.by_outcome[LOST] == len(lost)
+    assert not ledger.open
+    assert not ledger.failed
+    accepted = [one for one in faults if one["paid"] != "no"]
+    assert counts["requests"] <= len(sent)
+    assert counts["identities"] == NUM_REQUESTS
+    assert counts["paid"] <= NUM_REQUESTS + len(lost) + len(accepted)
+    assert counts["paid_again"] <= len(lost) + len(accepted)
+    assert priced(counts) <= ledger.spent.cost <= CAP
+
+    answered = set()
+    for event in made.events("sent", "answer"):
+        assert event["id"] not in answered
+        if event["event"] == "answer":
+            answered.add(event["id"])
+    with capsys.disabled():
+        print(
+            f"\n{NUM_REQUESTS} planned, {counts['requests']} served, {counts['paid']} paid for, {counts['paid_again']} of "
+            f"them again; {len(sent)} sent, {len(lost)} in flight at {NUM_KILLS} kills, {len(accepted)} faults after "
+            f"acceptance; ${priced(counts):,.2f} by the server's count, ${ledger.spent.cost:,.2f} charged, cap ${CAP:,.0f}; "
+            f"{len(texts)} texts, {len(removed)} removed"
+        )

@@ -1,0 +1,284 @@
+"""source=openai-batch: files within the limits, each submitted once, results joined by id whatever comes back."""
+
+import json
+import random
+import signal
+import time
+
+import pytest
+
+from groundwork.errors import UserError
+from groundwork.stopping import StopRequest
+from tests.textgen.conftest import INPUT, OUTPUT, start
+from textgen.ledger import Spend
+from textgen.sources.batch_files import result_lines
+
+CREATE, UPLOAD = "POST /v1/batches", "POST /v1/files"
+
+
+@pytest.fixture
+def batches(corpus):
+    def make(where, *settings, **options):
+        return corpus(where, *settings, source="openai-batch", **options)
+
+    return make
+
+
+def parts(made):
+    """The requests of each file that was written, in order."""
+    paths = sorted((made.folder / "batches").glob("part-*.jsonl"))
+    return [[json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line] for path in paths]
+
+
+def wait_for(process, seen):
+    deadline = time.monotonic() + 60
+    while not seen():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_results_are_joined_by_id_whatever_comes_back(api, serve, batches):
+    faults = {"wrong-schema": 0.1, "null-content": 0.1, "length": 0.1, "empty-choice": 0.1, "refusal": 0.1}
+    script = {"shuffle": True, "duplicate": 0.3, "expire": 0.2, "expire_batches": 2, "fail": 0.2, "polls": 2}
+    server = serve(batch=script, faults=faults, max_faults=2, permanent=["refusal"])
+    made = batches(server, f"api={api}", "batch.max_requests=25", num=60)
+    assert made.ask() is None
+    assert made.is_complete
+    for request, items in made.answers().items():  # the keywords of the request are in its answer
+        (planned,) = [line for part in parts(made) for line in part if line["custom_id"] == request][:1]
+        keywords = planned["body"]["messages" if api == "chat" else "input"][-1]["content"].splitlines()[-2]
+        for item in items:
+            assert set(keywords.removeprefix("Words: ").split(", ")) <= set(item["text"].split())
+    counts, ledger = server.counts(), made.ledger
+    assert {name: counts["outcomes"][name] for name in ("500", "expired")} == {
+        "500": ledger.by_outcome["500"], "expired": ledger.by_outcome["batch expired"],
+    }  # fmt: skip
+    assert counts["outcomes"]["500"] and counts["outcomes"]["expired"] and ledger.refused
+    assert ledger.ignored_lines > 0
+    assert sum(ledger.by_outcome.values()) == counts["requests"] == sum(map(len, parts(made)))
+    assert ledger.spent.tokens == counts["input_tokens"] + counts["output_tokens"]
+    assert ledger.spent.cost == pytest.approx(
+        (INPUT * counts["input_tokens"] + OUTPUT * counts["output_tokens"]) / 2  # a batch's share of the price
+    )
+    requests = server.counts()["requests"]
+    assert made.ask() is None
+    assert server.counts()["requests"] == requests
+
+
+def test_files_are_split_by_requests(serve, batches):
+    server = serve()
+    made = batches(server, "batch.max_requests=7", num=20)
+    assert made.ask() is None
+    assert [len(part) for part in parts(made)] == [7, 7, 6]
+    assert server.calls()[CREATE] == server.calls()[UPLOAD] == 3
+    assert [line["custom_id"] for part in parts(made) for line in part] == made.planned
+
+
+def test_files_are_split_by_bytes(serve, batches):
+    largest = 10_000
+    server = serve(batch={"reject_over_bytes": largest})
+    made = batches(server, f"batch.max_bytes={largest}", num=20)
+    assert made.ask() is None
+    assert made.is_complete
+    sizes = [path.stat().st_size for path in sorted((made.folder / "batches").glob("part-*.jsonl"))]
+    assert len(sizes) > 1
+    assert max(sizes) <= largest
+    longest = max(len(json.dumps(line, ensure_ascii=False).encode()) for part in parts(made) for line in part)
+    assert all(size + longest + 1 > largest for size in sizes[:-1])  # as few files as it takes
+    with pytest.raises(UserError, match=r"batch\.max_bytes=99: one request alone has .* bytes; raise it"):
+        batches(server, "batch.max_bytes=99").ask()
+
+
+def test_ids_of_batches_are_kept_before_anyone_waits(serve, batches):
+    made = batches(serve(batch={"polls": 3}), "batch.max_requests=3")
+    made.ask()
+    events = made.events("session", "batch", "batch_submitted", "answer", "batch_done")
+    assert [one["event"] for one in events[:5]] == ["session"] + ["batch", "batch_submitted"] * 2
+    assert len({one["batch_id"] for one in made.events("batch_submitted")}) == 2
+
+
+@pytest.mark.parametrize("faults", [["reset"], ["500", "reset", "503"], ["reset", "reset"], ["429"]])
+def test_a_batch_whose_reply_was_lost_is_found_again(faults, serve, batches):
+    server = serve(call_faults={CREATE: faults, UPLOAD: ["500"], "GET /v1/batches/{id}": ["500", "reset"]})
+    made = batches(server, num=10)
+    assert made.ask() is None
+    assert made.is_complete
+    assert server.counts()["requests"] == 10  # each was paid for once
+    assert server.counts()["paid_again"] == 0
+
+
+def test_a_kill_before_the_id_was_kept_submits_nothing_twice(serve, batches):
+    server = serve()
+    made = batches(server, num=10)
+    made.ask()
+    lines = made.journal.read_bytes().splitlines(keepends=True)
+    submitted = next(number for number, line in enumerate(lines) if b'"batch_submitted"' in line)
+    made.journal.write_bytes(b"".join(lines[:submitted]))
+    assert made.ask() is None
+    assert made.is_complete
+    assert server.calls()[CREATE] == server.calls()[UPLOAD] == 1
+    assert server.counts()["paid"] == 10
+
+    made.journal.write_bytes(b"".join(lines[:submitted]))  # and collect finds it as well
+    assert made.run("action=collect") == 0
+    assert made.is_complete
+    assert server.calls()[CREATE] == 1
+
+
+def test_a_kill_before_the_upload_submits_it_then(serve, batches):
+    server = serve()
+    made = batches(server, num=10)
+    made.ask()
+    lines = made.journal.read_bytes().splitlines(keepends=True)
+    submitted = next(number for number, line in enumerate(lines) if b'"batch_submitted"' in line)
+    made.journal.write_bytes(b"".join(lines[:submitted]))
+    another = serve()
+    assert made.ask(f"base_url={another.base_url}") is None
+    assert made.is_complete
+    assert another.calls()[CREATE] == 1
+    assert another.counts()["paid"] == 10
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_kills_at_any_time_submit_nothing_twice(seed, serve, batches):
+    server = serve(batch={"polls": 6, "shuffle": True}, call_faults={CREATE: ["reset"]})
+    made = batches(server, "batch.max_requests=4", num=20)
+    rng = random.Random(seed)
+    for _ in range(3):
+        process = start(*made.settings)
+        calls = sum(server.calls().values()) if server.log.exists() else 0
+        point = calls + rng.randrange(1, 12)
+        try:
+            wait_for(process, lambda: server.log.exists() and sum(server.calls().values()) >= point)  # noqa: B023
+            time.sleep(rng.uniform(0, 0.02))
+        finally:
+            process.kill()
+            process.communicate()
+    assert made.ask() is None
+    assert made.is_complete
+    counts = server.counts()
+    assert counts["paid"] == counts["requests"] == 20
+    assert made.ledger.by_outcome == {"answer": 20}
+
+
+def test_collect_takes_what_is_ready_and_asks_nothing(serve, batches, capsys):
+    server = serve(batch={"polls": 4})
+    made = batches(server, "batch.poll_seconds=60", num=10)
+    process = start(*made.settings)
+    try:
+        wait_for(process, lambda: made.journal.exists() and made.events("batch_submitted"))
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 143, said
+    assert made.ledger.spent == Spend()
+    for _ in range(5):
+        assert made.run("action=collect", "num=10") == 0
+    said = capsys.readouterr().out
+    assert "1 batches are under way; collect again later" in said
+    assert "10 of 10 requests answered" in said
+    assert made.is_complete
+    assert server.calls()[CREATE] == 1
+
+
+def test_a_signal_while_the_provider_fails_ends_as_one(serve, batches):
+    server = serve(call_faults={"GET /v1/batches/{id}": ["503"] * 100})
+    made = batches(server, "first_pause=5")
+    process = start(*made.settings)
+    try:
+        wait_for(process, lambda: server.log.exists() and server.calls()["GET /v1/batches/{id}"])
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 143, said
+    assert "the same command goes on" in said
+
+
+def test_another_source_collects_and_asks_the_rest(serve, batches):
+    server = serve(batch={"polls": 0, "expire": 0.5})
+    made = batches(server, "batch.poll_seconds=60", num=10)
+    stop = StopRequest(asked=True)
+    assert made.ask(stop=stop) == "a signal"
+    assert made.ask("source=openai", "num=15") is None
+    assert server.calls()[CREATE] == 1
+    expired = server.counts()["outcomes"]["expired"]
+    assert 0 < expired < 10
+    assert made.is_complete
+    assert server.counts()["paid"] == 15
+
+
+def test_what_the_provider_rejects_is_told_and_smaller_files_work(serve, batches):
+    server = serve(batch={"reject_over_requests": 8})
+    made = batches(server, num=20)
+    with pytest.raises(
+        UserError, match=r"refused the file \(too_many_tasks: .*more than 8 requests.*batch\.max_requests="
+    ):
+        made.ask()
+    assert made.ledger.spent == made.ledger.reserved == Spend()
+    assert made.ask("batch.max_requests=8") is None
+    assert made.is_complete
+    assert server.counts()["paid"] == 20
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [({"key": "right"}, "401: .*Incorrect API key"), ({"fatal": "insufficient_quota"}, "exceeded your current quota")],
+)
+def test_what_no_waiting_mends_is_told_at_once(script, words, serve, batches):
+    made = batches(serve(**script), "first_pause=5")
+    with pytest.raises(UserError, match=f"{words}.*All that was answered is kept; the same command goes on"):
+        made.ask()
+    assert made.ledger.spent == Spend()
+    assert made.ask(f"base_url={serve().base_url}") is None
+    assert made.is_complete
+
+
+def test_a_server_that_takes_no_schema_gets_batches_without(serve, batches):
+    server = serve(no_schema=True)
+    made = batches(server)
+    assert made.ask() is None
+    assert made.is_complete
+    assert server.calls()[CREATE] == 2
+    with pytest.raises(UserError, match="structured=text"):
+        batches(server, "structured=schema").ask()
+    assert server.calls()[CREATE] == 3
+
+
+def test_what_is_refused_is_not_submitted_again_in_the_same_run(serve, batches, monkeypatch):
+    from textgen.sources import batch_files
+
+    body = batch_files.request_body
+
+    def without_messages(prompt, *others):
+        made = body(prompt, *others)
+        return made if "Words: dog, bus\nCaption:" not in prompt else {**made, "messages": []}
+
+    server = serve()
+    made = batches(server, num=10)
+    monkeypatch.setattr(batch_files, "request_body", without_messages)
+    assert made.ask() is None
+    assert server.calls()[CREATE] == 1
+    (given_up,) = made.events("gave_up")
+    assert made.ledger.failed == {given_up["id"]: "400"}
+    monkeypatch.undo()
+    assert made.ask() is None
+    assert made.is_complete
+
+
+def test_a_batch_that_keeps_failing_is_given_up(serve, batches):
+    server = serve(batch={"fail": 1.0, "polls": 0})
+    made = batches(server, "max_attempts=3")
+    assert made.ask() is None
+    assert server.calls()[CREATE] == 3
+    assert set(made.ledger.failed) == set(made.planned)
+    assert made.ledger.spent == Spend()
+
+
+def test_results_are_lines_by_line_feeds_alone():
+    lines = [json.dumps({"custom_id": str(number), "said": f"a{mark}b"}, ensure_ascii=False) for number, mark in
+             enumerate("\u2028\u2029\x85\x1c")]  # fmt: skip
+    assert list(result_lines("\n".join(lines) + "\r\n\n")) == lines

@@ -1,0 +1,157 @@
+"""Answers as models give them: what is read from each, and what is refused with which reason."""
+
+import pytest
+
+from textgen.config import RecipeSettings
+from textgen.parsing import Unusable, items_of
+
+ONE = RecipeSettings(name="one", template="one.j2", fields={"text": {}})
+THREE = RecipeSettings(name="three", template="three.j2", fields={"text": {}}, items_per_request=3)
+PAIR = RecipeSettings(name="pair", template="pair.j2", fields={"text": {}, "hypothesis": {}})
+PAIRS = PAIR.model_copy(update={"items_per_request": 3})
+MOOD = RecipeSettings(
+    name="mood", template="mood.j2", fields={"text": {}, "mood": {"values": ["glad", "sad"]}}, items_per_request=3
+)
+
+DOG = "A dog runs."
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        DOG,
+        f"  {DOG}\n\n",
+        f'"{DOG}"',
+        f"“{DOG}”",
+        f"1. {DOG}",
+        f"- {DOG}",
+        "A dog\nruns.",
+        f"Here is a caption:\n\n{DOG}",
+        f"text: {DOG}",
+        f"**text:** {DOG}",
+        f'Text: "{DOG}"',
+        f'{{"text": "{DOG}"}}',
+        f'{{"Text": "{DOG}"}}',
+        f'{{"caption": "{DOG}"}}',
+        f'{{"items": [{{"text": "{DOG}"}}]}}',
+        f'{{"result": {{"items": [{{"text": "{DOG}"}}]}}}}',
+        f'[{{"caption": "{DOG}"}}]',
+        f'["{DOG}"]',
+        f'```json\n{{"text": "{DOG}"}}\n```',
+        f"```\n{DOG}\n```",
+        f'Sure! Here it is: {{"text": "{DOG}"}} Hope that helps.',
+        '{"text": "A dog\\n runs."}',
+        '{"text": "A d\\u006fg runs.", "confidence": 0.9}',
+        f"<think>\nA dog {{runs}}? Or a cat.\n</think>\n\n{DOG}",
+    ],
+)  # fmt: skip
+def test_one_text_however_it_is_wrapped(answer):
+    assert items_of(answer, ONE) == [{"text": DOG}]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "One dog.\nTwo dogs.\nThree dogs.",
+        "1. One dog.\n2. Two dogs.\n3. Three dogs.",
+        "1) One dog.\n2) Two dogs.\n\n3) Three dogs.",
+        "* One dog.\n* Two dogs.\n* Three dogs.",
+        "Here are three captions:\n- One dog.\n- Two dogs.\n- Three dogs.",
+        "Of course.\n\n1. One dog.\n2. Two dogs.\n3. Three dogs.\n\nTell me if you want more!",
+        "1. **Text:** One dog.\n2. **Text:** Two dogs.\n3. **Text:** Three dogs.",
+        '1. "One dog."\n2. "Two dogs."\n3. “Three dogs.”',
+        '["One dog.", "Two dogs.", "Three dogs."]',
+        '{"captions": ["One dog.", "Two dogs.", "Three dogs."]}',
+        '{"items": [{"text": "One dog."}, {"text": "Two dogs."}, {"text": "Three dogs."}]}',
+        '{"text": "One dog."}\n{"text": "Two dogs."}\n{"text": "Three dogs."}',
+        '{"items": [{"text": "One dog."}, {"text": "Two dogs."}, {"text": "Three dogs."}, {"text": "Four dogs."}]}',
+        "One dog.\nTwo dogs.\nThree dogs.\nFour dogs.",
+        '{"items": [{"text": "One dog."}, {"text": " "}, 7, {"text": "Two dogs."}, {"text": "Three dogs."}]}',
+    ],
+)
+def test_several_texts_and_no_more_than_were_asked_for(answer):
+    assert [item["text"] for item in items_of(answer, THREE)] == ["One dog.", "Two dogs.", "Three dogs."]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"text": "A dog runs.", "hypothesis": "It rests."}',
+        '{"hypothesis": "It rests.", "text": "A dog runs.", "note": "none"}',
+        '{"TEXT": "A dog runs.", "Hypothesis": "It rests."}',
+        '{"item": {"text": "A dog runs.", "hypothesis": "It rests."}}',
+        "text: A dog runs.\nhypothesis: It rests.",
+        "Text: A dog runs.\n\nHypothesis: It rests.",
+        "**text:** A dog runs.\n**hypothesis:** It rests.",
+        "**Text**: A dog runs.\n**Hypothesis**: It rests.",
+        "__text__: A dog runs.\n__hypothesis__: It rests.",
+        "- text: A dog runs.\n- hypothesis: It rests.",
+        '1. text: "A dog runs."\n   hypothesis: "It rests."',
+        "Sure:\ntext: A dog runs.\nhypothesis: It rests.\nIs that all?",
+        "text:\nA dog runs.\nhypothesis:\nIt rests.",
+    ],
+)
+def test_named_fields(answer):
+    (item,) = items_of(answer, PAIR)
+    assert list(item.items()) == [("text", "A dog runs."), ("hypothesis", "It rests.")]
+
+
+def test_a_field_that_comes_again_begins_the_next_item():
+    answer = "1. text: One.\nhypothesis: Not one.\n2. text: Two.\n3. text: Three.\nhypothesis: Not three."
+    assert items_of(answer, PAIRS) == [
+        {"text": "One.", "hypothesis": "Not one."},
+        {"text": "Three.", "hypothesis": "Not three."},
+    ]
+
+
+def test_text_is_left_as_it_is():
+    for text in (
+        "Ein Hund läuft über die Straße.",
+        "一只狗在跑。",
+        "A dog 🐕 runs.",
+        "2 dogs run.",
+        "A dog's bone [red] lies {there}.",
+        "A sign says [1] on a wall.",
+        "'It's mine,' says the man.",
+        'A sign that says "stop" and a "go".',
+        "There is text: a note on a wall.",
+        "Two texts hang on a wall.",
+    ):
+        assert items_of(text, ONE) == [{"text": text}]
+    assert items_of('{"text": "Zażółć \\"gęślą\\" {jaźń}"}', ONE) == [{"text": 'Zażółć "gęślą" {jaźń}'}]
+
+
+def test_allowed_values_in_any_case_come_out_as_they_are_listed():
+    answer = '[{"text": "One.", "mood": "SAD"}, {"text": "Two.", "mood": "angry"}, {"text": "Three.", "mood": "glad"}]'
+    assert items_of(answer, MOOD) == [{"text": "One.", "mood": "sad"}, {"text": "Three.", "mood": "glad"}]
+
+
+@pytest.mark.parametrize(
+    ("answer", "recipe", "reason"),
+    [
+        ("", ONE, "the answer is empty"),
+        (" \n```json\n```", ONE, "the answer is empty"),
+        ("<think>hm</think>", ONE, "the answer is empty"),
+        ('{"text": "A dog ru', ONE, "its JSON is cut short or broken"),
+        ('[{"text": "A dog runs."}, {"text": "A c', THREE, "its JSON is cut short or broken"),
+        ('{"text": "A dog runs.",}', ONE, "its JSON is cut short or broken"),
+        ("[" * 100_000, ONE, "its JSON is cut short or broken"),
+        ("[]", ONE, "its list of items is empty"),
+        ('{"items": []}', THREE, "its list of items is empty"),
+        ("{}", ONE, "an item has no text in 'text'"),
+        ('{"text": null}', ONE, "an item has no text in 'text'"),
+        ('{"text": "  "}', ONE, "an item has no text in 'text'"),
+        ('{"text": ["A dog runs."]}', ONE, "an item has no text in 'text'"),
+        ("[1, 2]", ONE, "an item is a int, not an object"),
+        ('["A dog runs."]', PAIR, "an item is a str, not an object"),
+        ('{"text": "A dog runs."}', PAIR, "an item has no text in 'hypothesis'"),
+        ("text: A dog runs.", PAIR, "no lines name all of text, hypothesis"),
+        ("A dog runs. It rests.", PAIR, "no lines name all of text, hypothesis"),
+        ('{"text": "A dog.", "mood": "angry"}', MOOD, "mood is 'angry', not one of glad, sad"),
+        ('{"text": "A dog \\ud83d runs."}', ONE, "an item has broken characters in 'text'"),
+    ],
+)
+def test_what_cannot_be_used_says_why(answer, recipe, reason):
+    with pytest.raises(Unusable) as caught:
+        items_of(answer, recipe)
+    assert str(caught.value) == reason

@@ -1,0 +1,91 @@
+"""Prices of models: what a request costs, and when it cannot be known."""
+
+import pytest
+
+from groundwork.errors import UserError
+from textgen.preparation import shipped
+from textgen.prices import FREE, about_tokens, most_tokens, price_of
+
+LIST = "as_of: 2026-01-02\nbatch: 0.4\nmodels:\n  small: {input: 1, output: 4}\n  own: {input: 0, output: 0}\n"
+
+
+@pytest.fixture
+def listed(tmp_path):
+    path = tmp_path / "prices.yaml"
+    path.write_text(LIST)
+    return path
+
+
+def price(path, model="small", batch=False, allow_unpriced=False, max_cost=None):
+    return price_of(model, path, batch, allow_unpriced, max_cost)
+
+
+def test_tokens_cost_what_the_list_says(listed):
+    spend = price(listed).of(1_000_000, 500_000)
+    assert spend.tokens == 1_500_000
+    assert spend.cost == pytest.approx(1 + 2)
+    assert price(listed).as_of == "2026-01-02"
+    assert price(listed, "own", max_cost=1.0).of(10, 10).cost == 0
+
+
+def test_a_batch_costs_its_share(listed):
+    assert price(listed, batch=True).of(1_000_000, 1_000_000).cost == pytest.approx(0.4 * 5)
+    listed.write_text(LIST.replace("batch: 0.4\n", ""))
+    assert price(listed, batch=True).of(1_000_000, 1_000_000).cost == pytest.approx(0.5 * 5)
+
+
+def test_a_model_without_a_price_is_refused_unless_the_user_allows_it(listed):
+    with pytest.raises(UserError, match=r"model=smal: .*prices.yaml has no price for it, .*allow_unpriced=true.*; it has small, own"):
+        price(listed, "smal")
+    unknown = price(listed, "smal", allow_unpriced=True)
+    assert unknown.as_of == "unknown"
+    assert unknown.of(10, 10).tokens == 20
+    with pytest.raises(UserError, match=r"max_cost=2.0: cannot be kept without a price of smal"):
+        price(listed, "smal", allow_unpriced=True, max_cost=2.0)
+    assert price(listed, allow_unpriced=True).as_of == "2026-01-02"  # a price that is there is used
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("models: [a: {", r"prices=.*prices.yaml: is no YAML \(.*line 1"),
+        ("", r"should hold as_of, batch and models, as configs/prices.yaml does"),
+        ("- small\n", r"should hold as_of, batch and models"),
+        (LIST.replace("as_of: 2026-01-02\n", ""), r"prices=.*: as_of: missing"),
+        (LIST.replace("input: 1,", "input: -1,"), r"models.small.input=-1: should be greater than or equal to 0"),
+        (LIST.replace("input: 1,", ""), r"models.small.input: missing"),
+        (LIST.replace("input: 1,", "input: cheap,"), r"models.small.input=cheap: should be a valid number"),
+        (LIST.replace("input: 1,", "inputs: 1,"), r"models.small.inputs: there is no such key"),
+        (LIST.replace("batch: 0.4", "batch: 40"), r"batch=40: should be less than or equal to 1"),
+        (LIST.replace("2026-01-02", "soon"), r"as_of=soon: "),
+    ],
+)
+def test_a_list_that_cannot_be_used_is_named_with_the_mistake(listed, content, message):
+    listed.write_text(content)
+    with pytest.raises(UserError, match=message):
+        price(listed)
+
+
+def test_a_list_that_is_no_text_or_not_there(tmp_path, listed):
+    listed.write_bytes(b"\xff\xfe\x00models")
+    with pytest.raises(UserError, match=r"is no YAML"):
+        price(listed)
+    with pytest.raises(UserError, match=r"prices=.*none.yaml: there is no such file; configs/prices.yaml shows"):
+        price(tmp_path / "none.yaml")
+
+
+def test_the_list_that_comes_along_is_found_from_every_folder():
+    found = price(shipped("configs/prices.yaml"), "gpt-5-mini")
+    assert 0 < found.input < found.output
+    assert found.as_of.startswith("20")
+
+
+def test_no_text_has_more_tokens_than_is_reserved_for_it():
+    text = "Ein Hund läuft. 一只狗在跑 🐕"
+    assert most_tokens(text) >= len(text.encode())
+    assert most_tokens(text, None, "a") == most_tokens(text, "a") > most_tokens(text)
+    assert about_tokens("word " * 100) < most_tokens("word " * 100)
+
+
+def test_what_costs_nothing():
+    assert FREE.of(1000, 1000) == (2000, 0.0)

@@ -1,0 +1,74 @@
+"""Which stages a corpus goes through, and in which order."""
+
+from collections.abc import Iterable, Sequence
+
+from textgen.config import FilterSettings, RecipeSettings
+from textgen.filters.assistant_talk import AssistantTalk
+from textgen.filters.chain import Stage
+from textgen.filters.clip_tokens import ClipTokens, require_clip
+from textgen.filters.duplicates import ExactDuplicates, NearDuplicates
+from textgen.filters.language import Language
+from textgen.filters.leaks import LeakedPrompt, Markup
+from textgen.filters.length import Length
+from textgen.filters.overlap import Overlap
+from textgen.filters.overused import OverusedNgrams
+from textgen.filters.recipe_checks import FieldsAgree, KeywordsPresent
+from textgen.filters.words import Lexicon
+
+
+def build_chain(
+    settings: FilterSettings,
+    recipe: RecipeSettings,
+    *,
+    instructions: str,
+    examples: Sequence[str],
+    references: Iterable[str],
+    evaluation: Iterable[str],
+) -> list[Stage]:
+    """The stages that the settings and the recipe ask for.
+
+    Args:
+        settings: of the filters; what is None or false is left out.
+        recipe: what was asked for.
+        instructions: the template's own words, with or without its placeholders.
+        examples: texts that were shown in the prompts; never come out as results.
+        references: texts whose style is wanted; say how often a 4-gram may occur. Read when that stage runs.
+        evaluation: texts that a model will be scored on; never come out as results.
+
+    Raises:
+        UserError: if there is no word list of the language, or open_clip is needed and not installed.
+    """
+    lexicon = Lexicon(settings.language)
+    stages: list[Stage] = [Length(recipe.words)]
+    if settings.language is not None:
+        stages.append(Language(lexicon, settings.min_known_words))
+    if settings.refusals:
+        stages.append(AssistantTalk())
+    if settings.leaks:
+        stages.append(LeakedPrompt(instructions, [*recipe.fields, *recipe.keep]))
+    if settings.markup:
+        stages.append(Markup())
+    if recipe.keywords_present != "none":
+        stages.append(KeywordsPresent(lexicon, every=recipe.keywords_present == "all"))
+    if recipe.found_in or recipe.differ:
+        stages.append(FieldsAgree(recipe.found_in, recipe.differ))
+    if settings.clip_tokens is not None:
+        require_clip()
+        stages.append(ClipTokens(settings.clip_tokens))
+    shown, asked = list(examples), [] if settings.evaluation_overlap is None else list(evaluation)
+    if shown or asked:
+        stages.append(Overlap(shown, asked, settings.evaluation_overlap))
+    if settings.exact_duplicates:
+        stages.append(ExactDuplicates())
+    if settings.near_duplicates is not None:
+        stages.append(NearDuplicates(settings.near_duplicates))
+    if settings.overused_share is not None:
+        stages.append(
+            OverusedNgrams(
+                references,
+                share=settings.overused_share,
+                factor=settings.overused_factor,
+                min_count=settings.overused_min_count,
+            )
+        )
+    return stages

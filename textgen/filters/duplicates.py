@@ -1,0 +1,46 @@
+"""Takes out texts that say what an earlier text says, exactly or nearly."""
+
+from collections.abc import Sequence
+
+from groundwork.same_text import same_text_key
+from textgen.candidates import Candidate
+from textgen.filters.near import NearIndex
+
+
+class ExactDuplicates:
+    """Of candidates with the same words in all they wrote, the first stays; case and punctuation do not count."""
+
+    name = "exact duplicates"
+
+    def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
+        first: dict[str, str] = {}
+        reasons: list[str | None] = []
+        for candidate in candidates:
+            key = same_text_key(candidate.written)
+            reasons.append(f"the words of {first[key]}" if key in first else None)
+            first.setdefault(key, candidate.id)
+        return reasons
+
+
+class NearDuplicates:
+    """Of candidates that are nearly the same in all they wrote, the first stays; see textgen/filters/near.py."""
+
+    name = "near duplicates"
+
+    def __init__(self, threshold: float) -> None:
+        self._threshold = threshold
+
+    def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
+        index = NearIndex(self._threshold)
+        kept: list[Candidate] = []
+        reasons: list[str | None] = []
+        sketches = index.sketches(candidate.written for candidate in candidates)
+        for candidate, sketch in zip(candidates, sketches, strict=True):
+            if found := index.find(sketch):
+                first = kept[found[0]]
+                reasons.append(f"{found[1]:.2f} like {first.id}: {first.written}")
+            else:
+                reasons.append(None)
+                kept.append(candidate)
+                index.add(sketch)
+        return reasons

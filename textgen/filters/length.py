@@ -1,0 +1,23 @@
+"""Takes out texts that are shorter or longer than was asked for, or of which a part is missing."""
+
+from collections.abc import Sequence
+
+from textgen.candidates import Candidate
+
+
+class Length:
+    """Words of `text` between two numbers, and no field empty; words are what spaces divide."""
+
+    name = "length"
+
+    def __init__(self, words: tuple[int, int]) -> None:
+        self._fewest, self._most = words
+
+    def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
+        return [self._reason(candidate) for candidate in candidates]
+
+    def _reason(self, candidate: Candidate) -> str | None:
+        count = len(candidate.text.split())
+        if not self._fewest <= count <= self._most:
+            return f"{count} words; {self._fewest} to {self._most} were asked for"
+        return next((f"its {name} is empty" for name, value in candidate.fields.items() if not value.strip()), None)

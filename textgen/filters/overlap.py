@@ -1,0 +1,56 @@
+"""Takes out texts that were shown in the prompt, and texts that a model will be scored on."""
+
+from collections.abc import Sequence
+
+from groundwork.same_text import same_text_key
+from textgen.candidates import Candidate
+from textgen.filters.near import NearIndex
+
+_EXAMPLE, _EVALUATION = "an example of the prompt", "an evaluation text"
+
+
+class Overlap:
+    """Neither `text` alone nor all that was written is one of these texts, or near one."""
+
+    name = "examples and evaluation texts"
+
+    def __init__(self, examples: Sequence[str], evaluation: Sequence[str], threshold: float | None) -> None:
+        """Indexes the texts.
+
+        Args:
+            examples: texts that the prompts showed.
+            evaluation: texts that are evaluated on.
+            threshold: Jaccard similarity from which texts are near (textgen/filters/near.py); None: only the same words.
+        """
+        given = [(text, _EVALUATION) for text in evaluation] + [(text, _EXAMPLE) for text in examples]
+        self._exact = {key: (text, kind) for text, kind in given if (key := same_text_key(text))}
+        self._texts = list(self._exact.values())
+        self._near = None if threshold is None else NearIndex(threshold)
+        if self._near:
+            for sketch in self._near.sketches(text for text, _ in self._texts):
+                self._near.add(sketch)
+
+    def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
+        reasons = [self._same(candidate.text) for candidate in candidates]
+        self._look_up(reasons, candidates, [number for number, reason in enumerate(reasons) if not reason], "text")
+        more = [number for number, reason in enumerate(reasons) if not reason and candidates[number].fields]
+        for number in more:
+            reasons[number] = self._same(candidates[number].written)
+        self._look_up(reasons, candidates, [number for number in more if not reasons[number]], "written")
+        return reasons
+
+    def _same(self, text: str) -> str | None:
+        found = self._exact.get(same_text_key(text))
+        return f"the words of {found[1]}: {found[0]}" if found else None
+
+    def _look_up(
+        self, reasons: list[str | None], candidates: Sequence[Candidate], numbers: Sequence[int], part: str
+    ) -> None:
+        """Fills in reasons for candidates whose `part` is near a text."""
+        if not self._near:
+            return
+        sketches = self._near.sketches(getattr(candidates[number], part) for number in numbers)
+        for number, sketch in zip(numbers, sketches, strict=True):
+            if found := self._near.find(sketch):
+                text, kind = self._texts[found[0]]
+                reasons[number] = f"{found[1]:.2f} like {kind}: {text}"

@@ -1,0 +1,99 @@
+"""Takes out texts with a phrase that too many texts before them hold.
+
+CLOSE's script counts all 4- to 9-grams and rejects a text with an n-gram that was seen 50 times with a probability of
+its count / 800 (arXiv 2211.09778 and its released code). Here nothing is drawn: a 4-gram may be in
+so many texts, and no more. Longer n-grams hold a 4-gram that is at least as frequent, so 4-grams are enough.
+"""
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Int
+
+from textgen.candidates import Candidate
+from textgen.filters.words import folded_words, runs
+
+N = 4  # words
+
+
+@dataclass
+class OverusedNgrams:
+    """Every 4-gram of `text` is in a limited number of kept texts; later texts that hold it go.
+
+    The limit is the largest of `min_count`, `share` of the candidates, and `factor` times the 4-gram's share of the
+    reference texts times the number of candidates. A 4-gram counts once a text.
+
+    Attributes:
+        references: texts in the style that is wanted; may be none.
+        share: of the candidates, 0 to 1.
+        factor: how much more frequent than in the references a 4-gram may be.
+        min_count: texts that may hold any 4-gram.
+    """
+
+    references: Iterable[str]
+    share: float
+    factor: float
+    min_count: int
+    name = "overused n-grams"
+
+    def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
+        reasons: list[str | None] = [None] * len(candidates)
+        floor = max(self.min_count, self.share * len(candidates))
+        grams, texts, names = _frequent(candidates, floor)
+        limits = self._limits(names, floor, len(candidates))
+        seen = [0] * len(names)
+        starts = np.flatnonzero(np.diff(texts, prepend=-1))
+        for start, end in pairwise([*starts, len(texts)]):
+            held = grams[start:end].tolist()
+            over = [gram for gram in held if seen[gram] >= limits[gram]]
+            if over:
+                reasons[texts[start]] = f'holds "{names[over[0]]}", as {seen[over[0]]} texts before it do'
+                continue
+            for gram in held:
+                seen[gram] += 1
+        return reasons
+
+    def _limits(self, names: Sequence[str], floor: float, num: int) -> list[float]:
+        """The number of texts that may hold each 4-gram."""
+        if not names:
+            return []
+        counts, total = dict.fromkeys(names, 0), 0
+        for text in self.references:
+            total += 1
+            for gram in set(runs(folded_words(text), N)) & counts.keys():
+                counts[gram] += 1
+        return [max(floor, self.factor * counts[name] / total * num) if total else floor for name in names]
+
+
+def _frequent(
+    candidates: Sequence[Candidate], floor: float
+) -> tuple[Int[np.ndarray, " held"], Int[np.ndarray, " held"], list[str]]:
+    """The 4-grams that are in more than `floor` texts, and the texts that hold them.
+
+    Returns:
+        numbers of 4-grams and numbers of texts, ordered by text; the 4-grams by number.
+    """
+    vocabulary: dict[str, int] = {}
+    words, lengths = array("q"), array("q")
+    for candidate in candidates:
+        split = folded_words(candidate.text)
+        words.extend(vocabulary.setdefault(word, len(vocabulary)) for word in split)
+        lengths.append(len(split))
+    ids, counts = np.frombuffer(words, dtype=np.int64), np.frombuffer(lengths, dtype=np.int64)
+    owner = np.repeat(np.arange(len(counts)), counts)
+    begins = np.flatnonzero(owner[: -N + 1] == owner[N - 1 :]) if len(ids) >= N else np.zeros(0, np.int64)
+    # A 4-gram is two pairs of words side by side; numbering pairs first keeps the codes exact in 64 bits.
+    pairs = np.unique(ids[:-1] << 32 | ids[1:], return_inverse=True)[1] if len(begins) else ids
+    codes, first, grams = np.unique(pairs[begins] << 32 | pairs[begins + 2], return_index=True, return_inverse=True)
+    num = max(len(counts), 1)
+    grams, texts = np.divmod(np.unique(grams * num + owner[begins]), num)  # a 4-gram counts once a text
+    frequent = np.bincount(grams, minlength=len(codes)) > floor
+    held = frequent[grams]
+    grams, texts = (np.cumsum(frequent) - 1)[grams[held]], texts[held]
+    spelled = list(vocabulary)
+    names = [" ".join(spelled[word] for word in ids[at : at + N]) for at in begins[first[frequent]]]
+    order = np.argsort(texts, kind="stable")
+    return grams[order], texts[order], names

@@ -1,0 +1,87 @@
+"""The words of texts, and what a word list knows of them; every word is looked up once."""
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import pairwise
+
+import simplemma
+from simplemma.strategies.dictionaries.dictionary_factory import SUPPORTED_LANGUAGES
+
+from groundwork.errors import UserError
+from groundwork.same_text import same_text_key
+
+# Endings that English writes after an apostrophe are no words of their own.
+_ENDINGS = frozenset({"s", "t", "d", "m", "re", "ve", "ll"})
+# simplemma's English list has all forms of "she" but this one, the 30th word of Flickr30k's captions.
+_ALSO_KNOWN = {"en": frozenset({"her"})}
+_PARTS = re.compile(r"['-]")
+_ALPHANUMERIC = re.compile(r"[^\W_]+")
+
+
+def folded_words(text: str) -> list[str]:
+    """The words of a text without case and punctuation, as texts are compared by `same_text_key`."""
+    return same_text_key(text).split()
+
+
+def runs(words: Sequence[str], n: int) -> list[str]:
+    """All runs of n words, each joined by spaces, in order and with repetitions."""
+    if n == 2:
+        return [f"{first} {second}" for first, second in pairwise(words)]
+    return [" ".join(words[start : start + n]) for start in range(len(words) - n + 1)]
+
+
+class Lexicon:
+    """simplemma's word list of one language, or of none."""
+
+    def __init__(self, language: str | None) -> None:
+        """Checks the language.
+
+        Args:
+            language: two or three letters, or None: then no word is known and every word is its own lemma.
+
+        Raises:
+            UserError: if simplemma has no list of it.
+        """
+        if language is not None and language not in SUPPORTED_LANGUAGES:
+            allowed = ", ".join(sorted(SUPPORTED_LANGUAGES))
+            raise UserError(
+                f"filters.language={language}: there is no word list of it; allowed are {allowed}, and null, which "
+                "keeps texts of every language"
+            )
+        self.language = language
+
+    @cached_property
+    def _known(self) -> dict[str, bool]:
+        return dict.fromkeys(_ALSO_KNOWN.get(self.language or "", ()), True)
+
+    @cached_property
+    def _lemmas(self) -> dict[str, str]:
+        return {}
+
+    def knows(self, word: str) -> bool:
+        """Whether a word in lower case is in the list, or all parts of it that a hyphen or apostrophe divides."""
+        if (known := self._known.get(word)) is None:
+            known = self._known[word] = self._in_list(word.replace("\u2019", "'"))
+        return known
+
+    def _in_list(self, word: str) -> bool:
+        if self.language is None:
+            return False
+        if simplemma.is_known(word, lang=self.language):
+            return True
+        if self.language == "en" and "'" in word:
+            base, ending = word.rsplit("'", 1)
+            return ending in _ENDINGS and self.knows(base)
+        parts = _PARTS.split(word)
+        return len(parts) > 1 and all(map(self.knows, parts))
+
+    def lemmas(self, text: str) -> list[str]:
+        """The lemmas of a text's words in lower case, in order; hyphens and apostrophes divide words."""
+        return [self._lemma(word) for word in _ALPHANUMERIC.findall(text.lower())]
+
+    def _lemma(self, word: str) -> str:
+        if (lemma := self._lemmas.get(word)) is None:
+            lemma = word if self.language is None else simplemma.lemmatize(word, lang=self.language).lower()
+            self._lemmas[word] = lemma
+        return lemma

@@ -1,0 +1,50 @@
+"""The journal's events of an attempt that came to an end."""
+
+from typing import Any
+
+from textgen.config import RecipeSettings
+from textgen.ledger import Spend
+from textgen.parsing import Unusable, items_of
+from textgen.prices import Price
+from textgen.replies import Fault, Reply, usage_fields
+
+_LONGEST_DETAIL = 300
+
+
+def _charge(reply: Reply | None, price: Price, reserve: Spend) -> dict[str, Any]:
+    """What the server said it used, or else the most it can have."""
+    if reply is None or reply.input_tokens is None or reply.output_tokens is None:
+        return {"paid": "reserved", **reserve._asdict()}
+    spent = price.of(reply.input_tokens, reply.output_tokens)
+    return {"paid": "reported", **usage_fields(reply), **spent._asdict()}
+
+
+def answer_event(
+    request: str, attempt: int, reply: Reply, recipe: RecipeSettings, price: Price, reserve: Spend
+) -> dict[str, Any]:
+    """The event of a reply that holds items, or says that the model declines; both are final.
+
+    Raises:
+        Fault: if it holds neither.
+    """
+    event = {"event": "answer", "id": request, "attempt": attempt, "model": reply.model}
+    if reply.refusal:
+        return {**event, "items": [], "refusal": reply.refusal[:_LONGEST_DETAIL], **_charge(reply, price, reserve)}
+    if reply.cut:
+        raise Fault("cut short", "reported", "the answer was longer than max_output_tokens", reply=reply)
+    try:
+        items = items_of(reply.text, recipe)
+    except Unusable as error:
+        kind = "empty" if not reply.text.strip() else "wrong shape"
+        raise Fault(kind, "reported", str(error), reply=reply) from None
+    return {**event, "items": items, **_charge(reply, price, reserve)}
+
+
+def fault_event(request: str, attempt: int, fault: Fault, price: Price, reserve: Spend) -> dict[str, Any]:
+    """The event of an attempt without a usable answer, with what it may have cost."""
+    event = {"event": "fault", "id": request, "attempt": attempt, "fault": fault.kind}
+    if fault.detail:
+        event["detail"] = fault.detail[:_LONGEST_DETAIL]
+    if fault.paid == "no":
+        return {**event, "paid": "no"}
+    return {**event, **_charge(fault.reply if fault.paid == "reported" else None, price, reserve)}

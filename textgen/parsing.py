@@ -1,0 +1,147 @@
+"""From a model's answer to items: JSON where the model kept to the schema, plain lines where it did not."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from groundwork.settings import text_fault
+from textgen.config import RecipeSettings
+
+_FENCE = re.compile(r"```[A-Za-z]*\n?|```")
+_THOUGHTS = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)  # of reasoning models, where the server leaves them in
+_BULLET = re.compile(r"^\s*(?:[-*•]|\(?\d{1,3}[.):])\s+")
+_NAMED_TEXT = re.compile(r"^[\W_]*text[\W_]*:[*_\s]*", re.IGNORECASE)  # the field's own name before it
+_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»"}  # noqa: RUF001
+
+
+class Unusable(ValueError):
+    """The answer holds no item of the wanted shape; the message says why."""
+
+
+def items_of(answer: str, recipe: RecipeSettings) -> list[dict[str, str]]:
+    """The items of an answer, each with the recipe's fields.
+
+    JSON is taken first, wherever in the answer it stands. If there is none, a plain answer is read: one item a line
+    where the recipe has one field, `field: value` lines where it has several. Items of another shape are left out, and
+    more items than were asked for are cut.
+
+    Raises:
+        Unusable: if no item is left; says what was wrong with the first.
+    """
+    text = _FENCE.sub("", _THOUGHTS.sub("", answer)).strip()
+    if not text:
+        raise Unusable("the answer is empty")
+    found = _json_in(text)
+    if found:
+        several = _unwrapped(found, recipe)
+    elif text[0] in "{[":
+        raise Unusable("its JSON is cut short or broken")
+    else:
+        several = _from_lines(text, recipe)
+    items, faults = [], []
+    for one in several:
+        try:
+            items.append(_item(one, recipe))
+        except Unusable as fault:
+            faults.append(fault)
+    if not items:
+        raise faults[0] if faults else Unusable("its list of items is empty")
+    return items[: recipe.items_per_request]
+
+
+def _json_in(text: str) -> list[Any]:
+    """The JSON objects and lists of objects or strings in a text, in order, not those within others."""
+    decoder = json.JSONDecoder()
+    found: list[Any] = []
+    end = 0
+    for match in re.finditer(r"[{\[]", text):
+        if match.start() < end:
+            continue
+        try:
+            one, end = decoder.raw_decode(text, match.start())
+        except (ValueError, RecursionError):
+            if match.start() == 0:  # what follows are pieces of it
+                return []
+            continue
+        holds_items = bool(one) if isinstance(one, dict) else any(isinstance(part, (dict, str)) for part in one)
+        if holds_items or match.start() == 0:
+            found.append(one)
+    return found
+
+
+def _unwrapped(found: list[Any], recipe: RecipeSettings) -> list[Any]:
+    """The items in {"items": [...]}, by that name or another, in a list, or in objects one after another."""
+    names = {name.lower() for name in recipe.fields}
+    if len(found) > 1 and all(isinstance(one, dict) for one in found):
+        return found
+    first = found[0]
+    while isinstance(first, dict) and len(first) == 1 and not {str(key).lower() for key in first} & names:
+        (first,) = first.values()
+    return first if isinstance(first, list) else [first]
+
+
+def _item(one: Any, recipe: RecipeSettings) -> dict[str, str]:
+    if len(recipe.fields) == 1:
+        only = next(iter(one.values())) if isinstance(one, dict) and len(one) == 1 else one  # {"caption": "..."}
+        one = {"text": only} if isinstance(only, str) else one
+    if not isinstance(one, Mapping):
+        raise Unusable(f"an item is a {type(one).__name__}, not an object")
+    by_lower = {str(key).lower(): value for key, value in one.items()}
+    item = {}
+    for name, field in recipe.fields.items():
+        value = one.get(name, by_lower.get(name.lower()))
+        if not isinstance(value, str) or not value.strip():
+            raise Unusable(f"an item has no text in {name!r}")
+        if text_fault(value):
+            raise Unusable(f"an item has broken characters in {name!r}")
+        item[name] = " ".join(value.split())
+        if field.values:
+            allowed = {option.lower(): option for option in reversed(field.values)}
+            if item[name] not in field.values and item[name].lower() not in allowed:
+                raise Unusable(f"{name} is {item[name][:40]!r}, not one of {', '.join(field.values)}")
+            item[name] = item[name] if item[name] in field.values else allowed[item[name].lower()]
+    return item
+
+
+def _from_lines(text: str, recipe: RecipeSettings) -> list[Any]:
+    lines = [line for line in text.splitlines() if _bare(line)]
+    if len(recipe.fields) > 1:
+        return _from_named_lines([_bare(line) for line in lines], list(recipe.fields))
+    if len(lines) > 1 and lines[0].rstrip(" *").endswith(":"):  # "Here are five captions:"
+        lines = lines[1:]
+    texts = [_NAMED_TEXT.sub("", _bare(line)).strip() for line in lines]
+    if recipe.items_per_request == 1:
+        return [_bare(" ".join(texts))]
+    listed = [text for text, line in zip(texts, lines, strict=True) if _BULLET.match(line)]
+    return list(filter(None, map(_bare, listed if len(listed) > 1 else texts)))
+
+
+def _bare(line: str) -> str:
+    """A line without a bullet or number before it and quotes around it."""
+    line = _BULLET.sub("", line).strip()
+    if len(line) > 1 and _QUOTES.get(line[0]) == line[-1] and line[0] not in line[1:-1]:
+        line = line[1:-1].strip()
+    return line
+
+
+def _from_named_lines(lines: Sequence[str], names: Sequence[str]) -> list[Any]:
+    """Items of `field: value` lines, the value perhaps on the next; a field that comes again begins the next item."""
+    items: list[dict[str, str]] = [{}]
+    named = re.compile(rf"[\W_]*({'|'.join(map(re.escape, names))})[\W_]*[:=][*_\s]*(.*)", re.IGNORECASE)
+    by_lower = {name.lower(): name for name in names}
+    name = ""
+    for line in lines:
+        match = named.fullmatch(line)
+        if match is None:
+            if name and not items[-1][name]:
+                items[-1][name] = line
+            continue
+        name = by_lower[match[1].lower()]
+        if name in items[-1]:
+            items.append({})
+        items[-1][name] = _bare(match[2])
+    whole = [item for item in items if all(item.get(name) for name in names)]
+    if not whole:
+        raise Unusable(f"no lines name all of {', '.join(names)}")
+    return whole

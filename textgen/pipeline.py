@@ -1,0 +1,210 @@
+"""The actions of scripts/synthesize_captions.py: plan, ask, collect, filter, describe; each may be repeated."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from groundwork.errors import UserError
+from groundwork.stopping import StopRequest
+from textgen.card import write_card
+from textgen.config import SynthesisConfig
+from textgen.described import Described, training_settings
+from textgen.filtering import filter_corpus, read_filters
+from textgen.filters import require_clip
+from textgen.folder import CorpusFolder
+from textgen.journal import Journal, read_ledger
+from textgen.ledger import Ledger
+from textgen.plan import count_plan, num_requests, read_plan, requests_of, write_plan
+from textgen.preparation import Prepared
+from textgen.recipes import Request
+from textgen.report import write_report
+from textgen.sources import ask_source
+from textgen.summary import plan_in_words, status_in_words
+
+CAPPED_STATUS = 3  # of a command that a cap ended
+
+
+@dataclass
+class Synthesis:
+    """One corpus, and the actions on it.
+
+    Attributes:
+        config: the settings.
+        arguments: as they were typed; the folder of a new corpus remembers them.
+    """
+
+    config: SynthesisConfig
+    arguments: Sequence[str] = ()
+
+    @cached_property
+    def folder(self) -> CorpusFolder:
+        """Where the corpus lies."""
+        return CorpusFolder(Path(self.config.output))
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """What it is made with."""
+        return Prepared(self.config)
+
+    @cached_property
+    def key(self) -> str:
+        """Of all that decides its requests; compared with what the folder notes.
+
+        Raises:
+            UserError: if the folder is another corpus's.
+        """
+        return self.folder.keep(self.prepared.decides, self.arguments)
+
+    def plan(self) -> int:
+        """Writes the plan, or makes it longer; the number of requests.
+
+        Raises:
+            UserError: if `num` is smaller than the plan that was begun, or settings cannot be used.
+        """
+        _ = self.prepared.price  # refused before the folder is this model's
+        key, before = self.key, count_plan(self.folder.plan)
+        num = before if self.config.num is None and before else num_requests(self.prepared.recipe, self.config.num)
+        if num < before and self.folder.was_asked:
+            each = self.config.recipe.items_per_request
+            raise UserError(
+                f"num={self.config.num}: {self.folder.plan} plans {before * each:,} texts already, and a corpus only grows; "
+                "give no num= to go on with it, or another output="
+            )
+        if num != before:
+            if num < before:
+                self.folder.plan.unlink()  # nothing of it was asked
+            counts = self.prepared.keyword_counts if self.config.recipe.keywords else None
+            write_plan(self.folder.plan, requests_of(self.prepared.recipe, self.config, counts, key, num))
+        return num
+
+    def _missing(self, ledger: Ledger) -> Iterator[Request]:
+        """Requests that have no answer and are not under way."""
+        for request in read_plan(self.folder.plan):
+            if request.id not in ledger.answered and request.id not in ledger.open:
+                yield request
+
+    def ask(self, journal: Journal, stop: StopRequest) -> str | None:
+        """Asks for all that is missing; why it ended early, if it did."""
+        return ask_source(self.prepared, self.folder, self.key, journal, self._missing, stop)
+
+    def describe(self) -> None:
+        """Writes report.html and card.md.
+
+        Raises:
+            UserError: if there is no corpus yet.
+        """
+        filters = read_filters(self.folder)
+        if filters is None:
+            raise UserError(f"output={self.folder.path}: holds no corpus yet; action=run makes one")
+        with self.folder.corpus.open(encoding="utf-8") as file:
+            records = [json.loads(line) for line in file]
+        described = Described(
+            self.folder,
+            self.config,
+            self.prepared.recipe,
+            self.prepared.model,
+            self.prepared.price.as_of,
+            read_ledger(self.folder.journal),
+            count_plan(self.folder.plan),
+            filters,
+            records,
+            self.prepared.references,
+            self.prepared.grammar.origin if self.prepared.family == "grammar" else "",
+        )
+        write_report(described)
+        write_card(described)
+
+
+def _needs_plan(work: Synthesis) -> None:
+    if not work.folder.plan.is_file():
+        raise UserError(
+            f"output={work.folder.path}: holds no plan; action=plan or action=run makes one, or give the output= of another"
+        )
+    if work.folder.was_asked:
+        _ = work.key
+
+
+def _run(work: Synthesis) -> int:
+    if work.config.filters.clip_tokens is not None:
+        require_clip()  # before anything is paid for
+    num = work.plan()
+    stop = StopRequest()
+    with Journal(work.folder.journal, work.key) as journal, stop.listening():
+        ended = work.ask(journal, stop)
+        ledger = journal.ledger
+        if stop.asked:
+            print(f"stopped by a signal: {status_in_words(ledger, num)}; the same command goes on")
+            return stop.exit_status
+        if ledger.answered:
+            filter_corpus(work.folder, work.prepared, ledger)
+    print(status_in_words(ledger, num))
+    if ledger.answered:
+        _describe(work)
+    if ended is not None:
+        print(f"ended by {ended}: what was answered is kept; with a higher one the same command goes on")
+        return CAPPED_STATUS
+    return 0
+
+
+def _describe(work: Synthesis) -> None:
+    work.describe()
+    filters = read_filters(work.folder)
+    assert filters is not None
+    print(
+        f"{work.folder.corpus}: {filters['num_kept']:,} of {filters['num_texts']:,} texts passed the filters\n"
+        f"report: {work.folder.report}\n"
+        f"to train on it: python scripts/train_text_only.py {training_settings(work.config)}"
+    )
+
+
+def _plan(work: Synthesis) -> int:
+    work.plan()
+    print(plan_in_words(work.prepared, work.folder))
+    return 0
+
+
+def _status(work: Synthesis) -> int:
+    _needs_plan(work)
+    print(status_in_words(read_ledger(work.folder.journal), count_plan(work.folder.plan)))
+    return 0
+
+
+def _collect(work: Synthesis) -> int:
+    _needs_plan(work)
+    stop = StopRequest()
+    with Journal(work.folder.journal, work.key) as journal, stop.listening():
+        waiting = ask_source(work.prepared, work.folder, work.key, journal, work._missing, stop, only_collect=True)
+        print(status_in_words(journal.ledger, count_plan(work.folder.plan)))
+    if waiting:
+        print(f"{waiting}; collect again later")
+    return 0
+
+
+def _filter(work: Synthesis) -> int:
+    _needs_plan(work)
+    with Journal(work.folder.journal, work.key) as journal:
+        if not journal.ledger.answered:
+            raise UserError(f"output={work.folder.path}: nothing was answered yet; action=run asks")
+        filter_corpus(work.folder, work.prepared, journal.ledger)
+    _describe(work)
+    return 0
+
+
+def _report(work: Synthesis) -> int:
+    _needs_plan(work)
+    _describe(work)
+    return 0
+
+
+ACTIONS = {"run": _run, "plan": _plan, "status": _status, "collect": _collect, "filter": _filter, "report": _report}
+
+
+def synthesize(config: SynthesisConfig, arguments: Sequence[str] = ()) -> int:
+    """Does `config.action`; the exit status.
+
+    Raises:
+        UserError: for whatever the user can mend; what was answered is kept.
+    """
+    return ACTIONS[config.action](Synthesis(config, arguments))

@@ -1,0 +1,238 @@
+"""source=openai-batch: files of requests that a provider answers within a day, at a lower price.
+
+What could be paid for is in the journal before it is submitted, and the provider's id before anyone waits. A batch that
+was submitted in the moment of a kill is found again by its metadata, so that no file is submitted twice.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import openai
+from openai.types import Batch
+from tqdm import tqdm
+
+from groundwork.errors import UserError
+from groundwork.files import atomic_path
+from groundwork.stopping import StopRequest
+from textgen.asking import Limits
+from textgen.config import BatchSettings, RecipeSettings
+from textgen.journal import Journal
+from textgen.ledger import Part
+from textgen.outcomes import answer_event, fault_event
+from textgen.prices import Price
+from textgen.recipes import Request
+from textgen.replies import Fault, Paid, Reply
+from textgen.sources.batch_files import LineWriter, affordable, in_files, read_result
+from textgen.sources.openai_api import PATHS, Access, retry_after_seconds
+
+T = TypeVar("T")
+
+_METADATA = "corpus_part"  # names a part at the provider
+_ENDED = ("completed", "failed", "expired", "cancelled")
+_LONGEST_PAUSE = 60.0
+_LOOK_SECONDS = 0.2  # between looks for a signal
+
+
+@dataclass
+class BatchAsker:
+    """Submits what is missing as batches, and collects what is ready.
+
+    Attributes:
+        stopped: why not all was submitted, if so.
+    """
+
+    access: Access
+    writer: LineWriter
+    journal: Journal
+    recipe: RecipeSettings
+    price: Price
+    limits: Limits
+    settings: BatchSettings
+    folder: Path
+    key: str
+    stop: StopRequest
+    stopped: str | None = None
+
+    def __post_init__(self) -> None:
+        """Makes no connection yet."""
+        self._progress: dict[int, int] = {}
+        self._client = openai.OpenAI(
+            api_key=self.access.key, base_url=self.access.base_url, max_retries=0, timeout=self.limits.deadline
+        )
+
+    def run(self, missing: Callable[[], Iterable[Request]]) -> None:
+        """Submits, waits and collects until nothing is missing, a cap is reached, or a signal comes.
+
+        Args:
+            missing: the requests without an answer that are not under way.
+
+        Raises:
+            UserError: if the provider refuses; what was collected is kept.
+        """
+        for part in self.journal.ledger.waiting:
+            if part.batch_id is None:  # a kill came between the journal and the provider
+                self._create(part, look_first=True)
+        for _ in range(self.limits.max_attempts):
+            cap = self._submit(missing())
+            self._wait()
+            self.stopped = "a signal" if self.stop.asked else cap
+            if self.stopped or not any(True for _ in missing()):
+                return
+        for request in list(missing()):
+            self.journal.append({"event": "gave_up", "id": request.id, "fault": "no result in any batch"})
+
+    def _submit(self, requests: Iterable[Request]) -> str | None:
+        """Submits requests in files; the cap that kept some back, if one did."""
+        caps: list[str] = []
+        ledger = self.journal.ledger
+        lines = affordable(map(self.writer.line, requests), ledger.committed, self.limits, caps.append)
+        for file in in_files(lines, self.settings):
+            number = len(ledger.parts) + 1
+            with atomic_path(self._path(number)) as temporary:
+                temporary.write_text("".join(line.text for line in file), encoding="utf-8")
+            self.journal.append(
+                {
+                    "event": "batch",
+                    "part": number,
+                    "ids": [line.id for line in file],
+                    "attempts": [ledger.attempts.get(line.id, 0) + 1 for line in file],
+                    "tokens": [line.reserve.tokens for line in file],
+                    "costs": [line.reserve.cost for line in file],
+                }
+            )
+            self._create(ledger.parts[number], look_first=False)
+            if self.stop.asked:
+                break
+        return caps[0] if caps else None
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"part-{number:04}.jsonl"
+
+    def _name(self, part: Part) -> str:
+        return f"{self.key[:32]}/{part.number}"
+
+    def _create(self, part: Part, *, look_first: bool) -> None:
+        """Gives a part to the provider, once: before it is tried again, it is looked for there."""
+        uploaded: str | None = None
+        look = look_first
+
+        def create() -> str:
+            nonlocal look, uploaded
+            if look and (found := self._find(part)):
+                return found
+            look = True
+            if uploaded is None:
+                with self._path(part.number).open("rb") as file:
+                    uploaded = self._client.files.create(file=file, purpose="batch").id
+            return self._client.batches.create(
+                input_file_id=uploaded,
+                endpoint=f"/v1{PATHS[self.access.api]}",  # type: ignore[arg-type]
+                completion_window="24h",
+                metadata={_METADATA: self._name(part)},
+            ).id
+
+        batch_id = self._patiently(create)
+        self.journal.append({"event": "batch_submitted", "part": part.number, "batch_id": batch_id})
+
+    def _find(self, part: Part) -> str | None:
+        """The id of the part's batch, if the provider has it."""
+        for batch in self._client.batches.list(limit=100):
+            if (batch.metadata or {}).get(_METADATA) == self._name(part):
+                return batch.id
+        return None
+
+    def _wait(self) -> None:
+        """Looks every `poll_seconds` until all batches have ended, or a signal comes."""
+        waiting = self.journal.ledger.waiting
+        with tqdm(total=sum(len(part.open) for part in waiting), unit="request", desc="batches") as bar:
+            while self.collect() and not self.stop.asked:
+                bar.update(sum(self._progress.values()) - bar.n)
+                self._pause(self.settings.poll_seconds)
+            bar.update(sum(self._progress.values()) - bar.n)
+
+    def collect(self) -> int:
+        """Puts the results of ended batches into the journal; the number of batches that are still under way.
+
+        Raises:
+            UserError: if the provider refused a batch.
+        """
+        for part in self.journal.ledger.waiting:
+            if part.batch_id is None:
+                continue
+            batch = self._patiently(partial(self._client.batches.retrieve, part.batch_id))
+            counts = batch.request_counts
+            self._progress[part.number] = counts.completed + counts.failed if counts else 0
+            if batch.status in _ENDED:
+                self._take(part, batch)
+        return len(self.journal.ledger.waiting)
+
+    def _take(self, part: Part, batch: Batch) -> None:
+        """Joins results to requests by id, whatever their order; what comes twice or from elsewhere is counted."""
+        ignored, seen = 0, set()
+        for file in filter(None, (batch.output_file_id, batch.error_file_id)):
+            content = self._patiently(partial(self._client.files.content, file))
+            for line in filter(str.strip, content.text.splitlines()):
+                request, outcome = read_result(line, self.access)
+                if request in seen or request not in part.ids:
+                    ignored += 1
+                elif request in part.open:  # or else a killed run has taken it
+                    self._keep(request, outcome)
+                seen.add(request)
+        paid: Paid = "reserved" if batch.status == "completed" else "no"
+        for request in sorted(part.open):
+            self._keep(request, Fault("no result", paid, f"the batch ended as {batch.status} without a line for it"))
+        self.journal.append({"event": "batch_done", "part": part.number, "ignored_lines": ignored})
+        errors = batch.errors.data if batch.errors and batch.errors.data else []
+        if batch.status == "failed":
+            told = (
+                "; ".join(f"{one.code}: {self.access.masked(str(one.message))}" for one in errors[:3])
+                or "no reason given"
+            )
+            raise UserError(
+                f"batch {part.batch_id}: the provider refused the file ({told}); nothing was paid for it. Mend that "
+                "(batch.max_requests= and batch.max_bytes= make files smaller), then run the same command again"
+            )
+
+    def _keep(self, request: str, outcome: Reply | Fault) -> None:
+        sent = self.journal.ledger.open[request]
+        try:
+            if isinstance(outcome, Fault):
+                raise outcome
+            event = answer_event(request, sent.attempt, outcome, self.recipe, self.price, sent.reserved)
+        except Fault as fault:
+            event = fault_event(request, sent.attempt, fault, self.price, sent.reserved)
+        self.journal.append(event)
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """The answer of a call that costs nothing, asked again where that may help.
+
+        Raises:
+            UserError: if the provider refuses it, or cannot be reached.
+        """
+        for attempt in range(self.limits.max_attempts):
+            wait = min(_LONGEST_PAUSE, self.limits.first_pause * 2**attempt)
+            try:
+                return call()
+            except openai.APIStatusError as error:
+                last = f"HTTP {error.status_code}: {error.message}"
+                if error.status_code not in (408, 409, 429) and error.status_code < 500:
+                    break
+                wait = retry_after_seconds(error.response.headers) or wait
+            except (openai.APIConnectionError, ValueError) as error:
+                last = str(error)
+            self._pause(wait)
+            if self.stop.asked:
+                break
+        raise UserError(
+            f"{self.access.server}: {self.access.masked(last)}. All that was answered is kept; the same command goes on"
+        )
+
+    def _pause(self, seconds: float) -> None:
+        """Until then, or until a signal comes."""
+        until = time.monotonic() + seconds
+        while not self.stop.asked and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _LOOK_SECONDS))
