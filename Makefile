@@ -9,7 +9,7 @@ ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check-experiments test test-slow test-all lint format types layers check benchmark benchmark-flickr30k baselines relatives results clean $(addprefix sweep-,$(TASKS))
+.PHONY: help demo check-experiments test test-slow test-all lint format types layers check benchmark benchmark-flickr30k baselines relatives synthetic results clean $(addprefix sweep-,$(TASKS))
 
 help:  ## Lists the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-21s%s\n", $$1, $$2}'
@@ -80,6 +80,18 @@ relatives: runs/picturebook_lm/pretraining.json runs/encoders/classified/trainin
 	for run in close-text clipcap-transformer-frozen text-transformer-frozen; do \
 		$(BIN)/python scripts/read_prefix.py run=$(RELATIVES)/$$run/seed-0; done
 
+runs/synthetic/plain/card.md: | $(INSTALLED)
+	$(BIN)/python scripts/synthesize_captions.py num=36000 output=runs/synthetic/plain
+
+runs/synthetic/first-person/card.md: | $(INSTALLED)
+	$(BIN)/python scripts/synthesize_captions.py recipe=egocentric num=14000 output=runs/synthetic/first-person
+
+SYNTHETIC := runs/synthetic/plain/card.md runs/synthetic/first-person/card.md
+synthetic: $(SYNTHETIC)  ## Trains on generated captions: a learning curve, and two styles (half an hour on two cores; resumable)
+	$(BIN)/python scripts/study_corpora.py
+	$(BIN)/python scripts/study_corpora.py corpora=[runs/synthetic/plain/corpus.jsonl,runs/synthetic/first-person/corpus.jsonl] \
+		sizes=[10000] others=[] output=runs/study/styles
+
 runs/encoders/wide/training.json: | $(INSTALLED)
 	$(BIN)/python scripts/train_picturebook_clip.py embed_dim=256 steps=1500 output=runs/encoders/wide
 
@@ -93,7 +105,7 @@ baselines: $(ENCODERS)
 	for encoder in wide learned; do $(BIN)/python scripts/eval_baseline.py output=runs/baselines/nearest-$$encoder \
 		clip=open_clip clip.model=local-dir:runs/encoders/$$encoder; done
 
-results: $(addprefix sweep-,$(TASKS)) $(ENCODERS) baselines relatives  ## Makes Picturebook's numbers of docs/results.md (hours on two cores; resumable)
+results: $(addprefix sweep-,$(TASKS)) $(ENCODERS) baselines relatives synthetic  ## Makes Picturebook's numbers of docs/results.md (hours on two cores; resumable)
 	$(BIN)/python scripts/compare_systems.py study=adapters
 	$(BIN)/python scripts/compare_systems.py study=shifts
 	$(BIN)/python scripts/measure_gap.py split=test output=runs/gap/shipped

@@ -1,7 +1,7 @@
 """Trains captioners on growing pieces of corpora, and tests them on pictures: a learning curve, and a measure of style.
 
     python scripts/study_corpora.py
-    python scripts/study_corpora.py corpora='{mine: corpus.jsonl}' sizes=[1000,10000] output=runs/study/mine
+    python scripts/study_corpora.py corpora=[corpus.jsonl] sizes=[1000,10000] output=runs/study/mine
 
 All settings: configs/study_corpora.yaml. Corpora: scripts/synthesize_captions.py.
 """

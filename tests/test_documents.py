@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import REPOSITORY, SMALL_LOOP, SMALL_MODEL
+from tests.textgen.stand_in_server import StandInServer
 
 
 def blocks(name):
@@ -96,3 +98,53 @@ def test_own_data_as_documented():
             command = f"{command} runs=plain"  # the last of runs/ may be of another kind
         shlex.split(command)
         typed(small(command))
+
+
+def make_recipe(document):
+    """A copy of what the commands need, with the files that the document shows: their first line is their name."""
+    for name in ("configs", "groundwork", "scripts", "textgen"):
+        shutil.copytree(REPOSITORY / name, name)
+    shown = re.findall(r"```\w+\n((?:# |\{# )(\S+\.(?:yaml|j2)).*?)```", document, flags=re.DOTALL)
+    for text, name in shown:
+        Path(name).write_text(text)
+    (words,) = re.findall(r"```csv\n(.*?)```", document, flags=re.DOTALL)
+    Path("words.csv").write_text(words)
+    texts = [f"A {colour} dog sits in the {place}." for colour in ("red", "blue", "small") for place in PLACES]
+    Path("captions.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return [name for _, name in shown]
+
+
+# What needs a model of this machine's, a spaCy pipeline, or is done elsewhere in these tests.
+OF_OTHERS = ("source=transformers", "part_of_speech", "train_text_only", "eval_image", "export_grammar")
+
+
+@pytest.mark.slow
+def test_synthetic_text_as_documented():
+    document = (REPOSITORY / "docs/synthetic_text.md").read_text()
+    assert make_recipe(document) == ["configs/recipe/alt-text.yaml", "configs/recipe/alt-text.j2", "my_grammar.yaml"]
+    lines = [line for block in blocks("synthetic_text.md") for line in block.splitlines()]
+    here = [line for line in lines if not line.startswith("export ") and not any(one in line for one in OF_OTHERS)]
+    assert len(here) > 15
+    with StandInServer() as server:
+        own = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "sk-stand-in", "PYTHONPATH": str(Path.cwd())}
+        commands = "\n".join(here).replace("http://localhost:8000/v1", server.base_url)
+        commands = commands.replace(
+            "recipe=paraphrase-group source", "batch.poll_seconds=0.1 recipe=paraphrase-group source"
+        )
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        ended = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", commands],
+            env=os.environ | own | {"PATH": path}, capture_output=True, text=True, timeout=900,
+        )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    for told in (
+        "runs/synthetic/coco-style/corpus.jsonl: 938 of 1,000 texts passed",
+        "2,000 of 2,000 requests answered",
+        "runs/synthetic/alt-text/corpus.jsonl: 910 of 1,000 texts passed",
+        "runs/synthetic/alt-text-written/plan.jsonl: 1,000 requests",
+        "runs/synthetic/animals/corpus.jsonl: ",
+    ):
+        assert told in ended.stdout
+    (quoted,) = map(json.loads, re.findall(r'^\{".*\}$', document, flags=re.MULTILINE))
+    kept = map(json.loads, Path("runs/synthetic/alt-text/corpus.jsonl").read_text().splitlines())
+    assert quoted["text"] in [record["text"] for record in kept if record.keys() == quoted.keys()]

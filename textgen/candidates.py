@@ -16,6 +16,7 @@ class Candidate:
         fields: what else the recipe asks for (a hypothesis, a question, an answer), by name.
         given: what the request was made of and the corpus keeps (a label, an article), by name.
         keywords: words that the text was to hold.
+        cut: whether the source was stopped before its end.
     """
 
     id: str
@@ -24,6 +25,7 @@ class Candidate:
     fields: Mapping[str, str] = field(default_factory=dict)
     given: Mapping[str, str] = field(default_factory=dict)
     keywords: tuple[str, ...] = ()
+    cut: bool = False
 
     @property
     def written(self) -> str:

@@ -1,5 +1,6 @@
 """The settings of scripts/synthesize_captions.py, with their ranges; configs/synthesize.yaml says what they mean."""
 
+import re
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -12,8 +13,10 @@ SourceName = Literal["grammar", "openai", "openai-batch", "transformers"]
 SamplerName = Literal["unigram", "uniform", "pairs", "list"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
+_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
+
 # Columns that every corpus has; a recipe cannot use them for anything else.
-RESERVED = ("id", "group", "keywords")
+RESERVED = ("id", "group", "keywords", "stage", "reason")
 
 
 class FieldSettings(Strict):
@@ -197,7 +200,7 @@ class SynthesisConfig(Strict):
     max_output_tokens: Positive | None = None
     prices: str
     allow_unpriced: bool = False
-    seed: Natural = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     keywords: KeywordSettings = KeywordSettings()
     filters: FilterSettings = FilterSettings()
     batch: BatchSettings = BatchSettings()
@@ -205,6 +208,10 @@ class SynthesisConfig(Strict):
 
     @model_validator(mode="after")
     def _holds_no_secret(self) -> Self:
+        if not _VARIABLE.fullmatch(self.api_key_env):  # not shown: it may be the key itself
+            raise ValueError(
+                "api_key_env: should be the name of a variable of the environment, in capitals, such as OPENAI_API_KEY"
+            )
         try:
             parts = urlsplit(self.base_url or "")
         except ValueError:

@@ -1,5 +1,6 @@
 """All that the report and the data card tell of a corpus."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,4 +58,5 @@ class Described:
 
 def training_settings(config: SynthesisConfig) -> str:
     """What to give scripts/train_text_only.py for this corpus."""
-    return f"{config.recipe.train} data.path={CorpusFolder(Path(config.output)).corpus}".strip()
+    path = shlex.quote(f"data.path={CorpusFolder(Path(config.output)).corpus}")
+    return f"{config.recipe.train} {path}".strip()

@@ -6,7 +6,8 @@ from typing import Any
 
 from groundwork.files import atomic_path, read_json, write_json
 from textgen.candidates import Candidate
-from textgen.filters import build_chain, run_chain
+from textgen.filters import build_chain, require_clip, run_chain
+from textgen.filters.words import Lexicon
 from textgen.folder import CorpusFolder
 from textgen.journal import read_answers
 from textgen.ledger import Ledger
@@ -15,12 +16,22 @@ from textgen.preparation import Prepared
 from textgen.recipes import Recipe, Request
 
 
-def candidates_of(request: Request, items: Sequence[dict[str, str]], recipe: Recipe) -> Iterator[Candidate]:
-    """The items of one answer."""
+def candidates_of(
+    request: Request, items: Sequence[dict[str, str]], recipe: Recipe, cut: bool = False
+) -> Iterator[Candidate]:
+    """The items of one answer; of one that was `cut`, the last is unfinished."""
     given = {name: str(request.given[name]) for name in recipe.settings.keep}
     for number, item in enumerate(items):
         fields = {name: text for name, text in item.items() if name != "text"}
-        yield Candidate(f"{request.id}-{number}", request.id, item["text"], fields, given, request.keywords)
+        yield Candidate(
+            f"{request.id}-{number}",
+            request.id,
+            item["text"],
+            fields,
+            given,
+            request.keywords,
+            cut and number == len(items) - 1,
+        )
 
 
 def _shown_texts(recipe: Recipe) -> Iterator[str]:
@@ -39,13 +50,28 @@ def read_candidates(folder: CorpusFolder, recipe: Recipe) -> list[Candidate]:
     Raises:
         UserError: if plan or journal are damaged.
     """
-    answers = {event["id"]: event["items"] for event in read_answers(folder.journal)}
+    answers = {event["id"]: (event["items"], event.get("cut", False)) for event in read_answers(folder.journal)}
     return [
         candidate
         for request in read_plan(folder.plan)
         if request.id in answers
-        for candidate in candidates_of(request, answers.pop(request.id), recipe)
+        for items, cut in [answers.pop(request.id)]
+        for candidate in candidates_of(request, items, recipe, cut)
     ]
+
+
+def check_filters(prepared: Prepared) -> None:
+    """Looks for what filtering and the report need, before anything is asked.
+
+    Raises:
+        UserError: for references and evaluation texts that cannot be read, a language without a word list, or CLIP's
+            tokenizer where it is not installed.
+    """
+    settings = prepared.config.filters
+    if settings.clip_tokens is not None:
+        require_clip()
+    Lexicon(settings.language)
+    _ = prepared.references, prepared.evaluation
 
 
 def filter_corpus(folder: CorpusFolder, prepared: Prepared, ledger: Ledger) -> dict[str, Any]:
@@ -56,8 +82,7 @@ def filter_corpus(folder: CorpusFolder, prepared: Prepared, ledger: Ledger) -> d
     """
     recipe = prepared.recipe
     settings = prepared.config.filters
-    if prepared.family == "grammar" and not prepared.references:
-        # A grammar repeats its frames as often as it was told to; only references say whether that is too often.
+    if prepared.family == "grammar":  # which repeats its frames as often as it was told to
         settings = settings.model_copy(update={"overused_share": None})
     stages = build_chain(
         settings,

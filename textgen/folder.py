@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from groundwork.errors import UserError
-from groundwork.files import read_fields, write_json
+from groundwork.files import lock, read_fields, write_json
 from textgen.canonical import digest
+from textgen.journal import read_ledger
 
 _SETTINGS = "settings.json"
 _LONGEST_SHOWN = 40
@@ -69,10 +70,26 @@ class CorpusFolder:
         """Whether requests may have been sent, so that the plan can only grow."""
         return self.journal.exists() or self.corpus.exists()
 
+    def _gives_way(self, decides: Mapping[str, str]) -> bool:
+        """Takes away a journal of other settings in which nothing was answered or paid for; False if it stays."""
+        if self.corpus.exists() or not self.settings.is_file() or not self.journal.is_file():
+            return False
+        if read_fields(self.settings, {"decides": dict})["decides"] == dict(decides):
+            return False
+        ledger = read_ledger(self.journal)
+        if ledger.answered or ledger.open or ledger.parts or ledger.spent.tokens:
+            return False
+        with self.journal.open("rb+") as file:
+            if not lock(file.fileno()):
+                return False  # another process is about to ask
+            self.journal.unlink()
+        return True
+
     def keep(self, decides: Mapping[str, str], arguments: Sequence[str]) -> str:
         """Notes what decides the requests of a new corpus, or compares it with what was noted; the corpus's key.
 
-        Before anything was asked, a plan made otherwise is taken away for the next: nothing was paid for it.
+        Before anything was answered or paid for, a plan made otherwise gives way to the next: prompts can be looked at
+        and changed, and a misspelt model costs no folder.
 
         Args:
             decides: all that decides a request, by name.
@@ -82,7 +99,7 @@ class CorpusFolder:
             UserError: naming what differs, if the folder is another corpus's.
         """
         key = digest(dict(decides))
-        if not self.was_asked:
+        if not self.was_asked or self._gives_way(decides):
             note = {"key": key, "arguments": list(arguments), "decides": dict(decides)}
             before = read_fields(self.settings, {"decides": dict})["decides"] if self.settings.is_file() else None
             if before != note["decides"]:

@@ -196,7 +196,7 @@ def read_grammar_file(path: Path) -> dict[str, Any]:
     try:
         told = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"grammar={path}: there is no such file; configs/grammar/picturebook.yaml is one") from None
+        raise UserError(f"grammar={path}: there is no such file; configs/grammars/picturebook.yaml is one") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"grammar={path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     allowed = ("origin", "licence", "apart", "symbols")

@@ -79,7 +79,8 @@ def count_keywords(texts: Iterable[str], settings: KeywordSettings) -> KeywordCo
     Raises:
         UserError: if the part of speech is asked for without spaCy or the pipeline, or nothing is left.
     """
-    find = _by_part_of_speech(settings) if settings.part_of_speech else _by_stop_list(settings)
+    written: Counter[tuple[str, str]] = Counter()
+    find = _by_part_of_speech(settings) if settings.part_of_speech else _by_stop_list(settings, written)
     sets: list[tuple[str, ...]] = []
     counts: Counter[str] = Counter()
     num_texts = 0
@@ -88,6 +89,10 @@ def count_keywords(texts: Iterable[str], settings: KeywordSettings) -> KeywordCo
         counts.update(found)
         if found:
             sets.append(found)
+    names = _names(written)
+    if names:
+        sets = [tuple(names.get(word, word) for word in one) for one in sets]
+        counts = Counter({names.get(word, word): n for word, n in counts.items()})
     kept = {word: n for word, n in sorted(counts.items(), key=lambda one: (-one[1], one[0])) if n >= settings.min_count}
     if not kept:
         raise UserError(
@@ -102,7 +107,19 @@ def count_keywords(texts: Iterable[str], settings: KeywordSettings) -> KeywordCo
 _Finder = Callable[[Iterable[str]], Iterator[tuple[str, ...]]]
 
 
-def _by_stop_list(settings: KeywordSettings) -> _Finder:
+def _names(written: Counter[tuple[str, str]]) -> dict[str, str]:
+    """The commonest form, by lemma, of lemmas that no text holds; some dictionaries have odd ones ("playe" of playing)."""
+    forms = {form for _, form in written}
+    commonest: dict[str, tuple[int, str]] = {}
+    for (found, form), n in sorted(written.items()):
+        if found not in forms and n > commonest.get(found, (0, ""))[0]:
+            commonest[found] = n, form
+    taken = {found for found, _ in written}
+    return {found: form for found, (_, form) in commonest.items() if form not in taken}
+
+
+def _by_stop_list(settings: KeywordSettings, written: Counter[tuple[str, str]]) -> _Finder:
+    """By the stop list; `written` counts (lemma, form in the texts)."""
     unwanted = stop_list(settings.language) | {word.lower() for word in settings.drop}
 
     @cache
@@ -114,7 +131,9 @@ def _by_stop_list(settings: KeywordSettings) -> _Finder:
 
     def find(texts: Iterable[str]) -> Iterator[tuple[str, ...]]:
         for text in texts:
-            yield tuple(dict.fromkeys(found for word in words_of(text) if (found := keyword(word))))
+            held = [(found, word) for word in words_of(text) if (found := keyword(word))]
+            written.update(held)
+            yield tuple(dict.fromkeys(found for found, _ in held))
 
     return find
 

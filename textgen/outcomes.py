@@ -4,11 +4,12 @@ from typing import Any
 
 from textgen.config import RecipeSettings
 from textgen.ledger import Spend
-from textgen.parsing import Unusable, items_of
+from textgen.parsing import Unusable, items_of, storable
 from textgen.prices import Price
 from textgen.replies import Fault, Reply, usage_fields
 
 _LONGEST_DETAIL = 300
+_ENDS_OF_JSON = ("}", "]", "```")
 
 
 def _charge(reply: Reply | None, price: Price, reserve: Spend) -> dict[str, Any]:
@@ -27,16 +28,21 @@ def answer_event(
     Raises:
         Fault: if it holds neither.
     """
-    event = {"event": "answer", "id": request, "attempt": attempt, "model": reply.model}
+    event = {"event": "answer", "id": request, "attempt": attempt, "model": storable(reply.model)}
     if reply.refusal:
-        return {**event, "items": [], "refusal": reply.refusal[:_LONGEST_DETAIL], **_charge(reply, price, reserve)}
-    if reply.cut:
-        raise Fault("cut short", "reported", "the answer was longer than max_output_tokens", reply=reply)
+        return {
+            **event,
+            "items": [],
+            "refusal": storable(reply.refusal)[:_LONGEST_DETAIL],
+            **_charge(reply, price, reserve),
+        }
     try:
         items = items_of(reply.text, recipe)
     except Unusable as error:
-        kind = "empty" if not reply.text.strip() else "wrong shape"
+        kind = "cut short" if reply.cut else "wrong shape" if reply.text.strip() else "empty"
         raise Fault(kind, "reported", str(error), reply=reply) from None
+    if reply.cut and not reply.text.rstrip().endswith(_ENDS_OF_JSON):
+        event["cut"] = True  # plain text: its last item was not finished
     return {**event, "items": items, **_charge(reply, price, reserve)}
 
 
@@ -44,7 +50,7 @@ def fault_event(request: str, attempt: int, fault: Fault, price: Price, reserve:
     """The event of an attempt without a usable answer, with what it may have cost."""
     event = {"event": "fault", "id": request, "attempt": attempt, "fault": fault.kind}
     if fault.detail:
-        event["detail"] = fault.detail[:_LONGEST_DETAIL]
+        event["detail"] = storable(fault.detail)[:_LONGEST_DETAIL]
     if fault.paid == "no":
         return {**event, "paid": "no"}
     return {**event, **_charge(fault.reply if fault.paid == "reported" else None, price, reserve)}

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from groundwork.settings import text_fault
 from textgen.config import RecipeSettings
 
 _FENCE = re.compile(r"```[A-Za-z]*\n?|```")
@@ -14,9 +13,17 @@ _BULLET = re.compile(r"^\s*(?:[-*•]|\(?\d{1,3}[.):])\s+")
 _NAMED_TEXT = re.compile(r"^[\W_]*text[\W_]*:[*_\s]*", re.IGNORECASE)  # the field's own name before it
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»"}  # noqa: RUF001
 
+_BROKEN = re.compile("[\0\ud800-\udfff]")  # what no file of UTF-8 text holds; a filter takes such texts out
+_REPLACEMENT = "\ufffd"
+
 
 class Unusable(ValueError):
     """The answer holds no item of the wanted shape; the message says why."""
+
+
+def storable(text: str) -> str:
+    """A text with the replacement character for whatever no file of UTF-8 text holds."""
+    return _BROKEN.sub(_REPLACEMENT, text)
 
 
 def items_of(answer: str, recipe: RecipeSettings) -> list[dict[str, str]]:
@@ -93,9 +100,7 @@ def _item(one: Any, recipe: RecipeSettings) -> dict[str, str]:
         value = one.get(name, by_lower.get(name.lower()))
         if not isinstance(value, str) or not value.strip():
             raise Unusable(f"an item has no text in {name!r}")
-        if text_fault(value):
-            raise Unusable(f"an item has broken characters in {name!r}")
-        item[name] = " ".join(value.split())
+        item[name] = " ".join(storable(value).split())
         if field.values:
             allowed = {option.lower(): option for option in reversed(field.values)}
             if item[name] not in field.values and item[name].lower() not in allowed:

@@ -11,8 +11,7 @@ from groundwork.stopping import StopRequest
 from textgen.card import write_card
 from textgen.config import SynthesisConfig
 from textgen.described import Described, training_settings
-from textgen.filtering import filter_corpus, read_filters
-from textgen.filters import require_clip
+from textgen.filtering import check_filters, filter_corpus, read_filters
 from textgen.folder import CorpusFolder
 from textgen.journal import Journal, read_ledger
 from textgen.ledger import Ledger
@@ -63,7 +62,8 @@ class Synthesis:
         Raises:
             UserError: if `num` is smaller than the plan that was begun, or settings cannot be used.
         """
-        _ = self.prepared.price  # refused before the folder is this model's
+        _ = self.prepared.price
+        check_filters(self.prepared)
         key, before = self.key, count_plan(self.folder.plan)
         num = before if self.config.num is None and before else num_requests(self.prepared.recipe, self.config.num)
         if num < before and self.folder.was_asked:
@@ -111,7 +111,7 @@ class Synthesis:
             filters,
             records,
             self.prepared.references,
-            self.prepared.grammar.origin if self.prepared.family == "grammar" else "",
+            self.prepared.origin,
         )
         write_report(described)
         write_card(described)
@@ -127,8 +127,6 @@ def _needs_plan(work: Synthesis) -> None:
 
 
 def _run(work: Synthesis) -> int:
-    if work.config.filters.clip_tokens is not None:
-        require_clip()  # before anything is paid for
     num = work.plan()
     stop = StopRequest()
     with Journal(work.folder.journal, work.key) as journal, stop.listening():
@@ -145,6 +143,10 @@ def _run(work: Synthesis) -> int:
     if ended is not None:
         print(f"ended by {ended}: what was answered is kept; with a higher one the same command goes on")
         return CAPPED_STATUS
+    if not ledger.answered:
+        raise UserError(
+            f"no request was answered, so there is no corpus; what was said of each is in {work.folder.journal}"
+        )
     return 0
 
 
@@ -154,9 +156,10 @@ def _describe(work: Synthesis) -> None:
     assert filters is not None
     print(
         f"{work.folder.corpus}: {filters['num_kept']:,} of {filters['num_texts']:,} texts passed the filters\n"
-        f"report: {work.folder.report}\n"
-        f"to train on it: python scripts/train_text_only.py {training_settings(work.config)}"
+        f"report: {work.folder.report}"
     )
+    if filters["num_kept"]:
+        print(f"to train on it: python scripts/train_text_only.py {training_settings(work.config)}")
 
 
 def _plan(work: Synthesis) -> int:

@@ -42,6 +42,9 @@ def _rows(settings: RecipeSettings) -> list[dict[str, Any]]:
     rows = list(read_rows(path, "recipe.rows"))
     if not rows:
         raise UserError(f"recipe.rows={settings.rows}: the file is empty; give one with a record a line")
+    hidden = [name for name in ("keywords", "examples", "num_items") if name in rows[0]]
+    if hidden and settings.template is not None:
+        raise UserError(f"{path}: a template has {hidden[0]!r} of its own; call the column something else")
     own = list(settings.fields) if settings.template is None else []
     check_columns(rows, [*own, *(name for name in settings.keep if name not in settings.balance)], path)
     return rows
@@ -83,6 +86,12 @@ def _of_references(
         if len(held) >= settings.keywords:
             examples.append({"text": text, "keywords": rng.sample(held, settings.keywords)})
     return examples
+
+
+def _fingerprint(name: str, setting: str) -> str:
+    if not Path(name).is_file():
+        raise UserError(f"{setting}={name}: there is no such file")
+    return file_fingerprint(Path(name))
 
 
 def shipped(name: str) -> Path:
@@ -155,15 +164,39 @@ class Prepared:
         columns = sorted({name for row in self._rows for name in row})
         return Grammar.read(shipped(self.config.grammar)).extended(recipe.grammar, given=[*columns, *recipe.balance])
 
+    @property
+    def origin(self) -> str:
+        """Where a grammar's words and frames come from, and its licence; empty for other sources."""
+        if self.family != "grammar":
+            return ""
+        return "; licence: ".join(filter(None, [self.grammar.origin, self.grammar.licence]))
+
     @cached_property
     def keyword_counts(self) -> KeywordCounts | None:
         """Keywords to draw from: of the references, or else of the grammar's word lists."""
         if self.references:
-            return count_keywords(self.references, self.config.keywords)
+            counts = count_keywords(self.references, self.config.keywords)
+            return self._known_to_grammar(counts) if self.family == "grammar" else counts
         if self.family != "grammar":
             return None
         words = sorted(self.grammar.words().items(), key=lambda one: (-one[1], one[0]))
         return KeywordCounts({word: max(1, round(share * _WORD_SCALE)) for word, share in words}, [], 0)
+
+    def _known_to_grammar(self, counts: KeywordCounts) -> KeywordCounts:
+        """The references' keywords that a grammar can write: it would leave out any other, and a filter the text.
+
+        Raises:
+            UserError: if there is none.
+        """
+        words = self.grammar.words()
+        known = {word: n for word, n in counts.counts.items() if word in words}
+        if not known:
+            raise UserError(
+                f"references={self.config.references}: {self.config.grammar} has none of their keywords; give a grammar of "
+                "such texts, or leave references out"
+            )
+        sets = [kept for one in counts.sets if (kept := tuple(word for word in one if word in known))]
+        return KeywordCounts(known, sets, counts.num_texts)
 
     @cached_property
     def _rows(self) -> list[dict[str, Any]]:
@@ -192,8 +225,8 @@ class Prepared:
             found["grammar"] = file_fingerprint(shipped(config.grammar))
             found["recipe's grammar"] = digest(recipe.model_dump(mode="json")["grammar"])
         if recipe.keywords:
-            found["keywords"] = digest(config.keywords.model_dump(mode="json"))
-            found["references"] = file_fingerprint(Path(config.references)) if config.references else "none"
-            if config.keywords.list is not None and Path(config.keywords.list).is_file():
-                found["keywords.list"] = file_fingerprint(Path(config.keywords.list))
+            found["keywords"] = digest(config.keywords.model_dump(mode="json", exclude={"list"}))
+            found["references"] = _fingerprint(config.references, "references") if config.references else "none"
+            if config.keywords.list is not None:
+                found["keywords.list"] = _fingerprint(config.keywords.list, "keywords.list")
         return found

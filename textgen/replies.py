@@ -7,7 +7,8 @@ from typing import Any, Literal, Protocol
 # not tell, so the most that it can have cost is charged.
 Paid = Literal["no", "reported", "reserved"]
 
-NO_CONNECTION = "no connection"  # the kind of fault that says nothing about the request
+# Kinds of faults that say nothing about the request: no server was found, or it takes no JSON schema.
+NO_CONNECTION, NO_SCHEMA = "no connection", "no schema"
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def _unanswered(described: Described) -> str:
     given_up, under_way = len(ledger.failed), len(ledger.open)
     not_asked = described.num_planned - len(ledger.answered) - given_up - under_way
     told = [
-        f"{given_up:,} given up for now, which the next run asks again" if given_up else "",
+        f"{given_up:,} given up" if given_up else "",
         f"{under_way:,} under way" if under_way else "",
         f"{not_asked:,} not asked yet" if not_asked > 0 else "",
     ]

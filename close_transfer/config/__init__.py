@@ -30,7 +30,12 @@ from close_transfer.config.pretraining import PretrainConfig
 from close_transfer.config.scoring import ReportConfig, ScoreConfig
 from close_transfer.config.studies import CorporaConfig, FewShotConfig, RealVectorsConfig, StudyConfig
 from close_transfer.config.sweeping import SweepConfig
-from close_transfer.config.world import ContactSheetConfig, ContrastiveConfig, PicturebookTextConfig
+from close_transfer.config.world import (
+    ContactSheetConfig,
+    ContrastiveConfig,
+    ExportGrammarConfig,
+    PicturebookTextConfig,
+)
 
 __all__ = [
     "AdapterConfig",
@@ -42,6 +47,7 @@ __all__ = [
     "DataConfig",
     "EvalConfig",
     "ExportConfig",
+    "ExportGrammarConfig",
     "FewShotConfig",
     "FitConfig",
     "GapConfig",

@@ -115,9 +115,11 @@ class RealVectorsConfig(Strict):
 class CorporaConfig(Strict):
     """All of `study_corpora.py`."""
 
-    corpora: dict[str, str]  # name -> corpus.jsonl of scripts/synthesize_captions.py, or any table with `text`
+    corpora: Annotated[
+        tuple[str, ...], Field(min_length=1)
+    ]  # corpus.jsonl of synthesize_captions.py, or tables with `text`
     sizes: Annotated[tuple[Positive, ...], Field(min_length=1)]  # texts from the beginning of each
-    others: dict[str, str]  # name -> settings of train_text_only.py, for rows that train on something else
+    others: tuple[str, ...]  # settings of train_text_only.py, each a row that trains on something else
     settings: str  # of train_text_only.py, for all trainings
     test: str  # of eval_image.py
     style_words: tuple[str, ...]  # a caption with one of these words is in the style

@@ -53,3 +53,13 @@ class ContactSheetConfig(Strict):
     columns: Positive
     rows: Positive
     output: str
+
+
+class ExportGrammarConfig(Strict):
+    """All of `export_grammar.py`."""
+
+    num_train: Positive  # scenes of split train
+    seed: Natural
+    min_count: Positive  # captions that a frame must occur in
+    min_expected: Positive  # times that values would stand together by chance, to be kept apart if they never do
+    output: str

@@ -55,6 +55,21 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
+def _names(config: CorporaConfig) -> dict[str, Path]:
+    """The corpora by their folder's name, or the file's where it is not called corpus.jsonl.
+
+    Raises:
+        UserError: if two have the same.
+    """
+    found: dict[str, Path] = {}
+    for one in map(Path, config.corpora):
+        name = one.absolute().parent.name if one.name == "corpus.jsonl" else one.stem
+        if _slug(name) in map(_slug, found):
+            raise UserError(f"corpora={one}: another one is called {name} too; rename its folder")
+        found[name] = one
+    return found
+
+
 def _piece(config: CorporaConfig, name: str, size: int) -> Path:
     return Path(config.output) / "corpora" / f"{_slug(name)}-{size}.jsonl"
 
@@ -65,16 +80,16 @@ def write_pieces(config: CorporaConfig) -> None:
     Raises:
         UserError: if one is missing or shorter than the largest size.
     """
-    for name, path in config.corpora.items():
-        if not Path(path).is_file():
+    for name, path in _names(config).items():
+        if not path.is_file():
             raise UserError(
-                f"corpora.{name}={path}: there is no such file; python scripts/synthesize_captions.py writes corpora"
+                f"corpora={path}: there is no such file; python scripts/synthesize_captions.py writes corpora"
             )
-        with Path(path).open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8") as file:
             lines = list(islice(file, max(config.sizes)))
         if len(lines) < max(config.sizes):
             raise UserError(
-                f"corpora.{name}={path}: has {len(lines):,} texts, and sizes asks for {max(config.sizes):,}; make it longer "
+                f"corpora={path}: has {len(lines):,} texts, and sizes asks for {max(config.sizes):,}; make it longer "
                 "with a higher num=, or ask for less"
             )
         for size in config.sizes:
@@ -89,9 +104,9 @@ def write_pieces(config: CorporaConfig) -> None:
 def _rows(config: CorporaConfig) -> list[tuple[str, int | None, tuple[str, ...]]]:
     """(name, size, settings of training) of every row."""
     rows: list[tuple[str, int | None, tuple[str, ...]]] = [
-        (name, None, tuple(shlex.split(settings))) for name, settings in config.others.items()
+        (settings, None, tuple(shlex.split(settings))) for settings in config.others
     ]
-    for name in config.corpora:
+    for name in _names(config):
         for size in config.sizes:
             rows.append((name, size, ("data=table", f"data.path={_piece(config, name, size)}")))
     return rows

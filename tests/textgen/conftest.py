@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from groundwork.command_line import compose_config
+from groundwork.command_line import CONFIGS, compose_config
 from groundwork.stopping import StopRequest
 from tests.conftest import REPOSITORY
 from tests.textgen.stand_in_server import StandInServer
@@ -20,6 +20,7 @@ from textgen.plan import read_plan
 
 WORDS = ["dog", "cat", "bus", "tree", "boat", "train", "horse", "bench", "pizza", "cake", "bird", "river", "lamp",
          "table", "road", "house"]  # fmt: skip
+NUM_PAIRS = 120  # of these words
 INPUT, OUTPUT = 1e-3, 4e-3  # dollars a token, so that a few requests cost cents
 PRICES = f"as_of: 2026-01-01\nmodels:\n  stand-in: {{input: {INPUT * 1e6}, output: {OUTPUT * 1e6}}}\n"
 
@@ -46,11 +47,15 @@ class Corpus:
         pairs = itertools.combinations(WORDS, 2)
         (folder / "pairs.txt").write_text("".join(f"{one}, {other}\n" for one, other in pairs))
         (folder / "prices.yaml").write_text(PRICES)
+        # The words come last, where the server looks for what to write of.
+        shipped = (CONFIGS / "recipe" / "coco-style.j2").read_text().strip()
+        (folder / "prompt.j2").write_text(shipped.removesuffix("Caption:"))
         self.folder = folder / "corpus"
         defaults = [
             f"output={self.folder}", f"source={source}", f"base_url={base_url}", f"num={num}", "model=stand-in",
             "keywords.sampler=list", f"keywords.list={folder / 'pairs.txt'}", f"prices={folder / 'prices.yaml'}",
             "first_pause=0.01", "deadline=5", "concurrency=8", "batch.poll_seconds=0.02", "filters.clip_tokens=null",
+            f"recipe.template={folder / 'prompt.j2'}",
         ]  # fmt: skip
         self.settings = _last(*defaults, *settings)
 

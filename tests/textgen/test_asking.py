@@ -1,14 +1,24 @@
-"""No answer that was paid for is asked for again, and no two corpora are mixed."""
+"""Requests are asked at the pace that was set, none again that was answered, and none of another corpus."""
 
 import json
 
 import pytest
 
 from groundwork.errors import UserError
-from tests.textgen.conftest import start
+from tests.textgen.conftest import Corpus, start
+from tests.textgen.stand_in_server import StandInServer
 from textgen.journal import Journal, read_ledger
 from textgen.ledger import LOST, Spend
 from textgen.plan import read_plan
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """A server and a corpus that it has answered, which no test may change."""
+    with StandInServer() as server:
+        made = Corpus(tmp_path_factory.mktemp("asked"), server.base_url)
+        made.ask()
+        yield server, made
 
 
 def files_of(corpus):
@@ -84,10 +94,8 @@ def test_two_processes_on_one_journal_refuse_each_other(serve, corpus):
         ("source=grammar", "source was openai and is grammar"),
     ],
 )
-def test_another_corpus_is_never_mixed_in(setting, told, serve, corpus, tmp_path):
-    server = serve()
-    made = corpus(server)
-    made.ask()
+def test_another_corpus_is_never_mixed_in(setting, told, asked, tmp_path):
+    server, made = asked
     before = files_of(made)
     (tmp_path / "other.j2").write_text("Write of {{ keywords | join(' and ') }}.")
     with pytest.raises(UserError, match=rf"made otherwise .*{told}.*never mixed.*another output="):
@@ -127,18 +135,18 @@ def test_a_torn_last_line_is_lost_and_asked_again(cut, serve, corpus):
     assert made.ledger.spent.cost == pytest.approx(spent.cost + lost["cost"])
 
 
-@pytest.mark.parametrize("damage", [b"{}", b'{"event": "answ', b"\0\0\0\0", b"\xff\xfe"])
-def test_a_damaged_line_in_the_middle_is_told(damage, serve, corpus):
+def test_a_damaged_line_in_the_middle_is_told(serve, corpus):
     server = serve()
     made = corpus(server)
     made.ask()
     lines = made.journal.read_bytes().splitlines(keepends=True)
-    content = b"".join([*lines[:4], damage + b"\n", *lines[5:]])
-    made.journal.write_bytes(content)
-    for action in ("run", "status", "filter"):
-        with pytest.raises(UserError, match=r"journal\.jsonl: is damaged \(line 5 is no event\)"):
-            made.run(f"action={action}")
-    assert made.journal.read_bytes() == content
+    for damage in (b"{}", b'{"event": "answ', b"\0\0\0\0", b"\xff\xfe"):
+        content = b"".join([*lines[:4], damage + b"\n", *lines[5:]])
+        made.journal.write_bytes(content)
+        for action in ("run", "status"):
+            with pytest.raises(UserError, match=r"journal\.jsonl: is damaged \(line 5 is no event\)"):
+                made.run(f"action={action}")
+        assert made.journal.read_bytes() == content
     assert server.counts()["requests"] == 6
 
 
@@ -198,3 +206,47 @@ def test_ids_follow_from_what_is_asked(serve, corpus):
     assert one.planned == same.planned
     assert not set(one.planned) & set(other.planned)
     assert len({request.seed for request in read_plan(one.folder / "plan.jsonl")}) == 6
+
+
+@pytest.mark.parametrize("as_date", [False, True])
+def test_retry_after_pauses_everybody(as_date, serve, corpus):
+    server = serve(faults={"429-retry-after": 1}, max_faults=1, retry_after=0.5, retry_after_date=as_date)
+    made = corpus(server, "concurrency=4", num=4)
+    assert made.ask() is None
+    assert made.is_complete
+    served = server.served()
+    assert [line["outcome"] for line in served] == ["429-retry-after"] * 4 + ["answered"] * 4
+    # The server's date is in whole seconds, never earlier than asked for.
+    assert served[4]["time"] - served[3]["time"] >= 0.4
+
+
+def test_a_pause_that_one_meets_is_kept_by_requests_that_never_met_it(serve, corpus):
+    server = serve(faults={"429-retry-after": 0.1}, max_faults=1, retry_after=0.3, seed=3)
+    made = corpus(server, "concurrency=4", num=40)
+    assert made.ask() is None
+    served = server.served()
+    paused = [number for number, line in enumerate(served) if line["outcome"] == "429-retry-after"]
+    assert 0 < len(paused) < 20
+    for number in paused:  # at most the others that were under way come within the pause
+        within = [line for line in served[number + 1 :] if line["time"] < served[number]["time"] + 0.29]
+        assert len(within) <= 3
+
+
+def test_requests_per_minute_are_kept(serve, corpus):
+    server = serve()
+    made = corpus(server, "requests_per_minute=600", "concurrency=32", num=25)
+    assert made.ask() is None
+    times = [line["time"] for line in server.served()]
+    assert len(times) == 25
+    for begin in times:  # 10 a second: in any second those, and as many that were saved up before
+        assert sum(begin <= one < begin + 1.0 for one in times) <= 21
+
+
+@pytest.mark.slow
+def test_tokens_per_minute_are_kept(serve, corpus):
+    server = serve()
+    made = corpus(server, "tokens_per_minute=30000", "concurrency=32", num=20)
+    assert made.ask() is None
+    times = [line["time"] for line in server.served()]
+    # A request is taken for 300 to 450 tokens, and 5,000 pass at once.
+    assert sum(one < times[0] + 0.5 for one in times) <= 17

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.textgen.test_report import FAULTS, HOSTILE, TEMPLATE, describe, recipe_of
+from tests.textgen.described_corpora import FAULTS, HOSTILE, TEMPLATE, describe, recipe_of
 from textgen.card import write_card
 
 

@@ -295,8 +295,9 @@ def test_the_chain_counts_and_keeps_examples():
     counts = {stage.name: (stage.num_in, stage.num_out) for stage in result.stages}
     assert counts["length"] == (23, 21)
     assert counts["refusals and assistant talk"] == (2, 1)
-    assert len(result.stages[0].examples) == KEPT_EXAMPLES
-    assert tuple(result.stages[0].examples[0]) == ("r-1", "1 words; 3 to 40 were asked for", "No")
+    (length,) = [stage for stage in result.stages if stage.name == "length"]
+    assert len(length.examples) == KEPT_EXAMPLES
+    assert tuple(length.examples[0]) == ("r-1", "1 words; 3 to 40 were asked for", "No")
     assert len(told) == 22
     assert told[-1][0] == "refusals and assistant talk"
     assert told[-1][2].id == "r-2"
@@ -305,7 +306,7 @@ def test_the_chain_counts_and_keeps_examples():
 def test_the_order_of_the_stages():
     of = recipe(fields={"text": FieldSettings(), "answer": FieldSettings()}, found_in={"answer": "text"})
     assert [stage.name for stage in chain(of=of, evaluation=["A dog."])] == [
-        "length", "language", "refusals and assistant talk", "leaked prompt", "markup", "keywords", "fields",
+        "cut short", "length", "language", "refusals and assistant talk", "leaked prompt", "markup", "keywords", "fields",
         "CLIP's tokens", "examples and evaluation texts", "exact duplicates", "near duplicates", "overused n-grams",
     ]  # fmt: skip
 
@@ -316,4 +317,11 @@ def test_stages_are_left_out_by_their_settings():
         near_duplicates=None, overused_share=None, evaluation_overlap=None,
     )  # fmt: skip
     of = recipe(keywords_present="none")
-    assert [stage.name for stage in chain(off, of, evaluation=["A dog."])] == ["length"]
+    assert [stage.name for stage in chain(off, of, evaluation=["A dog."])] == ["cut short", "length"]
+
+
+def test_a_text_that_was_cut_short_is_taken_out_and_the_rest_of_its_answer_stays():
+    whole, cut = Candidate("r-0", "r", "A dog runs on grass."), Candidate("r-1", "r", "A cat sleeps on the", cut=True)
+    result = run_chain(chain(), [whole, cut])
+    assert result.kept == [whole]
+    assert result.stages[0].examples == (("r-1", "max_output_tokens ended it", "A cat sleeps on the"),)

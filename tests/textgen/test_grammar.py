@@ -11,7 +11,7 @@ from groundwork.errors import UserError
 from textgen.grammar import Grammar
 from textgen.keywords import lemma, words_of
 
-PICTUREBOOK = Path(__file__).parents[2] / "configs/grammar/picturebook.yaml"
+PICTUREBOOK = Path(__file__).parents[2] / "configs/grammars/picturebook.yaml"
 
 FARM = """
 origin: written for a test

@@ -148,10 +148,14 @@ def test_allowed_values_in_any_case_come_out_as_they_are_listed():
         ("text: A dog runs.", PAIR, "no lines name all of text, hypothesis"),
         ("A dog runs. It rests.", PAIR, "no lines name all of text, hypothesis"),
         ('{"text": "A dog.", "mood": "angry"}', MOOD, "mood is 'angry', not one of glad, sad"),
-        ('{"text": "A dog \\ud83d runs."}', ONE, "an item has broken characters in 'text'"),
     ],
 )
 def test_what_cannot_be_used_says_why(answer, recipe, reason):
     with pytest.raises(Unusable) as caught:
         items_of(answer, recipe)
     assert str(caught.value) == reason
+
+
+def test_what_no_file_can_hold_becomes_the_replacement_character():
+    assert items_of('{"text": "A dog \\ud83d runs."}', ONE) == [{"text": "A dog \ufffd runs."}]
+    assert items_of("A dog\0 runs.", ONE) == [{"text": "A dog\ufffd runs."}]

@@ -17,7 +17,12 @@ from textgen.plan import count_plan, read_plan, requests_of, write_plan
 from textgen.preparation import Prepared
 from textgen.sources.openai_live import OpenAIClient
 
-CAPTIONS = ["A dog chases a red ball.", "Two owls sit in a tall tree.", "A dog rests under a tree.", "A man kicks a ball."]
+CAPTIONS = [
+    "A dog chases a red ball.",
+    "Two owls sit in a tall tree.",
+    "A dog rests under a tree.",
+    "A man kicks a ball.",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +105,9 @@ def test_the_same_plan_comes_out_of_every_process(tmp_path):
 
 
 def changed_ids(tmp_path, *arguments):
-    return [json.loads(line)["id"] for line in plan(tmp_path / "_".join(map(str, arguments)).replace("/", "."), *arguments)]
+    return [
+        json.loads(line)["id"] for line in plan(tmp_path / "_".join(map(str, arguments)).replace("/", "."), *arguments)
+    ]
 
 
 def test_ids_change_with_everything_that_decides_an_answer(tmp_path):
@@ -244,10 +251,10 @@ def test_what_cannot_be_planned_is_refused_and_the_folder_is_free_for_the_next_t
         ([*OPENAI, "references=none.txt"], r"references=none.txt: there is no such file"),
         ([*OPENAI, "keywords.min_count=99"], r"no keyword is in at least keywords.min_count=99 of the 4 texts"),
         (["keywords.sampler=pairs"], r"keywords.sampler=pairs: .*give references=FILE"),
-        (["evaluation=[none.txt]", "num=5", "action=run"], r"evaluation=none.txt: there is no such file"),
+        (["evaluation=[none.txt]"], r"evaluation=none.txt: there is no such file"),
+        (["filters.language=tlh"], r"filters.language=tlh: there is no word list of it"),
+        (["keywords.list=none.csv", "keywords.sampler=list"], r"keywords.list=none.csv: there is no such file"),
     ]:
         with pytest.raises(UserError, match=message):
             run(output, "action=plan", *arguments)
-    shutil_free = [path.name for path in (tmp_path / "corpus").iterdir()] if (tmp_path / "corpus").exists() else []
-    assert "journal.jsonl" not in shutil_free, "the last one must be refused before anything is asked"
     assert plan(tmp_path / "corpus", *OPENAI, "num=5")

@@ -35,7 +35,9 @@ def test_a_batch_costs_its_share(listed):
 
 
 def test_a_model_without_a_price_is_refused_unless_the_user_allows_it(listed):
-    with pytest.raises(UserError, match=r"model=smal: .*prices.yaml has no price for it, .*allow_unpriced=true.*; it has small, own"):
+    with pytest.raises(
+        UserError, match=r"model=smal: .*prices.yaml has no price for it, .*allow_unpriced=true.*; it has small, own"
+    ):
         price(listed, "smal")
     unknown = price(listed, "smal", allow_unpriced=True)
     assert unknown.as_of == "unknown"

@@ -102,7 +102,7 @@ def test_a_template_shows_the_request_and_its_examples(name):
 @pytest.mark.parametrize("name", WRITTEN)
 def test_the_grammar_writes_every_recipe_offline(name):
     of = recipe(name)
-    grammar = Grammar.read(ROOT / "configs/grammar/picturebook.yaml").extended(of.grammar, given(of, 0))
+    grammar = Grammar.read(ROOT / "configs/grammars/picturebook.yaml").extended(of.grammar, given(of, 0))
     words = grammar.words()
     rng = random.Random(0)
     num_held, num_texts, distinct = 0, 0, set()
@@ -127,7 +127,7 @@ def test_the_grammar_writes_every_recipe_offline(name):
 
 
 def test_words_of_a_style_mark_its_own_texts():
-    base = Grammar.read(ROOT / "configs/grammar/picturebook.yaml")
+    base = Grammar.read(ROOT / "configs/grammars/picturebook.yaml")
     rng = random.Random(0)
     for name, other in (("egocentric", "coco-style"), ("uplifting", "coco-style")):
         marks = set(recipe(name).style_words)
@@ -143,7 +143,7 @@ def test_words_of_a_style_mark_its_own_texts():
 
 def test_written_questions_are_answered_by_their_scenes():
     of = recipe("vqa")
-    grammar = Grammar.read(ROOT / "configs/grammar/picturebook.yaml").extended(of.grammar, of.balance)
+    grammar = Grammar.read(ROOT / "configs/grammars/picturebook.yaml").extended(of.grammar, of.balance)
     numbers = {"two", "three", "four"}
     rng = random.Random(0)
     for asked in of.balance["asked"] * 40:
@@ -157,7 +157,7 @@ def test_written_questions_are_answered_by_their_scenes():
 
 def test_written_hypotheses_about_colour_have_the_right_label():
     of = recipe("entailment")
-    grammar = Grammar.read(ROOT / "configs/grammar/picturebook.yaml").extended(of.grammar, of.balance)
+    grammar = Grammar.read(ROOT / "configs/grammars/picturebook.yaml").extended(of.grammar, of.balance)
     colours = {"red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white"}
     rng = random.Random(0)
     num_seen = 0

@@ -44,7 +44,10 @@ def test_values_are_text_and_never_a_template():
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("{{ keyword }}", r"recipe.template=own.j2: 'keyword' is undefined; a request has examples, keywords, label, num_items"),
+        (
+            "{{ keyword }}",
+            r"recipe.template=own.j2: 'keyword' is undefined; a request has examples, keywords, label, num_items",
+        ),
         ("{{ examples[0].caption }}", r"has no attribute 'caption'; a request has"),
         ("{{ keywords[7] }}", r"recipe.template=own.j2: .*; a request has"),
         ("{{ keywords + 1 }}", r"recipe.template=own.j2: .*; a request has"),

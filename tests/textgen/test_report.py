@@ -2,23 +2,14 @@
 
 import json
 import re
-from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from textgen.config import RecipeSettings, SynthesisConfig
-from textgen.described import Described
-from textgen.folder import CorpusFolder
+from tests.textgen.described_corpora import FAULTS, HOSTILE, describe, recipe_of
 from textgen.journal import Journal
-from textgen.plan import write_plan
-from textgen.recipes import Recipe
 from textgen.report import write_report
-
-TEMPLATE = "Write a caption with {{ keywords|join(' and ') }}.{% for one in examples %} {{ one.text }}{% endfor %}"
-HOSTILE = '<script>alert("x")</script> <img src=x onerror=alert(1)> a dog'
 
 
 class Page(HTMLParser):
@@ -36,86 +27,6 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self._pieces.append(data)
-
-
-def recipe_of(**settings: Any) -> Recipe:
-    given: dict[str, Any] = {
-        "name": "pets",
-        "template": "pets.j2",
-        "keywords": 2,
-        "examples": [{"text": "A cat naps on a warm wall.", "keywords": ["cat", "wall"]}],
-        "examples_per_request": 1,
-        "fields": {"text": {"description": "the caption"}},
-        "style_words": ["park"],
-        "train": "task=captioning data=table",
-        "licence": "The example is free to use.",
-    }
-    checked = RecipeSettings.model_validate(given | settings)
-    examples = checked.examples if not isinstance(checked.examples, str) else ()
-    return Recipe(checked, None if checked.template is None else TEMPLATE, examples)
-
-
-def stage(name: str, num_in: int, removed: Sequence[tuple[str, str, str]] = ()) -> dict[str, Any]:
-    examples = [{"id": one, "reason": reason, "text": text} for one, reason, text in removed]
-    return {"name": name, "num_in": num_in, "num_out": len(removed), "examples": examples}
-
-
-def describe(
-    tmp_path: Path,
-    texts: Sequence[str] = ("A dog runs in the park.", "A dog opens a box.", "Two dogs opens a box."),
-    *,
-    recipe: Recipe | None = None,
-    model: str = "grammar",
-    prices: str = "free",
-    references: Sequence[str] = (),
-    events: Sequence[dict[str, Any]] = (),
-    num_unasked: int = 0,
-    num_evaluation: int = 0,
-    origin: str = "",
-    **settings: Any,
-) -> Described:
-    """A corpus on disk: one request for each text, all kept but the last, which the length filter took out.
-
-    `events` come in the journal before the answers; `num_unasked` requests have no answer.
-    """
-    recipe, folder = recipe or recipe_of(), CorpusFolder(tmp_path / "pets")
-    config = SynthesisConfig.model_validate(
-        {"recipe": recipe.settings.model_dump(), "output": str(folder.path), "grammar": "g.yaml", "prices": "p.yaml"}
-        | settings
-    )
-    num = len(texts) + num_unasked
-    shown = list(range(min(1, len(recipe.examples))))
-    requests = [recipe.request("key", index, ["dog", "park"], {}, shown, index) for index in range(num)]
-    folder.path.mkdir()
-    write_plan(folder.plan, iter(requests))
-    records, removed = [], []
-    with Journal(folder.journal, "key") as journal:
-        for event in events:
-            journal.append(event)
-        for request, text in zip(requests, texts, strict=False):
-            paid = {"paid": "reported", "tokens": 100, "cost": 0.5, "input_tokens": 80, "output_tokens": 20}
-            answer = {"event": "answer", "id": request.id, "attempt": 1, "model": model, "items": [{"text": text}]}
-            journal.append(answer if model in ("grammar", "existing text") else answer | paid)
-            records.append({"id": f"{request.id}-0", "group": request.id, "text": text, "keywords": ["dog", "park"]})
-        ledger = journal.ledger
-    gone = records.pop()
-    removed.append({**gone, "stage": "length", "reason": "2 words, fewest is 3"})
-    folder.removed.write_text("".join(json.dumps(one) + "\n" for one in removed))
-    folder.corpus.write_text("".join(json.dumps(one) + "\n" for one in records))
-    filters = {
-        "num_answers": len(texts),
-        "num_declined": ledger.refused,
-        "num_failed": len(ledger.failed),
-        "num_texts": len(texts),
-        "num_kept": len(records),
-        "stages": [
-            stage("length", len(texts), [(gone["id"], "2 words, fewest is 3", gone["text"])]),
-            stage("examples and evaluation texts", len(records)),
-        ],
-        "num_references": len(references),
-        "num_evaluation": num_evaluation,
-    }
-    return Described(folder, config, recipe, model, prices, ledger, num, filters, records, list(references), origin)
 
 
 def test_grammars_corpus_is_labelled_and_costs_nothing(tmp_path: Path) -> None:
@@ -137,7 +48,7 @@ def test_chain_leads_from_requests_to_kept_texts(tmp_path: Path) -> None:
     page = Page(write_report(describe(tmp_path, events=events, num_unasked=2)))
     for row in (
         "requests planned 5",
-        "answered 1 given up for now, which the next run asks again, 1 not asked yet 5 2 40% 3",
+        "answered 1 given up, 1 not asked yet 5 2 40% 3",
         "texts written 3",
         "length what it took out Two dogs opens a box. 2 words, fewest is 3 3 1 33% 2",
         "examples and evaluation texts 2 0 2",
@@ -162,19 +73,6 @@ def test_refusal_is_shown_with_what_the_model_said(tmp_path: Path) -> None:
     page = Page(write_report(described))
     assert "declined: I would not." in page.text
     assert "not declined by the model 4 1 25% 3" in page.text
-
-
-FAULTS = [
-    {"event": "session", "source": "openai", "server": "http://user:hunter2@localhost:8000/v1?token=s3cret"},
-    {"event": "sent", "id": "a", "attempt": 1, "tokens": 300, "cost": 2.0},
-    {"event": "fault", "id": "a", "attempt": 1, "fault": "deadline", "paid": "reserved", "tokens": 300, "cost": 2.0},
-    {"event": "sent", "id": "b", "attempt": 1, "tokens": 300, "cost": 2.0},
-    {"event": "fault", "id": "b", "attempt": 1, "fault": "429", "paid": "no"},
-    {"event": "sent", "id": "c", "attempt": 1, "tokens": 300, "cost": 2.0},
-    {"event": "lost", "id": "c", "attempt": 1, "paid": "reserved", "tokens": 300, "cost": 2.0},
-    {"event": "sent", "id": "d", "attempt": 1, "tokens": 300, "cost": 2.0},
-    {"event": "fault", "id": "d", "attempt": 1, "fault": "cut short", "paid": "reported", "tokens": 400, "cost": 3.0},
-]
 
 
 def test_spend_is_attributed_to_every_outcome(tmp_path: Path) -> None:
@@ -281,9 +179,8 @@ def test_hostile_texts_are_shown_and_never_run(tmp_path: Path) -> None:
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
 
 
-@pytest.mark.parametrize("variable", ["MY_KEY", "sk-planted-0123456789"])
-def test_no_key_is_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
-    """In the environment, pasted as the variable's name, in the address, or in a server's address in the journal."""
+def test_no_key_is_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the environment, in the address, or in a server's address in the journal."""
     monkeypatch.setenv("MY_KEY", "sk-planted-0123456789")
     described = describe(
         tmp_path,
@@ -291,9 +188,9 @@ def test_no_key_is_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
         model="gpt-x",
         source="openai",
         prices="2026-03-31",
-        api_key_env=variable,
+        api_key_env="MY_KEY",
         base_url="http://localhost:8000/v1?token=s3cret",
-        evaluation=["sk-planted-0123456789.txt"] if variable == "MY_KEY" else [],
+        evaluation=["sk-planted-0123456789.txt"],
     )
     page = Page(write_report(described))
     for secret in ("sk-planted-0123456789", "hunter2", "s3cret"):

@@ -6,6 +6,7 @@ from textgen.config import FilterSettings, RecipeSettings
 from textgen.filters.assistant_talk import AssistantTalk
 from textgen.filters.chain import Stage
 from textgen.filters.clip_tokens import ClipTokens, require_clip
+from textgen.filters.cut_short import CutShort
 from textgen.filters.duplicates import ExactDuplicates, NearDuplicates
 from textgen.filters.language import Language
 from textgen.filters.leaks import LeakedPrompt, Markup
@@ -39,7 +40,7 @@ def build_chain(
         UserError: if there is no word list of the language, or open_clip is needed and not installed.
     """
     lexicon = Lexicon(settings.language)
-    stages: list[Stage] = [Length(recipe.words)]
+    stages: list[Stage] = [CutShort(), Length(recipe.words)]
     if settings.language is not None:
         stages.append(Language(lexicon, settings.min_known_words))
     if settings.refusals:

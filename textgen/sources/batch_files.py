@@ -27,11 +27,17 @@ class Line:
 
 @dataclass(frozen=True)
 class LineWriter:
-    """Writes requests as lines of a batch's file."""
+    """Writes requests as lines of a batch's file.
+
+    Attributes:
+        schema: of the answers; None asks for plain text.
+        schema_optional: whether a provider's refusal of the schema ends its use.
+    """
 
     access: Access
     parameters: Parameters
     schema: Mapping[str, Any] | None
+    schema_optional: bool
     price: Price
     prompt: Callable[[Request], str]
 
@@ -79,7 +85,12 @@ def affordable(
         yield line
 
 
-def read_result(line: str, access: Access) -> tuple[str, Reply | Fault]:
+def result_lines(text: str) -> Iterator[str]:
+    """The lines of an output or error file; JSON may hold other characters that Python takes for line ends."""
+    return (line for one in text.split("\n") if (line := one.strip()))
+
+
+def read_result(line: str, access: Access, schema_optional: bool) -> tuple[str, Reply | Fault]:
     """The id and outcome of one line of an output or error file; the id is empty where there is none."""
     try:
         record = json.loads(line)
@@ -96,6 +107,6 @@ def read_result(line: str, access: Access) -> tuple[str, Reply | Fault]:
         body = response.get("body")
         inner = (body.get("error") if isinstance(body, Mapping) else None) or error
         message = access.masked(str(inner.get("message") or "no reason given"))
-        raise status_fault(int(status or 500), message, inner.get("code"), None, False, False)
+        raise status_fault(int(status or 500), message, inner.get("code"), None, True, schema_optional)
     except Fault as fault:
         return request, fault

@@ -121,7 +121,8 @@ def _by_batches(
     config, recipe = prepared.config, prepared.recipe
     where = _access(prepared, journal)
     schema = None if config.structured == "text" else recipe.schema
-    writer = LineWriter(where, _parameters(prepared), schema, prepared.price, recipe.prompt)
+    optional = config.structured != "schema"
+    writer = LineWriter(where, _parameters(prepared), schema, optional, prepared.price, recipe.prompt)
     asker = BatchAsker(
         where,
         writer,

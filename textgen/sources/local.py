@@ -36,10 +36,16 @@ class LocalModel:
         """Loads both.
 
         Raises:
-            UserError: if they are not there, or the device is not.
+            UserError: if they are not there, or the device is not, or the libraries are not installed.
         """
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        try:
+            import torch
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+        except ImportError as error:
+            raise UserError(
+                f"source=transformers: needs torch and transformers ({error}); pip install torch transformers, or take "
+                "source=openai with a server, or source=grammar"
+            ) from None
 
         device = self.settings.device
         if device == "auto":

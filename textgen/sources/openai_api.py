@@ -1,15 +1,17 @@
 """What the two OpenAI APIs want and give: request bodies, answers, faults. No connection is made here."""
 
 import email.utils
+import math
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from groundwork.errors import UserError
-from textgen.replies import Fault, Reply
+from textgen.replies import NO_SCHEMA, Fault, Reply
 
 Api = Literal["responses", "chat"]
 PATHS: Mapping[Api, str] = {"responses": "/responses", "chat": "/chat/completions"}
@@ -193,8 +195,8 @@ def status_fault(
         return Fault(str(status), "no", detail, fatal=True)
     if status in (400, 422) and with_schema and _is_about_schema(message):
         if schema_optional:
-            return Fault("no schema", "no", detail, counts=False)
-        return Fault("no schema", "no", f"{detail} (structured=text asks without one)", fatal=True)
+            return Fault(NO_SCHEMA, "no", detail, counts=False)
+        return Fault(NO_SCHEMA, "no", f"{detail} (structured=text asks without one)", fatal=True)
     if status in (408, 409) or status >= 500:
         return Fault(str(status), "no", detail, retry_after=retry_after)
     return Fault(str(status), "no", detail, retry=False)
@@ -210,9 +212,10 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
         value = headers.get(name)
         if value is None:
             continue
-        try:
-            return max(0.0, float(value) * unit)
-        except ValueError:
+        with suppress(ValueError):
+            seconds = float(value) * unit
+            return max(0.0, seconds) if math.isfinite(seconds) else None
+        with suppress(ValueError, OverflowError):  # of years that no clock has
             date = email.utils.parsedate_tz(value)
             if date is not None:
                 return max(0.0, email.utils.mktime_tz(date) - time.time())

@@ -6,7 +6,8 @@ was submitted in the moment of a kill is found again by its metadata, so that no
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -24,10 +25,10 @@ from textgen.journal import Journal
 from textgen.ledger import Part
 from textgen.outcomes import answer_event, fault_event
 from textgen.prices import Price
-from textgen.recipes import Request
-from textgen.replies import Fault, Paid, Reply
-from textgen.sources.batch_files import LineWriter, affordable, in_files, read_result
-from textgen.sources.openai_api import PATHS, Access, retry_after_seconds
+from textgen.recipes import Request, digest
+from textgen.replies import NO_SCHEMA, Fault, Paid, Reply
+from textgen.sources.batch_files import LineWriter, affordable, in_files, read_result, result_lines
+from textgen.sources.openai_api import PATHS, Access, retry_after_seconds, status_fault
 
 T = TypeVar("T")
 
@@ -35,6 +36,10 @@ _METADATA = "corpus_part"  # names a part at the provider
 _ENDED = ("completed", "failed", "expired", "cancelled")
 _LONGEST_PAUSE = 60.0
 _LOOK_SECONDS = 0.2  # between looks for a signal
+
+
+class _Stopped(Exception):
+    """A signal came while a call was to be tried again."""
 
 
 @dataclass
@@ -60,6 +65,8 @@ class BatchAsker:
     def __post_init__(self) -> None:
         """Makes no connection yet."""
         self._progress: dict[int, int] = {}
+        self._given_up: set[str] = set()
+        self._fatal: Fault | None = None
         self._client = openai.OpenAI(
             api_key=self.access.key, base_url=self.access.base_url, max_retries=0, timeout=self.limits.deadline
         )
@@ -73,6 +80,12 @@ class BatchAsker:
         Raises:
             UserError: if the provider refuses; what was collected is kept.
         """
+        try:
+            self._run(lambda: (request for request in missing() if request.id not in self._given_up))
+        except _Stopped:
+            self.stopped = "a signal"
+
+    def _run(self, missing: Callable[[], Iterable[Request]]) -> None:
         for part in self.journal.ledger.waiting:
             if part.batch_id is None:  # a kill came between the journal and the provider
                 self._create(part, look_first=True)
@@ -113,7 +126,7 @@ class BatchAsker:
         return self.folder / f"part-{number:04}.jsonl"
 
     def _name(self, part: Part) -> str:
-        return f"{self.key[:32]}/{part.number}"
+        return f"{self.key[:32]}/{part.number}/{digest(sorted(part.ids), 8)}"
 
     def _create(self, part: Part, *, look_first: bool) -> None:
         """Gives a part to the provider, once: before it is tried again, it is looked for there."""
@@ -135,7 +148,9 @@ class BatchAsker:
                 metadata={_METADATA: self._name(part)},
             ).id
 
-        batch_id = self._patiently(create)
+        self._note(part, self._patiently(create))
+
+    def _note(self, part: Part, batch_id: str) -> None:
         self.journal.append({"event": "batch_submitted", "part": part.number, "batch_id": batch_id})
 
     def _find(self, part: Part) -> str | None:
@@ -158,25 +173,33 @@ class BatchAsker:
         """Puts the results of ended batches into the journal; the number of batches that are still under way.
 
         Raises:
-            UserError: if the provider refused a batch.
+            UserError: if the provider refused a batch, or every request of it.
         """
+        with suppress(_Stopped):
+            self._collect()
+        return len(self.journal.ledger.waiting)
+
+    def _collect(self) -> None:
         for part in self.journal.ledger.waiting:
             if part.batch_id is None:
-                continue
+                if found := self._patiently(partial(self._find, part)):
+                    self._note(part, found)
+                else:  # it was never submitted
+                    continue
+            assert part.batch_id is not None
             batch = self._patiently(partial(self._client.batches.retrieve, part.batch_id))
             counts = batch.request_counts
             self._progress[part.number] = counts.completed + counts.failed if counts else 0
             if batch.status in _ENDED:
                 self._take(part, batch)
-        return len(self.journal.ledger.waiting)
 
     def _take(self, part: Part, batch: Batch) -> None:
         """Joins results to requests by id, whatever their order; what comes twice or from elsewhere is counted."""
         ignored, seen = 0, set()
         for file in filter(None, (batch.output_file_id, batch.error_file_id)):
             content = self._patiently(partial(self._client.files.content, file))
-            for line in filter(str.strip, content.text.splitlines()):
-                request, outcome = read_result(line, self.access)
+            for line in result_lines(content.text):
+                request, outcome = read_result(line, self.access, self.writer.schema_optional)
                 if request in seen or request not in part.ids:
                     ignored += 1
                 elif request in part.open:  # or else a killed run has taken it
@@ -196,6 +219,11 @@ class BatchAsker:
                 f"batch {part.batch_id}: the provider refused the file ({told}); nothing was paid for it. Mend that "
                 "(batch.max_requests= and batch.max_bytes= make files smaller), then run the same command again"
             )
+        if self._fatal is not None:
+            raise UserError(
+                f"batch {part.batch_id}: {self._fatal.detail or self._fatal.kind}. All that was answered is kept; mend "
+                "that, and the same command goes on"
+            )
 
     def _keep(self, request: str, outcome: Reply | Fault) -> None:
         sent = self.journal.ledger.open[request]
@@ -204,29 +232,44 @@ class BatchAsker:
                 raise outcome
             event = answer_event(request, sent.attempt, outcome, self.recipe, self.price, sent.reserved)
         except Fault as fault:
-            event = fault_event(request, sent.attempt, fault, self.price, sent.reserved)
-        self.journal.append(event)
+            self.journal.append(fault_event(request, sent.attempt, fault, self.price, sent.reserved))
+            self._judge(request, fault)
+        else:
+            self.journal.append(event)
+
+    def _judge(self, request: str, fault: Fault) -> None:
+        """Decides whether, and how, the next file asks a request again."""
+        if fault.fatal:
+            self._fatal = self._fatal or fault
+        elif fault.kind == NO_SCHEMA:
+            self.writer = replace(self.writer, schema=None)
+        elif not fault.retry:
+            self._given_up.add(request)
+            self.journal.append({"event": "gave_up", "id": request, "fault": fault.kind})
 
     def _patiently(self, call: Callable[[], T]) -> T:
         """The answer of a call that costs nothing, asked again where that may help.
 
         Raises:
             UserError: if the provider refuses it, or cannot be reached.
+            _Stopped: if a signal comes before it is tried again.
         """
         for attempt in range(self.limits.max_attempts):
             wait = min(_LONGEST_PAUSE, self.limits.first_pause * 2**attempt)
             try:
                 return call()
             except openai.APIStatusError as error:
-                last = f"HTTP {error.status_code}: {error.message}"
-                if error.status_code not in (408, 409, 429) and error.status_code < 500:
+                asked = retry_after_seconds(error.response.headers)
+                fault = status_fault(error.status_code, error.message, error.code, asked, False, False)
+                last = fault.detail
+                if fault.fatal or not fault.retry:
                     break
-                wait = retry_after_seconds(error.response.headers) or wait
+                wait = asked or wait
             except (openai.APIConnectionError, ValueError) as error:
                 last = str(error)
             self._pause(wait)
             if self.stop.asked:
-                break
+                raise _Stopped
         raise UserError(
             f"{self.access.server}: {self.access.masked(last)}. All that was answered is kept; the same command goes on"
         )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import openai
 
 from textgen.canonical import canonical
-from textgen.replies import NO_CONNECTION, Fault, Reply
+from textgen.replies import NO_CONNECTION, NO_SCHEMA, Fault, Reply
 from textgen.sources.openai_api import (
     PATHS,
     Access,
@@ -70,7 +70,7 @@ class OpenAIClient:
             if cause in _NOT_SENT:
                 raise Fault(NO_CONNECTION, "no", f"the server cannot be reached ({cause})") from None
             raise Fault("connection lost", "reserved", cause) from None
-        except (openai.OpenAIError, ValueError) as error:
+        except (openai.OpenAIError, ValueError, RecursionError) as error:
             raise Fault("truncated", "reserved", self._access.masked(str(error))) from None
         reply = read_reply(answer, self._access.api)
         if reply.refusal:
@@ -86,7 +86,7 @@ class OpenAIClient:
         code = inner.get("code") or error.code
         wait = retry_after_seconds(error.response.headers)
         fault = status_fault(error.status_code, message, code, wait, with_schema, self._optional)
-        if fault.kind == "no schema":
+        if fault.kind == NO_SCHEMA:
             self.structured = False
         return fault
 

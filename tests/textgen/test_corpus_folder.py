@@ -1,0 +1,130 @@
+"""A corpus's folder: what it remembers, and that two corpora are never mixed in it."""
+
+import json
+
+import pytest
+
+from groundwork.errors import UserError
+from textgen.folder import CorpusFolder, remembered
+
+DECIDES = {"recipe": "coco-style", "template": "a" * 64, "model": "gpt-5-mini", "seed": "0"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return CorpusFolder(tmp_path / "corpus")
+
+
+def begun(folder, arguments=("recipe=coco-style", "num=10"), asked=True):
+    key = folder.keep(DECIDES, arguments)
+    folder.plan.write_text("{}\n")
+    if asked:
+        answer = {"event": "answer", "id": "a", "attempt": 1, "items": []}
+        folder.journal.write_text(json.dumps(answer) + "\n")
+    return key
+
+
+def test_the_same_settings_have_the_same_key_and_change_nothing(folder):
+    key = begun(folder)
+    before = folder.settings.read_bytes()
+    assert folder.keep(dict(reversed(DECIDES.items())), ["num=99"]) == key
+    assert folder.settings.read_bytes() == before
+    assert CorpusFolder(folder.path.parent / "other").keep({**DECIDES, "seed": "1"}, []) != key
+
+
+def test_what_differs_is_named_with_both_values(folder):
+    begun(folder)
+    changed = {**DECIDES, "template": "b" * 64, "model": "gpt-5", "grammar": "x"}
+    with pytest.raises(UserError) as caught:
+        folder.keep(changed, [])
+    told = str(caught.value)
+    assert "template was aaaaaaaa and is bbbbbbbb" in told
+    assert "model was gpt-5-mini and is gpt-5;" in told
+    assert "grammar was None and is x" in told
+    assert "seed" not in told
+    assert "give another output=" in told
+
+
+def test_before_anything_was_asked_a_plan_gives_way(folder):
+    begun(folder, asked=False)
+    folder.keep(DECIDES, ["num=20"])
+    assert folder.plan.exists()
+    key = folder.keep({**DECIDES, "model": "gpt-5"}, ["num=20", "model=gpt-5"])
+    assert not folder.plan.exists()
+    noted = json.loads(folder.settings.read_text())
+    assert (noted["key"], noted["arguments"]) == (key, ["num=20", "model=gpt-5"])
+
+
+def test_a_journal_without_anything_answered_or_paid_gives_way_too(folder):
+    for event, stays in [
+        ({"event": "session", "server": "s"}, False),
+        ({"event": "fault", "id": "a", "fault": "404", "paid": "no"}, False),
+        ({"event": "fault", "id": "a", "fault": "stall", "paid": "reserved", "tokens": 9, "cost": 0.1}, True),
+        ({"event": "sent", "id": "a", "attempt": 1, "tokens": 9, "cost": 0.1}, True),
+    ]:
+        begun(folder, asked=False)
+        folder.journal.write_text(json.dumps({"event": "corpus"}) + "\n" + json.dumps(event) + "\n")
+        if stays:
+            with pytest.raises(UserError, match="seed was 0 and is 1"):
+                folder.keep({**DECIDES, "seed": "1"}, [])
+        else:
+            folder.keep({**DECIDES, "seed": "1"}, [])
+        assert folder.plan.exists() == folder.journal.exists() == stays
+        folder.journal.unlink(missing_ok=True)
+
+
+def test_a_corpus_whose_settings_are_gone_or_damaged_is_left_alone(folder):
+    begun(folder)
+    folder.settings.write_text("[]")
+    with pytest.raises(UserError, match=r"settings.json: is damaged"):
+        folder.keep(DECIDES, [])
+    folder.settings.unlink()
+    with pytest.raises(UserError, match=r"holds a corpus whose settings.json is gone; bring it back, or give another"):
+        folder.keep(DECIDES, [])
+    assert not folder.settings.exists()
+
+
+def again(*arguments):
+    return remembered(arguments, "runs/{recipe}", "coco-style")
+
+
+def test_later_commands_need_only_say_which_folder(folder):
+    begun(folder, ["recipe=vqa", "action=plan", f"output={folder.path}", "num=10", "seed=3", "max_cost=2"])
+    assert again(f"output={folder.path}", "action=report") == [
+        "recipe=vqa", "seed=3", "max_cost=2", f"output={folder.path}", "action=report",
+    ]  # fmt: skip
+
+
+def test_a_typed_setting_wins_over_a_remembered_one(folder):
+    begun(folder, ["recipe=vqa", "num=10", "max_cost=2", "filters.clip_tokens=null"])
+    told = again(f"output={folder.path}", "max_cost=5", "num=50")
+    assert told == ["recipe=vqa", "filters.clip_tokens=null", f"output={folder.path}", "max_cost=5", "num=50"]
+
+
+def test_how_many_texts_is_remembered_until_the_plan_was_begun(folder):
+    begun(folder, ["num=10"], asked=False)
+    assert again(f"output={folder.path}") == ["num=10", f"output={folder.path}"]
+    folder.journal.write_text("{}\n")
+    assert again(f"output={folder.path}") == [f"output={folder.path}"]
+
+
+def test_the_folder_of_a_recipe_is_known_without_output(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    begun(CorpusFolder(tmp_path / "runs/vqa"), ["recipe=vqa", "seed=3"])
+    begun(CorpusFolder(tmp_path / "runs/coco-style"), ["seed=4"])
+    assert again("recipe=vqa") == ["seed=3", "recipe=vqa"]
+    assert again("action=status") == ["seed=4", "action=status"]
+
+
+def test_nothing_is_remembered_of_a_folder_without_a_plan(folder, tmp_path):
+    folder.keep(DECIDES, ["source=openai"])
+    for output in (folder.path, tmp_path / "none", "\0", "x" * 5000):
+        assert again(f"output={output}") == [f"output={output}"]
+    assert again("--help") == ["--help"]
+
+
+def test_a_damaged_note_is_told(folder):
+    begun(folder)
+    folder.settings.write_text("{")
+    with pytest.raises(UserError, match=r"settings.json: is damaged"):
+        again(f"output={folder.path}")

@@ -1,0 +1,142 @@
+"""source=transformers: a tiny model with random weights writes, is stopped, goes on, and its babble is taken out."""
+
+import json
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from groundwork.errors import UserError
+from tests.families import tiny_family
+from tests.textgen.conftest import Corpus
+from textgen.journal import Journal
+
+TEXTS = ["a dog sits on a bench near a tree", "two cats and a bus on the road", "text: words caption photo one"] * 5
+SETTINGS = ["max_output_tokens=12", "local.batch_size=4", "local.device=cpu", "recipe.examples_per_request=1"]
+
+
+def tiny(folder, family="qwen2"):
+    """A model that ends an answer after a few tokens, as far as random weights let it."""
+    tiny_family(family, folder, TEXTS)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    for name in ("max_position_embeddings", "n_positions"):
+        if hasattr(model.config, name) and family != "gpt2":
+            setattr(model.config, name, 4096)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny(tmp_path_factory.mktemp("model"))
+
+
+def corpus(tmp_path, name, model, *settings, num=14):
+    return Corpus(
+        tmp_path / name, "http://unused", f"model={model}", *SETTINGS, *settings, source="transformers", num=num
+    )
+
+
+def told(one):
+    """What each request was answered or failed with, but for times."""
+    return sorted(
+        json.dumps({key: value for key, value in event.items() if key != "time"})
+        for event in one.events("answer", "fault", "gave_up")
+    )
+
+
+def test_it_writes_the_same_twice_and_something_else_by_another_seed(tmp_path, model):
+    one, other, third = (
+        corpus(tmp_path, name, model, *more) for name, more in [("a", []), ("b", []), ("c", ["seed=1"])]
+    )
+    for each in (one, other, third):
+        assert each.ask() is None
+    assert told(one) == told(other)
+    ledger = one.ledger
+    assert len(ledger.answered) + len(ledger.failed) == 14
+    assert len(ledger.answered) >= 8
+    assert ledger.spent.cost == 0 and ledger.spent.tokens > 14 * 50
+    texts = [items[0]["text"] for items in one.answers().values()]
+    assert len(set(texts)) == len(texts)
+    assert not set(texts) & {items[0]["text"] for items in third.answers().values()}
+
+
+def test_a_run_that_was_stopped_goes_on_with_what_it_would_have_written(tmp_path, model, monkeypatch):
+    whole, halted = corpus(tmp_path, "whole", model), corpus(tmp_path, "halted", model)
+    whole.ask()
+    append, left = Journal.append, [6]
+
+    def dies(self, event):
+        append(self, event)
+        if event["event"] == "answer":
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt  # in the middle of the second batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", dies)
+        with pytest.raises(KeyboardInterrupt):
+            halted.ask()
+    assert len(halted.ledger.answered) == 6
+    halted.ask()
+    assert told(halted) == told(whole)
+    assert whole.ask() is None  # and nothing is written again
+    assert told(halted) == told(whole)
+
+
+def test_a_cap_on_tokens_ends_it_and_a_higher_one_goes_on(tmp_path, model):
+    whole, capped = corpus(tmp_path, "whole", model), corpus(tmp_path, "capped", model)
+    whole.ask()
+    assert capped.ask("max_total_tokens=900") == "max_total_tokens=900"
+    assert 0 < len(capped.ledger.answered) < 14
+    assert capped.ask() is None
+    assert told(capped) == told(whole)
+
+
+def test_its_babble_is_taken_out(tmp_path, model, capfd):
+    babble = corpus(tmp_path, "babble", model)
+    assert babble.run() == 0
+    filters = json.loads((babble.folder / "filters.json").read_text())
+    assert filters["num_texts"] >= 8
+    assert filters["num_kept"] == 0
+    assert sum(stage["num_out"] for stage in filters["stages"]) == filters["num_texts"]
+    assert "0 of" in capfd.readouterr().out
+    assert (babble.folder / "corpus.jsonl").read_text() == ""
+    assert (babble.folder / "report.html").is_file() and (babble.folder / "card.md").is_file()
+
+
+def test_answers_that_cannot_be_read_are_given_up_and_the_reason_is_told(tmp_path, model, capfd):
+    babble = corpus(tmp_path, "babble", model, "recipe=entailment", num=4)
+    assert babble.run() == 0
+    assert "0 of 4 requests answered, 4 given up (cut short: 4)" in capfd.readouterr().out
+    before = told(babble)
+    babble.run()
+    assert told(babble) == before  # the same prompt with the same seed gives the same
+
+
+def test_greedy_answers_do_not_depend_on_the_seed(tmp_path, model):
+    one, other = (corpus(tmp_path, f"s{seed}", model, "recipe.temperature=0") for seed in (0, 1))
+    one.ask()
+    other.ask()
+    assert {items[0]["text"] for items in one.answers().values()}
+    again = corpus(tmp_path, "again", model, "recipe.temperature=0")
+    again.ask()
+    assert told(again) == told(one)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "t5", None])
+def test_a_model_that_cannot_be_used_is_refused(family, tmp_path):
+    folder = tiny_family(family, tmp_path / "model", TEXTS) if family else tmp_path / "none"
+    message = {
+        "gpt2": r"model=.*: reads and writes 128 tokens, and a prompt has \d+ before an answer of max_output_tokens=12",
+        "t5": r"model=.*: transformers cannot load it .*; give a folder or a name of a causal language model",
+        None: r"model=.*none: transformers cannot load it",
+    }[family]
+    with pytest.raises(UserError, match=message):
+        corpus(tmp_path, "corpus", folder).ask()
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path, model):
+    with pytest.raises(UserError, match=r"local.device=cuda:99: .*; take auto, cpu or cuda"):
+        corpus(tmp_path, "corpus", model, "local.device=cuda:99").ask()
+    with pytest.raises(UserError, match=r"local.device=gpu: "):
+        corpus(tmp_path, "corpus", model, "local.device=gpu").ask()

@@ -1,0 +1,215 @@
+"""The command: every recipe by the grammar, the same twice, nothing changed by repeating; and what it refuses."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from groundwork.command_line import compose_config, options
+from groundwork.errors import UserError
+from tests.conftest import REPOSITORY
+from textgen.config import SynthesisConfig
+from textgen.pipeline import synthesize
+
+WRITTEN = ("plan.jsonl", "journal.jsonl", "corpus.jsonl", "report.html", "card.md", "settings.json", "filters.json")
+
+
+@pytest.fixture(autouse=True)
+def without_key(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
+
+def run(output, *arguments):
+    arguments = [f"output={output}", *arguments]
+    return synthesize(compose_config("synthesize", SynthesisConfig, arguments), arguments)
+
+
+def script(*arguments, **environment):
+    command = [sys.executable, str(REPOSITORY / "scripts/synthesize_captions.py"), *arguments]
+    variables = {**os.environ, **environment}
+    return subprocess.run(command, text=True, capture_output=True, env=variables, timeout=120)
+
+
+def records(folder):
+    return [json.loads(line) for line in (folder / "corpus.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+COLUMNS = {
+    "character": ["character", "keywords"],
+    "coco-style": ["keywords"],
+    "egocentric": ["keywords"],
+    "entailment": ["hypothesis", "label", "keywords"],
+    "news": ["article"],
+    "paraphrase-group": ["keywords"],
+    "reviews": [],
+    "uplifting": ["keywords"],
+    "vqa": ["question", "answer", "asked", "keywords"],
+}
+
+
+@pytest.mark.parametrize("recipe", options("recipe"))
+def test_every_recipe_is_written_without_a_model_and_twice_the_same(recipe, tmp_path, capsys):
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert run(one, f"recipe={recipe}", "num=60") == 0
+    told = capsys.readouterr().out
+    found = records(one)
+    assert f"{len(found)} of {60 if recipe != 'reviews' else 24} texts passed the filters" in told
+    assert all((one / name).is_file() for name in WRITTEN)
+    assert len(found) >= 20
+    assert all(list(record) == ["id", "group", "text", *COLUMNS[recipe]] for record in found)
+    assert len({record["id"] for record in found}) == len(found)
+    assert all(record["text"].strip() == record["text"] != "" for record in found)
+    sizes = {record["group"] for record in found}
+    assert len(sizes) <= (12 if recipe == "paraphrase-group" else 60)
+    assert run(other, f"recipe={recipe}", "num=60") == 0
+    for name in ("plan.jsonl", "corpus.jsonl"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    assert run(tmp_path / "third", f"recipe={recipe}", "num=60", "seed=1") == 0
+    if recipe != "reviews":
+        assert {record["text"] for record in records(tmp_path / "third")} != {record["text"] for record in found}
+
+
+def test_repeating_any_action_changes_no_byte_of_plan_journal_and_corpus(tmp_path):
+    run(tmp_path, "num=40")
+    kept = {name: (tmp_path / name).read_bytes() for name in ("plan.jsonl", "journal.jsonl", "corpus.jsonl")}
+    for action in ("run", "plan", "status", "collect", "filter", "report", "run"):
+        assert run(tmp_path, f"action={action}") == 0
+        assert {name: (tmp_path / name).read_bytes() for name in kept} == kept, action
+
+
+def test_more_texts_are_added_to_those_that_are_there(tmp_path):
+    run(tmp_path, "num=40")
+    before = (tmp_path / "plan.jsonl").read_bytes(), (tmp_path / "journal.jsonl").read_bytes()
+    run(tmp_path, "num=90")
+    assert (tmp_path / "plan.jsonl").read_bytes().startswith(before[0])
+    assert (tmp_path / "journal.jsonl").read_bytes().startswith(before[1])
+    answered = [json.loads(line) for line in (tmp_path / "journal.jsonl").read_text().splitlines()]
+    ids = [event["id"] for event in answered if event["event"] == "answer"]
+    assert len(ids) == len(set(ids)) == 90
+
+
+def test_a_changed_setting_is_refused_where_a_corpus_was_begun(tmp_path, monkeypatch):
+    run(tmp_path, "num=10")
+    before = (tmp_path / "corpus.jsonl").read_bytes()
+    for changed in ("seed=1", "keywords.sampler=uniform", "recipe=vqa", "recipe.examples_per_request=1"):
+        for action in ("run", "plan", "filter", "report", "status", "collect"):
+            with pytest.raises(UserError, match="holds a corpus made otherwise"):
+                run(tmp_path, changed, f"action={action}")
+    assert (tmp_path / "corpus.jsonl").read_bytes() == before
+
+
+def test_filters_may_be_changed_and_applied_again(tmp_path):
+    run(tmp_path, "num=40")
+    num = len(records(tmp_path))
+    assert run(tmp_path, "action=filter", "recipe.words=[3,9]") == 0
+    assert 0 < len(records(tmp_path)) < num
+    assert all(len(record["text"].split()) <= 9 for record in records(tmp_path))
+    run(tmp_path, "action=filter")
+    assert len(records(tmp_path)) == num
+
+
+def test_keywords_follow_the_references(tmp_path):
+    (tmp_path / "captions.txt").write_text("A red dog.\nA red dog.\nA red dog.\nA blue bus.\n")
+    run(tmp_path / "corpus", f"references={tmp_path / 'captions.txt'}", "num=30")
+    drawn = {word for record in records(tmp_path / "corpus") for word in record["keywords"]}
+    assert drawn <= {"red", "dog", "blue", "bus"}
+
+
+@pytest.mark.parametrize("action", ["filter", "report", "status", "collect"])
+def test_actions_on_an_empty_folder_say_what_makes_one(action, tmp_path):
+    with pytest.raises(UserError, match=r"holds no plan; action=plan or action=run makes one"):
+        run(tmp_path / "corpus", f"action={action}")
+    assert not (tmp_path / "corpus").exists()
+
+
+@pytest.mark.parametrize(
+    ("action", "message"), [("filter", "nothing was answered yet"), ("report", "holds no corpus yet")]
+)
+def test_actions_on_a_plan_alone(action, message, tmp_path, capsys):
+    run(tmp_path, "action=plan", "num=5")
+    with pytest.raises(UserError, match=message):
+        run(tmp_path, f"action={action}")
+    assert run(tmp_path, "action=status") == 0
+    assert "0 of 5 requests answered" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["recipie=vqa"], r"recipie=vqa: there is no such setting; did you mean recipe"),
+        (["recipe=vqaa"], r"recipe=vqaa: allowed are .*vqa; did you mean vqa\?"),
+        (["max_costs=1"], r"did you mean max_cost\?"),
+        (["keywords.samplr=uniform"], r"did you mean keywords.sampler\?"),
+        (["filters.near_duplicate=null"], r"did you mean filters.near_duplicates\?"),
+        (
+            ["keywords.sampler=uniforme"],
+            r"keywords.sampler=uniforme: should be 'unigram', 'uniform', 'pairs' or 'list'",
+        ),
+        (["source=openia"], r"source=openia: should be 'grammar', 'openai'"),
+        (["action=go"], r"action=go: should be 'run', 'plan'"),
+        (["num=0"], r"num=0: should be greater than or equal to 1"),
+        (["num=many"], r"num=many: "),
+        (["max_cost=-1"], r"max_cost=-1: should be greater than or equal to 0"),
+        (["filters.near_duplicates=1.5"], r"filters.near_duplicates=1.5: should be less than 1"),
+        (["evaluation=test.txt"], r"evaluation=test.txt: should be a list; give evaluation=\[test.txt\]"),
+        (["base_url=http://me:secret@localhost/v1"], r"^base_url: holds a user or password"),
+    ],
+)
+def test_settings_that_cannot_be_used(arguments, message):
+    with pytest.raises(UserError, match=message) as caught:
+        compose_config("synthesize", SynthesisConfig, arguments)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_key_is_asked_for_before_anything_is_written_about_it(tmp_path):
+    (tmp_path / "captions.txt").write_text("A red dog.\nA blue bus.\n")
+    given = [f"references={tmp_path / 'captions.txt'}", "source=openai", "model=gpt-5-mini", "num=3"]
+    with pytest.raises(UserError, match=r"OPENAI_API_KEY: is not set; export it, .* or take source=grammar"):
+        run(tmp_path / "corpus", *given)
+    with pytest.raises(UserError, match=r"MY_KEY: is not set"):
+        run(tmp_path / "corpus", *given, "api_key_env=MY_KEY")
+    with pytest.raises(UserError, match=r"base_url=localhost:8000: should be like http://localhost:8000/v1"):
+        run(tmp_path / "corpus", *given, "base_url=localhost:8000")
+
+
+def test_a_mistake_that_cost_nothing_does_not_cost_the_folder_either(tmp_path):
+    (tmp_path / "captions.txt").write_text("A red dog.\nA blue bus.\n")
+    given = [f"references={tmp_path / 'captions.txt'}", "source=openai", "num=3"]
+    with pytest.raises(UserError, match=r"OPENAI_API_KEY: is not set"):
+        run(tmp_path / "corpus", *given, "model=gpt-5-mini")
+    with pytest.raises(UserError, match=r"model=none: transformers cannot load it"):
+        run(tmp_path / "corpus", *given, "source=transformers", "model=none")
+    assert run(tmp_path / "corpus", "num=4") == 0
+    assert len((tmp_path / "corpus/plan.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_user_types_it_and_later_only_the_folder(tmp_path):
+    begun = script("recipe=entailment", "num=30", "seed=2", "output=corpus")
+    assert begun.returncode == 0, begun.stderr
+    assert "30 of 30 requests answered" in begun.stdout
+    assert "to train on it: python scripts/train_text_only.py task=snli-ve data=table" in begun.stdout
+    assert begun.stderr == ""
+    again = script("output=corpus")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == begun.stdout
+    assert "30 of 30 requests answered" in script("output=corpus", "action=status").stdout
+    longer = script("output=corpus", "num=45")
+    assert "45 of 45 requests answered" in longer.stdout, longer.stderr
+    assert "45 of 45 requests answered" in script("output=corpus").stdout
+    refused = script("output=corpus", "seed=3")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("error: output=corpus: holds a corpus made otherwise (seed was 2 and is 3)")
+
+
+def test_mistakes_end_with_status_two_and_one_plain_message():
+    for arguments, message in [
+        (["recipe=vqaa"], "error: recipe=vqaa: allowed are "),
+        (["action=report", "output=none"], "error: output=none: holds no plan"),
+    ]:
+        refused = script(*arguments)
+        assert refused.returncode == 2
+        assert refused.stderr.startswith(message)
+        assert "Traceback" not in refused.stderr

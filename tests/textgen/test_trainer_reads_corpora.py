@@ -1,0 +1,98 @@
+"""What each recipe says of training: the trainer reads its corpus so, groups included, and trains on it."""
+
+import json
+import shlex
+from collections import defaultdict
+
+import pytest
+
+from close_transfer.assembly import train
+from close_transfer.cli import compose_config as compose_training
+from close_transfer.config import TrainConfig
+from close_transfer.sources import load_examples
+from close_transfer.tasks import task_of
+from groundwork.command_line import compose_config, options
+from tests.conftest import SMALL_LOOP, SMALL_MODEL
+from textgen.config import SynthesisConfig
+from textgen.pipeline import synthesize
+
+NUM = 50
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    """Corpora of the grammar by recipe, each written once: its settings for the trainer, and its records."""
+    made = {}
+
+    def corpus(recipe):
+        if recipe not in made:
+            folder = tmp_path_factory.mktemp(recipe)
+            arguments = [f"recipe={recipe}", f"num={NUM}", f"output={folder}", "filters.clip_tokens=null"]
+            config = compose_config("synthesize", SynthesisConfig, arguments)
+            assert synthesize(config, arguments) == 0
+            path = folder / "corpus.jsonl"
+            records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            # As a shell gives them to the command, which is told when a corpus was written.
+            made[recipe] = [*shlex.split(config.recipe.train), f"data.path={path}"], records
+        return made[recipe]
+
+    return corpus
+
+
+def trainer(settings):
+    return compose_training(
+        "train", TrainConfig, [*settings, "data.val_share=0.2", *SMALL_MODEL, *SMALL_LOOP, "device=cpu"]
+    )
+
+
+def loaded(config):
+    found = [load_examples(config.data, config.task.name, split) for split in ("train", "val")]
+    assert not any(one.num_skipped for one in found)
+    assert all(one.examples for one in found)
+    return [example for one in found for example in one.examples]
+
+
+@pytest.mark.parametrize("recipe", options("recipe"))
+def test_the_trainer_reads_every_corpus_by_the_recipes_settings(recipe, corpora):
+    settings, records = corpora(recipe)
+    config = trainer(settings)
+    examples = loaded(config)
+    assert {text for example in examples for text in example.texts} == {record["text"] for record in records}
+    shaped = task_of(config.task).for_training(examples).examples
+    assert shaped and all(example.targets and all(example.targets) for example in shaped)
+
+
+def test_texts_of_a_group_are_one_scene(corpora):
+    settings, records = corpora("paraphrase-group")
+    groups = defaultdict(set)
+    for record in records:
+        groups[record["group"]].add(record["text"])
+    scenes = {frozenset(example.texts) for example in loaded(trainer(settings))}
+    assert scenes == {frozenset(texts) for texts in groups.values()}
+    assert max(map(len, scenes)) == 5
+
+
+@pytest.mark.parametrize(
+    ("recipe", "prompt", "target"),
+    [
+        ("entailment", "hypothesis", "label"),
+        ("vqa", "question", "answer"),
+        ("character", "character", "text"),
+        ("news", "article", "text"),
+    ],
+)
+def test_what_is_asked_and_answered_comes_from_the_right_columns(recipe, prompt, target, corpora):
+    settings, records = corpora(recipe)
+    expected = {(record["text"], record[prompt], record[target]) for record in records}
+    found = {
+        (example.texts[0], example.prompt, (example.targets or example.references)[0])
+        for example in loaded(trainer(settings))
+    }
+    assert found == expected
+
+
+@pytest.mark.parametrize("recipe", ["coco-style", "paraphrase-group", "entailment", "vqa"])
+def test_a_few_steps_are_trained(recipe, corpora, tmp_path):
+    settings, _ = corpora(recipe)
+    _, outcome = train(trainer([*settings, f"runs={tmp_path / 'runs'}"]), "text")
+    assert outcome.state.step == 6

@@ -1,0 +1,121 @@
+"""Everything but a local model and CLIP's tokenizer works where neither torch nor anything that needs it is installed."""
+
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import textgen
+from groundwork.command_line import options
+from tests.conftest import REPOSITORY
+from tests.textgen.stand_in_server import StandInServer
+
+_BLOCKED = '''
+import importlib.abc, json, sys
+
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "transformers", "open_clip", "torchvision"):
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Blocked())
+
+from groundwork.command_line import compose_config
+from groundwork.errors import UserError
+from textgen.config import SynthesisConfig
+from textgen.pipeline import synthesize
+
+def run(*arguments):
+    return synthesize(compose_config("synthesize", SynthesisConfig, arguments), arguments)
+
+def loaded():
+    return sorted({name.partition(".")[0] for name in sys.modules} & {
+        "torch", "transformers", "open_clip", "torchvision", "close_transfer"})
+'''  # fmt: skip
+
+
+def without_torch(code, **environment):
+    """What the code prints, in a process that cannot import torch; its errors are shown where it fails."""
+    variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", _BLOCKED + code], text=True, capture_output=True, env=variables, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_recipe_is_written_and_described(tmp_path):
+    recipes = options("recipe")
+    told = without_torch(f"""
+for recipe in {recipes!r}:
+    for action in ("plan", "run", "status", "collect", "filter", "report"):
+        arguments = [f"recipe={{recipe}}", f"output={tmp_path}/{{recipe}}", "num=20", "filters.clip_tokens=null"]
+        assert run(*arguments, f"action={{action}}") == 0
+assert loaded() == [], loaded()
+""")
+    assert told.count("texts passed the filters") == 3 * len(recipes)  # of run, filter and report
+    for recipe in recipes:
+        assert (tmp_path / recipe / "corpus.jsonl").stat().st_size > 0
+        assert "<html" in (tmp_path / recipe / "report.html").read_text(encoding="utf-8")
+        assert recipe in (tmp_path / recipe / "card.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("source", ["openai", "openai-batch"])
+def test_a_server_is_asked(source, tmp_path):
+    (tmp_path / "captions.txt").write_text("A dog chases a red ball.\nTwo owls sit in a tall tree.\n")
+    with StandInServer() as server:
+        told = without_torch(f'''
+assert run("source={source}", "model=gpt-5-mini", "base_url={server.base_url}", "output={tmp_path}/corpus", "num=12",
+    "references={tmp_path}/captions.txt", "filters.clip_tokens=null", "batch.poll_seconds=0.05") == 0
+assert loaded() == [], loaded()
+''', OPENAI_API_KEY="sk-any")  # fmt: skip
+        assert server.counts()["paid"] == 12
+    assert "12 of 12 requests answered" in told
+    assert (tmp_path / "corpus/report.html").is_file() and (tmp_path / "corpus/card.md").is_file()
+
+
+def test_clips_tokens_are_refused_before_anything_is_asked(tmp_path):
+    (tmp_path / "captions.txt").write_text("A dog chases a red ball.\n")
+    with StandInServer() as server:
+        told = without_torch(f'''
+for more in ([], ["action=plan"]):
+    try:
+        run("source=openai", "model=gpt-5-mini", "base_url={server.base_url}", "output={tmp_path}/corpus", "num=3",
+            "references={tmp_path}/captions.txt", "filters.clip_tokens=77", *more)
+    except UserError as error:
+        print(error)
+''', OPENAI_API_KEY="sk-any")  # fmt: skip
+        assert server.counts()["requests"] == 0
+    assert (
+        told.count("filters.clip_tokens counts tokens with open_clip, and open_clip and torch cannot be imported") == 2
+    )
+    assert "give filters.clip_tokens=null" in told
+    assert not (tmp_path / "corpus/journal.jsonl").exists()
+
+
+def test_a_local_model_is_refused_plainly(tmp_path):
+    (tmp_path / "captions.txt").write_text("A dog chases a red ball.\n")
+    told = without_torch(f"""
+try:
+    run("source=transformers", "model=x", "output={tmp_path}/corpus", "num=3", "references={tmp_path}/captions.txt",
+        "filters.clip_tokens=null")
+except UserError as error:
+    print(error)
+""")
+    assert told.startswith("source=transformers: needs torch and transformers")
+    assert "pip install" in told
+
+
+def test_no_part_imports_the_trainer_or_torch_by_itself():
+    names = [module.name for module in pkgutil.walk_packages(textgen.__path__, "textgen.")]
+    assert {"textgen.pipeline", "textgen.sources.local", "textgen.filters.clip_tokens", "textgen.report"} <= set(names)
+    code = (
+        f"import importlib, json, sys\nfor name in {names!r}: importlib.import_module(name)\n"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    )
+    variables = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, env=variables, check=True)
+    assert not set(json.loads(done.stdout)) & {"close_transfer", "torch", "transformers", "open_clip", "torchvision"}
