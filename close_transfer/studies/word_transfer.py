@@ -42,8 +42,8 @@ def word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
         results = read_json(folder / "results.json")
         if results["data"] != "picturebook" or not results["task"].startswith("captioning"):
             raise UserError(f"{folder}: holds no captions of Picturebook; give evaluations of task=captioning on it")
-        settings = next(one["data"] for one in results["config"].values() if one and one.get("data"))
-        data = PicturebookData.model_validate(settings)
+        given = [one["data"] for one in results["config"].values() if one and one.get("data")]
+        data = PicturebookData.model_validate(given[-1])  # of the test, where that is on other data than the training
         references = {e.id: e.references for e in load_examples(data, "captioning", results["split"]).examples}
         said = [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
         captions = [one["prediction"] for one in said]
