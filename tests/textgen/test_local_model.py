@@ -86,8 +86,10 @@ def test_a_run_that_was_stopped_goes_on_with_what_it_would_have_written(tmp_path
 def test_a_cap_on_tokens_ends_it_and_a_higher_one_goes_on(tmp_path, model):
     whole, capped = corpus(tmp_path, "whole", model), corpus(tmp_path, "capped", model)
     whole.ask()
-    assert capped.ask("max_total_tokens=900") == "max_total_tokens=900"
+    cap = whole.ledger.spent.tokens - 1
+    assert capped.ask(f"max_total_tokens={cap}") == f"max_total_tokens={cap}"
     assert 0 < len(capped.ledger.answered) < 14
+    assert capped.ledger.spent.tokens <= cap
     assert capped.ask() is None
     assert told(capped) == told(whole)
 
@@ -106,10 +108,12 @@ def test_its_babble_is_taken_out(tmp_path, model, capfd):
 
 def test_answers_that_cannot_be_read_are_given_up_and_the_reason_is_told(tmp_path, model, capfd):
     babble = corpus(tmp_path, "babble", model, "recipe=entailment", num=4)
-    assert babble.run() == 0
+    with pytest.raises(UserError, match=r"no request was answered.*journal\.jsonl"):
+        babble.run()
     assert "0 of 4 requests answered, 4 given up (cut short: 4)" in capfd.readouterr().out
     before = told(babble)
-    babble.run()
+    with pytest.raises(UserError, match="no request was answered"):
+        babble.run()
     assert told(babble) == before  # the same prompt with the same seed gives the same
 
 

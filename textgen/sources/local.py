@@ -75,6 +75,10 @@ class LocalModel:
         encoded = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
         return list(encoded["input_ids"])
 
+    def most_tokens(self, prompts: Sequence[str]) -> int:
+        """The most tokens that the prompts and their answers can have together."""
+        return sum(len(self._ids(prompt)) + self.parameters.max_output_tokens for prompt in prompts)
+
     def answer(self, prompts: Sequence[str], seed: int) -> list[Reply]:
         """Answers of a batch; the same prompts with the same seed get the same ones on the same machine.
 
@@ -147,7 +151,8 @@ def write_by_model(
             if todo:
                 if stop.asked:
                     return "a signal"
-                if max_total_tokens is not None and journal.ledger.spent.tokens >= max_total_tokens:
+                most = journal.ledger.spent.tokens + model.most_tokens([prompt(one) for one in todo])
+                if max_total_tokens is not None and most > max_total_tokens:
                     return f"max_total_tokens={max_total_tokens}"
                 replies = model.answer([prompt(one) for one in block], _seed(block))
                 for request, reply in zip(block, replies, strict=True):
