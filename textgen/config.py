@@ -80,7 +80,7 @@ class RecipeSettings(Strict):
     differ: tuple[Name, ...] = ()
     grammar: dict[str, str | tuple[str, ...] | dict[str, str | tuple[str, ...]]] = Field(default_factory=dict)
     style_words: tuple[str, ...] = ()
-    train: str = ""
+    train: str = "task=captioning data=table"
     licence: str = ""
 
     @model_validator(mode="after")
