@@ -47,6 +47,10 @@ def reason(stage, text, **fields):
         "A dog runs. (Words: dog, park)",
         "Sorry, these words cannot be combined.",
         "N/A - no such words",
+        "Here you go: a dog in a park.",
+        "This request goes against my guidelines.",
+        "Could you give me two words?",
+        "A dog in a park, both keywords used.",
     ],
 )
 def test_assistant_talk_goes(text):
@@ -106,6 +110,8 @@ Alternative text:"""
         ("**Premise:** a dog runs", "label"),
         ('"text": "A dog runs."', "label"),
         ("Option 1: a dog runs", "label"),
+        ("My caption: a dog runs", "label"),
+        ("Photo caption: a dog runs", "label"),
         ("Final answer: a dog runs", "label"),
         ("Caption (8 to 20 words): a dog runs", "label"),
         ("Assistant: A dog runs.", "label"),

@@ -31,7 +31,7 @@ _LABELS = (
     "user",
     "assistant",
 )
-_ADJECTIVES = "(?:final|revised|new|corrected|possible|short|alternative|another)"
+_ADJECTIVES = "(?:my|the|photo|image|final|revised|new|corrected|possible|short|alternative|another)"
 # What the reason calls it, and how it is written. Control characters other than tabs and line ends are listed by code.
 _MARKUP = {
     "a code fence": r"```|~~~",
@@ -71,7 +71,7 @@ class LeakedPrompt:
         own = _TEMPLATE_LABEL.findall(instructions)
         named = "|".join(re.escape(name).replace("_", "[ _]") for name in dict.fromkeys([*_LABELS, *labels, *own]))
         self._label = re.compile(
-            rf"^\W*(?:{_ADJECTIVES} )?(?:{named})s?[\"'*_]*\s*#?\d*\s*(?:\([^)]*\)\s*)?[:\uff1a]",
+            rf"^\W*(?:{_ADJECTIVES} )?(?:{named})s?(?: idea)?[\"'*_]*\s*#?\d*\s*(?:\([^)]*\)\s*)?[:\uff1a]",
             re.IGNORECASE | re.MULTILINE,
         )
 
