@@ -80,7 +80,7 @@ class RecipeSettings(Strict):
     differ: tuple[Name, ...] = ()
     grammar: dict[str, str | tuple[str, ...] | dict[str, str | tuple[str, ...]]] = Field(default_factory=dict)
     style_words: tuple[str, ...] = ()
-    train: str = ""
+    train: str = "task=captioning data=table"
     licence: str = ""
 
     @model_validator(mode="after")
@@ -129,7 +129,8 @@ class FilterSettings(Strict):
         min_known_words: share of a text's words, names and numbers aside, that the list must have.
         refusals: take out refusals and assistant talk (textgen/filters/assistant_talk.txt).
         leaks: take out the prompt's own words, placeholders and labels.
-        markup: take out markdown, tags, addresses, braces and control characters.
+        markup: take out markdown, tags, addresses, hashtags, braces and control characters.
+        repetition: take out texts that say the same one to four words four times in a row.
         clip_tokens: most tokens of CLIP in `text`, the start and the end included.
         exact_duplicates: take out texts whose words an earlier one has, in the same order.
         near_duplicates: Jaccard similarity of words and word pairs from which the later text goes; what a value means
@@ -146,6 +147,7 @@ class FilterSettings(Strict):
     refusals: bool = True
     leaks: bool = True
     markup: bool = True
+    repetition: bool = True
     clip_tokens: Positive | None = 77
     exact_duplicates: bool = True
     near_duplicates: Share | None = 0.8

@@ -10,7 +10,11 @@ from textgen.config import RecipeSettings
 _FENCE = re.compile(r"```[A-Za-z]*\n?|```")
 _THOUGHTS = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)  # of reasoning models, where the server leaves them in
 _BULLET = re.compile(r"^\s*(?:[-*•]|\(?\d{1,3}[.):])\s+")
-_NAMED_TEXT = re.compile(r"^[\W_]*text[\W_]*:[*_\s]*", re.IGNORECASE)  # the field's own name before it
+# What a prompt calls a text, before it: "Caption:", "**Sentence 2:**".
+_NAMED_TEXT = re.compile(
+    r"^[\W_]*(?:(?:alt(?:ernative)? )?text|caption|sentence|scene|description)[\W_]*\d*[\W_]*:[*_\s]*", re.IGNORECASE
+)
+_LABEL = re.compile(r"[A-Z]\w*(?: \w+){0,2}:(?:\s|$)")  # "Words:", as the next example of a prompt would begin
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»"}  # noqa: RUF001
 
 _BROKEN = re.compile("[\0\ud800-\udfff]")  # what no file of UTF-8 text holds; a filter takes such texts out
@@ -117,7 +121,9 @@ def _from_lines(text: str, recipe: RecipeSettings) -> list[Any]:
         lines = lines[1:]
     texts = [_NAMED_TEXT.sub("", _bare(line)).strip() for line in lines]
     if recipe.items_per_request == 1:
-        return [_bare(" ".join(texts))]
+        # A model that only continues text writes further examples after its answer.
+        goes_on = (number for number, text in enumerate(texts) if number and _LABEL.match(text))
+        return [_bare(" ".join(texts[: next(goes_on, None)]))]
     listed = [text for text, line in zip(texts, lines, strict=True) if _BULLET.match(line)]
     return list(filter(None, map(_bare, listed if len(listed) > 1 else texts)))
 

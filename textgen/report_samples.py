@@ -1,7 +1,6 @@
 """What the report shows of every stage: a few requests followed all the way, and texts that were kept."""
 
 import json
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,6 +11,7 @@ from textgen.folder import CorpusFolder
 from textgen.journal import read_answers
 from textgen.plan import read_plan
 from textgen.recipes import Request
+from textgen.statistics import draw
 
 NUM_FOLLOWED = 5
 NUM_KEPT = 24
@@ -109,10 +109,7 @@ def _removed(folder: CorpusFolder, wanted: set[str]) -> Iterator[dict[str, Any]]
 
 def sample_kept(described: Described) -> list[dict[str, Any]]:
     """Some lines of the corpus, in its order, the same ones every time."""
-    records = described.records
-    if len(records) <= NUM_KEPT:
-        return list(records)
-    return [records[at] for at in sorted(random.Random(0).sample(range(len(records)), NUM_KEPT))]
+    return draw(described.records, NUM_KEPT, 0)
 
 
 def first_asked(folder: CorpusFolder) -> float | None:

@@ -1,6 +1,5 @@
 """How a corpus is written, in numbers beside those of its references, for the report and the card."""
 
-import random
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from textgen.statistics import (
     NearestReference,
     WordRate,
     distinct_n,
+    divergence_of_drawn,
+    draw,
     length_counts,
     nearest_references,
     self_bleu,
@@ -89,7 +90,7 @@ class Style:
         corpus, references: numbers of both sides.
         num_distinct, num_self_bleu: texts that distinct-n and self-BLEU were computed from, on each side.
         divergence: of the words of both sides, in bits.
-        divergence_of_halves: the same between two random halves of the references.
+        divergence_by_chance: of as many references, drawn at random, from the others; of half of them, if there are fewer.
         words: the corpus's most frequent words; `content_words` without the stop list's.
         over, under: words that come more, and less, often than in the references.
         bars: of the histogram of lengths.
@@ -101,20 +102,13 @@ class Style:
     num_distinct: int
     num_self_bleu: int
     divergence: float | None
-    divergence_of_halves: float | None
+    divergence_by_chance: float | None
     words: list[FrequentWord]
     content_words: list[FrequentWord]
     over: list[WordRate]
     under: list[WordRate]
     bars: list[Bar]
     nearest: list[NearestReference]
-
-
-def sampled(texts: Sequence[str], num: int) -> list[str]:
-    """At most so many of the texts, in their order, the same ones every time."""
-    if len(texts) <= num:
-        return list(texts)
-    return [texts[at] for at in sorted(random.Random(SEED).sample(range(len(texts)), num))]
 
 
 def measure_style(described: Described) -> Style | None:
@@ -130,7 +124,7 @@ def measure_style(described: Described) -> Style | None:
     lengths, reference_lengths = length_counts(texts), length_counts(references)
 
     def numbers(of: Sequence[str], words: Mapping[str, int], sizes: Mapping[int, int]) -> Numbers:
-        drawn = sampled(of, num_distinct)
+        drawn = draw(of, num_distinct, SEED)
         distinct = (distinct_n(drawn, 1), distinct_n(drawn, 2), distinct_n(drawn, 3))
         total = sum(words.values())
         return Numbers(
@@ -152,7 +146,7 @@ def measure_style(described: Described) -> Style | None:
         num_distinct,
         num_self_bleu,
         unigram_divergence(counts, reference_counts) if comparable else None,
-        _between_halves(references),
+        divergence_of_drawn(references, len(texts), SEED),
         _frequent(counts, reference_counts, frozenset()),
         _frequent(counts, reference_counts, _function_words(described)),
         over,
@@ -171,14 +165,6 @@ def _share_with(texts: Sequence[str], style_words: Sequence[str]) -> float:
     wanted = [f" {same_text_key(word)} " for word in style_words]
     held = sum(any(word in text for word in wanted) for text in (f" {same_text_key(text)} " for text in texts))
     return held / len(texts)
-
-
-def _between_halves(references: Sequence[str]) -> float | None:
-    """What a divergence is where nothing but chance differs."""
-    shuffled = random.Random(SEED).sample(references, len(references))
-    middle = len(shuffled) // 2
-    first, second = word_counts(shuffled[:middle]), word_counts(shuffled[middle:])
-    return unigram_divergence(first, second) if first and second else None
 
 
 def _function_words(described: Described) -> frozenset[str]:

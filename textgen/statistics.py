@@ -7,12 +7,14 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from rapidfuzz import fuzz, process
 from sacrebleu.metrics import BLEU
 
 from groundwork.same_text import same_text_key
+
+_Item = TypeVar("_Item")
 
 MOST_REFERENCES = 50_000  # of which a nearest one is looked for
 # G2 above which two rates differ, at p < 0.0001 with one degree of freedom (Rayson, Berridge & Francis 2004).
@@ -119,6 +121,23 @@ def log_likelihood(count: int, total: int, reference_count: int, reference_total
     return max(2 * sum(seen * math.log(seen / expected) for seen, expected in cells if seen), 0.0)
 
 
+def divergence_of_drawn(texts: Sequence[str], num: int, seed: int) -> float | None:
+    """The divergence of so many of the texts from the others: what chance alone makes of a corpus of that size.
+
+    Fewer texts are further from any others, as most of their words come once or never. Where not twice as many texts
+    are there, half of them are drawn.
+
+    Returns:
+        bits, as `unigram_divergence` gives them; None if one side holds no words.
+    """
+    drawn = frozenset(draw(range(len(texts)), min(num, len(texts) // 2), seed))
+    sides: tuple[list[str], list[str]] = ([], [])
+    for at, text in enumerate(texts):
+        sides[at not in drawn].append(text)
+    counts, others = map(word_counts, sides)
+    return unigram_divergence(counts, others) if counts and others else None
+
+
 def distinct_n(texts: Iterable[str], n: int) -> float:
     """Different n-grams of words over all of them (Li et al. 2016), 0 to 1; 0 if no text has n words.
 
@@ -147,7 +166,7 @@ def self_bleu(texts: Sequence[str], sample: int, seed: int) -> float:
     Returns:
         0 for fewer than two texts.
     """
-    drawn = _drawn(texts, sample, seed)
+    drawn = draw(texts, sample, seed)
     if len(drawn) < 2:
         return 0.0
     bleu = BLEU(lowercase=True, effective_order=True)
@@ -170,17 +189,17 @@ def nearest_references(texts: Sequence[str], references: Sequence[str], num: int
     Returns:
         the most alike first; empty without references.
     """
-    held = _drawn(references, MOST_REFERENCES, seed)
+    held = draw(references, MOST_REFERENCES, seed)
     keys = [same_text_key(reference) for reference in held]
     pairs = []
-    for text in _drawn(texts, num, seed):
+    for text in draw(texts, num, seed):
         if found := process.extractOne(same_text_key(text), keys, scorer=fuzz.ratio):
             pairs.append(NearestReference(text, held[found[2]], found[1] / 100))
     return sorted(pairs, key=lambda pair: -pair.similarity)
 
 
-def _drawn(texts: Sequence[str], num: int, seed: int) -> list[str]:
-    """At most so many of the texts, in their order."""
-    if len(texts) <= num:
-        return list(texts)
-    return [texts[at] for at in sorted(random.Random(seed).sample(range(len(texts)), num))]
+def draw(items: Sequence[_Item], num: int, seed: int) -> list[_Item]:
+    """At most so many of the items, without replacement, in their order; the same ones every time."""
+    if len(items) <= num:
+        return list(items)
+    return [items[at] for at in sorted(random.Random(seed).sample(range(len(items)), num))]

@@ -71,5 +71,8 @@ def status_in_words(ledger: Ledger, num_planned: int) -> str:
         faults = ", ".join(f"{fault}: {num:,}" for fault, num in Counter(ledger.failed.values()).most_common())
         told.append(f"{len(ledger.failed):,} given up ({faults})")
     if ledger.spent.tokens:
-        told.append(f"{ledger.spent.tokens:,} tokens, ${ledger.spent.cost:,.4f} spent")
+        # Without a price, or with one of 0, there is no sum to tell.
+        told.append(
+            f"{ledger.spent.tokens:,} tokens{f', ${ledger.spent.cost:,.4f}' if ledger.spent.cost else ''} spent"
+        )
     return ", ".join(told)

@@ -10,11 +10,9 @@ from tests.conftest import REPOSITORY
 from textgen.candidates import Candidate
 from textgen.config import FieldSettings, FilterSettings, RecipeSettings
 from textgen.filters import build_chain, require_clip, run_chain
-from textgen.filters.assistant_talk import AssistantTalk
 from textgen.filters.chain import KEPT_EXAMPLES
 from textgen.filters.clip_tokens import ClipTokens
 from textgen.filters.language import Language
-from textgen.filters.leaks import LeakedPrompt, Markup
 from textgen.filters.length import Length
 from textgen.filters.recipe_checks import FieldsAgree, KeywordsPresent
 from textgen.filters.words import Lexicon
@@ -103,105 +101,6 @@ def test_german_captions_stay_where_german_is_wanted():
 def test_an_unknown_language_is_refused():
     with pytest.raises(UserError, match=r"filters\.language=xx.*en.*null"):
         chain(FilterSettings(language="xx"))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "I'm sorry, but I can't help with that.",
-        "I\u2019m sorry, but I cannot assist with that request.",
-        "Sorry, I can't do that.",
-        "Unfortunately, I cannot fulfill this request.",
-        "I can't write a caption about that.",
-        "As an AI language model, I do not have eyes.",
-        "Sure! Here is a caption: A dog runs.",
-        '"Sure! A dog runs in the park."',
-        "Certainly, here is one: a dog.",
-        "Certainly.",
-        "Here are five captions:",
-        "Here's a caption that uses both words: a dog",
-        "The caption is: a dog",
-        "A dog runs. Let me know if you need more!",
-        "Please provide me with the keywords.",
-        "This caption contains the keywords dog and park.",
-    ],
-)
-def test_assistant_talk_goes(text):
-    assert reason(AssistantTalk(), text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "I can't see the dog from my kitchen window",
-        "I'm sorry I missed the bus, so I walk along the river.",
-        "I'm sorry, but I can't continue up the hill on my bike.",
-        "I am afraid of the big dog that runs toward me.",
-        "I can't help laughing at my cat.",
-        "I can't write with this broken pencil.",
-        "I won't answer the phone while I cook dinner.",
-        "Unfortunately I can't find my keys on the table.",
-        "I hope this train comes soon.",
-        "I am an air traffic controller in my tower.",
-        "Here is my cat on the sofa.",
-        "Here are two dogs playing in the snow.",
-        "Sure footed goats climb a cliff.",
-        "Sorry, we are closed, reads a sign in the shop window.",
-        "Certainly the happiest girl eats an apple.",
-    ],
-)
-def test_honest_first_person_captions_stay(text):
-    assert reason(AssistantTalk(), text) is None
-
-
-def test_assistant_talk_is_found_in_every_field():
-    assert reason(AssistantTalk(), "A dog runs.", fields={"answer": "I'm sorry, but I can't help with that."})
-
-
-PROMPT = "Write one caption for a picture that shows {{ keywords }}. Use {% if plain %}plain{% endif %} words only."
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("Write one caption: for a dog", "write one caption for a"),
-        ("a dog in {{ keywords }}", "placeholder"),
-        ("a {keywords} dog", "placeholder"),
-        ("Keywords: dog, park", "label"),
-        ("caption 1: a dog runs", "label"),
-        ("A dog.\nText: a cat", "label"),
-        ("**Premise:** a dog runs", "label"),
-    ],
-)
-def test_the_prompt_does_not_come_back(text, why):
-    assert why in reason(LeakedPrompt(PROMPT, ["premise"]), text)
-
-
-@pytest.mark.parametrize(
-    "text", ["A picture that shows a dog.", "The clock says 12:30.", "He shows words only to her.", "A text: message"]
-)
-def test_fewer_words_of_the_prompt_are_no_leak(text):
-    assert reason(LeakedPrompt(PROMPT, ["premise"]), text) is None
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "```A dog```", "a <b>dog</b>", "a dog</s>", "<|im_end|> a dog", "see https://example.org", "**A dog** runs",
-        "# A dog runs", "- a dog", "\u2022 a dog", "1. A dog", "A dog.\n2) A cat", '{"text": "a dog"}', "a\x07 dog",
-        "a dog \ufffd", r"a dog\n\na cat",
-    ],
-)  # fmt: skip
-def test_markup_goes(text):
-    assert reason(Markup(), text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["2 dogs run.", "# 8 for Iowa State runs.", "A well-known man - alone - smiles.", "A dog's 5.5 m leap, 3 < 4"],
-)
-def test_plain_text_is_no_markup(text):
-    assert reason(Markup(), text) is None
 
 
 def test_keywords_are_found_by_their_lemmas():
@@ -306,15 +205,15 @@ def test_the_chain_counts_and_keeps_examples():
 def test_the_order_of_the_stages():
     of = recipe(fields={"text": FieldSettings(), "answer": FieldSettings()}, found_in={"answer": "text"})
     assert [stage.name for stage in chain(of=of, evaluation=["A dog."])] == [
-        "cut short", "length", "language", "refusals and assistant talk", "leaked prompt", "markup", "keywords", "fields",
-        "CLIP's tokens", "examples and evaluation texts", "exact duplicates", "near duplicates", "overused n-grams",
+        "cut short", "length", "language", "refusals and assistant talk", "leaked prompt", "markup", "repetition", "keywords",
+        "fields", "CLIP's tokens", "examples and evaluation texts", "exact duplicates", "near duplicates", "overused n-grams",
     ]  # fmt: skip
 
 
 def test_stages_are_left_out_by_their_settings():
     off = FilterSettings(
-        language=None, refusals=False, leaks=False, markup=False, clip_tokens=None, exact_duplicates=False,
-        near_duplicates=None, overused_share=None, evaluation_overlap=None,
+        language=None, refusals=False, leaks=False, markup=False, repetition=False, clip_tokens=None,
+        exact_duplicates=False, near_duplicates=None, overused_share=None, evaluation_overlap=None,
     )  # fmt: skip
     of = recipe(keywords_present="none")
     assert [stage.name for stage in chain(off, of, evaluation=["A dog."])] == ["cut short", "length"]

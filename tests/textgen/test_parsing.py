@@ -30,6 +30,12 @@ DOG = "A dog runs."
         f"text: {DOG}",
         f"**text:** {DOG}",
         f'Text: "{DOG}"',
+        f"Caption: {DOG}",
+        f"**Caption:** {DOG}",
+        f"Sentence 1: {DOG}",
+        f"Alternative text: {DOG}",
+        f"{DOG}\n\nWords: cat, tree\nCaption: A cat climbs a tree.\n\nWords: boat",
+        f" {DOG}\nNote: both words are in it.",
         f'{{"text": "{DOG}"}}',
         f'{{"Text": "{DOG}"}}',
         f'{{"caption": "{DOG}"}}',
@@ -59,6 +65,8 @@ def test_one_text_however_it_is_wrapped(answer):
         "Here are three captions:\n- One dog.\n- Two dogs.\n- Three dogs.",
         "Of course.\n\n1. One dog.\n2. Two dogs.\n3. Three dogs.\n\nTell me if you want more!",
         "1. **Text:** One dog.\n2. **Text:** Two dogs.\n3. **Text:** Three dogs.",
+        "Caption 1: One dog.\nCaption 2: Two dogs.\nCaption 3: Three dogs.",
+        "1. Caption: One dog.\n2. Caption: Two dogs.\n3. Caption: Three dogs.",
         '1. "One dog."\n2. "Two dogs."\n3. “Three dogs.”',
         '["One dog.", "Two dogs.", "Three dogs."]',
         '{"captions": ["One dog.", "Two dogs.", "Three dogs."]}',
@@ -116,6 +124,8 @@ def test_text_is_left_as_it_is():
         'A sign that says "stop" and a "go".',
         "There is text: a note on a wall.",
         "Two texts hang on a wall.",
+        "A caption under a picture: a dog.",
+        "A sign says: STOP",
     ):
         assert items_of(text, ONE) == [{"text": text}]
     assert items_of('{"text": "Zażółć \\"gęślą\\" {jaźń}"}', ONE) == [{"text": 'Zażółć "gęślą" {jaźń}'}]

@@ -171,3 +171,10 @@ def test_written_hypotheses_about_colour_have_the_right_label():
         negated = bool({"not", "nothing"} & set(words_of(item["hypothesis"])))
         assert label == ("entailment" if holds != negated else "contradiction"), item
     assert num_seen > 100
+
+
+def test_a_recipe_that_does_not_say_how_it_trains_trains_on_captions():
+    """The printed command must be whole: data.path= alone is refused by the trainer."""
+    unsaid = yaml.safe_load((ROOT / "configs/recipe_defaults.yaml").read_text(encoding="utf-8"))
+    own = RecipeSettings(name="own", template="own.j2", fields={"text": {}})
+    assert own.train == unsaid["train"] == "task=captioning data=table"

@@ -137,7 +137,9 @@ def test_style_stands_beside_the_references(tmp_path: Path) -> None:
     assert "couch: never in the corpus 0 40" in page.text
     assert "texts with a word of the style any of: park 20% 67%" in page.text
     assert "of 50 texts of either side" in page.text
-    assert re.search(r"divergence of the words .* are 0\.\d{3} apart 0\.\d{3}", page.text)
+    assert re.search(
+        r"divergence of the words .* as many of the references, .* are 0\.\d{3} from the others 0\.\d{3}", page.text
+    )
     assert "dog 192.3 100.0" in page.text
     # The same text in the references is the nearest there is.
     assert "A dog runs in the park. A dog runs in the park. 1.00" in page.text
@@ -210,6 +212,7 @@ def test_corpus_that_lost_every_text_is_reported(tmp_path: Path) -> None:
     page = Page(write_report(describe(tmp_path, ["Two words"], references=REFERENCES)))
     assert "pets: 0 texts" in page.text
     assert "No text was kept" in page.text
+    assert "train_text_only.py" not in page.text
     assert "The filter “length” took out 100% of what reached it, for instance: Two words" in page.text
 
 

@@ -7,6 +7,7 @@ import pytest
 from textgen.statistics import (
     MOST_REFERENCES,
     distinct_n,
+    divergence_of_drawn,
     length_counts,
     log_likelihood,
     nearest_references,
@@ -35,6 +36,15 @@ def test_divergence_by_hand():
 def test_divergence_is_0_for_the_same_shares_and_1_for_no_common_word():
     assert unigram_divergence({"a": 1, "b": 2}, {"a": 10, "b": 20}) == 0
     assert unigram_divergence({"a": 1, "b": 2}, {"c": 3}) == 1
+
+
+def test_a_small_draw_is_further_from_the_rest_by_chance_than_half_of_the_texts():
+    texts = [f"a {first} {second}" for first in range(60) for second in range(60)]
+    few, many, half = (divergence_of_drawn(texts, num, 0) for num in (20, 1000, 10_000))
+    assert half < many < 0.1 < few < 1
+    assert half == divergence_of_drawn(texts, 1800, 0)
+    assert divergence_of_drawn(["a b"] * 10, 3, 0) == 0
+    assert divergence_of_drawn(["a b"], 3, 0) is None
 
 
 def test_there_is_no_divergence_from_nothing():

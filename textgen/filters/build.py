@@ -14,6 +14,7 @@ from textgen.filters.length import Length
 from textgen.filters.overlap import Overlap
 from textgen.filters.overused import OverusedNgrams
 from textgen.filters.recipe_checks import FieldsAgree, KeywordsPresent
+from textgen.filters.repetition import Repetition
 from textgen.filters.words import Lexicon
 
 
@@ -40,7 +41,7 @@ def build_chain(
         UserError: if there is no word list of the language, or open_clip is needed and not installed.
     """
     lexicon = Lexicon(settings.language)
-    stages: list[Stage] = [CutShort(), Length(recipe.words)]
+    stages: list[Stage] = [CutShort(settings.language), Length(recipe.words)]
     if settings.language is not None:
         stages.append(Language(lexicon, settings.min_known_words))
     if settings.refusals:
@@ -49,6 +50,8 @@ def build_chain(
         stages.append(LeakedPrompt(instructions, [*recipe.fields, *recipe.keep]))
     if settings.markup:
         stages.append(Markup())
+    if settings.repetition:
+        stages.append(Repetition())
     if recipe.keywords_present != "none":
         stages.append(KeywordsPresent(lexicon, every=recipe.keywords_present == "all"))
     if recipe.found_in or recipe.differ:

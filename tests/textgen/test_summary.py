@@ -1,0 +1,12 @@
+"""How far a corpus is, in words."""
+
+from textgen.ledger import Ledger, Spend
+from textgen.summary import status_in_words
+
+
+def test_what_was_spent_without_a_price_is_not_told_in_dollars():
+    ledger = Ledger()
+    ledger.spent = Spend(28_358, 0.0)
+    assert status_in_words(ledger, 100) == "0 of 100 requests answered, 28,358 tokens spent"
+    ledger.spent = Spend(28_358, 1.5)
+    assert status_in_words(ledger, 100) == "0 of 100 requests answered, 28,358 tokens, $1.5000 spent"
