@@ -1,5 +1,6 @@
 """The journal's events of an attempt that came to an end."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from textgen.config import RecipeSettings
@@ -9,7 +10,6 @@ from textgen.prices import Price
 from textgen.replies import Fault, Reply, usage_fields
 
 _LONGEST_DETAIL = 300
-_ENDS_OF_JSON = ("}", "]", "```")
 
 
 def _charge(reply: Reply | None, price: Price, reserve: Spend) -> dict[str, Any]:
@@ -18,6 +18,11 @@ def _charge(reply: Reply | None, price: Price, reserve: Spend) -> dict[str, Any]
         return {"paid": "reserved", **reserve._asdict()}
     spent = price.of(reply.input_tokens, reply.output_tokens)
     return {"paid": "reported", **usage_fields(reply), **spent._asdict()}
+
+
+def _ends_within(text: str, item: Mapping[str, str]) -> bool:
+    """Whether an answer ends in its last item, and not behind it, in JSON's brackets or in what is not part of any."""
+    return " ".join(storable(text).split()).endswith(list(item.values())[-1])
 
 
 def answer_event(
@@ -41,8 +46,8 @@ def answer_event(
     except Unusable as error:
         kind = "cut short" if reply.cut else "wrong shape" if reply.text.strip() else "empty"
         raise Fault(kind, "reported", str(error), reply=reply) from None
-    if reply.cut and not reply.text.rstrip().endswith(_ENDS_OF_JSON):
-        event["cut"] = True  # plain text: its last item was not finished
+    if reply.cut and _ends_within(reply.text, items[-1]):
+        event["cut"] = True
     return {**event, "items": items, **_charge(reply, price, reserve)}
 
 
