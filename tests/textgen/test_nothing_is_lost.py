@@ -10,8 +10,10 @@ import pytest
 from groundwork.errors import UserError
 from groundwork.stopping import StopRequest
 from tests.textgen.conftest import priced
+from textgen.folder import remembered
 from textgen.ledger import Spend
-from textgen.sources.openai_api import read_reply
+from textgen.sources.openai_api import Access, Parameters, read_reply
+from textgen.sources.openai_live import OpenAIClient
 
 NUM_ROWS, PER_SECOND = 40, 5
 UPLOAD, CREATE = "POST /v1/files", "POST /v1/batches"
@@ -171,3 +173,25 @@ def test_usage_that_nobody_can_have_counted_is_charged_at_the_reserve(tokens):
     reply = read_reply({"choices": [{"message": {"content": "A dog."}}], "usage": usage}, "chat")
     assert reply.input_tokens is None
     assert reply.output_tokens == 3
+
+
+def test_a_cap_that_was_typed_later_is_kept_by_commands_that_do_not_repeat_it(serve, corpus):
+    made = corpus(serve(), num=10)
+    assert made.ask() is None
+    output = f"output={made.folder}"
+    cap = made.ledger.spent.cost + 0.1
+    assert made.ask("num=20", f"max_cost={cap}") is not None
+    assert f"max_cost={cap}" in remembered([output], "", "coco-style")
+    made.work("num=20").key  # noqa: B018 - a command without a cap
+    assert f"max_cost={cap}" in remembered([output], "", "coco-style")
+    assert "max_cost=null" in remembered([output, "max_cost=null"], "", "coco-style")
+    assert made.ask("num=20", "max_cost=null") is None
+    assert "max_cost=null" in remembered([output], "", "coco-style")
+
+
+def test_connections_are_as_many_as_requests_under_way(serve, corpus):
+    access = Access("http://localhost:1/v1", "none", "chat")
+    client = OpenAIClient(access, Parameters("m", None, 1.0, 1.0, 8), {}, "auto", 60.0)
+    pool = client._client._client._transport._pool
+    assert pool._max_connections > 10**6
+    assert pool._max_keepalive_connections > 10**6
