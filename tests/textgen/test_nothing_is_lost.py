@@ -1,15 +1,18 @@
 """What could lose an answer, a request or a folder: rows that cannot be asked, patient servers, batches never taken."""
 
 import json
+import shutil
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from groundwork import command_line
 from groundwork.errors import UserError
 from groundwork.stopping import StopRequest
 from tests.textgen.conftest import priced
+from textgen.config import SynthesisConfig
 from textgen.folder import remembered
 from textgen.ledger import Spend
 from textgen.sources.openai_api import Access, Parameters, read_reply
@@ -195,3 +198,29 @@ def test_connections_are_as_many_as_requests_under_way(serve, corpus):
     pool = client._client._client._transport._pool
     assert pool._max_connections > 10**6
     assert pool._max_keepalive_connections > 10**6
+
+
+@pytest.mark.parametrize(
+    "line", ['{"event": "answer"}', '{"event": "sent", "id": "a"}', '{"event": "batch_done", "part": 3}']
+)
+def test_an_event_that_lacks_something_is_told_and_nothing_is_cut_off(line, serve, corpus):
+    made = corpus(serve(), num=6)
+    assert made.ask() is None
+    with made.journal.open("a") as file:
+        file.write(line + "\n")
+    before = made.journal.read_bytes()
+    with pytest.raises(UserError, match=r"journal\.jsonl: is damaged \(an event lacks"):
+        made.ask()
+    with pytest.raises(UserError, match="is damaged"):
+        made.run("action=status")
+    assert made.journal.read_bytes() == before
+
+
+def test_a_recipe_that_is_no_yaml_is_told(monkeypatch, tmp_path):
+    configs = tmp_path / "configs"
+    shutil.copytree(command_line.CONFIGS, configs)
+    with (configs / "recipe" / "coco-style.yaml").open("a") as file:
+        file.write("words: [3")
+    monkeypatch.setattr(command_line, "CONFIGS", configs)
+    with pytest.raises(UserError, match=r"while parsing a flow sequence.*coco-style\.yaml"):
+        command_line.compose_config("synthesize", SynthesisConfig, ["num=3"])
