@@ -22,6 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from groundwork.errors import UserError
 from groundwork.files import error_number
@@ -37,7 +38,7 @@ _MOST_BRACKETS = 50  # more are text, and would take Hydra's parser minutes, or 
 _UNCHECKED = ("-", "+", "~", "hydra")  # beginnings of what only Hydra knows
 
 # What Hydra raises for settings it cannot use; not all of that is its own.
-_REFUSALS = (HydraException, ValueError, RecursionError)
+_REFUSALS = (HydraException, ValueError, RecursionError, YAMLError)
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from textgen.ledger import Spend
 from textgen.outcomes import answer_event, fault_event
 from textgen.prices import Price, about_tokens, most_tokens
 from textgen.recipes import Request
-from textgen.replies import NO_CONNECTION, Client, Fault, Reply
+from textgen.replies import NO_CONNECTION, TOO_FAST, Client, Fault, Reply
 
 _LONGEST_PAUSE = 60.0  # seconds between two attempts, if the server names no time
+_MOST_DOUBLINGS = 30  # of the pause
 _TOKEN_WINDOW = 10.0  # seconds over which tokens a minute are evened out
 _FIRST_TRIES = 3  # to connect to a server that no request of this run has reached
 
@@ -79,10 +80,15 @@ class Asker:
     _under_way: int = 0
     _resume_at: float = 0.0
     _reached: bool = False
+    _error: Exception | None = None
     _jitter: random.Random = field(default_factory=random.Random)
 
     def run(self, requests: Iterable[Request], num: int) -> None:
-        """Asks all of them, `num` for the progress bar, unless a cap, a signal or a fatal fault ends it sooner."""
+        """Asks all of them, `num` for the progress bar, unless a cap, a signal or a fatal fault ends it sooner.
+
+        An error of one request (a prompt that cannot be made, a full disk) is raised once what is under way has come
+        back: it was paid for.
+        """
         asyncio.run(self._run(iter(requests), num))
 
     async def _run(self, requests: Iterator[Request], num: int) -> None:
@@ -99,6 +105,8 @@ class Asker:
             with contextlib.suppress(asyncio.CancelledError):
                 await watcher
             await self.client.close()
+        if self._error is not None:
+            raise self._error
 
     def _limiters(self) -> tuple[AsyncLimiter | None, AsyncLimiter | None]:
         requests, tokens = self.limits.requests_per_minute, self.limits.tokens_per_minute
@@ -132,10 +140,14 @@ class Asker:
         self._changed = asyncio.Event()
 
     async def _work(self, requests: Iterator[Request]) -> None:
-        for request in requests:
-            await self._ask(request)
-            if self.stopped:
-                return
+        try:
+            for request in requests:
+                await self._ask(request)
+                if self.stopped:
+                    return
+        except Exception as error:
+            self._error = self._error or error
+            self._end("an error")
 
     async def _ask(self, request: Request) -> None:
         """Asks one request until it is answered, its attempts are used up, or all ends."""
@@ -143,7 +155,8 @@ class Asker:
         texts = self.client.request_texts(prompt)
         reserve = self.price.of(most_tokens(*texts), self.max_output_tokens)
         attempt = self.journal.ledger.attempts.get(request.id, 0)
-        used = unreached = 0
+        used = unreached = failed = 0
+        answered = len(self.journal.ledger.answered)
         while True:
             await self._wait_for_turn(about_tokens(*texts) + self.max_output_tokens)
             if not await self._affordable(reserve):
@@ -156,9 +169,12 @@ class Asker:
             except Fault as fault:
                 self.journal.append(fault_event(request.id, attempt, fault, self.price, reserve))
                 self._notify()
-                used += fault.counts
                 unreached = self._unreached(fault, unreached)
-                if not await self._goes_on(request, fault, used):
+                # A server that answers others meanwhile asks for patience: that says nothing about this request.
+                before, answered = answered, len(self.journal.ledger.answered)
+                used += fault.counts and not (fault.kind == TOO_FAST and answered > before)
+                failed += fault.counts
+                if not await self._goes_on(request, fault, used, failed):
                     return
             else:
                 self.journal.append(event)
@@ -185,8 +201,12 @@ class Asker:
         fault.fatal = before + 1 >= (most if self._reached else min(_FIRST_TRIES, most))
         return before + 1
 
-    async def _goes_on(self, request: Request, fault: Fault, used: int) -> bool:
-        """Waits as long as the fault asks for; False if the request is not asked again."""
+    async def _goes_on(self, request: Request, fault: Fault, used: int, failed: int) -> bool:
+        """Waits as long as the fault asks for; False if the request is not asked again.
+
+        Of `failed` attempts, `used` count as the request's own. Where the server names a time, all wait for it, and then
+        longer the more often they failed, so that they do not all come back at once.
+        """
         if fault.fatal:
             self.fatal = self.fatal or fault
             self._end(str(fault))
@@ -196,9 +216,10 @@ class Asker:
             return False
         if fault.retry_after:
             self._resume_at = max(self._resume_at, time.monotonic() + fault.retry_after)
-        elif fault.counts:
-            pause = min(_LONGEST_PAUSE, self.limits.first_pause * 2 ** (used - 1))
-            await self._sleep(pause * self._jitter.uniform(0.5, 1.5))
+        if fault.counts:
+            pause = min(_LONGEST_PAUSE, self.limits.first_pause * 2 ** min(failed - 1, _MOST_DOUBLINGS))
+            spread = (0.0, 1.0) if fault.retry_after else (0.5, 1.5)
+            await self._sleep((fault.retry_after or 0.0) + pause * self._jitter.uniform(*spread))
         return not self.stopped
 
     async def _sleep(self, seconds: float) -> None:

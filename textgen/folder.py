@@ -12,6 +12,7 @@ from textgen.journal import read_ledger
 
 _SETTINGS = "settings.json"
 _LONGEST_SHOWN = 40
+_CAPS = ("max_cost", "max_total_tokens")
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ class CorpusFolder:
             raise UserError(
                 f"output={self.path}: holds a corpus whose {_SETTINGS} is gone; bring it back, or give another output="
             )
-        before = read_fields(self.settings, {"decides": dict})["decides"]
+        noted = read_fields(self.settings, {"key": str, "arguments": list, "decides": dict})
+        before = noted["decides"]
         differing = [name for name in {**before, **decides} if before.get(name) != decides.get(name)]
         if differing:
             told = "; ".join(
@@ -120,7 +122,21 @@ class CorpusFolder:
                 f"output={self.path}: holds a corpus made otherwise ({told}); two corpora are never mixed, so give "
                 "another output=, or go back to what it was made with"
             )
+        self._remember_caps(noted, arguments)
         return key
+
+    def _remember_caps(self, note: Mapping[str, Any], arguments: Sequence[str]) -> None:
+        """Notes caps that were typed later, so that the next command, which may not repeat them, keeps them too."""
+        before, typed = _caps(note["arguments"]), _caps(arguments)
+        if {**before, **typed} != before:
+            others = [one for one in note["arguments"] if one.partition("=")[0] not in _CAPS]
+            caps = [f"{name}={value}" for name, value in {**before, **typed}.items()]
+            write_json(self.settings, {**note, "arguments": [*others, *caps]})
+
+
+def _caps(arguments: Sequence[str]) -> dict[str, str]:
+    pairs = (one.partition("=") for one in arguments)
+    return {name: value for name, _, value in pairs if name in _CAPS}
 
 
 def _short(value: Any) -> str:

@@ -72,7 +72,7 @@ class Journal:
         for event, end in _events(self.path):
             if not whole:
                 _check_header(self.path, event, key)
-            self.ledger.apply(event)
+            _apply(self.path, self.ledger, event)
             whole = end
         os.ftruncate(self._handle, whole)
         if not whole:
@@ -166,8 +166,15 @@ def read_ledger(path: Path) -> Ledger:
     ledger = Ledger()
     if path.is_file():
         for event, _ in _events(path):
-            ledger.apply(event)
+            _apply(path, ledger, event)
     return ledger
+
+
+def _apply(path: Path, ledger: Ledger, event: Mapping[str, Any]) -> None:
+    try:
+        ledger.apply(event)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise damaged(path, f"an event lacks what it should say: {json.dumps(event)[:80]} ({error!r})") from error
 
 
 def read_answers(path: Path) -> Iterator[dict[str, Any]]:

@@ -36,7 +36,7 @@ class Part:
         ids: of its requests.
         open: those of them without a result yet.
         batch_id: the provider's, once it was submitted.
-        done: whether its results are in the journal.
+        done: whether its results are in the journal, or it was never submitted.
     """
 
     number: int
@@ -151,6 +151,12 @@ class Ledger:
         elif kind == "batch_done":
             self.parts[number].done = True
             self.ignored_lines += event.get("ignored_lines", 0)
+        elif kind == "batch_dropped":  # the provider never had it
+            part = self.parts[number]
+            for request in part.open:
+                self.reserved = self.reserved.minus(self.open.pop(request).reserved)
+            part.open.clear()
+            part.done = True
 
     def lost(self) -> dict[str, Sent]:
         """What was under way when the process was killed, by id; what waits in a batch is not lost."""

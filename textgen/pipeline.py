@@ -76,8 +76,25 @@ class Synthesis:
             if num < before:
                 self.folder.plan.unlink()  # nothing of it was asked
             counts = self.prepared.keyword_counts if self.config.recipe.keywords else None
-            write_plan(self.folder.plan, requests_of(self.prepared.recipe, self.config, counts, key, num))
+            requests = requests_of(self.prepared.recipe, self.config, counts, key, num)
+            write_plan(self.folder.plan, self._with_prompts(requests))
         return num
+
+    def _with_prompts(self, requests: Iterator[Request]) -> Iterator[Request]:
+        """The same, after a look that every row fills the template: once something is paid for, neither may change.
+
+        Raises:
+            UserError: naming the row that does not.
+        """
+        recipe, asked = self.prepared.recipe, self.prepared.family in ("openai", "transformers")
+        for request in requests:
+            if asked and request.index < max(1, len(recipe.rows)):
+                try:
+                    recipe.prompt(request)
+                except UserError as error:
+                    where = f"recipe.rows={self.config.recipe.rows}, row {request.index + 1}: " if recipe.rows else ""
+                    raise UserError(f"{where}{error}") from error
+            yield request
 
     def _missing(self, ledger: Ledger) -> Iterator[Request]:
         """Requests that have no answer and are not under way."""
@@ -176,6 +193,8 @@ def _status(work: Synthesis) -> int:
 
 def _collect(work: Synthesis) -> int:
     _needs_plan(work)
+    if not work.folder.was_asked:
+        return _status(work)
     stop = StopRequest()
     with Journal(work.folder.journal, work.key) as journal, stop.listening():
         waiting = ask_source(work.prepared, work.folder, work.key, journal, work._missing, stop, only_collect=True)
@@ -187,6 +206,8 @@ def _collect(work: Synthesis) -> int:
 
 def _filter(work: Synthesis) -> int:
     _needs_plan(work)
+    if not work.folder.was_asked:
+        raise UserError(f"output={work.folder.path}: nothing was answered yet; action=run asks")
     with Journal(work.folder.journal, work.key) as journal:
         if not journal.ledger.answered:
             raise UserError(f"output={work.folder.path}: nothing was answered yet; action=run asks")

@@ -141,7 +141,19 @@ class Prepared:
         """
         if self.family != "openai":
             return FREE
-        config, batch = self.config, self.config.source == "openai-batch"
+        return self._price(batch=self.config.source == "openai-batch")
+
+    @property
+    def batch_price(self) -> Price:
+        """Of the same in batches, whatever the source is now: batches may be left from before.
+
+        Raises:
+            UserError: as `price`.
+        """
+        return self._price(batch=True)
+
+    def _price(self, *, batch: bool) -> Price:
+        config = self.config
         return price_of(self.model, shipped(config.prices), batch, config.allow_unpriced, config.max_cost)
 
     @cached_property

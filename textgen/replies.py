@@ -7,8 +7,9 @@ from typing import Any, Literal, Protocol
 # not tell, so the most that it can have cost is charged.
 Paid = Literal["no", "reported", "reserved"]
 
-# Kinds of faults that say nothing about the request: no server was found, or it takes no JSON schema.
-NO_CONNECTION, NO_SCHEMA = "no connection", "no schema"
+# Kinds of faults that say nothing about the request: no server was found, it takes no JSON schema, or it was asked
+# too fast.
+NO_CONNECTION, NO_SCHEMA, TOO_FAST = "no connection", "no schema", "429"
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def ask_source(
         UserError: for whatever the user can mend; what was answered is kept.
     """
     source, ledger = prepared.config.source, journal.ledger
-    if ledger.waiting or source == "openai-batch":
+    if ledger.waiting or (source == "openai-batch" and not only_collect):
         only = only_collect or source != "openai-batch"
         waiting = _by_batches(prepared, folder, key, journal, missing, stop, only)
         if source == "openai-batch" or only_collect:
@@ -122,13 +122,14 @@ def _by_batches(
     where = _access(prepared, journal)
     schema = None if config.structured == "text" else recipe.schema
     optional = config.structured != "schema"
-    writer = LineWriter(where, _parameters(prepared), schema, optional, prepared.price, recipe.prompt)
+    price = prepared.batch_price
+    writer = LineWriter(where, _parameters(prepared), schema, optional, price, recipe.prompt)
     asker = BatchAsker(
         where,
         writer,
         journal,
         recipe.settings,
-        prepared.price,
+        price,
         _limits(prepared),
         config.batch,
         folder.batches,

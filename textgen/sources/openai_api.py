@@ -11,7 +11,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from groundwork.errors import UserError
-from textgen.replies import NO_SCHEMA, Fault, Reply
+from textgen.replies import NO_SCHEMA, TOO_FAST, Fault, Reply
 
 Api = Literal["responses", "chat"]
 PATHS: Mapping[Api, str] = {"responses": "/responses", "chat": "/chat/completions"}
@@ -21,6 +21,7 @@ _NO_KEY = "none"  # what a local server without keys is given, as the client wan
 
 # Codes of a 429 and of a 400 that no waiting mends.
 _EXHAUSTED = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
+_MOST_TOKENS = 10**9  # of one answer, that a server is believed to have counted
 _UNAVAILABLE = ("model_not_found", "invalid_api_key", "unsupported_parameter", "unsupported_value")
 
 
@@ -144,7 +145,7 @@ def read_reply(body: Any, api: Api) -> Reply:
 
 def _count(tokens: Any) -> int | None:
     """A number of tokens; None for what is none, so that the reserve is charged."""
-    return tokens if isinstance(tokens, int) and tokens >= 0 else None
+    return tokens if isinstance(tokens, int) and 0 <= tokens <= _MOST_TOKENS else None
 
 
 def _read_completion(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply:
@@ -190,7 +191,7 @@ def status_fault(
     """The fault of an HTTP status other than 200; the server took no such request, so none is paid for."""
     detail = f"HTTP {status}: {message}"
     if status == 429 and code not in _EXHAUSTED:
-        return Fault("429", "no", detail, retry_after=retry_after)
+        return Fault(TOO_FAST, "no", detail, retry_after=retry_after)
     if status in (401, 403, 404) or code in _EXHAUSTED or code in _UNAVAILABLE:
         return Fault(str(status), "no", detail, fatal=True)
     if status in (400, 422) and with_schema and _is_about_schema(message):

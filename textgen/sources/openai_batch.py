@@ -87,8 +87,8 @@ class BatchAsker:
 
     def _run(self, missing: Callable[[], Iterable[Request]]) -> None:
         for part in self.journal.ledger.waiting:
-            if part.batch_id is None:  # a kill came between the journal and the provider
-                self._create(part, look_first=True)
+            if part.batch_id is None:  # a kill or a refusal came between the journal and the provider
+                self._find_or_drop(part)
         for _ in range(self.limits.max_attempts):
             cap = self._submit(missing())
             self._wait()
@@ -117,7 +117,7 @@ class BatchAsker:
                     "costs": [line.reserve.cost for line in file],
                 }
             )
-            self._create(ledger.parts[number], look_first=False)
+            self._create(ledger.parts[number])
             if self.stop.asked:
                 break
         return caps[0] if caps else None
@@ -128,10 +128,17 @@ class BatchAsker:
     def _name(self, part: Part) -> str:
         return f"{self.key[:32]}/{part.number}/{digest(sorted(part.ids), 8)}"
 
-    def _create(self, part: Part, *, look_first: bool) -> None:
+    def _find_or_drop(self, part: Part) -> None:
+        """Takes up a part that the provider has; the requests of another are asked anew, in files as they are wanted now."""
+        if found := self._patiently(partial(self._find, part)):
+            self._note(part, found)
+        else:
+            self.journal.append({"event": "batch_dropped", "part": part.number})
+
+    def _create(self, part: Part) -> None:
         """Gives a part to the provider, once: before it is tried again, it is looked for there."""
         uploaded: str | None = None
-        look = look_first
+        look = False
 
         def create() -> str:
             nonlocal look, uploaded

@@ -47,7 +47,15 @@ class OpenAIClient:
         self._optional = structured == "auto"
         self._access, self._parameters, self._schema = access, parameters, schema
         timeout = openai.Timeout(2 * deadline, connect=deadline / 2, pool=deadline / 2)
-        self._client = openai.AsyncOpenAI(api_key=access.key, base_url=access.base_url, max_retries=0, timeout=timeout)
+        # As many connections as requests under way, and all kept open; the client's own limits are 1,000 and 100.
+        limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=None, max_keepalive_connections=None)
+        self._client = openai.AsyncOpenAI(
+            api_key=access.key,
+            base_url=access.base_url,
+            max_retries=0,
+            timeout=timeout,
+            http_client=openai.DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
+        )
 
     def request_texts(self, prompt: str) -> tuple[str | None, ...]:
         """Prompt, system message and schema."""

@@ -1,0 +1,226 @@
+"""What could lose an answer, a request or a folder: rows that cannot be asked, patient servers, batches never taken."""
+
+import json
+import shutil
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from groundwork import command_line
+from groundwork.errors import UserError
+from groundwork.stopping import StopRequest
+from tests.textgen.conftest import priced
+from textgen.config import SynthesisConfig
+from textgen.folder import remembered
+from textgen.ledger import Spend
+from textgen.sources.openai_api import Access, Parameters, read_reply
+from textgen.sources.openai_live import OpenAIClient
+
+NUM_ROWS, PER_SECOND = 40, 5
+UPLOAD, CREATE = "POST /v1/files", "POST /v1/batches"
+
+
+def with_rows(corpus, server, broken):
+    """A corpus whose template needs a column that one row does not have."""
+    made = corpus(server, "concurrency=8", num=NUM_ROWS)
+    prompt, rows = made.folder.parent / "prompt.j2", made.folder.parent / "rows.jsonl"
+    prompt.write_text("Mood: {{ mood }}.\n" + prompt.read_text())
+    records = [{"scene": str(number), **({} if number == broken else {"mood": "glad"})} for number in range(NUM_ROWS)]
+    rows.write_text("".join(json.dumps(one) + "\n" for one in records))
+    made.settings.append(f"recipe.rows={rows}")
+    return made
+
+
+def test_a_row_that_does_not_fill_the_template_is_told_before_anything_is_asked(serve, corpus):
+    server = serve()
+    made = with_rows(corpus, server, broken=29)
+    with pytest.raises(UserError, match=r"rows\.jsonl, row 30: .*'mood' is undefined"):
+        made.ask()
+    assert not made.journal.exists()
+    assert not server.log.exists() or not server.served()
+
+
+def test_an_error_of_one_request_waits_for_the_answers_under_way(serve, corpus, monkeypatch):
+    server = serve(delay=0.3)
+    made = corpus(server, num=40)
+    work = made.work()
+    work.plan()
+    prompt, broken = work.prepared.recipe.prompt, made.planned[12]
+
+    def failing(self, request):
+        if request.id == broken:
+            raise UserError("it cannot be asked")
+        return prompt(request)
+
+    monkeypatch.setattr(type(work.prepared.recipe), "prompt", failing)
+    with pytest.raises(UserError, match="it cannot be asked"):
+        made.ask()
+    ledger, counts = made.ledger, server.counts()
+    assert not ledger.open
+    assert 0 < len(ledger.answered) == counts["paid"] < 40
+    assert ledger.spent.cost == pytest.approx(priced(counts))
+
+
+class _SlowLane(BaseHTTPRequestHandler):
+    """Answers a few requests a second, and refuses the others, as rate limits do."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        """Says nothing."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        lane = self.server
+        with lane.guard:
+            now = int(time.monotonic())
+            lane.second, lane.num = now, 1 if now != lane.second else lane.num + 1
+            taken = lane.num <= PER_SECOND
+        message = {"content": "A dog sat on a bench."}
+        usage = {"prompt_tokens": 10, "completion_tokens": 5}
+        answer = {"choices": [{"message": message}], "usage": usage}
+        refusal = {"error": {"message": "too fast", "code": "rate_limit_exceeded"}}
+        content = json.dumps(answer if taken else refusal).encode()
+        self.send_response(200 if taken else 429)
+        if not taken and lane.names_a_time:
+            self.send_header("Retry-After", "1")
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(content)
+
+
+@pytest.mark.parametrize("names_a_time", [True, False])
+def test_nothing_is_given_up_at_a_server_that_is_merely_slow(names_a_time, corpus):
+    class Lane(ThreadingHTTPServer):
+        daemon_threads, request_queue_size = True, 128
+
+    lane = Lane(("127.0.0.1", 0), _SlowLane)
+    lane.guard, lane.second, lane.num, lane.names_a_time = threading.Lock(), 0, 0, names_a_time
+    threading.Thread(target=lane.serve_forever, daemon=True).start()
+    try:
+        made = corpus(f"http://127.0.0.1:{lane.server_port}/v1", "concurrency=32", "max_attempts=3", num=40)
+        assert made.ask("first_pause=0.4") is None
+    finally:
+        lane.shutdown()
+        lane.server_close()
+    assert made.is_complete
+    assert made.ledger.by_outcome["429"] > 3
+
+
+def test_a_server_that_answers_nobody_is_not_asked_for_ever(serve, corpus):
+    server = serve(faults={"429": 1.0})
+    made = corpus(server, "max_attempts=3")
+    assert made.ask() is None
+    assert len(server.served()) == 3 * 6
+    assert set(made.ledger.failed.values()) == {"429"}
+
+
+def test_batches_cost_what_batches_cost_whatever_collects_them(serve, corpus):
+    server = serve(batch={"polls": 1})
+    made = corpus(server, "batch.poll_seconds=60", source="openai-batch", num=10)
+    assert made.ask(stop=StopRequest(asked=True)) == "a signal"
+    reserved = made.ledger.reserved
+    assert made.ask("source=openai", f"max_cost={reserved.cost}") is None
+    assert made.is_complete
+    assert made.ledger.spent.cost == pytest.approx(priced(server.counts()) / 2)
+
+
+def test_a_file_that_was_never_taken_is_made_anew(serve, corpus):
+    server = serve(call_faults={UPLOAD: ["401"]})
+    made = corpus(server, source="openai-batch", num=10)
+    with pytest.raises(UserError, match="401"):
+        made.ask()
+    assert made.ledger.reserved != Spend()
+    for path in (made.folder / "batches").iterdir():  # and nobody misses the old one
+        path.unlink()
+    assert made.ask("batch.max_requests=4") is None
+    assert made.is_complete
+    assert server.calls()[CREATE] == 3
+    assert server.counts()["paid"] == 10
+    assert made.ledger.by_outcome == {"answer": 10}
+    assert made.ledger.reserved.tokens == 0
+
+
+@pytest.mark.parametrize("action", ["collect", "filter"])
+def test_a_plan_that_nobody_asked_stays_as_it_is(action, serve, corpus, capsys):
+    made = corpus(serve(), source="openai-batch", num=10)
+    made.run("action=plan")
+    before = {path.name: path.read_bytes() for path in made.folder.iterdir()}
+    for more in ([], ["seed=4"]):
+        if action == "collect":
+            assert made.run("action=collect", *more) == 0
+        else:
+            with pytest.raises(UserError, match="nothing was answered yet"):
+                made.run("action=filter", *more)
+    assert {path.name: path.read_bytes() for path in made.folder.iterdir()} == before
+    assert made.run("action=plan", "num=5") == 0
+    assert len(made.planned) == 5
+
+
+def test_nothing_to_collect_needs_no_key(serve, corpus, capsys):
+    server = serve()
+    made = corpus(server, source="openai-batch", num=10)
+    assert made.ask() is None
+    calls = server.calls()
+    assert made.run("action=collect") == 0
+    assert server.calls() == calls
+    assert "10 of 10 requests answered" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("tokens", [10**400, -1, "12", 1.5])
+def test_usage_that_nobody_can_have_counted_is_charged_at_the_reserve(tokens):
+    usage = {"prompt_tokens": tokens, "completion_tokens": 3}
+    reply = read_reply({"choices": [{"message": {"content": "A dog."}}], "usage": usage}, "chat")
+    assert reply.input_tokens is None
+    assert reply.output_tokens == 3
+
+
+def test_a_cap_that_was_typed_later_is_kept_by_commands_that_do_not_repeat_it(serve, corpus):
+    made = corpus(serve(), num=10)
+    assert made.ask() is None
+    output = f"output={made.folder}"
+    cap = made.ledger.spent.cost + 0.1
+    assert made.ask("num=20", f"max_cost={cap}") is not None
+    assert f"max_cost={cap}" in remembered([output], "", "coco-style")
+    made.work("num=20").key  # noqa: B018 - a command without a cap
+    assert f"max_cost={cap}" in remembered([output], "", "coco-style")
+    assert "max_cost=null" in remembered([output, "max_cost=null"], "", "coco-style")
+    assert made.ask("num=20", "max_cost=null") is None
+    assert "max_cost=null" in remembered([output], "", "coco-style")
+
+
+def test_connections_are_as_many_as_requests_under_way(serve, corpus):
+    access = Access("http://localhost:1/v1", "none", "chat")
+    client = OpenAIClient(access, Parameters("m", None, 1.0, 1.0, 8), {}, "auto", 60.0)
+    pool = client._client._client._transport._pool
+    assert pool._max_connections > 10**6
+    assert pool._max_keepalive_connections > 10**6
+
+
+@pytest.mark.parametrize(
+    "line", ['{"event": "answer"}', '{"event": "sent", "id": "a"}', '{"event": "batch_done", "part": 3}']
+)
+def test_an_event_that_lacks_something_is_told_and_nothing_is_cut_off(line, serve, corpus):
+    made = corpus(serve(), num=6)
+    assert made.ask() is None
+    with made.journal.open("a") as file:
+        file.write(line + "\n")
+    before = made.journal.read_bytes()
+    with pytest.raises(UserError, match=r"journal\.jsonl: is damaged \(an event lacks"):
+        made.ask()
+    with pytest.raises(UserError, match="is damaged"):
+        made.run("action=status")
+    assert made.journal.read_bytes() == before
+
+
+def test_a_recipe_that_is_no_yaml_is_told(monkeypatch, tmp_path):
+    configs = tmp_path / "configs"
+    shutil.copytree(command_line.CONFIGS, configs)
+    with (configs / "recipe" / "coco-style.yaml").open("a") as file:
+        file.write("words: [3")
+    monkeypatch.setattr(command_line, "CONFIGS", configs)
+    with pytest.raises(UserError, match=r"while parsing a flow sequence.*coco-style\.yaml"):
+        command_line.compose_config("synthesize", SynthesisConfig, ["num=3"])
