@@ -1,14 +1,16 @@
 """The folder of a corpus: what lies where, and what decided it, so that nothing else is ever mixed in."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from groundwork.errors import UserError
-from groundwork.files import lock, read_fields, write_json
+from groundwork.files import lock, read_fields, write_json, writing
 from textgen.canonical import digest
-from textgen.journal import read_ledger
+from textgen.journal import held_by_another, read_ledger
 
 _SETTINGS = "settings.json"
 _LONGEST_SHOWN = 40
@@ -85,6 +87,31 @@ class CorpusFolder:
                 return False  # another process is about to ask
             self.journal.unlink()
         return True
+
+    @contextmanager
+    def held(self, *, make: bool) -> Iterator[None]:
+        """Keeps other processes from working on the corpus meanwhile; `make` makes the folder where there is none.
+
+        Raises:
+            UserError: if another one is at work.
+        """
+        is_new = make and not self.path.exists()
+        if make:
+            with writing(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+        if not self.path.is_dir():
+            yield
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            if not lock(handle):
+                raise held_by_another(self.path)
+            yield
+        finally:
+            os.close(handle)
+            if is_new:
+                with suppress(OSError):  # holds something
+                    self.path.rmdir()
 
     def keep(self, decides: Mapping[str, str], arguments: Sequence[str]) -> str:
         """Notes what decides the requests of a new corpus, or compares it with what was noted; the corpus's key.

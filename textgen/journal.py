@@ -23,6 +23,14 @@ FORMAT = 1
 SYNC_SECONDS = 0.05
 
 
+def held_by_another(folder: Path) -> UserError:
+    """That two processes cannot work on one corpus."""
+    return UserError(
+        f"another process is at work on {folder}; wait for it, or give another output= "
+        "(action=status may look on meanwhile)"
+    )
+
+
 class Journal:
     """The journal of one corpus, held by one process at a time.
 
@@ -49,10 +57,7 @@ class Journal:
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         if not lock(self._handle):
             os.close(self._handle)
-            raise UserError(
-                f"another process is at work on {path.parent}; wait for it, or give another output= "
-                "(action=status may look on meanwhile)"
-            )
+            raise held_by_another(path.parent)
         try:
             self._replay(key)
         except BaseException:

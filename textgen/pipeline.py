@@ -158,7 +158,9 @@ def _run(work: Synthesis) -> int:
     if ledger.answered:
         _describe(work)
     if ended is not None:
-        print(f"ended by {ended}: what was answered is kept; with a higher one the same command goes on")
+        print(
+            f"ended by {ended}: what was answered is kept; the same command goes on with a higher cap, or where this one has room left"
+        )
         return CAPPED_STATUS
     if not ledger.answered:
         raise UserError(
@@ -231,4 +233,8 @@ def synthesize(config: SynthesisConfig, arguments: Sequence[str] = ()) -> int:
     Raises:
         UserError: for whatever the user can mend; what was answered is kept.
     """
-    return ACTIONS[config.action](Synthesis(config, arguments))
+    work = Synthesis(config, arguments)
+    if config.action == "status":
+        return _status(work)
+    with work.folder.held(make=config.action in ("run", "plan")):
+        return ACTIONS[config.action](work)

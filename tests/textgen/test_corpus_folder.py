@@ -1,11 +1,16 @@
 """A corpus's folder: what it remembers, and that two corpora are never mixed in it."""
 
 import json
+import os
 
 import pytest
 
+from groundwork.command_line import compose_config
 from groundwork.errors import UserError
+from groundwork.files import lock
+from textgen.config import SynthesisConfig
 from textgen.folder import CorpusFolder, remembered
+from textgen.pipeline import synthesize
 
 DECIDES = {"recipe": "coco-style", "template": "a" * 64, "model": "gpt-5-mini", "seed": "0"}
 
@@ -128,3 +133,26 @@ def test_a_damaged_note_is_told(folder):
     folder.settings.write_text("{")
     with pytest.raises(UserError, match=r"settings.json: is damaged"):
         again(f"output={folder.path}")
+
+
+def test_a_folder_is_one_commands_at_a_time_and_status_may_look_on(tmp_path, capsys):
+    given = [f"output={tmp_path / 'corpus'}", "num=3", "filters.clip_tokens=null"]
+    made = compose_config("synthesize", SynthesisConfig, given)
+    assert synthesize(made) == 0
+    handle = os.open(tmp_path / "corpus", os.O_RDONLY)
+    assert lock(handle)
+    try:
+        for action in ("run", "plan", "collect", "filter", "report"):
+            with pytest.raises(UserError, match=r"another process is at work on .*corpus"):
+                synthesize(made.model_copy(update={"action": action}))
+        assert synthesize(made.model_copy(update={"action": "status"})) == 0
+    finally:
+        os.close(handle)
+    assert synthesize(made) == 0
+
+
+def test_a_command_that_is_refused_leaves_no_folder(tmp_path):
+    asked = compose_config("synthesize", SynthesisConfig, [f"output={tmp_path / 'corpus'}", "source=openai", "model=x"])
+    with pytest.raises(UserError, match="has no price for it"):
+        synthesize(asked)
+    assert not (tmp_path / "corpus").exists()
