@@ -177,6 +177,11 @@ def _describe(work: Synthesis) -> None:
         f"{work.folder.corpus}: {filters['num_kept']:,} of {filters['num_texts']:,} texts passed the filters\n"
         f"report: {work.folder.report}"
     )
+    if filters["num_texts"] and filters["num_kept"] < filters["num_texts"] / 2:
+        most = max(filters["stages"], key=lambda stage: stage["num_out"])
+        print(
+            f"most were taken out by the filter of {most['name']}: {most['num_out']:,}, as {most['examples'][0]['reason']}"
+        )
     if filters["num_kept"]:
         print(f"to train on it: python scripts/train_text_only.py {training_settings(work.config)}")
 

@@ -101,7 +101,9 @@ def test_its_babble_is_taken_out(tmp_path, model, capfd):
     assert filters["num_texts"] >= 8
     assert filters["num_kept"] == 0
     assert sum(stage["num_out"] for stage in filters["stages"]) == filters["num_texts"]
-    assert "0 of" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert "0 of" in said
+    assert "most were taken out by the filter of" in said
     assert (babble.folder / "corpus.jsonl").read_text() == ""
     assert (babble.folder / "report.html").is_file() and (babble.folder / "card.md").is_file()
 
