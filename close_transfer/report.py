@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from close_transfer.evaluation import NOT_ASKED, Evaluation
 from close_transfer.examples import Example
+from close_transfer.figures import svg
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 from close_transfer.results import read_results, system_in_words
 from close_transfer.training import learning_curves
@@ -126,10 +126,7 @@ def _curve(run: Path) -> str | None:
     axes.set(xlabel="step", ylabel="loss, nats a token", yscale="log")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "the same picture has the same bytes"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return _data_uri(buffer.getvalue(), "image/svg+xml")
+    return _data_uri(svg(figure), "image/svg+xml")
 
 
 def _case(evaluation: Evaluation, row: int, others: Sequence[Compared]) -> dict[str, Any]:

@@ -1,24 +1,15 @@
 """The pictures of gap.html, each an SVG: cosines, both clouds, spectra, and what noise does."""
 
-import io
-
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from close_transfer.figures import svg
 from close_transfer.gap.measurement import Gap
 from close_transfer.grouped_vectors import Floats, GroupedVectors, Ints, unit
 
 TEXTS, IMAGES, NOISED, QUIET = "#2563a8", "#c2410c", "#7fb0de", "#8a94a3"
 _MOST_COSINES = 20_000
-
-
-def _svg(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "the same picture has the same bytes"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
 
 
 def _plain(axes: Axes) -> None:
@@ -63,7 +54,7 @@ def cosine_histograms(vectors: GroupedVectors, seed: int = 0) -> bytes:
     axes.set(xlabel="cosine", yticks=[])
     axes.legend(frameon=False, loc="upper left")
     _plain(axes)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _scatter(axes: Axes, points: Floats, colour: str, name: str) -> None:
@@ -95,7 +86,7 @@ def clouds(vectors: GroupedVectors, noise: float, num_drawn: int, seed: int = 0)
         axes.set_title(title, fontsize=11)
         axes.legend(frameon=False, markerscale=2)
         _plain(axes)
-    return _svg(figure)
+    return svg(figure)
 
 
 def spectra(gap: Gap) -> bytes:
@@ -111,7 +102,7 @@ def spectra(gap: Gap) -> bytes:
     axes.set(xlabel="principal direction", ylabel="share of the variance", yscale="log", xscale="log")
     axes.legend(frameon=False)
     _plain(axes)
-    return _svg(figure)
+    return svg(figure)
 
 
 def noise_curves(gap: Gap) -> bytes:
@@ -134,4 +125,4 @@ def noise_curves(gap: Gap) -> bytes:
     axes.set(xlabel="noise, standard deviation per coordinate", ylim=(min(0, axes.get_ylim()[0]), 1.02))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     _plain(axes)
-    return _svg(figure)
+    return svg(figure)

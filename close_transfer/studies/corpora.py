@@ -1,6 +1,5 @@
 """What a captioner learns from growing pieces of text corpora: scores on pictures, and whether it writes in their style."""
 
-import io
 import json
 import re
 import shlex
@@ -9,10 +8,10 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 
 from close_transfer.config import CorporaConfig
+from close_transfer.figures import svg
 from close_transfer.results import read_scores
 from close_transfer.studies.jobs import Job, do_jobs
 from close_transfer.studies.scene_scores import SceneScores
@@ -196,10 +195,7 @@ def figure(rows: Sequence[Trained]) -> bytes:
     axes.set(xlabel="texts", ylabel=rows[0].metric, xscale="log")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "the same picture has the same bytes"}):
-        drawn.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+    return svg(drawn)
 
 
 def study(config: CorporaConfig) -> str:

@@ -5,7 +5,6 @@ sensitive a task is to it, and how well a choice made without pictures did.
 """
 
 import base64
-import io
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,10 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
-import matplotlib
 from matplotlib.figure import Figure
 
 from close_transfer.config import SweepConfig
+from close_transfer.figures import svg
 from close_transfer.studies.jobs import Job, do_jobs
 from close_transfer.studies.scene_scores import SceneScores, scene_of_example
 from groundwork.files import write_json, write_text
@@ -145,10 +144,7 @@ def figure(metric: str, found: Sequence[Point]) -> bytes:
     axes.set(xlabel="noise in training, standard deviation per coordinate", ylabel=metric)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "the same picture has the same bytes"}):
-        drawn.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+    return svg(drawn)
 
 
 def markdown(metric: str, found: Sequence[Point]) -> str:
