@@ -1,6 +1,7 @@
 """Gives a plan's missing requests to the source that the settings name."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
 
 from groundwork.errors import UserError
 from groundwork.stopping import StopRequest
@@ -21,17 +22,7 @@ Missing = Callable[[Ledger], Iterable[Request]]
 
 
 def _limits(prepared: Prepared) -> Limits:
-    config = prepared.config
-    return Limits(
-        config.concurrency,
-        config.requests_per_minute,
-        config.tokens_per_minute,
-        config.deadline,
-        config.max_attempts,
-        config.first_pause,
-        config.max_cost,
-        config.max_total_tokens,
-    )
+    return Limits(**{one.name: getattr(prepared.config, one.name) for one in fields(Limits)})
 
 
 def _parameters(prepared: Prepared) -> Parameters:
