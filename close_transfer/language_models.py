@@ -122,24 +122,33 @@ def _add_lora(model: PreTrainedModel, settings: dict[str, Any]) -> None:
     """Low-rank updates of a model's linear layers (LoRA, Hu et al. 2021, arXiv 2106.09685).
 
     Raises:
-        UserError: if the model has no layer of a name that was given.
+        UserError: if the model has no layer of a name that was given, or peft cannot add them.
     """
+    layers = settings["layers"]
+    names = [name for name, part in model.named_modules() if not list(part.children())]
+    unknown = [layer for layer in layers or () if not any(f".{name}".endswith(f".{layer}") for name in names)]
+    if layers and unknown:
+        existing = sorted({name.rpartition(".")[2] for name in names})
+        raise UserError(
+            f"lm.lora.layers={','.join(layers)}: the model has no layer named {' or '.join(unknown)}; "
+            f"it has {', '.join(existing)}"
+        )
     lora = LoraConfig(
         r=settings["rank"],
         lora_alpha=settings["alpha"],
         lora_dropout=settings["dropout"],
-        target_modules=settings["layers"] or "all-linear",
+        target_modules=layers or "all-linear",
     )
     try:
         model.add_adapter(lora)
-        for parameter in model.parameters():
-            if parameter.requires_grad:  # small steps are lost in 16 bits
-                parameter.data = parameter.data.float()
-    except ValueError as error:
-        names = sorted({name.rpartition(".")[2] for name, part in model.named_modules() if not list(part.children())})
+    except (ImportError, ValueError) as error:  # such as versions of peft and transformers that do not fit
         raise UserError(
-            f"lm.lora.layers={settings['layers']}: the model has no such layer; it has {', '.join(names)}"
+            f"LoRA layers cannot be added to this model: {error}. If this names a version, install the tested "
+            "versions: pip install -c constraints.txt -e ."
         ) from error
+    for parameter in model.parameters():
+        if parameter.requires_grad:  # small steps are lost in 16 bits
+            parameter.data = parameter.data.float()
 
 
 _GIVE_BASE = (

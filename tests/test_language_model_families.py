@@ -8,7 +8,7 @@ import pytest
 import torch
 from tokenizers import AddedToken
 from torch.nn import functional as F
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, LlamaForCausalLM
 
 from close_transfer.batches import TokenizedExamples
 from close_transfer.conditioning import IGNORED
@@ -207,8 +207,20 @@ def test_lora_reaches_the_layers_that_are_named(tmp_path):
     model, _ = built(folder, train="lora", lora=LoraConfig(rank=2, alpha=4, dropout=0.0, layers=("v_proj",)))
     trained = [name for name, one in model.lm.named_parameters() if one.requires_grad]
     assert trained and all("v_proj" in name for name in trained)
-    with pytest.raises(UserError, match=r"lm\.lora\.layers=.*nowhere.*no such layer; it has .*q_proj"):
-        built(folder, train="lora", lora=LoraConfig(rank=2, alpha=4, dropout=0.0, layers=("nowhere",)))
+    with pytest.raises(UserError, match=r"lm\.lora\.layers=v_proj,nowhere: .*no layer named nowhere; it has .*q_proj"):
+        built(folder, train="lora", lora=LoraConfig(rank=2, alpha=4, dropout=0.0, layers=("v_proj", "nowhere")))
+
+
+@pytest.mark.parametrize("kind", [ImportError, ValueError])
+def test_what_peft_refuses_is_told_in_its_own_words(tmp_path, kind):
+    folder = tiny_family("llama", tmp_path / "lm", WORDS)
+
+    def refuse(*_):
+        raise kind("peft>=99 is required")
+
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(UserError, match="cannot be added.*peft>=99 is req"):
+        patched.setattr(LlamaForCausalLM, "add_adapter", refuse)
+        built(folder, train="lora", lora=LoraConfig(rank=2, alpha=4, dropout=0.0, layers=None))
 
 
 def test_formats_put_each_familys_tokens_where_they_belong(tmp_path):
