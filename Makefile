@@ -9,15 +9,15 @@ ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check-experiments test test-slow test-all lint format types layers check benchmark benchmark-flickr30k baselines relatives synthetic results clean $(addprefix sweep-,$(TASKS))
+.PHONY: help demo check-experiments test test-slow test-all test-floors update-constraints lint format types layers check benchmark benchmark-flickr30k baselines relatives synthetic results clean $(addprefix sweep-,$(TASKS))
 
 help:  ## Lists the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-21s%s\n", $$1, $$2}'
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}; try make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
 demo: $(INSTALLED)  ## Trains on text and on pictures, tests on pictures, writes a report (about ten minutes on two cores)
@@ -31,6 +31,22 @@ test-slow: $(INSTALLED)  ## Runs the slow tests (kills, full disks, the README's
 
 test-all: $(INSTALLED)  ## Runs all tests, the slow ones included
 	$(BIN)/python -m pytest -m 'slow or not slow'
+
+# The lowest versions that pyproject.toml allows, in an environment of their own. Not part of .ci/run.
+FLOORS := .venv-floors
+$(FLOORS)/.installed: pyproject.toml | $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	rm -rf $(FLOORS)
+	$(PYTHON) -m venv $(FLOORS)
+	$(BIN)/uv pip install --quiet --python $(FLOORS)/bin/python --resolution lowest-direct --editable '.[test]'
+	@touch $@
+
+test-floors: $(FLOORS)/.installed  ## Runs the default tests on the lowest versions that pyproject.toml allows
+	$(FLOORS)/bin/python -m pytest
+
+update-constraints: $(INSTALLED)  ## Writes constraints.txt anew, with the newest versions that fit
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	.ci/update_constraints $(BIN)/uv
 
 lint: $(INSTALLED)  ## Runs the linter and checks the format
 	$(BIN)/ruff check .
@@ -118,4 +134,4 @@ results: $(addprefix sweep-,$(TASKS)) $(ENCODERS) baselines relatives synthetic 
 	$(BIN)/python scripts/compare_systems.py study=results
 
 clean:  ## Removes the environment, caches and vectors; runs/ stays
-	rm -rf $(VENV) cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(FLOORS) cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
