@@ -15,9 +15,9 @@ import sys
 import time
 from collections import Counter
 
-from groundwork.same_text import same_text_key
-from textgen.candidates import Candidate
+from close_transfer.core.text_normalization import same_text_key
 from textgen.config import FieldSettings, FilterSettings, RecipeSettings
+from textgen.corpus.candidate import Candidate
 from textgen.filters import build_chain, run_chain
 from textgen.filters.duplicates import NearDuplicates
 from textgen.filters.near import similarity

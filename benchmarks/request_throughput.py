@@ -18,15 +18,15 @@ import openai
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for the stand-in server of the tests
 
-from groundwork.stopping import StopRequest
+from close_transfer.core.signals import StopRequest
 from tests.textgen.stand_in_server import StandInServer
-from textgen.asking import Asker, Limits
 from textgen.config import FieldSettings, RecipeSettings
-from textgen.journal import Journal
-from textgen.prices import Price
-from textgen.recipes import Recipe, Request
-from textgen.sources.openai_api import Access, Parameters, request_body
-from textgen.sources.openai_live import OpenAIClient
+from textgen.corpus.journal import Journal
+from textgen.corpus.prices import Price
+from textgen.generators.async_client import Asker, Limits
+from textgen.generators.openai_api import Access, Parameters, request_body
+from textgen.generators.openai_live import OpenAIClient
+from textgen.prompts.recipe import Recipe, Request
 
 CONCURRENCY = 64
 RUNS = 5

@@ -15,10 +15,10 @@ from itertools import combinations, islice
 from pathlib import Path
 
 from textgen.config import KeywordSettings
-from textgen.keywords import KeywordCounts, count_keywords
-from textgen.reading import read_texts
-from textgen.samplers import SAMPLERS, Quota, by_quota
-from textgen.statistics import unigram_divergence
+from textgen.prompts.keyword_samplers import SAMPLERS, Quota, by_quota
+from textgen.text.keywords import KeywordCounts, count_keywords
+from textgen.text.readers import read_texts
+from textgen.text.statistics import unigram_divergence
 
 DRAWS, PER_REQUEST, LISTED, SEEDS = 100_000, 2, 500, 3
 

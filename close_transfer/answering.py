@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from close_transfer.config import ClipConfig, OpenClipConfig
 from close_transfer.config.answering import AnsweringConfig
+from close_transfer.core.errors import UserError
 from close_transfer.decoding import Decoding
 from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.examples import Prediction
 from close_transfer.model import TransferNetwork
-from groundwork.errors import UserError
 
 
 def asked_decoding(config: AnsweringConfig, model: TransferNetwork) -> Decoding:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from close_transfer.config import BaselineConfig, PrecomputedConfig, TableData
 from close_transfer.config.data import HuggingFaceData
+from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.errors import UserError
 from close_transfer.embeddings import SceneVectors, image_scenes, text_scenes, text_table
 from close_transfer.encoders import AnyEncoder
 from close_transfer.examples import Example, Prediction, data_fingerprint
@@ -28,8 +30,6 @@ from close_transfer.provenance import git_commit, package_versions
 from close_transfer.sources import load_examples
 from close_transfer.submission import references_fingerprint, score_lines
 from close_transfer.tasks import task_of
-from groundwork.errors import UserError
-from groundwork.files import write_json, write_text
 
 Floats = NDArray[np.float32]
 _BLOCK = 256  # pictures that are compared with all training texts at once

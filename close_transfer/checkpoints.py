@@ -28,9 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from close_transfer.model import TransferNetwork
-from groundwork.errors import UserError
-from groundwork.files import (
+from close_transfer.core.atomic_files import (
     append_line,
     damaged,
     file_fingerprint,
@@ -45,6 +43,8 @@ from groundwork.files import (
     write_text,
     writing,
 )
+from close_transfer.core.errors import UserError
+from close_transfer.model import TransferNetwork
 
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "training_state.json"

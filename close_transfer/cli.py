@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from close_transfer.core import command_line
+from close_transfer.core.command_line import CONFIGS, Extras, groups, options
+from close_transfer.core.schema import C
 from close_transfer.encoders.catalogue import catalogue
 from close_transfer.sources import SERVED_TASKS
-from groundwork import command_line
-from groundwork.command_line import CONFIGS, Extras, groups, options
-from groundwork.settings import C
 
 __all__ = ["CONFIGS", "command", "compose_config", "options"]
 

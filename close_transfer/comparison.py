@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from close_transfer.core.errors import UserError
 from close_transfer.metrics.bootstrap import PairedDifference, paired_mean_difference
 from close_transfer.results import WORLD, Results, read_results, read_scores
-from groundwork.errors import UserError
 
 _MOST_TOLD = 4
 

@@ -10,9 +10,9 @@ import jinja2
 
 from close_transfer.comparison import Pairing, Row, Table, Value, fold, pair
 from close_transfer.config import ReportConfig
+from close_transfer.core.atomic_files import write_text
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 from close_transfer.results import find_results, read_results
-from groundwork.files import write_text
 
 WORLD_SENTENCE = "Picturebook is a built-in world of clip art. These numbers say nothing about published benchmarks."
 MARK_SENTENCE = (

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 
 IGNORED = -100  # label of a padded target token
 

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from close_transfer.config import DataConfig
 from close_transfer.config.data import CocoData, FileSplit, OfficialData, Vqa2Data
+from close_transfer.core.errors import UserError
 from close_transfer.examples import Example
 from close_transfer.leakage import Leaks, evaluation_texts, find_leaks, training_texts
 from close_transfer.sources import SERVED_TASKS, Loaded, load_examples
@@ -17,7 +18,6 @@ from close_transfer.sources.images import why_missing
 from close_transfer.sources.official import found, image_folder
 from close_transfer.sources.published import ORIGINS, Published, published_count
 from close_transfer.sources.questions import coco_image_name
-from groundwork.errors import UserError
 
 _NUM_OPENED = 20
 

@@ -15,12 +15,12 @@ from transformers import PreTrainedTokenizerBase, __version__
 from close_transfer.adapters import Modality
 from close_transfer.batches import Ragged
 from close_transfer.conditioning import IGNORED, Context, check_positions
+from close_transfer.core.atomic_files import fingerprint
+from close_transfer.core.errors import UserError
 from close_transfer.examples import Prediction
 from close_transfer.journal import Journal
 from close_transfer.model import TransferNetwork
 from close_transfer.text_format import TextFormat
-from groundwork.errors import UserError
-from groundwork.files import fingerprint
 
 
 @dataclass(frozen=True)

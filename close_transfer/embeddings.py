@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from close_transfer.config import StoreConfig
+from close_transfer.core.atomic_files import fingerprint
+from close_transfer.core.errors import UserError
 from close_transfer.encoders import AnyEncoder, PrecomputedEncoder
 from close_transfer.examples import Example, ImageRef
 from close_transfer.pictures import OPENING
 from close_transfer.vector_store import EmbeddingStore, EmbeddingTable, Floats, Rows
-from groundwork.errors import UserError
-from groundwork.files import fingerprint
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,10 @@ from close_transfer.config import (
     TrainConfig,
 )
 from close_transfer.config.commands import encoder_note
+from close_transfer.core.archive import set_aside
+from close_transfer.core.atomic_files import atomic_path, fingerprint, read_json, remove_stale, sync
+from close_transfer.core.errors import UserError
 from close_transfer.decoding import Decoder
-from close_transfer.earlier import set_aside
 from close_transfer.embeddings import SceneVectors, image_scenes, text_scenes
 from close_transfer.examples import Example, Prediction, data_fingerprint
 from close_transfer.extra_metrics import extra_scores
@@ -44,8 +46,6 @@ from close_transfer.runs import find_run, read_run
 from close_transfer.sources import load_examples
 from close_transfer.submission import OFFICIAL_FIELDS, official_results, references_fingerprint, score_lines
 from close_transfer.tasks import Task, task_of
-from groundwork.errors import UserError
-from groundwork.files import atomic_path, fingerprint, read_json, remove_stale, sync
 
 NOT_ASKED = "leakage=false"
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from groundwork.files import fingerprint
+from close_transfer.core.atomic_files import fingerprint
 
 T = TypeVar("T")
 

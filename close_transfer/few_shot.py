@@ -16,9 +16,9 @@ from transformers import PreTrainedTokenizerBase
 
 from close_transfer.adapters import Modality
 from close_transfer.conditioning import Context, check_positions
+from close_transfer.core.errors import UserError
 from close_transfer.model import TransferNetwork
 from close_transfer.text_format import TextFormat
-from groundwork.errors import UserError
 
 Floats = NDArray[np.float32]
 

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from close_transfer.config import StoreConfig
+from close_transfer.core.errors import UserError
 from close_transfer.embeddings import image_scenes, text_table
 from close_transfer.encoders import AnyEncoder
 from close_transfer.examples import Example
-from groundwork.errors import UserError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

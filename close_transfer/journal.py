@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from groundwork.errors import UserError
-from groundwork.files import append_line, lock, remove_stale, writing
+from close_transfer.core.atomic_files import append_line, lock, remove_stale, writing
+from close_transfer.core.errors import UserError
 
 _FORMAT = 2
 _SYNC_EVERY = 1.0  # seconds; what a failing machine, unlike a kill, can take back

@@ -26,9 +26,9 @@ from transformers import (
 
 from close_transfer.bpe import train_bpe
 from close_transfer.config import LMConfig, PretrainedLM, ScratchLM
+from close_transfer.core.errors import UserError
 from close_transfer.text_format import Format, TextFormat
 from close_transfer.weights import weights_fingerprint
-from groundwork.errors import UserError
 
 END_TOKEN = "</s>"
 

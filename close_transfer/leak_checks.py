@@ -16,13 +16,13 @@ from close_transfer.config.data import (
     SnliData,
     Vqa2Data,
 )
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.open_file import is_file
+from close_transfer.core.readers.texts import TextReader
 from close_transfer.examples import Example
 from close_transfer.leakage import evaluation_texts, find_leaks, training_texts, without_leaks
 from close_transfer.sources import load_examples
 from close_transfer.sources.official import found
-from groundwork.errors import UserError
-from groundwork.tables.opening import is_file
-from groundwork.tables.texts import TextReader
 
 
 def without_unwanted(config: TrainConfig, examples: Sequence[Example]) -> tuple[list[Example], Counter[str]]:

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from close_transfer.core.text_normalization import same_text_key
 from close_transfer.examples import Example
-from groundwork.same_text import same_text_key
 
 MIN_WORDS = 5
 _MOST_SHOWN = 5

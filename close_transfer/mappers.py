@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 
 # Weights start at a tenth of PyTorch's default. Pictures are displaced from texts along directions in
 # which texts hardly vary; training on texts leaves the weights along those as they began, and at full

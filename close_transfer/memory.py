@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from close_transfer.config import TrainConfig
 from close_transfer.config.answering import MemoryConfig
+from close_transfer.core.atomic_files import fingerprint
+from close_transfer.core.errors import UserError
 from close_transfer.embeddings import text_table
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.examples import drawn
@@ -18,8 +20,6 @@ from close_transfer.parts import build_encoder, check_encoder
 from close_transfer.projection import SEARCHES, Memory
 from close_transfer.sources import load_examples
 from close_transfer.tasks import task_of
-from groundwork.errors import UserError
-from groundwork.files import fingerprint
 
 _BLOCK = 65_536  # vectors that are adapted at once
 

@@ -19,9 +19,9 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from close_transfer.adapters import Chain, Fit, Modality, NoiseSource, Statistics
 from close_transfer.conditioning import Context, conditioning_of
+from close_transfer.core.errors import UserError
 from close_transfer.language_models import base_model, from_config, settle_generation
 from close_transfer.mappers import build_mapper
-from groundwork.errors import UserError
 
 _WEIGHTS = "model.safetensors"
 

@@ -7,13 +7,13 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from close_transfer.card_text import card_text, is_blind, trained_on_pictures
+from close_transfer.core.atomic_files import read_json, write_json
+from close_transfer.core.errors import UserError
 from close_transfer.licences import licence_fields
 from close_transfer.model import TransferConfig
 from close_transfer.portable import portable
 from close_transfer.results import read_results
 from close_transfer.runs import read_run
-from groundwork.errors import UserError
-from groundwork.files import read_json, write_json
 
 ABOUT = "about.json"
 # Of facts.json, beside what every run has; runs of earlier versions may lack them.

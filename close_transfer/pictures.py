@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 
 # Names what is done on opening; kept vectors go by it.
 OPENING = "upright, first frame, on white, 16 bits scaled to 8"

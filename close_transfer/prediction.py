@@ -20,8 +20,10 @@ from tqdm import tqdm
 from close_transfer.answering import Reranker, asked_decoding
 from close_transfer.checkpoints import RunFolder
 from close_transfer.config import OpenClipConfig, PrecomputedConfig, PredictConfig, TaskConfig, TimmConfig, TrainConfig
+from close_transfer.core.archive import set_aside
+from close_transfer.core.atomic_files import atomic_path, file_fingerprint, fingerprint, sync, write_text
+from close_transfer.core.errors import UserError
 from close_transfer.decoding import Decoder, prediction_from
-from close_transfer.earlier import set_aside
 from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.examples import Prediction
@@ -33,8 +35,6 @@ from close_transfer.pictures import OPENING, find_pictures, open_picture, why_un
 from close_transfer.runs import find_run, is_saved_model, read_run
 from close_transfer.sources.scenes import columns_of
 from close_transfer.tasks import task_of
-from groundwork.errors import UserError
-from groundwork.files import atomic_path, file_fingerprint, fingerprint, sync, write_text
 
 _NUM_SHOWN, _NUM_UNREADABLE_SHOWN = 3, 10
 

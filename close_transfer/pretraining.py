@@ -28,13 +28,7 @@ from close_transfer.batches import Ragged
 from close_transfer.bpe import train_bpe
 from close_transfer.checkpoints import RunFolder
 from close_transfer.config import PretrainConfig
-from close_transfer.language_models import END_TOKEN, new_model
-from close_transfer.parts import pick_device
-from close_transfer.pretraining_loop import STATE_FILE, Pretrainer, PretrainState, saved_identity
-from close_transfer.span_corruption import Corruption, num_sentinels
-from close_transfer.text_format import cut
-from groundwork.errors import UserError
-from groundwork.files import (
+from close_transfer.core.atomic_files import (
     WriteError,
     atomic_path,
     fingerprint,
@@ -44,8 +38,14 @@ from groundwork.files import (
     write_json,
     writing,
 )
-from groundwork.same_text import same_text_key
-from groundwork.tables.texts import Corpus, read_corpus
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.texts import Corpus, read_corpus
+from close_transfer.core.text_normalization import same_text_key
+from close_transfer.language_models import END_TOKEN, new_model
+from close_transfer.parts import pick_device
+from close_transfer.pretraining_loop import STATE_FILE, Pretrainer, PretrainState, saved_identity
+from close_transfer.span_corruption import Corruption, num_sentinels
+from close_transfer.text_format import cut
 
 _SUMMARY = "pretraining.json"
 _AT_ONCE = 10_000  # texts tokenized together

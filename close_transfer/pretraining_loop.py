@@ -23,11 +23,11 @@ from close_transfer.batches import Ragged, Rows, batches_from, steps_per_epoch
 from close_transfer.checkpoints import RunFolder, optimizer_tensors, restore_optimizer
 from close_transfer.conditioning import IGNORED
 from close_transfer.config import PretrainConfig
+from close_transfer.core.atomic_files import atomic_path
+from close_transfer.core.errors import UserError
+from close_transfer.core.signals import StopRequest
 from close_transfer.schedules import learning_rate_factor
 from close_transfer.span_corruption import Corruption
-from groundwork.errors import UserError
-from groundwork.files import atomic_path
-from groundwork.stopping import StopRequest
 
 STATE_FILE = "state.safetensors"
 _LONGEST_GRADIENT = 1.0

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 
 _BLOCK = 65_536  # memory vectors that queries are compared with at once
 _NEAREST = 1024  # of an approximate search

@@ -14,16 +14,16 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
+from close_transfer.core.atomic_files import damaged, write_text
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import Fault
+from close_transfer.core.readers.records import field, key_field, read_document, read_lines, verbatim
+from close_transfer.core.svg import svg
 from close_transfer.evaluation import NOT_ASKED, Evaluation
 from close_transfer.examples import Example
-from close_transfer.figures import svg
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 from close_transfer.results import read_results, system_in_words
 from close_transfer.training import learning_curves
-from groundwork.errors import UserError
-from groundwork.files import damaged, write_text
-from groundwork.tables.faults import Fault
-from groundwork.tables.records import field, key_field, read_document, read_lines, verbatim
 
 _NUM_SHOWN = 24
 _NUM_EXTREME = 6

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import Fault
+from close_transfer.core.readers.records import key_field, read_document, read_lines
 from close_transfer.noise import adapters_in_words
-from groundwork.errors import UserError
-from groundwork.tables.faults import Fault
-from groundwork.tables.records import key_field, read_document, read_lines
 
 WORLD = "picturebook"
 

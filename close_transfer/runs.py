@@ -12,8 +12,8 @@ import yaml
 from pydantic import ValidationError
 
 from close_transfer.config import TrainConfig
-from groundwork.errors import UserError
-from groundwork.files import damaged, read_fields, replace_link, write_json, write_text, writing
+from close_transfer.core.atomic_files import damaged, read_fields, replace_link, write_json, write_text, writing
+from close_transfer.core.errors import UserError
 
 Regime = Literal["text", "images"]
 

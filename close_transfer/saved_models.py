@@ -8,10 +8,10 @@ from typing import Any
 from huggingface_hub import HfApi, snapshot_download
 
 from close_transfer.checkpoints import RunFolder
+from close_transfer.core.atomic_files import WriteError, read_json, write_json
+from close_transfer.core.errors import UserError
 from close_transfer.model_card import about_run, read_about
 from close_transfer.portable import portable_config
-from groundwork.errors import UserError
-from groundwork.files import WriteError, read_json, write_json
 
 _CONFIG = "config.json"
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.config import ScoreConfig
+from close_transfer.core.atomic_files import file_fingerprint, remove_stale, write_json, write_text
+from close_transfer.core.errors import UserError
 from close_transfer.examples import Example, Prediction, data_fingerprint
 from close_transfer.extra_metrics import extra_scores
 from close_transfer.metrics.bootstrap import Scores, mean_scores
@@ -20,8 +22,6 @@ from close_transfer.sources.scored import References, read_predictions, read_ref
 from close_transfer.sources.scored_entries import first_few
 from close_transfer.submission import references_fingerprint, score_lines
 from close_transfer.tasks import task_of
-from groundwork.errors import UserError
-from groundwork.files import file_fingerprint, remove_stale, write_json, write_text
 
 
 @dataclass(frozen=True)

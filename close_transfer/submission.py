@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from close_transfer.core.atomic_files import fingerprint
+from close_transfer.core.errors import UserError
 from close_transfer.examples import Example, Prediction
 from close_transfer.metrics.bootstrap import Scores
-from groundwork.errors import UserError
-from groundwork.files import fingerprint
 
 # Task -> the fields of the official results formats of COCO captions and VQA.
 OFFICIAL_FIELDS = {

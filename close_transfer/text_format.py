@@ -14,7 +14,7 @@ from typing import Any, Literal
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 
 Format = Literal["encoder-decoder", "plain", "chat"]
 

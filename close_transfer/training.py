@@ -26,10 +26,10 @@ from close_transfer.batches import Batch, Rows, TokenizedExamples, batches_from,
 from close_transfer.checkpoints import RunFolder, TrainingState
 from close_transfer.conditioning import IGNORED
 from close_transfer.config import LoopConfig
+from close_transfer.core.atomic_files import WriteError, fingerprint, writing
+from close_transfer.core.signals import TERMINATED_STATUS, StopRequest
 from close_transfer.model import TransferNetwork
 from close_transfer.schedules import learning_rate_factor
-from groundwork.files import WriteError, fingerprint, writing
-from groundwork.stopping import TERMINATED_STATUS, StopRequest
 
 
 class NonFiniteError(RuntimeError):

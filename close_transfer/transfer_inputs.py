@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from close_transfer.adapters import Modality
+from close_transfer.core.errors import UserError
 from close_transfer.decoding import Decoding
 from close_transfer.pictures import as_rgb, open_picture
-from groundwork.errors import UserError
 
 Picture = str | Path | Image.Image | NDArray[np.uint8]
 Floats = NDArray[np.float32]

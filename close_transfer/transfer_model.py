@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from close_transfer.adapters import Modality
 from close_transfer.config import PrecomputedConfig, TaskConfig
+from close_transfer.core.atomic_files import write_text, writing
+from close_transfer.core.errors import UserError
 from close_transfer.decoding import Decoder
 from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.examples import Prediction
@@ -37,8 +39,6 @@ from close_transfer.transfer_inputs import (
     opened,
     whole,
 )
-from groundwork.errors import UserError
-from groundwork.files import write_text, writing
 
 
 class TransferModel:

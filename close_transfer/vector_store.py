@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from close_transfer.config import StoreConfig
-from groundwork.errors import UserError
-from groundwork.files import atomic_path, file_fingerprint, read_json, remove_stale, write_json, writing
+from close_transfer.core.atomic_files import atomic_path, file_fingerprint, read_json, remove_stale, write_json, writing
+from close_transfer.core.errors import UserError
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]

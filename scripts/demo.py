@@ -13,11 +13,11 @@ import sys
 from close_transfer.assembly import train
 from close_transfer.cli import command, compose_config
 from close_transfer.config import EvalConfig, TrainConfig, without_noise
+from close_transfer.core.errors import UserError
 from close_transfer.evaluation import Evaluation, evaluate
 from close_transfer.messages import side_by_side
 from close_transfer.report import Compared, write_report
 from close_transfer.runs import Regime
-from groundwork.errors import UserError
 
 
 @command("train", TrainConfig)

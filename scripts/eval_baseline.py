@@ -12,8 +12,8 @@ from pathlib import Path
 from close_transfer.baselines import evaluate_baseline
 from close_transfer.cli import command
 from close_transfer.config import BaselineConfig
+from close_transfer.core.atomic_files import read_json
 from close_transfer.report import leakage_in_words
-from groundwork.files import read_json
 
 
 @command("baseline", BaselineConfig)

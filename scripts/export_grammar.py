@@ -14,12 +14,12 @@ import yaml
 
 from close_transfer.cli import command
 from close_transfer.config import ExportGrammarConfig
+from close_transfer.core.atomic_files import write_text
 from close_transfer.picturebook.captions import captions
 from close_transfer.picturebook.frames import frames_of
 from close_transfer.picturebook.scenes import scenes
-from groundwork.files import write_text
-from textgen.grammar import Grammar
-from textgen.statistics import unigram_divergence, word_counts
+from textgen.grammar.grammar import Grammar
+from textgen.text.statistics import unigram_divergence, word_counts
 
 
 def _compare(real: Sequence[str], written: Sequence[str]) -> None:

@@ -6,8 +6,8 @@ python scripts/score_words.py runs/study/relatives/captioning/*/seed-0/test-*
 import sys
 from pathlib import Path
 
+from close_transfer.core.errors import UserError
 from close_transfer.studies.word_transfer import word_table
-from groundwork.errors import UserError
 
 NUM_BOOTSTRAP = 1000
 

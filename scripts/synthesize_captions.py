@@ -10,10 +10,10 @@ All settings: configs/synthesize.yaml. Recipes: configs/recipe/. More: docs/synt
 
 import sys
 
-from groundwork.command_line import USER_ERROR_STATUS, command
-from groundwork.errors import UserError
+from close_transfer.core.command_line import USER_ERROR_STATUS, command
+from close_transfer.core.errors import UserError
 from textgen.config import SynthesisConfig
-from textgen.folder import remembered
+from textgen.corpus.folder import remembered
 from textgen.pipeline import synthesize
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from close_transfer.answering import Reranker
 from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, PredictConfig
+from close_transfer.core.errors import UserError
 from close_transfer.evaluation import evaluate
 from close_transfer.examples import Prediction
 from close_transfer.prediction import predict_files
-from groundwork.errors import UserError
 from tests.conftest import small_config
 
 

@@ -11,10 +11,10 @@ from close_transfer import TransferModel
 from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, PredictConfig
+from close_transfer.core.atomic_files import read_json
+from close_transfer.core.errors import UserError
 from close_transfer.evaluation import evaluate
 from close_transfer.prediction import predict_files
-from groundwork.errors import UserError
-from groundwork.files import read_json
 from tests.conftest import SMALL_DATA, SMALL_LOOP
 from tests.families import tiny_family
 

@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from close_transfer import config as schemas
 from close_transfer.cli import CONFIGS, compose_config
 from close_transfer.config import EvalConfig, TrainConfig, given_noise
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 from textgen.config import SynthesisConfig
 
 COMMANDS = {

@@ -12,8 +12,8 @@ from close_transfer.cli import compose_config
 from close_transfer.comparison import t_quantile
 from close_transfer.comparison_page import WORLD_SENTENCE, describe_report, make_report
 from close_transfer.config import ReportConfig, ScoreConfig
+from close_transfer.core.errors import UserError
 from close_transfer.scoring import score_predictions
-from groundwork.errors import UserError
 from tests.conftest import REPOSITORY
 
 

@@ -8,8 +8,8 @@ import pytest
 from close_transfer.cli import compose_config
 from close_transfer.comparison_page import describe_report
 from close_transfer.config import ReportConfig, ScoreConfig
+from close_transfer.core.errors import UserError
 from close_transfer.scoring import score_predictions
-from groundwork.errors import UserError
 from tests.test_comparison import put, report, results
 
 

@@ -7,11 +7,11 @@ import pytest
 from filelock import FileLock, Timeout
 
 from close_transfer.config import StoreConfig
+from close_transfer.core.atomic_files import WriteError, read_json
+from close_transfer.core.errors import UserError
 from close_transfer.embeddings import image_table, text_scenes, text_table
 from close_transfer.examples import Example, ImageRef
 from close_transfer.vector_store import EmbeddingStore
-from groundwork.errors import UserError
-from groundwork.files import WriteError, read_json
 
 
 class CountingEncoder:

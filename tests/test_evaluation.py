@@ -8,11 +8,11 @@ import pytest
 from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig
+from close_transfer.core.atomic_files import WriteError
+from close_transfer.core.errors import UserError
 from close_transfer.evaluation import evaluate
 from close_transfer.messages import evaluation_ended
 from close_transfer.report import Compared, write_report
-from groundwork.errors import UserError
-from groundwork.files import WriteError
 from tests.conftest import die_at, small_config
 
 FIELDS = {

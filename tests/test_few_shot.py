@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from close_transfer.core.errors import UserError
 from close_transfer.few_shot import FewShot, Shot, prompts_of
 from close_transfer.prefix_words import nearest_words
-from groundwork.errors import UserError
 from tests.families import tiny_family
 from tests.test_language_model_families import DIM, built
 

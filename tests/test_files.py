@@ -4,8 +4,16 @@ import os
 import pytest
 from safetensors import SafetensorError
 
-from groundwork.errors import UserError
-from groundwork.files import WriteError, append_line, atomic_path, lock, remove_stale, write_text, writing
+from close_transfer.core.atomic_files import (
+    WriteError,
+    append_line,
+    atomic_path,
+    lock,
+    remove_stale,
+    write_text,
+    writing,
+)
+from close_transfer.core.errors import UserError
 
 
 @pytest.mark.parametrize(

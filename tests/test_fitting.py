@@ -12,6 +12,7 @@ from close_transfer.adapters.statistics import Statistics
 from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, FitConfig
+from close_transfer.core.errors import UserError
 from close_transfer.evaluation import evaluate
 from close_transfer.examples import by_scene
 from close_transfer.fitting.command import fit_adapter
@@ -20,7 +21,6 @@ from close_transfer.model import TransferNetwork
 from close_transfer.parts import build_encoder
 from close_transfer.picturebook import drawing
 from close_transfer.sources import load_examples
-from groundwork.errors import UserError
 from tests.conftest import SMALL_DATA, small_config
 
 DIM = 128

@@ -3,9 +3,9 @@ import os
 
 import pytest
 
+from close_transfer.core.atomic_files import WriteError
+from close_transfer.core.errors import UserError
 from close_transfer.journal import Journal
-from groundwork.errors import UserError
-from groundwork.files import WriteError
 
 KEY = {"checkpoint": "abc", "batch_size": 4}
 

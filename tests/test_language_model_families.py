@@ -13,12 +13,12 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from close_transfer.batches import TokenizedExamples
 from close_transfer.conditioning import IGNORED
 from close_transfer.config.parts import LoraConfig, PretrainedLM
+from close_transfer.core.errors import UserError
 from close_transfer.decoding import Decoder, Decoding
 from close_transfer.examples import Example
 from close_transfer.language_models import build_language_model
 from close_transfer.model import TransferConfig, TransferNetwork
 from close_transfer.text_format import TextFormat
-from groundwork.errors import UserError
 from tests.families import FAMILIES, tiny_family
 
 DIM = 16

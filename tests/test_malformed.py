@@ -19,10 +19,10 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.records import read_document, read_lines
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.pictures import open_picture
-from groundwork.errors import UserError
-from groundwork.tables.records import read_document, read_lines
 from tests.damage import FILES
 from tests.sources.made import load
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from close_transfer.core.errors import UserError
 from close_transfer.mappers import LinearMapper, build_mapper
-from groundwork.errors import UserError
 
 CLIPCAP = {"name": "transformer", "num_tokens": 10, "num_vector_tokens": 10, "num_layers": 8, "num_heads": 8}
 

@@ -10,11 +10,11 @@ import torch
 from close_transfer import projection
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig
+from close_transfer.core.errors import UserError
 from close_transfer.evaluation import evaluate
 from close_transfer.leakage import References
 from close_transfer.projection import ExactMemory, NearestMemory
 from close_transfer.sources import load_examples
-from groundwork.errors import UserError
 from tests.conftest import small_config
 
 

@@ -9,10 +9,10 @@ from close_transfer.bpe import train_bpe
 from close_transfer.checkpoints import RunFolder
 from close_transfer.cli import compose_config
 from close_transfer.config import TrainConfig
+from close_transfer.core.errors import UserError
 from close_transfer.decoding import Decoder, Decoding
 from close_transfer.language_models import build_language_model
 from close_transfer.model import TransferConfig, TransferNetwork
-from groundwork.errors import UserError
 from tests.conftest import SMALL, small_config
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from close_transfer.core.errors import UserError
 from close_transfer.pictures import find_pictures, open_picture, read_picture, why_unreadable
-from groundwork.errors import UserError
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 

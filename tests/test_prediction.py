@@ -11,11 +11,11 @@ from PIL import Image
 from close_transfer import prediction
 from close_transfer.cli import compose_config
 from close_transfer.config import PredictConfig
+from close_transfer.core.errors import UserError
 from close_transfer.messages import prediction_ended
 from close_transfer.picturebook.drawing import draw_scene
 from close_transfer.picturebook.scenes import scenes
 from close_transfer.prediction import predict_files
-from groundwork.errors import UserError
 from tests.conftest import die_at
 
 

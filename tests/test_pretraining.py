@@ -11,14 +11,14 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import PretrainConfig, TrainConfig
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.texts import read_corpus
+from close_transfer.core.text_normalization import same_text_key
 from close_transfer.picturebook.captions import captions
 from close_transfer.picturebook.scenes import scenes
 from close_transfer.pretraining import _split, describe_outcome, pretrain
 from close_transfer.pretraining_loop import Pretrainer
 from close_transfer.span_corruption import Corruption
-from groundwork.errors import UserError
-from groundwork.same_text import same_text_key
-from groundwork.tables.texts import read_corpus
 from tests.conftest import SMALL_DATA, SMALL_LOOP, SMALL_MODEL
 
 SMALL_PRETRAINING = [*SMALL_MODEL, "text=texts.txt", "output=lm", "batch_size=16", "warmup_steps=2", "log_every=1",

@@ -13,11 +13,11 @@ import pytest
 
 from close_transfer.cli import compose_config
 from close_transfer.config import ScoreConfig
+from close_transfer.core.errors import UserError
 from close_transfer.examples import Prediction
 from close_transfer.scoring import score_predictions
 from close_transfer.sources.scored import read_predictions, read_references
 from close_transfer.submission import official_results
-from groundwork.errors import UserError
 from tests.conftest import REPOSITORY
 
 DATA = os.environ.get("CLOSE_TRANSFER_DATA")

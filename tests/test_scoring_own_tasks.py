@@ -2,7 +2,7 @@
 
 import pytest
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 from tests.test_scoring import score, write
 
 TOLD = [{"id": 1, "references": ["Yes", "yes"]}, {"id": 2, "references": ["no"]}, {"id": 3, "references": ["no"]}]

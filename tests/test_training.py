@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from close_transfer.assembly import train
 from close_transfer.batches import TokenizedExamples
 from close_transfer.checkpoints import RunFolder
+from close_transfer.core.errors import UserError
 from close_transfer.embeddings import EmbeddingTable
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.picturebook import drawing
 from close_transfer.training import NonFiniteError, Trainer
-from groundwork.errors import UserError
 from tests.conftest import SMALL_DATA, SMALL_LOOP, small_config
 
 

@@ -7,10 +7,10 @@ from PIL import Image
 from close_transfer import TransferModel
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, PredictConfig
+from close_transfer.core.errors import UserError
 from close_transfer.evaluation import evaluate
 from close_transfer.prediction import predict_files
 from close_transfer.transfer_inputs import checked_embeddings
-from groundwork.errors import UserError
 
 GRID = {"name": "beit", "dim": 4, "config": {"kind": "timm", "features": "grid"}}
 POOLED = {"name": "clip", "dim": 4, "config": {"kind": "open_clip", "features": "pooled"}}

@@ -13,8 +13,8 @@ from close_transfer import TransferModel
 from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig
+from close_transfer.core.errors import UserError
 from close_transfer.evaluation import evaluate
-from groundwork.errors import UserError
 from tests.conftest import REPOSITORY, small_config
 from tests.stand_in_hub import stand_in_hub
 
@@ -109,7 +109,7 @@ def test_the_card_tells_what_the_model_saw_and_scored(runs, tmp_path):
 HUB = """
 import sys
 from close_transfer import TransferModel
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 run, name, picture = sys.argv[1:]
 try:
     print(TransferModel.from_pretrained(run, device="cpu").push_to_hub(name))

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from groundwork.settings import AboveZero, Natural, NonNegative, Positive, Share, Strict
+from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Share, Strict
 
 Action = Literal["run", "plan", "status", "collect", "filter", "report"]
 SourceName = Literal["grammar", "openai", "openai-batch", "transformers"]

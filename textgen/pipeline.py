@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from groundwork.errors import UserError
-from groundwork.stopping import StopRequest
-from textgen.card import write_card
+from close_transfer.core.errors import UserError
+from close_transfer.core.signals import StopRequest
 from textgen.config import SynthesisConfig
-from textgen.described import Described, training_settings
-from textgen.filtering import check_filters, filter_corpus, read_filters
-from textgen.folder import CorpusFolder
-from textgen.journal import Journal, read_ledger
-from textgen.ledger import Ledger
-from textgen.plan import count_plan, num_requests, read_plan, requests_of, write_plan
-from textgen.preparation import Prepared
-from textgen.recipes import Request
-from textgen.report import write_report
-from textgen.sources import ask_source
-from textgen.summary import plan_in_words, status_in_words
+from textgen.corpus.folder import CorpusFolder
+from textgen.corpus.journal import Journal, read_ledger
+from textgen.corpus.ledger import Ledger
+from textgen.filters.run import check_filters, filter_corpus, read_filters
+from textgen.generators import ask_source
+from textgen.prompts.inputs import Prepared
+from textgen.prompts.plan import count_plan, num_requests, read_plan, requests_of, write_plan
+from textgen.prompts.recipe import Request
+from textgen.report.console import plan_in_words, status_in_words
+from textgen.report.corpus_summary import Described, training_settings
+from textgen.report.data_card import write_card
+from textgen.report.page import write_report
 
 CAPPED_STATUS = 3  # of a command that a cap ended
 

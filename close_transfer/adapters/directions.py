@@ -6,7 +6,7 @@ import torch
 from close_transfer.adapters.adapter import Adapter, Fit, Modality, NoiseSource
 from close_transfer.adapters.shifts import Vectors
 from close_transfer.adapters.statistics import Floats
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 
 
 def _leading(covariance: Floats, count: int) -> Floats:

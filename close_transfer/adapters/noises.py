@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from close_transfer.adapters.adapter import Adapter, Fit, Modality, NoiseSource
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 
 
 class Noise(Adapter):

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from groundwork.errors import UserError
-from groundwork.files import atomic_path, file_fingerprint, read_json, write_json
+from close_transfer.core.atomic_files import atomic_path, file_fingerprint, read_json, write_json
+from close_transfer.core.errors import UserError
 
 Floats = NDArray[np.float64]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from close_transfer.core.errors import UserError
 from close_transfer.grouped_vectors import Floats, GroupedVectors
 from close_transfer.neighbours import neighbourhoods
 from close_transfer.noise import NoiseScale
-from groundwork.errors import UserError
 
 _FACTORS = (0.5, 1.0, 2.0)
 _MOST_TEXTS = 2_000  # whose neighbourhoods are looked at

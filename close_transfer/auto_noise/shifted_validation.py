@@ -14,10 +14,10 @@ import numpy as np
 
 from close_transfer.auto_noise.choice import Choice, at_most
 from close_transfer.auto_noise.pairs import related_pairs
+from close_transfer.core.errors import UserError
 from close_transfer.grouped_vectors import Floats, GroupedVectors, Ints, unit
 from close_transfer.keyword_probe import average_precisions, keyword_matrix, noise_only, probe_scores
 from close_transfer.noise import NoiseScale
-from groundwork.errors import UserError
 
 _GAP_LENGTH = 0.8
 _TURNED = 0.5  # share of the variance that points elsewhere

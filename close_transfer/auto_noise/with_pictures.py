@@ -5,8 +5,8 @@ import numpy as np
 from close_transfer.auto_noise.choice import Choice
 from close_transfer.auto_noise.pairs import interval_of_mean
 from close_transfer.auto_noise.rules import choice_of_mean, std_of_cosine
+from close_transfer.core.errors import UserError
 from close_transfer.grouped_vectors import Floats, GroupedVectors, Ints
-from groundwork.errors import UserError
 
 _MOST = 4_000  # texts, and pictures
 _LARGEST = 1.0

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_serializer, model_validator
 
-from groundwork.settings import AboveZero, Natural, Positive, Strict
+from close_transfer.core.schema import AboveZero, Natural, Positive, Strict
 
 _Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
 

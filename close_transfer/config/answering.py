@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from close_transfer.config.parts import OpenClipConfig, StoreConfig
-from groundwork.settings import AboveZero, Natural, Positive, Strict
+from close_transfer.core.schema import AboveZero, Natural, Positive, Strict
 
 
 class MemoryConfig(Strict):

@@ -5,7 +5,7 @@ from typing import Literal
 from close_transfer.config.base import EvalSplit
 from close_transfer.config.data import DataConfig
 from close_transfer.config.parts import ClipConfig, StoreConfig, TaskConfig
-from groundwork.settings import Positive, Strict
+from close_transfer.core.schema import Positive, Strict
 
 
 class BaselineConfig(Strict):

@@ -18,8 +18,8 @@ from close_transfer.config.parts import (
     StoreConfig,
     TaskConfig,
 )
+from close_transfer.core.schema import Natural, NonNegative, Positive, Strict
 from close_transfer.noise import NoiseScale
-from groundwork.settings import Natural, NonNegative, Positive, Strict
 
 # Splits of the training data whose text `without_leaks` takes by name; whatever else it names is a file.
 LEAK_SPLITS = ("val", "test")

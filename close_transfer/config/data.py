@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from close_transfer.config.base import TaskName
-from groundwork.settings import Natural, NonNegative, OnBadRows, Positive, Share, Strict
+from close_transfer.core.schema import Natural, NonNegative, OnBadRows, Positive, Share, Strict
 
 FileSplit = Literal["train", "val", "test"]
 

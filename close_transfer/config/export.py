@@ -6,7 +6,7 @@ from pydantic import model_validator
 
 from close_transfer.config.base import Checkpoint
 from close_transfer.config.commands import ChosenTask
-from groundwork.settings import Positive, Strict
+from close_transfer.core.schema import Positive, Strict
 
 
 class ReadPrefixConfig(Strict):

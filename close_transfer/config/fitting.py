@@ -9,7 +9,7 @@ from close_transfer.config.base import EvalSplit
 from close_transfer.config.commands import ChosenTask
 from close_transfer.config.data import DataConfig
 from close_transfer.config.parts import ClipConfig, StoreConfig
-from groundwork.settings import AboveZero, Natural, Positive, Strict
+from close_transfer.core.schema import AboveZero, Natural, Positive, Strict
 
 
 class FitConfig(Strict):

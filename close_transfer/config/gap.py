@@ -8,7 +8,7 @@ from close_transfer.config.base import EvalSplit
 from close_transfer.config.commands import ChosenTask
 from close_transfer.config.data import DataConfig
 from close_transfer.config.parts import ClipConfig, StoreConfig
-from groundwork.settings import Natural, NonNegative, Positive, Strict
+from close_transfer.core.schema import Natural, NonNegative, Positive, Strict
 
 
 class GapConfig(Strict):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from close_transfer.config.base import TaskName
-from groundwork.settings import AboveZero, Natural, NonNegative, Positive, Strict
+from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Strict
 
 _CAPTIONING = ("captioning", "captioning-multi")
 

@@ -1,7 +1,7 @@
 """Settings of the command that checks what is there of a dataset."""
 
 from close_transfer.config.data import DataConfig
-from groundwork.settings import Strict
+from close_transfer.core.schema import Strict
 
 
 class PrepareConfig(Strict):

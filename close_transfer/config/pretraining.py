@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from close_transfer.config.parts import ScratchLM
-from groundwork.settings import Natural, OnBadRows, Positive, Share, Strict
+from close_transfer.core.schema import Natural, OnBadRows, Positive, Share, Strict
 
 
 class PretrainConfig(Strict):

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from close_transfer.config.base import Scene
 from close_transfer.config.commands import ExtraMetric, listed
 from close_transfer.config.parts import OpenClipConfig, StoreConfig, TaskConfig
-from groundwork.settings import Natural, OnBadRows, Positive, Strict
+from close_transfer.core.schema import Natural, OnBadRows, Positive, Strict
 
 OnDuplicate = Literal["error", "first", "last"]
 RegimeCode = Literal["T0", "T1", "T2", "T3", "T4"]

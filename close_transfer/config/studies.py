@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from close_transfer.config.base import AutoNoise, EvalSplit, NoiseRule, TaskName
 from close_transfer.config.data import DataConfig
-from groundwork.settings import AboveZero, Natural, NonNegative, Positive, Strict
+from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Strict
 
 
 class SystemConfig(Strict):

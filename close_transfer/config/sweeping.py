@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from close_transfer.config.base import AutoNoise, EvalSplit
 from close_transfer.config.commands import ChosenTask, listed
-from groundwork.settings import NonNegative, Positive, Strict
+from close_transfer.core.schema import NonNegative, Positive, Strict
 
 
 class SweepConfig(Strict):

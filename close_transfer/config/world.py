@@ -6,7 +6,7 @@ from pydantic import Field
 
 from close_transfer.config.base import EvalSplit
 from close_transfer.config.data import PicturebookData
-from groundwork.settings import Natural, NonNegative, Positive, Strict
+from close_transfer.core.schema import Natural, NonNegative, Positive, Strict
 
 
 class ContrastiveConfig(Strict):

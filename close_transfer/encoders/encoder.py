@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 
 Floats = NDArray[np.float32]
 

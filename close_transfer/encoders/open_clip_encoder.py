@@ -12,12 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from close_transfer.config import OpenClipConfig
+from close_transfer.core.atomic_files import fingerprint
+from close_transfer.core.errors import UserError
 from close_transfer.encoders.encoder import Floats, as_floats, cells, encode_in_batches, reads_no_text
 from close_transfer.encoders.published_weights import Usage, usage_of
 from close_transfer.encoders.text_forward import causal_text_tower
 from close_transfer.weights import weights_fingerprint
-from groundwork.errors import UserError
-from groundwork.files import fingerprint
 
 RANDOM = "random"  # clip.pretrained for weights that nobody trained: a baseline
 

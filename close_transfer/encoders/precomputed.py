@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from close_transfer.config import PrecomputedConfig
-from groundwork.errors import UserError
-from groundwork.files import file_fingerprint, fingerprint
+from close_transfer.core.atomic_files import file_fingerprint, fingerprint
+from close_transfer.core.errors import UserError
 
 _ROWS_AT_ONCE = 65_536
 _FLOATS = ("F16", "F32", "F64")  # safetensors' names of what numpy has too

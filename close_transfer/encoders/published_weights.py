@@ -12,7 +12,7 @@ from open_clip.pretrained import get_pretrained_cfg
 from open_clip.transform import PreprocessCfg
 
 from close_transfer.config import OpenClipConfig
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 
 _PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from close_transfer.adapters import ADAPTERS, Chain, Fit, Modality, Noise, Statistics, Steps, changing, stage
 from close_transfer.adapters.statistics import Floats
+from close_transfer.core.errors import UserError
 from close_transfer.embeddings import SceneVectors
 from close_transfer.grouped_vectors import GroupedVectors
-from groundwork.errors import UserError
 
 _AT_ONCE = 16_384
 

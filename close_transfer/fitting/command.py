@@ -12,6 +12,7 @@ from close_transfer.adapters import Statistics, Steps, changing
 from close_transfer.adapters.statistics import measure_statistics
 from close_transfer.auto_noise import Choice, paired_rule, unpaired_rule, with_sensitivity
 from close_transfer.config import FitConfig
+from close_transfer.core.errors import UserError
 from close_transfer.embeddings import image_scenes, text_scenes
 from close_transfer.encoders import AnyEncoder
 from close_transfer.examples import Example, by_scene, data_fingerprint, drawn, scene_key
@@ -21,7 +22,6 @@ from close_transfer.parts import build_encoder, pick_device
 from close_transfer.provenance import git_commit, package_versions
 from close_transfer.sources import load_examples
 from close_transfer.tasks import TASKS
-from groundwork.errors import UserError
 
 Vectors = NDArray[np.floating]
 

@@ -13,6 +13,7 @@ from close_transfer.adapters import ADAPTERS, Modality, Statistics, Steps, chang
 from close_transfer.adapters.statistics import moments
 from close_transfer.auto_noise import Choice, choose_from_texts
 from close_transfer.config import TrainConfig, given_noise
+from close_transfer.core.errors import UserError
 from close_transfer.embeddings import SceneVectors
 from close_transfer.encoders import AnyEncoder
 from close_transfer.examples import Example, by_scene, drawn, scene_key
@@ -20,7 +21,6 @@ from close_transfer.fitting.chain import adapted, adapted_groups, before_noise, 
 from close_transfer.grouped_vectors import grouped_vectors
 from close_transfer.noise import NoiseScale
 from close_transfer.runs import Regime
-from groundwork.errors import UserError
 
 _FAR = 0.3  # of the training texts' own spread
 _MOST_SCENES = 5_000  # that noise is chosen by

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from close_transfer.figures import svg
+from close_transfer.core.svg import svg
 from close_transfer.gap.measurement import Gap
 from close_transfer.grouped_vectors import Floats, GroupedVectors, Ints, unit
 

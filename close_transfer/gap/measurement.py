@@ -10,6 +10,8 @@ import numpy as np
 
 from close_transfer.auto_noise import TEXT_RULES, Choice, paired_rule
 from close_transfer.config import GapConfig
+from close_transfer.core.atomic_files import write_json
+from close_transfer.core.errors import UserError
 from close_transfer.examples import by_scene, data_fingerprint, drawn
 from close_transfer.gap.cosines import LENGTHS, cosine_metrics
 from close_transfer.gap.spectra import Moments, centred_squared, signed_root, spectral_metrics
@@ -18,8 +20,6 @@ from close_transfer.neighbours import Neighbourhood, neighbourhoods, recall_hits
 from close_transfer.parts import build_encoder, pick_device
 from close_transfer.provenance import git_commit, package_versions
 from close_transfer.sources import load_examples
-from groundwork.errors import UserError
-from groundwork.files import write_json
 
 Metrics = dict[str, float]
 Intervals = dict[str, tuple[float, float]]

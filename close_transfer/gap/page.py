@@ -7,10 +7,10 @@ from typing import Any
 import jinja2
 
 from close_transfer.config import GapConfig
+from close_transfer.core.atomic_files import write_text
 from close_transfer.gap import figures
 from close_transfer.gap.measurement import Gap
 from close_transfer.noise import NoiseScale
-from groundwork.files import write_text
 
 _SHOWN = {
     "paired_cosine": "a picture and its own text",

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from close_transfer.core.errors import UserError
 from close_transfer.metrics.bootstrap import Floats, Scores, mean_scores
-from groundwork.errors import UserError
 
 QUESTION_TYPE = "question_type/"
 """What stands before a subcategory in the name of its accuracy."""

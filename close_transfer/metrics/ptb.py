@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pycocoevalcap.tokenizer import ptbtokenizer
 
+from close_transfer.core.atomic_files import WriteError, fingerprint, read_json, write_text, writing
 from close_transfer.metrics.java import java_on_path, run_java
-from groundwork.files import WriteError, fingerprint, read_json, write_text, writing
 
 _PROGRAM = Path(ptbtokenizer.__file__).with_name(ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
 _ARGUMENTS = ("edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase")

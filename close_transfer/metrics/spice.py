@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from pycocoevalcap.spice import get_stanford_models, spice
 
+from close_transfer.core.atomic_files import writing
+from close_transfer.core.errors import UserError
 from close_transfer.metrics.bootstrap import Floats
 from close_transfer.metrics.java import run_java
-from groundwork.errors import UserError
-from groundwork.files import writing
 
 _PROGRAM = Path(spice.__file__).with_name(spice.SPICE_JAR)
 _LIBRARIES = _PROGRAM.parent / get_stanford_models.SPICELIB

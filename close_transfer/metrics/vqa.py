@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 
 _ENOUGH = 3  # annotators that make an answer fully right
 

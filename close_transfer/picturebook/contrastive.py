@@ -25,12 +25,12 @@ from transformers import PreTrainedTokenizerFast
 
 from close_transfer.bpe import train_bpe
 from close_transfer.config import ContrastiveConfig
+from close_transfer.core.atomic_files import atomic_path, write_json
 from close_transfer.metrics.retrieval import paired_cosine, recall_at_k, unrelated_cosine
 from close_transfer.picturebook import world
 from close_transfer.picturebook.captions import captions
 from close_transfer.picturebook.drawing import draw_scene
 from close_transfer.picturebook.scenes import Scene, scenes
-from groundwork.files import atomic_path, write_json
 
 _START, _END = "<start_of_text>", "<end_of_text>"
 _MEAN = _STD = (0.5, 0.5, 0.5)

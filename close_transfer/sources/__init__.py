@@ -13,6 +13,7 @@ from close_transfer.config.data import (
     Vqa2Data,
     VqaEData,
 )
+from close_transfer.core.errors import UserError
 from close_transfer.sources import (
     coco,
     conceptual_captions,
@@ -26,7 +27,6 @@ from close_transfer.sources import (
 )
 from close_transfer.sources.images import with_pictures
 from close_transfer.sources.loaded import Loaded
-from groundwork.errors import UserError
 
 __all__ = ["SERVED_TASKS", "Loaded", "load_examples"]
 

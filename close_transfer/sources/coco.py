@@ -10,13 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.config.data import CocoData, NocapsData
-from close_transfer.examples import Example
-from close_transfer.sources.images import image_file
-from close_transfer.sources.loaded import Loaded
-from close_transfer.sources.official import image_folder, official_file
-from groundwork.errors import UserError
-from groundwork.tables.faults import Fault, Faults
-from groundwork.tables.records import (
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.records import (
     choice_field,
     clean,
     entries,
@@ -26,6 +22,10 @@ from groundwork.tables.records import (
     read_document,
     text_field,
 )
+from close_transfer.examples import Example
+from close_transfer.sources.images import image_file
+from close_transfer.sources.loaded import Loaded
+from close_transfer.sources.official import image_folder, official_file
 
 _KARPATHY_SPLITS = ("train", "restval", "val", "test")
 

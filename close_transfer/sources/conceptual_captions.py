@@ -6,11 +6,11 @@ Text only: the pictures behind the addresses are not fetched.
 from itertools import islice
 
 from close_transfer.config.data import ConceptualCaptionsData
+from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.records import read_lines, text_field
 from close_transfer.examples import Example
 from close_transfer.sources.loaded import Loaded
 from close_transfer.sources.official import official_file
-from groundwork.tables.faults import Fault, Faults
-from groundwork.tables.records import read_lines, text_field
 
 _FIELDS = ("caption", "url")
 

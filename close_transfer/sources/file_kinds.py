@@ -5,8 +5,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from groundwork.errors import UserError
-from groundwork.tables.records import read_document, read_lines
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.records import read_document, read_lines
 
 _COCO, _KARPATHY, _CAPTIONS = "COCO's captions", "Karpathy's captions", "captions"
 _ANNOTATIONS, _QUESTIONS, _VQA_E = "VQA's annotations", "VQA's questions", "VQA-E's questions with their answers"

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.config.data import Flickr30kData
+from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.records import clean, read_document, read_lines, text_field, texts_field
 from close_transfer.examples import Example
 from close_transfer.sources.coco import karpathy_examples
 from close_transfer.sources.images import image_file
 from close_transfer.sources.loaded import Loaded
 from close_transfer.sources.official import image_folder, official_file
-from groundwork.tables.faults import Fault, Faults
-from groundwork.tables.records import clean, read_document, read_lines, text_field, texts_field
 
 
 def _at_tab(record: Any) -> tuple[str, str, str]:

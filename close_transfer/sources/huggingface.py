@@ -9,16 +9,16 @@ import datasets
 from PIL import Image
 
 from close_transfer.config.data import HuggingFaceData
+from close_transfer.core.atomic_files import fingerprint
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.open_file import is_file
+from close_transfer.core.readers.record_errors import Fault, Faults
 from close_transfer.examples import ImageRef
 from close_transfer.pictures import open_picture, read_picture
 from close_transfer.sources.images import KeptImage
 from close_transfer.sources.loaded import Loaded
 from close_transfer.sources.scenes import Row, check_columns, columns_of, made_of, row_of
 from close_transfer.sources.snli import LABELS
-from groundwork.errors import UserError
-from groundwork.files import fingerprint
-from groundwork.tables.faults import Fault, Faults
-from groundwork.tables.opening import is_file
 
 
 def _reason(error: Exception) -> str:

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from close_transfer.core.atomic_files import file_fingerprint
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.open_file import is_file
+from close_transfer.core.schema import OnBadRows
 from close_transfer.examples import Example, ImageRef
 from close_transfer.pictures import open_picture
-from groundwork.errors import UserError
-from groundwork.files import file_fingerprint
-from groundwork.settings import OnBadRows
-from groundwork.tables.opening import is_file
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from groundwork.errors import UserError
-from groundwork.tables.opening import is_file
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.open_file import is_file
 
 
 def found(root: Path, name: str) -> Path | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from close_transfer.config import PicturebookData
+from close_transfer.core.atomic_files import fingerprint
 from close_transfer.examples import Example, ImageRef
 from close_transfer.picturebook.captions import captions
 from close_transfer.picturebook.drawing import draw_scene
@@ -11,7 +12,6 @@ from close_transfer.picturebook.hypotheses import hypotheses
 from close_transfer.picturebook.questions import questions
 from close_transfer.picturebook.scenes import Scene, Split, scenes
 from close_transfer.sources.loaded import Loaded
-from groundwork.files import fingerprint
 
 # Examples of one form and label (or family and answer), for each 1,000 scenes. Enough that a scene
 # gives about three hypotheses or questions.

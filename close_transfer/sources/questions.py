@@ -12,14 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.config.data import Vqa2Data, VqaEData
-from close_transfer.examples import Example
-from close_transfer.sources.coco import official_examples
-from close_transfer.sources.images import image_file
-from close_transfer.sources.loaded import Loaded
-from close_transfer.sources.official import image_folder, official_file
-from groundwork.errors import UserError
-from groundwork.tables.faults import Fault, Faults
-from groundwork.tables.records import (
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.records import (
     entries,
     field,
     key_field,
@@ -29,6 +24,11 @@ from groundwork.tables.records import (
     text_field,
     verbatim,
 )
+from close_transfer.examples import Example
+from close_transfer.sources.coco import official_examples
+from close_transfer.sources.images import image_file
+from close_transfer.sources.loaded import Loaded
+from close_transfer.sources.official import image_folder, official_file
 
 
 @dataclass(frozen=True)

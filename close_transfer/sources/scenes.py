@@ -7,10 +7,10 @@ from string import Formatter
 from typing import Any
 
 from close_transfer.config.data import HuggingFaceData, TableData
+from close_transfer.core.atomic_files import fingerprint
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.records import choice_field, key_field, text_field, texts_field
 from close_transfer.examples import Example, ImageRef
-from groundwork.errors import UserError
-from groundwork.files import fingerprint
-from groundwork.tables.records import choice_field, key_field, text_field, texts_field
 
 OwnData = TableData | HuggingFaceData
 

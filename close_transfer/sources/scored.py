@@ -10,14 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.config.scoring import ScoreConfig
-from close_transfer.examples import Example, ImageRef
-from close_transfer.sources import questions, snli
-from close_transfer.sources.coco import is_karpathy, karpathy_examples, official_examples
-from close_transfer.sources.images import image_file
-from close_transfer.sources.scored_entries import Entries, distinct, first_few, records_of, told_by_kind, usable
-from groundwork.errors import UserError
-from groundwork.tables.faults import Fault
-from groundwork.tables.records import (
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import Fault
+from close_transfer.core.readers.records import (
     entries,
     key_field,
     list_field,
@@ -26,7 +21,12 @@ from groundwork.tables.records import (
     texts_field,
     verbatim,
 )
-from groundwork.tables.records import field as record_field
+from close_transfer.core.readers.records import field as record_field
+from close_transfer.examples import Example, ImageRef
+from close_transfer.sources import questions, snli
+from close_transfer.sources.coco import is_karpathy, karpathy_examples, official_examples
+from close_transfer.sources.images import image_file
+from close_transfer.sources.scored_entries import Entries, distinct, first_few, records_of, told_by_kind, usable
 
 _ID_FIELDS = ("id", "image_id", "question_id", "pairID", "image")
 _PREDICTION_FIELDS = ("prediction", "caption", "answer")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from close_transfer.config.scoring import OnDuplicate
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.records import entries, line_format, read_document, read_lines
 from close_transfer.sources.file_kinds import other_kind
-from groundwork.errors import UserError
-from groundwork.tables.faults import Fault, Faults
-from groundwork.tables.records import entries, line_format, read_document, read_lines
 
 _NUM_SHOWN = 5
 

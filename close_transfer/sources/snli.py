@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.config.data import SnliData
+from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.records import choice_field, key_field, new_key, read_lines, text_field
 from close_transfer.examples import Example
 from close_transfer.sources.images import image_file
 from close_transfer.sources.loaded import Loaded
 from close_transfer.sources.official import image_folder, official_file
-from groundwork.tables.faults import Fault, Faults
-from groundwork.tables.records import choice_field, key_field, new_key, read_lines, text_field
 
 LABELS = ("entailment", "neutral", "contradiction")
 NO_GOLD_LABEL = "-"

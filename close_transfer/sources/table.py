@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from close_transfer.config import TableData
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.records import key_field, read_lines
 from close_transfer.examples import ImageRef
 from close_transfer.sources.images import image_file, no_image
 from close_transfer.sources.loaded import Loaded
 from close_transfer.sources.scenes import Row, check_columns, made_of, row_of
 from close_transfer.sources.snli import LABELS
-from groundwork.errors import UserError
-from groundwork.tables.faults import Fault, Faults
-from groundwork.tables.records import key_field, read_lines
 
 _SETTING = "data.path"
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.config.data import VisualNewsData
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.open_file import is_file
+from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.records import clean, entries, new_key, read_document, text_field
 from close_transfer.examples import Example
 from close_transfer.sources.images import image_file
 from close_transfer.sources.loaded import Loaded
 from close_transfer.sources.official import official_file
-from groundwork.errors import UserError
-from groundwork.tables.faults import Fault, Faults
-from groundwork.tables.opening import is_file
-from groundwork.tables.records import clean, entries, new_key, read_document, text_field
 
 
 def _inside(root: Path, entry: Any, field: str) -> Path:

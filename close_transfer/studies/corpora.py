@@ -11,12 +11,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from close_transfer.config import CorporaConfig
-from close_transfer.figures import svg
+from close_transfer.core.atomic_files import atomic_path, write_json, write_text
+from close_transfer.core.errors import UserError
+from close_transfer.core.svg import svg
 from close_transfer.results import read_scores
 from close_transfer.studies.jobs import Job, do_jobs
 from close_transfer.studies.scene_scores import SceneScores
-from groundwork.errors import UserError
-from groundwork.files import atomic_path, write_json, write_text
 
 _TEST = "test"
 _WORD = re.compile(r"[^\W\d_]+")

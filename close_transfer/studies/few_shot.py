@@ -10,6 +10,8 @@ import numpy as np
 from close_transfer.adapters import Modality
 from close_transfer.config import DataConfig, FewShotConfig, TableData, TrainConfig
 from close_transfer.config.data import HuggingFaceData
+from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.errors import UserError
 from close_transfer.embeddings import SceneVectors, image_scenes, text_scenes
 from close_transfer.examples import Example, drawn, scene_key
 from close_transfer.few_shot import FewShot, Shot, prompts_of
@@ -19,8 +21,6 @@ from close_transfer.metrics.vqa import vqa_accuracy
 from close_transfer.parts import build_encoder, load_model, pick_device
 from close_transfer.runs import read_run
 from close_transfer.sources import SERVED_TASKS, load_examples
-from groundwork.errors import UserError
-from groundwork.files import write_json, write_text
 
 
 def _questions(run: Path, trained: TrainConfig, config: FewShotConfig) -> DataConfig:

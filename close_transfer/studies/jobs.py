@@ -19,10 +19,10 @@ from tqdm import tqdm
 from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, TrainConfig
+from close_transfer.core.atomic_files import read_json, write_json
+from close_transfer.core.errors import UserError
 from close_transfer.evaluation import evaluate
 from close_transfer.runs import Regime
-from groundwork.errors import UserError
-from groundwork.files import read_json, write_json
 
 T = TypeVar("T")
 

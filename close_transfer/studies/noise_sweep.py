@@ -15,10 +15,10 @@ import jinja2
 from matplotlib.figure import Figure
 
 from close_transfer.config import SweepConfig
-from close_transfer.figures import svg
+from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.svg import svg
 from close_transfer.studies.jobs import Job, do_jobs
 from close_transfer.studies.scene_scores import SceneScores, scene_of_example
-from groundwork.files import write_json, write_text
 
 _COLOURS = {"image": "#c2410c", "text": "#2563a8"}
 SCENES: tuple[Literal["image", "text"], ...] = ("image", "text")

@@ -13,13 +13,13 @@ from tqdm import tqdm
 from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import RealVectorsConfig, TrainConfig
+from close_transfer.core.atomic_files import fingerprint, read_json, write_json, write_text
+from close_transfer.core.errors import UserError
 from close_transfer.decoding import Decoder, Decoding
 from close_transfer.parts import load_model
 from close_transfer.projection import ExactMemory
 from close_transfer.studies.jobs import in_workers
 from close_transfer.studies.real_pairs import Pairs, System, fit_for, fold_of, systems
-from groundwork.errors import UserError
-from groundwork.files import fingerprint, read_json, write_json, write_text
 
 
 def _training_settings(config: RealVectorsConfig, system: System, seed: int, folder: Path) -> list[str]:

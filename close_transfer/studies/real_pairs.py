@@ -14,13 +14,13 @@ from close_transfer.config import RealVectorsConfig
 from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.commands import DEFAULT_NOISE_RULE
 from close_transfer.config.studies import RealSystemConfig
+from close_transfer.core.atomic_files import fingerprint
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.records import read_lines, text_field, texts_field
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.fitting.chain import adapted, adapted_groups, in_sequence
 from close_transfer.grouped_vectors import GroupedVectors, unit
-from groundwork.errors import UserError
-from groundwork.files import fingerprint
-from groundwork.tables.faults import Fault, Faults
-from groundwork.tables.records import read_lines, text_field, texts_field
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from close_transfer.adapters import Chain, Modality
 from close_transfer.config import RealVectorsConfig
+from close_transfer.core.atomic_files import write_json, write_text
 from close_transfer.keyword_probe import average_precisions, keyword_matrix, probe_scores
 from close_transfer.metrics.bootstrap import mean_scores, paired_mean_difference
 from close_transfer.metrics.captions import caption_scores
 from close_transfer.studies.real_baselines import NEAREST, nearest_captions, nearest_keywords
 from close_transfer.studies.real_captions import all_captions
 from close_transfer.studies.real_pairs import Pairs, chain_for, fold_of, systems
-from groundwork.files import write_json, write_text
 
 Floats = NDArray[np.float64]
 Chains = dict[str, list[Chain]]  # the adapters of each system by its name, one a fold

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from close_transfer.core.atomic_files import read_json
+from close_transfer.core.errors import UserError
 from close_transfer.examples import scene_key
 from close_transfer.metrics.bootstrap import Floats, PairedDifference, paired_difference, score_sums
 from close_transfer.results import read_scores
 from close_transfer.runs import read_run
 from close_transfer.sources import load_examples
-from groundwork.errors import UserError
-from groundwork.files import read_json
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from close_transfer.checkpoints import RunFolder
 from close_transfer.cli import compose_config
 from close_transfer.config import BaselineConfig, EvalConfig, FitConfig, StudyConfig, TrainConfig
 from close_transfer.config.studies import SystemConfig
+from close_transfer.core.atomic_files import fingerprint, read_json, write_json, write_text
+from close_transfer.core.errors import UserError
 from close_transfer.examples import by_scene
 from close_transfer.fitting.command import fit_adapter
 from close_transfer.grouped_vectors import grouped_vectors
@@ -28,8 +30,6 @@ from close_transfer.runs import read_run
 from close_transfer.sources import load_examples
 from close_transfer.studies.jobs import Job, do_jobs
 from close_transfer.studies.scene_scores import SceneScores, scene_of_example
-from groundwork.errors import UserError
-from groundwork.files import fingerprint, read_json, write_json, write_text
 
 
 def _slug(name: str) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from close_transfer.config import PicturebookData
+from close_transfer.core.atomic_files import read_json
+from close_transfer.core.errors import UserError
 from close_transfer.metrics.bootstrap import Floats, score_sums
 from close_transfer.picturebook.word_kinds import KINDS_OF_WORDS, word_scores
 from close_transfer.sources import load_examples
-from groundwork.errors import UserError
-from groundwork.files import read_json
 
 
 def _f1(sums: Floats) -> dict[str, Floats]:

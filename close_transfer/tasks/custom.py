@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from close_transfer.core.errors import UserError
 from close_transfer.examples import Example, Prediction
 from close_transfer.metrics.accuracy import accuracy_scores
 from close_transfer.metrics.any_language import exact_match, text_scores
@@ -12,7 +13,6 @@ from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.captions import caption_scores
 from close_transfer.metrics.vqa import vqa_accuracy
 from close_transfer.tasks.task import Shaped, with_targets
-from groundwork.errors import UserError
 
 Metric = Literal["captions", "accuracy", "vqa", "text"]
 

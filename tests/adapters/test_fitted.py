@@ -8,7 +8,7 @@ import torch
 
 from close_transfer.adapters import ADAPTERS, Chain, Fit, NoiseSource
 from close_transfer.adapters.statistics import Statistics, measure_statistics
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 
 DIM, COUNT = 12, 4000
 

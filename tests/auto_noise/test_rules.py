@@ -8,9 +8,9 @@ from close_transfer.auto_noise.pairs import related_pairs
 from close_transfer.auto_noise.rules import cosine_rule, largest_coordinate_rule
 from close_transfer.auto_noise.shifted_validation import displaced, shifted_validation
 from close_transfer.auto_noise.with_pictures import paired_rule, unpaired_rule
+from close_transfer.core.errors import UserError
 from close_transfer.grouped_vectors import GroupedVectors, unit
 from close_transfer.noise import NoiseScale
-from groundwork.errors import UserError
 
 DIM, NUM_SCENES = 64, 300
 SPREAD_RULES = ("largest_coordinate", "cosine")

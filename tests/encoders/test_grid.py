@@ -8,8 +8,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from close_transfer.config import OpenClipConfig, TimmConfig
+from close_transfer.core.errors import UserError
 from close_transfer.encoders import OpenClipEncoder, TimmEncoder
-from groundwork.errors import UserError
 
 PICTUREBOOK = {"kind": "open_clip", "model": "picturebook", "pretrained": None, "weights": None, "batch_size": 2}
 SMALL = {

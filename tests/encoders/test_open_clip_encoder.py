@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from close_transfer.config import OpenClipConfig
+from close_transfer.core.errors import UserError
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.text_forward import causal_text_tower
-from groundwork.errors import UserError
 
 TEXTS = ["a dog", "two small red cats on a beach at night, with a house nearby", "", "Ein Hund", "a dog a dog a dog"]
 

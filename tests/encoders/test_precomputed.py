@@ -7,9 +7,9 @@ from safetensors.numpy import save_file
 from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, PrecomputedConfig
+from close_transfer.core.errors import UserError
 from close_transfer.encoders.precomputed import PrecomputedEncoder
 from close_transfer.evaluation import evaluate
-from groundwork.errors import UserError
 from tests.conftest import small_config
 
 TEXTS = ["a dog", "a cat", "a dog"]

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
+from close_transfer.core.errors import UserError
 from close_transfer.examples import Example
 from close_transfer.extra_metrics import extra_scores
 from close_transfer.metrics import spice
-from groundwork.errors import UserError
 
 HYPOTHESES = ["A red dog.", "Two cats", "a boat"]
 REFERENCES = [["A red dog.", "a hound"], ["One cat"], ["A sailboat"]]

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from close_transfer.core.errors import UserError
 from close_transfer.examples import Example, Prediction
 from close_transfer.metrics.vqa import normalised_answer, simple_vqa_accuracy, vqa_accuracy
 from close_transfer.tasks import TASKS
-from groundwork.errors import UserError
 
 BLUE = ["blue"] * 6
 

@@ -1,6 +1,6 @@
 import pytest
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 from tests.sources.made import coco_name, karpathy, karpathy_image, load, official, picture, write
 
 CAPTIONS = {42: ["A dog runs.", "A  dog\nplays."], 7: ["Two cats sleep."]}

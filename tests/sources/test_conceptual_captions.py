@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 from tests.sources.made import load, write
 
 LINES = [f'a "{n}th dog , in the snow\thttp://example.org/{n}.jpg\n' for n in range(1, 6)]

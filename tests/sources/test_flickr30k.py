@@ -1,6 +1,6 @@
 import pytest
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 from tests.sources.made import json_lines, karpathy, load, picture, write
 
 TOLD = {"1000.jpg": ["A dog runs .", "A dog plays ."], "1001.jpg": ["Two cats .", "Cats sleep ."]}

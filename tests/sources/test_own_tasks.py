@@ -10,11 +10,11 @@ import pytest
 from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, PredictConfig, TrainConfig
+from close_transfer.core.errors import UserError
 from close_transfer.evaluation import evaluate
 from close_transfer.prediction import predict_files
 from close_transfer.sources import load_examples
 from close_transfer.transfer_model import TransferModel
-from groundwork.errors import UserError
 from tests.conftest import SMALL_LOOP, SMALL_MODEL
 
 ROWS = [

@@ -2,8 +2,8 @@ from collections import Counter
 
 import pytest
 
+from close_transfer.core.errors import UserError
 from close_transfer.tasks.vqa import answer_targets
-from groundwork.errors import UserError
 from tests.sources.made import annotation, annotations, coco_name, load, official, picture, questions, vqa_e, write
 
 TEN = ["red"] * 6 + ["dark red"] * 3 + [""]

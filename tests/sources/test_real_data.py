@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from close_transfer.core.errors import UserError
 from close_transfer.encoders.precomputed import read_array
-from groundwork.errors import UserError
 from tests.sources.made import load
 
 DATA = os.environ.get("CLOSE_TRANSFER_DATA")

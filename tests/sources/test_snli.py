@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 from tests.sources.made import json_lines, load, pair, picture, write
 
 PAIRS = [

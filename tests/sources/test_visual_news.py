@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 from tests.sources.made import load, picture, write
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from close_transfer.cli import compose_config
 from close_transfer.config import CorporaConfig
+from close_transfer.core.errors import UserError
 from close_transfer.studies.corpora import share_in_style, study, write_pieces
-from groundwork.errors import UserError
 from tests.conftest import SMALL_DATA, SMALL_LOOP, SMALL_MODEL
 
 

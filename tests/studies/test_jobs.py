@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from close_transfer import training
+from close_transfer.core.errors import UserError
 from close_transfer.studies.jobs import Job, do_job, in_workers
-from groundwork.errors import UserError
 from tests.conftest import REPOSITORY, SMALL
 
 

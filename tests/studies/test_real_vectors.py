@@ -8,13 +8,13 @@ import pytest
 from close_transfer.cli import compose_config
 from close_transfer.config import RealVectorsConfig
 from close_transfer.config.studies import RealSystemConfig
+from close_transfer.core.errors import UserError
 from close_transfer.grouped_vectors import unit
 from close_transfer.keyword_probe import average_precisions, keyword_matrix, noise_only, probe_scores
 from close_transfer.studies.real_baselines import NEAREST, nearest_captions, nearest_keywords
 from close_transfer.studies.real_captions import captions_of_fold
 from close_transfer.studies.real_pairs import Pairs, System, fold_of, systems
 from close_transfer.studies.real_vectors import chains_of, probe_table, study
-from groundwork.errors import UserError
 
 THINGS = ["dog", "cat", "boat", "horse"]
 

@@ -1,9 +1,9 @@
 import pytest
 
+from close_transfer.core.errors import UserError
 from close_transfer.examples import Example, Prediction
 from close_transfer.tasks import TASKS
 from close_transfer.tasks.vqa import answer_targets
-from groundwork.errors import UserError
 
 SCENE = Example("s", ("one", "two", "three"), references=("one", "two", "three"))
 LONELY = Example("l", ("only",), references=("only",))

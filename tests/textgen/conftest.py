@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from groundwork.command_line import CONFIGS, compose_config
-from groundwork.stopping import StopRequest
+from close_transfer.core.command_line import CONFIGS, compose_config
+from close_transfer.core.signals import StopRequest
 from tests.conftest import REPOSITORY
 from tests.textgen.stand_in_server import StandInServer
 from textgen.config import SynthesisConfig
-from textgen.journal import Journal, read_ledger
+from textgen.corpus.journal import Journal, read_ledger
 from textgen.pipeline import Synthesis, synthesize
-from textgen.plan import read_plan
+from textgen.prompts.plan import read_plan
 
 WORDS = ["dog", "cat", "bus", "tree", "boat", "train", "horse", "bench", "pizza", "cake", "bird", "river", "lamp",
          "table", "road", "house"]  # fmt: skip

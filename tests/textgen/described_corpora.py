@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from textgen.config import RecipeSettings, SynthesisConfig
-from textgen.described import Described
-from textgen.folder import CorpusFolder
-from textgen.journal import Journal
-from textgen.plan import write_plan
-from textgen.recipes import Recipe
+from textgen.corpus.folder import CorpusFolder
+from textgen.corpus.journal import Journal
+from textgen.prompts.plan import write_plan
+from textgen.prompts.recipe import Recipe
+from textgen.report.corpus_summary import Described
 
 TEMPLATE = "Write a caption with {{ keywords|join(' and ') }}.{% for one in examples %} {{ one.text }}{% endfor %}"
 HOSTILE = '<script>alert("x")</script> <img src=x onerror=alert(1)> a dog'

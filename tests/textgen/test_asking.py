@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 from tests.textgen.conftest import Corpus, start
 from tests.textgen.stand_in_server import StandInServer
-from textgen.journal import Journal, read_ledger
-from textgen.ledger import LOST, Spend
-from textgen.plan import read_plan
+from textgen.corpus.journal import Journal, read_ledger
+from textgen.corpus.ledger import LOST, Spend
+from textgen.prompts.plan import read_plan
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 from tests.textgen.conftest import priced
-from textgen.ledger import Spend
+from textgen.corpus.ledger import Spend
 from textgen.pipeline import CAPPED_STATUS
 
 MIXED = {
@@ -16,7 +16,7 @@ NUM = 30  # requests; an answer costs about $0.3, and some five times that is re
 
 def highest(corpus):
     """The most that was committed at any time, by the journal's events in their order."""
-    from textgen.ledger import Ledger
+    from textgen.corpus.ledger import Ledger
 
     ledger, top = Ledger(), Spend()
     for event in corpus.events("sent", "answer", "fault", "lost", "batch", "batch_submitted", "batch_done"):

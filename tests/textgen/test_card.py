@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.textgen.described_corpora import FAULTS, HOSTILE, TEMPLATE, describe, recipe_of
-from textgen.card import write_card
+from textgen.report.data_card import write_card
 
 
 def parts_of(path: Path) -> tuple[dict[str, Any], str]:

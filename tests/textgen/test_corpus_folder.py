@@ -5,11 +5,11 @@ import os
 
 import pytest
 
-from groundwork.command_line import compose_config
-from groundwork.errors import UserError
-from groundwork.files import lock
+from close_transfer.core.atomic_files import lock
+from close_transfer.core.command_line import compose_config
+from close_transfer.core.errors import UserError
 from textgen.config import SynthesisConfig
-from textgen.folder import CorpusFolder, remembered
+from textgen.corpus.folder import CorpusFolder, remembered
 from textgen.pipeline import synthesize
 
 DECIDES = {"recipe": "coco-style", "template": "a" * 64, "model": "gpt-5-mini", "seed": "0"}

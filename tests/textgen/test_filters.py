@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 from tests.conftest import REPOSITORY
-from textgen.candidates import Candidate
 from textgen.config import FieldSettings, FilterSettings, RecipeSettings
+from textgen.corpus.candidate import Candidate
 from textgen.filters import build_chain, require_clip, run_chain
 from textgen.filters.chain import KEPT_EXAMPLES
 from textgen.filters.clip_tokens import ClipTokens
@@ -163,8 +163,8 @@ def test_without_open_clip_the_setting_is_refused(monkeypatch):
 WITHOUT_TORCH = """
 import sys
 sys.modules["torch"] = sys.modules["transformers"] = sys.modules["open_clip"] = None
-import textgen.statistics
-from textgen.candidates import Candidate
+import textgen.text.statistics
+from textgen.corpus.candidate import Candidate
 from textgen.config import FieldSettings, FilterSettings, RecipeSettings
 from textgen.filters import build_chain, run_chain
 recipe = RecipeSettings(name="t", template="t.txt", fields={"text": FieldSettings()})
@@ -182,7 +182,7 @@ def test_filters_run_without_torch():
 
 
 def test_importing_the_filters_does_not_import_torch():
-    code = "import sys, textgen.filters, textgen.statistics; sys.exit('torch' in sys.modules or 'open_clip' in sys.modules)"
+    code = "import sys, textgen.filters, textgen.text.statistics; sys.exit('torch' in sys.modules or 'open_clip' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
 
 

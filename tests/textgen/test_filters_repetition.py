@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.conftest import REPOSITORY
-from textgen.candidates import Candidate
+from textgen.corpus.candidate import Candidate
 from textgen.filters.duplicates import ExactDuplicates, NearDuplicates
 from textgen.filters.near import bands_and_rows, similarity
 from textgen.filters.overlap import Overlap

@@ -2,11 +2,11 @@
 
 import pytest
 
-from textgen.candidates import Candidate
+from textgen.corpus.candidate import Candidate
 from textgen.filters.assistant_talk import AssistantTalk
-from textgen.filters.cut_short import CutShort
-from textgen.filters.leaks import LeakedPrompt, Markup
+from textgen.filters.prompt_echo import LeakedPrompt, Markup
 from textgen.filters.repetition import Repetition
+from textgen.filters.truncated import CutShort
 
 
 def reason(stage, text, **fields):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from groundwork.errors import UserError
-from textgen.grammar import Grammar
-from textgen.keywords import lemma, words_of
+from close_transfer.core.errors import UserError
+from textgen.grammar.grammar import Grammar
+from textgen.text.keywords import lemma, words_of
 
 PICTUREBOOK = Path(__file__).parents[2] / "configs/grammars/picturebook.yaml"
 

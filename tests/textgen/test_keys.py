@@ -7,11 +7,11 @@ from threading import Thread
 
 import pytest
 
-from groundwork.command_line import compose_config
-from groundwork.errors import UserError
+from close_transfer.core.command_line import compose_config
+from close_transfer.core.errors import UserError
 from tests.textgen.conftest import start
 from textgen.config import SynthesisConfig
-from textgen.sources.openai_api import Access, access
+from textgen.generators.openai_api import Access, access
 
 KEY = "sk-planted-4f1b9c7e2a60d853"
 

@@ -5,9 +5,9 @@ import types
 
 import pytest
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 from textgen.config import KeywordSettings
-from textgen.keywords import count_keywords, lemma, stop_list, words_of
+from textgen.text.keywords import count_keywords, lemma, stop_list, words_of
 
 TEXTS = [
     "A dog sits near two dogs that sit in the park.",

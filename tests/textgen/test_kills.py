@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from tests.textgen.conftest import priced, start
-from textgen.ledger import LOST
+from textgen.corpus.ledger import LOST
 
 pytestmark = pytest.mark.slow
 

@@ -5,10 +5,10 @@ import json
 import pytest
 from transformers import AutoModelForCausalLM
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 from tests.families import tiny_family
 from tests.textgen.conftest import Corpus
-from textgen.journal import Journal
+from textgen.corpus.journal import Journal
 
 TEXTS = ["a dog sits on a bench near a tree", "two cats and a bus on the road", "text: words caption photo one"] * 5
 SETTINGS = ["max_output_tokens=12", "local.batch_size=4", "local.device=cpu", "recipe.examples_per_request=1"]

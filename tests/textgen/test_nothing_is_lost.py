@@ -8,15 +8,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from groundwork import command_line
-from groundwork.errors import UserError
-from groundwork.stopping import StopRequest
+from close_transfer.core import command_line
+from close_transfer.core.errors import UserError
+from close_transfer.core.signals import StopRequest
 from tests.textgen.conftest import priced
 from textgen.config import SynthesisConfig
-from textgen.folder import remembered
-from textgen.ledger import Spend
-from textgen.sources.openai_api import Access, Parameters, read_reply
-from textgen.sources.openai_live import OpenAIClient
+from textgen.corpus.folder import remembered
+from textgen.corpus.ledger import Spend
+from textgen.generators.openai_api import Access, Parameters, read_reply
+from textgen.generators.openai_live import OpenAIClient
 
 NUM_ROWS, PER_SECOND = 40, 5
 UPLOAD, CREATE = "POST /v1/files", "POST /v1/batches"

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from groundwork.errors import UserError
-from groundwork.stopping import StopRequest
+from close_transfer.core.errors import UserError
+from close_transfer.core.signals import StopRequest
 from tests.textgen.conftest import INPUT, NUM_PAIRS, OUTPUT, start
-from textgen.ledger import Spend
-from textgen.sources.batch_files import result_lines
+from textgen.corpus.ledger import Spend
+from textgen.generators.batch_files import result_lines
 
 CREATE, UPLOAD = "POST /v1/batches", "POST /v1/files"
 
@@ -250,7 +250,7 @@ def test_a_server_that_takes_no_schema_gets_batches_without(serve, batches):
 
 
 def test_what_is_refused_is_not_submitted_again_in_the_same_run(serve, batches, monkeypatch):
-    from textgen.sources import batch_files
+    from textgen.generators import batch_files
 
     body = batch_files.request_body
 

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from groundwork.errors import UserError
+from close_transfer.core.errors import UserError
 from tests.textgen.conftest import NUM_PAIRS, priced, start
-from textgen.ledger import Spend
-from textgen.replies import Fault
-from textgen.sources.openai_api import read_reply, retry_after_seconds
+from textgen.corpus.ledger import Spend
+from textgen.generators.openai_api import read_reply, retry_after_seconds
+from textgen.generators.responses import Fault
 
 # Fault of the server -> what the journal may call it, and what it says was paid.
 FAULTS = {
@@ -135,7 +135,7 @@ def test_what_no_waiting_mends_stops_with_the_servers_words(name, serve, corpus,
 
 
 def test_one_request_that_the_server_refuses_is_given_up_alone(serve, corpus, monkeypatch):
-    from textgen.sources import openai_live
+    from textgen.generators import openai_live
 
     body = openai_live.request_body
 

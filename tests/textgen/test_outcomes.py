@@ -3,10 +3,10 @@
 import pytest
 
 from textgen.config import FieldSettings, RecipeSettings
-from textgen.ledger import Spend
-from textgen.outcomes import answer_event
-from textgen.prices import FREE
-from textgen.replies import Fault, Reply
+from textgen.corpus.ledger import Spend
+from textgen.corpus.prices import FREE
+from textgen.generators.events import answer_event
+from textgen.generators.responses import Fault, Reply
 
 ONE = RecipeSettings(name="one", template="one.j2", fields={"text": FieldSettings()})
 TWO = ONE.model_copy(update={"items_per_request": 2})

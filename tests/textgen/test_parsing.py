@@ -3,7 +3,7 @@
 import pytest
 
 from textgen.config import RecipeSettings
-from textgen.parsing import Unusable, items_of
+from textgen.generators.response_parser import Unusable, items_of
 
 ONE = RecipeSettings(name="one", template="one.j2", fields={"text": {}})
 THREE = RecipeSettings(name="three", template="three.j2", fields={"text": {}}, items_per_request=3)

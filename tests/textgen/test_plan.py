@@ -9,13 +9,13 @@ from itertools import islice
 
 import pytest
 
-from groundwork.command_line import compose_config
-from groundwork.errors import UserError
+from close_transfer.core.command_line import compose_config
+from close_transfer.core.errors import UserError
 from textgen.config import SynthesisConfig
+from textgen.generators.openai_live import OpenAIClient
 from textgen.pipeline import synthesize
-from textgen.plan import count_plan, read_plan, requests_of, write_plan
-from textgen.preparation import Prepared
-from textgen.sources.openai_live import OpenAIClient
+from textgen.prompts.inputs import Prepared
+from textgen.prompts.plan import count_plan, read_plan, requests_of, write_plan
 
 CAPTIONS = [
     "A dog chases a red ball.",
@@ -87,7 +87,7 @@ def test_a_list_of_ones_own_words(tmp_path):
 
 def test_the_same_plan_comes_out_of_every_process(tmp_path):
     line = (
-        "import sys; from groundwork.command_line import compose_config; from textgen.config import SynthesisConfig; "
+        "import sys; from close_transfer.core.command_line import compose_config; from textgen.config import SynthesisConfig; "
         "from textgen.pipeline import synthesize; "
         "synthesize(compose_config('synthesize', SynthesisConfig, sys.argv[1:]), sys.argv[1:])"
     )

@@ -2,9 +2,9 @@
 
 import pytest
 
-from groundwork.errors import UserError
-from textgen.preparation import shipped
-from textgen.prices import FREE, about_tokens, most_tokens, price_of
+from close_transfer.core.errors import UserError
+from textgen.corpus.prices import FREE, about_tokens, most_tokens, price_of
+from textgen.prompts.inputs import shipped
 
 LIST = "as_of: 2026-01-02\nbatch: 0.4\nmodels:\n  small: {input: 1, output: 4}\n  own: {input: 0, output: 0}\n"
 

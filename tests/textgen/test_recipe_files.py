@@ -9,8 +9,8 @@ import yaml
 from jinja2 import Environment, StrictUndefined, meta
 
 from textgen.config import RecipeSettings
-from textgen.grammar import Grammar
-from textgen.keywords import lemma, words_of
+from textgen.grammar.grammar import Grammar
+from textgen.text.keywords import lemma, words_of
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "configs/recipe").glob("*.yaml"))

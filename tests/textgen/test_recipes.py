@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from groundwork.command_line import compose_config
-from groundwork.errors import UserError
-from textgen.canonical import canonical, digest
+from close_transfer.core.command_line import compose_config
+from close_transfer.core.errors import UserError
 from textgen.config import RecipeSettings, SynthesisConfig
-from textgen.preparation import Prepared
-from textgen.recipes import Recipe
+from textgen.prompts.inputs import Prepared
+from textgen.prompts.recipe import Recipe
+from textgen.text.hashing import canonical, digest
 
 EXAMPLES = [{"text": "A dog runs.", "keywords": ["dog"]}, {"text": "A cat rests.", "keywords": ["cat"]}]
 

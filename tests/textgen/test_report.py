@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.textgen.described_corpora import FAULTS, HOSTILE, describe, recipe_of
-from textgen.journal import Journal
-from textgen.report import write_report
+from textgen.corpus.journal import Journal
+from textgen.report.page import write_report
 
 
 class Page(HTMLParser):

@@ -8,9 +8,9 @@ from itertools import islice
 
 import pytest
 
-from groundwork.errors import UserError
-from textgen.keywords import KeywordCounts
-from textgen.samplers import SAMPLERS, Quota, by_quota, in_turn, pairs, read_quotas, uniform, unigram
+from close_transfer.core.errors import UserError
+from textgen.prompts.keyword_samplers import SAMPLERS, Quota, by_quota, in_turn, pairs, read_quotas, uniform, unigram
+from textgen.text.keywords import KeywordCounts
 
 COUNTS = {"dog": 500, "grass": 250, "ball": 150, "park": 60, "hat": 30, "kite": 10}
 SETS = [("dog", "ball"), ("dog", "park", "grass"), ("hat",), ("kite", "grass")]

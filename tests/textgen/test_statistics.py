@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from textgen.statistics import (
+from textgen.text.statistics import (
     MOST_REFERENCES,
     distinct_n,
     divergence_of_drawn,

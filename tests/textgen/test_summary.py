@@ -1,7 +1,7 @@
 """How far a corpus is, in words."""
 
-from textgen.ledger import Ledger, Spend
-from textgen.summary import status_in_words
+from textgen.corpus.ledger import Ledger, Spend
+from textgen.report.console import status_in_words
 
 
 def test_what_was_spent_without_a_price_is_not_told_in_dollars():

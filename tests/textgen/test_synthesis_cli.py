@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from groundwork.command_line import compose_config, options
-from groundwork.errors import UserError
+from close_transfer.core.command_line import compose_config, options
+from close_transfer.core.errors import UserError
 from tests.conftest import REPOSITORY
 from textgen.config import SynthesisConfig
 from textgen.pipeline import synthesize

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import textgen
-from groundwork.command_line import options
+from close_transfer.core.command_line import options
 from tests.conftest import REPOSITORY
 from tests.textgen.stand_in_server import StandInServer
 
@@ -23,8 +23,8 @@ class Blocked(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Blocked())
 
-from groundwork.command_line import compose_config
-from groundwork.errors import UserError
+from close_transfer.core.command_line import compose_config
+from close_transfer.core.errors import UserError
 from textgen.config import SynthesisConfig
 from textgen.pipeline import synthesize
 
@@ -111,7 +111,12 @@ except UserError as error:
 
 def test_no_part_imports_the_trainer_or_torch_by_itself():
     names = [module.name for module in pkgutil.walk_packages(textgen.__path__, "textgen.")]
-    assert {"textgen.pipeline", "textgen.sources.local", "textgen.filters.clip_tokens", "textgen.report"} <= set(names)
+    assert {
+        "textgen.pipeline",
+        "textgen.generators.local",
+        "textgen.filters.clip_tokens",
+        "textgen.report.page",
+    } <= set(names)
     code = (
         f"import importlib, json, sys\nfor name in {names!r}: importlib.import_module(name)\n"
         "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"

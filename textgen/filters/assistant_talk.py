@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
-from textgen.candidates import Candidate
+from textgen.corpus.candidate import Candidate
 
 _AROUND = "\"'*\u201c\u201d\u2018 \t\r\n"  # quotation marks and stars
 

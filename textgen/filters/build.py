@@ -6,15 +6,15 @@ from textgen.config import FilterSettings, RecipeSettings
 from textgen.filters.assistant_talk import AssistantTalk
 from textgen.filters.chain import Stage
 from textgen.filters.clip_tokens import ClipTokens, require_clip
-from textgen.filters.cut_short import CutShort
 from textgen.filters.duplicates import ExactDuplicates, NearDuplicates
 from textgen.filters.language import Language
-from textgen.filters.leaks import LeakedPrompt, Markup
 from textgen.filters.length import Length
 from textgen.filters.overlap import Overlap
 from textgen.filters.overused import OverusedNgrams
+from textgen.filters.prompt_echo import LeakedPrompt, Markup
 from textgen.filters.recipe_checks import FieldsAgree, KeywordsPresent
 from textgen.filters.repetition import Repetition
+from textgen.filters.truncated import CutShort
 from textgen.filters.words import Lexicon
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from textgen.candidates import Candidate
+from textgen.corpus.candidate import Candidate
 
 KEPT_EXAMPLES = 20
 

@@ -5,8 +5,8 @@ from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
-from groundwork.errors import UserError
-from textgen.candidates import Candidate
+from close_transfer.core.errors import UserError
+from textgen.corpus.candidate import Candidate
 
 # The most bytes that Unicode's composition (NFC) makes of one byte in UTF-8: unicode.org/faq/normalization.
 _MOST_GROWTH = 3

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from groundwork.same_text import same_text_key
-from textgen.candidates import Candidate
+from close_transfer.core.text_normalization import same_text_key
+from textgen.corpus.candidate import Candidate
 from textgen.filters.near import NearIndex
 
 

@@ -7,7 +7,7 @@ One strange word never takes out a text that has two known ones.
 import re
 from collections.abc import Sequence
 
-from textgen.candidates import Candidate
+from textgen.corpus.candidate import Candidate
 from textgen.filters.words import Lexicon
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from textgen.candidates import Candidate
+from textgen.corpus.candidate import Candidate
 
 
 class Length:

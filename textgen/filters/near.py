@@ -25,7 +25,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from rensa import RMinHash, RMinHashLSH
 
-from groundwork.same_text import same_text_key
+from close_transfer.core.text_normalization import same_text_key
 from textgen.filters.words import runs
 
 _PROPOSED = 0.99

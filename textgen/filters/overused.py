@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Int
 
-from textgen.candidates import Candidate
+from textgen.corpus.candidate import Candidate
 from textgen.filters.words import folded_words, runs
 
 N = 4  # words

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from groundwork.same_text import same_text_key
-from textgen.candidates import Candidate
+from close_transfer.core.text_normalization import same_text_key
+from textgen.corpus.candidate import Candidate
 
 TIMES = 4  # "very, very, very good" is honest
 _LOOP = re.compile(rf"(?<!\S)(\S+(?: \S+){{0,3}})(?: \1(?!\S)){{{TIMES - 1},}}")

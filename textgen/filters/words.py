@@ -8,8 +8,8 @@ from itertools import pairwise
 import simplemma
 from simplemma.strategies.dictionaries.dictionary_factory import SUPPORTED_LANGUAGES
 
-from groundwork.errors import UserError
-from groundwork.same_text import same_text_key
+from close_transfer.core.errors import UserError
+from close_transfer.core.text_normalization import same_text_key
 
 # Endings that English writes after an apostrophe are no words of their own.
 _ENDINGS = frozenset({"s", "t", "d", "m", "re", "ve", "ll"})

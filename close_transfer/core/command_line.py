@@ -1,0 +1,293 @@
+"""From the command line to a checked configuration, by Hydra; and from mistakes to plain sentences.
+
+Hydra composes and overrides. Before it runs, the overrides are looked at, so that a misspelt key or
+group is answered with the nearest that exists, and all of them at once.
+"""
+
+import difflib
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from close_transfer.core.atomic_files import error_number
+from close_transfer.core.errors import UserError
+from close_transfer.core.mistakes import short, validate
+from close_transfer.core.schema import C, Strict, text_fault
+from close_transfer.core.signals import INTERRUPTED_STATUS, TERMINATED_STATUS, Terminated, end_when_terminated
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+USER_ERROR_STATUS = 2
+
+_PLAIN_KEY = re.compile(r"(\+{1,2}|~)?[A-Za-z_][\w.@/-]*", re.ASCII)
+_MOST_BRACKETS = 50  # more are text, and would take Hydra's parser minutes, or all of the stack
+_UNCHECKED = ("-", "+", "~", "hydra")  # beginnings of what only Hydra knows
+
+# What Hydra raises for settings it cannot use; not all of that is its own.
+_REFUSALS = (HydraException, ValueError, RecursionError, YAMLError)
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What the commands of a package understand beyond groups and keys.
+
+    Attributes:
+        expand: gives the arguments that one argument of a command, named by its configuration, stands for.
+        instead: does what some settings ask for instead of the command; False if these do not.
+        members: as `validate` takes them.
+        called: what some options ("group=option") are called where they are listed.
+    """
+
+    expand: Callable[[str, str], list[str]] = lambda argument, config_name: [argument]
+    instead: Callable[[Any], bool] = lambda config: False
+    members: Collection[str] = ()
+    called: Mapping[str, str] = field(default_factory=dict)
+
+
+_NO_EXTRAS = Extras()
+
+
+def _quoted(argument: str, sweeps: bool) -> str:
+    """The override as it is where Hydra's grammar takes it, else with its value quoted.
+
+    So that prompts and paths can be typed without a thought for commas, quotes and brackets.
+    """
+    key, equals, value = argument.partition("=")
+    if not equals or not _PLAIN_KEY.fullmatch(key):
+        return argument
+    if sum(map(value.count, "[{(")) <= _MOST_BRACKETS:
+        try:
+            parsed = OverridesParser.create().parse_override(argument)
+            if sweeps or not parsed.is_sweep_override():
+                return argument
+        except (HydraException, ValueError):  # the latter for numbers of thousands of digits
+            pass
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{key}="{escaped}"'
+
+
+def options(group: str) -> list[str]:
+    """The files of a config group, by the names that are given for them."""
+    folder = CONFIGS / group.partition("@")[0]
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+
+
+def _nearest(word: str, words: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in map(str, config):
+        yield f"{prefix}{key}"
+        if OmegaConf.is_dict(config) and not OmegaConf.is_missing(config, key):
+            value = config._get_node(key)
+            if isinstance(value, DictConfig):
+                yield from _keys(value, f"{prefix}{key}.")
+
+
+def groups(config_name: str) -> set[str]:
+    """Config groups that this command composes."""
+    loaded = OmegaConf.load(CONFIGS / f"{config_name}.yaml")
+    assert isinstance(loaded, DictConfig)
+    defaults = loaded.get("defaults", [])
+    return {str(key).removeprefix("override ") for entry in defaults if OmegaConf.is_dict(entry) for key in entry}
+
+
+def check_overrides(
+    config_name: str, schema: type[Strict], arguments: Sequence[str], extras: Extras = _NO_EXTRAS
+) -> None:
+    """Looks for groups, options and keys that do not exist.
+
+    Raises:
+        UserError: naming every one of them with the nearest that exists.
+    """
+    known_groups, chosen, problems = groups(config_name), [], []
+    plain: list[tuple[str, str]] = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if fault := text_fault(argument):
+            problems.append(f"{short(argument)}: {fault}")
+        elif argument.startswith(_UNCHECKED):
+            if not key.strip("+~"):
+                problems.append(f"{short(argument)}: names no setting; settings are given as key=value")
+        elif not equals:
+            problems.append(f"{short(argument)}: settings are given as key=value")
+        elif key in known_groups:
+            allowed = options(key)
+            names = value.strip("[]").split(",")  # several of one group, or a sweep
+            unknown = [one for one in names if one not in allowed]
+            if unknown:
+                problems.append(
+                    f"{key}={short(unknown[0])}: allowed are {', '.join(allowed)}{_nearest(unknown[0], allowed)}"
+                )
+            else:
+                chosen.append(f"{key}={value if value.startswith('[') else names[0]}")
+        else:
+            plain.append((key, value))
+    if not problems:
+        hidden = tuple(f"{group}." for group in schema.choices_only)
+        known = sorted(
+            {key for key in _keys(_composed(config_name, chosen)) if not key.startswith(hidden)} | known_groups
+        )
+        for key, value in plain:
+            if key not in known:
+                of = _of_others(config_name, key, hidden, extras.called)
+                told = f", which is of {of}" if of else _nearest(key, known)
+                problems.append(f"{short(f'{key}={value}')}: there is no such setting{' here' if of else ''}{told}")
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def _of_others(config_name: str, key: str, hidden: tuple[str, ...], called: Mapping[str, str]) -> str:
+    """The options of the key's group that have such a setting, where the chosen one has not; empty if none has."""
+    group = key.partition(".")[0]
+    if group not in groups(config_name) or key.startswith(hidden):
+        return ""
+    having = []
+    for option in options(group):
+        with suppress(UserError):
+            having += [option] if key in _keys(_composed(config_name, [f"{group}={option}"])) else []
+    kinds = "".join(f"{called[choice]}, " for one in having if (choice := f"{group}={one}") in called)
+    return f"{kinds}{group}={', '.join(having)}" if having else ""
+
+
+def _compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(version_base=None, config_dir=str(CONFIGS)):
+        return compose(config_name, list(overrides))
+
+
+def _composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """The settings as Hydra composes them.
+
+    Raises:
+        UserError: naming the overrides that Hydra cannot use.
+    """
+    try:
+        return _compose(config_name, overrides)
+    except _REFUSALS as error:
+        culprits = []
+        for number, one in enumerate(overrides):
+            with suppress(*_REFUSALS):
+                _compose(config_name, [*overrides[:number], *overrides[number + 1 :]])
+                culprits.append(short(one))
+        raise _refused(error, "; ".join(culprits or map(short, overrides))) from error
+
+
+def _refused(error: Exception, what: str) -> UserError:
+    """Hydra's first two lines about `what`."""
+    reason = "is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split("\n")[:2])
+    return UserError(f"{what}: {short(reason)}")
+
+
+def compose_config(config_name: str, schema: type[C], arguments: Sequence[str] = (), extras: Extras = _NO_EXTRAS) -> C:
+    """The checked configuration that a command would get for these arguments.
+
+    Raises:
+        UserError: for every mistake in them.
+    """
+    arguments = [_quoted(one, sweeps=False) for argument in arguments for one in extras.expand(argument, config_name)]
+    check_overrides(config_name, schema, arguments, extras)
+    return _checked(schema, _composed(config_name, arguments), extras)
+
+
+def _checked(schema: type[C], config: DictConfig, extras: Extras) -> C:
+    """The composed settings, resolved and validated; whatever is wrong with them is a `UserError`."""
+    try:
+        values = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}; look at its value in configs/") from error
+    except RecursionError as error:
+        raise _refused(error, getattr(error, "full_key", "") or "a setting") from error
+    assert isinstance(values, dict)
+    return validate(schema, values, extras.members)  # type: ignore[arg-type]
+
+
+def command(
+    config_name: str, schema: type[C], extras: Extras = _NO_EXTRAS
+) -> Callable[[Callable[[C], Any]], Callable[[], None]]:
+    """Makes a function of a checked configuration the entry point of a script.
+
+    A `UserError` becomes its message on standard error and exit status 2.
+    """
+
+    def decorate(run: Callable[[C], Any]) -> Callable[[], None]:
+        begun = False
+
+        def job(config: DictConfig) -> None:
+            nonlocal begun
+            begun = True
+            _guarded(lambda: checked_run(_checked(schema, config, extras)))
+
+        def checked_run(config: C) -> None:
+            if not extras.instead(config):
+                run(config)
+
+        def main() -> None:
+            _guarded(start)
+
+        def start() -> None:
+            sweeps = bool({"-m", "--multirun"} & set(sys.argv[1:]))
+            arguments = [
+                _quoted(one, sweeps) for argument in sys.argv[1:] for one in extras.expand(argument, config_name)
+            ]
+            if any(argument.startswith("-") for argument in arguments):
+                check_overrides(config_name, schema, arguments, extras)
+            else:  # Hydra's own reports of mistakes have another exit status
+                compose_config(config_name, schema, sys.argv[1:], extras)
+            sys.argv[1:] = arguments
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # else it ends with its own message and exit status
+            try:
+                hydra.main(version_base=None, config_path=str(CONFIGS), config_name=config_name)(job)()
+            except _REFUSALS as error:
+                if begun:
+                    raise
+                unchecked = [short(one) for one in arguments if one.startswith(_UNCHECKED)]
+                raise _refused(error, " ".join(unchecked)) from error
+
+        return main
+
+    return decorate
+
+
+def _guarded(run: Callable[[], Any]) -> None:
+    end_when_terminated()
+    threading.excepthook = _thread_failed
+    try:
+        run()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR_STATUS)
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        where = f"{short(error.filename)}: " if error.filename else ""
+        print(f"error: {where}{error.strerror}", file=sys.stderr)
+        sys.exit(USER_ERROR_STATUS)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED_STATUS)
+    except Terminated as signal:
+        print(f"stopped by {signal}; the same command goes on from what is complete", file=sys.stderr)
+        sys.exit(TERMINATED_STATUS)
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    """Leaves errors of writing to the main thread, which meets them too (TensorBoard's writer)."""
+    if failure.exc_value is None or error_number(failure.exc_value) is None:
+        threading.__excepthook__(failure)

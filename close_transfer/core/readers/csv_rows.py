@@ -1,0 +1,89 @@
+"""Rows of CSV and TSV: as strict as data deserve, so that no cell is lost without a word."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import Fault
+
+Lines = Iterator[tuple[int, str | Fault]]
+Row = list[str]
+
+
+def _split(number: int, first: str, following: Lines, path: Path) -> Row | Fault:
+    """The cells of the CSV row that begins with line `first`; takes more lines while a quote is open."""
+    taken = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal taken
+        yield f"{first}\n"
+        for _, line in following:
+            taken += 1
+            if isinstance(line, Fault):
+                raise line
+            yield f"{line}\n"
+
+    try:
+        return next(csv.reader(texts(), strict=True))
+    except (csv.Error, Fault) as error:
+        if not taken:
+            return Fault(f"no valid CSV ({error})")
+        raise UserError(
+            f"{path}, line {number}: no valid CSV ({error}): a quote that opens in this line is not closed as it should be "
+            f"in the {taken:,} lines after it; mend the line"
+        ) from None
+
+
+def _rows(path: Path, lines: Lines, tabs: bool) -> Iterator[tuple[int, Row | Fault]]:
+    for number, line in lines:
+        if isinstance(line, Fault):
+            yield number, line
+        elif not line.strip():
+            yield number, Fault("the line is empty")
+        elif tabs:  # in every TSV that datasets come as, quotes are letters
+            yield number, line.split("\t")
+        else:
+            yield number, _split(number, line, lines, path)
+
+
+def _header(rows: Iterator[tuple[int, Row | Fault]], path: Path) -> Sequence[str]:
+    for number, row in rows:
+        if isinstance(row, Fault):
+            raise UserError(f"{path}, line {number}: the header cannot be used: {row}; mend the line")
+        repeated = [name for name, count in Counter(row).items() if name and count > 1]
+        if repeated:
+            raise UserError(
+                f"{path}, line {number}: the header names {repeated[0][:40]!r} twice; give every column a name of its own"
+            )
+        return row
+    return ()
+
+
+def read_cells(
+    path: Path, lines: Lines, tabs: bool, names: Sequence[str] | None
+) -> Iterator[tuple[int, dict[str, str] | Fault]]:
+    """(line counted from 1, fields by name or `Fault`) of every row below the header.
+
+    A quoted CSV cell may hold line breaks; the row's line is its first.
+
+    Args:
+        path: for messages.
+        lines: of the file.
+        tabs: whether tabs separate, and quotes mean nothing.
+        names: of the columns, if there is no header.
+
+    Raises:
+        UserError: for a header that cannot be used, and for a quote that is left open, as what is within
+            it and what is not cannot be told.
+    """
+    rows = _rows(path, lines, tabs)
+    header = names or _header(rows, path)
+    for number, row in rows:
+        if isinstance(row, Fault):
+            yield number, row
+        elif len(row) != len(header):
+            yield number, Fault(f"{len(row)} fields where there should be {len(header)} ({', '.join(header)[:80]})")
+        else:
+            yield number, dict(zip(header, row, strict=True))

@@ -1,0 +1,258 @@
+"""Reads records from files that anyone may have written: JSON, JSON lines, CSV, TSV, text, each also .gz; Parquet.
+
+Nothing here trusts its input. A file that cannot be read at all is a `UserError`; an entry that cannot
+be used is a `Fault`, and `faults.Faults` decides what becomes of the file: an error that shows the first
+few, or a count of what was skipped.
+"""
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.csv_rows import read_cells
+from close_transfer.core.readers.open_file import opened
+from close_transfer.core.readers.parquet import read_parquet
+from close_transfer.core.readers.record_errors import Fault
+
+LINE_FORMATS = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
+_LONGEST_LINE = 16 * 2**20  # characters
+_LARGEST_DOCUMENT = 8 * 2**30  # bytes, unpacked
+_BLOCK = 16 * 2**20  # bytes
+_MOST_SHOWN = 60  # characters of what stands in a file, in messages
+
+
+def line_format(path: Path, setting: str, also: str = "") -> str:
+    """The file's format by its name, one of `LINE_FORMATS`.
+
+    Raises:
+        UserError: for any other name, with what is allowed, and what the caller takes `also`.
+    """
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    if suffix not in LINE_FORMATS:
+        raise UserError(
+            f"{setting}={path}: cannot read {suffix or 'a file without extension'}; allowed are {', '.join([*LINE_FORMATS, *filter(None, [also])])}, each of text also with .gz"
+        )
+    return suffix
+
+
+def _lines(path: Path, setting: str) -> Iterator[tuple[int, str | Fault]]:
+    """Lines of text, counted from 1, without their end."""
+    number = 0
+    with (
+        opened(path, setting, lambda: f", line {number + 1}") as file,
+        # Bytes that are no UTF-8 become lone surrogates, which `clean` finds and reports by line.
+        io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as text,
+    ):
+        while line := text.readline(_LONGEST_LINE):
+            number += 1
+            if len(line) < _LONGEST_LINE or line.endswith("\n"):
+                yield number, line.rstrip("\r\n")
+                continue
+            while (rest := text.readline(_LONGEST_LINE)) and not rest.endswith("\n"):
+                pass
+            yield number, Fault(f"the line is longer than {_LONGEST_LINE:,} characters")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Fault:
+    """A JSON object; a `Fault` stands for one with a key twice, of whose values one would be lost."""
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    keys = [key for key, _ in pairs]
+    return Fault(
+        f"the key {next(key for key in keys if keys.count(key) > 1)[:_MOST_SHOWN]!r} stands in one object twice"
+    )
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        return Fault(f"no valid JSON ({str(error).splitlines()[0][:80]})")
+
+
+def read_lines(
+    path: Path, setting: str, names: Sequence[str] | None = None, kind: str | None = None
+) -> Iterator[tuple[int, Any]]:
+    """(line counted from 1, record or `Fault`) of every row; a record is whatever JSON held, or a dict of fields.
+
+    The file is read as a stream. A line of .txt is the record {"text": line}.
+
+    Args:
+        path: the file.
+        setting: what the user gave it as, for messages.
+        names: fields of a .csv or .tsv without a header.
+        kind: one of `LINE_FORMATS`, where the name does not tell.
+
+    Raises:
+        UserError: if there is no such file, or it cannot be read to its end.
+    """
+    kind = kind or line_format(path, setting)
+    if kind == ".parquet":
+        yield from read_parquet(path, setting)
+        return
+    lines = _lines(path, setting)
+    if kind in (".csv", ".tsv"):
+        yield from read_cells(path, lines, kind == ".tsv", names)
+        return
+    for number, line in lines:
+        if isinstance(line, Fault):
+            yield number, line
+        elif kind == ".txt":
+            yield number, {"text": line}
+        else:
+            yield number, _parsed(line) if line.strip() else Fault("the line is empty")
+
+
+def read_document(path: Path, setting: str) -> Any:
+    """What a JSON file holds; a `Fault` stands for every object in it with a key twice.
+
+    Raises:
+        UserError: if there is no such file, or it is no JSON; with the place of the fault.
+    """
+    content = bytearray()
+    with opened(path, setting) as file:
+        while block := file.read(_BLOCK):
+            content += block
+            if len(content) > _LARGEST_DOCUMENT:
+                raise UserError(f"{setting}={path}: holds more than {_LARGEST_DOCUMENT >> 30} GiB of JSON; split it")
+    try:
+        document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_object)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{setting}={path}: is not UTF-8 (byte {error.start:,}); write it again as UTF-8") from None
+    except RecursionError:
+        raise UserError(f"{setting}={path}: is nested too deeply to be a dataset; restore it from its source") from None
+    except ValueError as error:
+        raise UserError(f"{setting}={path}: is no valid JSON ({error}); restore it from its source") from None
+    if isinstance(document, Fault):
+        raise UserError(f"{setting}={path}: {document}; restore it from its source")
+    return document
+
+
+def entries(document: Any, key: str | None, path: Path, setting: str) -> list[Any]:
+    """The list under `key` of a JSON document (the document itself when None).
+
+    Raises:
+        UserError: if there is none, with the keys that there are.
+    """
+    what = f"a list under {key!r}" if key else "a list"
+    if key is not None and not isinstance(document, dict):
+        raise UserError(f"{setting}={path}: holds {_kind(document)} where an object with {what} should be")
+    found = document.get(key) if key is not None else document
+    if not isinstance(found, list):
+        have = f"; its keys are {_names(document)}" if isinstance(document, dict) else ""
+        raise UserError(f"{setting}={path}: {what} is missing{have}; give the dataset's own file")
+    return found
+
+
+def _names(record: dict[str, Any]) -> str:
+    return ", ".join(repr(key[:_MOST_SHOWN]) for key in list(record)[:12]) or "none"
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _shown(value: Any) -> str:
+    """What a value is; of numbers also which, as what is in lists and objects has no end."""
+    return _kind(value) + (f" ({str(value)[:40]})" if isinstance(value, (int, float)) else "")
+
+
+def field(record: Any, name: str) -> Any:
+    """One field of a record.
+
+    Raises:
+        Fault: if there is no such field, or the record has no fields.
+    """
+    if isinstance(record, Fault):
+        raise record
+    if not isinstance(record, dict):
+        raise Fault(f"{_kind(record)} where an object with the field {name!r} should be")
+    value = record.get(name)
+    if value is None:
+        raise Fault(f"field {name!r} is missing; the fields here are {_names(record)}")
+    if isinstance(value, Fault):
+        raise value
+    return value
+
+
+def verbatim(value: Any, name: str) -> str:
+    """Text as it stands, as what was read from field `name`; it may be empty.
+
+    Raises:
+        Fault: if it is no text, or holds what no UTF-8 text does.
+    """
+    if isinstance(value, Fault):
+        raise value
+    if not isinstance(value, str):
+        raise Fault(f"field {name!r} is {_shown(value)}, not text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Fault(f"field {name!r} is not UTF-8") from None
+    if "\0" in value:
+        raise Fault(f"field {name!r} holds a NUL character, as text that was written as UTF-16 does")
+    return value
+
+
+def clean(value: Any, name: str) -> str:
+    """Text with single spaces, as what was read from field `name`.
+
+    Raises:
+        Fault: if it is no text, no UTF-8, or empty.
+    """
+    text = " ".join(verbatim(value, name).split())
+    if not text:
+        raise Fault(f"field {name!r} is empty")
+    return text
+
+
+def text_field(record: Any, name: str) -> str:
+    """A field that is text, with single spaces. Raises `Fault`."""
+    return clean(field(record, name), name)
+
+
+def texts_field(record: Any, name: str) -> tuple[str, ...]:
+    """A field that is a text or a list of texts, at least one. Raises `Fault`."""
+    value = field(record, name)
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise Fault(f"field {name!r} is an empty list")
+    return tuple(clean(one, name) for one in values)
+
+
+def choice_field(record: Any, name: str, allowed: Sequence[str]) -> str:
+    """A field that is one of some words. Raises `Fault`."""
+    value = text_field(record, name)
+    if value not in allowed:
+        raise Fault(f"field {name!r} is {value[:_MOST_SHOWN]!r}; allowed are {', '.join(allowed)}")
+    return value
+
+
+def key_field(record: Any, name: str) -> str:
+    """A field that names something: text or a whole number, as text. Raises `Fault`."""
+    value = field(record, name)
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise Fault(f"field {name!r} is {_shown(value)}, not text or a whole number")
+    return clean(str(value), name)
+
+
+def new_key(record: Any, name: str, seen: set[str]) -> str:
+    """A field that names this one entry alone, and is entered in `seen`. Raises `Fault`."""
+    key = key_field(record, name)
+    if key in seen:
+        raise Fault(f"field {name!r} is {key[:_MOST_SHOWN]!r}, which stands in another entry too")
+    seen.add(key)
+    return key
+
+
+def list_field(record: Any, name: str) -> list[Any]:
+    """A field that is a list. Raises `Fault`."""
+    value = field(record, name)
+    if not isinstance(value, list):
+        raise Fault(f"field {name!r} is {_kind(value)}, not a list")
+    return value

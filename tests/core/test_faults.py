@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import Fault, Faults
+
+
+def test_faults_are_told_with_the_setting_that_skips_them():
+    faults = Faults(Path("seeds.jsonl"), "error", "seeds", skip="seeds.on_bad_rows=skip")
+    for number in range(1, 8):
+        faults.add(f"line {number}", Fault("field 'text' is missing"))
+    with pytest.raises(UserError) as caught:
+        faults.settle(20)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "seeds.jsonl, line 1: field 'text' is missing"
+    assert lines[-2] == "and 2 more such seeds"
+    assert lines[-1] == "mend the file, or skip and count such seeds with seeds.on_bad_rows=skip"
+
+
+def test_skipped_faults_are_counted():
+    faults = Faults(Path("seeds.jsonl"), "skip", "seeds")
+    faults.add("line 1", Fault("field 'text' is missing"))
+    assert faults.settle(1) == {"unusable seeds": 1}
+    with pytest.raises(UserError, match="there is nothing to use in it"):
+        faults.settle(0)

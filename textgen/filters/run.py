@@ -1,0 +1,132 @@
+"""From a journal's answers to the corpus: every item through the filters, what is taken out kept aside."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from close_transfer.core.atomic_files import atomic_path, read_json, write_json
+from textgen.corpus.candidate import Candidate
+from textgen.corpus.folder import CorpusFolder
+from textgen.corpus.journal import read_answers
+from textgen.corpus.ledger import Ledger
+from textgen.filters import build_chain, require_clip, run_chain
+from textgen.filters.words import Lexicon
+from textgen.prompts.inputs import Prepared
+from textgen.prompts.plan import read_plan
+from textgen.prompts.recipe import Recipe, Request
+
+
+def candidates_of(
+    request: Request, items: Sequence[dict[str, str]], recipe: Recipe, cut: bool = False
+) -> Iterator[Candidate]:
+    """The items of one answer; of one that was `cut`, the last is unfinished."""
+    given = {name: str(request.given[name]) for name in recipe.settings.keep}
+    for number, item in enumerate(items):
+        fields = {name: text for name, text in item.items() if name != "text"}
+        yield Candidate(
+            f"{request.id}-{number}",
+            request.id,
+            item["text"],
+            fields,
+            given,
+            request.keywords,
+            cut and number == len(items) - 1,
+        )
+
+
+def _shown_texts(recipe: Recipe) -> Iterator[str]:
+    """What the prompts' examples say: their texts, and further texts of the same scene."""
+    for example in recipe.examples:
+        for name, value in example.items():
+            if name == "text":
+                yield str(value)
+            elif name not in ("keywords", *recipe.settings.fields) and isinstance(value, (list, tuple)):
+                yield from map(str, value)
+
+
+def read_candidates(folder: CorpusFolder, recipe: Recipe) -> list[Candidate]:
+    """All items that were answered, in the plan's order, whatever the order in which they came.
+
+    Raises:
+        UserError: if plan or journal are damaged.
+    """
+    answers = {event["id"]: (event["items"], event.get("cut", False)) for event in read_answers(folder.journal)}
+    return [
+        candidate
+        for request in read_plan(folder.plan)
+        if request.id in answers
+        for items, cut in [answers.pop(request.id)]
+        for candidate in candidates_of(request, items, recipe, cut)
+    ]
+
+
+def check_filters(prepared: Prepared) -> None:
+    """Looks for what filtering and the report need, before anything is asked.
+
+    Raises:
+        UserError: for references and evaluation texts that cannot be read, a language without a word list, or CLIP's
+            tokenizer where it is not installed.
+    """
+    settings = prepared.config.filters
+    if settings.clip_tokens is not None:
+        require_clip()
+    Lexicon(settings.language)
+    _ = prepared.references, prepared.evaluation
+
+
+def filter_corpus(folder: CorpusFolder, prepared: Prepared, ledger: Ledger) -> dict[str, Any]:
+    """Writes corpus.jsonl and removed.jsonl, and filters.json last; gives what that holds.
+
+    Raises:
+        UserError: if a filter cannot work, or a file is damaged.
+    """
+    recipe = prepared.recipe
+    settings = prepared.config.filters
+    if prepared.family == "grammar":  # which repeats its frames as often as it was told to
+        settings = settings.model_copy(update={"overused_share": None})
+    stages = build_chain(
+        settings,
+        recipe.settings,
+        instructions=recipe.instructions,
+        examples=list(_shown_texts(recipe)),
+        references=prepared.references,
+        evaluation=prepared.evaluation,
+    )
+    candidates = read_candidates(folder, recipe)
+    folder.filters.unlink(missing_ok=True)
+    with atomic_path(folder.removed) as temporary, temporary.open("w", encoding="utf-8") as file:
+
+        def note(stage: str, reason: str, candidate: Candidate) -> None:
+            line = {**candidate.record(), "stage": stage, "reason": reason}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+        result = run_chain(stages, candidates, note)
+    with atomic_path(folder.corpus) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for candidate in result.kept:
+            file.write(json.dumps(candidate.record(), ensure_ascii=False) + "\n")
+    counts = {
+        "num_answers": len(ledger.answered),
+        "num_declined": ledger.refused,
+        "num_failed": len(ledger.failed),
+        "num_texts": len(candidates),
+        "num_kept": len(result.kept),
+        "stages": [
+            {
+                "name": stage.name,
+                "num_in": stage.num_in,
+                "num_out": stage.num_out,
+                "examples": [one._asdict() for one in stage.examples],
+            }
+            for stage in result.stages
+        ],
+        "settings": settings.model_dump(mode="json"),
+        "num_references": len(prepared.references),
+        "num_evaluation": len(prepared.evaluation),
+    }
+    write_json(folder.filters, counts)
+    return counts
+
+
+def read_filters(folder: CorpusFolder) -> dict[str, Any] | None:
+    """What filters.json holds; None before the corpus was filtered."""
+    return dict(read_json(folder.filters)) if folder.filters.is_file() else None

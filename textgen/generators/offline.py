@@ -1,0 +1,37 @@
+"""Sources that cost nothing and need no server: the grammar, and text that exists."""
+
+import random
+from collections.abc import Iterable, Mapping
+
+from close_transfer.core.signals import StopRequest
+from textgen.corpus.journal import Journal
+from textgen.grammar.grammar import Grammar
+from textgen.prompts.recipe import Recipe, Request
+
+
+def write_by_grammar(
+    requests: Iterable[Request], recipe: Recipe, grammar: Grammar, journal: Journal, stop: StopRequest
+) -> None:
+    """Answers requests from a grammar, the same ones the same way every time, until `stop` asks for an end."""
+    fields = list(recipe.settings.fields)
+    for request in requests:
+        if stop.asked:
+            return
+        given = {name: str(value) for name, value in request.given.items()}
+        items = grammar.write(
+            fields, recipe.settings.items_per_request, request.keywords, given, random.Random(request.seed)
+        )
+        journal.append({"event": "answer", "id": request.id, "attempt": 1, "model": "grammar", "items": items})
+
+
+def take_existing(requests: Iterable[Request], recipe: Recipe, journal: Journal, stop: StopRequest) -> None:
+    """Takes each row's own fields as the answer, until `stop` asks for an end."""
+    for request in requests:
+        if stop.asked:
+            return
+        item = {name: _one_line(request.given, name) for name in recipe.settings.fields}
+        journal.append({"event": "answer", "id": request.id, "attempt": 1, "model": "existing text", "items": [item]})
+
+
+def _one_line(row: Mapping[str, object], name: str) -> str:
+    return " ".join(str(row[name]).split())

@@ -1,0 +1,103 @@
+"""source=openai: the `openai` client, one attempt at a time; retries are the caller's, so that each is journalled."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import openai
+
+from textgen.generators.openai_api import (
+    PATHS,
+    Access,
+    Parameters,
+    read_reply,
+    request_body,
+    retry_after_seconds,
+    status_fault,
+)
+from textgen.generators.responses import NO_CONNECTION, NO_SCHEMA, Fault, Reply
+from textgen.text.hashing import canonical
+
+# Errors of making a connection, before any request was sent; by name, as the client's HTTP library may change.
+_NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
+
+
+class OpenAIClient:
+    """Asks an OpenAI-compatible server.
+
+    Attributes:
+        server: its address, for the journal.
+        structured: whether answers are asked for by JSON schema; with "auto" a server's refusal ends that.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        parameters: Parameters,
+        schema: Mapping[str, Any],
+        structured: Literal["auto", "schema", "text"],
+        deadline: float,
+    ) -> None:
+        """Makes no connection yet.
+
+        The caller keeps the `deadline`, in seconds. Half of it bounds the making of a connection here, so that what was
+        never sent is told apart from what may have been answered.
+        """
+        self.server = access.server
+        self.structured = structured != "text"
+        self._optional = structured == "auto"
+        self._access, self._parameters, self._schema = access, parameters, schema
+        timeout = openai.Timeout(2 * deadline, connect=deadline / 2, pool=deadline / 2)
+        # As many connections as requests under way, and all kept open; the client's own limits are 1,000 and 100.
+        limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=None, max_keepalive_connections=None)
+        self._client = openai.AsyncOpenAI(
+            api_key=access.key,
+            base_url=access.base_url,
+            max_retries=0,
+            timeout=timeout,
+            http_client=openai.DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
+        )
+
+    def request_texts(self, prompt: str) -> tuple[str | None, ...]:
+        """Prompt, system message and schema."""
+        return prompt, self._parameters.system, canonical(self._schema) if self.structured else None
+
+    async def ask(self, prompt: str, seed: int) -> Reply:
+        """One attempt.
+
+        Raises:
+            Fault: if it brings no answer.
+        """
+        schema = self._schema if self.structured else None
+        body = request_body(prompt, self._parameters, schema, seed, self._access)
+        try:
+            answer = await self._client.post(PATHS[self._access.api], cast_to=object, body=body)
+        except openai.APIStatusError as error:
+            raise self._status_fault(error, schema is not None) from None
+        except openai.APIConnectionError as error:
+            cause = type(error.__cause__).__name__
+            if cause in _NOT_SENT:
+                raise Fault(NO_CONNECTION, "no", f"the server cannot be reached ({cause})") from None
+            raise Fault("connection lost", "reserved", cause) from None
+        except (openai.OpenAIError, ValueError, RecursionError) as error:
+            raise Fault("truncated", "reserved", self._access.masked(str(error))) from None
+        reply = read_reply(answer, self._access.api)
+        if reply.refusal:
+            return Reply(
+                "", self._access.masked(reply.refusal), reply.input_tokens, reply.output_tokens, reply.model, reply.cut
+            )
+        return reply
+
+    def _status_fault(self, error: openai.APIStatusError, with_schema: bool) -> Fault:
+        # The body's own message: the client's adds the whole body to it.
+        inner = error.body if isinstance(error.body, Mapping) else {}
+        message = self._access.masked(str(inner.get("message") or error.message))
+        code = inner.get("code") or error.code
+        wait = retry_after_seconds(error.response.headers)
+        fault = status_fault(error.status_code, message, code, wait, with_schema, self._optional)
+        if fault.kind == NO_SCHEMA:
+            self.structured = False
+        return fault
+
+    async def close(self) -> None:
+        """Ends the connections."""
+        await self._client.close()

@@ -1,0 +1,1 @@
+"""Grammars: frames and word lists that write captions without a model."""

@@ -1,0 +1,228 @@
+"""Reads a grammar's symbols, and refuses those that lead nowhere or back to themselves."""
+
+import difflib
+import itertools
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from close_transfer.core.errors import UserError
+
+_SLOT = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)(?:#([A-Za-z0-9_]+))?\}")
+_FORM = (
+    "a list of alternatives, {alternative: weight}, {value: {word: weight}} for a value with synonyms, "
+    "or {value of a balanced variable: alternatives}"
+)
+
+Kind = Literal["words", "choice", "frames"]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """`{name}` or `{name#scope}` in an alternative."""
+
+    name: str
+    scope: str = ""
+
+    def __str__(self) -> str:
+        return f"{{{self.name}#{self.scope}}}" if self.scope else f"{{{self.name}}}"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Alternative:
+    """One of the texts that a symbol stands for.
+
+    Attributes:
+        value: what it is known by; of a word with synonyms, the name of what they all mean.
+        weight: its share among the symbol's alternatives.
+        parts: literal text and slots, in order; where there are synonyms, none.
+        synonyms: words that say it, with their weights; of a text with slots, none.
+    """
+
+    value: str
+    weight: float
+    parts: tuple[str | Slot, ...] = ()
+    synonyms: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """Its slots, each once, in order."""
+        return tuple(dict.fromkeys(part for part in self.parts if isinstance(part, Slot)))
+
+
+@dataclass(frozen=True, eq=False)
+class Symbol:
+    """What `{name}` may become.
+
+    Attributes:
+        name: of the symbol.
+        alternatives: what it may become.
+        kind: "words" if no alternative has a slot; "choice" if each is a slot and nothing else; else "frames".
+        cumulative: running sums of the weights.
+    """
+
+    name: str
+    alternatives: tuple[Alternative, ...]
+    kind: Kind = field(init=False)
+    cumulative: tuple[float, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        lone = all(len(one.parts) == 1 and one.slots for one in self.alternatives)
+        words = all(one.synonyms for one in self.alternatives)
+        object.__setattr__(self, "kind", "words" if words else "choice" if lone else "frames")
+        object.__setattr__(self, "cumulative", tuple(itertools.accumulate(one.weight for one in self.alternatives)))
+
+
+# A symbol, or one for each value of a balanced variable.
+Entry = Symbol | Mapping[str, Symbol]
+
+
+def read_symbols(where: str, given: Mapping[str, Any]) -> dict[str, Entry]:
+    """Symbols by name, from what stands in a file.
+
+    Args:
+        where: what error messages call the place.
+        given: name -> alternatives, in one of the forms of `_FORM`.
+
+    Raises:
+        UserError: names the symbol and what cannot be used.
+    """
+    return {name: _entry(f"{where}: symbol {name!r}", name, form) for name, form in given.items()}
+
+
+def _entry(where: str, name: str, form: Any) -> Entry:
+    if not isinstance(name, str) or not _SLOT.fullmatch(f"{{{name}}}"):
+        raise UserError(f"{where}: a name is letters, digits and underscores, and begins with a letter")
+    if isinstance(form, str):
+        form = [form]
+    if isinstance(form, Mapping) and form and all(isinstance(one, (str, list, tuple)) for one in form.values()):
+        by_value = {str(value): _entry(f"{where}, {value!r}", name, one) for value, one in form.items()}
+        return {value: one for value, one in by_value.items() if isinstance(one, Symbol)}
+    if isinstance(form, (list, tuple)):
+        form = _counted(where, form)
+    if not isinstance(form, Mapping) or not form:
+        raise UserError(f"{where}: is {form!r}; give {_FORM}")
+    return Symbol(name, tuple(_alternative(where, str(value), weight) for value, weight in form.items()))
+
+
+def _counted(where: str, alternatives: Collection[Any]) -> dict[str, float]:
+    weights: dict[str, float] = {}
+    for one in alternatives:
+        if not isinstance(one, str):
+            raise UserError(f"{where}: {one!r} is no text; put it in quotes")
+        weights[one] = weights.get(one, 0) + 1
+    return weights
+
+
+def _alternative(where: str, value: str, weight: Any) -> Alternative:
+    if isinstance(weight, Mapping) and weight:
+        words = tuple((str(word), _weight(where, str(word), one)) for word, one in weight.items())
+        if any("{" in word or "}" in word for word, _ in words):
+            raise UserError(f"{where}: synonyms of {value!r} hold no slots; give those an alternative of their own")
+        return Alternative(value, sum(one for _, one in words), synonyms=words)
+    parts = _parts(where, value)
+    if any(isinstance(part, Slot) for part in parts):
+        return Alternative(value, _weight(where, value, weight), parts)
+    return Alternative(value, _weight(where, value, weight), parts, ((value, 1.0),))
+
+
+def _weight(where: str, value: str, weight: Any) -> float:
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < 1e12:
+        raise UserError(f"{where}: the weight of {value!r} is {weight!r}; give a number above 0")
+    return float(weight)
+
+
+def _parts(where: str, text: str) -> tuple[str | Slot, ...]:
+    parts: list[str | Slot] = []
+    end = 0
+    for match in _SLOT.finditer(text):
+        parts += [text[end : match.start()], Slot(match[1], match[2] or "")]
+        end = match.end()
+    parts.append(text[end:])
+    if any(isinstance(part, str) and ("{" in part or "}" in part) for part in parts):
+        raise UserError(f"{where}: {text!r} has a brace that is no slot; slots are {{name}} and {{name#2}}")
+    return tuple(part for part in parts if part != "")
+
+
+def variants(entry: Entry) -> Iterator[Symbol]:
+    """The symbol, or the symbols of each value."""
+    yield from [entry] if isinstance(entry, Symbol) else entry.values()
+
+
+def check_symbols(where: str, symbols: Mapping[str, Entry], given: Collection[str]) -> None:
+    """Refuses slots that no symbol fills, and symbols that hold themselves.
+
+    A symbol cannot hold itself, however deep: a name is bound while it is expanded, and would wait for itself.
+
+    Raises:
+        UserError: names the symbol, and the nearest that exists, or the way round.
+    """
+    names = {*symbols, *given}
+    for name, entry in symbols.items():
+        for alternative in (one for symbol in variants(entry) for one in symbol.alternatives):
+            for slot in alternative.slots:
+                if slot.name not in names:
+                    near = difflib.get_close_matches(slot.name, sorted(names), 1)
+                    hint = f"did you mean {{{near[0]}}}?" if near else f"there are {', '.join(sorted(names)[:20])}"
+                    raise UserError(f"{where}: symbol {name!r} has {slot}, and there is no symbol of that name; {hint}")
+    done: set[str] = set()
+    for name in symbols:
+        _check_ends(where, symbols, name, [], done)
+
+
+def _check_ends(where: str, symbols: Mapping[str, Entry], name: str, way: list[str], done: set[str]) -> None:
+    if name in way:
+        circle = " > ".join([*way[way.index(name) :], name])
+        raise UserError(f"{where}: symbol {name!r} holds itself and would never end ({circle}); take one of them out")
+    if name in done or name not in symbols:
+        return
+    for symbol in variants(symbols[name]):
+        for alternative in symbol.alternatives:
+            for slot in alternative.slots:
+                _check_ends(where, symbols, slot.name, [*way, name], done)
+    done.add(name)
+
+
+def read_grammar_file(path: Path) -> dict[str, Any]:
+    """The sections of a grammar's file.
+
+    Raises:
+        UserError: if it is no such file.
+    """
+    try:
+        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"grammar={path}: there is no such file; configs/grammars/picturebook.yaml is one") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"grammar={path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+    allowed = ("origin", "licence", "apart", "symbols")
+    if not isinstance(told, dict) or not isinstance(told.get("symbols"), dict) or not set(told) <= set(allowed):
+        found = ", ".join(map(str, told)) if isinstance(told, dict) else repr(told)[:60]
+        raise UserError(
+            f"grammar={path}: holds {found}; a grammar has `symbols`, and may have {', '.join(allowed[:3])}"
+        )
+    return told
+
+
+def read_apart(where: str, given: Any) -> dict[str, frozenset[str]]:
+    """Value -> values that never stand with it.
+
+    Args:
+        where: what error messages call the place.
+        given: pairs of lists; every value of the one keeps apart from every value of the other.
+
+    Raises:
+        UserError: if it is anything else.
+    """
+    apart: dict[str, set[str]] = {}
+    for pair in given or ():
+        if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(side, list) for side in pair)):
+            raise UserError(f"{where}: apart holds {pair!r}; give pairs of lists, such as [[bus, car], [kitchen]]")
+        for one, other in itertools.product(*pair):
+            apart.setdefault(str(one), set()).add(str(other))
+            apart.setdefault(str(other), set()).add(str(one))
+    return {value: frozenset(others) for value, others in apart.items()}

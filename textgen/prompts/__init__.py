@@ -1,0 +1,1 @@
+"""Recipes, and the plan of requests that is made from them."""

@@ -1,0 +1,244 @@
+"""From settings to what a corpus is made with: the recipe with its files, keywords, and all that decides a request."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from close_transfer.core.atomic_files import file_fingerprint
+from close_transfer.core.command_line import CONFIGS
+from close_transfer.core.errors import UserError
+from textgen.config import RecipeSettings, SynthesisConfig
+from textgen.corpus.prices import FREE, Price, price_of
+from textgen.grammar.grammar import Grammar
+from textgen.prompts.recipe import Recipe, near_recipe
+from textgen.text.hashing import digest
+from textgen.text.keywords import KeywordCounts, count_keywords, words_of
+from textgen.text.readers import check_columns, read_rows, read_texts
+
+RECIPES = CONFIGS / "recipe"
+_REFERENCE_EXAMPLES = 200  # texts that examples=references rotates through
+_WORD_SCALE = 1_000_000  # a grammar's frequencies, as counts
+
+
+def _template(settings: RecipeSettings) -> str | None:
+    if settings.template is None:
+        return None
+    path = near_recipe(settings.template, RECIPES)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"recipe.template={settings.template}: cannot be read ({error}); it lies beside the recipe"
+        ) from None
+
+
+def _rows(settings: RecipeSettings) -> list[dict[str, Any]]:
+    if settings.rows is None:
+        return []
+    path = near_recipe(settings.rows, RECIPES)
+    rows = list(read_rows(path, "recipe.rows"))
+    if not rows:
+        raise UserError(f"recipe.rows={settings.rows}: the file is empty; give one with a record a line")
+    hidden = [name for name in ("keywords", "examples", "num_items") if name in rows[0]]
+    if hidden and settings.template is not None:
+        raise UserError(f"{path}: a template has {hidden[0]!r} of its own; call the column something else")
+    own = list(settings.fields) if settings.template is None else []
+    check_columns(rows, [*own, *(name for name in settings.keep if name not in settings.balance)], path)
+    return rows
+
+
+def _examples(
+    settings: RecipeSettings, references: Sequence[str], seed: int, counts: KeywordCounts | None
+) -> list[dict[str, Any]]:
+    if not isinstance(settings.examples, str):
+        found: list[dict[str, Any]] = [dict(one) for one in settings.examples]
+    elif settings.examples == "references":
+        return _of_references(settings, references, seed, counts)
+    else:
+        found = list(read_rows(near_recipe(settings.examples, RECIPES), "recipe.examples"))
+    wanted = [*settings.fields, *settings.balance]
+    for number, example in enumerate(found, start=1):
+        missing = [name for name in wanted if name not in example]
+        if missing:
+            raise UserError(
+                f"recipe.examples, number {number}: has no {missing[0]!r}; an example has {', '.join(wanted)}"
+            )
+    return found
+
+
+def _of_references(
+    settings: RecipeSettings, references: Sequence[str], seed: int, counts: KeywordCounts | None
+) -> list[dict[str, Any]]:
+    """Reference texts with keywords that they hold, as in CLOSE (arXiv 2211.09778)."""
+    if list(settings.fields) != ["text"] or not references or counts is None:
+        raise UserError(
+            "recipe.examples=references: needs references=FILE, and a recipe of one field that draws keywords"
+        )
+    rng = random.Random(f"examples/{seed}")
+    texts = rng.sample(references, min(_REFERENCE_EXAMPLES, len(references)))
+    by_word = set(counts.counts)
+    examples = []
+    for text in texts:
+        held = [word for word in dict.fromkeys(words_of(text)) if word in by_word]
+        if len(held) >= settings.keywords:
+            examples.append({"text": text, "keywords": rng.sample(held, settings.keywords)})
+    return examples
+
+
+def _fingerprint(name: str, setting: str) -> str:
+    if not Path(name).is_file():
+        raise UserError(f"{setting}={name}: there is no such file")
+    return file_fingerprint(Path(name))
+
+
+def shipped(name: str) -> Path:
+    """A file as it was given, or else from the repository, so that commands work in any folder."""
+    return Path(name) if Path(name).exists() else CONFIGS.parent / name
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a corpus is made with. Parts that take time are read on first use."""
+
+    config: SynthesisConfig
+
+    @property
+    def family(self) -> str:
+        """The source as far as it decides answers: a batch gives what the same model gives one by one."""
+        if self.config.recipe.template is None:
+            return "existing text"
+        return "openai" if self.config.source == "openai-batch" else self.config.source
+
+    @property
+    def model(self) -> str:
+        """The model's name; the grammar's file has none.
+
+        Raises:
+            UserError: if a model is asked and none is named.
+        """
+        if self.family in ("grammar", "existing text"):
+            return self.family
+        if self.config.model is None:
+            raise UserError(
+                f"source={self.config.source}: give model=NAME" + ("" if self.family == "openai" else " or a folder")
+            )
+        return self.config.model
+
+    @property
+    def max_output_tokens(self) -> int:
+        """Of one answer."""
+        return self.config.max_output_tokens or self.config.recipe.max_output_tokens
+
+    @property
+    def price(self) -> Price:
+        """Of the model's tokens.
+
+        Raises:
+            UserError: if it has none and the user does not allow that.
+        """
+        if self.family != "openai":
+            return FREE
+        return self._price(batch=self.config.source == "openai-batch")
+
+    @property
+    def batch_price(self) -> Price:
+        """Of the same in batches, whatever the source is now: batches may be left from before.
+
+        Raises:
+            UserError: as `price`.
+        """
+        return self._price(batch=True)
+
+    def _price(self, *, batch: bool) -> Price:
+        config = self.config
+        return price_of(self.model, shipped(config.prices), batch, config.allow_unpriced, config.max_cost)
+
+    @cached_property
+    def references(self) -> list[str]:
+        """The reference texts; none without references=."""
+        if self.config.references is None:
+            return []
+        return read_texts(self.config.references, self.config.references_column, "references")
+
+    @cached_property
+    def evaluation(self) -> list[str]:
+        """Texts that must not come out as results."""
+        config = self.config
+        return [text for path in config.evaluation for text in read_texts(path, config.evaluation_column, "evaluation")]
+
+    @cached_property
+    def grammar(self) -> Grammar:
+        """The grammar with the recipe's own symbols."""
+        recipe = self.config.recipe
+        columns = sorted({name for row in self._rows for name in row})
+        return Grammar.read(shipped(self.config.grammar)).extended(recipe.grammar, given=[*columns, *recipe.balance])
+
+    @property
+    def origin(self) -> str:
+        """Where a grammar's words and frames come from, and its licence; empty for other sources."""
+        if self.family != "grammar":
+            return ""
+        return "; licence: ".join(filter(None, [self.grammar.origin, self.grammar.licence]))
+
+    @cached_property
+    def keyword_counts(self) -> KeywordCounts | None:
+        """Keywords to draw from: of the references, or else of the grammar's word lists."""
+        if self.references:
+            counts = count_keywords(self.references, self.config.keywords)
+            return self._known_to_grammar(counts) if self.family == "grammar" else counts
+        if self.family != "grammar":
+            return None
+        words = sorted(self.grammar.words().items(), key=lambda one: (-one[1], one[0]))
+        return KeywordCounts({word: max(1, round(share * _WORD_SCALE)) for word, share in words}, [], 0)
+
+    def _known_to_grammar(self, counts: KeywordCounts) -> KeywordCounts:
+        """The references' keywords that a grammar can write: it would leave out any other, and a filter the text.
+
+        Raises:
+            UserError: if there is none.
+        """
+        words = self.grammar.words()
+        known = {word: n for word, n in counts.counts.items() if word in words}
+        if not known:
+            raise UserError(
+                f"references={self.config.references}: {self.config.grammar} has none of their keywords; give a grammar of "
+                "such texts, or leave references out"
+            )
+        sets = [kept for one in counts.sets if (kept := tuple(word for word in one if word in known))]
+        return KeywordCounts(known, sets, counts.num_texts)
+
+    @cached_property
+    def _rows(self) -> list[dict[str, Any]]:
+        return _rows(self.config.recipe)
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe with its template, examples and rows."""
+        settings = self.config.recipe
+        from_references = settings.examples == "references"
+        counts = self.keyword_counts if from_references else None
+        examples = _examples(settings, self.references if from_references else (), self.config.seed, counts)
+        return Recipe(settings, _template(settings), examples, self._rows)
+
+    @cached_property
+    def decides(self) -> Mapping[str, str]:
+        """By name, everything that decides a request or its answer."""
+        config, recipe = self.config, self.config.recipe
+        found = {**self.recipe.fingerprints, "source": self.family, "model": self.model, "seed": str(config.seed)}
+        if self.family in ("openai", "transformers"):
+            found["temperature"], found["top_p"] = str(recipe.temperature), str(recipe.top_p)
+            found["max_output_tokens"] = str(self.max_output_tokens)
+        if self.family == "transformers":
+            found["local.batch_size"], found["local.dtype"] = str(config.local.batch_size), config.local.dtype
+        if self.family == "grammar":
+            found["grammar"] = file_fingerprint(shipped(config.grammar))
+            found["recipe's grammar"] = digest(recipe.model_dump(mode="json")["grammar"])
+        if recipe.keywords:
+            found["keywords"] = digest(config.keywords.model_dump(mode="json", exclude={"list"}))
+            found["references"] = _fingerprint(config.references, "references") if config.references else "none"
+            if config.keywords.list is not None:
+                found["keywords.list"] = _fingerprint(config.keywords.list, "keywords.list")
+        return found

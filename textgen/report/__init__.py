@@ -1,0 +1,1 @@
+"""Reports and data cards of a corpus."""

@@ -1,0 +1,212 @@
+"""The data card beside every corpus, in the form of the Hugging Face hub: what it is, how it was made, what is not known."""
+
+import datetime
+import hashlib
+import json
+import shlex
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from close_transfer.core.atomic_files import write_text
+from textgen.report.corpus_summary import Described
+from textgen.report.funnel import Bound, chain_rows, money, shown_address, spend_rows
+from textgen.report.samples import first_asked
+
+# The hub's own names, by what the recipe trains.
+_TASKS = {
+    "captioning": ("text-generation", "image-to-text"),
+    "captioning-multi": ("text-generation", "image-to-text"),
+    "visual-news": ("text-generation", "image-to-text"),
+    "custom": ("text-generation",),
+    "vqa": ("question-answering", "visual-question-answering"),
+    "vqa-e": ("question-answering", "visual-question-answering"),
+    "snli-ve": ("text-classification",),
+}
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+)
+_LARGER = "10M<n<100M"
+_OVERLAP = "examples and evaluation texts"
+
+
+def _size(num: int) -> str:
+    return next((name for end, name in _SIZES if num < end), _LARGER)
+
+
+def _task(described: Described) -> str:
+    typed = dict(one.split("=", 1) for one in shlex.split(described.recipe.settings.train) if "=" in one)
+    return typed.get("task", "captioning")
+
+
+def _metadata(described: Described) -> str:
+    """The YAML at the card's head.
+
+    The licence is "other": the terms of whoever wrote the texts, and of what they were made from, are in the card.
+    """
+    generated = described.model != "existing text"
+    values: dict[str, Any] = {
+        "pretty_name": f"{described.recipe.settings.name}, {described.filters['num_kept']:,} texts",
+        "license": "other",
+        "license_name": "see-the-licence-notes",
+        "size_categories": [_size(described.filters["num_kept"])],
+        "task_categories": list(_TASKS.get(_task(described), ("text-generation",))),
+        "tags": [*(["synthetic"] if generated else []), "captions", "text-only-training"],
+        # Without this the hub would read plan and journal as data too.
+        "configs": [{"config_name": "default", "data_files": described.folder.corpus.name}],
+    }
+    if described.config.filters.language:
+        values["language"] = [described.config.filters.language]
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()
+
+
+def _columns(described: Described) -> list[tuple[str, str]]:
+    """Columns of corpus.jsonl with what they hold."""
+    settings = described.recipe.settings
+    told = {"id": "of the text", "group": "texts of one group tell of one scene", "text": "what is learned from"}
+    told |= {name: field.description for name, field in settings.fields.items() if field.description}
+    told |= {name: f"one of {', '.join(values)}, in turn" for name, values in settings.balance.items()}
+    if settings.keywords:
+        told["keywords"] = "words that the text was asked to hold"
+    names = ["id", "group", *settings.fields, *settings.keep, *(["keywords"] if settings.keywords else [])]
+    return [(name, told.get(name, "of the recipe's rows")) for name in names]
+
+
+def _making(described: Described) -> dict[str, str]:
+    """How the corpus was made, line by line."""
+    config, recipe, ledger = described.config, described.recipe, described.ledger
+    settings, asked = recipe.settings, described.by_model
+    lines = {"recipe": settings.name}
+    if described.model == "grammar":
+        lines["written by"] = f"a grammar, not a language model; its words and frames: {described.origin or 'not told'}"
+    elif not asked:
+        lines["written by"] = "whoever wrote the texts that the recipe's rows hold; they were filtered only"
+    else:
+        lines["written by"] = f"the language model {described.model}, by source={config.source}"
+        if ledger.models:
+            lines["the model's name at the server"] = ", ".join(
+                f"{name} ({num:,})" for name, num in ledger.models.items()
+            )
+        if ledger.servers:
+            lines["servers asked"] = ", ".join(map(shown_address, ledger.servers))
+    if recipe.template is not None:
+        lines["template"] = f"{settings.template}, SHA-256 {hashlib.sha256(recipe.template.encode()).hexdigest()}"
+    if asked:
+        most = config.max_output_tokens or settings.max_output_tokens
+        lines["parameters"] = (
+            f"temperature {settings.temperature:g}, top_p {settings.top_p:g}, at most {most} tokens an answer"
+        )
+        lines["system message"] = settings.system or "none"
+        shown = min(settings.examples_per_request, len(recipe.examples))
+        lines["in-context examples"] = f"{shown} of {len(recipe.examples)} in each prompt, drawn anew for each"
+    if settings.keywords:
+        drawn_from = (
+            "a user's list"
+            if config.keywords.sampler == "list"
+            else (
+                f"{len(described.references):,} reference texts" if described.references else "the grammar's word lists"
+            )
+        )
+        lines["keywords"] = f"{settings.keywords} a request, sampler {config.keywords.sampler}, from {drawn_from}"
+    lines["seed"] = str(config.seed)
+    if (began := first_asked(described.folder)) is not None:
+        lines["begun"] = datetime.datetime.fromtimestamp(began, datetime.UTC).date().isoformat()
+    return lines
+
+
+def _limits(described: Described) -> list[str]:
+    filters = described.filters
+    limits = [
+        "Nobody has read and checked these texts. They may be false, odd or offensive, and carry the prejudices of "
+        + {
+            "grammar": "the texts that the grammar was drawn from.",
+            "existing text": "those who wrote them.",
+        }.get(described.model, "the model that wrote them."),
+        "The filters look at words. They do not see whether a text makes sense, describes anything that a picture could "
+        "show, is true to its keywords' meaning, or repeats another in other words.",
+    ]
+    removed = {stage["name"]: stage["num_out"] for stage in filters["stages"]}
+    if filters["num_evaluation"]:
+        limits.append(
+            f"Overlap with {filters['num_evaluation']:,} evaluation texts was looked for by their words; that filter took out "
+            f"{removed.get(_OVERLAP, 0):,} texts, some of which may have been like an example of the prompt instead. A "
+            "paraphrase of an evaluation text is not found."
+        )
+    else:
+        limits.append(
+            "Overlap with evaluation texts was not looked for; scores on a public test set may be flattered by it."
+        )
+    if described.by_model:
+        limits.append("The same prompts would not give the same texts again: a server's sampling cannot be repeated.")
+    return limits
+
+
+def _licences(described: Described) -> list[str]:
+    notes = [described.recipe.settings.licence] if described.recipe.settings.licence else []
+    if described.model == "grammar":
+        notes.append(
+            f"The grammar's words and frames come from: {described.origin or 'a source that its file does not name'}."
+        )
+    elif described.model == "existing text":
+        notes.append("The texts are under the terms of where they come from.")
+    else:
+        notes.append("The terms of the model's provider apply to its output; check them before publishing.")
+    if described.references:
+        notes.append(
+            "Reference texts gave keywords, examples or numbers to compare with. Their licence is not known to the program; "
+            "whoever gave them has to know it."
+        )
+    return notes
+
+
+def _cell(value: object) -> str:
+    """A text inside a Markdown table: on one line, with nothing that a reader of Markdown or HTML obeys."""
+    text = " ".join(str(value).split())
+    for character, shown in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
+        text = text.replace(character, shown)
+    return text
+
+
+@cache
+def _template() -> jinja2.Template:
+    loader = jinja2.PackageLoader("textgen.report", "templates")
+    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment.filters.update(cell=_cell, count=lambda number: f"{number:,}")
+    return environment.get_template("card.md")
+
+
+def write_card(described: Described) -> Path:
+    """Writes card.md into the corpus's folder; as README.md it is the card of a data set on the hub.
+
+    Raises:
+        UserError: if the journal is damaged.
+        WriteError: if it cannot be written.
+    """
+    ledger = described.ledger
+    sample = next(iter(described.records), None)
+    text = _template().render(
+        metadata=_metadata(described),
+        described=described,
+        name=described.recipe.settings.name,
+        filters=described.filters,
+        ledger=ledger,
+        making=_making(described),
+        chain=chain_rows(described),
+        spend=spend_rows(ledger),
+        bound=Bound.of(described),
+        money=lambda cost: money(cost, described.prices),
+        columns=_columns(described),
+        sample=json.dumps(sample, indent=2, ensure_ascii=False) if sample else None,
+        training=f"{described.recipe.settings.train} data.path={described.folder.corpus.name}".strip(),
+        licences=_licences(described),
+        limits=_limits(described),
+    )
+    write_text(described.folder.card, text)
+    return described.folder.card

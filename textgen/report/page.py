@@ -1,0 +1,100 @@
+"""The page beside every corpus: what became of each request, what was paid, and how the texts are written."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from close_transfer.core.atomic_files import write_text
+from textgen.report.corpus_summary import Described, training_settings
+from textgen.report.funnel import Bound, chain_rows, money, shown_address, shown_settings, spend_rows
+from textgen.report.samples import NUM_EXAMPLES, follow, sample_kept
+from textgen.report.style import measure_style
+from textgen.text.statistics import WordRate
+
+
+@cache
+def _template() -> jinja2.Template:
+    loader = jinja2.PackageLoader("textgen.report", "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(count=_count, times=_times, percent=_percent)
+    return environment.get_template("report.html")
+
+
+def _count(number: int) -> str:
+    return f"{number:,}"
+
+
+def _percent(share: float) -> str:
+    """A share of 1; one digit after the point below 10 percent."""
+    return f"{100 * share:.0f}%" if share >= 0.0995 or share == 0 else f"{100 * share:.1f}%"
+
+
+def _times(rate: WordRate) -> str:
+    """How much more, or less, often a word comes than in the references."""
+    if not rate.reference_occurrences:
+        return "never in the references"
+    if not rate.occurrences:
+        return "never in the corpus"
+    if rate.ratio >= 1:
+        return f"{rate.ratio:,.0f} times as often" if rate.ratio >= 10 else f"{rate.ratio:.1f} times as often"
+    return f"1/{1 / rate.ratio:,.0f} as often" if rate.ratio <= 0.1 else f"{rate.ratio:.2f} times as often"
+
+
+def how_to_compare(described: Described) -> str:
+    """What to do for columns of references, where there are none."""
+    config = described.config
+    # References decide the keywords of a recipe that draws any, so they cannot be added to its corpus later.
+    if described.recipe.settings.keywords:
+        return (
+            f"python scripts/synthesize_captions.py recipe={config.recipe.name} references=FILE output=ANOTHER_FOLDER"
+        )
+    return f"python scripts/synthesize_captions.py action=report output={config.output} references=FILE"
+
+
+def _records(described: Described) -> list[dict[str, Any]]:
+    """Texts that were kept, with what else the recipe asks for."""
+    shown = []
+    for record in sample_kept(described):
+        more = {
+            name: ", ".join(value) if isinstance(value, list) else str(value)
+            for name, value in record.items()
+            if name not in ("id", "group", "text")
+        }
+        shown.append({"text": record["text"], "more": more})
+    return shown
+
+
+def write_report(described: Described) -> Path:
+    """Writes report.html into the corpus's folder.
+
+    Raises:
+        UserError: if plan, journal or template cannot be used.
+        WriteError: if it cannot be written.
+    """
+    ledger, recipe = described.ledger, described.recipe
+    kept = described.filters["num_kept"]
+    page = _template().render(
+        described=described,
+        recipe=recipe,
+        ledger=ledger,
+        filters=described.filters,
+        servers=[shown_address(server) for server in ledger.servers],
+        chain=chain_rows(described),
+        spend=spend_rows(ledger),
+        bound=Bound.of(described),
+        cost=money(ledger.spent.cost, described.prices),
+        cost_of_thousand=money(1000 * ledger.spent.cost / kept, described.prices) if kept else None,
+        money=lambda cost: money(cost, described.prices),
+        style=measure_style(described),
+        how_to_compare=how_to_compare(described),
+        followed=follow(described),
+        examples=[json.dumps(dict(one), ensure_ascii=False) for one in recipe.examples[:NUM_EXAMPLES]],
+        kept=_records(described),
+        training=training_settings(described.config),
+        config=json.dumps(shown_settings(described.config), indent=2, ensure_ascii=False),
+    )
+    write_text(described.folder.report, page)
+    return described.folder.report

@@ -1,5 +1,0 @@
-"""Who writes the texts: a grammar, a server, batches, a model in this process, or text that exists."""
-
-from textgen.sources.dispatch import ask_source
-
-__all__ = ["ask_source"]

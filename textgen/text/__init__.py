@@ -1,0 +1,1 @@
+"""Text utilities: hashing, keywords, readers and statistics."""
