@@ -5,9 +5,9 @@ python benchmarks/human_captions.py
 
 import numpy as np
 
+from close_transfer.data.picturebook.captions import captions
+from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.metrics.captions import caption_scores
-from close_transfer.picturebook.captions import captions
-from close_transfer.picturebook.scenes import scenes
 
 
 def main() -> None:

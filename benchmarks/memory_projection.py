@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from close_transfer.projection import ExactMemory, NearestMemory
+from close_transfer.models.text_memory import ExactMemory, NearestMemory
 
 QUERIES, TEMPERATURE, BLOCK, TEXTS_A_CENTRE = 1000, 0.01, 100_000, 50
 

@@ -15,10 +15,10 @@ import time
 import open_clip
 import torch
 
+from close_transfer.data.picturebook.captions import captions
+from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.encoders.open_clip_encoder import PICTUREBOOK_FOLDER
 from close_transfer.encoders.text_forward import causal_text_tower
-from close_transfer.picturebook.captions import captions
-from close_transfer.picturebook.scenes import scenes
 
 ROUNDS, BATCH = 7, 128
 

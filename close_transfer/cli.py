@@ -7,8 +7,8 @@ from typing import Any
 from close_transfer.core import command_line
 from close_transfer.core.command_line import CONFIGS, Extras, groups, options
 from close_transfer.core.schema import C
+from close_transfer.data.sources import SERVED_TASKS
 from close_transfer.encoders.catalogue import catalogue
-from close_transfer.sources import SERVED_TASKS
 
 __all__ = ["CONFIGS", "command", "compose_config", "options"]
 

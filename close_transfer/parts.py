@@ -6,13 +6,13 @@ import torch
 import transformers
 from pydantic import TypeAdapter, ValidationError
 
-from close_transfer.checkpoints import RunFolder
 from close_transfer.config import ClipConfig, DataConfig, PrecomputedConfig, TableData, TimmConfig
 from close_transfer.core.errors import UserError
+from close_transfer.data.sources.table import count_lines, lines_of_text
 from close_transfer.encoders import AnyEncoder, PrecomputedEncoder, load_encoder
 from close_transfer.encoders.encoder import reads_no_text
-from close_transfer.model import TransferNetwork
-from close_transfer.sources.table import count_lines, lines_of_text
+from close_transfer.models.network import TransferNetwork
+from close_transfer.training.checkpoints import RunFolder
 
 
 def pick_device(device: str) -> str:

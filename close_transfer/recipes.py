@@ -16,13 +16,13 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoConfig, PreTrainedModel
 
-from close_transfer.adapters import NoiseSource
-from close_transfer.conditioning import IGNORED
 from close_transfer.config import ClipConfig, LMConfig, PrecomputedConfig, ScratchLM, TimmConfig, TrainConfig
 from close_transfer.encoders.encoder import cells
-from close_transfer.language_models import from_config, settle_generation, train_part
-from close_transfer.model import TransferConfig, TransferNetwork
-from close_transfer.noise import NoiseScale
+from close_transfer.models.adapters import NoiseSource
+from close_transfer.models.language_models import from_config, settle_generation, train_part
+from close_transfer.models.lm_wrappers import IGNORED
+from close_transfer.models.network import TransferConfig, TransferNetwork
+from close_transfer.models.noise_scale import NoiseScale
 
 STEPS, BATCH, PROMPT_TOKENS = 3, 8, 4
 _MOST_BYTES = 16e9  # of weights, their gradients, and the optimiser's two moments

@@ -8,9 +8,13 @@ Started again, it goes on from what is finished. Systems are in configs/study/; 
 configs/compare_systems.yaml.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # studies/ is not part of the package
 from close_transfer.cli import command
 from close_transfer.config import StudyConfig
-from close_transfer.studies.systems import study
+from studies.systems import study
 
 
 @command("compare_systems", StudyConfig)

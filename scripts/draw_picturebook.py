@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 from close_transfer.cli import command
 from close_transfer.config import ContactSheetConfig
 from close_transfer.core.atomic_files import atomic_path
-from close_transfer.picturebook.captions import captions
-from close_transfer.picturebook.drawing import draw_scene
-from close_transfer.picturebook.scenes import Scene, scenes
+from close_transfer.data.picturebook.captions import captions
+from close_transfer.data.picturebook.drawing import draw_scene
+from close_transfer.data.picturebook.scenes import Scene, scenes
 
 PICTURE, GAP, TEXT_HEIGHT = 176, 12, 92
 

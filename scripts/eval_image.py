@@ -11,9 +11,9 @@ from pathlib import Path
 
 from close_transfer.cli import command
 from close_transfer.config import EvalConfig
-from close_transfer.evaluation import evaluate
-from close_transfer.messages import evaluation_ended
-from close_transfer.report import Compared, write_report
+from close_transfer.pipelines.console import evaluation_ended
+from close_transfer.pipelines.evaluate import evaluate
+from close_transfer.reports.evaluation_report import Compared, write_report
 
 
 @command("eval", EvalConfig)

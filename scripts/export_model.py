@@ -9,7 +9,7 @@ All settings: configs/export.yaml.
 from close_transfer import TransferModel
 from close_transfer.cli import command
 from close_transfer.config import ExportConfig
-from close_transfer.runs import find_run
+from close_transfer.training.run_folder import find_run
 
 
 @command("export", ExportConfig)

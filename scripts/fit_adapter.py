@@ -11,7 +11,7 @@ All settings: configs/fit_adapter.yaml.
 
 from close_transfer.cli import command
 from close_transfer.config import FitConfig
-from close_transfer.fitting.command import fit_adapter
+from close_transfer.pipelines.compute_statistics import fit_adapter
 
 
 @command("fit_adapter", FitConfig)

@@ -8,8 +8,8 @@ All settings: configs/make_report.yaml.
 """
 
 from close_transfer.cli import command
-from close_transfer.comparison_page import describe_report, make_report
 from close_transfer.config import ReportConfig
+from close_transfer.reports.comparison_report import describe_report, make_report
 
 
 @command("make_report", ReportConfig)

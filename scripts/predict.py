@@ -10,8 +10,8 @@ All settings: configs/predict.yaml.
 
 from close_transfer.cli import command
 from close_transfer.config import PredictConfig
-from close_transfer.messages import prediction_ended
-from close_transfer.prediction import predict_files
+from close_transfer.pipelines.console import prediction_ended
+from close_transfer.pipelines.predict import predict_files
 
 
 @command("predict", PredictConfig)

@@ -12,9 +12,9 @@ import sys
 
 from close_transfer.cli import command
 from close_transfer.config import PrepareConfig
-from close_transfer.data_check import check_data
-from close_transfer.data_report import describe
-from close_transfer.sources.published import ORIGINS
+from close_transfer.data.dataset_check import check_data
+from close_transfer.data.sources.published import ORIGINS
+from close_transfer.reports.dataset_report import describe
 
 INCOMPLETE_STATUS = 1
 

@@ -11,7 +11,7 @@ import sys
 
 from close_transfer.cli import command
 from close_transfer.config import PretrainConfig
-from close_transfer.pretraining import describe_outcome, pretrain
+from close_transfer.pipelines.pretrain_lm import describe_outcome, pretrain
 
 
 @command("pretrain_lm", PretrainConfig)

@@ -16,11 +16,11 @@ from PIL import Image
 from close_transfer import TransferModel
 from close_transfer.cli import command
 from close_transfer.config import ReadPrefixConfig
-from close_transfer.examples import by_scene
-from close_transfer.pictures import find_pictures, open_picture
-from close_transfer.prefix_words import nearest_words
-from close_transfer.runs import find_run, read_run
-from close_transfer.sources import load_examples
+from close_transfer.data.examples import by_scene
+from close_transfer.data.image_files import find_pictures, open_picture
+from close_transfer.data.sources import load_examples
+from close_transfer.inference.prefix_words import nearest_words
+from close_transfer.training.run_folder import find_run, read_run
 
 
 def _pictures(config: ReadPrefixConfig, run: Path) -> Iterator[tuple[str, Image.Image]]:

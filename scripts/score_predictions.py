@@ -9,7 +9,7 @@ All settings: configs/score_predictions.yaml. Formats: docs/scoring.md.
 
 from close_transfer.cli import command
 from close_transfer.config import ScoreConfig
-from close_transfer.scoring import describe_scoring, score_predictions
+from close_transfer.pipelines.score_predictions import describe_scoring, score_predictions
 
 
 @command("score_predictions", ScoreConfig)

@@ -6,8 +6,10 @@ python scripts/score_words.py runs/study/relatives/captioning/*/seed-0/test-*
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # studies/ is not part of the package
+
 from close_transfer.core.errors import UserError
-from close_transfer.studies.word_transfer import word_table
+from studies.word_transfer import word_table
 
 NUM_BOOTSTRAP = 1000
 

@@ -6,9 +6,13 @@
 All settings: configs/study_corpora.yaml. Corpora: scripts/synthesize_captions.py.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # studies/ is not part of the package
 from close_transfer.cli import command
 from close_transfer.config import CorporaConfig
-from close_transfer.studies.corpora import study
+from studies.corpora import study
 
 
 @command("study_corpora", CorporaConfig)

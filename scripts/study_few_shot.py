@@ -6,9 +6,13 @@
 All settings: configs/study_few_shot.yaml.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # studies/ is not part of the package
 from close_transfer.cli import command
 from close_transfer.config import FewShotConfig
-from close_transfer.studies.few_shot import study
+from studies.few_shot import study
 
 
 @command("study_few_shot", FewShotConfig)

@@ -6,9 +6,13 @@
 A few hundred pairs show a direction, not a published number. All settings: configs/study_real_vectors.yaml.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # studies/ is not part of the package
 from close_transfer.cli import command
 from close_transfer.config import RealVectorsConfig
-from close_transfer.studies.real_vectors import study
+from studies.real_vectors import study
 
 
 @command("study_real_vectors", RealVectorsConfig)

@@ -6,9 +6,13 @@
 Started again, it goes on from what is finished. All settings: configs/sweep_noise.yaml.
 """
 
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # studies/ is not part of the package
 from close_transfer.cli import command
 from close_transfer.config import SweepConfig
-from close_transfer.studies.noise_sweep import sweep
+from studies.noise_sweep import sweep
 
 
 @command("sweep_noise", SweepConfig)

@@ -8,10 +8,10 @@ All settings: configs/train.yaml and the groups beside it.
 
 import sys
 
-from close_transfer.assembly import train
 from close_transfer.cli import command
 from close_transfer.config import TrainConfig
-from close_transfer.messages import training_ended
+from close_transfer.pipelines.console import training_ended
+from close_transfer.pipelines.train import train
 
 
 @command("train", TrainConfig)

@@ -14,7 +14,7 @@ from pathlib import Path
 from close_transfer.cli import command
 from close_transfer.config import PicturebookTextConfig
 from close_transfer.core.atomic_files import atomic_path
-from close_transfer.sources import load_examples
+from close_transfer.data.sources import load_examples
 
 
 @command("picturebook_text", PicturebookTextConfig)

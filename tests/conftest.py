@@ -41,7 +41,7 @@ def small_config(*overrides: str):
 
 def die_at(monkeypatch, call):
     """The `call`-th batch is never answered."""
-    from close_transfer.decoding import Decoder
+    from close_transfer.inference.decoding import Decoder
 
     answer, calls = Decoder.answer, []
 
@@ -58,7 +58,7 @@ def die_at(monkeypatch, call):
 @pytest.fixture
 def train_small():
     """Trains a small run in this process; gives its folder and outcome."""
-    from close_transfer.assembly import train
+    from close_transfer.pipelines.train import train
 
     def run(*overrides: str, regime: str = "text"):
         return train(small_config(*overrides), regime)
@@ -69,7 +69,7 @@ def train_small():
 @pytest.fixture(scope="session")
 def finished_runs(tmp_path_factory):
     """A finished small run of every task, under one `runs` folder; trained once a session."""
-    from close_transfer.assembly import train
+    from close_transfer.pipelines.train import train
 
     runs = tmp_path_factory.mktemp("finished") / "runs"
     os.environ["CLOSE_TRANSFER_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")

@@ -6,7 +6,7 @@ Special tokens, and where a tokenizer puts them, are each family's own; the voca
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
 
-from close_transfer.bpe import train_bpe
+from close_transfer.models.bpe_tokenizer import train_bpe
 
 # The form of the templates that Qwen and SmolLM carry; Qwen3's ends an answer's thoughts before they begin.
 _CHAT = (

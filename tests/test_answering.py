@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from close_transfer.answering import Reranker
-from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, PredictConfig
 from close_transfer.core.errors import UserError
-from close_transfer.evaluation import evaluate
-from close_transfer.examples import Prediction
-from close_transfer.prediction import predict_files
+from close_transfer.data.examples import Prediction
+from close_transfer.inference.reranking import Reranker
+from close_transfer.pipelines.evaluate import evaluate
+from close_transfer.pipelines.predict import predict_files
+from close_transfer.pipelines.train import train
 from tests.conftest import small_config
 
 

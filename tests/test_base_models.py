@@ -8,13 +8,13 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from close_transfer import TransferModel
-from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, PredictConfig
 from close_transfer.core.atomic_files import read_json
 from close_transfer.core.errors import UserError
-from close_transfer.evaluation import evaluate
-from close_transfer.prediction import predict_files
+from close_transfer.pipelines.evaluate import evaluate
+from close_transfer.pipelines.predict import predict_files
+from close_transfer.pipelines.train import train
 from tests.conftest import SMALL_DATA, SMALL_LOOP
 from tests.families import tiny_family
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from close_transfer.baselines import evaluate_baseline
 from close_transfer.cli import compose_config
 from close_transfer.config import BaselineConfig
 from close_transfer.core.errors import UserError
+from close_transfer.data.sources import load_examples
 from close_transfer.encoders import OpenClipEncoder
-from close_transfer.results import read_results
-from close_transfer.sources import load_examples
+from close_transfer.evaluation.results import read_results
+from close_transfer.pipelines.baseline import evaluate_baseline
 from tests.conftest import SMALL_DATA
 
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from close_transfer.batches import TokenizedExamples, batches_from, epoch_batches, steps_per_epoch
-from close_transfer.bpe import train_bpe
-from close_transfer.embeddings import EmbeddingTable, SceneVectors
-from close_transfer.examples import Example
-from close_transfer.text_format import TextFormat
+from close_transfer.data.examples import Example
+from close_transfer.encoders.embeddings import EmbeddingTable, SceneVectors
+from close_transfer.models.bpe_tokenizer import train_bpe
+from close_transfer.models.prompt_format import TextFormat
+from close_transfer.training.batches import TokenizedExamples, batches_from, epoch_batches, steps_per_epoch
 
 TEXTS = ["a red dog", "two blue cats in the snow", "a horse", "a very long sentence about a boat and a plane"]
 

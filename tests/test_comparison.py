@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.comparison import t_quantile
-from close_transfer.comparison_page import WORLD_SENTENCE, describe_report, make_report
 from close_transfer.config import ReportConfig, ScoreConfig
 from close_transfer.core.errors import UserError
-from close_transfer.scoring import score_predictions
+from close_transfer.evaluation.comparison import t_quantile
+from close_transfer.pipelines.score_predictions import score_predictions
+from close_transfer.reports.comparison_report import WORLD_SENTENCE, describe_report, make_report
 from tests.conftest import REPOSITORY
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.comparison_page import describe_report
 from close_transfer.config import ReportConfig, ScoreConfig
 from close_transfer.core.errors import UserError
-from close_transfer.scoring import score_predictions
+from close_transfer.pipelines.score_predictions import score_predictions
+from close_transfer.reports.comparison_report import describe_report
 from tests.test_comparison import put, report, results
 
 

@@ -14,9 +14,9 @@ from close_transfer.cli import CONFIGS, compose_config
 from close_transfer.config import EvalConfig, PrepareConfig, TrainConfig
 from close_transfer.config.data import OfficialData
 from close_transfer.core.errors import UserError
-from close_transfer.data_check import check_data
-from close_transfer.data_report import describe
-from close_transfer.sources.published import ORIGINS
+from close_transfer.data.dataset_check import check_data
+from close_transfer.data.sources.published import ORIGINS
+from close_transfer.reports.dataset_report import describe
 from tests.conftest import REPOSITORY
 from tests.sources.made import (
     annotation,

@@ -102,7 +102,7 @@ def test_own_data_as_documented():
 
 def make_recipe(document):
     """A copy of what the commands need, with the files that the document shows: their first line is their name."""
-    for name in ("configs", "close_transfer.core", "scripts", "textgen"):
+    for name in ("configs", "close_transfer", "scripts", "textgen"):
         shutil.copytree(REPOSITORY / name, name)
     shown = re.findall(r"```\w+\n((?:# |\{# )(\S+\.(?:yaml|j2)).*?)```", document, flags=re.DOTALL)
     for text, name in shown:

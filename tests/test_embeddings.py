@@ -9,9 +9,9 @@ from filelock import FileLock, Timeout
 from close_transfer.config import StoreConfig
 from close_transfer.core.atomic_files import WriteError, read_json
 from close_transfer.core.errors import UserError
-from close_transfer.embeddings import image_table, text_scenes, text_table
-from close_transfer.examples import Example, ImageRef
-from close_transfer.vector_store import EmbeddingStore
+from close_transfer.data.examples import Example, ImageRef
+from close_transfer.encoders.embedding_cache import EmbeddingStore
+from close_transfer.encoders.embeddings import image_table, text_scenes, text_table
 
 
 class CountingEncoder:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig
 from close_transfer.core.atomic_files import WriteError
 from close_transfer.core.errors import UserError
-from close_transfer.evaluation import evaluate
-from close_transfer.messages import evaluation_ended
-from close_transfer.report import Compared, write_report
+from close_transfer.pipelines.console import evaluation_ended
+from close_transfer.pipelines.evaluate import evaluate
+from close_transfer.pipelines.train import train
+from close_transfer.reports.evaluation_report import Compared, write_report
 from tests.conftest import die_at, small_config
 
 FIELDS = {
@@ -180,7 +180,7 @@ def test_another_encoder_is_refused(finished_runs, tmp_path):
     import open_clip
     from safetensors.torch import save_file
 
-    folder = Path(__import__("close_transfer.picturebook").__file__).parent / "picturebook" / "clip"
+    folder = Path(__import__("close_transfer").__file__).parent / "data" / "picturebook" / "clip"
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     model = open_clip.create_model(f"local-dir:{folder}")
@@ -251,7 +251,7 @@ def test_a_disk_that_fills_up_leaves_the_earlier_results(finished_runs, tmp_path
             raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched, pytest.raises(WriteError, match=r"predictions\.jsonl: could not be written"):
-        patched.setattr("close_transfer.evaluation.sync", full)
+        patched.setattr("close_transfer.pipelines.evaluate.sync", full)
         run_evaluation(finished_runs, "num_beams=1", f"output={tmp_path}")
     left = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     assert left.pop("predictions.jsonl.journal")

@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from close_transfer.core.errors import UserError
-from close_transfer.few_shot import FewShot, Shot, prompts_of
-from close_transfer.prefix_words import nearest_words
+from close_transfer.inference.few_shot import FewShot, Shot, prompts_of
+from close_transfer.inference.prefix_words import nearest_words
 from tests.families import tiny_family
 from tests.test_language_model_families import DIM, built
 

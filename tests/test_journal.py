@@ -5,7 +5,7 @@ import pytest
 
 from close_transfer.core.atomic_files import WriteError
 from close_transfer.core.errors import UserError
-from close_transfer.journal import Journal
+from close_transfer.inference.journal import Journal
 
 KEY = {"checkpoint": "abc", "batch_size": 4}
 

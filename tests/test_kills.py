@@ -21,8 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from close_transfer.picturebook.drawing import draw_scene
-from close_transfer.picturebook.scenes import scenes
+from close_transfer.data.picturebook.drawing import draw_scene
+from close_transfer.data.picturebook.scenes import scenes
 from tests.conftest import REPOSITORY, SMALL_MODEL
 
 pytestmark = pytest.mark.slow

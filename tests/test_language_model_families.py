@@ -10,15 +10,15 @@ from tokenizers import AddedToken
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, LlamaForCausalLM
 
-from close_transfer.batches import TokenizedExamples
-from close_transfer.conditioning import IGNORED
 from close_transfer.config.parts import LoraConfig, PretrainedLM
 from close_transfer.core.errors import UserError
-from close_transfer.decoding import Decoder, Decoding
-from close_transfer.examples import Example
-from close_transfer.language_models import build_language_model
-from close_transfer.model import TransferConfig, TransferNetwork
-from close_transfer.text_format import TextFormat
+from close_transfer.data.examples import Example
+from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.models.language_models import build_language_model
+from close_transfer.models.lm_wrappers import IGNORED
+from close_transfer.models.network import TransferConfig, TransferNetwork
+from close_transfer.models.prompt_format import TextFormat
+from close_transfer.training.batches import TokenizedExamples
 from tests.families import FAMILIES, tiny_family
 
 DIM = 16

@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from transformers import XLMRobertaConfig
 
 from close_transfer import TransferModel
-from close_transfer.assembly import train
-from close_transfer.bpe import train_bpe
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, TrainConfig
-from close_transfer.evaluation import evaluate
+from close_transfer.models.bpe_tokenizer import train_bpe
+from close_transfer.pipelines.evaluate import evaluate
+from close_transfer.pipelines.train import train
 from tests.conftest import SMALL_LOOP, SMALL_MODEL
 
 CAPTIONS = [

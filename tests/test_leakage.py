@@ -8,10 +8,10 @@ from close_transfer.cli import compose_config
 from close_transfer.config import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.core.text_normalization import same_text_key
-from close_transfer.examples import Example
-from close_transfer.leak_checks import check_leakage, leak_setting, without_unwanted
-from close_transfer.leakage import evaluation_texts, find_leaks, training_texts, without_leaks
-from close_transfer.sources import load_examples
+from close_transfer.data.decontamination import check_leakage, leak_setting, without_unwanted
+from close_transfer.data.examples import Example
+from close_transfer.data.leakage import evaluation_texts, find_leaks, training_texts, without_leaks
+from close_transfer.data.sources import load_examples
 from tests.sources.made import annotation, annotations, data_config, official, questions, write
 
 

@@ -21,8 +21,8 @@ from PIL import Image
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.records import read_document, read_lines
+from close_transfer.data.image_files import open_picture
 from close_transfer.encoders.precomputed import read_array
-from close_transfer.pictures import open_picture
 from tests.damage import FILES
 from tests.sources.made import load
 

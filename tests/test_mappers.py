@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from close_transfer.core.errors import UserError
-from close_transfer.mappers import LinearMapper, build_mapper
+from close_transfer.models.mappers import LinearMapper, build_mapper
 
 CLIPCAP = {"name": "transformer", "num_tokens": 10, "num_vector_tokens": 10, "num_layers": 8, "num_heads": 8}
 

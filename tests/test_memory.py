@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from close_transfer import projection
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig
 from close_transfer.core.errors import UserError
-from close_transfer.evaluation import evaluate
-from close_transfer.leakage import References
-from close_transfer.projection import ExactMemory, NearestMemory
-from close_transfer.sources import load_examples
+from close_transfer.data.leakage import References
+from close_transfer.data.sources import load_examples
+from close_transfer.models import text_memory
+from close_transfer.models.text_memory import ExactMemory, NearestMemory
+from close_transfer.pipelines.evaluate import evaluate
 from tests.conftest import small_config
 
 
@@ -25,7 +25,7 @@ def unit(count, dim=16, seed=0):
 
 @pytest.mark.parametrize("block", [3, 7, 100])
 def test_exact_projection_is_the_formula_whatever_the_blocks(monkeypatch, block):
-    monkeypatch.setattr(projection, "_BLOCK", block)
+    monkeypatch.setattr(text_memory, "_BLOCK", block)
     texts, queries = unit(40), unit(5, seed=1)
     logits = queries @ texts.T / 0.05
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))

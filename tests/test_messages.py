@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from close_transfer.assembly import train
-from close_transfer.checkpoints import TrainingState
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, TrainConfig
-from close_transfer.messages import training_ended
-from close_transfer.sources.scenes import check_columns
-from close_transfer.training import Outcome
+from close_transfer.data.sources.own_rows import check_columns
+from close_transfer.pipelines.console import training_ended
+from close_transfer.pipelines.train import train
+from close_transfer.training.checkpoints import TrainingState
+from close_transfer.training.trainer import Outcome
 from tests.conftest import SMALL, small_config
 
 

@@ -4,15 +4,15 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from close_transfer.assembly import train
-from close_transfer.bpe import train_bpe
-from close_transfer.checkpoints import RunFolder
 from close_transfer.cli import compose_config
 from close_transfer.config import TrainConfig
 from close_transfer.core.errors import UserError
-from close_transfer.decoding import Decoder, Decoding
-from close_transfer.language_models import build_language_model
-from close_transfer.model import TransferConfig, TransferNetwork
+from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.models.bpe_tokenizer import train_bpe
+from close_transfer.models.language_models import build_language_model
+from close_transfer.models.network import TransferConfig, TransferNetwork
+from close_transfer.pipelines.train import train
+from close_transfer.training.checkpoints import RunFolder
 from tests.conftest import SMALL, small_config
 
 

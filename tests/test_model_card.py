@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from close_transfer import TransferModel
-from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import TrainConfig
 from close_transfer.licences import licence_fields
-from close_transfer.model import TransferConfig
-from close_transfer.model_card import model_card
-from close_transfer.portable import portable, portable_config
+from close_transfer.models.network import TransferConfig
+from close_transfer.pipelines.train import train
+from close_transfer.reports.model_card import model_card
+from close_transfer.reports.redaction import portable, portable_config
 from tests.conftest import SMALL_LOOP
 from tests.families import tiny_family
 
@@ -156,7 +156,7 @@ def test_no_path_of_this_machine_is_published(custom_run, tmp_path, monkeypatch)
         def upload_folder(self, repo_id, folder_path, **_):
             uploaded.update({path.name: path.read_bytes() for path in Path(folder_path).iterdir()})
 
-    monkeypatch.setattr("close_transfer.saved_models.HfApi", Hub)
+    monkeypatch.setattr("close_transfer.inference.hub.HfApi", Hub)
     assert model.push_to_hub("judge") == "https://hub/someone/judge"
     assert b'from_pretrained("someone/judge", base="my_lm")' in uploaded["README.md"]
     assert json.loads(uploaded["config.json"])["base"]["folder"] == "my_lm"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from close_transfer.core.errors import UserError
-from close_transfer.pictures import find_pictures, open_picture, read_picture, why_unreadable
+from close_transfer.data.image_files import find_pictures, open_picture, read_picture, why_unreadable
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from close_transfer import prediction
 from close_transfer.cli import compose_config
 from close_transfer.config import PredictConfig
 from close_transfer.core.errors import UserError
-from close_transfer.messages import prediction_ended
-from close_transfer.picturebook.drawing import draw_scene
-from close_transfer.picturebook.scenes import scenes
-from close_transfer.prediction import predict_files
+from close_transfer.data.picturebook.drawing import draw_scene
+from close_transfer.data.picturebook.scenes import scenes
+from close_transfer.pipelines import predict
+from close_transfer.pipelines.console import prediction_ended
+from close_transfer.pipelines.predict import predict_files
 from tests.conftest import die_at
 
 
@@ -179,7 +179,7 @@ def test_one_picture_of_full_size_is_held_at_a_time(finished_runs, pictures, mon
     class Full:
         """Counts pictures between their opening and their being made small."""
 
-    real = prediction.open_picture
+    real = predict.open_picture
 
     def counted(path):
         picture = real(path)
@@ -188,7 +188,7 @@ def test_one_picture_of_full_size_is_held_at_a_time(finished_runs, pictures, mon
         most.append(len(alive))
         return picture
 
-    monkeypatch.setattr(prediction, "open_picture", counted)
+    monkeypatch.setattr(predict, "open_picture", counted)
     for number in range(3, 12):
         Image.new("RGB", (300, 200)).save(pictures / f"{number}.png")
     run_prediction(finished_runs, f"images={pictures}", "batch_size=64")
@@ -221,7 +221,7 @@ def test_other_answers_in_the_output_are_set_aside(finished_runs, pictures, caps
 
 
 def test_a_prompt_that_a_language_model_has_no_places_for_is_refused(tmp_path):
-    from close_transfer.decoding import Decoder, Decoding
+    from close_transfer.inference.decoding import Decoder, Decoding
     from tests.families import tiny_family
     from tests.test_language_model_families import DIM, built
 

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import PretrainConfig, TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.texts import read_corpus
 from close_transfer.core.text_normalization import same_text_key
-from close_transfer.picturebook.captions import captions
-from close_transfer.picturebook.scenes import scenes
-from close_transfer.pretraining import _split, describe_outcome, pretrain
-from close_transfer.pretraining_loop import Pretrainer
-from close_transfer.span_corruption import Corruption
+from close_transfer.data.picturebook.captions import captions
+from close_transfer.data.picturebook.scenes import scenes
+from close_transfer.pipelines.pretrain_lm import _split, describe_outcome, pretrain
+from close_transfer.pipelines.train import train
+from close_transfer.training.lm_pretrainer import Pretrainer
+from close_transfer.training.span_corruption import Corruption
 from tests.conftest import SMALL_DATA, SMALL_LOOP, SMALL_MODEL
 
 SMALL_PRETRAINING = [*SMALL_MODEL, "text=texts.txt", "output=lm", "batch_size=16", "warmup_steps=2", "log_every=1",
@@ -92,7 +92,9 @@ def test_excluded_texts_are_left_out_and_counted(monkeypatch):
     unwanted = [TEXTS[0].upper() + " !!", f"  {TEXTS[7].replace(' ', '   ')}.", "Nobody wrote this."]
     write_jsonl("exclude.jsonl", [{"references": unwanted}])
     seen = []
-    monkeypatch.setattr("close_transfer.pretraining._split", lambda texts, *_: seen.extend(texts) or (texts, texts[:9]))
+    monkeypatch.setattr(
+        "close_transfer.pipelines.pretrain_lm._split", lambda texts, *_: seen.extend(texts) or (texts, texts[:9])
+    )
     outcome = pretrain(small("exclude=exclude.jsonl", "exclude_column=references", "max_steps=1"))
     keys = {same_text_key(text) for text in unwanted}
     num_left_out = sum(same_text_key(text) in keys for text in TEXTS)

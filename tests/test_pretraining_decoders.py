@@ -11,9 +11,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from close_transfer.cli import compose_config
 from close_transfer.config import PretrainConfig
 from close_transfer.core.errors import UserError
-from close_transfer.picturebook.captions import captions
-from close_transfer.picturebook.scenes import scenes
-from close_transfer.pretraining import pretrain
+from close_transfer.data.picturebook.captions import captions
+from close_transfer.data.picturebook.scenes import scenes
+from close_transfer.pipelines.pretrain_lm import pretrain
 
 TEXTS = [caption.text for scene in scenes("train", 25) for caption in captions(scene)]
 

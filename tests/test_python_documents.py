@@ -30,7 +30,7 @@ def test_the_python_of_a_document_runs(document, uses, finished_runs, capsys):
 
 
 def test_every_field_of_a_result_is_documented():
-    from close_transfer.examples import Prediction
+    from close_transfer.data.examples import Prediction
 
     table = (REPOSITORY / "docs/own_data.md").read_text().split("| field | |")[1].split("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", " ".join(row.split("|")[1] for row in table.splitlines() if row))) == {

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
-from close_transfer import checkpoints
-from close_transfer.assembly import train
-from close_transfer.checkpoints import RunFolder
 from close_transfer.core.atomic_files import WriteError
 from close_transfer.core.errors import UserError
-from close_transfer.messages import training_ended
-from close_transfer.training import Trainer
+from close_transfer.pipelines.console import training_ended
+from close_transfer.pipelines.train import train
+from close_transfer.training import checkpoints
+from close_transfer.training.checkpoints import RunFolder
+from close_transfer.training.trainer import Trainer
 from tests.conftest import small_config
 
 SETTINGS = ["train.validations=3", "lm.config.dropout_rate=0.1"]

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from close_transfer.schedules import learning_rate_factor
+from close_transfer.training.schedules import learning_rate_factor
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ import pytest
 from close_transfer.cli import compose_config
 from close_transfer.config import ScoreConfig
 from close_transfer.core.errors import UserError
-from close_transfer.examples import Prediction
-from close_transfer.scoring import score_predictions
-from close_transfer.sources.scored import read_predictions, read_references
-from close_transfer.submission import official_results
+from close_transfer.data.examples import Prediction
+from close_transfer.evaluation.official_formats import official_results
+from close_transfer.evaluation.reference_files.references import read_predictions, read_references
+from close_transfer.pipelines.score_predictions import score_predictions
 from tests.conftest import REPOSITORY
 
 DATA = os.environ.get("CLOSE_TRANSFER_DATA")
@@ -222,10 +222,10 @@ def test_broken_files_are_told_with_their_name(name, side):
 def test_clipscore_of_drawn_pictures(tmp_path):
     """2.5 times the cosine of picture and caption, by vectors encoded here."""
     from close_transfer.config import OpenClipConfig
+    from close_transfer.data.picturebook.captions import captions
+    from close_transfer.data.picturebook.drawing import draw_scene
+    from close_transfer.data.picturebook.scenes import scenes
     from close_transfer.encoders import OpenClipEncoder
-    from close_transfer.picturebook.captions import captions
-    from close_transfer.picturebook.drawing import draw_scene
-    from close_transfer.picturebook.scenes import scenes
 
     drawn = list(scenes("test", 4, 0))
     told = [[caption.text for caption in captions(scene)] for scene in drawn]

@@ -13,9 +13,9 @@ from close_transfer.cli import compose_config
 from close_transfer.config import ScoreConfig
 from close_transfer.config.data import VqaEData
 from close_transfer.core.errors import UserError
-from close_transfer.sources.questions import load_vqa_e
-from close_transfer.sources.scored import read_references
-from close_transfer.submission import references_fingerprint
+from close_transfer.data.sources.vqa import load_vqa_e
+from close_transfer.evaluation.official_formats import references_fingerprint
+from close_transfer.evaluation.reference_files.references import read_references
 from tests.conftest import REPOSITORY
 from tests.test_scoring import CAPTIONS, annotations, coco, karpathy, questions, score, write
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from close_transfer.span_corruption import Corruption, num_sentinels, spans_to_drop
+from close_transfer.training.span_corruption import Corruption, num_sentinels, spans_to_drop
 
 END, FIRST_SENTINEL = 1, 1000
 

@@ -9,14 +9,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from close_transfer.assembly import train
-from close_transfer.batches import TokenizedExamples
-from close_transfer.checkpoints import RunFolder
 from close_transfer.core.errors import UserError
-from close_transfer.embeddings import EmbeddingTable
+from close_transfer.data.picturebook import drawing
 from close_transfer.encoders import OpenClipEncoder
-from close_transfer.picturebook import drawing
-from close_transfer.training import NonFiniteError, Trainer
+from close_transfer.encoders.embeddings import EmbeddingTable
+from close_transfer.pipelines.train import train
+from close_transfer.training.batches import TokenizedExamples
+from close_transfer.training.checkpoints import RunFolder
+from close_transfer.training.trainer import NonFiniteError, Trainer
 from tests.conftest import SMALL_DATA, SMALL_LOOP, small_config
 
 
@@ -41,7 +41,7 @@ def test_no_picture_is_opened_drawn_or_encoded_in_training(task, monkeypatch):
     monkeypatch.setattr(Image, "open", forbidden)
     monkeypatch.setattr(Image, "new", forbidden)
     monkeypatch.setattr(drawing, "draw_scene", forbidden)
-    monkeypatch.setattr("close_transfer.sources.picturebook.draw_scene", forbidden)
+    monkeypatch.setattr("close_transfer.data.sources.picturebook.draw_scene", forbidden)
     monkeypatch.setattr(OpenClipEncoder, "encode_images", forbidden)
     monkeypatch.setattr("open_clip.CLIP.encode_image", forbidden)
     _, outcome = train(small_config(f"task={task}"), "text")

@@ -8,9 +8,9 @@ from close_transfer import TransferModel
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, PredictConfig
 from close_transfer.core.errors import UserError
-from close_transfer.evaluation import evaluate
-from close_transfer.prediction import predict_files
-from close_transfer.transfer_inputs import checked_embeddings
+from close_transfer.inference.validation import checked_embeddings
+from close_transfer.pipelines.evaluate import evaluate
+from close_transfer.pipelines.predict import predict_files
 
 GRID = {"name": "beit", "dim": 4, "config": {"kind": "timm", "features": "grid"}}
 POOLED = {"name": "clip", "dim": 4, "config": {"kind": "open_clip", "features": "pooled"}}
@@ -99,8 +99,8 @@ def test_arrays_are_pictures_alone_and_in_numbers(captioner):
 @pytest.fixture(scope="module")
 def centred(tmp_path_factory):
     """A model whose adapter treats texts and pictures differently."""
-    from close_transfer.adapters import Chain, Fit, Statistics
-    from close_transfer.assembly import train
+    from close_transfer.models.adapters import Chain, Fit, Statistics
+    from close_transfer.pipelines.train import train
     from tests.conftest import small_config
 
     folder = tmp_path_factory.mktemp("centred")

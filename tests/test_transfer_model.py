@@ -10,11 +10,11 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from close_transfer import TransferModel
-from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig
 from close_transfer.core.errors import UserError
-from close_transfer.evaluation import evaluate
+from close_transfer.pipelines.evaluate import evaluate
+from close_transfer.pipelines.train import train
 from tests.conftest import REPOSITORY, small_config
 from tests.stand_in_hub import stand_in_hub
 

@@ -19,7 +19,7 @@ from close_transfer.config.parts import (
     TaskConfig,
 )
 from close_transfer.core.schema import Natural, NonNegative, Positive, Strict
-from close_transfer.noise import NoiseScale
+from close_transfer.models.noise_scale import NoiseScale
 
 # Splits of the training data whose text `without_leaks` takes by name; whatever else it names is a file.
 LEAK_SPLITS = ("val", "test")

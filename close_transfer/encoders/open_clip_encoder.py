@@ -17,11 +17,11 @@ from close_transfer.core.errors import UserError
 from close_transfer.encoders.encoder import Floats, as_floats, cells, encode_in_batches, reads_no_text
 from close_transfer.encoders.published_weights import Usage, usage_of
 from close_transfer.encoders.text_forward import causal_text_tower
-from close_transfer.weights import weights_fingerprint
+from close_transfer.encoders.weights_fingerprint import weights_fingerprint
 
 RANDOM = "random"  # clip.pretrained for weights that nobody trained: a baseline
 
-PICTUREBOOK_FOLDER = Path(__file__).parent.parent / "picturebook" / "clip"
+PICTUREBOOK_FOLDER = Path(__file__).parents[1] / "data" / "picturebook" / "clip"
 
 # Enough of a language to tell tokenizers apart: what they make of it enters the text key.
 _TOKENIZER_PROBE = ["A photo of two dogs, on Grass.", "Zwölf Boxkämpfer 123 ≠ 456", "lowercase UPPERCASE 犬"]

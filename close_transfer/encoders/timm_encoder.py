@@ -14,7 +14,7 @@ from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.encoders.encoder import Floats, cells, encode_in_batches, reads_no_text
 from close_transfer.encoders.open_clip_encoder import RANDOM
-from close_transfer.weights import weights_fingerprint
+from close_transfer.encoders.weights_fingerprint import weights_fingerprint
 
 
 def _load(config: TimmConfig) -> torch.nn.Module:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Literal
 
 from close_transfer.core.errors import UserError
-from close_transfer.examples import Example, Prediction
+from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.captions import caption_scores
 from close_transfer.tasks.task import Shaped

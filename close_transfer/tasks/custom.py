@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from close_transfer.core.errors import UserError
-from close_transfer.examples import Example, Prediction
+from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.accuracy import accuracy_scores
 from close_transfer.metrics.any_language import exact_match, text_scores
 from close_transfer.metrics.bootstrap import Scores

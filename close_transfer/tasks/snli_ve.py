@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from close_transfer.examples import Example, Prediction
+from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.accuracy import accuracy_scores, confusion_table
 from close_transfer.metrics.bootstrap import Floats, Scores
 from close_transfer.tasks.task import Shaped, with_targets

@@ -6,7 +6,7 @@ CLOSE (arXiv 2211.09778, section 4.4); data of arXiv 2010.03743.
 from collections.abc import Sequence
 from typing import Literal
 
-from close_transfer.examples import Example, Prediction
+from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.captions import caption_scores
 from close_transfer.tasks.task import Shaped, with_targets

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from close_transfer.examples import Example, Prediction
+from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.accuracy import accuracy_scores
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.vqa import simple_vqa_accuracy, vqa_accuracy

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from close_transfer.adapters import ADAPTERS, Chain, Fit, NoiseSource
-from close_transfer.adapters.statistics import Statistics, measure_statistics
 from close_transfer.core.errors import UserError
+from close_transfer.models.adapters import ADAPTERS, Chain, Fit, NoiseSource
+from close_transfer.models.adapters.statistics import Statistics, measure_statistics
 
 DIM, COUNT = 12, 4000
 

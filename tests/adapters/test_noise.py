@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from close_transfer.adapters import ADAPTERS, Chain, Fit, NoiseSource
-from close_transfer.noise import NoiseScale
+from close_transfer.models.adapters import ADAPTERS, Chain, Fit, NoiseSource
+from close_transfer.models.noise_scale import NoiseScale
 
 
 def source(start=0, num_examples=64, seed=3):

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, FitConfig
 from close_transfer.core.errors import UserError
-from close_transfer.evaluation import evaluate
-from close_transfer.fitting.command import fit_adapter
-from close_transfer.model import TransferNetwork
-from close_transfer.picturebook import drawing
+from close_transfer.data.picturebook import drawing
+from close_transfer.models.network import TransferNetwork
+from close_transfer.pipelines.compute_statistics import fit_adapter
+from close_transfer.pipelines.evaluate import evaluate
+from close_transfer.pipelines.train import train
 from tests.conftest import SMALL_DATA, small_config
 
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from close_transfer.auto_noise import TEXT_RULES, choose_from_texts
-from close_transfer.auto_noise.pairs import related_pairs
-from close_transfer.auto_noise.rules import cosine_rule, largest_coordinate_rule
-from close_transfer.auto_noise.shifted_validation import displaced, shifted_validation
-from close_transfer.auto_noise.with_pictures import paired_rule, unpaired_rule
 from close_transfer.core.errors import UserError
-from close_transfer.grouped_vectors import GroupedVectors, unit
-from close_transfer.noise import NoiseScale
+from close_transfer.modality_gap.noise_selection import TEXT_RULES, choose_from_texts
+from close_transfer.modality_gap.noise_selection.image_rules import paired_rule, unpaired_rule
+from close_transfer.modality_gap.noise_selection.pairs import related_pairs
+from close_transfer.modality_gap.noise_selection.shifted_validation import displaced, shifted_validation
+from close_transfer.modality_gap.noise_selection.text_rules import cosine_rule, largest_coordinate_rule
+from close_transfer.modality_gap.vectors import GroupedVectors, unit
+from close_transfer.models.noise_scale import NoiseScale
 
 DIM, NUM_SCENES = 64, 300
 SPREAD_RULES = ("largest_coordinate", "cosine")

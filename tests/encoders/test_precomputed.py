@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, PrecomputedConfig
 from close_transfer.core.errors import UserError
 from close_transfer.encoders.precomputed import PrecomputedEncoder
-from close_transfer.evaluation import evaluate
+from close_transfer.pipelines.evaluate import evaluate
+from close_transfer.pipelines.train import train
 from tests.conftest import small_config
 
 TEXTS = ["a dog", "a cat", "a dog"]

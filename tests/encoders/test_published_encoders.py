@@ -9,13 +9,13 @@ import torch
 from PIL import Image
 from safetensors.torch import save_model
 
-from close_transfer.bpe import train_bpe
 from close_transfer.config import OpenClipConfig
 from close_transfer.core.errors import UserError
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.catalogue import catalogue
 from close_transfer.encoders.published_weights import usage_of
 from close_transfer.encoders.text_forward import causal_text_tower
+from close_transfer.models.bpe_tokenizer import train_bpe
 
 TEXTS = ["a dog", "two small red cats on a beach at night, with a house nearby", ""]
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from close_transfer.gap.measurement import measure
-from close_transfer.gap.spectra import centred_squared, factor, overlap, signed_root
-from close_transfer.grouped_vectors import GroupedVectors
+from close_transfer.modality_gap.measurement import measure
+from close_transfer.modality_gap.spectra import centred_squared, factor, overlap, signed_root
+from close_transfer.modality_gap.vectors import GroupedVectors
 
 EVEN = "even"
 FALLING = "falling"

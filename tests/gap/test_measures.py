@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from close_transfer.core.errors import UserError
-from close_transfer.gap.cosines import cosine_metrics
-from close_transfer.gap.measurement import measure
-from close_transfer.gap.spectra import Moments, directions_for, spectral_metrics
-from close_transfer.grouped_vectors import GroupedVectors, unit
-from close_transfer.neighbours import neighbourhoods, recall_hits
+from close_transfer.modality_gap.cosines import cosine_metrics
+from close_transfer.modality_gap.measurement import measure
+from close_transfer.modality_gap.neighbours import neighbourhoods, recall_hits
+from close_transfer.modality_gap.spectra import Moments, directions_for, spectral_metrics
+from close_transfer.modality_gap.vectors import GroupedVectors, unit
 
 SCENES = np.array([0, 0, 0, 1, 2, 2, 3, 3, 3, 3])
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from close_transfer.core.errors import UserError
-from close_transfer.examples import Example, Prediction
+from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.accuracy import accuracy_scores, confusion_table
 from close_transfer.metrics.bootstrap import mean_scores
 from close_transfer.metrics.retrieval import paired_cosine, recall_at_k, unrelated_cosine

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from close_transfer.core.errors import UserError
-from close_transfer.examples import Example
-from close_transfer.extra_metrics import extra_scores
+from close_transfer.data.examples import Example
+from close_transfer.evaluation.extra_metrics import extra_scores
 from close_transfer.metrics import spice
 
 HYPOTHESES = ["A red dog.", "Two cats", "a boat"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from close_transfer.core.errors import UserError
-from close_transfer.examples import Example, Prediction
+from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.vqa import normalised_answer, simple_vqa_accuracy, vqa_accuracy
 from close_transfer.tasks import TASKS
 

@@ -3,12 +3,12 @@ import open_clip
 import pytest
 
 from close_transfer.config import OpenClipConfig
+from close_transfer.data.picturebook.captions import captions
+from close_transfer.data.picturebook.drawing import draw_scene
+from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.open_clip_encoder import PICTUREBOOK_FOLDER
 from close_transfer.metrics.retrieval import paired_cosine, recall_at_k, unrelated_cosine
-from close_transfer.picturebook.captions import captions
-from close_transfer.picturebook.drawing import draw_scene
-from close_transfer.picturebook.scenes import scenes
 
 
 @pytest.fixture(scope="module")

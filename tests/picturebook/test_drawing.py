@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from close_transfer.picturebook import world
-from close_transfer.picturebook.drawing import arrange, draw_scene
-from close_transfer.picturebook.scenes import Scene, Thing, scenes
+from close_transfer.data.picturebook import world
+from close_transfer.data.picturebook.drawing import arrange, draw_scene
+from close_transfer.data.picturebook.scenes import Scene, Thing, scenes
 
 
 def pixels(scene, size=96):

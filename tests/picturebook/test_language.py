@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from close_transfer.picturebook import world
-from close_transfer.picturebook.captions import captions
-from close_transfer.picturebook.claims import AtTime, Count, Exists, HasColour, InBox, Related
-from close_transfer.picturebook.hypotheses import LABELS, hypotheses
-from close_transfer.picturebook.questions import questions
-from close_transfer.picturebook.scenes import Scene, Thing, scenes
+from close_transfer.data.picturebook import world
+from close_transfer.data.picturebook.captions import captions
+from close_transfer.data.picturebook.claims import AtTime, Count, Exists, HasColour, InBox, Related
+from close_transfer.data.picturebook.hypotheses import LABELS, hypotheses
+from close_transfer.data.picturebook.questions import questions
+from close_transfer.data.picturebook.scenes import Scene, Thing, scenes
 
 
 def words(text):

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from close_transfer.picturebook import world
-from close_transfer.picturebook.captions import captions
-from close_transfer.picturebook.drawing import draw_scene
-from close_transfer.picturebook.hypotheses import hypotheses
-from close_transfer.picturebook.questions import questions
-from close_transfer.picturebook.scenes import SPLITS, is_novel, scenes
+from close_transfer.data.picturebook import world
+from close_transfer.data.picturebook.captions import captions
+from close_transfer.data.picturebook.drawing import draw_scene
+from close_transfer.data.picturebook.hypotheses import hypotheses
+from close_transfer.data.picturebook.questions import questions
+from close_transfer.data.picturebook.scenes import SPLITS, is_novel, scenes
 from tests.conftest import REPOSITORY
 
 

@@ -1,9 +1,9 @@
 import pytest
 
-from close_transfer.picturebook import world
-from close_transfer.picturebook.captions import captions
-from close_transfer.picturebook.scenes import scenes
-from close_transfer.picturebook.word_kinds import KINDS_OF_WORDS, said, word_scores
+from close_transfer.data.picturebook import world
+from close_transfer.data.picturebook.captions import captions
+from close_transfer.data.picturebook.scenes import scenes
+from studies.word_kinds import KINDS_OF_WORDS, said, word_scores
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from close_transfer.cli import CONFIGS
 from close_transfer.config import DataConfig
-from close_transfer.sources import load_examples
+from close_transfer.data.sources import load_examples
 
 
 def data_config(choice, *overrides):

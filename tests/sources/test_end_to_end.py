@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, TrainConfig
 from close_transfer.core.errors import UserError
-from close_transfer.evaluation import evaluate
+from close_transfer.pipelines.evaluate import evaluate
+from close_transfer.pipelines.train import train
 from tests.conftest import SMALL_LOOP, SMALL_MODEL
 from tests.sources.made import (
     annotation,

@@ -8,7 +8,7 @@ from PIL import Image
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, TrainConfig
 from close_transfer.core.errors import UserError
-from close_transfer.sources import load_examples
+from close_transfer.data.sources import load_examples
 from tests.conftest import REPOSITORY
 from tests.sources.made import load, picture, write
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from close_transfer.core.errors import UserError
-from close_transfer.sources import images
+from close_transfer.data.sources import images
 from tests.sources.made import annotation, annotations, coco_name, json_lines, load, picture, questions, write
 
 NAMES = [f"{number}.jpg" for number in range(4)]

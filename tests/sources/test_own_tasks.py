@@ -7,14 +7,14 @@ import datasets
 import numpy as np
 import pytest
 
-from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import EvalConfig, PredictConfig, TrainConfig
 from close_transfer.core.errors import UserError
-from close_transfer.evaluation import evaluate
-from close_transfer.prediction import predict_files
-from close_transfer.sources import load_examples
-from close_transfer.transfer_model import TransferModel
+from close_transfer.data.sources import load_examples
+from close_transfer.inference.transfer_model import TransferModel
+from close_transfer.pipelines.evaluate import evaluate
+from close_transfer.pipelines.predict import predict_files
+from close_transfer.pipelines.train import train
 from tests.conftest import SMALL_LOOP, SMALL_MODEL
 
 ROWS = [

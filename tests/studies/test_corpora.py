@@ -7,7 +7,7 @@ import pytest
 from close_transfer.cli import compose_config
 from close_transfer.config import CorporaConfig
 from close_transfer.core.errors import UserError
-from close_transfer.studies.corpora import share_in_style, study, write_pieces
+from studies.corpora import share_in_style, study, write_pieces
 from tests.conftest import SMALL_DATA, SMALL_LOOP, SMALL_MODEL
 
 

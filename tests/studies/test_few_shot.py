@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from close_transfer.assembly import train
 from close_transfer.cli import compose_config
 from close_transfer.config import FewShotConfig, PretrainConfig, TrainConfig
 from close_transfer.core.errors import UserError
-from close_transfer.picturebook.captions import captions
-from close_transfer.picturebook.scenes import scenes
-from close_transfer.pretraining import pretrain
-from close_transfer.studies import few_shot
+from close_transfer.data.picturebook.captions import captions
+from close_transfer.data.picturebook.scenes import scenes
+from close_transfer.pipelines.pretrain_lm import pretrain
+from close_transfer.pipelines.train import train
+from studies import few_shot
 from tests.conftest import SMALL_DATA, SMALL_LOOP
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from close_transfer import training
 from close_transfer.core.errors import UserError
-from close_transfer.studies.jobs import Job, do_job, in_workers
+from close_transfer.training import trainer
+from studies.jobs import Job, do_job, in_workers
 from tests.conftest import REPOSITORY, SMALL
 
 
@@ -21,14 +21,14 @@ def job(*settings, tests=("num_bootstrap=20", "device=cpu", "num_beams=1")):
 
 
 def test_a_training_that_was_stopped_is_not_tested_and_goes_on(monkeypatch):
-    asked = training.Trainer._any_process
+    asked = trainer.Trainer._any_process
     steps = []
 
     def stop_after_three(self, was_asked):
         steps.append(was_asked)
         return len(steps) == 3 or asked(self, was_asked)
 
-    monkeypatch.setattr(training.Trainer, "_any_process", stop_after_three)
+    monkeypatch.setattr(trainer.Trainer, "_any_process", stop_after_three)
     with pytest.raises(UserError, match=r"out/run: training was stopped; the same command goes on"):
         do_job(job())
     assert job().missing == ["test-image"]

@@ -9,11 +9,11 @@ import pytest
 from close_transfer.cli import compose_config
 from close_transfer.config import FitConfig, SweepConfig
 from close_transfer.core.errors import UserError
-from close_transfer.fitting.command import fit_adapter
-from close_transfer.studies import noise_sweep
-from close_transfer.studies.jobs import do_job
-from close_transfer.studies.noise_sweep import sweep
-from close_transfer.studies.scene_scores import SceneScores, scene_of_example
+from close_transfer.pipelines.compute_statistics import fit_adapter
+from studies import noise_sweep
+from studies.jobs import do_job
+from studies.noise_sweep import sweep
+from studies.scene_scores import SceneScores, scene_of_example
 from tests.conftest import SMALL, SMALL_DATA
 
 

@@ -9,12 +9,12 @@ from close_transfer.cli import compose_config
 from close_transfer.config import RealVectorsConfig
 from close_transfer.config.studies import RealSystemConfig
 from close_transfer.core.errors import UserError
-from close_transfer.grouped_vectors import unit
-from close_transfer.keyword_probe import average_precisions, keyword_matrix, noise_only, probe_scores
-from close_transfer.studies.real_baselines import NEAREST, nearest_captions, nearest_keywords
-from close_transfer.studies.real_captions import captions_of_fold
-from close_transfer.studies.real_pairs import Pairs, System, fold_of, systems
-from close_transfer.studies.real_vectors import chains_of, probe_table, study
+from close_transfer.modality_gap.keyword_probe import average_precisions, keyword_matrix, noise_only, probe_scores
+from close_transfer.modality_gap.vectors import unit
+from studies.real_baselines import NEAREST, nearest_captions, nearest_keywords
+from studies.real_captions import captions_of_fold
+from studies.real_pairs import Pairs, System, fold_of, systems
+from studies.real_vectors import chains_of, probe_table, study
 
 THINGS = ["dog", "cat", "boat", "horse"]
 
@@ -108,7 +108,7 @@ def test_counts_that_differ_are_named(pairs):
 def test_a_held_out_fold_is_captioned_from_its_pictures(pairs, finished_runs):
     from transformers import AutoTokenizer
 
-    from close_transfer.model import TransferNetwork
+    from close_transfer.models.network import TransferNetwork
 
     last = finished_runs / "captioning/latest/last"
     TransferNetwork.from_pretrained(last).lm.save_pretrained(pairs / "lm")

@@ -9,9 +9,9 @@ import pytest
 from close_transfer.cli import CONFIGS, compose_config
 from close_transfer.config import StudyConfig
 from close_transfer.core.errors import UserError
-from close_transfer.studies import systems
-from close_transfer.studies.jobs import do_job
-from close_transfer.studies.systems import cosine_to_pictures, jobs, study
+from studies import systems
+from studies.jobs import do_job
+from studies.systems import cosine_to_pictures, jobs, study
 from tests.conftest import SMALL
 
 STUDIES = sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml"))

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from close_transfer.baselines import evaluate_baseline
 from close_transfer.cli import compose_config
 from close_transfer.config import BaselineConfig
 from close_transfer.core.atomic_files import write_json
 from close_transfer.core.errors import UserError
-from close_transfer.picturebook.word_kinds import KINDS_OF_WORDS
-from close_transfer.sources import load_examples
-from close_transfer.studies.word_transfer import word_table
+from close_transfer.data.sources import load_examples
+from close_transfer.pipelines.baseline import evaluate_baseline
+from studies.word_kinds import KINDS_OF_WORDS
+from studies.word_transfer import word_table
 from tests.conftest import SMALL_DATA
 
 

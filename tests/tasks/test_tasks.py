@@ -1,7 +1,7 @@
 import pytest
 
 from close_transfer.core.errors import UserError
-from close_transfer.examples import Example, Prediction
+from close_transfer.data.examples import Example, Prediction
 from close_transfer.tasks import TASKS
 from close_transfer.tasks.vqa import answer_targets
 

@@ -235,8 +235,8 @@ def test_picturebooks_grammar_writes_many_captions_and_nothing_out_of_place(pict
 
 def test_picturebooks_grammar_keeps_to_the_pairs_of_the_training_scenes(picturebook):
     """`test-novel` asks for things in colours that no training caption has; written ones must not give them away."""
-    from close_transfer.picturebook import world
-    from close_transfer.picturebook.scenes import is_novel
+    from close_transfer.data.picturebook import world
+    from close_transfer.data.picturebook.scenes import is_novel
 
     written = [item["caption"] for item in texts(picturebook, 3000, fields=("caption",))]
     names = {noun: kind.name for kind in world.KINDS.values() for pair in kind.nouns for noun in pair}

@@ -6,11 +6,11 @@ from collections import defaultdict
 
 import pytest
 
-from close_transfer.assembly import train
 from close_transfer.cli import compose_config as compose_training
 from close_transfer.config import TrainConfig
 from close_transfer.core.command_line import compose_config, options
-from close_transfer.sources import load_examples
+from close_transfer.data.sources import load_examples
+from close_transfer.pipelines.train import train
 from close_transfer.tasks import task_of
 from tests.conftest import SMALL_LOOP, SMALL_MODEL
 from textgen.config import SynthesisConfig

@@ -1,0 +1,1 @@
+"""Examples, image files, and text that training and test share."""

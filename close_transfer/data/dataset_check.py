@@ -1,0 +1,260 @@
+"""Checks what is there of a published dataset: files, counts, pictures, and what can be run with them."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from tqdm import tqdm
+
+from close_transfer.config import DataConfig
+from close_transfer.config.data import CocoData, FileSplit, OfficialData, Vqa2Data
+from close_transfer.core.errors import UserError
+from close_transfer.data.examples import Example
+from close_transfer.data.leakage import Leaks, evaluation_texts, find_leaks, training_texts
+from close_transfer.data.sources import SERVED_TASKS, Loaded, load_examples
+from close_transfer.data.sources.images import why_missing
+from close_transfer.data.sources.official_files import found, image_folder
+from close_transfer.data.sources.published import ORIGINS, Published, published_count
+from close_transfer.data.sources.vqa import coco_image_name
+
+_NUM_OPENED = 20
+
+State = Literal["complete", "uncounted", "subset", "larger", "damaged", "unreadable", "missing"]
+
+
+@dataclass(frozen=True)
+class PictureCheck:
+    """The pictures that one split names.
+
+    Attributes:
+        folder: where they should be.
+        num_named: different pictures named.
+        num_there: files of these names; only a few of them are opened.
+        unreadable: what is wrong with those of the opened ones that cannot be used.
+    """
+
+    folder: Path
+    num_named: int
+    num_there: int
+    unreadable: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all are there, and none that was opened is damaged."""
+        return self.num_there == self.num_named and not self.unreadable
+
+
+@dataclass
+class FileCheck:
+    """One file.
+
+    Attributes:
+        role: the split, or what else the file is for ("captions of train").
+        path: where it is, or where it should be.
+        state: "complete" as published; "uncounted" if no count is published; "subset" and "larger" if
+            it differs from what is published; "damaged" if some entries cannot be used; "unreadable"
+            if none can; "missing".
+        published: the published size, if there is one.
+        examples: what can be used of it.
+        fault: the message about what cannot be used.
+        notes: what was left out, and what else a user should know.
+        pictures: of a split whose examples name pictures.
+        num_untold: questions about pictures without a caption in the file of captions.
+    """
+
+    role: str
+    path: Path
+    state: State
+    published: Published | None = None
+    examples: list[Example] = field(default_factory=list, repr=False)
+    fault: str = ""
+    notes: list[str] = field(default_factory=list)
+    pictures: PictureCheck | None = None
+    num_untold: int = 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is anything to use in it."""
+        return bool(self.examples)
+
+    @property
+    def num_captions(self) -> int:
+        """Captions of all its pictures together."""
+        return sum(len(example.texts) for example in self.examples)
+
+
+@dataclass
+class DataCheck:
+    """All about one dataset.
+
+    Attributes:
+        choice: its name in `data=`.
+        overrides: further settings of the data that the user gave.
+        data: its settings.
+        splits: by split, the file that lists its examples.
+        others: files that the splits need besides.
+        leaks: what of the training text is evaluation text, if that was asked for and both are there.
+    """
+
+    choice: str
+    overrides: tuple[str, ...]
+    data: OfficialData
+    splits: dict[str, FileCheck]
+    others: list[FileCheck]
+    leaks: Leaks | None = None
+
+    @property
+    def task(self) -> str:
+        """The first task that the data serve."""
+        return SERVED_TASKS[self.data.name][0]
+
+    @property
+    def evaluation_split(self) -> str:
+        """The test split, or the validation split where that has no file or no answers."""
+        unanswered = isinstance(self.data, Vqa2Data) and "test" not in self.data.annotations
+        return "test" if "test" in self.splits and not unanswered else "val"
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file is there and whole, with the pictures that an evaluation needs."""
+        pictures = self.splits[self.evaluation_split].pictures
+        return all(check.state in ("complete", "uncounted") for check in [*self.splits.values(), *self.others]) and (
+            pictures is None or pictures.complete
+        )
+
+
+def _load(data: OfficialData, task: str, split: str) -> tuple[Loaded | None, str]:
+    """What can be used of a split, and what is wrong with the rest."""
+    try:
+        return load_examples(data.model_copy(update={"on_bad_rows": "error"}), task, split, texts_needed=False), ""
+    except UserError as error:
+        fault = str(error)
+    try:
+        return load_examples(data.model_copy(update={"on_bad_rows": "skip"}), task, split, texts_needed=False), fault
+    except UserError as error:
+        return None, str(error)
+
+
+def _state(loaded: Loaded, fault: str, published: Published | None) -> State:
+    if fault:
+        return "damaged"
+    if published is None:
+        return "uncounted"
+    num, num_captions = len(loaded.examples), sum(len(example.texts) for example in loaded.examples)
+    expected = published.num_captions if published.num_captions is not None else num_captions
+    if (num, num_captions) == (published.num, expected):
+        return "complete"
+    return "larger" if num > published.num or num_captions > expected else "subset"
+
+
+def _check_file(data: OfficialData, task: str, split: FileSplit, role: str) -> FileCheck:
+    name = data.files[split]
+    path = found(Path(data.root), name)
+    if path is None:
+        return FileCheck(role, Path(data.root, name), "missing")
+    named_split = data.split if isinstance(data, CocoData) and split == "train" else split
+    published = published_count(data.name, named_split, path)
+    loaded, fault = _load(data, task, split)
+    if loaded is None:
+        return FileCheck(role, path, "unreadable", published, fault=fault)
+    notes = [*loaded.notes, *(f"{count:,} {reason}, left out" for reason, count in loaded.skipped.items())]
+    domains = Counter(example.category for example in loaded.examples if data.name == "nocaps" and example.category)
+    if domains:
+        notes.append(", ".join(f"{count:,} {domain}" for domain, count in domains.items()))
+    return FileCheck(role, path, _state(loaded, fault, published), published, loaded.examples, fault, notes)
+
+
+def _pictures(data: OfficialData, split: str, examples: Iterable[Example]) -> PictureCheck | None:
+    named = {example.image.key: example.image for example in examples if example.image is not None}
+    if not named:
+        return None
+    there = [ref for ref in named.values() if not why_missing(ref)]
+    unreadable = []
+    for ref in there[:: max(1, len(there) // _NUM_OPENED)][:_NUM_OPENED]:
+        try:
+            ref.open()
+        except UserError as error:
+            unreadable.append(str(error))
+    return PictureCheck(image_folder(data, split), len(named), len(there), tuple(unreadable))
+
+
+def _check_answers(data: Vqa2Data, split: FileSplit) -> FileCheck | None:
+    """The missing annotations of a split; what is there is read with the questions."""
+    if split in data.annotations and found(Path(data.root), data.annotations[split]) is None:
+        return FileCheck(f"answers of {split}", Path(data.root, data.annotations[split]), "missing")
+    return None
+
+
+def _check_captions(data: Vqa2Data, split: FileSplit, questions: FileCheck) -> FileCheck:
+    """The words of the scenes; tells `questions` how many are about pictures without any."""
+    captions = CocoData(
+        name="coco",
+        split="train",
+        root=data.captions_root,
+        files=data.captions,
+        image_folders={},
+        on_bad_rows=data.on_bad_rows,
+        noise={},
+        epochs={},
+    )
+    check = _check_file(captions, "captioning", split, f"captions of {split}")
+    told = {coco_image_name(image_folder(data, split), example.id) for example in check.examples}
+    untold = [one for one in questions.examples if one.image is not None and one.image.key not in told]
+    if check.usable and untold:
+        questions.num_untold = len(untold)
+        questions.notes.append(
+            f"{len(untold):,} questions are about pictures without a caption in {check.path.name}; "
+            "runs on text leave them out with data.on_missing_scene=skip"
+        )
+    return check
+
+
+def _leaks(check: DataCheck) -> Leaks | None:
+    train, test = check.splits.get("train"), check.splits.get(check.evaluation_split)
+    if isinstance(check.data, Vqa2Data):
+        captions = {one.role: one for one in check.others}
+        train = captions.get("captions of train")
+        test = captions.get(f"captions of {check.evaluation_split}")
+    if train is None or test is None or not (train.usable and test.usable):
+        return None
+    return find_leaks(training_texts(train.examples, check.task), evaluation_texts(test.examples, check.task))
+
+
+def check_data(data: DataConfig, choice: str, overrides: Sequence[str] = (), leakage: bool = False) -> DataCheck:
+    """Reads what is there of a published dataset with the readers that training uses, and counts it.
+
+    Args:
+        data: its settings.
+        choice: its name in `data=`.
+        overrides: further settings of the data, as the user gave them; for the commands that are shown.
+        leakage: whether to look for training text in the evaluation split.
+
+    Raises:
+        UserError: if the data is no published dataset.
+    """
+    if not isinstance(data, get_args(OfficialData)):
+        raise UserError(
+            f"data={choice}: is no published dataset, so there is nothing to compare with; allowed are {', '.join(ORIGINS)} and all"
+        )
+    task = SERVED_TASKS[data.name][0]
+    check = DataCheck(choice, tuple(overrides), data, {}, [])
+    splits = [split for split in get_args(FileSplit) if split in data.files]
+    for split in (bar := tqdm(splits, leave=False, disable=None)):
+        bar.set_description(f"reading {split}")
+        readable = data
+        if isinstance(data, Vqa2Data):
+            missing = _check_answers(data, split)
+            if missing:
+                check.others.append(missing)
+                answered = {name: file for name, file in data.annotations.items() if name != split}
+                readable = data.model_copy(update={"annotations": answered})
+        found_split = _check_file(readable, task, split, split)
+        found_split.pictures = _pictures(data, split, found_split.examples)
+        check.splits[split] = found_split
+        if isinstance(data, Vqa2Data) and split in data.captions:
+            check.others.append(_check_captions(data, split, found_split))
+    if leakage:
+        check.leaks = _leaks(check)
+    return check

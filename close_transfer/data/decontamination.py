@@ -1,0 +1,165 @@
+"""Loads the texts that are looked at for leakage, and says how training could leave out what leaks."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from close_transfer.config import DataConfig, TableData, TrainConfig
+from close_transfer.config.commands import LEAK_SPLITS
+from close_transfer.config.data import (
+    CocoData,
+    HuggingFaceData,
+    NocapsData,
+    OfficialData,
+    PicturebookData,
+    SnliData,
+    Vqa2Data,
+)
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.open_file import is_file
+from close_transfer.core.readers.texts import TextReader
+from close_transfer.data.examples import Example
+from close_transfer.data.leakage import evaluation_texts, find_leaks, training_texts, without_leaks
+from close_transfer.data.sources import load_examples
+from close_transfer.data.sources.official_files import found
+
+
+def without_unwanted(config: TrainConfig, examples: Sequence[Example]) -> tuple[list[Example], Counter[str]]:
+    """Training examples without what `without_leaks` names, and how much was left out.
+
+    Raises:
+        UserError: if what it names cannot be read.
+    """
+    if not config.without_leaks:
+        return list(examples), Counter()
+    on_bad_rows = "error" if isinstance(config.data, PicturebookData) else config.data.on_bad_rows
+    reader = TextReader(on_bad_rows, Counter(), "data.on_bad_rows=skip")
+    unwanted: list[str] = []
+    for name in config.without_leaks:
+        if name in LEAK_SPLITS:
+            other = load_examples(config.data, config.task.name, name).examples
+            unwanted += evaluation_texts(other, config.task.name)
+            continue
+        if not is_file(Path(name)):
+            raise UserError(
+                f"without_leaks={name}: there is no such file; allowed are {', '.join(LEAK_SPLITS)}, and files of texts "
+                "(.txt, .jsonl, .csv, .tsv, COCO's .json)"
+            )
+        unwanted += reader.read(Path(name), config.without_leaks_column, "without_leaks")
+    kept, num_removed = without_leaks(examples, unwanted, config.task.name)
+    if not kept:
+        raise UserError(
+            f"without_leaks={_listed(config.without_leaks)}: leaves no training example; give text that is not the training text"
+        )
+    skipped = Counter({f"texts that are also in {', '.join(config.without_leaks)}": num_removed})
+    if reader.skipped["unusable"]:
+        skipped["unusable lines of without_leaks"] = reader.skipped["unusable"]
+    return kept, skipped
+
+
+def check_leakage(trained: TrainConfig, data: DataConfig, split: str, examples: Sequence[Example]) -> dict[str, Any]:
+    """How much of the training text is evaluation text, or why that is not known.
+
+    Args:
+        trained: settings of the run.
+        data: what it is evaluated on.
+        split: of these data.
+        examples: what it is asked; their scenes' texts are read if they came without.
+    """
+
+    def training() -> list[Example]:
+        return without_unwanted(trained, load_examples(trained.data, trained.task.name, "train").examples)[0]
+
+    return leaks_of(training, trained.task.name, data, split, examples)
+
+
+def leaks_of(
+    training: Callable[[], Sequence[Example]], task: str, data: DataConfig, split: str, examples: Sequence[Example]
+) -> dict[str, Any]:
+    """The same for training examples that are read only if there is text to hold them against."""
+    try:
+        references = list(evaluation_texts(examples, task)) or _scene_texts(data, task, split, examples)
+    except UserError as error:
+        return _unchecked(f"the evaluation scenes have no text: {error}")
+    if not references:
+        return _unchecked("the evaluation scenes have no text")
+    try:
+        told = training()
+    except UserError as error:  # the training data may be elsewhere by now
+        return _unchecked(f"the training text cannot be read: {error}")
+    return {"checked": True} | find_leaks(training_texts(told, task), references).as_dict()
+
+
+def _unchecked(reason: str) -> dict[str, Any]:
+    return {"checked": False, "reason": reason}
+
+
+def _scene_texts(data: DataConfig, task: str, split: str, examples: Sequence[Example]) -> list[str]:
+    """The texts of the scenes that are asked about, where the pictures alone were loaded."""
+    if isinstance(data, Vqa2Data):
+        if split not in data.captions:
+            return []
+        data = data.model_copy(update={"on_missing_scene": "skip"})
+    asked = {example.id for example in examples}
+    told = load_examples(data, task, split).examples
+    return list(evaluation_texts((example for example in told if example.id in asked), task))
+
+
+def leak_setting(trained: TrainConfig, data: DataConfig, split: str) -> str:
+    """The setting of a training that leaves out the text of an evaluation split; empty if there is none."""
+    before = trained.without_leaks or ()
+    if _same_split(trained.data, data, split):
+        return f"without_leaks={_listed((*before, split))}" if split in LEAK_SPLITS and split not in before else ""
+    if isinstance(data, PicturebookData):
+        return ""
+    file, column = _text_file(data, split)
+    given = f"without_leaks={_listed((*before, file))}"
+    return f"{given} without_leaks_column={column}" if column else given
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"[{','.join(names)}]"
+
+
+def _same_split(one: DataConfig, other: DataConfig, split: str) -> bool:
+    """Whether a split of two data is the same file."""
+    if isinstance(one, OfficialData) and isinstance(other, OfficialData):
+        file, other_file = ({**data.files}.get(split) for data in (one, other))  # type: ignore[call-overload]
+        return (one.name, one.root, file) == (other.name, other.root, other_file)
+    return one == other
+
+
+def is_trained_on(training: DataConfig, data: DataConfig, split: str) -> bool:
+    """Whether a split of `data` is in the rows that the training split of `training` reads.
+
+    Told by files and names of splits, not by what is in them; slices of a split are taken for different ones.
+    """
+    if split == "train":
+        return _same_split(training, data, split)
+    if isinstance(training, TableData) and isinstance(data, TableData):
+        file = data.val_path if split == "val" and data.val_path else data.path
+        same = Path(file).resolve() == Path(training.path).resolve()
+        held_out = data.val_path is None
+    elif isinstance(training, HuggingFaceData) and isinstance(data, HuggingFaceData):
+        parts = {**training.splits}.get("train"), {**data.splits}.get(split)  # type: ignore[call-overload]
+        whole = is_file(Path(data.path) / "state.json")  # saved without splits: every split is all of it
+        held_out = whole or parts[1] is None
+        same = (training.path, training.config) == (data.path, data.config) and (held_out or parts[0] == parts[1])
+    else:
+        return False
+    # Of one file or split a share is held out for validation, and that is asked only.
+    return same and not (split == "val" and held_out and training == data)
+
+
+def _text_file(data: DataConfig, split: str) -> tuple[str, str]:
+    """The file that holds the texts of a split, and their field; FILE where they must be written to one first."""
+    if isinstance(data, TableData):
+        return data.path, data.references_column or data.text_column
+    if isinstance(data, (CocoData, NocapsData, SnliData)) and split in data.files:
+        path = found(Path(data.root), data.files[split])
+        if path and isinstance(data, SnliData):
+            return str(path), "sentence1"
+        if path and (isinstance(data, NocapsData) or path.name.startswith("captions_")):  # not Karpathy's
+            return str(path), ""
+    return "FILE", ""

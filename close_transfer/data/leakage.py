@@ -1,0 +1,166 @@
+"""Finds training text that is also evaluation text, word for word or nearly.
+
+Identical: the same words in the same order by `same_text_key` (case, punctuation and spaces do not
+count). Nearly identical: both texts have at least `MIN_WORDS` words and hold the same words, each as
+often, in any order, but for at most one word that is missing, added or replaced.
+
+A text of n words has n + 1 signatures: the sum of its words' 64-bit hashes, and that sum without one of
+the words, for each. Two texts are near exactly if they share a signature, so each training text is
+looked up in one table of the references' signatures: linear in both, and training text can be
+streamed. MinHash, the usual tool, estimates the overlap of sets from samples; for captions of ten
+words its error is larger than the difference of one word that is looked for here.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from close_transfer.core.text_normalization import same_text_key
+from close_transfer.data.examples import Example
+
+MIN_WORDS = 5
+_MOST_SHOWN = 5
+_64_BITS = 2**64 - 1
+# Tasks whose answers are sentences. Labels and answers of a word or two say nothing about leakage.
+_FREE_TEXT = ("captioning", "captioning-multi", "visual-news")
+
+Kind = Literal["identical", "near"]
+
+
+def _signatures(words: Sequence[str]) -> Iterator[int]:
+    """The sum of the words' hashes, and the same without each of them."""
+    hashes = [hash(word) for word in words]
+    total = sum(hashes)
+    yield total & _64_BITS
+    for one in hashes:
+        yield (total - one) & _64_BITS
+
+
+@dataclass(frozen=True)
+class LeakedPair:
+    """A training text, and the evaluation text that it repeats; both as they were given."""
+
+    kind: Kind
+    training: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """How much of some training text is evaluation text as well.
+
+    Attributes:
+        num_training: training texts looked at, repeated ones included.
+        num_references: distinct evaluation texts, by `same_text_key`.
+        num_identical: training texts identical to one of these.
+        num_near: training texts nearly identical to one, and identical to none.
+        examples: the first few pairs, each once.
+    """
+
+    num_training: int
+    num_references: int
+    num_identical: int
+    num_near: int
+    examples: tuple[LeakedPair, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `results.json` holds."""
+        return asdict(self) | {"examples": [asdict(pair) for pair in self.examples]}
+
+
+class References:
+    """Evaluation texts, ready to be looked up; holds them and their signatures."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._identical: dict[str, str] = {}
+        self._near: dict[int, str] = {}
+        for text in texts:
+            key = same_text_key(text)
+            if not key or key in self._identical:
+                continue
+            self._identical[key] = text
+            words = key.split()
+            if len(words) >= MIN_WORDS:
+                for signature in _signatures(words):
+                    self._near.setdefault(signature, text)
+
+    def __len__(self) -> int:
+        return len(self._identical)
+
+    def leak(self, text: str) -> LeakedPair | None:
+        """The pair of a training text and the first reference it repeats, if any."""
+        key = same_text_key(text)
+        if (reference := self._identical.get(key)) is not None:
+            return LeakedPair("identical", text, reference)
+        words = key.split()
+        if len(words) >= MIN_WORDS:
+            for signature in _signatures(words):
+                if (reference := self._near.get(signature)) is not None:
+                    return LeakedPair("near", text, reference)
+        return None
+
+
+def find_leaks(training_texts: Iterable[str], references: Iterable[str]) -> Leaks:
+    """Counts the training texts that repeat an evaluation text.
+
+    Args:
+        training_texts: read once and not kept.
+        references: evaluation texts; kept with their signatures, one more than words a text.
+    """
+    known = References(references)
+    counts: dict[Kind, int] = {"identical": 0, "near": 0}
+    shown: list[LeakedPair] = []
+    num_training = 0
+    for text in training_texts:
+        num_training += 1
+        if (pair := known.leak(text)) is not None:
+            counts[pair.kind] += 1
+            if len(shown) < _MOST_SHOWN and pair not in shown:
+                shown.append(pair)
+    return Leaks(num_training, len(known), counts["identical"], counts["near"], tuple(shown))
+
+
+def training_texts(examples: Iterable[Example], task: str) -> Iterator[str]:
+    """What is learned from: the scenes' texts, and the targets where they are sentences.
+
+    A target that is one of the scene's texts is given once.
+    """
+    for example in examples:
+        yield from example.texts
+        if task in _FREE_TEXT:
+            yield from (target for target in example.targets if target not in example.texts)
+
+
+def evaluation_texts(examples: Iterable[Example], task: str) -> Iterator[str]:
+    """What must not be learned from: the references where they are sentences, else the scenes' texts.
+
+    References of the other tasks are labels and answers ("neutral", "2") that every training set
+    holds; there, text describes the evaluation scenes (premises, captions, explanations). Scenes
+    loaded without their text give none.
+    """
+    for example in examples:
+        yield from example.references if task in _FREE_TEXT else example.texts
+
+
+def without_leaks(examples: Iterable[Example], references: Iterable[str], task: str) -> tuple[list[Example], int]:
+    """Training examples without the texts and targets that repeat an evaluation text.
+
+    An example goes when no text is left, or when it had targets and none is left.
+
+    Returns:
+        The examples that are left, in order, and how many of `training_texts` were removed.
+    """
+    known = References(references)
+    kept: list[Example] = []
+    num_before = num_after = 0
+    for example in examples:
+        texts = tuple(text for text in example.texts if known.leak(text) is None)
+        targets = example.targets
+        if task in _FREE_TEXT:
+            targets = tuple(target for target in targets if known.leak(target) is None)
+        clean = replace(example, texts=texts, targets=targets)
+        num_before += sum(1 for _ in training_texts([example], task))
+        if (texts or not example.texts) and (targets or not example.targets):
+            kept.append(clean)
+            num_after += sum(1 for _ in training_texts([clean], task))
+    return kept, num_before - num_after

@@ -1,0 +1,258 @@
+"""Five captions a scene, the way five people would write them.
+
+The first writer is careful and tells nearly everything that can be seen; the others leave more and
+more out, use other words and other orders, and the last one prefers general words. Each caption
+knows what it mentions, so that hypotheses can be judged from it alone.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import Literal
+
+from close_transfer.data.picturebook import world
+from close_transfer.data.picturebook.scenes import Scene, Thing
+
+Aspect = Literal["things", "colours", "counts", "relation", "place", "time", "view", "box"]
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A caption and the aspects of the scene that it tells completely."""
+
+    text: str
+    mentions: frozenset[Aspect]
+
+
+@dataclass(frozen=True)
+class _Habits:
+    """How likely one writer is to tell each aspect (probabilities)."""
+
+    colours: float = 1.0
+    sizes: float = 1.0
+    counts: float = 1.0
+    relation: float = 1.0
+    place: float = 1.0
+    time: float = 1.0
+    view: float = 1.0
+    box: float = 1.0
+    all_things: float = 1.0
+    synonyms: float = 0.25
+    hypernyms: float = 0.0
+
+
+WRITERS: tuple[_Habits, ...] = (
+    _Habits(colours=0.95, sizes=0.8, relation=0.95, place=0.8, time=0.5, view=0.9, box=0.95, synonyms=0.15),
+    _Habits(colours=0.8, sizes=0.4, relation=0.8, place=0.45, time=0.15, view=0.6, box=0.7, all_things=0.9),
+    _Habits(
+        colours=0.55, sizes=0.2, relation=0.5, place=0.55, time=0.3, view=0.5, box=0.5,
+        all_things=0.85, synonyms=0.35,
+    ),
+    _Habits(
+        colours=0.5, sizes=0.2, counts=0.9, relation=0.5, place=0.1, time=0.03, view=0.25, box=0.5, all_things=0.75,
+    ),
+    _Habits(
+        colours=0.3, sizes=0.15, counts=0.5, relation=0.4, place=0.35, time=0.15, view=0.35, box=0.3,
+        all_things=0.65, synonyms=0.4, hypernyms=0.5,
+    ),
+)  # fmt: skip
+
+
+def with_article(phrase: str) -> str:
+    """ "a" or "an" before a phrase, by its first letter."""
+    return ("an " if phrase[0] in "aeiou" else "a ") + phrase
+
+
+def capitalised(text: str) -> str:
+    """The text with its first letter in upper case."""
+    return text[0].upper() + text[1:]
+
+
+def _noun(rng: random.Random, kind: str, plural: bool, habits: _Habits) -> str:
+    entry = world.KINDS[kind]
+    if rng.random() < habits.hypernyms:
+        return entry.hypernym[plural]
+    synonym = len(entry.nouns) > 1 and rng.random() < habits.synonyms
+    return entry.nouns[1 if synonym else 0][plural]
+
+
+def _counted(rng: random.Random, phrase: str, count: int, exactly: bool) -> str:
+    if count == 1:
+        return with_article(phrase)
+    if not exactly:
+        return f"{rng.choice(('some', 'several', 'a few'))} {phrase}"
+    word = world.NUMBER_WORDS[count]
+    ways = [word, word, f"a group of {word}"]
+    if count == 2:
+        ways = [word, word, "a pair of", "a couple of"]
+    return f"{rng.choice(ways)} {phrase}"
+
+
+@dataclass
+class _Told:
+    """What the caption under way tells; what stays False was left out."""
+
+    colours: bool
+    counts: bool
+    box: bool
+    things: bool = True
+    relation: bool = True
+
+
+def _noun_phrase(rng: random.Random, thing: Thing, scene: Scene, habits: _Habits, told: _Told) -> str:
+    """The words for one group of things; records in `told` what it leaves out."""
+    plural = thing.count > 1
+    noun = _noun(rng, thing.kind, plural, habits)
+    if noun == world.KINDS[thing.kind].hypernym[plural]:
+        told.things = False
+    exactly = thing.count == 1 or rng.random() < habits.counts
+    told.counts &= exactly
+    size = ""
+    if world.SIZE_WORDS[thing.size] and rng.random() < habits.sizes:
+        size = rng.choice(world.SIZE_WORDS[thing.size]) + " "
+    colour = ""
+    if scene.view != "black-and-white":
+        if rng.random() < habits.colours:
+            colour = thing.colour
+        else:
+            told.colours = False
+    if thing.kind == "box":
+        return _box_phrase(rng, thing, scene, size, colour, noun, habits, told)
+    if world.KINDS[thing.kind].hypernym == world.PERSON and colour:
+        ways = [f"in {colour}", f"wearing {colour}", f"dressed in {colour}"]
+        return f"{_counted(rng, size + noun, thing.count, exactly)} {rng.choice(ways)}"
+    return _counted(rng, f"{size}{colour} {noun}".replace("  ", " ").strip(), thing.count, exactly)
+
+
+def _box_phrase(
+    rng: random.Random, thing: Thing, scene: Scene, size: str, colour: str, noun: str, habits: _Habits, told: _Told
+) -> str:
+    plain = f"{size}{colour} {noun}".strip()
+    if rng.random() >= habits.box:
+        told.box = False
+        return with_article(plain)
+    if not thing.opened:
+        ways = [f"closed {plain}", f"{plain} with its lid on", f"closed {plain} with a ribbon"]
+        return with_article(rng.choice(ways))
+    if thing.content is None:
+        ways = [f"empty {plain}", f"open {plain} with nothing in it", f"open and empty {plain}"]
+        return with_article(rng.choice(ways))
+    content = _noun_phrase(rng, thing.content, scene, habits, told)
+    plain = with_article(f"open {plain}")
+    return rng.choice([f"{plain} with {content} in it", f"{plain} with {content} inside", f"{content} in {plain}"])
+
+
+_SITTERS = (world.ANIMAL, world.PERSON)
+
+
+def _related(rng: random.Random, scene: Scene, first: str, second: str) -> str:
+    """The first two groups joined by a phrase that tells their relation."""
+    one, other = scene.things[:2]
+    if scene.relation == "left of":
+        ways = [
+            f"{first} to the left of {second}",
+            f"{first} on the left of {second}",
+            f"{second} to the right of {first}",
+            f"{second} on the right of {first}",
+            f"{first} on the left and {second} on the right",
+        ]
+    elif scene.relation == "above":
+        ways = [
+            f"{first} above {second}",
+            f"{first} over {second}",
+            f"{second} below {first}",
+            f"{second} under {first}",
+        ]
+        if scene.place in world.OUTDOORS:
+            ways.append(f"{first} in the sky above {second}")
+    elif scene.relation == "on":
+        ways = [f"{first} on {second}", f"{first} on top of {second}", f"{second} with {first} on top"]
+        if world.KINDS[one.kind].hypernym in _SITTERS:
+            ways.append(f"{first} sitting on {second}")
+    else:
+        ways = [f"{first} in front of {second}", f"{second} behind {first}"]
+        if other.count == 1:
+            ways.append(f"{second} with {first} in front of it")
+    return rng.choice(ways)
+
+
+def _core(rng: random.Random, scene: Scene, habits: _Habits, told: _Told) -> str:
+    """The things and their relation."""
+    groups = list(scene.things)
+    if len(groups) > 1 and rng.random() >= habits.all_things:
+        groups = groups[: rng.randint(1, len(groups) - 1)]
+        told.things = told.relation = False
+    phrases = [_noun_phrase(rng, thing, scene, habits, told) for thing in groups]
+    if len(phrases) == 1:
+        return phrases[0]
+    if rng.random() < habits.relation:
+        text = _related(rng, scene, *phrases[:2])
+    else:
+        told.relation = False
+        ways = [f"{phrases[0]} and {phrases[1]}", f"{phrases[1]} and {phrases[0]}", f"{phrases[0]} with {phrases[1]}"]
+        if scene.relation == "left of":
+            ways += [f"{phrases[0]} next to {phrases[1]}", f"{phrases[1]} beside {phrases[0]}"]
+        text = rng.choice(ways)
+    if len(phrases) == 3:
+        text += rng.choice([f", and also {phrases[2]}", f", with {phrases[2]} nearby", f", along with {phrases[2]}"])
+    return text
+
+
+def _framed(rng: random.Random, scene: Scene, core: str, place: str, time: str, view: str) -> str:
+    """Core, place, time and view in one of the orders people use."""
+    where = [part for part in (place, time) if part]
+    if view and scene.view == "black-and-white":
+        opening = rng.choice(
+            ("a black and white photo of", "a black and white picture of", "an old black and white photo of")
+        )
+        return " ".join([opening, core, *where])
+    if view:
+        where.append(rng.choice(("in thick fog", "in the fog", "in dense fog")))
+    if where and rng.random() < 0.2:
+        return f"{where[-1]}, {' '.join([core, *where[:-1]])}"
+    one_thing_first = core.startswith(("a ", "an ")) and not core.startswith(
+        ("a few ", "a group ", "a pair ", "a couple ")
+    )
+    opening = rng.choice(["", "", "", "a picture of ", "a drawing of ", "there is " if one_thing_first else ""])
+    return opening + " ".join([core, *where])
+
+
+def _write(rng: random.Random, scene: Scene, habits: _Habits) -> Caption:
+    has_colours = scene.view != "black-and-white"
+    told = _Told(colours=has_colours, counts=True, box=True)
+    core = _core(rng, scene, habits, told)
+    told_place = rng.random() < habits.place
+    told_time = scene.time is not None and rng.random() < habits.time
+    told_view = scene.view != "clear" and rng.random() < habits.view
+    place = rng.choice(world.PLACES[scene.place][1]) if told_place else ""
+    time = rng.choice(world.TIMES[scene.time]) if told_time and scene.time else ""
+    text = _framed(rng, scene, core, place, time, "view" if told_view else "")
+    tells: dict[Aspect, bool] = {
+        "things": told.things,
+        "colours": told.colours,
+        "counts": told.counts,
+        "relation": told.relation,
+        "place": told_place,
+        "time": told_time,
+        "view": told_view or scene.view == "clear",
+        "box": told.box and told.things,
+    }
+    return Caption(capitalised(text) + ".", frozenset(aspect for aspect, yes in tells.items() if yes))
+
+
+def caption(scene: Scene, writer: int, rng: random.Random) -> Caption:
+    """One caption by one of the `WRITERS`."""
+    return _write(rng, scene, WRITERS[writer])
+
+
+def captions(scene: Scene) -> tuple[Caption, ...]:
+    """Five captions, one a writer, all different, the fullest first. Same scene, same words."""
+    rng = random.Random(f"captions/{scene!r}")
+    written: list[Caption] = []
+    for writer in range(len(WRITERS)):
+        new = caption(scene, writer, rng)
+        for _ in range(8):  # a few tries at words nobody has used yet
+            if new.text not in {old.text for old in written}:
+                break
+            new = caption(scene, writer, rng)
+        written.append(new)
+    return tuple(written)

@@ -1,0 +1,134 @@
+"""Claims to judge: sampled from what scenes show, then balanced so that words alone decide nothing.
+
+A claim is taken either from the scene itself or from another one, so true and false claims are made
+of the same words. Of the judged claims only as many are kept as the rarest verdict allows, within
+groups that share a form; what is left tells nothing without the scene.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TypeVar
+
+from close_transfer.data.picturebook import world
+from close_transfer.data.picturebook.claims import (
+    AtTime,
+    Claim,
+    Count,
+    Exists,
+    HasColour,
+    InBox,
+    Related,
+    visible_things,
+)
+from close_transfer.data.picturebook.scenes import Scene, fitting_relations
+
+T = TypeVar("T")
+
+
+def _exists(rng: random.Random, about: Scene, judged: Scene) -> Claim:
+    thing = rng.choice(visible_things(about))
+    kinds: tuple[str, ...] = (thing.kind,)
+    if rng.random() < 0.35:
+        kinds = world.kinds_of(world.KINDS[thing.kind].hypernym[0])
+    colour = thing.colour if rng.random() < 0.35 else None
+    place = about.place if rng.random() < 0.25 else None
+    return Exists(kinds, colour, place)
+
+
+def _has_colour(rng: random.Random, about: Scene, judged: Scene) -> Claim:
+    thing = rng.choice(visible_things(judged))
+    colour = thing.colour if about is judged else rng.choice(tuple(world.COLOURS))
+    return HasColour(thing.kind, colour)
+
+
+def _count(rng: random.Random, about: Scene, judged: Scene) -> Claim | None:
+    # A box always stands alone, so that "two boxes" would never be true.
+    countable = [thing for thing in judged.things if thing.kind != "box"]
+    if not countable:
+        return None
+    thing = rng.choice(countable)
+    return Count(thing.kind, rng.randint(2, 4), at_least=rng.random() < 0.35)
+
+
+def _at_time(rng: random.Random, about: Scene, judged: Scene) -> Claim:
+    return AtTime(about.time or rng.choice(tuple(world.TIMES)))
+
+
+def _related(rng: random.Random, about: Scene, judged: Scene) -> Claim | None:
+    if len(about.things) < 2 or about.relation is None:
+        return None
+    first, second = about.things[:2]
+    relation = about.relation
+    if about is judged and rng.random() < 0.6:
+        # The same two things in another relation in which they could stand, or the other way round.
+        if relation == "left of" and rng.random() < 0.6:
+            first, second = second, first
+        counts = (first.count, second.count)
+        relation = rng.choice(fitting_relations(first.kind, second.kind, counts, about.place))
+    return Related(first.kind, relation, second.kind)
+
+
+def _in_box(rng: random.Random, about: Scene, judged: Scene) -> Claim | None:
+    if not any(thing.kind == "box" for thing in judged.things):
+        return None
+    roll = rng.random()
+    if roll < 0.25:
+        return InBox(())
+    content = rng.choice(world.BOX_CONTENTS)
+    if about is judged:
+        seen = [t.content.kind for t in judged.things if t.content is not None]
+        content = rng.choice(seen or world.BOX_CONTENTS)
+    if roll < 0.45:
+        hypernym = world.KINDS[content].hypernym[0]
+        return InBox(tuple(k for k in world.kinds_of(hypernym) if k in world.BOX_CONTENTS))
+    return InBox((content,))
+
+
+Family = Callable[[random.Random, Scene, Scene], Claim | None]
+
+FAMILIES: dict[str, Family] = {
+    "exists": _exists,
+    "colour": _has_colour,
+    "count": _count,
+    "time": _at_time,
+    "relation": _related,
+    "box": _in_box,
+}
+
+
+def claims_about(
+    rng: random.Random, judged: Scene, others: Sequence[Scene], family: str, tries: int
+) -> Iterable[Claim]:
+    """Distinct claims of one family: half of the tries about the scene, half about another."""
+    seen: set[Claim] = set()
+    for number in range(tries):
+        about = judged if number % 2 == 0 else rng.choice(others)
+        claim = FAMILIES[family](rng, about, judged)
+        if claim is not None and claim not in seen and claim.truth(judged) != "unclear":
+            seen.add(claim)
+            yield claim
+
+
+def balanced(
+    candidates: Sequence[T],
+    form: Callable[[T], Hashable],
+    verdict: Callable[[T], Hashable],
+    verdicts: Sequence[Hashable],
+    most_per_form: int,
+    rng: random.Random,
+) -> list[T]:
+    """Keeps equally many candidates of every verdict within each form, the rest is dropped.
+
+    A form for which some verdict never occurs is dropped whole, as it would give the verdict away.
+    The order of what is kept is that of the candidates.
+    """
+    groups: dict[Hashable, dict[Hashable, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for index, candidate in enumerate(candidates):
+        groups[form(candidate)][verdict(candidate)].append(index)
+    kept: list[int] = []
+    for by_verdict in groups.values():
+        number = min(most_per_form, *(len(by_verdict.get(v, ())) for v in verdicts))
+        for one in verdicts:
+            kept += rng.sample(by_verdict.get(one, []), number)
+    return [candidates[index] for index in sorted(kept)]

@@ -1,0 +1,182 @@
+"""Scene in, picture out: background, arrangement of the things, view. Anti-aliased with Pillow."""
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from close_transfer.data.picturebook import world
+from close_transfer.data.picturebook.backgrounds import draw_background
+from close_transfer.data.picturebook.scenes import Scene, Thing
+from close_transfer.data.picturebook.shapes import (
+    SHAPES,
+    Pen,
+    closed_box,
+    open_box_back,
+    open_box_front,
+)
+
+DEFAULT_SIZE = 96
+_OVERSAMPLING = 3
+_FOG_SHARE = 0.34  # of the picture's width is hidden
+
+_MARGIN = 0.01  # nothing is drawn nearer to the edge
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One single thing with its box (x0, y0, x1, y1) as fractions of the picture."""
+
+    thing: Thing
+    box: tuple[float, float, float, float]
+    flip: bool
+
+
+def _measure(thing: Thing, most_width: float, most_height: float) -> tuple[float, float]:
+    kind = world.KINDS[thing.kind]
+    height = kind.height * world.SIZES[thing.size]
+    width = height * kind.aspect
+    scale = min(1.0, most_width / width, most_height / height)
+    return width * scale, height * scale
+
+
+def _row(
+    rng: random.Random, thing: Thing, left: float, right: float, feet: float, most_height: float = 0.86
+) -> list[Placed]:
+    """The `thing.count` copies side by side between left and right."""
+    slot = (right - left) / thing.count
+    placed = []
+    for number in range(thing.count):
+        width, height = _measure(thing, slot * 0.96, most_height)
+        spare = slot - width
+        x = left + number * slot + spare * rng.uniform(0.3, 0.7)
+        y = feet + rng.uniform(-0.02, 0.02)
+        placed.append(Placed(thing, (x, y - height, x + width, y), rng.random() < 0.5))
+    return placed
+
+
+def _feet(thing: Thing) -> float:
+    """Where the thing's lower edge is when nothing else decides."""
+    if world.KINDS[thing.kind].sky:
+        return 0.22 + world.KINDS[thing.kind].height * world.SIZES[thing.size] * 0.6
+    return 0.9
+
+
+def arrange(scene: Scene) -> list[Placed]:
+    """Places every single thing so that the scene's relation holds; painter's order, back first."""
+    return [_inside(one) for one in _arranged(scene)]
+
+
+def _inside(one: Placed) -> Placed:
+    """Shrunk towards its feet, then moved sideways, until no part is cut off by the picture's edge."""
+    x0, y0, x1, y1 = one.box
+    scale = min(1.0, (y1 - _MARGIN) / (y1 - y0))
+    half = (x1 - x0) * scale / 2
+    centre = min(max((x0 + x1) / 2, half + _MARGIN), 1 - _MARGIN - half)
+    return Placed(one.thing, (centre - half, y1 - (y1 - y0) * scale, centre + half, y1), one.flip)
+
+
+def _arranged(scene: Scene) -> list[Placed]:
+    rng = random.Random(scene.layout_seed)
+    fog_left = rng.random() < 0.5
+    left, right = 0.03, 0.97
+    if scene.view == "fog":
+        left, right = (_FOG_SHARE, 0.97) if fog_left else (0.03, 1 - _FOG_SHARE)
+    things = list(scene.things)
+    placed: list[Placed] = []
+    if len(things) == 3:
+        third_left = rng.random() < 0.5
+        share = 0.32 * (right - left)
+        if third_left:
+            placed += _row(rng, things[2], left, left + share, _feet(things[2]))
+            left += share
+        else:
+            placed += _row(rng, things[2], right - share, right, _feet(things[2]))
+            right -= share
+    if len(things) == 1:
+        return placed + _row(rng, things[0], left, right, _feet(things[0]))
+    first, second = things[:2]
+    if scene.relation == "left of":
+        weights = [t.count * world.KINDS[t.kind].height * world.KINDS[t.kind].aspect + 0.08 for t in (first, second)]
+        middle = left + (right - left) * min(0.7, max(0.3, weights[0] / sum(weights)))
+        placed += _row(rng, first, left, middle, _feet(first))
+        placed += _row(rng, second, middle, right, _feet(second))
+    elif scene.relation == "above":
+        placed += _row(rng, second, left, right, 0.94, most_height=0.58)
+        top = min(one.box[1] for one in placed[-second.count :])
+        above = _row(rng, first, left, right, 0.0)
+        if second.count == first.count == 1:
+            # Straight above: centred on the lower thing.
+            centre = (placed[-1].box[0] + placed[-1].box[2]) / 2
+            above = [_moved(one, x=centre - (one.box[0] + one.box[2]) / 2) for one in above]
+        feet = max(0.3, min(0.5, top - 0.03))
+        placed += [_moved(one, y=feet) for one in above]
+    elif scene.relation == "on":
+        (lower,) = _row(rng, second, left, right, 0.94)
+        x0, y0, x1, y1 = lower.box
+        surface = world.KINDS[second.kind].surface or 0.0
+        width, height = _measure(first, 0.5, max(0.16, y0 + surface * (y1 - y0) - 0.02))
+        feet = y0 + surface * (y1 - y0) + 0.015
+        x = (x0 + x1 - width) / 2 + rng.uniform(-0.06, 0.06) * (x1 - x0)
+        placed += [lower, Placed(first, (x, feet - height, x + width, feet), rng.random() < 0.5)]
+    else:
+        (behind,) = _row(rng, second, left, right, 0.8)
+        front = _row(rng, first, left, right, 0.97)
+        centre = (behind.box[0] + behind.box[2]) / 2 + rng.uniform(-0.08, 0.08)
+        middle = (front[0].box[0] + front[-1].box[2]) / 2
+        placed += [behind, *(_moved(one, x=(centre - middle)) for one in front)]
+    return placed
+
+
+def _moved(one: Placed, x: float = 0.0, y: float = 0.0) -> Placed:
+    x0, y0, x1, y1 = one.box
+    return Placed(one.thing, (x0 + x, y0 + y, x1 + x, y1 + y), one.flip)
+
+
+def _paint(draw: ImageDraw.ImageDraw, one: Placed, size: int) -> None:
+    box = [value * size for value in one.box]
+    thing = one.thing
+    colour = world.COLOURS[thing.colour]
+    pen = Pen(draw, box, colour, one.flip)
+    if thing.kind != "box":
+        SHAPES[thing.kind](pen)
+    elif not thing.opened:
+        closed_box(pen)
+    else:
+        open_box_back(pen)
+        if thing.content is not None:
+            x0, y0, x1, y1 = box
+            width, height = x1 - x0, y1 - y0
+            inner_height = 0.86 * height
+            inner_width = min(0.7 * width, inner_height * world.KINDS[thing.content.kind].aspect)
+            x, feet = x0 + (width - inner_width) / 2, y0 + 0.8 * height
+            inner = (x, feet - inner_height, x + inner_width, feet)
+            SHAPES[thing.content.kind](Pen(draw, inner, world.COLOURS[thing.content.colour], one.flip))
+        open_box_front(pen)
+
+
+def _fog(image: Image.Image, fog_left: bool) -> Image.Image:
+    size = image.width
+    x = np.linspace(0, 1, size) if fog_left else np.linspace(1, 0, size)
+    # Opaque where x is below the hidden share, thinning to a haze on the far side.
+    thickness = np.clip(1.0 - (x - _FOG_SHARE * 0.8) / 0.22, 0.28, 1.0)
+    mask = Image.fromarray(np.tile((thickness * 255).astype(np.uint8), (size, 1)))
+    return Image.composite(Image.new("RGB", image.size, (226, 230, 234)), image, mask)
+
+
+def draw_scene(scene: Scene, size: int = DEFAULT_SIZE) -> Image.Image:
+    """Draws a scene as an RGB picture of size x size pixels. Same scene, same bytes."""
+    large = size * _OVERSAMPLING
+    image = Image.new("RGB", (large, large))
+    draw = ImageDraw.Draw(image)
+    rng = random.Random(scene.layout_seed)
+    fog_left = rng.random() < 0.5  # the same first draw as in `arrange`
+    draw_background(draw, scene, large, rng)
+    for one in arrange(scene):
+        _paint(draw, one, large)
+    if scene.view == "fog":
+        image = _fog(image, fog_left)
+    elif scene.view == "black-and-white":
+        image = image.convert("L").convert("RGB")
+    return image.reduce(_OVERSAMPLING)

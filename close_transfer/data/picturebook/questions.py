@@ -1,0 +1,258 @@
+"""Questions about scenes, each with the answers of ten annotators who do not always agree.
+
+A question is asked only where one of the captions tells what its answer rests on, as in VQA-E, whose
+answers are found in the text: text that leaves the answer out could only teach to guess.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Literal
+
+from close_transfer.data.picturebook import world
+from close_transfer.data.picturebook.captions import Aspect, capitalised, captions, with_article
+from close_transfer.data.picturebook.claim_sampling import balanced, claims_about
+from close_transfer.data.picturebook.claims import AtTime, Claim, Exists, HasColour, Related, needs, visible_things
+from close_transfer.data.picturebook.hypotheses import coloured, name_of, relation_phrase
+from close_transfer.data.picturebook.scenes import Scene
+
+AnswerType = Literal["yes/no", "number", "other"]
+NUM_ANNOTATORS = 10
+
+# The share of annotators who give another answer: most questions are easy, some are not.
+_EASY, _HARD, _HARD_SHARE = 0.03, 0.25, 0.2
+
+_LOOKS_LIKE = {
+    "red": ("orange", "pink"), "orange": ("red", "yellow"), "yellow": ("orange", "gold"),
+    "green": ("blue", "teal"), "blue": ("purple", "navy"), "purple": ("blue", "violet"),
+    "pink": ("red", "purple"), "brown": ("orange", "tan"), "black": ("gray", "dark"), "white": ("gray", "cream"),
+}  # fmt: skip
+_TIME_ANSWERS = {
+    "day": ("day", "daytime", "noon"),
+    "sunset": ("evening", "sunset", "dusk"),
+    "night": ("night", "nighttime", "midnight"),
+}
+_PLACE_SLIPS = {
+    "park": ("grass", "field"), "beach": ("sand", "ocean"), "street": ("road", "city"), "snow": ("mountains", "outside"),
+    "desert": ("sand", "dunes"), "farm": ("field", "fence"), "kitchen": ("house", "indoors"), "bedroom": ("house", "room"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about one scene.
+
+    Attributes:
+        scene_number: position of the scene among those given.
+        text: the question.
+        answers: one answer an annotator.
+        answer_type: "yes/no", "number" or "other", as VQA v2 has it.
+        family: what is asked.
+    """
+
+    scene_number: int
+    text: str
+    answers: tuple[str, ...]
+    answer_type: AnswerType
+    family: str
+
+
+@dataclass(frozen=True)
+class _Draft:
+    text: str
+    answer: str
+    slips: tuple[str, ...]  # what an annotator says instead now and then
+    needs: AbstractSet[Aspect]  # what a caption must tell so that the answer can be found in it
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    scene_number: int
+    family: str
+    answer_type: AnswerType
+    draft: _Draft
+
+
+# Of all forms, so many questions a family and answer, so that the kinds of question keep about the
+# proportions of VQA v2: four in ten yes/no, one and a half number, the rest other.
+_WEIGHTS = {
+    "exists": 8,
+    "colour": 4,
+    "time": 4,
+    "relation": 4,
+    "how many": 4,
+    "what colour": 2,
+    "what": 2,
+    "where": 2,
+    "when": 2,
+}
+
+
+def _ask_claim(rng: random.Random, claim: Claim) -> str | None:
+    match claim:
+        case Exists():
+            phrase = with_article(coloured(claim.kinds, name_of(rng, claim.kinds), claim.colour))
+            where = world.PLACES[claim.place][1][1] if claim.place else rng.choice(("in the picture", "here"))
+            return f"is there {phrase} {where}"
+        case HasColour():
+            noun = name_of(rng, (claim.kind,))
+            if world.KINDS[claim.kind].hypernym == world.PERSON:
+                return f"is the {noun} wearing {claim.colour}"
+            return f"is the {noun} {claim.colour}"
+        case AtTime():
+            return {"day": "is it daytime", "sunset": "is the sun going down", "night": "is it night"}[claim.time]
+        case Related():
+            names = name_of(rng, (claim.first,)), name_of(rng, (claim.second,))
+            subject, relation, other = relation_phrase(rng, claim, *names)
+            return f"is {with_article(subject)} {relation} {with_article(other)}"
+    return None
+
+
+def _yes_no(rng: random.Random, scene: Scene, scenes: Sequence[Scene], family: str) -> Iterable[_Draft]:
+    for claim in claims_about(rng, scene, scenes, family, tries=4):
+        truth = claim.truth(scene)
+        text = _ask_claim(rng, claim)
+        if text is not None and truth in ("yes", "no"):
+            yield _Draft(text, truth, ("no" if truth == "yes" else "yes",), needs(claim, scene))
+
+
+def _how_many(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
+    if scene.view == "fog":
+        return
+    for thing in scene.things:
+        if thing.kind == "box":
+            continue
+        nouns = name_of(rng, (thing.kind,), plural=True)
+        slips = tuple(str(n) for n in (thing.count - 1, thing.count + 1) if n > 0)
+        text = rng.choice((f"how many {nouns} are there", f"how many {nouns} can you see"))
+        yield _Draft(text, str(thing.count), slips, {"things", "counts"})
+
+
+def _what_colour(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
+    things = visible_things(scene)
+    if scene.view == "black-and-white" or len({t.kind for t in things}) < len(things):
+        return
+    for thing in things:
+        noun = name_of(rng, (thing.kind,), plural=thing.count > 1)
+        verb = "are" if thing.count > 1 else "is"
+        worn = world.KINDS[thing.kind].hypernym == world.PERSON
+        text = f"what colour {verb} the {noun} wearing" if worn else f"what colour {verb} the {noun}"
+        yield _Draft(text, thing.colour, _LOOKS_LIKE[thing.colour], {"things", "colours", "box"})
+
+
+def _what(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
+    def slips(kind: str) -> tuple[str, ...]:
+        entry = world.KINDS[kind]
+        return entry.nouns[1][0], entry.hypernym[0]
+
+    if len(scene.things) == 2 and scene.relation:
+        first, second = scene.things
+        words = {"left of": "to the left of", "in front of": "in front of"}.get(scene.relation, scene.relation)
+        other = name_of(rng, (second.kind,), plural=second.count > 1)
+        yield _Draft(f"what is {words} the {other}", first.kind, slips(first.kind), {"things", "relation"})
+        if scene.relation == "left of":
+            other = name_of(rng, (first.kind,), plural=first.count > 1)
+            text = f"what is to the right of the {other}"
+            yield _Draft(text, second.kind, slips(second.kind), {"things", "relation"})
+    for thing in scene.things:
+        if thing.kind == "box" and thing.opened:
+            answer = thing.content.kind if thing.content else "nothing"
+            said_instead = slips(answer) if thing.content else ("air",)
+            yield _Draft("what is in the box", answer, said_instead, {"things", "box"})
+
+
+def _where(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
+    thing = scene.things[0]
+    noun = name_of(rng, (thing.kind,), plural=thing.count > 1)
+    verb = "are" if thing.count > 1 else "is"
+    text = rng.choice((f"where {verb} the {noun}", "where is this", "where was this picture taken"))
+    yield _Draft(text, world.PLACES[scene.place][0], _PLACE_SLIPS[scene.place], {"place"})
+
+
+def _when(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
+    if scene.time is not None:
+        answer, *slips = _TIME_ANSWERS[scene.time]
+        yield _Draft("what time of day is it", answer, tuple(slips), {"time"})
+
+
+_YES_NO = ("exists", "colour", "time", "relation")
+_ANSWER_TYPES: dict[str, AnswerType] = {**dict.fromkeys(_YES_NO, "yes/no"), "how many": "number"}  # else "other"
+
+_OPEN: dict[str, Callable[[random.Random, Scene], Iterable[_Draft]]] = {
+    "how many": _how_many,
+    "what colour": _what_colour,
+    "what": _what,
+    "where": _where,
+    "when": _when,
+}
+
+
+def _candidates(rng: random.Random, number: int, scenes: Sequence[Scene]) -> Iterator[_Candidate]:
+    """Everything that may be asked about one scene and that a caption of it answers."""
+    scene = scenes[number]
+    told = [caption.mentions for caption in captions(scene)]
+    drafts = {family: _yes_no(rng, scene, scenes, family) for family in _YES_NO}
+    drafts |= {family: ask(rng, scene) for family, ask in _OPEN.items()}
+    for family, some in drafts.items():
+        for draft in some:
+            if any(draft.needs <= mentions for mentions in told):
+                yield _Candidate(number, family, _ANSWER_TYPES.get(family, "other"), draft)
+
+
+def _annotated(rng: random.Random, answer: str, slips: Sequence[str]) -> tuple[str, ...]:
+    """Ten answers, of which the true one is always the commonest or shares that place."""
+    rate = _HARD if rng.random() < _HARD_SHARE else _EASY
+    answers = [rng.choice(slips) if slips and rng.random() < rate else answer for _ in range(NUM_ANNOTATORS)]
+    if answers.count(answer) < NUM_ANNOTATORS // 2:
+        answers[: NUM_ANNOTATORS // 2] = [answer] * (NUM_ANNOTATORS // 2)
+    return tuple(answers)
+
+
+def questions(scenes: Sequence[Scene], seed: int, most_per_form: int) -> list[Question]:
+    """Questions about these scenes, balanced by answer within each family, in the order of the scenes.
+
+    Args:
+        scenes: the scenes of one split.
+        seed: decides which questions are tried, their words and the annotators' slips.
+        most_per_form: bound on questions of each family and answer, times the family's weight.
+    """
+    rng = random.Random(f"questions/{seed}/{len(scenes)}")
+    by_family: dict[str, list[_Candidate]] = {}
+    for number in range(len(scenes)):
+        for candidate in _candidates(rng, number, scenes):
+            by_family.setdefault(candidate.family, []).append(candidate)
+    chosen: list[_Candidate] = []
+    for family, candidates in by_family.items():
+        rng.shuffle(candidates)
+        answers = sorted({c.draft.answer for c in candidates})
+        most = most_per_form * _WEIGHTS[family]
+        if family == "what":
+            # Some answers are rare here; leaving all others as rare would leave hardly any question.
+            chosen += _capped(candidates, most)
+        else:
+            chosen += balanced(candidates, lambda c: c.family, lambda c: c.draft.answer, answers, most, rng)
+    chosen.sort(key=lambda c: c.scene_number)
+    return [
+        Question(
+            c.scene_number,
+            capitalised(c.draft.text) + "?",
+            _annotated(rng, c.draft.answer, c.draft.slips),
+            c.answer_type,
+            c.family,
+        )
+        for c in chosen
+    ]
+
+
+def _capped(candidates: Sequence[_Candidate], most: int) -> list[_Candidate]:
+    """At most so many candidates of each answer."""
+    left: dict[str, int] = {}
+    kept = []
+    for candidate in candidates:
+        answer = candidate.draft.answer
+        left.setdefault(answer, most)
+        if left[answer] > 0:
+            left[answer] -= 1
+            kept.append(candidate)
+    return kept

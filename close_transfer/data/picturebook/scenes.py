@@ -1,0 +1,222 @@
+"""Scenes: what is in a picture, sampled from a seed, and which split each scene belongs to."""
+
+import hashlib
+import itertools
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar, get_args
+
+from close_transfer.data.picturebook import world
+
+Split = Literal["clip", "train", "val", "test", "test-novel"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+K = TypeVar("K")
+
+# Of 100 possible scenes, how many belong to each split. A scene's split is decided by a hash of
+# what is in it, so no scene can be in two splits, whatever the seed.
+_SHARES: dict[Split, int] = {"clip": 50, "train": 30, "val": 8, "test": 12}
+
+# How many things of each group a scene holds, with weights; four things in all at most.
+_GROUPINGS: dict[tuple[int, ...], int] = {
+    (1,): 15, (2,): 8, (3,): 8, (4,): 9,
+    (1, 1): 30, (2, 1): 8, (1, 2): 6, (3, 1): 5, (1, 3): 4, (2, 2): 3,
+    (1, 1, 1): 7,
+}  # fmt: skip
+_RELATION_WEIGHTS = {"left of": 36, "above": 22, "on": 26, "in front of": 16}
+_VIEW_WEIGHTS = {"clear": 62, "fog": 20, "black-and-white": 18}
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One or several alike things: kind, colour, size, how many, and for a box what is in it."""
+
+    kind: str
+    colour: str
+    size: str = "medium"
+    count: int = 1
+    opened: bool | None = None  # None for all but boxes
+    content: "Thing | None" = None
+
+    @property
+    def pairs(self) -> frozenset[tuple[str, str]]:
+        """The (kind, colour) pairs seen here, the content of a box included."""
+        inside = self.content.pairs if self.content else frozenset()
+        return inside | {(self.kind, self.colour)}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is in one picture.
+
+    Attributes:
+        place: a key of `world.PLACES`.
+        time: a key of `world.TIMES`, or None indoors.
+        view: one of `world.VIEWS`.
+        things: one to three groups of things, at most four things in all.
+        relation: how ``things[0]`` stands to ``things[1]``; None for a single group.
+        layout_seed: decides positions and directions within what the rest allows.
+    """
+
+    place: str
+    time: str | None
+    view: str
+    things: tuple[Thing, ...]
+    relation: str | None
+    layout_seed: int
+
+    @property
+    def pairs(self) -> frozenset[tuple[str, str]]:
+        """All (kind, colour) pairs of the scene."""
+        return frozenset().union(*(thing.pairs for thing in self.things))
+
+    @property
+    def content(self) -> "Scene":
+        """The scene without its layout: what two pictures share when they show the same."""
+        return replace(self, layout_seed=0)
+
+
+def is_novel(kind: str, colour: str) -> bool:
+    """Whether this pair of kind and colour is kept out of all splits but `test-novel` and `clip`.
+
+    Two of the ten colours of every kind, spread so that every colour is novel for some kinds.
+    """
+    kind_number = list(world.KINDS).index(kind)
+    colour_number = list(world.COLOURS).index(colour)
+    return (colour_number - 3 * kind_number) % 10 in (0, 5)
+
+
+def _accepts(scene: Scene, split: Split) -> bool:
+    novel = [is_novel(*pair) for pair in scene.pairs]
+    if split == "test-novel":
+        # The `clip` split leaves a share of the novel scenes to this one, so that they never meet.
+        return all(novel) and _bucket(scene) >= _SHARES["clip"]
+    if split != "clip" and any(novel):
+        return False
+    edges = itertools.accumulate(_SHARES.values(), initial=0)
+    starts = dict(zip(_SHARES, edges, strict=False))
+    return starts[split] <= _bucket(scene) < starts[split] + _SHARES[split]
+
+
+def _bucket(scene: Scene) -> int:
+    digest = hashlib.sha256(repr(scene.content).encode()).digest()
+    return int.from_bytes(digest[:8], "big") % 100
+
+
+def _weighted(rng: random.Random, weights: Mapping[K, int]) -> K:
+    return rng.choices(list(weights), list(weights.values()))[0]
+
+
+def _colour(rng: random.Random, kind: str, novel: bool) -> str:
+    colours = [c for c in world.COLOURS if is_novel(kind, c) == novel] if novel else list(world.COLOURS)
+    return rng.choice(colours)
+
+
+def _thing(rng: random.Random, kind: str, count: int, size: str, novel: bool) -> Thing:
+    colour = _colour(rng, kind, novel)
+    if kind != "box":
+        return Thing(kind, colour, size, count)
+    opened = rng.random() < 0.6
+    content = None
+    if opened and rng.random() < 0.8:
+        inside = rng.choice(world.BOX_CONTENTS)
+        content = Thing(inside, _colour(rng, inside, novel))
+    return Thing("box", colour, "medium", 1, opened, content)
+
+
+def _kind_weight(name: str) -> int:
+    # Boxes carry the questions about what is inside, so they are commoner than other things.
+    return 4 if name == "box" else 1
+
+
+def _pick_kinds(rng: random.Random, pool: list[str], counts: tuple[int, ...], relation: str | None) -> list[str]:
+    """Distinct kinds, the first two fit for the relation; boxes only alone."""
+
+    def choose(fits) -> str:
+        fitting = [name for name in pool if name not in chosen and fits(world.KINDS[name])]
+        return rng.choices(fitting, [_kind_weight(name) for name in fitting])[0]
+
+    chosen: list[str] = []
+    for position, count in enumerate(counts):
+
+        def fits(kind: world.Kind, position=position, count=count) -> bool:
+            if kind.name == "box" and count > 1:
+                return False
+            if position == 0:
+                return {
+                    "above": kind.sky,
+                    "on": kind.perches,
+                    "in front of": not kind.sky and not kind.backdrop,
+                }.get(relation or "", True)
+            if position == 1:
+                return {
+                    "above": not kind.sky,
+                    "on": kind.surface is not None,
+                    "in front of": kind.backdrop,
+                }.get(relation or "", True)
+            return not kind.sky
+
+        chosen.append(choose(fits))
+    return chosen
+
+
+def fitting_relations(first: str, second: str, counts: tuple[int, int], place: str) -> tuple[str, ...]:
+    """Relations in which `first` may stand to `second` in some scene of that place."""
+    a, b = world.KINDS[first], world.KINDS[second]
+    fits = {
+        "left of": True,
+        "above": a.sky and not b.sky,
+        "on": a.perches and b.surface is not None and counts == (1, 1),
+        "in front of": not a.sky and not a.backdrop and b.backdrop and counts[1] == 1 and counts[0] <= 2,
+    }
+    return tuple(relation for relation in world.RELATIONS if fits[relation])
+
+
+def _sample(rng: random.Random, novel: bool) -> Scene:
+    view = _weighted(rng, _VIEW_WEIGHTS)
+    place = rng.choice(world.OUTDOORS if view == "fog" else tuple(world.PLACES))
+    time = None if place in world.INDOORS else rng.choice(tuple(world.TIMES))
+    pool = [name for name, kind in world.KINDS.items() if place not in world.INDOORS or kind.indoors]
+    counts = _weighted(rng, _GROUPINGS)
+    relation = None
+    if len(counts) > 1:
+        allowed = dict(_RELATION_WEIGHTS)
+        if counts[:2] != (1, 1):
+            del allowed["on"]
+        if counts[1] != 1 or counts[0] > 2 or place in world.INDOORS:
+            del allowed["in front of"]
+        relation = _weighted(rng, allowed)
+    kinds = _pick_kinds(rng, pool, counts, relation)
+    things = []
+    for kind, count in zip(kinds, counts, strict=True):
+        # Sizes are drawn and told only where there is room to tell them apart.
+        size = rng.choice(tuple(world.SIZES)) if sum(counts) <= 2 else "medium"
+        things.append(_thing(rng, kind, count, size, novel))
+    if relation == "on" and things[1].kind == "box":
+        things[1] = replace(things[1], opened=False, content=None)
+    if relation == "on":
+        things[:2] = [replace(thing, size="medium") for thing in things[:2]]
+    return Scene(place, time, view, tuple(things), relation, rng.randrange(1 << 30))
+
+
+def iterate_scenes(split: Split, seed: int = 0) -> Iterator[Scene]:
+    """Endless distinct scenes of one split; the first n are the same whatever n is.
+
+    Raises:
+        ValueError: for an unknown split.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"no Picturebook split {split!r}; choose one of {', '.join(SPLITS)}")
+    rng = random.Random(f"picturebook/{split}/{seed}")
+    seen: set[Scene] = set()
+    while True:
+        scene = _sample(rng, novel=split == "test-novel")
+        if _accepts(scene, split) and scene.content not in seen:
+            seen.add(scene.content)
+            yield scene
+
+
+def scenes(split: Split, num_scenes: int, seed: int = 0) -> list[Scene]:
+    """The first `num_scenes` scenes of a split. Same seed, same scenes, in any process."""
+    return list(itertools.islice(iterate_scenes(split, seed), num_scenes))

@@ -1,0 +1,109 @@
+"""Readers: one file a family of data, each yields Examples."""
+
+from close_transfer.config import DataConfig
+from close_transfer.config.data import (
+    CocoData,
+    ConceptualCaptionsData,
+    Flickr30kData,
+    HuggingFaceData,
+    NocapsData,
+    PicturebookData,
+    SnliData,
+    TableData,
+    Vqa2Data,
+    VqaEData,
+)
+from close_transfer.core.errors import UserError
+from close_transfer.data.sources import (
+    coco,
+    conceptual_captions,
+    flickr30k,
+    huggingface,
+    picturebook,
+    snli,
+    table,
+    visual_news,
+    vqa,
+)
+from close_transfer.data.sources.images import with_pictures
+from close_transfer.data.sources.loaded import Loaded
+
+__all__ = ["SERVED_TASKS", "Loaded", "load_examples"]
+
+_CAPTIONING = ("captioning", "captioning-multi")
+
+# Which tasks the examples of each source serve.
+SERVED_TASKS: dict[str, tuple[str, ...]] = {
+    "picturebook": (*_CAPTIONING, "snli-ve", "vqa"),
+    "table": (*_CAPTIONING, "snli-ve", "vqa", "custom"),
+    "huggingface": (*_CAPTIONING, "snli-ve", "vqa", "custom"),
+    "coco": _CAPTIONING,
+    "flickr30k": _CAPTIONING,
+    "nocaps": _CAPTIONING,
+    "conceptual-captions": _CAPTIONING,
+    "snli": ("snli-ve",),
+    "snli-ve": ("snli-ve",),
+    "vqa2": ("vqa",),
+    "vqa-e": ("vqa-e",),
+    "visual-news": ("visual-news",),
+}
+
+
+def _check(data: DataConfig, task: str, split: str) -> None:
+    if task not in SERVED_TASKS[data.name]:
+        serving = ", ".join(name for name, tasks in SERVED_TASKS.items() if task in tasks)
+        raise UserError(
+            f"task={task}: data={data.name} serves {', '.join(SERVED_TASKS[data.name])}; choose one of these, or one of data={serving}"
+        )
+    if split == "test-novel" and data.name != "picturebook":
+        raise UserError("split=test-novel: only data=picturebook has it; use split=test")
+
+
+def load_examples(
+    data: DataConfig, task: str, split: str, texts_needed: bool = True, pictures_needed: bool = False
+) -> Loaded:
+    """The examples of one split of some data for a task.
+
+    Args:
+        data: which data, and where.
+        task: what they are for.
+        split: "train", "val", "test", or Picturebook's "test-novel".
+        texts_needed: False where pictures stand for the scenes, so that text need not be there.
+        pictures_needed: True where the pictures will be opened, so that they must be there.
+
+    Raises:
+        UserError: if the data cannot serve the task or the split, or cannot be read; and with the
+            counts, if pictures are needed and missing.
+    """
+    _check(data, task, split)
+    loaded = _load(data, task, split, texts_needed)
+    if not loaded.examples:
+        raise UserError(f"data={data.name}: there is no example of task={task} in split={split}; give more data")
+    if pictures_needed and not isinstance(data, PicturebookData):
+        loaded.examples, missing = with_pictures(loaded.examples, split, data.on_missing_image)
+        loaded.skipped += missing
+    return loaded
+
+
+def _load(data: DataConfig, task: str, split: str, texts_needed: bool) -> Loaded:
+    match data:
+        case PicturebookData():
+            return picturebook.load(data, task, split)  # type: ignore[arg-type]
+        case TableData():
+            return table.load(data, task, split)
+        case HuggingFaceData():
+            return huggingface.load(data, task, split)
+        case CocoData() | NocapsData():
+            return coco.load(data, split)
+        case Flickr30kData():
+            return flickr30k.load(data, split)
+        case ConceptualCaptionsData():
+            return conceptual_captions.load(data, split)
+        case SnliData():
+            return snli.load(data, split)
+        case Vqa2Data():
+            return vqa.load_vqa2(data, split, texts_needed)
+        case VqaEData():
+            return vqa.load_vqa_e(data, split)
+        case _:
+            return visual_news.load(data, split)

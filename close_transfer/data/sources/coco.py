@@ -1,0 +1,141 @@
+"""COCO captions and what comes in their format: NoCaps.
+
+Two kinds of files are told apart by what is in them. The official annotations hold `images` and
+`annotations` (cocodataset.org, "data format"); a file is a split. Karpathy's `dataset_coco.json` holds
+`images` with `sentences` and a `split` each (Karpathy and Fei-Fei, arXiv 1412.2306, section 4).
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from close_transfer.config.data import CocoData, NocapsData
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.records import (
+    choice_field,
+    clean,
+    entries,
+    key_field,
+    list_field,
+    new_key,
+    read_document,
+    text_field,
+)
+from close_transfer.data.examples import Example
+from close_transfer.data.sources.images import image_file
+from close_transfer.data.sources.loaded import Loaded
+from close_transfer.data.sources.official_files import image_folder, official_file
+
+_KARPATHY_SPLITS = ("train", "restval", "val", "test")
+
+# NoCaps' names of its three parts, and how tables print them.
+_DOMAINS = {"in-domain": "in-domain", "near-domain": "near-domain", "out-domain": "out-of-domain"}
+
+
+def karpathy_examples(
+    document: Any, path: Path, splits: set[str], root: Path, faults: Faults, setting: str
+) -> list[Example]:
+    """Images of Karpathy's JSON (COCO or Flickr30k) whose split is one of `splits`, with their captions.
+
+    Raises:
+        UserError: if there is none, with the splits that the file has.
+    """
+    examples = []
+    seen: set[str] = set()
+    for number, entry in enumerate(entries(document, "images", path, setting)):
+        try:
+            if choice_field(entry, "split", _KARPATHY_SPLITS) not in splits:
+                continue
+            texts = tuple(text_field(sentence, "raw") for sentence in list_field(entry, "sentences"))
+            name = text_field(entry, "filename")
+            key = str(Path(clean(entry.get("filepath") or ".", "filepath"), name))
+            identifier = new_key(entry, "cocoid" if "cocoid" in entry else "filename", seen)
+            if not texts:
+                raise Fault("field 'sentences' is an empty list")
+            examples.append(Example(identifier, texts, image_file(root / key, key), references=texts))
+        except Fault as fault:
+            faults.add(f"images[{number}]", fault)
+    if not examples and not faults.count:
+        have = Counter(str(one.get("split")) for one in document["images"])
+        asked = "+".join(sorted(splits, reverse=True))
+        raise UserError(
+            f"{setting}={path}: no image of split={asked}; there are {dict(have)}; give another split or file"
+        )
+    return examples
+
+
+def official_examples(
+    document: Any, path: Path, folder: Path, faults: Faults, setting: str
+) -> tuple[list[Example], int]:
+    """Images of COCO's JSON with their captions; also how many images have none, and are left out."""
+    names: dict[str, tuple[str, str]] = {}
+    seen: set[str] = set()
+    captions: dict[str, list[str]] = {}
+    for number, entry in enumerate(entries(document, "images", path, setting)):
+        try:
+            key, name = new_key(entry, "id", seen), text_field(entry, "file_name")
+            domain = _DOMAINS[choice_field(entry, "domain", [*_DOMAINS])] if "domain" in entry else ""
+            names[key] = name, domain
+        except Fault as fault:
+            faults.add(f"images[{number}]", fault)
+    for number, entry in enumerate(entries(document, "annotations", path, setting)):
+        try:
+            image, caption = key_field(entry, "image_id"), text_field(entry, "caption")
+            if image not in names:
+                raise Fault(f"field 'image_id' is {image[:60]}, which is no image of this file that can be used")
+            captions.setdefault(image, []).append(caption)
+        except Fault as fault:
+            faults.add(f"annotations[{number}]", fault)
+    examples = [
+        Example(
+            image,
+            tuple(captions[image]),
+            image_file(folder / name, name),
+            references=tuple(captions[image]),
+            category=domain,
+        )
+        for image, (name, domain) in names.items()
+        if image in captions
+    ]
+    return examples, len(names) - len(examples)
+
+
+def is_karpathy(document: Any) -> bool:
+    """Whether captions stand under their images, each with its split."""
+    return (
+        isinstance(document, dict)
+        and isinstance(document.get("images"), list)
+        and "annotations" not in document
+        and any(isinstance(one, dict) and "sentences" in one for one in document["images"][:10])
+    )
+
+
+def _splits(data: CocoData | NocapsData, split: str) -> set[str]:
+    if split == "train" and isinstance(data, CocoData):
+        return set(data.split.split("+"))
+    return {split}
+
+
+def load(data: CocoData | NocapsData, split: str) -> Loaded:
+    """The images of one split, each with its captions as texts and references.
+
+    Raises:
+        UserError: naming file, entry and field of what cannot be used.
+    """
+    path, setting = official_file(data, split)
+    root = Path(data.root)
+    document = read_document(path, setting)
+    faults = Faults(path, data.on_bad_rows, "entries")
+    notes = []
+    if is_karpathy(document):
+        examples = karpathy_examples(document, path, _splits(data, split), root, faults, setting)
+    else:
+        if isinstance(data, CocoData) and data.split != "train" and split == "train":
+            raise UserError(
+                f"data.split={data.split}: only Karpathy's file has restval; give data.files.train=dataset_coco.json, or data.split=train"
+            )
+        folder = image_folder(data, split)
+        examples, num_untold = official_examples(document, path, folder, faults, setting)
+        notes = [f"{num_untold} images without a caption are left out"] if num_untold else []
+    return Loaded(examples, faults.settle(len(examples)), notes)

@@ -1,0 +1,177 @@
+"""Datasets of the `datasets` library: a name of the hub, or a folder that it can read."""
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import datasets
+from PIL import Image
+
+from close_transfer.config.data import HuggingFaceData
+from close_transfer.core.atomic_files import fingerprint
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.open_file import is_file
+from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.data.examples import ImageRef
+from close_transfer.data.image_files import open_picture, read_picture
+from close_transfer.data.sources.images import KeptImage
+from close_transfer.data.sources.loaded import Loaded
+from close_transfer.data.sources.own_rows import Row, check_columns, columns_of, made_of, row_of
+from close_transfer.data.sources.snli import LABELS
+
+
+def _reason(error: Exception) -> str:
+    """What the library's reader met; the library wraps it in an error that says less."""
+    root = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else error
+    return (str(root).splitlines() or [type(root).__name__])[0][:200]
+
+
+def _no_split(data: HuggingFaceData, split: str, name: str, have: Iterable[object]) -> UserError:
+    """What to do where the dataset lacks the split that the settings name."""
+    told = f"data.splits.{split}={name}: {data.path} has {', '.join(map(str, have))}"
+    if split == "val":
+        share = f"data.val_share={data.val_share:g}"
+        return UserError(
+            f"{told}; give one of these, or data.splits.val=null to hold out {share} of the training split"
+        )
+    return UserError(f"{told}; give data.splits.{split}=NAME, one of these")
+
+
+def _saved(folder: Path) -> bool:
+    """Whether `save_to_disk` wrote it."""
+    return is_file(folder / "dataset_dict.json") or is_file(folder / "state.json")
+
+
+def _dataset(data: HuggingFaceData, split: str) -> tuple[datasets.Dataset, bool]:
+    """The rows of a split, and whether training and validation share them."""
+    splits: dict[Any, str | None] = {**data.splits}
+    shared = split in ("train", "val") and splits.get("val") is None
+    asked = "train" if shared else split
+    name = splits.get(asked)
+    if name is None:
+        raise UserError(f"split={split}: give data.splits.{asked}=NAME, one of the dataset's own splits")
+    try:
+        if not _saved(Path(data.path)):
+            return datasets.load_dataset(data.path, data.config, split=name), shared
+        found = datasets.load_from_disk(data.path)
+    except Exception as error:  # the library raises what its readers raise
+        if str(error).startswith("Unknown split"):
+            raise _no_split(data, asked, name, datasets.get_dataset_split_names(data.path, data.config)) from None
+        raise UserError(
+            f"data.path={data.path} (split {name}): cannot be loaded ({_reason(error)}); give a name of the hub and connect to it once, "
+            "or a folder that holds a dataset's files or was written by save_to_disk"
+        ) from None
+    if not isinstance(found, datasets.DatasetDict):  # one table without splits, as a file would be
+        return found, split in ("train", "val")
+    if name not in found:
+        raise _no_split(data, asked, name, found)
+    return found[name], shared
+
+
+def _rows(found: datasets.Dataset, data: HuggingFaceData) -> Iterator[tuple[int, Any]]:
+    rows = enumerate(found)
+    number = -1
+    while True:
+        try:
+            number, record = next(rows)
+        except StopIteration:
+            return
+        except Exception as error:  # as above; what is damaged may be met at any row
+            raise UserError(
+                f"data.path={data.path}, row {number + 1}: the dataset is damaged ({_reason(error)}); restore it from its source"
+            ) from None
+        yield number, record
+
+
+class _Pictures:
+    """The pictures of a dataset, which stay packed until a vector of them is needed."""
+
+    def __init__(self, found: datasets.Dataset, column: str, data: HuggingFaceData, split: str) -> None:
+        if not isinstance(found.features[column], datasets.Image):
+            raise UserError(
+                f"data.image_column={column}: holds no pictures but {found.features[column]}; cast it to datasets.Image"
+            )
+        self._packed = found.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+        self._column, self._path, self._split = column, data.path, split
+
+    def _content(self, row: int) -> bytes | Path:
+        """The packed picture, or the file that holds it."""
+        value = self._packed[row][self._column] or {}
+        if value.get("bytes"):
+            return value["bytes"]
+        if not value.get("path"):
+            raise UserError(f"data.path={self._path}, row {row}: field {self._column!r} holds no picture")
+        path = Path(value["path"])
+        if not is_file(path):
+            raise UserError(f"{path}: there is no such picture, which data.path={self._path} names in row {row}")
+        return path
+
+    def _missing(self, row: int) -> str:
+        try:
+            self._content(row)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    def _open(self, row: int) -> Image.Image:
+        content = self._content(row)
+        if isinstance(content, Path):
+            return open_picture(content)
+        return read_picture(content, f"data.path={self._path}, row {row}")
+
+    def _digest(self, row: int) -> str:
+        content = self._content(row)
+        if isinstance(content, bytes):
+            return fingerprint([content])
+        return fingerprint([content.read_bytes()])
+
+    def __getitem__(self, row: int) -> ImageRef:
+        key = f"{self._split}:{row}"
+        return KeptImage(key, partial(self._open, row), partial(self._digest, row), None, partial(self._missing, row))
+
+
+def load(data: HuggingFaceData, task: str, split: str) -> Loaded:
+    """Scenes of one split; rows of one group become one, with the picture of the first.
+
+    Where there is no split for validation (`data.splits.val=null`, or a saved dataset without any
+    splits), `data.val_share` of the training scenes is held out for it.
+
+    Raises:
+        UserError: naming row and field of what cannot be used.
+    """
+    check_columns(data, task)
+    found, shared = _dataset(data, split)
+    settings = ("text_column", "target_column", "group_column", "id_column", "references_column", "image_column")
+    columns = {setting: column for setting in settings if (column := getattr(data, setting)) is not None}
+    for setting, column in columns.items():
+        if column not in found.column_names:
+            raise UserError(
+                f"data.{setting}={column}: {data.path} has no such column; the columns are {', '.join(found.column_names)}"
+            )
+    for column in columns_of(data.prompt):
+        if column not in found.column_names:
+            raise UserError(
+                f"data.prompt={data.prompt}: {data.path} has no column {column}; the columns are {', '.join(found.column_names)}"
+            )
+    pictures = _Pictures(found, data.image_column, data, split) if data.image_column else None
+    rows: list[Row] = []
+    faults = Faults(Path(data.path), data.on_bad_rows, "rows")
+    wanted = [*dict.fromkeys(column for setting, column in columns.items() if setting != "image_column")]
+    wanted = list(dict.fromkeys([*wanted, *columns_of(data.prompt)]))
+    labels = LABELS if task == "snli-ve" else ()
+    for number, record in _rows(found.select_columns(wanted), data):
+        try:
+            rows.append(row_of(number, record, data, labels))
+        except Fault as fault:
+            faults.add(f"row {number}", fault)
+    skipped = faults.settle(len(rows))
+    examples, notes = made_of(
+        rows,
+        data,
+        task,
+        lambda row: f"row {row.number}",
+        lambda row: pictures[row.number] if pictures else None,
+        split if shared else None,
+    )
+    return Loaded(examples, skipped, notes)

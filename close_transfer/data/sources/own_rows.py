@@ -1,0 +1,187 @@
+"""Rows of anyone's own data, and the scenes that they make together."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from string import Formatter
+from typing import Any
+
+from close_transfer.config.data import HuggingFaceData, TableData
+from close_transfer.core.atomic_files import fingerprint
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.records import choice_field, key_field, text_field, texts_field
+from close_transfer.data.examples import Example, ImageRef
+
+OwnData = TableData | HuggingFaceData
+
+
+@dataclass(frozen=True)
+class Row:
+    """One usable row: its number counted from 0 over all rows, and what it says."""
+
+    number: int
+    texts: tuple[str, ...]
+    group: str | None
+    id: str | None
+    references: tuple[str, ...] | None
+    prompt: str = ""
+    targets: tuple[str, ...] = ()
+
+
+def columns_of(prompt: str | None) -> list[str]:
+    """The columns that a prompt's braces name.
+
+    Raises:
+        UserError: if a brace is not closed, names no column, or asks for a format.
+    """
+    if prompt is None:
+        return []
+    try:
+        parts = list(Formatter().parse(prompt))
+    except ValueError as error:
+        raise UserError(f"data.prompt={prompt}: {error}; write {{column}}, and {{{{ for a brace") from None
+    columns = [name for _, name, *_ in parts if name is not None]
+    if not all(columns):
+        raise UserError(f"data.prompt={prompt}: {{}} names no column; write {{column}}, and {{{{ for a brace")
+    for _, name, form, conversion in parts:
+        if form or conversion:
+            told = (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+            raise UserError(
+                f"data.prompt={prompt}: {{{name}{told}}} asks for a format, but columns are put in as they stand; "
+                f"write {{{name}}}, and {{{{ for a brace"
+            )
+    return columns
+
+
+def _filled(prompt: str, record: Any) -> str:
+    """The prompt with what the columns hold, as it stands there. Raises `Fault`."""
+    return "".join(
+        text + (text_field(record, name) if name is not None else "") for text, name, *_ in Formatter().parse(prompt)
+    )
+
+
+def check_columns(data: OwnData, task: str) -> None:
+    """Whether the settings name what the task needs.
+
+    Raises:
+        UserError: if one is missing, or is of another task.
+    """
+    captioning = task.startswith("captioning")
+    for setting in ("prompt", "target_column"):
+        value = getattr(data, setting)
+        if captioning and value is not None:
+            hint = "; give task.prompt for words that every caption goes on from" if setting == "prompt" else ""
+            raise UserError(
+                f"data.{setting}={value}: task={task} learns to write data.text_column itself; leave it out{hint}"
+            )
+    if not captioning and data.target_column is None:
+        raise UserError(f"task={task}: which column is to be written? give data.target_column=COLUMN")
+    if task in ("vqa", "snli-ve") and data.prompt is None:
+        raise UserError(
+            f"task={task}: what is asked? give data.prompt='{{COLUMN}}', such as data.prompt='{{question}}'"
+        )
+    columns_of(data.prompt)
+
+
+def row_of(number: int, record: Any, data: OwnData, labels: Sequence[str] = ()) -> Row:
+    """What the columns that `data` names hold; targets are one of the labels, where there are any. Raises `Fault`."""
+    group, name = (
+        key_field(record, column) if column is not None else None for column in (data.group_column, data.id_column)
+    )
+    texts = texts_field(record, data.text_column)
+    references = texts_field(record, data.references_column) if data.references_column else None
+    prompt = _filled(data.prompt, record) if data.prompt is not None else ""
+    targets = texts_field(record, data.target_column) if data.target_column is not None else ()
+    if labels:
+        targets = (choice_field(record, str(data.target_column), labels),)
+    return Row(number, texts, group, name, references, prompt, targets)
+
+
+def scenes(
+    rows: Sequence[Row], data: OwnData, unnamed: Callable[[Row], str], image_of: Callable[[Row], ImageRef | None]
+) -> tuple[list[Example], list[str]]:
+    """Rows of one group become one example; also what to say about captions that repeat.
+
+    Args:
+        rows: in the order of the source.
+        data: where they came from.
+        unnamed: the id of a scene whose row gives none.
+        image_of: the picture of a scene, given its first row.
+
+    Raises:
+        UserError: if scenes share an id.
+    """
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.group if row.group is not None else unnamed(row), []).append(row)
+    examples, num_repeated = [], 0
+    for name, members in groups.items():
+        told = [text for row in members for text in row.texts]
+        texts = tuple(dict.fromkeys(told))
+        num_repeated += len(told) - len(texts)
+        # Of captions that annotators gave twice both count, as in the official scores; a list that every
+        # row of a scene repeats counts once.
+        lists = dict.fromkeys(row.references for row in members if row.references is not None)
+        references = tuple(text for told in lists for text in told) or texts
+        examples.append(Example(members[0].id or name, texts, image_of(members[0]), references=references))
+    _check_ids(examples, data)
+    return examples, [f"{num_repeated} captions repeated within their scene are used once"] if num_repeated else []
+
+
+def asked(
+    rows: Sequence[Row], data: OwnData, unnamed: Callable[[Row], str], image_of: Callable[[Row], ImageRef | None]
+) -> list[Example]:
+    """One example a row: what its scene is, what is asked of it and what is to be written; otherwise as `scenes`."""
+    examples = [
+        Example(
+            row.id or unnamed(row), row.texts, image_of(row), row.prompt, row.targets, row.references or row.targets
+        )
+        for row in rows
+    ]
+    _check_ids(examples, data)
+    return examples
+
+
+def _check_ids(examples: Sequence[Example], data: OwnData) -> None:
+    repeated = [name for name, count in Counter(example.id for example in examples).items() if count > 1]
+    if repeated:
+        raise UserError(
+            f"data.id_column={data.id_column}: {repeated[0]!r} stands for several scenes of {data.path}; "
+            "give data.group_column, or ids that differ"
+        )
+
+
+def made_of(
+    rows: Sequence[Row],
+    data: OwnData,
+    task: str,
+    unnamed: Callable[[Row], str],
+    image_of: Callable[[Row], ImageRef | None],
+    split: str | None,
+) -> tuple[list[Example], list[str]]:
+    """The examples of a task that rows make, and what to say about them.
+
+    Args:
+        rows, data, unnamed, image_of: as of `scenes`.
+        task: captioning has one example a scene, the others have one a row.
+        split: "train" or "val" where the rows are of both, so that a part of them is wanted; else None. A scene, by its
+            group or else its words, is on one side with all that is asked of it.
+    """
+    if task.startswith("captioning"):
+        examples, notes = scenes(rows, data, unnamed, image_of)
+        keys = [example.id for example in examples]
+    else:
+        examples, notes = asked(rows, data, unnamed, image_of), []
+        keys = [row.group or "\x1f".join(row.texts) for row in rows]
+    if split is None:
+        return examples, notes
+    if len(set(keys)) == 1:
+        return examples, [*notes, "there is one scene only, so validation sees the training text"]
+    kept_back = held_out(list(dict.fromkeys(keys)), data.val_share)
+    return [e for e, key in zip(examples, keys, strict=True) if (key in kept_back) == (split == "val")], notes
+
+
+def held_out(ids: Sequence[str], share: float) -> set[str]:
+    """The scenes kept for validation, chosen by a hash of the id, so that more rows move few."""
+    ordered = sorted(ids, key=lambda one: fingerprint(["validation", one]))
+    return set(ordered[: max(1, round(share * len(ordered)))])

@@ -1,0 +1,80 @@
+"""The built-in world as a source: scenes of a split, with captions, hypotheses or questions."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from close_transfer.config import PicturebookData
+from close_transfer.core.atomic_files import fingerprint
+from close_transfer.data.examples import Example, ImageRef
+from close_transfer.data.picturebook.captions import captions
+from close_transfer.data.picturebook.drawing import draw_scene
+from close_transfer.data.picturebook.hypotheses import hypotheses
+from close_transfer.data.picturebook.questions import questions
+from close_transfer.data.picturebook.scenes import Scene, Split, scenes
+from close_transfer.data.sources.loaded import Loaded
+
+# Examples of one form and label (or family and answer), for each 1,000 scenes. Enough that a scene
+# gives about three hypotheses or questions.
+_HYPOTHESES_PER_FORM = 34
+_QUESTIONS_PER_FORM = 26
+
+
+def image_of(scene: Scene) -> ImageRef:
+    """The undrawn picture of a scene."""
+    key = "picturebook:" + fingerprint([repr(scene)])
+    return ImageRef(key, open=partial(draw_scene, scene), digest=lambda: key)
+
+
+def _captioning(split: str, chosen: Sequence[Scene]) -> list[Example]:
+    examples = []
+    for number, scene in enumerate(chosen):
+        texts = tuple(caption.text for caption in captions(scene))
+        examples.append(Example(f"{split}-{number:05d}", texts, image_of(scene), references=texts))
+    return examples
+
+
+def _snli_ve(split: str, chosen: Sequence[Scene], seed: int) -> list[Example]:
+    most = max(1, _HYPOTHESES_PER_FORM * len(chosen) // 1000)
+    return [
+        Example(
+            id=f"{split}-{one.scene_number:05d}-h{number:05d}",
+            texts=(one.premise,),
+            image=image_of(chosen[one.scene_number]),
+            prompt=one.text,
+            references=(one.label,),
+            category=one.label,
+        )
+        for number, one in enumerate(hypotheses(chosen, seed, most))
+    ]
+
+
+def _vqa(split: str, chosen: Sequence[Scene], seed: int) -> list[Example]:
+    most = max(1, _QUESTIONS_PER_FORM * len(chosen) // 1000)
+    texts = [tuple(caption.text for caption in captions(scene)) for scene in chosen]
+    return [
+        Example(
+            id=f"{split}-{one.scene_number:05d}-q{number:05d}",
+            texts=texts[one.scene_number],
+            image=image_of(chosen[one.scene_number]),
+            prompt=one.text,
+            references=one.answers,
+            category=one.answer_type,
+        )
+        for number, one in enumerate(questions(chosen, seed, most))
+    ]
+
+
+def load(data: PicturebookData, task: str, split: Split) -> Loaded:
+    """Examples of one split; the same data settings always give the same examples."""
+    sizes: dict[Split, int] = {
+        "train": data.num_train,
+        "val": data.num_val,
+        "test": data.num_test,
+        "test-novel": data.num_test_novel,
+    }
+    chosen = scenes(split, sizes[split], data.seed)
+    if task == "snli-ve":
+        return Loaded(_snli_ve(split, chosen, data.seed))
+    if task == "vqa":
+        return Loaded(_vqa(split, chosen, data.seed))
+    return Loaded(_captioning(split, chosen))

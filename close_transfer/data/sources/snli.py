@@ -1,0 +1,68 @@
+"""SNLI and SNLI-VE: premises, hypotheses and labels, official JSON lines.
+
+SNLI (Bowman et al., arXiv 1508.05326) has `gold_label, sentence1, sentence2, pairID`; SNLI-VE (Xie et al.,
+arXiv 1901.06706) adds `Flickr30K_ID`, the picture that the premise was a caption of. The label "-" says
+that the annotators did not agree; such pairs are left out, as both papers do, and counted.
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from close_transfer.config.data import SnliData
+from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.records import choice_field, key_field, new_key, read_lines, text_field
+from close_transfer.data.examples import Example
+from close_transfer.data.sources.images import image_file
+from close_transfer.data.sources.loaded import Loaded
+from close_transfer.data.sources.official_files import image_folder, official_file
+
+LABELS = ("entailment", "neutral", "contradiction")
+NO_GOLD_LABEL = "-"
+
+
+def example_of(record: Any, folder: Path) -> Example | None:
+    """One pair; None where annotators did not agree. Raises `Fault`."""
+    label = choice_field(record, "gold_label", [*LABELS, NO_GOLD_LABEL])
+    if label == NO_GOLD_LABEL:
+        return None
+    image = None
+    if "Flickr30K_ID" in record:
+        name = f"{key_field(record, 'Flickr30K_ID').removesuffix('.jpg')}.jpg"
+        image = image_file(folder / name, name)
+    return Example(
+        id=key_field(record, "pairID"),
+        texts=(text_field(record, "sentence1"),),
+        image=image,
+        prompt=text_field(record, "sentence2"),
+        references=(label,),
+        category=label,
+    )
+
+
+def load(data: SnliData, split: str) -> Loaded:
+    """The pairs of one split; without a picture where the file names none (SNLI).
+
+    Raises:
+        UserError: naming file, line and field of what cannot be used.
+    """
+    path, setting = official_file(data, split)
+    folder = image_folder(data, split)
+    faults = Faults(path, data.on_bad_rows)
+    examples: list[Example] = []
+    seen: set[str] = set()
+    num_without_label = 0
+    for line, record in read_lines(path, setting):
+        try:
+            example = example_of(record, folder)
+            if example is None:
+                num_without_label += 1
+                continue
+            new_key(record, "pairID", seen)
+            examples.append(example)
+        except Fault as fault:
+            faults.add(f"line {line}", fault)
+    skipped = faults.settle(len(examples))
+    if num_without_label:
+        skipped += Counter({f"pairs without a gold label ({NO_GOLD_LABEL})": num_without_label})
+    return Loaded(examples, skipped)

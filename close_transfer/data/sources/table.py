@@ -1,0 +1,85 @@
+"""Own captions from a file: .txt (a caption a line), .jsonl, .csv and .tsv (with a header), each also .gz; .parquet."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from close_transfer.config import TableData
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.records import key_field, read_lines
+from close_transfer.data.examples import ImageRef
+from close_transfer.data.sources.images import image_file, no_image
+from close_transfer.data.sources.loaded import Loaded
+from close_transfer.data.sources.own_rows import Row, check_columns, made_of, row_of
+from close_transfer.data.sources.snli import LABELS
+
+_SETTING = "data.path"
+
+
+def _rows(path: Path, data: TableData, labels: Sequence[str] = ()) -> tuple[list[Row], dict[int, str], Counter[str]]:
+    """Usable rows, the picture files of those that name one, by row number, and what was skipped."""
+    rows: list[Row] = []
+    images: dict[int, str] = {}
+    faults = Faults(path, data.on_bad_rows)
+    for number, (line, record) in enumerate(read_lines(path, _SETTING)):
+        try:
+            if data.image_column is not None:
+                images[number] = key_field(record, data.image_column)
+            rows.append(row_of(number, record, data, labels))
+        except Fault as fault:
+            faults.add(f"line {line}", fault)
+    return rows, images, faults.settle(len(rows))
+
+
+def _image_ref(number: int, image: str | None, folder: Path) -> ImageRef:
+    if image is None:
+        return no_image(
+            f"row {number}",
+            f"line {number + 1} names no picture; give data.image_column=NAME of the column with image files",
+            number,
+        )
+    return image_file(folder / image, image, number)
+
+
+def load(data: TableData, task: str, split: str) -> Loaded:
+    """Scenes of one split: `train` and `val` share a file unless there is a `data.val_path`.
+
+    With `split="test"` every row of `data.path` is used.
+
+    Raises:
+        UserError: naming file, line and field of what cannot be used.
+    """
+    check_columns(data, task)
+    path = Path(data.val_path if split == "val" and data.val_path else data.path)
+    rows, images, skipped = _rows(path, data, LABELS if task == "snli-ve" else ())
+    examples, notes = made_of(
+        rows,
+        data,
+        task,
+        lambda row: f"line {row.number + 1}",
+        lambda row: _image_ref(row.number, images.get(row.number), path.parent),
+        split if split in ("train", "val") and data.val_path is None else None,
+    )
+    return Loaded(examples, skipped, notes)
+
+
+def count_lines(data: TableData) -> int:
+    """Rows of `data.path`, usable or not; row i of precomputed vectors belongs to line i of them."""
+    return sum(1 for _ in read_lines(Path(data.path), _SETTING))
+
+
+def lines_of_text(data: TableData) -> list[str]:
+    """The one text of every row of `data.path`, for embeddings whose row i belongs to line i.
+
+    Raises:
+        UserError: if a row holds several texts, or cannot be used.
+    """
+    rows, _, _ = _rows(Path(data.path), data.model_copy(update={"on_bad_rows": "error"}))
+    for row in rows:
+        if len(row.texts) != 1:
+            raise UserError(
+                f"{data.path}, line {row.number + 1}: field {data.text_column!r} holds {len(row.texts)} texts, "
+                "but a row of clip.text_embeddings belongs to one; name the column of the embedded text in data.text_column"
+            )
+    return [row.texts[0] for row in rows]

@@ -1,0 +1,80 @@
+"""Visual News: captions of news pictures, with the article as what is asked (Liu et al., arXiv 2010.03743).
+
+An entry has `id, caption, image_path, article_path`; paths start with "./" and are relative to the
+dataset's folder. The splits are those of CLOSE's release, a file each.
+"""
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from close_transfer.config.data import VisualNewsData
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.open_file import is_file
+from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.records import clean, entries, new_key, read_document, text_field
+from close_transfer.data.examples import Example
+from close_transfer.data.sources.images import image_file
+from close_transfer.data.sources.loaded import Loaded
+from close_transfer.data.sources.official_files import official_file
+
+
+def _inside(root: Path, entry: Any, field: str) -> Path:
+    """A file below the dataset's folder, wherever links in that folder lead."""
+    name = os.path.normpath(text_field(entry, field))
+    if Path(name).is_absolute() or Path(name).parts[:1] == ("..",):
+        raise Fault(f"field {field!r} is {name[:60]!r}, which is outside of the dataset's folder")
+    return root / name
+
+
+def _article(path: Path, whole: bool) -> str:
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise Fault(f"the article {path} cannot be read ({error.strerror})") from None
+    return clean(text if whole else text.lstrip().partition("\n")[0], "article")
+
+
+def _example(entry: Any, root: Path, whole: bool, seen: set[str]) -> Example | None:
+    key, caption = new_key(entry, "id", seen), text_field(entry, "caption")
+    article, picture = _inside(root, entry, "article_path"), _inside(root, entry, "image_path")
+    if not is_file(article):
+        return None
+    return Example(
+        id=key,
+        texts=(caption,),
+        image=image_file(picture, picture.relative_to(root).as_posix()),
+        prompt=_article(article, whole),
+        references=(caption,),
+    )
+
+
+def load(data: VisualNewsData, split: str) -> Loaded:
+    """The pictures of one split, each with its caption as text and reference and its article as prompt.
+
+    Entries whose article is not there are left out and counted.
+
+    Raises:
+        UserError: naming file, entry and field of what cannot be used.
+    """
+    path, setting = official_file(data, split)
+    faults = Faults(path, data.on_bad_rows, "entries")
+    examples, num_missing = [], 0
+    seen: set[str] = set()
+    for number, entry in enumerate(entries(read_document(path, setting), None, path, setting)):
+        try:
+            example = _example(entry, Path(data.root), data.articles == "whole", seen)
+        except Fault as fault:
+            faults.add(f"entry [{number}]", fault)
+            continue
+        if example is None:
+            num_missing += 1
+        else:
+            examples.append(example)
+    if num_missing and not examples and not faults.count:
+        raise UserError(f"{setting}={path}: none of the {num_missing:,} articles is below data.root={data.root}")
+    skipped = faults.settle(len(examples))
+    if num_missing:
+        skipped += Counter({"entries whose article is missing": num_missing})
+    return Loaded(examples, skipped)

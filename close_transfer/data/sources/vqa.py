@@ -1,0 +1,212 @@
+"""Questions about pictures: VQA v2 and VQA-E.
+
+VQA v2 (Goyal et al., arXiv 1612.00837) comes as questions and annotations; the words of a scene are the
+COCO captions of its picture (CLOSE, arXiv 2211.09778, section 4.3). In VQA-E (Li et al., arXiv 1803.07464)
+the first explanation is the scene's text.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from close_transfer.config.data import Vqa2Data, VqaEData
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.records import (
+    entries,
+    field,
+    key_field,
+    list_field,
+    new_key,
+    read_document,
+    text_field,
+    verbatim,
+)
+from close_transfer.data.examples import Example
+from close_transfer.data.sources.coco import official_examples
+from close_transfer.data.sources.images import image_file
+from close_transfer.data.sources.loaded import Loaded
+from close_transfer.data.sources.official_files import image_folder, official_file
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What people answered to one question, one answer an annotator."""
+
+    answers: tuple[str, ...]
+    answer_type: str
+    question_type: str
+
+
+def annotation_of(entry: Any) -> Annotation:
+    """One entry of an official annotations file. Raises `Fault`."""
+    # An answer may be empty or all spaces; the scorer strips it, and an annotator who said nothing counts.
+    answers = [verbatim(field(one, "answer"), "answer") for one in list_field(entry, "answers")]
+    if not answers:
+        raise Fault("field 'answers' is an empty list")
+    return Annotation(tuple(answers), text_field(entry, "answer_type"), text_field(entry, "question_type"))
+
+
+def read_annotations(path: Path, setting: str, faults: Faults) -> dict[str, Annotation]:
+    """Answers by question id, of an official annotations file."""
+    annotations = {}
+    seen: set[str] = set()
+    for number, entry in enumerate(entries(read_document(path, setting), "annotations", path, setting)):
+        try:
+            annotations[new_key(entry, "question_id", seen)] = annotation_of(entry)
+        except Fault as fault:
+            faults.add(f"annotations[{number}]", fault)
+    return annotations
+
+
+def coco_image_name(folder: Path, image_id: str) -> str:
+    """File name of a COCO picture of 2014 or 2015, whose folder is part of the name."""
+    return f"COCO_{folder.name}_{image_id.zfill(12)}.jpg"
+
+
+def _captions(data: Vqa2Data, split: str, skipped: Counter[str]) -> dict[str, tuple[str, ...]]:
+    """Captions by image id; counts in `skipped` what cannot be used."""
+    path, setting = official_file(data, split, "captions")
+    faults = Faults(path, data.on_bad_rows, "caption entries")
+    examples, _ = official_examples(read_document(path, setting), path, Path(data.captions_root), faults, setting)
+    skipped += faults.settle(len(examples))
+    return {example.id: example.texts for example in examples}
+
+
+def _answers(data: Vqa2Data, split: str, skipped: Counter[str]) -> dict[str, Annotation] | None:
+    """Answers by question id, None where they are not public; counts in `skipped` what cannot be used."""
+    if split not in data.annotations:
+        return None
+    path, setting = official_file(data, split, "annotations")
+    faults = Faults(path, data.on_bad_rows, "annotations")
+    annotations = read_annotations(path, setting, faults)
+    skipped += faults.settle(len(annotations))
+    return annotations
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One usable entry of an official questions file."""
+
+    id: str
+    image: str
+    text: str
+
+
+def _questions(data: Vqa2Data, split: str, skipped: Counter[str]) -> tuple[list[_Question], set[str]]:
+    """All that were asked, and the ids of all entries; counts in `skipped` what cannot be used."""
+    path, setting = official_file(data, split)
+    faults = Faults(path, data.on_bad_rows, "questions")
+    asked: list[_Question] = []
+    seen: set[str] = set()
+    for number, entry in enumerate(entries(read_document(path, setting), "questions", path, setting)):
+        try:
+            name, image = new_key(entry, "question_id", seen), key_field(entry, "image_id")
+            asked.append(_Question(name, image, text_field(entry, "question")))
+        except Fault as fault:
+            faults.add(f"questions[{number}]", fault)
+    skipped += faults.settle(len(asked))
+    return asked, seen
+
+
+def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> Loaded:
+    """The questions of one split, each with its scene's captions and all annotators' answers.
+
+    Where there is no annotations file (test-dev), questions come without references and can be
+    answered but not scored.
+
+    Args:
+        data: where the files are.
+        split: "train", "val" or "test".
+        texts_needed: whether a question without scene text is of no use; without it, captions are
+            not even read.
+
+    Raises:
+        UserError: naming file, entry and field of what cannot be used; and with the counts, if
+            pictures have no caption and `on_missing_scene` is "error".
+    """
+    skipped: Counter[str] = Counter()
+    annotations = _answers(data, split, skipped)
+    captions = _captions(data, split, skipped) if texts_needed else {}
+    asked, ids = _questions(data, split, skipped)
+    answered = asked if annotations is None else [one for one in asked if one.id in annotations]
+    if not answered:
+        raise UserError(
+            f"none of the {len(asked):,} questions of {split} has an annotation in data.annotations.{split}="
+            f"{_file(data.annotations, split)}; give the annotations of the same questions"
+        )
+    told = [one for one in answered if one.image in captions] if texts_needed else answered
+    _check_missing(data, split, len(answered) - len(told), len(answered))
+    folder = image_folder(data, split)
+    examples = []
+    for one in told:
+        found = annotations[one.id] if annotations is not None else Annotation((), "", "")
+        file = coco_image_name(folder, one.image)
+        picture = image_file(folder / file, file)
+        examples.append(
+            Example(one.id, captions.get(one.image, ()), picture, one.text, (), found.answers, found.answer_type, found.question_type)
+        )  # fmt: skip
+    left_out = {
+        "questions whose picture has no caption": len(answered) - len(told),
+        "questions without an annotation": len(asked) - len(answered),
+        "annotations without a question": len((annotations or {}).keys() - ids),
+    }
+    return Loaded(examples, skipped + Counter(left_out))
+
+
+def _file(files: Mapping[Any, str], split: str) -> str:
+    return files[split]
+
+
+def _check_missing(data: Vqa2Data, split: str, num_untold: int, num_questions: int) -> None:
+    if num_untold and data.on_missing_scene == "error":
+        raise UserError(
+            f"{num_untold:,} of {num_questions:,} questions of {split} are about pictures without a caption in data.captions.{split}="
+            f"{_file(data.captions, split)}; give the captions of the same pictures, or leave these questions out "
+            "and count them with data.on_missing_scene=skip"
+        )
+    if num_untold and num_untold == num_questions:
+        raise UserError(
+            f"none of the {num_questions:,} questions of {split} is about a picture with a caption in data.captions.{split}="
+            f"{_file(data.captions, split)}; give the captions of the same pictures"
+        )
+
+
+def load_vqa_e(data: VqaEData, split: str) -> Loaded:
+    """The questions of one split, each with its first explanation as the scene's text.
+
+    The file has no question ids; an example's is its entry's position in the file, counted from 0. It
+    has no answer types either, so scores are by question type only.
+
+    Raises:
+        UserError: naming file, entry and field of what cannot be used.
+    """
+    path, setting = official_file(data, split)
+    faults = Faults(path, data.on_bad_rows, "entries")
+    folder = image_folder(data, split)
+    examples = []
+    for number, entry in enumerate(entries(read_document(path, setting), None, path, setting)):
+        try:
+            image = key_field(entry, "img_id")
+            explanation = list_field(entry, "explanation")
+            if not explanation:
+                raise Fault("field 'explanation' is an empty list")
+            answers = tuple(verbatim(answer, "answers") for answer in list_field(entry, "answers"))
+            if not answers:
+                raise Fault("field 'answers' is an empty list")
+            file = coco_image_name(folder, image)
+            examples.append(
+                Example(
+                    id=str(number),  # which no setting changes: the validation set is also the test set
+                    texts=(text_field({"explanation": explanation[0]}, "explanation"),),
+                    image=image_file(folder / file, file),
+                    prompt=text_field(entry, "question"),
+                    references=answers,
+                    subcategory=text_field(entry, "question_type"),
+                )
+            )
+        except Fault as fault:
+            faults.add(f"entry [{number}]", fault)
+    return Loaded(examples, faults.settle(len(examples)))

@@ -1,0 +1,116 @@
+"""Every text and picture is encoded once and kept: raw vectors on disk, read by memory map.
+
+What is kept is un-normalised and free of noise, under a key of everything that decides it: the
+encoder's weights and preprocessing, and the text itself (`vector_store.py`).
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from close_transfer.config import StoreConfig
+from close_transfer.core.atomic_files import fingerprint
+from close_transfer.core.errors import UserError
+from close_transfer.data.examples import Example, ImageRef
+from close_transfer.data.image_files import OPENING
+from close_transfer.encoders import AnyEncoder, PrecomputedEncoder
+from close_transfer.encoders.embedding_cache import EmbeddingStore, EmbeddingTable, Floats, Rows
+
+
+@dataclass(frozen=True)
+class SceneVectors:
+    """The vector of every example's scene: the mean of its texts' raw vectors, or its picture's.
+
+    Attributes:
+        table: where the raw vectors are.
+        rows: rows of all examples one after the other, shape (total,).
+        starts: where each example's rows begin and the last one's end, shape (examples + 1,).
+    """
+
+    table: EmbeddingTable
+    rows: Rows
+    starts: Rows
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, examples: Rows) -> Floats:
+        """Raw vectors of those examples, averaged before any normalising; (examples, [k,] dim)."""
+        counts = self.starts[examples + 1] - self.starts[examples]
+        wanted = np.concatenate([self.rows[self.starts[e] : self.starts[e + 1]] for e in examples])
+        vectors = self.table.gather(wanted)
+        if len(wanted) == len(examples):
+            return vectors
+        firsts = np.cumsum(counts) - counts
+        sums: Floats = np.add.reduceat(vectors, firsts, axis=0)
+        sums /= counts.reshape(-1, *[1] * (vectors.ndim - 1))
+        return sums
+
+
+def _digest(content: str) -> bytes:
+    return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def text_table(encoder: AnyEncoder, texts: Iterable[str], config: StoreConfig) -> EmbeddingTable:
+    """Raw vectors of all distinct texts.
+
+    Raises:
+        UserError: if a precomputed encoder lacks one of them.
+    """
+    distinct = list(dict.fromkeys(texts))
+    if isinstance(encoder, PrecomputedEncoder):
+        rows = encoder.text_rows(distinct)
+        return EmbeddingTable([encoder.text_matrix], dict(zip(distinct, rows.tolist(), strict=True)))
+    store = EmbeddingStore(config, encoder.text_key, f"texts by {encoder.name}")
+    return store.table(
+        distinct,
+        [_digest(text) for text in distinct],
+        lambda positions: encoder.encode_texts([distinct[i] for i in positions]),
+        unit="text",
+    )
+
+
+def image_table(encoder: AnyEncoder, images: Iterable[ImageRef], config: StoreConfig) -> EmbeddingTable:
+    """Raw vectors of all distinct pictures, opening those that were never encoded.
+
+    Raises:
+        UserError: if a precomputed encoder has no picture vectors.
+    """
+    distinct = list({image.key: image for image in images}.values())
+    if isinstance(encoder, PrecomputedEncoder):
+        return EmbeddingTable([encoder.image_matrix], {i.key: i.row for i in distinct if i.row is not None})
+    store = EmbeddingStore(config, fingerprint([encoder.image_key, OPENING]), f"pictures by {encoder.name}")
+    return store.table(
+        [image.key for image in distinct],
+        [_digest(image.digest()) for image in distinct],
+        lambda positions: encoder.encode_images(distinct[i].open() for i in positions),
+        unit="picture",
+    )
+
+
+def text_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: StoreConfig) -> SceneVectors:
+    """Scene vectors from the examples' texts."""
+    table = text_table(encoder, (text for example in examples for text in example.texts), config)
+    rows = [[table.row_of[text] for text in example.texts] for example in examples]
+    return SceneVectors(table, *_ragged(rows))
+
+
+def image_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: StoreConfig) -> SceneVectors:
+    """Scene vectors from the examples' pictures.
+
+    Raises:
+        UserError: if an example has no picture.
+    """
+    for example in examples:
+        if example.image is None:
+            raise UserError(f"example {example.id} has no picture; choose data with pictures, or scene=text")
+    images = [example.image for example in examples if example.image is not None]
+    table = image_table(encoder, images, config)
+    return SceneVectors(table, *_ragged([[table.row_of[image.key]] for image in images]))
+
+
+def _ragged(rows: Sequence[Sequence[int]]) -> tuple[Rows, Rows]:
+    starts = np.cumsum([0, *(len(one) for one in rows)])
+    return np.concatenate([np.asarray(one, dtype=np.int64) for one in rows]), starts.astype(np.int64)

@@ -1,0 +1,1 @@
+"""Results of an evaluation: their record, comparison and official formats."""

@@ -1,0 +1,73 @@
+"""Metrics of captions that are computed only when asked for: SPICE needs other people's models, CLIPScore pictures."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from close_transfer.config import OpenClipConfig, StoreConfig
+from close_transfer.data.examples import Example
+from close_transfer.encoders import OpenClipEncoder
+from close_transfer.encoders.embeddings import image_scenes, text_table
+from close_transfer.metrics.bootstrap import Floats
+from close_transfer.metrics.clipscore import CLIPSCORE_PREFIX, clip_score, ref_clip_score
+from close_transfer.metrics.ptb import cache_folder, ptb_tokenized
+from close_transfer.metrics.spice import spice_scores
+
+
+def extra_scores(
+    names: Sequence[str],
+    examples: Sequence[Example],
+    answers: Sequence[str],
+    clip: OpenClipConfig | None,
+    store: StoreConfig,
+    device: str,
+) -> tuple[dict[str, Floats], dict[str, Any] | None]:
+    """Metrics asked for beside the usual.
+
+    Args:
+        names: of "spice" and "clipscore".
+        examples: with references and, for CLIPScore, pictures.
+        answers: a caption for each.
+        clip: the encoder that CLIPScore compares with.
+        store: where vectors are kept.
+        device: for the encoder.
+
+    Returns:
+        Scores times 100 by metric, shape (examples,) each; and name and fingerprint of CLIPScore's encoder.
+
+    Raises:
+        UserError: if SPICE's models or a picture are missing.
+    """
+    extra: dict[str, Floats] = {}
+    if "spice" in names:
+        cache = cache_folder()
+        hypotheses = [group[0] for group in ptb_tokenized([[answer] for answer in answers])]
+        references = ptb_tokenized([e.references for e in examples], cache / "tokenized")
+        extra["SPICE"] = 100 * spice_scores(hypotheses, references, cache / "spice")
+    if "clipscore" not in names:
+        return extra, None
+    assert clip is not None
+    encoder = OpenClipEncoder(clip, device)
+    return extra | _clip_scores(encoder, examples, answers, store), {
+        "name": encoder.name,
+        "fingerprint": encoder.fingerprint,
+    }
+
+
+def _clip_scores(
+    encoder: OpenClipEncoder, examples: Sequence[Example], answers: Sequence[str], store: StoreConfig
+) -> dict[str, Floats]:
+    pictures = image_scenes(encoder, examples, store)[np.arange(len(examples))]
+    captions = [CLIPSCORE_PREFIX + answer for answer in answers]
+    references = [[CLIPSCORE_PREFIX + text for text in example.references] for example in examples]
+    table = text_table(encoder, [*captions, *(text for group in references for text in group)], store)
+
+    def vectors(texts: Sequence[str]) -> Any:
+        return table.gather(np.array([table.row_of[text] for text in texts]))
+
+    own = vectors(captions)
+    return {
+        "CLIPScore": 100 * clip_score(pictures, own),
+        "RefCLIPScore": 100 * ref_clip_score(pictures, own, [vectors(group) for group in references]),
+    }

@@ -1,0 +1,46 @@
+"""Answers in the forms that others take: evaluation servers, and a comparison of two systems."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from close_transfer.core.atomic_files import fingerprint
+from close_transfer.core.errors import UserError
+from close_transfer.data.examples import Example, Prediction
+from close_transfer.metrics.bootstrap import Scores
+
+# Task -> the fields of the official results formats of COCO captions and VQA.
+OFFICIAL_FIELDS = {
+    "captioning": ("image_id", "caption"),
+    "captioning-multi": ("image_id", "caption"),
+    "vqa": ("question_id", "answer"),
+}
+
+
+def official_id(identifier: str) -> int | str:
+    """The id as the official files have it: a whole number where it is written as one."""
+    whole = identifier.isascii() and identifier.isdecimal() and str(int(identifier)) == identifier
+    return int(identifier) if whole else identifier
+
+
+def official_results(task: str, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """The list that an evaluation server takes, one entry a prediction.
+
+    Raises:
+        UserError: if the task has no official results format.
+    """
+    if task not in OFFICIAL_FIELDS:
+        raise UserError(f"task={task}: has no official results format; {', '.join(OFFICIAL_FIELDS)} have one")
+    identifier, answer = OFFICIAL_FIELDS[task]
+    return [{identifier: official_id(p.id), answer: p.text} for p in predictions]
+
+
+def score_lines(ids: Sequence[str], scores: Scores) -> str:
+    """The content of scores.jsonl: each example's id and its leading metric, in the examples' order."""
+    rows = zip(ids, scores.per_example, strict=True)
+    return "".join(json.dumps({"id": i, scores.leading: s}, ensure_ascii=False) + "\n" for i, s in rows)
+
+
+def references_fingerprint(examples: Sequence[Example]) -> str:
+    """A fingerprint of what answers are scored against, whatever was shown or asked; 64 hexadecimal digits."""
+    return fingerprint("\x1f".join((e.id, *e.references)) for e in sorted(examples, key=lambda e: e.id))

@@ -1,0 +1,1 @@
+"""References from files of any system's test set."""

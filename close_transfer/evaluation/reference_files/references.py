@@ -1,0 +1,243 @@
+"""Files to score: any system's predictions, and the references of the dataset's own files.
+
+Ids are text here, so that 42 and "42" are one. Predictions are kept to the letter, as the official
+scorers have their own ways with spaces and case.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from close_transfer.config.scoring import ScoreConfig
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import Fault
+from close_transfer.core.readers.records import (
+    entries,
+    key_field,
+    list_field,
+    read_document,
+    text_field,
+    texts_field,
+    verbatim,
+)
+from close_transfer.core.readers.records import field as record_field
+from close_transfer.data.examples import Example, ImageRef
+from close_transfer.data.sources import snli, vqa
+from close_transfer.data.sources.coco import is_karpathy, karpathy_examples, official_examples
+from close_transfer.data.sources.images import image_file
+from close_transfer.evaluation.reference_files.entries import (
+    Entries,
+    distinct,
+    first_few,
+    records_of,
+    told_by_kind,
+    usable,
+)
+
+_ID_FIELDS = ("id", "image_id", "question_id", "pairID", "image")
+_PREDICTION_FIELDS = ("prediction", "caption", "answer")
+_REFERENCE_FIELDS = ("references", "captions", "caption")
+
+_NO_LABEL = f"pairs without a gold label ({snli.NO_GOLD_LABEL})"
+_NO_CAPTION = "images without a caption"
+
+
+@dataclass
+class References:
+    """What predictions are scored against.
+
+    Attributes:
+        examples: in the order of the file, each id once.
+        left_out: ids that the file holds and nobody is scored on, with the reason.
+        skipped: how many were left out, by reason.
+    """
+
+    examples: list[Example]
+    left_out: dict[str, str] = field(default_factory=dict)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def _named(record: Any, names: tuple[str, ...], mend: str = "") -> str:
+    """The first of the names that the record has. Raises `Fault` if it has none."""
+    if isinstance(record, dict) and not any(name in record for name in names):
+        have = ", ".join(repr(str(key)[:60]) for key in list(record)[:12]) or "none"
+        raise Fault(f"none of the fields {', '.join(names)} is here, only {have}{mend}")
+    return next((name for name in names if isinstance(record, dict) and name in record), names[0])
+
+
+def read_predictions(config: ScoreConfig) -> tuple[dict[str, str], int]:
+    """Predicted text by id, and how many repeated entries were left out.
+
+    Raises:
+        UserError: naming file, entry and field of what cannot be used; and for repeated ids.
+    """
+    path = Path(config.predictions)
+    id_fields = (config.id_field,) if config.id_field else _ID_FIELDS
+    text_fields = (config.prediction_field,) if config.prediction_field else _PREDICTION_FIELDS
+
+    def parse(record: Any) -> tuple[str, str]:
+        name = _named(record, id_fields, "; name it with id_field=")
+        answer = _named(record, text_fields, "; name it with prediction_field=")
+        return key_field(record, name), verbatim(record_field(record, answer), answer)
+
+    with told_by_kind(path, "predictions", config.task.name):
+        rows = usable(records_of(path, "predictions"), parse, Entries(path))
+    return distinct(rows, path, "predictions", config.on_duplicate)
+
+
+def read_references(config: ScoreConfig) -> References:
+    """What the predictions are scored against, from whichever kind of file is given.
+
+    Raises:
+        UserError: naming file, entry and field of what cannot be used; for repeated ids; and if questions
+            and annotations do not belong together.
+    """
+    path = Path(config.references)
+    is_json = path.name.removesuffix(".gz").endswith(".json")
+    left_out: dict[str, str] = {}
+    with told_by_kind(path, "references", config.task.name):
+        if config.task.name == "snli-ve":
+            examples, left_out = _entailment(path)
+        elif not is_json or config.task.name == "custom":
+            examples = _lines(path, config)
+        elif config.task.name in ("vqa", "vqa-e"):
+            examples = _answers(path, config)
+        else:
+            examples, left_out = _captions(path, config)
+    if config.questions:
+        with told_by_kind(Path(config.questions), "questions", config.task.name):
+            examples = _with_questions(examples, Path(config.questions), config)
+    kept, num_repeated = distinct(((e.id, e) for e in examples), path, "references", config.on_duplicate)
+    skipped = Counter({"repeated references": num_repeated}) + Counter(left_out.values())
+    return References(list(kept.values()), left_out, skipped)
+
+
+def _picture(config: ScoreConfig, record: Any, names: tuple[str, ...]) -> ImageRef | None:
+    name = next((name for name in names if isinstance(record, dict) and name in record), None)
+    if name is None:
+        return None
+    file = text_field(record, name).removeprefix("./")
+    return image_file(Path(config.images or ".") / file, file)
+
+
+def _captions(path: Path, config: ScoreConfig) -> tuple[list[Example], dict[str, str]]:
+    """COCO's JSON, Karpathy's, or a list of entries with an id and captions; and images without captions."""
+    document = read_document(path, "references")
+    if isinstance(document, list):
+        return _lines(path, config), {}
+    folder, faults = Path(config.images or "."), Entries(path)
+    if is_karpathy(document):
+        examples = karpathy_examples(document, path, {config.split or "test"}, folder, faults, "references")
+        faults.settle(len(examples))
+        return examples, {}
+    examples, _ = official_examples(document, path, folder, faults, "references")
+    faults.settle(len(examples))
+    told = {example.id for example in examples}
+    images = [key_field(image, "id") for image in document["images"]]
+    return examples, {image: _NO_CAPTION for image in images if image not in told}
+
+
+def _lines(path: Path, config: ScoreConfig) -> list[Example]:
+    # What annotators said is kept to the letter, as VQA's scorer has its own ways with it.
+    answers = config.task.name in ("vqa", "vqa-e") or config.task.metric == "vqa"
+
+    def parse(record: Any) -> Example:
+        name = _named(record, _REFERENCE_FIELDS)
+        if answers:
+            texts = tuple(verbatim(one, name) for one in list_field(record, name))
+            if not texts:
+                raise Fault(f"field {name!r} is an empty list")
+        else:
+            texts = texts_field(record, name)
+        return Example(
+            id=key_field(record, _named(record, _ID_FIELDS)),
+            texts=() if answers else texts,
+            image=_picture(config, record, ("image", "image_path")),
+            references=texts,
+            category=text_field(record, "answer_type") if answers and "answer_type" in record else "",
+            subcategory=text_field(record, "question_type") if answers and "question_type" in record else "",
+        )
+
+    return usable(records_of(path, "references"), parse, Entries(path))
+
+
+def _entailment(path: Path) -> tuple[list[Example], dict[str, str]]:
+    """Pairs with a gold label, and those without."""
+
+    def parse(record: Any) -> tuple[str, Example | None]:
+        name = key_field(record, "pairID")
+        unsaid = {"sentence1": "(not given)", "sentence2": "(not given)"}
+        return name, snli.example_of({**unsaid, **record}, path.parent)
+
+    pairs = usable(records_of(path, "references"), parse, Entries(path))
+    examples = [example for _, example in pairs if example is not None]
+    if not examples:
+        raise UserError(f"references={path}: no pair has a gold label; give a file with labels")
+    return examples, {name: _NO_LABEL for name, example in pairs if example is None}
+
+
+def _answers(path: Path, config: ScoreConfig) -> list[Example]:
+    """VQA's annotations, VQA-E's own list, or a list of entries with an id and answers."""
+    document = read_document(path, "references")
+    if (
+        config.task.name == "vqa-e"
+        and isinstance(document, list)
+        and any("img_id" in e for e in document if isinstance(e, dict))
+    ):
+        return _explained(path, document)
+    if isinstance(document, list):
+        return _lines(path, config)
+    listed = entries(document, "annotations", path, "references")
+
+    def parse(record: Any) -> Example:
+        found = vqa.annotation_of(record)
+        name = key_field(record, "question_id")
+        return Example(name, (), None, "", (), found.answers, found.answer_type, found.question_type)
+
+    rows = ((f"annotations[{number}]", record) for number, record in enumerate(listed))
+    return usable(rows, parse, Entries(path))
+
+
+def _explained(path: Path, listed: list[Any]) -> list[Example]:
+    """VQA-E's own entries, which have no ids: they are called by their position, counted from 0."""
+
+    def parse(numbered: Any) -> Example:
+        number, record = numbered
+        answers = tuple(verbatim(answer, "answers") for answer in list_field(record, "answers"))
+        if not answers:
+            raise Fault("field 'answers' is an empty list")
+        question, kind = text_field(record, "question"), text_field(record, "question_type")
+        return Example(str(number), (), None, question, references=answers, subcategory=kind)
+
+    return usable(
+        ((f"entry [{number}]", (number, record)) for number, record in enumerate(listed)), parse, Entries(path)
+    )
+
+
+def _with_questions(examples: list[Example], path: Path, config: ScoreConfig) -> list[Example]:
+    document = read_document(path, "questions")
+    listed = entries(document, "questions", path, "questions")
+    pictures = document.get("data_subtype")
+
+    def parse(record: Any) -> tuple[str, tuple[str, ImageRef | None]]:
+        image = key_field(record, "image_id")
+        name = vqa.coco_image_name(Path(pictures), image) if isinstance(pictures, str) else ""
+        picture = image_file(Path(config.images or ".") / name, name) if name else None
+        return key_field(record, "question_id"), (text_field(record, "question"), picture)
+
+    rows = ((f"questions[{number}]", record) for number, record in enumerate(listed))
+    asked, _ = distinct(usable(rows, parse, Entries(path)), path, "questions", config.on_duplicate)
+    annotated = {example.id for example in examples}
+    for what, ids in (
+        ("questions have no annotation", [name for name in asked if name not in annotated]),
+        ("annotations have no question", [example.id for example in examples if example.id not in asked]),
+    ):
+        if ids:
+            raise UserError(
+                f"questions={path}: {len(ids):,} {what} in references={config.references} ({first_few(ids)}); "
+                "give the questions and annotations of the same split, or leave questions= out"
+            )
+    place = {name: number for number, name in enumerate(asked)}
+    told = [replace(e, prompt=asked[e.id][0], image=asked[e.id][1]) for e in examples]
+    return sorted(told, key=lambda example: place[example.id])

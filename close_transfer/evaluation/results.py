@@ -1,0 +1,255 @@
+"""Reads what evaluations and scorings wrote, trusting none of it: results.json and scores.jsonl."""
+
+import glob
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import Fault
+from close_transfer.core.readers.records import key_field, read_document, read_lines
+from close_transfer.models.noise_scale import adapters_in_words
+
+WORLD = "picturebook"
+
+# Settings that do not change what a system is: where things lie, and what they run on.
+_PLACES = {"output", "resume", "runs", "run", "device", "store", "compare", "num_bootstrap", "batch_size", "seed"}
+_SCORED = {
+    "name", "regime", "data_name", "split", "scene", "images", "clip", "references", "questions", "extra_metrics",
+    "id_field", "on_missing", "on_extra",
+}  # fmt: skip
+_IDLE = {"clip.batch_size", "train.log_every", "train.tensorboard"}
+# Settings of an evaluation that count where the first of them is given, by their beginnings.
+_ANSWERING = {
+    "memory": ("memory",),
+    "top_p": ("top_p", "temperature", "decoding_seed", "num_return"),
+    "rerank": ("rerank", "num_return"),
+}
+_ROOTS = ("root", "captions_root")  # of data; the files below them are named relative to them
+_CAPTIONING = ("captioning", "captioning-multi")  # trained differently, asked and scored alike
+
+
+class Results(BaseModel):
+    """What is used of a results.json."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    metrics: Annotated[dict[str, FiniteFloat], Field(min_length=1)]
+    intervals: dict[str, Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]] = {}
+    num_examples: int
+    num_skipped: int = 0
+    skipped: dict[str, int] = {}
+    task: str
+    data: str
+    split: str | None = None
+    scene: str | None = None
+    noise: dict[str, Any] | None = None
+    regime: str | None = None
+    trained_on: str | None = None
+    seed: int | None = None
+    system: str | None = None
+    encoder: str | None = None
+    clipscore_encoder: str | None = None
+    training_data_fingerprint: str | None = None
+    statistics: dict[str, Any] | None = None
+    config: dict[str, dict[str, Any] | None]
+    data_fingerprint: str
+    references_fingerprint: str | None = None
+
+    @property
+    def examples(self) -> str:
+        """A fingerprint that is equal where the same was scored against the same."""
+        return self.references_fingerprint or self.data_fingerprint
+
+    @property
+    def kind(self) -> str:
+        """What was asked and how it was scored; equal for tasks whose results belong into one table."""
+        return _CAPTIONING[0] if self.task in _CAPTIONING else self.task
+
+    @property
+    def states_data(self) -> bool:
+        """Whether `data` was said by someone, and is not just the name of the references' file."""
+        score = self.config.get("score")
+        return score is None or score.get("data_name") is not None or self.data == WORLD
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is a run of ours, whose settings are known."""
+        return self.config.get("train") is not None
+
+    @property
+    def marks(self) -> list[str]:
+        """What of Picturebook is in the system, which says nothing about other data."""
+        clips = (self.encoder, self.trained_with("clip", "model"), _at(self.config, "eval", "clip", "model"))
+        return [
+            mark
+            for mark, holds in (
+                ("Picturebook's CLIP", WORLD in clips),
+                ("trained on Picturebook", self.trained_with("data", "name") == WORLD),
+                ("CLIPScore by Picturebook's CLIP", self.clipscore_encoder == WORLD),
+            )
+            if holds
+        ]
+
+    def trained_with(self, *keys: str) -> Any:
+        """A setting of the training; None where there is none."""
+        return _at(self.config, "train", *keys)
+
+    def settings(self) -> dict[str, Any]:
+        """All that makes the system what it is, by dotted key, the same on any machine; not the seed."""
+        train, evaluation, score, baseline = (
+            self.config.get(key) or {} for key in ("train", "eval", "score", "baseline")
+        )
+        # Seeds of someone else's system are files with the same name= and a seed= each.
+        files = {"predictions"} if self.seed is not None else set()
+        kept = {key: value for key, value in train.items() if key not in _PLACES}
+        if isinstance(kept.get("data"), dict):
+            kept["data"] = {key: value for key, value in kept["data"].items() if key not in _ROOTS}
+        answered = {"checkpoint", "num_beams"}
+        for setting, beginnings in _ANSWERING.items():
+            if evaluation.get(setting):
+                answered |= {key for key in evaluation if key.startswith(beginnings)}
+        kept |= {key: value for key, value in evaluation.items() if key in answered}
+        kept |= {
+            key: value for key, value in baseline.items() if key not in _PLACES | {"data", "split", "max_examples"}
+        }
+        kept |= {key: value for key, value in score.items() if key not in _PLACES | _SCORED | files}
+        flat = {key: value for key, value in _flat(kept).items() if key not in _IDLE}
+        told = {key: value if key == "predictions" else _portable(value) for key, value in flat.items()}
+        if self.statistics and self.statistics.get("sha256"):  # what was fitted, wherever it lies
+            told["statistics"] = str(self.statistics["sha256"])[:12]
+        if self.training_data_fingerprint:
+            told["training_data"] = self.training_data_fingerprint[:12]
+        return told
+
+    def identity(self) -> str:
+        """Text that is equal for results of one system, whichever machine and seed."""
+        told = self.settings()
+        if self.training_data_fingerprint:  # it stands for the data, wherever they lie
+            told = {key: value for key, value in told.items() if not key.startswith("data.")}
+        return json.dumps(told | {"task": self.task, "noise": (self.noise or {}).get("std")}, sort_keys=True)
+
+    @property
+    def name(self) -> str:
+        """What a table calls the system."""
+        if self.system is not None:
+            return self.system
+        adapter, std = self.trained_with("adapter"), (self.noise or {}).get("std")
+        return system_in_words(
+            self.trained_on,
+            adapter if isinstance(adapter, dict) else {},
+            std if isinstance(std, (int, float)) else 0.0,
+            self.config.get("eval") or {},
+        )
+
+
+def system_in_words(trained_on: str | None, adapters: Iterable[str], std: float, evaluation: Mapping[str, Any]) -> str:
+    """A few words that tell one system from another.
+
+    Args:
+        trained_on: "text" or "images".
+        adapters: by name.
+        std: of the noise.
+        evaluation: settings of `eval_image.py`; what of them changes the system is told.
+    """
+    if "blind" in adapters:
+        return "blind (sees nothing)"
+    trained = {"text": "trained on text", "images": "trained on pictures"}.get(trained_on or "", "system")
+    told = {"memory": "on a memory of texts", "top_p": "sampled", "rerank": "re-ranked"}
+    return ", ".join(
+        [trained, adapters_in_words(adapters, std), *(words for key, words in told.items() if evaluation.get(key))]
+    )
+
+
+def _at(value: Any, *keys: str) -> Any:
+    """What stands below the keys; None where there is nothing."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {k: v for key, one in value.items() for k, v in _flat(one, f"{prefix}.{key}" if prefix else key).items()}
+    return {prefix: value}
+
+
+def _portable(value: Any) -> Any:
+    """A setting that is a path as its last part, so that the same file elsewhere is the same."""
+    if not isinstance(value, str):
+        return value
+    kind = PureWindowsPath if "\\" in value else PurePosixPath
+    # "a/b" may be the name of a model at a hub.
+    is_path = kind(value).is_absolute() or value.startswith((".", "~")) or len(kind(value).parts) > 2
+    return kind(value).name if is_path else value
+
+
+def read_results(path: Path, setting: str) -> Results:
+    """One results.json.
+
+    Raises:
+        UserError: naming the file and the field, if it is damaged or something else.
+    """
+    document = read_document(path, setting)
+    try:
+        return Results.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise UserError(
+            f"{setting}={path}: {where}: {first['msg'][0].lower()}{first['msg'][1:]}; this is no complete results.json, so evaluate again"
+        ) from None
+
+
+def find_results(patterns: Sequence[str]) -> list[Path]:
+    """The files that the globs match, in the order of their names, each once; a folder stands for its results.json.
+
+    Raises:
+        UserError: if a glob matches nothing.
+    """
+    found: dict[Path, Path] = {}
+    for pattern in patterns:
+        matched = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207  absolute ones too
+        files = [one / "results.json" if one.is_dir() else one for one in matched]
+        files = [one for one in files if one.is_file()]
+        if not files:
+            raise UserError(
+                f"results={pattern}: matches no results.json; evaluate first, and quote a glob: results='runs/**/results.json'"
+            )
+        for file in sorted(files):  # a run's folder and the link "latest" to it are one
+            found.setdefault(file.resolve(), file)
+    return sorted(found.values())
+
+
+def read_scores(folder: Path) -> tuple[str, dict[str, float]]:
+    """The leading metric's name, and its value by example id.
+
+    Raises:
+        UserError: if there are none, or the file is damaged.
+    """
+    path = folder / "scores.jsonl"
+    if not path.is_file():
+        raise UserError(
+            f"compare={folder}: there is no scores.jsonl, which holds the score of every example; evaluate or score that system again"
+        )
+    scores: dict[str, float] = {}
+    metric = ""
+    for line, record in read_lines(path, "compare"):
+        try:
+            name = key_field(record, "id")
+            (metric_here,) = (key for key in record if key != "id")
+            value = record[metric_here]
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise Fault(f"field {metric_here!r} is no number")
+            if name in scores or metric_here != (metric or metric_here):
+                raise Fault("the id stands there twice, or the metric changes")
+        except (Fault, ValueError) as fault:
+            raise UserError(f"{path}, line {line}: {fault}; the file is damaged, so evaluate again") from None
+        metric, scores[name] = metric_here, float(value)
+    if not scores:
+        raise UserError(f"{path}: is empty; evaluate again")
+    return metric, scores

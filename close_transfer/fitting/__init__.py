@@ -1,1 +1,0 @@
-"""Fits what adapters need, by `fit_adapter.py` and when training begins."""

@@ -1,0 +1,92 @@
+"""The memory of texts that pictures are projected on at test time, without retraining (`projection.py`)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from close_transfer.config import TrainConfig
+from close_transfer.config.answering import MemoryConfig
+from close_transfer.core.atomic_files import fingerprint
+from close_transfer.core.errors import UserError
+from close_transfer.data.decontamination import without_unwanted
+from close_transfer.data.examples import drawn
+from close_transfer.data.sources import load_examples
+from close_transfer.encoders.embeddings import text_table
+from close_transfer.encoders.precomputed import read_array
+from close_transfer.models.network import TransferNetwork
+from close_transfer.models.text_memory import SEARCHES, Memory
+from close_transfer.parts import build_encoder, check_encoder
+from close_transfer.tasks import task_of
+
+_BLOCK = 65_536  # vectors that are adapted at once
+
+
+def _training_texts(trained: TrainConfig) -> list[str]:
+    """The distinct texts that training fed to the encoder, without those that it was told to leave out."""
+    examples, _ = without_unwanted(trained, load_examples(trained.data, trained.task.name, "train").examples)
+    return list(dict.fromkeys(t for e in task_of(trained.task).for_training(examples).examples for t in e.texts))
+
+
+@torch.inference_mode()
+def _adapted(
+    model: TransferNetwork, gather: Callable[[slice], NDArray[np.floating]], count: int
+) -> NDArray[np.float16]:
+    """`count` vectors as the mapper would be fed them, as texts; block by block, as they may be millions."""
+    adapted = np.empty((count, model.config.encoder["dim"]), dtype=np.float16)
+    for start in range(0, count, _BLOCK):
+        block = slice(start, min(start + _BLOCK, count))
+        vectors = torch.from_numpy(np.array(gather(block), dtype=np.float32)).to(model.device)
+        adapted[block] = model.adapter(vectors, "text").cpu().numpy()
+    return adapted
+
+
+def build_memory(
+    config: MemoryConfig, trained: TrainConfig | None, model: TransferNetwork, device: str
+) -> tuple[Memory | None, dict[str, Any]]:
+    """The memory that `memory=` names, and what to say of it in results and journals; None where there is none.
+
+    Args:
+        config: which memory.
+        trained: settings of the run; None where there is none, but a saved model.
+        model: whose adapters the texts go through.
+        device: of the encoder.
+
+    Raises:
+        UserError: if the texts or vectors cannot be had, or are of another width.
+    """
+    if config.memory is None:
+        return None, {}
+    dim = model.config.encoder["dim"]
+    if config.memory_file is None:
+        if trained is None:
+            raise UserError(
+                "memory=train: the training texts are not with a saved model; give its run, or memory=FILE.npy"
+            )
+        encoder = build_encoder(trained.clip, trained.data, device, texts_needed=True)
+        check_encoder(encoder, model)
+        texts = drawn(_training_texts(trained), config.memory_size, trained.seed)
+        table = text_table(encoder, texts, config.store)
+        rows = np.array([table.row_of[text] for text in texts], dtype=np.int64)
+        adapted = _adapted(model, lambda block: table.gather(rows[block]), len(rows))
+    else:
+        vectors = read_array(config.memory_file, "memory")[: config.memory_size]
+        if vectors.ndim != 2 or vectors.shape[1] != dim:
+            raise UserError(
+                f"memory={config.memory}: vectors of shape {vectors.shape[1:]}, but the run's encoder gives one of width "
+                f"{dim}; encode the memory's texts with that encoder"
+            )
+        adapted = _adapted(model, vectors.__getitem__, len(vectors))
+    memory: Memory = SEARCHES[config.memory_search](adapted, config.memory_temperature)
+    facts = {
+        "memory": config.memory,
+        "num_texts": len(adapted),
+        "temperature": config.memory_temperature,
+        "search": config.memory_search,
+        "fingerprint": fingerprint(
+            adapted[start : start + _BLOCK].tobytes() for start in range(0, len(adapted), _BLOCK)
+        ),
+    }
+    return memory, facts

@@ -1,0 +1,201 @@
+"""Answers from vectors: beam search or sampling by transformers, labels by their likelihood."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase, __version__
+
+from close_transfer.core.atomic_files import fingerprint
+from close_transfer.core.errors import UserError
+from close_transfer.data.examples import Prediction
+from close_transfer.inference.journal import Journal
+from close_transfer.models.adapters import Modality
+from close_transfer.models.lm_wrappers import IGNORED, Context, check_positions
+from close_transfer.models.network import TransferNetwork
+from close_transfer.models.prompt_format import TextFormat
+from close_transfer.training.batches import Ragged
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How text is written.
+
+    Attributes:
+        num_beams: of beam search; 1 is greedy.
+        num_return: candidates, likeliest first; of beam search at most `num_beams`.
+        top_p: samples from the likeliest tokens that together hold this share of the probability (nucleus sampling,
+            Holtzman et al. 2019, arXiv 1904.09751), instead of searching; None searches.
+        temperature: of sampling.
+        seed: of sampling.
+    """
+
+    num_beams: int
+    num_return: int = 1
+    top_p: float | None = None
+    temperature: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.top_p is not None and self.num_beams != 1:
+            raise UserError(f"top_p={self.top_p} samples, and num_beams={self.num_beams} searches; give num_beams=1")
+        if self.top_p is None and self.num_return > self.num_beams:
+            raise UserError(
+                f"num_return={self.num_return} is more than num_beams={self.num_beams}; raise num_beams, or sample with "
+                "top_p=0.9 num_beams=1"
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """What `generate` is told."""
+        common = {"num_beams": self.num_beams, "num_return_sequences": self.num_return}
+        if self.top_p is None:
+            return {**common, "do_sample": False}
+        return {**common, "do_sample": True, "top_p": self.top_p, "top_k": 0, "temperature": self.temperature}
+
+
+Vectors = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+
+
+class Decoder:
+    """Generates answers, and scores given ones, with a trained model.
+
+    It decodes as `generate` does it, in batches of similar prompts.
+    """
+
+    def __init__(
+        self,
+        model: TransferNetwork,
+        tokenizer: PreTrainedTokenizerBase,
+        decoding: Decoding,
+        batch_size: int = 64,
+        modality: Modality = "image",
+    ) -> None:
+        """`modality`: of the vectors."""
+        self._model = model.eval()
+        self._format = TextFormat(tokenizer, model.config.text_format["kind"])
+        self._decoding = decoding
+        self._batch_size = batch_size
+        self._modality: Modality = modality
+        self._max_prompt = model.config.task["max_prompt_tokens"]
+        self._max_new = model.config.task["max_target_tokens"]
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What decides an answer besides the weights and the inputs, for a journal."""
+        return {
+            **asdict(self._decoding),
+            "batch_size": self._batch_size,
+            "modality": self._modality,
+            "device": self._model.device.type,
+            "versions": {"torch": torch.__version__, "transformers": __version__},
+        }
+
+    def predict(
+        self,
+        ids: Sequence[str],
+        vectors: Vectors,
+        prompts: Sequence[str],
+        labels: Sequence[str] = (),
+        journal: Journal | None = None,
+    ) -> list[Prediction]:
+        """Answers to all examples, in their order.
+
+        Args:
+            ids: of the examples.
+            vectors: gives raw scene vectors, shape (rows, dim), for positions of examples.
+            prompts: one an example; empty where there is none.
+            labels: scored by likelihood besides generating, where the task has labels.
+            journal: holds the batches that were answered before a kill, and gets the others.
+        """
+        order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
+        predictions: dict[int, Prediction] = {}
+        answered = journal.batches() if journal else iter(())
+        with tqdm(total=len(ids), unit="example", desc="decoding") as bar:
+            for start in range(0, len(order), self._batch_size):
+                rows = order[start : start + self._batch_size]
+                kept = next(answered, None)
+                if kept is not None:
+                    batch = [prediction_from(one) for one in kept]
+                    bar.initial += len(rows)  # no part of the rate
+                else:
+                    batch = self.answer([ids[r] for r in rows], vectors(rows), [prompts[r] for r in rows], labels)
+                    if journal:
+                        journal.append([asdict(one) for one in batch])
+                predictions.update(zip(rows.tolist(), batch, strict=True))
+                bar.update(len(rows))
+        return [predictions[row] for row in range(len(ids))]
+
+    @torch.inference_mode()
+    def answer(
+        self, ids: Sequence[str], vectors: NDArray[np.float32], prompts: Sequence[str], labels: Sequence[str]
+    ) -> list[Prediction]:
+        """Answers to one batch; arguments as in `predict`, the vectors themselves of shape (rows, dim)."""
+        context = self._model.read(
+            torch.from_numpy(vectors).to(self._model.device), *self._prompts(prompts), self._modality
+        )
+        needed = context.states.shape[1] + self._max_new
+        check_positions(self._model.lm, needed, "give shorter prompts, or train with a smaller task.max_prompt_tokens")
+        label_scores = self._label_scores(context, prompts, labels) if labels else None
+        with torch.random.fork_rng(enabled=self._decoding.top_p is not None):
+            if self._decoding.top_p is not None:  # a batch is drawn alike whether it is the first or comes after a kill
+                torch.manual_seed(int(fingerprint([str(self._decoding.seed), *ids])[:15], 16))
+            texts, scores = self._generate(context)
+        predictions = []
+        for row, example in enumerate(ids):
+            count = self._decoding.num_return
+            chosen = sorted(range(row * count, (row + 1) * count), key=lambda number: -scores[number])
+            label, likelihoods = "", ()
+            if label_scores is not None:
+                label, likelihoods = labels[int(label_scores[row].argmax())], tuple(label_scores[row].tolist())
+            predictions.append(
+                Prediction(
+                    example, tuple(texts[n] for n in chosen), tuple(scores[n] for n in chosen), label, likelihoods
+                )
+            )
+        return predictions
+
+    def _prompts(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        rows = Ragged.of([self._format.prompt_ids(one, self._max_prompt)[0] for one in prompts])
+        ids, mask = rows.padded_and_mask(range(len(rows)), self._format.padding)
+        return ids.to(self._model.device), mask.to(self._model.device)
+
+    def _generate(self, context: Context) -> tuple[list[str], list[float]]:
+        output = self._model.conditioning.generate(
+            self._model.lm,
+            context,
+            max_new_tokens=self._max_new,
+            output_scores=self._decoding.num_beams > 1,
+            output_logits=self._decoding.num_beams == 1,
+            pad_token_id=self._format.padding,
+            eos_token_id=self._format.end,
+            **self._decoding.settings(),
+        )
+        written = self._model.conditioning.written(output)
+        if self._decoding.num_beams > 1:
+            scores = output.sequences_scores
+        else:
+            chosen = self._model.lm.compute_transition_scores(output.sequences, output.logits, normalize_logits=True)
+            ended = (written == self._format.end).int().cumsum(dim=1)
+            counts = (ended - (written == self._format.end).int()) == 0  # up to the end token and with it
+            scores = (chosen.masked_fill(~counts, 0).sum(dim=1) / counts.sum(dim=1)).float()
+        return self._format.text(written), scores.tolist()
+
+    def _label_scores(self, context: Context, prompts: Sequence[str], labels: Sequence[str]) -> Tensor:
+        """Log-likelihood of every label, end token included; shape (examples, labels)."""
+        targets = [self._format.target_ids(label, self._max_new, prompt)[0] for prompt in prompts for label in labels]
+        ids = Ragged.of(targets).padded(range(len(targets)), IGNORED).to(context.states.device)
+        logits = self._model.conditioning.logits(self._model.lm, context.repeated(len(labels)), ids)
+        losses = F.cross_entropy(logits.float().transpose(1, 2), ids, ignore_index=IGNORED, reduction="none")
+        return -losses.sum(dim=1).view(len(prompts), len(labels))
+
+
+def prediction_from(kept: dict[str, Any]) -> Prediction:
+    """The prediction whose fields a journal kept; floats come back as they were."""
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+    return Prediction(**fields)

@@ -1,0 +1,134 @@
+"""Questions about pictures answered by a frozen language model that sees a few answered ones first.
+
+LiMBeR's evaluation (arXiv 2209.15162, section 4.1), after Frozen (Tsimpoukelli et al. 2021, arXiv 2106.13884): what is in
+front of the question is a row of pictures, each as the mapper's tokens, with their questions and answers in words.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from close_transfer.core.errors import UserError
+from close_transfer.models.adapters import Modality
+from close_transfer.models.lm_wrappers import Context, check_positions
+from close_transfer.models.network import TransferNetwork
+from close_transfer.models.prompt_format import TextFormat
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A raw vector, shape ([k,] dim), with a question and, where it was answered, the answer; `modality`: of the vector."""
+
+    vector: Floats
+    question: str
+    answer: str = ""
+    modality: Modality = "image"
+
+
+class FewShot:
+    """Answers questions after some answered ones, by greedy decoding."""
+
+    def __init__(
+        self,
+        network: TransferNetwork,
+        tokenizer: PreTrainedTokenizerBase,
+        form: str = "question: {question} answer:",
+        max_new_tokens: int = 8,
+        max_words: int | None = None,
+    ) -> None:
+        """Takes a model apart for prompts of several pictures.
+
+        Args:
+            network: a captioner.
+            tokenizer: of its language model.
+            form: the words around a question.
+            max_new_tokens: tokens that are written.
+            max_words: words of them that are the answer, for a language model that goes on with something else; None:
+                up to the first line break or the next question.
+
+        Raises:
+            UserError: if the language model is no decoder only, which cannot read pictures between words.
+        """
+        if network.config.text_format["kind"] == "encoder-decoder":
+            raise UserError(
+                "few-shot prompts put pictures between words, which needs a language model that is a decoder only"
+            )
+        self._network = network.eval()
+        self._format = TextFormat(tokenizer, "plain")
+        self._form = form
+        self._max_new_tokens = max_new_tokens
+        self._max_words = max_words
+
+    @torch.inference_mode()
+    def answers(self, asked: Sequence[Sequence[Shot]], batch_size: int = 64) -> list[str]:
+        """The answer to the last question of each prompt.
+
+        Args:
+            asked: prompts: answered shots, then the one to be answered.
+            batch_size: prompts at once.
+        """
+        found: list[str] = []
+        for start in tqdm(range(0, len(asked), batch_size), desc="answering", unit="batch"):
+            found += self._batch(asked[start : start + batch_size])
+        return found
+
+    def _batch(self, prompts: Sequence[Sequence[Shot]]) -> list[str]:
+        rows = [
+            torch.cat([self._begin(), *(part for shot in prompt for part in self._parts(shot))]) for prompt in prompts
+        ]
+        longest = max(map(len, rows))
+        check_positions(self._network.lm, longest + self._max_new_tokens, "give fewer shots, or shorter questions")
+        states = torch.stack([torch.cat([row.new_zeros(longest - len(row), row.shape[1]), row]) for row in rows])
+        mask = torch.stack([torch.arange(longest) >= longest - len(row) for row in rows]).long().to(states.device)
+        output = self._network.conditioning.generate(
+            self._network.lm,
+            Context(states, mask),
+            max_new_tokens=self._max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            pad_token_id=self._format.padding,
+            eos_token_id=self._format.end,
+        )
+        begin = self._form.partition("{question}")[0].strip()
+        texts = self._format.text(self._network.conditioning.written(output))
+        answers = (text.split("\n")[0] for text in texts)
+        whole = (one.partition(begin)[0] if begin else one for one in answers)
+        return [" ".join(one.split()[: self._max_words]) for one in whole]
+
+    def _begin(self) -> Tensor:
+        """What the language model expects in front of any text, as in training; shape (tokens, h), often none."""
+        before = torch.tensor(self._format.before, dtype=torch.long, device=self._network.device)
+        return self._network.lm.get_input_embeddings()(before)
+
+    def _parts(self, shot: Shot) -> tuple[Tensor, Tensor]:
+        """The mapper's tokens, and those of the words behind them; shape (tokens, h) each."""
+        network = self._network
+        vector = torch.from_numpy(np.asarray(shot.vector, dtype=np.float32))[None].to(network.device)
+        embeddings = network.lm.get_input_embeddings()
+        prefix = network.mapper(network.adapter(vector, shot.modality))[0]
+        ids = self._format.prompt_ids(self._form.format(question=shot.question), 10_000)[0]
+        if shot.answer:
+            ids = [*ids, *self._format.target_ids(shot.answer, 10_000, "before it")[0][:-1]]
+        words = embeddings(torch.tensor(ids, device=network.device))
+        return prefix.to(words.dtype), words
+
+
+def prompts_of(supports: Sequence[Shot], asked: Sequence[Shot], num_shots: int, seed: int) -> list[list[Shot]]:
+    """Each question behind so many answered ones, drawn for each anew.
+
+    Args:
+        supports: answered, of the training split.
+        asked: to be answered.
+        num_shots: answered ones in front of each; 0 or more.
+        seed: of the draw.
+    """
+    rng = np.random.default_rng(seed)
+    return [[*(supports[i] for i in rng.choice(len(supports), num_shots, replace=False)), one] for one in asked]

@@ -1,0 +1,288 @@
+"""A trained model as a library: pictures, texts or vectors in, captions, answers and judgements out.
+
+from close_transfer import TransferModel
+
+model = TransferModel.from_pretrained("runs/captioning/latest")
+print(model.caption("photo.jpg"))
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+
+from close_transfer.config import PrecomputedConfig, TaskConfig
+from close_transfer.core.atomic_files import write_text, writing
+from close_transfer.core.errors import UserError
+from close_transfer.data.examples import Prediction
+from close_transfer.encoders import Encoder, load_encoder
+from close_transfer.inference.decoding import Decoder
+from close_transfer.inference.hub import find_model, publish
+from close_transfer.inference.validation import (
+    Floats,
+    Picture,
+    checked_decoding,
+    checked_embeddings,
+    checked_modality,
+    checked_prompt,
+    is_one_picture,
+    listed,
+    opened,
+    whole,
+)
+from close_transfer.models.adapters import Modality
+from close_transfer.models.network import TransferNetwork
+from close_transfer.parts import check_encoder, encoder_settings, pick_device
+from close_transfer.reports.model_card import model_card, write_about
+from close_transfer.tasks import task_of
+
+
+class TransferModel:
+    """A trained network with its tokenizer, and its encoder once that is needed.
+
+    Attributes:
+        network: what was trained.
+        tokenizer: of the language model.
+        task: what it was trained for.
+        labels: what `judge` chooses from; empty for other tasks.
+        about: what its card tells of settings, data and results (`model_card.about_run`); may be empty.
+    """
+
+    def __init__(
+        self,
+        network: TransferNetwork,
+        tokenizer: transformers.PreTrainedTokenizerBase,
+        encoder: Encoder | None = None,
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        """Puts parts together that are there already; `from_pretrained` loads them.
+
+        Raises:
+            UserError: if the encoder is not the one of the training.
+        """
+        if encoder is not None:
+            check_encoder(encoder, network)
+        self.network = network.eval()
+        self.tokenizer = tokenizer
+        self.task: str = network.config.task["name"]
+        self.labels = task_of(TaskConfig.model_validate(network.config.task)).labels
+        self.about = about or {}
+        self._encoder = encoder
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | Path, device: str = "auto", checkpoint: str | None = None, base: str | Path | None = None
+    ) -> Self:
+        """Loads a run's folder, what `save_pretrained` wrote, or a model of the hub.
+
+        Args:
+            name: a folder, or a name on the hub such as "someone/captions-from-text".
+            device: "auto", "cpu", "cuda" or "cuda:1".
+            checkpoint: of a run's folder: "best" on validation, which None is too, or "last".
+            base: the folder of the language model of a LoRA or frozen model, where it is no longer where training found
+                it; its fingerprint is checked.
+
+        Raises:
+            UserError: if there is no such model, or it is damaged; if a checkpoint is asked for of what is no run, or a
+                base is given to a model that needs none.
+        """
+        transformers.utils.logging.disable_progress_bar()
+        device = pick_device(device)
+        folder, about = find_model(name, checkpoint)
+        network = TransferNetwork.from_pretrained(folder, base=None if base is None else str(base))
+        network.to(torch.device(device))  # type: ignore[arg-type]
+        return cls(network, transformers.AutoTokenizer.from_pretrained(folder), about=about)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The frozen encoder, which is loaded when it is first asked for.
+
+        Raises:
+            UserError: if it cannot be loaded here, or the model was trained on vectors from files.
+        """
+        if self._encoder is None:
+            config = encoder_settings(self.network)
+            if isinstance(config, PrecomputedConfig):
+                raise UserError(
+                    f"the model was trained on vectors from files ({self.network.config.encoder['name']}), so nothing can be encoded here; give "
+                    "embeddings="
+                )
+            encoder = load_encoder(config, self.network.device.type)
+            check_encoder(encoder, self.network)
+            self._encoder = encoder
+        return self._encoder
+
+    def caption(self, pictures: Picture | Sequence[Picture], **decoding: Any) -> Any:
+        """A caption of a picture, or a list of one each.
+
+        Args:
+            pictures: a path, a `PIL.Image` or an array of uint8 (height, width, 3), or several.
+            decoding: as of `write`, but for num_return: of several candidates `write` gives all.
+
+        Raises:
+            UserError: as `write`; if the model is of another task.
+        """
+        self._is_for(("captioning", "captioning-multi"), "captions")
+        return self._texts(pictures, None, decoding)
+
+    def answer(self, pictures: Picture | Sequence[Picture], question: str, **decoding: Any) -> Any:
+        """The answer to a question about a picture, or a list of one each; arguments as of `caption`."""
+        self._is_for(("vqa", "vqa-e"), "answers")
+        _asked("question", question)
+        return self._texts(pictures, question, decoding)
+
+    def judge(self, pictures: Picture | Sequence[Picture], hypothesis: str, **decoding: Any) -> Any:
+        """Which of `labels` holds between a picture and a sentence, or a list of one each; arguments as of `caption`."""
+        self._is_for(("snli-ve",), "judgements")
+        _asked("hypothesis", hypothesis)
+        return self._texts(pictures, hypothesis, decoding)
+
+    def write(
+        self,
+        pictures: Sequence[Picture] = (),
+        texts: Sequence[str] = (),
+        embeddings: NDArray[np.floating] | None = None,
+        prompt: str | None = None,
+        modality: Modality | None = None,
+        num_beams: int | None = None,
+        num_return: int = 1,
+        top_p: float | None = None,
+        temperature: float = 1.0,
+        seed: int = 0,
+        batch_size: int = 64,
+    ) -> list[Prediction]:
+        """What the model writes for pictures, texts or vectors; one of the three is given.
+
+        Args:
+            pictures: paths, `PIL.Image`s or arrays of uint8 (height, width, 3).
+            texts: encoded by the text tower, as in training.
+            embeddings: raw vectors of the encoder, of any length; shape (rows, dim), or (rows, cells, dim) of grids.
+            prompt: question or hypothesis, where the task has one; None: what the task puts there by itself.
+            modality: what embeddings were made from, "image" (None is that too) or "text": adapters such as remove_mean
+                treat the two differently.
+            num_beams: of beam search, 1 is greedy; None: the task's own.
+            num_return: candidates of each, likeliest first; of beam search at most `num_beams`.
+            top_p, temperature, seed: of nucleus sampling instead of beam search, where `top_p` is given.
+            batch_size: of decoding.
+
+        Returns:
+            One `Prediction` each, in order. Of it, `text` is what to show: the label where the task has some, else the
+            first candidate; `candidates` and their `scores` (log-probability a token) are best first; `label` and
+            `label_scores` (log-likelihoods, in the order of `labels`) are of tasks with labels; `id` is the position.
+
+        Raises:
+            UserError: if a picture cannot be read, the vectors are of another shape, zero or not finite, or a setting is
+                out of its range.
+        """
+        task = self.network.config.task
+        how = checked_decoding(num_beams, num_return, top_p, temperature, seed, task["num_beams"])
+        batch_size, prompt = whole("batch_size", batch_size), checked_prompt(prompt, task)
+        pictures, texts = listed(pictures, "pictures"), listed(texts, "texts")
+        if sum((len(pictures) > 0, len(texts) > 0, embeddings is not None)) != 1:
+            raise UserError("give exactly one of pictures, texts and embeddings, and at least one of it")
+        modality = checked_modality(modality, texts, pictures)
+        vectors = self._vectors(pictures, texts, embeddings)
+        decoder = Decoder(self.network, self.tokenizer, how, batch_size, modality)
+        found: list[Prediction] = []
+        for start in range(0, len(vectors), batch_size):
+            block = vectors[start : start + batch_size]
+            ids = [str(start + row) for row in range(len(block))]
+            found += decoder.answer(ids, block, [prompt] * len(block), self.labels)
+        return found
+
+    def from_embedding(
+        self,
+        embedding: NDArray[np.floating],
+        prompt: str | None = None,
+        modality: Modality = "image",
+        **decoding: Any,
+    ) -> str:
+        """The text of one raw vector of the encoder, shape (dim,), or one grid, shape (cells, dim).
+
+        Args:
+            embedding: of a picture, or of a text where `modality` says so.
+            prompt, modality: as of `write`.
+            decoding: as of `caption`.
+
+        Raises:
+            UserError: as `write`.
+        """
+        _one_candidate(decoding)
+        (found,) = self.write(embeddings=np.asarray(embedding)[None], prompt=prompt, modality=modality, **decoding)
+        return found.text
+
+    def save_pretrained(self, folder: str | Path, name: str | None = None, licence: str | None = None) -> None:
+        """Writes weights, configuration and tokenizer, to be loaded by `from_pretrained`, and a model card.
+
+        Card and about.json hold names of files, no paths. config.json keeps the paths that loading needs here: of the
+        folder of a LoRA or frozen model's language model, and of an encoder's weights; `push_to_hub` leaves them out.
+
+        Args:
+            folder: is made, or written over.
+            name: what the card calls the model; None: the folder's name.
+            licence: an identifier of the hub's list, such as "apache-2.0", or the name of another licence; None where
+                nobody chose one.
+
+        Raises:
+            WriteError: if it cannot be written.
+        """
+        folder = Path(folder)
+        with writing(folder):
+            self.network.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+        write_about(folder, self.about)
+        card = model_card(self.network.config, self.about, name or folder.name, licence)
+        write_text(folder / "README.md", str(card))
+
+    def push_to_hub(self, name: str, private: bool = True, licence: str | None = None) -> str:
+        """Puts the model and its card on the hub, as whom `hf auth login` or HF_TOKEN says; gives its address.
+
+        No path of this machine goes along. Where the language model of a LoRA or frozen model is a local folder, its name
+        does: the card says that whoever loads the model gives that folder as `base`.
+
+        Args:
+            name: such as "someone/captions-from-text"; is made if it is not there.
+            private: whether only its owners see it, where it is made.
+            licence: as of `save_pretrained`.
+
+        Raises:
+            UserError: if the hub refuses or cannot be reached.
+        """
+        return publish(name, private, lambda folder, whole: self.save_pretrained(folder, whole, licence))
+
+    def _texts(self, pictures: Picture | Sequence[Picture], prompt: str | None, decoding: dict[str, Any]) -> Any:
+        _one_candidate(decoding)
+        one = is_one_picture(pictures)
+        several: Any = [pictures] if one else pictures
+        texts = [found.text for found in self.write(several, prompt=prompt, **decoding)]
+        return texts[0] if one else texts
+
+    def _is_for(self, tasks: Sequence[str], what: str) -> None:
+        if self.task not in tasks:
+            raise UserError(f"this model was trained for task={self.task} and gives no {what}; use write(prompt=...)")
+
+    def _vectors(
+        self, pictures: Sequence[Picture], texts: Sequence[str], embeddings: NDArray[np.floating] | None
+    ) -> Floats:
+        if embeddings is not None:
+            return checked_embeddings(embeddings, self.network.config.encoder)
+        if texts:
+            return self.encoder.encode_texts(texts)
+        return self.encoder.encode_images(map(opened, pictures))
+
+
+def _asked(what: str, given: str) -> None:
+    if not isinstance(given, str) or not given.strip():
+        raise UserError(f"{what}={given!r}: should be a text")
+
+
+def _one_candidate(decoding: Mapping[str, Any]) -> None:
+    if decoding.get("num_return", 1) != 1:
+        raise UserError(
+            f"num_return={decoding['num_return']}: a single text is given back here; use write(..., num_return=...), whose "
+            "results have all candidates"
+        )

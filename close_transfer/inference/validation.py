@@ -1,0 +1,165 @@
+"""What `TransferModel` may be given: each mistake is one sentence before anything is encoded, as the commands do it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from close_transfer.core.errors import UserError
+from close_transfer.data.image_files import as_rgb, open_picture
+from close_transfer.inference.decoding import Decoding
+from close_transfer.models.adapters import Modality
+
+Picture = str | Path | Image.Image | NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+_PICTURES = "a path, a PIL.Image, or an array of uint8 of shape (height, width, 3)"
+_ASKS_NOTHING = ("captioning", "captioning-multi")
+
+
+def is_one_picture(pictures: Any) -> bool:
+    """Whether this is a picture, and not several; an array of four dimensions is several."""
+    return isinstance(pictures, (str, Path, Image.Image)) or (isinstance(pictures, np.ndarray) and pictures.ndim < 4)
+
+
+def listed(given: Any, what: str) -> list[Any]:
+    """Several pictures or texts as a list.
+
+    Args:
+        given: a sequence of them.
+        what: "pictures" or "texts", for messages.
+
+    Raises:
+        UserError: if it is a single one, whose letters or rows would be taken for several, or no sequence at all.
+    """
+    is_one = is_one_picture(given) if what == "pictures" else isinstance(given, str)
+    if is_one:
+        shown = repr(given) if isinstance(given, (str, Path)) else f"a {type(given).__name__}"
+        raise UserError(f"{what}={shown}: is one of them; give a list, such as {what}=[...]")
+    try:
+        several = list(given)
+    except TypeError:
+        raise UserError(f"{what} of type {type(given).__name__}: give a list of them") from None
+    if what == "texts" and (other := [one for one in several if not isinstance(one, str)]):
+        raise UserError(f"texts hold {other[0]!r} of type {type(other[0]).__name__}; give texts only")
+    return several
+
+
+def opened(picture: Any) -> Image.Image:
+    """A picture as 8-bit RGB.
+
+    Raises:
+        UserError: if it cannot be read, or is nothing of what is taken for a picture.
+    """
+    if isinstance(picture, (str, Path)):
+        return open_picture(Path(picture))
+    if isinstance(picture, Image.Image):
+        try:
+            return as_rgb(picture)
+        except Exception as error:  # of any kind: an opened file is decoded only now
+            raise UserError(f"a PIL.Image cannot be read as a picture ({error}); give another") from error
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+            raise UserError(f"a picture is an array of {picture.dtype} of shape {picture.shape}; give {_PICTURES}")
+        return Image.fromarray(np.ascontiguousarray(picture))
+    raise UserError(f"a picture is of type {type(picture).__name__}; give {_PICTURES}")
+
+
+def checked_embeddings(given: Any, encoder: Mapping[str, Any]) -> Floats:
+    """Vectors of the encoder in 32 bits, of any length but none.
+
+    Args:
+        given: shape (rows, dim), or (rows, cells, dim) where the encoder gives grids.
+        encoder: what a model's config says of it.
+
+    Raises:
+        UserError: if they are of another shape or kind, there are none, or one is zero or not finite.
+    """
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"embeddings of type {type(given).__name__}: are no array ({error}); give numbers") from None
+    if array.dtype.kind not in "fiu":
+        raise UserError(f"embeddings of {array.dtype}: should be real numbers")
+    config, dim = encoder.get("config", {}), encoder["dim"]
+    grid = config.get("features") == "grid"
+    shapes = {3: f"(rows, cells, {dim})"} if grid else {2: f"(rows, {dim})"}
+    if config.get("kind") == "precomputed":  # of one kind or the other; nobody wrote down which
+        shapes = {2: f"(rows, {dim})", 3: f"(rows, cells, {dim})"}
+    if array.ndim not in shapes or array.shape[-1] != dim:
+        raise UserError(f"embeddings of shape {array.shape}: {encoder['name']} gives {' or '.join(shapes.values())}")
+    if not array.size:
+        raise UserError(f"embeddings of shape {array.shape}: there is none; give at least one")
+    with np.errstate(over="ignore"):
+        vectors = array.astype(np.float32)
+    for bad, what in (
+        (~np.isfinite(vectors).all(axis=-1), "hold NaN or infinity, as numbers of 32 bits"),
+        (~vectors.any(axis=-1), "are zero, which has no direction"),
+    ):
+        rows = np.flatnonzero(bad.reshape(len(vectors), -1).any(axis=1))
+        if len(rows):
+            raise UserError(
+                f"embeddings: {len(rows):,} of {len(vectors):,} rows {what}, first row {rows[0]}; encode them again"
+            )
+    return vectors
+
+
+def checked_modality(modality: Modality | None, texts: Sequence[str], pictures: Sequence[Any]) -> Modality:
+    """What the vectors are made from: as said of embeddings, which are pictures' if nothing is said.
+
+    Raises:
+        UserError: if it is none, or not that of the texts or pictures that are given.
+    """
+    if modality not in (None, "image", "text"):
+        raise UserError(f"modality={modality}: allowed are image and text")
+    own: Modality | None = "text" if texts else "image" if pictures else None
+    if own and modality and own != modality:
+        raise UserError(f"modality={modality}: is of embeddings, and {own}s were given; leave it out")
+    return own or modality or "image"
+
+
+def checked_prompt(prompt: str | None, task: Mapping[str, Any]) -> str:
+    """What is asked: the task's own where nothing is given.
+
+    Raises:
+        UserError: if it is no text, or the task asks nothing.
+    """
+    if prompt is None:
+        return task.get("prompt", "")
+    if not isinstance(prompt, str):
+        raise UserError(f"prompt={prompt!r}: should be a text")
+    if prompt and task["name"] in _ASKS_NOTHING:
+        raise UserError(f"prompt={prompt}: task={task['name']} takes no prompt; leave it out")
+    return prompt
+
+
+def checked_decoding(
+    num_beams: int | None, num_return: int, top_p: float | None, temperature: float, seed: int, own_beams: int
+) -> Decoding:
+    """How text is written; arguments as of `TransferModel.write`, and `own_beams` of the task.
+
+    Raises:
+        UserError: if a number is out of range, or two do not go together.
+    """
+    if top_p is not None and not (_is_number(top_p) and 0 < top_p <= 1):
+        raise UserError(f"top_p={top_p}: should be above 0 and at most 1, such as 0.9")
+    if not (_is_number(temperature) and 0 < temperature <= 1e6):
+        raise UserError(f"temperature={temperature}: should be a number above 0")
+    if top_p is None and temperature != 1:
+        raise UserError(f"temperature={temperature} is of sampling; give top_p too, such as top_p=0.9")
+    beams = (1 if top_p is not None else own_beams) if num_beams is None else whole("num_beams", num_beams)
+    return Decoding(beams, whole("num_return", num_return), top_p, float(temperature), whole("seed", seed, least=0))
+
+
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """The value as a whole number. Raises `UserError` if it is none, or below the least."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or not least <= value < 2**31:
+        raise UserError(f"{name}={value}: should be a whole number from {least}")
+    return int(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)

@@ -1,0 +1,1 @@
+"""The gap between text and image embeddings: measures, noise selection, adapter statistics."""

@@ -1,0 +1,1 @@
+"""Statistics that adapters need, along a chain of adapters."""

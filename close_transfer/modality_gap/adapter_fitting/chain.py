@@ -1,0 +1,83 @@
+"""Vectors as each adapter of a chain gets them, and what is measured on them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from close_transfer.core.errors import UserError
+from close_transfer.encoders.embeddings import SceneVectors
+from close_transfer.modality_gap.vectors import GroupedVectors
+from close_transfer.models.adapters import ADAPTERS, Chain, Fit, Modality, Noise, Statistics, Steps, changing, stage
+from close_transfer.models.adapters.statistics import Floats
+
+_AT_ONCE = 16_384
+
+
+def unit_vectors(scenes: SceneVectors) -> NDArray[np.float32]:
+    """All scene vectors at unit length, shape (scenes, d).
+
+    Raises:
+        UserError: if an encoder gives several vectors a scene, of which no mean direction can be told.
+    """
+    blocks = [scenes[np.arange(start, min(start + _AT_ONCE, len(scenes)))] for start in range(0, len(scenes), _AT_ONCE)]
+    vectors = np.concatenate(blocks)
+    if vectors.ndim != 2:
+        raise UserError("fitted adapters need one vector a scene; choose another encoder, or adapter=gaussian")
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(lengths, 1e-12)
+
+
+@torch.inference_mode()
+def adapted(steps: Steps, statistics: Statistics, vectors: NDArray[np.floating], modality: Modality) -> Floats:
+    """Clean unit vectors after those steps; shape (n, d) both.
+
+    Raises:
+        UserError: if a step needs what the statistics lack.
+    """
+    chain = Chain(changing(steps), Fit(vectors.shape[1], 0.0, statistics)).eval()
+    blocks = (vectors[start : start + _AT_ONCE] for start in range(0, len(vectors), _AT_ONCE))
+    made = [chain(torch.from_numpy(np.asarray(block, dtype=np.float32)), modality).numpy() for block in blocks]
+    return np.concatenate(made).astype(np.float64)
+
+
+def adapted_groups(steps: Steps, statistics: Statistics, vectors: GroupedVectors) -> GroupedVectors:
+    """The same of grouped vectors. Raises as `adapted`."""
+    if not changing(steps):
+        return vectors
+    images = vectors.images
+    return replace(
+        vectors,
+        texts=adapted(steps, statistics, vectors.texts, "text"),
+        images=None if images is None else adapted(steps, statistics, images, "image"),
+    )
+
+
+def in_sequence(steps: Steps, known: Statistics, measure: Callable[[Steps, Statistics], Statistics]) -> Statistics:
+    """Statistics for every fitted step, each of vectors as the steps before leave them.
+
+    Args:
+        steps: a chain.
+        known: statistics that are there already; they are kept.
+        measure: from the steps before, and the statistics that these need, to statistics of what they give.
+
+    Raises:
+        UserError: if a step needs what cannot be measured.
+    """
+    arrays = dict(known.arrays)
+    for number, step in enumerate(steps):
+        if ADAPTERS[step["name"]].is_fitted:
+            found = measure(steps[:number], Statistics(arrays, known.facts))
+            for name, array in found.arrays.items():
+                arrays.setdefault(stage(steps, number) + name, array)
+    return Statistics(arrays, known.facts)
+
+
+def before_noise(steps: Steps) -> list[dict[str, Any]]:
+    """The steps that change vectors before the first noise of a chain; all of them where there is none."""
+    names = [step["name"] for step in steps]
+    first = next((n for n, name in enumerate(names) if issubclass(ADAPTERS[name], Noise)), len(steps))
+    return changing(steps[:first])

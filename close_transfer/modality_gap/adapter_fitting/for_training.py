@@ -1,0 +1,255 @@
+"""What training fits when it begins: statistics of its own vectors, and the scale of its noise."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from close_transfer.config import TrainConfig, given_noise
+from close_transfer.core.errors import UserError
+from close_transfer.data.examples import Example, by_scene, drawn, scene_key
+from close_transfer.encoders import AnyEncoder
+from close_transfer.encoders.embeddings import SceneVectors
+from close_transfer.modality_gap.adapter_fitting.chain import (
+    adapted,
+    adapted_groups,
+    before_noise,
+    in_sequence,
+    unit_vectors,
+)
+from close_transfer.modality_gap.noise_selection import Choice, choose_from_texts
+from close_transfer.modality_gap.vectors import grouped_vectors
+from close_transfer.models.adapters import ADAPTERS, Modality, Statistics, Steps, changing, stage
+from close_transfer.models.adapters.statistics import moments
+from close_transfer.models.noise_scale import NoiseScale
+from close_transfer.training.run_folder import Regime
+
+_FAR = 0.3  # of the training texts' own spread
+_MOST_SCENES = 5_000  # that noise is chosen by
+_SEED = 0  # of that draw: the same data give the same noise, whatever the run's seed
+
+_CHOSEN_BY = {"auto-unpaired": "unpaired", "auto-paired": "paired"}
+
+
+def statistics_for(
+    config: TrainConfig, encoder: AnyEncoder, scenes: SceneVectors, regime: Regime, examples: Sequence[Example]
+) -> Statistics:
+    """What the chain's adapters are fitted by: the given statistics, and what training's own vectors tell.
+
+    Args:
+        config: a run's.
+        encoder: whose vectors they are of.
+        scenes: training's inputs.
+        regime: what is trained on.
+        examples: the training scenes that the inputs are of.
+
+    Raises:
+        UserError: if the given statistics are missing, damaged, of another encoder or of another chain, or are read
+            by nothing; and if an adapter needs what they lack.
+    """
+    steps = config.adapter.steps()
+    given = _given(config, encoder, steps)
+    if not given.arrays and not any(ADAPTERS[step["name"]].is_fitted for step in steps):
+        return given
+    modality: Modality = "text" if regime == "text" else "image"
+    vectors = unit_vectors(scenes)
+
+    def own(seen: NDArray[np.floating]) -> Statistics:
+        mean, covariance = moments(seen)
+        return Statistics({f"{modality}_mean": mean, f"{modality}_covariance": covariance})
+
+    first = own(vectors)
+
+    def measure(before: Steps, known: Statistics) -> Statistics:
+        return own(adapted(before, known, vectors, modality)) if changing(before) else first
+
+    if given.arrays and modality == "text":
+        num_scenes = len({scene_key(example) for example in examples})
+        _warn_of_another_domain(str(config.statistics), given, first.arrays, num_scenes)
+    return in_sequence(steps, given, measure)
+
+
+def summary(statistics: Statistics) -> dict[str, Any] | None:
+    """What results say of the statistics that a run read; None where it read none."""
+    told = ("data", "split", "num_texts", "num_scenes", "num_images", "paired", "data_fingerprint", "sha256")
+    if "sha256" not in statistics.facts:
+        return None
+    return {key: statistics.facts.get(key) for key in told}
+
+
+def _given(config: TrainConfig, encoder: AnyEncoder, steps: Steps) -> Statistics:
+    """What `statistics=` names; nothing where it names nothing."""
+    if config.statistics is None:
+        needing = [step["name"] for step in steps if ADAPTERS[step["name"]].regime > "T0"]
+        if needing:
+            raise UserError(
+                f"adapter={','.join(config.adapter.names)}: {needing[0]} needs statistics of pictures; run python "
+                "scripts/fit_adapter.py output=FOLDER with the same encoder (pairs=true for linear), and give "
+                "statistics=FOLDER"
+            )
+        if config.noise in _CHOSEN_BY:
+            what = "pairs=true max_scenes=100" if config.noise == "auto-paired" else "images=true"
+            raise UserError(
+                f"noise={config.noise} is chosen where pictures may be seen; run python scripts/fit_adapter.py {what} "
+                "output=FOLDER with the same encoder, and give statistics=FOLDER"
+            )
+        return Statistics({})
+    named = f"statistics={config.statistics}"
+    reads = [step["name"] for step in steps if ADAPTERS[step["name"]].is_fitted]
+    if not reads and config.noise not in _CHOSEN_BY:
+        raise UserError(
+            f"{named}: adapter={','.join(config.adapter.names)} reads none; leave it out, or "
+            "put an adapter that does first, such as adapter=[remove_mean,gaussian]"
+        )
+    given = Statistics.load(Path(config.statistics), encoder.dim)
+    if given.facts.get("encoder_fingerprint") not in (None, encoder.fingerprint):
+        raise UserError(
+            f"{named} were fitted on vectors of {given.facts.get('encoder')} with other weights "
+            f"than {encoder.name}; fit them with this encoder"
+        )
+    _check_chain(named, given, steps)
+    return given
+
+
+def _check_chain(named: str, given: Statistics, steps: Steps) -> None:
+    """Statistics that were taken behind other adapters must have been taken behind the same ones."""
+    fitted_behind = list(given.facts.get("chain", []))
+    for number, step in enumerate(steps):
+        read = f"{stage(steps, number)}text_mean"
+        before = changing(steps[:number])
+        if before and read in given.arrays and before != fitted_behind[: len(before)]:
+            raise UserError(
+                f"{named}: {step['name']} was fitted behind {_named(fitted_behind)}, and stands behind {_named(before)} in "
+                "this run; fit with the run's adapter= and settings: python scripts/fit_adapter.py adapter=[...]"
+            )
+
+
+def _named(steps: Sequence[Mapping[str, Any]]) -> str:
+    return f"[{','.join(_step_in_words(step) for step in steps)}]"
+
+
+def _step_in_words(step: Mapping[str, Any]) -> str:
+    settings = ",".join(f"{key}={value}" for key, value in step.items() if key != "name")
+    return f"{step['name']}({settings})" if settings else step["name"]
+
+
+@dataclass(frozen=True)
+class TrainingNoise:
+    """The scale of the noise, and how it was chosen where that was left to a rule."""
+
+    scale: NoiseScale
+    choice: Choice | None = None
+
+    @property
+    def regime(self) -> str:
+        """The data that the choice saw."""
+        return self.choice.regime if self.choice else "T0"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the model's config and results.json."""
+        return self.scale.as_dict() | ({"choice": asdict(self.choice)} if self.choice else {})
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], dim: int) -> "TrainingNoise":
+        """What `as_dict` gave."""
+        choice = values.get("choice")
+        return cls(NoiseScale(values["std"], dim), Choice.from_dict(choice) if choice else None)
+
+    def lines(self) -> dict[str, str]:
+        """For the terminal, by what they are about."""
+        return {"noise": str(self.scale), **(self.choice.lines() if self.choice else {})}
+
+
+def noise_for(
+    config: TrainConfig,
+    regime: Regime,
+    encoder: AnyEncoder,
+    examples: Sequence[Example],
+    inputs: Sequence[Example],
+    statistics: Statistics,
+) -> TrainingNoise:
+    """The noise that a run gets.
+
+    Args:
+        config: a run's.
+        regime: what it is trained on.
+        encoder: whose vectors get the noise.
+        examples: the training scenes, several captions each where there are several.
+        inputs: what is trained on; the texts of one are averaged.
+        statistics: what the chain is fitted by.
+
+    Raises:
+        UserError: if a rule cannot choose.
+    """
+    given = given_noise(config, regime, encoder.dim)
+    shaped = config.adapter.covariance_noise
+    if shaped is not None and shaped.shape == "difference" and given != 0:
+        return TrainingNoise(NoiseScale(_std_of_differences(config, statistics), encoder.dim))
+    if not isinstance(given, str):
+        return TrainingNoise(NoiseScale(given, encoder.dim))
+    if regime == "images":
+        raise UserError(
+            f"noise={given} chooses noise that lets texts stand in for pictures, and this run is trained on pictures; "
+            "give a number, or leave it out"
+        )
+    steps = config.adapter.steps()
+    if given in _CHOSEN_BY:
+        choice = _chosen_before(str(config.statistics), given, statistics, steps)
+    else:
+        scenes = drawn(by_scene(examples), _MOST_SCENES, _SEED)
+        vectors = grouped_vectors(encoder, scenes, config.store, with_images=False)
+        seen = adapted_groups(before_noise(steps), statistics, vectors)
+        averaged = len(inputs) / sum(1 / len(one.texts) for one in inputs)
+        choice = choose_from_texts(config.rule, seen, _SEED, averaged)
+    return TrainingNoise(NoiseScale(choice.std, encoder.dim), choice)
+
+
+def _std_of_differences(config: TrainConfig, statistics: Statistics) -> float:
+    """Root mean square, per coordinate, of the noise that has mean and covariance of picture minus text."""
+    steps = config.adapter.steps()
+    number = config.adapter.names.index("covariance_noise")
+    mean, covariance = (statistics.array(f"{stage(steps, number)}difference_{name}") for name in ("mean", "covariance"))
+    return float(((covariance.trace() + (mean**2).sum()) / len(mean)) ** 0.5)
+
+
+def _chosen_before(name: str, mode: str, statistics: Statistics, steps: Steps) -> Choice:
+    """The choice that fit_adapter.py made and saved."""
+    found = statistics.facts.get("noise", {}).get(_CHOSEN_BY[mode])
+    if found is None or "refused" in found:
+        reason = f": {found['refused']}" if found else ""
+        what = "pairs=true" if mode == "auto-paired" else "images=true and pairs=false"
+        raise UserError(f"noise={mode}: statistics={name} chose none{reason}; fit them with {what}, or use noise=auto")
+    behind = list(statistics.facts.get("noise_behind", []))
+    if behind != list(before_noise(steps)):
+        raise UserError(
+            f"noise={mode}: statistics={name} chose it behind {_named(behind)}, and the run's noise stands behind "
+            f"{_named(before_noise(steps))}; fit with the run's adapter=: python scripts/fit_adapter.py adapter=[...]"
+        )
+    return Choice.from_dict(found)
+
+
+def domain_distance(given: Statistics, own: Mapping[str, Any], num_own: int) -> float:
+    """How far the mean text of statistics is from training's, in units of the training texts' spread.
+
+    Two samples of one domain differ by 1 / n of both in the square of this, n the number of scenes, as texts of
+    one scene are alike; that is taken off, so the same domain gives about 0.
+    """
+    moved = given.array("text_mean") - own["text_mean"]
+    squared = float((moved**2).sum() / own["text_covariance"].trace())
+    by_chance = 1 / max(1, int(given.facts.get("num_scenes", num_own))) + 1 / num_own
+    return max(0.0, squared - by_chance) ** 0.5
+
+
+def _warn_of_another_domain(name: str, given: Statistics, own: Mapping[str, Any], num_own: int) -> None:
+    """Says so where the texts of the statistics lie elsewhere than those of training."""
+    if "text_mean" in given.arrays and (distance := domain_distance(given, own, num_own)) > _FAR:
+        print(
+            f"  warning: the texts that statistics={name} were fitted on lie elsewhere: their mean is {distance:.2f} "
+            "of the training texts' spread away (of one domain: near 0); such statistics can hurt, so compare with "
+            "adapter=gaussian",
+            file=sys.stderr,
+        )

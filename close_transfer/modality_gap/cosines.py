@@ -1,0 +1,75 @@
+"""Cosines and means of two clouds of unit vectors, with bootstrap intervals over scenes.
+
+Everything here is a function of sums over scenes, so a resample needs the sums alone. Two texts of one
+scene, or a scene drawn twice, are never taken for unrelated.
+
+Shapes: s scenes, d width, r resamples; weights say how often a resample drew each scene.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from close_transfer.modality_gap.vectors import Floats, GroupedVectors
+
+# Lengths of means: repeated scenes make a resample's longer than the data's, so percentiles lie too high.
+LENGTHS = ("text_mean_length", "image_mean_length", "mean_distance")
+
+
+def _between_scenes(sums: Floats, counts: Floats, weights: Floats) -> Floats:
+    """Mean cosine of two vectors of different scenes, for each resample; shape (r,).
+
+    Args:
+        sums: summed unit vectors of each scene, shape (s, d).
+        counts: how many each sum is of, shape (s,).
+        weights: shape (r, s).
+    """
+    whole = np.square(weights @ sums).sum(axis=1) - np.square(weights) @ np.square(sums).sum(axis=1)
+    pairs = np.square(weights @ counts) - np.square(weights) @ np.square(counts)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return whole / pairs
+
+
+def cosine_metrics(vectors: GroupedVectors) -> Callable[[Floats], dict[str, Floats]]:
+    """A function from weights, shape (r, s), to metrics, shape (r,) each.
+
+    - `unrelated_text_cosine`, `same_scene_text_cosine`: two texts of different scenes, of one scene.
+    - `caption_spread`: standard deviation per coordinate of a text around its scene's mean text,
+      sqrt((1 - same_scene_text_cosine) / d); the unit of `noise=`.
+    - `text_mean_length`: length of the mean text vector; 1 if all point the same way.
+    - with pictures: `paired_cosine` of a picture with its texts, `unrelated_image_cosine`,
+      `unrelated_cross_cosine` of a picture with another scene's text, `image_mean_length`, and
+      `mean_distance` between the two means, the modality gap of Liang et al. (arXiv 2203.02053).
+    """
+    sums, counts = vectors.sum_by_scene(vectors.texts), vectors.texts_a_scene()
+    own_pairs = counts * (counts - 1)
+    own = np.square(sums).sum(axis=1) - counts
+    images = vectors.images
+    several = bool(own_pairs.any())
+
+    def metrics(weights: Floats) -> dict[str, Floats]:
+        means = weights @ sums / (weights @ counts)[:, None]
+        told = {"unrelated_text_cosine": _between_scenes(sums, counts, weights)}
+        if several:
+            with np.errstate(invalid="ignore", divide="ignore"):
+                told["same_scene_text_cosine"] = (weights @ own) / (weights @ own_pairs)
+            told["caption_spread"] = np.sqrt(np.maximum(1 - told["same_scene_text_cosine"], 0) / vectors.dim)
+        told["text_mean_length"] = np.linalg.norm(means, axis=1)
+        if images is None:
+            return told
+        ones = np.ones(len(images))
+        image_means = weights @ images / weights.sum(axis=1, keepdims=True)
+        paired = (sums * images).sum(axis=1)
+        whole = ((weights @ sums) * (weights @ images)).sum(axis=1)
+        crossed = (weights @ counts) * weights.sum(axis=1) - np.square(weights) @ counts
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return {
+                "paired_cosine": (weights @ paired) / (weights @ counts),
+                **told,
+                "unrelated_image_cosine": _between_scenes(images, ones, weights),
+                "unrelated_cross_cosine": (whole - np.square(weights) @ paired) / crossed,
+                "image_mean_length": np.linalg.norm(image_means, axis=1),
+                "mean_distance": np.linalg.norm(image_means - means, axis=1),
+            }
+
+    return metrics

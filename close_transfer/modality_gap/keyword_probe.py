@@ -1,0 +1,110 @@
+"""What survives of the words when a linear probe goes from text vectors to picture vectors.
+
+A captioner trained on a few hundred pairs says little; a linear probe for single words resolves more. It
+is trained to tell from a caption's vector, with the method's noise, which words people used for the
+scene, and asked of the picture's vector.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from close_transfer.models.adapters import Chain, Fit, Modality, NoiseSource
+from close_transfer.models.text_memory import ExactMemory
+
+Floats = NDArray[np.floating]
+
+_WORD = re.compile(r"[a-z]{3,}")
+_STEPS = 300
+_LEARNING_RATE = 0.02
+_WEIGHT_DECAY = 1e-4
+
+
+def keyword_matrix(references: Sequence[Sequence[str]], least: int, most: int) -> tuple[list[str], NDArray[np.bool_]]:
+    """Which words people used for which scene.
+
+    Args:
+        references: captions of each scene.
+        least, most: a keyword is a word of three letters or more in the captions of at least and at most so
+            many scenes, which leaves out what is too rare to learn and what is said of everything.
+
+    Returns:
+        The keywords, and a matrix of shape (scenes, keywords).
+    """
+    said = [set(_WORD.findall(" ".join(group).lower())) for group in references]
+    counts = Counter(word for words in said for word in words)
+    keywords = sorted(word for word, count in counts.items() if least <= count <= most)
+    return keywords, np.array([[word in words for word in keywords] for words in said])
+
+
+def noise_only(dim: int, std: float) -> Chain:
+    """Plain Gaussian noise, as an adapter."""
+    return Chain([{"name": "gaussian"}], Fit(dim, std))
+
+
+def probe_scores(
+    train: Floats,
+    labels: NDArray[np.bool_],
+    test: Floats,
+    adapter: Chain,
+    seed: int,
+    trained_on: Modality = "text",
+    memory_temperature: float | None = None,
+) -> Floats:
+    """Logits of every keyword for test vectors, by logistic regression on train vectors under noise.
+
+    Args:
+        train: vectors to train on, shape (rows, dim).
+        labels: shape (rows, keywords).
+        test: vectors of pictures, shape (others, dim).
+        adapter: what is done to both; its noise is drawn anew at every one of the full-batch steps.
+        seed: of the noise.
+        trained_on: what `train` was made from.
+        memory_temperature: test vectors are projected on the adapted train vectors with it; None: they are not.
+
+    Returns:
+        Shape (others, keywords).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    inputs, wanted = torch.from_numpy(np.asarray(train, np.float32)), torch.from_numpy(labels).float()
+    scale = inputs.shape[1] ** 0.5
+    linear = torch.nn.Linear(inputs.shape[1], labels.shape[1])
+    torch.nn.init.zeros_(linear.weight)
+    torch.nn.init.constant_(linear.bias, -3.0)
+    optimizer = torch.optim.AdamW(linear.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+    for _ in range(_STEPS):
+        seen = adapter(inputs, trained_on, NoiseSource(generator, 0, len(inputs)))
+        loss = F.binary_cross_entropy_with_logits(linear(seen * scale), wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    adapter.eval()
+    with torch.no_grad():
+        seen = adapter(torch.from_numpy(np.asarray(test, np.float32)), "image")
+        if memory_temperature is not None:
+            seen = ExactMemory(adapter(inputs, trained_on).numpy(), memory_temperature)(seen)
+        logits: torch.Tensor = linear(seen * scale)
+        return logits.numpy()
+
+
+def average_precisions(scores: Floats, labels: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How well each scene's own keywords are ranked before the others, in 0..1; shape (scenes,).
+
+    Average precision is the mean, over the keywords that the scene has, of the precision among all
+    keywords scored at least as high (Manning et al., Introduction to Information Retrieval, section
+    8.4). A mean over scenes, unlike one over keywords, can be resampled by scene without bias.
+
+    Args:
+        scores: shape (scenes, keywords).
+        labels: the same shape; every scene has a keyword.
+    """
+    order = np.argsort(-scores, axis=1, kind="stable")
+    relevant = np.take_along_axis(labels, order, axis=1)
+    precision = relevant.cumsum(axis=1) / np.arange(1, labels.shape[1] + 1)
+    result: NDArray[np.float64] = (precision * relevant).sum(axis=1) / relevant.sum(axis=1)
+    return result

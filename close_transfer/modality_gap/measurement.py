@@ -1,0 +1,229 @@
+"""Measures the gap of an encoder on some scenes: numbers with intervals, and what the page draws."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from close_transfer.config import GapConfig
+from close_transfer.core.atomic_files import write_json
+from close_transfer.core.errors import UserError
+from close_transfer.data.examples import by_scene, data_fingerprint, drawn
+from close_transfer.data.sources import load_examples
+from close_transfer.evaluation.provenance import git_commit, package_versions
+from close_transfer.modality_gap.cosines import LENGTHS, cosine_metrics
+from close_transfer.modality_gap.neighbours import Neighbourhood, neighbourhoods, recall_hits
+from close_transfer.modality_gap.noise_selection import TEXT_RULES, Choice, paired_rule
+from close_transfer.modality_gap.spectra import Moments, centred_squared, signed_root, spectral_metrics
+from close_transfer.modality_gap.vectors import Floats, GroupedVectors, grouped_vectors
+from close_transfer.parts import build_encoder, pick_device
+
+Metrics = dict[str, float]
+Intervals = dict[str, tuple[float, float]]
+
+_RESAMPLES_AT_ONCE = 200
+_SPECTRAL_RESAMPLES = 100  # of what needs eigenvalues
+_HALF_WIDTH = 1.96  # standard deviations
+_SPLITS = 10  # of the scenes into halves; more hardly steady it
+_CENTRED_SCENES = 4  # fewer leave a half without spread
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What was measured.
+
+    Attributes:
+        metrics, intervals: by the names that `cosine_metrics`, `recall_hits` and `spectral_metrics` explain, and
+            `centred_distance`, the signed root of `centred_squared` (with pictures of at least 4 scenes).
+        neighbourhoods: one a scale of noise, then one for pictures where there are any.
+        spectra: share of the variance along each principal direction of "texts", and with pictures of
+            "images" and "difference".
+        choices: the noise that each rule chooses, from the texts alone or from the pairs.
+        coordinates: "mean" and "std" of picture minus text in each coordinate; empty without pictures.
+        vectors: what all this is of.
+    """
+
+    metrics: Metrics
+    intervals: Intervals
+    neighbourhoods: Sequence[Neighbourhood]
+    spectra: dict[str, list[float]]
+    coordinates: dict[str, list[float]]
+    choices: Sequence[Choice]
+    vectors: GroupedVectors
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The content of gap.json."""
+        return {
+            "metrics": self.metrics,
+            "intervals": self.intervals,
+            "num_scenes": self.vectors.num_scenes,
+            "num_texts": len(self.vectors.texts),
+            "dim": self.vectors.dim,
+            **self.provenance,
+            "noise_rules": [asdict(one) for one in self.choices],
+            "neighbourhoods": [one.as_dict() for one in self.neighbourhoods],
+            "spectra": self.spectra,
+            "coordinates": self.coordinates,
+        }
+
+
+def _without_nan(value: float) -> float:
+    if not np.isfinite(value):
+        raise UserError("fewer than two scenes: nothing is unrelated to anything; give more data")
+    return float(value)
+
+
+def _scene_weights(num_scenes: int, num_resamples: int, rng: np.random.Generator) -> Floats:
+    even = np.full(num_scenes, 1 / num_scenes)
+    return rng.multinomial(num_scenes, even, size=num_resamples).astype(np.float64)
+
+
+def _around(value: float, drawn: Sequence[float] | Floats) -> tuple[float, float]:
+    """Normal interval: the value and 1.96 standard deviations of its resamples.
+
+    Resamples repeat scenes and so look flatter and farther off than the data; their spread is right and
+    their centre is not (Efron and Tibshirani 1993, section 12.4).
+    """
+    half = _HALF_WIDTH * float(np.std(drawn, ddof=1))
+    return value - half, value + half
+
+
+def _resampled(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
+    """Cosines and recalls with percentile intervals, `LENGTHS` with normal ones; scenes are drawn with replacement."""
+    cosines, hits = cosine_metrics(vectors), recall_hits(vectors)
+    num_scenes = vectors.num_scenes
+
+    def metrics(weights: Floats) -> dict[str, Floats]:
+        return cosines(weights) | {name: weights @ hit / num_scenes for name, hit in hits.items()}
+
+    rng = np.random.default_rng(seed)
+    drawn: dict[str, list[Floats]] = {}
+    for start in range(0, num_resamples, _RESAMPLES_AT_ONCE):
+        size = min(_RESAMPLES_AT_ONCE, num_resamples - start)
+        for name, values in metrics(_scene_weights(num_scenes, size, rng)).items():
+            drawn.setdefault(name, []).append(values)
+    whole = {name: _without_nan(values[0]) for name, values in metrics(np.ones((1, num_scenes))).items()}
+    intervals = {}
+    for name, value in whole.items():
+        values = np.concatenate(drawn[name])
+        if name in LENGTHS:
+            intervals[name] = _around(value, values)
+        else:
+            # A resample of one scene has nothing unrelated: rounding over zero.
+            low, high = np.nanpercentile(np.where(np.isfinite(values), values, np.nan), [2.5, 97.5])
+            intervals[name] = (float(low), float(high))
+    return whole, intervals
+
+
+def _spectral(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
+    """Metrics of eigenvalues, with normal intervals around them."""
+    whole = spectral_metrics(vectors, np.ones(vectors.num_scenes))
+    rng = np.random.default_rng(seed)
+    drawn = [spectral_metrics(vectors, weights) for weights in _scene_weights(vectors.num_scenes, num_resamples, rng)]
+    return whole, {name: _around(value, [one[name] for one in drawn]) for name, value in whole.items()}
+
+
+def _centred(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
+    """`centred_distance` with an interval that is normal in squares, where chance is taken off.
+
+    A resample is split once, so the chance of the split widens the interval: by little where the clouds
+    differ, about twofold where they do not.
+    """
+    num_scenes = vectors.num_scenes
+    if vectors.images is None or num_scenes < _CENTRED_SCENES:
+        return {}, {}
+    rng = np.random.default_rng(seed)
+    squared = centred_squared(vectors, np.ones(num_scenes), _SPLITS, rng)
+    resamples = _scene_weights(num_scenes, num_resamples, rng)
+    low, high = _around(squared, [centred_squared(vectors, weights, 1, rng) for weights in resamples])
+    return {"centred_distance": signed_root(squared)}, {"centred_distance": (signed_root(low), signed_root(high))}
+
+
+def _choices(vectors: GroupedVectors, seed: int) -> list[Choice]:
+    """The noise that each rule chooses; a rule that these texts do not serve is left out."""
+    found = []
+    for rule in (*TEXT_RULES.values(), *([paired_rule] if vectors.images is not None else [])):
+        with suppress(UserError):
+            found.append(rule(vectors, seed))
+    return found
+
+
+def measure(vectors: GroupedVectors, noises: Sequence[float], num_resamples: int, seed: int = 0) -> Gap:
+    """Everything that can be said of these vectors.
+
+    Args:
+        vectors: at least two scenes.
+        noises: standard deviations per coordinate to look at.
+        num_resamples: bootstrap draws, at least 2; at most 100 are used for what needs eigenvalues.
+        seed: of the draws and of the noise.
+
+    Raises:
+        UserError: if there are fewer than two scenes.
+    """
+    metrics, intervals = _resampled(vectors, num_resamples, seed)
+    few = min(num_resamples, _SPECTRAL_RESAMPLES)
+    shapes, shape_intervals = _spectral(vectors, few, seed)
+    centred, centred_interval = _centred(vectors, few, seed)
+    even = np.ones(len(vectors.texts))
+    spectra = {"texts": Moments.of(vectors.texts, even).spectrum().tolist()}
+    coordinates: dict[str, list[float]] = {}
+    if vectors.images is not None:
+        difference = Moments.of(vectors.images[vectors.scene_of_text] - vectors.texts, even)
+        spectra["images"] = Moments.of(vectors.images, np.ones(vectors.num_scenes)).spectrum().tolist()
+        spectra["difference"] = difference.spectrum().tolist()
+        coordinates = {
+            "mean": difference.mean.tolist(),
+            "std": np.sqrt(np.diag(difference.covariance)).tolist(),
+        }
+    return Gap(
+        metrics | shapes | centred,
+        intervals | shape_intervals | centred_interval,
+        neighbourhoods(vectors, noises, seed),
+        spectra,
+        coordinates,
+        _choices(vectors, seed),
+        vectors,
+    )
+
+
+def measure_gap(config: GapConfig) -> Gap:
+    """Loads, encodes, measures and writes gap.json.
+
+    Raises:
+        UserError: for whatever the user can mend.
+    """
+    encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
+    told = by_scene([e for e in load_examples(config.data, config.task, config.split).examples if e.texts])
+    examples = drawn(told, config.max_scenes, config.seed)
+    if len(examples) < 2:
+        raise UserError(f"split={config.split}: {len(examples)} scenes with text; at least two are needed")
+    missing = sum(example.image is None for example in examples)
+    if config.images and missing:
+        raise UserError(
+            f"{missing:,} of {len(examples):,} scenes have no picture; choose data with pictures, or images=false"
+        )
+    gap = measure(
+        grouped_vectors(encoder, examples, config.store, config.images),
+        config.noises,
+        config.num_bootstrap,
+        config.seed,
+    )
+    gap.provenance.update(
+        {
+            "data": config.data.name,
+            "split": config.split,
+            "encoder": encoder.name,
+            "encoder_fingerprint": encoder.fingerprint,
+            "data_fingerprint": data_fingerprint(examples),
+            "seed": config.seed,
+            "config": config.model_dump(mode="json"),
+            "versions": package_versions(),
+            "git_commit": git_commit(),
+        }
+    )
+    write_json(Path(config.output) / "gap.json", gap.as_dict())
+    return gap

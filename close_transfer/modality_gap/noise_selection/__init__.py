@@ -1,0 +1,44 @@
+"""Chooses the scale of the noise: from texts alone, or with pictures where a user has some.
+
+noise=auto            T0, from the training texts
+noise=auto-unpaired   T1, from statistics= that saw pictures of other scenes
+noise=auto-paired     T4, from statistics= that saw pairs
+"""
+
+from close_transfer.modality_gap.noise_selection.choice import Choice, Sensitivity, with_sensitivity
+from close_transfer.modality_gap.noise_selection.image_rules import paired_rule, unpaired_rule
+from close_transfer.modality_gap.noise_selection.text_rules import TEXT_RULES
+from close_transfer.modality_gap.vectors import GroupedVectors
+
+__all__ = [
+    "TEXT_RULES",
+    "Choice",
+    "Sensitivity",
+    "choose_from_texts",
+    "paired_rule",
+    "unpaired_rule",
+    "with_sensitivity",
+]
+
+
+# Rules that measure how far texts of one scene lie apart; an average of several lies nearer to another average.
+_OF_SPREAD = ("largest_coordinate", "cosine")
+
+
+def choose_from_texts(rule: str, vectors: GroupedVectors, seed: int, texts_an_input: float = 1.0) -> Choice:
+    """What a rule of `TEXT_RULES` chooses, with its sensitivity.
+
+    Args:
+        rule: its name.
+        vectors: single texts by scene.
+        seed: of draws.
+        texts_an_input: how many texts are averaged into one input (CLOSE's scenes for VQA: all captions of a
+            picture); averages of n differ by 1 / sqrt(n) of what single texts do.
+
+    Raises:
+        UserError: if the rule cannot choose from these texts.
+    """
+    choice = TEXT_RULES[rule](vectors, seed)
+    if rule in _OF_SPREAD and texts_an_input != 1:
+        choice = choice.of_averages(texts_an_input)
+    return with_sensitivity(choice, vectors, seed)

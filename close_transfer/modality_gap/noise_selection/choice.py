@@ -1,0 +1,149 @@
+"""What a rule chose, on what evidence, and what would become of texts if it were off by a factor of two."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from close_transfer.core.errors import UserError
+from close_transfer.modality_gap.neighbours import neighbourhoods
+from close_transfer.modality_gap.vectors import Floats, GroupedVectors
+from close_transfer.models.noise_scale import NoiseScale
+
+_FACTORS = (0.5, 1.0, 2.0)
+_MOST_TEXTS = 2_000  # whose neighbourhoods are looked at
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What noise of one scale does to the texts it was chosen on.
+
+    Attributes:
+        std: standard deviation per coordinate.
+        cosine: expected cosine of a text with its noised self.
+        own_scene: share of noised texts whose nearest other text is of the same scene; None for single texts.
+        kept_neighbours: share of a text's ten nearest texts that noise leaves among its ten nearest.
+    """
+
+    std: float
+    cosine: float
+    own_scene: float | None
+    kept_neighbours: float | None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a rule chose.
+
+    Attributes:
+        rule: its name.
+        regime: the data it saw: "T0" text, "T1" unpaired pictures too, "T4" pairs.
+        std: standard deviation per coordinate of a unit vector.
+        evidence: what it looked at, by name.
+        grouped: whether texts of one scene were there; else each text's nearest stood in for them.
+        interval: 95% bootstrap interval of `std` over scenes; None where it was not asked for.
+        sensitivity: at half, once and twice `std`.
+    """
+
+    rule: str
+    regime: str
+    std: float
+    evidence: dict[str, float]
+    grouped: bool
+    interval: tuple[float, float] | None = None
+    sensitivity: tuple[Sensitivity, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Choice":
+        """From what `dataclasses.asdict` made and JSON kept."""
+        interval, seen = values["interval"], values["sensitivity"]
+        return cls(
+            **{
+                **values,
+                "interval": tuple(interval) if interval else None,
+                "sensitivity": tuple(Sensitivity(**one) for one in seen),
+            }
+        )
+
+    def with_grouped(self, grouped: bool) -> "Choice":
+        """The same, telling whether texts of one scene were there."""
+        return replace(self, grouped=grouped)
+
+    def of_averages(self, num_texts: float) -> "Choice":
+        """The choice for inputs that are averages of so many texts."""
+        factor = num_texts**-0.5
+        low, high = self.interval or (0.0, 0.0)
+        return replace(
+            self,
+            std=factor * self.std,
+            interval=(factor * low, factor * high) if self.interval else None,
+            evidence=self.evidence | {"texts_averaged": num_texts},
+        )
+
+    def lines(self) -> dict[str, str]:
+        """A few lines for the terminal, by what they are about."""
+        evidence = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in self.evidence.items())
+        source = "" if self.grouped else "; hardly any scene has two texts, so each text's nearest stood in"
+        between = f", 95% interval {self.interval[0]:.3g} to {self.interval[1]:.3g}" if self.interval else ""
+        told = {"chosen by": f"{self.rule} ({self.regime}){between}", "evidence": evidence + source}
+        if self.sensitivity:
+            told["at 1/2, 1, 2"] = "; ".join(_in_words(one) for one in self.sensitivity)
+        return told
+
+
+def _in_words(seen: Sensitivity) -> str:
+    kept = f"{100 * seen.kept_neighbours:.0f}% of neighbours kept" if seen.kept_neighbours is not None else ""
+    own = f"{100 * seen.own_scene:.0f}% nearest to their scene" if seen.own_scene is not None else kept
+    return f"noise {seen.std:.3g} cosine {seen.cosine:.2f} {own}".rstrip()
+
+
+# From vectors and a seed to a choice without interval and sensitivity.
+Rule = Callable[[GroupedVectors, int], Choice]
+
+
+def part_of(vectors: GroupedVectors, scenes: Sequence[int] | Floats) -> GroupedVectors:
+    """Those scenes, in that order; one that is named twice is two scenes, whose texts are alike."""
+    starts = np.searchsorted(vectors.scene_of_text, np.arange(vectors.num_scenes + 1))
+    rows = [np.arange(starts[int(scene)], starts[int(scene) + 1]) for scene in scenes]
+    told = np.concatenate(rows)
+    return GroupedVectors(
+        vectors.texts[told],
+        np.repeat(np.arange(len(rows)), [len(one) for one in rows]),
+        None if vectors.images is None else vectors.images[np.asarray(scenes, dtype=np.int64)],
+        tuple(vectors.strings[i] for i in told) if vectors.strings else (),
+    )
+
+
+def at_most(vectors: GroupedVectors, most_texts: int, seed: int) -> GroupedVectors:
+    """About so many texts, of scenes drawn by the seed; all of them where there are fewer."""
+    if len(vectors.texts) <= most_texts:
+        return vectors
+    order = np.random.default_rng(seed).permutation(vectors.num_scenes)
+    counts = vectors.texts_a_scene()[order].cumsum()
+    return part_of(vectors, np.sort(order[: max(2, int(np.searchsorted(counts, most_texts, side="right")))]))
+
+
+def sensitivity_of(vectors: GroupedVectors, std: float, seed: int) -> tuple[Sensitivity, ...]:
+    """What half, once and twice this scale do to the texts."""
+    some = replace(at_most(vectors, _MOST_TEXTS, seed), images=None)
+    stds = [factor * std for factor in _FACTORS]
+    return tuple(
+        Sensitivity(one, NoiseScale(one, vectors.dim).cosine, seen.own_scene, seen.kept_neighbours)
+        for one, seen in zip(stds, neighbourhoods(some, stds, seed), strict=True)
+    )
+
+
+def with_sensitivity(choice: Choice, vectors: GroupedVectors, seed: int) -> Choice:
+    """The choice, with what it does to the texts.
+
+    Raises:
+        UserError: if it is no scale that can be trained with.
+    """
+    if not 0 < choice.std < np.inf:
+        told = ", ".join(f"{name} {value:.3g}" for name, value in choice.evidence.items())
+        raise UserError(
+            f"the rule {choice.rule} chose noise {choice.std} ({told}), as the texts do not differ within their scenes; "
+            "give a number, such as noise=0.1"
+        )
+    return replace(choice, sensitivity=sensitivity_of(vectors, choice.std, seed))

@@ -1,0 +1,84 @@
+"""The noise under which words learned from one text are best found in another that was displaced.
+
+A picture's vector is not where its captions are: it lies elsewhere as a whole, and what they have in common
+points in partly other directions. Neither can be seen in texts, so both are played: another caption of the
+same scene is moved by a random vector as long as CLIP's gap, and half of what sets it apart from other
+texts is turned in random directions. A linear probe for words is trained under noise on the first caption and
+asked of the displaced one; the noise at which it ranks words best is chosen.
+
+The constants are not estimated from any picture: the gap's length is that of published CLIPs (CLOSE, arXiv
+2211.09778, table on shifts: 0.8; Liang et al., arXiv 2203.02053: 0.82), the turn is by equal parts.
+"""
+
+import numpy as np
+
+from close_transfer.core.errors import UserError
+from close_transfer.modality_gap.keyword_probe import average_precisions, keyword_matrix, noise_only, probe_scores
+from close_transfer.modality_gap.noise_selection.choice import Choice, at_most
+from close_transfer.modality_gap.noise_selection.pairs import related_pairs
+from close_transfer.modality_gap.vectors import Floats, GroupedVectors, Ints, unit
+from close_transfer.models.noise_scale import NoiseScale
+
+_GAP_LENGTH = 0.8
+_TURNED = 0.5  # share of the variance that points elsewhere
+_NUM_DRAWS = 8  # of gap and turn, over which precision is averaged
+_COSINES = (0.98, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
+_MOST_TEXTS = 3_000
+_LEAST_SCENES, _MOST_SHARE = 10, 0.4  # a keyword is a word of so many scenes at least, of this share at most
+
+
+def displaced(vectors: Floats, mean: Floats, seed: int) -> Floats:
+    """Vectors as another modality might have them; shape (n, d) both.
+
+    Args:
+        vectors: unit vectors of texts.
+        mean: of many texts, shape (d,).
+        seed: of the gap's direction and of the turn.
+    """
+    rng = np.random.default_rng(seed)
+    dim = vectors.shape[1]
+    turn, _ = np.linalg.qr(rng.standard_normal((dim, dim)))
+    drawn = rng.standard_normal(dim)
+    gap = _GAP_LENGTH * drawn / np.linalg.norm(drawn)
+    own = vectors - mean
+    return unit(mean + np.sqrt(1 - _TURNED) * own + np.sqrt(_TURNED) * own @ turn + gap)
+
+
+def _first_and_other(vectors: GroupedVectors, seed: int) -> tuple[Ints, Ints, bool]:
+    """Two texts of each scene, or each text and its nearest where scenes have one."""
+    one, other, grouped = related_pairs(vectors, seed)
+    if not grouped:
+        return one, other, False
+    _, first = np.unique(vectors.scene_of_text[one], return_index=True)
+    return one[first], other[first], True
+
+
+def shifted_validation(vectors: GroupedVectors, seed: int = 0) -> Choice:
+    """The scale with the best mean average precision of words in displaced other texts.
+
+    Raises:
+        UserError: if the texts themselves are not known, or share too few words to learn any.
+    """
+    if not vectors.strings:
+        raise UserError("noise_rule=shifted_validation needs the texts and not their vectors alone")
+    some = at_most(vectors, _MOST_TEXTS, seed)
+    one, other, grouped = _first_and_other(some, seed)
+    said = [(some.strings[i],) for i in one]
+    words, labels = keyword_matrix(said, _LEAST_SCENES, max(_LEAST_SCENES, int(_MOST_SHARE * len(said))))
+    if len(words) < 2:
+        raise UserError(
+            f"noise_rule=shifted_validation: {len(said)} scenes have {len(words)} words in {_LEAST_SCENES} scenes or "
+            "more; give more texts, or another noise_rule"
+        )
+    told = labels.any(axis=1)
+    mean = some.texts.mean(axis=0)
+    moved = np.concatenate([displaced(some.texts[other], mean, seed + draw) for draw in range(_NUM_DRAWS)])
+    rows, wanted = np.tile(told, _NUM_DRAWS), np.tile(labels, (_NUM_DRAWS, 1))
+    found = {}
+    for cosine in _COSINES:
+        std = NoiseScale.of_cosine(cosine, some.dim).std
+        scores = probe_scores(some.texts[one], labels, moved, noise_only(some.dim, std), seed)
+        found[std] = float(average_precisions(scores[rows], wanted[rows]).mean())
+    best = max(found, key=lambda std: found[std])
+    evidence = {"keywords": float(len(words)), **{f"precision_at_{std:.3g}": value for std, value in found.items()}}
+    return Choice("shifted_validation", "T0", best, evidence, grouped)

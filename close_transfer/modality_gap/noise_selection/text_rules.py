@@ -1,0 +1,66 @@
+"""Rules that choose the noise from text vectors alone, with no picture in sight (T0).
+
+Each gives a standard deviation per coordinate of a unit vector. docs/gap.md says what is known of each, and
+what had been seen of pictures when it was written.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from close_transfer.modality_gap.noise_selection.choice import Choice, Rule
+from close_transfer.modality_gap.noise_selection.pairs import interval_of_mean, related_pairs
+from close_transfer.modality_gap.noise_selection.shifted_validation import shifted_validation
+from close_transfer.modality_gap.vectors import Floats, GroupedVectors, Ints
+from close_transfer.models.noise_scale import NoiseScale
+
+
+def choice_of_mean(
+    rule: str, regime: str, name: str, values: Floats, scenes: Ints, to_std: Callable[[float], float], seed: int
+) -> Choice:
+    """A choice that follows from a mean, with the interval that follows from the mean's.
+
+    Args:
+        rule, regime: of the choice.
+        name: of the mean.
+        values: what is averaged, shape (n,).
+        scenes: the scene of each, shape (n,).
+        to_std: from the mean to a standard deviation; monotone.
+        seed: of the resamples.
+    """
+    mean = float(values.mean())
+    ends = interval_of_mean(values, scenes, seed)
+    low, high = sorted(map(to_std, ends or (mean, mean)))
+    evidence = {name: mean, "pairs": float(len(values))}
+    return Choice(rule, regime, to_std(mean), evidence, grouped=True, interval=(low, high) if ends else None)
+
+
+def std_of_cosine(dim: int) -> Callable[[float], float]:
+    """From an expected cosine to the noise that has it: sqrt((1 / c**2 - 1) / d)."""
+    return lambda cosine: NoiseScale.of_cosine(min(max(cosine, 1e-3), 1.0), dim).std
+
+
+def cosine_rule(vectors: GroupedVectors, seed: int = 0) -> Choice:
+    """Noise whose expected cosine is that of two texts which say the same."""
+    one, other, grouped = related_pairs(vectors, seed)
+    cosines = (vectors.texts[one] * vectors.texts[other]).sum(axis=1)
+    scenes = vectors.scene_of_text[one]
+    told = choice_of_mean("cosine", "T0", "cosine_of_two_texts", cosines, scenes, std_of_cosine(vectors.dim), seed)
+    return told.with_grouped(grouped)
+
+
+def largest_coordinate_rule(vectors: GroupedVectors, seed: int = 0) -> Choice:
+    """The mean of the largest coordinate in which two texts that say the same differ (CapDec, arXiv 2211.00575,
+    section 4: the spread of an image's captions in the L-infinity norm)."""
+    one, other, grouped = related_pairs(vectors, seed)
+    largest = np.abs(vectors.texts[one] - vectors.texts[other]).max(axis=1)
+    scenes = vectors.scene_of_text[one]
+    told = choice_of_mean("largest_coordinate", "T0", "largest_coordinate", largest, scenes, lambda mean: mean, seed)
+    return told.with_grouped(grouped)
+
+
+TEXT_RULES: dict[str, Rule] = {
+    "largest_coordinate": largest_coordinate_rule,
+    "cosine": cosine_rule,
+    "shifted_validation": shifted_validation,
+}

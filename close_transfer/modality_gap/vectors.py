@@ -1,0 +1,87 @@
+"""The vectors whose gap is measured: unit length, several texts a scene, at most one picture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from close_transfer.config import StoreConfig
+from close_transfer.core.errors import UserError
+from close_transfer.data.examples import Example
+from close_transfer.encoders import AnyEncoder
+from close_transfer.encoders.embeddings import image_scenes, text_table
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class GroupedVectors:
+    """Unit vectors of scenes in words, and in pictures where there are any.
+
+    Attributes:
+        texts: shape (texts, d), float64; the texts of a scene one after the other.
+        scene_of_text: scene of each text, counted from 0, never falling; shape (texts,).
+        images: shape (scenes, d), float64; None where no picture is looked at.
+        strings: the texts themselves, where they are known; length texts.
+    """
+
+    texts: Floats
+    scene_of_text: Ints
+    images: Floats | None = None
+    strings: tuple[str, ...] = ()
+
+    @property
+    def num_scenes(self) -> int:
+        """How many scenes there are."""
+        return int(self.scene_of_text[-1]) + 1
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return self.texts.shape[1]
+
+    def sum_by_scene(self, values: NDArray[np.floating] | NDArray[np.bool_]) -> Floats:
+        """Sums over the texts of each scene; (texts, ...) to (scenes, ...)."""
+        starts = np.searchsorted(self.scene_of_text, np.arange(self.num_scenes))
+        return np.add.reduceat(np.asarray(values, dtype=np.float64), starts, axis=0)
+
+    def texts_a_scene(self) -> Floats:
+        """How many texts each scene has, shape (scenes,)."""
+        return np.bincount(self.scene_of_text).astype(np.float64)
+
+
+def unit(vectors: NDArray[np.floating]) -> Floats:
+    """Rows at unit length, float64.
+
+    Raises:
+        UserError: if a row is zero, which has no direction.
+    """
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=-1, keepdims=True)
+    if not lengths.all():
+        raise UserError(f"{int((lengths == 0).sum())} vectors are zero and have no direction; encode them again")
+    return vectors / lengths
+
+
+def grouped_vectors(
+    encoder: AnyEncoder, examples: Sequence[Example], store: StoreConfig, with_images: bool
+) -> GroupedVectors:
+    """Encodes what is not kept yet, of one example a scene (`examples.by_scene`).
+
+    Raises:
+        UserError: if vectors are grids of several a scene, or pictures are asked for and missing.
+    """
+    strings = [text for example in examples for text in example.texts]
+    table = text_table(encoder, strings, store)
+    scenes = np.repeat(np.arange(len(examples)), [len(example.texts) for example in examples])
+    vectors = table.gather(np.array([table.row_of[text] for text in strings], dtype=np.int64))
+    if vectors.ndim != 2:
+        raise UserError(
+            f"{encoder.name} gives {vectors.shape[1]} vectors a text; the gap is measured between single vectors, "
+            "so choose an encoder with one"
+        )
+    images = None
+    if with_images:
+        images = unit(image_scenes(encoder, examples, store)[np.arange(len(examples))])
+    return GroupedVectors(unit(vectors), scenes, images, tuple(strings))

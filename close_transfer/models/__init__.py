@@ -1,0 +1,1 @@
+"""The network: adapters, mapper and language model."""

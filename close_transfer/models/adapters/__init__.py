@@ -1,0 +1,111 @@
+"""What is done to an encoder's vector before the mapper sees it; the only place where noise lives.
+
+Adapters follow each other in a chain, each on unit vectors:
+
+    adapter=gaussian                     CLOSE
+    adapter=[remove_mean,gaussian]       C3: each modality's mean away, then noise
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from close_transfer.models.adapters.adapter import Adapter, Fit, Modality, NoiseSource
+from close_transfer.models.adapters.linear_maps import Blind, Linear, LowRank, Truncate, Whiten
+from close_transfer.models.adapters.noises import (
+    CosineBounded,
+    CovarianceNoise,
+    Gaussian,
+    Noise,
+    RandomMagnitude,
+    UniformBall,
+)
+from close_transfer.models.adapters.shifts import MeanShift, MeanTrace, RandomShift, RemoveMean, Standardize
+from close_transfer.models.adapters.statistics import Statistics
+
+__all__ = [
+    "ADAPTERS", "Adapter", "Chain", "Fit", "Modality", "Noise", "NoiseSource", "Statistics", "Steps", "changing",
+    "stage",
+]  # fmt: skip
+
+ADAPTERS: dict[str, type[Adapter]] = {
+    "gaussian": Gaussian,
+    "uniform_ball": UniformBall,
+    "random_magnitude": RandomMagnitude,
+    "cosine_bounded": CosineBounded,
+    "covariance_noise": CovarianceNoise,
+    "random_shift": RandomShift,
+    "mean_shift": MeanShift,
+    "remove_mean": RemoveMean,
+    "standardize": Standardize,
+    "mean_trace": MeanTrace,
+    "whiten": Whiten,
+    "truncate": Truncate,
+    "low_rank": LowRank,
+    "linear": Linear,
+    "blind": Blind,
+}
+
+
+Steps = Sequence[Mapping[str, Any]]
+
+
+def changing(steps: Steps) -> list[dict[str, Any]]:
+    """The steps that change a vector in test too; noise does not."""
+    return [dict(step) for step in steps if not issubclass(ADAPTERS[step["name"]], Noise)]
+
+
+def stage(steps: Steps, number: int) -> str:
+    """What the names of the statistics begin with that step `number` is fitted by.
+
+    Empty where it gets vectors as the encoder gives them, else `NAME/` of the step.
+    """
+    return f"{steps[number]['name']}/" if changing(steps[:number]) else ""
+
+
+class Chain(nn.Module):
+    """Adapters one after the other; vectors are of unit length before the first and after each.
+
+    So noise has one unit wherever it stands: per coordinate of a unit vector.
+
+    Attributes:
+        regime: the data that the steps needed: "T0" text, "T1" unpaired pictures too, "T4" pairs.
+    """
+
+    def __init__(self, steps: Steps, fit: Fit) -> None:
+        """`steps`: each adapter's `name` and settings, in their order.
+
+        Raises:
+            UserError: if an adapter needs what the statistics lack.
+        """
+        super().__init__()
+        built: dict[str, Adapter] = {}
+        for number, step in enumerate(steps):
+            settings = {key: value for key, value in step.items() if key != "name"}
+            built[step["name"]] = ADAPTERS[step["name"]](replace(fit, stage=stage(steps, number)), **settings)
+        self.steps = nn.ModuleDict(built)
+        self.regime = max((step.regime for step in built.values()), default="T0")
+
+    @property
+    def noise_std(self) -> float:
+        """Standard deviation per coordinate of the noise that training adds; 0 where no step adds any."""
+        return next((step.std for step in self.steps.values() if isinstance(step, Noise)), 0.0)
+
+    def forward(
+        self, vectors: Float[Tensor, "b *k d"], modality: Modality, noise: NoiseSource | None = None
+    ) -> Float[Tensor, "b *k d"]:
+        """Adapts vectors.
+
+        Args:
+            vectors: raw vectors of any length.
+            modality: what they were made from.
+            noise: where random numbers come from. Without it, and in `eval()`, nothing is added.
+        """
+        vectors = F.normalize(vectors, dim=-1)
+        for step in self.steps.values():
+            vectors = F.normalize(step(vectors, modality, noise), dim=-1)
+        return vectors

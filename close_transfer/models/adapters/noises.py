@@ -1,0 +1,103 @@
+"""Noise of several shapes. All take their scale from `noise=`: the standard deviation per coordinate of a
+unit vector, so that they can be compared at one scale. Noise is for training only."""
+
+import math
+from abc import abstractmethod
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from close_transfer.core.errors import UserError
+from close_transfer.models.adapters.adapter import Adapter, Fit, Modality, NoiseSource
+
+
+class Noise(Adapter):
+    """Adds noise in training where there is a scale, and nothing else."""
+
+    def __init__(self, fit: Fit) -> None:
+        super().__init__(fit)
+        self.std = fit.std
+
+    def forward(
+        self, vectors: Float[Tensor, "b *k d"], modality: Modality, noise: NoiseSource | None
+    ) -> Float[Tensor, "b *k d"]:
+        if not self.training or noise is None or self.std == 0:
+            return vectors
+        return self.noised(vectors, noise)
+
+    @abstractmethod
+    def noised(self, vectors: Float[Tensor, "b *k d"], noise: NoiseSource) -> Float[Tensor, "b *k d"]:
+        """The vectors with their noise."""
+
+
+class Gaussian(Noise):
+    """The same in all directions, N(0, std^2) per coordinate (CLOSE, arXiv 2211.09778, section 3)."""
+
+    def noised(self, vectors: Tensor, noise: NoiseSource) -> Tensor:
+        return vectors + self.std * noise.normal_like(vectors)
+
+
+class UniformBall(Noise):
+    """Uniform in a ball of radius std * sqrt(d + 2), whose standard deviation per coordinate is std.
+
+    Never longer than the radius, where a Gaussian of this width is nearly always of one length.
+    """
+
+    def noised(self, vectors: Tensor, noise: NoiseSource) -> Tensor:
+        dim = vectors.shape[-1]
+        direction = F.normalize(noise.normal_like(vectors), dim=-1)
+        radius = self.std * math.sqrt(dim + 2) * noise.uniform_like(vectors) ** (1 / dim)
+        return vectors + radius * direction
+
+
+class RandomMagnitude(Noise):
+    """Gaussian noise whose scale is drawn for each example, uniform in 0 to sqrt(3) * std (as LinCIR, arXiv
+    2312.01998, draws it in 0 to 1); its mean variance per coordinate is std^2."""
+
+    def noised(self, vectors: Tensor, noise: NoiseSource) -> Tensor:
+        scale = math.sqrt(3) * self.std * noise.uniform_like(vectors)
+        return vectors + scale * noise.normal_like(vectors)
+
+
+class CosineBounded(Noise):
+    """Turns each vector in a random direction until its cosine with the clean one is uniform in [low, 1].
+
+    Bounded and drawn for each example, after ArcSin (arXiv 2402.17298). The mean cosine is that of Gaussian
+    noise of scale std, c = 1 / sqrt(1 + std^2 d), so low = 2c - 1.
+    """
+
+    def noised(self, vectors: Tensor, noise: NoiseSource) -> Tensor:
+        expected = 1 / math.sqrt(1 + self.std**2 * vectors.shape[-1])
+        cosine = 1 - 2 * (1 - expected) * noise.uniform_like(vectors)
+        drawn = noise.normal_like(vectors)
+        across = F.normalize(drawn - (drawn * vectors).sum(dim=-1, keepdim=True) * vectors, dim=-1)
+        return cosine * vectors + (1 - cosine.square()).clamp(min=0).sqrt() * across
+
+
+class CovarianceNoise(Noise):
+    """Gaussian noise in the shape of a covariance.
+
+    `shape=text`: that of the training texts, scaled to std per coordinate (T0). `shape=difference`: mean and
+    covariance of picture minus text, at their own scale, whatever `noise=` above 0 is (T4; CLOSE, arXiv
+    2211.09778, section on adapters, "covariance").
+    """
+
+    is_fitted = True
+
+    def __init__(self, fit: Fit, shape: str = "text") -> None:
+        super().__init__(fit)
+        if shape not in ("text", "difference"):
+            raise UserError(f"adapter.covariance_noise.shape={shape}: allowed are text and difference")
+        values, directions = np.linalg.eigh(fit.covariance(shape))
+        root = directions * np.sqrt(values.clip(0))
+        if shape == "text":
+            length = np.sqrt(np.square(root).sum())
+            self.keep(root=root * (fit.std * math.sqrt(fit.dim) / max(length, 1e-12)), mean=np.zeros(fit.dim))
+        else:
+            self.regime = "T4"
+            self.keep(root=root, mean=fit.mean(shape))
+
+    def noised(self, vectors: Tensor, noise: NoiseSource) -> Tensor:
+        return vectors + self.get_buffer("mean") + noise.normal_like(vectors) @ self.get_buffer("root").T

@@ -1,0 +1,237 @@
+"""Language models: pretrained ones through transformers, or a small one built from a config.
+
+A model from scratch gets a tokenizer trained on the run's own text, so that any language and any
+vocabulary work from the first day. A pretrained one may be trained whole, by low-rank updates (LoRA), or
+not at all; then a checkpoint names the base and its fingerprint instead of holding its weights.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from peft import LoraConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from close_transfer.config import LMConfig, PretrainedLM, ScratchLM
+from close_transfer.core.errors import UserError
+from close_transfer.encoders.weights_fingerprint import weights_fingerprint
+from close_transfer.models.bpe_tokenizer import train_bpe
+from close_transfer.models.prompt_format import Format, TextFormat
+
+END_TOKEN = "</s>"
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A language model and how it is used.
+
+    Attributes:
+        model: of transformers; what is not trained needs no gradient.
+        tokenizer: its own.
+        format: how text is put to it.
+        base: name, folder (its absolute path; None where it is the hub's), fingerprint, precision, and what is trained of
+            it, where a checkpoint leaves its weights out; None where all of the model is saved.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    format: TextFormat
+    base: dict[str, Any] | None
+
+
+def new_model(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """A model with random weights for this tokenizer.
+
+    Raises:
+        UserError: if transformers' config refuses a setting, or the sizes make no model.
+    """
+    settings = config.config | {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    try:
+        if config.architecture == "t5":
+            settings["decoder_start_token_id"] = tokenizer.pad_token_id
+        else:
+            settings["bos_token_id"] = tokenizer.bos_token_id
+        built = AutoConfig.for_model(config.architecture, **settings)
+        layers = [built.num_hidden_layers, getattr(built, "num_decoder_layers", None)]
+        if min(number for number in layers if number is not None) < 1:
+            raise ValueError("num_layers and num_decoder_layers should be at least 1")
+        return from_config(built)
+    except (StrictDataclassError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"lm.config={config.config}: cannot become a {config.architecture} model ({reason}); see transformers' "
+            "configuration of that architecture"
+        ) from error
+
+
+def from_config(config: PreTrainedConfig) -> PreTrainedModel:
+    """The language model of a config, with random weights."""
+    family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    model = family.from_config(config)
+    if not config.is_encoder_decoder:
+        model.loss_type = "ForCausalLM"  # transformers finds no loss in the name GPT2LMHeadModel, and says so each run
+    return model
+
+
+def _pretrained(name: str, dtype: str) -> PreTrainedModel:
+    """Raises OSError or ValueError as transformers does; whoever asks knows what was asked for."""
+    config = AutoConfig.from_pretrained(name)
+    family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    model = family.from_pretrained(name, config=config, dtype=getattr(torch, dtype))
+    settle_generation(model)
+    return model
+
+
+def _unloadable(what: str, error: Exception, mend: str) -> UserError:
+    reason = (str(error).splitlines() or [""])[0][:200]
+    return UserError(f"{what}: cannot be loaded ({reason}); connect to the hub once, or {mend}")
+
+
+def settle_generation(model: PreTrainedModel) -> None:
+    """Drops the model's own habits of decoding (sampling, penalties, lengths): a decoder says how it decodes."""
+    start = getattr(model.config, "decoder_start_token_id", None)
+    model.generation_config = GenerationConfig(decoder_start_token_id=start)
+
+
+def train_part(model: PreTrainedModel, config: PretrainedLM) -> None:
+    """Lets gradients reach what is trained of the model: all, low-rank updates, or nothing."""
+    if config.train == "full":
+        return
+    model.requires_grad_(False)
+    if config.train == "lora":
+        _add_lora(model, config.lora.model_dump())
+
+
+def _add_lora(model: PreTrainedModel, settings: dict[str, Any]) -> None:
+    """Low-rank updates of a model's linear layers (LoRA, Hu et al. 2021, arXiv 2106.09685).
+
+    Raises:
+        UserError: if the model has no layer of a name that was given, or peft cannot add them.
+    """
+    layers = settings["layers"]
+    names = [name for name, part in model.named_modules() if not list(part.children())]
+    unknown = [layer for layer in layers or () if not any(f".{name}".endswith(f".{layer}") for name in names)]
+    if layers and unknown:
+        existing = sorted({name.rpartition(".")[2] for name in names})
+        raise UserError(
+            f"lm.lora.layers={','.join(layers)}: the model has no layer named {' or '.join(unknown)}; "
+            f"it has {', '.join(existing)}"
+        )
+    lora = LoraConfig(
+        r=settings["rank"],
+        lora_alpha=settings["alpha"],
+        lora_dropout=settings["dropout"],
+        target_modules=layers or "all-linear",
+    )
+    try:
+        model.add_adapter(lora)
+    except (ImportError, ValueError) as error:  # such as versions of peft and transformers that do not fit
+        raise UserError(
+            f"LoRA layers cannot be added to this model: {error}. If this names a version, install the tested "
+            "versions: pip install -c constraints.txt -e ."
+        ) from error
+    for parameter in model.parameters():
+        if parameter.requires_grad:  # small steps are lost in 16 bits
+            parameter.data = parameter.data.float()
+
+
+_GIVE_BASE = (
+    "give the folder that holds it as base=FOLDER (of eval_image.py, predict.py, read_prefix.py, export_model.py and "
+    "TransferModel.from_pretrained)"
+)
+
+
+def base_model(base: dict[str, Any], elsewhere: str | None = None) -> PreTrainedModel:
+    """The language model that a checkpoint names and does not hold, with room for what it does.
+
+    Args:
+        base: as `LanguageModel.base`.
+        elsewhere: the folder that holds it now; None: it is where `base` says.
+
+    Raises:
+        UserError: if it cannot be loaded, or its weights are not those of the training.
+    """
+    name = elsewhere or base.get("folder") or base["name"]
+    if name == base.get("folder") and not Path(name).is_dir():  # no model of the hub, whatever it is called there
+        raise UserError(
+            f"{name}: there is no such folder, and the model was trained on the language model in it; {_GIVE_BASE}"
+        )
+    try:
+        model = _pretrained(name, base["dtype"])
+    except (OSError, ValueError) as error:
+        raise _unloadable(f"{name}: the language model that this one was trained on", error, _GIVE_BASE) from error
+    found = weights_fingerprint(model)
+    if found != base["fingerprint"]:
+        raise UserError(
+            f"{name} has other weights than the language model of the training (fingerprint {found[:12]}, not "
+            f"{base['fingerprint'][:12]}); {_GIVE_BASE}, or train again"
+        )
+    model.requires_grad_(False)
+    if base["lora"]:
+        _add_lora(model, base["lora"])
+    return model
+
+
+def build_language_model(config: LMConfig, texts: Iterable[str]) -> LanguageModel:
+    """A language model with what is trained of it.
+
+    Args:
+        config: from scratch, or pretrained.
+        texts: prompts and targets of the training data; a tokenizer from scratch is trained on them.
+
+    Raises:
+        UserError: if pretrained weights cannot be had, or the model lacks what its settings ask for.
+    """
+    if isinstance(config, ScratchLM):
+        tokenizer: PreTrainedTokenizerBase = train_bpe(texts, config.vocab_size, end_token=END_TOKEN)
+        model = new_model(config, tokenizer)
+        settle_generation(model)
+        return LanguageModel(model, tokenizer, TextFormat(tokenizer, _format(model, tokenizer, "auto")), None)
+    try:
+        model, tokenizer = _pretrained(config.name, config.dtype), AutoTokenizer.from_pretrained(config.name)
+    except (OSError, ValueError) as error:
+        mend = "give a folder that transformers' save_pretrained wrote, model and tokenizer, as lm=FOLDER"
+        raise _unloadable(f"lm={config.name}", error, mend) from error
+    base = _base(config, model) if config.train != "full" else None
+    train_part(model, config)
+    return LanguageModel(model, tokenizer, TextFormat(tokenizer, _format(model, tokenizer, config.format)), base)
+
+
+def _base(config: PretrainedLM, model: PreTrainedModel) -> dict[str, Any]:
+    """As `LanguageModel.base`; a folder is kept as its absolute path, as the model may be loaded from anywhere."""
+    folder = Path(config.name).resolve() if Path(config.name).is_dir() else None
+    return {
+        "name": folder.name if folder else config.name,
+        "folder": str(folder) if folder else None,
+        "fingerprint": weights_fingerprint(model),
+        "dtype": config.dtype,
+        "lora": config.lora.model_dump() if config.train == "lora" else None,
+    }
+
+
+def _format(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: str) -> Format:
+    if model.config.is_encoder_decoder:
+        if asked != "auto":
+            raise UserError(f"lm.format={asked}: is of models that are a decoder only; leave it out")
+        return "encoder-decoder"
+    if asked == "chat" and not tokenizer.chat_template:
+        raise UserError("lm.format=chat: the tokenizer has no chat template; give lm.format=plain")
+    if asked == "plain" or not tokenizer.chat_template:
+        return "plain"
+    return "chat"

@@ -1,0 +1,189 @@
+"""The model: adapter, mapper and language model as one transformers `PreTrainedModel`.
+
+It sees vectors and token ids. Which encoder the vectors come from, which task is served and how
+text is to be shaped is written in its config, so that a saved folder is all that inference needs.
+
+Shapes: b scenes, d width of the vectors, p prompt tokens, s = mapper's tokens + p, t targets
+(several of one scene allowed), l target tokens, v vocabulary.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float, Int
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+
+from close_transfer.core.errors import UserError
+from close_transfer.models.adapters import Chain, Fit, Modality, NoiseSource, Statistics
+from close_transfer.models.language_models import base_model, from_config, settle_generation
+from close_transfer.models.lm_wrappers import Context, conditioning_of
+from close_transfer.models.mappers import build_mapper
+
+_WEIGHTS = "model.safetensors"
+
+
+class TransferConfig(PreTrainedConfig):
+    """Everything that inference needs besides the weights.
+
+    Attributes:
+        encoder: name, fingerprint and dim of the frozen encoder, and how to build it again.
+        adapter: name and settings of each adapter, in their order.
+        mapper: its name and numbers.
+        noise: what training added, in all units (std, variance, length, cosine), and the `choice` of a rule.
+        task: the task's name, token limits, lower-casing and number of beams.
+        regime: what training saw: "T0" text only, "T1" unpaired pictures too, "T4" pictures paired with text.
+        lm: the language model's own config.
+        text_format: how text is put to it (`text_format.py`), and the ids before the vector's tokens.
+        base: the language model whose weights are not saved, as `LanguageModel.base`; None where all are.
+        statistics: what the adapters' statistics were measured on; None where none were read.
+    """
+
+    model_type = "close_transfer"
+
+    def __init__(
+        self,
+        encoder: dict[str, Any] | None = None,
+        adapter: list[dict[str, Any]] | None = None,
+        mapper: dict[str, Any] | None = None,
+        noise: dict[str, Any] | None = None,
+        task: dict[str, Any] | None = None,
+        regime: str = "T0",
+        lm: dict[str, Any] | None = None,
+        text_format: dict[str, Any] | None = None,
+        base: dict[str, Any] | None = None,
+        statistics: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.encoder = encoder or {}
+        self.adapter = adapter or []
+        self.mapper = mapper or {}
+        self.noise = noise or {}
+        self.task = task or {}
+        self.regime = regime
+        self.lm = lm or {}
+        self.text_format = text_format or {"kind": "encoder-decoder", "before": []}  # what earlier versions could do
+        self.base = base
+        self.statistics = statistics
+        super().__init__(**kwargs)
+
+
+class TransferNetwork(PreTrainedModel):
+    """Writes text from vectors; trained on text vectors, fed picture vectors at test time."""
+
+    config_class = TransferConfig
+    base_model_prefix = ""
+    main_input_name = "vectors"
+
+    def __init__(
+        self, config: TransferConfig, lm: PreTrainedModel | None = None, statistics: Statistics | None = None
+    ) -> None:
+        """Builds the parts the config names.
+
+        Args:
+            config: see `TransferConfig`.
+            lm: a language model that is there already (pretrained, say); built from
+                ``config.lm`` with random weights when None.
+            statistics: what adapters are fitted by; None when weights are about to be loaded.
+        """
+        super().__init__(config)
+        self.adapter = Chain(config.adapter, Fit(config.encoder["dim"], config.noise["std"], statistics))
+        if lm is None:
+            lm = from_config(AutoConfig.for_model(**config.lm))
+            settle_generation(lm)
+        self.lm = lm
+        self.conditioning = conditioning_of(config.text_format["kind"] == "encoder-decoder")
+        embeddings = lm.get_input_embeddings().weight
+        assert isinstance(embeddings, Tensor)
+        self.mapper = build_mapper(config.mapper, config.encoder["dim"], embeddings.shape[1])
+        # Set for testing only: projects adapted vectors on a memory of texts (`memory.py`).
+        self.memory: Callable[[Tensor], Tensor] | None = None
+        self.post_init()
+
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        """Parts initialise themselves when they are built."""
+
+    def train(self, mode: bool = True) -> Self:
+        """A language model of which nothing is trained stays as it is in test, without dropout."""
+        super().train(mode)
+        if self.config.base is not None and self.config.base["lora"] is None:
+            self.lm.eval()
+        return self
+
+    def read(
+        self,
+        vectors: Float[Tensor, "b *k d"],
+        prompt_ids: Int[Tensor, "b p"],
+        prompt_mask: Int[Tensor, "b p"],
+        modality: Modality,
+        noise: NoiseSource | None = None,
+    ) -> Context:
+        """What the language model writes from: the vector's tokens, the prompt, and what its format puts around them."""
+        adapted = self.adapter(vectors, modality, noise)
+        embeddings = self.lm.get_input_embeddings()
+        prefix = self.mapper(adapted if self.memory is None else self.memory(adapted)).to(embeddings.weight.dtype)
+        before = self.config.text_format["before"]
+        return self.conditioning.read(self.lm, before, prefix, embeddings(prompt_ids), prompt_mask)
+
+    def forward(
+        self,
+        vectors: Float[Tensor, "b d"],
+        prompt_ids: Int[Tensor, "b p"],
+        prompt_mask: Int[Tensor, "b p"],
+        labels: Int[Tensor, "t l"],
+        scene_of_target: Int[Tensor, " t"],
+        modality: Modality,
+        noise: NoiseSource | None = None,
+    ) -> Float[Tensor, "t l v"]:
+        """Logits of every target token. A scene is encoded once, however many targets it has.
+
+        Args:
+            vectors: raw vectors of the encoder, of any length.
+            prompt_ids, prompt_mask: prompts, p may be 0.
+            labels: target token ids, `IGNORED` where padded.
+            scene_of_target: which scene each target belongs to.
+            modality, noise: see `Chain`.
+        """
+        context = self.read(vectors, prompt_ids, prompt_mask, modality, noise)
+        return self.conditioning.logits(self.lm, context.of(scene_of_target), labels)
+
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:  # type: ignore[override]
+        """Saves as transformers does; of a base that was not trained whole, what was trained only."""
+        if self.config.base is not None:
+            kwargs.setdefault("state_dict", self._own_state())
+        super().save_pretrained(save_directory, **kwargs)
+
+    def _own_state(self) -> dict[str, Tensor]:
+        trained = {f"lm.{name}" for name, one in self.lm.named_parameters() if one.requires_grad}
+        return {n: one for n, one in self.state_dict().items() if not n.startswith("lm.") or n in trained}
+
+    @classmethod
+    def from_pretrained(cls, folder: Any, *args: Any, base: str | None = None, **kwargs: Any) -> Self:  # type: ignore[override]
+        """Loads what `save_pretrained` wrote.
+
+        Args:
+            folder: of the checkpoint.
+            base: the folder of the language model whose weights were left out; None: it is where training found it.
+
+        Raises:
+            UserError: if such a base cannot be loaded, or has other weights than in training; if one is given and none
+                was left out.
+        """
+        config = TransferConfig.from_pretrained(folder)
+        if config.base is None:
+            if base is not None:
+                raise UserError(f"base={base}: the checkpoint holds all of its language model; leave base out")
+            return super().from_pretrained(folder, *args, **kwargs)
+        model = cls(config, base_model(config.base, base))
+        if base is not None and config.base.get("folder"):  # what is saved again says where it is now
+            model.config.base = config.base | {"folder": str(Path(base).resolve())}
+        saved = load_file(Path(folder) / _WEIGHTS)
+        missing, unexpected = model.load_state_dict(saved, strict=False)
+        assert not unexpected and not set(missing) & model._own_state().keys(), (missing, unexpected)
+        return model
+
+
+AutoConfig.register(TransferConfig.model_type, TransferConfig)

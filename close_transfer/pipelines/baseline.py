@@ -1,0 +1,214 @@
+"""What can be had without training: the answer of the nearest training text, and the encoder choosing among candidates.
+
+Both are what a trained model has to beat, and both see text only (T0), but for the labels of `judged`, which depend on all
+pictures that are asked (T1). An evaluation folder comes of each, like those of `eval_image.py`, so that reports and
+studies take them.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from close_transfer.config import BaselineConfig, PrecomputedConfig, TableData
+from close_transfer.config.data import HuggingFaceData
+from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.errors import UserError
+from close_transfer.data.decontamination import is_trained_on, leaks_of
+from close_transfer.data.examples import Example, Prediction, data_fingerprint
+from close_transfer.data.sources import load_examples
+from close_transfer.encoders import AnyEncoder
+from close_transfer.encoders.embeddings import SceneVectors, image_scenes, text_scenes, text_table
+from close_transfer.evaluation.official_formats import references_fingerprint, score_lines
+from close_transfer.evaluation.provenance import git_commit, package_versions
+from close_transfer.metrics.bootstrap import Scores
+from close_transfer.modality_gap.vectors import unit
+from close_transfer.models.noise_scale import NoiseScale
+from close_transfer.parts import build_encoder, pick_device
+from close_transfer.tasks import task_of
+
+Floats = NDArray[np.float32]
+_BLOCK = 256  # pictures that are compared with all training texts at once
+
+
+def nearest_answers(
+    encoder: AnyEncoder, training: Sequence[Example], asked: Sequence[Example], config: BaselineConfig
+) -> list[str]:
+    """The first target of the training example that is most similar to each picture and its question.
+
+    Similarity is the cosine of the picture with the example's scene text, plus that of the two prompts where there are
+    any.
+    """
+    scenes, pictures = (
+        _unit(text_scenes(encoder, training, config.store)),
+        _unit(image_scenes(encoder, asked, config.store)),
+    )
+    told, questions = (_prompts(encoder, examples, config) for examples in (training, asked))
+    answers = []
+    for start in range(0, len(asked), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        similarity = pictures[block] @ scenes.T
+        if questions is not None and told is not None:
+            similarity += questions[block] @ told.T
+        answers += [training[row].targets[0] for row in similarity.argmax(axis=1)]
+    return answers
+
+
+def chosen_answers(
+    encoder: AnyEncoder, training: Sequence[Example], asked: Sequence[Example], config: BaselineConfig
+) -> list[str]:
+    """Of the commonest training answers, the one whose text, behind the question, is most similar to the picture.
+
+    TAP-C's zero-shot question answering without its templates (Song et al. 2022, arXiv 2203.07190, section 4.1).
+    """
+    counts = Counter(target for example in training for target in example.targets)
+    candidates = [answer for answer, _ in counts.most_common(config.num_answers)]
+    questions = list(dict.fromkeys(example.prompt for example in asked))
+    texts = [f"{question} {answer}".strip() for question in questions for answer in candidates]
+    vectors = _texts(encoder, texts, config).reshape(len(questions), len(candidates), -1)
+    row = {question: number for number, question in enumerate(questions)}
+    pictures = _unit(image_scenes(encoder, asked, config.store))
+    return [
+        candidates[int((vectors[row[example.prompt]] @ picture).argmax())]
+        for example, picture in zip(asked, pictures, strict=True)
+    ]
+
+
+def judged(
+    encoder: AnyEncoder, training: Sequence[Example], asked: Sequence[Example], config: BaselineConfig
+) -> list[str]:
+    """Labels by the cosine of hypothesis and picture alone, cut so that each is as frequent as in training.
+
+    The order of the labels along the cosine, and their shares, are those of the training texts. Where the cuts lie along
+    the cosine is decided by all that is asked, since pictures are further from texts than texts are: an answer depends on
+    the other pictures and hypotheses of the test (it is transductive), and one alone cannot be judged. These are unpaired
+    pictures, so the regime is T1.
+    """
+    seen = _texts(encoder, [example.prompt for example in training], config)
+    near = (_unit(text_scenes(encoder, training, config.store)) * seen).sum(axis=1)
+    labels = np.array([example.targets[0] for example in training])
+    order = sorted(set(labels.tolist()), key=lambda label: float(near[labels == label].mean()))
+    shares = np.cumsum([float((labels == label).mean()) for label in order])[:-1]
+    pictures = _unit(image_scenes(encoder, asked, config.store))
+    cosines = (pictures * _texts(encoder, [example.prompt for example in asked], config)).sum(axis=1)
+    return [order[place] for place in np.searchsorted(np.quantile(cosines, shares), cosines)]
+
+
+def _unit(scenes: SceneVectors) -> Floats:
+    return unit(scenes[np.arange(len(scenes))]).astype(np.float32)
+
+
+def _texts(encoder: AnyEncoder, texts: Sequence[str], config: BaselineConfig) -> Floats:
+    table = text_table(encoder, texts, config.store)
+    return unit(table.gather(np.array([table.row_of[text] for text in texts]))).astype(np.float32)
+
+
+def _prompts(encoder: AnyEncoder, examples: Sequence[Example], config: BaselineConfig) -> Floats | None:
+    return _texts(encoder, [example.prompt for example in examples], config) if examples[0].prompt else None
+
+
+def evaluate_baseline(config: BaselineConfig) -> Scores:
+    """Answers, scores, and writes predictions.jsonl, scores.jsonl and results.json into `config.output`.
+
+    Raises:
+        UserError: for whatever the user can mend.
+    """
+    if isinstance(config.clip, PrecomputedConfig):
+        raise UserError(
+            "clip=precomputed: a baseline encodes texts that are in no file; give clip=open_clip with its settings"
+        )
+    task, name = task_of(config.task), config.task.name
+    if config.baseline == "zero-shot" and name.startswith("captioning"):
+        raise UserError(
+            f"baseline=zero-shot: candidates of task={name} are the training captions; that is baseline=nearest"
+        )
+    known = _training(config)
+    training = task.for_training(known).examples
+    loaded = load_examples(config.data, name, config.split, False, pictures_needed=True)
+    asked = task.for_testing(loaded.examples, "image")[: config.max_examples]
+    encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
+    answers = _way(config)(encoder, training, asked, config)
+    predictions = [Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(asked, answers, strict=True)]
+    scores = task.score(asked, predictions, config.num_bootstrap)
+    folder = Path(config.output)
+    lines = "".join(json.dumps(one.as_dict(), ensure_ascii=False) + "\n" for one in predictions)
+    write_text(folder / "predictions.jsonl", lines)
+    write_text(folder / "scores.jsonl", score_lines([one.id for one in predictions], scores))
+    leakage = leaks_of(lambda: known, name, config.data, config.split, asked)
+    write_json(folder / "results.json", _results(config, encoder, asked, scores, dict(loaded.skipped)) | {
+        "leakage": leakage, "training_data_fingerprint": data_fingerprint(known),
+    })  # fmt: skip
+    return scores
+
+
+def _training(config: BaselineConfig) -> list[Example]:
+    """The examples whose texts are known.
+
+    Raises:
+        UserError: if they would be those that are asked, or cannot be read.
+    """
+    training = config.training or config.data
+    if is_trained_on(training, config.data, config.split):
+        file = f" data.path={config.data.path}" if isinstance(config.data, (TableData, HuggingFaceData)) else ""
+        given = "training names the same" if config.training else "no training data are given"
+        way = (
+            f"data@training={config.data.name} training.path=TRAINING_DATA, with its columns as training.text_column and so on"
+            if file
+            else "split=test or split=val"
+        )
+        raise UserError(
+            f"data={config.data.name}{file} split={config.split}: is asked, and {given}, so that every answer would be "
+            f"its own reference; give {way}"
+        )
+    try:
+        return load_examples(training, config.task.name, "train").examples
+    except UserError as error:
+        if config.training is None:
+            raise
+        raise UserError(f"training: {error}") from error
+
+
+def _way(config: BaselineConfig) -> Callable[..., list[str]]:
+    """How answers are found; of a custom task labels are candidates, as its prompt need not be a claim."""
+    if config.baseline == "nearest":
+        return nearest_answers
+    return judged if config.task.name == "snli-ve" else chosen_answers
+
+
+_SYSTEMS: dict[Callable[..., list[str]], tuple[str, str]] = {  # with their regimes
+    nearest_answers: ("nearest training text", "T0"),
+    chosen_answers: ("zero-shot, the encoder alone", "T0"),
+    judged: ("zero-shot, the encoder alone, cut by shares over the test pictures", "T1"),
+}
+
+
+def _results(
+    config: BaselineConfig, encoder: AnyEncoder, asked: Sequence[Example], scores: Scores, skipped: dict[str, int]
+) -> dict[str, Any]:
+    system, regime = _SYSTEMS[_way(config)]
+    return {
+        "metrics": scores.metrics,
+        "intervals": {name: list(ends) for name, ends in scores.intervals.items()},
+        "num_examples": len(asked),
+        "tables": scores.tables,
+        "num_skipped": sum(skipped.values()),
+        "skipped": skipped,
+        "system": system,
+        "task": config.task.name,
+        "data": config.data.name,
+        "split": config.split,
+        "scene": "image",
+        "noise": NoiseScale(0.0, encoder.dim).as_dict(),
+        "regime": regime,
+        "trained_on": "text",
+        "encoder": encoder.name,
+        "config": {"baseline": config.model_dump(mode="json")},
+        "data_fingerprint": data_fingerprint(asked),
+        "references_fingerprint": references_fingerprint(asked),
+        "versions": package_versions(),
+        "git_commit": git_commit(),
+    }

@@ -1,0 +1,160 @@
+"""fit_adapter.py: statistics of texts, unpaired pictures or pairs, which training reads."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from close_transfer.config import FitConfig
+from close_transfer.core.errors import UserError
+from close_transfer.data.examples import Example, by_scene, data_fingerprint, drawn, scene_key
+from close_transfer.data.sources import load_examples
+from close_transfer.encoders import AnyEncoder
+from close_transfer.encoders.embeddings import image_scenes, text_scenes
+from close_transfer.evaluation.provenance import git_commit, package_versions
+from close_transfer.modality_gap.adapter_fitting.chain import (
+    adapted,
+    adapted_groups,
+    before_noise,
+    in_sequence,
+    unit_vectors,
+)
+from close_transfer.modality_gap.noise_selection import Choice, paired_rule, unpaired_rule, with_sensitivity
+from close_transfer.modality_gap.vectors import GroupedVectors, unit
+from close_transfer.models.adapters import Statistics, Steps, changing
+from close_transfer.models.adapters.statistics import measure_statistics
+from close_transfer.parts import build_encoder, pick_device
+from close_transfer.tasks import TASKS
+
+Vectors = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is fitted on.
+
+    Attributes:
+        texts: inputs as the task trains on them, by unit vector; shape (n, d).
+        images: unit vectors of pictures, shape (m, d); row i belongs to text i where they are paired.
+        inputs: examples that the texts are of, one for each.
+        num_scenes, num_pictures: of texts, and different pictures.
+    """
+
+    texts: Vectors
+    images: Vectors | None
+    inputs: Sequence[Example]
+    num_scenes: int
+    num_pictures: int
+
+
+def _see(config: FitConfig, encoder: AnyEncoder) -> _Seen:
+    """Encodes what is missing. Unpaired pictures are of other scenes than the texts, in halves by the seed."""
+    examples = load_examples(config.data, config.task, config.split).examples
+    scenes = drawn(by_scene(examples), config.max_scenes, config.seed)
+    told, shown = scenes, scenes
+    if config.images and not config.pairs:
+        order = np.random.default_rng(config.seed).permutation(len(scenes))
+        told, shown = ([scenes[i] for i in np.sort(half)] for half in np.array_split(order, 2))
+    if len(told) < 2:
+        raise UserError(f"split={config.split}: {len(scenes)} scenes; statistics need more")
+    keys = {scene_key(scene) for scene in told}
+    shaped = TASKS[config.task].for_training([e for e in examples if scene_key(e) in keys]).examples
+    texts = unit_vectors(text_scenes(encoder, shaped, config.store))
+    images = None
+    if config.pairs:
+        images = unit_vectors(image_scenes(encoder, shaped, config.store))
+    elif config.images:
+        images = unit_vectors(image_scenes(encoder, shown, config.store))
+    return _Seen(texts, images, shaped, len(told), 0 if images is None else len(shown))
+
+
+def _statistics(config: FitConfig, seen: _Seen, steps: Steps, facts: dict[str, Any]) -> Statistics:
+    """Of vectors as the encoder gives them, and as each fitted adapter gets them."""
+
+    def measure(before: Steps, known: Statistics) -> Statistics:
+        texts, images = seen.texts, seen.images
+        if changing(before):
+            texts = adapted(before, known, texts, "text")
+            images = None if images is None else adapted(before, known, images, "image")
+        if config.pairs:
+            return measure_statistics(texts, paired=images, ridge=config.ridge)
+        return measure_statistics(texts, images)
+
+    first = Statistics(measure([], Statistics({})).arrays, facts)
+    return in_sequence(steps, first, measure)
+
+
+def _noise(config: FitConfig, seen: _Seen, steps: Steps, fitted: Statistics) -> dict[str, Choice]:
+    """The noise that pictures choose, by the way in which they were seen.
+
+    Raises:
+        UserError: if the rule cannot choose.
+    """
+    if seen.images is None:
+        return {}
+    before = before_noise(steps)
+    vectors = adapted_groups(before, fitted, _groups(seen, config.pairs))
+    if config.pairs:
+        return {"paired": with_sensitivity(paired_rule(vectors, config.seed), vectors, config.seed)}
+    images = adapted(before, fitted, seen.images, "image") if before else unit(seen.images)
+    return {"unpaired": with_sensitivity(unpaired_rule(vectors, images, config.seed), vectors, config.seed)}
+
+
+def _groups(seen: _Seen, paired: bool) -> GroupedVectors:
+    """The inputs by scene, each once: several questions about a picture are asked of one input."""
+    first: dict[str, dict[tuple[str, ...], int]] = {}
+    for row, example in enumerate(seen.inputs):
+        first.setdefault(scene_key(example), {}).setdefault(example.texts, row)
+    rows = np.array([row for told in first.values() for row in told.values()])
+    scenes = np.repeat(np.arange(len(first)), [len(told) for told in first.values()])
+    images = None
+    if paired and seen.images is not None:
+        images = unit(seen.images[[next(iter(told.values())) for told in first.values()]])
+    return GroupedVectors(unit(seen.texts[rows]), scenes, images)
+
+
+def fit_adapter(config: FitConfig) -> tuple[Statistics, list[str]]:
+    """Encodes what is missing, measures and saves.
+
+    Returns:
+        The statistics, and lines to print about the noise that was chosen.
+
+    Raises:
+        UserError: for whatever the user can mend.
+    """
+    encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
+    seen = _see(config, encoder)
+    steps = config.adapter.steps()
+    facts: dict[str, Any] = {
+        "data": config.data.name,
+        "split": config.split,
+        "num_texts": len(seen.texts),
+        "num_scenes": seen.num_scenes,
+        "num_images": seen.num_pictures,
+        "paired": config.pairs,
+        "chain": changing(steps),
+        "noise_behind": before_noise(steps),
+        "encoder": encoder.name,
+        "encoder_fingerprint": encoder.fingerprint,
+        "data_fingerprint": data_fingerprint(seen.inputs),
+        "config": config.model_dump(mode="json"),
+        "versions": package_versions(),
+        "git_commit": git_commit(),
+    }
+    fitted = _statistics(config, seen, steps, facts)
+    noise: dict[str, Any] = {}
+    lines = []
+    try:
+        for how, choice in _noise(config, seen, steps, fitted).items():
+            noise[how] = asdict(choice)
+            told = {f"noise=auto-{how}": f"{choice.std:.4g}", **choice.lines()}
+            lines += [f"  {name + ':':<21} {value}" for name, value in told.items()]
+    except UserError as error:  # the statistics serve adapters all the same
+        noise["paired" if config.pairs else "unpaired"] = {"refused": str(error)}
+        lines.append(f"  note: {error}")
+    statistics = Statistics(fitted.arrays, facts | {"noise": noise})
+    statistics.save(Path(config.output))
+    return statistics, lines

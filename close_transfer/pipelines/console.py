@@ -1,0 +1,162 @@
+"""What commands say at their end, so that a user knows where things are and what to type next."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from close_transfer.config import DataConfig, PrecomputedConfig, TableData, TrainConfig
+from close_transfer.config.commands import evaluation_split
+from close_transfer.config.data import ConceptualCaptionsData, HuggingFaceData, OfficialData, VisualNewsData, Vqa2Data
+from close_transfer.data.decontamination import leak_setting
+from close_transfer.data.sources.official_files import found, image_folder
+from close_transfer.metrics.accuracy import QUESTION_TYPE
+from close_transfer.pipelines.evaluate import Evaluation
+from close_transfer.pipelines.predict import PredictionSummary
+from close_transfer.reports.evaluation_report import describe_system, leakage_in_words
+from close_transfer.training.trainer import Outcome
+
+Split = Literal["val", "test"]
+
+
+def training_ended(config: TrainConfig, folder: Path, outcome: Outcome, script: str) -> str:
+    """Where the run is, how training ended, the next command."""
+    state = outcome.state
+    if outcome.stopped_early:
+        again = f"python scripts/{script}.py task={config.task.name} resume={folder}"
+        return f"stopped and saved after step {state.step}\ngo on with the same settings and: {again}"
+    if outcome.was_finished:
+        return f"this run was finished before, after {state.step:,} steps: {folder}; nothing was done"
+    return (
+        f"trained {state.step:,} steps in {state.seconds:.0f} s, best validation loss {state.best_loss:.3f} at step {state.best_step:,}\n"
+        f"run:  {folder}\n"
+        f"{_next(config, folder)}"
+    )
+
+
+def _next(config: TrainConfig, folder: Path) -> str:
+    """The command that evaluates the run, on pictures where there are any, and what must be there first."""
+    data, split = config.data, evaluation_split(config.data)
+    given = [f"task={config.task.name}", f"run={folder}"]
+    notes = []
+    vectors = isinstance(config.clip, PrecomputedConfig)
+    if isinstance(data, TableData) or not _names_pictures(data):
+        given += _own_file(data)
+        given += [] if vectors or _names_pictures(data) else ["data.image_column=IMAGE_COLUMN"]
+        notes.append("the names in capitals are yours to fill in; any other data= of the task will do as well")
+    else:
+        given += [] if split == "test" else [f"split={split}"]
+        if reason := _no_pictures(data, split):
+            given.append("scene=text")
+            notes.append(reason)
+        if missing := _missing(data, split, texts_needed=bool(reason)):
+            notes.append(f"first get {', '.join(missing)}: docs/data.md")
+    given += ["clip=precomputed", "clip.image_embeddings=TEST_VECTORS"] if vectors else []
+    command = " ".join(["python scripts/eval_image.py", *map(shlex.quote, given)])
+    return "\n".join([f"next: {command}", *(f"      ({note})" for note in notes)])
+
+
+def _names_pictures(data: DataConfig) -> bool:
+    if isinstance(data, (TableData, HuggingFaceData)):
+        return data.image_column is not None
+    return not isinstance(data, ConceptualCaptionsData)
+
+
+def _own_file(data: DataConfig) -> list[str]:
+    """Settings of a file of test examples like those of training, with what is asked and what is to be written."""
+    columns = (
+        "text_column",
+        "group_column",
+        "image_column",
+        "id_column",
+        "references_column",
+        "prompt",
+        "target_column",
+    )
+    named = {name: getattr(data, name) for name in columns} if isinstance(data, (TableData, HuggingFaceData)) else {}
+    return ["data=table", "data.path=TEST_FILE", *(f"data.{name}={column}" for name, column in named.items() if column)]
+
+
+def _no_pictures(data: DataConfig, split: Split) -> str:
+    """Why there are no pictures of a split; empty if nothing speaks against it."""
+    if not isinstance(data, OfficialData):
+        return ""
+    if isinstance(data, VisualNewsData):
+        folder = Path(data.root)
+    elif split in data.image_folders:
+        folder = image_folder(data, split)
+    else:
+        return f"data={data.name} has no pictures; evaluate on data that has"
+    return "" if folder.is_dir() else f"pictures of {split} are not in {folder}; with them, leave out scene=text"
+
+
+def _missing(data: DataConfig, split: Split, texts_needed: bool) -> list[str]:
+    """The files of a split that are not there."""
+    if not isinstance(data, OfficialData):
+        return []
+    files = [(data.root, data.files.get(split))]
+    if isinstance(data, Vqa2Data):
+        files.append((data.root, data.annotations.get(split)))
+        files += [(data.captions_root, data.captions.get(split))] if texts_needed else []
+    return [str(Path(root, name)) for root, name in files if name and found(Path(root), name) is None]
+
+
+def evaluation_ended(evaluation: Evaluation) -> str:
+    """The numbers with their intervals, what training may have seen of the test, and where the report is."""
+    config = evaluation.config
+    lines = [f"{config.task} on {len(evaluation.examples):,} examples of {config.split}, scene={config.scene}:"]
+    if not evaluation.scores.metrics:
+        lines.append("  no scores: nobody published the answers to these; send official_results.json to their server")
+        return "\n".join([*lines, f"answers: {evaluation.folder}"])
+    for name, value in evaluation.scores.metrics.items():
+        if QUESTION_TYPE not in name:  # dozens; results.json has them
+            low, high = evaluation.scores.intervals[name]
+            lines.append(f"  {name:<24} {value:6.1f}   [{low:.1f}, {high:.1f}]")
+    lines += [f"skipped: {count:,} {reason}" for reason, count in evaluation.skipped.items()]
+    leakage = evaluation.leakage
+    told = leakage_in_words(leakage)
+    if leakage.get("num_identical") or leakage.get("num_near"):
+        setting = leak_setting(evaluation.train_config, evaluation.data, config.split)
+        lines.append(f"leakage: {told}" + (f"; train with {setting} to leave them out" if setting else ""))
+    elif told and not leakage["checked"]:
+        lines.append(f"leakage: {told}")
+    lines.append(f"report: {evaluation.folder / 'report.html'}")
+    return "\n".join(lines)
+
+
+def prediction_ended(summary: PredictionSummary) -> str:
+    """The first answers, how many there are and where, and what could not be read."""
+    lines = [f"  {_on_one_line(line)}" for line in summary.first_lines]
+    lines += [_on_one_line(f"not read: {one['id']}: {one['reason']}") for one in summary.first_unreadable]
+    if more := summary.num_unreadable - len(summary.first_unreadable):
+        lines.append(f"not read: {more:,} more")
+    if summary.num_unreadable:
+        lines.append(f"all that could not be read: {summary.unreadable_output}")
+    if summary.num_other:
+        lines.append(f"left out: {summary.num_other:,} files whose names end like no picture's")
+    lines.append(
+        f"{summary.num_predictions:,} predictions, {summary.num_unreadable:,} unreadable files: {summary.output}"
+    )
+    return "\n".join(lines)
+
+
+def _on_one_line(text: str) -> str:
+    """The text with line breaks and whatever else a terminal would act on written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def side_by_side(evaluations: Sequence[Evaluation]) -> str:
+    """One row a system, the metrics as columns, and where the report of the last one is."""
+    names = [describe_system(evaluation.results()) for evaluation in evaluations]
+    metrics = [name for name in evaluations[-1].scores.metrics if "/" not in name]
+    width = max(map(len, names))
+    first = evaluations[-1].config
+    lines = [
+        f"{first.task} on {len(evaluations[-1].examples):,} examples of {first.split}, scene={first.scene}:",
+        " " * (width + 2) + "".join(f"  {metric:>6}" for metric in metrics),
+    ]
+    for name, evaluation in zip(names, evaluations, strict=True):
+        values = "".join(f"  {evaluation.scores.metrics[metric]:>{max(6, len(metric))}.1f}" for metric in metrics)
+        lines.append(f"  {name:<{width}}{values}")
+    lines.append(f"report: {evaluations[-1].folder / 'report.html'}")
+    return "\n".join(lines)

@@ -1,0 +1,296 @@
+"""Evaluates a run: feeds it pictures (or text), scores its answers, writes what came out.
+
+An evaluation folder holds `predictions.jsonl`, `results.json` and `report.html`. `results.json` is renamed
+into place after the predictions, so its presence means that they are complete. Until then a journal
+holds what was answered, and the same command goes on from it.
+"""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from close_transfer.config import (
+    ClipConfig,
+    DataConfig,
+    EvalConfig,
+    OpenClipConfig,
+    PrecomputedConfig,
+    TableData,
+    TrainConfig,
+)
+from close_transfer.config.commands import encoder_note
+from close_transfer.core.archive import set_aside
+from close_transfer.core.atomic_files import atomic_path, fingerprint, read_json, remove_stale, sync
+from close_transfer.core.errors import UserError
+from close_transfer.data.decontamination import check_leakage
+from close_transfer.data.examples import Example, Prediction, data_fingerprint
+from close_transfer.data.sources import load_examples
+from close_transfer.encoders.embeddings import SceneVectors, image_scenes, text_scenes
+from close_transfer.evaluation.extra_metrics import extra_scores
+from close_transfer.evaluation.official_formats import (
+    OFFICIAL_FIELDS,
+    official_results,
+    references_fingerprint,
+    score_lines,
+)
+from close_transfer.evaluation.provenance import git_commit, package_versions
+from close_transfer.inference.build_memory import build_memory
+from close_transfer.inference.decoding import Decoder
+from close_transfer.inference.journal import Journal
+from close_transfer.inference.reranking import Reranker, asked_decoding
+from close_transfer.metrics.bootstrap import Scores, mean_scores
+from close_transfer.metrics.spice import require_spice
+from close_transfer.parts import build_encoder, check_encoder, load_model, pick_device
+from close_transfer.tasks import Task, task_of
+from close_transfer.training.checkpoints import RunFolder
+from close_transfer.training.run_folder import find_run, read_run
+
+NOT_ASKED = "leakage=false"
+
+# What an evaluation leaves; the results, which make it complete, are the last.
+_FILES = ("report.html", "official_results.json", "scores.jsonl", "predictions.jsonl", "results.json")
+_PLACES = {"output", "resume", "run", "runs", "device", "store", "base"}
+_BESIDES = {"batch_size", "compare", "leakage", "num_bootstrap", "extra_metrics", "clipscore"}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation: what was asked, what was answered, what it scored."""
+
+    run: Path
+    folder: Path
+    config: EvalConfig
+    train_config: TrainConfig
+    data: DataConfig
+    facts: dict[str, Any]
+    noise: dict[str, Any]
+    examples: Sequence[Example]
+    predictions: Sequence[Prediction]
+    scores: Scores
+    skipped: Counter[str]
+    leakage: dict[str, Any]
+    scorer: dict[str, Any] | None  # the encoder of CLIPScore: its name and fingerprint
+    reranker: dict[str, Any] | None  # what chose among candidates, as `Reranker.facts`
+    memory: dict[str, Any]  # what the vectors were projected on; empty where they were not
+
+    @property
+    def is_scored_by_its_reranker(self) -> bool:
+        """Whether CLIPScore is of the encoder that chose the captions by it, so that it measures nothing."""
+        return bool(self.scorer and self.reranker and self.scorer["fingerprint"] == self.reranker["fingerprint"])
+
+    def results(self) -> dict[str, Any]:
+        """The content of results.json."""
+        return {
+            "metrics": self.scores.metrics,
+            "intervals": {name: list(ends) for name, ends in self.scores.intervals.items()},
+            "num_examples": len(self.examples),
+            "tables": self.scores.tables,
+            "num_skipped": self.skipped.total(),
+            "skipped": dict(self.skipped),
+            "leakage": self.leakage,
+            "task": self.config.task,
+            "data": self.data.name,
+            "split": self.config.split,
+            "scene": self.config.scene,
+            "noise": self.noise,
+            "memory": self.memory,
+            "statistics": self.facts["statistics"],
+            "regime": self.facts["regime"],
+            "trained_on": self.facts["trained_on"],
+            "validation_input": self.facts["validation_input"],
+            "seed": self.train_config.seed,
+            "run": str(self.run),
+            "checkpoint": self.config.checkpoint,
+            "config": {"train": self.train_config.model_dump(mode="json"), "eval": self.config.model_dump(mode="json")},
+            "data_fingerprint": data_fingerprint(self.examples),
+            "references_fingerprint": references_fingerprint(self.examples),
+            "training_data_fingerprint": self.facts["data_fingerprint"],
+            "encoder": self.facts["encoder"],
+            "clipscore_encoder": self.scorer["name"] if self.scorer else None,
+            "reranked_by": self.reranker,
+            "scored_by_its_reranker": self.is_scored_by_its_reranker,
+            "versions": package_versions(),
+            "git_commit": git_commit(),
+        }
+
+
+def _warn_of_seen_pictures(seen: dict[str, Any] | None, data: DataConfig, split: str) -> None:
+    """Says so where the statistics that training read were measured on the pictures that are asked now."""
+    if seen and seen["num_images"] and (seen["data"], seen["split"]) == (data.name, split):
+        print(
+            f"warning: the adapters were fitted on statistics of {seen['num_images']:,} pictures of split={split} of "
+            f"data={data.name}, which is evaluated now; fit them on another split",
+            file=sys.stderr,
+        )
+
+
+def _data_for(config: EvalConfig, trained: TrainConfig):
+    data = config.data or trained.data
+    if isinstance(data, TableData) and config.data is None:
+        raise UserError(
+            "the run was trained on data=table, whose file is not a test; give data=table data.path=TEST_FILE"
+        )
+    return data
+
+
+def _folder(config: EvalConfig, run: Path) -> Path:
+    """Where the evaluation goes; data that are not the run's own have their name in it."""
+    own = [config.data.name] if config.data else []
+    return Path(config.output) if config.output else run / "-".join(["eval", *own, config.split, config.scene])
+
+
+def evaluate(config: EvalConfig) -> Evaluation:
+    """Evaluates a run and writes its folder.
+
+    Raises:
+        UserError: for whatever the user can mend.
+    """
+    run = find_run(config.run, config.runs, config.task)
+    trained, facts = read_run(run)
+    if trained.task.name != config.task:
+        raise UserError(
+            f"task={config.task}: the run at {run} was trained for task={trained.task.name}; give that task, or another run"
+        )
+    device = pick_device(config.device)
+    model, tokenizer = load_model(run, config.checkpoint, device, config.base)
+    data = _data_for(config, trained)
+    facts |= {"statistics": model.config.statistics}
+    _warn_of_seen_pictures(model.config.statistics, data, config.split)
+    task = task_of(trained.task)
+    clip = config.clip or trained.clip
+    if note := encoder_note(clip, data):
+        print(note, file=sys.stderr)
+    sees = config.scene == "image"
+    loaded = load_examples(
+        data, config.task, config.split, not sees, pictures_needed=sees and not isinstance(clip, PrecomputedConfig)
+    )
+    examples = task.for_testing(loaded.examples, config.scene)[: config.max_examples]
+    leakage = {"checked": False, "reason": NOT_ASKED}
+    if config.leakage:
+        leakage = check_leakage(trained, data, config.split, examples)
+    if "spice" in config.extra_metrics:
+        require_spice()
+    encoder = build_encoder(clip, data, device, texts_needed=not sees)
+    check_encoder(encoder, model)
+    scenes_of = image_scenes if sees else text_scenes
+    scenes = scenes_of(encoder, examples, config.store)
+    reranker = Reranker(config, clip, task.labels, device) if config.rerank else None
+    folder = _folder(config, run)
+    model.memory, memory = build_memory(config, trained, model, device)
+    decoder = Decoder(model, tokenizer, asked_decoding(config, model), config.batch_size, config.scene)
+    key = {"checkpoint": RunFolder(run).fingerprint(config.checkpoint)} | _key(examples, scenes) | decoder.key | memory
+    with Journal(folder / "predictions.jsonl", key) as journal:
+        remove_stale(folder)
+        prompts = [e.prompt for e in examples]
+        predictions = decoder.predict([e.id for e in examples], scenes.__getitem__, prompts, task.labels, journal)
+        if reranker is not None:
+            vectors = scenes_of(reranker.encoder, examples, config.store)[np.arange(len(examples))]
+            predictions = reranker(predictions, vectors)
+        scores, scorer = _score(config, task, clip, examples, predictions, device)
+        evaluation = Evaluation(
+            run, folder, config, trained, data, facts, model.config.noise, examples, predictions, scores, loaded.skipped,
+            leakage, scorer, reranker.facts if reranker else None, memory,
+        )  # fmt: skip
+        if evaluation.is_scored_by_its_reranker:
+            print(
+                "warning: CLIPScore is of the encoder by which the captions were chosen, so it says nothing about them; give "
+                "another by clip@clipscore=open_clip clipscore.model=NAME",
+                file=sys.stderr,
+            )
+        _write(evaluation)
+        journal.remove()
+    return evaluation
+
+
+def _score(
+    config: EvalConfig,
+    task: Task,
+    clip: ClipConfig,
+    examples: Sequence[Example],
+    predictions: Sequence[Prediction],
+    device: str,
+) -> tuple[Scores, dict[str, Any] | None]:
+    """The task's metrics and those asked for beside them; none where nobody published the answers (test-dev)."""
+    if not any(example.references for example in examples):
+        return Scores(), None
+    scores = task.score(examples, predictions, config.num_bootstrap)
+    if not config.extra_metrics:
+        return scores, None
+    scorer = config.clipscore or clip
+    if "clipscore" in config.extra_metrics and not isinstance(scorer, OpenClipConfig):
+        raise UserError(
+            "extra_metrics=clipscore compares captions with pictures, so an encoder of both is needed; give clip@clipscore=open_clip clipscore.model=NAME"
+        )
+    extra, encoder = extra_scores(
+        config.extra_metrics, examples, [p.text for p in predictions],
+        scorer if isinstance(scorer, OpenClipConfig) else None, config.store, device,
+    )  # fmt: skip
+    values, intervals = mean_scores(extra, config.num_bootstrap)
+    scores.metrics |= values
+    scores.intervals |= intervals
+    return scores, encoder
+
+
+def _key(examples: Sequence[Example], scenes: SceneVectors) -> dict[str, str]:
+    """What is asked, for a journal: the vectors themselves stand for data and encoder."""
+    vectors = (scenes[np.arange(start, min(start + 1024, len(scenes)))] for start in range(0, len(scenes), 1024))
+    return {
+        "examples": fingerprint(part for e in examples for part in (e.id, e.prompt)),
+        "vectors": fingerprint(block.tobytes() for block in vectors),
+    }
+
+
+def _write(evaluation: Evaluation) -> None:
+    """All files are complete before any takes its place; the results come last."""
+    folder, task = evaluation.folder, evaluation.config.task
+    predictions = evaluation.predictions
+    files = {
+        "results.json": json.dumps(evaluation.results(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        "predictions.jsonl": "".join(json.dumps(p.as_dict(), ensure_ascii=False) + "\n" for p in predictions),
+    }
+    if evaluation.scores.metrics:
+        files["scores.jsonl"] = score_lines([p.id for p in predictions], evaluation.scores)
+    if task in OFFICIAL_FIELDS:
+        files["official_results.json"] = json.dumps(official_results(task, predictions), ensure_ascii=False)
+    with ExitStack() as stack:
+        for name, content in files.items():
+            temporary = stack.enter_context(atomic_path(folder / name))
+            temporary.write_text(content, encoding="utf-8")
+            sync(temporary)
+        _keep_earlier(folder, json.loads(files["results.json"]))
+
+
+def _keep_earlier(folder: Path, results: dict[str, Any]) -> None:
+    """Sets the results of other settings aside, which would be lost otherwise."""
+    path = folder / "results.json"
+    if not path.exists():
+        return
+    try:
+        before = _settings(read_json(path))
+    except (UserError, KeyError, TypeError):  # damaged, or of another command
+        before = {}
+    now = _settings(results)
+    if before != now:
+        differing = sorted(key for key in now if before.get(key) != now[key]) if before else []
+        aside = set_aside([folder / name for name in _FILES], folder / "old")
+        print(
+            f"note: {folder} held the results of other settings ({', '.join(differing) or 'not known'}), which are set "
+            f"aside in {aside}; give output= to keep several",
+            file=sys.stderr,
+        )
+
+
+def _settings(results: Any) -> dict[str, Any]:
+    """All settings that decide what a results.json says, by name; not what is merely reported besides."""
+    train, evaluation = results["config"]["train"], results["config"]["eval"]
+    return {
+        **{f"train.{key}": value for key, value in train.items() if key not in _PLACES},
+        **{key: value for key, value in evaluation.items() if key not in _PLACES | _BESIDES},
+    }

@@ -1,0 +1,290 @@
+"""Trains a small language model from scratch on text alone, tokenizer included.
+
+The folder it makes is one that transformers loads, so that text-only training takes it as `lm=FOLDER`:
+
+    config.json, model.safetensors   the model, at the end or when training was stopped
+    tokenizer.json and its config    the tokenizer, from the beginning
+    pretraining.json                 settings, counts, losses, fingerprint of the texts
+    training.jsonl                   loss and learning rate by step
+    state.safetensors                weights and optimiser at the last save; gone when training is done
+"""
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from close_transfer.config import PretrainConfig
+from close_transfer.core.atomic_files import (
+    WriteError,
+    atomic_path,
+    fingerprint,
+    lock,
+    read_json,
+    remove_stale,
+    write_json,
+    writing,
+)
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.texts import Corpus, read_corpus
+from close_transfer.core.text_normalization import same_text_key
+from close_transfer.models.bpe_tokenizer import train_bpe
+from close_transfer.models.language_models import END_TOKEN, new_model
+from close_transfer.models.prompt_format import cut
+from close_transfer.parts import pick_device
+from close_transfer.training.batches import Ragged
+from close_transfer.training.checkpoints import RunFolder
+from close_transfer.training.lm_pretrainer import STATE_FILE, Pretrainer, PretrainState, saved_identity
+from close_transfer.training.span_corruption import Corruption, num_sentinels
+
+_SUMMARY = "pretraining.json"
+_AT_ONCE = 10_000  # texts tokenized together
+# What may differ when a training is resumed; that the texts are the same is told by their fingerprint.
+_FREE = {"text", "text_column", "exclude", "exclude_column", "on_bad_rows"} | {
+    "output",
+    "resume",
+    "device",
+    "log_every",
+}
+
+
+@dataclass(frozen=True)
+class PretrainOutcome:
+    """How it ended: the folder, what its pretraining.json holds, what the command should exit with (0: to the end)."""
+
+    folder: Path
+    summary: dict[str, Any]
+    exit_status: int
+
+
+def _split(texts: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
+    """Training and validation texts; texts that are the same but for case and punctuation stay together.
+
+    A single distinct text is on both sides.
+    """
+    keys = [same_text_key(text) for text in texts]
+    ordered = sorted(set(keys), key=lambda key: fingerprint(["validation", str(seed), key]))
+    if len(ordered) == 1:
+        return texts, texts
+    held_out = set(ordered[: min(max(1, round(share * len(ordered))), len(ordered) - 1)])
+    sides: tuple[list[str], list[str]] = ([], [])
+    for text, key in zip(texts, keys, strict=True):
+        sides[key in held_out].append(text)
+    return sides
+
+
+def _sentinels(config: PretrainConfig) -> list[str]:
+    """Named as T5 names them; none where the objective needs none."""
+    if config.used_objective != "denoise":
+        return []
+    count = num_sentinels(config.max_tokens, config.corruption_rate, config.mean_span_length)
+    return [f"<extra_id_{number}>" for number in range(count)]
+
+
+def _tokenized(tokenizer: PreTrainedTokenizerBase, texts: list[str], most: int) -> tuple[Ragged, int]:
+    """Ids of every text with its end token, at most `most` of them; how many texts were longer."""
+    rows, num_cut = [], 0
+    for start in range(0, len(texts), _AT_ONCE):
+        # A text that spells a special token is text.
+        ids = tokenizer(texts[start : start + _AT_ONCE], split_special_tokens=True).input_ids
+        num_cut += sum(len(row) > most for row in ids)
+        rows += [np.array(cut(row, most), dtype=np.int32) for row in ids]
+    return Ragged.of(rows), num_cut
+
+
+def _save_into(folder: Path, part: PreTrainedModel | PreTrainedTokenizerBase) -> None:
+    """`save_pretrained`, but every file appears complete or not at all."""
+    with tempfile.TemporaryDirectory() as elsewhere, writing(Path(elsewhere)):
+        part.save_pretrained(elsewhere)
+        for path in sorted(Path(elsewhere).iterdir()):
+            with atomic_path(folder / path.name) as temporary:
+                shutil.copyfile(path, temporary)
+
+
+def _check_output(config: PretrainConfig) -> Path:
+    folder = Path(config.output)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"output={folder} is a file; give the path of a folder")
+    if not config.resume:
+        if any((folder / name).exists() for name in (_SUMMARY, STATE_FILE, "config.json")):
+            raise UserError(
+                f"output={folder} holds a model already; give another folder, or go on with an interrupted training "
+                "by resume=true"
+            )
+        return folder
+    if not folder.is_dir():
+        raise UserError(f"resume=true: there is no training at output={folder}; start one without resume=true")
+    if (folder / _SUMMARY).is_file() and not read_json(folder / _SUMMARY)["stopped_early"]:
+        raise UserError(f"resume=true: the training in {folder} is finished; use lm={folder}, or give another output=")
+    return folder
+
+
+@contextmanager
+def _owned(folder: Path) -> Iterator[None]:
+    """Makes the folder, keeps other processes out of it, and clears what a killed one left half written."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        if not lock(handle):
+            raise UserError(f"another process trains in output={folder}; wait for it, or give another folder")
+        remove_stale(folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _tokenizer(config: PretrainConfig, texts: list[str], folder: Path, resumed: bool) -> PreTrainedTokenizerBase:
+    """Trained on these texts and saved, or the saved one."""
+    if resumed:
+        return AutoTokenizer.from_pretrained(folder)
+    tokenizer = train_bpe(
+        texts, config.lm.vocab_size, END_TOKEN, more_special=_sentinels(config), lowercase=config.lowercase
+    )
+    _save_into(folder, tokenizer)
+    return tokenizer
+
+
+def _check_positions(config: PretrainConfig, model: PreTrainedModel) -> None:
+    """Raises UserError for texts longer than the model's table of positions; T5 has none."""
+    most = getattr(model.config, "max_position_embeddings", None)
+    if config.used_objective == "causal" and most is not None and config.max_tokens >= most:
+        raise UserError(
+            f"max_tokens={config.max_tokens}: the model has {most} positions, one of them for the end token that starts "
+            f"a text; give at most {most - 1}, or more positions in lm.config"
+        )
+
+
+def pretrain(config: PretrainConfig) -> PretrainOutcome:
+    """Reads texts, trains tokenizer and model, and saves both.
+
+    Raises:
+        UserError: for texts, settings or an output folder that cannot be used, and if a loss is not finite.
+        WriteError: if the disk is full; the last saved state is intact.
+    """
+    folder = _check_output(config)
+    device = torch.device(pick_device(config.device))
+    corpus = read_corpus(
+        [Path(name) for name in config.text],
+        config.text_column,
+        None if config.exclude is None else Path(config.exclude),
+        config.exclude_column or config.text_column,
+        config.on_bad_rows,
+    )
+    with _owned(folder):
+        try:
+            return _pretrain(config, corpus, folder, device)
+        except WriteError as error:
+            raise error.then("go on with the same settings and resume=true") from error
+
+
+def _pretrain(config: PretrainConfig, corpus: Corpus, folder: Path, device: torch.device) -> PretrainOutcome:
+    text_fingerprint = fingerprint(corpus.texts)
+    asked = config.model_dump(mode="json", exclude=_FREE)
+    identity = fingerprint([json.dumps(asked, sort_keys=True), text_fingerprint])
+    saved = saved_identity(folder) if config.resume else None  # none where a kill came before the first save
+    if saved not in (None, identity):
+        raise UserError(
+            f"resume=true: the training in {folder} was started with other settings or other texts; give the same "
+            "ones, or another output="
+        )
+    training, validation = _split(corpus.texts, config.val_share, config.seed)
+    tokenizer = _tokenizer(config, training, folder, resumed=saved is not None)
+    texts, num_cut = _tokenized(tokenizer, training, config.max_tokens)
+    held_out, num_cut_held_out = _tokenized(tokenizer, validation, config.max_tokens)
+    sentinel_ids = [int(tokenizer.get_vocab()[name]) for name in _sentinels(config)]
+    torch.manual_seed(config.seed)
+    model = new_model(config.lm, tokenizer)
+    _check_positions(config, model)
+    trainer = Pretrainer(
+        config=config,
+        model=model,
+        texts=texts,
+        validation=held_out,
+        corruption=Corruption(
+            config.corruption_rate, config.mean_span_length, int(tokenizer.eos_token_id), sentinel_ids
+        ),
+        padding=int(tokenizer.pad_token_id),
+        folder=RunFolder(folder),
+        device=device,
+        identity=identity,
+    )
+    counts = {
+        "training_texts": len(training),
+        "validation_texts": len(validation),
+        **corpus.counts,
+        "cut": num_cut + num_cut_held_out,
+        "training_tokens": len(texts.values),
+        "vocabulary": len(tokenizer),
+        "parameters": model.num_parameters(),
+    }
+    print(_plan(config, counts, trainer), flush=True)
+    state = trainer.restore() if saved else PretrainState()
+    exit_status = trainer.run(state)
+    _save_into(folder, model)
+    summary = {
+        "stopped_early": state.step < trainer.num_steps,
+        "config": config.model_dump(mode="json"),
+        "counts": counts,
+        "text_fingerprint": text_fingerprint,
+        "trained": asdict(state),
+    }
+    write_json(folder / _SUMMARY, summary)
+    if not summary["stopped_early"]:
+        (folder / STATE_FILE).unlink()
+    return PretrainOutcome(folder, summary, exit_status)
+
+
+def _left_out(counts: dict[str, int]) -> str:
+    return f"{counts['excluded']:,} excluded, {counts['empty']:,} empty, {counts['unusable']:,} unusable lines"
+
+
+def _plan(config: PretrainConfig, counts: dict[str, int], trainer: Pretrainer) -> str:
+    """What is about to happen, and what was left out."""
+    lines = [
+        f"texts:    {counts['training_texts']:,} to train on, {counts['validation_texts']:,} for validation; "
+        f"left out: {_left_out(counts)}"
+    ]
+    if config.exclude is not None:
+        lines.append(
+            f"          {counts['excluded_distinct']:,} of the {counts['to_exclude']:,} distinct texts in "
+            f"{config.exclude} were among them"
+        )
+    if counts["cut"]:
+        lines.append(f"          {counts['cut']:,} longer than max_tokens={config.max_tokens} are cut there")
+    lines += [
+        f"model:    {config.lm.name}, {counts['parameters']:,} parameters, {counts['vocabulary']:,} tokens, {trainer.device}",
+        f"training: {config.used_objective}, {trainer.num_steps:,} steps of {config.batch_size} texts, "
+        f"{counts['training_tokens']:,} tokens an epoch",
+        f"folder:   {config.output}",
+    ]
+    return "\n".join(lines)
+
+
+def describe_outcome(outcome: PretrainOutcome) -> str:
+    """What was used, what came of it, where it is, the next command."""
+    counts, trained = outcome.summary["counts"], outcome.summary["trained"]
+    lines = [
+        f"trained {trained['step']:,} steps in {trained['seconds']:.0f} s on {counts['training_texts']:,} texts, "
+        f"{trained['num_tokens']:,} tokens read and written; left out: {_left_out(counts)}"
+    ]
+    if trained["losses"]:
+        loss = trained["losses"][-1]["validation_loss"]
+        lines.append(f"validation loss {loss:.3f} nats a token, perplexity {math.exp(loss):.2f}")
+    lines.append(f"model: {outcome.folder}")
+    lines.append(
+        f"stopped and saved; go on with the same settings and resume=true output={outcome.folder}"
+        if outcome.summary["stopped_early"]
+        else f"next:  python scripts/train_text_only.py lm={outcome.folder}"
+    )
+    return "\n".join(lines)

@@ -1,0 +1,163 @@
+"""Scores anybody's predictions with the official scorers, without a model.
+
+A folder of scores holds `results.json`, with the fields of an evaluation's, and `scores.jsonl`, the leading
+metric of every example.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from close_transfer.config import ScoreConfig
+from close_transfer.core.atomic_files import file_fingerprint, remove_stale, write_json, write_text
+from close_transfer.core.errors import UserError
+from close_transfer.data.examples import Example, Prediction, data_fingerprint
+from close_transfer.evaluation.extra_metrics import extra_scores
+from close_transfer.evaluation.official_formats import references_fingerprint, score_lines
+from close_transfer.evaluation.provenance import git_commit, package_versions
+from close_transfer.evaluation.reference_files.entries import first_few
+from close_transfer.evaluation.reference_files.references import References, read_predictions, read_references
+from close_transfer.metrics.bootstrap import Scores, mean_scores
+from close_transfer.parts import pick_device
+from close_transfer.tasks import task_of
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was scored, and how.
+
+    Attributes:
+        examples: the scored ones, with their references.
+        scores: their metrics, in percent or times 100.
+        skipped: entries of either file left out, by reason.
+        encoder: of CLIPScore; None without it.
+    """
+
+    examples: Sequence[Example]
+    scores: Scores
+    skipped: Counter[str]
+    encoder: str | None
+
+
+def score_predictions(config: ScoreConfig) -> Scored:
+    """Scores one file against another and writes the folder.
+
+    Raises:
+        UserError: for whatever the user can mend.
+    """
+    references = read_references(config)
+    predictions, num_repeated = read_predictions(config)
+    examples, skipped = paired(references, predictions, config)
+    if num_repeated:
+        skipped["repeated predictions"] = num_repeated
+    answers = [predictions[example.id] for example in examples]
+    # First, because what they need may be missing, and the others take a while.
+    extra, encoder = extra_scores(
+        config.extra_metrics, examples, answers, config.clip, config.store, pick_device(config.device)
+    )
+    told = [Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(examples, answers, strict=True)]
+    scores = task_of(config.task).score(examples, told, config.num_bootstrap)
+    if extra:
+        values, intervals = mean_scores(extra, config.num_bootstrap)
+        scores.metrics |= values
+        scores.intervals |= intervals
+    scored = Scored(examples, scores, skipped, encoder["name"] if encoder else None)
+    _write(config, scored)
+    return scored
+
+
+def paired(
+    references: References, predictions: Mapping[str, str], config: ScoreConfig
+) -> tuple[list[Example], Counter[str]]:
+    """The examples that were predicted, and what was left out by reason.
+
+    Predictions of examples that the references' file itself leaves out (no gold label, no caption) are no extra ones.
+
+    Raises:
+        UserError: if predictions are missing or extra and that is not to be skipped, and if none fits.
+    """
+    known = {example.id for example in references.examples}
+    missing = [example.id for example in references.examples if example.id not in predictions]
+    extra = [name for name in predictions if name not in known and name not in references.left_out]
+    if len(missing) == len(known):
+        raise UserError(
+            f"predictions={config.predictions}: none of its {len(predictions):,} ids ({first_few(predictions)}) is among the "
+            f"{len(known):,} of references={config.references} ({first_few(known)}); give files of the same data"
+        )
+    problems = []
+    if missing and config.on_missing == "error":
+        problems.append(
+            f"{len(missing):,} of {len(known):,} references have no prediction ({first_few(missing)}); "
+            "predict them, or leave them out and count them with on_missing=skip"
+        )
+    if extra and config.on_extra == "error":
+        problems.append(
+            f"{len(extra):,} of {len(predictions):,} predictions have no reference ({first_few(extra)}); "
+            "take them out, or leave them out and count them with on_extra=skip"
+        )
+    if problems:
+        raise UserError("\n".join(f"predictions={config.predictions}: {problem}" for problem in problems))
+    skipped = references.skipped + Counter(
+        {"references without a prediction": len(missing), "predictions without a reference": len(extra)}
+    )
+    return [example for example in references.examples if example.id in predictions], skipped
+
+
+def _file_stem(path: str) -> str:
+    return Path(path).name.removesuffix(".gz").rpartition(".")[0]
+
+
+def _results(config: ScoreConfig, scored: Scored) -> dict[str, Any]:
+    """The content of results.json: an evaluation's fields; null where other people's predictions have none."""
+    return {
+        "system": config.name or _file_stem(config.predictions),
+        "metrics": scored.scores.metrics,
+        "intervals": {name: list(ends) for name, ends in scored.scores.intervals.items()},
+        "tables": scored.scores.tables,
+        "num_examples": len(scored.examples),
+        "num_skipped": scored.skipped.total(),
+        "skipped": dict(scored.skipped),
+        "task": config.task.name,
+        "data": config.data_name or _file_stem(config.references),
+        "split": config.split,
+        "scene": config.scene,
+        "noise": None,
+        "regime": config.regime,
+        "trained_on": None,
+        "validation_input": None,
+        "seed": config.seed,
+        "run": None,
+        "checkpoint": None,
+        "config": {"score": config.model_dump(mode="json")},
+        "data_fingerprint": data_fingerprint(scored.examples),
+        "references_fingerprint": references_fingerprint(scored.examples),
+        "predictions_fingerprint": file_fingerprint(Path(config.predictions)),
+        "training_data_fingerprint": None,
+        "encoder": None,
+        "clipscore_encoder": scored.encoder,
+        "versions": package_versions(),
+        "git_commit": git_commit(),
+    }
+
+
+def _write(config: ScoreConfig, scored: Scored) -> None:
+    folder = Path(config.output)
+    remove_stale(folder)
+    write_text(folder / "scores.jsonl", score_lines([e.id for e in scored.examples], scored.scores))
+    write_json(folder / "results.json", _results(config, scored))
+
+
+def describe_scoring(config: ScoreConfig, scored: Scored) -> str:
+    """The numbers with their intervals, rounded as the official tools round them, and what was left out."""
+    # The caption tool prints three decimals of 0..1, VQA's two of a percentage.
+    decimals = 1 if scored.scores.leading == "CIDEr" else 2
+    lines = [f"{config.task.name} on {len(scored.examples):,} examples of {Path(config.references).name}:"]
+    width = max(map(len, scored.scores.metrics))
+    for name, value in scored.scores.metrics.items():
+        low, high = scored.scores.intervals[name]
+        lines.append(f"  {name:<{width}} {value:7.{decimals}f}   [{low:.{decimals}f}, {high:.{decimals}f}]")
+    lines += [f"left out: {count:,} {reason}" for reason, count in scored.skipped.items()]
+    lines.append(f"results: {Path(config.output) / 'results.json'}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Pages and cards: what people read of results."""

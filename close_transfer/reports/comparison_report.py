@@ -1,0 +1,283 @@
+"""The pages of make_report.py: Markdown, and HTML in one file that needs nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from close_transfer.config import ReportConfig
+from close_transfer.core.atomic_files import write_text
+from close_transfer.evaluation.comparison import Pairing, Row, Table, Value, fold, pair
+from close_transfer.evaluation.results import find_results, read_results
+from close_transfer.metrics.accuracy import QUESTION_TYPE
+
+WORLD_SENTENCE = "Picturebook is a built-in world of clip art. These numbers say nothing about published benchmarks."
+MARK_SENTENCE = (
+    "Marked {marks}: in part made for Picturebook, a built-in world of clip art, so these numbers say nothing "
+    "about the method on other data."
+)
+
+_REGIMES = {
+    "T0": "text only",
+    "T1": "text, and statistics of unpaired pictures",
+    "T2": "text, and unpaired pictures",
+    "T3": "text, and pictures generated from it",
+    "T4": "pictures with their text",
+}
+_INTERVALS = (
+    "Beside each number is its 95% interval: over seeds (Student's t) where several were folded into a mean, "
+    "else over examples (bootstrap). Bold: the best of its regime."
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written where, and what is in it."""
+
+    pages: tuple[Path, Path]
+    num_files: int
+    tables: Sequence[Table]
+    notes: Sequence[str]
+    pairing: Pairing | None
+
+
+def regime_in_words(regime: str | None) -> str:
+    """What a system was trained on: its code, and the code in words."""
+    if regime is None:
+        return "not stated"
+    return f"{regime}: {_REGIMES[regime]}" if regime in _REGIMES else regime
+
+
+def by_regime(table: Table) -> list[tuple[str, list[Row]]]:
+    """Rows under what they were trained on."""
+    return [(regime_in_words(code), list(rows)) for code, rows in groupby(table.rows, key=lambda row: row.regime)]
+
+
+def main_metrics(table: Table) -> list[str]:
+    """The columns: metrics over all examples, in the scorer's order."""
+    return [name for name in dict.fromkeys(n for row in table.rows for n in row.values) if not _is_part(name)]
+
+
+def _is_part(metric: str) -> bool:
+    return "/" in metric.partition(" (")[0]  # in brackets stands CLIPScore's encoder
+
+
+def group_metrics(table: Table, question_types: bool) -> list[str]:
+    """Metrics over some of the examples: by label, answer type, domain; question types where wanted."""
+    names = dict.fromkeys(name for row in table.rows for name in row.values if _is_part(name))
+    return [name for name in names if question_types or f"/{QUESTION_TYPE}" not in name]
+
+
+def best(rows: Sequence[Row], metric: str) -> Row | None:
+    """The row with the highest value; None where there is nothing to compare."""
+    having = [row for row in rows if metric in row.values]
+    return max(having, key=lambda row: row.values[metric].value) if len(having) > 1 else None
+
+
+def title(table: Table) -> str:
+    """Task, data, split and scene in a line."""
+    split = f", {table.split}" if table.split else ""
+    scene = f", scene: {table.scene}" if table.scene else ""
+    return f"{table.task} on {table.data}{split}{scene}"
+
+
+def facts(table: Table, tables: Sequence[Table]) -> str:
+    """Which examples, and whether another table has others of the same split."""
+    said = f"{table.num_examples:,} examples, fingerprint {table.fingerprint[:12]}"
+    namesakes = [other for other in tables if title(other) == title(table)]
+    if len(namesakes) > 1:
+        said += "; other examples or references than in the other table of this name, so do not compare across them"
+    return said
+
+
+def called(row: Row) -> str:
+    """The system's name, and in brackets what of Picturebook is in it where the data are others."""
+    return row.name + "".join(f" [{mark}]" for mark in row.marks)
+
+
+def remarks(table: Table) -> list[str]:
+    """What was left out of the examples, and which encoder saw them; each once, with its systems."""
+    said: dict[str, list[Row]] = {}
+    for row in table.rows:
+        if row.first.num_skipped:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in row.first.skipped.items())
+            said.setdefault(f"left out: {reasons or f'{row.first.num_skipped:,}'}", []).append(row)
+        if row.first.encoder:
+            said.setdefault(f"encoder: {row.first.encoder}", []).append(row)
+    everyone = len(table.rows)
+    return [
+        what if len(rows) == everyone else f"{what}, for {'; '.join(f'“{called(row)}”' for row in rows)}"
+        for what, rows in said.items()
+    ]
+
+
+def warnings(of: Table | Pairing) -> list[str]:
+    """What is to be said of Picturebook wherever these numbers stand."""
+    if of.is_world:
+        return [WORLD_SENTENCE]
+    marks = dict.fromkeys(of.marks if isinstance(of, Pairing) else (mark for row in of.rows for mark in row.marks))
+    return [MARK_SENTENCE.format(marks=" or ".join(f"[{mark}]" for mark in marks))] if marks else []
+
+
+def seeds_in_words(row: Row) -> str:
+    """How many seeds are in a row, and which."""
+    known = [str(seed) for seed in row.seeds if seed is not None]
+    return f"{len(known)} ({', '.join(known)})" if known else "not stated"
+
+
+def _rounded(metric: str, value: float) -> str:
+    """With the digits that the official tools print: VQA's has two of a percentage, the caption tool three of 0..1."""
+    decimals = 2 if metric.startswith("accuracy") else 1
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # added, because -0.0 is no number to read
+
+
+def number(metric: str, value: Value | None) -> str:
+    """The value as printed; empty where there is none."""
+    return "" if value is None else _rounded(metric, value.value)
+
+
+def reach(metric: str, value: Value | None) -> str:
+    """The interval as printed; empty where there is none."""
+    if value is None or value.low is None or value.high is None:
+        return ""
+    return f"{_rounded(metric, value.low)} to {_rounded(metric, value.high)}"
+
+
+def verdict(pairing: Pairing) -> str:
+    """What the paired bootstrap supports, in a sentence or two."""
+    found = pairing.difference
+    a, b = pairing.names
+    if a == b:
+        a, b = pairing.folders
+    a, b = f"“{a}”", f"“{b}”"
+    shown = f"[{found.low:.2f}, {found.high:.2f}]"
+    if found.low > 0 or found.high < 0:
+        higher, lower = (a, b) if found.difference > 0 else (b, a)
+        told = f"{higher} scores higher than {lower}: the interval of the difference leaves out zero."
+    else:
+        told = f"Whether {a} or {b} scores higher is open: the interval of the difference holds zero."
+    said = (
+        f"{pairing.metric} on the same {pairing.num_examples:,} examples of {pairing.data}: {a} minus {b} is "
+        f"{found.difference:.2f}, 95% {shown}; the first is better in {100 * found.share_better:.1f}% of the resamples. {told}"
+    )
+    if pairing.regimes[0] != pairing.regimes[1]:
+        first, second = map(regime_in_words, pairing.regimes)
+        said += f" They were trained on different things (first {first}; second {second})."
+    if pairing.scenes[0] != pairing.scenes[1]:
+        shown_to = " and the second ".join(f"scene={scene or 'unknown'}" for scene in pairing.scenes)
+        said += f" They were not shown the same: the first {shown_to}."
+    if not pairing.same_references:
+        said += " Their ids agree, but their references are not known to be the same."
+    return said
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _markdown_value(row: Row, metric: str, is_best: bool) -> str:
+    value, ends = number(metric, row.values.get(metric)), reach(metric, row.values.get(metric))
+    shown = f"**{value}**" if is_best and value else value
+    return f"{shown} ({ends})" if ends else shown
+
+
+def _markdown_table(table: Table) -> list[str]:
+    metrics = main_metrics(table)
+    lines = [_line(["regime", "system", "seeds", *metrics]), _line(["---"] * 3 + ["---:"] * len(metrics))]
+    for regime, rows in by_regime(table):
+        leaders = {metric: best(rows, metric) for metric in metrics}
+        for row in rows:
+            values = [_markdown_value(row, metric, leaders[metric] is row) for metric in metrics]
+            lines.append(_line([_cell(regime), _cell(called(row)), seeds_in_words(row), *values]))
+    groups = group_metrics(table, question_types=False)
+    if groups:
+        names = [f"{row.regime or 'not stated'}: {called(row)}" for row in table.rows]
+        lines += ["", _line(["", *map(_cell, names)]), _line(["---", *["---:"] * len(names)])]
+        lines += [
+            _line([_cell(metric), *(_markdown_value(row, metric, False) for row in table.rows)]) for metric in groups
+        ]
+    return lines
+
+
+def markdown(tables: Sequence[Table], pairing: Pairing | None, notes: Sequence[str]) -> str:
+    """The page as Markdown; accuracies by question type are in the HTML only."""
+    lines = ["# Results", "", _INTERVALS]
+    for table in tables:
+        lines += ["", f"## {_cell(title(table))}", "", f"{facts(table, tables)}."]
+        lines += [f"**{warning}**" for warning in warnings(table)]
+        lines += ["", *_markdown_table(table)]
+        lines += ["", *(f"- {_cell(remark)}" for remark in remarks(table))] if remarks(table) else []
+    if pairing is not None:
+        lines += ["", "## Two systems, paired", "", _cell(verdict(pairing))]
+        lines += [f"**{warning}**" for warning in warnings(pairing)]
+    if notes:
+        lines += ["", "## Notes", "", *(f"- {_cell(note)}" for note in notes)]
+    return "\n".join(lines) + "\n"
+
+
+def html(tables: Sequence[Table], pairing: Pairing | None, notes: Sequence[str]) -> str:
+    """The page as HTML."""
+    loader = jinja2.PackageLoader("close_transfer.reports", "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template("comparison.html").render(
+        tables=[_shown(table, tables) for table in tables],
+        pairing=pairing,
+        verdict=verdict(pairing) if pairing else "",
+        notes=notes,
+        warnings=warnings,
+        intervals=_INTERVALS,
+        number=number,
+        reach=reach,
+        called=called,
+        seeds=seeds_in_words,
+        regime=regime_in_words,
+    )
+
+
+def _shown(table: Table, tables: Sequence[Table]) -> dict[str, Any]:
+    metrics = main_metrics(table)
+    most = {m: max(row.values[m].value for row in table.rows if m in row.values) or 1.0 for m in metrics}
+    return {
+        "title": title(table),
+        "facts": facts(table, tables),
+        "warnings": warnings(table),
+        "remarks": remarks(table),
+        "leading": table.leading,
+        "metrics": metrics,
+        "most": most,
+        "regimes": [(name, rows, {m: best(rows, m) for m in metrics}) for name, rows in by_regime(table)],
+        "rows": table.rows,
+        "groups": group_metrics(table, question_types=True),
+    }
+
+
+def make_report(config: ReportConfig) -> Report:
+    """Reads the results and writes both pages.
+
+    Raises:
+        UserError: for whatever the user can mend.
+    """
+    files = {path: read_results(path, "results") for path in find_results(config.results)}
+    tables, notes = fold(files)
+    pairing = pair(config.compare, config.num_bootstrap) if config.compare else None
+    pages = Path(f"{config.output}.md"), Path(f"{config.output}.html")
+    write_text(pages[0], markdown(tables, pairing, notes))
+    write_text(pages[1], html(tables, pairing, notes))
+    return Report(pages, len(files), tables, notes, pairing)
+
+
+def describe_report(report: Report) -> str:
+    """What is in it, what was left out, and where it is."""
+    num_rows = sum(len(table.rows) for table in report.tables)
+    lines = [f"files read: {report.num_files:,}, tables: {len(report.tables):,}, systems: {num_rows:,}"]
+    lines += [f"note: {note}" for note in report.notes]
+    lines += [f"note: {title(t)}: {said}" for t in report.tables if not t.is_world for said in warnings(t)]
+    lines += [verdict(report.pairing)] if report.pairing else []
+    return "\n".join([*lines, *(f"report: {page}" for page in report.pages)])

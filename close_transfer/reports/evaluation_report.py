@@ -1,0 +1,214 @@
+"""The page beside every results.json: numbers, pictures with answers, curve, in one file that needs
+nothing else."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from matplotlib.figure import Figure
+
+from close_transfer.core.atomic_files import damaged, write_text
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import Fault
+from close_transfer.core.readers.records import field, key_field, read_document, read_lines, verbatim
+from close_transfer.core.svg import svg
+from close_transfer.data.examples import Example
+from close_transfer.evaluation.results import read_results, system_in_words
+from close_transfer.metrics.accuracy import QUESTION_TYPE
+from close_transfer.pipelines.evaluate import NOT_ASKED, Evaluation
+from close_transfer.training.trainer import learning_curves
+
+_NUM_SHOWN = 24
+_NUM_EXTREME = 6
+_PICTURE_WIDTH = 192
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Another evaluation of the same examples, to stand beside this one."""
+
+    name: str
+    results: dict[str, Any]
+    answers: dict[str, str]
+
+    @classmethod
+    def read(cls, folder: Path, name: str | None = None) -> "Compared":
+        """From an evaluation folder.
+
+        Raises:
+            UserError: if it holds no finished evaluation, or a damaged one.
+        """
+        path, answered = folder / "results.json", folder / "predictions.jsonl"
+        if not path.is_file():
+            raise UserError(f"compare={folder}: there is no results.json; evaluate that run first")
+        system = read_results(path, "compare")
+        answers = {}
+        for line, record in read_lines(answered, "compare"):
+            try:
+                answers[key_field(record, "id")] = verbatim(field(record, "prediction"), "prediction")
+            except Fault as fault:
+                raise damaged(answered, f"line {line}: {fault}") from None
+        if len(answers) != system.num_examples:
+            raise damaged(
+                answered, f"it holds {len(answers):,} answers, and results.json counts {system.num_examples:,}"
+            )
+        return cls(name or system.name, read_document(path, "compare"), answers)
+
+
+def describe_system(results: dict[str, Any]) -> str:
+    """A few words that tell one system from another, of a results.json of ours."""
+    config = results["config"]
+    return system_in_words(results["trained_on"], config["train"]["adapter"], results["noise"]["std"], config["eval"])
+
+
+def leakage_in_words(leakage: dict[str, Any]) -> str:
+    """What training saw of the evaluation text, as results.json has it; empty if nobody wanted to know."""
+    if not leakage["checked"]:
+        return "" if leakage["reason"] == NOT_ASKED else f"not checked, because {leakage['reason']}"
+    return (
+        f"{leakage['num_identical']:,} of {leakage['num_training']:,} training texts are identical to evaluation text, "
+        f"{leakage['num_near']:,} nearly so"
+    )
+
+
+def noise_in_words(noise: dict[str, float], trained_on: str) -> str:
+    """What the training noise did to the vectors, for a reader who has never met the method."""
+    if noise["std"] == 0:
+        if trained_on == "images":
+            return "The model was trained on the vectors of pictures, without noise."
+        return "No noise was added: the model learned from clean text vectors and meets picture vectors unprepared."
+    degrees = np.degrees(np.arccos(noise["cosine"]))
+    return (
+        f"In training every vector, of length 1, got random noise of length {noise['length']:.2f} "
+        f"({noise['std']:.3g} per coordinate) and was brought back to length 1. What the model saw pointed "
+        f"about {degrees:.0f} degrees away from the clean vector (cosine {noise['cosine']:.2f}), so it learned "
+        "to answer from a neighbourhood instead of a point. At test time nothing is added."
+    )
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _picture(example: Example) -> str | None:
+    if example.image is None:
+        return None
+    try:
+        image = example.image.open()
+    except UserError:  # vectors only: there is no picture to show
+        return None
+    image.thumbnail((_PICTURE_WIDTH, _PICTURE_WIDTH))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return _data_uri(buffer.getvalue(), "image/png")
+
+
+def _curve(run: Path) -> str | None:
+    """Loss by step as an SVG picture; None without a log."""
+    curves = {name: points for name, points in learning_curves(run).items() if points}
+    if not curves:
+        return None
+    figure = Figure(figsize=(7, 2.6), layout="constrained")
+    axes = figure.subplots()
+    styles: dict[str, dict[str, Any]] = {
+        "training": {"color": "#9ab", "lw": 1.2},
+        "validation": {"color": "#c2410c", "marker": "o", "ms": 4},
+    }
+    for name, points in curves.items():
+        axes.plot(*zip(*points, strict=True), label=name, **styles[name])
+    axes.set(xlabel="step", ylabel="loss, nats a token", yscale="log")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return _data_uri(svg(figure), "image/svg+xml")
+
+
+def _case(evaluation: Evaluation, row: int, others: Sequence[Compared]) -> dict[str, Any]:
+    example, prediction = evaluation.examples[row], evaluation.predictions[row]
+    references = list(dict.fromkeys(example.references))
+    return {
+        "picture": _picture(example),
+        "text": example.texts[0] if evaluation.config.scene == "text" and example.texts else None,
+        "prompt": example.prompt,
+        "answer": prediction.text,
+        "others": [(other.name, other.answers.get(example.id, "(not asked)")) for other in others],
+        "references": references,
+        "score": evaluation.scores.per_example[row],
+    }
+
+
+def _rows(evaluation: Evaluation, others: Sequence[Compared]) -> list[dict[str, Any]]:
+    """One row a metric, one cell a system: value, low, high."""
+    systems = [evaluation.results(), *(other.results for other in others)]
+    shown = [name for name in evaluation.scores.metrics if QUESTION_TYPE not in name]  # dozens; results.json has them
+    most = {name: max(s["metrics"].get(name, 0.0) for s in systems) for name in shown}
+    return [
+        {
+            "name": name,
+            "cells": [
+                {
+                    "value": system["metrics"].get(name),
+                    "low": system["intervals"].get(name, [0, 0])[0],
+                    "high": system["intervals"].get(name, [0, 0])[1],
+                    "share": 100 * system["metrics"].get(name, 0.0) / (most[name] or 1.0),
+                }
+                for system in systems
+            ],
+        }
+        for name in shown
+    ]
+
+
+@cache
+def _template() -> jinja2.Template:
+    loader = jinja2.PackageLoader("close_transfer.reports", "templates")
+    return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
+        "report.html"
+    )
+
+
+def write_report(evaluation: Evaluation, others: Sequence[Compared] = ()) -> Path:
+    """Writes report.html into the evaluation's folder.
+
+    Args:
+        evaluation: what the page is about.
+        others: evaluations of the same examples, shown beside it.
+
+    Raises:
+        UserError: if another evaluation was made on other data, split or scene.
+    """
+    results = evaluation.results()
+    for other in others:
+        if other.results["data_fingerprint"] != results["data_fingerprint"]:
+            raise UserError(
+                f"compare: {other.name} was evaluated on other examples than this run; evaluate both on the same data, split and scene"
+            )
+    per_example = np.array(evaluation.scores.per_example)
+    by_score = np.argsort(per_example, kind="stable")
+    shown = np.random.default_rng(0).permutation(len(per_example))[:_NUM_SHOWN]
+
+    def cases(rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
+        return [_case(evaluation, int(row), others) for row in rows]
+
+    page = _template().render(
+        results=results,
+        systems=[describe_system(results), *(other.name for other in others)],
+        rows=_rows(evaluation, others),
+        leading=evaluation.scores.leading,
+        leakage=leakage_in_words(evaluation.leakage),
+        noise=noise_in_words(evaluation.noise, evaluation.facts["trained_on"]),
+        curve=_curve(evaluation.run),
+        shown=cases(shown),
+        best=cases(by_score[::-1][:_NUM_EXTREME]),
+        worst=cases(by_score[:_NUM_EXTREME]),
+        config=json.dumps(results["config"], indent=2),
+    )
+    path = evaluation.folder / "report.html"
+    write_text(path, page)
+    return path

@@ -1,0 +1,108 @@
+"""gap.html, one file that needs nothing else, and the same in a few lines for the terminal."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from close_transfer.config import GapConfig
+from close_transfer.core.atomic_files import write_text
+from close_transfer.modality_gap.measurement import Gap
+from close_transfer.models.noise_scale import NoiseScale
+from close_transfer.reports import gap_figures
+
+_SHOWN = {
+    "paired_cosine": "a picture and its own text",
+    "unrelated_cross_cosine": "a picture and another scene's text",
+    "unrelated_text_cosine": "two texts of different scenes",
+    "same_scene_text_cosine": "two texts of one scene",
+    "unrelated_image_cosine": "two pictures",
+    "mean_distance": "distance between the mean picture and the mean text",
+    "centred_distance": "distance of both clouds without their means, less what chance gives",
+    "difference_mean_share": "share of picture minus text (squared) that is the same for all pairs",
+    "difference_std": "what is left of it, standard deviation per coordinate",
+    "difference_effective_directions": "directions that carry what is left (participation ratio)",
+    "difference_directions_90": "directions that carry 90% of it",
+    "caption_spread": "spread of one scene's texts, standard deviation per coordinate",
+    "text_effective_dimension": "effective dimension of the texts",
+    "image_effective_dimension": "effective dimension of the pictures",
+    "recall@1": "recall@1, picture to text",
+    "recall@5": "recall@5, picture to text",
+    "recall@10": "recall@10, picture to text",
+    "text_to_image_recall@1": "recall@1, text to picture",
+    "text_to_image_recall@5": "recall@5, text to picture",
+    "text_to_image_recall@10": "recall@10, text to picture",
+}
+_DRAWN_NOISE = 0.1
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def verdict(gap: Gap) -> str:
+    """The gap in one sentence; empty without pictures."""
+    metrics = gap.metrics
+    if "paired_cosine" not in metrics:
+        return ""
+    paired, unrelated = metrics["paired_cosine"], metrics["unrelated_text_cosine"]
+    than = "less" if paired < unrelated else "more"
+    return (
+        f"A picture is {than} similar to its own text ({paired:.2f}) than two unrelated texts are to each other "
+        f"({unrelated:.2f}). Taking the means away removes {metrics['difference_mean_share']:.0%} of the difference; "
+        f"the rest lies in about {metrics['difference_effective_directions']:.0f} of {gap.vectors.dim} directions."
+    )
+
+
+def describe(gap: Gap) -> str:
+    """The numbers with their intervals, a line each."""
+    lines = [f"{gap.vectors.num_scenes:,} scenes, {len(gap.vectors.texts):,} texts, {gap.vectors.dim} wide"]
+    for name, meaning in _SHOWN.items():
+        if name in gap.metrics:
+            low, high = gap.intervals[name]
+            value = gap.metrics[name]
+            lines.append(f"  {meaning:<70} {_number(value):>7}   [{_number(low)}, {_number(high)}]")
+    lines += [f"  {f'noise by the rule {one.rule} ({one.regime})':<70} {one.std:>7.3f}" for one in gap.choices]
+    return "\n".join([*lines, verdict(gap)]).rstrip()
+
+
+def _uri(svg: bytes) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+
+
+def _noise_rows(gap: Gap) -> list[dict[str, Any]]:
+    rows = []
+    for one in gap.neighbourhoods:
+        scale = None if one.noise is None else NoiseScale(one.noise, gap.vectors.dim)
+        rows.append({"scale": scale, **one.as_dict()})
+    return rows
+
+
+def write_page(gap: Gap, config: GapConfig) -> Path:
+    """Writes gap.html beside gap.json; gives its path."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("close_transfer.reports", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    noise = min(config.noises, key=lambda std: abs(std - _DRAWN_NOISE), default=_DRAWN_NOISE)
+    page = environment.get_template("gap.html").render(
+        gap=gap,
+        facts=gap.provenance,
+        verdict=verdict(gap),
+        rows=[
+            (name, meaning, _number(gap.metrics[name]), *map(_number, gap.intervals[name]))
+            for name, meaning in _SHOWN.items()
+            if name in gap.metrics
+        ],
+        noise_rows=_noise_rows(gap),
+        cosines=_uri(gap_figures.cosine_histograms(gap.vectors, config.seed)),
+        clouds=_uri(gap_figures.clouds(gap.vectors, noise, config.num_drawn, config.seed)),
+        spectra=_uri(gap_figures.spectra(gap)),
+        noise_curves=_uri(gap_figures.noise_curves(gap)) if config.noises else None,
+        is_world=gap.provenance.get("data") == "picturebook",
+    )
+    path = Path(config.output) / "gap.html"
+    write_text(path, page)
+    return path

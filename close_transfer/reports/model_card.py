@@ -1,0 +1,117 @@
+"""What is told of a trained model where it is published: data, what it saw, noise, scores, licence, use."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from close_transfer.core.atomic_files import read_json, write_json
+from close_transfer.core.errors import UserError
+from close_transfer.evaluation.results import read_results
+from close_transfer.licences import licence_fields
+from close_transfer.models.network import TransferConfig
+from close_transfer.reports.model_card_text import card_text, is_blind, trained_on_pictures
+from close_transfer.reports.redaction import portable
+from close_transfer.training.run_folder import read_run
+
+ABOUT = "about.json"
+# Of facts.json, beside what every run has; runs of earlier versions may lack them.
+_TOLD = ("num_examples", "num_skipped", "skipped", "num_trained_parameters")
+_PIPELINES = {
+    "vqa": "visual-question-answering",
+    "vqa-e": "visual-question-answering",
+    "snli-ve": "visual-question-answering",
+}
+
+
+def about_run(run: Path) -> dict[str, Any]:
+    """What a run's folder tells about the model: its settings, facts about its data, and all results in it.
+
+    Of files there are the names only, and nothing of where the run was kept or what it ran on.
+
+    Raises:
+        UserError: if the folder holds no run, or a damaged file.
+    """
+    config, facts = read_run(run)
+    more = read_json(run / "facts.json")
+    found = [read_results(path, "run") for path in sorted(run.glob("*/results.json"))]
+    return {
+        "settings": portable(config.model_dump(mode="json")),
+        "facts": portable(facts) | {key: more[key] for key in _TOLD if key in more},
+        "results": [
+            {
+                "data": one.data, "split": one.split, "scene": one.scene, "num_examples": one.num_examples,
+                "metrics": one.metrics, "intervals": one.intervals,
+            }
+            for one in found
+        ],
+    }  # fmt: skip
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """What a saved model's folder tells about it, without places of an earlier version; empty if nothing."""
+    path = folder / ABOUT
+    if not path.is_file():
+        return {}
+    about = read_json(path)
+    if not isinstance(about, dict):
+        raise UserError(f"{path}: holds no object; restore it, or delete it")
+    return about | {"settings": portable(about.get("settings") or {})}
+
+
+def write_about(folder: Path, about: Mapping[str, Any]) -> None:
+    """Puts what is known of the model beside its weights."""
+    write_json(folder / ABOUT, about)
+
+
+def model_card(config: TransferConfig, about: Mapping[str, Any], name: str, licence: str | None) -> ModelCard:
+    """The README.md of a model, with the metadata that the hub reads.
+
+    Args:
+        config: of the network.
+        about: as `about_run`.
+        name: what the model is called: OWNER/NAME on the hub, or the name of a folder.
+        licence: an identifier of the hub's list, such as "apache-2.0"; another becomes `other` with its name. None where
+            nobody chose one.
+    """
+    results = _eval_results(config, about)
+    data = ModelCardData(
+        library_name="close-transfer",
+        pipeline_tag=_pipeline(config),
+        tags=_tags(config, about),
+        base_model=config.base["name"] if config.base and not config.base.get("folder") else None,
+        model_name=name if results else None,
+        eval_results=results or None,
+        **licence_fields(licence),
+    )
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{card_text(config, about, name, licence)}")
+
+
+def _pipeline(config: TransferConfig) -> str:
+    return _PIPELINES.get(config.task["name"], "image-to-text")
+
+
+def _tags(config: TransferConfig, about: Mapping[str, Any]) -> list[str]:
+    """What a search on the hub should find it by; nothing that it is not."""
+    seen = []
+    if is_blind(config):
+        seen.append("blind-baseline")
+    elif trained_on_pictures(config, about):
+        seen.append("trained-on-pictures")
+    elif config.regime == "T0":
+        seen.append("text-only-training")
+    is_clip = config.encoder.get("config", {}).get("kind") == "open_clip"
+    return [*seen, *(["clip"] if is_clip else []), config.regime]
+
+
+def _eval_results(config: TransferConfig, about: Mapping[str, Any]) -> list[EvalResult]:
+    return [
+        EvalResult(
+            task_type=_pipeline(config), dataset_type=one["data"], dataset_name=f"{one['data']} {one['split']}, from {one['scene']}s",
+            dataset_split=one["split"], metric_type=metric, metric_value=round(value, 2),
+        )
+        for one in about.get("results", [])
+        for metric, value in one["metrics"].items()
+        if "/" not in metric
+    ]  # fmt: skip

@@ -1,0 +1,240 @@
+"""The words of a model card: what the model is, what it was trained on, for what it may be used and for what not."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from close_transfer.models.network import TransferConfig
+from close_transfer.models.noise_scale import NoiseScale
+from close_transfer.reports.redaction import portable_name
+
+_SEEN = {
+    "T0": "text only; no picture was seen in training (T0)",
+    "T1": "text, and statistics of unpaired pictures (T1)",
+    "T4": "pictures paired with text (T4)",
+}
+_USES = {
+    "captioning": ("caption", ""),
+    "captioning-multi": ("caption", ""),
+    "vqa": ("answer", ', "How many dogs are there?"'),
+    "vqa-e": ("answer", ', "How many dogs are there?"'),
+    "snli-ve": ("judge", ', "A dog sleeps."'),
+}
+_DOES = {
+    "captioning": "captions pictures",
+    "captioning-multi": "captions pictures",
+    "vqa": "answers questions about pictures",
+    "vqa-e": "answers questions about pictures",
+    "snli-ve": "judges whether a picture entails a sentence, contradicts it, or leaves it open",
+    "visual-news": "captions the pictures of news articles",
+    "custom": "writes text for pictures",
+}
+
+
+def is_blind(config: TransferConfig) -> bool:
+    """Whether the model sees nothing, in training and in use."""
+    return any(step["name"] == "blind" for step in config.adapter)
+
+
+def trained_on_pictures(config: TransferConfig, about: Mapping[str, Any]) -> bool:
+    """Whether it was fed vectors of pictures in training; by its regime, where the run's facts are not known."""
+    fed = about.get("facts", {}).get("trained_on")
+    return fed == "images" if fed else config.regime == "T4" and not any(s["name"] == "linear" for s in config.adapter)
+
+
+def card_text(config: TransferConfig, about: Mapping[str, Any], name: str, licence: str | None) -> str:
+    """The card below its metadata, as Markdown; arguments as of `model_card`."""
+    facts, settings = about.get("facts", {}), about.get("settings", {})
+    lines = {
+        "task": config.task["name"],
+        **_task_lines(config, settings),
+        **_data_lines(facts, settings),
+        "training saw": _SEEN[config.regime],
+        "encoder": f"{portable_name(config.encoder['name'])}, {config.encoder['dim']} wide, frozen",
+        "noise": str(NoiseScale(config.noise["std"], config.encoder["dim"])),
+        "adapter": " → ".join(step["name"] for step in config.adapter),
+        "language model": _language_model(config, settings),
+        "licence": licence or "none was chosen; those of the encoder, the language model and the data apply",
+    }
+    table = "\n".join(f"| {key} | {_cell(value)} |" for key, value in lines.items())
+    return f"""# {name}
+
+{_first_sentence(config, about)} Made with close-transfer (CLOSE, arXiv 2211.09778).
+
+| | |
+|---|---|
+{table}
+
+## Scores
+
+{_scores(about.get("results", []))}
+
+## Use
+
+```python
+{_use(config, name)}
+```
+{_needs(config)}
+## What it is for
+
+{_intended(config, about)}
+
+## What it is not for
+
+{_out_of_scope(config)}
+
+## Limits
+
+{_limits(config, settings)}
+"""
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).split()).replace("|", "\\|")
+
+
+def _first_sentence(config: TransferConfig, about: Mapping[str, Any]) -> str:
+    does, encoder = _DOES[config.task["name"]], portable_name(config.encoder["name"])
+    if is_blind(config):
+        return (
+            f"A baseline that {does} without seeing them: zeros stood in for the vectors of {encoder}, in training and in "
+            "use, so it shows what can be said blind."
+        )
+    if trained_on_pictures(config, about):
+        return f"It {does}, and learned it from the picture vectors of a frozen encoder, {encoder}; it was not trained on text alone."
+    noise = "with noise added to them" if config.noise["std"] else "with no noise added to them"
+    seen = {
+        "T0": "no picture was seen in training",
+        "T1": "of pictures, training saw statistics of unpaired ones",
+        "T4": "of pictures, training saw statistics of some that were paired with text",
+    }[config.regime]
+    return f"It {does}, and learned it from the text vectors of a frozen encoder, {encoder}, {noise}; {seen}."
+
+
+def _task_lines(config: TransferConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the task was told, where it is more than its name."""
+    task, told = config.task, {}
+    if task["name"] in ("captioning", "captioning-multi", "custom"):
+        told["language"] = task.get("language", "en")
+    asked = settings.get("data", {}).get("prompt") or task.get("prompt")
+    if asked:
+        told["prompt"] = f"`{asked}`"
+    if task["name"] == "custom":
+        told["metric"] = task.get("metric", "captions")
+        if task.get("labels"):
+            told["labels"] = ", ".join(task["labels"])
+    return told
+
+
+def _data_lines(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Which data it was trained on, and how much of it."""
+    data = settings.get("data", {})
+    file = data.get("path") or (data.get("files") or {}).get("train")
+    trained = data.get("name", "not known") + (f", `{file}`" if file else "")
+    if "num_examples" in facts:
+        trained += f", {facts['num_examples']:,} examples"
+    told = {"trained on": trained}
+    if facts.get("num_skipped"):
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in facts.get("skipped", {}).items())
+        told["left out"] = f"{facts['num_skipped']:,} entries" + (f" ({reasons})" if reasons else "")
+    if "data_fingerprint" in facts:
+        told["fingerprint of the data"] = f"`{facts['data_fingerprint']}`"
+    return told
+
+
+def _language_model(config: TransferConfig, settings: Mapping[str, Any]) -> str:
+    lm = settings.get("lm", {})
+    if not config.base:
+        return f"{lm.get('name', config.lm.get('model_type', 'not known'))}, all of it trained"
+    return f"{config.base['name']}, {'low-rank updates' if config.base['lora'] else 'frozen'}"
+
+
+def _scores(results: Sequence[Mapping[str, Any]]) -> str:
+    if not results:
+        return "Not evaluated."
+    rows = ["| data | split | fed with | metric | score | 95% interval | examples |", "|---|---|---|---|---|---|---|"]
+    for one in results:
+        for metric, value in one["metrics"].items():
+            ends = one["intervals"].get(metric)
+            interval = f"{ends[0]:.1f} to {ends[1]:.1f}" if ends else ""
+            rows.append(
+                f"| {one['data']} | {one['split']} | {one['scene']} | {metric} | {value:.1f} | {interval} | {one['num_examples']:,} |"
+            )
+    return "\n".join(rows)
+
+
+def _use(config: TransferConfig, name: str) -> str:
+    method, arguments = _USES.get(config.task["name"], ("write", ""))
+    call = (
+        f'model.{method}("photo.jpg"{arguments})'
+        if method != "write"
+        else 'model.write(["photo.jpg"], prompt="...")[0].text'
+    )
+    base = f', base="{config.base["name"]}"' if config.base and config.base.get("folder") else ""
+    here = "" if "/" in name else "  # or wherever this folder is"
+    return (
+        f'from close_transfer import TransferModel\n\nmodel = TransferModel.from_pretrained("{name}"{base}){here}\n'
+        f"print({call})"
+    )
+
+
+def _needs(config: TransferConfig) -> str:
+    """What is not in these files and has to be there."""
+    told = []
+    if config.base:
+        where = (
+            "which is a folder of whoever trained this model; ask for it, and give it as `base=`"
+            if config.base.get("folder")
+            else "which is loaded from the hub, or from a folder by `base=`"
+        )
+        told.append(
+            f"These files hold what was trained only. The language model under it is needed too: `{config.base['name']}`, "
+            f"{where} (its fingerprint is checked, {config.base['fingerprint'][:12]})."
+        )
+    encoder = config.encoder.get("config", {})
+    if encoder.get("kind") == "precomputed":
+        told.append(
+            "It was trained on vectors from files, so it takes vectors of the same encoder (`embeddings=`), no pictures."
+        )
+    elif encoder.get("weights") or str(encoder.get("model", "")).startswith("local-dir:"):
+        told.append("The encoder's weights are a local file of whoever trained this model, and are needed too.")
+    return "\n" + "".join(f"{one}\n\n" for one in told)
+
+
+def _intended(config: TransferConfig, about: Mapping[str, Any]) -> str:
+    if is_blind(config):
+        return "To be set against models that see, as the score that is had without looking."
+    learned = "pictures" if trained_on_pictures(config, about) else "text"
+    return (
+        f"For research, and for a draft that somebody checks: it {_DOES[config.task['name']]} of the kind that its training "
+        f"{learned} told of, in the language of that text."
+    )
+
+
+def _out_of_scope(config: TransferConfig) -> str:
+    told = [
+        "- Decisions about people, or anything where a wrong text does harm unless somebody checks it (health, law, safety, "
+        "access for blind readers without a way to ask back).",
+        "- Who somebody is, or what they are like: it names what its text named, with that text's prejudices.",
+        "- Reading text in pictures, exact counts and positions: one vector of a picture holds little of them.",
+        "- Vectors of any other encoder, and other tasks than the one above.",
+    ]
+    return "\n".join(told[:2] + told[-1:] if is_blind(config) else told)
+
+
+def _limits(config: TransferConfig, settings: Mapping[str, Any]) -> str:
+    if is_blind(config):
+        told = "It says the same of every picture, but for the prompt. "
+    else:
+        told = (
+            "It knows what its training text told, with that text's biases, and sees what its encoder sees. It may name "
+            "things that are not there. "
+        )
+    if settings.get("data", {}).get("name") == "picturebook":
+        told += (
+            "It was trained on Picturebook, a small world drawn by code, and its scores say nothing about photographs. "
+        )
+    if config.encoder.get("config", {}).get("model") == "picturebook":
+        told += (
+            "Its encoder is Picturebook's, which knows that drawn world only and sees next to nothing in photographs. "
+        )
+    return told.strip()

@@ -1,0 +1,216 @@
+"""What a captioner learns from growing pieces of text corpora: scores on pictures, and whether it writes in their style."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from close_transfer.config import CorporaConfig
+from close_transfer.core.atomic_files import atomic_path, write_json, write_text
+from close_transfer.core.errors import UserError
+from close_transfer.core.svg import svg
+from close_transfer.evaluation.results import read_scores
+from studies.jobs import Job, do_jobs
+from studies.scene_scores import SceneScores
+
+_TEST = "test"
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One row: what was trained on, and what came of it.
+
+    Attributes:
+        name: of the corpus.
+        size: texts of it; None where all of other data was taken.
+        metric: the leading metric's name.
+        score: on the test's pictures, mean over examples and seeds.
+        low, high: its 95% bootstrap interval over pictures.
+        by_seed: score of each seed.
+        in_style: share of the captions, over all seeds, with one of the style's words; 0 to 1.
+        corpus_in_style: the same of the texts that were trained on; None for other data.
+        distinct: share of the captions of one seed that no other picture got, mean over seeds; 0 to 1.
+    """
+
+    name: str
+    size: int | None
+    metric: str
+    score: float
+    low: float
+    high: float
+    by_seed: list[float]
+    in_style: float
+    corpus_in_style: float | None
+    distinct: float
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _names(config: CorporaConfig) -> dict[str, Path]:
+    """The corpora by their folder's name, or the file's where it is not called corpus.jsonl.
+
+    Raises:
+        UserError: if two have the same.
+    """
+    found: dict[str, Path] = {}
+    for one in map(Path, config.corpora):
+        name = one.absolute().parent.name if one.name == "corpus.jsonl" else one.stem
+        if _slug(name) in map(_slug, found):
+            raise UserError(f"corpora={one}: another one is called {name} too; rename its folder")
+        found[name] = one
+    return found
+
+
+def _piece(config: CorporaConfig, name: str, size: int) -> Path:
+    return Path(config.output) / "corpora" / f"{_slug(name)}-{size}.jsonl"
+
+
+def write_pieces(config: CorporaConfig) -> None:
+    """Writes the beginnings of every corpus.
+
+    Raises:
+        UserError: if one is missing or shorter than the largest size.
+    """
+    for name, path in _names(config).items():
+        if not path.is_file():
+            raise UserError(
+                f"corpora={path}: there is no such file; python scripts/synthesize_captions.py writes corpora"
+            )
+        with path.open(encoding="utf-8") as file:
+            lines = list(islice(file, max(config.sizes)))
+        if len(lines) < max(config.sizes):
+            raise UserError(
+                f"corpora={path}: has {len(lines):,} texts, and sizes asks for {max(config.sizes):,}; make it longer "
+                "with a higher num=, or ask for less"
+            )
+        for size in config.sizes:
+            piece = _piece(config, name, size)
+            text = "".join(lines[:size])
+            if piece.is_file() and piece.read_text(encoding="utf-8") != text:
+                raise UserError(f"{piece}: was made of another corpus; give another output=")
+            with atomic_path(piece) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+
+
+def _rows(config: CorporaConfig) -> list[tuple[str, int | None, tuple[str, ...]]]:
+    """(name, size, settings of training) of every row."""
+    rows: list[tuple[str, int | None, tuple[str, ...]]] = [
+        (settings, None, tuple(shlex.split(settings))) for settings in config.others
+    ]
+    for name in _names(config):
+        for size in config.sizes:
+            rows.append((name, size, ("data=table", f"data.path={_piece(config, name, size)}")))
+    return rows
+
+
+def _folder(config: CorporaConfig, name: str, size: int | None, seed: int) -> Path:
+    return Path(config.output) / (_slug(name) if size is None else f"{_slug(name)}-{size}") / f"seed-{seed}"
+
+
+def jobs(config: CorporaConfig) -> list[Job]:
+    """Every training of the study with its test."""
+    shared, test = shlex.split(config.settings), tuple(shlex.split(config.test))
+    return [
+        Job(
+            _folder(config, name, size, seed),
+            "text",
+            ("task=captioning", f"seed={seed}", *settings, *shared),
+            {_TEST: test},
+        )
+        for seed in range(config.seeds)
+        for name, size, settings in _rows(config)
+    ]
+
+
+def share_in_style(texts: Iterable[str], words: Sequence[str]) -> float:
+    """Share of texts that hold one of the words, whatever its case; 0 to 1."""
+    wanted = {word.lower() for word in words}
+    found = [not wanted.isdisjoint(_WORD.findall(text.lower())) for text in texts]
+    return sum(found) / max(1, len(found))
+
+
+def _texts(path: Path, column: str) -> list[str]:
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line)[column] for line in file]
+
+
+def _trained(config: CorporaConfig, name: str, size: int | None) -> Trained:
+    folders = [_folder(config, name, size, seed) / _TEST for seed in range(config.seeds)]
+    found = SceneScores.read(folders, {one: one for one in read_scores(folders[0])[1]})
+    said = [_texts(folder / "predictions.jsonl", "prediction") for folder in folders]
+    trained_on = None if size is None else _texts(_piece(config, name, size), "text")
+    return Trained(
+        name,
+        size,
+        found.metric,
+        found.score,
+        *found.interval(config.num_bootstrap),
+        found.by_seed,
+        share_in_style([text for texts in said for text in texts], config.style_words),
+        None if trained_on is None else share_in_style(trained_on, config.style_words),
+        sum(sum(texts.count(text) == 1 for text in texts) / len(texts) for texts in said) / len(said),
+    )
+
+
+def markdown(rows: Sequence[Trained]) -> str:
+    """A table, a row of training a line."""
+    head = ["trained on", "texts", rows[0].metric, "seeds", "in the style", "of its texts", "said of one picture only"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in rows:
+        cells = [
+            row.name,
+            "all" if row.size is None else f"{row.size:,}",
+            f"{row.score:.1f} ({row.low:.1f} to {row.high:.1f})",
+            f"{min(row.by_seed):.1f} to {max(row.by_seed):.1f}",
+            f"{row.in_style:.1%}",
+            "" if row.corpus_in_style is None else f"{row.corpus_in_style:.1%}",
+            f"{row.distinct:.0%}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def figure(rows: Sequence[Trained]) -> bytes:
+    """Score against the number of texts, with intervals as bands; other data as level lines; an SVG."""
+    drawn = Figure(figsize=(7, 4), layout="constrained")
+    axes = drawn.subplots()
+    for name in dict.fromkeys(row.name for row in rows):
+        mine = [row for row in rows if row.name == name]
+        sizes = [row.size for row in mine if row.size is not None]
+        if not sizes:
+            axes.axhline(mine[0].score, color="#5b6675", lw=1, ls="--", label=name)
+            continue
+        (line,) = axes.plot(sizes, [row.score for row in mine], marker="o", ms=4, label=name)
+        axes.fill_between(
+            sizes, [row.low for row in mine], [row.high for row in mine], color=line.get_color(), alpha=0.2
+        )
+    axes.set(xlabel="texts", ylabel=rows[0].metric, xscale="log")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return svg(drawn)
+
+
+def study(config: CorporaConfig) -> str:
+    """Trains and tests what is missing; writes corpora.json, corpora.md and corpora.svg; gives the table as Markdown.
+
+    Raises:
+        UserError: if a corpus is too short, or a training or a test fails, with its own words.
+    """
+    write_pieces(config)
+    do_jobs(jobs(config), config.jobs, "corpora")
+    rows = [_trained(config, name, size) for name, size, _ in _rows(config)]
+    folder, table = Path(config.output), markdown(rows)
+    write_json(
+        folder / "corpora.json", {"config": config.model_dump(mode="json"), "rows": [asdict(row) for row in rows]}
+    )
+    write_text(folder / "corpora.md", table + "\n")
+    write_text(folder / "corpora.svg", figure(rows).decode())
+    return f"{table}\nfigure: {folder / 'corpora.svg'}"

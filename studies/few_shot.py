@@ -1,0 +1,122 @@
+"""Questions about pictures asked of captioners with a frozen language model, behind 0, 1, 2 and 4 answered ones."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from close_transfer.config import DataConfig, FewShotConfig, TableData, TrainConfig
+from close_transfer.config.data import HuggingFaceData
+from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.errors import UserError
+from close_transfer.data.decontamination import is_trained_on
+from close_transfer.data.examples import Example, drawn, scene_key
+from close_transfer.data.sources import SERVED_TASKS, load_examples
+from close_transfer.encoders.embeddings import SceneVectors, image_scenes, text_scenes
+from close_transfer.inference.few_shot import FewShot, Shot, prompts_of
+from close_transfer.metrics.bootstrap import Floats, score_sums
+from close_transfer.metrics.vqa import vqa_accuracy
+from close_transfer.models.adapters import Modality
+from close_transfer.parts import build_encoder, load_model, pick_device
+from close_transfer.training.run_folder import read_run
+
+
+def _questions(run: Path, trained: TrainConfig, config: FewShotConfig) -> DataConfig:
+    """The data with the questions: what was asked for, else the run's own.
+
+    Raises:
+        UserError: if the data have none, or those that are asked would stand answered in front of themselves.
+    """
+    data = config.data or trained.data
+    serving = [name for name, tasks in SERVED_TASKS.items() if "vqa" in tasks]
+    own = data if isinstance(data, (TableData, HuggingFaceData)) else None
+    if data.name not in serving or (own and None in (own.prompt, own.target_column)):
+        whose = f"runs={run}: was trained on data={data.name}, " if config.data is None else f"data={data.name}: "
+        raise UserError(
+            f"{whose}which names no questions; give data=, one of {', '.join(serving)}, of a table with "
+            "data.prompt='{question}' data.target_column=answers"
+        )
+    if is_trained_on(data, data, config.split):
+        raise UserError(
+            f"data={data.name} split={config.split}: answered questions come from the same rows; give split=val"
+            + (", for which a share is held out, or data.val_path=FILE is read" if own else " or split=test")
+        )
+    return data
+
+
+def _examples(data: DataConfig, config: FewShotConfig) -> tuple[list[Example], list[Example]]:
+    """Answered questions of the training split, and those that are asked; drawn, the same for all runs."""
+    supports = drawn(load_examples(data, "vqa", "train").examples, config.num_supports, 0)
+    return supports, drawn(load_examples(data, "vqa", config.split).examples, config.max_examples, 0)
+
+
+def _shots(examples: Sequence[Example], scenes: SceneVectors, modality: Modality, answered: bool) -> list[Shot]:
+    vectors = scenes[np.arange(len(scenes))]
+    return [
+        Shot(vector, example.prompt, Counter(example.references).most_common(1)[0][0] if answered else "", modality)
+        for vector, example in zip(vectors, examples, strict=True)
+    ]
+
+
+def _accuracies(run: Path, config: FewShotConfig) -> tuple[dict[int, Floats], list[str]]:
+    """Accuracy of each question in percent by the number of shots, seeds averaged; and the scene of each question."""
+    trained, facts = read_run(run)
+    data = _questions(run, trained, config)
+    device = pick_device(config.device)
+    network, tokenizer = load_model(run, "best", device)
+    if network.config.base is None:
+        raise UserError(
+            f"runs={run}: its language model was trained, and has forgotten how to answer; give lm.train=frozen"
+        )
+    encoder = build_encoder(trained.clip, data, device, texts_needed=facts["trained_on"] == "text")
+    supports, asked = _examples(data, config)
+    # What is shown with answered questions is what the run was trained on, so that text stays without pictures.
+    from_text = facts["trained_on"] == "text"
+    shown = (text_scenes if from_text else image_scenes)(encoder, supports, trained.store)
+    answered = _shots(supports, shown, "text" if from_text else "image", True)
+    questions = _shots(asked, image_scenes(encoder, asked, trained.store), "image", False)
+    found = {}
+    for num_shots in config.shots:
+        by_seed = []
+        for seed in range(config.seeds if num_shots else 1):
+            answers = FewShot(network, tokenizer, config.form, max_words=config.max_words).answers(
+                prompts_of(answered, questions, num_shots, seed)
+            )
+            by_seed.append([100 * vqa_accuracy(a, e.references) for a, e in zip(answers, asked, strict=True)])
+        found[num_shots] = np.mean(by_seed, axis=0)
+    return found, [scene_key(example) for example in asked]
+
+
+def _summary(accuracies: Floats, scenes: Sequence[str], num_bootstrap: int) -> dict[str, Any]:
+    """The mean over questions, and its interval over scenes."""
+    _, scene = np.unique(scenes, return_inverse=True)
+    sums = np.stack([np.bincount(scene, weights=accuracies), np.bincount(scene).astype(float)], axis=1)
+    values, intervals = score_sums(sums, lambda total: {"accuracy": total[:, 0] / total[:, 1]}, num_bootstrap)
+    return {"accuracy": values["accuracy"], "interval": list(intervals["accuracy"])}
+
+
+def study(config: FewShotConfig) -> str:
+    """Asks every run, writes few_shot.json and few_shot.md, gives the table as Markdown.
+
+    Raises:
+        UserError: if a run cannot be used.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    for name in config.runs:
+        found, scenes = _accuracies(Path(name), config)
+        rows[name] = {str(shots): _summary(one, scenes, config.num_bootstrap) for shots, one in found.items()}
+    lines = [
+        f"| run | {' | '.join(f'{shots}-shot' for shots in config.shots)} |",
+        "|---" * (1 + len(config.shots)) + "|",
+    ]
+    for name, row in rows.items():
+        cells = [
+            f"{one['accuracy']:.1f} ({one['interval'][0]:.1f} to {one['interval'][1]:.1f})" for one in row.values()
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    text = "\n".join(lines)
+    write_json(Path(config.output) / "few_shot.json", {"config": config.model_dump(mode="json"), "runs": rows})
+    write_text(Path(config.output) / "few_shot.md", text + "\n")
+    return text

@@ -1,0 +1,36 @@
+"""What real CLIP vectors give without any training: the nearest training caption, and keywords by it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from close_transfer.modality_gap.vectors import unit
+from studies.real_pairs import Pairs, fold_of
+
+NEAREST = "nearest training caption"
+
+
+def _similarities(pairs: Pairs, folds: int) -> NDArray[np.floating]:
+    """Cosine of every picture with every caption, shape (pairs, pairs); -1 with captions of its own fold."""
+    fold = fold_of(len(pairs.captions), folds)
+    cosines = unit(pairs.images) @ unit(pairs.texts).T
+    return np.where(fold[:, None] == fold[None, :], -1.0, cosines)
+
+
+def nearest_captions(pairs: Pairs, folds: int) -> list[str]:
+    """For each picture the caption of the other folds that is most similar to it."""
+    return [pairs.captions[row] for row in _similarities(pairs, folds).argmax(axis=1)]
+
+
+def nearest_keywords(pairs: Pairs, labels: NDArray[np.bool_], folds: int) -> NDArray[np.floating]:
+    """For each picture and keyword the cosine of the nearest caption, of the other folds, whose scene has that keyword.
+
+    Args:
+        pairs: captions and pictures.
+        labels: which scene has which keyword, shape (pairs, keywords).
+        folds: how many there are.
+
+    Returns:
+        Shape (pairs, keywords).
+    """
+    similarities = _similarities(pairs, folds)
+    return np.stack([np.where(has, similarities, -1.0).max(axis=1) for has in labels.T], axis=1)

@@ -1,0 +1,108 @@
+"""Captions of real picture vectors, by models that were trained on the vectors of other folds."""
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from close_transfer.cli import compose_config
+from close_transfer.config import RealVectorsConfig, TrainConfig
+from close_transfer.core.atomic_files import fingerprint, read_json, write_json, write_text
+from close_transfer.core.errors import UserError
+from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.models.text_memory import ExactMemory
+from close_transfer.parts import load_model
+from close_transfer.pipelines.train import train
+from studies.jobs import in_workers
+from studies.real_pairs import Pairs, System, fit_for, fold_of, systems
+
+
+def _training_settings(config: RealVectorsConfig, system: System, seed: int, folder: Path) -> list[str]:
+    table = folder / "captions.jsonl"
+    needs_pictures = system.config.adapter or system.config.noise in ("auto-unpaired", "auto-paired")
+    statistics = [f"statistics={folder / 'statistics'}"] if needs_pictures else []
+    return [
+        "task=captioning", "data=table", f"data.path={table}", f"data.val_path={table}", "data.text_column=caption",
+        "clip=precomputed", f"clip.text_embeddings={folder / 'texts.npy'}", f"clip.image_embeddings={folder / 'images.npy'}",
+        f"lm={config.language_model}", f"lm.learning_rate={config.learning_rate}", f"noise={system.config.noise}", f"seed={seed}",
+        *([f"noise_rule={system.config.rule}"] if system.config.rule else []),
+        f"adapter=[{','.join(step['name'] for step in system.steps)}]", *statistics,
+        f"train.epochs={config.epochs}", f"train.batch_size={config.batch_size}", "train.validations=1",
+        "train.tensorboard=false", f"task.max_target_tokens={config.max_target_tokens}", "device=cpu",
+        f"output={folder / 'run'}", f"runs={folder / 'runs'}",
+    ]  # fmt: skip
+
+
+def captions_of_fold(config: RealVectorsConfig, system: System, fold: int, seed: int) -> dict[int, str]:
+    """Trains without one fold and captions its pictures; caption by row."""
+    torch.set_num_threads(1)
+    pairs = Pairs.read(Path(config.pairs))
+    held_out = fold_of(len(pairs.captions), config.folds) == fold
+    with tempfile.TemporaryDirectory() as name, Path(os.devnull).open("w") as nowhere:
+        folder = Path(name)
+        kept = np.flatnonzero(~held_out)
+        write_text(folder / "captions.jsonl", "".join(json.dumps({"caption": pairs.captions[i]}) + "\n" for i in kept))
+        np.save(folder / "texts.npy", pairs.texts[kept])
+        np.save(folder / "images.npy", pairs.images[kept])
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            fit_for(system, pairs, kept, config.num_pairs).save(folder / "statistics")
+            settings = compose_config("train", TrainConfig, _training_settings(config, system, seed, folder))
+            run, outcome = train(settings, "text" if system.config.trained_on == "text" else "images")
+            if outcome.stopped_early:
+                raise UserError("training was stopped; the same command goes on from the folds that are done")
+            model, tokenizer = load_model(run, "last", "cpu")
+            rows = np.flatnonzero(held_out)
+            vectors = np.asarray(pairs.images[rows], dtype=np.float32)
+            if system.config.memory:
+                texts = model.adapter(torch.from_numpy(np.asarray(pairs.texts[kept], dtype=np.float32)), "text")
+                model.memory = ExactMemory(texts.detach().numpy(), config.memory_temperature)
+            decoder = Decoder(model, tokenizer, Decoding(config.num_beams))
+            answers = decoder.predict([str(row) for row in rows], vectors.__getitem__, [""] * len(rows))
+    return {int(answer.id): answer.text for answer in answers}
+
+
+def _key(config: RealVectorsConfig) -> str:
+    """Of all that decides an answer, so that a changed setting does not meet old answers."""
+    same = config.model_dump(
+        exclude={
+            "output",
+            "jobs",
+            "noises",
+            "systems",
+            "seeds",
+            "num_bootstrap",
+            "least_keyword",
+            "most_keyword",
+            "num_pairs",
+            "memory_temperature",
+        }
+    )
+    weights = Path(str(config.language_model)) / "model.safetensors"
+    return fingerprint([json.dumps(same, sort_keys=True), weights.read_bytes() if weights.is_file() else b""])[:12]
+
+
+def all_captions(config: RealVectorsConfig) -> dict[tuple[str, int], dict[int, str]]:
+    """Captions of all pictures by system and seed; what was done before is read back."""
+    folder = Path(config.output) / f"captions-{_key(config)}"
+    wanted = {
+        (system.name, seed, fold): folder / f"{system.file_name(config)}-seed{seed}-fold{fold}.json"
+        for system in systems(config)
+        for seed in range(config.seeds)
+        for fold in range(config.folds)
+    }
+    missing = [job for job, path in wanted.items() if not path.is_file()]
+    by_name = {system.name: system for system in systems(config)}
+    with tqdm(total=len(wanted), initial=len(wanted) - len(missing), unit="training") as bar:
+        arguments = ((config, by_name[name], fold, seed) for name, seed, fold in missing)
+        for position, captions_by_row in in_workers(captions_of_fold, arguments, config.jobs):
+            write_json(wanted[missing[position]], captions_by_row)
+            bar.update()
+    captions: dict[tuple[str, int], dict[int, str]] = {}
+    for (name, seed, _), path in wanted.items():
+        captions.setdefault((name, seed), {}).update({int(row): text for row, text in read_json(path).items()})
+    return captions

@@ -1,0 +1,165 @@
+"""A few hundred captions and pictures by their real CLIP vectors, in folds; and the systems that learn from them."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from close_transfer.config import RealVectorsConfig
+from close_transfer.config.adapters import AdapterConfig
+from close_transfer.config.commands import DEFAULT_NOISE_RULE
+from close_transfer.config.studies import RealSystemConfig
+from close_transfer.core.atomic_files import fingerprint
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.records import read_lines, text_field, texts_field
+from close_transfer.encoders.precomputed import read_array
+from close_transfer.modality_gap.adapter_fitting.chain import adapted, adapted_groups, in_sequence
+from close_transfer.modality_gap.noise_selection import choose_from_texts, paired_rule, unpaired_rule
+from close_transfer.modality_gap.vectors import GroupedVectors, unit
+from close_transfer.models.adapters import ADAPTERS, Chain, Fit, Statistics, Steps, changing
+from close_transfer.models.adapters.statistics import measure_statistics
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Captions, all their pictures' captions, and the vectors of both; row i belongs to row i."""
+
+    captions: list[str]
+    references: list[tuple[str, ...]]
+    texts: NDArray[np.floating]
+    images: NDArray[np.floating]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Pairs":
+        """From captions.jsonl, caption_embeddings.npy and image_embeddings.npy.
+
+        Raises:
+            UserError: if one of them is missing or damaged, or their counts differ.
+        """
+        path = folder / "captions.jsonl"
+        faults, rows = Faults(path, "error"), []
+        for line, record in read_lines(path, "pairs"):
+            try:
+                rows.append((text_field(record, "caption"), texts_field(record, "references")))
+            except Fault as fault:
+                faults.add(f"line {line}", fault)
+        faults.settle(len(rows))
+        texts, images = (read_array(folder / f"{name}_embeddings.npy", "pairs") for name in ("caption", "image"))
+        if not len(texts) == len(images) == len(rows):
+            raise UserError(
+                f"pairs={folder}: {len(rows)} captions, {len(texts)} caption vectors and {len(images)} picture vectors; row i of each must belong together"
+            )
+        return cls([caption for caption, _ in rows], [told for _, told in rows], texts, images)
+
+
+@dataclass(frozen=True)
+class System:
+    """A row of the tables."""
+
+    config: RealSystemConfig
+
+    @property
+    def name(self) -> str:
+        """As tables print it."""
+        return self.config.name
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The adapters before the noise, then the noise."""
+        return AdapterConfig.model_validate({name: {} for name in (*self.config.adapter, "gaussian")}).steps()
+
+    @property
+    def regime(self) -> str:
+        """The least data that its parts need: "T0" texts, "T1" unpaired pictures too, "T4" pairs."""
+        if self.config.trained_on == "pictures":
+            return "T4"
+        of_noise = {"auto-unpaired": "T1", "auto-paired": "T4"}.get(str(self.config.noise), "T0")
+        return max(of_noise, *(ADAPTERS[step["name"]].regime for step in self.steps))
+
+    def file_name(self, study: RealVectorsConfig) -> str:
+        """What its answers are kept under; follows from what it is, not from its name."""
+        one = self.config
+        if self.is_plain and not isinstance(one.noise, str):
+            return f"{one.trained_on}-{one.noise:g}"
+        told = [one.model_dump_json(exclude={"name"}), f"rule {one.rule or DEFAULT_NOISE_RULE}"]
+        told += [f"pairs {study.num_pairs}"] if one.noise == "auto-paired" else []
+        told += [f"temperature {study.memory_temperature}"] if one.memory else []
+        return f"{one.trained_on}-{fingerprint(told)[:10]}"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether noise is all there is to it."""
+        return not self.config.adapter and not self.config.memory
+
+
+def systems(config: RealVectorsConfig) -> list[System]:
+    """Text at every noise, then the others that are named, then pictures without noise."""
+    found = []
+    for noise in config.noises:
+        name = f"text, noise {noise:g}" if noise else "text, no noise"
+        found.append(System(RealSystemConfig(name=name, noise=noise)))
+    found += [System(one) for one in config.systems]
+    return [*found, System(RealSystemConfig(name="pictures, no noise", trained_on="pictures", noise=0.0))]
+
+
+def fold_of(num_pairs: int, folds: int) -> NDArray[np.int64]:
+    """The fold of each pair, by a shuffle that is always the same; shape (pairs,)."""
+    folded = np.arange(num_pairs) % folds
+    return np.random.default_rng(0).permutation(folded)
+
+
+def fit_for(system: System, pairs: Pairs, kept: NDArray[np.int64], num_pairs: int) -> Statistics:
+    """What `fit_adapter.py` would fit on the pairs that may be seen: unpaired halves, or some pairs.
+
+    Args:
+        system: whose chain is fitted; statistics are of all its vectors where it needs none.
+        pairs: all of them.
+        kept: positions of those that may be seen.
+        num_pairs: how many of them `auto-paired` sees.
+    """
+    before = changing(system.steps)
+    half = np.random.default_rng(0).permutation(kept)
+    told, shown = np.sort(half[: len(half) // 2]), np.sort(half[len(half) // 2 :])
+    seen = unit(pairs.texts[told]), unit(pairs.images[shown])
+
+    def measure(steps: Steps, known: Statistics) -> Statistics:
+        if not changing(steps):
+            return measure_statistics(*seen)
+        texts, images = seen
+        return measure_statistics(adapted(steps, known, texts, "text"), adapted(steps, known, images, "image"))
+
+    statistics = in_sequence(system.steps, Statistics(measure([], Statistics({})).arrays), measure)
+
+    def behind(vectors: GroupedVectors) -> GroupedVectors:
+        return adapted_groups(before, statistics, vectors)
+
+    noise: dict[str, Any] = {}
+    if system.config.noise == "auto-unpaired":
+        texts = behind(GroupedVectors(unit(pairs.texts[told]), np.arange(len(told))))
+        images = behind(GroupedVectors(unit(pairs.texts[shown]), np.arange(len(shown)), unit(pairs.images[shown])))
+        assert images.images is not None
+        noise["unpaired"] = asdict(unpaired_rule(texts, images.images))
+    elif system.config.noise == "auto-paired":
+        some = np.sort(half[:num_pairs])
+        both = GroupedVectors(unit(pairs.texts[some]), np.arange(len(some)), unit(pairs.images[some]))
+        noise["paired"] = asdict(paired_rule(behind(both)))
+    facts = {"num_texts": len(told), "chain": before, "noise_behind": before, "noise": noise}
+    return Statistics(statistics.arrays, facts)
+
+
+def chain_for(system: System, pairs: Pairs, kept: NDArray[np.int64], num_pairs: int) -> Chain:
+    """The adapters of a system, with their noise, fitted on the pairs that may be seen; arguments as `fit_for`."""
+    fitted = fit_for(system, pairs, kept, num_pairs)
+    noise = system.config.noise
+    if noise == "auto":
+        strings = tuple(pairs.captions[i] for i in kept)
+        texts = GroupedVectors(unit(pairs.texts[kept]), np.arange(len(kept)), None, strings)
+        noise = choose_from_texts(
+            system.config.rule or DEFAULT_NOISE_RULE, adapted_groups(changing(system.steps), fitted, texts), 0
+        ).std
+    elif isinstance(noise, str):
+        noise = fitted.facts["noise"][noise.removeprefix("auto-")]["std"]
+    return Chain(system.steps, Fit(pairs.texts.shape[1], float(noise), fitted))

@@ -1,0 +1,178 @@
+"""Text-only training on real CLIP vectors: five folds over a few hundred pairs, several noises, adapters and seeds.
+
+Trains on the caption vectors of four folds and asks the picture vectors of the fifth, with the same code
+as `train_text_only.py`; and on the picture vectors of four folds, as the upper bound. Every picture is
+asked once for every system and seed, so scores are over all pairs.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from close_transfer.config import RealVectorsConfig
+from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.metrics.bootstrap import mean_scores, paired_mean_difference
+from close_transfer.metrics.captions import caption_scores
+from close_transfer.modality_gap.keyword_probe import average_precisions, keyword_matrix, probe_scores
+from close_transfer.models.adapters import Chain, Modality
+from studies.real_baselines import NEAREST, nearest_captions, nearest_keywords
+from studies.real_captions import all_captions
+from studies.real_pairs import Pairs, chain_for, fold_of, systems
+
+Floats = NDArray[np.float64]
+Chains = dict[str, list[Chain]]  # the adapters of each system by its name, one a fold
+_OTHER_METRICS = ("BLEU-4", "METEOR")
+
+
+def chains_of(config: RealVectorsConfig, pairs: Pairs) -> Chains:
+    """The adapters of each system, fitted on the pairs of all folds but one; with the noise that was chosen there."""
+    folds = fold_of(len(pairs.captions), config.folds)
+    return {
+        system.name: [
+            chain_for(system, pairs, np.flatnonzero(folds != fold), config.num_pairs) for fold in range(config.folds)
+        ]
+        for system in tqdm(systems(config), unit="system", desc="fitting adapters")
+    }
+
+
+def caption_table(config: RealVectorsConfig, pairs: Pairs, chains: Chains) -> dict[str, dict[str, Any]]:
+    """Scores of each system over all pictures, mean of the seeds, with 95% intervals over pictures.
+
+    CIDEr has one document-frequency table for all systems, that of all pairs' captions.
+    """
+    captions = all_captions(config)
+    scored = {
+        system.name: [
+            caption_scores(
+                [captions[system.name, seed][row] for row in range(len(pairs.captions))], pairs.references, 2
+            )
+            for seed in range(config.seeds)
+        ]
+        for system in systems(config)
+    }
+    scored[NEAREST] = [caption_scores(nearest_captions(pairs, config.folds), pairs.references, 2)]
+    by_seed = {name: np.array([one.per_example for one in scores]) for name, scores in scored.items()}
+    table = _table(config, "CIDEr", by_seed, chains)
+    for name, scores in scored.items():
+        for metric in _OTHER_METRICS:
+            table[name]["metrics"][metric] = float(np.mean([one.metrics[metric] for one in scores]))
+    return table
+
+
+def probe_table(config: RealVectorsConfig, pairs: Pairs, chains: Chains) -> dict[str, dict[str, Any]]:
+    """Mean average precision of keywords for each system, seeds averaged, with 95% intervals over pictures."""
+    _, labels = keyword_matrix(pairs.references, config.least_keyword, config.most_keyword)
+    told = labels.any(axis=1)
+    folds = fold_of(len(labels), config.folds)
+    by_seed: dict[str, list[Floats]] = {system.name: [] for system in systems(config)}
+    for system in tqdm(systems(config), unit="probe"):
+        source = pairs.texts if system.config.trained_on == "text" else pairs.images
+        trained_on: Modality = "text" if system.config.trained_on == "text" else "image"
+        temperature = config.memory_temperature if system.config.memory else None
+        for seed in range(config.seeds):
+            scores = np.zeros(labels.shape)
+            for fold, chain in enumerate(chains[system.name]):
+                kept = folds != fold
+                scores[~kept] = probe_scores(
+                    source[kept], labels[kept], pairs.images[~kept], chain.train(), seed, trained_on, temperature
+                )
+            by_seed[system.name].append(100 * average_precisions(scores[told], labels[told]))
+    nearest = nearest_keywords(pairs, labels, config.folds)
+    by_seed[NEAREST] = [100 * average_precisions(nearest[told], labels[told])]
+    return _table(config, "mAP", {name: np.array(values) for name, values in by_seed.items()}, chains)
+
+
+def _table(
+    config: RealVectorsConfig, metric: str, by_seed: dict[str, Floats], chains: Chains
+) -> dict[str, dict[str, Any]]:
+    """Mean of the seeds, with its interval over pictures and its paired differences from some systems.
+
+    Args:
+        config: how often to resample.
+        metric: the name of what is measured.
+        by_seed: of each system, shape (seeds, pictures).
+        chains: its adapters; none where nothing is trained.
+    """
+    per_picture = {name: values.mean(axis=0) for name, values in by_seed.items()}
+    clean, *_, pictures = systems(config)
+    scales = [one for one in systems(config) if one.is_plain and one.regime == "T0" and one.config.noise != "auto"]
+    best = max((one.name for one in scales), key=lambda name: per_picture[name].mean())
+    bounds = {clean.name.removeprefix("text, "): clean.name, "pictures": pictures.name, "the best noise": best}
+    table: dict[str, dict[str, Any]] = {}
+    regimes = {one.name: one.regime for one in systems(config)} | {NEAREST: "T0"}
+    for name_of_system, values in per_picture.items():
+        means, intervals = mean_scores({metric: values}, config.num_bootstrap)
+        differences = {}
+        for name, bound in bounds.items():
+            one = paired_mean_difference(values, per_picture[bound], config.num_bootstrap)
+            differences[name] = [one.difference, one.low, one.high]
+        table[name_of_system] = {
+            "regime": regimes[name_of_system],
+            "noise by fold": [chain.noise_std for chain in chains.get(name_of_system, [])],
+            "metrics": means,
+            "intervals": intervals,
+            "by seed": by_seed[name_of_system].mean(axis=1).tolist(),
+            "differences": differences,
+        }
+    return table
+
+
+def _rows(table: dict[str, dict[str, Any]], leading: str) -> Iterator[str]:
+    others = [name for name in next(iter(table.values()))["metrics"] if name != leading]
+    head = [
+        "trained on",
+        "sees",
+        "noise",
+        leading,
+        "seeds",
+        "against no noise",
+        "against pictures",
+        "against the best noise",
+        *others,
+    ]
+    yield f"| {' | '.join(head)} |"
+    yield "|---" * len(head) + "|"
+    for name, row in table.items():
+        low, high = row["intervals"][leading]
+        metrics, seeds = row["metrics"], row["by seed"]
+        cells = [
+            name,
+            row["regime"],
+            f"{np.mean(row['noise by fold']):.3f}" if row["noise by fold"] else "",
+            f"{metrics[leading]:.1f} ({low:.1f} to {high:.1f})",
+            f"{min(seeds):.1f} to {max(seeds):.1f}" if row["noise by fold"] else "",
+        ]
+        for value, *ends in row["differences"].values():
+            cells.append(f"{value:+.1f} ({ends[0]:+.1f} to {ends[1]:+.1f})" if value or any(ends) else "")
+        yield f"| {' | '.join([*cells, *(f'{metrics[other]:.1f}' for other in others)])} |"
+
+
+def _markdown(tables: Sequence[tuple[str, str, dict[str, dict[str, Any]]]]) -> str:
+    return "\n".join(line for title, leading, table in tables for line in (title, "", *_rows(table, leading), ""))
+
+
+def study(config: RealVectorsConfig) -> str:
+    """Runs what is missing, writes results.json and results.md, gives the tables as Markdown.
+
+    Raises:
+        UserError: if the pairs or the language model cannot be used.
+    """
+    pairs = Pairs.read(Path(config.pairs))
+    keywords, _ = keyword_matrix(pairs.references, config.least_keyword, config.most_keyword)
+    what = f"{len(pairs.captions)} pairs, {config.folds} folds, {config.seeds} seeds"
+    chains = chains_of(config, pairs)
+    probe = probe_table(config, pairs, chains)
+    tables = [(f"{len(keywords)} keywords, {what}", "mAP", probe)]
+    if config.language_model is not None:
+        tables.append((f"captions, {what}", "CIDEr", caption_table(config, pairs, chains)))
+    text = _markdown(tables)
+    folder = Path(config.output)
+    write_json(
+        folder / "results.json", {"config": config.model_dump(), "tables": {title: table for title, _, table in tables}}
+    )
+    write_text(folder / "results.md", text)
+    return text

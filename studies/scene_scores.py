@@ -1,0 +1,84 @@
+"""Scores of one system over several seeds, by scene, so that resamples draw scenes and not their questions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from close_transfer.core.atomic_files import read_json
+from close_transfer.core.errors import UserError
+from close_transfer.data.examples import scene_key
+from close_transfer.data.sources import load_examples
+from close_transfer.evaluation.results import read_scores
+from close_transfer.metrics.bootstrap import Floats, PairedDifference, paired_difference, score_sums
+from close_transfer.training.run_folder import read_run
+
+
+@dataclass(frozen=True)
+class SceneScores:
+    """What one system scored.
+
+    Attributes:
+        metric: the leading metric's name.
+        by_seed: its mean over examples for each seed.
+        sums: scores summed over each scene's examples, seeds averaged; shape (scenes,).
+        counts: how many examples each scene has; shape (scenes,).
+        results: results.json of the first seed.
+    """
+
+    metric: str
+    by_seed: list[float]
+    sums: Floats
+    counts: Floats
+    results: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folders: Sequence[Path], scene_of: Mapping[str, str]) -> "SceneScores":
+        """From evaluation folders, one a seed; `scene_of` names the scene of each example id.
+
+        Raises:
+            UserError: if the seeds did not answer the same examples.
+        """
+        told = [read_scores(folder) for folder in folders]
+        ids = list(told[0][1])
+        if any(scores.keys() != told[0][1].keys() for _, scores in told):
+            raise UserError(f"{folders[0].parent.parent}: its seeds answered different examples; give another output=")
+        values = np.array([[scores[one] for one in ids] for _, scores in told])
+        _, scene = np.unique([scene_of[one] for one in ids], return_inverse=True)
+        return cls(
+            told[0][0],
+            values.mean(axis=1).tolist(),
+            np.bincount(scene, weights=values.mean(axis=0)).astype(np.float64),
+            np.bincount(scene).astype(np.float64),
+            read_json(folders[0] / "results.json"),
+        )
+
+    @property
+    def score(self) -> float:
+        """Mean over examples and seeds."""
+        return float(self.sums.sum() / self.counts.sum())
+
+    def _statistics(self) -> Floats:
+        return np.stack([self.sums, self.counts], axis=1)
+
+    def interval(self, num_resamples: int) -> tuple[float, float]:
+        """95% bootstrap interval of the score over scenes."""
+        _, intervals = score_sums(self._statistics(), _mean, num_resamples)
+        return intervals["mean"]
+
+    def minus(self, other: "SceneScores", num_resamples: int) -> PairedDifference:
+        """How much higher this is, with its 95% interval; every resample draws the same scenes for both."""
+        return paired_difference(self._statistics(), other._statistics(), _mean, num_resamples)["mean"]
+
+
+def _mean(sums: Floats) -> dict[str, NDArray[np.float64]]:
+    return {"mean": sums[:, 0] / sums[:, 1]}
+
+
+def scene_of_example(run: Path, split: str) -> dict[str, str]:
+    """The scene of each example of the data that a run was trained on, by example id."""
+    config, _ = read_run(run)
+    return {example.id: scene_key(example) for example in load_examples(config.data, config.task.name, split).examples}

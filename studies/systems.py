@@ -1,0 +1,272 @@
+"""Several systems on several tasks with several seeds, each set against one of them on the same scenes.
+
+A system is what a user would type: settings of training, of `fit_adapter.py` before it, of the test after it.
+All systems of a task answer the same examples, so CIDEr has one document-frequency table for all of them.
+"""
+
+import contextlib
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from close_transfer.cli import compose_config
+from close_transfer.config import BaselineConfig, EvalConfig, FitConfig, StudyConfig, TrainConfig
+from close_transfer.config.studies import SystemConfig
+from close_transfer.core.atomic_files import fingerprint, read_json, write_json, write_text
+from close_transfer.core.errors import UserError
+from close_transfer.data.examples import by_scene
+from close_transfer.data.sources import load_examples
+from close_transfer.modality_gap.vectors import grouped_vectors
+from close_transfer.parts import build_encoder, load_model
+from close_transfer.pipelines.baseline import evaluate_baseline
+from close_transfer.pipelines.compute_statistics import fit_adapter
+from close_transfer.training.checkpoints import RunFolder
+from close_transfer.training.run_folder import read_run
+from studies.jobs import Job, do_jobs
+from studies.scene_scores import SceneScores, scene_of_example
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
+
+
+def _run(config: StudyConfig, task: str, name: str, seed: int) -> Path:
+    """The folder of a training; systems that differ in their test alone share it."""
+    system = config.systems[name]
+    return Path(config.output) / task / _slug(system.run or name) / f"seed-{seed}"
+
+
+def _statistics(config: StudyConfig, task: str, system: SystemConfig) -> Path:
+    told = [str(system.fit), *_encoder_and_data(shlex.split(config.settings))]
+    return Path(config.output) / task / f"statistics-{fingerprint(told)[:8]}"
+
+
+def _fit(config: StudyConfig, task: str) -> None:
+    """Statistics of every system that needs some; what is there is not fitted again."""
+    shared = _encoder_and_data(shlex.split(config.settings))
+    for system in config.systems.values():
+        folder = _statistics(config, task, system)
+        if system.fit is not None and not (folder / "statistics.json").is_file():
+            given = [f"task={task}", f"output={folder}", *shared, *shlex.split(system.fit)]
+            with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+                fit_adapter(compose_config("fit_adapter", FitConfig, given))
+
+
+def _encoder_and_data(settings: list[str]) -> list[str]:
+    return [one for one in settings if one.startswith(("data", "clip", "device", "store"))]
+
+
+def _job(config: StudyConfig, task: str, name: str, seed: int) -> Job:
+    system = config.systems[name]
+    owner = config.systems[system.run or name]
+    given = [
+        f"task={task}",
+        f"seed={seed}",
+        *shlex.split(config.settings),
+        *shlex.split(config.of_task(task)),
+    ]
+    given += shlex.split(owner.train)
+    if owner.fit is not None:
+        given.append(f"statistics={_statistics(config, task, owner)}")
+    test = (f"split={config.split}", *shlex.split(config.eval_settings), *shlex.split(system.test))
+    return Job(_run(config, task, name, seed), owner.trained_on, tuple(given), {f"test-{_slug(name)}": test})
+
+
+def jobs(config: StudyConfig) -> list[Job]:
+    """Trainings with their tests; every seed of all systems and tasks before the next one."""
+    found: dict[Path, Job] = {}
+    for seed in range(config.seeds):
+        for task in config.tasks:
+            for name in config.systems:
+                if not config.has(name, task) or config.systems[name].baseline:
+                    continue
+                job = _job(config, task, name, seed)
+                if job.folder in found:
+                    job = Job(job.folder, job.trained_on, job.settings, {**found[job.folder].tests, **job.tests})
+                found[job.folder] = job
+    return list(found.values())
+
+
+def _baseline_folder(config: StudyConfig, task: str, name: str) -> Path:
+    return Path(config.output) / task / _slug(name)
+
+
+def _known_and_asked(config: StudyConfig) -> list[str]:
+    """The shared settings for a baseline: data that tests name are asked, and those of training are known."""
+    shared = _encoder_and_data(shlex.split(config.settings))
+    asked = [one for one in shlex.split(config.eval_settings) if one.startswith("data")]
+    if not asked:
+        return shared
+    known = [re.sub(r"^data=", "data@training=", re.sub(r"^data\.", "training.", one)) for one in shared]
+    chosen = any(one.startswith("data=") for one in shared)
+    return [*known, *([] if chosen else ["data@training=picturebook"]), *asked]
+
+
+def _baselines(config: StudyConfig) -> None:
+    """Scores the systems that need no training, where that is not done.
+
+    Raises:
+        UserError: naming the system, if one cannot be had with this encoder or these data.
+    """
+    shared = _known_and_asked(config)
+    for name, system in config.systems.items():
+        for task in config.tasks:
+            folder = _baseline_folder(config, task, name)
+            if system.baseline is None or not config.has(name, task) or (folder / "results.json").is_file():
+                continue
+            given = [
+                f"task={task}",
+                f"baseline={system.baseline}",
+                f"output={folder}",
+                f"split={config.split}",
+                *shared,
+            ]
+            try:
+                evaluate_baseline(compose_config("baseline", BaselineConfig, [*given, *shlex.split(system.test)]))
+            except UserError as error:
+                raise UserError(f"systems.{name}: {error}; or leave this row out: '~systems.{name}'") from error
+
+
+def _tests(config: StudyConfig, task: str, name: str) -> list[Path]:
+    """The evaluation folders of a system, one a seed; one in all of what has no seed."""
+    if config.systems[name].baseline:
+        return [_baseline_folder(config, task, name)]
+    return [_run(config, task, name, seed) / f"test-{_slug(name)}" for seed in range(config.seeds)]
+
+
+def _costs(run: Path) -> dict[str, float]:
+    """Parameters that a run trained, and minutes of its training."""
+    facts = read_json(run / "facts.json")
+    state = read_json(RunFolder(run).checkpoint("last") / "training_state.json")
+    return {"trained_parameters": facts["num_trained_parameters"], "minutes": state["seconds"] / 60}
+
+
+@torch.inference_mode()
+def cosine_to_pictures(run: Path, split: str) -> float:
+    """Mean cosine of a scene's clean texts with its picture behind the run's adapters, over a split.
+
+    The column "image-caption cosine" of CLOSE's table on shifts (arXiv 2211.09778).
+    """
+    config, _ = read_run(run)
+    model, _ = load_model(run, "last", "cpu")
+    encoder = build_encoder(config.clip, config.data, "cpu", texts_needed=True)
+    scenes = by_scene(load_examples(config.data, config.task.name, split).examples)
+    vectors = grouped_vectors(encoder, scenes, config.store, with_images=True)
+    assert vectors.images is not None
+    texts = model.adapter(torch.from_numpy(vectors.texts).float(), "text")
+    images = model.adapter(torch.from_numpy(vectors.images).float(), "image")
+    return float((texts * images[torch.from_numpy(vectors.scene_of_text)]).sum(dim=-1).mean())
+
+
+def _row(scores: SceneScores, baseline: SceneScores, num_bootstrap: int) -> dict[str, Any]:
+    against = scores.minus(baseline, num_bootstrap)
+    return {
+        "metric": scores.metric,
+        "score": scores.score,
+        "interval": list(scores.interval(num_bootstrap)),
+        "by_seed": scores.by_seed,
+        "against_baseline": [against.difference, against.low, against.high],
+        "noise": scores.results["noise"]["std"],
+        "regime": scores.results["regime"],
+    }
+
+
+def table(config: StudyConfig) -> dict[str, dict[str, dict[str, Any]]]:
+    """Of a finished study: by system and task, its score, interval, seeds and difference from the baseline."""
+    found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in config.systems}
+    for task in config.tasks:
+        scene_of = scene_of_example(_run(config, task, config.baseline, 0), config.split)
+        scores = {
+            name: SceneScores.read(_tests(config, task, name), scene_of)
+            for name in config.systems
+            if config.has(name, task)
+        }
+        for name, one in scores.items():
+            found[name][task] = _row(one, scores[config.baseline], config.num_bootstrap)
+            if config.systems[name].baseline:
+                continue
+            if config.cosines:
+                found[name][task]["cosine"] = cosine_to_pictures(_run(config, task, name, 0), config.split)
+            if config.costs:
+                found[name][task] |= _costs(_run(config, task, name, 0))
+    return found
+
+
+def _cell(row: Mapping[str, Any]) -> str:
+    low, high = row["interval"]
+    text = f"{row['score']:.1f} ({low:.1f} to {high:.1f})"
+    difference, *ends = row["against_baseline"]
+    return f"{text}; {difference:+.1f} ({ends[0]:+.1f} to {ends[1]:+.1f})" if difference or any(ends) else text
+
+
+def markdown(config: StudyConfig, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """A row a system in the order given, with the data it needed; a column a task."""
+    metrics = {task: found[config.baseline][task]["metric"] for task in config.tasks}
+    head = [
+        "system",
+        "sees",
+        *(["cosine"] if config.cosines else []),
+        *(["parameters trained", "minutes"] if config.costs else []),
+        *(f"{task} ({m})" for task, m in metrics.items()),
+    ]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name, row in found.items():
+        if not row:
+            continue  # for none of these tasks
+        first = next(iter(row.values()))
+        more = [f"{first['cosine']:.2f}" if "cosine" in first else ""] if config.cosines else []
+        if config.costs:
+            trains = "minutes" in first
+            more += [f"{first['trained_parameters']:,}", f"{first['minutes']:.1f}"] if trains else ["none", ""]
+        sees = "/".join(sorted({one["regime"] for one in row.values()}))
+        lines.append(
+            f"| {' | '.join([name, sees, *more, *(_cell(row[task]) if task in row else '' for task in config.tasks)])} |"
+        )
+    return "\n".join(lines)
+
+
+def _compose_all(config: StudyConfig) -> None:
+    """Mistakes in settings are told before hours of training.
+
+    Raises:
+        UserError: naming the system.
+    """
+    for name, system in config.systems.items():
+        for task in config.tasks:
+            if not config.has(name, task) or system.baseline:
+                continue
+            job = _job(config, task, name, 0)
+            try:
+                compose_config("train", TrainConfig, [*job.settings, "output=unused"])
+                for test in job.tests.values():
+                    compose_config("eval", EvalConfig, [f"task={task}", *test])
+                if system.fit is not None:
+                    compose_config("fit_adapter", FitConfig, [f"task={task}", *shlex.split(system.fit)])
+            except UserError as error:
+                raise UserError(f"systems.{name}: {error}") from error
+
+
+def study(config: StudyConfig) -> str:
+    """Fits, trains and tests what is missing; writes study.json and study.md; gives the table.
+
+    Raises:
+        UserError: if a fit, a training or a test fails, with its own words.
+    """
+    _compose_all(config)
+    for task in config.tasks:
+        _fit(config, task)
+    _baselines(config)  # minutes, before hours of training
+    do_jobs(jobs(config), config.jobs, config.name)
+    found = table(config)
+    text = markdown(config, found)
+    folder = Path(config.output)
+    write_json(folder / "study.json", {"config": config.model_dump(mode="json"), "systems": found})
+    write_text(folder / "study.md", text + "\n")
+    seeds = [value for row in found.values() for one in row.values() for value in [float(np.ptp(one["by_seed"]))]]
+    return f"{text}\n\n{config.seeds} seeds, at most {max(seeds):.1f} between those of one system; in {folder}"

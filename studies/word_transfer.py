@@ -1,0 +1,57 @@
+"""What of a picture reaches the caption, by kind of word, for any captioning results on Picturebook."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from close_transfer.config import PicturebookData
+from close_transfer.core.atomic_files import read_json
+from close_transfer.core.errors import UserError
+from close_transfer.data.sources import load_examples
+from close_transfer.metrics.bootstrap import Floats, score_sums
+from studies.word_kinds import KINDS_OF_WORDS, word_scores
+
+
+def _f1(sums: Floats) -> dict[str, Floats]:
+    """Of sums of things said, of them right, things to say, of them said."""
+    said, right, wanted, told = sums.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision, recall = right / said, told / wanted
+        # Nothing right is 0, also where nothing was said.
+        return {"F1": np.nan_to_num(100 * 2 * precision * recall / (precision + recall))}
+
+
+def word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
+    """A Markdown table: an evaluation folder a row, a kind of word a column, F1 with its 95% interval over scenes.
+
+    Precision is the share of what was said that some reference says; recall the share of what two references or more
+    say that was said.
+
+    Raises:
+        UserError: if a folder holds no results, or none of captions of Picturebook.
+    """
+    lines = [f"| results | {' | '.join(KINDS_OF_WORDS)} |", "|---" * (1 + len(KINDS_OF_WORDS)) + "|"]
+    for folder in folders:
+        if not (folder / "results.json").is_file():
+            raise UserError(
+                f"{folder}: there is no results.json; give folders of evaluations, such as "
+                "runs/captioning/latest/eval-test-image"
+            )
+        results = read_json(folder / "results.json")
+        if results["data"] != "picturebook" or not results["task"].startswith("captioning"):
+            raise UserError(f"{folder}: holds no captions of Picturebook; give evaluations of task=captioning on it")
+        given = [one["data"] for one in results["config"].values() if one and one.get("data")]
+        data = PicturebookData.model_validate(given[-1])  # of the test, where that is on other data than the training
+        references = {e.id: e.references for e in load_examples(data, "captioning", results["split"]).examples}
+        said = [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+        captions = [one["prediction"] for one in said]
+        cells = []
+        for kind in KINDS_OF_WORDS:
+            counts = np.array(word_scores(captions, [references[one["id"]] for one in said], kind), dtype=float).T
+            values, intervals = score_sums(counts, _f1, num_bootstrap)
+            low, high = intervals["F1"]
+            cells.append(f"{values['F1']:.1f} ({low:.1f} to {high:.1f})")
+        lines.append(f"| {folder} | {' | '.join(cells)} |")
+    return "\n".join(lines)
