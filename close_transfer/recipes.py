@@ -16,7 +16,8 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoConfig, PreTrainedModel
 
-from close_transfer.config import ClipConfig, LMConfig, PrecomputedConfig, ScratchLM, TimmConfig, TrainConfig
+from close_transfer.config.components import ClipConfig, LMConfig, PrecomputedConfig, ScratchLM, TimmConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.encoders.encoder import cells
 from close_transfer.models.adapters import NoiseSource
 from close_transfer.models.language_models import from_config, settle_generation, train_part

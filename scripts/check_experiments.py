@@ -8,7 +8,7 @@ import logging
 import sys
 
 from close_transfer.cli import compose_config, options
-from close_transfer.config import TrainConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.recipes import RecipeError, check_recipe
 
 

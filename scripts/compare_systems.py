@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # studies/ is not part of the package
 from close_transfer.cli import command
-from close_transfer.config import StudyConfig
+from studies.config import StudyConfig
 from studies.systems import study
 
 

@@ -11,10 +11,12 @@ train_text_only.py; noise= is that of the third model.
 import sys
 
 from close_transfer.cli import command, compose_config
-from close_transfer.config import EvalConfig, TrainConfig, without_noise
+from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.train import TrainConfig, without_noise
 from close_transfer.core.errors import UserError
+from close_transfer.evaluation.record import Evaluation
 from close_transfer.pipelines.console import side_by_side
-from close_transfer.pipelines.evaluate import Evaluation, evaluate
+from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train
 from close_transfer.reports.evaluation_report import Compared, write_report
 from close_transfer.training.run_folder import Regime

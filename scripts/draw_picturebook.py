@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from close_transfer.cli import command
-from close_transfer.config import ContactSheetConfig
+from close_transfer.config.draw_picturebook import ContactSheetConfig
 from close_transfer.core.atomic_files import atomic_path
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.drawing import draw_scene

@@ -10,7 +10,7 @@ All settings: configs/baseline.yaml.
 from pathlib import Path
 
 from close_transfer.cli import command
-from close_transfer.config import BaselineConfig
+from close_transfer.config.baseline import BaselineConfig
 from close_transfer.core.atomic_files import read_json
 from close_transfer.pipelines.baseline import evaluate_baseline
 from close_transfer.reports.evaluation_report import leakage_in_words

@@ -10,7 +10,7 @@ All settings: configs/eval.yaml.
 from pathlib import Path
 
 from close_transfer.cli import command
-from close_transfer.config import EvalConfig
+from close_transfer.config.evaluate import EvalConfig
 from close_transfer.pipelines.console import evaluation_ended
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.reports.evaluation_report import Compared, write_report

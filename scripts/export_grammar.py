@@ -13,11 +13,11 @@ from pathlib import Path
 import yaml
 
 from close_transfer.cli import command
-from close_transfer.config import ExportGrammarConfig
 from close_transfer.core.atomic_files import write_text
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.grammar_frames import frames_of
 from close_transfer.data.picturebook.scenes import scenes
+from studies.config import ExportGrammarConfig
 from textgen.grammar.grammar import Grammar
 from textgen.text.statistics import unigram_divergence, word_counts
 

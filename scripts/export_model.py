@@ -8,7 +8,7 @@ All settings: configs/export.yaml.
 
 from close_transfer import TransferModel
 from close_transfer.cli import command
-from close_transfer.config import ExportConfig
+from close_transfer.config.export_model import ExportConfig
 from close_transfer.training.run_folder import find_run
 
 

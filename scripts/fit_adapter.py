@@ -10,7 +10,7 @@ All settings: configs/fit_adapter.yaml.
 """
 
 from close_transfer.cli import command
-from close_transfer.config import FitConfig
+from close_transfer.config.compute_statistics import FitConfig
 from close_transfer.pipelines.compute_statistics import fit_adapter
 
 

@@ -8,7 +8,7 @@ All settings: configs/make_report.yaml.
 """
 
 from close_transfer.cli import command
-from close_transfer.config import ReportConfig
+from close_transfer.config.compare_results import ReportConfig
 from close_transfer.reports.comparison_report import describe_report, make_report
 
 

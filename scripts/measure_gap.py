@@ -8,8 +8,8 @@ All settings: configs/measure_gap.yaml.
 """
 
 from close_transfer.cli import command
-from close_transfer.config import GapConfig
-from close_transfer.modality_gap.measurement import measure_gap
+from close_transfer.config.measure_gap import GapConfig
+from close_transfer.pipelines.measure_gap import measure_gap
 from close_transfer.reports.gap_report import describe, write_page
 
 

@@ -9,7 +9,7 @@ All settings: configs/predict.yaml.
 """
 
 from close_transfer.cli import command
-from close_transfer.config import PredictConfig
+from close_transfer.config.predict import PredictConfig
 from close_transfer.pipelines.console import prediction_ended
 from close_transfer.pipelines.predict import predict_files
 

@@ -11,7 +11,7 @@ Exit status: 0 if every file is there with the published counts, and the picture
 import sys
 
 from close_transfer.cli import command
-from close_transfer.config import PrepareConfig
+from close_transfer.config.check_data import PrepareConfig
 from close_transfer.data.dataset_check import check_data
 from close_transfer.data.sources.published import ORIGINS
 from close_transfer.reports.dataset_report import describe

@@ -10,7 +10,7 @@ All settings: configs/pretrain_lm.yaml.
 import sys
 
 from close_transfer.cli import command
-from close_transfer.config import PretrainConfig
+from close_transfer.config.pretrain_lm import PretrainConfig
 from close_transfer.pipelines.pretrain_lm import describe_outcome, pretrain
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from close_transfer import TransferModel
 from close_transfer.cli import command
-from close_transfer.config import ReadPrefixConfig
+from close_transfer.config.inspect_prefix import ReadPrefixConfig
 from close_transfer.data.examples import by_scene
 from close_transfer.data.image_files import find_pictures, open_picture
 from close_transfer.data.sources import load_examples

@@ -8,7 +8,7 @@ All settings: configs/score_predictions.yaml. Formats: docs/scoring.md.
 """
 
 from close_transfer.cli import command
-from close_transfer.config import ScoreConfig
+from close_transfer.config.score_predictions import ScoreConfig
 from close_transfer.pipelines.score_predictions import describe_scoring, score_predictions
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # studies/ is not part of the package
 from close_transfer.cli import command
-from close_transfer.config import FewShotConfig
+from studies.config import FewShotConfig
 from studies.few_shot import study
 
 

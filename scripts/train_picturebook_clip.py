@@ -7,7 +7,7 @@ Use it with clip.model=local-dir:my_clip. All settings: configs/picturebook_clip
 """
 
 from close_transfer.cli import command
-from close_transfer.config import ContrastiveConfig
+from close_transfer.config.train_picturebook_clip import ContrastiveConfig
 from close_transfer.pipelines.train_picturebook_clip import train_clip
 
 

@@ -11,7 +11,7 @@ All settings: configs/train.yaml and the groups beside it.
 import sys
 
 from close_transfer.cli import command
-from close_transfer.config import TrainConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.pipelines.console import training_ended
 from close_transfer.pipelines.train import train
 

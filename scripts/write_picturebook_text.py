@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from close_transfer.cli import command
-from close_transfer.config import PicturebookTextConfig
+from close_transfer.config.write_picturebook_text import PicturebookTextConfig
 from close_transfer.core.atomic_files import atomic_path
 from close_transfer.data.sources import load_examples
 

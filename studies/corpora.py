@@ -10,11 +10,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from close_transfer.config import CorporaConfig
 from close_transfer.core.atomic_files import atomic_path, write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.core.svg import svg
 from close_transfer.evaluation.results import read_scores
+from studies.config import CorporaConfig
 from studies.jobs import Job, do_jobs
 from studies.scene_scores import SceneScores
 

@@ -7,20 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from close_transfer.config import DataConfig, FewShotConfig, TableData, TrainConfig
-from close_transfer.config.data import HuggingFaceData
+from close_transfer.config.data import DataConfig, HuggingFaceData, TableData
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import is_trained_on
 from close_transfer.data.examples import Example, drawn, scene_key
 from close_transfer.data.sources import SERVED_TASKS, load_examples
+from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.embeddings import SceneVectors, image_scenes, text_scenes
 from close_transfer.inference.few_shot import FewShot, Shot, prompts_of
+from close_transfer.inference.loading import load_model
 from close_transfer.metrics.bootstrap import Floats, score_sums
 from close_transfer.metrics.vqa import vqa_accuracy
 from close_transfer.models.adapters import Modality
-from close_transfer.parts import build_encoder, load_model, pick_device
+from close_transfer.models.device import pick_device
 from close_transfer.training.run_folder import read_run
+from studies.config import FewShotConfig
 
 
 def _questions(run: Path, trained: TrainConfig, config: FewShotConfig) -> DataConfig:

@@ -17,7 +17,8 @@ import torch
 from tqdm import tqdm
 
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig, TrainConfig
+from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import read_json, write_json
 from close_transfer.core.errors import UserError
 from close_transfer.pipelines.evaluate import evaluate

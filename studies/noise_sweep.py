@@ -14,9 +14,9 @@ from typing import Any, Literal
 import jinja2
 from matplotlib.figure import Figure
 
-from close_transfer.config import SweepConfig
 from close_transfer.core.atomic_files import write_json, write_text
 from close_transfer.core.svg import svg
+from studies.config import SweepConfig
 from studies.jobs import Job, do_jobs
 from studies.scene_scores import SceneScores, scene_of_example
 

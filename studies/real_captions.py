@@ -11,13 +11,14 @@ import torch
 from tqdm import tqdm
 
 from close_transfer.cli import compose_config
-from close_transfer.config import RealVectorsConfig, TrainConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import fingerprint, read_json, write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.inference.loading import load_model
 from close_transfer.models.text_memory import ExactMemory
-from close_transfer.parts import load_model
 from close_transfer.pipelines.train import train
+from studies.config import RealVectorsConfig
 from studies.jobs import in_workers
 from studies.real_pairs import Pairs, System, fit_for, fold_of, systems
 

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from close_transfer.config import RealVectorsConfig
 from close_transfer.config.adapters import AdapterConfig
-from close_transfer.config.commands import DEFAULT_NOISE_RULE
-from close_transfer.config.studies import RealSystemConfig
+from close_transfer.config.train import DEFAULT_NOISE_RULE
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import Fault, Faults
@@ -21,6 +19,7 @@ from close_transfer.modality_gap.noise_selection import choose_from_texts, paire
 from close_transfer.modality_gap.vectors import GroupedVectors, unit
 from close_transfer.models.adapters import ADAPTERS, Chain, Fit, Statistics, Steps, changing
 from close_transfer.models.adapters.statistics import measure_statistics
+from studies.config import RealSystemConfig, RealVectorsConfig
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from close_transfer.config import RealVectorsConfig
 from close_transfer.core.atomic_files import write_json, write_text
 from close_transfer.metrics.bootstrap import mean_scores, paired_mean_difference
 from close_transfer.metrics.captions import caption_scores
 from close_transfer.modality_gap.keyword_probe import average_precisions, keyword_matrix, probe_scores
 from close_transfer.models.adapters import Chain, Modality
+from studies.config import RealVectorsConfig
 from studies.real_baselines import NEAREST, nearest_captions, nearest_keywords
 from studies.real_captions import all_captions
 from studies.real_pairs import Pairs, chain_for, fold_of, systems

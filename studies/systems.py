@@ -16,18 +16,22 @@ import numpy as np
 import torch
 
 from close_transfer.cli import compose_config
-from close_transfer.config import BaselineConfig, EvalConfig, FitConfig, StudyConfig, TrainConfig
-from close_transfer.config.studies import SystemConfig
+from close_transfer.config.baseline import BaselineConfig
+from close_transfer.config.compute_statistics import FitConfig
+from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import fingerprint, read_json, write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import by_scene
 from close_transfer.data.sources import load_examples
+from close_transfer.encoders.build import build_encoder
+from close_transfer.inference.loading import load_model
 from close_transfer.modality_gap.vectors import grouped_vectors
-from close_transfer.parts import build_encoder, load_model
 from close_transfer.pipelines.baseline import evaluate_baseline
 from close_transfer.pipelines.compute_statistics import fit_adapter
 from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.run_folder import read_run
+from studies.config import StudyConfig, SystemConfig
 from studies.jobs import Job, do_jobs
 from studies.scene_scores import SceneScores, scene_of_example
 

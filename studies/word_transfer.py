@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from close_transfer.config import PicturebookData
+from close_transfer.config.data import PicturebookData
 from close_transfer.core.atomic_files import read_json
 from close_transfer.core.errors import UserError
 from close_transfer.data.sources import load_examples

@@ -34,7 +34,7 @@ def _own_folder(tmp_path_factory, monkeypatch):
 def small_config(*overrides: str):
     """The settings of `train_text_only.py` at test size."""
     from close_transfer.cli import compose_config
-    from close_transfer.config import TrainConfig
+    from close_transfer.config.train import TrainConfig
 
     return compose_config("train", TrainConfig, [*SMALL, *overrides])
 

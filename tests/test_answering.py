@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig, PredictConfig
+from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.predict import PredictConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.inference.reranking import Reranker

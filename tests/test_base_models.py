@@ -9,7 +9,8 @@ from PIL import Image
 
 from close_transfer import TransferModel
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig, PredictConfig
+from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.predict import PredictConfig
 from close_transfer.core.atomic_files import read_json
 from close_transfer.core.errors import UserError
 from close_transfer.pipelines.evaluate import evaluate
@@ -26,7 +27,7 @@ def lora_run():
     """A LoRA run whose base was given as a relative path."""
     tiny_family("gpt2", Path("my_lm"), TEXTS)
     settings = ["lm=pretrained", "lm.name=my_lm", "lm.train=lora", *SMALL_DATA, *SMALL_LOOP, "device=cpu", "output=run"]
-    from close_transfer.config import TrainConfig
+    from close_transfer.config.train import TrainConfig
 
     train(compose_config("train", TrainConfig, settings), "text")
     Image.new("RGB", (64, 64), "red").save("photo.png")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from close_transfer.cli import compose_config
-from close_transfer.config import BaselineConfig
+from close_transfer.config.baseline import BaselineConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.sources import load_examples
 from close_transfer.encoders import OpenClipEncoder

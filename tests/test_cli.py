@@ -5,8 +5,10 @@ from omegaconf import OmegaConf
 
 from close_transfer import config as schemas
 from close_transfer.cli import CONFIGS, compose_config
-from close_transfer.config import EvalConfig, TrainConfig, given_noise
+from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
+from close_transfer.modality_gap.adapter_fitting.requested_noise import given_noise
 from textgen.config import SynthesisConfig
 
 COMMANDS = {

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config import ReportConfig, ScoreConfig
+from close_transfer.config.compare_results import ReportConfig
+from close_transfer.config.score_predictions import ScoreConfig
 from close_transfer.core.errors import UserError
 from close_transfer.pipelines.score_predictions import score_predictions
 from close_transfer.reports.comparison_report import describe_report

@@ -11,8 +11,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from close_transfer.cli import CONFIGS, compose_config
-from close_transfer.config import EvalConfig, PrepareConfig, TrainConfig
+from close_transfer.config.check_data import PrepareConfig
 from close_transfer.config.data import OfficialData
+from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.dataset_check import check_data
 from close_transfer.data.sources.published import ORIGINS

@@ -3,7 +3,7 @@ import shlex
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config import TrainConfig
+from close_transfer.config.train import TrainConfig
 from tests.sources.made import json_lines, picture, write
 from tests.test_data_check import check, commands
 

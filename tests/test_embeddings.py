@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from filelock import FileLock, Timeout
 
-from close_transfer.config import StoreConfig
+from close_transfer.config.components import StoreConfig
 from close_transfer.core.atomic_files import WriteError, read_json
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, ImageRef

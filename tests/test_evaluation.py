@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig
+from close_transfer.config.evaluate import EvalConfig
 from close_transfer.core.atomic_files import WriteError
 from close_transfer.core.errors import UserError
 from close_transfer.pipelines.console import evaluation_ended

@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig, FitConfig
+from close_transfer.config.compute_statistics import FitConfig
+from close_transfer.config.evaluate import EvalConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import by_scene
 from close_transfer.data.picturebook import drawing
 from close_transfer.data.sources import load_examples
+from close_transfer.encoders.build import build_encoder
 from close_transfer.modality_gap.vectors import grouped_vectors
 from close_transfer.models.adapters.statistics import Statistics
 from close_transfer.models.network import TransferNetwork
-from close_transfer.parts import build_encoder
 from close_transfer.pipelines.compute_statistics import fit_adapter
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train

@@ -10,7 +10,7 @@ from tokenizers import AddedToken
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, LlamaForCausalLM
 
-from close_transfer.config.parts import LoraConfig, PretrainedLM
+from close_transfer.config.components import LoraConfig, PretrainedLM
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example
 from close_transfer.inference.decoding import Decoder, Decoding
@@ -218,7 +218,7 @@ def test_what_peft_refuses_is_told_in_its_own_words(tmp_path, kind):
     def refuse(*_):
         raise kind("peft>=99 is required")
 
-    with pytest.MonkeyPatch.context() as patched, pytest.raises(UserError, match="cannot be added.*peft>=99 is req"):
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(UserError, match=r"cannot be added.*peft>=99 is req"):
         patched.setattr(LlamaForCausalLM, "add_adapter", refuse)
         built(folder, train="lora", lora=LoraConfig(rank=2, alpha=4, dropout=0.0, layers=None))
 

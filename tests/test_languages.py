@@ -16,7 +16,8 @@ from transformers import XLMRobertaConfig
 
 from close_transfer import TransferModel
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig, TrainConfig
+from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config import TrainConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.core.text_normalization import same_text_key
 from close_transfer.data.decontamination import check_leakage, leak_setting, without_unwanted

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig
+from close_transfer.config.evaluate import EvalConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.leakage import References
 from close_transfer.data.sources import load_examples

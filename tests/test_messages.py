@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig, TrainConfig
+from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.data.sources.own_rows import check_columns
 from close_transfer.pipelines.console import training_ended
 from close_transfer.pipelines.train import train

@@ -5,7 +5,7 @@ import torch
 from transformers import AutoTokenizer
 
 from close_transfer.cli import compose_config
-from close_transfer.config import TrainConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.inference.decoding import Decoder, Decoding
 from close_transfer.models.bpe_tokenizer import train_bpe

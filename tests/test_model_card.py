@@ -7,11 +7,10 @@ import pytest
 
 from close_transfer import TransferModel
 from close_transfer.cli import compose_config
-from close_transfer.config import TrainConfig
-from close_transfer.licences import licence_fields
+from close_transfer.config.train import TrainConfig
 from close_transfer.models.network import TransferConfig
 from close_transfer.pipelines.train import train
-from close_transfer.reports.model_card import model_card
+from close_transfer.reports.model_card import licence_fields, model_card
 from close_transfer.reports.redaction import portable, portable_config
 from tests.conftest import SMALL_LOOP
 from tests.families import tiny_family

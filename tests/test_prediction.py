@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from close_transfer.cli import compose_config
-from close_transfer.config import PredictConfig
+from close_transfer.config.predict import PredictConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.picturebook.drawing import draw_scene
 from close_transfer.data.picturebook.scenes import scenes
@@ -47,7 +47,7 @@ def test_captions_for_a_folder_with_the_unreadable_counted(finished_runs, pictur
 
 
 def test_one_picture_and_its_vector_get_the_same_answer(finished_runs, pictures):
-    from close_transfer.config import OpenClipConfig
+    from close_transfer.config.components import OpenClipConfig
     from close_transfer.encoders import OpenClipEncoder
 
     question = "prompt=How many dogs, cats or birds are there?"

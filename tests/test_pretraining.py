@@ -9,7 +9,8 @@ import pytest
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from close_transfer.cli import compose_config
-from close_transfer.config import PretrainConfig, TrainConfig
+from close_transfer.config.pretrain_lm import PretrainConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.texts import read_corpus
 from close_transfer.core.text_normalization import same_text_key

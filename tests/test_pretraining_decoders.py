@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from close_transfer.cli import compose_config
-from close_transfer.config import PretrainConfig
+from close_transfer.config.pretrain_lm import PretrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.scenes import scenes

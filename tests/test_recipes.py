@@ -7,7 +7,7 @@ import torch
 
 from close_transfer import recipes
 from close_transfer.cli import CONFIGS, compose_config, options
-from close_transfer.config import TrainConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.recipes import PUBLISHED, TRAINED, RecipeError, check_recipe, random_language_model
 
 NAMES = options("experiment")

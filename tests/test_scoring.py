@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config import ScoreConfig
+from close_transfer.config.score_predictions import ScoreConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.evaluation.official_formats import official_results
@@ -221,7 +221,7 @@ def test_broken_files_are_told_with_their_name(name, side):
 
 def test_clipscore_of_drawn_pictures(tmp_path):
     """2.5 times the cosine of picture and caption, by vectors encoded here."""
-    from close_transfer.config import OpenClipConfig
+    from close_transfer.config.components import OpenClipConfig
     from close_transfer.data.picturebook.captions import captions
     from close_transfer.data.picturebook.drawing import draw_scene
     from close_transfer.data.picturebook.scenes import scenes

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config import ScoreConfig
 from close_transfer.config.data import VqaEData
+from close_transfer.config.score_predictions import ScoreConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.sources.vqa import load_vqa_e
 from close_transfer.evaluation.official_formats import references_fingerprint

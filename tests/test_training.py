@@ -261,7 +261,7 @@ def test_the_plan_is_told_before_training(capsys):
 
 def test_texts_that_a_language_model_has_no_places_for_are_refused_before_training():
     from close_transfer.cli import compose_config
-    from close_transfer.config import TrainConfig
+    from close_transfer.config.train import TrainConfig
 
     given = [*SMALL_DATA, *SMALL_LOOP, "device=cpu", "lm=gpt2-mini", "lm.vocab_size=400", "lm.config.n_embd=32"]
     with pytest.raises(UserError, match=r"has 50 positions, .*may take 52; give task\.max_target_tokens, .*mapper"):

@@ -6,7 +6,8 @@ from PIL import Image
 
 from close_transfer import TransferModel
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig, PredictConfig
+from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.predict import PredictConfig
 from close_transfer.core.errors import UserError
 from close_transfer.inference.validation import checked_embeddings
 from close_transfer.pipelines.evaluate import evaluate

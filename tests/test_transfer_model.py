@@ -11,7 +11,7 @@ from PIL import Image
 
 from close_transfer import TransferModel
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig
+from close_transfer.config.evaluate import EvalConfig
 from close_transfer.core.errors import UserError
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train

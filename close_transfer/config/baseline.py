@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from close_transfer.config.base import EvalSplit
+from close_transfer.config.choices import EvalSplit
+from close_transfer.config.components import ClipConfig, StoreConfig, TaskConfig
 from close_transfer.config.data import DataConfig
-from close_transfer.config.parts import ClipConfig, StoreConfig, TaskConfig
 from close_transfer.core.schema import Positive, Strict
 
 

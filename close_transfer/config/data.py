@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from close_transfer.config.base import TaskName
+from close_transfer.config.choices import TaskName
 from close_transfer.core.schema import Natural, NonNegative, OnBadRows, Positive, Share, Strict
 
 FileSplit = Literal["train", "val", "test"]
@@ -141,3 +141,12 @@ DataConfig = Annotated[
     PicturebookData | TableData | OfficialData | HuggingFaceData,
     Field(discriminator="name"),
 ]
+
+
+def evaluation_split(data: DataConfig) -> Literal["val", "test"]:
+    """The test split, or the validation split where that has no file or no answers."""
+    if isinstance(data, Vqa2Data):
+        return "test" if "test" in data.files.keys() & data.annotations.keys() else "val"
+    if isinstance(data, HuggingFaceData):
+        return "test" if data.splits.get("test") else "val"
+    return "test" if "test" in getattr(data, "files", ["test"]) else "val"

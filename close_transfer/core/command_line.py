@@ -26,8 +26,7 @@ from yaml import YAMLError
 
 from close_transfer.core.atomic_files import error_number
 from close_transfer.core.errors import UserError
-from close_transfer.core.mistakes import short, validate
-from close_transfer.core.schema import C, Strict, text_fault
+from close_transfer.core.schema import C, Strict, short, text_fault, validate
 from close_transfer.core.signals import INTERRUPTED_STATUS, TERMINATED_STATUS, Terminated, end_when_terminated
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -1,9 +1,11 @@
 """What all settings share: ranges of numbers, text that can be typed, and the class that refuses unknown keys."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from close_transfer.core.errors import UserError
 
 OnBadRows = Literal["error", "skip"]
 
@@ -62,3 +64,47 @@ class Strict(BaseModel):
 
 
 C = TypeVar("C", bound=Strict)
+
+
+_LONGEST_SHOWN = 200
+
+
+def short(value: object) -> str:
+    """A value on one line, and not all of it where it is long."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text):,} characters)"
+
+
+def _explain(error: Mapping[str, Any], members: Collection[str]) -> str:
+    path = ".".join(str(part) for place, part in enumerate(error["loc"]) if place != 1 or part not in members)
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    # What is wrong within a part names its setting, and need not show the part.
+    if not path or message.startswith(f"{path}."):
+        return message
+    if error["type"] in ("tuple_type", "list_type"):
+        return f"{path}={short(error['input'])}: should be a list; give {path}=[{short(error['input'])}]"
+    if error["type"] == "extra_forbidden":
+        return f"{path}: there is no such key"
+    if error["type"] == "missing":
+        return f"{path}: missing; give {path}=VALUE"
+    return f"{path}={short(error['input'])}: {message[0].lower()}{message[1:]}"
+
+
+def validate(schema: type[C], values: Mapping[str, Any], members: Collection[str] = ()) -> C:
+    """Checks composed values against a schema.
+
+    Args:
+        schema: the class of the settings.
+        values: what was composed for it.
+        members: names of unions' members, which pydantic puts into the path of a mistake and no user typed.
+
+    Raises:
+        UserError: listing every mistake, one a line.
+    """
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(e, members) for e in error.errors()]
+        raise UserError(
+            "; ".join(lines) if len(lines) == 1 else "\n".join(["several settings cannot be used:", *lines])
+        ) from None

@@ -8,8 +8,7 @@ from typing import Literal, get_args
 
 from tqdm import tqdm
 
-from close_transfer.config import DataConfig
-from close_transfer.config.data import CocoData, FileSplit, OfficialData, Vqa2Data
+from close_transfer.config.data import CocoData, DataConfig, FileSplit, OfficialData, Vqa2Data
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example
 from close_transfer.data.leakage import Leaks, evaluation_texts, find_leaks, training_texts

@@ -5,17 +5,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from close_transfer.config import DataConfig, TableData, TrainConfig
-from close_transfer.config.commands import LEAK_SPLITS
 from close_transfer.config.data import (
     CocoData,
+    DataConfig,
     HuggingFaceData,
     NocapsData,
     OfficialData,
     PicturebookData,
     SnliData,
+    TableData,
     Vqa2Data,
 )
+from close_transfer.config.train import LEAK_SPLITS, TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import is_file
 from close_transfer.core.readers.texts import TextReader

@@ -1,6 +1,6 @@
 """Frozen encoders: text and pictures in, vectors of one space out."""
 
-from close_transfer.config import OpenClipConfig, TimmConfig
+from close_transfer.config.components import OpenClipConfig, TimmConfig
 from close_transfer.encoders.encoder import Encoder
 from close_transfer.encoders.open_clip_encoder import OpenClipEncoder
 from close_transfer.encoders.precomputed import PrecomputedEncoder

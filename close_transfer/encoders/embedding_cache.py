@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from close_transfer.config import StoreConfig
+from close_transfer.config.components import StoreConfig
 from close_transfer.core.atomic_files import atomic_path, file_fingerprint, read_json, remove_stale, write_json, writing
 from close_transfer.core.errors import UserError
 

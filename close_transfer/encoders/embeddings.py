@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from close_transfer.config import StoreConfig
+from close_transfer.config.components import StoreConfig
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, ImageRef

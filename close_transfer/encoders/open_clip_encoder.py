@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from close_transfer.config import OpenClipConfig
+from close_transfer.config.components import OpenClipConfig
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.encoders.encoder import Floats, as_floats, cells, encode_in_batches, reads_no_text

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from close_transfer.config import PrecomputedConfig
+from close_transfer.config.components import PrecomputedConfig
 from close_transfer.core.atomic_files import file_fingerprint, fingerprint
 from close_transfer.core.errors import UserError
 

@@ -11,7 +11,7 @@ import open_clip
 from open_clip.pretrained import get_pretrained_cfg
 from open_clip.transform import PreprocessCfg
 
-from close_transfer.config import OpenClipConfig
+from close_transfer.config.components import OpenClipConfig
 from close_transfer.core.errors import UserError
 
 _PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from close_transfer.config import OpenClipConfig, StoreConfig
+from close_transfer.config.components import OpenClipConfig, StoreConfig
 from close_transfer.data.examples import Example
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.embeddings import image_scenes, text_table

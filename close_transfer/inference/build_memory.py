@@ -7,18 +7,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from close_transfer.config import TrainConfig
-from close_transfer.config.answering import MemoryConfig
+from close_transfer.config.decoding import MemoryConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import without_unwanted
 from close_transfer.data.examples import drawn
 from close_transfer.data.sources import load_examples
+from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.embeddings import text_table
 from close_transfer.encoders.precomputed import read_array
+from close_transfer.inference.loading import check_encoder
 from close_transfer.models.network import TransferNetwork
 from close_transfer.models.text_memory import SEARCHES, Memory
-from close_transfer.parts import build_encoder, check_encoder
 from close_transfer.tasks import task_of
 
 _BLOCK = 65_536  # vectors that are adapted at once

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from close_transfer.config import ClipConfig, OpenClipConfig
-from close_transfer.config.answering import AnsweringConfig
+from close_transfer.config.components import ClipConfig, OpenClipConfig
+from close_transfer.config.decoding import AnsweringConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.encoders import Encoder, load_encoder

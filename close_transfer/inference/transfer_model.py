@@ -15,13 +15,14 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from close_transfer.config import PrecomputedConfig, TaskConfig
+from close_transfer.config.components import PrecomputedConfig, TaskConfig
 from close_transfer.core.atomic_files import write_text, writing
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.inference.decoding import Decoder
 from close_transfer.inference.hub import find_model, publish
+from close_transfer.inference.loading import check_encoder, encoder_settings
 from close_transfer.inference.validation import (
     Floats,
     Picture,
@@ -35,8 +36,8 @@ from close_transfer.inference.validation import (
     whole,
 )
 from close_transfer.models.adapters import Modality
+from close_transfer.models.device import pick_device
 from close_transfer.models.network import TransferNetwork
-from close_transfer.parts import check_encoder, encoder_settings, pick_device
 from close_transfer.reports.model_card import model_card, write_about
 from close_transfer.tasks import task_of
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from close_transfer.config import StoreConfig
+from close_transfer.config.components import StoreConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example
 from close_transfer.encoders import AnyEncoder

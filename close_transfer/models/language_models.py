@@ -24,7 +24,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from close_transfer.config import LMConfig, PretrainedLM, ScratchLM
+from close_transfer.config.components import LMConfig, PretrainedLM, ScratchLM
 from close_transfer.core.errors import UserError
 from close_transfer.encoders.weights_fingerprint import weights_fingerprint
 from close_transfer.models.bpe_tokenizer import train_bpe

@@ -14,21 +14,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from close_transfer.config import BaselineConfig, PrecomputedConfig, TableData
-from close_transfer.config.data import HuggingFaceData
+from close_transfer.config.baseline import BaselineConfig
+from close_transfer.config.components import PrecomputedConfig
+from close_transfer.config.data import HuggingFaceData, TableData
 from close_transfer.core.atomic_files import write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import is_trained_on, leaks_of
 from close_transfer.data.examples import Example, Prediction, data_fingerprint
 from close_transfer.data.sources import load_examples
 from close_transfer.encoders import AnyEncoder
+from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.embeddings import SceneVectors, image_scenes, text_scenes, text_table
 from close_transfer.evaluation.official_formats import references_fingerprint, score_lines
 from close_transfer.evaluation.provenance import git_commit, package_versions
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.modality_gap.vectors import unit
+from close_transfer.models.device import pick_device
 from close_transfer.models.noise_scale import NoiseScale
-from close_transfer.parts import build_encoder, pick_device
 from close_transfer.tasks import task_of
 
 Floats = NDArray[np.float32]

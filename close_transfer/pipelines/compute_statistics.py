@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from close_transfer.config import FitConfig
+from close_transfer.config.compute_statistics import FitConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, by_scene, data_fingerprint, drawn, scene_key
 from close_transfer.data.sources import load_examples
 from close_transfer.encoders import AnyEncoder
+from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.embeddings import image_scenes, text_scenes
 from close_transfer.evaluation.provenance import git_commit, package_versions
 from close_transfer.modality_gap.adapter_fitting.chain import (
@@ -26,7 +27,7 @@ from close_transfer.modality_gap.noise_selection import Choice, paired_rule, unp
 from close_transfer.modality_gap.vectors import GroupedVectors, unit
 from close_transfer.models.adapters import Statistics, Steps, changing
 from close_transfer.models.adapters.statistics import measure_statistics
-from close_transfer.parts import build_encoder, pick_device
+from close_transfer.models.device import pick_device
 from close_transfer.tasks import TASKS
 
 Vectors = NDArray[np.floating]

@@ -5,13 +5,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from close_transfer.config import DataConfig, PrecomputedConfig, TableData, TrainConfig
-from close_transfer.config.commands import evaluation_split
-from close_transfer.config.data import ConceptualCaptionsData, HuggingFaceData, OfficialData, VisualNewsData, Vqa2Data
+from close_transfer.config.components import PrecomputedConfig
+from close_transfer.config.data import (
+    ConceptualCaptionsData,
+    DataConfig,
+    HuggingFaceData,
+    OfficialData,
+    TableData,
+    VisualNewsData,
+    Vqa2Data,
+    evaluation_split,
+)
+from close_transfer.config.train import TrainConfig
 from close_transfer.data.decontamination import leak_setting
 from close_transfer.data.sources.official_files import found, image_folder
+from close_transfer.evaluation.record import Evaluation
 from close_transfer.metrics.accuracy import QUESTION_TYPE
-from close_transfer.pipelines.evaluate import Evaluation
 from close_transfer.pipelines.predict import PredictionSummary
 from close_transfer.reports.evaluation_report import describe_system, leakage_in_words
 from close_transfer.training.trainer import Outcome

@@ -7,118 +7,48 @@ holds what was answered, and the same command goes on from it.
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from close_transfer.config import (
-    ClipConfig,
-    DataConfig,
-    EvalConfig,
-    OpenClipConfig,
-    PrecomputedConfig,
-    TableData,
-    TrainConfig,
-)
-from close_transfer.config.commands import encoder_note
+from close_transfer.config.components import ClipConfig, OpenClipConfig, PrecomputedConfig
+from close_transfer.config.data import DataConfig, TableData
+from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.archive import set_aside
 from close_transfer.core.atomic_files import atomic_path, fingerprint, read_json, remove_stale, sync
 from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import check_leakage
-from close_transfer.data.examples import Example, Prediction, data_fingerprint
+from close_transfer.data.examples import Example, Prediction
 from close_transfer.data.sources import load_examples
+from close_transfer.encoders.build import build_encoder, encoder_note
 from close_transfer.encoders.embeddings import SceneVectors, image_scenes, text_scenes
 from close_transfer.evaluation.extra_metrics import extra_scores
 from close_transfer.evaluation.official_formats import (
     OFFICIAL_FIELDS,
     official_results,
-    references_fingerprint,
     score_lines,
 )
-from close_transfer.evaluation.provenance import git_commit, package_versions
+from close_transfer.evaluation.record import NOT_ASKED, Evaluation
 from close_transfer.inference.build_memory import build_memory
 from close_transfer.inference.decoding import Decoder
 from close_transfer.inference.journal import Journal
+from close_transfer.inference.loading import check_encoder, load_model
 from close_transfer.inference.reranking import Reranker, asked_decoding
 from close_transfer.metrics.bootstrap import Scores, mean_scores
 from close_transfer.metrics.spice import require_spice
-from close_transfer.parts import build_encoder, check_encoder, load_model, pick_device
+from close_transfer.models.device import pick_device
 from close_transfer.tasks import Task, task_of
 from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.run_folder import find_run, read_run
-
-NOT_ASKED = "leakage=false"
 
 # What an evaluation leaves; the results, which make it complete, are the last.
 _FILES = ("report.html", "official_results.json", "scores.jsonl", "predictions.jsonl", "results.json")
 _PLACES = {"output", "resume", "run", "runs", "device", "store", "base"}
 _BESIDES = {"batch_size", "compare", "leakage", "num_bootstrap", "extra_metrics", "clipscore"}
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One evaluation: what was asked, what was answered, what it scored."""
-
-    run: Path
-    folder: Path
-    config: EvalConfig
-    train_config: TrainConfig
-    data: DataConfig
-    facts: dict[str, Any]
-    noise: dict[str, Any]
-    examples: Sequence[Example]
-    predictions: Sequence[Prediction]
-    scores: Scores
-    skipped: Counter[str]
-    leakage: dict[str, Any]
-    scorer: dict[str, Any] | None  # the encoder of CLIPScore: its name and fingerprint
-    reranker: dict[str, Any] | None  # what chose among candidates, as `Reranker.facts`
-    memory: dict[str, Any]  # what the vectors were projected on; empty where they were not
-
-    @property
-    def is_scored_by_its_reranker(self) -> bool:
-        """Whether CLIPScore is of the encoder that chose the captions by it, so that it measures nothing."""
-        return bool(self.scorer and self.reranker and self.scorer["fingerprint"] == self.reranker["fingerprint"])
-
-    def results(self) -> dict[str, Any]:
-        """The content of results.json."""
-        return {
-            "metrics": self.scores.metrics,
-            "intervals": {name: list(ends) for name, ends in self.scores.intervals.items()},
-            "num_examples": len(self.examples),
-            "tables": self.scores.tables,
-            "num_skipped": self.skipped.total(),
-            "skipped": dict(self.skipped),
-            "leakage": self.leakage,
-            "task": self.config.task,
-            "data": self.data.name,
-            "split": self.config.split,
-            "scene": self.config.scene,
-            "noise": self.noise,
-            "memory": self.memory,
-            "statistics": self.facts["statistics"],
-            "regime": self.facts["regime"],
-            "trained_on": self.facts["trained_on"],
-            "validation_input": self.facts["validation_input"],
-            "seed": self.train_config.seed,
-            "run": str(self.run),
-            "checkpoint": self.config.checkpoint,
-            "config": {"train": self.train_config.model_dump(mode="json"), "eval": self.config.model_dump(mode="json")},
-            "data_fingerprint": data_fingerprint(self.examples),
-            "references_fingerprint": references_fingerprint(self.examples),
-            "training_data_fingerprint": self.facts["data_fingerprint"],
-            "encoder": self.facts["encoder"],
-            "clipscore_encoder": self.scorer["name"] if self.scorer else None,
-            "reranked_by": self.reranker,
-            "scored_by_its_reranker": self.is_scored_by_its_reranker,
-            "versions": package_versions(),
-            "git_commit": git_commit(),
-        }
 
 
 def _warn_of_seen_pictures(seen: dict[str, Any] | None, data: DataConfig, split: str) -> None:

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from close_transfer.config import OpenClipConfig, PrecomputedConfig, PredictConfig, TaskConfig, TimmConfig, TrainConfig
+from close_transfer.config.components import OpenClipConfig, PrecomputedConfig, TaskConfig, TimmConfig
+from close_transfer.config.predict import PredictConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.archive import set_aside
 from close_transfer.core.atomic_files import atomic_path, file_fingerprint, fingerprint, sync, write_text
 from close_transfer.core.errors import UserError
@@ -29,9 +31,10 @@ from close_transfer.encoders.precomputed import read_array
 from close_transfer.inference.build_memory import build_memory
 from close_transfer.inference.decoding import Decoder, prediction_from
 from close_transfer.inference.journal import Journal
+from close_transfer.inference.loading import check_encoder, encoder_settings, load_model
 from close_transfer.inference.reranking import Reranker, asked_decoding
+from close_transfer.models.device import pick_device
 from close_transfer.models.network import TransferNetwork
-from close_transfer.parts import check_encoder, encoder_settings, load_model, pick_device
 from close_transfer.tasks import task_of
 from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.run_folder import find_run, is_saved_model, read_run

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from close_transfer.config import PretrainConfig
+from close_transfer.config.pretrain_lm import PretrainConfig
 from close_transfer.core.atomic_files import (
     WriteError,
     atomic_path,
@@ -39,9 +39,9 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.readers.texts import Corpus, read_corpus
 from close_transfer.core.text_normalization import same_text_key
 from close_transfer.models.bpe_tokenizer import train_bpe
+from close_transfer.models.device import pick_device
 from close_transfer.models.language_models import END_TOKEN, new_model
 from close_transfer.models.prompt_format import cut
-from close_transfer.parts import pick_device
 from close_transfer.training.batches import Ragged
 from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.lm_pretrainer import STATE_FILE, Pretrainer, PretrainState, saved_identity

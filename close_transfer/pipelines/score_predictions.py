@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from close_transfer.config import ScoreConfig
+from close_transfer.config.score_predictions import ScoreConfig
 from close_transfer.core.atomic_files import file_fingerprint, remove_stale, write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, Prediction, data_fingerprint
@@ -20,7 +20,7 @@ from close_transfer.evaluation.provenance import git_commit, package_versions
 from close_transfer.evaluation.reference_files.entries import first_few
 from close_transfer.evaluation.reference_files.references import References, read_predictions, read_references
 from close_transfer.metrics.bootstrap import Scores, mean_scores
-from close_transfer.parts import pick_device
+from close_transfer.models.device import pick_device
 from close_transfer.tasks import task_of
 
 

@@ -12,20 +12,21 @@ import torch
 import transformers
 from accelerate import Accelerator
 
-from close_transfer.config import PrecomputedConfig, TrainConfig
-from close_transfer.config.commands import encoder_note
+from close_transfer.config.components import PrecomputedConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.data.decontamination import without_unwanted
 from close_transfer.data.examples import Example, data_fingerprint
 from close_transfer.data.sources import load_examples
 from close_transfer.encoders import AnyEncoder
+from close_transfer.encoders.build import build_encoder, encoder_note
 from close_transfer.encoders.embeddings import SceneVectors, image_scenes, text_scenes
 from close_transfer.modality_gap.adapter_fitting.for_training import TrainingNoise, noise_for, statistics_for, summary
 from close_transfer.models.adapters import Modality, Statistics
+from close_transfer.models.device import pick_device
 from close_transfer.models.language_models import build_language_model
 from close_transfer.models.lm_wrappers import check_positions
 from close_transfer.models.network import TransferConfig, TransferNetwork
 from close_transfer.models.prompt_format import TextFormat
-from close_transfer.parts import build_encoder, pick_device
 from close_transfer.tasks import Shaped, Task, task_of
 from close_transfer.training.batches import TokenizedExamples
 from close_transfer.training.checkpoints import RunFolder

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
-from close_transfer.config import ContrastiveConfig
+from close_transfer.config.train_picturebook_clip import ContrastiveConfig
 from close_transfer.core.atomic_files import atomic_path, write_json
 from close_transfer.data.picturebook import world
 from close_transfer.data.picturebook.captions import captions

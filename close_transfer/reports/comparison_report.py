@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from close_transfer.config import ReportConfig
+from close_transfer.config.compare_results import ReportConfig
 from close_transfer.core.atomic_files import write_text
 from close_transfer.evaluation.comparison import Pairing, Row, Table, Value, fold, pair
 from close_transfer.evaluation.results import find_results, read_results

@@ -20,9 +20,9 @@ from close_transfer.core.readers.record_errors import Fault
 from close_transfer.core.readers.records import field, key_field, read_document, read_lines, verbatim
 from close_transfer.core.svg import svg
 from close_transfer.data.examples import Example
+from close_transfer.evaluation.record import NOT_ASKED, Evaluation
 from close_transfer.evaluation.results import read_results, system_in_words
 from close_transfer.metrics.accuracy import QUESTION_TYPE
-from close_transfer.pipelines.evaluate import NOT_ASKED, Evaluation
 from close_transfer.training.trainer import learning_curves
 
 _NUM_SHOWN = 24

@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from close_transfer.config import GapConfig
+from close_transfer.config.measure_gap import GapConfig
 from close_transfer.core.atomic_files import write_text
 from close_transfer.modality_gap.measurement import Gap
 from close_transfer.models.noise_scale import NoiseScale

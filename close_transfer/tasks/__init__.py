@@ -1,6 +1,6 @@
 """One file a task: how examples become prompts and targets, and how answers are scored."""
 
-from close_transfer.config import TaskConfig
+from close_transfer.config.components import TaskConfig
 from close_transfer.tasks.captioning import Captioning, CaptioningMulti
 from close_transfer.tasks.custom import Custom
 from close_transfer.tasks.snli_ve import SnliVe

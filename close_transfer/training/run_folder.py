@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import ValidationError
 
-from close_transfer.config import TrainConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import damaged, read_fields, replace_link, write_json, write_text, writing
 from close_transfer.core.errors import UserError
 

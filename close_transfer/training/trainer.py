@@ -21,7 +21,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from close_transfer.config import LoopConfig
+from close_transfer.config.components import LoopConfig
 from close_transfer.core.atomic_files import WriteError, fingerprint, writing
 from close_transfer.core.signals import TERMINATED_STATUS, StopRequest
 from close_transfer.models.adapters import Modality

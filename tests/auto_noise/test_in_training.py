@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig, FitConfig
+from close_transfer.config.compute_statistics import FitConfig
+from close_transfer.config.evaluate import EvalConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.picturebook import drawing
 from close_transfer.models.network import TransferNetwork

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from close_transfer.config import OpenClipConfig, TimmConfig
+from close_transfer.config.components import OpenClipConfig, TimmConfig
 from close_transfer.core.errors import UserError
 from close_transfer.encoders import OpenClipEncoder, TimmEncoder
 

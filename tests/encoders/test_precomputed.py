@@ -5,7 +5,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig, PrecomputedConfig
+from close_transfer.config.components import PrecomputedConfig
+from close_transfer.config.evaluate import EvalConfig
 from close_transfer.core.errors import UserError
 from close_transfer.encoders.precomputed import PrecomputedEncoder
 from close_transfer.pipelines.evaluate import evaluate
@@ -98,6 +99,6 @@ def small_overrides():
 
 
 def compose_train(overrides):
-    from close_transfer.config import TrainConfig
+    from close_transfer.config.train import TrainConfig
 
     return compose_config("train", TrainConfig, overrides)

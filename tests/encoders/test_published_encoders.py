@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_model
 
-from close_transfer.config import OpenClipConfig
+from close_transfer.config.components import OpenClipConfig
 from close_transfer.core.errors import UserError
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.catalogue import catalogue

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config import GapConfig
+from close_transfer.config.measure_gap import GapConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.picturebook import drawing
-from close_transfer.modality_gap.measurement import measure_gap
+from close_transfer.pipelines.measure_gap import measure_gap
 from close_transfer.reports.gap_report import describe, write_page
 from tests.conftest import SMALL_DATA
 

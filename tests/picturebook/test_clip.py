@@ -2,7 +2,7 @@ import numpy as np
 import open_clip
 import pytest
 
-from close_transfer.config import OpenClipConfig
+from close_transfer.config.components import OpenClipConfig
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.drawing import draw_scene
 from close_transfer.data.picturebook.scenes import scenes

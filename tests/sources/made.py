@@ -9,7 +9,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from close_transfer.cli import CONFIGS
-from close_transfer.config import DataConfig
+from close_transfer.config.data import DataConfig
 from close_transfer.data.sources import load_examples
 
 

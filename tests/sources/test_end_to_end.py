@@ -5,7 +5,8 @@ import json
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig, TrainConfig
+from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig, TrainConfig
+from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.sources import load_examples
 from tests.conftest import REPOSITORY

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config import EvalConfig, PredictConfig, TrainConfig
+from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.predict import PredictConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.sources import load_examples
 from close_transfer.inference.transfer_model import TransferModel

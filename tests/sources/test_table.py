@@ -5,7 +5,8 @@ import json
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config import TableData, TrainConfig
+from close_transfer.config.data import TableData
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.sources import load_examples
 from close_transfer.pipelines.train import train

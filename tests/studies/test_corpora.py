@@ -5,8 +5,8 @@ import json
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config import CorporaConfig
 from close_transfer.core.errors import UserError
+from studies.config import CorporaConfig
 from studies.corpora import share_in_style, study, write_pieces
 from tests.conftest import SMALL_DATA, SMALL_LOOP, SMALL_MODEL
 

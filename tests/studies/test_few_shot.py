@@ -7,13 +7,15 @@ import pytest
 from PIL import Image
 
 from close_transfer.cli import compose_config
-from close_transfer.config import FewShotConfig, PretrainConfig, TrainConfig
+from close_transfer.config.pretrain_lm import PretrainConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.pipelines.pretrain_lm import pretrain
 from close_transfer.pipelines.train import train
 from studies import few_shot
+from studies.config import FewShotConfig
 from tests.conftest import SMALL_DATA, SMALL_LOOP
 
 

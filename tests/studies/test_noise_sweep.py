@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config import FitConfig, SweepConfig
+from close_transfer.config.compute_statistics import FitConfig
 from close_transfer.core.errors import UserError
 from close_transfer.pipelines.compute_statistics import fit_adapter
 from studies import noise_sweep
+from studies.config import SweepConfig
 from studies.jobs import do_job
 from studies.noise_sweep import sweep
 from studies.scene_scores import SceneScores, scene_of_example

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config import RealVectorsConfig
-from close_transfer.config.studies import RealSystemConfig
 from close_transfer.core.errors import UserError
 from close_transfer.modality_gap.keyword_probe import average_precisions, keyword_matrix, noise_only, probe_scores
 from close_transfer.modality_gap.vectors import unit
+from studies.config import RealSystemConfig, RealVectorsConfig
 from studies.real_baselines import NEAREST, nearest_captions, nearest_keywords
 from studies.real_captions import captions_of_fold
 from studies.real_pairs import Pairs, System, fold_of, systems

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from close_transfer.cli import CONFIGS, compose_config
-from close_transfer.config import StudyConfig
 from close_transfer.core.errors import UserError
 from studies import systems
+from studies.config import StudyConfig
 from studies.jobs import do_job
 from studies.systems import cosine_to_pictures, jobs, study
 from tests.conftest import SMALL
@@ -106,7 +106,7 @@ def test_the_cosine_is_that_of_texts_and_pictures_behind_the_adapters(own_study)
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_that_is_shipped_composes_with_all_its_trainings(name):
-    from close_transfer.config import TrainConfig
+    from close_transfer.config.train import TrainConfig
 
     settings = " ".join(one for one in SMALL if not one.startswith("lm."))  # some bring their own language model
     shipped = config(f"study={name}", "seeds=1", f"settings={settings}")

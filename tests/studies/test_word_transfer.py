@@ -5,7 +5,7 @@ import json
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config import BaselineConfig
+from close_transfer.config.baseline import BaselineConfig
 from close_transfer.core.atomic_files import write_json
 from close_transfer.core.errors import UserError
 from close_transfer.data.sources import load_examples

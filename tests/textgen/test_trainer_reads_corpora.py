@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 
 from close_transfer.cli import compose_config as compose_training
-from close_transfer.config import TrainConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.command_line import compose_config, options
 from close_transfer.data.sources import load_examples
 from close_transfer.pipelines.train import train

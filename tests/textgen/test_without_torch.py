@@ -12,7 +12,7 @@ from close_transfer.core.command_line import options
 from tests.conftest import REPOSITORY
 from tests.textgen.stand_in_server import StandInServer
 
-_BLOCKED = '''
+_BLOCKED = r'''
 import importlib.abc, json, re, sys
 
 class Blocked(importlib.abc.MetaPathFinder):
@@ -118,9 +118,12 @@ def test_no_part_imports_the_trainer_or_torch_by_itself():
         "textgen.filters.clip_tokens",
         "textgen.report.page",
     } <= set(names)
-    assert without_torch(f"""
+    assert (
+        without_torch(f"""
 import importlib
 for name in {names!r}:
     importlib.import_module(name)
 print(loaded())
-""") == "[]\n"
+""")
+        == "[]\n"
+    )

@@ -9,8 +9,7 @@ import yaml
 from pydantic import Field
 
 from close_transfer.core.errors import UserError
-from close_transfer.core.mistakes import validate
-from close_transfer.core.schema import NonNegative, Strict
+from close_transfer.core.schema import NonNegative, Strict, validate
 from textgen.corpus.ledger import Spend
 
 _PER_MILLION = 1e-6

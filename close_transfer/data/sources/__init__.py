@@ -1,9 +1,9 @@
 """Readers: one file a family of data, each yields Examples."""
 
-from close_transfer.config import DataConfig
 from close_transfer.config.data import (
     CocoData,
     ConceptualCaptionsData,
+    DataConfig,
     Flickr30kData,
     HuggingFaceData,
     NocapsData,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from close_transfer.config import PicturebookData
+from close_transfer.config.data import PicturebookData
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.data.picturebook.captions import captions

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from close_transfer.config import TableData
+from close_transfer.config.data import TableData
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import Fault, Faults
 from close_transfer.core.readers.records import key_field, read_lines

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from close_transfer.config.scoring import OnDuplicate
+from close_transfer.config.score_predictions import OnDuplicate
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import Fault, Faults
 from close_transfer.core.readers.records import entries, line_format, read_document, read_lines

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from close_transfer.config.scoring import ScoreConfig
+from close_transfer.config.score_predictions import ScoreConfig
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import Fault
 from close_transfer.core.readers.records import (

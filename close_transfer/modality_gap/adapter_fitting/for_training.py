@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from close_transfer.config import TrainConfig, given_noise
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, by_scene, drawn, scene_key
 from close_transfer.encoders import AnyEncoder
@@ -21,6 +21,7 @@ from close_transfer.modality_gap.adapter_fitting.chain import (
     in_sequence,
     unit_vectors,
 )
+from close_transfer.modality_gap.adapter_fitting.requested_noise import given_noise
 from close_transfer.modality_gap.noise_selection import Choice, choose_from_texts
 from close_transfer.modality_gap.vectors import grouped_vectors
 from close_transfer.models.adapters import ADAPTERS, Modality, Statistics, Steps, changing, stage

@@ -1,11 +1,18 @@
 """Settings of the studies."""
 
 import shlex
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from close_transfer.config.base import AutoNoise, EvalSplit, NoiseRule, TaskName
+from close_transfer.config.choices import (
+    AutoNoise,
+    ChosenTask,
+    EvalSplit,
+    NoiseRule,
+    TaskName,
+    listed,
+)
 from close_transfer.config.data import DataConfig
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Strict
 
@@ -134,3 +141,53 @@ class CorporaConfig(Strict):
             if setting.partition("=")[0] in ("task", "seed", "output", "resume", "runs", "data", "data.path"):
                 raise ValueError(f"settings={setting}: the study sets that itself; leave it out")
         return self
+
+
+class SweepConfig(Strict):
+    """All of `sweep_noise.py`."""
+
+    choices_only: ClassVar[tuple[str, ...]] = ("task",)
+
+    task: ChosenTask
+    noises: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
+    auto: Annotated[tuple[AutoNoise, ...], BeforeValidator(listed)]  # chosen noise to train with as well
+    statistics: str | None  # of fit_adapter.py, for auto-unpaired and auto-paired alone
+    seeds: Positive
+    split: EvalSplit
+    settings: str  # of train_text_only.py, for all trainings, as typed there
+    eval_settings: str  # of eval_image.py
+    num_bootstrap: Positive
+    jobs: Positive
+    output: str
+
+    @model_validator(mode="after")
+    def _statistics_are_there(self) -> "SweepConfig":
+        needing = [mode for mode in self.auto if mode != "auto"]
+        if needing and self.statistics is None:
+            raise ValueError(
+                f"auto={','.join(needing)} is chosen by fit_adapter.py; run it, and give its folder as statistics="
+            )
+        if self.statistics is not None and not needing:
+            raise ValueError(
+                f"statistics={self.statistics} is for auto=auto-unpaired and auto=auto-paired; statistics that adapters "
+                "need go into settings="
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _not_swept_twice(self) -> "SweepConfig":
+        taken = ("noise", "noise_rule", "noise_variance", "noise_cosine", "seed", "task", "output", "resume", "runs")
+        for setting in shlex.split(self.settings):
+            if setting.partition("=")[0] in taken:
+                raise ValueError(f"settings={setting}: the sweep sets {', '.join(taken)} itself; leave it out")
+        return self
+
+
+class ExportGrammarConfig(Strict):
+    """All of `export_grammar.py`."""
+
+    num_train: Positive  # scenes of split train
+    seed: Natural
+    min_count: Positive  # captions that a frame must occur in
+    min_expected: Positive  # times that values would stand together by chance, to be kept apart if they never do
+    output: str

@@ -1,33 +1,20 @@
-"""Settings of the commands that score predictions and set results side by side."""
+"""Settings of the command that scores predictions."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, model_validator
 
-from close_transfer.config.base import Scene
-from close_transfer.config.commands import ExtraMetric, listed
-from close_transfer.config.parts import OpenClipConfig, StoreConfig, TaskConfig
+from close_transfer.config.choices import ExtraMetric, Given, Scene, listed
+from close_transfer.config.components import OpenClipConfig, StoreConfig, TaskConfig
 from close_transfer.core.schema import Natural, OnBadRows, Positive, Strict
 
 OnDuplicate = Literal["error", "first", "last"]
+
+
 RegimeCode = Literal["T0", "T1", "T2", "T3", "T4"]
 
+
 _CAPTION_TASKS = ("captioning", "captioning-multi", "visual-news")
-
-
-def _given(value: Any) -> Any:
-    if value in ("", "???"):
-        raise ValueError("this one has no default and must be given")
-    return value
-
-
-def _given_globs(value: Any) -> Any:
-    if value in ("", "???"):
-        raise ValueError("say which results to set side by side, for example results='runs/**/results.json'")
-    return listed(value)
-
-
-Given = Annotated[str, BeforeValidator(_given)]
 
 
 class ScoreConfig(Strict):
@@ -72,19 +59,4 @@ class ScoreConfig(Strict):
             raise ValueError(
                 "extra_metrics=clipscore needs the pictures and an encoder; give images=FOLDER and clip=open_clip with its settings"
             )
-        return self
-
-
-class ReportConfig(Strict):
-    """All of `make_report.py`."""
-
-    results: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(_given_globs)]
-    compare: tuple[str, ...]
-    num_bootstrap: Positive
-    output: str
-
-    @model_validator(mode="after")
-    def _two_runs(self) -> "ReportConfig":
-        if len(self.compare) not in (0, 2):
-            raise ValueError(f"compare={','.join(self.compare)}: give two evaluations, compare=[A,B], or none")
         return self

@@ -1,29 +1,17 @@
-"""All settings of each command."""
+"""Settings of training."""
 
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from close_transfer.config.adapters import AdapterConfig
-from close_transfer.config.answering import AnsweringConfig
-from close_transfer.config.base import AutoNoise, Checkpoint, EvalSplit, NoiseRule, Scene, TaskName
-from close_transfer.config.data import DataConfig, HuggingFaceData, Vqa2Data
-from close_transfer.config.parts import (
-    ClipConfig,
-    LMConfig,
-    LoopConfig,
-    MapperConfig,
-    OpenClipConfig,
-    StoreConfig,
-    TaskConfig,
-)
-from close_transfer.core.schema import Natural, NonNegative, Positive, Strict
-from close_transfer.models.noise_scale import NoiseScale
+from close_transfer.config.choices import AutoNoise, NoiseRule, listed
+from close_transfer.config.components import ClipConfig, LMConfig, LoopConfig, MapperConfig, StoreConfig, TaskConfig
+from close_transfer.config.data import DataConfig
+from close_transfer.core.schema import Natural, NonNegative, Strict
 
 # Splits of the training data whose text `without_leaks` takes by name; whatever else it names is a file.
 LEAK_SPLITS = ("val", "test")
-ExtraMetric = Literal["spice", "clipscore"]
 
 
 _UNITS = {
@@ -31,6 +19,8 @@ _UNITS = {
     "noise_variance": "a variance",
     "noise_cosine": "an expected cosine",
 }
+
+
 NOISE_ADAPTERS = {"gaussian", "uniform_ball", "random_magnitude", "cosine_bounded", "covariance_noise"}
 
 
@@ -46,11 +36,6 @@ def _noise(value: Any) -> Any:
     except ValidationError as error:
         reason = error.errors()[0]["msg"] if not isinstance(value, str) else "is no number"
         raise ValueError(f"{reason}; give 0 or more, or one of {', '.join(get_args(AutoNoise))}") from None
-
-
-def listed(value: Any) -> Any:
-    """A single choice as a list of one."""
-    return (value,) if isinstance(value, str) else value
 
 
 class TrainConfig(Strict):
@@ -131,106 +116,6 @@ class TrainConfig(Strict):
                 f"train.accumulation={self.train.accumulation} equal parts; choose a multiple"
             )
         return self
-
-
-# `task=` names a file of the group; what is in it was settled when the run was trained.
-ChosenTask = Annotated[TaskName, BeforeValidator(lambda task: task["name"] if isinstance(task, dict) else task)]
-
-
-class EvalConfig(AnsweringConfig):
-    """All of `eval_image.py`."""
-
-    choices_only: ClassVar[tuple[str, ...]] = ("task",)
-
-    task: ChosenTask
-    run: str
-    runs: str
-    checkpoint: Checkpoint
-    base: str | None
-    data: DataConfig | None = None  # the run's own when None
-    clip: ClipConfig | None = None  # the run's own when None
-    split: EvalSplit
-    scene: Scene
-    batch_size: Positive
-    max_examples: Positive | None
-    num_bootstrap: Positive
-    extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(listed)]
-    clipscore: OpenClipConfig | None = None  # the encoder that CLIPScore compares with; the run's own when None
-    leakage: bool
-    compare: tuple[str, ...]  # evaluation folders to show beside this one
-    output: str | None
-    device: str
-
-
-class PredictConfig(AnsweringConfig):
-    """All of `predict.py`."""
-
-    choices_only: ClassVar[tuple[str, ...]] = ("task",)
-
-    task: ChosenTask
-    run: str
-    runs: str
-    checkpoint: Checkpoint
-    base: str | None
-    images: str | None
-    embeddings: str | None
-    modality: Scene
-    prompt: str
-    batch_size: Positive
-    output: str
-    device: str
-
-    @model_validator(mode="after")
-    def _one_input(self) -> "PredictConfig":
-        if (self.images is None) == (self.embeddings is None):
-            raise ValueError("give exactly one of images=FILE|FOLDER and embeddings=FILE")
-        if self.images is not None and self.modality != "image":
-            raise ValueError(f"modality={self.modality}: is of embeddings=FILE, and images= are given; leave it out")
-        return self
-
-    @model_validator(mode="after")
-    def _names_files(self) -> "PredictConfig":
-        for name in ("images", "embeddings", "output"):
-            given = getattr(self, name)
-            if given is not None and (not given or (name == "output" and not Path(given).name)):
-                raise ValueError(f"{name}={given}: names no file; give a path")
-        return self
-
-
-def encoder_note(clip: ClipConfig, data: DataConfig) -> str:
-    """What to know where the Picturebook CLIP is given other data; empty elsewhere."""
-    if not isinstance(clip, OpenClipConfig) or clip.model != "picturebook" or data.name == "picturebook":
-        return ""
-    return (
-        f"note: the Picturebook CLIP knows Picturebook's language only, so numbers on data={data.name} say nothing; "
-        "choose clip=open_clip clip.model=NAME (docs/own_data.md)"
-    )
-
-
-def evaluation_split(data: DataConfig) -> Literal["val", "test"]:
-    """The test split, or the validation split where that has no file or no answers."""
-    if isinstance(data, Vqa2Data):
-        return "test" if "test" in data.files.keys() & data.annotations.keys() else "val"
-    if isinstance(data, HuggingFaceData):
-        return "test" if data.splits.get("test") else "val"
-    return "test" if "test" in getattr(data, "files", ["test"]) else "val"
-
-
-def given_noise(config: TrainConfig, regime: Literal["text", "images"], dim: int) -> float | AutoNoise:
-    """The standard deviation per coordinate that training uses, for vectors `dim` wide, or who chooses it.
-
-    What the user gave, else none when training on images or where no adapter adds noise, else the data's
-    value for the task, else the task's own (the values of the paper's code).
-    """
-    if config.noise is not None:
-        return config.noise
-    if config.noise_variance is not None:
-        return float(config.noise_variance**0.5)
-    if config.noise_cosine is not None:
-        return NoiseScale.of_cosine(config.noise_cosine, dim).std
-    if regime == "images" or not NOISE_ADAPTERS.intersection(config.adapter.names):
-        return 0.0
-    return config.data.noise.get(config.task.name, config.task.noise)
 
 
 def without_noise(config: TrainConfig) -> TrainConfig:

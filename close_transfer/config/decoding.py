@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from close_transfer.config.parts import OpenClipConfig, StoreConfig
+from close_transfer.config.components import OpenClipConfig, StoreConfig
 from close_transfer.core.schema import AboveZero, Natural, Positive, Strict
 
 

@@ -5,10 +5,9 @@ from typing import ClassVar
 from pydantic import model_validator
 
 from close_transfer.config.adapters import AdapterConfig
-from close_transfer.config.base import EvalSplit
-from close_transfer.config.commands import ChosenTask
+from close_transfer.config.choices import ChosenTask, EvalSplit
+from close_transfer.config.components import ClipConfig, StoreConfig
 from close_transfer.config.data import DataConfig
-from close_transfer.config.parts import ClipConfig, StoreConfig
 from close_transfer.core.schema import AboveZero, Natural, Positive, Strict
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from close_transfer.config.base import TaskName
+from close_transfer.config.choices import TaskName
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Strict
 
 _CAPTIONING = ("captioning", "captioning-multi")

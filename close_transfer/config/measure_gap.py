@@ -4,10 +4,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from close_transfer.config.base import EvalSplit
-from close_transfer.config.commands import ChosenTask
+from close_transfer.config.choices import ChosenTask, EvalSplit
+from close_transfer.config.components import ClipConfig, StoreConfig
 from close_transfer.config.data import DataConfig
-from close_transfer.config.parts import ClipConfig, StoreConfig
 from close_transfer.core.schema import Natural, NonNegative, Positive, Strict
 
 

@@ -1,4 +1,4 @@
-"""Builds or loads the parts that training, evaluation and prediction share."""
+"""Loads a trained model, and checks that an encoder is the one it was trained with."""
 
 from pathlib import Path
 
@@ -6,44 +6,11 @@ import torch
 import transformers
 from pydantic import TypeAdapter, ValidationError
 
-from close_transfer.config import ClipConfig, DataConfig, PrecomputedConfig, TableData, TimmConfig
+from close_transfer.config.components import ClipConfig
 from close_transfer.core.errors import UserError
-from close_transfer.data.sources.table import count_lines, lines_of_text
-from close_transfer.encoders import AnyEncoder, PrecomputedEncoder, load_encoder
-from close_transfer.encoders.encoder import reads_no_text
+from close_transfer.encoders import AnyEncoder
 from close_transfer.models.network import TransferNetwork
 from close_transfer.training.checkpoints import RunFolder
-
-
-def pick_device(device: str) -> str:
-    """ "auto" becomes cuda where there is one, else cpu.
-
-    Raises:
-        UserError: if the device is asked for and not there.
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError(f"device={device}: PyTorch sees no GPU here; use device=cpu or device=auto")
-    if device != "cpu" and not device.startswith("cuda"):
-        raise UserError(f"device={device}: allowed are auto, cpu, cuda and cuda:NUMBER")
-    return device
-
-
-def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed: bool) -> AnyEncoder:
-    """The frozen encoder; precomputed vectors are tied to the lines of the data file.
-
-    Raises:
-        UserError: if it cannot be built, or vectors do not fit the data.
-    """
-    if not isinstance(clip, PrecomputedConfig):
-        if texts_needed and (isinstance(clip, TimmConfig) or clip.features == "grid"):
-            raise reads_no_text(clip.model)
-        return load_encoder(clip, device)
-    if not isinstance(data, TableData):
-        raise UserError("clip=precomputed needs data=table, whose line i belongs to row i of the vectors")
-    texts = lines_of_text(data) if texts_needed else None
-    return PrecomputedEncoder(clip, len(texts) if texts is not None else count_lines(data), texts)
 
 
 def load_model(

@@ -1,28 +1,11 @@
-"""Settings of commands that look into a trained model, or save it for others."""
+"""Settings of the command that saves a trained model for others."""
 
 from typing import ClassVar
 
 from pydantic import model_validator
 
-from close_transfer.config.base import Checkpoint
-from close_transfer.config.commands import ChosenTask
-from close_transfer.core.schema import Positive, Strict
-
-
-class ReadPrefixConfig(Strict):
-    """All of `read_prefix.py`."""
-
-    choices_only: ClassVar[tuple[str, ...]] = ("task",)
-
-    task: ChosenTask
-    run: str
-    runs: str
-    checkpoint: Checkpoint
-    base: str | None
-    images: str | None
-    num_images: Positive
-    num_words: Positive
-    device: str
+from close_transfer.config.choices import Checkpoint, ChosenTask
+from close_transfer.core.schema import Strict
 
 
 class ExportConfig(Strict):

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from close_transfer.config.parts import ScratchLM
+from close_transfer.config.components import ScratchLM
 from close_transfer.core.schema import Natural, OnBadRows, Positive, Share, Strict
 
 

@@ -1,0 +1,32 @@
+"""Names that several settings choose from."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+TaskName = Literal["captioning", "captioning-multi", "snli-ve", "vqa", "vqa-e", "visual-news", "custom"]
+EvalSplit = Literal["train", "val", "test", "test-novel"]
+Scene = Literal["image", "text"]
+Checkpoint = Literal["best", "last"]
+# Ways to choose the noise: from texts, from statistics of unpaired pictures, from statistics of pairs.
+AutoNoise = Literal["auto", "auto-unpaired", "auto-paired"]
+NoiseRule = Literal["largest_coordinate", "cosine", "shifted_validation"]
+ExtraMetric = Literal["spice", "clipscore"]
+
+
+def listed(value: Any) -> Any:
+    """A single choice as a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+# `task=` names a file of the group; what is in it was settled when the run was trained.
+ChosenTask = Annotated[TaskName, BeforeValidator(lambda task: task["name"] if isinstance(task, dict) else task)]
+
+
+def _given(value: Any) -> Any:
+    if value in ("", "???"):
+        raise ValueError("this one has no default and must be given")
+    return value
+
+
+Given = Annotated[str, BeforeValidator(_given)]

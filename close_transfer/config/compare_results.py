@@ -1,0 +1,29 @@
+"""Settings of the command that sets results side by side."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from close_transfer.config.choices import Given, listed
+from close_transfer.core.schema import Positive, Strict
+
+
+def _given_globs(value: Any) -> Any:
+    if value in ("", "???"):
+        raise ValueError("say which results to set side by side, for example results='runs/**/results.json'")
+    return listed(value)
+
+
+class ReportConfig(Strict):
+    """All of `make_report.py`."""
+
+    results: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(_given_globs)]
+    compare: tuple[str, ...]
+    num_bootstrap: Positive
+    output: str
+
+    @model_validator(mode="after")
+    def _two_runs(self) -> "ReportConfig":
+        if len(self.compare) not in (0, 2):
+            raise ValueError(f"compare={','.join(self.compare)}: give two evaluations, compare=[A,B], or none")
+        return self

@@ -1,0 +1,49 @@
+"""Settings of prediction."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import model_validator
+
+from close_transfer.config.choices import (
+    Checkpoint,
+    ChosenTask,
+    Scene,
+)
+from close_transfer.config.decoding import AnsweringConfig
+from close_transfer.core.schema import Positive
+
+
+class PredictConfig(AnsweringConfig):
+    """All of `predict.py`."""
+
+    choices_only: ClassVar[tuple[str, ...]] = ("task",)
+
+    task: ChosenTask
+    run: str
+    runs: str
+    checkpoint: Checkpoint
+    base: str | None
+    images: str | None
+    embeddings: str | None
+    modality: Scene
+    prompt: str
+    batch_size: Positive
+    output: str
+    device: str
+
+    @model_validator(mode="after")
+    def _one_input(self) -> "PredictConfig":
+        if (self.images is None) == (self.embeddings is None):
+            raise ValueError("give exactly one of images=FILE|FOLDER and embeddings=FILE")
+        if self.images is not None and self.modality != "image":
+            raise ValueError(f"modality={self.modality}: is of embeddings=FILE, and images= are given; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _names_files(self) -> "PredictConfig":
+        for name in ("images", "embeddings", "output"):
+            given = getattr(self, name)
+            if given is not None and (not given or (name == "output" and not Path(given).name)):
+                raise ValueError(f"{name}={given}: names no file; give a path")
+        return self

@@ -1,0 +1,18 @@
+"""Settings of the command that writes Picturebook's text."""
+
+from typing import Literal
+
+from close_transfer.config.choices import EvalSplit
+from close_transfer.config.data import PicturebookData
+from close_transfer.core.schema import Positive, Strict
+
+
+class PicturebookTextConfig(Strict):
+    """All of `write_picturebook_text.py`."""
+
+    data: PicturebookData
+    split: EvalSplit
+    what: Literal["captions", "questions"]
+    form: str
+    per_line: Positive
+    output: str

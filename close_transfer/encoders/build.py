@@ -1,0 +1,34 @@
+"""Builds the frozen encoder that the settings name."""
+
+from close_transfer.config.components import ClipConfig, OpenClipConfig, PrecomputedConfig, TimmConfig
+from close_transfer.config.data import DataConfig, TableData
+from close_transfer.core.errors import UserError
+from close_transfer.data.sources.table import count_lines, lines_of_text
+from close_transfer.encoders import AnyEncoder, PrecomputedEncoder, load_encoder
+from close_transfer.encoders.encoder import reads_no_text
+
+
+def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed: bool) -> AnyEncoder:
+    """The frozen encoder; precomputed vectors are tied to the lines of the data file.
+
+    Raises:
+        UserError: if it cannot be built, or vectors do not fit the data.
+    """
+    if not isinstance(clip, PrecomputedConfig):
+        if texts_needed and (isinstance(clip, TimmConfig) or clip.features == "grid"):
+            raise reads_no_text(clip.model)
+        return load_encoder(clip, device)
+    if not isinstance(data, TableData):
+        raise UserError("clip=precomputed needs data=table, whose line i belongs to row i of the vectors")
+    texts = lines_of_text(data) if texts_needed else None
+    return PrecomputedEncoder(clip, len(texts) if texts is not None else count_lines(data), texts)
+
+
+def encoder_note(clip: ClipConfig, data: DataConfig) -> str:
+    """What to know where the Picturebook CLIP is given other data; empty elsewhere."""
+    if not isinstance(clip, OpenClipConfig) or clip.model != "picturebook" or data.name == "picturebook":
+        return ""
+    return (
+        f"note: the Picturebook CLIP knows Picturebook's language only, so numbers on data={data.name} say nothing; "
+        "choose clip=open_clip clip.model=NAME (docs/own_data.md)"
+    )

@@ -1,0 +1,80 @@
+"""The record of one evaluation, and the content of its results.json."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from close_transfer.config.data import DataConfig
+from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.train import TrainConfig
+from close_transfer.data.examples import Example, Prediction, data_fingerprint
+from close_transfer.evaluation.official_formats import (
+    references_fingerprint,
+)
+from close_transfer.evaluation.provenance import git_commit, package_versions
+from close_transfer.metrics.bootstrap import Scores
+
+NOT_ASKED = "leakage=false"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation: what was asked, what was answered, what it scored."""
+
+    run: Path
+    folder: Path
+    config: EvalConfig
+    train_config: TrainConfig
+    data: DataConfig
+    facts: dict[str, Any]
+    noise: dict[str, Any]
+    examples: Sequence[Example]
+    predictions: Sequence[Prediction]
+    scores: Scores
+    skipped: Counter[str]
+    leakage: dict[str, Any]
+    scorer: dict[str, Any] | None  # the encoder of CLIPScore: its name and fingerprint
+    reranker: dict[str, Any] | None  # what chose among candidates, as `Reranker.facts`
+    memory: dict[str, Any]  # what the vectors were projected on; empty where they were not
+
+    @property
+    def is_scored_by_its_reranker(self) -> bool:
+        """Whether CLIPScore is of the encoder that chose the captions by it, so that it measures nothing."""
+        return bool(self.scorer and self.reranker and self.scorer["fingerprint"] == self.reranker["fingerprint"])
+
+    def results(self) -> dict[str, Any]:
+        """The content of results.json."""
+        return {
+            "metrics": self.scores.metrics,
+            "intervals": {name: list(ends) for name, ends in self.scores.intervals.items()},
+            "num_examples": len(self.examples),
+            "tables": self.scores.tables,
+            "num_skipped": self.skipped.total(),
+            "skipped": dict(self.skipped),
+            "leakage": self.leakage,
+            "task": self.config.task,
+            "data": self.data.name,
+            "split": self.config.split,
+            "scene": self.config.scene,
+            "noise": self.noise,
+            "memory": self.memory,
+            "statistics": self.facts["statistics"],
+            "regime": self.facts["regime"],
+            "trained_on": self.facts["trained_on"],
+            "validation_input": self.facts["validation_input"],
+            "seed": self.train_config.seed,
+            "run": str(self.run),
+            "checkpoint": self.config.checkpoint,
+            "config": {"train": self.train_config.model_dump(mode="json"), "eval": self.config.model_dump(mode="json")},
+            "data_fingerprint": data_fingerprint(self.examples),
+            "references_fingerprint": references_fingerprint(self.examples),
+            "training_data_fingerprint": self.facts["data_fingerprint"],
+            "encoder": self.facts["encoder"],
+            "clipscore_encoder": self.scorer["name"] if self.scorer else None,
+            "reranked_by": self.reranker,
+            "scored_by_its_reranker": self.is_scored_by_its_reranker,
+            "versions": package_versions(),
+            "git_commit": git_commit(),
+        }

@@ -1,0 +1,53 @@
+"""Measures the gap between texts and pictures of some scenes."""
+
+from pathlib import Path
+
+from close_transfer.config.measure_gap import GapConfig
+from close_transfer.core.atomic_files import write_json
+from close_transfer.core.errors import UserError
+from close_transfer.data.examples import by_scene, data_fingerprint, drawn
+from close_transfer.data.sources import load_examples
+from close_transfer.encoders.build import build_encoder
+from close_transfer.evaluation.provenance import git_commit, package_versions
+from close_transfer.modality_gap.measurement import Gap, measure
+from close_transfer.modality_gap.vectors import grouped_vectors
+from close_transfer.models.device import pick_device
+
+
+def measure_gap(config: GapConfig) -> Gap:
+    """Loads, encodes, measures and writes gap.json.
+
+    Raises:
+        UserError: for whatever the user can mend.
+    """
+    encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
+    told = by_scene([e for e in load_examples(config.data, config.task, config.split).examples if e.texts])
+    examples = drawn(told, config.max_scenes, config.seed)
+    if len(examples) < 2:
+        raise UserError(f"split={config.split}: {len(examples)} scenes with text; at least two are needed")
+    missing = sum(example.image is None for example in examples)
+    if config.images and missing:
+        raise UserError(
+            f"{missing:,} of {len(examples):,} scenes have no picture; choose data with pictures, or images=false"
+        )
+    gap = measure(
+        grouped_vectors(encoder, examples, config.store, config.images),
+        config.noises,
+        config.num_bootstrap,
+        config.seed,
+    )
+    gap.provenance.update(
+        {
+            "data": config.data.name,
+            "split": config.split,
+            "encoder": encoder.name,
+            "encoder_fingerprint": encoder.fingerprint,
+            "data_fingerprint": data_fingerprint(examples),
+            "seed": config.seed,
+            "config": config.model_dump(mode="json"),
+            "versions": package_versions(),
+            "git_commit": git_commit(),
+        }
+    )
+    write_json(Path(config.output) / "gap.json", gap.as_dict())
+    return gap
