@@ -85,16 +85,16 @@ runs/encoders/classified/training.json: | $(INSTALLED)
 runs/encoders/random/training.json: | $(INSTALLED)
 	$(BIN)/python scripts/train_picturebook_clip.py objective=none num_scenes=1000 output=runs/encoders/random
 
-check-experiments: $(INSTALLED)  ## Builds every recipe of configs/experiment/ at full size and trains three steps (16 GB of memory)
-	$(BIN)/python scripts/check_experiments.py
+check-experiments: $(INSTALLED)  ## Builds every experiment of configs/experiment/ at full size and trains three steps (16 GB of memory)
+	$(BIN)/python benchmarks/check_experiments.py
 
 RELATIVES := runs/study/relatives/captioning
 relatives: runs/picturebook_lm/pretraining.json runs/encoders/classified/training.json runs/encoders/random/training.json  ## Compares CLOSE with its relatives at Picturebook's size (an hour and a half on two cores; resumable)
-	$(BIN)/python scripts/compare_systems.py study=relatives
-	$(BIN)/python scripts/score_words.py $(RELATIVES)/*/seed-0/test-* $(RELATIVES)/nearest-training-text
+	$(BIN)/python scripts/run_study.py study=relatives
+	$(BIN)/python scripts/score_by_word_type.py $(RELATIVES)/*/seed-0/test-* $(RELATIVES)/nearest-training-text
 	$(BIN)/python scripts/study_few_shot.py runs=[$(RELATIVES)/text-transformer-frozen/seed-0,$(RELATIVES)/clipcap-transformer-frozen/seed-0,$(RELATIVES)/limber-clip/seed-0,$(RELATIVES)/limber-classifier/seed-0,$(RELATIVES)/limber-random/seed-0,$(RELATIVES)/limber-blind/seed-0]
 	for run in close-text clipcap-transformer-frozen text-transformer-frozen; do \
-		$(BIN)/python scripts/read_prefix.py run=$(RELATIVES)/$$run/seed-0; done
+		$(BIN)/python scripts/inspect_prefix.py run=$(RELATIVES)/$$run/seed-0; done
 
 runs/synthetic/plain/card.md: | $(INSTALLED)
 	$(BIN)/python scripts/synthesize_captions.py num=36000 output=runs/synthetic/plain
@@ -116,22 +116,22 @@ runs/encoders/learned/training.json: | $(INSTALLED)
 
 ENCODERS := runs/encoders/wide/training.json runs/encoders/learned/training.json
 baselines: $(ENCODERS)
-	for task in $(TASKS); do $(BIN)/python scripts/eval_baseline.py task=$$task output=runs/baselines/nearest-$$task; done
-	for task in vqa snli-ve; do $(BIN)/python scripts/eval_baseline.py task=$$task baseline=zero-shot output=runs/baselines/zero-shot-$$task; done
-	for encoder in wide learned; do $(BIN)/python scripts/eval_baseline.py output=runs/baselines/nearest-$$encoder \
+	for task in $(TASKS); do $(BIN)/python scripts/baseline.py task=$$task output=runs/baselines/nearest-$$task; done
+	for task in vqa snli-ve; do $(BIN)/python scripts/baseline.py task=$$task baseline=zero-shot output=runs/baselines/zero-shot-$$task; done
+	for encoder in wide learned; do $(BIN)/python scripts/baseline.py output=runs/baselines/nearest-$$encoder \
 		clip=open_clip clip.model=local-dir:runs/encoders/$$encoder; done
 
 results: $(addprefix sweep-,$(TASKS)) $(ENCODERS) baselines relatives synthetic  ## Makes Picturebook's numbers of docs/results.md (hours on two cores; resumable)
-	$(BIN)/python scripts/compare_systems.py study=adapters
-	$(BIN)/python scripts/compare_systems.py study=shifts
+	$(BIN)/python scripts/run_study.py study=adapters
+	$(BIN)/python scripts/run_study.py study=shifts
 	$(BIN)/python scripts/measure_gap.py split=test output=runs/gap/shipped
-	$(BIN)/python scripts/compare_systems.py study=transfer output=runs/study/transfer-shipped
+	$(BIN)/python scripts/run_study.py study=transfer output=runs/study/transfer-shipped
 	for encoder in wide learned; do clip="clip=open_clip clip.model=local-dir:runs/encoders/$$encoder"; \
 		$(BIN)/python scripts/measure_gap.py split=test output=runs/gap/$$encoder $$clip; \
-		$(BIN)/python scripts/compare_systems.py study=transfer output=runs/study/transfer-$$encoder settings="$$clip"; \
-		$(BIN)/python scripts/compare_systems.py study=rules output=runs/study/rules-$$encoder settings="$$clip"; done
+		$(BIN)/python scripts/run_study.py study=transfer output=runs/study/transfer-$$encoder settings="$$clip"; \
+		$(BIN)/python scripts/run_study.py study=rules output=runs/study/rules-$$encoder settings="$$clip"; done
 	$(BIN)/python benchmarks/gap_and_transfer.py
-	$(BIN)/python scripts/compare_systems.py study=results
+	$(BIN)/python scripts/run_study.py study=results
 
 clean:  ## Removes the environment, caches and vectors; runs/ stays
 	rm -rf $(VENV) $(FLOORS) cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

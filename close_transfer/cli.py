@@ -1,23 +1,103 @@
-"""The commands' ways of their own: `lm=FOLDER`, `clip.help=true`, and what pretrained models are called."""
+"""Every command: its name, settings and pipeline; and how a script or `python -m close_transfer` runs it.
 
-from collections.abc import Callable, Sequence
+A command has one name: its settings are in ``configs/<name>.yaml``, their types in ``config/<name>.py``, what it
+does in ``pipelines/<name>.py``, and its script is ``scripts/<name>.py``. Training and evaluation are started by
+scripts of other names, which the method's users know.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from close_transfer.core import command_line
-from close_transfer.core.command_line import CONFIGS, Extras, groups, options
-from close_transfer.core.schema import C
-from close_transfer.data.sources import SERVED_TASKS
-from close_transfer.encoders.catalogue import catalogue
+from close_transfer.core.command_line import CONFIGS, CliExtensions, groups, guarded, options
+from close_transfer.core.schema import C, Strict
 
-__all__ = ["CONFIGS", "command", "compose_config", "options"]
+__all__ = ["COMMANDS", "CONFIGS", "Command", "compose_config", "options", "run"]
 
 
-def _expanded(argument: str, config_name: str) -> list[str]:
-    """`lm=FOLDER` as the pretrained model of that folder."""
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        name: stem of its YAML file, its schema's module and its pipeline's module.
+        summary: one line for the list of commands.
+        scripts: its scripts, each with the arguments that its pipeline gets besides the settings; empty: one
+            script of the command's own name.
+        settings: the command whose settings it takes; None: its own.
+        takes_arguments: its pipeline is also given the arguments as they were typed.
+        config_module, pipeline_module: where its schema and its `main` are, if not in this package.
+        runs_itself: its pipeline's module has a `run`, which reads the arguments.
+    """
+
+    name: str
+    summary: str
+    scripts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    settings: str | None = None
+    takes_arguments: bool = False
+    config_module: str | None = None
+    pipeline_module: str | None = None
+    runs_itself: bool = False
+
+    @property
+    def config_name(self) -> str:
+        """Stem of the YAML file with its settings."""
+        return self.settings or self.name
+
+    def load_schema(self) -> type[Strict]:
+        """Import the class of its settings, such as `PretrainLmConfig` for `pretrain_lm`."""
+        class_name = "".join(part.title() for part in self.config_name.split("_")) + "Config"
+        return getattr(import_module(self.config_module or f"close_transfer.config.{self.config_name}"), class_name)
+
+    def load_main(self) -> Callable[..., int | None]:
+        """Import its `main`, which takes the settings and returns the exit status, None for 0."""
+        return import_module(self.pipeline_module or f"close_transfer.pipelines.{self.name}").main
+
+    def all_scripts(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return every script of the command, with the arguments that its pipeline gets."""
+        return self.scripts or {self.name: {}}
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command("train", "Train on text alone.", scripts={"train_text_only": {"regime": "text"}}),
+        Command("train_on_images", "Train the same model on images, for comparison.", settings="train",
+                pipeline_module="close_transfer.pipelines.train", scripts={"train_on_images": {"regime": "images"}}),
+        Command("evaluate", "Evaluate a run on images, or on text.", scripts={"eval_image": {}}),
+        Command("demo", "Train and evaluate three systems, side by side.", settings="train"),
+        Command("predict", "Write captions or answers for images or embeddings of your own."),
+        Command("baseline", "Score a baseline that needs no training."),
+        Command("score_predictions", "Score the predictions of any system."),
+        Command("compare_results", "Set the results of many evaluations side by side."),
+        Command("check_data", "Check which files of a data set are there, and how many examples they hold.",
+                takes_arguments=True),
+        Command("measure_gap", "Measure and plot the modality gap of an encoder."),
+        Command("compute_statistics", "Compute the statistics that adapters and automatic noise need."),
+        Command("export_model", "Save a model with its card, or publish it."),
+        Command("inspect_prefix", "Show the words nearest to each prefix token."),
+        Command("list_encoders", "List the encoders that can be chosen by name."),
+        Command("pretrain_lm", "Pretrain a small language model on text alone."),
+        Command("train_picturebook_clip", "Train the CLIP of Picturebook, the built-in data set."),
+        Command("draw_picturebook", "Draw a contact sheet of Picturebook."),
+        Command("write_picturebook_text", "Write Picturebook's captions or questions to a file."),
+        Command("synthesize_captions", "Write synthetic captions with a grammar or a language model.",
+                config_module="textgen.config", pipeline_module="textgen.pipeline", runs_itself=True),
+    )
+}  # fmt: skip
+
+
+def _expand_argument(argument: str, config_name: str) -> list[str]:
+    """Return what an argument stands for: `lm=FOLDER` is a pretrained model, `data=all` checks all published data."""
     key, _, value = argument.partition("=")
     if key == "lm" and key in groups(config_name) and value not in options(key) and _is_folder(value):
         return ["lm=pretrained", f"lm.name={value}"]
+    if argument == "data=all" and config_name == "check_data":
+        return ["all=true"]
     return [argument]
 
 
@@ -28,34 +108,56 @@ def _is_folder(name: str) -> bool:
         return False
 
 
-def _lists_encoders(config: Any) -> bool:
-    """Prints what `clip.help=true` asks for; False if it was not asked."""
-    asked = bool(getattr(getattr(config, "clip", None), "help", False))
-    if asked:
-        print(catalogue())
-    return asked
+def _extensions(folders: Sequence[Path] = (CONFIGS,)) -> CliExtensions:
+    from close_transfer.data.sources import SERVED_TASKS  # here, because it imports every reader
+
+    return CliExtensions(
+        _expand_argument,
+        union_tags={*SERVED_TASKS, "open_clip", "timm", "precomputed", "scratch", "pretrained"},
+        labels={"lm=pretrained": "pretrained models"},
+        config_folders=tuple(folders),
+    )
 
 
-_EXTRAS = Extras(
-    _expanded,
-    _lists_encoders,
-    members={*SERVED_TASKS, "open_clip", "timm", "precomputed", "scratch", "pretrained"},
-    called={"lm=pretrained": "pretrained models"},
-)
+def compose_config(
+    config_name: str, schema: type[C], arguments: Sequence[str] = (), folders: Sequence[Path] = (CONFIGS,)
+) -> C:
+    """Return the checked settings that a command would get for these arguments.
 
-
-def compose_config(config_name: str, schema: type[C], arguments: Sequence[str] = ()) -> C:
-    """The checked configuration that a command would get for these arguments.
+    Args:
+        config_name: stem of the YAML file.
+        schema: class of the settings.
+        arguments: as typed, ``key=value`` each.
+        folders: where YAML files are looked for.
 
     Raises:
         UserError: for every mistake in them.
     """
-    return command_line.compose_config(config_name, schema, arguments, _EXTRAS)
+    return command_line.compose_config(config_name, schema, arguments, _extensions(folders))
 
 
-def command(config_name: str, schema: type[C]) -> Callable[[Callable[[C], Any]], Callable[[], None]]:
-    """Makes a function of a checked configuration the entry point of a script.
+def run_command(command: Command, script: str, folders: Sequence[Path] = (CONFIGS,)) -> None:
+    """Run a command with the settings in `sys.argv`, and exit with its status.
 
     A `UserError` becomes its message on standard error and exit status 2.
     """
-    return command_line.command(config_name, schema, _EXTRAS)
+
+    def start() -> None:
+        schema, arguments = command.load_schema(), sys.argv[1:]
+        more = dict(command.all_scripts()[script]) | ({"arguments": arguments} if command.takes_arguments else {})
+
+        def execute(config: Any) -> int | None:
+            return command.load_main()(config, **more)
+
+        command_line.run(command.config_name, schema, execute, _extensions(folders))
+
+    guarded(start)
+
+
+def run(script: str) -> None:
+    """Run the command of a script with the settings in `sys.argv`."""
+    command = next(one for one in COMMANDS.values() if script in one.all_scripts())
+    if command.runs_itself and command.pipeline_module:
+        import_module(command.pipeline_module).run()
+    else:
+        run_command(command, script)

@@ -3,46 +3,7 @@
 python scripts/draw_picturebook.py output=docs/images/picturebook.png
 """
 
-import textwrap
-from pathlib import Path
-
-from PIL import Image, ImageDraw, ImageFont
-
-from close_transfer.cli import command
-from close_transfer.config.draw_picturebook import ContactSheetConfig
-from close_transfer.core.atomic_files import atomic_path
-from close_transfer.data.picturebook.captions import captions
-from close_transfer.data.picturebook.drawing import draw_scene
-from close_transfer.data.picturebook.scenes import Scene, scenes
-
-PICTURE, GAP, TEXT_HEIGHT = 176, 12, 92
-
-
-def draw_cell(sheet: Image.Image, scene: Scene, x: int, y: int) -> None:
-    """One picture with its first and its third caption below."""
-    sheet.paste(draw_scene(scene, PICTURE), (x, y))
-    draw = ImageDraw.Draw(sheet)
-    told = captions(scene)
-    lines = [
-        (line, colour)
-        for caption, colour in ((told[0], "#1c2430"), (told[2], "#7a8594"))
-        for line in textwrap.wrap(caption.text, 31)
-    ]
-    for number, (line, colour) in enumerate(lines[:6]):
-        draw.text((x, y + PICTURE + 5 + 14 * number), line, fill=colour, font=ImageFont.load_default(11))
-
-
-@command("contact_sheet", ContactSheetConfig)
-def main(config: ContactSheetConfig) -> None:
-    columns, rows = config.columns, config.rows
-    width, height = PICTURE + GAP, PICTURE + TEXT_HEIGHT + GAP
-    sheet = Image.new("RGB", (columns * width + GAP, rows * height + GAP), "white")
-    for number, scene in enumerate(scenes(config.split, columns * rows, config.seed)):
-        draw_cell(sheet, scene, GAP + number % columns * width, GAP + number // columns * height)
-    with atomic_path(Path(config.output)) as temporary:
-        sheet.quantize(256).save(temporary, "PNG", optimize=True)
-    print(f"{columns * rows} scenes of {config.split}: {config.output}")
-
+from close_transfer.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("draw_picturebook")

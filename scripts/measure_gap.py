@@ -7,19 +7,7 @@
 All settings: configs/measure_gap.yaml.
 """
 
-from close_transfer.cli import command
-from close_transfer.config.measure_gap import GapConfig
-from close_transfer.pipelines.measure_gap import measure_gap
-from close_transfer.reports.gap_report import describe, write_page
-
-
-@command("measure_gap", GapConfig)
-def main(config: GapConfig) -> None:
-    gap = measure_gap(config)
-    page = write_page(gap, config)
-    print(describe(gap))
-    print(f"page: {page}")
-
+from close_transfer.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("measure_gap")

@@ -8,16 +8,7 @@
 All settings: configs/predict.yaml.
 """
 
-from close_transfer.cli import command
-from close_transfer.config.predict import PredictConfig
-from close_transfer.pipelines.console import prediction_ended
-from close_transfer.pipelines.predict import predict_files
-
-
-@command("predict", PredictConfig)
-def main(config: PredictConfig) -> None:
-    print(prediction_ended(predict_files(config)))
-
+from close_transfer.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("predict")

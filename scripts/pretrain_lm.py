@@ -7,19 +7,7 @@
 All settings: configs/pretrain_lm.yaml.
 """
 
-import sys
-
-from close_transfer.cli import command
-from close_transfer.config.pretrain_lm import PretrainConfig
-from close_transfer.pipelines.pretrain_lm import describe_outcome, pretrain
-
-
-@command("pretrain_lm", PretrainConfig)
-def main(config: PretrainConfig) -> None:
-    outcome = pretrain(config)
-    print(describe_outcome(outcome))
-    sys.exit(outcome.exit_status)
-
+from close_transfer.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("pretrain_lm")

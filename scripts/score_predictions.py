@@ -7,15 +7,7 @@
 All settings: configs/score_predictions.yaml. Formats: docs/scoring.md.
 """
 
-from close_transfer.cli import command
-from close_transfer.config.score_predictions import ScoreConfig
-from close_transfer.pipelines.score_predictions import describe_scoring, score_predictions
-
-
-@command("score_predictions", ScoreConfig)
-def main(config: ScoreConfig) -> None:
-    print(describe_scoring(config, score_predictions(config)))
-
+from close_transfer.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("score_predictions")

@@ -3,22 +3,15 @@
     python scripts/study_corpora.py
     python scripts/study_corpora.py corpora=[corpus.jsonl] sizes=[1000,10000] output=runs/study/mine
 
-All settings: configs/study_corpora.yaml. Corpora: scripts/synthesize_captions.py.
+All settings: studies/configs/study_corpora.yaml. Corpora: scripts/synthesize_captions.py.
 """
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # studies/ is not part of the package
-from close_transfer.cli import command
-from studies.config import CorporaConfig
-from studies.corpora import study
+sys.path.insert(0, str(Path(__file__).parents[1]))  # studies/ is not part of the installed package
 
-
-@command("study_corpora", CorporaConfig)
-def main(config: CorporaConfig) -> None:
-    print(study(config))
-
+from studies.commands import run
 
 if __name__ == "__main__":
-    main()
+    run("study_corpora")

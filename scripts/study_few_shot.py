@@ -3,22 +3,15 @@
     python scripts/study_few_shot.py runs=[runs/frozen,runs/blind]
     python scripts/study_few_shot.py runs=[runs/of_my_captions] data=vqa2
 
-All settings: configs/study_few_shot.yaml.
+All settings: studies/configs/study_few_shot.yaml.
 """
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # studies/ is not part of the package
-from close_transfer.cli import command
-from studies.config import FewShotConfig
-from studies.few_shot import study
+sys.path.insert(0, str(Path(__file__).parents[1]))  # studies/ is not part of the installed package
 
-
-@command("study_few_shot", FewShotConfig)
-def main(config: FewShotConfig) -> None:
-    print(study(config))
-
+from studies.commands import run
 
 if __name__ == "__main__":
-    main()
+    run("study_few_shot")

@@ -3,22 +3,15 @@
     python scripts/study_real_vectors.py                    # the keyword probe, a few minutes
     python scripts/study_real_vectors.py language_model=my_lm       # and captions, with a model of pretrain_lm.py
 
-A few hundred pairs show a direction, not a published number. All settings: configs/study_real_vectors.yaml.
+A few hundred pairs show a direction, not a published number. All settings: studies/configs/study_real_vectors.yaml.
 """
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # studies/ is not part of the package
-from close_transfer.cli import command
-from studies.config import RealVectorsConfig
-from studies.real_vectors import study
+sys.path.insert(0, str(Path(__file__).parents[1]))  # studies/ is not part of the installed package
 
-
-@command("study_real_vectors", RealVectorsConfig)
-def main(config: RealVectorsConfig) -> None:
-    print(study(config))
-
+from studies.commands import run
 
 if __name__ == "__main__":
-    main()
+    run("study_real_vectors")

@@ -3,22 +3,15 @@
     python scripts/sweep_noise.py task=vqa
     python scripts/sweep_noise.py task=snli-ve noises=[0,0.05,0.1] seeds=1 settings="data.num_train=1000 train.epochs=4"
 
-Started again, it goes on from what is finished. All settings: configs/sweep_noise.yaml.
+Started again, it goes on from what is finished. All settings: studies/configs/sweep_noise.yaml.
 """
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # studies/ is not part of the package
-from close_transfer.cli import command
-from studies.config import SweepConfig
-from studies.noise_sweep import sweep
+sys.path.insert(0, str(Path(__file__).parents[1]))  # studies/ is not part of the installed package
 
-
-@command("sweep_noise", SweepConfig)
-def main(config: SweepConfig) -> None:
-    print(sweep(config))
-
+from studies.commands import run
 
 if __name__ == "__main__":
-    main()
+    run("sweep_noise")

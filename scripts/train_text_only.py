@@ -8,21 +8,7 @@
 All settings: configs/train.yaml and the groups beside it.
 """
 
-import sys
-
-from close_transfer.cli import command
-from close_transfer.config.train import TrainConfig
-from close_transfer.pipelines.console import training_ended
-from close_transfer.pipelines.train import train
-
-
-@command("train", TrainConfig)
-def main(config: TrainConfig) -> None:
-    folder, outcome = train(config, regime="text")
-    print(training_ended(config, folder, outcome, script="train_text_only"))
-    if outcome.stopped_early:
-        sys.exit(outcome.exit_status)
-
+from close_transfer.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("train_text_only")

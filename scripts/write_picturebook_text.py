@@ -4,38 +4,10 @@
     python scripts/write_picturebook_text.py what=questions output=questions.jsonl
     python scripts/write_picturebook_text.py what=questions per_line=5 output=several.jsonl   # as a few-shot prompt stands
 
-All settings: configs/picturebook_text.yaml.
+All settings: configs/write_picturebook_text.yaml.
 """
 
-import json
-from collections import Counter
-from pathlib import Path
-
-from close_transfer.cli import command
-from close_transfer.config.write_picturebook_text import PicturebookTextConfig
-from close_transfer.core.atomic_files import atomic_path
-from close_transfer.data.sources import load_examples
-
-
-@command("picturebook_text", PicturebookTextConfig)
-def main(config: PicturebookTextConfig) -> None:
-    task = "captioning" if config.what == "captions" else "vqa"
-    examples = load_examples(config.data, task, config.split).examples
-    lines = []
-    for example in examples:
-        if config.what == "captions":
-            lines += [{"group": example.id, "text": text} for text in example.texts]
-            continue
-        answer = Counter(example.references).most_common(1)[0][0]
-        told = {"scene": example.texts[0], "question": example.prompt, "answer": answer}
-        lines.append({"group": example.id, **told, "text": config.form.format(**told)})
-    if config.per_line > 1:
-        texts = [line["text"] for line in lines]
-        lines = [{"text": " ".join(texts[i : i + config.per_line])} for i in range(0, len(texts), config.per_line)]
-    with atomic_path(Path(config.output)) as temporary:
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    print(f"{len(lines):,} lines of split={config.split} in {config.output}")
-
+from close_transfer.cli import run
 
 if __name__ == "__main__":
-    main()
+    run("write_picturebook_text")

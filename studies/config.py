@@ -9,6 +9,7 @@ from close_transfer.config.choices import (
     AutoNoise,
     ChosenTask,
     EvalSplit,
+    Given,
     NoiseRule,
     TaskName,
     listed,
@@ -22,15 +23,15 @@ class SystemConfig(Strict):
 
     trained_on: Literal["text", "images"] = "text"
     train: str = ""  # settings of train_text_only.py or train_on_images.py
-    fit: str | None = None  # settings of fit_adapter.py; what it fits is the training's statistics=
+    fit: str | None = None  # settings of compute_statistics.py; what it fits is the training's statistics=
     test: str = ""  # settings of eval_image.py
     run: str | None = None  # the system whose training this one tests in its own way
-    baseline: Literal["nearest", "zero-shot"] | None = None  # of eval_baseline.py, in place of a training
+    baseline: Literal["nearest", "zero-shot"] | None = None  # of baseline.py, in place of a training
     tasks: tuple[TaskName, ...] | None = None  # those it is for; None: all of the study's
 
 
-class StudyConfig(Strict):
-    """All of `compare_systems.py`."""
+class RunStudyConfig(Strict):
+    """All of `run_study.py`."""
 
     name: str
     tasks: Annotated[tuple[TaskName, ...], Field(min_length=1)]
@@ -57,7 +58,7 @@ class StudyConfig(Strict):
         return tasks is None or task in tasks
 
     @model_validator(mode="after")
-    def _names_are_there(self) -> "StudyConfig":
+    def _names_are_there(self) -> "RunStudyConfig":
         named = {"baseline": self.baseline}
         named |= {f"systems.{name}.run": one.run for name, one in self.systems.items() if one.run is not None}
         for setting, name in named.items():
@@ -68,7 +69,7 @@ class StudyConfig(Strict):
         return self
 
 
-class FewShotConfig(Strict):
+class StudyFewShotConfig(Strict):
     """All of `study_few_shot.py`."""
 
     runs: Annotated[tuple[str, ...], Field(min_length=1)]  # captioners with a frozen language model
@@ -96,7 +97,7 @@ class RealSystemConfig(Strict):
     memory: bool = False  # pictures are projected on the training captions
 
 
-class RealVectorsConfig(Strict):
+class StudyRealVectorsConfig(Strict):
     """All of `study_real_vectors.py`."""
 
     pairs: str  # folder with image_embeddings.npy, caption_embeddings.npy, captions.jsonl
@@ -119,7 +120,7 @@ class RealVectorsConfig(Strict):
     output: str
 
 
-class CorporaConfig(Strict):
+class StudyCorporaConfig(Strict):
     """All of `study_corpora.py`."""
 
     corpora: Annotated[
@@ -136,14 +137,14 @@ class CorporaConfig(Strict):
     output: str
 
     @model_validator(mode="after")
-    def _not_given_twice(self) -> "CorporaConfig":
+    def _not_given_twice(self) -> "StudyCorporaConfig":
         for setting in shlex.split(self.settings):
             if setting.partition("=")[0] in ("task", "seed", "output", "resume", "runs", "data", "data.path"):
                 raise ValueError(f"settings={setting}: the study sets that itself; leave it out")
         return self
 
 
-class SweepConfig(Strict):
+class SweepNoiseConfig(Strict):
     """All of `sweep_noise.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
@@ -151,7 +152,7 @@ class SweepConfig(Strict):
     task: ChosenTask
     noises: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
     auto: Annotated[tuple[AutoNoise, ...], BeforeValidator(listed)]  # chosen noise to train with as well
-    statistics: str | None  # of fit_adapter.py, for auto-unpaired and auto-paired alone
+    statistics: str | None  # of compute_statistics.py, for auto-unpaired and auto-paired alone
     seeds: Positive
     split: EvalSplit
     settings: str  # of train_text_only.py, for all trainings, as typed there
@@ -161,11 +162,11 @@ class SweepConfig(Strict):
     output: str
 
     @model_validator(mode="after")
-    def _statistics_are_there(self) -> "SweepConfig":
+    def _statistics_are_there(self) -> "SweepNoiseConfig":
         needing = [mode for mode in self.auto if mode != "auto"]
         if needing and self.statistics is None:
             raise ValueError(
-                f"auto={','.join(needing)} is chosen by fit_adapter.py; run it, and give its folder as statistics="
+                f"auto={','.join(needing)} is chosen by compute_statistics.py; run it, and give its folder as statistics="
             )
         if self.statistics is not None and not needing:
             raise ValueError(
@@ -175,7 +176,7 @@ class SweepConfig(Strict):
         return self
 
     @model_validator(mode="after")
-    def _not_swept_twice(self) -> "SweepConfig":
+    def _not_swept_twice(self) -> "SweepNoiseConfig":
         taken = ("noise", "noise_rule", "noise_variance", "noise_cosine", "seed", "task", "output", "resume", "runs")
         for setting in shlex.split(self.settings):
             if setting.partition("=")[0] in taken:
@@ -191,3 +192,10 @@ class ExportGrammarConfig(Strict):
     min_count: Positive  # captions that a frame must occur in
     min_expected: Positive  # times that values would stand together by chance, to be kept apart if they never do
     output: str
+
+
+class ScoreByWordTypeConfig(Strict):
+    """All of `score_by_word_type.py`."""
+
+    evaluations: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(listed)]
+    num_bootstrap: Positive

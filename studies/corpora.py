@@ -14,7 +14,7 @@ from close_transfer.core.atomic_files import atomic_path, write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.core.svg import svg
 from close_transfer.evaluation.results import read_scores
-from studies.config import CorporaConfig
+from studies.config import StudyCorporaConfig
 from studies.jobs import Job, do_jobs
 from studies.scene_scores import SceneScores
 
@@ -54,7 +54,7 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def _names(config: CorporaConfig) -> dict[str, Path]:
+def _names(config: StudyCorporaConfig) -> dict[str, Path]:
     """The corpora by their folder's name, or the file's where it is not called corpus.jsonl.
 
     Raises:
@@ -69,11 +69,11 @@ def _names(config: CorporaConfig) -> dict[str, Path]:
     return found
 
 
-def _piece(config: CorporaConfig, name: str, size: int) -> Path:
+def _piece(config: StudyCorporaConfig, name: str, size: int) -> Path:
     return Path(config.output) / "corpora" / f"{_slug(name)}-{size}.jsonl"
 
 
-def write_pieces(config: CorporaConfig) -> None:
+def write_pieces(config: StudyCorporaConfig) -> None:
     """Writes the beginnings of every corpus.
 
     Raises:
@@ -100,7 +100,7 @@ def write_pieces(config: CorporaConfig) -> None:
                 temporary.write_text(text, encoding="utf-8")
 
 
-def _rows(config: CorporaConfig) -> list[tuple[str, int | None, tuple[str, ...]]]:
+def _rows(config: StudyCorporaConfig) -> list[tuple[str, int | None, tuple[str, ...]]]:
     """(name, size, settings of training) of every row."""
     rows: list[tuple[str, int | None, tuple[str, ...]]] = [
         (settings, None, tuple(shlex.split(settings))) for settings in config.others
@@ -111,11 +111,11 @@ def _rows(config: CorporaConfig) -> list[tuple[str, int | None, tuple[str, ...]]
     return rows
 
 
-def _folder(config: CorporaConfig, name: str, size: int | None, seed: int) -> Path:
+def _folder(config: StudyCorporaConfig, name: str, size: int | None, seed: int) -> Path:
     return Path(config.output) / (_slug(name) if size is None else f"{_slug(name)}-{size}") / f"seed-{seed}"
 
 
-def jobs(config: CorporaConfig) -> list[Job]:
+def jobs(config: StudyCorporaConfig) -> list[Job]:
     """Every training of the study with its test."""
     shared, test = shlex.split(config.settings), tuple(shlex.split(config.test))
     return [
@@ -142,7 +142,7 @@ def _texts(path: Path, column: str) -> list[str]:
         return [json.loads(line)[column] for line in file]
 
 
-def _trained(config: CorporaConfig, name: str, size: int | None) -> Trained:
+def _trained(config: StudyCorporaConfig, name: str, size: int | None) -> Trained:
     folders = [_folder(config, name, size, seed) / _TEST for seed in range(config.seeds)]
     found = SceneScores.read(folders, {one: one for one in read_scores(folders[0])[1]})
     said = [_texts(folder / "predictions.jsonl", "prediction") for folder in folders]
@@ -198,7 +198,7 @@ def figure(rows: Sequence[Trained]) -> bytes:
     return svg(drawn)
 
 
-def study(config: CorporaConfig) -> str:
+def study(config: StudyCorporaConfig) -> str:
     """Trains and tests what is missing; writes corpora.json, corpora.md and corpora.svg; gives the table as Markdown.
 
     Raises:
@@ -214,3 +214,8 @@ def study(config: CorporaConfig) -> str:
     write_text(folder / "corpora.md", table + "\n")
     write_text(folder / "corpora.svg", figure(rows).decode())
     return f"{table}\nfigure: {folder / 'corpora.svg'}"
+
+
+def main(config: StudyCorporaConfig) -> None:
+    """Run the study, and print its table."""
+    print(study(config))

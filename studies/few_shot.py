@@ -23,10 +23,10 @@ from close_transfer.metrics.vqa import vqa_accuracy
 from close_transfer.models.adapters import Modality
 from close_transfer.models.device import pick_device
 from close_transfer.training.run_folder import read_run
-from studies.config import FewShotConfig
+from studies.config import StudyFewShotConfig
 
 
-def _questions(run: Path, trained: TrainConfig, config: FewShotConfig) -> DataConfig:
+def _questions(run: Path, trained: TrainConfig, config: StudyFewShotConfig) -> DataConfig:
     """The data with the questions: what was asked for, else the run's own.
 
     Raises:
@@ -49,7 +49,7 @@ def _questions(run: Path, trained: TrainConfig, config: FewShotConfig) -> DataCo
     return data
 
 
-def _examples(data: DataConfig, config: FewShotConfig) -> tuple[list[Example], list[Example]]:
+def _examples(data: DataConfig, config: StudyFewShotConfig) -> tuple[list[Example], list[Example]]:
     """Answered questions of the training split, and those that are asked; drawn, the same for all runs."""
     supports = drawn(load_examples(data, "vqa", "train").examples, config.num_supports, 0)
     return supports, drawn(load_examples(data, "vqa", config.split).examples, config.max_examples, 0)
@@ -63,7 +63,7 @@ def _shots(examples: Sequence[Example], scenes: SceneVectors, modality: Modality
     ]
 
 
-def _accuracies(run: Path, config: FewShotConfig) -> tuple[dict[int, Floats], list[str]]:
+def _accuracies(run: Path, config: StudyFewShotConfig) -> tuple[dict[int, Floats], list[str]]:
     """Accuracy of each question in percent by the number of shots, seeds averaged; and the scene of each question."""
     trained, facts = read_run(run)
     data = _questions(run, trained, config)
@@ -100,7 +100,7 @@ def _summary(accuracies: Floats, scenes: Sequence[str], num_bootstrap: int) -> d
     return {"accuracy": values["accuracy"], "interval": list(intervals["accuracy"])}
 
 
-def study(config: FewShotConfig) -> str:
+def study(config: StudyFewShotConfig) -> str:
     """Asks every run, writes few_shot.json and few_shot.md, gives the table as Markdown.
 
     Raises:
@@ -123,3 +123,8 @@ def study(config: FewShotConfig) -> str:
     write_json(Path(config.output) / "few_shot.json", {"config": config.model_dump(mode="json"), "runs": rows})
     write_text(Path(config.output) / "few_shot.md", text + "\n")
     return text
+
+
+def main(config: StudyFewShotConfig) -> None:
+    """Run the study, and print its table."""
+    print(study(config))

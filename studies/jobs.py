@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from close_transfer.cli import compose_config
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import read_json, write_json
 from close_transfer.core.errors import UserError
@@ -91,7 +91,7 @@ def do_job(job: Job) -> None:
             raise UserError("training was stopped; the same command goes on from there")
         for name in job.missing:
             asked = [task, f"run={job.folder}", f"output={job.folder / name}", "leakage=false", *job.tests[name]]
-            evaluate(compose_config("eval", EvalConfig, asked))
+            evaluate(compose_config("evaluate", EvaluateConfig, asked))
             write_json(job.folder / name / _ASKED, job.asked(name))
     except UserError as error:
         raise UserError(f"{job.folder}: {error}") from error

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from close_transfer.core.atomic_files import write_json, write_text
 from close_transfer.core.svg import svg
-from studies.config import SweepConfig
+from studies.config import SweepNoiseConfig
 from studies.jobs import Job, do_jobs
 from studies.scene_scores import SceneScores, scene_of_example
 
@@ -56,19 +56,19 @@ class Point:
         return self.given.startswith("auto")
 
 
-def _given(config: SweepConfig) -> list[str]:
+def _given(config: SweepNoiseConfig) -> list[str]:
     return [*(f"{noise:g}" for noise in config.noises), *config.auto]
 
 
-def _folder(config: SweepConfig, given: str, seed: int) -> Path:
+def _folder(config: SweepNoiseConfig, given: str, seed: int) -> Path:
     return Path(config.output) / f"noise-{given}-seed-{seed}"
 
 
-def _statistics(config: SweepConfig, given: str) -> list[str]:
+def _statistics(config: SweepNoiseConfig, given: str) -> list[str]:
     return [f"statistics={config.statistics}"] if given in ("auto-unpaired", "auto-paired") else []
 
 
-def jobs(config: SweepConfig) -> list[Job]:
+def jobs(config: SweepNoiseConfig) -> list[Job]:
     """Every training of the sweep, with its tests on pictures and on texts."""
     settings, asked = shlex.split(config.settings), shlex.split(config.eval_settings)
     tests = {f"test-{scene}": (f"split={config.split}", f"scene={scene}", *asked) for scene in SCENES}
@@ -84,7 +84,7 @@ def jobs(config: SweepConfig) -> list[Job]:
     ]
 
 
-def points(config: SweepConfig) -> tuple[dict[str, Any], list[Point]]:
+def points(config: SweepNoiseConfig) -> tuple[dict[str, Any], list[Point]]:
     """Facts of the results, and the scores of a finished sweep by kind of scene and noise."""
     scene_of = scene_of_example(_folder(config, _given(config)[0], 0), config.split)
     made: list[Point] = []
@@ -162,7 +162,7 @@ def markdown(metric: str, found: Sequence[Point]) -> str:
     return "\n".join(lines)
 
 
-def sweep(config: SweepConfig) -> str:
+def sweep(config: SweepNoiseConfig) -> str:
     """Trains and tests what is missing; writes sweep.json, sweep.md and sweep.html; gives the table.
 
     Raises:
@@ -193,3 +193,8 @@ def sweep(config: SweepConfig) -> str:
     )
     write_text(folder / "sweep.html", page)
     return f"{table}\npage: {folder / 'sweep.html'}"
+
+
+def main(config: SweepNoiseConfig) -> None:
+    """Run the study, and print its table."""
+    print(sweep(config))

@@ -18,12 +18,12 @@ from close_transfer.inference.decoding import Decoder, Decoding
 from close_transfer.inference.loading import load_model
 from close_transfer.models.text_memory import ExactMemory
 from close_transfer.pipelines.train import train
-from studies.config import RealVectorsConfig
+from studies.config import StudyRealVectorsConfig
 from studies.jobs import in_workers
 from studies.real_pairs import Pairs, System, fit_for, fold_of, systems
 
 
-def _training_settings(config: RealVectorsConfig, system: System, seed: int, folder: Path) -> list[str]:
+def _training_settings(config: StudyRealVectorsConfig, system: System, seed: int, folder: Path) -> list[str]:
     table = folder / "captions.jsonl"
     needs_pictures = system.config.adapter or system.config.noise in ("auto-unpaired", "auto-paired")
     statistics = [f"statistics={folder / 'statistics'}"] if needs_pictures else []
@@ -39,7 +39,7 @@ def _training_settings(config: RealVectorsConfig, system: System, seed: int, fol
     ]  # fmt: skip
 
 
-def captions_of_fold(config: RealVectorsConfig, system: System, fold: int, seed: int) -> dict[int, str]:
+def captions_of_fold(config: StudyRealVectorsConfig, system: System, fold: int, seed: int) -> dict[int, str]:
     """Trains without one fold and captions its pictures; caption by row."""
     torch.set_num_threads(1)
     pairs = Pairs.read(Path(config.pairs))
@@ -67,7 +67,7 @@ def captions_of_fold(config: RealVectorsConfig, system: System, fold: int, seed:
     return {int(answer.id): answer.text for answer in answers}
 
 
-def _key(config: RealVectorsConfig) -> str:
+def _key(config: StudyRealVectorsConfig) -> str:
     """Of all that decides an answer, so that a changed setting does not meet old answers."""
     same = config.model_dump(
         exclude={
@@ -87,7 +87,7 @@ def _key(config: RealVectorsConfig) -> str:
     return fingerprint([json.dumps(same, sort_keys=True), weights.read_bytes() if weights.is_file() else b""])[:12]
 
 
-def all_captions(config: RealVectorsConfig) -> dict[tuple[str, int], dict[int, str]]:
+def all_captions(config: StudyRealVectorsConfig) -> dict[tuple[str, int], dict[int, str]]:
     """Captions of all pictures by system and seed; what was done before is read back."""
     folder = Path(config.output) / f"captions-{_key(config)}"
     wanted = {

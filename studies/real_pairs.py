@@ -19,7 +19,7 @@ from close_transfer.modality_gap.noise_selection import choose_from_texts, paire
 from close_transfer.modality_gap.vectors import GroupedVectors, unit
 from close_transfer.models.adapters import ADAPTERS, Chain, Fit, Statistics, Steps, changing
 from close_transfer.models.adapters.statistics import measure_statistics
-from studies.config import RealSystemConfig, RealVectorsConfig
+from studies.config import RealSystemConfig, StudyRealVectorsConfig
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class System:
         of_noise = {"auto-unpaired": "T1", "auto-paired": "T4"}.get(str(self.config.noise), "T0")
         return max(of_noise, *(ADAPTERS[step["name"]].regime for step in self.steps))
 
-    def file_name(self, study: RealVectorsConfig) -> str:
+    def file_name(self, study: StudyRealVectorsConfig) -> str:
         """What its answers are kept under; follows from what it is, not from its name."""
         one = self.config
         if self.is_plain and not isinstance(one.noise, str):
@@ -94,7 +94,7 @@ class System:
         return not self.config.adapter and not self.config.memory
 
 
-def systems(config: RealVectorsConfig) -> list[System]:
+def systems(config: StudyRealVectorsConfig) -> list[System]:
     """Text at every noise, then the others that are named, then pictures without noise."""
     found = []
     for noise in config.noises:
@@ -111,7 +111,7 @@ def fold_of(num_pairs: int, folds: int) -> NDArray[np.int64]:
 
 
 def fit_for(system: System, pairs: Pairs, kept: NDArray[np.int64], num_pairs: int) -> Statistics:
-    """What `fit_adapter.py` would fit on the pairs that may be seen: unpaired halves, or some pairs.
+    """What `compute_statistics.py` would fit on the pairs that may be seen: unpaired halves, or some pairs.
 
     Args:
         system: whose chain is fitted; statistics are of all its vectors where it needs none.

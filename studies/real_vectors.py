@@ -18,7 +18,7 @@ from close_transfer.metrics.bootstrap import mean_scores, paired_mean_difference
 from close_transfer.metrics.captions import caption_scores
 from close_transfer.modality_gap.keyword_probe import average_precisions, keyword_matrix, probe_scores
 from close_transfer.models.adapters import Chain, Modality
-from studies.config import RealVectorsConfig
+from studies.config import StudyRealVectorsConfig
 from studies.real_baselines import NEAREST, nearest_captions, nearest_keywords
 from studies.real_captions import all_captions
 from studies.real_pairs import Pairs, chain_for, fold_of, systems
@@ -28,7 +28,7 @@ Chains = dict[str, list[Chain]]  # the adapters of each system by its name, one 
 _OTHER_METRICS = ("BLEU-4", "METEOR")
 
 
-def chains_of(config: RealVectorsConfig, pairs: Pairs) -> Chains:
+def chains_of(config: StudyRealVectorsConfig, pairs: Pairs) -> Chains:
     """The adapters of each system, fitted on the pairs of all folds but one; with the noise that was chosen there."""
     folds = fold_of(len(pairs.captions), config.folds)
     return {
@@ -39,7 +39,7 @@ def chains_of(config: RealVectorsConfig, pairs: Pairs) -> Chains:
     }
 
 
-def caption_table(config: RealVectorsConfig, pairs: Pairs, chains: Chains) -> dict[str, dict[str, Any]]:
+def caption_table(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) -> dict[str, dict[str, Any]]:
     """Scores of each system over all pictures, mean of the seeds, with 95% intervals over pictures.
 
     CIDEr has one document-frequency table for all systems, that of all pairs' captions.
@@ -63,7 +63,7 @@ def caption_table(config: RealVectorsConfig, pairs: Pairs, chains: Chains) -> di
     return table
 
 
-def probe_table(config: RealVectorsConfig, pairs: Pairs, chains: Chains) -> dict[str, dict[str, Any]]:
+def probe_table(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) -> dict[str, dict[str, Any]]:
     """Mean average precision of keywords for each system, seeds averaged, with 95% intervals over pictures."""
     _, labels = keyword_matrix(pairs.references, config.least_keyword, config.most_keyword)
     told = labels.any(axis=1)
@@ -87,7 +87,7 @@ def probe_table(config: RealVectorsConfig, pairs: Pairs, chains: Chains) -> dict
 
 
 def _table(
-    config: RealVectorsConfig, metric: str, by_seed: dict[str, Floats], chains: Chains
+    config: StudyRealVectorsConfig, metric: str, by_seed: dict[str, Floats], chains: Chains
 ) -> dict[str, dict[str, Any]]:
     """Mean of the seeds, with its interval over pictures and its paired differences from some systems.
 
@@ -155,7 +155,7 @@ def _markdown(tables: Sequence[tuple[str, str, dict[str, dict[str, Any]]]]) -> s
     return "\n".join(line for title, leading, table in tables for line in (title, "", *_rows(table, leading), ""))
 
 
-def study(config: RealVectorsConfig) -> str:
+def study(config: StudyRealVectorsConfig) -> str:
     """Runs what is missing, writes results.json and results.md, gives the tables as Markdown.
 
     Raises:
@@ -176,3 +176,8 @@ def study(config: RealVectorsConfig) -> str:
     )
     write_text(folder / "results.md", text)
     return text
+
+
+def main(config: StudyRealVectorsConfig) -> None:
+    """Run the study, and print its table."""
+    print(study(config))

@@ -1,6 +1,6 @@
 """Several systems on several tasks with several seeds, each set against one of them on the same scenes.
 
-A system is what a user would type: settings of training, of `fit_adapter.py` before it, of the test after it.
+A system is what a user would type: settings of training, of `compute_statistics.py` before it, of the test after it.
 All systems of a task answer the same examples, so CIDEr has one document-frequency table for all of them.
 """
 
@@ -17,8 +17,8 @@ import torch
 
 from close_transfer.cli import compose_config
 from close_transfer.config.baseline import BaselineConfig
-from close_transfer.config.compute_statistics import FitConfig
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.compute_statistics import ComputeStatisticsConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import fingerprint, read_json, write_json, write_text
 from close_transfer.core.errors import UserError
@@ -28,10 +28,10 @@ from close_transfer.encoders.build import build_encoder
 from close_transfer.inference.loading import load_model
 from close_transfer.modality_gap.vectors import grouped_vectors
 from close_transfer.pipelines.baseline import evaluate_baseline
-from close_transfer.pipelines.compute_statistics import fit_adapter
+from close_transfer.pipelines.compute_statistics import compute_statistics
 from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.run_folder import read_run
-from studies.config import StudyConfig, SystemConfig
+from studies.config import RunStudyConfig, SystemConfig
 from studies.jobs import Job, do_jobs
 from studies.scene_scores import SceneScores, scene_of_example
 
@@ -40,18 +40,18 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
 
 
-def _run(config: StudyConfig, task: str, name: str, seed: int) -> Path:
+def _run(config: RunStudyConfig, task: str, name: str, seed: int) -> Path:
     """The folder of a training; systems that differ in their test alone share it."""
     system = config.systems[name]
     return Path(config.output) / task / _slug(system.run or name) / f"seed-{seed}"
 
 
-def _statistics(config: StudyConfig, task: str, system: SystemConfig) -> Path:
+def _statistics(config: RunStudyConfig, task: str, system: SystemConfig) -> Path:
     told = [str(system.fit), *_encoder_and_data(shlex.split(config.settings))]
     return Path(config.output) / task / f"statistics-{fingerprint(told)[:8]}"
 
 
-def _fit(config: StudyConfig, task: str) -> None:
+def _fit(config: RunStudyConfig, task: str) -> None:
     """Statistics of every system that needs some; what is there is not fitted again."""
     shared = _encoder_and_data(shlex.split(config.settings))
     for system in config.systems.values():
@@ -59,14 +59,14 @@ def _fit(config: StudyConfig, task: str) -> None:
         if system.fit is not None and not (folder / "statistics.json").is_file():
             given = [f"task={task}", f"output={folder}", *shared, *shlex.split(system.fit)]
             with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
-                fit_adapter(compose_config("fit_adapter", FitConfig, given))
+                compute_statistics(compose_config("compute_statistics", ComputeStatisticsConfig, given))
 
 
 def _encoder_and_data(settings: list[str]) -> list[str]:
     return [one for one in settings if one.startswith(("data", "clip", "device", "store"))]
 
 
-def _job(config: StudyConfig, task: str, name: str, seed: int) -> Job:
+def _job(config: RunStudyConfig, task: str, name: str, seed: int) -> Job:
     system = config.systems[name]
     owner = config.systems[system.run or name]
     given = [
@@ -82,7 +82,7 @@ def _job(config: StudyConfig, task: str, name: str, seed: int) -> Job:
     return Job(_run(config, task, name, seed), owner.trained_on, tuple(given), {f"test-{_slug(name)}": test})
 
 
-def jobs(config: StudyConfig) -> list[Job]:
+def jobs(config: RunStudyConfig) -> list[Job]:
     """Trainings with their tests; every seed of all systems and tasks before the next one."""
     found: dict[Path, Job] = {}
     for seed in range(config.seeds):
@@ -97,11 +97,11 @@ def jobs(config: StudyConfig) -> list[Job]:
     return list(found.values())
 
 
-def _baseline_folder(config: StudyConfig, task: str, name: str) -> Path:
+def _baseline_folder(config: RunStudyConfig, task: str, name: str) -> Path:
     return Path(config.output) / task / _slug(name)
 
 
-def _known_and_asked(config: StudyConfig) -> list[str]:
+def _known_and_asked(config: RunStudyConfig) -> list[str]:
     """The shared settings for a baseline: data that tests name are asked, and those of training are known."""
     shared = _encoder_and_data(shlex.split(config.settings))
     asked = [one for one in shlex.split(config.eval_settings) if one.startswith("data")]
@@ -112,7 +112,7 @@ def _known_and_asked(config: StudyConfig) -> list[str]:
     return [*known, *([] if chosen else ["data@training=picturebook"]), *asked]
 
 
-def _baselines(config: StudyConfig) -> None:
+def _baselines(config: RunStudyConfig) -> None:
     """Scores the systems that need no training, where that is not done.
 
     Raises:
@@ -137,7 +137,7 @@ def _baselines(config: StudyConfig) -> None:
                 raise UserError(f"systems.{name}: {error}; or leave this row out: '~systems.{name}'") from error
 
 
-def _tests(config: StudyConfig, task: str, name: str) -> list[Path]:
+def _tests(config: RunStudyConfig, task: str, name: str) -> list[Path]:
     """The evaluation folders of a system, one a seed; one in all of what has no seed."""
     if config.systems[name].baseline:
         return [_baseline_folder(config, task, name)]
@@ -181,7 +181,7 @@ def _row(scores: SceneScores, baseline: SceneScores, num_bootstrap: int) -> dict
     }
 
 
-def table(config: StudyConfig) -> dict[str, dict[str, dict[str, Any]]]:
+def table(config: RunStudyConfig) -> dict[str, dict[str, dict[str, Any]]]:
     """Of a finished study: by system and task, its score, interval, seeds and difference from the baseline."""
     found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in config.systems}
     for task in config.tasks:
@@ -209,7 +209,7 @@ def _cell(row: Mapping[str, Any]) -> str:
     return f"{text}; {difference:+.1f} ({ends[0]:+.1f} to {ends[1]:+.1f})" if difference or any(ends) else text
 
 
-def markdown(config: StudyConfig, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+def markdown(config: RunStudyConfig, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """A row a system in the order given, with the data it needed; a column a task."""
     metrics = {task: found[config.baseline][task]["metric"] for task in config.tasks}
     head = [
@@ -235,7 +235,7 @@ def markdown(config: StudyConfig, found: Mapping[str, Mapping[str, Mapping[str, 
     return "\n".join(lines)
 
 
-def _compose_all(config: StudyConfig) -> None:
+def _compose_all(config: RunStudyConfig) -> None:
     """Mistakes in settings are told before hours of training.
 
     Raises:
@@ -249,14 +249,16 @@ def _compose_all(config: StudyConfig) -> None:
             try:
                 compose_config("train", TrainConfig, [*job.settings, "output=unused"])
                 for test in job.tests.values():
-                    compose_config("eval", EvalConfig, [f"task={task}", *test])
+                    compose_config("evaluate", EvaluateConfig, [f"task={task}", *test])
                 if system.fit is not None:
-                    compose_config("fit_adapter", FitConfig, [f"task={task}", *shlex.split(system.fit)])
+                    compose_config(
+                        "compute_statistics", ComputeStatisticsConfig, [f"task={task}", *shlex.split(system.fit)]
+                    )
             except UserError as error:
                 raise UserError(f"systems.{name}: {error}") from error
 
 
-def study(config: StudyConfig) -> str:
+def study(config: RunStudyConfig) -> str:
     """Fits, trains and tests what is missing; writes study.json and study.md; gives the table.
 
     Raises:
@@ -274,3 +276,8 @@ def study(config: StudyConfig) -> str:
     write_text(folder / "study.md", text + "\n")
     seeds = [value for row in found.values() for one in row.values() for value in [float(np.ptp(one["by_seed"]))]]
     return f"{text}\n\n{config.seeds} seeds, at most {max(seeds):.1f} between those of one system; in {folder}"
+
+
+def main(config: RunStudyConfig) -> None:
+    """Run the study, and print its table."""
+    print(study(config))

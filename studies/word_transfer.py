@@ -10,7 +10,9 @@ from close_transfer.config.data import PicturebookData
 from close_transfer.core.atomic_files import read_json
 from close_transfer.core.errors import UserError
 from close_transfer.data.sources import load_examples
+from close_transfer.evaluation.results import find_results
 from close_transfer.metrics.bootstrap import Floats, score_sums
+from studies.config import ScoreByWordTypeConfig
 from studies.word_kinds import KINDS_OF_WORDS, word_scores
 
 
@@ -55,3 +57,8 @@ def word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
             cells.append(f"{values['F1']:.1f} ({low:.1f} to {high:.1f})")
         lines.append(f"| {folder} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def main(config: ScoreByWordTypeConfig) -> None:
+    """Print the table."""
+    print(word_table([path.parent for path in find_results(config.evaluations, "evaluations")], config.num_bootstrap))

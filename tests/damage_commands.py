@@ -146,14 +146,14 @@ SETTINGS = [
     ("score_predictions", "name=\udcff", "is not UTF-8"),
     ("score_predictions", "num_bootstrap=.5", "num_bootstrap=0.5"),
     ("score_predictions", "output=", "output="),
-    ("prepare_data", "data.files={train: 5}", "data.files.train=5"),
-    ("prepare_data", "data.root=\udcff", "is not UTF-8"),
-    ("prepare_data", "data.root=${data.root}", "data.root: Recursive interpolation"),
+    ("check_data", "data.files={train: 5}", "data.files.train=5"),
+    ("check_data", "data.root=\udcff", "is not UTF-8"),
+    ("check_data", "data.root=${data.root}", "data.root: Recursive interpolation"),
     ("pretrain_lm", "text=[[a]]", "text.0=['a']"),
     ("pretrain_lm", "output=a\0b", "holds a NUL character"),
     ("pretrain_lm", f"mean_span_length={DIGITS}", "mean_span_length=999"),
     ("pretrain_lm", "output=", "output: missing"),
-    ("make_report", "results=[[a]]", "results.0=['a']"),
+    ("compare_results", "results=[[a]]", "results.0=['a']"),
 ]
 
 # Odd settings that can be used: what becomes of them.

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from close_transfer.cli import compose_config
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.predict import PredictConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
@@ -34,7 +34,7 @@ def lines_of(path):
 def evaluated(runs, *settings):
     folder = next((one.partition("=")[2] for one in settings if one.startswith("output=")), "out")
     given = [f"runs={runs}", "device=cpu", "num_bootstrap=5", "max_examples=8", f"output={folder}", *settings]
-    evaluate(compose_config("eval", EvalConfig, given))
+    evaluate(compose_config("evaluate", EvaluateConfig, given))
     return json.loads(Path(folder, "results.json").read_text()), lines_of(Path(folder, "predictions.jsonl"))
 
 
@@ -71,7 +71,7 @@ def test_the_candidate_most_similar_to_the_picture_comes_first(runs):
 
 
 def test_a_reranker_compares_in_its_own_space(runs):
-    config = compose_config("eval", EvalConfig, ["rerank=true", "num_return=2", "clip@reranker=picturebook"])
+    config = compose_config("evaluate", EvaluateConfig, ["rerank=true", "num_return=2", "clip@reranker=picturebook"])
     reranker = Reranker(config, config.reranker, (), "cpu")
     shown = reranker.encoder.encode_texts(["two cats at night", "a red ball"])
     predictions = [

@@ -9,7 +9,7 @@ from PIL import Image
 
 from close_transfer import TransferModel
 from close_transfer.cli import compose_config
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.predict import PredictConfig
 from close_transfer.core.atomic_files import read_json
 from close_transfer.core.errors import UserError
@@ -55,7 +55,7 @@ def test_a_base_that_was_moved_is_given(lora_run, tmp_path):
     shutil.move(lora_run.parent / "my_lm", moved)
     for use in (
         lambda: predicted(lora_run),
-        lambda: evaluate(compose_config("eval", EvalConfig, [f"run={lora_run}", "device=cpu"])),
+        lambda: evaluate(compose_config("evaluate", EvaluateConfig, [f"run={lora_run}", "device=cpu"])),
         lambda: TransferModel.from_pretrained(lora_run, device="cpu"),
     ):
         with pytest.raises(
@@ -64,7 +64,7 @@ def test_a_base_that_was_moved_is_given(lora_run, tmp_path):
             use()
     assert predicted(lora_run, f"base={moved}") == before
     settings = [f"run={lora_run}", f"base={moved}", "device=cpu", "num_bootstrap=5", "max_examples=2"]
-    assert evaluate(compose_config("eval", EvalConfig, settings)).predictions
+    assert evaluate(compose_config("evaluate", EvaluateConfig, settings)).predictions
     model = TransferModel.from_pretrained(lora_run, device="cpu", base=moved)
     model.save_pretrained(tmp_path / "saved")
     TransferModel.from_pretrained(tmp_path / "saved", device="cpu")  # says where the base is now

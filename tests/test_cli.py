@@ -1,40 +1,22 @@
+import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from close_transfer import config as schemas
+from close_transfer import cli
 from close_transfer.cli import CONFIGS, compose_config
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.evaluate import EvaluateConfig
+from close_transfer.config.predict import PredictConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.modality_gap.adapter_fitting.requested_noise import given_noise
-from textgen.config import SynthesisConfig
+from studies import commands as studies
+from tests.conftest import REPOSITORY
 
-COMMANDS = {
-    "train": schemas.TrainConfig,
-    "eval": schemas.EvalConfig,
-    "predict": schemas.PredictConfig,
-    "picturebook_clip": schemas.ContrastiveConfig,
-    "contact_sheet": schemas.ContactSheetConfig,
-    "pretrain_lm": schemas.PretrainConfig,
-    "score_predictions": schemas.ScoreConfig,
-    "make_report": schemas.ReportConfig,
-    "prepare_data": schemas.PrepareConfig,
-    "study_real_vectors": schemas.RealVectorsConfig,
-    "compare_systems": schemas.StudyConfig,
-    "measure_gap": schemas.GapConfig,
-    "fit_adapter": schemas.FitConfig,
-    "sweep_noise": schemas.SweepConfig,
-    "export": schemas.ExportConfig,
-    "read_prefix": schemas.ReadPrefixConfig,
-    "baseline": schemas.BaselineConfig,
-    "picturebook_text": schemas.PicturebookTextConfig,
-    "study_few_shot": schemas.FewShotConfig,
-    "study_corpora": schemas.CorporaConfig,
-    "synthesize": SynthesisConfig,
-    "export_grammar": schemas.ExportGrammarConfig,
-}
+COMMANDS = {command.config_name: command.load_schema() for command in cli.COMMANDS.values()}
 # Files that commands read on their way.
 PARTS = {"prices", "recipe_defaults"}
 # What a file of a group cannot say by itself.
@@ -44,16 +26,54 @@ NEEDED = {
     "pretrain_lm": ["text=x.txt", "output=y"],
     "predict": ["images=x.png"],
     "score_predictions": ["predictions=x.json", "references=y.json", "output=z"],
-    "make_report": ["results=x"],
-    "export": ["output=x"],
+    "compare_results": ["results=x"],
+    "export_model": ["output=x"],
     "baseline": ["output=x"],
-    "picturebook_text": ["output=x.jsonl"],
-    "study_few_shot": ["runs=[x]"],
+    "write_picturebook_text": ["output=x.jsonl"],
 }
 
 
 def test_every_file_at_the_top_belongs_to_a_command():
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == {*COMMANDS, *PARTS}
+
+
+def test_every_script_runs_a_command_of_its_name_and_holds_no_logic():
+    commands = {
+        script for table in (cli.COMMANDS, studies.COMMANDS) for one in table.values() for script in one.all_scripts()
+    }
+    scripts = {path.stem: path for path in (REPOSITORY / "scripts").glob("*.py")}
+    assert scripts.keys() == commands
+    for path in scripts.values():
+        statements = [type(one).__name__ for one in ast.parse(path.read_text(encoding="utf-8")).body]
+        assert set(statements) <= {"Expr", "Import", "ImportFrom", "If"}, path
+
+
+def test_a_command_has_one_name():
+    for table, package in ((cli.COMMANDS, CONFIGS), (studies.COMMANDS, studies.FOLDERS[0])):
+        for name, command in table.items():
+            assert command.name == name
+            assert (package / f"{command.config_name}.yaml").is_file()
+            assert command.config_name.replace("_", "") in command.load_schema().__name__.lower()
+            if not command.runs_itself:
+                assert callable(command.load_main())
+            if command.pipeline_module is None:
+                assert command.load_main().__module__ == f"close_transfer.pipelines.{name}"
+                assert command.settings or command.load_schema().__module__ == f"close_transfer.config.{name}"
+
+
+def test_commands_can_be_listed_and_run_as_a_module(capsys, monkeypatch):
+    listed = subprocess.run([sys.executable, "-m", "close_transfer"], capture_output=True, text=True, cwd=REPOSITORY)
+    assert listed.returncode == 0 and all(
+        script in listed.stdout for one in cli.COMMANDS.values() for script in one.all_scripts()
+    )
+    wrong = subprocess.run(
+        [sys.executable, "-m", "close_transfer", "predict"], capture_output=True, text=True, cwd=REPOSITORY
+    )
+    assert (wrong.returncode, "give exactly one of images=" in wrong.stderr) == (2, True)
+    unknown = subprocess.run(
+        [sys.executable, "-m", "close_transfer", "nope"], capture_output=True, text=True, cwd=REPOSITORY
+    )
+    assert unknown.returncode == 1 and "nope: there is no such command" in unknown.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -99,14 +119,13 @@ def test_a_misspelt_option_lists_what_is_allowed():
         ("train", ["lm=t5-mini", "lm.train=lora"],
          r"lm\.train=lora: there is no such setting here, which is of pretrained models, lm=flan-t5-base, .*t5-small$"),
         ("train", ["task=vqa", "task.metric=text"], r"task\.metric=text: .* which is of task=custom$"),
-        ("eval", ["task.metric=text"], r"task\.metric=text: there is no such setting($|; did you mean)"),
+        ("evaluate", ["task.metric=text"], r"task\.metric=text: there is no such setting($|; did you mean)"),
         ("train", ["lm=pretrained"], r"lm\.name=\?\?\?: which model\? give lm\.name=NAME"),
         ("train", ["task=custom", "task.metric=accuracy", "task.labels=[yes]"],
          r"^task\.labels=\[yes\]: should be two or more different answers, such as task\.labels=\[yes,no\]"),
         ("train", ["task=custom", "task.metric=accuracy", "task.labels=[0,1,2]"],
          r"quote what looks like a number, true or false: \"task\.labels=\['0','1','2'\]\"$"),
         ("train", ["lm=t5-small", "lm.dtype=bfloat16"], r"^lm\.dtype=bfloat16: weights that are trained"),
-        ("study_few_shot", ["runs=r/one"], r"^runs=r/one: should be a list; give runs=\[r/one\]$"),
     ],
 )  # fmt: skip
 def test_what_a_setting_is_of_and_how_it_is_written_is_told(command, overrides, message):
@@ -170,14 +189,16 @@ def test_batches_must_split_evenly():
 
 def test_values_may_hold_anything():
     composed = compose_config(
-        "predict", schemas.PredictConfig, ["images=my folder (1), [new]/x.png", 'prompt=Is it "red", or {blue}?']
+        "predict", PredictConfig, ["images=my folder (1), [new]/x.png", 'prompt=Is it "red", or {blue}?']
     )
     assert composed.images == "my folder (1), [new]/x.png"
     assert composed.prompt == 'Is it "red", or {blue}?'
 
 
 def test_evaluation_takes_a_run_and_data_of_its_own():
-    composed = compose_config("eval", EvalConfig, ["run=somewhere", "data=table", "data.path=x.jsonl", "scene=text"])
+    composed = compose_config(
+        "evaluate", EvaluateConfig, ["run=somewhere", "data=table", "data.path=x.jsonl", "scene=text"]
+    )
     assert composed.data.path == "x.jsonl"
     assert Path(composed.run) == Path("somewhere")
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config.compare_results import ReportConfig
-from close_transfer.config.score_predictions import ScoreConfig
+from close_transfer.config.compare_results import CompareResultsConfig
+from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.errors import UserError
 from close_transfer.evaluation.comparison import t_quantile
 from close_transfer.pipelines.score_predictions import score_predictions
-from close_transfer.reports.comparison_report import WORLD_SENTENCE, describe_report, make_report
+from close_transfer.reports.comparison_report import WORLD_SENTENCE, compare_results, describe_report
 from tests.conftest import REPOSITORY
 
 
@@ -45,7 +45,7 @@ def put(folder, content, scores=None):
 def report(*settings):
     """The report of everything below `runs`, and both pages."""
     given = ["results=runs/**/results.json", "num_bootstrap=200", "output=report", *settings]
-    made = make_report(compose_config("make_report", ReportConfig, given))
+    made = compare_results(compose_config("compare_results", CompareResultsConfig, given))
     return made, Path("report.md").read_text(), Path("report.html").read_text()
 
 
@@ -259,8 +259,8 @@ def test_scored_predictions_meet_in_a_report():
         rows = zip(answers, said, strict=True)
         Path(f"{name}.jsonl").write_text("".join(json.dumps({"id": i, "prediction": a}) + "\n" for i, a in rows))
         settings = ["task=vqa", f"predictions={name}.jsonl", "references=r.jsonl", f"output=scored/{name}"]
-        score_predictions(compose_config("score_predictions", ScoreConfig, settings))
-    command = [sys.executable, str(REPOSITORY / "scripts/make_report.py"), "results=scored/*/results.json"]
+        score_predictions(compose_config("score_predictions", ScorePredictionsConfig, settings))
+    command = [sys.executable, str(REPOSITORY / "scripts/compare_results.py"), "results=scored/*/results.json"]
     finished = subprocess.run([*command, "compare=[scored/right,scored/wrong]"], text=True, capture_output=True)
     assert finished.returncode == 0, finished.stderr
     assert "files read: 2, tables: 1, systems: 2" in finished.stdout

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config.compare_results import ReportConfig
-from close_transfer.config.score_predictions import ScoreConfig
+from close_transfer.config.compare_results import CompareResultsConfig
+from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.errors import UserError
 from close_transfer.pipelines.score_predictions import score_predictions
 from close_transfer.reports.comparison_report import describe_report
@@ -187,7 +187,7 @@ def test_official_results_of_a_run_scored_again_stand_beside_it():
     files = ["predictions=official_results.json", "references=dataset_coco.json", "num_bootstrap=5"]
     for name, more in (("named", ["data_name=coco", "split=test", "task=captioning-multi"]), ("bare", [])):
         config = compose_config(
-            "score_predictions", ScoreConfig, [*files, f"output=runs/{name}", f"name={name}", *more]
+            "score_predictions", ScorePredictionsConfig, [*files, f"output=runs/{name}", f"name={name}", *more]
         )
         score_predictions(config)
     made, _, _ = report("compare=[runs/named,runs/bare]")
@@ -197,4 +197,4 @@ def test_official_results_of_a_run_scored_again_stand_beside_it():
 
 def test_a_report_of_nothing_says_what_to_give():
     with pytest.raises(UserError, match=r"results=\?\?\?: say which results to set side by side, .*results='runs/"):
-        compose_config("make_report", ReportConfig, [])
+        compose_config("compare_results", CompareResultsConfig, [])

@@ -11,9 +11,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from close_transfer.cli import CONFIGS, compose_config
-from close_transfer.config.check_data import PrepareConfig
+from close_transfer.config.check_data import CheckDataConfig
 from close_transfer.config.data import OfficialData
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.dataset_check import check_data
@@ -237,14 +237,14 @@ def test_leakage_says_when_there_is_nothing_to_compare():
 @pytest.mark.parametrize("choice", ["picturebook", "table"])
 def test_own_and_built_in_data_have_nothing_to_compare_with(choice):
     needed = ["data.path=x.txt"] if choice == "table" else []
-    config = compose_config("prepare_data", PrepareConfig, [f"data={choice}", *needed])
+    config = compose_config("check_data", CheckDataConfig, [f"data={choice}", *needed])
     with pytest.raises(UserError, match=f"data={choice}: is no published dataset.*coco.*and all"):
         check_data(config.data, choice)
 
 
 def run_script(*arguments, folder):
     environment = os.environ | {"CLOSE_TRANSFER_DATA": str(folder)}
-    command = [sys.executable, str(REPOSITORY / "scripts" / "prepare_data.py"), *arguments]
+    command = [sys.executable, str(REPOSITORY / "scripts" / "check_data.py"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
@@ -279,12 +279,12 @@ REAL = {
 def test_real_files_hold_what_is_published(choice):
     if "CLOSE_TRANSFER_DATA" not in os.environ:
         pytest.skip("CLOSE_TRANSFER_DATA is not set")
-    config = compose_config("prepare_data", PrepareConfig, [f"data={choice}"])
+    config = compose_config("check_data", CheckDataConfig, [f"data={choice}"])
     found = check_data(config.data, choice)
     told = {(choice, split): (one.state, len(one.examples)) for split, one in found.splits.items()}
     expected = {key: value for key, value in REAL.items() if key[0] == choice}
     assert {key: told[key] for key in expected} == expected
     for command in commands(describe(found))[0]:
         script, *arguments = shlex.split(command)[1:]
-        name, schema = ("train", TrainConfig) if "train" in script else ("eval", EvalConfig)
+        name, schema = ("train", TrainConfig) if "train" in script else ("eval", EvaluateConfig)
         compose_config(name, schema, arguments)

@@ -75,7 +75,7 @@ def make_files():
 
 def small(command):
     """The command with fewer steps and smaller parts; everything else as typed."""
-    if "scripts/train_" in command and "help=true" not in command:
+    if "scripts/train_" in command:
         own_lm = "lm=" in command.replace("lm.", "")
         return " ".join([command, *(() if own_lm else SMALL_MODEL), *SMALL_LOOP, "device=cpu"])
     if "scripts/eval_image" in command:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.core.atomic_files import WriteError
 from close_transfer.core.errors import UserError
 from close_transfer.pipelines.console import evaluation_ended
@@ -23,7 +23,9 @@ CAPTION_METRICS = {"BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", 
 
 
 def run_evaluation(runs, *overrides):
-    return evaluate(compose_config("eval", EvalConfig, [f"runs={runs}", "num_bootstrap=50", "device=cpu", *overrides]))
+    return evaluate(
+        compose_config("evaluate", EvaluateConfig, [f"runs={runs}", "num_bootstrap=50", "device=cpu", *overrides])
+    )
 
 
 @pytest.mark.parametrize(

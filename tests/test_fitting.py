@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from close_transfer.cli import compose_config
-from close_transfer.config.compute_statistics import FitConfig
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.compute_statistics import ComputeStatisticsConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import by_scene
 from close_transfer.data.picturebook import drawing
@@ -19,7 +19,7 @@ from close_transfer.encoders.build import build_encoder
 from close_transfer.modality_gap.vectors import grouped_vectors
 from close_transfer.models.adapters.statistics import Statistics
 from close_transfer.models.network import TransferNetwork
-from close_transfer.pipelines.compute_statistics import fit_adapter
+from close_transfer.pipelines.compute_statistics import compute_statistics
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train
 from tests.conftest import SMALL_DATA, small_config
@@ -29,7 +29,7 @@ DIM = 128
 
 def fit(*overrides):
     given = [*SMALL_DATA, "device=cpu", "output=fitted", *overrides]
-    return fit_adapter(compose_config("fit_adapter", FitConfig, given))[0]
+    return compute_statistics(compose_config("compute_statistics", ComputeStatisticsConfig, given))[0]
 
 
 def test_what_is_fitted_follows_from_what_may_be_seen(monkeypatch):
@@ -62,7 +62,7 @@ def test_a_run_keeps_what_it_was_fitted_by_and_says_its_regime():
         mean = torch.from_numpy(statistics.arrays[f"{modality}_mean"]).float()
         expected = torch.nn.functional.normalize(unit - mean, dim=-1)
         torch.testing.assert_close(model.adapter(vectors, modality), expected)
-    evaluate(compose_config("eval", EvalConfig, ["run=run", "num_bootstrap=20", "device=cpu"]))
+    evaluate(compose_config("evaluate", EvaluateConfig, ["run=run", "num_bootstrap=20", "device=cpu"]))
     results = json.loads(Path("run/eval-test-image/results.json").read_text())
     assert results["regime"] == "T1"
     assert model.config.regime == "T1"
@@ -114,7 +114,7 @@ def test_adapters_are_fitted_on_what_those_before_them_give():
     assert {"truncate/text_covariance", "whiten/image_covariance", "text_mean"} <= set(fitted.arrays)
     # What it was fitted on, once more through the whole chain but without the last return to unit length.
     given = [*SMALL_DATA, "device=cpu"]
-    config = compose_config("fit_adapter", FitConfig, given)
+    config = compose_config("compute_statistics", ComputeStatisticsConfig, given)
     encoder = build_encoder(config.clip, config.data, "cpu", texts_needed=True)
     examples = load_examples(config.data, "captioning", "val").examples
     half = np.sort(np.array_split(np.random.default_rng(0).permutation(len(examples)), 2)[0])
@@ -157,7 +157,9 @@ def test_results_say_what_the_statistics_were_measured_on_and_warn_of_their_own_
     train(small_config("adapter=[linear,gaussian]", "statistics=fitted", "output=run"), "text")
     capsys.readouterr()
     for split, warned in (("test", True), ("val", False)):
-        evaluate(compose_config("eval", EvalConfig, ["run=run", f"split={split}", "num_bootstrap=20", "device=cpu"]))
+        evaluate(
+            compose_config("evaluate", EvaluateConfig, ["run=run", f"split={split}", "num_bootstrap=20", "device=cpu"])
+        )
         assert ("statistics of 12 pictures of split=test" in capsys.readouterr().err) is warned
     told = json.loads(Path("run/eval-test-image/results.json").read_text())["statistics"]
     assert (told["split"], told["num_scenes"], told["num_images"], told["paired"]) == ("test", 12, 12, True)
@@ -177,7 +179,7 @@ def test_another_domain_is_told_where_only_the_noise_comes_from_statistics(capsy
     [
         (
             ["adapter=[remove_mean,gaussian]"],
-            r"remove_mean needs statistics of pictures; run .*fit_adapter\.py output=",
+            r"remove_mean needs statistics of pictures; run .*compute_statistics\.py output=",
         ),
         (["adapter=[gaussian,uniform_ball]", "noise=0.1"], r"gaussian and uniform_ball both add noise; keep one"),
         (
@@ -206,7 +208,9 @@ def test_unpaired_pictures_are_no_scenes_of_the_texts_where_several_questions_sh
     assert statistics.facts["num_scenes"] + statistics.facts["num_images"] == len(
         by_scene(
             load_examples(
-                compose_config("fit_adapter", FitConfig, [*SMALL_DATA, "data.num_val=30"]).data, "vqa", "val"
+                compose_config("compute_statistics", ComputeStatisticsConfig, [*SMALL_DATA, "data.num_val=30"]).data,
+                "vqa",
+                "val",
             ).examples
         )
     )

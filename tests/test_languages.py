@@ -16,7 +16,7 @@ from transformers import XLMRobertaConfig
 
 from close_transfer import TransferModel
 from close_transfer.cli import compose_config
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.pipelines.evaluate import evaluate
@@ -65,7 +65,7 @@ def test_german_is_trained_scored_and_written(multilingual):
     clip = ["clip=open_clip", f"clip.model=local-dir:{multilingual}", "clip.pretrained=null"]
     given = [*data, *clip, "task.language=de", *SMALL_MODEL, *SMALL_LOOP, "device=cpu", "output=lauf"]
     train(compose_config("train", TrainConfig, given), "text")
-    found = evaluate(compose_config("eval", EvalConfig, ["run=lauf", "device=cpu", "num_bootstrap=5", *data]))
+    found = evaluate(compose_config("evaluate", EvaluateConfig, ["run=lauf", "device=cpu", "num_bootstrap=5", *data]))
     assert "chrF" in found.scores.metrics and "METEOR" not in found.scores.metrics
     model = TransferModel.from_pretrained("lauf", device="cpu")
     told = model.tokenizer("fünf weiße Kühe", add_special_tokens=False).input_ids

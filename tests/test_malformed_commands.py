@@ -39,7 +39,7 @@ def test_settings(finished_runs, script, setting, named):
         "predict": [f"runs={finished_runs}", f"embeddings={vectors()}", "device=cpu"],
         "score_predictions": ["predictions=p.json", "references=r.json", "output=scored"],
         "pretrain_lm": ["text=t.txt", "output=lm"],
-        "make_report": ["results=r.json"],
+        "compare_results": ["results=r.json"],
     }
     before = Path("vectors.npy").read_bytes() if script == "predict" else b""
     assert refused(command(script, *good.get(script, []), setting), named)
@@ -106,7 +106,7 @@ def test_captions(case):
         if not case.startswith("damaged"):
             assert facts["num_examples"] == 16
             assert facts["num_skipped"] == sum(map(len, listed)) - 24
-    prepared = command("prepare_data", *settings)
+    prepared = command("check_data", *settings)
     assert prepared.status == 1  # its word for data that are not complete
     assert "Traceback" not in prepared.err
     assert ("CANNOT BE READ" in prepared.out or "DAMAGED" in prepared.out) == strict

@@ -113,7 +113,7 @@ def test_damaged_evaluations_are_not_compared(finished_runs, evaluation, name, h
     shutil.copytree(evaluation, "first")
     shutil.copytree(evaluation, "second")
     damage(Path("second", name), how)
-    compared = command("make_report", "results=[first,second]", "compare=[first,second]", "output=table")
+    compared = command("compare_results", "results=[first,second]", "compare=[first,second]", "output=table")
     assert refused(compared, f"second/{name}") == (name != "predictions.jsonl")  # which it does not read
     if name != "scores.jsonl":
         beside = evaluated(copied(finished_runs), "compare=[second]", "output=third")

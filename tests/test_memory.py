@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from close_transfer.cli import compose_config
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.leakage import References
 from close_transfer.data.sources import load_examples
@@ -62,7 +62,7 @@ def test_a_few_texts_can_be_searched_as_well(count):
 
 def run(runs, *overrides):
     settings = [f"runs={runs}", "num_bootstrap=20", "device=cpu", "output=out", *overrides]
-    evaluate(compose_config("eval", EvalConfig, settings))
+    evaluate(compose_config("evaluate", EvaluateConfig, settings))
     results = json.loads(Path("out/results.json").read_text())
     return results, Path("out/predictions.jsonl").read_text()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.data.sources.own_rows import check_columns
 from close_transfer.pipelines.console import training_ended
@@ -58,7 +58,7 @@ def test_the_next_command_asks_what_training_asked(task, data):
     outcome = Outcome(TrainingState(step=1, best_loss=1.0), stopped_early=False)
     said = training_ended(compose_config("train", TrainConfig, given), Path("x"), outcome, "x")
     (command,) = re.findall(r"^next: python scripts/eval_image\.py (.*)$", said, flags=re.MULTILINE)
-    told = compose_config("eval", EvalConfig, shlex.split(command))
+    told = compose_config("evaluate", EvaluateConfig, shlex.split(command))
     assert (told.data.name, told.data.prompt, told.data.target_column) == ("table", prompt, "the answer")
     check_columns(told.data, task)
 

@@ -13,7 +13,7 @@ from close_transfer.config.predict import PredictConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.picturebook.drawing import draw_scene
 from close_transfer.data.picturebook.scenes import scenes
-from close_transfer.pipelines import predict
+from close_transfer.inference import prediction_inputs
 from close_transfer.pipelines.console import prediction_ended
 from close_transfer.pipelines.predict import predict_files
 from tests.conftest import die_at
@@ -179,7 +179,7 @@ def test_one_picture_of_full_size_is_held_at_a_time(finished_runs, pictures, mon
     class Full:
         """Counts pictures between their opening and their being made small."""
 
-    real = predict.open_picture
+    real = prediction_inputs.open_picture
 
     def counted(path):
         picture = real(path)
@@ -188,7 +188,7 @@ def test_one_picture_of_full_size_is_held_at_a_time(finished_runs, pictures, mon
         most.append(len(alive))
         return picture
 
-    monkeypatch.setattr(predict, "open_picture", counted)
+    monkeypatch.setattr(prediction_inputs, "open_picture", counted)
     for number in range(3, 12):
         Image.new("RGB", (300, 200)).save(pictures / f"{number}.png")
     run_prediction(finished_runs, f"images={pictures}", "batch_size=64")

@@ -9,7 +9,7 @@ import pytest
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from close_transfer.cli import compose_config
-from close_transfer.config.pretrain_lm import PretrainConfig
+from close_transfer.config.pretrain_lm import PretrainLmConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.texts import read_corpus
@@ -33,7 +33,7 @@ def _texts():
 
 
 def small(*overrides):
-    return compose_config("pretrain_lm", PretrainConfig, [*SMALL_PRETRAINING, *overrides])
+    return compose_config("pretrain_lm", PretrainLmConfig, [*SMALL_PRETRAINING, *overrides])
 
 
 def weights(folder):
@@ -270,7 +270,7 @@ def test_what_a_user_can_mend_is_told(prepare, overrides, message):
 def test_settings_that_cannot_be_used(override, message):
     overrides = [one for one in SMALL_PRETRAINING if not (override == "lm=t5-small" and one.startswith("lm."))]
     with pytest.raises(UserError, match=message):
-        compose_config("pretrain_lm", PretrainConfig, [*overrides, override])
+        compose_config("pretrain_lm", PretrainLmConfig, [*overrides, override])
 
 
 def test_unusable_lines_are_skipped_and_counted_where_asked():

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from close_transfer.cli import compose_config
-from close_transfer.config.pretrain_lm import PretrainConfig
+from close_transfer.config.pretrain_lm import PretrainLmConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.scenes import scenes
@@ -29,7 +29,7 @@ SMALL_GPT2 = ["lm=gpt2-mini", "lm.vocab_size=400", "lm.config.n_embd=32", "lm.co
 
 
 def causal(*overrides):
-    return compose_config("pretrain_lm", PretrainConfig, [*SMALL_GPT2, *overrides])
+    return compose_config("pretrain_lm", PretrainLmConfig, [*SMALL_GPT2, *overrides])
 
 
 def test_a_decoder_learns_each_token_from_those_before_it_the_end_included():
@@ -56,4 +56,4 @@ def test_texts_longer_than_a_decoders_positions():
 @pytest.mark.parametrize("overrides", [["lm=gpt2-mini", "objective=denoise"], ["objective=causal"]])
 def test_an_objective_of_the_other_architecture(overrides):
     with pytest.raises(UserError, match=r"objective=(denoise|causal)"):
-        compose_config("pretrain_lm", PretrainConfig, ["text=texts.txt", "output=lm", *overrides])
+        compose_config("pretrain_lm", PretrainLmConfig, ["text=texts.txt", "output=lm", *overrides])

@@ -5,10 +5,10 @@ import re
 import pytest
 import torch
 
-from close_transfer import recipes
+from benchmarks import check_experiments
+from benchmarks.check_experiments import PUBLISHED, TRAINED, ExperimentError, check_experiment, random_language_model
 from close_transfer.cli import CONFIGS, compose_config, options
 from close_transfer.config.train import TrainConfig
-from close_transfer.recipes import PUBLISHED, TRAINED, RecipeError, check_recipe, random_language_model
 
 NAMES = options("experiment")
 
@@ -57,7 +57,7 @@ def test_language_models_are_as_large_as_published(name, published):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["close/t5_small", "decap", *sorted(TRAINED)])
 def test_recipes_train_three_steps_at_full_size(name):
-    found = check_recipe(name, composed(name))
+    found = check_experiment(name, composed(name))
     assert len(found.losses) == (0 if name.startswith("limber") else 3)
 
 
@@ -71,9 +71,9 @@ def small(monkeypatch):
 
 
 def test_what_is_not_as_published_or_not_as_its_settings_say_is_told(small, monkeypatch):
-    with pytest.raises(RecipeError, match=r"0\.0 million parameters are trained; published are 43"):
-        check_recipe("clipcap_transformer", small)
-    assert len(check_recipe("another", small).losses) == 3
-    monkeypatch.setattr(recipes, "train_part", lambda model, config: None)
-    with pytest.raises(RecipeError, match=r"lm\.train=frozen: \d+ weights are trained or left against it"):
-        check_recipe("another", small)
+    with pytest.raises(ExperimentError, match=r"0\.0 million parameters are trained; published are 43"):
+        check_experiment("clipcap_transformer", small)
+    assert len(check_experiment("another", small).losses) == 3
+    monkeypatch.setattr(check_experiments, "train_part", lambda model, config: None)
+    with pytest.raises(ExperimentError, match=r"lm\.train=frozen: \d+ weights are trained or left against it"):
+        check_experiment("another", small)

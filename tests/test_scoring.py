@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config.score_predictions import ScoreConfig
+from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.evaluation.official_formats import official_results
@@ -36,7 +36,9 @@ def write(name, value):
 
 def score(*settings):
     """What was scored, and the results.json that was written."""
-    config = compose_config("score_predictions", ScoreConfig, ["output=scored", "num_bootstrap=20", *settings])
+    config = compose_config(
+        "score_predictions", ScorePredictionsConfig, ["output=scored", "num_bootstrap=20", *settings]
+    )
     return score_predictions(config), json.loads(Path("scored/results.json").read_text())
 
 
@@ -87,21 +89,21 @@ WRITTEN = {"1": "a red ball", "2": "two dogs are running"}
 )
 def test_captions_are_read_from_every_kind_of_file(references):
     settings = ["predictions=unread.json", f"references={references()}", "output=unwritten"]
-    read = read_references(compose_config("score_predictions", ScoreConfig, settings))
+    read = read_references(compose_config("score_predictions", ScorePredictionsConfig, settings))
     assert {e.id: list(e.references) for e in read.examples} == CAPTIONS
 
 
 def test_another_split_of_karpathys_file_can_be_scored():
     settings = [f"references={karpathy()}", "predictions=unread.json", "output=unwritten"]
-    read = read_references(compose_config("score_predictions", ScoreConfig, [*settings, "split=val"]))
+    read = read_references(compose_config("score_predictions", ScorePredictionsConfig, [*settings, "split=val"]))
     assert [e.id for e in read.examples] == ["3"]
     with pytest.raises(UserError, match=r"no image of split=restval; there are \{'val': 1, 'test': 2\}"):
-        read_references(compose_config("score_predictions", ScoreConfig, [*settings, "split=restval"]))
+        read_references(compose_config("score_predictions", ScorePredictionsConfig, [*settings, "split=restval"]))
 
 
 def predictions_in(name, value, *settings):
     given = [f"predictions={write(name, value)}", "references=unread.json", "output=unwritten", *settings]
-    return read_predictions(compose_config("score_predictions", ScoreConfig, given))[0]
+    return read_predictions(compose_config("score_predictions", ScorePredictionsConfig, given))[0]
 
 
 def test_other_field_names_can_be_given():

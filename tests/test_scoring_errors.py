@@ -11,7 +11,7 @@ import pytest
 
 from close_transfer.cli import compose_config
 from close_transfer.config.data import VqaEData
-from close_transfer.config.score_predictions import ScoreConfig
+from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.sources.vqa import load_vqa_e
 from close_transfer.evaluation.official_formats import references_fingerprint
@@ -102,7 +102,7 @@ def test_vqa_e_is_called_by_the_ids_that_evaluations_give():
         on_bad_rows="error", noise={}, epochs={},
     )  # fmt: skip
     config = compose_config(
-        "score_predictions", ScoreConfig, ["task=vqa-e", "predictions=x", f"references={given}", "output=y"]
+        "score_predictions", ScorePredictionsConfig, ["task=vqa-e", "predictions=x", f"references={given}", "output=y"]
     )
     read = read_references(config).examples
     for split in ("val", "test"):

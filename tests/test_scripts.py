@@ -70,22 +70,22 @@ def test_demo_refuses_a_folder_for_its_three_runs_before_it_trains():
 
 
 def test_the_prefix_is_read_as_words_and_words_are_scored_by_kind(finished_runs):
-    read = run("read_prefix.py", f"runs={finished_runs}", "num_images=2", "num_words=3")
+    read = run("inspect_prefix.py", f"runs={finished_runs}", "num_images=2", "num_words=3")
     assert read.returncode == 0, read.stderr
     lines = read.stdout.splitlines()
     assert [line.split(":")[0] for line in lines if not line.startswith(" ")] == ["test picture 1", "test picture 2"]
     tokens = [line for line in lines if line.startswith("  token ")]
     assert len(tokens) == 2 * 4
     assert all(len(re.findall(r"-?\d\.\d\d", line)) == 3 for line in tokens)
-    baseline = run("eval_baseline.py", "output=nearest", "num_bootstrap=20", *SMALL_DATA)
+    baseline = run("baseline.py", "output=nearest", "num_bootstrap=20", *SMALL_DATA)
     assert baseline.returncode == 0, baseline.stderr
-    scored = run("score_words.py", "nearest")
+    scored = run("score_by_word_type.py", "nearest")
     assert scored.returncode == 0, scored.stderr
     assert "| nearest | " in scored.stdout
-    usage = run("score_words.py", "--help")
+    usage = run("score_by_word_type.py", "--help")
     assert usage.returncode == 0
-    assert "python scripts/score_words.py runs/" in usage.stdout
-    nothing = run("score_words.py", "nothing")
+    assert "python scripts/score_by_word_type.py runs/" in usage.stdout
+    nothing = run("score_by_word_type.py", "nothing")
     assert nothing.returncode == 2
     assert "nothing: there is no results.json" in nothing.stderr
 

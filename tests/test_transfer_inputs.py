@@ -6,7 +6,7 @@ from PIL import Image
 
 from close_transfer import TransferModel
 from close_transfer.cli import compose_config
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.predict import PredictConfig
 from close_transfer.core.errors import UserError
 from close_transfer.inference.validation import checked_embeddings
@@ -160,4 +160,4 @@ def test_predict_takes_a_saved_model_and_other_commands_say_what_it_is(finished_
         with pytest.raises(UserError, match=said):
             predicted(f"run={tmp_path}/saved", *settings)
     with pytest.raises(UserError, match=r"saved: is one saved model and no run.*predict.py and TransferModel"):
-        evaluate(compose_config("eval", EvalConfig, [f"run={tmp_path}/saved", "task=vqa", "device=cpu"]))
+        evaluate(compose_config("evaluate", EvaluateConfig, [f"run={tmp_path}/saved", "task=vqa", "device=cpu"]))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from close_transfer import TransferModel
 from close_transfer.cli import compose_config
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.core.errors import UserError
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train
@@ -83,7 +83,7 @@ def test_mistakes_say_what_to_do(runs, picture, monkeypatch):
 
 def test_the_card_tells_what_the_model_saw_and_scored(runs, tmp_path):
     settings = [f"run={runs}/captioning", "device=cpu", "num_bootstrap=5", "max_examples=8", "num_beams=1"]
-    found = evaluate(compose_config("eval", EvalConfig, settings))
+    found = evaluate(compose_config("evaluate", EvaluateConfig, settings))
     model = TransferModel.from_pretrained(runs / "captioning", device="cpu")
     model.save_pretrained(tmp_path / "captioner", licence="apache-2.0")
     card = ModelCard.load(tmp_path / "captioner" / "README.md")

@@ -1,4 +1,4 @@
-"""The settings of scripts/synthesize_captions.py, with their ranges; configs/synthesize.yaml says what they mean."""
+"""The settings of scripts/synthesize_captions.py, with their ranges; configs/synthesize_captions.yaml says what they mean."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -173,7 +173,7 @@ class LocalSettings(Strict):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
 
-class SynthesisConfig(Strict):
+class SynthesizeCaptionsConfig(Strict):
     """All settings."""
 
     action: Action = "run"

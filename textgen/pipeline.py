@@ -1,15 +1,17 @@
 """The actions of scripts/synthesize_captions.py: plan, ask, collect, filter, describe; each may be repeated."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from close_transfer.core import command_line
 from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
-from textgen.config import SynthesisConfig
-from textgen.corpus.folder import CorpusFolder
+from textgen.config import SynthesizeCaptionsConfig
+from textgen.corpus.folder import CorpusFolder, remembered
 from textgen.corpus.journal import Journal, read_ledger
 from textgen.corpus.ledger import Ledger
 from textgen.filters.run import check_filters, filter_corpus, read_filters
@@ -34,7 +36,7 @@ class Synthesis:
         arguments: as they were typed; the folder of a new corpus remembers them.
     """
 
-    config: SynthesisConfig
+    config: SynthesizeCaptionsConfig
     arguments: Sequence[str] = ()
 
     @cached_property
@@ -232,7 +234,7 @@ def _report(work: Synthesis) -> int:
 ACTIONS = {"run": _run, "plan": _plan, "status": _status, "collect": _collect, "filter": _filter, "report": _report}
 
 
-def synthesize(config: SynthesisConfig, arguments: Sequence[str] = ()) -> int:
+def synthesize(config: SynthesizeCaptionsConfig, arguments: Sequence[str] = ()) -> int:
     """Does `config.action`; the exit status.
 
     Raises:
@@ -243,3 +245,13 @@ def synthesize(config: SynthesisConfig, arguments: Sequence[str] = ()) -> int:
         return _status(work)
     with work.folder.held(make=config.action in ("run", "plan")):
         return ACTIONS[config.action](work)
+
+
+def run() -> None:
+    """Run the command with the settings in `sys.argv`, after those that the corpus's folder remembers."""
+
+    def start() -> None:
+        sys.argv[1:] = arguments = remembered(sys.argv[1:], "runs/synthetic/{recipe}", "coco-style")
+        command_line.run("synthesize_captions", SynthesizeCaptionsConfig, lambda config: synthesize(config, arguments))
+
+    command_line.guarded(start)

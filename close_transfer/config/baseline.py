@@ -9,7 +9,7 @@ from close_transfer.core.schema import Positive, Strict
 
 
 class BaselineConfig(Strict):
-    """All of `eval_baseline.py`."""
+    """All of `baseline.py`."""
 
     task: TaskConfig
     data: DataConfig  # what is asked and scored

@@ -4,8 +4,9 @@ from close_transfer.config.data import DataConfig
 from close_transfer.core.schema import Strict
 
 
-class PrepareConfig(Strict):
-    """All of `prepare_data.py`."""
+class CheckDataConfig(Strict):
+    """All of `check_data.py`."""
 
     data: DataConfig
+    all: bool
     leakage: bool

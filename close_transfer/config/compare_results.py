@@ -14,8 +14,8 @@ def _given_globs(value: Any) -> Any:
     return listed(value)
 
 
-class ReportConfig(Strict):
-    """All of `make_report.py`."""
+class CompareResultsConfig(Strict):
+    """All of `compare_results.py`."""
 
     results: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(_given_globs)]
     compare: tuple[str, ...]
@@ -23,7 +23,7 @@ class ReportConfig(Strict):
     output: str
 
     @model_validator(mode="after")
-    def _two_runs(self) -> "ReportConfig":
+    def _two_runs(self) -> "CompareResultsConfig":
         if len(self.compare) not in (0, 2):
             raise ValueError(f"compare={','.join(self.compare)}: give two evaluations, compare=[A,B], or none")
         return self

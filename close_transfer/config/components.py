@@ -80,7 +80,6 @@ class OpenClipConfig(Strict):
     features: Features = "pooled"  # "grid": pictures only
     seed: Natural = 0  # of pretrained=random
     batch_size: Positive
-    help: bool = False  # lists all encoders and ends
 
     @model_validator(mode="before")
     @classmethod
@@ -101,7 +100,6 @@ class TimmConfig(Strict):
     features: Features
     seed: Natural  # of pretrained=random
     batch_size: Positive
-    help: bool = False
 
 
 class PrecomputedConfig(Strict):
@@ -110,7 +108,6 @@ class PrecomputedConfig(Strict):
     kind: Literal["precomputed"]
     text_embeddings: str | None
     image_embeddings: str | None
-    help: bool = False
 
 
 ClipConfig = Annotated[OpenClipConfig | TimmConfig | PrecomputedConfig, Field(discriminator="kind")]

@@ -11,8 +11,8 @@ from close_transfer.config.data import DataConfig
 from close_transfer.core.schema import AboveZero, Natural, Positive, Strict
 
 
-class FitConfig(Strict):
-    """All of `fit_adapter.py`."""
+class ComputeStatisticsConfig(Strict):
+    """All of `compute_statistics.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
 
@@ -31,7 +31,7 @@ class FitConfig(Strict):
     device: str
 
     @model_validator(mode="after")
-    def _pairs_are_seen(self) -> "FitConfig":
+    def _pairs_are_seen(self) -> "ComputeStatisticsConfig":
         if self.pairs and not self.images:
             raise ValueError("pairs=true sees the texts' own pictures, and images=false sees none; give one of the two")
         return self

@@ -5,7 +5,7 @@ from typing import Literal
 from close_transfer.core.schema import Natural, Positive, Strict
 
 
-class ContactSheetConfig(Strict):
+class DrawPicturebookConfig(Strict):
     """All of `draw_picturebook.py`."""
 
     split: Literal["clip", "train", "val", "test", "test-novel"]

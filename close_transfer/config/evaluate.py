@@ -11,7 +11,7 @@ from close_transfer.config.decoding import AnsweringConfig
 from close_transfer.core.schema import Positive
 
 
-class EvalConfig(AnsweringConfig):
+class EvaluateConfig(AnsweringConfig):
     """All of `eval_image.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)

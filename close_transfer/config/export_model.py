@@ -8,7 +8,7 @@ from close_transfer.config.choices import Checkpoint, ChosenTask
 from close_transfer.core.schema import Strict
 
 
-class ExportConfig(Strict):
+class ExportModelConfig(Strict):
     """All of `export_model.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
@@ -24,7 +24,7 @@ class ExportConfig(Strict):
     licence: str | None
 
     @model_validator(mode="after")
-    def _goes_somewhere(self) -> "ExportConfig":
+    def _goes_somewhere(self) -> "ExportModelConfig":
         if not (self.output or self.push_to_hub):
             raise ValueError("give output=FOLDER, push_to_hub=NAME, or both")
         return self

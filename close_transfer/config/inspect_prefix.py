@@ -6,8 +6,8 @@ from close_transfer.config.choices import Checkpoint, ChosenTask
 from close_transfer.core.schema import Positive, Strict
 
 
-class ReadPrefixConfig(Strict):
-    """All of `read_prefix.py`."""
+class InspectPrefixConfig(Strict):
+    """All of `inspect_prefix.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
 

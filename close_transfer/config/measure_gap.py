@@ -10,7 +10,7 @@ from close_transfer.config.data import DataConfig
 from close_transfer.core.schema import Natural, NonNegative, Positive, Strict
 
 
-class GapConfig(Strict):
+class MeasureGapConfig(Strict):
     """All of `measure_gap.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)

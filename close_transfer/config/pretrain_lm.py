@@ -8,7 +8,7 @@ from close_transfer.config.components import ScratchLM
 from close_transfer.core.schema import Natural, OnBadRows, Positive, Share, Strict
 
 
-class PretrainConfig(Strict):
+class PretrainLmConfig(Strict):
     """All of `pretrain_lm.py`."""
 
     text: Annotated[
@@ -60,7 +60,7 @@ class PretrainConfig(Strict):
         return self.objective or ("reconstruct" if self.lm.architecture == "t5" else "causal")
 
     @model_validator(mode="after")
-    def _objective_fits(self) -> "PretrainConfig":
+    def _objective_fits(self) -> "PretrainLmConfig":
         if (self.used_objective == "causal") == (self.lm.architecture == "t5"):
             allowed = "reconstruct or denoise" if self.lm.architecture == "t5" else "causal"
             raise ValueError(
@@ -69,7 +69,7 @@ class PretrainConfig(Strict):
         return self
 
     @model_validator(mode="after")
-    def _equal_depths(self) -> "PretrainConfig":
+    def _equal_depths(self) -> "PretrainLmConfig":
         if self.lm.architecture != "t5":
             return self
         layers = self.lm.config.get("num_layers", 6)

@@ -17,7 +17,7 @@ RegimeCode = Literal["T0", "T1", "T2", "T3", "T4"]
 _CAPTION_TASKS = ("captioning", "captioning-multi", "visual-news")
 
 
-class ScoreConfig(Strict):
+class ScorePredictionsConfig(Strict):
     """All of `score_predictions.py`."""
 
     task: TaskConfig
@@ -44,7 +44,7 @@ class ScoreConfig(Strict):
     device: str
 
     @model_validator(mode="after")
-    def _fits_task(self) -> "ScoreConfig":
+    def _fits_task(self) -> "ScorePredictionsConfig":
         if self.extra_metrics and self.task.name not in _CAPTION_TASKS:
             raise ValueError(
                 f"extra_metrics={','.join(self.extra_metrics)}: these score captions, and task={self.task.name} has none; use extra_metrics=[]"
@@ -54,7 +54,7 @@ class ScoreConfig(Strict):
         return self
 
     @model_validator(mode="after")
-    def _clipscore_has_pictures(self) -> "ScoreConfig":
+    def _clipscore_has_pictures(self) -> "ScorePredictionsConfig":
         if "clipscore" in self.extra_metrics and (self.images is None or self.clip is None):
             raise ValueError(
                 "extra_metrics=clipscore needs the pictures and an encoder; give images=FOLDER and clip=open_clip with its settings"

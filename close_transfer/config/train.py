@@ -53,7 +53,7 @@ class TrainConfig(Strict):
     noise_rule: NoiseRule | None = None  # of noise=auto; runs of earlier versions have none
     noise_variance: NonNegative | None
     noise_cosine: Annotated[float, Field(gt=0, le=1)] | None
-    statistics: str | None  # folder of fit_adapter.py
+    statistics: str | None  # folder of compute_statistics.py
     seed: Natural
     output: str | None
     resume: str | None

@@ -7,7 +7,7 @@ from pydantic import Field
 from close_transfer.core.schema import Natural, NonNegative, Positive, Strict
 
 
-class ContrastiveConfig(Strict):
+class TrainPicturebookClipConfig(Strict):
     """All of `train_picturebook_clip.py`."""
 
     embed_dim: Positive

@@ -7,7 +7,7 @@ from close_transfer.config.data import PicturebookData
 from close_transfer.core.schema import Positive, Strict
 
 
-class PicturebookTextConfig(Strict):
+class WritePicturebookTextConfig(Strict):
     """All of `write_picturebook_text.py`."""
 
     data: PicturebookData

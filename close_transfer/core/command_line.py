@@ -41,23 +41,23 @@ _REFUSALS = (HydraException, ValueError, RecursionError, YAMLError)
 
 
 @dataclass(frozen=True)
-class Extras:
-    """What the commands of a package understand beyond groups and keys.
+class CliExtensions:
+    """Command-line syntax of a package beyond config groups and keys.
 
     Attributes:
-        expand: gives the arguments that one argument of a command, named by its configuration, stands for.
-        instead: does what some settings ask for instead of the command; False if these do not.
-        members: as `validate` takes them.
-        called: what some options ("group=option") are called where they are listed.
+        expand_argument: returns the arguments that one argument of a command, given by its config name, stands for.
+        union_tags: as `validate` takes them.
+        labels: plural names of some options ("group=option") for messages.
+        config_folders: folders with YAML files of commands and of groups.
     """
 
-    expand: Callable[[str, str], list[str]] = lambda argument, config_name: [argument]
-    instead: Callable[[Any], bool] = lambda config: False
-    members: Collection[str] = ()
-    called: Mapping[str, str] = field(default_factory=dict)
+    expand_argument: Callable[[str, str], list[str]] = lambda argument, config_name: [argument]
+    union_tags: Collection[str] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    config_folders: tuple[Path, ...] = (CONFIGS,)
 
 
-_NO_EXTRAS = Extras()
+_NO_EXTENSIONS = CliExtensions()
 
 
 def _quoted(argument: str, sweeps: bool) -> str:
@@ -79,10 +79,10 @@ def _quoted(argument: str, sweeps: bool) -> str:
     return f'{key}="{escaped}"'
 
 
-def options(group: str) -> list[str]:
-    """The files of a config group, by the names that are given for them."""
-    folder = CONFIGS / group.partition("@")[0]
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+def options(group: str, config_folders: Sequence[Path] = (CONFIGS,)) -> list[str]:
+    """Return the options of a config group, by the names that are given for them."""
+    folders = [folder / group.partition("@")[0] for folder in config_folders]
+    return sorted(path.relative_to(f).with_suffix("").as_posix() for f in folders for path in f.rglob("*.yaml"))
 
 
 def _nearest(word: str, words: Sequence[str]) -> str:
@@ -99,23 +99,29 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
                 yield from _keys(value, f"{prefix}{key}.")
 
 
-def groups(config_name: str) -> set[str]:
-    """Config groups that this command composes."""
-    loaded = OmegaConf.load(CONFIGS / f"{config_name}.yaml")
+def _own_folder_first(config_name: str, config_folders: Sequence[Path]) -> list[Path]:
+    """The same folders, the one with the command's own file first."""
+    return sorted(config_folders, key=lambda folder: not (folder / f"{config_name}.yaml").is_file())
+
+
+def groups(config_name: str, config_folders: Sequence[Path] = (CONFIGS,)) -> set[str]:
+    """Return the config groups that this command composes."""
+    loaded = OmegaConf.load(_own_folder_first(config_name, config_folders)[0] / f"{config_name}.yaml")
     assert isinstance(loaded, DictConfig)
     defaults = loaded.get("defaults", [])
     return {str(key).removeprefix("override ") for entry in defaults if OmegaConf.is_dict(entry) for key in entry}
 
 
 def check_overrides(
-    config_name: str, schema: type[Strict], arguments: Sequence[str], extras: Extras = _NO_EXTRAS
+    config_name: str, schema: type[Strict], arguments: Sequence[str], extensions: CliExtensions = _NO_EXTENSIONS
 ) -> None:
     """Looks for groups, options and keys that do not exist.
 
     Raises:
         UserError: naming every one of them with the nearest that exists.
     """
-    known_groups, chosen, problems = groups(config_name), [], []
+    folders = extensions.config_folders
+    known_groups, chosen, problems = groups(config_name, folders), [], []
     plain: list[tuple[str, str]] = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
@@ -127,7 +133,7 @@ def check_overrides(
         elif not equals:
             problems.append(f"{short(argument)}: settings are given as key=value")
         elif key in known_groups:
-            allowed = options(key)
+            allowed = options(key, folders)
             names = value.strip("[]").split(",")  # several of one group, or a sweep
             unknown = [one for one in names if one not in allowed]
             if unknown:
@@ -141,51 +147,59 @@ def check_overrides(
     if not problems:
         hidden = tuple(f"{group}." for group in schema.choices_only)
         known = sorted(
-            {key for key in _keys(_composed(config_name, chosen)) if not key.startswith(hidden)} | known_groups
+            {key for key in _keys(_composed(config_name, chosen, folders)) if not key.startswith(hidden)} | known_groups
         )
         for key, value in plain:
             if key not in known:
-                of = _of_others(config_name, key, hidden, extras.called)
+                of = _of_others(config_name, key, hidden, extensions)
                 told = f", which is of {of}" if of else _nearest(key, known)
                 problems.append(f"{short(f'{key}={value}')}: there is no such setting{' here' if of else ''}{told}")
     if problems:
         raise UserError("\n".join(problems))
 
 
-def _of_others(config_name: str, key: str, hidden: tuple[str, ...], called: Mapping[str, str]) -> str:
+def _of_others(config_name: str, key: str, hidden: tuple[str, ...], extensions: CliExtensions) -> str:
     """The options of the key's group that have such a setting, where the chosen one has not; empty if none has."""
+    folders = extensions.config_folders
     group = key.partition(".")[0]
-    if group not in groups(config_name) or key.startswith(hidden):
+    if group not in groups(config_name, folders) or key.startswith(hidden):
         return ""
     having = []
-    for option in options(group):
+    for option in options(group, folders):
         with suppress(UserError):
-            having += [option] if key in _keys(_composed(config_name, [f"{group}={option}"])) else []
-    kinds = "".join(f"{called[choice]}, " for one in having if (choice := f"{group}={one}") in called)
+            having += [option] if key in _keys(_composed(config_name, [f"{group}={option}"], folders)) else []
+    labels = extensions.labels
+    kinds = "".join(f"{labels[choice]}, " for one in having if (choice := f"{group}={one}") in labels)
     return f"{kinds}{group}={', '.join(having)}" if having else ""
 
 
-def _compose(config_name: str, overrides: Sequence[str]) -> DictConfig:
+def _compose(config_name: str, overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
     GlobalHydra.instance().clear()
-    with initialize_config_dir(version_base=None, config_dir=str(CONFIGS)):
-        return compose(config_name, list(overrides))
+    first, *others = _own_folder_first(config_name, folders)
+    with initialize_config_dir(version_base=None, config_dir=str(first)):
+        return compose(config_name, [*overrides, *_search_path(others)])
 
 
-def _composed(config_name: str, overrides: Sequence[str]) -> DictConfig:
+def _composed(config_name: str, overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
     """The settings as Hydra composes them.
 
     Raises:
         UserError: naming the overrides that Hydra cannot use.
     """
     try:
-        return _compose(config_name, overrides)
+        return _compose(config_name, overrides, folders)
     except _REFUSALS as error:
         culprits = []
         for number, one in enumerate(overrides):
             with suppress(*_REFUSALS):
-                _compose(config_name, [*overrides[:number], *overrides[number + 1 :]])
+                _compose(config_name, [*overrides[:number], *overrides[number + 1 :]], folders)
                 culprits.append(short(one))
         raise _refused(error, "; ".join(culprits or map(short, overrides))) from error
+
+
+def _search_path(folders: Sequence[Path]) -> list[str]:
+    """The override by which Hydra looks for groups in further folders; none if there are none."""
+    return [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in folders)}]"] if folders else []
 
 
 def _refused(error: Exception, what: str) -> UserError:
@@ -194,18 +208,24 @@ def _refused(error: Exception, what: str) -> UserError:
     return UserError(f"{what}: {short(reason)}")
 
 
-def compose_config(config_name: str, schema: type[C], arguments: Sequence[str] = (), extras: Extras = _NO_EXTRAS) -> C:
+def compose_config(
+    config_name: str, schema: type[C], arguments: Sequence[str] = (), extensions: CliExtensions = _NO_EXTENSIONS
+) -> C:
     """The checked configuration that a command would get for these arguments.
 
     Raises:
         UserError: for every mistake in them.
     """
-    arguments = [_quoted(one, sweeps=False) for argument in arguments for one in extras.expand(argument, config_name)]
-    check_overrides(config_name, schema, arguments, extras)
-    return _checked(schema, _composed(config_name, arguments), extras)
+    arguments = [
+        _quoted(one, sweeps=False)
+        for argument in arguments
+        for one in extensions.expand_argument(argument, config_name)
+    ]
+    check_overrides(config_name, schema, arguments, extensions)
+    return _checked(schema, _composed(config_name, arguments, extensions.config_folders), extensions)
 
 
-def _checked(schema: type[C], config: DictConfig, extras: Extras) -> C:
+def _checked(schema: type[C], config: DictConfig, extensions: CliExtensions) -> C:
     """The composed settings, resolved and validated; whatever is wrong with them is a `UserError`."""
     try:
         values = OmegaConf.to_container(config, resolve=True)
@@ -214,57 +234,48 @@ def _checked(schema: type[C], config: DictConfig, extras: Extras) -> C:
     except RecursionError as error:
         raise _refused(error, getattr(error, "full_key", "") or "a setting") from error
     assert isinstance(values, dict)
-    return validate(schema, values, extras.members)  # type: ignore[arg-type]
+    return validate(schema, values, extensions.union_tags)  # type: ignore[arg-type]
 
 
-def command(
-    config_name: str, schema: type[C], extras: Extras = _NO_EXTRAS
-) -> Callable[[Callable[[C], Any]], Callable[[], None]]:
-    """Makes a function of a checked configuration the entry point of a script.
+def run(
+    config_name: str,
+    schema: type[C],
+    execute: Callable[[C], int | None],
+    extensions: CliExtensions = _NO_EXTENSIONS,
+) -> None:
+    """Execute a function of the checked settings that `sys.argv` gives, or show help; exit with its status.
 
-    A `UserError` becomes its message on standard error and exit status 2.
+    Raises:
+        UserError: for every mistake in the settings, and as `execute` does.
     """
+    begun = False
 
-    def decorate(run: Callable[[C], Any]) -> Callable[[], None]:
-        begun = False
+    def job(config: DictConfig) -> None:
+        nonlocal begun
+        begun = True
+        guarded(lambda: sys.exit(execute(_checked(schema, config, extensions)) or 0))
 
-        def job(config: DictConfig) -> None:
-            nonlocal begun
-            begun = True
-            _guarded(lambda: checked_run(_checked(schema, config, extras)))
-
-        def checked_run(config: C) -> None:
-            if not extras.instead(config):
-                run(config)
-
-        def main() -> None:
-            _guarded(start)
-
-        def start() -> None:
-            sweeps = bool({"-m", "--multirun"} & set(sys.argv[1:]))
-            arguments = [
-                _quoted(one, sweeps) for argument in sys.argv[1:] for one in extras.expand(argument, config_name)
-            ]
-            if any(argument.startswith("-") for argument in arguments):
-                check_overrides(config_name, schema, arguments, extras)
-            else:  # Hydra's own reports of mistakes have another exit status
-                compose_config(config_name, schema, sys.argv[1:], extras)
-            sys.argv[1:] = arguments
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # else it ends with its own message and exit status
-            try:
-                hydra.main(version_base=None, config_path=str(CONFIGS), config_name=config_name)(job)()
-            except _REFUSALS as error:
-                if begun:
-                    raise
-                unchecked = [short(one) for one in arguments if one.startswith(_UNCHECKED)]
-                raise _refused(error, " ".join(unchecked)) from error
-
-        return main
-
-    return decorate
+    sweeps = bool({"-m", "--multirun"} & set(sys.argv[1:]))
+    typed = [part for argument in sys.argv[1:] for part in extensions.expand_argument(argument, config_name)]
+    arguments = [_quoted(argument, sweeps) for argument in typed]
+    if any(argument.startswith("-") for argument in arguments):
+        check_overrides(config_name, schema, arguments, extensions)
+    else:  # Hydra's own reports of mistakes have another exit status
+        compose_config(config_name, schema, sys.argv[1:], extensions)
+    first, *others = _own_folder_first(config_name, extensions.config_folders)
+    sys.argv[1:] = [*arguments, *_search_path(others)]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else it ends with its own message and exit status
+    try:
+        hydra.main(version_base=None, config_path=str(first), config_name=config_name)(job)()
+    except _REFUSALS as error:
+        if begun:
+            raise
+        unchecked = [short(one) for one in arguments if one.startswith(_UNCHECKED)]
+        raise _refused(error, " ".join(unchecked)) from error
 
 
-def _guarded(run: Callable[[], Any]) -> None:
+def guarded(run: Callable[[], Any]) -> None:
+    """Call `run`; an error that a user can correct becomes a message on standard error and exit status 2."""
     end_when_terminated()
     threading.excepthook = _thread_failed
     try:

@@ -1,4 +1,4 @@
-"""What `clip.help=true` prints: every encoder that can be had by name, and what each needs."""
+"""The catalogue of encoders that can be chosen by name, and what each needs."""
 
 import os
 from collections.abc import Iterator
@@ -25,18 +25,25 @@ An asterisk marks weights that are in the hub's cache here. Of open_clip, {count
 _FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 
 
-def catalogue() -> str:
-    """Architectures of open_clip with width, pixels, context, tokenizer and tags; and how to find those of timm."""
-    architectures = open_clip.list_models()
+def catalogue(name: str = "") -> str | None:
+    """Return a table of architectures whose names hold `name`, in any case; None if there is none.
+
+    Of open_clip: width of the embeddings, pixels, context length, tokenizer and pretrained tags. Of timm: families,
+    or with `name` its architectures.
+    """
+    architectures = [one for one in open_clip.list_models() if name.lower() in one.lower()]
+    of_timm = [one for one in timm.list_models() if name.lower() in one.lower()] if name else timm.list_models()
+    if not architectures and not of_timm:
+        return None
     rows = [("architecture", "width", "pixels", "context", "tokenizer", "tags"), *map(_row, architectures)]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join([*map(str.ljust, row[:5], widths), row[5]]) for row in rows]
-    families = ", ".join(timm.list_modules())
-    return (
-        _HEAD.format(count=len(architectures))
-        + "\n".join(lines)
-        + f"\n\nOf timm, {len(timm.list_models()):,} architectures; timm.list_models('beit*') lists a family, of:\n{families}"
+    tail = (
+        f"Of timm, {len(of_timm):,} architectures:\n{', '.join(of_timm)}"
+        if name
+        else f"Of timm, {len(of_timm):,} architectures; list_encoders.py name=beit lists a family, of:\n{', '.join(timm.list_modules())}"
     )
+    return _HEAD.format(count=len(architectures)) + "\n".join(lines) + f"\n\n{tail}"
 
 
 def _row(architecture: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.config.data import DataConfig
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.data.examples import Example, Prediction, data_fingerprint
 from close_transfer.evaluation.official_formats import (
@@ -25,7 +25,7 @@ class Evaluation:
 
     run: Path
     folder: Path
-    config: EvalConfig
+    config: EvaluateConfig
     train_config: TrainConfig
     data: DataConfig
     facts: dict[str, Any]

@@ -205,7 +205,7 @@ def read_results(path: Path, setting: str) -> Results:
         ) from None
 
 
-def find_results(patterns: Sequence[str]) -> list[Path]:
+def find_results(patterns: Sequence[str], setting: str = "results") -> list[Path]:
     """The files that the globs match, in the order of their names, each once; a folder stands for its results.json.
 
     Raises:
@@ -218,7 +218,7 @@ def find_results(patterns: Sequence[str]) -> list[Path]:
         files = [one for one in files if one.is_file()]
         if not files:
             raise UserError(
-                f"results={pattern}: matches no results.json; evaluate first, and quote a glob: results='runs/**/results.json'"
+                f"{setting}={pattern}: matches no results.json; evaluate first, and quote a glob: {setting}='runs/**/results.json'"
             )
         for file in sorted(files):  # a run's folder and the link "latest" to it are one
             found.setdefault(file.resolve(), file)

@@ -152,7 +152,7 @@ def _add_lora(model: PreTrainedModel, settings: dict[str, Any]) -> None:
 
 
 _GIVE_BASE = (
-    "give the folder that holds it as base=FOLDER (of eval_image.py, predict.py, read_prefix.py, export_model.py and "
+    "give the folder that holds it as base=FOLDER (of eval_image.py, predict.py, inspect_prefix.py, export_model.py and "
     "TransferModel.from_pretrained)"
 )
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from close_transfer.config.baseline import BaselineConfig
 from close_transfer.config.components import PrecomputedConfig
 from close_transfer.config.data import HuggingFaceData, TableData
-from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.atomic_files import read_json, write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import is_trained_on, leaks_of
 from close_transfer.data.examples import Example, Prediction, data_fingerprint
@@ -31,6 +31,7 @@ from close_transfer.metrics.bootstrap import Scores
 from close_transfer.modality_gap.vectors import unit
 from close_transfer.models.device import pick_device
 from close_transfer.models.noise_scale import NoiseScale
+from close_transfer.reports.evaluation_report import leakage_in_words
 from close_transfer.tasks import task_of
 
 Floats = NDArray[np.float32]
@@ -214,3 +215,15 @@ def _results(
         "versions": package_versions(),
         "git_commit": git_commit(),
     }
+
+
+def main(config: BaselineConfig) -> None:
+    """Evaluate a baseline, and print the numbers with their intervals."""
+    scores = evaluate_baseline(config)
+    for name, value in scores.metrics.items():
+        low, high = scores.intervals[name]
+        print(f"  {name:<24} {value:.1f} ({low:.1f} to {high:.1f})")
+    leakage = read_json(Path(config.output) / "results.json")["leakage"]
+    if leakage.get("num_identical") or leakage.get("num_near") or not leakage["checked"]:
+        print(f"leakage: {leakage_in_words(leakage)}")
+    print(f"in {config.output}")

@@ -1,4 +1,4 @@
-"""fit_adapter.py: statistics of texts, unpaired pictures or pairs, which training reads."""
+"""compute_statistics.py: statistics of texts, unpaired pictures or pairs, which training reads."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from close_transfer.config.compute_statistics import FitConfig
+from close_transfer.config.compute_statistics import ComputeStatisticsConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, by_scene, data_fingerprint, drawn, scene_key
 from close_transfer.data.sources import load_examples
@@ -51,7 +51,7 @@ class _Seen:
     num_pictures: int
 
 
-def _see(config: FitConfig, encoder: AnyEncoder) -> _Seen:
+def _see(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _Seen:
     """Encodes what is missing. Unpaired pictures are of other scenes than the texts, in halves by the seed."""
     examples = load_examples(config.data, config.task, config.split).examples
     scenes = drawn(by_scene(examples), config.max_scenes, config.seed)
@@ -72,7 +72,7 @@ def _see(config: FitConfig, encoder: AnyEncoder) -> _Seen:
     return _Seen(texts, images, shaped, len(told), 0 if images is None else len(shown))
 
 
-def _statistics(config: FitConfig, seen: _Seen, steps: Steps, facts: dict[str, Any]) -> Statistics:
+def _statistics(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, facts: dict[str, Any]) -> Statistics:
     """Of vectors as the encoder gives them, and as each fitted adapter gets them."""
 
     def measure(before: Steps, known: Statistics) -> Statistics:
@@ -88,7 +88,7 @@ def _statistics(config: FitConfig, seen: _Seen, steps: Steps, facts: dict[str, A
     return in_sequence(steps, first, measure)
 
 
-def _noise(config: FitConfig, seen: _Seen, steps: Steps, fitted: Statistics) -> dict[str, Choice]:
+def _noise(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, fitted: Statistics) -> dict[str, Choice]:
     """The noise that pictures choose, by the way in which they were seen.
 
     Raises:
@@ -117,7 +117,7 @@ def _groups(seen: _Seen, paired: bool) -> GroupedVectors:
     return GroupedVectors(unit(seen.texts[rows]), scenes, images)
 
 
-def fit_adapter(config: FitConfig) -> tuple[Statistics, list[str]]:
+def compute_statistics(config: ComputeStatisticsConfig) -> tuple[Statistics, list[str]]:
     """Encodes what is missing, measures and saves.
 
     Returns:
@@ -159,3 +159,13 @@ def fit_adapter(config: FitConfig) -> tuple[Statistics, list[str]]:
     statistics = Statistics(fitted.arrays, facts | {"noise": noise})
     statistics.save(Path(config.output))
     return statistics, lines
+
+
+def main(config: ComputeStatisticsConfig) -> None:
+    """Compute statistics, and print what they are of and which noise they choose."""
+    statistics, lines = compute_statistics(config)
+    facts = statistics.facts
+    print(f"{facts['num_texts']:,} texts, {facts['num_images']:,} pictures{' of the same scenes' * facts['paired']}")
+    print(f"regime:     {statistics.regime}")
+    print(f"statistics: {config.output} ({', '.join(sorted(statistics.arrays))})")
+    print(*lines, sep="\n")

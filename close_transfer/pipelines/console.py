@@ -20,8 +20,8 @@ from close_transfer.config.train import TrainConfig
 from close_transfer.data.decontamination import leak_setting
 from close_transfer.data.sources.official_files import found, image_folder
 from close_transfer.evaluation.record import Evaluation
+from close_transfer.inference.prediction_output import PredictionSummary
 from close_transfer.metrics.accuracy import QUESTION_TYPE
-from close_transfer.pipelines.predict import PredictionSummary
 from close_transfer.reports.evaluation_report import describe_system, leakage_in_words
 from close_transfer.training.trainer import Outcome
 

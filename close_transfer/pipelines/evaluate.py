@@ -16,7 +16,7 @@ import numpy as np
 
 from close_transfer.config.components import ClipConfig, OpenClipConfig, PrecomputedConfig
 from close_transfer.config.data import DataConfig, TableData
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.archive import set_aside
 from close_transfer.core.atomic_files import atomic_path, fingerprint, read_json, remove_stale, sync
@@ -41,6 +41,8 @@ from close_transfer.inference.reranking import Reranker, asked_decoding
 from close_transfer.metrics.bootstrap import Scores, mean_scores
 from close_transfer.metrics.spice import require_spice
 from close_transfer.models.device import pick_device
+from close_transfer.pipelines.console import evaluation_ended
+from close_transfer.reports.evaluation_report import Compared, write_report
 from close_transfer.tasks import Task, task_of
 from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.run_folder import find_run, read_run
@@ -61,7 +63,7 @@ def _warn_of_seen_pictures(seen: dict[str, Any] | None, data: DataConfig, split:
         )
 
 
-def _data_for(config: EvalConfig, trained: TrainConfig):
+def _data_for(config: EvaluateConfig, trained: TrainConfig):
     data = config.data or trained.data
     if isinstance(data, TableData) and config.data is None:
         raise UserError(
@@ -70,13 +72,13 @@ def _data_for(config: EvalConfig, trained: TrainConfig):
     return data
 
 
-def _folder(config: EvalConfig, run: Path) -> Path:
+def _folder(config: EvaluateConfig, run: Path) -> Path:
     """Where the evaluation goes; data that are not the run's own have their name in it."""
     own = [config.data.name] if config.data else []
     return Path(config.output) if config.output else run / "-".join(["eval", *own, config.split, config.scene])
 
 
-def evaluate(config: EvalConfig) -> Evaluation:
+def evaluate(config: EvaluateConfig) -> Evaluation:
     """Evaluates a run and writes its folder.
 
     Raises:
@@ -140,7 +142,7 @@ def evaluate(config: EvalConfig) -> Evaluation:
 
 
 def _score(
-    config: EvalConfig,
+    config: EvaluateConfig,
     task: Task,
     clip: ClipConfig,
     examples: Sequence[Example],
@@ -224,3 +226,12 @@ def _settings(results: Any) -> dict[str, Any]:
         **{f"train.{key}": value for key, value in train.items() if key not in _PLACES},
         **{key: value for key, value in evaluation.items() if key not in _PLACES | _BESIDES},
     }
+
+
+def main(config: EvaluateConfig) -> None:
+    """Evaluate, write the report, and print the numbers."""
+    others = [Compared.read(Path(folder)) for folder in config.compare]
+    evaluation = evaluate(config)
+    if evaluation.scores.metrics:
+        write_report(evaluation, others)
+    print(evaluation_ended(evaluation))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from close_transfer.config.measure_gap import GapConfig
+from close_transfer.config.measure_gap import MeasureGapConfig
 from close_transfer.core.atomic_files import write_json
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import by_scene, data_fingerprint, drawn
@@ -12,9 +12,10 @@ from close_transfer.evaluation.provenance import git_commit, package_versions
 from close_transfer.modality_gap.measurement import Gap, measure
 from close_transfer.modality_gap.vectors import grouped_vectors
 from close_transfer.models.device import pick_device
+from close_transfer.reports.gap_report import describe, write_page
 
 
-def measure_gap(config: GapConfig) -> Gap:
+def measure_gap(config: MeasureGapConfig) -> Gap:
     """Loads, encodes, measures and writes gap.json.
 
     Raises:
@@ -51,3 +52,11 @@ def measure_gap(config: GapConfig) -> Gap:
     )
     write_json(Path(config.output) / "gap.json", gap.as_dict())
     return gap
+
+
+def main(config: MeasureGapConfig) -> None:
+    """Measure the gap, write the page, and print the numbers."""
+    gap = measure_gap(config)
+    page = write_page(gap, config)
+    print(describe(gap))
+    print(f"page: {page}")

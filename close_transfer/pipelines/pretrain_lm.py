@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from close_transfer.config.pretrain_lm import PretrainConfig
+from close_transfer.config.pretrain_lm import PretrainLmConfig
 from close_transfer.core.atomic_files import (
     WriteError,
     atomic_path,
@@ -83,7 +83,7 @@ def _split(texts: list[str], share: float, seed: int) -> tuple[list[str], list[s
     return sides
 
 
-def _sentinels(config: PretrainConfig) -> list[str]:
+def _sentinels(config: PretrainLmConfig) -> list[str]:
     """Named as T5 names them; none where the objective needs none."""
     if config.used_objective != "denoise":
         return []
@@ -111,7 +111,7 @@ def _save_into(folder: Path, part: PreTrainedModel | PreTrainedTokenizerBase) ->
                 shutil.copyfile(path, temporary)
 
 
-def _check_output(config: PretrainConfig) -> Path:
+def _check_output(config: PretrainLmConfig) -> Path:
     folder = Path(config.output)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"output={folder} is a file; give the path of a folder")
@@ -144,7 +144,7 @@ def _owned(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _tokenizer(config: PretrainConfig, texts: list[str], folder: Path, resumed: bool) -> PreTrainedTokenizerBase:
+def _tokenizer(config: PretrainLmConfig, texts: list[str], folder: Path, resumed: bool) -> PreTrainedTokenizerBase:
     """Trained on these texts and saved, or the saved one."""
     if resumed:
         return AutoTokenizer.from_pretrained(folder)
@@ -155,7 +155,7 @@ def _tokenizer(config: PretrainConfig, texts: list[str], folder: Path, resumed: 
     return tokenizer
 
 
-def _check_positions(config: PretrainConfig, model: PreTrainedModel) -> None:
+def _check_positions(config: PretrainLmConfig, model: PreTrainedModel) -> None:
     """Raises UserError for texts longer than the model's table of positions; T5 has none."""
     most = getattr(model.config, "max_position_embeddings", None)
     if config.used_objective == "causal" and most is not None and config.max_tokens >= most:
@@ -165,7 +165,7 @@ def _check_positions(config: PretrainConfig, model: PreTrainedModel) -> None:
         )
 
 
-def pretrain(config: PretrainConfig) -> PretrainOutcome:
+def pretrain(config: PretrainLmConfig) -> PretrainOutcome:
     """Reads texts, trains tokenizer and model, and saves both.
 
     Raises:
@@ -188,7 +188,7 @@ def pretrain(config: PretrainConfig) -> PretrainOutcome:
             raise error.then("go on with the same settings and resume=true") from error
 
 
-def _pretrain(config: PretrainConfig, corpus: Corpus, folder: Path, device: torch.device) -> PretrainOutcome:
+def _pretrain(config: PretrainLmConfig, corpus: Corpus, folder: Path, device: torch.device) -> PretrainOutcome:
     text_fingerprint = fingerprint(corpus.texts)
     asked = config.model_dump(mode="json", exclude=_FREE)
     identity = fingerprint([json.dumps(asked, sort_keys=True), text_fingerprint])
@@ -249,7 +249,7 @@ def _left_out(counts: dict[str, int]) -> str:
     return f"{counts['excluded']:,} excluded, {counts['empty']:,} empty, {counts['unusable']:,} unusable lines"
 
 
-def _plan(config: PretrainConfig, counts: dict[str, int], trainer: Pretrainer) -> str:
+def _plan(config: PretrainLmConfig, counts: dict[str, int], trainer: Pretrainer) -> str:
     """What is about to happen, and what was left out."""
     lines = [
         f"texts:    {counts['training_texts']:,} to train on, {counts['validation_texts']:,} for validation; "
@@ -288,3 +288,10 @@ def describe_outcome(outcome: PretrainOutcome) -> str:
         else f"next:  python scripts/train_text_only.py lm={outcome.folder}"
     )
     return "\n".join(lines)
+
+
+def main(config: PretrainLmConfig) -> int:
+    """Pretrain, print what came of it; return the exit status."""
+    outcome = pretrain(config)
+    print(describe_outcome(outcome))
+    return outcome.exit_status

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from close_transfer.config.score_predictions import ScoreConfig
+from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.atomic_files import file_fingerprint, remove_stale, write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, Prediction, data_fingerprint
@@ -41,7 +41,7 @@ class Scored:
     encoder: str | None
 
 
-def score_predictions(config: ScoreConfig) -> Scored:
+def score_predictions(config: ScorePredictionsConfig) -> Scored:
     """Scores one file against another and writes the folder.
 
     Raises:
@@ -69,7 +69,7 @@ def score_predictions(config: ScoreConfig) -> Scored:
 
 
 def paired(
-    references: References, predictions: Mapping[str, str], config: ScoreConfig
+    references: References, predictions: Mapping[str, str], config: ScorePredictionsConfig
 ) -> tuple[list[Example], Counter[str]]:
     """The examples that were predicted, and what was left out by reason.
 
@@ -109,7 +109,7 @@ def _file_stem(path: str) -> str:
     return Path(path).name.removesuffix(".gz").rpartition(".")[0]
 
 
-def _results(config: ScoreConfig, scored: Scored) -> dict[str, Any]:
+def _results(config: ScorePredictionsConfig, scored: Scored) -> dict[str, Any]:
     """The content of results.json: an evaluation's fields; null where other people's predictions have none."""
     return {
         "system": config.name or _file_stem(config.predictions),
@@ -142,14 +142,14 @@ def _results(config: ScoreConfig, scored: Scored) -> dict[str, Any]:
     }
 
 
-def _write(config: ScoreConfig, scored: Scored) -> None:
+def _write(config: ScorePredictionsConfig, scored: Scored) -> None:
     folder = Path(config.output)
     remove_stale(folder)
     write_text(folder / "scores.jsonl", score_lines([e.id for e in scored.examples], scored.scores))
     write_json(folder / "results.json", _results(config, scored))
 
 
-def describe_scoring(config: ScoreConfig, scored: Scored) -> str:
+def describe_scoring(config: ScorePredictionsConfig, scored: Scored) -> str:
     """The numbers with their intervals, rounded as the official tools round them, and what was left out."""
     # The caption tool prints three decimals of 0..1, VQA's two of a percentage.
     decimals = 1 if scored.scores.leading == "CIDEr" else 2
@@ -161,3 +161,8 @@ def describe_scoring(config: ScoreConfig, scored: Scored) -> str:
     lines += [f"left out: {count:,} {reason}" for reason, count in scored.skipped.items()]
     lines.append(f"results: {Path(config.output) / 'results.json'}")
     return "\n".join(lines)
+
+
+def main(config: ScorePredictionsConfig) -> None:
+    """Score predictions, and print the numbers."""
+    print(describe_scoring(config, score_predictions(config)))

@@ -27,6 +27,7 @@ from close_transfer.models.language_models import build_language_model
 from close_transfer.models.lm_wrappers import check_positions
 from close_transfer.models.network import TransferConfig, TransferNetwork
 from close_transfer.models.prompt_format import TextFormat
+from close_transfer.pipelines.console import training_ended
 from close_transfer.tasks import Shaped, Task, task_of
 from close_transfer.training.batches import TokenizedExamples
 from close_transfer.training.checkpoints import RunFolder
@@ -263,3 +264,11 @@ def _facts(
         "encoder": encoder.name,
         "encoder_fingerprint": encoder.fingerprint,
     }
+
+
+def main(config: TrainConfig, regime: Regime) -> int:
+    """Train, print where the run is and what to type next; return the exit status."""
+    folder, outcome = train(config, regime)
+    script = "train_text_only" if regime == "text" else "train_on_images"
+    print(training_ended(config, folder, outcome, script))
+    return outcome.exit_status if outcome.stopped_early else 0

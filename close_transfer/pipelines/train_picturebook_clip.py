@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
-from close_transfer.config.train_picturebook_clip import ContrastiveConfig
+from close_transfer.config.train_picturebook_clip import TrainPicturebookClipConfig
 from close_transfer.core.atomic_files import atomic_path, write_json
 from close_transfer.data.picturebook import world
 from close_transfer.data.picturebook.captions import captions
@@ -78,7 +78,7 @@ def _encode_text(model: open_clip.CLIP, tokens: Tensor) -> Tensor:
     return F.normalize(x[torch.arange(len(x)), ends] @ model.text_projection, dim=-1)
 
 
-def _set_apart(model: open_clip.CLIP, config: ContrastiveConfig) -> None:
+def _set_apart(model: open_clip.CLIP, config: TrainPicturebookClipConfig) -> None:
     """Starts each tower in a cone of its own: its last bias becomes a random vector of the given length."""
     visual = model.visual
     image_bias = visual.attnpool.c_proj.bias if hasattr(visual, "layer4") else visual.ln_post.bias
@@ -86,7 +86,9 @@ def _set_apart(model: open_clip.CLIP, config: ContrastiveConfig) -> None:
         bias.data.copy_(F.normalize(torch.randn_like(bias), dim=0) * length)
 
 
-def _optimizer(model: open_clip.CLIP, config: ContrastiveConfig, loss_of: torch.nn.Module) -> torch.optim.Optimizer:
+def _optimizer(
+    model: open_clip.CLIP, config: TrainPicturebookClipConfig, loss_of: torch.nn.Module
+) -> torch.optim.Optimizer:
     model.logit_scale.requires_grad_(config.learn_temperature)
     trained = [(name, p) for name, p in (*model.named_parameters(), *loss_of.named_parameters()) if p.requires_grad]
     # As open_clip's own training does: no decay on biases, gains and the temperature.
@@ -96,7 +98,7 @@ def _optimizer(model: open_clip.CLIP, config: ContrastiveConfig, loss_of: torch.
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), eps=1e-6)
 
 
-def _learning_rate(step: int, config: ContrastiveConfig) -> float:
+def _learning_rate(step: int, config: TrainPicturebookClipConfig) -> float:
     """Linear warm-up, then a cosine to nothing."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
@@ -104,7 +106,7 @@ def _learning_rate(step: int, config: ContrastiveConfig) -> float:
     return config.learning_rate * 0.5 * (1 + float(np.cos(np.pi * progress)))
 
 
-def _model_config(config: ContrastiveConfig, vocab_size: int) -> dict:
+def _model_config(config: TrainPicturebookClipConfig, vocab_size: int) -> dict:
     return {
         "embed_dim": config.embed_dim,
         "vision_cfg": {"image_size": config.image_size, **config.vision},
@@ -156,7 +158,7 @@ class _Classes(torch.nn.Module):
 _OBJECTIVES: dict[str, type[torch.nn.Module]] = {"contrastive": _Contrast, "classes": _Classes}
 
 
-def train_clip(config: ContrastiveConfig) -> dict[str, float]:
+def train_clip(config: TrainPicturebookClipConfig) -> dict[str, float]:
     """Trains on the `clip` split, saves the model to `config.output`, and measures it on `test`.
 
     With `objective=classes` the picture tower learns to name kinds of things and the text tower nothing; with
@@ -220,7 +222,9 @@ def _save(folder: Path, model: open_clip.CLIP, tokenizer: PreTrainedTokenizerFas
 
 
 @torch.inference_mode()
-def measure(model: open_clip.CLIP, tokenizer: PreTrainedTokenizerFast, config: ContrastiveConfig) -> dict[str, float]:
+def measure(
+    model: open_clip.CLIP, tokenizer: PreTrainedTokenizerFast, config: TrainPicturebookClipConfig
+) -> dict[str, float]:
     """Recall both ways and cosines, over the first caption of every scene of the test split."""
     chosen = scenes("test", config.num_test)
     pixels = np.stack([_pixels(scene, config.image_size) for scene in chosen])
@@ -239,3 +243,10 @@ def measure(model: open_clip.CLIP, tokenizer: PreTrainedTokenizerFast, config: C
         "unrelated_image_cosine": unrelated_cosine(images),
         "mean_distance": float(np.linalg.norm(images.mean(axis=0) - told.mean(axis=0))),
     }
+
+
+def main(config: TrainPicturebookClipConfig) -> None:
+    """Train, and print the measures."""
+    for name, value in train_clip(config).items():
+        print(f"  {name:<24} {value:.3f}")
+    print(f"saved to {config.output}")

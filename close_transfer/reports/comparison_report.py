@@ -1,4 +1,4 @@
-"""The pages of make_report.py: Markdown, and HTML in one file that needs nothing else."""
+"""The pages of compare_results.py: Markdown, and HTML in one file that needs nothing else."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +8,7 @@ from typing import Any
 
 import jinja2
 
-from close_transfer.config.compare_results import ReportConfig
-from close_transfer.core.atomic_files import write_text
-from close_transfer.evaluation.comparison import Pairing, Row, Table, Value, fold, pair
-from close_transfer.evaluation.results import find_results, read_results
+from close_transfer.evaluation.comparison import Pairing, Row, Table, Value
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 
 WORLD_SENTENCE = "Picturebook is a built-in world of clip art. These numbers say nothing about published benchmarks."
@@ -256,21 +253,6 @@ def _shown(table: Table, tables: Sequence[Table]) -> dict[str, Any]:
         "rows": table.rows,
         "groups": group_metrics(table, question_types=True),
     }
-
-
-def make_report(config: ReportConfig) -> Report:
-    """Reads the results and writes both pages.
-
-    Raises:
-        UserError: for whatever the user can mend.
-    """
-    files = {path: read_results(path, "results") for path in find_results(config.results)}
-    tables, notes = fold(files)
-    pairing = pair(config.compare, config.num_bootstrap) if config.compare else None
-    pages = Path(f"{config.output}.md"), Path(f"{config.output}.html")
-    write_text(pages[0], markdown(tables, pairing, notes))
-    write_text(pages[1], html(tables, pairing, notes))
-    return Report(pages, len(files), tables, notes, pairing)
 
 
 def describe_report(report: Report) -> str:

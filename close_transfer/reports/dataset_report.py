@@ -1,4 +1,4 @@
-"""What `prepare_data.py` says: a line a file, what is missing and where it is to be had, what can be run."""
+"""What `check_data.py` says: a line a file, what is missing and where it is to be had, what can be run."""
 
 import shlex
 import textwrap

@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from close_transfer.config.measure_gap import GapConfig
+from close_transfer.config.measure_gap import MeasureGapConfig
 from close_transfer.core.atomic_files import write_text
 from close_transfer.modality_gap.measurement import Gap
 from close_transfer.models.noise_scale import NoiseScale
@@ -79,7 +79,7 @@ def _noise_rows(gap: Gap) -> list[dict[str, Any]]:
     return rows
 
 
-def write_page(gap: Gap, config: GapConfig) -> Path:
+def write_page(gap: Gap, config: MeasureGapConfig) -> Path:
     """Writes gap.html beside gap.json; gives its path."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("close_transfer.reports", "templates"),

@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from close_transfer.config.pretrain_lm import PretrainConfig
+from close_transfer.config.pretrain_lm import PretrainLmConfig
 from close_transfer.core.atomic_files import atomic_path
 from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
@@ -74,7 +74,7 @@ class Pretrainer:
         identity: of settings and texts, saved with the state.
     """
 
-    config: PretrainConfig
+    config: PretrainLmConfig
     model: PreTrainedModel
     texts: Ragged
     validation: Ragged

@@ -158,7 +158,7 @@ def test_regime_is_that_of_the_data_it_needed(statistics, name, settings, regime
     ("whiten", "image_covariance", "images=true"),
 ])  # fmt: skip
 def test_what_is_missing_is_named_with_what_measures_it(texts, name, lacking, how):
-    with pytest.raises(UserError, match=rf"needs {lacking}.*{how}.*fit_adapter"):
+    with pytest.raises(UserError, match=rf"needs {lacking}.*{how}.*compute_statistics"):
         ADAPTERS[name](Fit(DIM, 0.0, measure_statistics(texts)))
 
 

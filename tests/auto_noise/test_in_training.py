@@ -6,20 +6,22 @@ from pathlib import Path
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config.compute_statistics import FitConfig
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.compute_statistics import ComputeStatisticsConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.picturebook import drawing
 from close_transfer.models.network import TransferNetwork
-from close_transfer.pipelines.compute_statistics import fit_adapter
+from close_transfer.pipelines.compute_statistics import compute_statistics
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train
 from tests.conftest import SMALL_DATA, small_config
 
 
 def fit(*overrides):
-    return fit_adapter(
-        compose_config("fit_adapter", FitConfig, [*SMALL_DATA, "device=cpu", "output=fitted", *overrides])
+    return compute_statistics(
+        compose_config(
+            "compute_statistics", ComputeStatisticsConfig, [*SMALL_DATA, "device=cpu", "output=fitted", *overrides]
+        )
     )
 
 
@@ -52,7 +54,7 @@ def test_results_hold_the_choice_and_a_resumed_run_keeps_it():
     before = noise_of("run")
     train(small_config("noise=auto", "output=run", "noise_rule=cosine", "resume=auto"), "text")
     assert noise_of("run") == before
-    evaluate(compose_config("eval", EvalConfig, ["run=run", "num_bootstrap=20", "device=cpu"]))
+    evaluate(compose_config("evaluate", EvaluateConfig, ["run=run", "num_bootstrap=20", "device=cpu"]))
     results = json.loads(Path("run/eval-test-image/results.json").read_text())
     assert results["noise"] == before
     assert results["noise"]["choice"]["rule"] == "cosine"
@@ -106,9 +108,9 @@ def test_settings_that_do_not_go_together_are_refused(overrides, message):
 
 
 def test_modes_that_need_statistics_say_how_to_get_them():
-    with pytest.raises(UserError, match=r"fit_adapter\.py images=true output=FOLDER .* statistics=FOLDER"):
+    with pytest.raises(UserError, match=r"compute_statistics\.py images=true output=FOLDER .* statistics=FOLDER"):
         train(small_config("noise=auto-unpaired"), "text")
-    with pytest.raises(UserError, match=r"fit_adapter\.py pairs=true max_scenes=100"):
+    with pytest.raises(UserError, match=r"compute_statistics\.py pairs=true max_scenes=100"):
         train(small_config("noise=auto-paired"), "text")
     fit()
     with pytest.raises(UserError, match=r"noise=auto-paired: statistics=fitted chose none; fit them with pairs=true"):

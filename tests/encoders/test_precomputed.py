@@ -6,7 +6,7 @@ from safetensors.numpy import save_file
 
 from close_transfer.cli import compose_config
 from close_transfer.config.components import PrecomputedConfig
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.core.errors import UserError
 from close_transfer.encoders.precomputed import PrecomputedEncoder
 from close_transfer.pipelines.evaluate import evaluate
@@ -86,7 +86,7 @@ def test_trains_on_text_vectors_and_tests_on_picture_vectors():
     config = [o for o in small_overrides() if not o.startswith("data.")]
     folder, _ = train(compose_train([*config, *data, "clip=precomputed", "clip.text_embeddings=train.npy"]), "text")
     settings = [f"run={folder}", *data, "clip=precomputed", "clip.image_embeddings=images.npy", "num_bootstrap=20"]
-    evaluation = evaluate(compose_config("eval", EvalConfig, settings))
+    evaluation = evaluate(compose_config("evaluate", EvaluateConfig, settings))
     assert len(evaluation.predictions) == 12
     with pytest.raises(UserError, match="clip=precomputed needs data=table"):
         train(small_config("clip=precomputed", "clip.text_embeddings=train.npy"), "text")

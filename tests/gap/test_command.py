@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config.measure_gap import GapConfig
+from close_transfer.config.measure_gap import MeasureGapConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.picturebook import drawing
 from close_transfer.pipelines.measure_gap import measure_gap
@@ -19,7 +19,7 @@ from tests.conftest import SMALL_DATA
 def run(*overrides):
     world = [] if "data=table" in overrides else SMALL_DATA
     settings = [*world, "num_bootstrap=20", "noises=[0.05,0.1]", "output=gap", "device=cpu", *overrides]
-    config = compose_config("measure_gap", GapConfig, settings)
+    config = compose_config("measure_gap", MeasureGapConfig, settings)
     gap = measure_gap(config)
     return gap, json.loads(Path("gap/gap.json").read_text()), write_page(gap, config).read_text()
 

@@ -130,7 +130,7 @@ def jobs(base_url):
         None,
     )
     yield "gap", [f"measure_gap {SMALL_DATA} num_bootstrap=20 device=cpu output=out/gap"], "out/gap"
-    yield "a table", [f"train_text_only data=file data.path=captions.jsonl {OWN} output=out/table"], None
+    yield "a table", [f"train_text_only data=file data.path=captions.jsonl {OWN} output=out/table"], "out/table"
     yield (
         "COCO's format",
         [

@@ -143,7 +143,7 @@ def test_a_missing_file_names_the_script_that_checks_the_data():
     with pytest.raises(UserError) as caught:
         load("coco", "captioning", "test")
     assert "data.files.test=dataset_coco.json: there is no such file" in str(caught.value)
-    assert "python scripts/prepare_data.py data=coco" in str(caught.value)
+    assert "python scripts/check_data.py data=coco" in str(caught.value)
 
 
 def test_a_split_without_a_file_is_said():

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.pipelines.evaluate import evaluate
@@ -108,7 +108,9 @@ def train_on(task, data, *overrides):
 
 
 def evaluate_on_pictures(task, *overrides):
-    return evaluate(compose_config("eval", EvalConfig, [f"task={task}", "num_bootstrap=10", "device=cpu", *overrides]))
+    return evaluate(
+        compose_config("evaluate", EvaluateConfig, [f"task={task}", "num_bootstrap=10", "device=cpu", *overrides])
+    )
 
 
 @pytest.mark.parametrize("task", FAMILIES)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from close_transfer.cli import compose_config
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.sources import load_examples
@@ -97,7 +97,7 @@ def test_the_documented_commands_read_a_local_folder():
     config = compose_config("train", TrainConfig, training[2:])
     sizes = [len(load_examples(config.data, "captioning", split).examples) for split in ("train", "val")]
     assert sizes == [19, 1]
-    config = compose_config("eval", EvalConfig, testing[2:])
+    config = compose_config("evaluate", EvaluateConfig, testing[2:])
     assert len(load_examples(config.data, "captioning", "test", False, pictures_needed=True).examples) == 3
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config.evaluate import EvalConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.predict import PredictConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
@@ -136,7 +136,7 @@ def test_a_task_of_ones_own_trains_is_scored_and_answers():
     ]
     train(compose_config("train", TrainConfig, given), "text")
     test = ["task=custom", "run=run", "scene=text", "device=cpu", "num_bootstrap=20", *settings("rows.jsonl", *COLUMNS)]
-    found = evaluate(compose_config("eval", EvalConfig, test))
+    found = evaluate(compose_config("evaluate", EvaluateConfig, test))
     assert {"accuracy", "accuracy/animals", "accuracy/travel"} <= set(found.scores.metrics)
     assert all(prediction.label in ("animals", "travel") for prediction in found.predictions)
     model = TransferModel.from_pretrained("run", device="cpu")
@@ -168,7 +168,7 @@ def test_words_that_every_caption_goes_on_from_stand_before_it():
     found = evaluate(
         compose_config(
             "eval",
-            EvalConfig,
+            EvaluateConfig,
             [
                 "run=run",
                 "scene=text",

@@ -4,15 +4,15 @@ import json
 
 import pytest
 
-from close_transfer.cli import compose_config
 from close_transfer.core.errors import UserError
-from studies.config import CorporaConfig
+from studies.commands import compose_config
+from studies.config import StudyCorporaConfig
 from studies.corpora import share_in_style, study, write_pieces
 from tests.conftest import SMALL_DATA, SMALL_LOOP, SMALL_MODEL
 
 
 def config(*arguments):
-    return compose_config("study_corpora", CorporaConfig, arguments)
+    return compose_config("study_corpora", StudyCorporaConfig, arguments)
 
 
 def corpus(path, num, form):

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from close_transfer.cli import compose_config
-from close_transfer.config.pretrain_lm import PretrainConfig
+from close_transfer.config.pretrain_lm import PretrainLmConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.picturebook.captions import captions
@@ -15,7 +14,8 @@ from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.pipelines.pretrain_lm import pretrain
 from close_transfer.pipelines.train import train
 from studies import few_shot
-from studies.config import FewShotConfig
+from studies.commands import compose_config
+from studies.config import StudyFewShotConfig
 from tests.conftest import SMALL_DATA, SMALL_LOOP
 
 
@@ -29,7 +29,7 @@ def config(*settings):
         "output=out",
         "device=cpu",
     ]
-    return compose_config("study_few_shot", FewShotConfig, [*given, *settings])
+    return compose_config("study_few_shot", StudyFewShotConfig, [*given, *settings])
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def captioners(tmp_path_factory):
         "batch_size=16",
         "device=cpu",
     ]
-    pretrain(compose_config("pretrain_lm", PretrainConfig, given))
+    pretrain(compose_config("pretrain_lm", PretrainLmConfig, given))
     found = {}
     for name, trained_on, way in (
         ("text", "text", "frozen"),

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from close_transfer.cli import compose_config
-from close_transfer.config.compute_statistics import FitConfig
+from close_transfer.config.compute_statistics import ComputeStatisticsConfig
 from close_transfer.core.errors import UserError
-from close_transfer.pipelines.compute_statistics import fit_adapter
+from close_transfer.pipelines.compute_statistics import compute_statistics
 from studies import noise_sweep
-from studies.config import SweepConfig
+from studies.commands import compose_config
+from studies.config import SweepNoiseConfig
 from studies.jobs import do_job
 from studies.noise_sweep import sweep
 from studies.scene_scores import SceneScores, scene_of_example
@@ -21,7 +21,7 @@ from tests.conftest import SMALL, SMALL_DATA
 def config(*overrides):
     settings = f"settings={' '.join(SMALL)}"
     given = [settings, "eval_settings=num_bootstrap=20 device=cpu", "num_bootstrap=50", "seeds=2", "noises=[0,0.1]"]
-    return compose_config("sweep_noise", SweepConfig, [*given, "output=sweep", "jobs=1", *overrides])
+    return compose_config("sweep_noise", SweepNoiseConfig, [*given, "output=sweep", "jobs=1", *overrides])
 
 
 @pytest.fixture
@@ -101,7 +101,9 @@ def test_what_the_sweep_sets_cannot_be_given(setting):
 
 
 def test_choices_that_saw_pictures_get_their_statistics_and_are_told_apart(in_this_process):
-    fit_adapter(compose_config("fit_adapter", FitConfig, [*SMALL_DATA, "device=cpu", "output=fitted"]))
+    compute_statistics(
+        compose_config("compute_statistics", ComputeStatisticsConfig, [*SMALL_DATA, "device=cpu", "output=fitted"])
+    )
     said = sweep(config("seeds=1", "noises=[0.1]", "auto=[auto,auto-unpaired]", "statistics=fitted"))
     assert "noise=auto (T0) took" in said
     assert "noise=auto-unpaired (T1) took" in said
@@ -111,7 +113,7 @@ def test_choices_that_saw_pictures_get_their_statistics_and_are_told_apart(in_th
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["auto=[auto-paired]"], r"auto=auto-paired is chosen by fit_adapter\.py; run it, and give its folder"),
+        (["auto=[auto-paired]"], r"auto=auto-paired is chosen by compute_statistics\.py; run it, and give its folder"),
         (["statistics=somewhere"], r"statistics=somewhere is for auto=auto-unpaired and auto=auto-paired"),
     ],
 )

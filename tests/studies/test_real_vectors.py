@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from close_transfer.cli import compose_config
 from close_transfer.core.errors import UserError
 from close_transfer.modality_gap.keyword_probe import average_precisions, keyword_matrix, noise_only, probe_scores
 from close_transfer.modality_gap.vectors import unit
-from studies.config import RealSystemConfig, RealVectorsConfig
+from studies.commands import compose_config
+from studies.config import RealSystemConfig, StudyRealVectorsConfig
 from studies.real_baselines import NEAREST, nearest_captions, nearest_keywords
 from studies.real_captions import captions_of_fold
 from studies.real_pairs import Pairs, System, fold_of, systems
@@ -36,7 +36,7 @@ def pairs(tmp_path):
 
 def config(pairs, *settings):
     return compose_config(
-        "study_real_vectors", RealVectorsConfig, [f"pairs={pairs}", "seeds=1", "systems=[]", *settings]
+        "study_real_vectors", StudyRealVectorsConfig, [f"pairs={pairs}", "seeds=1", "systems=[]", *settings]
     )
 
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from close_transfer.cli import CONFIGS, compose_config
 from close_transfer.core.errors import UserError
 from studies import systems
-from studies.config import StudyConfig
+from studies.commands import COMMANDS, FOLDERS, compose_config
+from studies.config import RunStudyConfig
 from studies.jobs import do_job
 from studies.systems import cosine_to_pictures, jobs, study
 from tests.conftest import SMALL
 
-STUDIES = sorted(path.stem for path in (CONFIGS / "study").glob("*.yaml"))
+STUDIES = sorted(path.stem for path in (FOLDERS[0] / "study").glob("*.yaml"))
 
 
 def config(*overrides):
@@ -22,7 +22,7 @@ def config(*overrides):
         f"settings={' '.join(SMALL)}", "eval_settings=num_bootstrap=20 device=cpu num_beams=1", "num_bootstrap=50",
         "seeds=2", "output=out", "jobs=1",
     ]  # fmt: skip
-    return compose_config("compare_systems", StudyConfig, [*given, *overrides])
+    return compose_config("run_study", RunStudyConfig, [*given, *overrides])
 
 
 @pytest.fixture
@@ -151,3 +151,14 @@ def test_baselines_of_a_study_are_asked_what_its_tests_are_asked():
     told = ["training.num_train=9", "data@training=picturebook", "data=table", "data.path=asked.jsonl"]
     assert systems._known_and_asked(config("settings='data.num_train=9'", given[1])) == told
     assert systems._known_and_asked(config("settings='data.num_train=9'")) == ["data.num_train=9"]
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("study_few_shot", "score_by_word_type")])
+def test_every_study_composes(name):
+    assert compose_config(name, COMMANDS[name].load_schema())
+
+
+def test_a_list_of_one_is_asked_for_as_a_list():
+    schema = COMMANDS["study_few_shot"].load_schema()
+    with pytest.raises(UserError, match=r"^runs=r/one: should be a list; give runs=\[r/one\]$"):
+        compose_config("study_few_shot", schema, ["runs=r/one"])

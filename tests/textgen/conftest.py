@@ -13,7 +13,7 @@ from close_transfer.core.command_line import CONFIGS, compose_config
 from close_transfer.core.signals import StopRequest
 from tests.conftest import REPOSITORY
 from tests.textgen.stand_in_server import StandInServer
-from textgen.config import SynthesisConfig
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.journal import Journal, read_ledger
 from textgen.pipeline import Synthesis, synthesize
 from textgen.prompts.plan import read_plan
@@ -61,7 +61,7 @@ class Corpus:
 
     def work(self, *settings: str) -> Synthesis:
         arguments = _last(*self.settings, *settings)
-        return Synthesis(compose_config("synthesize", SynthesisConfig, arguments), arguments)
+        return Synthesis(compose_config("synthesize_captions", SynthesizeCaptionsConfig, arguments), arguments)
 
     def ask(self, *settings: str, stop: StopRequest | None = None) -> str | None:
         """Plans and asks, without filters and report; why it ended early."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from textgen.config import RecipeSettings, SynthesisConfig
+from textgen.config import RecipeSettings, SynthesizeCaptionsConfig
 from textgen.corpus.folder import CorpusFolder
 from textgen.corpus.journal import Journal
 from textgen.prompts.plan import write_plan
@@ -69,7 +69,7 @@ def describe(
     `events` come in the journal before the answers; `num_unasked` requests have no answer.
     """
     recipe, folder = recipe or recipe_of(), CorpusFolder(tmp_path / "pets")
-    config = SynthesisConfig.model_validate(
+    config = SynthesizeCaptionsConfig.model_validate(
         {"recipe": recipe.settings.model_dump(), "output": str(folder.path), "grammar": "g.yaml", "prices": "p.yaml"}
         | settings
     )

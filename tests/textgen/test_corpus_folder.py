@@ -8,7 +8,7 @@ import pytest
 from close_transfer.core.atomic_files import lock
 from close_transfer.core.command_line import compose_config
 from close_transfer.core.errors import UserError
-from textgen.config import SynthesisConfig
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.folder import CorpusFolder, remembered
 from textgen.pipeline import synthesize
 
@@ -137,7 +137,7 @@ def test_a_damaged_note_is_told(folder):
 
 def test_a_folder_is_one_commands_at_a_time_and_status_may_look_on(tmp_path, capsys):
     given = [f"output={tmp_path / 'corpus'}", "num=3", "filters.clip_tokens=null"]
-    made = compose_config("synthesize", SynthesisConfig, given)
+    made = compose_config("synthesize_captions", SynthesizeCaptionsConfig, given)
     assert synthesize(made) == 0
     handle = os.open(tmp_path / "corpus", os.O_RDONLY)
     assert lock(handle)
@@ -152,7 +152,9 @@ def test_a_folder_is_one_commands_at_a_time_and_status_may_look_on(tmp_path, cap
 
 
 def test_a_command_that_is_refused_leaves_no_folder(tmp_path):
-    asked = compose_config("synthesize", SynthesisConfig, [f"output={tmp_path / 'corpus'}", "source=openai", "model=x"])
+    asked = compose_config(
+        "synthesize_captions", SynthesizeCaptionsConfig, [f"output={tmp_path / 'corpus'}", "source=openai", "model=x"]
+    )
     with pytest.raises(UserError, match="has no price for it"):
         synthesize(asked)
     assert not (tmp_path / "corpus").exists()

@@ -10,7 +10,7 @@ import pytest
 from close_transfer.core.command_line import compose_config
 from close_transfer.core.errors import UserError
 from tests.textgen.conftest import start
-from textgen.config import SynthesisConfig
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.generators.openai_api import Access, access
 
 KEY = "sk-planted-4f1b9c7e2a60d853"
@@ -143,5 +143,5 @@ def test_a_variable_of_another_name_holds_the_key(serve, corpus, monkeypatch):
 
 def test_a_key_given_as_the_name_of_its_variable_is_refused_and_not_shown(tmp_path):
     with pytest.raises(UserError, match="api_key_env: should be the name of a variable") as refused:
-        compose_config("synthesize", SynthesisConfig, [f"api_key_env={KEY}", f"output={tmp_path}"])
+        compose_config("synthesize_captions", SynthesizeCaptionsConfig, [f"api_key_env={KEY}", f"output={tmp_path}"])
     assert KEY not in str(refused.value)

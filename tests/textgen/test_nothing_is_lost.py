@@ -12,7 +12,7 @@ from close_transfer.core import command_line
 from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from tests.textgen.conftest import priced
-from textgen.config import SynthesisConfig
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.folder import remembered
 from textgen.corpus.ledger import Spend
 from textgen.generators.openai_api import Access, Parameters, read_reply
@@ -223,4 +223,4 @@ def test_a_recipe_that_is_no_yaml_is_told(monkeypatch, tmp_path):
         file.write("words: [3")
     monkeypatch.setattr(command_line, "CONFIGS", configs)
     with pytest.raises(UserError, match=r"while parsing a flow sequence.*coco-style\.yaml"):
-        command_line.compose_config("synthesize", SynthesisConfig, ["num=3"])
+        command_line.compose_config("synthesize_captions", SynthesizeCaptionsConfig, ["num=3"])

@@ -11,7 +11,7 @@ import pytest
 
 from close_transfer.core.command_line import compose_config
 from close_transfer.core.errors import UserError
-from textgen.config import SynthesisConfig
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.generators.openai_live import OpenAIClient
 from textgen.pipeline import synthesize
 from textgen.prompts.inputs import Prepared
@@ -37,7 +37,7 @@ OPENAI = ["source=openai", "model=gpt-5-mini", "references=captions.txt"]
 
 
 def config(*arguments):
-    return compose_config("synthesize", SynthesisConfig, arguments)
+    return compose_config("synthesize_captions", SynthesizeCaptionsConfig, arguments)
 
 
 def requests(num, *arguments, key="key"):
@@ -87,9 +87,9 @@ def test_a_list_of_ones_own_words(tmp_path):
 
 def test_the_same_plan_comes_out_of_every_process(tmp_path):
     line = (
-        "import sys; from close_transfer.core.command_line import compose_config; from textgen.config import SynthesisConfig; "
+        "import sys; from close_transfer.core.command_line import compose_config; from textgen.config import SynthesizeCaptionsConfig; "
         "from textgen.pipeline import synthesize; "
-        "synthesize(compose_config('synthesize', SynthesisConfig, sys.argv[1:]), sys.argv[1:])"
+        "synthesize(compose_config('synthesize', SynthesizeCaptionsConfig, sys.argv[1:]), sys.argv[1:])"
     )
     written = []
     for number, arguments in enumerate([OPENAI, OPENAI, ["recipe=entailment"], ["recipe=entailment"]]):

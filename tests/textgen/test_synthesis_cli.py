@@ -10,7 +10,7 @@ import pytest
 from close_transfer.core.command_line import compose_config, options
 from close_transfer.core.errors import UserError
 from tests.conftest import REPOSITORY
-from textgen.config import SynthesisConfig
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.pipeline import synthesize
 
 WRITTEN = ("plan.jsonl", "journal.jsonl", "corpus.jsonl", "report.html", "card.md", "settings.json", "filters.json")
@@ -24,7 +24,7 @@ def without_key(monkeypatch):
 
 def run(output, *arguments):
     arguments = [f"output={output}", *arguments]
-    return synthesize(compose_config("synthesize", SynthesisConfig, arguments), arguments)
+    return synthesize(compose_config("synthesize_captions", SynthesizeCaptionsConfig, arguments), arguments)
 
 
 def script(*arguments, **environment):
@@ -160,7 +160,7 @@ def test_actions_on_a_plan_alone(action, message, tmp_path, capsys):
 )
 def test_settings_that_cannot_be_used(arguments, message):
     with pytest.raises(UserError, match=message) as caught:
-        compose_config("synthesize", SynthesisConfig, arguments)
+        compose_config("synthesize_captions", SynthesizeCaptionsConfig, arguments)
     assert "secret" not in str(caught.value)
 
 

@@ -13,7 +13,7 @@ from close_transfer.data.sources import load_examples
 from close_transfer.pipelines.train import train
 from close_transfer.tasks import task_of
 from tests.conftest import SMALL_LOOP, SMALL_MODEL
-from textgen.config import SynthesisConfig
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.pipeline import synthesize
 
 NUM = 50
@@ -28,7 +28,7 @@ def corpora(tmp_path_factory):
         if recipe not in made:
             folder = tmp_path_factory.mktemp(recipe)
             arguments = [f"recipe={recipe}", f"num={NUM}", f"output={folder}", "filters.clip_tokens=null"]
-            config = compose_config("synthesize", SynthesisConfig, arguments)
+            config = compose_config("synthesize_captions", SynthesizeCaptionsConfig, arguments)
             assert synthesize(config, arguments) == 0
             path = folder / "corpus.jsonl"
             records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -24,11 +24,11 @@ sys.meta_path.insert(0, Blocked())
 
 from close_transfer.core.command_line import compose_config
 from close_transfer.core.errors import UserError
-from textgen.config import SynthesisConfig
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.pipeline import synthesize
 
 def run(*arguments):
-    return synthesize(compose_config("synthesize", SynthesisConfig, arguments), arguments)
+    return synthesize(compose_config("synthesize_captions", SynthesizeCaptionsConfig, arguments), arguments)
 
 def loaded():
     """What a process without torch may not load: ML libraries, and the trainer beyond its core."""

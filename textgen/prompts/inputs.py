@@ -10,7 +10,7 @@ from typing import Any
 from close_transfer.core.atomic_files import file_fingerprint
 from close_transfer.core.command_line import CONFIGS
 from close_transfer.core.errors import UserError
-from textgen.config import RecipeSettings, SynthesisConfig
+from textgen.config import RecipeSettings, SynthesizeCaptionsConfig
 from textgen.corpus.prices import FREE, Price, price_of
 from textgen.grammar.grammar import Grammar
 from textgen.prompts.recipe import Recipe, near_recipe
@@ -103,7 +103,7 @@ def shipped(name: str) -> Path:
 class Prepared:
     """What a corpus is made with. Parts that take time are read on first use."""
 
-    config: SynthesisConfig
+    config: SynthesizeCaptionsConfig
 
     @property
     def family(self) -> str:

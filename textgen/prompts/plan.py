@@ -13,7 +13,7 @@ from typing import Any
 
 from close_transfer.core.atomic_files import atomic_path, damaged
 from close_transfer.core.errors import UserError
-from textgen.config import SynthesisConfig
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.prompts.keyword_samplers import SAMPLERS, by_quota, in_turn, read_quotas
 from textgen.prompts.recipe import Recipe, Request
 from textgen.text.keywords import KeywordCounts
@@ -31,7 +31,9 @@ def num_requests(recipe: Recipe, num_texts: int | None) -> int:
     return -(-num_texts // each)
 
 
-def _keywords(recipe: Recipe, config: SynthesisConfig, counts: KeywordCounts | None) -> Iterator[tuple[str, ...]]:
+def _keywords(
+    recipe: Recipe, config: SynthesizeCaptionsConfig, counts: KeywordCounts | None
+) -> Iterator[tuple[str, ...]]:
     settings, num = config.keywords, recipe.settings.keywords
     rng = random.Random(f"keywords/{config.seed}")
     if not num:
@@ -57,7 +59,7 @@ def _given(recipe: Recipe, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def requests_of(
-    recipe: Recipe, config: SynthesisConfig, counts: KeywordCounts | None, corpus: str, num: int
+    recipe: Recipe, config: SynthesizeCaptionsConfig, counts: KeywordCounts | None, corpus: str, num: int
 ) -> Iterator[Request]:
     """The first `num` requests of a corpus.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textgen.config import SynthesisConfig
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.folder import CorpusFolder
 from textgen.corpus.ledger import Ledger
 from textgen.prompts.recipe import Recipe
@@ -31,7 +31,7 @@ class Described:
     """
 
     folder: CorpusFolder
-    config: SynthesisConfig
+    config: SynthesizeCaptionsConfig
     recipe: Recipe
     model: str
     prices: str
@@ -56,7 +56,7 @@ class Described:
         }.get(self.model, f"written by the language model {self.model}")
 
 
-def training_settings(config: SynthesisConfig) -> str:
+def training_settings(config: SynthesizeCaptionsConfig) -> str:
     """What to give scripts/train_text_only.py for this corpus."""
     path = shlex.quote(f"data.path={CorpusFolder(Path(config.output)).corpus}")
     return f"{config.recipe.train} {path}".strip()

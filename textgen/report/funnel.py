@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from textgen.config import SynthesisConfig
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.ledger import LOST, Ledger, Spend
 from textgen.report.corpus_summary import Described
 
@@ -172,7 +172,7 @@ def money(cost: float, prices: str) -> str:
     return f"${cost:,.2f}" if cost >= 100 else f"${cost:,.4f}"
 
 
-def shown_settings(config: SynthesisConfig) -> dict[str, Any]:
+def shown_settings(config: SynthesizeCaptionsConfig) -> dict[str, Any]:
     """The settings as JSON has them, without what may be a key: pasted as the variable's name, or in an address."""
     settings = config.model_dump(mode="json")
     name = config.api_key_env

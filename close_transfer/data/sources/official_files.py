@@ -21,7 +21,7 @@ def located(root: Path, name: str, setting: str, data_name: str) -> Path:
     if path is None:
         raise UserError(
             f"{setting}={name}: there is no such file below {root} (nor {name}.gz); "
-            f"see what is missing with: python scripts/prepare_data.py data={data_name}, and the same data settings"
+            f"see what is missing with: python scripts/check_data.py data={data_name}, and the same data settings"
         )
     return path
 

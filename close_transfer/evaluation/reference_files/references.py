@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from close_transfer.config.score_predictions import ScoreConfig
+from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import Fault
 from close_transfer.core.readers.records import (
@@ -66,7 +66,7 @@ def _named(record: Any, names: tuple[str, ...], mend: str = "") -> str:
     return next((name for name in names if isinstance(record, dict) and name in record), names[0])
 
 
-def read_predictions(config: ScoreConfig) -> tuple[dict[str, str], int]:
+def read_predictions(config: ScorePredictionsConfig) -> tuple[dict[str, str], int]:
     """Predicted text by id, and how many repeated entries were left out.
 
     Raises:
@@ -86,7 +86,7 @@ def read_predictions(config: ScoreConfig) -> tuple[dict[str, str], int]:
     return distinct(rows, path, "predictions", config.on_duplicate)
 
 
-def read_references(config: ScoreConfig) -> References:
+def read_references(config: ScorePredictionsConfig) -> References:
     """What the predictions are scored against, from whichever kind of file is given.
 
     Raises:
@@ -113,7 +113,7 @@ def read_references(config: ScoreConfig) -> References:
     return References(list(kept.values()), left_out, skipped)
 
 
-def _picture(config: ScoreConfig, record: Any, names: tuple[str, ...]) -> ImageRef | None:
+def _picture(config: ScorePredictionsConfig, record: Any, names: tuple[str, ...]) -> ImageRef | None:
     name = next((name for name in names if isinstance(record, dict) and name in record), None)
     if name is None:
         return None
@@ -121,7 +121,7 @@ def _picture(config: ScoreConfig, record: Any, names: tuple[str, ...]) -> ImageR
     return image_file(Path(config.images or ".") / file, file)
 
 
-def _captions(path: Path, config: ScoreConfig) -> tuple[list[Example], dict[str, str]]:
+def _captions(path: Path, config: ScorePredictionsConfig) -> tuple[list[Example], dict[str, str]]:
     """COCO's JSON, Karpathy's, or a list of entries with an id and captions; and images without captions."""
     document = read_document(path, "references")
     if isinstance(document, list):
@@ -138,7 +138,7 @@ def _captions(path: Path, config: ScoreConfig) -> tuple[list[Example], dict[str,
     return examples, {image: _NO_CAPTION for image in images if image not in told}
 
 
-def _lines(path: Path, config: ScoreConfig) -> list[Example]:
+def _lines(path: Path, config: ScorePredictionsConfig) -> list[Example]:
     # What annotators said is kept to the letter, as VQA's scorer has its own ways with it.
     answers = config.task.name in ("vqa", "vqa-e") or config.task.metric == "vqa"
 
@@ -177,7 +177,7 @@ def _entailment(path: Path) -> tuple[list[Example], dict[str, str]]:
     return examples, {name: _NO_LABEL for name, example in pairs if example is None}
 
 
-def _answers(path: Path, config: ScoreConfig) -> list[Example]:
+def _answers(path: Path, config: ScorePredictionsConfig) -> list[Example]:
     """VQA's annotations, VQA-E's own list, or a list of entries with an id and answers."""
     document = read_document(path, "references")
     if (
@@ -215,7 +215,7 @@ def _explained(path: Path, listed: list[Any]) -> list[Example]:
     )
 
 
-def _with_questions(examples: list[Example], path: Path, config: ScoreConfig) -> list[Example]:
+def _with_questions(examples: list[Example], path: Path, config: ScorePredictionsConfig) -> list[Example]:
     document = read_document(path, "questions")
     listed = entries(document, "questions", path, "questions")
     pictures = document.get("data_subtype")

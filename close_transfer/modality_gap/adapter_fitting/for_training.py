@@ -89,13 +89,13 @@ def _given(config: TrainConfig, encoder: AnyEncoder, steps: Steps) -> Statistics
         if needing:
             raise UserError(
                 f"adapter={','.join(config.adapter.names)}: {needing[0]} needs statistics of pictures; run python "
-                "scripts/fit_adapter.py output=FOLDER with the same encoder (pairs=true for linear), and give "
+                "scripts/compute_statistics.py output=FOLDER with the same encoder (pairs=true for linear), and give "
                 "statistics=FOLDER"
             )
         if config.noise in _CHOSEN_BY:
             what = "pairs=true max_scenes=100" if config.noise == "auto-paired" else "images=true"
             raise UserError(
-                f"noise={config.noise} is chosen where pictures may be seen; run python scripts/fit_adapter.py {what} "
+                f"noise={config.noise} is chosen where pictures may be seen; run python scripts/compute_statistics.py {what} "
                 "output=FOLDER with the same encoder, and give statistics=FOLDER"
             )
         return Statistics({})
@@ -125,7 +125,7 @@ def _check_chain(named: str, given: Statistics, steps: Steps) -> None:
         if before and read in given.arrays and before != fitted_behind[: len(before)]:
             raise UserError(
                 f"{named}: {step['name']} was fitted behind {_named(fitted_behind)}, and stands behind {_named(before)} in "
-                "this run; fit with the run's adapter= and settings: python scripts/fit_adapter.py adapter=[...]"
+                "this run; fit with the run's adapter= and settings: python scripts/compute_statistics.py adapter=[...]"
             )
 
 
@@ -218,7 +218,7 @@ def _std_of_differences(config: TrainConfig, statistics: Statistics) -> float:
 
 
 def _chosen_before(name: str, mode: str, statistics: Statistics, steps: Steps) -> Choice:
-    """The choice that fit_adapter.py made and saved."""
+    """The choice that compute_statistics.py made and saved."""
     found = statistics.facts.get("noise", {}).get(_CHOSEN_BY[mode])
     if found is None or "refused" in found:
         reason = f": {found['refused']}" if found else ""
@@ -228,7 +228,7 @@ def _chosen_before(name: str, mode: str, statistics: Statistics, steps: Steps) -
     if behind != list(before_noise(steps)):
         raise UserError(
             f"noise={mode}: statistics={name} chose it behind {_named(behind)}, and the run's noise stands behind "
-            f"{_named(before_noise(steps))}; fit with the run's adapter=: python scripts/fit_adapter.py adapter=[...]"
+            f"{_named(before_noise(steps))}; fit with the run's adapter=: python scripts/compute_statistics.py adapter=[...]"
         )
     return Choice.from_dict(found)
 

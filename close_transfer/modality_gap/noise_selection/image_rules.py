@@ -1,4 +1,4 @@
-"""Rules that may see pictures: unpaired ones (T1), or with their texts (T4). fit_adapter.py applies them."""
+"""Rules that may see pictures: unpaired ones (T1), or with their texts (T4). compute_statistics.py applies them."""
 
 import numpy as np
 

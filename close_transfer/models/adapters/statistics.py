@@ -1,4 +1,4 @@
-"""What `fit_adapter.py` measures and adapters read: means and covariances of unit vectors.
+"""What `compute_statistics.py` measures and adapters read: means and covariances of unit vectors.
 
 Saved as `statistics.safetensors` (the arrays, float64) and `statistics.json` (what they were measured on).
 
@@ -73,7 +73,7 @@ class Statistics:
             chain = f" with the run's adapter=[...,{stage},...], as {stage} is not the first" if stage else ""
             raise UserError(
                 f"the adapter needs {name}, which these statistics lack; fit them on {how}{chain}: "
-                "python scripts/fit_adapter.py"
+                "python scripts/compute_statistics.py"
             )
         return self.arrays[name]
 
@@ -97,7 +97,7 @@ class Statistics:
         """
         if not (folder / _FACTS).is_file():
             raise UserError(
-                f"statistics={folder}: there is no {_FACTS}; make it with: python scripts/fit_adapter.py output={folder}"
+                f"statistics={folder}: there is no {_FACTS}; make it with: python scripts/compute_statistics.py output={folder}"
             )
         try:
             facts = read_json(folder / _FACTS)

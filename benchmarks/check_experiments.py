@@ -1,10 +1,16 @@
-"""Whether the recipes of configs/experiment/ hold together at full size: random weights, random tokens, no download.
+"""Build every recipe of configs/experiment/ at full size, with random weights, and train it for three steps.
 
-Each is composed, its parts are built as published, and it trains three steps. The picture tower is built on the meta
-device, which has shapes and no numbers; so is everything where the language model would take more than 16 GB.
+    python benchmarks/check_experiments.py                # all of them; needs about 16 GB of memory
+    python benchmarks/check_experiments.py capdec close/t5_small
+
+Each is composed, its parts are built as published, and it trains on random tokens. The image tower is built on the
+meta device, which has shapes and no numbers; so is everything if the language model would take more than 16 GB.
+Nothing is downloaded.
 """
 
 import gc
+import logging
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +22,7 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoConfig, PreTrainedModel
 
+from close_transfer.cli import compose_config, options
 from close_transfer.config.components import ClipConfig, LMConfig, PrecomputedConfig, ScratchLM, TimmConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.encoders.encoder import cells
@@ -28,7 +35,7 @@ from close_transfer.models.noise_scale import NoiseScale
 STEPS, BATCH, PROMPT_TOKENS = 3, 8, 4
 _MOST_BYTES = 16e9  # of weights, their gradients, and the optimiser's two moments
 
-# Sizes of pretrained language models that recipes name, as their publishers' configurations have them.
+# Sizes of pretrained language models that experiments name, as their publishers' configurations have them.
 _T5 = {"d_kv": 64, "vocab_size": 32_128, "decoder_start_token_id": 0}
 PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
     "t5-small": ("t5", {**_T5, "d_model": 512, "d_ff": 2048, "num_layers": 6, "num_heads": 8}),
@@ -39,7 +46,7 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-# What the papers say of some recipes: millions of parameters that are trained, and the shape of a picture's vectors.
+# What the papers say of some experiments: millions of parameters that are trained, and the shape of a picture's vectors.
 TRAINED = {"clipcap_mlp": 156, "clipcap_transformer": 43, "limber_clip": 12.6, "limber_nfrn50": 8.4, "limber_beit": 4.2}
 VECTORS = {
     "limber_clip": (144, 3072),
@@ -50,12 +57,12 @@ VECTORS = {
 }
 
 
-class RecipeError(Exception):
-    """A recipe does not hold together, or is not as published."""
+class ExperimentError(Exception):
+    """An experiment does not hold together, or is not as published."""
 
 
 @dataclass(frozen=True)
-class Checked:
+class ExperimentCheck:
     """What was built and how it trained.
 
     Attributes:
@@ -95,7 +102,7 @@ def picture_shape(clip: ClipConfig) -> tuple[int, ...]:
 
 
 def random_language_model(lm: LMConfig) -> PreTrainedModel:
-    """The language model of a recipe with random weights, and what is trained of it."""
+    """The language model of an experiment with random weights, and what is trained of it."""
     if isinstance(lm, ScratchLM):
         sizes = lm.config | {"vocab_size": lm.vocab_size}
         more = {"decoder_start_token_id": 0} if lm.architecture == "t5" else {}
@@ -116,15 +123,15 @@ def _needs_meta(config: TrainConfig) -> bool:
     return held > _MOST_BYTES
 
 
-def check_recipe(name: str, config: TrainConfig) -> Checked:
-    """Builds a recipe's parts at full size and trains three steps on random tokens, by its own optimiser's settings.
+def check_experiment(name: str, config: TrainConfig) -> ExperimentCheck:
+    """Builds an experiment's parts at full size and trains three steps on random tokens, by its own optimiser's settings.
 
     Args:
-        name: of the recipe, for what is published of it.
-        config: the recipe, composed.
+        name: of the experiment, for what is published of it.
+        config: the experiment, composed.
 
     Raises:
-        RecipeError: if more or less is trained than its settings say, a loss is not finite, or the number of trained
+        ExperimentError: if more or less is trained than its settings say, a loss is not finite, or the number of trained
             parameters or the shape of vectors is not as published.
     """
     began = time.perf_counter()
@@ -137,7 +144,7 @@ def check_recipe(name: str, config: TrainConfig) -> Checked:
         _check_what_is_trained(config.lm, network)
         losses = list(_trained(config, network, shape))
     trained = [p for p in network.parameters() if p.requires_grad]
-    checked = Checked(
+    checked = ExperimentCheck(
         shape,
         sum(p.numel() for p in network.parameters()),
         sum(p.numel() for p in trained),
@@ -147,10 +154,10 @@ def check_recipe(name: str, config: TrainConfig) -> Checked:
     del network, lm, trained
     gc.collect()
     if name in VECTORS and shape != VECTORS[name]:
-        raise RecipeError(f"{name}: vectors have shape {shape}; published is {VECTORS[name]}")
+        raise ExperimentError(f"{name}: vectors have shape {shape}; published is {VECTORS[name]}")
     millions = checked.num_trained / 1e6
     if name in TRAINED and abs(millions / TRAINED[name] - 1) > 0.01:
-        raise RecipeError(f"{name}: {millions:.1f} million parameters are trained; published are {TRAINED[name]}")
+        raise ExperimentError(f"{name}: {millions:.1f} million parameters are trained; published are {TRAINED[name]}")
     return checked
 
 
@@ -160,7 +167,9 @@ def _check_what_is_trained(lm: LMConfig, network: TransferNetwork) -> None:
     wrong = [name for name, one in network.lm.named_parameters() if one.requires_grad != wanted(name)]
     wrong += [name for name, one in network.mapper.named_parameters() if not one.requires_grad]
     if wrong:
-        raise RecipeError(f"lm.train={way}: {len(wrong)} weights are trained or left against it, such as {wrong[0]}")
+        raise ExperimentError(
+            f"lm.train={way}: {len(wrong)} weights are trained or left against it, such as {wrong[0]}"
+        )
 
 
 def _network(config: TrainConfig, lm: PreTrainedModel, dim: int) -> TransferNetwork:
@@ -210,5 +219,29 @@ def _trained(config: TrainConfig, network: TransferNetwork, shape: Sequence[int]
         if device.type == "meta":
             continue
         if not torch.isfinite(loss):
-            raise RecipeError(f"the loss of step {step + 1} is {loss.item()}")
+            raise ExperimentError(f"the loss of step {step + 1} is {loss.item()}")
         yield loss.item()
+
+
+def main() -> None:
+    logging.disable(logging.WARNING)  # open_clip warns of random weights, which are meant
+    for name in sys.argv[1:] or options("experiment"):
+        # What only a user can say: where their data is.
+        config = compose_config(
+            "train", TrainConfig, [f"experiment={name}", "data.path=DATA"][: 1 + name.startswith("limber")]
+        )
+        try:
+            found = check_experiment(name, config)
+        except ExperimentError as error:
+            sys.exit(f"error: {name}: {error}")
+        shape = " x ".join(map(str, found.vectors))
+        losses = ", ".join(f"{loss:.2f}" for loss in found.losses) or "shapes only (meta device)"
+        print(
+            f"{name:<26} vectors {shape:<12} {found.num_parameters / 1e6:>7,.1f}M parameters, "
+            f"{found.num_trained / 1e6:>6,.1f}M trained; losses {losses}; {found.seconds:.0f} s",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

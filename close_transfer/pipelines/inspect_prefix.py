@@ -1,10 +1,4 @@
-"""Reads the tokens that stand for a picture in front of the language model as their nearest words.
-
-    python scripts/read_prefix.py
-    python scripts/read_prefix.py run=runs/captioning/latest images=photo.jpg
-
-All settings: configs/read_prefix.yaml.
-"""
+"""Show the words nearest to each token that the mapper makes of an image."""
 
 import sys
 from collections.abc import Iterator
@@ -14,8 +8,7 @@ import torch
 from PIL import Image
 
 from close_transfer import TransferModel
-from close_transfer.cli import command
-from close_transfer.config.inspect_prefix import ReadPrefixConfig
+from close_transfer.config.inspect_prefix import InspectPrefixConfig
 from close_transfer.data.examples import by_scene
 from close_transfer.data.image_files import find_pictures, open_picture
 from close_transfer.data.sources import load_examples
@@ -23,7 +16,7 @@ from close_transfer.inference.prefix_words import nearest_words
 from close_transfer.training.run_folder import find_run, read_run
 
 
-def _pictures(config: ReadPrefixConfig, run: Path) -> Iterator[tuple[str, Image.Image]]:
+def _pictures(config: InspectPrefixConfig, run: Path) -> Iterator[tuple[str, Image.Image]]:
     """The user's own with their names, or the first test pictures of what the run was trained on."""
     if config.images is not None:
         found = find_pictures(Path(config.images))
@@ -38,8 +31,8 @@ def _pictures(config: ReadPrefixConfig, run: Path) -> Iterator[tuple[str, Image.
         yield f"test picture {number}", example.image.open()
 
 
-@command("read_prefix", ReadPrefixConfig)
-def main(config: ReadPrefixConfig) -> None:
+def main(config: InspectPrefixConfig) -> None:
+    """Print a caption of each image, and the nearest words of each prefix token."""
     run = find_run(config.run, config.runs, config.task)
     model = TransferModel.from_pretrained(run, config.device, config.checkpoint, config.base)
     for name, picture in _pictures(config, run):
@@ -48,7 +41,3 @@ def main(config: ReadPrefixConfig) -> None:
         (tokens,) = nearest_words(model.network, model.tokenizer, vectors, "image", config.num_words)
         for number, words in enumerate(tokens, start=1):
             print(f"  token {number}: " + ", ".join(f"{one.word} {one.cosine:.2f}" for one in words))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,77 @@
+"""The output of prediction: a JSON line per answer, and a file of what could not be read."""
+
+import filecmp
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from close_transfer.core.archive import set_aside
+from close_transfer.core.atomic_files import atomic_path, sync, write_text
+from close_transfer.core.errors import UserError
+from close_transfer.inference.decoding import prediction_from
+from close_transfer.inference.journal import Journal
+from close_transfer.inference.prediction_inputs import PredictionInputs, Unreadable
+
+_NUM_SHOWN, _NUM_UNREADABLE_SHOWN = 3, 10
+
+
+@dataclass(frozen=True)
+class PredictionSummary:
+    """What was written where, and what could not be read; all of that is in `unreadable_output`."""
+
+    output: Path
+    num_predictions: int
+    first_lines: tuple[str, ...]
+    unreadable_output: Path
+    num_unreadable: int
+    first_unreadable: tuple[Unreadable, ...]
+    num_other: int
+
+
+def write_predictions(inputs: PredictionInputs, output: Path, journal: Journal) -> PredictionSummary:
+    """The output from the whole journal, a batch at a time. What could not be read is written first.
+
+    Other answers that stand there are set aside.
+    """
+    unreadable_output = output.with_name(output.name + ".unreadable.jsonl")
+    first: list[str] = []
+    num_predictions = 0
+    unreadable = [*inputs.faults]
+    with atomic_path(output) as temporary:
+        with temporary.open("w", encoding="utf-8") as file:
+            for batch in journal.batches():
+                unreadable += batch["unreadable"]
+                num_predictions += len(batch["predictions"])
+                for prediction in map(prediction_from, batch["predictions"]):
+                    file.write(json.dumps(prediction.as_dict(), ensure_ascii=False) + "\n")
+                    if len(first) < _NUM_SHOWN:
+                        first.append(f"{prediction.id}: {prediction.text}")
+        if num_predictions:
+            _keep_earlier(output, temporary, unreadable_output)
+        if unreadable:
+            write_text(unreadable_output, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in unreadable))
+        else:
+            unreadable_output.unlink(missing_ok=True)
+        if not num_predictions:
+            journal.remove()
+            reason = "{id}: {reason}".format(**unreadable[0]) if unreadable else "there are no rows"
+            raise UserError(f"none of {inputs.num:,} inputs could be read ({reason}); give other files")
+    return PredictionSummary(
+        output,
+        num_predictions,
+        tuple(first),
+        unreadable_output,
+        len(unreadable),
+        tuple(unreadable[:_NUM_UNREADABLE_SHOWN]),
+        inputs.num_other,
+    )
+
+
+def _keep_earlier(output: Path, written: Path, unreadable_output: Path) -> None:
+    """Sets an output aside, with the list of what could not be read, unless it is what was just `written`."""
+    if not output.is_file() or filecmp.cmp(output, written, shallow=False):
+        return
+    sync(written)
+    aside = set_aside([unreadable_output, output], output.with_name(f"{output.name}.old"))
+    print(f"note: {output} held other answers, which are set aside in {aside}", file=sys.stderr)

@@ -1,0 +1,29 @@
+"""Set the results of many evaluations side by side."""
+
+from pathlib import Path
+
+from close_transfer.config.compare_results import CompareResultsConfig
+from close_transfer.core.atomic_files import write_text
+from close_transfer.evaluation.comparison import fold, pair
+from close_transfer.evaluation.results import find_results, read_results
+from close_transfer.reports.comparison_report import Report, describe_report, html, markdown
+
+
+def compare_results(config: CompareResultsConfig) -> Report:
+    """Reads the results and writes both pages.
+
+    Raises:
+        UserError: for whatever the user can mend.
+    """
+    files = {path: read_results(path, "results") for path in find_results(config.results)}
+    tables, notes = fold(files)
+    pairing = pair(config.compare, config.num_bootstrap) if config.compare else None
+    pages = Path(f"{config.output}.md"), Path(f"{config.output}.html")
+    write_text(pages[0], markdown(tables, pairing, notes))
+    write_text(pages[1], html(tables, pairing, notes))
+    return Report(pages, len(files), tables, notes, pairing)
+
+
+def main(config: CompareResultsConfig) -> None:
+    """Write the pages, and print what is in them and where they are."""
+    print(describe_report(compare_results(config)))

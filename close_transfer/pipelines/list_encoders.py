@@ -1,0 +1,19 @@
+"""List the encoders that can be chosen by name."""
+
+from close_transfer.config.list_encoders import ListEncodersConfig
+from close_transfer.core.errors import UserError
+from close_transfer.encoders.catalogue import catalogue
+
+
+def main(config: ListEncodersConfig) -> None:
+    """Print the catalogue.
+
+    Raises:
+        UserError: if no architecture has such a name.
+    """
+    listing = catalogue(config.name or "")
+    if listing is None:
+        raise UserError(
+            f"name={config.name}: no architecture of open_clip or timm has this in its name; give a shorter one"
+        )
+    print(listing)

@@ -1,0 +1,29 @@
+"""Write Picturebook's text: captions, or questions with their answers; no image is drawn."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from close_transfer.config.write_picturebook_text import WritePicturebookTextConfig
+from close_transfer.core.atomic_files import atomic_path
+from close_transfer.data.sources import load_examples
+
+
+def main(config: WritePicturebookTextConfig) -> None:
+    """Write the file, and print how many lines it has."""
+    task = "captioning" if config.what == "captions" else "vqa"
+    examples = load_examples(config.data, task, config.split).examples
+    lines = []
+    for example in examples:
+        if config.what == "captions":
+            lines += [{"group": example.id, "text": text} for text in example.texts]
+            continue
+        answer = Counter(example.references).most_common(1)[0][0]
+        told = {"scene": example.texts[0], "question": example.prompt, "answer": answer}
+        lines.append({"group": example.id, **told, "text": config.form.format(**told)})
+    if config.per_line > 1:
+        texts = [line["text"] for line in lines]
+        lines = [{"text": " ".join(texts[i : i + config.per_line])} for i in range(0, len(texts), config.per_line)]
+    with atomic_path(Path(config.output)) as temporary:
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    print(f"{len(lines):,} lines of split={config.split} in {config.output}")

@@ -1,0 +1,13 @@
+"""Scores what needs no training: the answer of the nearest training text, or the encoder choosing among candidates.
+
+    python scripts/baseline.py task=captioning output=runs/nearest
+    python scripts/baseline.py task=vqa baseline=zero-shot output=runs/zero-shot
+    python scripts/baseline.py data=table data.path=test.jsonl data.image_column=file data@training=table training.path=captions.jsonl output=runs/nearest
+
+All settings: configs/baseline.yaml.
+"""
+
+from close_transfer.cli import run
+
+if __name__ == "__main__":
+    run("baseline")

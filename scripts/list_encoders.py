@@ -1,0 +1,12 @@
+"""List every encoder that can be chosen by name, and what each needs.
+
+    python scripts/list_encoders.py
+    python scripts/list_encoders.py name=ViT-L
+
+All settings: configs/list_encoders.yaml.
+"""
+
+from close_transfer.cli import run
+
+if __name__ == "__main__":
+    run("list_encoders")

@@ -1,0 +1,49 @@
+"""Derive a grammar for textgen from the captions of Picturebook's `train` split, and of no other split."""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from close_transfer.core.atomic_files import write_text
+from close_transfer.data.picturebook.captions import captions
+from close_transfer.data.picturebook.grammar_frames import frames_of
+from close_transfer.data.picturebook.scenes import scenes
+from studies.config import ExportGrammarConfig
+from textgen.grammar.grammar import Grammar
+from textgen.text.statistics import unigram_divergence, word_counts
+
+
+def _compare(real: Sequence[str], written: Sequence[str]) -> None:
+    counts = word_counts(real), word_counts(written)
+    print(f"words a caption: {counts[0].total() / len(real):.2f}, written {counts[1].total() / len(written):.2f}")
+    print(f"Jensen-Shannon divergence of their word frequencies: {unigram_divergence(*counts):.4f} bits")
+    different = set(written)
+    print(f"{len(different):,} of {len(written):,} are different; {len(different & set(real)):,} are of the split too")
+
+
+def main(config: ExportGrammarConfig) -> None:
+    """Write the grammar, and print how what it writes compares with the captions."""
+    texts = [one.text for scene in scenes("train", config.num_train, config.seed) for one in captions(scene)]
+    found = frames_of(texts, config.min_count, config.min_expected)
+    told = {
+        "origin": f"Picturebook, the captions of {config.num_train:,} scenes of split train, seed {config.seed}",
+        "licence": "as Picturebook's captions: the licence of this repository",
+        "apart": found.apart,
+        "symbols": found.symbols,
+    }
+    head = (
+        "# Frames and words of Picturebook's captions, with their counts. Made by:\n"
+        f"#   python scripts/export_grammar.py num_train={config.num_train} seed={config.seed} "
+        f"min_count={config.min_count} min_expected={config.min_expected}\n"
+        "# What the sections mean: textgen/grammar.py.\n"
+    )
+    path = Path(config.output)
+    write_text(path, head + yaml.safe_dump(told, sort_keys=False, width=1000, allow_unicode=True))
+    print(
+        f"{path}: {path.stat().st_size / 1000:.0f} kB, with the frames of {found.share:.1%} of {len(texts):,} captions"
+    )
+    grammar = Grammar.read(path)
+    rng = random.Random(config.seed)
+    _compare(texts, [grammar.write(["caption"], 1, (), {}, rng)[0]["caption"] for _ in texts])
