@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # for the stand-in server
 from close_transfer.core.signals import StopRequest
 from tests.textgen.stand_in_server import StandInServer
 from textgen.config import FieldSettings, RecipeSettings
-from textgen.corpus.journal import Journal
+from textgen.corpus.journal import RequestJournal
 from textgen.corpus.prices import Price
-from textgen.generators.async_client import Asker, Limits
+from textgen.generators.async_client import Limits, RequestScheduler
 from textgen.generators.openai_api import Access, Parameters, request_body
 from textgen.generators.openai_live import OpenAIClient
 from textgen.prompts.recipe import Recipe, Request
@@ -44,9 +44,11 @@ def asked(access: Access, num: int, run: int) -> float:
     client = OpenAIClient(access, PARAMETERS, RECIPE.schema, "auto", 60.0)
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
-        with Journal(Path(folder) / "journal.jsonl", "benchmark") as journal:
+        with RequestJournal(Path(folder) / "journal.jsonl", "benchmark") as journal:
             limits = Limits(CONCURRENCY, max_cost=1e6, max_total_tokens=10**12)
-            asker = Asker(client, journal, SETTINGS, Price(1e-7, 4e-7, ""), limits, 64, RECIPE.prompt, StopRequest())
+            asker = RequestScheduler(
+                client, journal, SETTINGS, Price(1e-7, 4e-7, ""), limits, 64, RECIPE.prompt, StopRequest()
+            )
             with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):  # the progress bar
                 asker.run(requests(num, run), num)
             assert len(journal.ledger.answered) == num

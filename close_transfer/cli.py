@@ -14,7 +14,7 @@ from typing import Any
 
 from close_transfer.core import command_line
 from close_transfer.core.command_line import CONFIGS, CliExtensions, groups, guarded, options
-from close_transfer.core.schema import C, Strict
+from close_transfer.core.schema import C, StrictModel
 
 __all__ = ["COMMANDS", "CONFIGS", "Command", "compose_config", "options", "run"]
 
@@ -48,7 +48,7 @@ class Command:
         """Stem of the YAML file with its settings."""
         return self.settings or self.name
 
-    def load_schema(self) -> type[Strict]:
+    def load_schema(self) -> type[StrictModel]:
         """Import the class of its settings, such as `PretrainLmConfig` for `pretrain_lm`."""
         class_name = "".join(part.title() for part in self.config_name.split("_")) + "Config"
         return getattr(import_module(self.config_module or f"close_transfer.config.{self.config_name}"), class_name)

@@ -15,10 +15,10 @@ from close_transfer.config.choices import (
     listed,
 )
 from close_transfer.config.data import DataConfig
-from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Strict
+from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, StrictModel
 
 
-class SystemConfig(Strict):
+class SystemConfig(StrictModel):
     """One row of a study's table, by what a user would type."""
 
     trained_on: Literal["text", "images"] = "text"
@@ -30,7 +30,7 @@ class SystemConfig(Strict):
     tasks: tuple[TaskName, ...] | None = None  # those it is for; None: all of the study's
 
 
-class RunStudyConfig(Strict):
+class RunStudyConfig(StrictModel):
     """All of `run_study.py`."""
 
     name: str
@@ -69,7 +69,7 @@ class RunStudyConfig(Strict):
         return self
 
 
-class StudyFewShotConfig(Strict):
+class StudyFewShotConfig(StrictModel):
     """All of `study_few_shot.py`."""
 
     runs: Annotated[tuple[str, ...], Field(min_length=1)]  # captioners with a frozen language model
@@ -86,7 +86,7 @@ class StudyFewShotConfig(Strict):
     device: str
 
 
-class RealSystemConfig(Strict):
+class RealSystemConfig(StrictModel):
     """One row of the study on real vectors."""
 
     name: str
@@ -97,7 +97,7 @@ class RealSystemConfig(Strict):
     memory: bool = False  # pictures are projected on the training captions
 
 
-class StudyRealVectorsConfig(Strict):
+class StudyRealVectorsConfig(StrictModel):
     """All of `study_real_vectors.py`."""
 
     pairs: str  # folder with image_embeddings.npy, caption_embeddings.npy, captions.jsonl
@@ -120,7 +120,7 @@ class StudyRealVectorsConfig(Strict):
     output: str
 
 
-class StudyCorporaConfig(Strict):
+class StudyCorporaConfig(StrictModel):
     """All of `study_corpora.py`."""
 
     corpora: Annotated[
@@ -144,7 +144,7 @@ class StudyCorporaConfig(Strict):
         return self
 
 
-class SweepNoiseConfig(Strict):
+class SweepNoiseConfig(StrictModel):
     """All of `sweep_noise.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
@@ -184,7 +184,7 @@ class SweepNoiseConfig(Strict):
         return self
 
 
-class ExportGrammarConfig(Strict):
+class ExportGrammarConfig(StrictModel):
     """All of `export_grammar.py`."""
 
     num_train: Positive  # scenes of split train
@@ -194,7 +194,7 @@ class ExportGrammarConfig(Strict):
     output: str
 
 
-class ScoreByWordTypeConfig(Strict):
+class ScoreByWordTypeConfig(StrictModel):
     """All of `score_by_word_type.py`."""
 
     evaluations: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(listed)]

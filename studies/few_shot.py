@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from close_transfer.config.data import DataConfig, HuggingFaceData, TableData
+from close_transfer.config.data import DataConfig, FileData, HuggingFaceData
 from close_transfer.config.train import TrainConfig
+from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import is_trained_on
@@ -18,7 +19,7 @@ from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.embeddings import SceneVectors, image_scenes, text_scenes
 from close_transfer.inference.few_shot import FewShot, Shot, prompts_of
 from close_transfer.inference.loading import load_model
-from close_transfer.metrics.bootstrap import Floats, score_sums
+from close_transfer.metrics.bootstrap import score_sums
 from close_transfer.metrics.vqa import vqa_accuracy
 from close_transfer.models.adapters import Modality
 from close_transfer.models.device import pick_device
@@ -34,7 +35,7 @@ def _questions(run: Path, trained: TrainConfig, config: StudyFewShotConfig) -> D
     """
     data = config.data or trained.data
     serving = [name for name, tasks in SERVED_TASKS.items() if "vqa" in tasks]
-    own = data if isinstance(data, (TableData, HuggingFaceData)) else None
+    own = data if isinstance(data, (FileData, HuggingFaceData)) else None
     if data.name not in serving or (own and None in (own.prompt, own.target_column)):
         whose = f"runs={run}: was trained on data={data.name}, " if config.data is None else f"data={data.name}: "
         raise UserError(
@@ -63,7 +64,7 @@ def _shots(examples: Sequence[Example], scenes: SceneVectors, modality: Modality
     ]
 
 
-def _accuracies(run: Path, config: StudyFewShotConfig) -> tuple[dict[int, Floats], list[str]]:
+def _accuracies(run: Path, config: StudyFewShotConfig) -> tuple[dict[int, Float64Array], list[str]]:
     """Accuracy of each question in percent by the number of shots, seeds averaged; and the scene of each question."""
     trained, facts = read_run(run)
     data = _questions(run, trained, config)
@@ -92,7 +93,7 @@ def _accuracies(run: Path, config: StudyFewShotConfig) -> tuple[dict[int, Floats
     return found, [scene_key(example) for example in asked]
 
 
-def _summary(accuracies: Floats, scenes: Sequence[str], num_bootstrap: int) -> dict[str, Any]:
+def _summary(accuracies: Float64Array, scenes: Sequence[str], num_bootstrap: int) -> dict[str, Any]:
     """The mean over questions, and its interval over scenes."""
     _, scene = np.unique(scenes, return_inverse=True)
     sums = np.stack([np.bincount(scene, weights=accuracies), np.bincount(scene).astype(float)], axis=1)

@@ -11,13 +11,13 @@ from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.train import DEFAULT_NOISE_RULE
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import read_lines, text_field, texts_field
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.modality_gap.adapter_fitting.chain import adapted, adapted_groups, in_sequence
 from close_transfer.modality_gap.noise_selection import choose_from_texts, paired_rule, unpaired_rule
 from close_transfer.modality_gap.vectors import GroupedVectors, unit
-from close_transfer.models.adapters import ADAPTERS, Chain, Fit, Statistics, Steps, changing
+from close_transfer.models.adapters import ADAPTERS, AdapterChain, AdapterContext, Statistics, Steps, changing
 from close_transfer.models.adapters.statistics import measure_statistics
 from studies.config import RealSystemConfig, StudyRealVectorsConfig
 
@@ -39,11 +39,11 @@ class Pairs:
             UserError: if one of them is missing or damaged, or their counts differ.
         """
         path = folder / "captions.jsonl"
-        faults, rows = Faults(path, "error"), []
+        faults, rows = RecordErrors(path, "error"), []
         for line, record in read_lines(path, "pairs"):
             try:
                 rows.append((text_field(record, "caption"), texts_field(record, "references")))
-            except Fault as fault:
+            except RecordError as fault:
                 faults.add(f"line {line}", fault)
         faults.settle(len(rows))
         texts, images = (read_array(folder / f"{name}_embeddings.npy", "pairs") for name in ("caption", "image"))
@@ -149,7 +149,7 @@ def fit_for(system: System, pairs: Pairs, kept: NDArray[np.int64], num_pairs: in
     return Statistics(statistics.arrays, facts)
 
 
-def chain_for(system: System, pairs: Pairs, kept: NDArray[np.int64], num_pairs: int) -> Chain:
+def chain_for(system: System, pairs: Pairs, kept: NDArray[np.int64], num_pairs: int) -> AdapterChain:
     """The adapters of a system, with their noise, fitted on the pairs that may be seen; arguments as `fit_for`."""
     fitted = fit_for(system, pairs, kept, num_pairs)
     noise = system.config.noise
@@ -161,4 +161,4 @@ def chain_for(system: System, pairs: Pairs, kept: NDArray[np.int64], num_pairs: 
         ).std
     elif isinstance(noise, str):
         noise = fitted.facts["noise"][noise.removeprefix("auto-")]["std"]
-    return Chain(system.steps, Fit(pairs.texts.shape[1], float(noise), fitted))
+    return AdapterChain(system.steps, AdapterContext(pairs.texts.shape[1], float(noise), fitted))

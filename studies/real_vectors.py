@@ -10,21 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import write_json, write_text
 from close_transfer.metrics.bootstrap import mean_scores, paired_mean_difference
 from close_transfer.metrics.captions import caption_scores
 from close_transfer.modality_gap.keyword_probe import average_precisions, keyword_matrix, probe_scores
-from close_transfer.models.adapters import Chain, Modality
+from close_transfer.models.adapters import AdapterChain, Modality
 from studies.config import StudyRealVectorsConfig
 from studies.real_baselines import NEAREST, nearest_captions, nearest_keywords
 from studies.real_captions import all_captions
 from studies.real_pairs import Pairs, chain_for, fold_of, systems
 
-Floats = NDArray[np.float64]
-Chains = dict[str, list[Chain]]  # the adapters of each system by its name, one a fold
+Chains = dict[str, list[AdapterChain]]  # the adapters of each system by its name, one a fold
 _OTHER_METRICS = ("BLEU-4", "METEOR")
 
 
@@ -68,7 +67,7 @@ def probe_table(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) ->
     _, labels = keyword_matrix(pairs.references, config.least_keyword, config.most_keyword)
     told = labels.any(axis=1)
     folds = fold_of(len(labels), config.folds)
-    by_seed: dict[str, list[Floats]] = {system.name: [] for system in systems(config)}
+    by_seed: dict[str, list[Float64Array]] = {system.name: [] for system in systems(config)}
     for system in tqdm(systems(config), unit="probe"):
         source = pairs.texts if system.config.trained_on == "text" else pairs.images
         trained_on: Modality = "text" if system.config.trained_on == "text" else "image"
@@ -87,7 +86,7 @@ def probe_table(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) ->
 
 
 def _table(
-    config: StudyRealVectorsConfig, metric: str, by_seed: dict[str, Floats], chains: Chains
+    config: StudyRealVectorsConfig, metric: str, by_seed: dict[str, Float64Array], chains: Chains
 ) -> dict[str, dict[str, Any]]:
     """Mean of the seeds, with its interval over pictures and its paired differences from some systems.
 

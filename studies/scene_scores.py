@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import read_json
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import scene_key
 from close_transfer.data.sources import load_examples
 from close_transfer.evaluation.results import read_scores
-from close_transfer.metrics.bootstrap import Floats, PairedDifference, paired_difference, score_sums
+from close_transfer.metrics.bootstrap import PairedDifference, paired_difference, score_sums
 from close_transfer.training.run_folder import read_run
 
 
@@ -31,8 +32,8 @@ class SceneScores:
 
     metric: str
     by_seed: list[float]
-    sums: Floats
-    counts: Floats
+    sums: Float64Array
+    counts: Float64Array
     results: Mapping[str, Any]
 
     @classmethod
@@ -61,7 +62,7 @@ class SceneScores:
         """Mean over examples and seeds."""
         return float(self.sums.sum() / self.counts.sum())
 
-    def _statistics(self) -> Floats:
+    def _statistics(self) -> Float64Array:
         return np.stack([self.sums, self.counts], axis=1)
 
     def interval(self, num_resamples: int) -> tuple[float, float]:
@@ -74,7 +75,7 @@ class SceneScores:
         return paired_difference(self._statistics(), other._statistics(), _mean, num_resamples)["mean"]
 
 
-def _mean(sums: Floats) -> dict[str, NDArray[np.float64]]:
+def _mean(sums: Float64Array) -> dict[str, NDArray[np.float64]]:
     return {"mean": sums[:, 0] / sums[:, 1]}
 
 

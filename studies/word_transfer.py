@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 
 from close_transfer.config.data import PicturebookData
+from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import read_json
 from close_transfer.core.errors import UserError
 from close_transfer.data.sources import load_examples
 from close_transfer.evaluation.results import find_results
-from close_transfer.metrics.bootstrap import Floats, score_sums
+from close_transfer.metrics.bootstrap import score_sums
 from studies.config import ScoreByWordTypeConfig
 from studies.word_kinds import KINDS_OF_WORDS, word_scores
 
 
-def _f1(sums: Floats) -> dict[str, Floats]:
+def _f1(sums: Float64Array) -> dict[str, Float64Array]:
     """Of sums of things said, of them right, things to say, of them said."""
     said, right, wanted, told = sums.T
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from close_transfer.data.examples import Example
-from close_transfer.encoders.embeddings import EmbeddingTable, SceneVectors
+from close_transfer.encoders.embeddings import EmbeddingMatrix, SceneVectors
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.prompt_format import TextFormat
 from close_transfer.training.batches import TokenizedExamples, batches_from, epoch_batches, steps_per_epoch
@@ -22,7 +22,7 @@ def examples():
 
 @pytest.fixture
 def scenes():
-    table = EmbeddingTable([np.arange(8, dtype=np.float32).reshape(4, 2)], {t: i for i, t in enumerate(TEXTS)})
+    table = EmbeddingMatrix([np.arange(8, dtype=np.float32).reshape(4, 2)], {t: i for i, t in enumerate(TEXTS)})
     return SceneVectors(table, np.array([0, 1, 2, 3]), np.array([0, 1, 2, 4]))
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from filelock import FileLock, Timeout
 
-from close_transfer.config.components import StoreConfig
+from close_transfer.config.components import EmbeddingCacheConfig
 from close_transfer.core.atomic_files import WriteError, read_json
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, ImageRef
-from close_transfer.encoders.embedding_cache import EmbeddingStore
+from close_transfer.encoders.embedding_cache import EmbeddingCache
 from close_transfer.encoders.embeddings import image_table, text_scenes, text_table
 
 
@@ -36,7 +36,7 @@ class CountingEncoder:
 
 @pytest.fixture
 def config(tmp_path):
-    return StoreConfig(folder=str(tmp_path / "store"), dtype="float32")
+    return EmbeddingCacheConfig(folder=str(tmp_path / "store"), dtype="float32")
 
 
 def shards(config):
@@ -96,9 +96,9 @@ def test_damaged_shards_are_found_and_encoded_again(config, damage):
 
 
 def test_a_store_of_another_key_is_not_trusted(config):
-    store = EmbeddingStore(config, "k" * 24 + "one", "first")
+    store = EmbeddingCache(config, "k" * 24 + "one", "first")
     store.table(["a"], [b"a" * 16], lambda positions: np.ones((1, 2), dtype=np.float32), "text")
-    same_folder = EmbeddingStore(config, "k" * 24 + "two", "second")
+    same_folder = EmbeddingCache(config, "k" * 24 + "two", "second")
     table = same_folder.table(["a"], [b"a" * 16], lambda positions: np.full((1, 2), 9, dtype=np.float32), "text")
     assert same_folder.num_damaged == 1
     assert table.gather(np.array([0])).tolist() == [[9, 9]]
@@ -125,7 +125,7 @@ def test_what_was_encoded_before_a_kill_is_kept(config):
 
 
 def test_rows_may_be_several_vectors(config):
-    store = EmbeddingStore(config, "grid", "grid features")
+    store = EmbeddingCache(config, "grid", "grid features")
     grid = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
     table = store.table(["a", "b"], [b"a" * 16, b"b" * 16], lambda positions: grid[list(positions)], "picture")
     np.testing.assert_array_equal(table.gather(np.array([1, 0])), grid[::-1])
@@ -191,7 +191,7 @@ TEXTS = [f"text {'x' * (i % 7)} {i}" for i in range(23)]
 
 @pytest.mark.parametrize("dies_at", range(1, 7))
 def test_shards_and_manifest_after_kills_are_those_of_an_uninterrupted_run(tmp_path, dies_at):
-    whole, killed = (StoreConfig(folder=str(tmp_path / n), dtype="float32", shard_rows=4) for n in ("a", "b"))
+    whole, killed = (EmbeddingCacheConfig(folder=str(tmp_path / n), dtype="float32", shard_rows=4) for n in ("a", "b"))
     for config in (whole, killed):  # what another split has encoded already changes no boundary
         text_table(Watched(), TEXTS[5:7], config)
     text_table(Watched(), TEXTS, whole)
@@ -202,10 +202,10 @@ def test_shards_and_manifest_after_kills_are_those_of_an_uninterrupted_run(tmp_p
 
 
 def test_a_shard_that_the_manifest_does_not_name_yet_is_written_again_the_same(tmp_path, monkeypatch):
-    whole, killed = (StoreConfig(folder=str(tmp_path / n), dtype="float32", shard_rows=4) for n in ("a", "b"))
+    whole, killed = (EmbeddingCacheConfig(folder=str(tmp_path / n), dtype="float32", shard_rows=4) for n in ("a", "b"))
     text_table(Watched(), TEXTS, whole)
     with monkeypatch.context() as patched:
-        patched.setattr(EmbeddingStore, "_write_manifest", lambda *_: (_ for _ in ()).throw(Killed))
+        patched.setattr(EmbeddingCache, "_write_manifest", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             text_table(Watched(), TEXTS, killed)
     (shards(killed)[0].parent / ".shard-1.npy.x7.tmp").write_bytes(b"half of it")
@@ -248,7 +248,7 @@ def test_the_lock_ends_with_the_process_that_held_it(config):
 
 
 def test_a_full_disk_keeps_every_finished_shard(tmp_path, monkeypatch):
-    config = StoreConfig(folder=str(tmp_path), dtype="float32", shard_rows=4)
+    config = EmbeddingCacheConfig(folder=str(tmp_path), dtype="float32", shard_rows=4)
     write, calls = Path.write_bytes, []
 
     def fills_up(path, content):

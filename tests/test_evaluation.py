@@ -12,7 +12,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.pipelines.console import evaluation_ended
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train
-from close_transfer.reports.evaluation_report import Compared, write_report
+from close_transfer.reports.evaluation_report import ComparedEvaluation, write_report
 from tests.conftest import die_at, small_config
 
 FIELDS = {
@@ -171,11 +171,11 @@ def test_report_sets_systems_side_by_side_and_never_on_other_examples(finished_r
     other = run_evaluation(finished_runs, f"run={clean}", f"output={tmp_path / 'clean'}")
     novel = run_evaluation(finished_runs, "split=test-novel", f"output={tmp_path / 'novel'}")
     method = run_evaluation(finished_runs, f"output={tmp_path / 'method'}")
-    page = write_report(method, [Compared.read(other.folder)]).read_text()
+    page = write_report(method, [ComparedEvaluation.read(other.folder)]).read_text()
     assert "trained on text, no noise" in page
     assert "trained on text, noise 0.1" in page
     with pytest.raises(UserError, match="other examples than this run"):
-        write_report(method, [Compared.read(novel.folder)])
+        write_report(method, [ComparedEvaluation.read(novel.folder)])
 
 
 def test_another_encoder_is_refused(finished_runs, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from close_transfer.core.atomic_files import WriteError
 from close_transfer.core.errors import UserError
-from close_transfer.inference.journal import Journal
+from close_transfer.inference.journal import PredictionJournal
 
 KEY = {"checkpoint": "abc", "batch_size": 4}
 
@@ -16,11 +16,11 @@ def kept(journal):
 
 def test_batches_survive_and_come_back_as_they_were(tmp_path):
     batches = [[{"id": "a\u2028b\n", "score": -0.1 - 1e-17}], [], {"x": [1.5, None, "é"]}]
-    with Journal(tmp_path / "out", KEY) as journal:
+    with PredictionJournal(tmp_path / "out", KEY) as journal:
         assert journal.num_batches == 0
         for batch in batches:
             journal.append(batch)
-    with Journal(tmp_path / "out", KEY) as journal:
+    with PredictionJournal(tmp_path / "out", KEY) as journal:
         assert journal.num_batches == 3
         assert kept(journal) == batches
         journal.append("more")
@@ -31,44 +31,44 @@ def test_batches_survive_and_come_back_as_they_were(tmp_path):
 
 @pytest.mark.parametrize("left", [b'[{"id": "c"', b'[{"id"\n', b"\0\0\0\0\n", b"\xff\xfe"])
 def test_a_line_that_was_cut_short_is_dropped(tmp_path, left):
-    with Journal(tmp_path / "out", KEY) as journal:
+    with PredictionJournal(tmp_path / "out", KEY) as journal:
         journal.append("first")
         path = journal.path
     whole = path.read_bytes()
     path.write_bytes(whole + left)
-    with Journal(tmp_path / "out", KEY) as journal:
+    with PredictionJournal(tmp_path / "out", KEY) as journal:
         assert kept(journal) == ["first"]
         journal.append("second")
-    with Journal(tmp_path / "out", KEY) as journal:
+    with PredictionJournal(tmp_path / "out", KEY) as journal:
         assert kept(journal) == ["first", "second"]
 
 
 def test_a_line_that_was_damaged_is_answered_again_and_all_after_it(tmp_path):
-    with Journal(tmp_path / "out", KEY) as journal:
+    with PredictionJournal(tmp_path / "out", KEY) as journal:
         for batch in ("first", "second", "third"):
             journal.append(batch)
         path = journal.path
     path.write_bytes(path.read_bytes().replace(b'"second"', b'"sacond"'))
-    with Journal(tmp_path / "out", KEY) as journal:
+    with PredictionJournal(tmp_path / "out", KEY) as journal:
         assert kept(journal) == ["first"]
 
 
 @pytest.mark.parametrize("length", [0, 1, 20])
 def test_a_header_that_was_cut_short_begins_anew(tmp_path, length):
-    with Journal(tmp_path / "out", KEY) as journal:
+    with PredictionJournal(tmp_path / "out", KEY) as journal:
         path = journal.path
     path.write_bytes(path.read_bytes()[:length])
-    with Journal(tmp_path / "out", KEY) as journal:
+    with PredictionJournal(tmp_path / "out", KEY) as journal:
         assert kept(journal) == []
-    with Journal(tmp_path / "out", KEY) as journal:
+    with PredictionJournal(tmp_path / "out", KEY) as journal:
         assert journal.num_batches == 0
 
 
 def test_a_journal_of_anything_else_is_set_aside_and_named(tmp_path, capsys):
-    with Journal(tmp_path / "out", KEY) as journal:
+    with PredictionJournal(tmp_path / "out", KEY) as journal:
         journal.append("old")
         before = journal.path.read_bytes()
-    with Journal(tmp_path / "out", KEY | {"checkpoint": "def"}) as journal:
+    with PredictionJournal(tmp_path / "out", KEY | {"checkpoint": "def"}) as journal:
         assert kept(journal) == []
         assert journal.path.with_name("out.journal.old").read_bytes() == before
     said = capsys.readouterr().err
@@ -76,14 +76,17 @@ def test_a_journal_of_anything_else_is_set_aside_and_named(tmp_path, capsys):
 
 
 def test_two_processes_never_write_one_journal(tmp_path):
-    with Journal(tmp_path / "out", KEY), pytest.raises(UserError, match=r"another process is at work on .*/out;"):
-        Journal(tmp_path / "out", KEY)
-    with Journal(tmp_path / "out", KEY):
+    with (
+        PredictionJournal(tmp_path / "out", KEY),
+        pytest.raises(UserError, match=r"another process is at work on .*/out;"),
+    ):
+        PredictionJournal(tmp_path / "out", KEY)
+    with PredictionJournal(tmp_path / "out", KEY):
         pass
 
 
 def test_a_full_disk_keeps_what_was_answered(tmp_path, monkeypatch):
-    with Journal(tmp_path / "out", KEY) as journal:
+    with PredictionJournal(tmp_path / "out", KEY) as journal:
         journal.append("first")
         real = os.write
         monkeypatch.setattr(os, "write", lambda handle, line: real(handle, line[:2]) and _full())
@@ -91,7 +94,7 @@ def test_a_full_disk_keeps_what_was_answered(tmp_path, monkeypatch):
             journal.append("second")
         monkeypatch.setattr(os, "write", real)
     assert journal.path.read_text().splitlines()[-1].endswith(' "first"')
-    with Journal(tmp_path / "out", KEY) as journal:
+    with PredictionJournal(tmp_path / "out", KEY) as journal:
         assert kept(journal) == ["first"]
 
 

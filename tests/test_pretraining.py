@@ -19,7 +19,7 @@ from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.pipelines.pretrain_lm import _split, describe_outcome, pretrain
 from close_transfer.pipelines.train import train
 from close_transfer.training.lm_pretrainer import Pretrainer
-from close_transfer.training.span_corruption import Corruption
+from close_transfer.training.span_corruption import SpanCorruptor
 from tests.conftest import SMALL_DATA, SMALL_LOOP, SMALL_MODEL
 
 SMALL_PRETRAINING = [*SMALL_MODEL, "text=texts.txt", "output=lm", "batch_size=16", "warmup_steps=2", "log_every=1",
@@ -122,14 +122,14 @@ def test_no_validation_text_is_trained_on():
 
 def test_corruption_is_drawn_anew_each_epoch(monkeypatch):
     seen = []
-    call = Corruption.__call__
+    call = SpanCorruptor.__call__
 
     def remember(self, ids, rng):
         read, written = call(self, ids, rng)
         seen.append((tuple(written.tolist()), tuple(read.tolist())))
         return read, written
 
-    monkeypatch.setattr(Corruption, "__call__", remember)
+    monkeypatch.setattr(SpanCorruptor, "__call__", remember)
     pretrain(small("epochs=2"))
     inputs = {}
     for text, read in seen:

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from close_transfer.training.span_corruption import Corruption, num_sentinels, spans_to_drop
+from close_transfer.training.span_corruption import SpanCorruptor, num_sentinels, spans_to_drop
 
 END, FIRST_SENTINEL = 1, 1000
 
@@ -49,7 +49,7 @@ def test_any_position_can_be_dropped():
 @pytest.mark.parametrize(("rate", "mean"), [(0.15, 3), (0.5, 1), (0.5, 3), (0.9, 2)])
 def test_denoising_target_and_input_restore_the_text(rate, mean):
     sentinels = [FIRST_SENTINEL + k for k in range(num_sentinels(30, rate, mean))]
-    corrupt = Corruption(rate, mean, END, sentinels)
+    corrupt = SpanCorruptor(rate, mean, END, sentinels)
     rng = np.random.default_rng(3)
     for text in random_texts():
         read, written = corrupt(text, rng)
@@ -69,7 +69,7 @@ def test_denoising_target_and_input_restore_the_text(rate, mean):
 
 
 def test_reconstruction_reads_a_part_and_writes_all():
-    corrupt = Corruption(0.5, 3, END)
+    corrupt = SpanCorruptor(0.5, 3, END)
     rng = np.random.default_rng(4)
     num_read = num_written = 0
     for text in random_texts():

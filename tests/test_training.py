@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from close_transfer.core.errors import UserError
 from close_transfer.data.picturebook import drawing
 from close_transfer.encoders import OpenClipEncoder
-from close_transfer.encoders.embeddings import EmbeddingTable
+from close_transfer.encoders.embeddings import EmbeddingMatrix
 from close_transfer.pipelines.train import train
 from close_transfer.training.batches import TokenizedExamples
 from close_transfer.training.checkpoints import RunFolder
@@ -117,7 +117,7 @@ def test_accumulation_gives_the_step_of_the_whole_batch():
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(monkeypatch):
-    gather = EmbeddingTable.gather
+    gather = EmbeddingMatrix.gather
 
     def broken(self, rows):
         vectors = gather(self, rows)
@@ -127,7 +127,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(monkeypatch):
         return vectors
 
     broken.calls = 0
-    monkeypatch.setattr(EmbeddingTable, "gather", broken)
+    monkeypatch.setattr(EmbeddingMatrix, "gather", broken)
     seen = {}
     step = Trainer._step
 

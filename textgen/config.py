@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Share, Strict
+from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Share, StrictModel
 
 Action = Literal["run", "plan", "status", "collect", "filter", "report"]
 SourceName = Literal["grammar", "openai", "openai-batch", "transformers"]
@@ -19,7 +19,7 @@ _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 RESERVED = ("id", "group", "keywords", "stage", "reason")
 
 
-class FieldSettings(Strict):
+class FieldSettings(StrictModel):
     """One field of an answer.
 
     Attributes:
@@ -31,7 +31,7 @@ class FieldSettings(Strict):
     values: tuple[str, ...] | None = None
 
 
-class RecipeSettings(Strict):
+class RecipeSettings(StrictModel):
     """What is asked for: a file of configs/recipe/.
 
     Attributes:
@@ -109,7 +109,7 @@ class RecipeSettings(Strict):
         return self
 
 
-class KeywordSettings(Strict):
+class KeywordSettings(StrictModel):
     """Where keywords come from, and how they are drawn."""
 
     sampler: SamplerName = "unigram"
@@ -121,7 +121,7 @@ class KeywordSettings(Strict):
     spacy_pipeline: str | None = None
 
 
-class FilterSettings(Strict):
+class FilterSettings(StrictModel):
     """The chain of filters; None or false leaves a filter out.
 
     Attributes:
@@ -157,7 +157,7 @@ class FilterSettings(Strict):
     evaluation_overlap: Share | None = 0.8
 
 
-class BatchSettings(Strict):
+class BatchSettings(StrictModel):
     """Of source=openai-batch."""
 
     max_requests: Annotated[int, Field(ge=1, le=50_000)] = 50_000
@@ -165,7 +165,7 @@ class BatchSettings(Strict):
     poll_seconds: AboveZero = 30.0
 
 
-class LocalSettings(Strict):
+class LocalSettings(StrictModel):
     """Of source=transformers."""
 
     batch_size: Positive = 16
@@ -173,7 +173,7 @@ class LocalSettings(Strict):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
 
-class SynthesizeCaptionsConfig(Strict):
+class SynthesizeCaptionsConfig(StrictModel):
     """All settings."""
 
     action: Action = "run"

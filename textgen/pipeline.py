@@ -12,15 +12,15 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.folder import CorpusFolder, remembered
-from textgen.corpus.journal import Journal, read_ledger
+from textgen.corpus.journal import RequestJournal, read_ledger
 from textgen.corpus.ledger import Ledger
 from textgen.filters.run import check_filters, filter_corpus, read_filters
 from textgen.generators import ask_source
-from textgen.prompts.inputs import Prepared
+from textgen.prompts.inputs import RecipeInputs
 from textgen.prompts.plan import count_plan, num_requests, read_plan, requests_of, write_plan
 from textgen.prompts.recipe import Request
 from textgen.report.console import plan_in_words, status_in_words
-from textgen.report.corpus_summary import Described, training_settings
+from textgen.report.corpus_summary import CorpusSummary, training_settings
 from textgen.report.data_card import write_card
 from textgen.report.page import write_report
 
@@ -45,9 +45,9 @@ class Synthesis:
         return CorpusFolder(Path(self.config.output))
 
     @cached_property
-    def prepared(self) -> Prepared:
+    def prepared(self) -> RecipeInputs:
         """What it is made with."""
-        return Prepared(self.config)
+        return RecipeInputs(self.config)
 
     @cached_property
     def key(self) -> str:
@@ -104,7 +104,7 @@ class Synthesis:
             if request.id not in ledger.answered and request.id not in ledger.open:
                 yield request
 
-    def ask(self, journal: Journal, stop: StopRequest) -> str | None:
+    def ask(self, journal: RequestJournal, stop: StopRequest) -> str | None:
         """Asks for all that is missing; why it ended early, if it did."""
         return ask_source(self.prepared, self.folder, self.key, journal, self._missing, stop)
 
@@ -119,7 +119,7 @@ class Synthesis:
             raise UserError(f"output={self.folder.path}: holds no corpus yet; action=run makes one")
         with self.folder.corpus.open(encoding="utf-8") as file:
             records = [json.loads(line) for line in file]
-        described = Described(
+        described = CorpusSummary(
             self.folder,
             self.config,
             self.prepared.recipe,
@@ -148,7 +148,7 @@ def _needs_plan(work: Synthesis) -> None:
 def _run(work: Synthesis) -> int:
     num = work.plan()
     stop = StopRequest()
-    with Journal(work.folder.journal, work.key) as journal, stop.listening():
+    with RequestJournal(work.folder.journal, work.key) as journal, stop.listening():
         ended = work.ask(journal, stop)
         ledger = journal.ledger
         if stop.asked:
@@ -205,7 +205,7 @@ def _collect(work: Synthesis) -> int:
     if not work.folder.was_asked:
         return _status(work)
     stop = StopRequest()
-    with Journal(work.folder.journal, work.key) as journal, stop.listening():
+    with RequestJournal(work.folder.journal, work.key) as journal, stop.listening():
         waiting = ask_source(work.prepared, work.folder, work.key, journal, work._missing, stop, only_collect=True)
         print(status_in_words(journal.ledger, count_plan(work.folder.plan)))
     if waiting:
@@ -217,7 +217,7 @@ def _filter(work: Synthesis) -> int:
     _needs_plan(work)
     if not work.folder.was_asked:
         raise UserError(f"output={work.folder.path}: nothing was answered yet; action=run asks")
-    with Journal(work.folder.journal, work.key) as journal:
+    with RequestJournal(work.folder.journal, work.key) as journal:
         if not journal.ledger.answered:
             raise UserError(f"output={work.folder.path}: nothing was answered yet; action=run asks")
         filter_corpus(work.folder, work.prepared, journal.ledger)

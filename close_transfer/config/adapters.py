@@ -5,60 +5,60 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_serializer, model_validator
 
-from close_transfer.core.schema import AboveZero, Natural, Positive, Strict
+from close_transfer.core.schema import AboveZero, Natural, Positive, StrictModel
 
 _Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
-class NoSettings(Strict):
+class NoSettings(StrictModel):
     """Of an adapter that has none of its own; noise takes its scale from `noise=`."""
 
 
-class CovarianceNoiseSettings(Strict):
+class CovarianceNoiseSettings(StrictModel):
     """Whose covariance the noise has."""
 
     shape: Literal["text", "difference"] = "text"
 
 
-class RandomShiftSettings(Strict):
+class RandomShiftSettings(StrictModel):
     """A fixed random vector."""
 
     length: AboveZero = 0.5
     seed: Natural = 0
 
 
-class MeanShiftSettings(Strict):
+class MeanShiftSettings(StrictModel):
     """How far to move, in units of the distance of the means."""
 
     scale: _Finite = 1.0
 
 
-class StandardizeSettings(Strict):
+class StandardizeSettings(StrictModel):
     """The least scale of a coordinate, as a share of the mean scale."""
 
     floor: AboveZero = 0.01
 
 
-class WhitenSettings(Strict):
+class WhitenSettings(StrictModel):
     """The share of the mean variance that stands in for each direction's own."""
 
     shrinkage: Annotated[float, Field(ge=0, le=1)] = 0.1
 
 
-class TruncateSettings(Strict):
+class TruncateSettings(StrictModel):
     """How many directions are kept."""
 
     directions: Positive = 64
 
 
-class LowRankSettings(Strict):
+class LowRankSettings(StrictModel):
     """How many directions are corrected, and the longest correction."""
 
     directions: Positive = 16
     bound: AboveZero = 0.5
 
 
-class AdapterConfig(Strict):
+class AdapterConfig(StrictModel):
     """What is done to a vector before the mapper sees it: adapters by name, in the order they were given."""
 
     gaussian: NoSettings | None = None

@@ -3,12 +3,12 @@
 from typing import Literal
 
 from close_transfer.config.choices import EvalSplit
-from close_transfer.config.components import ClipConfig, StoreConfig, TaskConfig
+from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig, TaskConfig
 from close_transfer.config.data import DataConfig
-from close_transfer.core.schema import Positive, Strict
+from close_transfer.core.schema import Positive, StrictModel
 
 
-class BaselineConfig(Strict):
+class BaselineConfig(StrictModel):
     """All of `baseline.py`."""
 
     task: TaskConfig
@@ -22,4 +22,4 @@ class BaselineConfig(Strict):
     num_bootstrap: Positive
     output: str
     device: str
-    store: StoreConfig
+    store: EmbeddingCacheConfig

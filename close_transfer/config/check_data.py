@@ -1,10 +1,10 @@
 """Settings of the command that checks what is there of a dataset."""
 
 from close_transfer.config.data import DataConfig
-from close_transfer.core.schema import Strict
+from close_transfer.core.schema import StrictModel
 
 
-class CheckDataConfig(Strict):
+class CheckDataConfig(StrictModel):
     """All of `check_data.py`."""
 
     data: DataConfig

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from close_transfer.config.choices import Given, listed
-from close_transfer.core.schema import Positive, Strict
+from close_transfer.core.schema import Positive, StrictModel
 
 
 def _given_globs(value: Any) -> Any:
@@ -14,7 +14,7 @@ def _given_globs(value: Any) -> Any:
     return listed(value)
 
 
-class CompareResultsConfig(Strict):
+class CompareResultsConfig(StrictModel):
     """All of `compare_results.py`."""
 
     results: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(_given_globs)]

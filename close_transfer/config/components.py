@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from close_transfer.config.choices import TaskName
-from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Strict
+from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, StrictModel
 
 _CAPTIONING = ("captioning", "captioning-multi")
 
@@ -27,7 +27,7 @@ def _named_model(value: Any) -> Any:
     return value
 
 
-class TaskConfig(Strict):
+class TaskConfig(StrictModel):
     """What is trained and how its text is shaped."""
 
     name: TaskName
@@ -69,7 +69,7 @@ class TaskConfig(Strict):
 Features = Literal["pooled", "grid"]
 
 
-class OpenClipConfig(Strict):
+class OpenClipConfig(StrictModel):
     """A frozen encoder that `open_clip` builds."""
 
     kind: Literal["open_clip"]
@@ -90,7 +90,7 @@ class OpenClipConfig(Strict):
         return values | {"pretrained": None if is_own else "openai"}
 
 
-class TimmConfig(Strict):
+class TimmConfig(StrictModel):
     """A picture encoder without a text tower, that `timm` builds."""
 
     kind: Literal["timm"]
@@ -102,7 +102,7 @@ class TimmConfig(Strict):
     batch_size: Positive
 
 
-class PrecomputedConfig(Strict):
+class PrecomputedConfig(StrictModel):
     """Vectors that were encoded elsewhere; row i belongs to line i of the data file."""
 
     kind: Literal["precomputed"]
@@ -113,7 +113,7 @@ class PrecomputedConfig(Strict):
 ClipConfig = Annotated[OpenClipConfig | TimmConfig | PrecomputedConfig, Field(discriminator="kind")]
 
 
-class LinearMapperConfig(Strict):
+class LinearMapperConfig(StrictModel):
     """One linear layer from a vector to tokens (CLOSE), or from each vector of a grid (LiMBeR)."""
 
     name: Literal["linear"]
@@ -121,7 +121,7 @@ class LinearMapperConfig(Strict):
     num_constant_tokens: Natural
 
 
-class MlpMapperConfig(Strict):
+class MlpMapperConfig(StrictModel):
     """Two linear layers (ClipCap)."""
 
     name: Literal["mlp"]
@@ -129,7 +129,7 @@ class MlpMapperConfig(Strict):
     hidden_dim: Positive | None  # None: half of all tokens' width
 
 
-class TransformerMapperConfig(Strict):
+class TransformerMapperConfig(StrictModel):
     """A transformer over tokens of the vector and learned ones (ClipCap, CapDec)."""
 
     name: Literal["transformer"]
@@ -142,7 +142,7 @@ class TransformerMapperConfig(Strict):
 MapperConfig = Annotated[LinearMapperConfig | MlpMapperConfig | TransformerMapperConfig, Field(discriminator="name")]
 
 
-class ScratchLM(Strict):
+class ScratchLM(StrictModel):
     """A language model built from a config and trained from scratch, tokenizer included."""
 
     kind: Literal["scratch"]
@@ -155,7 +155,7 @@ class ScratchLM(Strict):
     warmup_steps: Natural
 
 
-class LoraConfig(Strict):
+class LoraConfig(StrictModel):
     """Low-rank updates of a language model's linear layers."""
 
     rank: Positive
@@ -164,7 +164,7 @@ class LoraConfig(Strict):
     layers: tuple[str, ...] | None  # last parts of the layers' names; None: every linear layer but the last
 
 
-class PretrainedLM(Strict):
+class PretrainedLM(StrictModel):
     """A language model with pretrained weights: a hub name or a local directory."""
 
     kind: Literal["pretrained"]
@@ -189,7 +189,7 @@ class PretrainedLM(Strict):
 LMConfig = Annotated[ScratchLM | PretrainedLM, Field(discriminator="kind")]
 
 
-class LoopConfig(Strict):
+class LoopConfig(StrictModel):
     """The training loop."""
 
     epochs: Positive
@@ -210,7 +210,7 @@ class LoopConfig(Strict):
     tensorboard: bool
 
 
-class StoreConfig(Strict):
+class EmbeddingCacheConfig(StrictModel):
     """Where encoded vectors are kept, and in which precision."""
 
     folder: str

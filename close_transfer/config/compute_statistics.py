@@ -6,12 +6,12 @@ from pydantic import model_validator
 
 from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.choices import ChosenTask, EvalSplit
-from close_transfer.config.components import ClipConfig, StoreConfig
+from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
 from close_transfer.config.data import DataConfig
-from close_transfer.core.schema import AboveZero, Natural, Positive, Strict
+from close_transfer.core.schema import AboveZero, Natural, Positive, StrictModel
 
 
-class ComputeStatisticsConfig(Strict):
+class ComputeStatisticsConfig(StrictModel):
     """All of `compute_statistics.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
@@ -26,7 +26,7 @@ class ComputeStatisticsConfig(Strict):
     max_scenes: Positive | None
     ridge: AboveZero
     seed: Natural
-    store: StoreConfig
+    store: EmbeddingCacheConfig
     output: str
     device: str
 

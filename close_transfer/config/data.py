@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from close_transfer.config.choices import TaskName
-from close_transfer.core.schema import Natural, NonNegative, OnBadRows, Positive, Share, Strict
+from close_transfer.core.schema import Natural, NonNegative, OnBadRows, Positive, Share, StrictModel
 
 FileSplit = Literal["train", "val", "test"]
 
 # Settings with a default are those that runs of earlier versions were written without.
 
 
-class PicturebookData(Strict):
+class PicturebookData(StrictModel):
     """The built-in world."""
 
     name: Literal["picturebook"]
@@ -25,7 +25,7 @@ class PicturebookData(Strict):
     epochs: dict[TaskName, Positive]
 
 
-class TableData(Strict):
+class FileData(StrictModel):
     """Own captions: .txt, .jsonl, .csv or .tsv, each also .gz; .parquet."""
 
     name: Literal["table"]
@@ -45,7 +45,7 @@ class TableData(Strict):
     epochs: dict[TaskName, Positive]
 
 
-class _OfficialData(Strict):
+class _OfficialData(StrictModel):
     """What all published datasets share: a folder, the files in it, what to do with bad entries."""
 
     root: str
@@ -112,7 +112,7 @@ class ConceptualCaptionsData(_OfficialData):
     max_captions: Positive | None
 
 
-class HuggingFaceData(Strict):
+class HuggingFaceData(StrictModel):
     """Any dataset of the `datasets` library, by hub name or local folder."""
 
     name: Literal["huggingface"]
@@ -138,7 +138,7 @@ OfficialData = (
 )
 
 DataConfig = Annotated[
-    PicturebookData | TableData | OfficialData | HuggingFaceData,
+    PicturebookData | FileData | OfficialData | HuggingFaceData,
     Field(discriminator="name"),
 ]
 

@@ -5,18 +5,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from close_transfer.config.components import OpenClipConfig, StoreConfig
-from close_transfer.core.schema import AboveZero, Natural, Positive, Strict
+from close_transfer.config.components import EmbeddingCacheConfig, OpenClipConfig
+from close_transfer.core.schema import AboveZero, Natural, Positive, StrictModel
 
 
-class MemoryConfig(Strict):
+class MemoryConfig(StrictModel):
     """The memory of texts that `eval_image.py` and `predict.py` project on, and where vectors are kept."""
 
     memory: str | None  # train, or a file of vectors
     memory_size: Positive | None
     memory_temperature: AboveZero
     memory_search: Literal["exact", "nearest"]
-    store: StoreConfig
+    store: EmbeddingCacheConfig
 
     @property
     def memory_file(self) -> Path | None:

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from close_transfer.core.schema import Natural, Positive, Strict
+from close_transfer.core.schema import Natural, Positive, StrictModel
 
 
-class DrawPicturebookConfig(Strict):
+class DrawPicturebookConfig(StrictModel):
     """All of `draw_picturebook.py`."""
 
     split: Literal["clip", "train", "val", "test", "test-novel"]

@@ -5,10 +5,10 @@ from typing import ClassVar
 from pydantic import model_validator
 
 from close_transfer.config.choices import Checkpoint, ChosenTask
-from close_transfer.core.schema import Strict
+from close_transfer.core.schema import StrictModel
 
 
-class ExportModelConfig(Strict):
+class ExportModelConfig(StrictModel):
     """All of `export_model.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)

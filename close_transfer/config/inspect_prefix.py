@@ -3,10 +3,10 @@
 from typing import ClassVar
 
 from close_transfer.config.choices import Checkpoint, ChosenTask
-from close_transfer.core.schema import Positive, Strict
+from close_transfer.core.schema import Positive, StrictModel
 
 
-class InspectPrefixConfig(Strict):
+class InspectPrefixConfig(StrictModel):
     """All of `inspect_prefix.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)

@@ -1,9 +1,9 @@
 """Settings of the command that lists encoders."""
 
-from close_transfer.core.schema import Strict
+from close_transfer.core.schema import StrictModel
 
 
-class ListEncodersConfig(Strict):
+class ListEncodersConfig(StrictModel):
     """All of `list_encoders.py`."""
 
     name: str | None

@@ -5,12 +5,12 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from close_transfer.config.choices import ChosenTask, EvalSplit
-from close_transfer.config.components import ClipConfig, StoreConfig
+from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
 from close_transfer.config.data import DataConfig
-from close_transfer.core.schema import Natural, NonNegative, Positive, Strict
+from close_transfer.core.schema import Natural, NonNegative, Positive, StrictModel
 
 
-class MeasureGapConfig(Strict):
+class MeasureGapConfig(StrictModel):
     """All of `measure_gap.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
@@ -25,6 +25,6 @@ class MeasureGapConfig(Strict):
     num_bootstrap: Annotated[int, Field(ge=2, lt=2**31)]
     num_drawn: Positive  # points of each cloud in the picture
     seed: Natural
-    store: StoreConfig
+    store: EmbeddingCacheConfig
     output: str
     device: str

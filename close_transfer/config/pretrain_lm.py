@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from close_transfer.config.components import ScratchLM
-from close_transfer.core.schema import Natural, OnBadRows, Positive, Share, Strict
+from close_transfer.core.schema import Natural, OnBadRows, Positive, Share, StrictModel
 
 
-class PretrainLmConfig(Strict):
+class PretrainLmConfig(StrictModel):
     """All of `pretrain_lm.py`."""
 
     text: Annotated[

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, model_validator
 
 from close_transfer.config.choices import ExtraMetric, Given, Scene, listed
-from close_transfer.config.components import OpenClipConfig, StoreConfig, TaskConfig
-from close_transfer.core.schema import Natural, OnBadRows, Positive, Strict
+from close_transfer.config.components import EmbeddingCacheConfig, OpenClipConfig, TaskConfig
+from close_transfer.core.schema import Natural, OnBadRows, Positive, StrictModel
 
 OnDuplicate = Literal["error", "first", "last"]
 
@@ -17,7 +17,7 @@ RegimeCode = Literal["T0", "T1", "T2", "T3", "T4"]
 _CAPTION_TASKS = ("captioning", "captioning-multi", "visual-news")
 
 
-class ScorePredictionsConfig(Strict):
+class ScorePredictionsConfig(StrictModel):
     """All of `score_predictions.py`."""
 
     task: TaskConfig
@@ -33,7 +33,7 @@ class ScorePredictionsConfig(Strict):
     extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(listed)]
     images: str | None
     clip: OpenClipConfig | None = None
-    store: StoreConfig
+    store: EmbeddingCacheConfig
     name: str | None
     data_name: str | None
     scene: Scene

@@ -6,9 +6,16 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model
 
 from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.choices import AutoNoise, NoiseRule, listed
-from close_transfer.config.components import ClipConfig, LMConfig, LoopConfig, MapperConfig, StoreConfig, TaskConfig
+from close_transfer.config.components import (
+    ClipConfig,
+    EmbeddingCacheConfig,
+    LMConfig,
+    LoopConfig,
+    MapperConfig,
+    TaskConfig,
+)
 from close_transfer.config.data import DataConfig
-from close_transfer.core.schema import Natural, NonNegative, Strict
+from close_transfer.core.schema import Natural, NonNegative, StrictModel
 
 # Splits of the training data whose text `without_leaks` takes by name; whatever else it names is a file.
 LEAK_SPLITS = ("val", "test")
@@ -38,7 +45,7 @@ def _noise(value: Any) -> Any:
         raise ValueError(f"{reason}; give 0 or more, or one of {', '.join(get_args(AutoNoise))}") from None
 
 
-class TrainConfig(Strict):
+class TrainConfig(StrictModel):
     """All of `train_text_only.py` and `train_on_images.py`."""
 
     task: TaskConfig
@@ -48,7 +55,7 @@ class TrainConfig(Strict):
     mapper: MapperConfig
     lm: LMConfig
     train: LoopConfig
-    store: StoreConfig
+    store: EmbeddingCacheConfig
     noise: Annotated[NonNegative | AutoNoise | None, BeforeValidator(_noise)]
     noise_rule: NoiseRule | None = None  # of noise=auto; runs of earlier versions have none
     noise_variance: NonNegative | None

@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from close_transfer.core.schema import Natural, NonNegative, Positive, Strict
+from close_transfer.core.schema import Natural, NonNegative, Positive, StrictModel
 
 
-class TrainPicturebookClipConfig(Strict):
+class TrainPicturebookClipConfig(StrictModel):
     """All of `train_picturebook_clip.py`."""
 
     embed_dim: Positive

@@ -4,10 +4,10 @@ from typing import Literal
 
 from close_transfer.config.choices import EvalSplit
 from close_transfer.config.data import PicturebookData
-from close_transfer.core.schema import Positive, Strict
+from close_transfer.core.schema import Positive, StrictModel
 
 
-class WritePicturebookTextConfig(Strict):
+class WritePicturebookTextConfig(StrictModel):
     """All of `write_picturebook_text.py`."""
 
     data: PicturebookData

@@ -26,7 +26,7 @@ from yaml import YAMLError
 
 from close_transfer.core.atomic_files import error_number
 from close_transfer.core.errors import UserError
-from close_transfer.core.schema import C, Strict, short, text_fault, validate
+from close_transfer.core.schema import C, StrictModel, short, text_fault, validate
 from close_transfer.core.signals import INTERRUPTED_STATUS, TERMINATED_STATUS, Terminated, end_when_terminated
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -113,7 +113,7 @@ def groups(config_name: str, config_folders: Sequence[Path] = (CONFIGS,)) -> set
 
 
 def check_overrides(
-    config_name: str, schema: type[Strict], arguments: Sequence[str], extensions: CliExtensions = _NO_EXTENSIONS
+    config_name: str, schema: type[StrictModel], arguments: Sequence[str], extensions: CliExtensions = _NO_EXTENSIONS
 ) -> None:
     """Looks for groups, options and keys that do not exist.
 

@@ -47,7 +47,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(one)
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     """A part of the configuration: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -63,7 +63,7 @@ class Strict(BaseModel):
         return value
 
 
-C = TypeVar("C", bound=Strict)
+C = TypeVar("C", bound=StrictModel)
 
 
 _LONGEST_SHOWN = 200

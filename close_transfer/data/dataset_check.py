@@ -12,7 +12,7 @@ from close_transfer.config.data import CocoData, DataConfig, FileSplit, Official
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example
 from close_transfer.data.leakage import Leaks, evaluation_texts, find_leaks, training_texts
-from close_transfer.data.sources import SERVED_TASKS, Loaded, load_examples
+from close_transfer.data.sources import SERVED_TASKS, LoadedSplit, load_examples
 from close_transfer.data.sources.images import why_missing
 from close_transfer.data.sources.official_files import found, image_folder
 from close_transfer.data.sources.published import ORIGINS, Published, published_count
@@ -124,7 +124,7 @@ class DataCheck:
         )
 
 
-def _load(data: OfficialData, task: str, split: str) -> tuple[Loaded | None, str]:
+def _load(data: OfficialData, task: str, split: str) -> tuple[LoadedSplit | None, str]:
     """What can be used of a split, and what is wrong with the rest."""
     try:
         return load_examples(data.model_copy(update={"on_bad_rows": "error"}), task, split, texts_needed=False), ""
@@ -136,7 +136,7 @@ def _load(data: OfficialData, task: str, split: str) -> tuple[Loaded | None, str
         return None, str(error)
 
 
-def _state(loaded: Loaded, fault: str, published: Published | None) -> State:
+def _state(loaded: LoadedSplit, fault: str, published: Published | None) -> State:
     if fault:
         return "damaged"
     if published is None:

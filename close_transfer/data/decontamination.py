@@ -8,12 +8,12 @@ from typing import Any
 from close_transfer.config.data import (
     CocoData,
     DataConfig,
+    FileData,
     HuggingFaceData,
     NocapsData,
     OfficialData,
     PicturebookData,
     SnliData,
-    TableData,
     Vqa2Data,
 )
 from close_transfer.config.train import LEAK_SPLITS, TrainConfig
@@ -138,7 +138,7 @@ def is_trained_on(training: DataConfig, data: DataConfig, split: str) -> bool:
     """
     if split == "train":
         return _same_split(training, data, split)
-    if isinstance(training, TableData) and isinstance(data, TableData):
+    if isinstance(training, FileData) and isinstance(data, FileData):
         file = data.val_path if split == "val" and data.val_path else data.path
         same = Path(file).resolve() == Path(training.path).resolve()
         held_out = data.val_path is None
@@ -155,7 +155,7 @@ def is_trained_on(training: DataConfig, data: DataConfig, split: str) -> bool:
 
 def _text_file(data: DataConfig, split: str) -> tuple[str, str]:
     """The file that holds the texts of a split, and their field; FILE where they must be written to one first."""
-    if isinstance(data, TableData):
+    if isinstance(data, FileData):
         return data.path, data.references_column or data.text_column
     if isinstance(data, (CocoData, NocapsData, SnliData)) and split in data.files:
         path = found(Path(data.root), data.files[split])

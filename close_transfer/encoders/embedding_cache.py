@@ -18,18 +18,18 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from close_transfer.config.components import StoreConfig
+from close_transfer.config.components import EmbeddingCacheConfig
+from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import atomic_path, file_fingerprint, read_json, remove_stale, write_json, writing
 from close_transfer.core.errors import UserError
 
-Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
 _AT_ONCE = 1024  # items that the encoder is given together
 _FORMAT = 1
 
 
-class EmbeddingTable:
+class EmbeddingMatrix:
     """Read-only raw vectors of unique items.
 
     Attributes:
@@ -52,7 +52,7 @@ class EmbeddingTable:
         """One, or the cells of a grid."""
         return int(np.prod(self._blocks[0].shape[1:-1]))
 
-    def gather(self, rows: Rows) -> Floats:
+    def gather(self, rows: Rows) -> Float32Array:
         """Vectors of the rows, shape (rows, [k,] dim), float32 whatever the precision on disk."""
         result = np.empty((len(rows), *self._blocks[0].shape[1:]), dtype=np.float32)
         owner = np.searchsorted(self._starts, rows, side="right") - 1
@@ -62,10 +62,10 @@ class EmbeddingTable:
         return result
 
 
-class EmbeddingStore:
+class EmbeddingCache:
     """The vectors of one encoder for texts, or for pictures, in one folder."""
 
-    def __init__(self, config: StoreConfig, key: str, description: str) -> None:
+    def __init__(self, config: EmbeddingCacheConfig, key: str, description: str) -> None:
         """Opens or creates the store of `key`.
 
         Args:
@@ -82,8 +82,8 @@ class EmbeddingStore:
         self.num_damaged = 0
 
     def table(
-        self, names: Sequence[str], digests: Sequence[bytes], encode: Callable[[Sequence[int]], Floats], unit: str
-    ) -> EmbeddingTable:
+        self, names: Sequence[str], digests: Sequence[bytes], encode: Callable[[Sequence[int]], Float32Array], unit: str
+    ) -> EmbeddingMatrix:
         """Vectors of all items; those that are not in the store are encoded and kept.
 
         Args:
@@ -122,7 +122,7 @@ class EmbeddingStore:
                     num_rows = _number(row_of, list(chunk), num_rows)
             self.num_encoded = num_missing
             blocks = [np.load(self.folder / shard["vectors"], mmap_mode="r") for shard in shards]
-        return EmbeddingTable(blocks, {name: row_of[digest] for name, digest in zip(names, digests, strict=True)})
+        return EmbeddingMatrix(blocks, {name: row_of[digest] for name, digest in zip(names, digests, strict=True)})
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -173,7 +173,7 @@ class EmbeddingStore:
             for part in ("vectors", "keys")
         )
 
-    def _write(self, vectors: Floats, digests: Sequence[bytes]) -> dict:
+    def _write(self, vectors: Float32Array, digests: Sequence[bytes]) -> dict:
         if not np.isfinite(vectors).all():
             raise UserError(
                 f"the encoder ({self._description}) gave NaN or infinity for "

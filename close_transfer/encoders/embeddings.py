@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from close_transfer.config.components import StoreConfig
+from close_transfer.config.components import EmbeddingCacheConfig
+from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.data.image_files import OPENING
 from close_transfer.encoders import AnyEncoder, PrecomputedEncoder
-from close_transfer.encoders.embedding_cache import EmbeddingStore, EmbeddingTable, Floats, Rows
+from close_transfer.encoders.embedding_cache import EmbeddingCache, EmbeddingMatrix, Rows
 
 
 @dataclass(frozen=True)
@@ -29,14 +30,14 @@ class SceneVectors:
         starts: where each example's rows begin and the last one's end, shape (examples + 1,).
     """
 
-    table: EmbeddingTable
+    table: EmbeddingMatrix
     rows: Rows
     starts: Rows
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def __getitem__(self, examples: Rows) -> Floats:
+    def __getitem__(self, examples: Rows) -> Float32Array:
         """Raw vectors of those examples, averaged before any normalising; (examples, [k,] dim)."""
         counts = self.starts[examples + 1] - self.starts[examples]
         wanted = np.concatenate([self.rows[self.starts[e] : self.starts[e + 1]] for e in examples])
@@ -44,7 +45,7 @@ class SceneVectors:
         if len(wanted) == len(examples):
             return vectors
         firsts = np.cumsum(counts) - counts
-        sums: Floats = np.add.reduceat(vectors, firsts, axis=0)
+        sums: Float32Array = np.add.reduceat(vectors, firsts, axis=0)
         sums /= counts.reshape(-1, *[1] * (vectors.ndim - 1))
         return sums
 
@@ -53,7 +54,7 @@ def _digest(content: str) -> bytes:
     return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def text_table(encoder: AnyEncoder, texts: Iterable[str], config: StoreConfig) -> EmbeddingTable:
+def text_table(encoder: AnyEncoder, texts: Iterable[str], config: EmbeddingCacheConfig) -> EmbeddingMatrix:
     """Raw vectors of all distinct texts.
 
     Raises:
@@ -62,8 +63,8 @@ def text_table(encoder: AnyEncoder, texts: Iterable[str], config: StoreConfig) -
     distinct = list(dict.fromkeys(texts))
     if isinstance(encoder, PrecomputedEncoder):
         rows = encoder.text_rows(distinct)
-        return EmbeddingTable([encoder.text_matrix], dict(zip(distinct, rows.tolist(), strict=True)))
-    store = EmbeddingStore(config, encoder.text_key, f"texts by {encoder.name}")
+        return EmbeddingMatrix([encoder.text_matrix], dict(zip(distinct, rows.tolist(), strict=True)))
+    store = EmbeddingCache(config, encoder.text_key, f"texts by {encoder.name}")
     return store.table(
         distinct,
         [_digest(text) for text in distinct],
@@ -72,7 +73,7 @@ def text_table(encoder: AnyEncoder, texts: Iterable[str], config: StoreConfig) -
     )
 
 
-def image_table(encoder: AnyEncoder, images: Iterable[ImageRef], config: StoreConfig) -> EmbeddingTable:
+def image_table(encoder: AnyEncoder, images: Iterable[ImageRef], config: EmbeddingCacheConfig) -> EmbeddingMatrix:
     """Raw vectors of all distinct pictures, opening those that were never encoded.
 
     Raises:
@@ -80,8 +81,8 @@ def image_table(encoder: AnyEncoder, images: Iterable[ImageRef], config: StoreCo
     """
     distinct = list({image.key: image for image in images}.values())
     if isinstance(encoder, PrecomputedEncoder):
-        return EmbeddingTable([encoder.image_matrix], {i.key: i.row for i in distinct if i.row is not None})
-    store = EmbeddingStore(config, fingerprint([encoder.image_key, OPENING]), f"pictures by {encoder.name}")
+        return EmbeddingMatrix([encoder.image_matrix], {i.key: i.row for i in distinct if i.row is not None})
+    store = EmbeddingCache(config, fingerprint([encoder.image_key, OPENING]), f"pictures by {encoder.name}")
     return store.table(
         [image.key for image in distinct],
         [_digest(image.digest()) for image in distinct],
@@ -90,14 +91,14 @@ def image_table(encoder: AnyEncoder, images: Iterable[ImageRef], config: StoreCo
     )
 
 
-def text_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: StoreConfig) -> SceneVectors:
+def text_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: EmbeddingCacheConfig) -> SceneVectors:
     """Scene vectors from the examples' texts."""
     table = text_table(encoder, (text for example in examples for text in example.texts), config)
     rows = [[table.row_of[text] for text in example.texts] for example in examples]
     return SceneVectors(table, *_ragged(rows))
 
 
-def image_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: StoreConfig) -> SceneVectors:
+def image_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: EmbeddingCacheConfig) -> SceneVectors:
     """Scene vectors from the examples' pictures.
 
     Raises:

@@ -7,13 +7,11 @@ from typing import Protocol
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from close_transfer.core.arrays import Float32Array
 from close_transfer.core.errors import UserError
-
-Floats = NDArray[np.float32]
 
 
 class Encoder(Protocol):
@@ -33,14 +31,14 @@ class Encoder(Protocol):
     text_key: str
     image_key: str
 
-    def encode_texts(self, texts: Sequence[str]) -> Floats:
+    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
         """Vectors as the tower gives them, not normalised; shape (texts, dim).
 
         Raises:
             UserError: if the encoder reads no text.
         """
 
-    def encode_images(self, images: Iterable[Image.Image]) -> Floats:
+    def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
         """Vectors as the tower gives them, not normalised; shape (images, dim), or (images, k, dim) where it gives a
         grid. One picture of full size is held at a time."""
 
@@ -53,7 +51,7 @@ def encode_in_batches(
     preprocess: Callable[[Image.Image], Tensor],
     encode: Callable[[Tensor], Tensor],
     batch_size: int,
-) -> Floats:
+) -> Float32Array:
     """Raw vectors of pictures in float32; shape (images, [k,] dim).
 
     Args:
@@ -72,7 +70,7 @@ def cells(grid: Float[Tensor, "b d h w"]) -> Float[Tensor, "b k d"]:
     return grid.flatten(2).transpose(1, 2)
 
 
-def as_floats(vectors: Tensor) -> Floats:
+def as_floats(vectors: Tensor) -> Float32Array:
     """The same numbers for numpy, in float32."""
     return vectors.float().cpu().numpy().astype(np.float32, copy=False)
 

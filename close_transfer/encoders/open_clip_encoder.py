@@ -12,9 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from close_transfer.config.components import OpenClipConfig
+from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
-from close_transfer.encoders.encoder import Floats, as_floats, cells, encode_in_batches, reads_no_text
+from close_transfer.encoders.encoder import as_floats, cells, encode_in_batches, reads_no_text
 from close_transfer.encoders.published_weights import Usage, usage_of
 from close_transfer.encoders.text_forward import causal_text_tower
 from close_transfer.encoders.weights_fingerprint import weights_fingerprint
@@ -172,7 +173,7 @@ class OpenClipEncoder:
             )
 
     @torch.inference_mode()
-    def encode_texts(self, texts: Sequence[str]) -> Floats:
+    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
         """Raw text vectors, shape (texts, dim), float32; texts beyond the context are cut."""
         if self._tokenizer is None:
             raise reads_no_text(self.name)
@@ -189,7 +190,7 @@ class OpenClipEncoder:
         return as_floats(torch.cat(encoded)[order.argsort()])
 
     @torch.inference_mode()
-    def encode_images(self, images: Iterable[Image.Image]) -> Floats:
+    def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
         """Raw picture vectors, shape (images, dim), of a grid (images, k, dim); float32."""
         return encode_in_batches(images, self._preprocess, self._encode, self._batch_size)
 

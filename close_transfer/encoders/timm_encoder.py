@@ -10,9 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from close_transfer.config.components import TimmConfig
+from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
-from close_transfer.encoders.encoder import Floats, cells, encode_in_batches, reads_no_text
+from close_transfer.encoders.encoder import cells, encode_in_batches, reads_no_text
 from close_transfer.encoders.open_clip_encoder import RANDOM
 from close_transfer.encoders.weights_fingerprint import weights_fingerprint
 
@@ -74,12 +75,12 @@ class TimmEncoder:
         self.image_key = fingerprint([self.fingerprint, repr(self._preprocess), config.features])
         self.dim = int(self.encode_images([Image.new("RGB", (8, 8))]).shape[-1])
 
-    def encode_texts(self, texts: Sequence[str]) -> Floats:
+    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
         """Always raises."""
         raise reads_no_text(self.name)
 
     @torch.inference_mode()
-    def encode_images(self, images: Iterable[Image.Image]) -> Floats:
+    def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
         """Raw picture vectors, shape (images, dim), of a grid (images, k, dim); float32."""
         return encode_in_batches(images, self._preprocess, self._encode, self._batch_size)
 

@@ -56,7 +56,7 @@ class Row:
 
 
 @dataclass
-class Table:
+class ResultTable:
     """Systems asked the same of the same examples.
 
     Attributes:
@@ -178,7 +178,7 @@ def _names(found: Iterable[str | None]) -> str:
     return " / ".join(sorted({name for name in found if name is not None}))
 
 
-def _table(key: _Key, rows: list[Row]) -> Table:
+def _table(key: _Key, rows: list[Row]) -> ResultTable:
     kind, scene, fingerprint, num_examples, is_world = key
     results = [row.first for row in rows]
     tasks = {one.task for one in results}
@@ -191,7 +191,7 @@ def _table(key: _Key, rows: list[Row]) -> Table:
     leading = _leading(rows)
     _tell_apart(rows)
     rows.sort(key=lambda row: (row.regime or "~", -row.values[leading].value if leading in row.values else math.inf))
-    return Table(
+    return ResultTable(
         task=kind if len(tasks) > 1 else tasks.pop(),
         data=_names(one.data for one in results if one.states_data) or _names(one.data for one in results),
         split=_names(one.split for one in results) or None,
@@ -215,7 +215,7 @@ def _keyed(files: Mapping[Path, Results]) -> Iterator[tuple[_Key, Path, Results]
         yield (one.kind, one.scene, one.examples, one.num_examples, is_world), path, one
 
 
-def fold(files: Mapping[Path, Results]) -> tuple[list[Table], list[str]]:
+def fold(files: Mapping[Path, Results]) -> tuple[list[ResultTable], list[str]]:
     """Tables of all results, and sentences on what was left out or folded.
 
     Results of one system that differ in their seed only are one row. A table holds what was asked of the

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from close_transfer.config.components import OpenClipConfig, StoreConfig
+from close_transfer.config.components import EmbeddingCacheConfig, OpenClipConfig
+from close_transfer.core.arrays import Float64Array
 from close_transfer.data.examples import Example
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.embeddings import image_scenes, text_table
-from close_transfer.metrics.bootstrap import Floats
 from close_transfer.metrics.clipscore import CLIPSCORE_PREFIX, clip_score, ref_clip_score
 from close_transfer.metrics.ptb import cache_folder, ptb_tokenized
 from close_transfer.metrics.spice import spice_scores
@@ -20,9 +20,9 @@ def extra_scores(
     examples: Sequence[Example],
     answers: Sequence[str],
     clip: OpenClipConfig | None,
-    store: StoreConfig,
+    store: EmbeddingCacheConfig,
     device: str,
-) -> tuple[dict[str, Floats], dict[str, Any] | None]:
+) -> tuple[dict[str, Float64Array], dict[str, Any] | None]:
     """Metrics asked for beside the usual.
 
     Args:
@@ -39,7 +39,7 @@ def extra_scores(
     Raises:
         UserError: if SPICE's models or a picture are missing.
     """
-    extra: dict[str, Floats] = {}
+    extra: dict[str, Float64Array] = {}
     if "spice" in names:
         cache = cache_folder()
         hypotheses = [group[0] for group in ptb_tokenized([[answer] for answer in answers])]
@@ -56,8 +56,8 @@ def extra_scores(
 
 
 def _clip_scores(
-    encoder: OpenClipEncoder, examples: Sequence[Example], answers: Sequence[str], store: StoreConfig
-) -> dict[str, Floats]:
+    encoder: OpenClipEncoder, examples: Sequence[Example], answers: Sequence[str], store: EmbeddingCacheConfig
+) -> dict[str, Float64Array]:
     pictures = image_scenes(encoder, examples, store)[np.arange(len(examples))]
     captions = [CLIPSCORE_PREFIX + answer for answer in answers]
     references = [[CLIPSCORE_PREFIX + text for text in example.references] for example in examples]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.record_errors import Fault
+from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.readers.records import key_field, read_document, read_lines
 from close_transfer.models.noise_scale import adapters_in_words
 
@@ -244,10 +244,10 @@ def read_scores(folder: Path) -> tuple[str, dict[str, float]]:
             (metric_here,) = (key for key in record if key != "id")
             value = record[metric_here]
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise Fault(f"field {metric_here!r} is no number")
+                raise RecordError(f"field {metric_here!r} is no number")
             if name in scores or metric_here != (metric or metric_here):
-                raise Fault("the id stands there twice, or the metric changes")
-        except (Fault, ValueError) as fault:
+                raise RecordError("the id stands there twice, or the metric changes")
+        except (RecordError, ValueError) as fault:
             raise UserError(f"{path}, line {line}: {fault}; the file is damaged, so evaluate again") from None
         metric, scores[name] = metric_here, float(value)
     if not scores:

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase, __version__
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
-from close_transfer.inference.journal import Journal
+from close_transfer.inference.journal import PredictionJournal
 from close_transfer.models.adapters import Modality
 from close_transfer.models.lm_wrappers import IGNORED, Context, check_positions
 from close_transfer.models.network import TransferNetwork
@@ -102,7 +102,7 @@ class Decoder:
         vectors: Vectors,
         prompts: Sequence[str],
         labels: Sequence[str] = (),
-        journal: Journal | None = None,
+        journal: PredictionJournal | None = None,
     ) -> list[Prediction]:
         """Answers to all examples, in their order.
 

@@ -9,25 +9,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from close_transfer.core.arrays import Float32Array
 from close_transfer.core.errors import UserError
 from close_transfer.models.adapters import Modality
 from close_transfer.models.lm_wrappers import Context, check_positions
 from close_transfer.models.network import TransferNetwork
 from close_transfer.models.prompt_format import TextFormat
 
-Floats = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class Shot:
     """A raw vector, shape ([k,] dim), with a question and, where it was answered, the answer; `modality`: of the vector."""
 
-    vector: Floats
+    vector: Float32Array
     question: str
     answer: str = ""
     modality: Modality = "image"

@@ -24,7 +24,7 @@ _FORMAT = 2
 _SYNC_EVERY = 1.0  # seconds; what a failing machine, unlike a kill, can take back
 
 
-class Journal:
+class PredictionJournal:
     """The journal of one output, held by one process at a time.
 
     Attributes:
@@ -112,7 +112,7 @@ class Journal:
         """Drops the journal, once the output is complete."""
         self.path.unlink(missing_ok=True)
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> "PredictionJournal":
         return self
 
     def __exit__(

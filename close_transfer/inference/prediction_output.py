@@ -10,7 +10,7 @@ from close_transfer.core.archive import set_aside
 from close_transfer.core.atomic_files import atomic_path, sync, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.inference.decoding import prediction_from
-from close_transfer.inference.journal import Journal
+from close_transfer.inference.journal import PredictionJournal
 from close_transfer.inference.prediction_inputs import PredictionInputs, Unreadable
 
 _NUM_SHOWN, _NUM_UNREADABLE_SHOWN = 3, 10
@@ -29,7 +29,7 @@ class PredictionSummary:
     num_other: int
 
 
-def write_predictions(inputs: PredictionInputs, output: Path, journal: Journal) -> PredictionSummary:
+def write_predictions(inputs: PredictionInputs, output: Path, journal: PredictionJournal) -> PredictionSummary:
     """The output from the whole journal, a batch at a time. What could not be read is written first.
 
     Other answers that stand there are set aside.

@@ -16,6 +16,7 @@ import transformers
 from numpy.typing import NDArray
 
 from close_transfer.config.components import PrecomputedConfig, TaskConfig
+from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import write_text, writing
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
@@ -24,7 +25,6 @@ from close_transfer.inference.decoding import Decoder
 from close_transfer.inference.hub import find_model, publish
 from close_transfer.inference.loading import check_encoder, encoder_settings
 from close_transfer.inference.validation import (
-    Floats,
     Picture,
     checked_decoding,
     checked_embeddings,
@@ -268,7 +268,7 @@ class TransferModel:
 
     def _vectors(
         self, pictures: Sequence[Picture], texts: Sequence[str], embeddings: NDArray[np.floating] | None
-    ) -> Floats:
+    ) -> Float32Array:
         if embeddings is not None:
             return checked_embeddings(embeddings, self.network.config.encoder)
         if texts:

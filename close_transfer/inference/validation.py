@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from close_transfer.core.arrays import Float32Array
 from close_transfer.core.errors import UserError
 from close_transfer.data.image_files import as_rgb, open_picture
 from close_transfer.inference.decoding import Decoding
 from close_transfer.models.adapters import Modality
 
 Picture = str | Path | Image.Image | NDArray[np.uint8]
-Floats = NDArray[np.float32]
 
 _PICTURES = "a path, a PIL.Image, or an array of uint8 of shape (height, width, 3)"
 _ASKS_NOTHING = ("captioning", "captioning-multi")
@@ -68,7 +68,7 @@ def opened(picture: Any) -> Image.Image:
     raise UserError(f"a picture is of type {type(picture).__name__}; give {_PICTURES}")
 
 
-def checked_embeddings(given: Any, encoder: Mapping[str, Any]) -> Floats:
+def checked_embeddings(given: Any, encoder: Mapping[str, Any]) -> Float32Array:
     """Vectors of the encoder in 32 bits, of any length but none.
 
     Args:

@@ -5,18 +5,19 @@ from typing import Any
 
 import numpy as np
 
+from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
-from close_transfer.metrics.bootstrap import Floats, Scores, mean_scores
+from close_transfer.metrics.bootstrap import Scores, mean_scores
 
 QUESTION_TYPE = "question_type/"
 """What stands before a subcategory in the name of its accuracy."""
 
 
 def accuracy_scores(
-    correct: Floats,
+    correct: Float64Array,
     categories: Sequence[str],
     num_resamples: int,
-    extra: Mapping[str, Floats] | None = None,
+    extra: Mapping[str, Float64Array] | None = None,
     subcategories: Sequence[str] = (),
 ) -> Scores:
     """Mean accuracy in percent, over all examples and by category.

@@ -9,7 +9,8 @@ from sacrebleu.tokenizers.tokenizer_char import TokenizerChar
 from sacrebleu.tokenizers.tokenizer_intl import TokenizerV14International
 from sacrebleu.tokenizers.tokenizer_zh import TokenizerZh
 
-from close_transfer.metrics.bootstrap import Floats, Scores, mean_scores
+from close_transfer.core.arrays import Float64Array
+from close_transfer.metrics.bootstrap import Scores, mean_scores
 
 _WITHOUT_SPACES = ("ja", "th", "lo", "km", "my")  # written without spaces between words
 
@@ -39,7 +40,7 @@ def _has_letters(word: str) -> bool:
     return any(character.isalnum() for character in word)
 
 
-def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
+def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Float64Array:
     """chrF of each text in 0 to 100, against the reference that fits it best; shape (texts,).
 
     Character n-grams up to six, recall counting twice (Popovic 2015, "chrF: character n-gram F-score"), by sacrebleu.
@@ -55,7 +56,7 @@ def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Floa
     )
 
 
-def exact_match(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
+def exact_match(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Float64Array:
     """100 where a text is one of its references but for case and spaces, else 0; shape (texts,)."""
     return np.array(
         [100.0 * (_plain(said) in map(_plain, told)) for said, told in zip(hypotheses, references, strict=True)]

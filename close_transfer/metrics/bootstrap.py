@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from close_transfer.core.arrays import Float64Array
 
 _CELLS = 20_000_000  # of the matrix of draws that is held at once
 
@@ -31,7 +31,7 @@ class Scores:
     tables: dict[str, Any] = field(default_factory=dict)
 
 
-def resampled_sums(statistics: Floats, num_resamples: int, seed: int = 0) -> Floats:
+def resampled_sums(statistics: Float64Array, num_resamples: int, seed: int = 0) -> Float64Array:
     """Sums over examples drawn with replacement.
 
     Args:
@@ -54,8 +54,8 @@ def resampled_sums(statistics: Floats, num_resamples: int, seed: int = 0) -> Flo
 
 
 def score_sums(
-    statistics: Floats,
-    metrics: Callable[[Floats], Mapping[str, Floats]],
+    statistics: Float64Array,
+    metrics: Callable[[Float64Array], Mapping[str, Float64Array]],
     num_resamples: int,
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """Values and 95% percentile intervals of metrics that are functions of summed statistics.
@@ -75,7 +75,7 @@ def score_sums(
 
 
 def mean_scores(
-    by_name: Mapping[str, Floats], num_resamples: int, masks: Mapping[str, NDArray[np.bool_]] | None = None
+    by_name: Mapping[str, Float64Array], num_resamples: int, masks: Mapping[str, NDArray[np.bool_]] | None = None
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """Means over examples, each over those its mask admits (over all where it has none).
 
@@ -91,7 +91,7 @@ def mean_scores(
     columns = [by_name[name] * mask for name, mask in zip(names, admitted, strict=True)]
     statistics = np.stack([*columns, *(mask.astype(float) for mask in admitted)], axis=1)
 
-    def means(sums: Floats) -> dict[str, Floats]:
+    def means(sums: Float64Array) -> dict[str, Float64Array]:
         totals, counts = np.split(sums, 2, axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             return dict(zip(names, (totals / counts).T, strict=True))
@@ -116,9 +116,9 @@ class PairedDifference:
 
 
 def paired_difference(
-    statistics_a: Floats,
-    statistics_b: Floats,
-    metrics: Callable[[Floats], Mapping[str, Floats]],
+    statistics_a: Float64Array,
+    statistics_b: Float64Array,
+    metrics: Callable[[Float64Array], Mapping[str, Float64Array]],
     num_resamples: int,
     seed: int = 0,
 ) -> dict[str, PairedDifference]:
@@ -152,7 +152,7 @@ def paired_difference(
     return differences
 
 
-def paired_mean_difference(a: Floats, b: Floats, num_resamples: int, seed: int = 0) -> PairedDifference:
+def paired_mean_difference(a: Float64Array, b: Float64Array, num_resamples: int, seed: int = 0) -> PairedDifference:
     """Difference of two systems' mean scores on the same examples.
 
     Args:

@@ -14,8 +14,9 @@ from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
+from close_transfer.core.arrays import Float64Array
 from close_transfer.metrics.any_language import chrf, words_of
-from close_transfer.metrics.bootstrap import Floats, Scores, score_sums
+from close_transfer.metrics.bootstrap import Scores, score_sums
 from close_transfer.metrics.java import java_on_path
 from close_transfer.metrics.meteor import running_meteor
 from close_transfer.metrics.ptb import cache_folder, ptb_tokenized
@@ -23,7 +24,7 @@ from close_transfer.metrics.ptb import cache_folder, ptb_tokenized
 CAPTION_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 
 
-def _bleu_statistics(hypotheses: list[str], references: list[list[str]]) -> Floats:
+def _bleu_statistics(hypotheses: list[str], references: list[list[str]]) -> Float64Array:
     """Shape (images, 10): test length, closest reference length, 4 guesses, 4 matches."""
     scorer = BleuScorer(n=4)
     for hypothesis, group in zip(hypotheses, references, strict=True):
@@ -35,7 +36,7 @@ def _bleu_statistics(hypotheses: list[str], references: list[list[str]]) -> Floa
     return np.array(rows, dtype=float)
 
 
-def _bleu(sums: Floats) -> dict[str, Floats]:
+def _bleu(sums: Float64Array) -> dict[str, Float64Array]:
     """Corpus BLEU of each row of summed statistics, with the scorer's own small constants."""
     test_length, reference_length = sums[:, 0], sums[:, 1]
     precisions = (sums[:, 6:10] + 1e-15) / (sums[:, 2:6] + 1e-9)
@@ -74,7 +75,7 @@ def caption_scores(
         meteor_counts = meteor.statistics(hypothesis_tokens, reference_tokens)
         blocks = np.cumsum([bleu_counts.shape[1], means.shape[1]])
 
-        def metrics(sums: Floats) -> dict[str, Floats]:
+        def metrics(sums: Float64Array) -> dict[str, Float64Array]:
             bleu_sums, mean_sums, meteor_sums = np.split(sums, blocks, axis=1)
             image_means = 100 * mean_sums[:, :-1] / mean_sums[:, -1:]
             return {
@@ -87,7 +88,7 @@ def caption_scores(
     return Scores(values, intervals, [100 * float(score) for score in by_image["CIDEr"]], "CIDEr")
 
 
-def _by_image(hypotheses: list[str], references: list[list[str]]) -> dict[str, Floats]:
+def _by_image(hypotheses: list[str], references: list[list[str]]) -> dict[str, Float64Array]:
     """ROUGE-L and CIDEr of each image, by what is split into words already."""
     gts = dict(enumerate(references))
     res = {i: [text] for i, text in enumerate(hypotheses)}
@@ -103,7 +104,7 @@ def _scores_of_other_languages(
     bleu_counts = _bleu_statistics(hypothesis_words, reference_words)
     means = np.column_stack([*by_image.values(), chrf(hypotheses, references) / 100, np.ones(len(hypotheses))])
 
-    def metrics(sums: Floats) -> dict[str, Floats]:
+    def metrics(sums: Float64Array) -> dict[str, Float64Array]:
         bleu_sums, mean_sums = np.split(sums, [bleu_counts.shape[1]], axis=1)
         image_means = 100 * mean_sums[:, :-1] / mean_sums[:, -1:]
         return {**_bleu(bleu_sums), **dict(zip([*by_image, "chrF"], image_means.T, strict=True))}

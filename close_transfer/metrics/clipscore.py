@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from close_transfer.metrics.bootstrap import Floats
+from close_transfer.core.arrays import Float64Array
 
 CLIPSCORE_PREFIX = "A photo depicts "
 """What the authors put before every text they encode, references included."""
@@ -18,7 +18,7 @@ CLIPSCORE_WEIGHT = 2.5
 """Stretches the cosines, which CLIP keeps between 0 and 0.4, to about 0..1."""
 
 
-def _unit(vectors: ArrayLike) -> Floats:
+def _unit(vectors: ArrayLike) -> Float64Array:
     """Rows of unit length in float64; zero rows stay zero."""
     rows = np.asarray(vectors, dtype=np.float64)
     if rows.ndim != 2:
@@ -27,7 +27,7 @@ def _unit(vectors: ArrayLike) -> Floats:
     return rows / np.where(lengths == 0, 1.0, lengths)
 
 
-def clip_score(image_vectors: ArrayLike, caption_vectors: ArrayLike) -> Floats:
+def clip_score(image_vectors: ArrayLike, caption_vectors: ArrayLike) -> Float64Array:
     """CLIPScore of each caption: 2.5 * max(cos(caption, image), 0), shape (examples,).
 
     Papers print the mean over examples, some times 100.
@@ -47,7 +47,7 @@ def clip_score(image_vectors: ArrayLike, caption_vectors: ArrayLike) -> Floats:
 
 def ref_clip_score(
     image_vectors: ArrayLike, caption_vectors: ArrayLike, reference_vectors: Sequence[ArrayLike]
-) -> Floats:
+) -> Float64Array:
     """RefCLIPScore of each caption, shape (examples,).
 
     The harmonic mean of CLIPScore, its weight of 2.5 included, and of the largest cosine between the caption

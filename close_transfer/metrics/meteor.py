@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 from pycocoevalcap.meteor import meteor
 
-from close_transfer.metrics.bootstrap import Floats
+from close_transfer.core.arrays import Float64Array
 
 _PROGRAM = Path(meteor.__file__).with_name(meteor.METEOR_JAR)
 _COMMAND = ("java", "-jar", "-Xmx2G", str(_PROGRAM), "-", "-", "-stdio", "-l", "en", "-norm")
@@ -45,7 +45,7 @@ def running_meteor() -> "Iterator[Meteor]":
                 process.stdin.close()
 
 
-def _addable(counts: Floats) -> Floats:
+def _addable(counts: Float64Array) -> Float64Array:
     """The counts as METEOR adds them up: a hypothesis equal to its reference counts no chunk."""
     equal = (
         (counts[:, _HYPOTHESIS_MATCHES].sum(axis=1) == counts[:, _HYPOTHESIS_LENGTH])
@@ -68,7 +68,7 @@ class Meteor:
         self._answers = answers
         self._messages = messages
 
-    def statistics(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
+    def statistics(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Float64Array:
         """Counts of each image, whose sum over images gives their METEOR together; shape (images, 23)."""
         rows = []
         for hypothesis, group in zip(hypotheses, references, strict=True):
@@ -77,7 +77,7 @@ class Meteor:
             rows.append(self._ask(_SEPARATOR.join(["SCORE", *fields]), 1, _NUM_COUNTS)[0])
         return _addable(np.array(rows).reshape(-1, _NUM_COUNTS))
 
-    def scores(self, sums: Floats) -> Floats:
+    def scores(self, sums: Float64Array) -> Float64Array:
         """METEOR of each row of summed counts, in percent; shape (rows,)."""
         rows = [" ".join(f"{count:.1f}" for count in row) for row in sums]
         # One answer a row, then the score of all rows together.

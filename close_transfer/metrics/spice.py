@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from pycocoevalcap.spice import get_stanford_models, spice
 
+from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import writing
 from close_transfer.core.errors import UserError
-from close_transfer.metrics.bootstrap import Floats
 from close_transfer.metrics.java import run_java
 
 _PROGRAM = Path(spice.__file__).with_name(spice.SPICE_JAR)
@@ -29,7 +29,7 @@ _MODELS = (f"{get_stanford_models.JAR}.jar", f"{get_stanford_models.JAR}-models.
 _JAVA_VERSIONS = range(8, 15)
 
 
-def spice_scores(hypotheses: Sequence[str], references: Sequence[Sequence[str]], cache: Path) -> Floats:
+def spice_scores(hypotheses: Sequence[str], references: Sequence[Sequence[str]], cache: Path) -> Float64Array:
     """SPICE of each image, its F-score over scene-graph tuples in 0..1, shape (images,).
 
     Args:

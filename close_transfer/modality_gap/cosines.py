@@ -10,13 +10,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from close_transfer.modality_gap.vectors import Floats, GroupedVectors
+from close_transfer.core.arrays import Float64Array
+from close_transfer.modality_gap.vectors import GroupedVectors
 
 # Lengths of means: repeated scenes make a resample's longer than the data's, so percentiles lie too high.
 LENGTHS = ("text_mean_length", "image_mean_length", "mean_distance")
 
 
-def _between_scenes(sums: Floats, counts: Floats, weights: Floats) -> Floats:
+def _between_scenes(sums: Float64Array, counts: Float64Array, weights: Float64Array) -> Float64Array:
     """Mean cosine of two vectors of different scenes, for each resample; shape (r,).
 
     Args:
@@ -30,7 +31,7 @@ def _between_scenes(sums: Floats, counts: Floats, weights: Floats) -> Floats:
         return whole / pairs
 
 
-def cosine_metrics(vectors: GroupedVectors) -> Callable[[Floats], dict[str, Floats]]:
+def cosine_metrics(vectors: GroupedVectors) -> Callable[[Float64Array], dict[str, Float64Array]]:
     """A function from weights, shape (r, s), to metrics, shape (r,) each.
 
     - `unrelated_text_cosine`, `same_scene_text_cosine`: two texts of different scenes, of one scene.
@@ -47,7 +48,7 @@ def cosine_metrics(vectors: GroupedVectors) -> Callable[[Floats], dict[str, Floa
     images = vectors.images
     several = bool(own_pairs.any())
 
-    def metrics(weights: Floats) -> dict[str, Floats]:
+    def metrics(weights: Float64Array) -> dict[str, Float64Array]:
         means = weights @ sums / (weights @ counts)[:, None]
         told = {"unrelated_text_cosine": _between_scenes(sums, counts, weights)}
         if several:

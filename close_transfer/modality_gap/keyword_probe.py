@@ -14,10 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from close_transfer.models.adapters import Chain, Fit, Modality, NoiseSource
+from close_transfer.core.arrays import FloatArray
+from close_transfer.models.adapters import AdapterChain, AdapterContext, Modality, NoiseSource
 from close_transfer.models.text_memory import ExactMemory
-
-Floats = NDArray[np.floating]
 
 _WORD = re.compile(r"[a-z]{3,}")
 _STEPS = 300
@@ -42,20 +41,20 @@ def keyword_matrix(references: Sequence[Sequence[str]], least: int, most: int) -
     return keywords, np.array([[word in words for word in keywords] for words in said])
 
 
-def noise_only(dim: int, std: float) -> Chain:
+def noise_only(dim: int, std: float) -> AdapterChain:
     """Plain Gaussian noise, as an adapter."""
-    return Chain([{"name": "gaussian"}], Fit(dim, std))
+    return AdapterChain([{"name": "gaussian"}], AdapterContext(dim, std))
 
 
 def probe_scores(
-    train: Floats,
+    train: FloatArray,
     labels: NDArray[np.bool_],
-    test: Floats,
-    adapter: Chain,
+    test: FloatArray,
+    adapter: AdapterChain,
     seed: int,
     trained_on: Modality = "text",
     memory_temperature: float | None = None,
-) -> Floats:
+) -> FloatArray:
     """Logits of every keyword for test vectors, by logistic regression on train vectors under noise.
 
     Args:
@@ -92,7 +91,7 @@ def probe_scores(
         return logits.numpy()
 
 
-def average_precisions(scores: Floats, labels: NDArray[np.bool_]) -> NDArray[np.float64]:
+def average_precisions(scores: FloatArray, labels: NDArray[np.bool_]) -> NDArray[np.float64]:
     """How well each scene's own keywords are ranked before the others, in 0..1; shape (scenes,).
 
     Average precision is the mean, over the keywords that the scene has, of the precision among all

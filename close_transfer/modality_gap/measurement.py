@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
 from close_transfer.modality_gap.cosines import LENGTHS, cosine_metrics
 from close_transfer.modality_gap.neighbours import Neighbourhood, neighbourhoods, recall_hits
-from close_transfer.modality_gap.noise_selection import TEXT_RULES, Choice, paired_rule
+from close_transfer.modality_gap.noise_selection import TEXT_RULES, NoiseChoice, paired_rule
 from close_transfer.modality_gap.spectra import Moments, centred_squared, signed_root, spectral_metrics
-from close_transfer.modality_gap.vectors import Floats, GroupedVectors
+from close_transfer.modality_gap.vectors import GroupedVectors
 
 Metrics = dict[str, float]
 Intervals = dict[str, tuple[float, float]]
@@ -44,7 +45,7 @@ class Gap:
     neighbourhoods: Sequence[Neighbourhood]
     spectra: dict[str, list[float]]
     coordinates: dict[str, list[float]]
-    choices: Sequence[Choice]
+    choices: Sequence[NoiseChoice]
     vectors: GroupedVectors
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -70,12 +71,12 @@ def _without_nan(value: float) -> float:
     return float(value)
 
 
-def _scene_weights(num_scenes: int, num_resamples: int, rng: np.random.Generator) -> Floats:
+def _scene_weights(num_scenes: int, num_resamples: int, rng: np.random.Generator) -> Float64Array:
     even = np.full(num_scenes, 1 / num_scenes)
     return rng.multinomial(num_scenes, even, size=num_resamples).astype(np.float64)
 
 
-def _around(value: float, drawn: Sequence[float] | Floats) -> tuple[float, float]:
+def _around(value: float, drawn: Sequence[float] | Float64Array) -> tuple[float, float]:
     """Normal interval: the value and 1.96 standard deviations of its resamples.
 
     Resamples repeat scenes and so look flatter and farther off than the data; their spread is right and
@@ -90,11 +91,11 @@ def _resampled(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[
     cosines, hits = cosine_metrics(vectors), recall_hits(vectors)
     num_scenes = vectors.num_scenes
 
-    def metrics(weights: Floats) -> dict[str, Floats]:
+    def metrics(weights: Float64Array) -> dict[str, Float64Array]:
         return cosines(weights) | {name: weights @ hit / num_scenes for name, hit in hits.items()}
 
     rng = np.random.default_rng(seed)
-    drawn: dict[str, list[Floats]] = {}
+    drawn: dict[str, list[Float64Array]] = {}
     for start in range(0, num_resamples, _RESAMPLES_AT_ONCE):
         size = min(_RESAMPLES_AT_ONCE, num_resamples - start)
         for name, values in metrics(_scene_weights(num_scenes, size, rng)).items():
@@ -136,7 +137,7 @@ def _centred(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Me
     return {"centred_distance": signed_root(squared)}, {"centred_distance": (signed_root(low), signed_root(high))}
 
 
-def _choices(vectors: GroupedVectors, seed: int) -> list[Choice]:
+def _choices(vectors: GroupedVectors, seed: int) -> list[NoiseChoice]:
     """The noise that each rule chooses; a rule that these texts do not serve is left out."""
     found = []
     for rule in (*TEXT_RULES.values(), *([paired_rule] if vectors.images is not None else [])):

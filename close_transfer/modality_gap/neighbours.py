@@ -6,14 +6,17 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from close_transfer.modality_gap.vectors import Floats, GroupedVectors, Ints, unit
+from close_transfer.core.arrays import Float64Array
+from close_transfer.modality_gap.vectors import GroupedVectors, Ints, unit
 
 RECALLS = (1, 5, 10)
 _QUERIES_AT_ONCE = 512
 _NEAREST = 10
 
 
-def ranks_of_own(queries: Floats, scene_of_query: Ints, candidates: Floats, scene_of_candidate: Ints) -> Ints:
+def ranks_of_own(
+    queries: Float64Array, scene_of_query: Ints, candidates: Float64Array, scene_of_candidate: Ints
+) -> Ints:
     """How many candidates of other scenes are at least as near as the nearest of the query's own; (queries,).
 
     Ties count against the query, so vectors that are all alike find nothing.
@@ -32,7 +35,7 @@ def ranks_of_own(queries: Floats, scene_of_query: Ints, candidates: Floats, scen
     return np.concatenate(ranks)
 
 
-def recall_hits(vectors: GroupedVectors) -> dict[str, Floats]:
+def recall_hits(vectors: GroupedVectors) -> dict[str, Float64Array]:
     """Whether each query finds its own among the k nearest, by metric, as a number a scene; shape (scenes,).
 
     `recall@k`: a picture looks for any of its texts among all texts. `text_to_image_recall@k`: a text
@@ -74,7 +77,7 @@ class Neighbourhood:
         return asdict(self)
 
 
-def _nearest(queries: Floats, vectors: GroupedVectors, leave_out: bool) -> NDArray[np.int64]:
+def _nearest(queries: Float64Array, vectors: GroupedVectors, leave_out: bool) -> NDArray[np.int64]:
     """The nearest texts of each query, nearest first; row i leaves text i out where asked; (queries, k)."""
     num = min(_NEAREST, len(vectors.texts) - leave_out)
     found = []

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from close_transfer.modality_gap.vectors import Floats, GroupedVectors
+from close_transfer.core.arrays import Float64Array
+from close_transfer.modality_gap.vectors import GroupedVectors
 
 
 @dataclass(frozen=True)
 class Moments:
     """Weighted mean, shape (d,), and covariance, shape (d, d), of a cloud."""
 
-    mean: Floats
-    covariance: Floats
+    mean: Float64Array
+    covariance: Float64Array
 
     @classmethod
-    def of(cls, vectors: Floats, weights: Floats) -> "Moments":
+    def of(cls, vectors: Float64Array, weights: Float64Array) -> "Moments":
         """Of vectors of shape (n, d) that count `weights` times each, shape (n,)."""
         total = weights.sum()
         mean = weights @ vectors / total
@@ -36,27 +37,27 @@ class Moments:
         square = np.square(self.covariance).sum()
         return float(np.trace(self.covariance) ** 2 / square) if square else 0.0
 
-    def spectrum(self) -> Floats:
+    def spectrum(self) -> Float64Array:
         """Share of the variance along each principal direction, falling; shape (d,)."""
         values = np.linalg.eigvalsh(self.covariance)[::-1].clip(0)
         return values / values.sum() if values.any() else values
 
 
-def directions_for(spectrum: Floats, share: float) -> int:
+def directions_for(spectrum: Float64Array, share: float) -> int:
     """How many leading directions carry that share of the variance."""
     return int(np.searchsorted(np.cumsum(spectrum), share * spectrum.sum() - 1e-12)) + 1
 
 
-def factor(vectors: Floats, weights: Floats) -> Floats:
+def factor(vectors: Float64Array, weights: Float64Array) -> Float64Array:
     """R of at most d rows with R'R the covariance of vectors (n, d) that count `weights` times each, shape (n,)."""
     total = weights.sum()
-    rows: Floats = (vectors - weights @ vectors / total) * np.sqrt(weights / total)[:, None]
+    rows: Float64Array = (vectors - weights @ vectors / total) * np.sqrt(weights / total)[:, None]
     if len(rows) > rows.shape[1]:
         rows = np.asarray(np.linalg.qr(rows, mode="r"))
     return rows
 
 
-def overlap(one: Floats, other: Floats) -> float:
+def overlap(one: Float64Array, other: Float64Array) -> float:
     """tr (A^1/2 B A^1/2)^1/2 of the covariances A, B with these factors; tr A if both are one.
 
     As Gaussians with one mean they are sqrt(tr A + tr B - 2 overlap) apart in the 2-Wasserstein distance
@@ -65,7 +66,9 @@ def overlap(one: Floats, other: Floats) -> float:
     return float(np.linalg.svd(one @ other.T, compute_uv=False).sum())
 
 
-def centred_squared(vectors: GroupedVectors, scene_weights: Floats, num_splits: int, rng: np.random.Generator) -> float:
+def centred_squared(
+    vectors: GroupedVectors, scene_weights: Float64Array, num_splits: int, rng: np.random.Generator
+) -> float:
     """What is left of the gap, squared, when both means are taken away, less what chance gives.
 
     W is the 2-Wasserstein distance of two clouds as Gaussians with one mean. Two samples of one law are
@@ -108,7 +111,7 @@ def signed_root(squared: float) -> float:
     return float(np.copysign(np.sqrt(abs(squared)), squared))
 
 
-def spectral_metrics(vectors: GroupedVectors, scene_weights: Floats) -> dict[str, float]:
+def spectral_metrics(vectors: GroupedVectors, scene_weights: Float64Array) -> dict[str, float]:
     """Shape of the clouds for one resample of the scenes.
 
     - `text_effective_dimension`, `text_std`, and the same of pictures.

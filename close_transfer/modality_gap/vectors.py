@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from close_transfer.config.components import StoreConfig
+from close_transfer.config.components import EmbeddingCacheConfig
+from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.embeddings import image_scenes, text_table
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
@@ -27,9 +27,9 @@ class GroupedVectors:
         strings: the texts themselves, where they are known; length texts.
     """
 
-    texts: Floats
+    texts: Float64Array
     scene_of_text: Ints
-    images: Floats | None = None
+    images: Float64Array | None = None
     strings: tuple[str, ...] = ()
 
     @property
@@ -42,17 +42,17 @@ class GroupedVectors:
         """Width of the vectors."""
         return self.texts.shape[1]
 
-    def sum_by_scene(self, values: NDArray[np.floating] | NDArray[np.bool_]) -> Floats:
+    def sum_by_scene(self, values: NDArray[np.floating] | NDArray[np.bool_]) -> Float64Array:
         """Sums over the texts of each scene; (texts, ...) to (scenes, ...)."""
         starts = np.searchsorted(self.scene_of_text, np.arange(self.num_scenes))
         return np.add.reduceat(np.asarray(values, dtype=np.float64), starts, axis=0)
 
-    def texts_a_scene(self) -> Floats:
+    def texts_a_scene(self) -> Float64Array:
         """How many texts each scene has, shape (scenes,)."""
         return np.bincount(self.scene_of_text).astype(np.float64)
 
 
-def unit(vectors: NDArray[np.floating]) -> Floats:
+def unit(vectors: NDArray[np.floating]) -> Float64Array:
     """Rows at unit length, float64.
 
     Raises:
@@ -65,7 +65,7 @@ def unit(vectors: NDArray[np.floating]) -> Floats:
 
 
 def grouped_vectors(
-    encoder: AnyEncoder, examples: Sequence[Example], store: StoreConfig, with_images: bool
+    encoder: AnyEncoder, examples: Sequence[Example], store: EmbeddingCacheConfig, with_images: bool
 ) -> GroupedVectors:
     """Encodes what is not kept yet, of one example a scene (`examples.by_scene`).
 

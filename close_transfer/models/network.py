@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from close_transfer.core.errors import UserError
-from close_transfer.models.adapters import Chain, Fit, Modality, NoiseSource, Statistics
+from close_transfer.models.adapters import AdapterChain, AdapterContext, Modality, NoiseSource, Statistics
 from close_transfer.models.language_models import base_model, from_config, settle_generation
 from close_transfer.models.lm_wrappers import Context, conditioning_of
 from close_transfer.models.mappers import build_mapper
@@ -90,7 +90,9 @@ class TransferNetwork(PreTrainedModel):
             statistics: what adapters are fitted by; None when weights are about to be loaded.
         """
         super().__init__(config)
-        self.adapter = Chain(config.adapter, Fit(config.encoder["dim"], config.noise["std"], statistics))
+        self.adapter = AdapterChain(
+            config.adapter, AdapterContext(config.encoder["dim"], config.noise["std"], statistics)
+        )
         if lm is None:
             lm = from_config(AutoConfig.for_model(**config.lm))
             settle_generation(lm)
@@ -145,7 +147,7 @@ class TransferNetwork(PreTrainedModel):
             prompt_ids, prompt_mask: prompts, p may be 0.
             labels: target token ids, `IGNORED` where padded.
             scene_of_target: which scene each target belongs to.
-            modality, noise: see `Chain`.
+            modality, noise: see `AdapterChain`.
         """
         context = self.read(vectors, prompt_ids, prompt_mask, modality, noise)
         return self.conditioning.logits(self.lm, context.of(scene_of_target), labels)

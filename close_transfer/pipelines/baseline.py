@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from close_transfer.config.baseline import BaselineConfig
 from close_transfer.config.components import PrecomputedConfig
-from close_transfer.config.data import HuggingFaceData, TableData
+from close_transfer.config.data import FileData, HuggingFaceData
+from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import read_json, write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import is_trained_on, leaks_of
@@ -34,7 +34,6 @@ from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports.evaluation_report import leakage_in_words
 from close_transfer.tasks import task_of
 
-Floats = NDArray[np.float32]
 _BLOCK = 256  # pictures that are compared with all training texts at once
 
 
@@ -101,16 +100,16 @@ def judged(
     return [order[place] for place in np.searchsorted(np.quantile(cosines, shares), cosines)]
 
 
-def _unit(scenes: SceneVectors) -> Floats:
+def _unit(scenes: SceneVectors) -> Float32Array:
     return unit(scenes[np.arange(len(scenes))]).astype(np.float32)
 
 
-def _texts(encoder: AnyEncoder, texts: Sequence[str], config: BaselineConfig) -> Floats:
+def _texts(encoder: AnyEncoder, texts: Sequence[str], config: BaselineConfig) -> Float32Array:
     table = text_table(encoder, texts, config.store)
     return unit(table.gather(np.array([table.row_of[text] for text in texts]))).astype(np.float32)
 
 
-def _prompts(encoder: AnyEncoder, examples: Sequence[Example], config: BaselineConfig) -> Floats | None:
+def _prompts(encoder: AnyEncoder, examples: Sequence[Example], config: BaselineConfig) -> Float32Array | None:
     return _texts(encoder, [example.prompt for example in examples], config) if examples[0].prompt else None
 
 
@@ -156,7 +155,7 @@ def _training(config: BaselineConfig) -> list[Example]:
     """
     training = config.training or config.data
     if is_trained_on(training, config.data, config.split):
-        file = f" data.path={config.data.path}" if isinstance(config.data, (TableData, HuggingFaceData)) else ""
+        file = f" data.path={config.data.path}" if isinstance(config.data, (FileData, HuggingFaceData)) else ""
         given = "training names the same" if config.training else "no training data are given"
         way = (
             f"data@training={config.data.name} training.path=TRAINING_DATA, with its columns as training.text_column and so on"

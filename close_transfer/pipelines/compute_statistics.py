@@ -23,7 +23,7 @@ from close_transfer.modality_gap.adapter_fitting.chain import (
     in_sequence,
     unit_vectors,
 )
-from close_transfer.modality_gap.noise_selection import Choice, paired_rule, unpaired_rule, with_sensitivity
+from close_transfer.modality_gap.noise_selection import NoiseChoice, paired_rule, unpaired_rule, with_sensitivity
 from close_transfer.modality_gap.vectors import GroupedVectors, unit
 from close_transfer.models.adapters import Statistics, Steps, changing
 from close_transfer.models.adapters.statistics import measure_statistics
@@ -88,7 +88,7 @@ def _statistics(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, fact
     return in_sequence(steps, first, measure)
 
 
-def _noise(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, fitted: Statistics) -> dict[str, Choice]:
+def _noise(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, fitted: Statistics) -> dict[str, NoiseChoice]:
     """The noise that pictures choose, by the way in which they were seen.
 
     Raises:

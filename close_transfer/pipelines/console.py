@@ -9,9 +9,9 @@ from close_transfer.config.components import PrecomputedConfig
 from close_transfer.config.data import (
     ConceptualCaptionsData,
     DataConfig,
+    FileData,
     HuggingFaceData,
     OfficialData,
-    TableData,
     VisualNewsData,
     Vqa2Data,
     evaluation_split,
@@ -49,7 +49,7 @@ def _next(config: TrainConfig, folder: Path) -> str:
     given = [f"task={config.task.name}", f"run={folder}"]
     notes = []
     vectors = isinstance(config.clip, PrecomputedConfig)
-    if isinstance(data, TableData) or not _names_pictures(data):
+    if isinstance(data, FileData) or not _names_pictures(data):
         given += _own_file(data)
         given += [] if vectors or _names_pictures(data) else ["data.image_column=IMAGE_COLUMN"]
         notes.append("the names in capitals are yours to fill in; any other data= of the task will do as well")
@@ -66,7 +66,7 @@ def _next(config: TrainConfig, folder: Path) -> str:
 
 
 def _names_pictures(data: DataConfig) -> bool:
-    if isinstance(data, (TableData, HuggingFaceData)):
+    if isinstance(data, (FileData, HuggingFaceData)):
         return data.image_column is not None
     return not isinstance(data, ConceptualCaptionsData)
 
@@ -82,7 +82,7 @@ def _own_file(data: DataConfig) -> list[str]:
         "prompt",
         "target_column",
     )
-    named = {name: getattr(data, name) for name in columns} if isinstance(data, (TableData, HuggingFaceData)) else {}
+    named = {name: getattr(data, name) for name in columns} if isinstance(data, (FileData, HuggingFaceData)) else {}
     return ["data=table", "data.path=TEST_FILE", *(f"data.{name}={column}" for name, column in named.items() if column)]
 
 

@@ -8,7 +8,7 @@ from close_transfer.evaluation.record import Evaluation
 from close_transfer.pipelines.console import side_by_side
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train
-from close_transfer.reports.evaluation_report import Compared, write_report
+from close_transfer.reports.evaluation_report import ComparedEvaluation, write_report
 from close_transfer.training.run_folder import Regime
 
 
@@ -31,6 +31,6 @@ def main(config: TrainConfig) -> int:
         evaluations.append(evaluate(compose_config("evaluate", EvaluateConfig, settings)))
         write_report(evaluations[-1])
     *others, method = evaluations
-    write_report(method, [Compared.read(other.folder) for other in reversed(others)])
+    write_report(method, [ComparedEvaluation.read(other.folder) for other in reversed(others)])
     print("\n" + side_by_side(evaluations))
     return 0

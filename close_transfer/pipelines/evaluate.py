@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from close_transfer.config.components import ClipConfig, OpenClipConfig, PrecomputedConfig
-from close_transfer.config.data import DataConfig, TableData
+from close_transfer.config.data import DataConfig, FileData
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.archive import set_aside
@@ -35,14 +35,14 @@ from close_transfer.evaluation.official_formats import (
 from close_transfer.evaluation.record import NOT_ASKED, Evaluation
 from close_transfer.inference.build_memory import build_memory
 from close_transfer.inference.decoding import Decoder
-from close_transfer.inference.journal import Journal
+from close_transfer.inference.journal import PredictionJournal
 from close_transfer.inference.loading import check_encoder, load_model
 from close_transfer.inference.reranking import Reranker, asked_decoding
 from close_transfer.metrics.bootstrap import Scores, mean_scores
 from close_transfer.metrics.spice import require_spice
 from close_transfer.models.device import pick_device
 from close_transfer.pipelines.console import evaluation_ended
-from close_transfer.reports.evaluation_report import Compared, write_report
+from close_transfer.reports.evaluation_report import ComparedEvaluation, write_report
 from close_transfer.tasks import Task, task_of
 from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.run_folder import find_run, read_run
@@ -65,7 +65,7 @@ def _warn_of_seen_pictures(seen: dict[str, Any] | None, data: DataConfig, split:
 
 def _data_for(config: EvaluateConfig, trained: TrainConfig):
     data = config.data or trained.data
-    if isinstance(data, TableData) and config.data is None:
+    if isinstance(data, FileData) and config.data is None:
         raise UserError(
             "the run was trained on data=table, whose file is not a test; give data=table data.path=TEST_FILE"
         )
@@ -118,7 +118,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     model.memory, memory = build_memory(config, trained, model, device)
     decoder = Decoder(model, tokenizer, asked_decoding(config, model), config.batch_size, config.scene)
     key = {"checkpoint": RunFolder(run).fingerprint(config.checkpoint)} | _key(examples, scenes) | decoder.key | memory
-    with Journal(folder / "predictions.jsonl", key) as journal:
+    with PredictionJournal(folder / "predictions.jsonl", key) as journal:
         remove_stale(folder)
         prompts = [e.prompt for e in examples]
         predictions = decoder.predict([e.id for e in examples], scenes.__getitem__, prompts, task.labels, journal)
@@ -230,7 +230,7 @@ def _settings(results: Any) -> dict[str, Any]:
 
 def main(config: EvaluateConfig) -> None:
     """Evaluate, write the report, and print the numbers."""
-    others = [Compared.read(Path(folder)) for folder in config.compare]
+    others = [ComparedEvaluation.read(Path(folder)) for folder in config.compare]
     evaluation = evaluate(config)
     if evaluation.scores.metrics:
         write_report(evaluation, others)

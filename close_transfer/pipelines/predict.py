@@ -20,7 +20,7 @@ from close_transfer.data.examples import Prediction
 from close_transfer.data.sources.own_rows import columns_of
 from close_transfer.inference.build_memory import build_memory
 from close_transfer.inference.decoding import Decoder
-from close_transfer.inference.journal import Journal
+from close_transfer.inference.journal import PredictionJournal
 from close_transfer.inference.loading import encoder_settings, load_model
 from close_transfer.inference.prediction_inputs import PredictionInputs, open_inputs
 from close_transfer.inference.prediction_output import PredictionSummary, write_predictions
@@ -87,7 +87,7 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
             return found
         return reranker(found, vectors if reranker.is_own else inputs.seen_by(reranker.encoder, start, end, names))
 
-    with Journal(Path(config.output), key | inputs.key | decoder.key | memory) as journal:
+    with PredictionJournal(Path(config.output), key | inputs.key | decoder.key | memory) as journal:
         _answer(inputs, answers_of, config, journal)
         summary = write_predictions(inputs, Path(config.output), journal)
         journal.remove()
@@ -108,7 +108,10 @@ def _asked_model(config: PredictConfig) -> tuple[Path, str, TrainConfig | None]:
 
 
 def _answer(
-    inputs: PredictionInputs, answers_of: Callable[..., list[Prediction]], config: PredictConfig, journal: Journal
+    inputs: PredictionInputs,
+    answers_of: Callable[..., list[Prediction]],
+    config: PredictConfig,
+    journal: PredictionJournal,
 ) -> None:
     """Answers the batches that are not in the journal yet.
 

@@ -45,7 +45,7 @@ from close_transfer.models.prompt_format import cut
 from close_transfer.training.batches import Ragged
 from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.lm_pretrainer import STATE_FILE, Pretrainer, PretrainState, saved_identity
-from close_transfer.training.span_corruption import Corruption, num_sentinels
+from close_transfer.training.span_corruption import SpanCorruptor, num_sentinels
 
 _SUMMARY = "pretraining.json"
 _AT_ONCE = 10_000  # texts tokenized together
@@ -211,7 +211,7 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, folder: Path, device: to
         model=model,
         texts=texts,
         validation=held_out,
-        corruption=Corruption(
+        corruption=SpanCorruptor(
             config.corruption_rate, config.mean_span_length, int(tokenizer.eos_token_id), sentinel_ids
         ),
         padding=int(tokenizer.pad_token_id),

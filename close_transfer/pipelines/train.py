@@ -28,7 +28,7 @@ from close_transfer.models.lm_wrappers import check_positions
 from close_transfer.models.network import TransferConfig, TransferNetwork
 from close_transfer.models.prompt_format import TextFormat
 from close_transfer.pipelines.console import training_ended
-from close_transfer.tasks import Shaped, Task, task_of
+from close_transfer.tasks import PreparedExamples, Task, task_of
 from close_transfer.training.batches import TokenizedExamples
 from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.run_folder import REGIME_CODES, Regime, choose_folder, start_run
@@ -46,8 +46,8 @@ class _Data:
     """Examples for training and validation, with what to say about them."""
 
     scenes: Sequence[Example]
-    training: Shaped
-    validation: Shaped
+    training: PreparedExamples
+    validation: PreparedExamples
     skipped: Counter[str]
     notes: tuple[str, ...]
 

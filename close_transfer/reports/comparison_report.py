@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from close_transfer.evaluation.comparison import Pairing, Row, Table, Value
+from close_transfer.evaluation.comparison import Pairing, ResultTable, Row, Value
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 
 WORLD_SENTENCE = "Picturebook is a built-in world of clip art. These numbers say nothing about published benchmarks."
@@ -36,7 +36,7 @@ class Report:
 
     pages: tuple[Path, Path]
     num_files: int
-    tables: Sequence[Table]
+    tables: Sequence[ResultTable]
     notes: Sequence[str]
     pairing: Pairing | None
 
@@ -48,12 +48,12 @@ def regime_in_words(regime: str | None) -> str:
     return f"{regime}: {_REGIMES[regime]}" if regime in _REGIMES else regime
 
 
-def by_regime(table: Table) -> list[tuple[str, list[Row]]]:
+def by_regime(table: ResultTable) -> list[tuple[str, list[Row]]]:
     """Rows under what they were trained on."""
     return [(regime_in_words(code), list(rows)) for code, rows in groupby(table.rows, key=lambda row: row.regime)]
 
 
-def main_metrics(table: Table) -> list[str]:
+def main_metrics(table: ResultTable) -> list[str]:
     """The columns: metrics over all examples, in the scorer's order."""
     return [name for name in dict.fromkeys(n for row in table.rows for n in row.values) if not _is_part(name)]
 
@@ -62,7 +62,7 @@ def _is_part(metric: str) -> bool:
     return "/" in metric.partition(" (")[0]  # in brackets stands CLIPScore's encoder
 
 
-def group_metrics(table: Table, question_types: bool) -> list[str]:
+def group_metrics(table: ResultTable, question_types: bool) -> list[str]:
     """Metrics over some of the examples: by label, answer type, domain; question types where wanted."""
     names = dict.fromkeys(name for row in table.rows for name in row.values if _is_part(name))
     return [name for name in names if question_types or f"/{QUESTION_TYPE}" not in name]
@@ -74,14 +74,14 @@ def best(rows: Sequence[Row], metric: str) -> Row | None:
     return max(having, key=lambda row: row.values[metric].value) if len(having) > 1 else None
 
 
-def title(table: Table) -> str:
+def title(table: ResultTable) -> str:
     """Task, data, split and scene in a line."""
     split = f", {table.split}" if table.split else ""
     scene = f", scene: {table.scene}" if table.scene else ""
     return f"{table.task} on {table.data}{split}{scene}"
 
 
-def facts(table: Table, tables: Sequence[Table]) -> str:
+def facts(table: ResultTable, tables: Sequence[ResultTable]) -> str:
     """Which examples, and whether another table has others of the same split."""
     said = f"{table.num_examples:,} examples, fingerprint {table.fingerprint[:12]}"
     namesakes = [other for other in tables if title(other) == title(table)]
@@ -95,7 +95,7 @@ def called(row: Row) -> str:
     return row.name + "".join(f" [{mark}]" for mark in row.marks)
 
 
-def remarks(table: Table) -> list[str]:
+def remarks(table: ResultTable) -> list[str]:
     """What was left out of the examples, and which encoder saw them; each once, with its systems."""
     said: dict[str, list[Row]] = {}
     for row in table.rows:
@@ -111,7 +111,7 @@ def remarks(table: Table) -> list[str]:
     ]
 
 
-def warnings(of: Table | Pairing) -> list[str]:
+def warnings(of: ResultTable | Pairing) -> list[str]:
     """What is to be said of Picturebook wherever these numbers stand."""
     if of.is_world:
         return [WORLD_SENTENCE]
@@ -185,7 +185,7 @@ def _markdown_value(row: Row, metric: str, is_best: bool) -> str:
     return f"{shown} ({ends})" if ends else shown
 
 
-def _markdown_table(table: Table) -> list[str]:
+def _markdown_table(table: ResultTable) -> list[str]:
     metrics = main_metrics(table)
     lines = [_line(["regime", "system", "seeds", *metrics]), _line(["---"] * 3 + ["---:"] * len(metrics))]
     for regime, rows in by_regime(table):
@@ -203,7 +203,7 @@ def _markdown_table(table: Table) -> list[str]:
     return lines
 
 
-def markdown(tables: Sequence[Table], pairing: Pairing | None, notes: Sequence[str]) -> str:
+def markdown(tables: Sequence[ResultTable], pairing: Pairing | None, notes: Sequence[str]) -> str:
     """The page as Markdown; accuracies by question type are in the HTML only."""
     lines = ["# Results", "", _INTERVALS]
     for table in tables:
@@ -219,7 +219,7 @@ def markdown(tables: Sequence[Table], pairing: Pairing | None, notes: Sequence[s
     return "\n".join(lines) + "\n"
 
 
-def html(tables: Sequence[Table], pairing: Pairing | None, notes: Sequence[str]) -> str:
+def html(tables: Sequence[ResultTable], pairing: Pairing | None, notes: Sequence[str]) -> str:
     """The page as HTML."""
     loader = jinja2.PackageLoader("close_transfer.reports", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -238,7 +238,7 @@ def html(tables: Sequence[Table], pairing: Pairing | None, notes: Sequence[str])
     )
 
 
-def _shown(table: Table, tables: Sequence[Table]) -> dict[str, Any]:
+def _shown(table: ResultTable, tables: Sequence[ResultTable]) -> dict[str, Any]:
     metrics = main_metrics(table)
     most = {m: max(row.values[m].value for row in table.rows if m in row.values) or 1.0 for m in metrics}
     return {

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from close_transfer.core.atomic_files import damaged, write_text
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.record_errors import Fault
+from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.readers.records import field, key_field, read_document, read_lines, verbatim
 from close_transfer.core.svg import svg
 from close_transfer.data.examples import Example
@@ -31,7 +31,7 @@ _PICTURE_WIDTH = 192
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedEvaluation:
     """Another evaluation of the same examples, to stand beside this one."""
 
     name: str
@@ -39,7 +39,7 @@ class Compared:
     answers: dict[str, str]
 
     @classmethod
-    def read(cls, folder: Path, name: str | None = None) -> "Compared":
+    def read(cls, folder: Path, name: str | None = None) -> "ComparedEvaluation":
         """From an evaluation folder.
 
         Raises:
@@ -53,7 +53,7 @@ class Compared:
         for line, record in read_lines(answered, "compare"):
             try:
                 answers[key_field(record, "id")] = verbatim(field(record, "prediction"), "prediction")
-            except Fault as fault:
+            except RecordError as fault:
                 raise damaged(answered, f"line {line}: {fault}") from None
         if len(answers) != system.num_examples:
             raise damaged(
@@ -129,7 +129,7 @@ def _curve(run: Path) -> str | None:
     return _data_uri(svg(figure), "image/svg+xml")
 
 
-def _case(evaluation: Evaluation, row: int, others: Sequence[Compared]) -> dict[str, Any]:
+def _case(evaluation: Evaluation, row: int, others: Sequence[ComparedEvaluation]) -> dict[str, Any]:
     example, prediction = evaluation.examples[row], evaluation.predictions[row]
     references = list(dict.fromkeys(example.references))
     return {
@@ -143,7 +143,7 @@ def _case(evaluation: Evaluation, row: int, others: Sequence[Compared]) -> dict[
     }
 
 
-def _rows(evaluation: Evaluation, others: Sequence[Compared]) -> list[dict[str, Any]]:
+def _rows(evaluation: Evaluation, others: Sequence[ComparedEvaluation]) -> list[dict[str, Any]]:
     """One row a metric, one cell a system: value, low, high."""
     systems = [evaluation.results(), *(other.results for other in others)]
     shown = [name for name in evaluation.scores.metrics if QUESTION_TYPE not in name]  # dozens; results.json has them
@@ -173,7 +173,7 @@ def _template() -> jinja2.Template:
     )
 
 
-def write_report(evaluation: Evaluation, others: Sequence[Compared] = ()) -> Path:
+def write_report(evaluation: Evaluation, others: Sequence[ComparedEvaluation] = ()) -> Path:
     """Writes report.html into the evaluation's folder.
 
     Args:

@@ -4,9 +4,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from close_transfer.core.arrays import Float64Array
 from close_transfer.core.svg import svg
 from close_transfer.modality_gap.measurement import Gap
-from close_transfer.modality_gap.vectors import Floats, GroupedVectors, Ints, unit
+from close_transfer.modality_gap.vectors import GroupedVectors, Ints, unit
 
 TEXTS, IMAGES, NOISED, QUIET = "#2563a8", "#c2410c", "#7fb0de", "#8a94a3"
 _MOST_COSINES = 20_000
@@ -57,7 +58,7 @@ def cosine_histograms(vectors: GroupedVectors, seed: int = 0) -> bytes:
     return svg(figure)
 
 
-def _scatter(axes: Axes, points: Floats, colour: str, name: str) -> None:
+def _scatter(axes: Axes, points: Float64Array, colour: str, name: str) -> None:
     axes.scatter(points[:, 0], points[:, 1], s=7, color=colour, alpha=0.6, linewidths=0, label=name)
 
 

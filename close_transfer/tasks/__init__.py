@@ -4,11 +4,11 @@ from close_transfer.config.components import TaskConfig
 from close_transfer.tasks.captioning import Captioning, CaptioningMulti
 from close_transfer.tasks.custom import Custom
 from close_transfer.tasks.snli_ve import SnliVe
-from close_transfer.tasks.task import Shaped, Task
+from close_transfer.tasks.task import PreparedExamples, Task
 from close_transfer.tasks.visual_news import VisualNews
 from close_transfer.tasks.vqa import Vqa, VqaE
 
-__all__ = ["TASKS", "Shaped", "Task", "task_of"]
+__all__ = ["TASKS", "PreparedExamples", "Task", "task_of"]
 
 _ALL: tuple[Task, ...] = (Captioning(), CaptioningMulti(), SnliVe(), Vqa(), VqaE(), VisualNews(), Custom())
 

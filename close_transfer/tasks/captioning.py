@@ -12,7 +12,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.captions import caption_scores
-from close_transfer.tasks.task import Shaped
+from close_transfer.tasks.task import PreparedExamples
 
 
 def _others(captions: Sequence[str], number: int) -> tuple[str, ...]:
@@ -35,20 +35,20 @@ class _Captioning:
     def _asked(self, examples: list[Example]) -> list[Example]:
         return [replace(e, prompt=self._prompt) for e in examples] if self._prompt else examples
 
-    def for_validation(self, examples: Sequence[Example]) -> Shaped:
+    def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
         grouped = [e for e in examples if len(e.texts) > 1]
         if not grouped:
             same = [
                 replace(e, id=f"{e.id}#{n}", texts=(e.texts[n],), targets=(e.texts[n],)) for e, n in _inputs(examples)
             ]
-            return Shaped(self._asked(same), "the same text")
+            return PreparedExamples(self._asked(same), "the same text")
         shaped = [
             replace(e, id=f"{e.id}#{n}", texts=(e.texts[(n + 1) % len(e.texts)],), targets=(e.texts[n],))
             for e, n in _inputs(grouped)
         ]
         left_out = len(examples) - len(grouped)
         notes = (f"{left_out} scenes with a single caption are not used for validation",) if left_out else ()
-        return Shaped(self._asked(shaped), "another caption of the same scene", notes)
+        return PreparedExamples(self._asked(shaped), "another caption of the same scene", notes)
 
     def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
         if scene == "image":
@@ -95,12 +95,12 @@ class Captioning(_Captioning):
 
     name = "captioning"
 
-    def for_training(self, examples: Sequence[Example]) -> Shaped:
+    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
         shaped = []
         for e, n in _inputs(examples):
             caption = e.texts if len(e.texts) == 1 else (e.texts[n],)  # shared, as there may be millions
             shaped.append(replace(e, id=f"{e.id}#{n}", texts=caption, targets=caption))
-        return Shaped(self._asked(shaped))
+        return PreparedExamples(self._asked(shaped))
 
 
 class CaptioningMulti(_Captioning):
@@ -108,7 +108,7 @@ class CaptioningMulti(_Captioning):
 
     name = "captioning-multi"
 
-    def for_training(self, examples: Sequence[Example]) -> Shaped:
+    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
         lonely = sum(len(e.texts) == 1 for e in examples)
         if lonely == len(examples):
             raise UserError(
@@ -120,4 +120,4 @@ class CaptioningMulti(_Captioning):
             for e, n in _inputs(examples)
         ]
         notes = (f"{lonely} scenes have one caption only, which is its own target",) if lonely else ()
-        return Shaped(self._asked(shaped), notes=notes)
+        return PreparedExamples(self._asked(shaped), notes=notes)

@@ -12,7 +12,7 @@ from close_transfer.metrics.any_language import exact_match, text_scores
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.captions import caption_scores
 from close_transfer.metrics.vqa import vqa_accuracy
-from close_transfer.tasks.task import Shaped, with_targets
+from close_transfer.tasks.task import PreparedExamples, with_targets
 
 Metric = Literal["captions", "accuracy", "vqa", "text"]
 
@@ -28,17 +28,17 @@ class Custom:
         self._metric = metric
         self._language = language
 
-    def for_training(self, examples: Sequence[Example]) -> Shaped:
+    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
         unknown = {target for example in examples for target in example.targets} - set(self.labels)
         if self.labels and unknown:
             shown = ", ".join(sorted(unknown)[:5])
             raise UserError(
                 f"task.labels={','.join(self.labels)}: the data's targets are also {shown}; add them, or leave those rows out"
             )
-        return Shaped(list(examples))
+        return PreparedExamples(list(examples))
 
-    def for_validation(self, examples: Sequence[Example]) -> Shaped:
-        return Shaped(list(examples), "the same text")
+    def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
+        return PreparedExamples(list(examples), "the same text")
 
     def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
         return [with_targets(example, ()) for example in examples]

@@ -9,10 +9,11 @@ from typing import Literal
 
 import numpy as np
 
+from close_transfer.core.arrays import Float64Array
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.accuracy import accuracy_scores, confusion_table
-from close_transfer.metrics.bootstrap import Floats, Scores
-from close_transfer.tasks.task import Shaped, with_targets
+from close_transfer.metrics.bootstrap import Scores
+from close_transfer.tasks.task import PreparedExamples, with_targets
 
 
 class SnliVe:
@@ -21,11 +22,11 @@ class SnliVe:
     name = "snli-ve"
     labels: tuple[str, ...] = ("entailment", "neutral", "contradiction")
 
-    def for_training(self, examples: Sequence[Example]) -> Shaped:
-        return Shaped([with_targets(e, e.references) for e in examples])
+    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
+        return PreparedExamples([with_targets(e, e.references) for e in examples])
 
-    def for_validation(self, examples: Sequence[Example]) -> Shaped:
-        return Shaped([with_targets(e, e.references) for e in examples], "the same text")
+    def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
+        return PreparedExamples([with_targets(e, e.references) for e in examples], "the same text")
 
     def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
         return list(examples)
@@ -43,5 +44,5 @@ class SnliVe:
         return scores
 
 
-def _matches(answers: Sequence[str], gold: Sequence[str]) -> Floats:
+def _matches(answers: Sequence[str], gold: Sequence[str]) -> Float64Array:
     return np.array([answer == one for answer, one in zip(answers, gold, strict=True)], dtype=float)

@@ -13,7 +13,7 @@ ValidationInput = Literal["another caption of the same scene", "the same text"]
 
 
 @dataclass(frozen=True)
-class Shaped:
+class PreparedExamples:
     """Examples ready for training or validation, with what a user should know about them."""
 
     examples: list[Example]
@@ -32,10 +32,10 @@ class Task(Protocol):
     name: str
     labels: tuple[str, ...]
 
-    def for_training(self, examples: Sequence[Example]) -> Shaped:
+    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
         """One example a training input, with its targets."""
 
-    def for_validation(self, examples: Sequence[Example]) -> Shaped:
+    def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
         """Examples whose loss on text tells how a picture would fare."""
 
     def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:

@@ -14,7 +14,7 @@ from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.accuracy import accuracy_scores
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.vqa import simple_vqa_accuracy, vqa_accuracy
-from close_transfer.tasks.task import Shaped, with_targets
+from close_transfer.tasks.task import PreparedExamples, with_targets
 
 _ENOUGH_ANNOTATORS = 3
 
@@ -35,11 +35,11 @@ class Vqa:
     name = "vqa"
     labels: tuple[str, ...] = ()
 
-    def for_training(self, examples: Sequence[Example]) -> Shaped:
-        return Shaped([with_targets(e, answer_targets(e.references)) for e in examples])
+    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
+        return PreparedExamples([with_targets(e, answer_targets(e.references)) for e in examples])
 
-    def for_validation(self, examples: Sequence[Example]) -> Shaped:
-        return Shaped([with_targets(e, answer_targets(e.references)) for e in examples], "the same text")
+    def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
+        return PreparedExamples([with_targets(e, answer_targets(e.references)) for e in examples], "the same text")
 
     def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
         return list(examples)

@@ -27,7 +27,7 @@ from close_transfer.models.lm_wrappers import IGNORED
 from close_transfer.training.batches import Ragged, Rows, batches_from, steps_per_epoch
 from close_transfer.training.checkpoints import RunFolder, optimizer_tensors, restore_optimizer
 from close_transfer.training.schedules import learning_rate_factor
-from close_transfer.training.span_corruption import Corruption
+from close_transfer.training.span_corruption import SpanCorruptor
 
 STATE_FILE = "state.safetensors"
 _LONGEST_GRADIENT = 1.0
@@ -78,7 +78,7 @@ class Pretrainer:
     model: PreTrainedModel
     texts: Ragged
     validation: Ragged
-    corruption: Corruption
+    corruption: SpanCorruptor
     padding: int
     folder: RunFolder
     device: torch.device

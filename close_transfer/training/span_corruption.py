@@ -53,7 +53,7 @@ def spans_to_drop(
 
 
 @dataclass(frozen=True)
-class Corruption:
+class SpanCorruptor:
     """How a text becomes what the encoder reads and what the decoder writes.
 
     Without sentinels ("reconstruct") spans leave no trace and the decoder writes the whole text, as in

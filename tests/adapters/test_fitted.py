@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from close_transfer.core.errors import UserError
-from close_transfer.models.adapters import ADAPTERS, Chain, Fit, NoiseSource
+from close_transfer.models.adapters import ADAPTERS, AdapterChain, AdapterContext, NoiseSource
 from close_transfer.models.adapters.statistics import Statistics, measure_statistics
 
 DIM, COUNT = 12, 4000
@@ -37,7 +37,7 @@ def statistics(texts, images):
 def adapted(name, vectors, modality, statistics, std=0.0, **settings):
     """What one adapter makes of unit vectors, before they are brought back to unit length."""
     noise = NoiseSource(torch.Generator().manual_seed(0), 0, len(vectors)) if std else None
-    made = ADAPTERS[name](Fit(DIM, std, statistics), **settings).train()
+    made = ADAPTERS[name](AdapterContext(DIM, std, statistics), **settings).train()
     return made(torch.from_numpy(vectors).float(), modality, noise).double().numpy()
 
 
@@ -135,7 +135,8 @@ def test_order_matters_and_every_step_sees_unit_vectors(texts, statistics):
     behind = {f"remove_mean/{name}": array for name, array in statistics.arrays.items()}  # of the second order
     statistics = Statistics(statistics.arrays | behind)
     one, other = (
-        Chain([{"name": name} for name in order], Fit(DIM, 0.0, statistics))(inputs, "text") for order in orders
+        AdapterChain([{"name": name} for name in order], AdapterContext(DIM, 0.0, statistics))(inputs, "text")
+        for order in orders
     )
     assert not torch.allclose(one, other, atol=0.01)
     for made in (one, other):
@@ -150,7 +151,7 @@ def test_order_matters_and_every_step_sees_unit_vectors(texts, statistics):
 ])  # fmt: skip
 def test_regime_is_that_of_the_data_it_needed(statistics, name, settings, regime):
     steps = [{"name": name, **settings}, {"name": "blind"}]
-    assert Chain(steps, Fit(DIM, 0.1, statistics)).regime == regime
+    assert AdapterChain(steps, AdapterContext(DIM, 0.1, statistics)).regime == regime
 
 
 @pytest.mark.parametrize(("name", "lacking", "how"), [
@@ -159,7 +160,7 @@ def test_regime_is_that_of_the_data_it_needed(statistics, name, settings, regime
 ])  # fmt: skip
 def test_what_is_missing_is_named_with_what_measures_it(texts, name, lacking, how):
     with pytest.raises(UserError, match=rf"needs {lacking}.*{how}.*compute_statistics"):
-        ADAPTERS[name](Fit(DIM, 0.0, measure_statistics(texts)))
+        ADAPTERS[name](AdapterContext(DIM, 0.0, measure_statistics(texts)))
 
 
 def test_statistics_survive_saving_and_damage_is_told(statistics, tmp_path):

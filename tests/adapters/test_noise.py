@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from close_transfer.models.adapters import ADAPTERS, Chain, Fit, NoiseSource
+from close_transfer.models.adapters import ADAPTERS, AdapterChain, AdapterContext, NoiseSource
 from close_transfer.models.noise_scale import NoiseScale
 
 
@@ -20,12 +20,12 @@ NOISES = ["gaussian", "uniform_ball", "random_magnitude", "cosine_bounded"]
 
 
 def chain(name, std=0.1, dim=256, **settings):
-    return Chain([{"name": name, **settings}], Fit(dim, std))
+    return AdapterChain([{"name": name, **settings}], AdapterContext(dim, std))
 
 
 def step(name, std=0.1, dim=256):
     """The adapter alone, without the unit length before and after."""
-    return ADAPTERS[name](Fit(dim, std))
+    return ADAPTERS[name](AdapterContext(dim, std))
 
 
 def unit(vectors):

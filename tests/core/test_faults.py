@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 
 
 def test_faults_are_told_with_the_setting_that_skips_them():
-    faults = Faults(Path("seeds.jsonl"), "error", "seeds", skip="seeds.on_bad_rows=skip")
+    faults = RecordErrors(Path("seeds.jsonl"), "error", "seeds", skip="seeds.on_bad_rows=skip")
     for number in range(1, 8):
-        faults.add(f"line {number}", Fault("field 'text' is missing"))
+        faults.add(f"line {number}", RecordError("field 'text' is missing"))
     with pytest.raises(UserError) as caught:
         faults.settle(20)
     lines = str(caught.value).splitlines()
@@ -19,8 +19,8 @@ def test_faults_are_told_with_the_setting_that_skips_them():
 
 
 def test_skipped_faults_are_counted():
-    faults = Faults(Path("seeds.jsonl"), "skip", "seeds")
-    faults.add("line 1", Fault("field 'text' is missing"))
+    faults = RecordErrors(Path("seeds.jsonl"), "skip", "seeds")
+    faults.add("line 1", RecordError("field 'text' is missing"))
     assert faults.settle(1) == {"unusable seeds": 1}
     with pytest.raises(UserError, match="there is nothing to use in it"):
         faults.settle(0)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from close_transfer.cli import compose_config
-from close_transfer.config.data import TableData
+from close_transfer.config.data import FileData
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.sources import load_examples
@@ -19,7 +19,7 @@ def table(path, **values):
         "group_column": None, "image_column": None, "id_column": None,
         "references_column": None, "on_bad_rows": "error", "noise": {}, "epochs": {},
     }  # fmt: skip
-    return TableData(**defaults | values)
+    return FileData(**defaults | values)
 
 
 def write(name, content):

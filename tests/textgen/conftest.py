@@ -14,7 +14,7 @@ from close_transfer.core.signals import StopRequest
 from tests.conftest import REPOSITORY
 from tests.textgen.stand_in_server import StandInServer
 from textgen.config import SynthesizeCaptionsConfig
-from textgen.corpus.journal import Journal, read_ledger
+from textgen.corpus.journal import RequestJournal, read_ledger
 from textgen.pipeline import Synthesis, synthesize
 from textgen.prompts.plan import read_plan
 
@@ -67,7 +67,7 @@ class Corpus:
         """Plans and asks, without filters and report; why it ended early."""
         work = self.work(*settings)
         work.plan()
-        with Journal(work.folder.journal, work.key) as journal:
+        with RequestJournal(work.folder.journal, work.key) as journal:
             return work.ask(journal, stop or StopRequest())
 
     def run(self, *settings: str) -> int:

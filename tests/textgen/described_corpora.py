@@ -7,10 +7,10 @@ from typing import Any
 
 from textgen.config import RecipeSettings, SynthesizeCaptionsConfig
 from textgen.corpus.folder import CorpusFolder
-from textgen.corpus.journal import Journal
+from textgen.corpus.journal import RequestJournal
 from textgen.prompts.plan import write_plan
 from textgen.prompts.recipe import Recipe
-from textgen.report.corpus_summary import Described
+from textgen.report.corpus_summary import CorpusSummary
 
 TEMPLATE = "Write a caption with {{ keywords|join(' and ') }}.{% for one in examples %} {{ one.text }}{% endfor %}"
 HOSTILE = '<script>alert("x")</script> <img src=x onerror=alert(1)> a dog'
@@ -63,7 +63,7 @@ def describe(
     num_evaluation: int = 0,
     origin: str = "",
     **settings: Any,
-) -> Described:
+) -> CorpusSummary:
     """A corpus on disk: one request for each text, all kept but the last, which the length filter took out.
 
     `events` come in the journal before the answers; `num_unasked` requests have no answer.
@@ -79,7 +79,7 @@ def describe(
     folder.path.mkdir()
     write_plan(folder.plan, iter(requests))
     records, removed = [], []
-    with Journal(folder.journal, "key") as journal:
+    with RequestJournal(folder.journal, "key") as journal:
         for event in events:
             journal.append(event)
         for request, text in zip(requests, texts, strict=False):
@@ -105,4 +105,4 @@ def describe(
         "num_references": len(references),
         "num_evaluation": num_evaluation,
     }
-    return Described(folder, config, recipe, model, prices, ledger, num, filters, records, list(references), origin)
+    return CorpusSummary(folder, config, recipe, model, prices, ledger, num, filters, records, list(references), origin)

@@ -7,7 +7,7 @@ import pytest
 from close_transfer.core.errors import UserError
 from tests.textgen.conftest import Corpus, start
 from tests.textgen.stand_in_server import StandInServer
-from textgen.corpus.journal import Journal, read_ledger
+from textgen.corpus.journal import RequestJournal, read_ledger
 from textgen.corpus.ledger import LOST, Spend
 from textgen.prompts.plan import read_plan
 
@@ -68,7 +68,7 @@ def test_two_processes_on_one_journal_refuse_each_other(serve, corpus):
     made = corpus(serve(), num=3)
     work = made.work()
     work.plan()
-    with Journal(work.folder.journal, work.key):
+    with RequestJournal(work.folder.journal, work.key):
         with pytest.raises(UserError, match=r"another process is at work on .*corpus"):
             made.ask()
         other = start(*made.settings)
@@ -165,7 +165,7 @@ def test_anothers_journal_is_refused(serve, corpus):
 
 def test_a_journal_that_is_being_written_can_be_read(tmp_path):
     path = tmp_path / "journal.jsonl"
-    with Journal(path, "key") as journal:
+    with RequestJournal(path, "key") as journal:
         journal.append({"event": "sent", "id": "a", "attempt": 1, "tokens": 9, "cost": 2.0})
         journal.append({"event": "answer", "id": "a", "attempt": 1, "items": [], "tokens": 4, "cost": 1.0})
         assert read_ledger(path).spent == Spend(4, 1.0)
@@ -177,7 +177,7 @@ def test_a_journal_that_is_being_written_can_be_read(tmp_path):
 def test_the_ledger_of_a_journal_is_that_of_the_run(tmp_path):
     path = tmp_path / "journal.jsonl"
     reserve = {"tokens": 9, "cost": 2.0}
-    with Journal(path, "key") as journal:
+    with RequestJournal(path, "key") as journal:
         journal.append({"event": "sent", "id": "a", "attempt": 1, **reserve})
         journal.append({"event": "sent", "id": "b", "attempt": 1, **reserve})
         journal.append({"event": "sent", "id": "c", "attempt": 1, **reserve})
@@ -190,7 +190,7 @@ def test_the_ledger_of_a_journal_is_that_of_the_run(tmp_path):
         assert (kept.failed, kept.answered, kept.refused, set(kept.open)) == ({"a": "500"}, {"b"}, 1, {"c"})
         assert kept.committed == Spend(13, 3.0)
     assert read_ledger(path) == kept
-    with Journal(path, "key") as journal:
+    with RequestJournal(path, "key") as journal:
         assert journal.ledger.spent == Spend(13, 3.0)  # c is charged at what was reserved
         assert journal.ledger.reserved == Spend()
         assert journal.ledger.by_outcome == {"500": 1, "answer": 1, LOST: 1}

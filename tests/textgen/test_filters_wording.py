@@ -4,9 +4,9 @@ import pytest
 
 from textgen.corpus.candidate import Candidate
 from textgen.filters.assistant_talk import AssistantTalk
-from textgen.filters.prompt_echo import LeakedPrompt, Markup
+from textgen.filters.prompt_echo import Markup, PromptEcho
 from textgen.filters.repetition import Repetition
-from textgen.filters.truncated import CutShort
+from textgen.filters.truncated import Truncated
 
 
 def reason(stage, text, **fields):
@@ -120,7 +120,7 @@ Alternative text:"""
     ],
 )
 def test_the_prompt_does_not_come_back(text, why):
-    assert why in reason(LeakedPrompt(PROMPT, ["premise"]), text)
+    assert why in reason(PromptEcho(PROMPT, ["premise"]), text)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_the_prompt_does_not_come_back(text, why):
     ],
 )
 def test_fewer_words_of_the_prompt_are_no_leak(text):
-    assert reason(LeakedPrompt(PROMPT, ["premise"]), text) is None
+    assert reason(PromptEcho(PROMPT, ["premise"]), text) is None
 
 
 @pytest.mark.parametrize(
@@ -186,8 +186,8 @@ def test_a_loop_is_found_in_every_field():
 
 
 def test_english_texts_end_with_a_whole_phrase():
-    assert reason(CutShort("en"), "A man rides a") == 'it ends with "a"'
-    assert reason(CutShort("en"), "A man rides a bike and.") is None
-    assert reason(CutShort("en"), "A ramp that a boy rides on") is None
-    assert reason(CutShort("pt"), "A menina salta e olha para a") is None
-    assert reason(CutShort(None), "A man rides a") is None
+    assert reason(Truncated("en"), "A man rides a") == 'it ends with "a"'
+    assert reason(Truncated("en"), "A man rides a bike and.") is None
+    assert reason(Truncated("en"), "A ramp that a boy rides on") is None
+    assert reason(Truncated("pt"), "A menina salta e olha para a") is None
+    assert reason(Truncated(None), "A man rides a") is None

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM
 from close_transfer.core.errors import UserError
 from tests.families import tiny_family
 from tests.textgen.conftest import Corpus
-from textgen.corpus.journal import Journal
+from textgen.corpus.journal import RequestJournal
 
 TEXTS = ["a dog sits on a bench near a tree", "two cats and a bus on the road", "text: words caption photo one"] * 5
 SETTINGS = ["max_output_tokens=12", "local.batch_size=4", "local.device=cpu", "recipe.examples_per_request=1"]
@@ -63,7 +63,7 @@ def test_it_writes_the_same_twice_and_something_else_by_another_seed(tmp_path, m
 def test_a_run_that_was_stopped_goes_on_with_what_it_would_have_written(tmp_path, model, monkeypatch):
     whole, halted = corpus(tmp_path, "whole", model), corpus(tmp_path, "halted", model)
     whole.ask()
-    append, left = Journal.append, [6]
+    append, left = RequestJournal.append, [6]
 
     def dies(self, event):
         append(self, event)
@@ -73,7 +73,7 @@ def test_a_run_that_was_stopped_goes_on_with_what_it_would_have_written(tmp_path
                 raise KeyboardInterrupt  # in the middle of the second batch
 
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "append", dies)
+        patch.setattr(RequestJournal, "append", dies)
         with pytest.raises(KeyboardInterrupt):
             halted.ask()
     assert len(halted.ledger.answered) == 6

@@ -10,9 +10,9 @@ from close_transfer.core.errors import UserError
 from tests.textgen.conftest import NUM_PAIRS, priced, start
 from textgen.corpus.ledger import Spend
 from textgen.generators.openai_api import read_reply, retry_after_seconds
-from textgen.generators.responses import Fault
+from textgen.generators.responses import RecordError
 
-# Fault of the server -> what the journal may call it, and what it says was paid.
+# RecordError of the server -> what the journal may call it, and what it says was paid.
 FAULTS = {
     "429": ({"429"}, "no"),
     "429-retry-after": ({"429"}, "no"),
@@ -260,7 +260,7 @@ def test_usage_that_is_no_usage_is_charged_at_the_reserve(usage):
 
 @pytest.mark.parametrize("message", [{"content": 7}, {"content": ["A", "dog."]}, {"refusal": {"no": 1}}, "A dog."])
 def test_an_answer_of_another_shape_is_a_fault(message):
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(RecordError) as caught:
         read_reply({"choices": [{"message": message}], "usage": {}}, "chat")
     assert caught.value.kind == "malformed"
     assert caught.value.retry

@@ -14,7 +14,7 @@ from close_transfer.core.errors import UserError
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.generators.openai_live import OpenAIClient
 from textgen.pipeline import synthesize
-from textgen.prompts.inputs import Prepared
+from textgen.prompts.inputs import RecipeInputs
 from textgen.prompts.plan import count_plan, read_plan, requests_of, write_plan
 
 CAPTIONS = [
@@ -41,7 +41,7 @@ def config(*arguments):
 
 
 def requests(num, *arguments, key="key"):
-    prepared = Prepared(config(*arguments))
+    prepared = RecipeInputs(config(*arguments))
     counts = prepared.keyword_counts if prepared.config.recipe.keywords else None
     return list(requests_of(prepared.recipe, prepared.config, counts, key, num))
 

@@ -7,7 +7,7 @@ import pytest
 from close_transfer.core.command_line import compose_config
 from close_transfer.core.errors import UserError
 from textgen.config import RecipeSettings, SynthesizeCaptionsConfig
-from textgen.prompts.inputs import Prepared
+from textgen.prompts.inputs import RecipeInputs
 from textgen.prompts.recipe import Recipe
 from textgen.text.hashing import canonical, digest
 
@@ -147,7 +147,7 @@ def test_settings_that_do_not_fit_together_are_refused(changed, message):
 
 
 def prepared(*arguments):
-    return Prepared(compose_config("synthesize_captions", SynthesizeCaptionsConfig, arguments))
+    return RecipeInputs(compose_config("synthesize_captions", SynthesizeCaptionsConfig, arguments))
 
 
 def test_a_template_and_examples_of_ones_own(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.textgen.described_corpora import FAULTS, HOSTILE, describe, recipe_of
-from textgen.corpus.journal import Journal
+from textgen.corpus.journal import RequestJournal
 from textgen.report.page import write_report
 
 
@@ -67,7 +67,7 @@ def test_refusal_is_shown_with_what_the_model_said(tmp_path: Path) -> None:
     described = describe(tmp_path, num_unasked=1, model="gpt-x", source="openai", prices="2026-03-31")
     last = json.loads(described.folder.plan.read_text().splitlines()[-1])["id"]
     refusal = {"event": "answer", "id": last, "attempt": 1, "model": "gpt-x", "items": [], "refusal": "I would not."}
-    with Journal(described.folder.journal, "key") as journal:
+    with RequestJournal(described.folder.journal, "key") as journal:
         journal.append({**refusal, "paid": "reported", "tokens": 90, "cost": 0.1})
         described.ledger.apply(refusal)
     page = Page(write_report(described))

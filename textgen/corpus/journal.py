@@ -31,7 +31,7 @@ def held_by_another(folder: Path) -> UserError:
     )
 
 
-class Journal:
+class RequestJournal:
     """The journal of one corpus, held by one process at a time.
 
     Attributes:
@@ -120,7 +120,7 @@ class Journal:
         self.num_durable = len(self.ledger.answered)
         os.close(self._handle)
 
-    def __enter__(self) -> "Journal":
+    def __enter__(self) -> "RequestJournal":
         return self
 
     def __exit__(

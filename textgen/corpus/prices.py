@@ -9,20 +9,20 @@ import yaml
 from pydantic import Field
 
 from close_transfer.core.errors import UserError
-from close_transfer.core.schema import NonNegative, Strict, validate
+from close_transfer.core.schema import NonNegative, StrictModel, validate
 from textgen.corpus.ledger import Spend
 
 _PER_MILLION = 1e-6
 
 
-class ModelPrice(Strict):
+class ModelPrice(StrictModel):
     """Dollars a million tokens."""
 
     input: NonNegative
     output: NonNegative
 
 
-class PriceList(Strict):
+class PriceList(StrictModel):
     """A file of prices.
 
     Attributes:

@@ -11,10 +11,10 @@ from textgen.filters.language import Language
 from textgen.filters.length import Length
 from textgen.filters.overlap import Overlap
 from textgen.filters.overused import OverusedNgrams
-from textgen.filters.prompt_echo import LeakedPrompt, Markup
+from textgen.filters.prompt_echo import Markup, PromptEcho
 from textgen.filters.recipe_checks import FieldsAgree, KeywordsPresent
 from textgen.filters.repetition import Repetition
-from textgen.filters.truncated import CutShort
+from textgen.filters.truncated import Truncated
 from textgen.filters.words import Lexicon
 
 
@@ -41,13 +41,13 @@ def build_chain(
         UserError: if there is no word list of the language, or open_clip is needed and not installed.
     """
     lexicon = Lexicon(settings.language)
-    stages: list[Stage] = [CutShort(settings.language), Length(recipe.words)]
+    stages: list[Stage] = [Truncated(settings.language), Length(recipe.words)]
     if settings.language is not None:
         stages.append(Language(lexicon, settings.min_known_words))
     if settings.refusals:
         stages.append(AssistantTalk())
     if settings.leaks:
-        stages.append(LeakedPrompt(instructions, [*recipe.fields, *recipe.keep]))
+        stages.append(PromptEcho(instructions, [*recipe.fields, *recipe.keep]))
     if settings.markup:
         stages.append(Markup())
     if settings.repetition:

@@ -53,7 +53,7 @@ _MARKUP = {
 }  # fmt: skip
 
 
-class LeakedPrompt:
+class PromptEcho:
     """No run of five words of the template, no placeholder of it, and no label in front."""
 
     name = "leaked prompt"

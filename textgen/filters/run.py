@@ -11,7 +11,7 @@ from textgen.corpus.journal import read_answers
 from textgen.corpus.ledger import Ledger
 from textgen.filters import build_chain, require_clip, run_chain
 from textgen.filters.words import Lexicon
-from textgen.prompts.inputs import Prepared
+from textgen.prompts.inputs import RecipeInputs
 from textgen.prompts.plan import read_plan
 from textgen.prompts.recipe import Recipe, Request
 
@@ -60,7 +60,7 @@ def read_candidates(folder: CorpusFolder, recipe: Recipe) -> list[Candidate]:
     ]
 
 
-def check_filters(prepared: Prepared) -> None:
+def check_filters(prepared: RecipeInputs) -> None:
     """Looks for what filtering and the report need, before anything is asked.
 
     Raises:
@@ -74,7 +74,7 @@ def check_filters(prepared: Prepared) -> None:
     _ = prepared.references, prepared.evaluation
 
 
-def filter_corpus(folder: CorpusFolder, prepared: Prepared, ledger: Ledger) -> dict[str, Any]:
+def filter_corpus(folder: CorpusFolder, prepared: RecipeInputs, ledger: Ledger) -> dict[str, Any]:
     """Writes corpus.jsonl and removed.jsonl, and filters.json last; gives what that holds.
 
     Raises:

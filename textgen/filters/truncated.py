@@ -9,7 +9,7 @@ from textgen.corpus.candidate import Candidate
 _UNFINISHED = re.compile(r"\b(?:an?|the|and|or|because|while)$", re.IGNORECASE)
 
 
-class CutShort:
+class Truncated:
     """Texts at the end of an answer that max_output_tokens ended, and English ones that end with "a", "the" or "and"."""
 
     name = "cut short"

@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from close_transfer.core.signals import StopRequest
 from textgen.config import RecipeSettings
-from textgen.corpus.journal import SYNC_SECONDS, Journal
+from textgen.corpus.journal import SYNC_SECONDS, RequestJournal
 from textgen.corpus.ledger import Spend
 from textgen.corpus.prices import Price, about_tokens, most_tokens
 from textgen.generators.events import answer_event, fault_event
-from textgen.generators.responses import NO_CONNECTION, TOO_FAST, Client, Fault, Reply
+from textgen.generators.responses import NO_CONNECTION, TOO_FAST, Client, RecordError, Reply
 from textgen.prompts.recipe import Request
 
 _LONGEST_PAUSE = 60.0  # seconds between two attempts, if the server names no time
@@ -59,7 +59,7 @@ class Limits:
 
 
 @dataclass
-class Asker:
+class RequestScheduler:
     """One run over the requests that have no answer.
 
     Attributes:
@@ -68,7 +68,7 @@ class Asker:
     """
 
     client: Client
-    journal: Journal
+    journal: RequestJournal
     recipe: RecipeSettings
     price: Price
     limits: Limits
@@ -76,7 +76,7 @@ class Asker:
     prompt: Callable[[Request], str]
     stop: StopRequest
     stopped: str | None = None
-    fatal: Fault | None = None
+    fatal: RecordError | None = None
     _under_way: int = 0
     _resume_at: float = 0.0
     _reached: bool = False
@@ -166,7 +166,7 @@ class Asker:
             try:
                 reply = await self._attempt(prompt, request.seed)
                 event = answer_event(request.id, attempt, reply, self.recipe, self.price, reserve)
-            except Fault as fault:
+            except RecordError as fault:
                 self.journal.append(fault_event(request.id, attempt, fault, self.price, reserve))
                 self._notify()
                 unreached = self._unreached(fault, unreached)
@@ -188,11 +188,11 @@ class Asker:
             async with asyncio.timeout(self.limits.deadline):
                 return await self.client.ask(prompt, seed)
         except TimeoutError:
-            raise Fault("deadline", "reserved", f"no answer within deadline={self.limits.deadline:g} s") from None
+            raise RecordError("deadline", "reserved", f"no answer within deadline={self.limits.deadline:g} s") from None
         finally:
             self._under_way -= 1
 
-    def _unreached(self, fault: Fault, before: int) -> int:
+    def _unreached(self, fault: RecordError, before: int) -> int:
         """How many of a request's last attempts found no server; after too many there is none for the others either."""
         if fault.kind != NO_CONNECTION:
             self._reached = True
@@ -201,7 +201,7 @@ class Asker:
         fault.fatal = before + 1 >= (most if self._reached else min(_FIRST_TRIES, most))
         return before + 1
 
-    async def _goes_on(self, request: Request, fault: Fault, used: int, failed: int) -> bool:
+    async def _goes_on(self, request: Request, fault: RecordError, used: int, failed: int) -> bool:
         """Waits as long as the fault asks for; False if the request is not asked again.
 
         Of `failed` attempts, `used` count as the request's own. Where the server names a time, all wait for it, and then

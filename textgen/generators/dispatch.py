@@ -6,35 +6,35 @@ from dataclasses import fields
 from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from textgen.corpus.folder import CorpusFolder
-from textgen.corpus.journal import Journal
+from textgen.corpus.journal import RequestJournal
 from textgen.corpus.ledger import Ledger
-from textgen.generators.async_client import Asker, Limits
+from textgen.generators.async_client import Limits, RequestScheduler
 from textgen.generators.batch_files import LineWriter
 from textgen.generators.offline import take_existing, write_by_grammar
 from textgen.generators.openai_api import Access, Parameters, access
-from textgen.generators.openai_batch import BatchAsker
+from textgen.generators.openai_batch import BatchClient
 from textgen.generators.openai_live import OpenAIClient
-from textgen.prompts.inputs import Prepared
+from textgen.prompts.inputs import RecipeInputs
 from textgen.prompts.plan import read_plan
 from textgen.prompts.recipe import Request
 
 Missing = Callable[[Ledger], Iterable[Request]]
 
 
-def _limits(prepared: Prepared) -> Limits:
+def _limits(prepared: RecipeInputs) -> Limits:
     return Limits(**{one.name: getattr(prepared.config, one.name) for one in fields(Limits)})
 
 
-def _parameters(prepared: Prepared) -> Parameters:
+def _parameters(prepared: RecipeInputs) -> Parameters:
     recipe = prepared.config.recipe
     return Parameters(prepared.model, recipe.system, recipe.temperature, recipe.top_p, prepared.max_output_tokens)
 
 
 def ask_source(
-    prepared: Prepared,
+    prepared: RecipeInputs,
     folder: CorpusFolder,
     key: str,
-    journal: Journal,
+    journal: RequestJournal,
     missing: Missing,
     stop: StopRequest,
     *,
@@ -73,14 +73,14 @@ def ask_source(
     return None
 
 
-def _access(prepared: Prepared, journal: Journal) -> Access:
+def _access(prepared: RecipeInputs, journal: RequestJournal) -> Access:
     config = prepared.config
     where = access(config.base_url, config.api, config.api_key_env)
     journal.append({"event": "session", "source": config.source, "server": where.server, "api": where.api})
     return where
 
 
-def _by_server(prepared: Prepared, journal: Journal, missing: Missing, stop: StopRequest) -> str | None:
+def _by_server(prepared: RecipeInputs, journal: RequestJournal, missing: Missing, stop: StopRequest) -> str | None:
     config, recipe = prepared.config, prepared.recipe
     todo = sum(1 for _ in missing(journal.ledger))
     price = prepared.price
@@ -90,7 +90,7 @@ def _by_server(prepared: Prepared, journal: Journal, missing: Missing, stop: Sto
         _access(prepared, journal), _parameters(prepared), recipe.schema, config.structured, config.deadline
     )
     limits, most = _limits(prepared), prepared.max_output_tokens
-    asker = Asker(client, journal, recipe.settings, price, limits, most, recipe.prompt, stop)
+    asker = RequestScheduler(client, journal, recipe.settings, price, limits, most, recipe.prompt, stop)
     asker.run(missing(journal.ledger), todo)
     if asker.fatal is not None:
         raise UserError(
@@ -101,10 +101,10 @@ def _by_server(prepared: Prepared, journal: Journal, missing: Missing, stop: Sto
 
 
 def _by_batches(
-    prepared: Prepared,
+    prepared: RecipeInputs,
     folder: CorpusFolder,
     key: str,
-    journal: Journal,
+    journal: RequestJournal,
     missing: Missing,
     stop: StopRequest,
     only_collect: bool,
@@ -115,7 +115,7 @@ def _by_batches(
     optional = config.structured != "schema"
     price = prepared.batch_price
     writer = LineWriter(where, _parameters(prepared), schema, optional, price, recipe.prompt)
-    asker = BatchAsker(
+    asker = BatchClient(
         where,
         writer,
         journal,
@@ -135,7 +135,7 @@ def _by_batches(
 
 
 def _by_local_model(
-    prepared: Prepared, folder: CorpusFolder, journal: Journal, missing: Missing, stop: StopRequest
+    prepared: RecipeInputs, folder: CorpusFolder, journal: RequestJournal, missing: Missing, stop: StopRequest
 ) -> str | None:
     if not any(True for _ in missing(journal.ledger)):
         return None

@@ -11,12 +11,12 @@ from tqdm import tqdm
 from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from textgen.config import LocalSettings
-from textgen.corpus.journal import Journal
+from textgen.corpus.journal import RequestJournal
 from textgen.corpus.ledger import Spend
 from textgen.corpus.prices import FREE
 from textgen.generators.events import answer_event, fault_event
 from textgen.generators.openai_api import Parameters
-from textgen.generators.responses import Fault, Reply
+from textgen.generators.responses import RecordError, Reply
 from textgen.prompts.recipe import Recipe, Request
 
 
@@ -131,7 +131,7 @@ def write_by_model(
     plan: Iterable[Request],
     recipe: Recipe,
     model: LocalModel,
-    journal: Journal,
+    journal: RequestJournal,
     prompt: Callable[[Request], str],
     stop: StopRequest,
     max_total_tokens: int | None,
@@ -172,9 +172,9 @@ def _seed(block: Sequence[Request]) -> int:
     return int.from_bytes(hashlib.sha256("".join(one.id for one in block).encode()).digest()[:7])
 
 
-def _keep(journal: Journal, request: Request, reply: Reply, recipe: Recipe) -> None:
+def _keep(journal: RequestJournal, request: Request, reply: Reply, recipe: Recipe) -> None:
     try:
         journal.append(answer_event(request.id, 1, reply, recipe.settings, FREE, Spend()))
-    except Fault as fault:
+    except RecordError as fault:
         journal.append(fault_event(request.id, 1, fault, FREE, Spend()))
         journal.append({"event": "gave_up", "id": request.id, "fault": fault.kind})

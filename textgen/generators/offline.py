@@ -4,13 +4,13 @@ import random
 from collections.abc import Iterable, Mapping
 
 from close_transfer.core.signals import StopRequest
-from textgen.corpus.journal import Journal
+from textgen.corpus.journal import RequestJournal
 from textgen.grammar.grammar import Grammar
 from textgen.prompts.recipe import Recipe, Request
 
 
 def write_by_grammar(
-    requests: Iterable[Request], recipe: Recipe, grammar: Grammar, journal: Journal, stop: StopRequest
+    requests: Iterable[Request], recipe: Recipe, grammar: Grammar, journal: RequestJournal, stop: StopRequest
 ) -> None:
     """Answers requests from a grammar, the same ones the same way every time, until `stop` asks for an end."""
     fields = list(recipe.settings.fields)
@@ -24,7 +24,7 @@ def write_by_grammar(
         journal.append({"event": "answer", "id": request.id, "attempt": 1, "model": "grammar", "items": items})
 
 
-def take_existing(requests: Iterable[Request], recipe: Recipe, journal: Journal, stop: StopRequest) -> None:
+def take_existing(requests: Iterable[Request], recipe: Recipe, journal: RequestJournal, stop: StopRequest) -> None:
     """Takes each row's own fields as the answer, until `stop` asks for an end."""
     for request in requests:
         if stop.asked:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from close_transfer.core.errors import UserError
-from textgen.generators.responses import NO_SCHEMA, TOO_FAST, Fault, Reply
+from textgen.generators.responses import NO_SCHEMA, TOO_FAST, RecordError, Reply
 
 Api = Literal["responses", "chat"]
 PATHS: Mapping[Api, str] = {"responses": "/responses", "chat": "/chat/completions"}
@@ -127,19 +127,19 @@ def read_reply(body: Any, api: Api) -> Reply:
     """A server's answer.
 
     Raises:
-        Fault: if it is none, or holds nothing; what was reported of its usage is charged.
+        RecordError: if it is none, or holds nothing; what was reported of its usage is charged.
     """
     if not isinstance(body, Mapping):
-        raise Fault("truncated", "reserved", "the answer is no JSON")
+        raise RecordError("truncated", "reserved", "the answer is no JSON")
     try:
         usage = body.get("usage")
         reply = (_read_response if api == "responses" else _read_completion)(
             body, usage if isinstance(usage, Mapping) else {}
         )
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise Fault("malformed", "reserved", f"the answer is not as the API says ({error!r})") from None
+        raise RecordError("malformed", "reserved", f"the answer is not as the API says ({error!r})") from None
     if not isinstance(reply.text, str) or not isinstance(reply.refusal, str | None):
-        raise Fault("malformed", "reported", "the answer's text is no text", reply=reply)
+        raise RecordError("malformed", "reported", "the answer's text is no text", reply=reply)
     return reply
 
 
@@ -153,7 +153,7 @@ def _read_completion(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply
     told = Reply("", None, asked, said, str(body.get("model") or ""))
     choices = body["choices"]
     if not choices:
-        raise Fault("empty", "reported", "no choices", reply=told)
+        raise RecordError("empty", "reported", "no choices", reply=told)
     message = choices[0]["message"]
     return Reply(
         message.get("content") or "",
@@ -181,26 +181,26 @@ def _read_response(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply:
         cut,
     )
     if not texts and not refusals and not cut:
-        raise Fault("empty", "reported", "no output", reply=reply)
+        raise RecordError("empty", "reported", "no output", reply=reply)
     return reply
 
 
 def status_fault(
     status: int, message: str, code: str | None, retry_after: float | None, with_schema: bool, schema_optional: bool
-) -> Fault:
+) -> RecordError:
     """The fault of an HTTP status other than 200; the server took no such request, so none is paid for."""
     detail = f"HTTP {status}: {message}"
     if status == 429 and code not in _EXHAUSTED:
-        return Fault(TOO_FAST, "no", detail, retry_after=retry_after)
+        return RecordError(TOO_FAST, "no", detail, retry_after=retry_after)
     if status in (401, 403, 404) or code in _EXHAUSTED or code in _UNAVAILABLE:
-        return Fault(str(status), "no", detail, fatal=True)
+        return RecordError(str(status), "no", detail, fatal=True)
     if status in (400, 422) and with_schema and _is_about_schema(message):
         if schema_optional:
-            return Fault(NO_SCHEMA, "no", detail, counts=False)
-        return Fault(NO_SCHEMA, "no", f"{detail} (structured=text asks without one)", fatal=True)
+            return RecordError(NO_SCHEMA, "no", detail, counts=False)
+        return RecordError(NO_SCHEMA, "no", f"{detail} (structured=text asks without one)", fatal=True)
     if status in (408, 409) or status >= 500:
-        return Fault(str(status), "no", detail, retry_after=retry_after)
-    return Fault(str(status), "no", detail, retry=False)
+        return RecordError(str(status), "no", detail, retry_after=retry_after)
+    return RecordError(str(status), "no", detail, retry=False)
 
 
 def _is_about_schema(message: str) -> bool:

@@ -20,14 +20,14 @@ from close_transfer.core.atomic_files import atomic_path
 from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from textgen.config import BatchSettings, RecipeSettings
-from textgen.corpus.journal import Journal
+from textgen.corpus.journal import RequestJournal
 from textgen.corpus.ledger import Part
 from textgen.corpus.prices import Price
 from textgen.generators.async_client import Limits
 from textgen.generators.batch_files import LineWriter, affordable, in_files, read_result, result_lines
 from textgen.generators.events import answer_event, fault_event
 from textgen.generators.openai_api import PATHS, Access, retry_after_seconds, status_fault
-from textgen.generators.responses import NO_SCHEMA, Fault, Paid, Reply
+from textgen.generators.responses import NO_SCHEMA, Paid, RecordError, Reply
 from textgen.prompts.recipe import Request, digest
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class _Stopped(Exception):
 
 
 @dataclass
-class BatchAsker:
+class BatchClient:
     """Submits what is missing as batches, and collects what is ready.
 
     Attributes:
@@ -52,7 +52,7 @@ class BatchAsker:
 
     access: Access
     writer: LineWriter
-    journal: Journal
+    journal: RequestJournal
     recipe: RecipeSettings
     price: Price
     limits: Limits
@@ -66,7 +66,7 @@ class BatchAsker:
         """Makes no connection yet."""
         self._progress: dict[int, int] = {}
         self._given_up: set[str] = set()
-        self._fatal: Fault | None = None
+        self._fatal: RecordError | None = None
         self._client = openai.OpenAI(
             api_key=self.access.key, base_url=self.access.base_url, max_retries=0, timeout=self.limits.deadline
         )
@@ -214,7 +214,9 @@ class BatchAsker:
                 seen.add(request)
         paid: Paid = "reserved" if batch.status == "completed" else "no"
         for request in sorted(part.open):
-            self._keep(request, Fault("no result", paid, f"the batch ended as {batch.status} without a line for it"))
+            self._keep(
+                request, RecordError("no result", paid, f"the batch ended as {batch.status} without a line for it")
+            )
         self.journal.append({"event": "batch_done", "part": part.number, "ignored_lines": ignored})
         errors = batch.errors.data if batch.errors and batch.errors.data else []
         if batch.status == "failed":
@@ -232,19 +234,19 @@ class BatchAsker:
                 "that, and the same command goes on"
             )
 
-    def _keep(self, request: str, outcome: Reply | Fault) -> None:
+    def _keep(self, request: str, outcome: Reply | RecordError) -> None:
         sent = self.journal.ledger.open[request]
         try:
-            if isinstance(outcome, Fault):
+            if isinstance(outcome, RecordError):
                 raise outcome
             event = answer_event(request, sent.attempt, outcome, self.recipe, self.price, sent.reserved)
-        except Fault as fault:
+        except RecordError as fault:
             self.journal.append(fault_event(request, sent.attempt, fault, self.price, sent.reserved))
             self._judge(request, fault)
         else:
             self.journal.append(event)
 
-    def _judge(self, request: str, fault: Fault) -> None:
+    def _judge(self, request: str, fault: RecordError) -> None:
         """Decides whether, and how, the next file asks a request again."""
         if fault.fatal:
             self._fatal = self._fatal or fault

@@ -14,7 +14,7 @@ from textgen.generators.openai_api import (
     retry_after_seconds,
     status_fault,
 )
-from textgen.generators.responses import NO_CONNECTION, NO_SCHEMA, Fault, Reply
+from textgen.generators.responses import NO_CONNECTION, NO_SCHEMA, RecordError, Reply
 from textgen.text.hashing import canonical
 
 # Errors of making a connection, before any request was sent; by name, as the client's HTTP library may change.
@@ -65,7 +65,7 @@ class OpenAIClient:
         """One attempt.
 
         Raises:
-            Fault: if it brings no answer.
+            RecordError: if it brings no answer.
         """
         schema = self._schema if self.structured else None
         body = request_body(prompt, self._parameters, schema, seed, self._access)
@@ -76,10 +76,10 @@ class OpenAIClient:
         except openai.APIConnectionError as error:
             cause = type(error.__cause__).__name__
             if cause in _NOT_SENT:
-                raise Fault(NO_CONNECTION, "no", f"the server cannot be reached ({cause})") from None
-            raise Fault("connection lost", "reserved", cause) from None
+                raise RecordError(NO_CONNECTION, "no", f"the server cannot be reached ({cause})") from None
+            raise RecordError("connection lost", "reserved", cause) from None
         except (openai.OpenAIError, ValueError, RecursionError) as error:
-            raise Fault("truncated", "reserved", self._access.masked(str(error))) from None
+            raise RecordError("truncated", "reserved", self._access.masked(str(error))) from None
         reply = read_reply(answer, self._access.api)
         if reply.refusal:
             return Reply(
@@ -87,7 +87,7 @@ class OpenAIClient:
             )
         return reply
 
-    def _status_fault(self, error: openai.APIStatusError, with_schema: bool) -> Fault:
+    def _status_fault(self, error: openai.APIStatusError, with_schema: bool) -> RecordError:
         # The body's own message: the client's adds the whole body to it.
         inner = error.body if isinstance(error.body, Mapping) else {}
         message = self._access.masked(str(inner.get("message") or error.message))

@@ -100,7 +100,7 @@ def shipped(name: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class RecipeInputs:
     """What a corpus is made with. Parts that take time are read on first use."""
 
     config: SynthesizeCaptionsConfig

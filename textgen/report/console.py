@@ -6,7 +6,7 @@ from itertools import islice
 from textgen.corpus.folder import CorpusFolder
 from textgen.corpus.ledger import Ledger
 from textgen.corpus.prices import about_tokens, most_tokens
-from textgen.prompts.inputs import Prepared
+from textgen.prompts.inputs import RecipeInputs
 from textgen.prompts.plan import count_plan, read_plan
 from textgen.text.hashing import canonical
 
@@ -14,7 +14,7 @@ _SHOWN = 3
 _MEASURED = 500  # prompts that a plan's tokens are estimated from
 
 
-def plan_in_words(prepared: Prepared, folder: CorpusFolder) -> str:
+def plan_in_words(prepared: RecipeInputs, folder: CorpusFolder) -> str:
     """Requests, tokens, cost and sample prompts of a plan; nothing is asked.
 
     Raises:
@@ -37,7 +37,7 @@ def plan_in_words(prepared: Prepared, folder: CorpusFolder) -> str:
     return "\n".join(lines)
 
 
-def _cost_in_words(prepared: Prepared, prompts: list[str], num: int) -> list[str]:
+def _cost_in_words(prepared: RecipeInputs, prompts: list[str], num: int) -> list[str]:
     """Tokens and dollars: about how many, and the most that can be paid if no attempt fails."""
     system = prepared.config.recipe.system
     schema = canonical(prepared.recipe.schema)

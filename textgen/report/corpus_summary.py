@@ -13,7 +13,7 @@ from textgen.prompts.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class Described:
+class CorpusSummary:
     """A corpus with how it came to be.
 
     Attributes:

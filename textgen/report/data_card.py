@@ -12,7 +12,7 @@ import jinja2
 import yaml
 
 from close_transfer.core.atomic_files import write_text
-from textgen.report.corpus_summary import Described
+from textgen.report.corpus_summary import CorpusSummary
 from textgen.report.funnel import Bound, chain_rows, money, shown_address, spend_rows
 from textgen.report.samples import first_asked
 
@@ -41,12 +41,12 @@ def _size(num: int) -> str:
     return next((name for end, name in _SIZES if num < end), _LARGER)
 
 
-def _task(described: Described) -> str:
+def _task(described: CorpusSummary) -> str:
     typed = dict(one.split("=", 1) for one in shlex.split(described.recipe.settings.train) if "=" in one)
     return typed.get("task", "captioning")
 
 
-def _metadata(described: Described) -> str:
+def _metadata(described: CorpusSummary) -> str:
     """The YAML at the card's head.
 
     The licence is "other": the terms of whoever wrote the texts, and of what they were made from, are in the card.
@@ -67,7 +67,7 @@ def _metadata(described: Described) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()
 
 
-def _columns(described: Described) -> list[tuple[str, str]]:
+def _columns(described: CorpusSummary) -> list[tuple[str, str]]:
     """Columns of corpus.jsonl with what they hold."""
     settings = described.recipe.settings
     told = {"id": "of the text", "group": "texts of one group tell of one scene", "text": "what is learned from"}
@@ -79,7 +79,7 @@ def _columns(described: Described) -> list[tuple[str, str]]:
     return [(name, told.get(name, "of the recipe's rows")) for name in names]
 
 
-def _making(described: Described) -> dict[str, str]:
+def _making(described: CorpusSummary) -> dict[str, str]:
     """How the corpus was made, line by line."""
     config, recipe, ledger = described.config, described.recipe, described.ledger
     settings, asked = recipe.settings, described.by_model
@@ -121,7 +121,7 @@ def _making(described: Described) -> dict[str, str]:
     return lines
 
 
-def _limits(described: Described) -> list[str]:
+def _limits(described: CorpusSummary) -> list[str]:
     filters = described.filters
     limits = [
         "Nobody has read and checked these texts. They may be false, odd or offensive, and carry the prejudices of "
@@ -148,7 +148,7 @@ def _limits(described: Described) -> list[str]:
     return limits
 
 
-def _licences(described: Described) -> list[str]:
+def _licences(described: CorpusSummary) -> list[str]:
     notes = [described.recipe.settings.licence] if described.recipe.settings.licence else []
     if described.model == "grammar":
         notes.append(
@@ -182,7 +182,7 @@ def _template() -> jinja2.Template:
     return environment.get_template("card.md")
 
 
-def write_card(described: Described) -> Path:
+def write_card(described: CorpusSummary) -> Path:
     """Writes card.md into the corpus's folder; as README.md it is the card of a data set on the hub.
 
     Raises:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.ledger import LOST, Ledger, Spend
-from textgen.report.corpus_summary import Described
+from textgen.report.corpus_summary import CorpusSummary
 
 HIDDEN = "[hidden]"
 _SHORTEST_KEY = 8  # what is shorter protects nothing, and may be a word of any setting
@@ -57,7 +57,7 @@ class ChainRow:
     examples: tuple[Mapping[str, Any], ...] = ()
 
 
-def chain_rows(described: Described) -> list[ChainRow]:
+def chain_rows(described: CorpusSummary) -> list[ChainRow]:
     """From the requests planned to the texts kept."""
     ledger, filters, planned = described.ledger, described.filters, described.num_planned
     answered, declined = len(ledger.answered), ledger.refused
@@ -81,7 +81,7 @@ def chain_rows(described: Described) -> list[ChainRow]:
     return rows
 
 
-def _unanswered(described: Described) -> str:
+def _unanswered(described: CorpusSummary) -> str:
     ledger = described.ledger
     given_up, under_way = len(ledger.failed), len(ledger.open)
     not_asked = described.num_planned - len(ledger.answered) - given_up - under_way
@@ -153,7 +153,7 @@ class Bound:
         return self.planned + self.lost + self.faults
 
     @classmethod
-    def of(cls, described: Described) -> "Bound":
+    def of(cls, described: CorpusSummary) -> "Bound":
         """Of a corpus."""
         ledger = described.ledger
         spent = ledger.spent_by_outcome

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 
 from close_transfer.core.atomic_files import write_text
-from textgen.report.corpus_summary import Described, training_settings
+from textgen.report.corpus_summary import CorpusSummary, training_settings
 from textgen.report.funnel import Bound, chain_rows, money, shown_address, shown_settings, spend_rows
 from textgen.report.samples import NUM_EXAMPLES, follow, sample_kept
 from textgen.report.style import measure_style
@@ -43,7 +43,7 @@ def _times(rate: WordRate) -> str:
     return f"1/{1 / rate.ratio:,.0f} as often" if rate.ratio <= 0.1 else f"{rate.ratio:.2f} times as often"
 
 
-def how_to_compare(described: Described) -> str:
+def how_to_compare(described: CorpusSummary) -> str:
     """What to do for columns of references, where there are none."""
     config = described.config
     # References decide the keywords of a recipe that draws any, so they cannot be added to its corpus later.
@@ -54,7 +54,7 @@ def how_to_compare(described: Described) -> str:
     return f"python scripts/synthesize_captions.py action=report output={config.output} references=FILE"
 
 
-def _records(described: Described) -> list[dict[str, Any]]:
+def _records(described: CorpusSummary) -> list[dict[str, Any]]:
     """Texts that were kept, with what else the recipe asks for."""
     shown = []
     for record in sample_kept(described):
@@ -67,7 +67,7 @@ def _records(described: Described) -> list[dict[str, Any]]:
     return shown
 
 
-def write_report(described: Described) -> Path:
+def write_report(described: CorpusSummary) -> Path:
     """Writes report.html into the corpus's folder.
 
     Raises:

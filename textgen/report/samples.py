@@ -10,7 +10,7 @@ from textgen.corpus.folder import CorpusFolder
 from textgen.corpus.journal import read_answers
 from textgen.prompts.plan import read_plan
 from textgen.prompts.recipe import Request
-from textgen.report.corpus_summary import Described
+from textgen.report.corpus_summary import CorpusSummary
 from textgen.text.statistics import draw
 
 NUM_FOLLOWED = 5
@@ -53,7 +53,7 @@ class Followed:
     outcomes: list[Outcome]
 
 
-def follow(described: Described) -> list[Followed]:
+def follow(described: CorpusSummary) -> list[Followed]:
     """The plan's first requests with what became of them; none without a plan.
 
     Raises:
@@ -107,7 +107,7 @@ def _removed(folder: CorpusFolder, wanted: set[str]) -> Iterator[dict[str, Any]]
                 yield line
 
 
-def sample_kept(described: Described) -> list[dict[str, Any]]:
+def sample_kept(described: CorpusSummary) -> list[dict[str, Any]]:
     """Some lines of the corpus, in its order, the same ones every time."""
     return draw(described.records, NUM_KEPT, 0)
 

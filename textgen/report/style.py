@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.text_normalization import same_text_key
-from textgen.report.corpus_summary import Described
+from textgen.report.corpus_summary import CorpusSummary
 from textgen.text.keywords import stop_list
 from textgen.text.statistics import (
     NearestReference,
@@ -111,7 +111,7 @@ class Style:
     nearest: list[NearestReference]
 
 
-def measure_style(described: Described) -> Style | None:
+def measure_style(described: CorpusSummary) -> Style | None:
     """The numbers of a corpus's `text` column; None if no text was kept."""
     texts = [record["text"] for record in described.records]
     references = described.references
@@ -167,7 +167,7 @@ def _share_with(texts: Sequence[str], style_words: Sequence[str]) -> float:
     return held / len(texts)
 
 
-def _function_words(described: Described) -> frozenset[str]:
+def _function_words(described: CorpusSummary) -> frozenset[str]:
     """The stop list of the texts' language, whose entries are compared without punctuation; empty if there is none."""
     language = described.config.filters.language or described.config.keywords.language
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.record_errors import Fault
+from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.readers.records import read_lines
 from close_transfer.core.readers.texts import TextReader
 from close_transfer.core.schema import text_fault
@@ -34,12 +34,12 @@ def read_rows(path: Path, setting: str) -> Iterator[dict[str, Any]]:
     if not path.is_file():
         raise UserError(f"{setting}={path}: there is no such file; give a .jsonl, .csv or .tsv")
     for line, record in read_lines(path, setting):
-        if isinstance(record, Fault):
+        if isinstance(record, RecordError):
             raise UserError(f"{path}, line {line}: {record}; mend the line")
         if not isinstance(record, Mapping):
             raise UserError(f"{path}, line {line}: holds no object with fields; give one JSON object a line")
         for value in record.values():
-            if isinstance(value, Fault):
+            if isinstance(value, RecordError):
                 raise UserError(f"{path}, line {line}: {value}; mend the line")
         if fault := text_fault(json.dumps(record, ensure_ascii=False)):
             raise UserError(f"{path}, line {line}: {fault}")

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.record_errors import Fault
+from close_transfer.core.readers.record_errors import RecordError
 
-Lines = Iterator[tuple[int, str | Fault]]
+Lines = Iterator[tuple[int, str | RecordError]]
 Row = list[str]
 
 
-def _split(number: int, first: str, following: Lines, path: Path) -> Row | Fault:
+def _split(number: int, first: str, following: Lines, path: Path) -> Row | RecordError:
     """The cells of the CSV row that begins with line `first`; takes more lines while a quote is open."""
     taken = 0
 
@@ -21,36 +21,36 @@ def _split(number: int, first: str, following: Lines, path: Path) -> Row | Fault
         yield f"{first}\n"
         for _, line in following:
             taken += 1
-            if isinstance(line, Fault):
+            if isinstance(line, RecordError):
                 raise line
             yield f"{line}\n"
 
     try:
         return next(csv.reader(texts(), strict=True))
-    except (csv.Error, Fault) as error:
+    except (csv.Error, RecordError) as error:
         if not taken:
-            return Fault(f"no valid CSV ({error})")
+            return RecordError(f"no valid CSV ({error})")
         raise UserError(
             f"{path}, line {number}: no valid CSV ({error}): a quote that opens in this line is not closed as it should be "
             f"in the {taken:,} lines after it; mend the line"
         ) from None
 
 
-def _rows(path: Path, lines: Lines, tabs: bool) -> Iterator[tuple[int, Row | Fault]]:
+def _rows(path: Path, lines: Lines, tabs: bool) -> Iterator[tuple[int, Row | RecordError]]:
     for number, line in lines:
-        if isinstance(line, Fault):
+        if isinstance(line, RecordError):
             yield number, line
         elif not line.strip():
-            yield number, Fault("the line is empty")
+            yield number, RecordError("the line is empty")
         elif tabs:  # in every TSV that datasets come as, quotes are letters
             yield number, line.split("\t")
         else:
             yield number, _split(number, line, lines, path)
 
 
-def _header(rows: Iterator[tuple[int, Row | Fault]], path: Path) -> Sequence[str]:
+def _header(rows: Iterator[tuple[int, Row | RecordError]], path: Path) -> Sequence[str]:
     for number, row in rows:
-        if isinstance(row, Fault):
+        if isinstance(row, RecordError):
             raise UserError(f"{path}, line {number}: the header cannot be used: {row}; mend the line")
         repeated = [name for name, count in Counter(row).items() if name and count > 1]
         if repeated:
@@ -63,8 +63,8 @@ def _header(rows: Iterator[tuple[int, Row | Fault]], path: Path) -> Sequence[str
 
 def read_cells(
     path: Path, lines: Lines, tabs: bool, names: Sequence[str] | None
-) -> Iterator[tuple[int, dict[str, str] | Fault]]:
-    """(line counted from 1, fields by name or `Fault`) of every row below the header.
+) -> Iterator[tuple[int, dict[str, str] | RecordError]]:
+    """(line counted from 1, fields by name or `RecordError`) of every row below the header.
 
     A quoted CSV cell may hold line breaks; the row's line is its first.
 
@@ -81,9 +81,12 @@ def read_cells(
     rows = _rows(path, lines, tabs)
     header = names or _header(rows, path)
     for number, row in rows:
-        if isinstance(row, Fault):
+        if isinstance(row, RecordError):
             yield number, row
         elif len(row) != len(header):
-            yield number, Fault(f"{len(row)} fields where there should be {len(header)} ({', '.join(header)[:80]})")
+            yield (
+                number,
+                RecordError(f"{len(row)} fields where there should be {len(header)} ({', '.join(header)[:80]})"),
+            )
         else:
             yield number, dict(zip(header, row, strict=True))

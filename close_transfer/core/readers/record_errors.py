@@ -9,11 +9,11 @@ from close_transfer.core.schema import OnBadRows
 _MOST_SHOWN = 5
 
 
-class Fault(Exception):
+class RecordError(Exception):
     """Why an entry cannot be used; the message names the field."""
 
 
-class Faults:
+class RecordErrors:
     """What could not be used in one file."""
 
     def __init__(
@@ -25,7 +25,7 @@ class Faults:
         self._shown: list[str] = []
         self.count = 0
 
-    def add(self, where: str, fault: Fault) -> None:
+    def add(self, where: str, fault: RecordError) -> None:
         """`where`: "line 7", "annotations[3]"."""
         self.count += 1
         if len(self._shown) < _MOST_SHOWN:

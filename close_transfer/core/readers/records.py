@@ -1,7 +1,7 @@
 """Reads records from files that anyone may have written: JSON, JSON lines, CSV, TSV, text, each also .gz; Parquet.
 
 Nothing here trusts its input. A file that cannot be read at all is a `UserError`; an entry that cannot
-be used is a `Fault`, and `faults.Faults` decides what becomes of the file: an error that shows the first
+be used is a `RecordError`, and `faults.RecordErrors` decides what becomes of the file: an error that shows the first
 few, or a count of what was skipped.
 """
 
@@ -15,7 +15,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.readers.csv_rows import read_cells
 from close_transfer.core.readers.open_file import opened
 from close_transfer.core.readers.parquet import read_parquet
-from close_transfer.core.readers.record_errors import Fault
+from close_transfer.core.readers.record_errors import RecordError
 
 LINE_FORMATS = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
 _LONGEST_LINE = 16 * 2**20  # characters
@@ -38,7 +38,7 @@ def line_format(path: Path, setting: str, also: str = "") -> str:
     return suffix
 
 
-def _lines(path: Path, setting: str) -> Iterator[tuple[int, str | Fault]]:
+def _lines(path: Path, setting: str) -> Iterator[tuple[int, str | RecordError]]:
     """Lines of text, counted from 1, without their end."""
     number = 0
     with (
@@ -53,16 +53,16 @@ def _lines(path: Path, setting: str) -> Iterator[tuple[int, str | Fault]]:
                 continue
             while (rest := text.readline(_LONGEST_LINE)) and not rest.endswith("\n"):
                 pass
-            yield number, Fault(f"the line is longer than {_LONGEST_LINE:,} characters")
+            yield number, RecordError(f"the line is longer than {_LONGEST_LINE:,} characters")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Fault:
-    """A JSON object; a `Fault` stands for one with a key twice, of whose values one would be lost."""
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | RecordError:
+    """A JSON object; a `RecordError` stands for one with a key twice, of whose values one would be lost."""
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
     keys = [key for key, _ in pairs]
-    return Fault(
+    return RecordError(
         f"the key {next(key for key in keys if keys.count(key) > 1)[:_MOST_SHOWN]!r} stands in one object twice"
     )
 
@@ -71,13 +71,13 @@ def _parsed(line: str) -> Any:
     try:
         return json.loads(line, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
-        return Fault(f"no valid JSON ({str(error).splitlines()[0][:80]})")
+        return RecordError(f"no valid JSON ({str(error).splitlines()[0][:80]})")
 
 
 def read_lines(
     path: Path, setting: str, names: Sequence[str] | None = None, kind: str | None = None
 ) -> Iterator[tuple[int, Any]]:
-    """(line counted from 1, record or `Fault`) of every row; a record is whatever JSON held, or a dict of fields.
+    """(line counted from 1, record or `RecordError`) of every row; a record is whatever JSON held, or a dict of fields.
 
     The file is read as a stream. A line of .txt is the record {"text": line}.
 
@@ -99,16 +99,16 @@ def read_lines(
         yield from read_cells(path, lines, kind == ".tsv", names)
         return
     for number, line in lines:
-        if isinstance(line, Fault):
+        if isinstance(line, RecordError):
             yield number, line
         elif kind == ".txt":
             yield number, {"text": line}
         else:
-            yield number, _parsed(line) if line.strip() else Fault("the line is empty")
+            yield number, _parsed(line) if line.strip() else RecordError("the line is empty")
 
 
 def read_document(path: Path, setting: str) -> Any:
-    """What a JSON file holds; a `Fault` stands for every object in it with a key twice.
+    """What a JSON file holds; a `RecordError` stands for every object in it with a key twice.
 
     Raises:
         UserError: if there is no such file, or it is no JSON; with the place of the fault.
@@ -127,7 +127,7 @@ def read_document(path: Path, setting: str) -> Any:
         raise UserError(f"{setting}={path}: is nested too deeply to be a dataset; restore it from its source") from None
     except ValueError as error:
         raise UserError(f"{setting}={path}: is no valid JSON ({error}); restore it from its source") from None
-    if isinstance(document, Fault):
+    if isinstance(document, RecordError):
         raise UserError(f"{setting}={path}: {document}; restore it from its source")
     return document
 
@@ -166,16 +166,16 @@ def field(record: Any, name: str) -> Any:
     """One field of a record.
 
     Raises:
-        Fault: if there is no such field, or the record has no fields.
+        RecordError: if there is no such field, or the record has no fields.
     """
-    if isinstance(record, Fault):
+    if isinstance(record, RecordError):
         raise record
     if not isinstance(record, dict):
-        raise Fault(f"{_kind(record)} where an object with the field {name!r} should be")
+        raise RecordError(f"{_kind(record)} where an object with the field {name!r} should be")
     value = record.get(name)
     if value is None:
-        raise Fault(f"field {name!r} is missing; the fields here are {_names(record)}")
-    if isinstance(value, Fault):
+        raise RecordError(f"field {name!r} is missing; the fields here are {_names(record)}")
+    if isinstance(value, RecordError):
         raise value
     return value
 
@@ -184,18 +184,18 @@ def verbatim(value: Any, name: str) -> str:
     """Text as it stands, as what was read from field `name`; it may be empty.
 
     Raises:
-        Fault: if it is no text, or holds what no UTF-8 text does.
+        RecordError: if it is no text, or holds what no UTF-8 text does.
     """
-    if isinstance(value, Fault):
+    if isinstance(value, RecordError):
         raise value
     if not isinstance(value, str):
-        raise Fault(f"field {name!r} is {_shown(value)}, not text")
+        raise RecordError(f"field {name!r} is {_shown(value)}, not text")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise Fault(f"field {name!r} is not UTF-8") from None
+        raise RecordError(f"field {name!r} is not UTF-8") from None
     if "\0" in value:
-        raise Fault(f"field {name!r} holds a NUL character, as text that was written as UTF-16 does")
+        raise RecordError(f"field {name!r} holds a NUL character, as text that was written as UTF-16 does")
     return value
 
 
@@ -203,56 +203,56 @@ def clean(value: Any, name: str) -> str:
     """Text with single spaces, as what was read from field `name`.
 
     Raises:
-        Fault: if it is no text, no UTF-8, or empty.
+        RecordError: if it is no text, no UTF-8, or empty.
     """
     text = " ".join(verbatim(value, name).split())
     if not text:
-        raise Fault(f"field {name!r} is empty")
+        raise RecordError(f"field {name!r} is empty")
     return text
 
 
 def text_field(record: Any, name: str) -> str:
-    """A field that is text, with single spaces. Raises `Fault`."""
+    """A field that is text, with single spaces. Raises `RecordError`."""
     return clean(field(record, name), name)
 
 
 def texts_field(record: Any, name: str) -> tuple[str, ...]:
-    """A field that is a text or a list of texts, at least one. Raises `Fault`."""
+    """A field that is a text or a list of texts, at least one. Raises `RecordError`."""
     value = field(record, name)
     values = value if isinstance(value, list) else [value]
     if not values:
-        raise Fault(f"field {name!r} is an empty list")
+        raise RecordError(f"field {name!r} is an empty list")
     return tuple(clean(one, name) for one in values)
 
 
 def choice_field(record: Any, name: str, allowed: Sequence[str]) -> str:
-    """A field that is one of some words. Raises `Fault`."""
+    """A field that is one of some words. Raises `RecordError`."""
     value = text_field(record, name)
     if value not in allowed:
-        raise Fault(f"field {name!r} is {value[:_MOST_SHOWN]!r}; allowed are {', '.join(allowed)}")
+        raise RecordError(f"field {name!r} is {value[:_MOST_SHOWN]!r}; allowed are {', '.join(allowed)}")
     return value
 
 
 def key_field(record: Any, name: str) -> str:
-    """A field that names something: text or a whole number, as text. Raises `Fault`."""
+    """A field that names something: text or a whole number, as text. Raises `RecordError`."""
     value = field(record, name)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise Fault(f"field {name!r} is {_shown(value)}, not text or a whole number")
+        raise RecordError(f"field {name!r} is {_shown(value)}, not text or a whole number")
     return clean(str(value), name)
 
 
 def new_key(record: Any, name: str, seen: set[str]) -> str:
-    """A field that names this one entry alone, and is entered in `seen`. Raises `Fault`."""
+    """A field that names this one entry alone, and is entered in `seen`. Raises `RecordError`."""
     key = key_field(record, name)
     if key in seen:
-        raise Fault(f"field {name!r} is {key[:_MOST_SHOWN]!r}, which stands in another entry too")
+        raise RecordError(f"field {name!r} is {key[:_MOST_SHOWN]!r}, which stands in another entry too")
     seen.add(key)
     return key
 
 
 def list_field(record: Any, name: str) -> list[Any]:
-    """A field that is a list. Raises `Fault`."""
+    """A field that is a list. Raises `RecordError`."""
     value = field(record, name)
     if not isinstance(value, list):
-        raise Fault(f"field {name!r} is {_kind(value)}, not a list")
+        raise RecordError(f"field {name!r} is {_kind(value)}, not a list")
     return value

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.record_errors import Fault
+from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.readers.records import clean, entries, field, line_format, read_document, read_lines
 from close_transfer.core.schema import OnBadRows
 from close_transfer.core.text_normalization import same_text_key
@@ -46,7 +46,7 @@ class TextReader:
                 value = field(record, column)
                 values = value if isinstance(value, list) else [value]
                 texts = [clean(one, column) for one in values if not self._is_empty(one)]
-            except Fault as fault:
+            except RecordError as fault:
                 if self.on_bad_rows == "error":
                     raise UserError(
                         f"{path}, {place} {line}: {fault}; mend it, or skip and count such lines with {self.skip}"

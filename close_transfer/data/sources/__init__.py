@@ -4,12 +4,12 @@ from close_transfer.config.data import (
     CocoData,
     ConceptualCaptionsData,
     DataConfig,
+    FileData,
     Flickr30kData,
     HuggingFaceData,
     NocapsData,
     PicturebookData,
     SnliData,
-    TableData,
     Vqa2Data,
     VqaEData,
 )
@@ -26,9 +26,9 @@ from close_transfer.data.sources import (
     vqa,
 )
 from close_transfer.data.sources.images import with_pictures
-from close_transfer.data.sources.loaded import Loaded
+from close_transfer.data.sources.loaded import LoadedSplit
 
-__all__ = ["SERVED_TASKS", "Loaded", "load_examples"]
+__all__ = ["SERVED_TASKS", "LoadedSplit", "load_examples"]
 
 _CAPTIONING = ("captioning", "captioning-multi")
 
@@ -61,7 +61,7 @@ def _check(data: DataConfig, task: str, split: str) -> None:
 
 def load_examples(
     data: DataConfig, task: str, split: str, texts_needed: bool = True, pictures_needed: bool = False
-) -> Loaded:
+) -> LoadedSplit:
     """The examples of one split of some data for a task.
 
     Args:
@@ -85,11 +85,11 @@ def load_examples(
     return loaded
 
 
-def _load(data: DataConfig, task: str, split: str, texts_needed: bool) -> Loaded:
+def _load(data: DataConfig, task: str, split: str, texts_needed: bool) -> LoadedSplit:
     match data:
         case PicturebookData():
             return picturebook.load(data, task, split)  # type: ignore[arg-type]
-        case TableData():
+        case FileData():
             return table.load(data, task, split)
         case HuggingFaceData():
             return huggingface.load(data, task, split)

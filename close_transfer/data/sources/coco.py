@@ -11,7 +11,7 @@ from typing import Any
 
 from close_transfer.config.data import CocoData, NocapsData
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import (
     choice_field,
     clean,
@@ -24,7 +24,7 @@ from close_transfer.core.readers.records import (
 )
 from close_transfer.data.examples import Example
 from close_transfer.data.sources.images import image_file
-from close_transfer.data.sources.loaded import Loaded
+from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.official_files import image_folder, official_file
 
 _KARPATHY_SPLITS = ("train", "restval", "val", "test")
@@ -34,7 +34,7 @@ _DOMAINS = {"in-domain": "in-domain", "near-domain": "near-domain", "out-domain"
 
 
 def karpathy_examples(
-    document: Any, path: Path, splits: set[str], root: Path, faults: Faults, setting: str
+    document: Any, path: Path, splits: set[str], root: Path, faults: RecordErrors, setting: str
 ) -> list[Example]:
     """Images of Karpathy's JSON (COCO or Flickr30k) whose split is one of `splits`, with their captions.
 
@@ -52,9 +52,9 @@ def karpathy_examples(
             key = str(Path(clean(entry.get("filepath") or ".", "filepath"), name))
             identifier = new_key(entry, "cocoid" if "cocoid" in entry else "filename", seen)
             if not texts:
-                raise Fault("field 'sentences' is an empty list")
+                raise RecordError("field 'sentences' is an empty list")
             examples.append(Example(identifier, texts, image_file(root / key, key), references=texts))
-        except Fault as fault:
+        except RecordError as fault:
             faults.add(f"images[{number}]", fault)
     if not examples and not faults.count:
         have = Counter(str(one.get("split")) for one in document["images"])
@@ -66,7 +66,7 @@ def karpathy_examples(
 
 
 def official_examples(
-    document: Any, path: Path, folder: Path, faults: Faults, setting: str
+    document: Any, path: Path, folder: Path, faults: RecordErrors, setting: str
 ) -> tuple[list[Example], int]:
     """Images of COCO's JSON with their captions; also how many images have none, and are left out."""
     names: dict[str, tuple[str, str]] = {}
@@ -77,15 +77,15 @@ def official_examples(
             key, name = new_key(entry, "id", seen), text_field(entry, "file_name")
             domain = _DOMAINS[choice_field(entry, "domain", [*_DOMAINS])] if "domain" in entry else ""
             names[key] = name, domain
-        except Fault as fault:
+        except RecordError as fault:
             faults.add(f"images[{number}]", fault)
     for number, entry in enumerate(entries(document, "annotations", path, setting)):
         try:
             image, caption = key_field(entry, "image_id"), text_field(entry, "caption")
             if image not in names:
-                raise Fault(f"field 'image_id' is {image[:60]}, which is no image of this file that can be used")
+                raise RecordError(f"field 'image_id' is {image[:60]}, which is no image of this file that can be used")
             captions.setdefault(image, []).append(caption)
-        except Fault as fault:
+        except RecordError as fault:
             faults.add(f"annotations[{number}]", fault)
     examples = [
         Example(
@@ -117,7 +117,7 @@ def _splits(data: CocoData | NocapsData, split: str) -> set[str]:
     return {split}
 
 
-def load(data: CocoData | NocapsData, split: str) -> Loaded:
+def load(data: CocoData | NocapsData, split: str) -> LoadedSplit:
     """The images of one split, each with its captions as texts and references.
 
     Raises:
@@ -126,7 +126,7 @@ def load(data: CocoData | NocapsData, split: str) -> Loaded:
     path, setting = official_file(data, split)
     root = Path(data.root)
     document = read_document(path, setting)
-    faults = Faults(path, data.on_bad_rows, "entries")
+    faults = RecordErrors(path, data.on_bad_rows, "entries")
     notes = []
     if is_karpathy(document):
         examples = karpathy_examples(document, path, _splits(data, split), root, faults, setting)
@@ -138,4 +138,4 @@ def load(data: CocoData | NocapsData, split: str) -> Loaded:
         folder = image_folder(data, split)
         examples, num_untold = official_examples(document, path, folder, faults, setting)
         notes = [f"{num_untold} images without a caption are left out"] if num_untold else []
-    return Loaded(examples, faults.settle(len(examples)), notes)
+    return LoadedSplit(examples, faults.settle(len(examples)), notes)

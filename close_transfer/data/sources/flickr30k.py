@@ -8,49 +8,49 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.config.data import Flickr30kData
-from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import clean, read_document, read_lines, text_field, texts_field
 from close_transfer.data.examples import Example
 from close_transfer.data.sources.coco import karpathy_examples
 from close_transfer.data.sources.images import image_file
-from close_transfer.data.sources.loaded import Loaded
+from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.official_files import image_folder, official_file
 
 
 def _at_tab(record: Any) -> tuple[str, str, str]:
-    """What stands before the first tab of a line, the tab, and the rest. Raises `Fault`."""
-    if isinstance(record, Fault):
+    """What stands before the first tab of a line, the tab, and the rest. Raises `RecordError`."""
+    if isinstance(record, RecordError):
         raise record
     return record["text"].partition("\t")
 
 
-def _token_file(path: Path, setting: str, faults: Faults) -> dict[str, list[str]]:
+def _token_file(path: Path, setting: str, faults: RecordErrors) -> dict[str, list[str]]:
     captions: dict[str, list[str]] = {}
     for line, record in read_lines(path, setting, kind=".txt"):
         try:
             name, tab, caption = _at_tab(record)
             image, hash_sign, _ = name.partition("#")
             if not (tab and hash_sign):
-                raise Fault("not of the form IMAGE.jpg#NUMBER<tab>caption")
+                raise RecordError("not of the form IMAGE.jpg#NUMBER<tab>caption")
             image, caption = clean(image, "image"), clean(caption, "caption")
             captions.setdefault(image, []).append(caption)
-        except Fault as fault:
+        except RecordError as fault:
             faults.add(f"line {line}", fault)
     return captions
 
 
-def _json_lines(path: Path, setting: str, faults: Faults) -> dict[str, list[str]]:
+def _json_lines(path: Path, setting: str, faults: RecordErrors) -> dict[str, list[str]]:
     captions: dict[str, list[str]] = {}
     for line, record in read_lines(path, setting):
         try:
             image, told = text_field(record, "image"), texts_field(record, "captions")
             captions.setdefault(image, []).extend(told)
-        except Fault as fault:
+        except RecordError as fault:
             faults.add(f"line {line}", fault)
     return captions
 
 
-def load(data: Flickr30kData, split: str) -> Loaded:
+def load(data: Flickr30kData, split: str) -> LoadedSplit:
     """The images of one split, each with its captions as texts and references.
 
     Raises:
@@ -60,13 +60,13 @@ def load(data: Flickr30kData, split: str) -> Loaded:
     folder = image_folder(data, split)
     name = path.name.removesuffix(".gz")
     if name.endswith(".json"):
-        faults = Faults(path, data.on_bad_rows, "entries")
+        faults = RecordErrors(path, data.on_bad_rows, "entries")
         examples = karpathy_examples(read_document(path, setting), path, {split}, folder, faults, setting)
-        return Loaded(examples, faults.settle(len(examples)))
-    faults = Faults(path, data.on_bad_rows)
+        return LoadedSplit(examples, faults.settle(len(examples)))
+    faults = RecordErrors(path, data.on_bad_rows)
     captions = (_json_lines if name.endswith(".jsonl") else _token_file)(path, setting, faults)
     examples = [
         Example(image, tuple(told), image_file(folder / image, image), references=tuple(told))
         for image, told in captions.items()
     ]
-    return Loaded(examples, faults.settle(len(examples)))
+    return LoadedSplit(examples, faults.settle(len(examples)))

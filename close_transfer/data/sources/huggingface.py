@@ -12,11 +12,11 @@ from close_transfer.config.data import HuggingFaceData
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import is_file
-from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.image_files import open_picture, read_picture
 from close_transfer.data.sources.images import KeptImage
-from close_transfer.data.sources.loaded import Loaded
+from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.own_rows import Row, check_columns, columns_of, made_of, row_of
 from close_transfer.data.sources.snli import LABELS
 
@@ -131,7 +131,7 @@ class _Pictures:
         return KeptImage(key, partial(self._open, row), partial(self._digest, row), None, partial(self._missing, row))
 
 
-def load(data: HuggingFaceData, task: str, split: str) -> Loaded:
+def load(data: HuggingFaceData, task: str, split: str) -> LoadedSplit:
     """Scenes of one split; rows of one group become one, with the picture of the first.
 
     Where there is no split for validation (`data.splits.val=null`, or a saved dataset without any
@@ -156,14 +156,14 @@ def load(data: HuggingFaceData, task: str, split: str) -> Loaded:
             )
     pictures = _Pictures(found, data.image_column, data, split) if data.image_column else None
     rows: list[Row] = []
-    faults = Faults(Path(data.path), data.on_bad_rows, "rows")
+    faults = RecordErrors(Path(data.path), data.on_bad_rows, "rows")
     wanted = [*dict.fromkeys(column for setting, column in columns.items() if setting != "image_column")]
     wanted = list(dict.fromkeys([*wanted, *columns_of(data.prompt)]))
     labels = LABELS if task == "snli-ve" else ()
     for number, record in _rows(found.select_columns(wanted), data):
         try:
             rows.append(row_of(number, record, data, labels))
-        except Fault as fault:
+        except RecordError as fault:
             faults.add(f"row {number}", fault)
     skipped = faults.settle(len(rows))
     examples, notes = made_of(
@@ -174,4 +174,4 @@ def load(data: HuggingFaceData, task: str, split: str) -> Loaded:
         lambda row: pictures[row.number] if pictures else None,
         split if shared else None,
     )
-    return Loaded(examples, skipped, notes)
+    return LoadedSplit(examples, skipped, notes)

@@ -7,7 +7,7 @@ from close_transfer.data.examples import Example
 
 
 @dataclass
-class Loaded:
+class LoadedSplit:
     """The examples of one split.
 
     Attributes:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any
 
-from close_transfer.config.data import HuggingFaceData, TableData
+from close_transfer.config.data import FileData, HuggingFaceData
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.records import choice_field, key_field, text_field, texts_field
 from close_transfer.data.examples import Example, ImageRef
 
-OwnData = TableData | HuggingFaceData
+OwnData = FileData | HuggingFaceData
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def columns_of(prompt: str | None) -> list[str]:
 
 
 def _filled(prompt: str, record: Any) -> str:
-    """The prompt with what the columns hold, as it stands there. Raises `Fault`."""
+    """The prompt with what the columns hold, as it stands there. Raises `RecordError`."""
     return "".join(
         text + (text_field(record, name) if name is not None else "") for text, name, *_ in Formatter().parse(prompt)
     )
@@ -84,7 +84,7 @@ def check_columns(data: OwnData, task: str) -> None:
 
 
 def row_of(number: int, record: Any, data: OwnData, labels: Sequence[str] = ()) -> Row:
-    """What the columns that `data` names hold; targets are one of the labels, where there are any. Raises `Fault`."""
+    """What the columns that `data` names hold; targets are one of the labels, where there are any. Raises `RecordError`."""
     group, name = (
         key_field(record, column) if column is not None else None for column in (data.group_column, data.id_column)
     )

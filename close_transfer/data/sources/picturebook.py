@@ -11,7 +11,7 @@ from close_transfer.data.picturebook.drawing import draw_scene
 from close_transfer.data.picturebook.hypotheses import hypotheses
 from close_transfer.data.picturebook.questions import questions
 from close_transfer.data.picturebook.scenes import Scene, Split, scenes
-from close_transfer.data.sources.loaded import Loaded
+from close_transfer.data.sources.loaded import LoadedSplit
 
 # Examples of one form and label (or family and answer), for each 1,000 scenes. Enough that a scene
 # gives about three hypotheses or questions.
@@ -64,7 +64,7 @@ def _vqa(split: str, chosen: Sequence[Scene], seed: int) -> list[Example]:
     ]
 
 
-def load(data: PicturebookData, task: str, split: Split) -> Loaded:
+def load(data: PicturebookData, task: str, split: Split) -> LoadedSplit:
     """Examples of one split; the same data settings always give the same examples."""
     sizes: dict[Split, int] = {
         "train": data.num_train,
@@ -74,7 +74,7 @@ def load(data: PicturebookData, task: str, split: Split) -> Loaded:
     }
     chosen = scenes(split, sizes[split], data.seed)
     if task == "snli-ve":
-        return Loaded(_snli_ve(split, chosen, data.seed))
+        return LoadedSplit(_snli_ve(split, chosen, data.seed))
     if task == "vqa":
-        return Loaded(_vqa(split, chosen, data.seed))
-    return Loaded(_captioning(split, chosen))
+        return LoadedSplit(_vqa(split, chosen, data.seed))
+    return LoadedSplit(_captioning(split, chosen))

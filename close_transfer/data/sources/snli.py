@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.config.data import SnliData
-from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import choice_field, key_field, new_key, read_lines, text_field
 from close_transfer.data.examples import Example
 from close_transfer.data.sources.images import image_file
-from close_transfer.data.sources.loaded import Loaded
+from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.official_files import image_folder, official_file
 
 LABELS = ("entailment", "neutral", "contradiction")
@@ -22,7 +22,7 @@ NO_GOLD_LABEL = "-"
 
 
 def example_of(record: Any, folder: Path) -> Example | None:
-    """One pair; None where annotators did not agree. Raises `Fault`."""
+    """One pair; None where annotators did not agree. Raises `RecordError`."""
     label = choice_field(record, "gold_label", [*LABELS, NO_GOLD_LABEL])
     if label == NO_GOLD_LABEL:
         return None
@@ -40,7 +40,7 @@ def example_of(record: Any, folder: Path) -> Example | None:
     )
 
 
-def load(data: SnliData, split: str) -> Loaded:
+def load(data: SnliData, split: str) -> LoadedSplit:
     """The pairs of one split; without a picture where the file names none (SNLI).
 
     Raises:
@@ -48,7 +48,7 @@ def load(data: SnliData, split: str) -> Loaded:
     """
     path, setting = official_file(data, split)
     folder = image_folder(data, split)
-    faults = Faults(path, data.on_bad_rows)
+    faults = RecordErrors(path, data.on_bad_rows)
     examples: list[Example] = []
     seen: set[str] = set()
     num_without_label = 0
@@ -60,9 +60,9 @@ def load(data: SnliData, split: str) -> Loaded:
                 continue
             new_key(record, "pairID", seen)
             examples.append(example)
-        except Fault as fault:
+        except RecordError as fault:
             faults.add(f"line {line}", fault)
     skipped = faults.settle(len(examples))
     if num_without_label:
         skipped += Counter({f"pairs without a gold label ({NO_GOLD_LABEL})": num_without_label})
-    return Loaded(examples, skipped)
+    return LoadedSplit(examples, skipped)

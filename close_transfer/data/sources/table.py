@@ -4,30 +4,30 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from close_transfer.config.data import TableData
+from close_transfer.config.data import FileData
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import key_field, read_lines
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.sources.images import image_file, no_image
-from close_transfer.data.sources.loaded import Loaded
+from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.own_rows import Row, check_columns, made_of, row_of
 from close_transfer.data.sources.snli import LABELS
 
 _SETTING = "data.path"
 
 
-def _rows(path: Path, data: TableData, labels: Sequence[str] = ()) -> tuple[list[Row], dict[int, str], Counter[str]]:
+def _rows(path: Path, data: FileData, labels: Sequence[str] = ()) -> tuple[list[Row], dict[int, str], Counter[str]]:
     """Usable rows, the picture files of those that name one, by row number, and what was skipped."""
     rows: list[Row] = []
     images: dict[int, str] = {}
-    faults = Faults(path, data.on_bad_rows)
+    faults = RecordErrors(path, data.on_bad_rows)
     for number, (line, record) in enumerate(read_lines(path, _SETTING)):
         try:
             if data.image_column is not None:
                 images[number] = key_field(record, data.image_column)
             rows.append(row_of(number, record, data, labels))
-        except Fault as fault:
+        except RecordError as fault:
             faults.add(f"line {line}", fault)
     return rows, images, faults.settle(len(rows))
 
@@ -42,7 +42,7 @@ def _image_ref(number: int, image: str | None, folder: Path) -> ImageRef:
     return image_file(folder / image, image, number)
 
 
-def load(data: TableData, task: str, split: str) -> Loaded:
+def load(data: FileData, task: str, split: str) -> LoadedSplit:
     """Scenes of one split: `train` and `val` share a file unless there is a `data.val_path`.
 
     With `split="test"` every row of `data.path` is used.
@@ -61,15 +61,15 @@ def load(data: TableData, task: str, split: str) -> Loaded:
         lambda row: _image_ref(row.number, images.get(row.number), path.parent),
         split if split in ("train", "val") and data.val_path is None else None,
     )
-    return Loaded(examples, skipped, notes)
+    return LoadedSplit(examples, skipped, notes)
 
 
-def count_lines(data: TableData) -> int:
+def count_lines(data: FileData) -> int:
     """Rows of `data.path`, usable or not; row i of precomputed vectors belongs to line i of them."""
     return sum(1 for _ in read_lines(Path(data.path), _SETTING))
 
 
-def lines_of_text(data: TableData) -> list[str]:
+def lines_of_text(data: FileData) -> list[str]:
     """The one text of every row of `data.path`, for embeddings whose row i belongs to line i.
 
     Raises:

@@ -12,11 +12,11 @@ from typing import Any
 from close_transfer.config.data import VisualNewsData
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import is_file
-from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import clean, entries, new_key, read_document, text_field
 from close_transfer.data.examples import Example
 from close_transfer.data.sources.images import image_file
-from close_transfer.data.sources.loaded import Loaded
+from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.official_files import official_file
 
 
@@ -24,7 +24,7 @@ def _inside(root: Path, entry: Any, field: str) -> Path:
     """A file below the dataset's folder, wherever links in that folder lead."""
     name = os.path.normpath(text_field(entry, field))
     if Path(name).is_absolute() or Path(name).parts[:1] == ("..",):
-        raise Fault(f"field {field!r} is {name[:60]!r}, which is outside of the dataset's folder")
+        raise RecordError(f"field {field!r} is {name[:60]!r}, which is outside of the dataset's folder")
     return root / name
 
 
@@ -32,7 +32,7 @@ def _article(path: Path, whole: bool) -> str:
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
-        raise Fault(f"the article {path} cannot be read ({error.strerror})") from None
+        raise RecordError(f"the article {path} cannot be read ({error.strerror})") from None
     return clean(text if whole else text.lstrip().partition("\n")[0], "article")
 
 
@@ -50,7 +50,7 @@ def _example(entry: Any, root: Path, whole: bool, seen: set[str]) -> Example | N
     )
 
 
-def load(data: VisualNewsData, split: str) -> Loaded:
+def load(data: VisualNewsData, split: str) -> LoadedSplit:
     """The pictures of one split, each with its caption as text and reference and its article as prompt.
 
     Entries whose article is not there are left out and counted.
@@ -59,13 +59,13 @@ def load(data: VisualNewsData, split: str) -> Loaded:
         UserError: naming file, entry and field of what cannot be used.
     """
     path, setting = official_file(data, split)
-    faults = Faults(path, data.on_bad_rows, "entries")
+    faults = RecordErrors(path, data.on_bad_rows, "entries")
     examples, num_missing = [], 0
     seen: set[str] = set()
     for number, entry in enumerate(entries(read_document(path, setting), None, path, setting)):
         try:
             example = _example(entry, Path(data.root), data.articles == "whole", seen)
-        except Fault as fault:
+        except RecordError as fault:
             faults.add(f"entry [{number}]", fault)
             continue
         if example is None:
@@ -77,4 +77,4 @@ def load(data: VisualNewsData, split: str) -> Loaded:
     skipped = faults.settle(len(examples))
     if num_missing:
         skipped += Counter({"entries whose article is missing": num_missing})
-    return Loaded(examples, skipped)
+    return LoadedSplit(examples, skipped)

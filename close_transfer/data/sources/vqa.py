@@ -13,7 +13,7 @@ from typing import Any
 
 from close_transfer.config.data import Vqa2Data, VqaEData
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import (
     entries,
     field,
@@ -27,7 +27,7 @@ from close_transfer.core.readers.records import (
 from close_transfer.data.examples import Example
 from close_transfer.data.sources.coco import official_examples
 from close_transfer.data.sources.images import image_file
-from close_transfer.data.sources.loaded import Loaded
+from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.official_files import image_folder, official_file
 
 
@@ -41,22 +41,22 @@ class Annotation:
 
 
 def annotation_of(entry: Any) -> Annotation:
-    """One entry of an official annotations file. Raises `Fault`."""
+    """One entry of an official annotations file. Raises `RecordError`."""
     # An answer may be empty or all spaces; the scorer strips it, and an annotator who said nothing counts.
     answers = [verbatim(field(one, "answer"), "answer") for one in list_field(entry, "answers")]
     if not answers:
-        raise Fault("field 'answers' is an empty list")
+        raise RecordError("field 'answers' is an empty list")
     return Annotation(tuple(answers), text_field(entry, "answer_type"), text_field(entry, "question_type"))
 
 
-def read_annotations(path: Path, setting: str, faults: Faults) -> dict[str, Annotation]:
+def read_annotations(path: Path, setting: str, faults: RecordErrors) -> dict[str, Annotation]:
     """Answers by question id, of an official annotations file."""
     annotations = {}
     seen: set[str] = set()
     for number, entry in enumerate(entries(read_document(path, setting), "annotations", path, setting)):
         try:
             annotations[new_key(entry, "question_id", seen)] = annotation_of(entry)
-        except Fault as fault:
+        except RecordError as fault:
             faults.add(f"annotations[{number}]", fault)
     return annotations
 
@@ -69,7 +69,7 @@ def coco_image_name(folder: Path, image_id: str) -> str:
 def _captions(data: Vqa2Data, split: str, skipped: Counter[str]) -> dict[str, tuple[str, ...]]:
     """Captions by image id; counts in `skipped` what cannot be used."""
     path, setting = official_file(data, split, "captions")
-    faults = Faults(path, data.on_bad_rows, "caption entries")
+    faults = RecordErrors(path, data.on_bad_rows, "caption entries")
     examples, _ = official_examples(read_document(path, setting), path, Path(data.captions_root), faults, setting)
     skipped += faults.settle(len(examples))
     return {example.id: example.texts for example in examples}
@@ -80,7 +80,7 @@ def _answers(data: Vqa2Data, split: str, skipped: Counter[str]) -> dict[str, Ann
     if split not in data.annotations:
         return None
     path, setting = official_file(data, split, "annotations")
-    faults = Faults(path, data.on_bad_rows, "annotations")
+    faults = RecordErrors(path, data.on_bad_rows, "annotations")
     annotations = read_annotations(path, setting, faults)
     skipped += faults.settle(len(annotations))
     return annotations
@@ -98,20 +98,20 @@ class _Question:
 def _questions(data: Vqa2Data, split: str, skipped: Counter[str]) -> tuple[list[_Question], set[str]]:
     """All that were asked, and the ids of all entries; counts in `skipped` what cannot be used."""
     path, setting = official_file(data, split)
-    faults = Faults(path, data.on_bad_rows, "questions")
+    faults = RecordErrors(path, data.on_bad_rows, "questions")
     asked: list[_Question] = []
     seen: set[str] = set()
     for number, entry in enumerate(entries(read_document(path, setting), "questions", path, setting)):
         try:
             name, image = new_key(entry, "question_id", seen), key_field(entry, "image_id")
             asked.append(_Question(name, image, text_field(entry, "question")))
-        except Fault as fault:
+        except RecordError as fault:
             faults.add(f"questions[{number}]", fault)
     skipped += faults.settle(len(asked))
     return asked, seen
 
 
-def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> Loaded:
+def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> LoadedSplit:
     """The questions of one split, each with its scene's captions and all annotators' answers.
 
     Where there is no annotations file (test-dev), questions come without references and can be
@@ -153,7 +153,7 @@ def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> Loaded:
         "questions without an annotation": len(asked) - len(answered),
         "annotations without a question": len((annotations or {}).keys() - ids),
     }
-    return Loaded(examples, skipped + Counter(left_out))
+    return LoadedSplit(examples, skipped + Counter(left_out))
 
 
 def _file(files: Mapping[Any, str], split: str) -> str:
@@ -174,7 +174,7 @@ def _check_missing(data: Vqa2Data, split: str, num_untold: int, num_questions: i
         )
 
 
-def load_vqa_e(data: VqaEData, split: str) -> Loaded:
+def load_vqa_e(data: VqaEData, split: str) -> LoadedSplit:
     """The questions of one split, each with its first explanation as the scene's text.
 
     The file has no question ids; an example's is its entry's position in the file, counted from 0. It
@@ -184,7 +184,7 @@ def load_vqa_e(data: VqaEData, split: str) -> Loaded:
         UserError: naming file, entry and field of what cannot be used.
     """
     path, setting = official_file(data, split)
-    faults = Faults(path, data.on_bad_rows, "entries")
+    faults = RecordErrors(path, data.on_bad_rows, "entries")
     folder = image_folder(data, split)
     examples = []
     for number, entry in enumerate(entries(read_document(path, setting), None, path, setting)):
@@ -192,10 +192,10 @@ def load_vqa_e(data: VqaEData, split: str) -> Loaded:
             image = key_field(entry, "img_id")
             explanation = list_field(entry, "explanation")
             if not explanation:
-                raise Fault("field 'explanation' is an empty list")
+                raise RecordError("field 'explanation' is an empty list")
             answers = tuple(verbatim(answer, "answers") for answer in list_field(entry, "answers"))
             if not answers:
-                raise Fault("field 'answers' is an empty list")
+                raise RecordError("field 'answers' is an empty list")
             file = coco_image_name(folder, image)
             examples.append(
                 Example(
@@ -207,6 +207,6 @@ def load_vqa_e(data: VqaEData, split: str) -> Loaded:
                     subcategory=text_field(entry, "question_type"),
                 )
             )
-        except Fault as fault:
+        except RecordError as fault:
             faults.add(f"entry [{number}]", fault)
-    return Loaded(examples, faults.settle(len(examples)))
+    return LoadedSplit(examples, faults.settle(len(examples)))

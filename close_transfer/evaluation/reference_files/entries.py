@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from close_transfer.config.score_predictions import OnDuplicate
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.record_errors import Fault, Faults
+from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import entries, line_format, read_document, read_lines
 from close_transfer.evaluation.reference_files.file_formats import other_kind
 
@@ -17,14 +17,14 @@ _NUM_SHOWN = 5
 T = TypeVar("T")
 
 
-class Entries(Faults):
-    """Faults of a file that is scored: none of them is skipped."""
+class Entries(RecordErrors):
+    """Errors of a file that is scored: none of them is skipped."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "error", "entries")
         self._reasons: set[str] = set()
 
-    def add(self, where: str, fault: Fault) -> None:
+    def add(self, where: str, fault: RecordError) -> None:
         super().add(where, fault)
         if len(self._reasons) < 2:  # only whether all are alike is asked
             self._reasons.add(str(fault))
@@ -68,13 +68,13 @@ def records_of(path: Path, setting: str) -> Iterator[tuple[str, Any]]:
             yield f"line {line}", record
 
 
-def usable(rows: Iterable[tuple[str, Any]], parse: Callable[[Any], T], faults: Faults) -> list[T]:
+def usable(rows: Iterable[tuple[str, Any]], parse: Callable[[Any], T], faults: RecordErrors) -> list[T]:
     """What `parse` makes of every record; those it refuses are faults."""
     parsed = []
     for where, record in rows:
         try:
             parsed.append(parse(record))
-        except Fault as fault:
+        except RecordError as fault:
             faults.add(where, fault)
     faults.settle(len(parsed))
     return parsed

@@ -11,7 +11,7 @@ from typing import Any
 
 from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.record_errors import Fault
+from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.readers.records import (
     entries,
     key_field,
@@ -59,10 +59,10 @@ class References:
 
 
 def _named(record: Any, names: tuple[str, ...], mend: str = "") -> str:
-    """The first of the names that the record has. Raises `Fault` if it has none."""
+    """The first of the names that the record has. Raises `RecordError` if it has none."""
     if isinstance(record, dict) and not any(name in record for name in names):
         have = ", ".join(repr(str(key)[:60]) for key in list(record)[:12]) or "none"
-        raise Fault(f"none of the fields {', '.join(names)} is here, only {have}{mend}")
+        raise RecordError(f"none of the fields {', '.join(names)} is here, only {have}{mend}")
     return next((name for name in names if isinstance(record, dict) and name in record), names[0])
 
 
@@ -147,7 +147,7 @@ def _lines(path: Path, config: ScorePredictionsConfig) -> list[Example]:
         if answers:
             texts = tuple(verbatim(one, name) for one in list_field(record, name))
             if not texts:
-                raise Fault(f"field {name!r} is an empty list")
+                raise RecordError(f"field {name!r} is an empty list")
         else:
             texts = texts_field(record, name)
         return Example(
@@ -206,7 +206,7 @@ def _explained(path: Path, listed: list[Any]) -> list[Example]:
         number, record = numbered
         answers = tuple(verbatim(answer, "answers") for answer in list_field(record, "answers"))
         if not answers:
-            raise Fault("field 'answers' is an empty list")
+            raise RecordError("field 'answers' is an empty list")
         question, kind = text_field(record, "question"), text_field(record, "question_type")
         return Example(str(number), (), None, question, references=answers, subcategory=kind)
 

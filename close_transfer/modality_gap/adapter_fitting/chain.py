@@ -8,11 +8,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
 from close_transfer.encoders.embeddings import SceneVectors
 from close_transfer.modality_gap.vectors import GroupedVectors
-from close_transfer.models.adapters import ADAPTERS, Chain, Fit, Modality, Noise, Statistics, Steps, changing, stage
-from close_transfer.models.adapters.statistics import Floats
+from close_transfer.models.adapters import (
+    ADAPTERS,
+    AdapterChain,
+    AdapterContext,
+    Modality,
+    Noise,
+    Statistics,
+    Steps,
+    changing,
+    stage,
+)
 
 _AT_ONCE = 16_384
 
@@ -32,13 +42,13 @@ def unit_vectors(scenes: SceneVectors) -> NDArray[np.float32]:
 
 
 @torch.inference_mode()
-def adapted(steps: Steps, statistics: Statistics, vectors: NDArray[np.floating], modality: Modality) -> Floats:
+def adapted(steps: Steps, statistics: Statistics, vectors: NDArray[np.floating], modality: Modality) -> Float64Array:
     """Clean unit vectors after those steps; shape (n, d) both.
 
     Raises:
         UserError: if a step needs what the statistics lack.
     """
-    chain = Chain(changing(steps), Fit(vectors.shape[1], 0.0, statistics)).eval()
+    chain = AdapterChain(changing(steps), AdapterContext(vectors.shape[1], 0.0, statistics)).eval()
     blocks = (vectors[start : start + _AT_ONCE] for start in range(0, len(vectors), _AT_ONCE))
     made = [chain(torch.from_numpy(np.asarray(block, dtype=np.float32)), modality).numpy() for block in blocks]
     return np.concatenate(made).astype(np.float64)

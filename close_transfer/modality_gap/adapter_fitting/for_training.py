@@ -22,7 +22,7 @@ from close_transfer.modality_gap.adapter_fitting.chain import (
     unit_vectors,
 )
 from close_transfer.modality_gap.adapter_fitting.requested_noise import given_noise
-from close_transfer.modality_gap.noise_selection import Choice, choose_from_texts
+from close_transfer.modality_gap.noise_selection import NoiseChoice, choose_from_texts
 from close_transfer.modality_gap.vectors import grouped_vectors
 from close_transfer.models.adapters import ADAPTERS, Modality, Statistics, Steps, changing, stage
 from close_transfer.models.adapters.statistics import moments
@@ -143,7 +143,7 @@ class TrainingNoise:
     """The scale of the noise, and how it was chosen where that was left to a rule."""
 
     scale: NoiseScale
-    choice: Choice | None = None
+    choice: NoiseChoice | None = None
 
     @property
     def regime(self) -> str:
@@ -158,7 +158,7 @@ class TrainingNoise:
     def from_dict(cls, values: dict[str, Any], dim: int) -> "TrainingNoise":
         """What `as_dict` gave."""
         choice = values.get("choice")
-        return cls(NoiseScale(values["std"], dim), Choice.from_dict(choice) if choice else None)
+        return cls(NoiseScale(values["std"], dim), NoiseChoice.from_dict(choice) if choice else None)
 
     def lines(self) -> dict[str, str]:
         """For the terminal, by what they are about."""
@@ -217,7 +217,7 @@ def _std_of_differences(config: TrainConfig, statistics: Statistics) -> float:
     return float(((covariance.trace() + (mean**2).sum()) / len(mean)) ** 0.5)
 
 
-def _chosen_before(name: str, mode: str, statistics: Statistics, steps: Steps) -> Choice:
+def _chosen_before(name: str, mode: str, statistics: Statistics, steps: Steps) -> NoiseChoice:
     """The choice that compute_statistics.py made and saved."""
     found = statistics.facts.get("noise", {}).get(_CHOSEN_BY[mode])
     if found is None or "refused" in found:
@@ -230,7 +230,7 @@ def _chosen_before(name: str, mode: str, statistics: Statistics, steps: Steps) -
             f"noise={mode}: statistics={name} chose it behind {_named(behind)}, and the run's noise stands behind "
             f"{_named(before_noise(steps))}; fit with the run's adapter=: python scripts/compute_statistics.py adapter=[...]"
         )
-    return Choice.from_dict(found)
+    return NoiseChoice.from_dict(found)
 
 
 def domain_distance(given: Statistics, own: Mapping[str, Any], num_own: int) -> float:

@@ -5,14 +5,14 @@ noise=auto-unpaired   T1, from statistics= that saw pictures of other scenes
 noise=auto-paired     T4, from statistics= that saw pairs
 """
 
-from close_transfer.modality_gap.noise_selection.choice import Choice, Sensitivity, with_sensitivity
+from close_transfer.modality_gap.noise_selection.choice import NoiseChoice, Sensitivity, with_sensitivity
 from close_transfer.modality_gap.noise_selection.image_rules import paired_rule, unpaired_rule
 from close_transfer.modality_gap.noise_selection.text_rules import TEXT_RULES
 from close_transfer.modality_gap.vectors import GroupedVectors
 
 __all__ = [
     "TEXT_RULES",
-    "Choice",
+    "NoiseChoice",
     "Sensitivity",
     "choose_from_texts",
     "paired_rule",
@@ -25,7 +25,7 @@ __all__ = [
 _OF_SPREAD = ("largest_coordinate", "cosine")
 
 
-def choose_from_texts(rule: str, vectors: GroupedVectors, seed: int, texts_an_input: float = 1.0) -> Choice:
+def choose_from_texts(rule: str, vectors: GroupedVectors, seed: int, texts_an_input: float = 1.0) -> NoiseChoice:
     """What a rule of `TEXT_RULES` chooses, with its sensitivity.
 
     Args:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
 from close_transfer.modality_gap.neighbours import neighbourhoods
-from close_transfer.modality_gap.vectors import Floats, GroupedVectors
+from close_transfer.modality_gap.vectors import GroupedVectors
 from close_transfer.models.noise_scale import NoiseScale
 
 _FACTORS = (0.5, 1.0, 2.0)
@@ -33,7 +34,7 @@ class Sensitivity:
 
 
 @dataclass(frozen=True)
-class Choice:
+class NoiseChoice:
     """What a rule chose.
 
     Attributes:
@@ -55,7 +56,7 @@ class Choice:
     sensitivity: tuple[Sensitivity, ...] = ()
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Choice":
+    def from_dict(cls, values: dict[str, Any]) -> "NoiseChoice":
         """From what `dataclasses.asdict` made and JSON kept."""
         interval, seen = values["interval"], values["sensitivity"]
         return cls(
@@ -66,11 +67,11 @@ class Choice:
             }
         )
 
-    def with_grouped(self, grouped: bool) -> "Choice":
+    def with_grouped(self, grouped: bool) -> "NoiseChoice":
         """The same, telling whether texts of one scene were there."""
         return replace(self, grouped=grouped)
 
-    def of_averages(self, num_texts: float) -> "Choice":
+    def of_averages(self, num_texts: float) -> "NoiseChoice":
         """The choice for inputs that are averages of so many texts."""
         factor = num_texts**-0.5
         low, high = self.interval or (0.0, 0.0)
@@ -99,10 +100,10 @@ def _in_words(seen: Sensitivity) -> str:
 
 
 # From vectors and a seed to a choice without interval and sensitivity.
-Rule = Callable[[GroupedVectors, int], Choice]
+Rule = Callable[[GroupedVectors, int], NoiseChoice]
 
 
-def part_of(vectors: GroupedVectors, scenes: Sequence[int] | Floats) -> GroupedVectors:
+def part_of(vectors: GroupedVectors, scenes: Sequence[int] | Float64Array) -> GroupedVectors:
     """Those scenes, in that order; one that is named twice is two scenes, whose texts are alike."""
     starts = np.searchsorted(vectors.scene_of_text, np.arange(vectors.num_scenes + 1))
     rows = [np.arange(starts[int(scene)], starts[int(scene) + 1]) for scene in scenes]
@@ -134,7 +135,7 @@ def sensitivity_of(vectors: GroupedVectors, std: float, seed: int) -> tuple[Sens
     )
 
 
-def with_sensitivity(choice: Choice, vectors: GroupedVectors, seed: int) -> Choice:
+def with_sensitivity(choice: NoiseChoice, vectors: GroupedVectors, seed: int) -> NoiseChoice:
     """The choice, with what it does to the texts.
 
     Raises:

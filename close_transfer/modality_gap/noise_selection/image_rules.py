@@ -2,18 +2,19 @@
 
 import numpy as np
 
+from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
-from close_transfer.modality_gap.noise_selection.choice import Choice
+from close_transfer.modality_gap.noise_selection.choice import NoiseChoice
 from close_transfer.modality_gap.noise_selection.pairs import interval_of_mean
 from close_transfer.modality_gap.noise_selection.text_rules import choice_of_mean, std_of_cosine
-from close_transfer.modality_gap.vectors import Floats, GroupedVectors, Ints
+from close_transfer.modality_gap.vectors import GroupedVectors, Ints
 
 _MOST = 4_000  # texts, and pictures
 _LARGEST = 1.0
 _PRECISION = 1e-4
 
 
-def _nearest_cosines(queries: Floats, texts: Floats, own: tuple[Ints, Ints] | None = None) -> Floats:
+def _nearest_cosines(queries: Float64Array, texts: Float64Array, own: tuple[Ints, Ints] | None = None) -> Float64Array:
     """Cosine of each query with its nearest text, shape (queries,).
 
     Args:
@@ -29,7 +30,7 @@ def _nearest_cosines(queries: Floats, texts: Floats, own: tuple[Ints, Ints] | No
     return np.concatenate(found)
 
 
-def unpaired_rule(texts: GroupedVectors, images: Floats, seed: int = 0) -> Choice:
+def unpaired_rule(texts: GroupedVectors, images: Float64Array, seed: int = 0) -> NoiseChoice:
     """Noise that takes a text as far from the nearest text of another scene as pictures are.
 
     Both look among the same texts, none of which is of their own scene, so the bias of a nearest neighbour
@@ -68,10 +69,12 @@ def unpaired_rule(texts: GroupedVectors, images: Floats, seed: int = 0) -> Choic
     ends = interval_of_mean(wanted, np.arange(len(wanted)), seed)
     low, high = sorted(map(std_for, ends or (mean, mean)))
     evidence = {"nearest_text_of_a_picture": mean, "nearest_other_text_of_a_text": clean}
-    return Choice("nearest_text", "T1", std_for(mean), evidence, grouped=True, interval=(low, high) if ends else None)
+    return NoiseChoice(
+        "nearest_text", "T1", std_for(mean), evidence, grouped=True, interval=(low, high) if ends else None
+    )
 
 
-def paired_rule(pairs: GroupedVectors, seed: int = 0) -> Choice:
+def paired_rule(pairs: GroupedVectors, seed: int = 0) -> NoiseChoice:
     """Noise whose expected cosine is that of a picture with its text: sqrt((1 / c**2 - 1) / d).
 
     Raises:

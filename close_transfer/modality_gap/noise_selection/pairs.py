@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from close_transfer.modality_gap.vectors import Floats, GroupedVectors, Ints
+from close_transfer.core.arrays import Float64Array
+from close_transfer.modality_gap.vectors import GroupedVectors, Ints
 
 _MOST_PAIRS = 20_000
 # Fewer scenes with two texts than both of these say nothing of the others.
@@ -36,7 +37,7 @@ def related_pairs(vectors: GroupedVectors, seed: int = 0) -> tuple[Ints, Ints, b
     return chosen, np.concatenate(nearest), False
 
 
-def interval_of_mean(values: Floats, scenes: Ints, seed: int) -> tuple[float, float] | None:
+def interval_of_mean(values: Float64Array, scenes: Ints, seed: int) -> tuple[float, float] | None:
     """95% bootstrap interval of the mean, scenes drawn with replacement; None for fewer than ten scenes.
 
     Args:

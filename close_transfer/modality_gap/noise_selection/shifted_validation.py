@@ -12,11 +12,12 @@ The constants are not estimated from any picture: the gap's length is that of pu
 
 import numpy as np
 
+from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
 from close_transfer.modality_gap.keyword_probe import average_precisions, keyword_matrix, noise_only, probe_scores
-from close_transfer.modality_gap.noise_selection.choice import Choice, at_most
+from close_transfer.modality_gap.noise_selection.choice import NoiseChoice, at_most
 from close_transfer.modality_gap.noise_selection.pairs import related_pairs
-from close_transfer.modality_gap.vectors import Floats, GroupedVectors, Ints, unit
+from close_transfer.modality_gap.vectors import GroupedVectors, Ints, unit
 from close_transfer.models.noise_scale import NoiseScale
 
 _GAP_LENGTH = 0.8
@@ -27,7 +28,7 @@ _MOST_TEXTS = 3_000
 _LEAST_SCENES, _MOST_SHARE = 10, 0.4  # a keyword is a word of so many scenes at least, of this share at most
 
 
-def displaced(vectors: Floats, mean: Floats, seed: int) -> Floats:
+def displaced(vectors: Float64Array, mean: Float64Array, seed: int) -> Float64Array:
     """Vectors as another modality might have them; shape (n, d) both.
 
     Args:
@@ -53,7 +54,7 @@ def _first_and_other(vectors: GroupedVectors, seed: int) -> tuple[Ints, Ints, bo
     return one[first], other[first], True
 
 
-def shifted_validation(vectors: GroupedVectors, seed: int = 0) -> Choice:
+def shifted_validation(vectors: GroupedVectors, seed: int = 0) -> NoiseChoice:
     """The scale with the best mean average precision of words in displaced other texts.
 
     Raises:
@@ -81,4 +82,4 @@ def shifted_validation(vectors: GroupedVectors, seed: int = 0) -> Choice:
         found[std] = float(average_precisions(scores[rows], wanted[rows]).mean())
     best = max(found, key=lambda std: found[std])
     evidence = {"keywords": float(len(words)), **{f"precision_at_{std:.3g}": value for std, value in found.items()}}
-    return Choice("shifted_validation", "T0", best, evidence, grouped)
+    return NoiseChoice("shifted_validation", "T0", best, evidence, grouped)

@@ -8,16 +8,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from close_transfer.modality_gap.noise_selection.choice import Choice, Rule
+from close_transfer.core.arrays import Float64Array
+from close_transfer.modality_gap.noise_selection.choice import NoiseChoice, Rule
 from close_transfer.modality_gap.noise_selection.pairs import interval_of_mean, related_pairs
 from close_transfer.modality_gap.noise_selection.shifted_validation import shifted_validation
-from close_transfer.modality_gap.vectors import Floats, GroupedVectors, Ints
+from close_transfer.modality_gap.vectors import GroupedVectors, Ints
 from close_transfer.models.noise_scale import NoiseScale
 
 
 def choice_of_mean(
-    rule: str, regime: str, name: str, values: Floats, scenes: Ints, to_std: Callable[[float], float], seed: int
-) -> Choice:
+    rule: str, regime: str, name: str, values: Float64Array, scenes: Ints, to_std: Callable[[float], float], seed: int
+) -> NoiseChoice:
     """A choice that follows from a mean, with the interval that follows from the mean's.
 
     Args:
@@ -32,7 +33,7 @@ def choice_of_mean(
     ends = interval_of_mean(values, scenes, seed)
     low, high = sorted(map(to_std, ends or (mean, mean)))
     evidence = {name: mean, "pairs": float(len(values))}
-    return Choice(rule, regime, to_std(mean), evidence, grouped=True, interval=(low, high) if ends else None)
+    return NoiseChoice(rule, regime, to_std(mean), evidence, grouped=True, interval=(low, high) if ends else None)
 
 
 def std_of_cosine(dim: int) -> Callable[[float], float]:
@@ -40,7 +41,7 @@ def std_of_cosine(dim: int) -> Callable[[float], float]:
     return lambda cosine: NoiseScale.of_cosine(min(max(cosine, 1e-3), 1.0), dim).std
 
 
-def cosine_rule(vectors: GroupedVectors, seed: int = 0) -> Choice:
+def cosine_rule(vectors: GroupedVectors, seed: int = 0) -> NoiseChoice:
     """Noise whose expected cosine is that of two texts which say the same."""
     one, other, grouped = related_pairs(vectors, seed)
     cosines = (vectors.texts[one] * vectors.texts[other]).sum(axis=1)
@@ -49,7 +50,7 @@ def cosine_rule(vectors: GroupedVectors, seed: int = 0) -> Choice:
     return told.with_grouped(grouped)
 
 
-def largest_coordinate_rule(vectors: GroupedVectors, seed: int = 0) -> Choice:
+def largest_coordinate_rule(vectors: GroupedVectors, seed: int = 0) -> NoiseChoice:
     """The mean of the largest coordinate in which two texts that say the same differ (CapDec, arXiv 2211.00575,
     section 4: the spread of an image's captions in the L-infinity norm)."""
     one, other, grouped = related_pairs(vectors, seed)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from close_transfer.models.adapters.adapter import Adapter, Fit, Modality, NoiseSource
+from close_transfer.models.adapters.adapter import Adapter, AdapterContext, Modality, NoiseSource
 from close_transfer.models.adapters.linear_maps import Blind, Linear, LowRank, Truncate, Whiten
 from close_transfer.models.adapters.noises import (
     CosineBounded,
@@ -28,7 +28,7 @@ from close_transfer.models.adapters.shifts import MeanShift, MeanTrace, RandomSh
 from close_transfer.models.adapters.statistics import Statistics
 
 __all__ = [
-    "ADAPTERS", "Adapter", "Chain", "Fit", "Modality", "Noise", "NoiseSource", "Statistics", "Steps", "changing",
+    "ADAPTERS", "Adapter", "AdapterChain", "AdapterContext", "Modality", "Noise", "NoiseSource", "Statistics", "Steps", "changing",
     "stage",
 ]  # fmt: skip
 
@@ -67,7 +67,7 @@ def stage(steps: Steps, number: int) -> str:
     return f"{steps[number]['name']}/" if changing(steps[:number]) else ""
 
 
-class Chain(nn.Module):
+class AdapterChain(nn.Module):
     """Adapters one after the other; vectors are of unit length before the first and after each.
 
     So noise has one unit wherever it stands: per coordinate of a unit vector.
@@ -76,7 +76,7 @@ class Chain(nn.Module):
         regime: the data that the steps needed: "T0" text, "T1" unpaired pictures too, "T4" pairs.
     """
 
-    def __init__(self, steps: Steps, fit: Fit) -> None:
+    def __init__(self, steps: Steps, fit: AdapterContext) -> None:
         """`steps`: each adapter's `name` and settings, in their order.
 
         Raises:

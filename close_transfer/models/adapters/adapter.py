@@ -13,7 +13,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from close_transfer.models.adapters.statistics import Floats, Statistics
+from close_transfer.core.arrays import Float64Array
+from close_transfer.models.adapters.statistics import Statistics
 
 # What a vector was made from: an adapter may treat the two differently.
 Modality = Literal["text", "image"]
@@ -49,7 +50,7 @@ class NoiseSource:
 
 
 @dataclass(frozen=True)
-class Fit:
+class AdapterContext:
     """What an adapter is built from.
 
     Attributes:
@@ -65,7 +66,7 @@ class Fit:
     statistics: Statistics | None = None
     stage: str = ""
 
-    def mean(self, of: str) -> Floats:
+    def mean(self, of: str) -> Float64Array:
         """Mean of "text", "image" or "difference", shape (d,).
 
         Raises:
@@ -73,20 +74,20 @@ class Fit:
         """
         return self._array(f"{of}_mean", (self.dim,))
 
-    def covariance(self, of: str) -> Floats:
+    def covariance(self, of: str) -> Float64Array:
         """Covariance of "text", "image" or "difference", shape (d, d). Raises as `mean`."""
         return self._array(f"{of}_covariance", (self.dim, self.dim))
 
-    def regression(self) -> tuple[Floats, Floats]:
+    def regression(self) -> tuple[Float64Array, Float64Array]:
         """Weight (d, d) and bias (d,) from text to picture. Raises as `mean`."""
         return self._array("linear_weight", (self.dim, self.dim)), self._array("linear_bias", (self.dim,))
 
-    def _array(self, name: str, shape: tuple[int, ...]) -> Floats:
+    def _array(self, name: str, shape: tuple[int, ...]) -> Float64Array:
         return np.zeros(shape) if self.statistics is None else self.statistics.array(self.stage + name)
 
 
 class Adapter(nn.Module, ABC):
-    """One step between an encoder's vector and the mapper; steps follow each other in a `Chain`.
+    """One step between an encoder's vector and the mapper; steps follow each other in an `AdapterChain`.
 
     Attributes:
         is_fitted: whether it reads statistics.
@@ -96,7 +97,7 @@ class Adapter(nn.Module, ABC):
     is_fitted: ClassVar[bool] = False
     regime: str = "T0"
 
-    def __init__(self, fit: Fit, **settings: Any) -> None:
+    def __init__(self, fit: AdapterContext, **settings: Any) -> None:
         """`settings` are those of the adapter's YAML."""
         super().__init__()
 

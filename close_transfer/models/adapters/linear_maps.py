@@ -3,13 +3,13 @@
 import numpy as np
 import torch
 
+from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
-from close_transfer.models.adapters.adapter import Adapter, Fit, Modality, NoiseSource
+from close_transfer.models.adapters.adapter import Adapter, AdapterContext, Modality, NoiseSource
 from close_transfer.models.adapters.shifts import Vectors
-from close_transfer.models.adapters.statistics import Floats
 
 
-def _leading(covariance: Floats, count: int) -> Floats:
+def _leading(covariance: Float64Array, count: int) -> Float64Array:
     """The leading principal directions as columns, shape (d, count)."""
     _, directions = np.linalg.eigh(covariance)
     return directions[:, ::-1][:, :count]
@@ -27,7 +27,7 @@ class Whiten(Adapter):
     is_fitted = True
     regime = "T1"
 
-    def __init__(self, fit: Fit, shrinkage: float = 0.1) -> None:
+    def __init__(self, fit: AdapterContext, shrinkage: float = 0.1) -> None:
         """`shrinkage`: this share of the mean variance stands in for each direction's own (Ledoit and Wolf
         2004); 0 blows up directions that carry nothing."""
         super().__init__(fit)
@@ -49,7 +49,7 @@ class Truncate(Adapter):
 
     is_fitted = True
 
-    def __init__(self, fit: Fit, directions: int = 64) -> None:
+    def __init__(self, fit: AdapterContext, directions: int = 64) -> None:
         """`directions` that are kept, at most d."""
         super().__init__(fit)
         _check_count("adapter.truncate.directions", directions, fit.dim)
@@ -71,7 +71,7 @@ class LowRank(Adapter):
     is_fitted = True
     regime = "T1"
 
-    def __init__(self, fit: Fit, directions: int = 16, bound: float = 0.5) -> None:
+    def __init__(self, fit: AdapterContext, directions: int = 16, bound: float = 0.5) -> None:
         """`directions` that are corrected, at most d; `bound`: the longest correction of a unit vector."""
         super().__init__(fit)
         _check_count("adapter.low_rank.directions", directions, fit.dim)
@@ -100,7 +100,7 @@ class Linear(Adapter):
     is_fitted = True
     regime = "T4"
 
-    def __init__(self, fit: Fit) -> None:
+    def __init__(self, fit: AdapterContext) -> None:
         super().__init__(fit)
         weight, bias = fit.regression()
         self.keep(weight=weight, bias=bias)

@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from close_transfer.core.errors import UserError
-from close_transfer.models.adapters.adapter import Adapter, Fit, Modality, NoiseSource
+from close_transfer.models.adapters.adapter import Adapter, AdapterContext, Modality, NoiseSource
 
 
 class Noise(Adapter):
     """Adds noise in training where there is a scale, and nothing else."""
 
-    def __init__(self, fit: Fit) -> None:
+    def __init__(self, fit: AdapterContext) -> None:
         super().__init__(fit)
         self.std = fit.std
 
@@ -86,7 +86,7 @@ class CovarianceNoise(Noise):
 
     is_fitted = True
 
-    def __init__(self, fit: Fit, shape: str = "text") -> None:
+    def __init__(self, fit: AdapterContext, shape: str = "text") -> None:
         super().__init__(fit)
         if shape not in ("text", "difference"):
             raise UserError(f"adapter.covariance_noise.shape={shape}: allowed are text and difference")

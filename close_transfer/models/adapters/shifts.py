@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from close_transfer.models.adapters.adapter import Adapter, Fit, Modality, NoiseSource
+from close_transfer.models.adapters.adapter import Adapter, AdapterContext, Modality, NoiseSource
 
 Vectors = Float[Tensor, "b *k d"]
 
@@ -13,7 +13,7 @@ class RandomShift(Adapter):
     """Adds one fixed random vector of a given length to texts: how much a wrong place costs (CLOSE, arXiv
     2211.09778, table on sensitivity to shifts). Pictures stay where they are."""
 
-    def __init__(self, fit: Fit, length: float = 0.5, seed: int = 0) -> None:
+    def __init__(self, fit: AdapterContext, length: float = 0.5, seed: int = 0) -> None:
         """`length` of the shift, beside unit vectors; `seed` of its direction."""
         super().__init__(fit)
         drawn = np.random.default_rng(seed).standard_normal(fit.dim)
@@ -30,7 +30,7 @@ class MeanShift(Adapter):
     is_fitted = True
     regime = "T1"
 
-    def __init__(self, fit: Fit, scale: float = 1.0) -> None:
+    def __init__(self, fit: AdapterContext, scale: float = 1.0) -> None:
         """`scale`: 1 puts the mean text where the mean picture is."""
         super().__init__(fit)
         self.keep(shift=scale * (fit.mean("image") - fit.mean("text")))
@@ -45,7 +45,7 @@ class RemoveMean(Adapter):
     is_fitted = True
     regime = "T1"
 
-    def __init__(self, fit: Fit) -> None:
+    def __init__(self, fit: AdapterContext) -> None:
         super().__init__(fit)
         self.keep(text_mean=fit.mean("text"), image_mean=fit.mean("image"))
 
@@ -56,7 +56,7 @@ class RemoveMean(Adapter):
 class Standardize(RemoveMean):
     """Mean 0 and standard deviation 1 in each coordinate, for each modality (I0T, arXiv 2412.14384)."""
 
-    def __init__(self, fit: Fit, floor: float = 0.01) -> None:
+    def __init__(self, fit: AdapterContext, floor: float = 0.01) -> None:
         """`floor`: a coordinate's scale is at least this share of the mean scale, as dead coordinates would
         be blown up."""
         super().__init__(fit)
@@ -75,7 +75,7 @@ class MeanTrace(Adapter):
     is_fitted = True
     regime = "T1"
 
-    def __init__(self, fit: Fit) -> None:
+    def __init__(self, fit: AdapterContext) -> None:
         super().__init__(fit)
         of_texts, of_images = (np.trace(fit.covariance(modality)) for modality in ("text", "image"))
         scale = np.sqrt(of_images / of_texts) if of_texts > 0 else 1.0

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import atomic_path, file_fingerprint, read_json, write_json
 from close_transfer.core.errors import UserError
-
-Floats = NDArray[np.float64]
 
 _ARRAYS, _FACTS = "statistics.safetensors", "statistics.json"
 _FORMAT = 1
@@ -48,7 +47,7 @@ class Statistics:
         facts: what they were measured on: counts, data, encoder, seed.
     """
 
-    arrays: Mapping[str, Floats]
+    arrays: Mapping[str, Float64Array]
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -61,7 +60,7 @@ class Statistics:
         """The data that all of it needed: "T0" text, "T1" unpaired pictures too, "T4" pairs."""
         return max((REGIMES[_plain(name)] for name in self.arrays), default="T0")
 
-    def array(self, name: str) -> Floats:
+    def array(self, name: str) -> Float64Array:
         """One of the arrays.
 
         Raises:
@@ -123,7 +122,7 @@ def _plain(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def moments(vectors: NDArray[np.floating]) -> tuple[Floats, Floats]:
+def moments(vectors: NDArray[np.floating]) -> tuple[Float64Array, Float64Array]:
     """Mean (d,) and covariance (d, d) of unit vectors (n, d), float64, in blocks of rows."""
     dim, total = vectors.shape[1], len(vectors)
     first, second = np.zeros(dim), np.zeros((dim, dim))
