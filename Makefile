@@ -72,7 +72,7 @@ benchmark-flickr30k: $(INSTALLED)  ## Trains an epoch on Flickr30k's captions fo
 
 sweep-captioning sweep-vqa sweep-snli-ve sweep-captioning-multi: sweep-%: $(INSTALLED)
 	$(BIN)/python scripts/sweep_noise.py task=$* noises=[0,0.03,0.06,0.1,0.15] \
-		settings="train.epochs=$(if $(filter captioning,$*),6,$(if $(filter captioning-multi,$*),1,10))"
+		train_overrides="train.epochs=$(if $(filter captioning,$*),6,$(if $(filter captioning-multi,$*),1,10))"
 
 runs/picturebook_lm/pretraining.json: | $(INSTALLED)
 	$(BIN)/python scripts/write_picturebook_text.py output=runs/picturebook_text/captions.jsonl
@@ -97,16 +97,16 @@ relatives: runs/picturebook_lm/pretraining.json runs/encoders/classified/trainin
 		$(BIN)/python scripts/inspect_prefix.py run=$(RELATIVES)/$$run/seed-0; done
 
 runs/synthetic/plain/card.md: | $(INSTALLED)
-	$(BIN)/python scripts/synthesize_captions.py num=36000 output=runs/synthetic/plain
+	$(BIN)/python scripts/synthesize_captions.py num_texts=36000 output=runs/synthetic/plain
 
 runs/synthetic/first-person/card.md: | $(INSTALLED)
-	$(BIN)/python scripts/synthesize_captions.py recipe=egocentric num=14000 output=runs/synthetic/first-person
+	$(BIN)/python scripts/synthesize_captions.py recipe=egocentric num_texts=14000 output=runs/synthetic/first-person
 
 SYNTHETIC := runs/synthetic/plain/card.md runs/synthetic/first-person/card.md
 synthetic: $(SYNTHETIC)  ## Trains on generated captions: a learning curve, and two styles (half an hour on two cores; resumable)
 	$(BIN)/python scripts/study_corpora.py
 	$(BIN)/python scripts/study_corpora.py corpora=[runs/synthetic/plain/corpus.jsonl,runs/synthetic/first-person/corpus.jsonl] \
-		sizes=[10000] others=[] output=runs/study/styles
+		sizes=[10000] extra_systems=[] output=runs/study/styles
 
 runs/encoders/wide/training.json: | $(INSTALLED)
 	$(BIN)/python scripts/train_picturebook_clip.py embed_dim=256 steps=1500 output=runs/encoders/wide
@@ -128,8 +128,8 @@ results: $(addprefix sweep-,$(TASKS)) $(ENCODERS) baselines relatives synthetic 
 	$(BIN)/python scripts/run_study.py study=transfer output=runs/study/transfer-shipped
 	for encoder in wide learned; do clip="clip=open_clip clip.model=local-dir:runs/encoders/$$encoder"; \
 		$(BIN)/python scripts/measure_gap.py split=test output=runs/gap/$$encoder $$clip; \
-		$(BIN)/python scripts/run_study.py study=transfer output=runs/study/transfer-$$encoder settings="$$clip"; \
-		$(BIN)/python scripts/run_study.py study=rules output=runs/study/rules-$$encoder settings="$$clip"; done
+		$(BIN)/python scripts/run_study.py study=transfer output=runs/study/transfer-$$encoder train_overrides="$$clip"; \
+		$(BIN)/python scripts/run_study.py study=rules output=runs/study/rules-$$encoder train_overrides="$$clip"; done
 	$(BIN)/python benchmarks/gap_and_transfer.py
 	$(BIN)/python scripts/run_study.py study=results
 

@@ -162,18 +162,18 @@ def check_experiment(name: str, config: TrainConfig) -> ExperimentCheck:
 
 
 def _check_what_is_trained(lm: LMConfig, network: TransferNetwork) -> None:
-    way = "full" if isinstance(lm, ScratchLM) else lm.train
+    way = "full" if isinstance(lm, ScratchLM) else lm.tuning
     wanted = {"full": lambda _: True, "lora": lambda name: "lora_" in name, "frozen": lambda _: False}[way]
     wrong = [name for name, one in network.lm.named_parameters() if one.requires_grad != wanted(name)]
     wrong += [name for name, one in network.mapper.named_parameters() if not one.requires_grad]
     if wrong:
         raise ExperimentError(
-            f"lm.train={way}: {len(wrong)} weights are trained or left against it, such as {wrong[0]}"
+            f"lm.tuning={way}: {len(wrong)} weights are trained or left against it, such as {wrong[0]}"
         )
 
 
 def _network(config: TrainConfig, lm: PreTrainedModel, dim: int) -> TransferNetwork:
-    is_frozen = not isinstance(config.lm, ScratchLM) and config.lm.train != "full"
+    is_frozen = not isinstance(config.lm, ScratchLM) and config.lm.tuning != "full"
     std = config.noise if isinstance(config.noise, float) else (config.noise_variance or config.task.noise**2) ** 0.5
     return TransferNetwork(
         TransferConfig(
@@ -184,7 +184,7 @@ def _network(config: TrainConfig, lm: PreTrainedModel, dim: int) -> TransferNetw
             task=config.task.model_dump(),
             lm=lm.config.to_dict(),
             text_format={"kind": "encoder-decoder" if lm.config.is_encoder_decoder else "plain", "before": []},
-            base={"lora": None} if is_frozen else None,
+            base_model={"lora": None} if is_frozen else None,
         ),
         lm,
     )

@@ -1,9 +1,9 @@
-"""One epoch over the 145,000 training captions of Flickr30k: encoding, store, loop; rates and memory.
+"""One epoch over the 145,000 training captions of Flickr30k: encoding, cache, loop; rates and memory.
 
     python benchmarks/flickr30k_epoch.py
     python benchmarks/flickr30k_epoch.py clip=open_clip clip.model=ViT-B-32 clip.weights=random.safetensors
 
-Runs `train_text_only.py data=flickr30k-jsonl train.epochs=1` in a process of its own, with an empty store, and
+Runs `train_text_only.py data=flickr30k-jsonl train.epochs=1` in a process of its own, with an empty cache, and
 prints how fast captions were encoded and trained on and the largest resident memory. The default encoder is
 Picturebook's CLIP, which does not know this language: the numbers are about speed and memory, and nothing else.
 Needs the data below CLOSE_TRANSFER_DATA (docs/data.md).
@@ -26,7 +26,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command = [
-            sys.executable, "scripts/train_text_only.py", "data=flickr30k-jsonl", "train.epochs=1", "train.validations=1",
+            sys.executable, "scripts/train_text_only.py", "data=flickr30k-jsonl", "train.epochs=1", "train.num_validations=1",
             f"output={folder / 'run'}", f"runs={folder / 'runs'}", *sys.argv[1:],
         ]  # fmt: skip
         began = time.perf_counter()

@@ -65,9 +65,9 @@ class Command:
 COMMANDS = {
     command.name: command
     for command in (
-        Command("train", "Train on text alone.", scripts={"train_text_only": {"regime": "text"}}),
+        Command("train", "Train on text alone.", scripts={"train_text_only": {"input_modality": "text"}}),
         Command("train_on_images", "Train the same model on images, for comparison.", settings="train",
-                pipeline_module="close_transfer.pipelines.train", scripts={"train_on_images": {"regime": "images"}}),
+                pipeline_module="close_transfer.pipelines.train", scripts={"train_on_images": {"input_modality": "image"}}),
         Command("evaluate", "Evaluate a run on images, or on text.", scripts={"eval_image": {}}),
         Command("demo", "Train and evaluate three systems, side by side.", settings="train"),
         Command("predict", "Write captions or answers for images or embeddings of your own."),

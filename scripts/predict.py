@@ -3,7 +3,7 @@
     python scripts/predict.py images=photo.jpg
     python scripts/predict.py images=folder task=vqa prompt="How many dogs are there?" output=answers.jsonl
     python scripts/predict.py embeddings=vectors.npy num_return=3
-    python scripts/predict.py images=photo.jpg memory=train     # projected on the training texts
+    python scripts/predict.py images=photo.jpg text_memory=train     # projected on the training texts
 
 All settings: configs/predict.yaml.
 """

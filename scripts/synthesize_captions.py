@@ -1,8 +1,8 @@
 """Writes a corpus of synthetic captions, and describes it.
 
     python scripts/synthesize_captions.py
-    python scripts/synthesize_captions.py action=plan source=openai model=gpt-4.1-mini references=captions.jsonl num=100000
-    python scripts/synthesize_captions.py source=openai model=gpt-4.1-mini references=captions.jsonl num=100000 max_cost=20
+    python scripts/synthesize_captions.py action=plan source=openai model=gpt-4.1-mini references=captions.jsonl num_texts=100000
+    python scripts/synthesize_captions.py source=openai model=gpt-4.1-mini references=captions.jsonl num_texts=100000 max_cost=20
     python scripts/synthesize_captions.py recipe=egocentric source=transformers model=FOLDER references=captions.txt
 
 All settings: configs/synthesize_captions.yaml. Recipes: configs/recipe/. More: docs/synthetic_text.md.

@@ -10,6 +10,7 @@ from close_transfer.config.choices import (
     ChosenTask,
     EvalSplit,
     Given,
+    InputModality,
     NoiseRule,
     TaskName,
     listed,
@@ -21,10 +22,12 @@ from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive
 class SystemConfig(StrictModel):
     """One row of a study's table, by what a user would type."""
 
-    trained_on: Literal["text", "images"] = "text"
-    train: str = ""  # settings of train_text_only.py or train_on_images.py
-    fit: str | None = None  # settings of compute_statistics.py; what it fits is the training's statistics=
-    test: str = ""  # settings of eval_image.py
+    input_modality: InputModality = "text"
+    train_overrides: str = ""  # settings of train_text_only.py or train_on_images.py
+    statistics_overrides: str | None = (
+        None  # settings of compute_statistics.py; what it fits is the training's statistics=
+    )
+    eval_overrides: str = ""  # settings of eval_image.py
     run: str | None = None  # the system whose training this one tests in its own way
     baseline: Literal["nearest", "zero-shot"] | None = None  # of baseline.py, in place of a training
     tasks: tuple[TaskName, ...] | None = None  # those it is for; None: all of the study's
@@ -39,18 +42,18 @@ class RunStudyConfig(StrictModel):
     systems: Annotated[dict[str, SystemConfig], Field(min_length=1)]
     cosines: bool  # a column with the mean cosine of texts and pictures behind the adapters
     costs: bool = False  # columns with the parameters that were trained, and the minutes it took
-    settings: str  # of all trainings
-    task_settings: dict[TaskName, str]  # of the trainings of one task
-    eval_settings: str  # of all tests
+    train_overrides: str  # of all trainings
+    task_overrides: dict[TaskName, str]  # of the trainings of one task
+    eval_overrides: str  # of all tests
     seeds: Positive
     split: EvalSplit
     num_bootstrap: Positive
-    jobs: Positive
+    num_workers: Positive
     output: str
 
     def of_task(self, task: str) -> str:
         """Settings of the trainings of this task alone."""
-        return next((given for name, given in self.task_settings.items() if name == task), "")
+        return next((given for name, given in self.task_overrides.items() if name == task), "")
 
     def has(self, name: str, task: str) -> bool:
         """Whether a system is for a task."""
@@ -90,11 +93,11 @@ class RealSystemConfig(StrictModel):
     """One row of the study on real vectors."""
 
     name: str
-    trained_on: Literal["text", "pictures"] = "text"
+    input_modality: InputModality = "text"
     noise: NonNegative | AutoNoise = "auto"
     rule: NoiseRule | None = None  # of noise=auto
     adapter: tuple[Literal["remove_mean", "mean_shift", "standardize", "mean_trace", "whiten", "low_rank"], ...] = ()
-    memory: bool = False  # pictures are projected on the training captions
+    text_memory: bool = False  # pictures are projected on the training captions
 
 
 class StudyRealVectorsConfig(StrictModel):
@@ -105,7 +108,7 @@ class StudyRealVectorsConfig(StrictModel):
     noises: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
     systems: tuple[RealSystemConfig, ...]  # beside text at these noises, and pictures
     num_pairs: Positive  # that noise=auto-paired sees
-    memory_temperature: AboveZero
+    text_memory_temperature: AboveZero
     folds: Annotated[int, Field(ge=2)]
     seeds: Positive
     least_keyword: Positive
@@ -116,7 +119,7 @@ class StudyRealVectorsConfig(StrictModel):
     num_beams: Positive
     max_target_tokens: Positive
     num_bootstrap: Positive
-    jobs: Positive
+    num_workers: Positive
     output: str
 
 
@@ -127,20 +130,20 @@ class StudyCorporaConfig(StrictModel):
         tuple[str, ...], Field(min_length=1)
     ]  # corpus.jsonl of synthesize_captions.py, or tables with `text`
     sizes: Annotated[tuple[Positive, ...], Field(min_length=1)]  # texts from the beginning of each
-    others: tuple[str, ...]  # settings of train_text_only.py, each a row that trains on something else
-    settings: str  # of train_text_only.py, for all trainings
-    test: str  # of eval_image.py
+    extra_systems: tuple[str, ...]  # settings of train_text_only.py, each a row that trains on something else
+    train_overrides: str  # of train_text_only.py, for all trainings
+    eval_overrides: str  # of eval_image.py
     style_words: tuple[str, ...]  # a caption with one of these words is in the style
     seeds: Positive
     num_bootstrap: Positive
-    jobs: Positive
+    num_workers: Positive
     output: str
 
     @model_validator(mode="after")
     def _not_given_twice(self) -> "StudyCorporaConfig":
-        for setting in shlex.split(self.settings):
+        for setting in shlex.split(self.train_overrides):
             if setting.partition("=")[0] in ("task", "seed", "output", "resume", "runs", "data", "data.path"):
-                raise ValueError(f"settings={setting}: the study sets that itself; leave it out")
+                raise ValueError(f"train_overrides={setting}: the study sets that itself; leave it out")
         return self
 
 
@@ -155,10 +158,10 @@ class SweepNoiseConfig(StrictModel):
     statistics: str | None  # of compute_statistics.py, for auto-unpaired and auto-paired alone
     seeds: Positive
     split: EvalSplit
-    settings: str  # of train_text_only.py, for all trainings, as typed there
-    eval_settings: str  # of eval_image.py
+    train_overrides: str  # of train_text_only.py, for all trainings, as typed there
+    eval_overrides: str  # of eval_image.py
     num_bootstrap: Positive
-    jobs: Positive
+    num_workers: Positive
     output: str
 
     @model_validator(mode="after")
@@ -171,16 +174,16 @@ class SweepNoiseConfig(StrictModel):
         if self.statistics is not None and not needing:
             raise ValueError(
                 f"statistics={self.statistics} is for auto=auto-unpaired and auto=auto-paired; statistics that adapters "
-                "need go into settings="
+                "need go into train_overrides="
             )
         return self
 
     @model_validator(mode="after")
     def _not_swept_twice(self) -> "SweepNoiseConfig":
         taken = ("noise", "noise_rule", "noise_variance", "noise_cosine", "seed", "task", "output", "resume", "runs")
-        for setting in shlex.split(self.settings):
+        for setting in shlex.split(self.train_overrides):
             if setting.partition("=")[0] in taken:
-                raise ValueError(f"settings={setting}: the sweep sets {', '.join(taken)} itself; leave it out")
+                raise ValueError(f"train_overrides={setting}: the sweep sets {', '.join(taken)} itself; leave it out")
         return self
 
 

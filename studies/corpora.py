@@ -103,11 +103,11 @@ def write_pieces(config: StudyCorporaConfig) -> None:
 def _rows(config: StudyCorporaConfig) -> list[tuple[str, int | None, tuple[str, ...]]]:
     """(name, size, settings of training) of every row."""
     rows: list[tuple[str, int | None, tuple[str, ...]]] = [
-        (settings, None, tuple(shlex.split(settings))) for settings in config.others
+        (settings, None, tuple(shlex.split(settings))) for settings in config.extra_systems
     ]
     for name in _names(config):
         for size in config.sizes:
-            rows.append((name, size, ("data=table", f"data.path={_piece(config, name, size)}")))
+            rows.append((name, size, ("data=file", f"data.path={_piece(config, name, size)}")))
     return rows
 
 
@@ -117,7 +117,7 @@ def _folder(config: StudyCorporaConfig, name: str, size: int | None, seed: int) 
 
 def jobs(config: StudyCorporaConfig) -> list[Job]:
     """Every training of the study with its test."""
-    shared, test = shlex.split(config.settings), tuple(shlex.split(config.test))
+    shared, test = shlex.split(config.train_overrides), tuple(shlex.split(config.eval_overrides))
     return [
         Job(
             _folder(config, name, size, seed),
@@ -146,7 +146,7 @@ def _trained(config: StudyCorporaConfig, name: str, size: int | None) -> Trained
     folders = [_folder(config, name, size, seed) / _TEST for seed in range(config.seeds)]
     found = SceneScores.read(folders, {one: one for one in read_scores(folders[0])[1]})
     said = [_texts(folder / "predictions.jsonl", "prediction") for folder in folders]
-    trained_on = None if size is None else _texts(_piece(config, name, size), "text")
+    input_modality = None if size is None else _texts(_piece(config, name, size), "text")
     return Trained(
         name,
         size,
@@ -155,7 +155,7 @@ def _trained(config: StudyCorporaConfig, name: str, size: int | None) -> Trained
         *found.interval(config.num_bootstrap),
         found.by_seed,
         share_in_style([text for texts in said for text in texts], config.style_words),
-        None if trained_on is None else share_in_style(trained_on, config.style_words),
+        None if input_modality is None else share_in_style(input_modality, config.style_words),
         sum(sum(texts.count(text) == 1 for text in texts) / len(texts) for texts in said) / len(said),
     )
 
@@ -205,7 +205,7 @@ def study(config: StudyCorporaConfig) -> str:
         UserError: if a corpus is too short, or a training or a test fails, with its own words.
     """
     write_pieces(config)
-    do_jobs(jobs(config), config.jobs, "corpora")
+    do_jobs(jobs(config), config.num_workers, "corpora")
     rows = [_trained(config, name, size) for name, size, _ in _rows(config)]
     folder, table = Path(config.output), markdown(rows)
     write_json(

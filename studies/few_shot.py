@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from close_transfer.config.choices import InputModality
 from close_transfer.config.data import DataConfig, FileData, HuggingFaceData
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.arrays import Float64Array
@@ -21,7 +22,6 @@ from close_transfer.inference.few_shot import FewShot, Shot, prompts_of
 from close_transfer.inference.loading import load_model
 from close_transfer.metrics.bootstrap import score_sums
 from close_transfer.metrics.vqa import vqa_accuracy
-from close_transfer.models.adapters import Modality
 from close_transfer.models.device import pick_device
 from close_transfer.training.run_folder import read_run
 from studies.config import StudyFewShotConfig
@@ -56,10 +56,14 @@ def _examples(data: DataConfig, config: StudyFewShotConfig) -> tuple[list[Exampl
     return supports, drawn(load_examples(data, "vqa", config.split).examples, config.max_examples, 0)
 
 
-def _shots(examples: Sequence[Example], scenes: SceneVectors, modality: Modality, answered: bool) -> list[Shot]:
+def _shots(
+    examples: Sequence[Example], scenes: SceneVectors, input_modality: InputModality, answered: bool
+) -> list[Shot]:
     vectors = scenes[np.arange(len(scenes))]
     return [
-        Shot(vector, example.prompt, Counter(example.references).most_common(1)[0][0] if answered else "", modality)
+        Shot(
+            vector, example.prompt, Counter(example.references).most_common(1)[0][0] if answered else "", input_modality
+        )
         for vector, example in zip(vectors, examples, strict=True)
     ]
 
@@ -70,17 +74,17 @@ def _accuracies(run: Path, config: StudyFewShotConfig) -> tuple[dict[int, Float6
     data = _questions(run, trained, config)
     device = pick_device(config.device)
     network, tokenizer = load_model(run, "best", device)
-    if network.config.base is None:
+    if network.config.base_model is None:
         raise UserError(
-            f"runs={run}: its language model was trained, and has forgotten how to answer; give lm.train=frozen"
+            f"runs={run}: its language model was trained, and has forgotten how to answer; give lm.tuning=frozen"
         )
-    encoder = build_encoder(trained.clip, data, device, texts_needed=facts["trained_on"] == "text")
+    encoder = build_encoder(trained.clip, data, device, texts_needed=facts["input_modality"] == "text")
     supports, asked = _examples(data, config)
     # What is shown with answered questions is what the run was trained on, so that text stays without pictures.
-    from_text = facts["trained_on"] == "text"
-    shown = (text_scenes if from_text else image_scenes)(encoder, supports, trained.store)
+    from_text = facts["input_modality"] == "text"
+    shown = (text_scenes if from_text else image_scenes)(encoder, supports, trained.embedding_cache)
     answered = _shots(supports, shown, "text" if from_text else "image", True)
-    questions = _shots(asked, image_scenes(encoder, asked, trained.store), "image", False)
+    questions = _shots(asked, image_scenes(encoder, asked, trained.embedding_cache), "image", False)
     found = {}
     for num_shots in config.shots:
         by_seed = []

@@ -17,13 +17,13 @@ import torch
 from tqdm import tqdm
 
 from close_transfer.cli import compose_config
+from close_transfer.config.choices import InputModality
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import read_json, write_json
 from close_transfer.core.errors import UserError
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train
-from close_transfer.training.run_folder import Regime
 
 T = TypeVar("T")
 
@@ -36,19 +36,19 @@ class Job:
 
     Attributes:
         folder: of the run.
-        trained_on: "text" as `train_text_only.py`, "images" as `train_on_images.py`.
+        input_modality: "text" as `train_text_only.py`, "image" as `train_on_images.py`.
         settings: of that script; `output` and `resume` are set here.
         tests: settings of `eval_image.py` by the name of the folder that the test gets within the run's.
     """
 
     folder: Path
-    trained_on: Regime
+    input_modality: InputModality
     settings: tuple[str, ...]
     tests: Mapping[str, tuple[str, ...]]
 
     def asked(self, test: str) -> dict[str, Any]:
         """All that decides the results of one test."""
-        return {"trained_on": self.trained_on, "train": sorted(self.settings), "test": sorted(self.tests[test])}
+        return {"input_modality": self.input_modality, "train": sorted(self.settings), "test": sorted(self.tests[test])}
 
     @property
     def missing(self) -> list[str]:
@@ -86,7 +86,7 @@ def do_job(job: Job) -> None:
     task = next((one for one in job.settings if one.startswith("task=")), "task=captioning")
     where = [f"output={job.folder}", "resume=auto", f"runs={job.folder.parent / 'latest'}", "train.tensorboard=false"]
     try:
-        _, outcome = train(compose_config("train", TrainConfig, [*job.settings, *where]), job.trained_on)
+        _, outcome = train(compose_config("train", TrainConfig, [*job.settings, *where]), job.input_modality)
         if outcome.stopped_early:
             raise UserError("training was stopped; the same command goes on from there")
         for name in job.missing:

@@ -30,7 +30,7 @@ class Point:
 
     Attributes:
         given: what `noise=` was, a number or the name of a choice.
-        regime: the data that training saw: "T0" text only, "T1" unpaired pictures too, "T4" pairs.
+        data_regime: the data that training saw: "T0" text only, "T1" unpaired pictures too, "T4" pairs.
         noise: standard deviation per coordinate.
         scene: what the model was fed: "image" or "text".
         score: mean over examples and seeds.
@@ -41,7 +41,7 @@ class Point:
     """
 
     given: str
-    regime: str
+    data_regime: str
     noise: float
     scene: str
     score: float
@@ -70,7 +70,7 @@ def _statistics(config: SweepNoiseConfig, given: str) -> list[str]:
 
 def jobs(config: SweepNoiseConfig) -> list[Job]:
     """Every training of the sweep, with its tests on pictures and on texts."""
-    settings, asked = shlex.split(config.settings), shlex.split(config.eval_settings)
+    settings, asked = shlex.split(config.train_overrides), shlex.split(config.eval_overrides)
     tests = {f"test-{scene}": (f"split={config.split}", f"scene={scene}", *asked) for scene in SCENES}
     return [
         Job(
@@ -101,7 +101,7 @@ def points(config: SweepNoiseConfig) -> tuple[dict[str, Any], list[Point]]:
             lost = best.minus(one, config.num_bootstrap)
             made.append(
                 Point(
-                    given, one.results["regime"], one.results["noise"]["std"], scene, one.score, *one.interval(config.num_bootstrap), one.by_seed,
+                    given, one.results["data_regime"], one.results["noise"]["std"], scene, one.score, *one.interval(config.num_bootstrap), one.by_seed,
                     (lost.difference, lost.low, lost.high),
                 )
             )  # fmt: skip
@@ -119,7 +119,7 @@ def verdicts(found: Sequence[Point]) -> list[str]:
             lost, low, high = one.below_best
             share = f"{one.score / best.score:.1%} of " if best.score else ""
             said.append(
-                f"noise={one.given} ({one.regime}) took {one.noise:.3g} and reached {one.score:.1f} on pictures, {share}the grid's best "
+                f"noise={one.given} ({one.data_regime}) took {one.noise:.3g} and reached {one.score:.1f} on pictures, {share}the grid's best "
                 f"({best.score:.1f} at {best.noise:g}); below it by {lost:.1f} ({low:.1f} to {high:.1f})"
             )
     return said
@@ -157,7 +157,7 @@ def markdown(metric: str, found: Sequence[Point]) -> str:
         seeds = f"{min(one.by_seed):.1f} to {max(one.by_seed):.1f}"
         noise = f"{one.given}: {one.noise:.3g}" if one.is_chosen else one.given
         lines.append(
-            f"| {one.scene} | {one.regime} | {noise} | {one.score:.1f} ({one.low:.1f} to {one.high:.1f}) | {seeds} | {below} |"
+            f"| {one.scene} | {one.data_regime} | {noise} | {one.score:.1f} ({one.low:.1f} to {one.high:.1f}) | {seeds} | {below} |"
         )
     return "\n".join(lines)
 
@@ -168,7 +168,7 @@ def sweep(config: SweepNoiseConfig) -> str:
     Raises:
         UserError: if a training or a test fails, with its own words.
     """
-    do_jobs(jobs(config), config.jobs, config.task)
+    do_jobs(jobs(config), config.num_workers, config.task)
     facts, found = points(config)
     folder, metric, said = Path(config.output), facts["metric"], verdicts(found)
     write_json(

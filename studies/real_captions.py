@@ -28,12 +28,12 @@ def _training_settings(config: StudyRealVectorsConfig, system: System, seed: int
     needs_pictures = system.config.adapter or system.config.noise in ("auto-unpaired", "auto-paired")
     statistics = [f"statistics={folder / 'statistics'}"] if needs_pictures else []
     return [
-        "task=captioning", "data=table", f"data.path={table}", f"data.val_path={table}", "data.text_column=caption",
+        "task=captioning", "data=file", f"data.path={table}", f"data.val_path={table}", "data.text_column=caption",
         "clip=precomputed", f"clip.text_embeddings={folder / 'texts.npy'}", f"clip.image_embeddings={folder / 'images.npy'}",
         f"lm={config.language_model}", f"lm.learning_rate={config.learning_rate}", f"noise={system.config.noise}", f"seed={seed}",
         *([f"noise_rule={system.config.rule}"] if system.config.rule else []),
         f"adapter=[{','.join(step['name'] for step in system.steps)}]", *statistics,
-        f"train.epochs={config.epochs}", f"train.batch_size={config.batch_size}", "train.validations=1",
+        f"train.epochs={config.epochs}", f"train.batch_size={config.batch_size}", "train.num_validations=1",
         "train.tensorboard=false", f"task.max_target_tokens={config.max_target_tokens}", "device=cpu",
         f"output={folder / 'run'}", f"runs={folder / 'runs'}",
     ]  # fmt: skip
@@ -53,15 +53,15 @@ def captions_of_fold(config: StudyRealVectorsConfig, system: System, fold: int, 
         with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
             fit_for(system, pairs, kept, config.num_pairs).save(folder / "statistics")
             settings = compose_config("train", TrainConfig, _training_settings(config, system, seed, folder))
-            run, outcome = train(settings, "text" if system.config.trained_on == "text" else "images")
+            run, outcome = train(settings, system.config.input_modality)
             if outcome.stopped_early:
                 raise UserError("training was stopped; the same command goes on from the folds that are done")
             model, tokenizer = load_model(run, "last", "cpu")
             rows = np.flatnonzero(held_out)
             vectors = np.asarray(pairs.images[rows], dtype=np.float32)
-            if system.config.memory:
+            if system.config.text_memory:
                 texts = model.adapter(torch.from_numpy(np.asarray(pairs.texts[kept], dtype=np.float32)), "text")
-                model.memory = ExactMemory(texts.detach().numpy(), config.memory_temperature)
+                model.text_memory = ExactMemory(texts.detach().numpy(), config.text_memory_temperature)
             decoder = Decoder(model, tokenizer, Decoding(config.num_beams))
             answers = decoder.predict([str(row) for row in rows], vectors.__getitem__, [""] * len(rows))
     return {int(answer.id): answer.text for answer in answers}
@@ -80,7 +80,7 @@ def _key(config: StudyRealVectorsConfig) -> str:
             "least_keyword",
             "most_keyword",
             "num_pairs",
-            "memory_temperature",
+            "text_memory_temperature",
         }
     )
     weights = Path(str(config.language_model)) / "model.safetensors"
@@ -100,7 +100,7 @@ def all_captions(config: StudyRealVectorsConfig) -> dict[tuple[str, int], dict[i
     by_name = {system.name: system for system in systems(config)}
     with tqdm(total=len(wanted), initial=len(wanted) - len(missing), unit="training") as bar:
         arguments = ((config, by_name[name], fold, seed) for name, seed, fold in missing)
-        for position, captions_by_row in in_workers(captions_of_fold, arguments, config.jobs):
+        for position, captions_by_row in in_workers(captions_of_fold, arguments, config.num_workers):
             write_json(wanted[missing[position]], captions_by_row)
             bar.update()
     captions: dict[tuple[str, int], dict[int, str]] = {}

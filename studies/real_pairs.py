@@ -71,27 +71,27 @@ class System:
         return AdapterConfig.model_validate({name: {} for name in (*self.config.adapter, "gaussian")}).steps()
 
     @property
-    def regime(self) -> str:
+    def data_regime(self) -> str:
         """The least data that its parts need: "T0" texts, "T1" unpaired pictures too, "T4" pairs."""
-        if self.config.trained_on == "pictures":
+        if self.config.input_modality == "image":
             return "T4"
         of_noise = {"auto-unpaired": "T1", "auto-paired": "T4"}.get(str(self.config.noise), "T0")
-        return max(of_noise, *(ADAPTERS[step["name"]].regime for step in self.steps))
+        return max(of_noise, *(ADAPTERS[step["name"]].data_regime for step in self.steps))
 
     def file_name(self, study: StudyRealVectorsConfig) -> str:
         """What its answers are kept under; follows from what it is, not from its name."""
         one = self.config
         if self.is_plain and not isinstance(one.noise, str):
-            return f"{one.trained_on}-{one.noise:g}"
+            return f"{one.input_modality}-{one.noise:g}"
         told = [one.model_dump_json(exclude={"name"}), f"rule {one.rule or DEFAULT_NOISE_RULE}"]
         told += [f"pairs {study.num_pairs}"] if one.noise == "auto-paired" else []
-        told += [f"temperature {study.memory_temperature}"] if one.memory else []
-        return f"{one.trained_on}-{fingerprint(told)[:10]}"
+        told += [f"temperature {study.text_memory_temperature}"] if one.text_memory else []
+        return f"{one.input_modality}-{fingerprint(told)[:10]}"
 
     @property
     def is_plain(self) -> bool:
         """Whether noise is all there is to it."""
-        return not self.config.adapter and not self.config.memory
+        return not self.config.adapter and not self.config.text_memory
 
 
 def systems(config: StudyRealVectorsConfig) -> list[System]:
@@ -101,7 +101,7 @@ def systems(config: StudyRealVectorsConfig) -> list[System]:
         name = f"text, noise {noise:g}" if noise else "text, no noise"
         found.append(System(RealSystemConfig(name=name, noise=noise)))
     found += [System(one) for one in config.systems]
-    return [*found, System(RealSystemConfig(name="pictures, no noise", trained_on="pictures", noise=0.0))]
+    return [*found, System(RealSystemConfig(name="pictures, no noise", input_modality="image", noise=0.0))]
 
 
 def fold_of(num_pairs: int, folds: int) -> NDArray[np.int64]:

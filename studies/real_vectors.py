@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import write_json, write_text
 from close_transfer.metrics.bootstrap import mean_scores, paired_mean_difference
 from close_transfer.metrics.captions import caption_scores
 from close_transfer.modality_gap.keyword_probe import average_precisions, keyword_matrix, probe_scores
-from close_transfer.models.adapters import AdapterChain, Modality
+from close_transfer.models.adapters import AdapterChain
 from studies.config import StudyRealVectorsConfig
 from studies.real_baselines import NEAREST, nearest_captions, nearest_keywords
 from studies.real_captions import all_captions
@@ -69,15 +70,15 @@ def probe_table(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) ->
     folds = fold_of(len(labels), config.folds)
     by_seed: dict[str, list[Float64Array]] = {system.name: [] for system in systems(config)}
     for system in tqdm(systems(config), unit="probe"):
-        source = pairs.texts if system.config.trained_on == "text" else pairs.images
-        trained_on: Modality = "text" if system.config.trained_on == "text" else "image"
-        temperature = config.memory_temperature if system.config.memory else None
+        source = pairs.texts if system.config.input_modality == "text" else pairs.images
+        input_modality: InputModality = "text" if system.config.input_modality == "text" else "image"
+        temperature = config.text_memory_temperature if system.config.text_memory else None
         for seed in range(config.seeds):
             scores = np.zeros(labels.shape)
             for fold, chain in enumerate(chains[system.name]):
                 kept = folds != fold
                 scores[~kept] = probe_scores(
-                    source[kept], labels[kept], pairs.images[~kept], chain.train(), seed, trained_on, temperature
+                    source[kept], labels[kept], pairs.images[~kept], chain.train(), seed, input_modality, temperature
                 )
             by_seed[system.name].append(100 * average_precisions(scores[told], labels[told]))
     nearest = nearest_keywords(pairs, labels, config.folds)
@@ -98,11 +99,11 @@ def _table(
     """
     per_picture = {name: values.mean(axis=0) for name, values in by_seed.items()}
     clean, *_, pictures = systems(config)
-    scales = [one for one in systems(config) if one.is_plain and one.regime == "T0" and one.config.noise != "auto"]
+    scales = [one for one in systems(config) if one.is_plain and one.data_regime == "T0" and one.config.noise != "auto"]
     best = max((one.name for one in scales), key=lambda name: per_picture[name].mean())
     bounds = {clean.name.removeprefix("text, "): clean.name, "pictures": pictures.name, "the best noise": best}
     table: dict[str, dict[str, Any]] = {}
-    regimes = {one.name: one.regime for one in systems(config)} | {NEAREST: "T0"}
+    data_regimes = {one.name: one.data_regime for one in systems(config)} | {NEAREST: "T0"}
     for name_of_system, values in per_picture.items():
         means, intervals = mean_scores({metric: values}, config.num_bootstrap)
         differences = {}
@@ -110,7 +111,7 @@ def _table(
             one = paired_mean_difference(values, per_picture[bound], config.num_bootstrap)
             differences[name] = [one.difference, one.low, one.high]
         table[name_of_system] = {
-            "regime": regimes[name_of_system],
+            "data_regime": data_regimes[name_of_system],
             "noise by fold": [chain.noise_std for chain in chains.get(name_of_system, [])],
             "metrics": means,
             "intervals": intervals,
@@ -140,7 +141,7 @@ def _rows(table: dict[str, dict[str, Any]], leading: str) -> Iterator[str]:
         metrics, seeds = row["metrics"], row["by seed"]
         cells = [
             name,
-            row["regime"],
+            row["data_regime"],
             f"{np.mean(row['noise by fold']):.3f}" if row["noise by fold"] else "",
             f"{metrics[leading]:.1f} ({low:.1f} to {high:.1f})",
             f"{min(seeds):.1f} to {max(seeds):.1f}" if row["noise by fold"] else "",

@@ -47,23 +47,23 @@ def _run(config: RunStudyConfig, task: str, name: str, seed: int) -> Path:
 
 
 def _statistics(config: RunStudyConfig, task: str, system: SystemConfig) -> Path:
-    told = [str(system.fit), *_encoder_and_data(shlex.split(config.settings))]
+    told = [str(system.statistics_overrides), *_encoder_and_data(shlex.split(config.train_overrides))]
     return Path(config.output) / task / f"statistics-{fingerprint(told)[:8]}"
 
 
 def _fit(config: RunStudyConfig, task: str) -> None:
     """Statistics of every system that needs some; what is there is not fitted again."""
-    shared = _encoder_and_data(shlex.split(config.settings))
+    shared = _encoder_and_data(shlex.split(config.train_overrides))
     for system in config.systems.values():
         folder = _statistics(config, task, system)
-        if system.fit is not None and not (folder / "statistics.json").is_file():
-            given = [f"task={task}", f"output={folder}", *shared, *shlex.split(system.fit)]
+        if system.statistics_overrides is not None and not (folder / "statistics.json").is_file():
+            given = [f"task={task}", f"output={folder}", *shared, *shlex.split(system.statistics_overrides)]
             with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
                 compute_statistics(compose_config("compute_statistics", ComputeStatisticsConfig, given))
 
 
 def _encoder_and_data(settings: list[str]) -> list[str]:
-    return [one for one in settings if one.startswith(("data", "clip", "device", "store"))]
+    return [one for one in settings if one.startswith(("data", "clip", "device", "embedding_cache"))]
 
 
 def _job(config: RunStudyConfig, task: str, name: str, seed: int) -> Job:
@@ -72,14 +72,14 @@ def _job(config: RunStudyConfig, task: str, name: str, seed: int) -> Job:
     given = [
         f"task={task}",
         f"seed={seed}",
-        *shlex.split(config.settings),
+        *shlex.split(config.train_overrides),
         *shlex.split(config.of_task(task)),
     ]
-    given += shlex.split(owner.train)
-    if owner.fit is not None:
+    given += shlex.split(owner.train_overrides)
+    if owner.statistics_overrides is not None:
         given.append(f"statistics={_statistics(config, task, owner)}")
-    test = (f"split={config.split}", *shlex.split(config.eval_settings), *shlex.split(system.test))
-    return Job(_run(config, task, name, seed), owner.trained_on, tuple(given), {f"test-{_slug(name)}": test})
+    test = (f"split={config.split}", *shlex.split(config.eval_overrides), *shlex.split(system.eval_overrides))
+    return Job(_run(config, task, name, seed), owner.input_modality, tuple(given), {f"test-{_slug(name)}": test})
 
 
 def jobs(config: RunStudyConfig) -> list[Job]:
@@ -92,7 +92,7 @@ def jobs(config: RunStudyConfig) -> list[Job]:
                     continue
                 job = _job(config, task, name, seed)
                 if job.folder in found:
-                    job = Job(job.folder, job.trained_on, job.settings, {**found[job.folder].tests, **job.tests})
+                    job = Job(job.folder, job.input_modality, job.settings, {**found[job.folder].tests, **job.tests})
                 found[job.folder] = job
     return list(found.values())
 
@@ -103,8 +103,8 @@ def _baseline_folder(config: RunStudyConfig, task: str, name: str) -> Path:
 
 def _known_and_asked(config: RunStudyConfig) -> list[str]:
     """The shared settings for a baseline: data that tests name are asked, and those of training are known."""
-    shared = _encoder_and_data(shlex.split(config.settings))
-    asked = [one for one in shlex.split(config.eval_settings) if one.startswith("data")]
+    shared = _encoder_and_data(shlex.split(config.train_overrides))
+    asked = [one for one in shlex.split(config.eval_overrides) if one.startswith("data")]
     if not asked:
         return shared
     known = [re.sub(r"^data=", "data@training=", re.sub(r"^data\.", "training.", one)) for one in shared]
@@ -132,7 +132,9 @@ def _baselines(config: RunStudyConfig) -> None:
                 *shared,
             ]
             try:
-                evaluate_baseline(compose_config("baseline", BaselineConfig, [*given, *shlex.split(system.test)]))
+                evaluate_baseline(
+                    compose_config("baseline", BaselineConfig, [*given, *shlex.split(system.eval_overrides)])
+                )
             except UserError as error:
                 raise UserError(f"systems.{name}: {error}; or leave this row out: '~systems.{name}'") from error
 
@@ -161,7 +163,7 @@ def cosine_to_pictures(run: Path, split: str) -> float:
     model, _ = load_model(run, "last", "cpu")
     encoder = build_encoder(config.clip, config.data, "cpu", texts_needed=True)
     scenes = by_scene(load_examples(config.data, config.task.name, split).examples)
-    vectors = grouped_vectors(encoder, scenes, config.store, with_images=True)
+    vectors = grouped_vectors(encoder, scenes, config.embedding_cache, with_images=True)
     assert vectors.images is not None
     texts = model.adapter(torch.from_numpy(vectors.texts).float(), "text")
     images = model.adapter(torch.from_numpy(vectors.images).float(), "image")
@@ -177,7 +179,7 @@ def _row(scores: SceneScores, baseline: SceneScores, num_bootstrap: int) -> dict
         "by_seed": scores.by_seed,
         "against_baseline": [against.difference, against.low, against.high],
         "noise": scores.results["noise"]["std"],
-        "regime": scores.results["regime"],
+        "data_regime": scores.results["data_regime"],
     }
 
 
@@ -228,7 +230,7 @@ def markdown(config: RunStudyConfig, found: Mapping[str, Mapping[str, Mapping[st
         if config.costs:
             trains = "minutes" in first
             more += [f"{first['trained_parameters']:,}", f"{first['minutes']:.1f}"] if trains else ["none", ""]
-        sees = "/".join(sorted({one["regime"] for one in row.values()}))
+        sees = "/".join(sorted({one["data_regime"] for one in row.values()}))
         lines.append(
             f"| {' | '.join([name, sees, *more, *(_cell(row[task]) if task in row else '' for task in config.tasks)])} |"
         )
@@ -250,9 +252,11 @@ def _compose_all(config: RunStudyConfig) -> None:
                 compose_config("train", TrainConfig, [*job.settings, "output=unused"])
                 for test in job.tests.values():
                     compose_config("evaluate", EvaluateConfig, [f"task={task}", *test])
-                if system.fit is not None:
+                if system.statistics_overrides is not None:
                     compose_config(
-                        "compute_statistics", ComputeStatisticsConfig, [f"task={task}", *shlex.split(system.fit)]
+                        "compute_statistics",
+                        ComputeStatisticsConfig,
+                        [f"task={task}", *shlex.split(system.statistics_overrides)],
                     )
             except UserError as error:
                 raise UserError(f"systems.{name}: {error}") from error
@@ -268,7 +272,7 @@ def study(config: RunStudyConfig) -> str:
     for task in config.tasks:
         _fit(config, task)
     _baselines(config)  # minutes, before hours of training
-    do_jobs(jobs(config), config.jobs, config.name)
+    do_jobs(jobs(config), config.num_workers, config.name)
     found = table(config)
     text = markdown(config, found)
     folder = Path(config.output)

@@ -20,7 +20,7 @@ SMALL_MODEL = [
     "lm.config.d_ff=64",
     "lm.config.num_heads=2",
 ]
-SMALL_LOOP = ["train.max_steps=6", "train.batch_size=16", "train.validations=2", "train.log_every=1"]
+SMALL_LOOP = ["train.max_steps=6", "train.batch_size=16", "train.num_validations=2", "train.log_every=1"]
 SMALL = [*SMALL_DATA, *SMALL_MODEL, *SMALL_LOOP, "device=cpu"]
 
 
@@ -60,8 +60,8 @@ def train_small():
     """Trains a small run in this process; gives its folder and outcome."""
     from close_transfer.pipelines.train import train
 
-    def run(*overrides: str, regime: str = "text"):
-        return train(small_config(*overrides), regime)
+    def run(*overrides: str, input_modality: str = "text"):
+        return train(small_config(*overrides), input_modality)
 
     return run
 

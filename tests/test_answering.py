@@ -42,7 +42,7 @@ def test_sampling_follows_from_its_seed_and_gives_candidates_likeliest_first(run
     sampled = ["top_p=0.95", "temperature=1.5", "num_return=4"]
     _, one = evaluated(runs, *sampled)
     _, same = evaluated(runs, *sampled, "output=again")
-    _, other = evaluated(runs, *sampled, "decoding_seed=1")
+    _, other = evaluated(runs, *sampled, "sampling_seed=1")
     _, searched = evaluated(runs, "num_beams=4", "num_return=4")
     assert one == same != other
     assert one != searched
@@ -71,8 +71,10 @@ def test_the_candidate_most_similar_to_the_picture_comes_first(runs):
 
 
 def test_a_reranker_compares_in_its_own_space(runs):
-    config = compose_config("evaluate", EvaluateConfig, ["rerank=true", "num_return=2", "clip@reranker=picturebook"])
-    reranker = Reranker(config, config.reranker, (), "cpu")
+    config = compose_config(
+        "evaluate", EvaluateConfig, ["rerank=true", "num_return=2", "clip@rerank_encoder=picturebook"]
+    )
+    reranker = Reranker(config, config.rerank_encoder, (), "cpu")
     shown = reranker.encoder.encode_texts(["two cats at night", "a red ball"])
     predictions = [
         Prediction("a", ("a red ball", "two cats at night"), (-1.0, -2.0)),
@@ -99,7 +101,7 @@ def test_predictions_of_files_are_reranked_too(runs, tmp_path):
         "batch_size=2",
     ]
     answers = []
-    for more in ([], ["clip@reranker=picturebook"]):
+    for more in ([], ["clip@rerank_encoder=picturebook"]):
         predict_files(compose_config("predict", PredictConfig, [*common, f"output=out{len(more)}.jsonl", *more]))
         answers.append(lines_of(f"out{len(more)}.jsonl"))
     assert answers[0] == answers[1]
@@ -114,7 +116,7 @@ def test_predictions_of_files_are_reranked_too(runs, tmp_path):
         (["num_beams=2", "top_p=0.9"], r"top_p=0\.9 samples, and num_beams=2 searches"),
         (["temperature=2"], r"temperature=2\.0 is of sampling; give top_p too"),
         (["rerank=true"], r"rerank=true chooses among candidates; give num_return"),
-        (["clip@reranker=picturebook"], r"reranker is of rerank=true"),
+        (["clip@rerank_encoder=picturebook"], r"rerank_encoder is of rerank=true"),
         (["top_p=0"], r"top_p=0"),
         (["rerank=true", "num_return=2", "task=snli-ve"], r"answer is one of entailment, neutral, contradiction"),
     ],

@@ -26,7 +26,15 @@ TEXTS = ["a red dog sleeps in the snow", "two cats on the grass"]
 def lora_run():
     """A LoRA run whose base was given as a relative path."""
     tiny_family("gpt2", Path("my_lm"), TEXTS)
-    settings = ["lm=pretrained", "lm.name=my_lm", "lm.train=lora", *SMALL_DATA, *SMALL_LOOP, "device=cpu", "output=run"]
+    settings = [
+        "lm=pretrained",
+        "lm.name=my_lm",
+        "lm.tuning=lora",
+        *SMALL_DATA,
+        *SMALL_LOOP,
+        "device=cpu",
+        "output=run",
+    ]
     from close_transfer.config.train import TrainConfig
 
     train(compose_config("train", TrainConfig, settings), "text")
@@ -43,7 +51,7 @@ def test_the_base_is_found_from_another_folder(lora_run, tmp_path, monkeypatch):
     told = TransferModel.from_pretrained(lora_run, device="cpu").caption(lora_run.parent / "photo.png")
     monkeypatch.chdir(tmp_path)
     model = TransferModel.from_pretrained(lora_run, device="cpu")
-    assert model.network.config.base["folder"] == str(lora_run.parent / "my_lm")
+    assert model.network.config.base_model["folder"] == str(lora_run.parent / "my_lm")
     assert model.caption(lora_run.parent / "photo.png") == told
     model.save_pretrained("saved")
     assert TransferModel.from_pretrained("saved", device="cpu").caption(lora_run.parent / "photo.png") == told
@@ -59,44 +67,46 @@ def test_a_base_that_was_moved_is_given(lora_run, tmp_path):
         lambda: TransferModel.from_pretrained(lora_run, device="cpu"),
     ):
         with pytest.raises(
-            UserError, match=r"my_lm: there is no such folder.*give the folder that holds it as base=FOLDER"
+            UserError, match=r"my_lm: there is no such folder.*give the folder that holds it as base_model=FOLDER"
         ):
             use()
-    assert predicted(lora_run, f"base={moved}") == before
-    settings = [f"run={lora_run}", f"base={moved}", "device=cpu", "num_bootstrap=5", "max_examples=2"]
+    assert predicted(lora_run, f"base_model={moved}") == before
+    settings = [f"run={lora_run}", f"base_model={moved}", "device=cpu", "num_bootstrap=5", "max_examples=2"]
     assert evaluate(compose_config("evaluate", EvaluateConfig, settings)).predictions
-    model = TransferModel.from_pretrained(lora_run, device="cpu", base=moved)
+    model = TransferModel.from_pretrained(lora_run, device="cpu", base_model=moved)
     model.save_pretrained(tmp_path / "saved")
-    TransferModel.from_pretrained(tmp_path / "saved", device="cpu")  # says where the base is now
+    TransferModel.from_pretrained(tmp_path / "saved", device="cpu")  # says where the base_model is now
 
 
 def test_another_base_is_refused_and_so_is_one_that_is_not_needed(lora_run, tmp_path):
     other = tiny_family("opt", tmp_path / "other", TEXTS)
     with pytest.raises(
-        UserError, match=r"other has other weights than the language model of the training .*base=FOLDER"
+        UserError, match=r"other has other weights than the language model of the training .*base_model=FOLDER"
     ):
-        TransferModel.from_pretrained(lora_run, device="cpu", base=other)
+        TransferModel.from_pretrained(lora_run, device="cpu", base_model=other)
     with pytest.raises(UserError, match=r"nowhere: the language model that this one was trained on: cannot be loaded"):
-        TransferModel.from_pretrained(lora_run, device="cpu", base=tmp_path / "nowhere")
+        TransferModel.from_pretrained(lora_run, device="cpu", base_model=tmp_path / "nowhere")
 
 
 def test_a_model_that_holds_all_of_itself_takes_no_base(finished_runs):
-    with pytest.raises(UserError, match=r"base=my_lm: the checkpoint holds all of its language model; leave base out"):
-        TransferModel.from_pretrained(finished_runs / "captioning/latest", device="cpu", base="my_lm")
+    with pytest.raises(
+        UserError, match=r"base_model=my_lm: the checkpoint holds all of its language model; leave base_model out"
+    ):
+        TransferModel.from_pretrained(finished_runs / "captioning/latest", device="cpu", base_model="my_lm")
 
 
 def test_the_card_asks_for_the_base_and_names_no_folder(lora_run, tmp_path):
     model = TransferModel.from_pretrained(lora_run, device="cpu")
     model.save_pretrained(tmp_path / "saved")
     card = ModelCard.load(tmp_path / "saved/README.md")
-    assert card.data.base_model is None
+    assert card.data.load_base_model is None
     assert "`my_lm`, which is a folder of whoever trained this model" in card.text
-    assert 'base="my_lm")' in card.text
+    assert 'base_model="my_lm")' in card.text
     written = (tmp_path / "saved/README.md").read_text() + (tmp_path / "saved/about.json").read_text()
     assert str(lora_run.parent) not in written
-    assert read_json(tmp_path / "saved/config.json")["base"]["folder"] == str(lora_run.parent / "my_lm")
-    model.network.config.base = {**model.network.config.base, "name": "gpt2", "folder": None}
+    assert read_json(tmp_path / "saved/config.json")["base_model"]["folder"] == str(lora_run.parent / "my_lm")
+    model.network.config.base_model = {**model.network.config.base_model, "name": "gpt2", "folder": None}
     model.save_pretrained(tmp_path / "of_hub")
     card = ModelCard.load(tmp_path / "of_hub/README.md")
-    assert card.data.base_model == "gpt2"
+    assert card.data.load_base_model == "gpt2"
     assert "`gpt2`, which is loaded from the hub" in card.text

@@ -45,7 +45,7 @@ def test_the_nearest_training_caption_is_the_answer():
         assert line["candidates"][0] in captions
     kept = read_results(Path("out/results.json"), "results")
     assert kept.metrics["CIDEr"] == scores.metrics["CIDEr"]
-    assert (kept.regime, kept.system) == ("T0", "nearest training text")
+    assert (kept.data_regime, kept.system) == ("T0", "nearest training text")
 
 
 @pytest.mark.parametrize("task", ["vqa", "snli-ve"])
@@ -70,14 +70,14 @@ def test_labels_are_as_frequent_as_in_training():
 
 
 @pytest.mark.parametrize(
-    ("task", "system", "regime"),
+    ("task", "system", "data_regime"),
     [("snli-ve", "zero-shot, the encoder alone, cut by shares over the test pictures", "T1"),
      ("vqa", "zero-shot, the encoder alone", "T0")],
 )  # fmt: skip
-def test_what_is_cut_over_the_test_pictures_has_seen_them(task, system, regime):
+def test_what_is_cut_over_the_test_pictures_has_seen_them(task, system, data_regime):
     evaluate_baseline(config(f"task={task}", "baseline=zero-shot"))
     kept = read_results(Path("out/results.json"), "results")
-    assert (kept.system, kept.regime) == (system, regime)
+    assert (kept.system, kept.data_regime) == (system, data_regime)
 
 
 def test_captions_have_no_zero_shot_row():
@@ -105,7 +105,7 @@ def table(name, places):
 
 def of_table(*settings):
     given = [
-        "data=table",
+        "data=file",
         "data.path=asked.jsonl",
         "data.image_column=file",
         "device=cpu",

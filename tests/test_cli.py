@@ -21,7 +21,7 @@ COMMANDS = {command.config_name: command.load_schema() for command in cli.COMMAN
 PARTS = {"prices", "recipe_defaults"}
 # What a file of a group cannot say by itself.
 NEEDED = {
-    "data=table": ["data.path=x.txt"],
+    "data=file": ["data.path=x.txt"],
     "lm=pretrained": ["lm.name=x"],
     "pretrain_lm": ["text=x.txt", "output=y"],
     "predict": ["images=x.png"],
@@ -116,8 +116,8 @@ def test_a_misspelt_option_lists_what_is_allowed():
 @pytest.mark.parametrize(
     ("command", "overrides", "message"),
     [
-        ("train", ["lm=t5-mini", "lm.train=lora"],
-         r"lm\.train=lora: there is no such setting here, which is of pretrained models, lm=flan-t5-base, .*t5-small$"),
+        ("train", ["lm=t5-mini", "lm.tuning=lora"],
+         r"lm\.tuning=lora: there is no such setting here, which is of pretrained models, lm=flan-t5-base, .*t5-small$"),
         ("train", ["task=vqa", "task.metric=text"], r"task\.metric=text: .* which is of task=custom$"),
         ("evaluate", ["task.metric=text"], r"task\.metric=text: there is no such setting($|; did you mean)"),
         ("train", ["lm=pretrained"], r"lm\.name=\?\?\?: which model\? give lm\.name=NAME"),
@@ -167,8 +167,8 @@ def test_noise_must_be_a_finite_number(value):
 @pytest.mark.parametrize(
     ("overrides", "std"),
     [
-        (["data=table", "data.path=x"], 0.12),
-        (["data=table", "data.path=x", "task=captioning-multi"], 0.04),
+        (["data=file", "data.path=x"], 0.12),
+        (["data=file", "data.path=x", "task=captioning-multi"], 0.04),
         (["task=snli-ve"], 0.08),
         (["task=vqa"], 0.04),
         ([], 0.1),
@@ -183,8 +183,8 @@ def test_noise_defaults_are_the_papers_and_picturebooks_own(overrides, std):
 
 
 def test_batches_must_split_evenly():
-    with pytest.raises(UserError, match=r"train\.batch_size=128 cannot be split into train\.accumulation=3"):
-        compose_config("train", TrainConfig, ["train.accumulation=3"])
+    with pytest.raises(UserError, match=r"train\.batch_size=128 cannot be split into train\.gradient_accumulation=3"):
+        compose_config("train", TrainConfig, ["train.gradient_accumulation=3"])
 
 
 def test_values_may_hold_anything():
@@ -197,7 +197,7 @@ def test_values_may_hold_anything():
 
 def test_evaluation_takes_a_run_and_data_of_its_own():
     composed = compose_config(
-        "evaluate", EvaluateConfig, ["run=somewhere", "data=table", "data.path=x.jsonl", "scene=text"]
+        "evaluate", EvaluateConfig, ["run=somewhere", "data=file", "data.path=x.jsonl", "scene=text"]
     )
     assert composed.data.path == "x.jsonl"
     assert Path(composed.run) == Path("somewhere")

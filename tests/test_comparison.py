@@ -26,7 +26,7 @@ def results(cider=90.0, seed=0, **other):
         "metrics": {"BLEU-4": cider / 3, "CIDEr": cider},
         "intervals": {"BLEU-4": [cider / 3 - 1, cider / 3 + 1], "CIDEr": [cider - 2, cider + 2]},
         "num_examples": 100, "num_skipped": 0, "task": "captioning", "data": "coco", "split": "test", "scene": "image",
-        "noise": {"std": noise}, "regime": "T0", "trained_on": "text", "seed": seed,
+        "noise": {"std": noise}, "data_regime": "T0", "training_input_modality": "text", "seed": seed,
         "config": {"train": {**train, "noise": noise, **other.pop("train", {})}, "eval": {"run": f"run-{seed}", "checkpoint": "best", "num_beams": None}},
         "data_fingerprint": "a" * 64, **other,
     }  # fmt: skip
@@ -119,15 +119,15 @@ def test_a_link_to_a_run_is_that_run():
 
 
 def test_regimes_stand_apart_and_are_named():
-    put("runs/pictures", results(99.0, regime="T4", trained_on="images"))
+    put("runs/pictures", results(99.0, data_regime="T4", training_input_modality="image"))
     put("runs/text", results(90.0))
     put("runs/noiseless", results(50.0, std=0.0))
     put(
         "runs/theirs",
-        {**results(120.0, None), "regime": None, "system": "theirs", "config": {"score": {"predictions": "x"}}},
+        {**results(120.0, None), "data_regime": None, "system": "theirs", "config": {"score": {"predictions": "x"}}},
     )
     made, markdown, html = report()
-    assert [row.regime for row in made.tables[0].rows] == ["T0", "T0", "T4", None]
+    assert [row.data_regime for row in made.tables[0].rows] == ["T0", "T0", "T4", None]
     for words in ("T0: text only", "T4: pictures with their text", "not stated"):
         assert words in markdown
         assert words in html
@@ -223,7 +223,7 @@ def test_two_systems_are_paired_by_id():
 
 def test_a_pairing_says_what_makes_it_less_than_equal():
     a = put("runs/a", results(70.0, data="picturebook"), [1.0, 2.0, 3.0])
-    b = put("runs/b", results(70.0, data="picturebook", regime="T4", data_fingerprint="d" * 64), [3.0, 2.0, 1.0])
+    b = put("runs/b", results(70.0, data="picturebook", data_regime="T4", data_fingerprint="d" * 64), [3.0, 2.0, 1.0])
     _, markdown, _ = report(f"compare=[{a},{b}]")
     paired = markdown[markdown.index("## Two systems, paired") :]
     for told in ("holds zero", "trained on different things", "not known to be the same", WORLD_SENTENCE):

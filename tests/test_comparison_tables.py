@@ -18,7 +18,7 @@ def theirs(cider=80.0, **other):
     """A results.json in the form of score_predictions.py's, without a name for the data."""
     return {
         **results(cider, None),
-        "data": "dataset_coco", "split": None, "regime": None, "trained_on": None, "noise": None, "system": "theirs",
+        "data": "dataset_coco", "split": None, "data_regime": None, "training_input_modality": None, "noise": None, "system": "theirs",
         "config": {"score": {"predictions": "p.json", "data_name": None, "split": None}}, **other,
     }  # fmt: skip
 

@@ -234,9 +234,9 @@ def test_leakage_says_when_there_is_nothing_to_compare():
     assert "not looked for: it takes the texts" in check("snli", leakage=True)[1]
 
 
-@pytest.mark.parametrize("choice", ["picturebook", "table"])
+@pytest.mark.parametrize("choice", ["picturebook", "file"])
 def test_own_and_built_in_data_have_nothing_to_compare_with(choice):
-    needed = ["data.path=x.txt"] if choice == "table" else []
+    needed = ["data.path=x.txt"] if choice == "file" else []
     config = compose_config("check_data", CheckDataConfig, [f"data={choice}", *needed])
     with pytest.raises(UserError, match=f"data={choice}: is no published dataset.*coco.*and all"):
         check_data(config.data, choice)

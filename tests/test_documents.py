@@ -44,7 +44,7 @@ def test_a_task_without_code_as_documented():
 
 # What needs a download, or a hub.
 NEEDS_MORE = ("ViT-", "clip=timm", "lm=gpt2", "lm=qwen3", "push_to_hub", "data=huggingface")
-BASE = "python scripts/train_text_only.py data=table data.path=captions.jsonl data.text_column=caption"
+BASE = "python scripts/train_text_only.py data=file data.path=captions.jsonl data.text_column=caption"
 PLACES = ["snow", "grass", "sand", "water", "park", "street"]
 
 

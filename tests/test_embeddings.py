@@ -96,8 +96,8 @@ def test_damaged_shards_are_found_and_encoded_again(config, damage):
 
 
 def test_a_store_of_another_key_is_not_trusted(config):
-    store = EmbeddingCache(config, "k" * 24 + "one", "first")
-    store.table(["a"], [b"a" * 16], lambda positions: np.ones((1, 2), dtype=np.float32), "text")
+    cache = EmbeddingCache(config, "k" * 24 + "one", "first")
+    cache.table(["a"], [b"a" * 16], lambda positions: np.ones((1, 2), dtype=np.float32), "text")
     same_folder = EmbeddingCache(config, "k" * 24 + "two", "second")
     table = same_folder.table(["a"], [b"a" * 16], lambda positions: np.full((1, 2), 9, dtype=np.float32), "text")
     assert same_folder.num_damaged == 1
@@ -125,9 +125,9 @@ def test_what_was_encoded_before_a_kill_is_kept(config):
 
 
 def test_rows_may_be_several_vectors(config):
-    store = EmbeddingCache(config, "grid", "grid features")
+    cache = EmbeddingCache(config, "grid", "grid features")
     grid = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
-    table = store.table(["a", "b"], [b"a" * 16, b"b" * 16], lambda positions: grid[list(positions)], "picture")
+    table = cache.table(["a", "b"], [b"a" * 16, b"b" * 16], lambda positions: grid[list(positions)], "picture")
     np.testing.assert_array_equal(table.gather(np.array([1, 0])), grid[::-1])
 
 

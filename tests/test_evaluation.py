@@ -16,7 +16,7 @@ from close_transfer.reports.evaluation_report import ComparedEvaluation, write_r
 from tests.conftest import die_at, small_config
 
 FIELDS = {
-    "metrics", "intervals", "num_examples", "num_skipped", "task", "data", "split", "scene", "noise", "regime", "seed",
+    "metrics", "intervals", "num_examples", "num_skipped", "task", "data", "split", "scene", "noise", "data_regime", "seed",
     "config", "data_fingerprint", "versions", "git_commit",
 }  # fmt: skip
 CAPTION_METRICS = {"BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr"}
@@ -62,7 +62,7 @@ def test_results_hold_what_they_promise(finished_runs, tmp_path, task, metrics):
         assert low <= high
     assert results["task"] == task
     assert (results["data"], results["split"], results["scene"]) == ("picturebook", "test", "image")
-    assert results["regime"] == "T0"
+    assert results["data_regime"] == "T0"
     assert set(results["noise"]) >= {"std", "length", "cosine"}
     assert results["num_examples"] == len(evaluation.predictions) > 0
     assert results["num_skipped"] == 0
@@ -124,7 +124,7 @@ def test_a_kill_while_results_are_set_aside_loses_none(finished_runs, tmp_path, 
 
 def test_the_world_s_encoder_on_other_data_is_warned_of(finished_runs, capsys):
     Path("texts.jsonl").write_text('{"text": ["A red dog.", "One dog."]}\n{"text": ["A blue cat.", "One cat."]}\n')
-    table = ["data=table", "data.path=texts.jsonl", "scene=text"]
+    table = ["data=file", "data.path=texts.jsonl", "scene=text"]
     told = evaluation_ended(run_evaluation(finished_runs, *table))
     said = capsys.readouterr().err
     assert said.count("note: the Picturebook CLIP knows Picturebook's language only") == 1

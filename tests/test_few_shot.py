@@ -25,7 +25,7 @@ def shot(number, answer=""):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     torch.manual_seed(1)
-    return built(tiny_family("gpt2", tmp_path_factory.mktemp("lm"), WORDS), train="frozen")
+    return built(tiny_family("gpt2", tmp_path_factory.mktemp("lm"), WORDS), tuning="frozen")
 
 
 def test_prompts_of_different_lengths_are_answered_as_each_alone(model):
@@ -60,7 +60,7 @@ def test_what_stands_in_front_is_read(model):
 
 @pytest.mark.parametrize(("family", "begin"), [("gpt2", None), ("opt", "</s>"), ("llama", "<s>")])
 def test_a_prompt_begins_as_the_family_begins_its_texts_once(family, begin, tmp_path):
-    network, lm = built(tiny_family(family, tmp_path / "lm", WORDS), train="frozen")
+    network, lm = built(tiny_family(family, tmp_path / "lm", WORDS), tuning="frozen")
     read = []
     network.conditioning.generate = lambda model, context, **settings: read.append(context) or _nothing(settings)
     FewShot(network, lm.tokenizer).answers([[shot(1, "yes"), shot(0)]])
@@ -94,7 +94,7 @@ def test_an_answer_ends_where_something_else_begins(written, max_words, answer, 
 
 
 def test_a_language_model_in_16_bits_answers(tmp_path):
-    network, lm = built(tiny_family("gptj", tmp_path / "lm", WORDS), train="frozen", dtype="bfloat16")
+    network, lm = built(tiny_family("gptj", tmp_path / "lm", WORDS), tuning="frozen", dtype="bfloat16")
     assert len(FewShot(network, lm.tokenizer).answers([[shot(1, "yes"), shot(0)]])) == 1
 
 

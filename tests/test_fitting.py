@@ -36,14 +36,14 @@ def test_what_is_fitted_follows_from_what_may_be_seen(monkeypatch):
     texts = {"text_mean", "text_covariance"}
     unpaired = texts | {"image_mean", "image_covariance"}
     assert set(fit("pairs=true").arrays) > unpaired
-    assert fit("pairs=true").regime == "T4"
-    assert (set(fit().arrays), fit().regime) == (unpaired, "T1")
+    assert fit("pairs=true").data_regime == "T4"
+    assert (set(fit().arrays), fit().data_regime) == (unpaired, "T1")
 
     def refuse(*args, **kwargs):
         raise AssertionError("a picture was drawn")
 
     monkeypatch.setattr(drawing, "draw_scene", refuse)
-    assert (set(fit("images=false", "seed=5").arrays), fit("images=false").regime) == (texts, "T0")
+    assert (set(fit("images=false", "seed=5").arrays), fit("images=false").data_regime) == (texts, "T0")
 
 
 def test_unpaired_pictures_are_of_other_scenes_than_the_texts():
@@ -58,14 +58,14 @@ def test_a_run_keeps_what_it_was_fitted_by_and_says_its_regime():
     model = TransferNetwork.from_pretrained(folder / "last").eval()
     vectors = torch.randn(3, DIM, generator=torch.Generator().manual_seed(0))
     unit = torch.nn.functional.normalize(vectors, dim=-1)
-    for modality in ("text", "image"):
-        mean = torch.from_numpy(statistics.arrays[f"{modality}_mean"]).float()
+    for input_modality in ("text", "image"):
+        mean = torch.from_numpy(statistics.arrays[f"{input_modality}_mean"]).float()
         expected = torch.nn.functional.normalize(unit - mean, dim=-1)
-        torch.testing.assert_close(model.adapter(vectors, modality), expected)
+        torch.testing.assert_close(model.adapter(vectors, input_modality), expected)
     evaluate(compose_config("evaluate", EvaluateConfig, ["run=run", "num_bootstrap=20", "device=cpu"]))
     results = json.loads(Path("run/eval-test-image/results.json").read_text())
-    assert results["regime"] == "T1"
-    assert model.config.regime == "T1"
+    assert results["data_regime"] == "T1"
+    assert model.config.data_regime == "T1"
 
 
 def test_text_statistics_come_from_training_itself():
@@ -75,7 +75,7 @@ def test_text_statistics_come_from_training_itself():
     model = TransferNetwork.from_pretrained(folder / "last")
     kept = model.adapter.eval()(torch.randn(50, DIM), "image").detach().numpy()
     assert np.linalg.matrix_rank(kept, tol=1e-3) <= 10
-    assert model.config.regime == "T0"
+    assert model.config.data_regime == "T0"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_adapters_are_fitted_on_what_those_before_them_give():
     examples = load_examples(config.data, "captioning", "val").examples
     half = np.sort(np.array_split(np.random.default_rng(0).permutation(len(examples)), 2)[0])
     told = [examples[i] for i in half]
-    texts = torch.from_numpy(grouped_vectors(encoder, told, config.store, False).texts).float()
+    texts = torch.from_numpy(grouped_vectors(encoder, told, config.embedding_cache, False).texts).float()
     steps = model.adapter.steps
     for name in ("remove_mean", "truncate"):
         texts = torch.nn.functional.normalize(steps[name](texts, "text", None), dim=-1)

@@ -137,7 +137,14 @@ SETTINGS = [*SMALL_MODEL, "lm.config.dropout_rate=0.1", "train.batch_size=8", "t
 
 def encoding(folder: Path) -> None:
     path = captions(folder / "captions.txt", 2000)
-    settings = ["data=table", f"data.path={path}", "store.shard_rows=2", "train.max_steps=1", "resume=auto", *SETTINGS]
+    settings = [
+        "data=file",
+        f"data.path={path}",
+        "embedding_cache.shard_rows=2",
+        "train.max_steps=1",
+        "resume=auto",
+        *SETTINGS,
+    ]
 
     def work(name: str) -> Work:
         def shards() -> list[Path]:
@@ -163,8 +170,8 @@ def encoding(folder: Path) -> None:
 
 def training(folder: Path) -> None:
     path = captions(folder / "captions.txt", 400)
-    loop = ["train.max_steps=400", "train.validations=200", "train.max_val_examples=8", "noise=0.1"]
-    settings = ["data=table", f"data.path={path}", *loop, "resume=auto", *SETTINGS, f"runs={folder}"]
+    loop = ["train.max_steps=400", "train.num_validations=200", "train.max_val_examples=8", "noise=0.1"]
+    settings = ["data=file", f"data.path={path}", *loop, "resume=auto", *SETTINGS, f"runs={folder}"]
 
     def work(name: str) -> Work:
         def step() -> int:
@@ -206,7 +213,7 @@ WORLD = ["data.num_train=60", "data.num_val=10", "data.num_test=800"]
 
 def a_run(folder: Path) -> Path:
     """A small run on Picturebook, for evaluation and prediction."""
-    loop = ["train.max_steps=30", "train.validations=1"]
+    loop = ["train.max_steps=30", "train.num_validations=1"]
     arguments = ["train_text_only.py", *WORLD, *loop, *SETTINGS, f"output={folder / 'run'}", f"runs={folder}"]
     cache = {"CLOSE_TRANSFER_CACHE": str(folder / "cache")}
     Work(arguments, lambda: 0, 0, lambda: False, cache).finish()
@@ -235,7 +242,7 @@ def evaluation(folder: Path, run: Path) -> None:
     for name in ("whole", "killed"):
         files = {path.name: path.read_text() for path in (folder / name).iterdir()}
         told = json.loads(files.pop("results.json"))
-        for path in ("output", "store"):
+        for path in ("output", "embedding_cache"):
             del told["config"]["eval"][path]
         page = files.pop("report.html").replace(f"cache-{name}", "").replace(str(folder / name), "")
         assert num_lines(folder / name / "predictions.jsonl") == 800

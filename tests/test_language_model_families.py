@@ -62,7 +62,7 @@ def built(folder, **settings):
         task={"name": "vqa", "max_prompt_tokens": 32, "max_target_tokens": 24, "num_beams": 2},
         lm=lm.model.config.to_dict(),
         text_format={"kind": lm.format.kind, "before": list(lm.format.before)},
-        base=lm.base,
+        base_model=lm.base_model,
     )
     return TransferNetwork(config, lm.model), lm
 
@@ -125,7 +125,7 @@ def test_likelihoods_of_labels_are_those_of_the_whole_text(family):
         pytest.skip("read by an encoder, so there is no whole text")
     model, lm = built(folder)
     labels = ["yes", "no, never"]
-    decoder = Decoder(model, lm.tokenizer, Decoding(1), modality="text")
+    decoder = Decoder(model, lm.tokenizer, Decoding(1), input_modality="text")
     vectors = StandInScenes()[np.array([3])]
     scores = decoder.predict(["a"], lambda _: vectors, ["Is it night?"], labels)[0].label_scores
     with torch.no_grad():
@@ -145,7 +145,7 @@ def test_likelihoods_of_labels_are_those_of_the_whole_text(family):
 @pytest.mark.parametrize("family", ["t5", "gpt2", "opt", "qwen3"], indirect=True)
 def test_checkpoints_hold_what_was_trained_and_name_the_base(family, train, tmp_path):
     _, folder = family
-    model, lm = built(folder, train=train, lora=LoraConfig(rank=4, alpha=8, dropout=0.0, layers=None))
+    model, lm = built(folder, tuning=train, lora=LoraConfig(rank=4, alpha=8, dropout=0.0, layers=None))
     before = said(model, lm.tokenizer)
     learned(model, lm, steps=10)
     model.save_pretrained(tmp_path / "saved")
@@ -167,7 +167,7 @@ def test_checkpoints_hold_what_was_trained_and_name_the_base(family, train, tmp_
 
 def test_updates_are_kept_in_32_bits_whatever_the_base_is_in(tmp_path):
     lora = LoraConfig(rank=4, alpha=8, dropout=0.0, layers=None)
-    model, _ = built(tiny_family("llama", tmp_path / "lm", WORDS), train="lora", lora=lora, dtype="bfloat16")
+    model, _ = built(tiny_family("llama", tmp_path / "lm", WORDS), tuning="lora", lora=lora, dtype="bfloat16")
     dtypes = {one.requires_grad: one.dtype for one in model.lm.parameters()}
     assert dtypes == {True: torch.float32, False: torch.bfloat16}
     model.save_pretrained(tmp_path / "saved")
@@ -195,7 +195,7 @@ def test_a_folder_without_a_tokenizer_is_told(tmp_path):
 
 def test_a_frozen_model_is_not_changed_and_drops_nothing(tmp_path):
     folder = tiny_family("gpt2", tmp_path / "lm", ["a b c"])
-    model, lm = built(folder, train="frozen")
+    model, lm = built(folder, tuning="frozen")
     weights = {name: one.clone() for name, one in model.lm.state_dict().items()}
     learned(model, lm, steps=3)
     assert model.training and not model.lm.training
@@ -204,11 +204,11 @@ def test_a_frozen_model_is_not_changed_and_drops_nothing(tmp_path):
 
 def test_lora_reaches_the_layers_that_are_named(tmp_path):
     folder = tiny_family("llama", tmp_path / "lm", ["a b c"])
-    model, _ = built(folder, train="lora", lora=LoraConfig(rank=2, alpha=4, dropout=0.0, layers=("v_proj",)))
+    model, _ = built(folder, tuning="lora", lora=LoraConfig(rank=2, alpha=4, dropout=0.0, layers=("v_proj",)))
     trained = [name for name, one in model.lm.named_parameters() if one.requires_grad]
     assert trained and all("v_proj" in name for name in trained)
     with pytest.raises(UserError, match=r"lm\.lora\.layers=v_proj,nowhere: .*no layer named nowhere; it has .*q_proj"):
-        built(folder, train="lora", lora=LoraConfig(rank=2, alpha=4, dropout=0.0, layers=("v_proj", "nowhere")))
+        built(folder, tuning="lora", lora=LoraConfig(rank=2, alpha=4, dropout=0.0, layers=("v_proj", "nowhere")))
 
 
 @pytest.mark.parametrize("kind", [ImportError, ValueError])
@@ -220,7 +220,7 @@ def test_what_peft_refuses_is_told_in_its_own_words(tmp_path, kind):
 
     with pytest.MonkeyPatch.context() as patched, pytest.raises(UserError, match=r"cannot be added.*peft>=99 is req"):
         patched.setattr(LlamaForCausalLM, "add_adapter", refuse)
-        built(folder, train="lora", lora=LoraConfig(rank=2, alpha=4, dropout=0.0, layers=None))
+        built(folder, tuning="lora", lora=LoraConfig(rank=2, alpha=4, dropout=0.0, layers=None))
 
 
 def test_formats_put_each_familys_tokens_where_they_belong(tmp_path):

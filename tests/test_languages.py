@@ -61,7 +61,7 @@ def test_german_is_trained_scored_and_written(multilingual):
     Path("bilder.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     for row in rows:
         Image.new("RGB", (40, 40), "green").save(row["file"])
-    data = ["data=table", "data.path=bilder.jsonl", "data.group_column=scene", "data.image_column=file"]
+    data = ["data=file", "data.path=bilder.jsonl", "data.group_column=scene", "data.image_column=file"]
     clip = ["clip=open_clip", f"clip.model=local-dir:{multilingual}", "clip.pretrained=null"]
     given = [*data, *clip, "task.language=de", *SMALL_MODEL, *SMALL_LOOP, "device=cpu", "output=lauf"]
     train(compose_config("train", TrainConfig, given), "text")

@@ -8,9 +8,9 @@ from close_transfer.cli import compose_config
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.core.text_normalization import same_text_key
-from close_transfer.data.decontamination import check_leakage, leak_setting, without_unwanted
+from close_transfer.data.decontamination import check_leakage, exclude_overlap, leak_setting
 from close_transfer.data.examples import Example
-from close_transfer.data.leakage import evaluation_texts, find_leaks, training_texts, without_leaks
+from close_transfer.data.leakage import drop_leaked, evaluation_texts, find_leaks, training_texts
 from close_transfer.data.sources import load_examples
 from tests.sources.made import annotation, annotations, data_config, official, questions, write
 
@@ -119,7 +119,7 @@ def test_leaking_captions_are_removed_and_empty_scenes_go():
         caption("no target left", "A cat sleeps.", targets=(REFERENCE,)),
     ]
     before = examples.copy()
-    kept, num_removed = without_leaks(examples, [REFERENCE], "captioning")
+    kept, num_removed = drop_leaked(examples, [REFERENCE], "captioning")
     assert [(one.id, one.texts, one.targets) for one in kept] == [
         ("both", ("Two men talk.",), ()),
         ("clean", ("A cat sleeps on a red sofa.",), ()),
@@ -128,7 +128,7 @@ def test_leaking_captions_are_removed_and_empty_scenes_go():
     assert num_removed == 1 + 1 + 1 + 2
     assert examples == before
     assert counts(training_texts(kept, "captioning"), [REFERENCE]) == (0, 0)
-    assert without_leaks(kept, [REFERENCE], "captioning") == (kept, 0)
+    assert drop_leaked(kept, [REFERENCE], "captioning") == (kept, 0)
 
 
 def test_labels_and_answers_are_no_leaks():
@@ -137,13 +137,13 @@ def test_labels_and_answers_are_no_leaks():
     )
     assert list(training_texts([pair], "snli-ve")) == ["A dog runs."]
     assert list(evaluation_texts([pair], "snli-ve")) == ["A dog runs."]
-    assert without_leaks([pair], ["entailment"], "snli-ve") == ([pair], 0)
+    assert drop_leaked([pair], ["entailment"], "snli-ve") == ([pair], 0)
     assert list(evaluation_texts([caption("2", "A dog.", "A hound.")], "captioning")) == ["A dog.", "A hound."]
     news = Example("3", ("The mayor speaks.",), targets=("The mayor speaks.",), references=("The mayor speaks.",))
     assert list(training_texts([news], "visual-news")) == ["The mayor speaks."]
 
 
-SMALL_TABLE = ["data=table", "data.path=train.txt", "train.max_steps=1"]
+SMALL_TABLE = ["data=file", "data.path=train.txt", "train.max_steps=1"]
 
 
 def write_lines(name, *texts):
@@ -157,8 +157,8 @@ def test_training_leaves_out_the_texts_of_files_and_counts_them():
     write_lines("train.txt", REFERENCE, NEAR["a word added"], *OTHERS)
     write_lines("unwanted.txt", "a black dog runs across the snow")
     Path("more.jsonl").write_text(json.dumps({"sentence1": ["A blue cat sleeps on a bed"]}) + "\n")
-    asked = ["without_leaks=[unwanted.txt,more.jsonl]", "without_leaks_column=sentence1", "data.val_share=0.2"]
-    clean, counted = without_unwanted(small_config_of_table(*asked), load_training())
+    asked = ["exclude_overlap_with=[unwanted.txt,more.jsonl]", "exclude_overlap_column=sentence1", "data.val_share=0.2"]
+    clean, counted = exclude_overlap(small_config_of_table(*asked), load_training())
     # "A red cat sleeps on a bed", "An old ..." and "a blue cat sleeps on a box" are a word away from the second.
     assert [one.texts[0] for one in clean] == ["A red cat sleeps on a box.", "A old cat sleeps on a box."]
     assert counted == {"texts that are also in unwanted.txt, more.jsonl": 6}
@@ -176,9 +176,9 @@ def load_training():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("tset", "without_leaks=tset: there is no such file; allowed are val, test, and files of texts"),
-        ("x.pdf", r"without_leaks=x\.pdf: cannot read \.pdf"),
-        ("train.txt", r"without_leaks=train\.txt: leaves no training example"),
+        ("tset", "exclude_overlap_with=tset: there is no such file; allowed are val, test, and files of texts"),
+        ("x.pdf", r"exclude_overlap_with=x\.pdf: cannot read \.pdf"),
+        ("train.txt", r"exclude_overlap_with=train\.txt: leaves no training example"),
         ("bad.jsonl", r"bad\.jsonl, line 1: no valid JSON .*with data\.on_bad_rows=skip"),
     ],
 )
@@ -187,26 +187,26 @@ def test_mistakes_in_what_to_leave_out(setting, message):
     Path("x.pdf").write_text("x")
     Path("bad.jsonl").write_text("{\n")
     with pytest.raises(UserError, match=message):
-        without_unwanted(small_config_of_table(f"without_leaks={setting}"), load_training())
+        exclude_overlap(small_config_of_table(f"exclude_overlap_with={setting}"), load_training())
 
 
 def test_the_advice_names_what_would_remove_the_leaks():
     coco = data_config("coco")
     trained = compose_config("train", TrainConfig, ["data=coco", "data.root=."])
-    assert leak_setting(trained, coco, "test") == "without_leaks=test"
-    assert leak_setting(trained, data_config("coco", "on_missing_image=skip"), "test") == "without_leaks=test"
+    assert leak_setting(trained, coco, "test") == "exclude_overlap_with=test"
+    assert leak_setting(trained, data_config("coco", "on_missing_image=skip"), "test") == "exclude_overlap_with=test"
     assert leak_setting(trained, coco, "train") == ""
-    without_test = trained.model_copy(update={"without_leaks": ("test",)})
+    without_test = trained.model_copy(update={"exclude_overlap_with": ("test",)})
     assert leak_setting(without_test, coco, "test") == ""
     write("nocaps_val_4500_captions.json", {})
     write("snli_1.0_test.jsonl.gz", "")
     assert leak_setting(without_test, data_config("nocaps"), "val") == (
-        "without_leaks=[test,nocaps_val_4500_captions.json]"
+        "exclude_overlap_with=[test,nocaps_val_4500_captions.json]"
     )
     assert leak_setting(trained, data_config("snli"), "test") == (
-        "without_leaks=snli_1.0_test.jsonl.gz without_leaks_column=sentence1"
+        "exclude_overlap_with=snli_1.0_test.jsonl.gz exclude_overlap_column=sentence1"
     )
-    assert leak_setting(trained, data_config("flickr30k"), "test") == "without_leaks=FILE"
+    assert leak_setting(trained, data_config("flickr30k"), "test") == "exclude_overlap_with=FILE"
 
 
 def test_questions_about_pictures_are_checked_by_the_captions_of_these_pictures():

@@ -105,7 +105,7 @@ def cell_rows(content, delimiter):
 def read(name, *overrides):
     """The loaded table, or the error; with one that is no `UserError` the test fails."""
     try:
-        return load("table", "captioning", "test", f"path={name}", *overrides)
+        return load("file", "captioning", "test", f"path={name}", *overrides)
     except UserError as error:
         assert name in str(error)
         return error
@@ -268,7 +268,7 @@ def test_what_unpacks_to_half_a_gigabyte_is_refused_in_little_memory(name, piece
             if name.endswith(".json.gz"):
                 load("coco", "captioning", "test", f"files.test={name}")
             else:
-                load("table", "captioning", "test", f"path={name}", "on_bad_rows=skip")
+                load("file", "captioning", "test", f"path={name}", "on_bad_rows=skip")
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -147,7 +147,7 @@ def test_tables(name, case):
     content = CASES[name][case]
     Path(name).write_bytes(content)
     Path("val.txt").write_text("A dog\nA cat\n")
-    ended, _, facts = train("data=table", f"data.path={name}", "data.val_path=val.txt")
+    ended, _, facts = train("data=file", f"data.path={name}", "data.val_path=val.txt")
     if not refused(ended, name):
         if name.endswith(".gz"):
             content = gzip.decompress(content)
@@ -173,7 +173,7 @@ def test_vectors_to_train_on(name, case):
     Path(name).write_bytes(content)
     Path("six.txt").write_text("".join(f"{caption(n)}\n" for n in range(6)))
     ended, _, facts = train(
-        "data=table", "data.path=six.txt", "data.val_share=0.2", "clip=precomputed", f"clip.text_embeddings={name}"
+        "data=file", "data.path=six.txt", "data.val_share=0.2", "clip=precomputed", f"clip.text_embeddings={name}"
     )
     if not refused(ended, name):
         assert facts["num_examples"] == 5

@@ -70,11 +70,11 @@ def run(runs, *overrides):
 @pytest.mark.parametrize("search", ["exact", "nearest"])
 def test_an_evaluation_on_a_memory_says_so_and_answers_otherwise(finished_runs, search):
     plain, answers = run(finished_runs)
-    on_memory, others = run(finished_runs, "memory=train", f"memory_search={search}", "memory_size=50")
-    assert plain["memory"] == {}
-    told = on_memory["memory"]
-    assert (told["memory"], told["num_texts"], told["temperature"], told["search"]) == ("train", 50, 0.01, search)
-    assert on_memory["regime"] == plain["regime"] == "T0"
+    on_memory, others = run(finished_runs, "text_memory=train", f"text_memory_search={search}", "text_memory_size=50")
+    assert plain["text_memory"] == {}
+    told = on_memory["text_memory"]
+    assert (told["text_memory"], told["num_texts"], told["temperature"], told["search"]) == ("train", 50, 0.01, search)
+    assert on_memory["data_regime"] == plain["data_regime"] == "T0"
     assert answers != others
 
 
@@ -82,19 +82,19 @@ def test_what_training_left_out_is_not_in_the_memory_either(train_small):
     examples = load_examples(small_config().data, "captioning", "train").examples
     unwanted = [text for example in examples[:30] for text in example.texts]
     Path("unwanted.txt").write_text("\n".join(unwanted))
-    train_small("without_leaks=unwanted.txt", "output=run")
+    train_small("exclude_overlap_with=unwanted.txt", "output=run")
     texts, references = {text for example in examples for text in example.texts}, References(unwanted)
     left = [text for text in texts if references.leak(text) is None]
-    results, _ = run("runs", "run=run", "memory=train")
-    assert 0 < results["memory"]["num_texts"] == len(left) < len(texts)
+    results, _ = run("runs", "run=run", "text_memory=train")
+    assert 0 < results["text_memory"]["num_texts"] == len(left) < len(texts)
 
 
 def test_vectors_of_another_width_are_refused(finished_runs):
     np.save("texts.npy", unit(30).astype(np.float32))
-    with pytest.raises(UserError, match=r"memory=texts\.npy: .*\(16,\).*width 128"):
-        run(finished_runs, "memory=texts.npy")
+    with pytest.raises(UserError, match=r"text_memory=texts\.npy: .*\(16,\).*width 128"):
+        run(finished_runs, "text_memory=texts.npy")
 
 
 def test_a_size_without_a_memory_is_told(finished_runs):
-    with pytest.raises(UserError, match=r"memory_size=5, but there is no memory; give memory=train"):
-        run(finished_runs, "memory_size=5")
+    with pytest.raises(UserError, match=r"text_memory_size=5, but there is no memory; give text_memory=train"):
+        run(finished_runs, "text_memory_size=5")

@@ -23,13 +23,13 @@ from tests.conftest import SMALL, small_config
         (["data=coco"], "task=captioning run=x\n"),
         (["data=vqa2", "task=vqa"], "task=vqa run=x split=val\n"),
         (["data=snli", "task=snli-ve"], "task=snli-ve run=x scene=text\n      (data=snli has no pictures"),
-        (["data=conceptual-captions"], "run=x data=table data.path=TEST_FILE data.image_column=IMAGE_COLUMN\n"),
+        (["data=conceptual-captions"], "run=x data=file data.path=TEST_FILE data.image_column=IMAGE_COLUMN\n"),
         (
-            ["data=table", "data.path=a.csv", "data.text_column=my text", "data.image_column=file"],
-            "run=x data=table data.path=TEST_FILE 'data.text_column=my text' data.image_column=file\n",
+            ["data=file", "data.path=a.csv", "data.text_column=my text", "data.image_column=file"],
+            "run=x data=file data.path=TEST_FILE 'data.text_column=my text' data.image_column=file\n",
         ),
         (
-            ["data=table", "data.path=a.csv", "clip=precomputed"],
+            ["data=file", "data.path=a.csv", "clip=precomputed"],
             "data.path=TEST_FILE data.text_column=text clip=precomputed clip.image_embeddings=TEST_VECTORS\n",
         ),
         (["data=huggingface", "data.path=d", "data.image_column=i", "data.splits.test=null"], "run=x split=val\n"),
@@ -50,7 +50,7 @@ def test_the_next_command_is_one_that_works_for_these_data(settings, told):
     assert "first get" not in said
 
 
-@pytest.mark.parametrize("data", ["table", "huggingface"])
+@pytest.mark.parametrize("data", ["file", "huggingface"])
 @pytest.mark.parametrize("task", ["vqa", "snli-ve", "custom"])
 def test_the_next_command_asks_what_training_asked(task, data):
     prompt = 'What\'s "{what}", {who} (say: a, b)?'
@@ -59,7 +59,7 @@ def test_the_next_command_asks_what_training_asked(task, data):
     said = training_ended(compose_config("train", TrainConfig, given), Path("x"), outcome, "x")
     (command,) = re.findall(r"^next: python scripts/eval_image\.py (.*)$", said, flags=re.MULTILINE)
     told = compose_config("evaluate", EvaluateConfig, shlex.split(command))
-    assert (told.data.name, told.data.prompt, told.data.target_column) == ("table", prompt, "the answer")
+    assert (told.data.name, told.data.prompt, told.data.target_column) == ("file", prompt, "the answer")
     check_columns(told.data, task)
 
 
@@ -81,4 +81,4 @@ def test_the_world_s_encoder_on_other_text_is_warned_of(capsys):
 
 def small_config_of_table():
     settings = [one for one in SMALL if not one.startswith("data.")]
-    return compose_config("train", TrainConfig, [*settings, "data=table", "data.path=texts.txt", "train.max_steps=1"])
+    return compose_config("train", TrainConfig, [*settings, "data=file", "data.path=texts.txt", "train.max_steps=1"])

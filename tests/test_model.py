@@ -154,4 +154,4 @@ def test_a_run_carries_all_that_inference_needs():
     assert config["noise"]["std"] == pytest.approx(0.08)
     assert set(config["noise"]) == {"std", "variance", "length", "cosine"}
     assert config["task"]["name"] == "captioning"
-    assert config["regime"] == "T0"
+    assert config["data_regime"] == "T0"

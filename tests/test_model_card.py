@@ -40,20 +40,20 @@ LINEAR = [{"name": "linear"}, {"name": "gaussian"}]
     [
         ({}, "text", "from the text vectors of a frozen encoder, ViT-B-32 (openai), with noise added", "picture vectors", "text-only-training"),
         ({"noise": {"std": 0.0}}, "text", "with no noise added to them", "with noise", "text-only-training"),
-        ({"regime": "T1"}, "text", "statistics of unpaired ones", "no picture was seen", None),
-        ({"regime": "T4", "adapter": LINEAR}, "text", "paired with text", "picture vectors", None),
-        ({"regime": "T4", "noise": {"std": 0.0}}, "images", "from the picture vectors", "text vectors", "trained-on-pictures"),
-        ({"regime": "T4", "noise": {"std": 0.0}}, None, "from the picture vectors", "text vectors", "trained-on-pictures"),
+        ({"data_regime": "T1"}, "text", "statistics of unpaired ones", "no picture was seen", None),
+        ({"data_regime": "T4", "adapter": LINEAR}, "text", "paired with text", "picture vectors", None),
+        ({"data_regime": "T4", "noise": {"std": 0.0}}, "images", "from the picture vectors", "text vectors", "trained-on-pictures"),
+        ({"data_regime": "T4", "noise": {"std": 0.0}}, None, "from the picture vectors", "text vectors", "trained-on-pictures"),
         ({"adapter": BLIND}, "text", "without seeing them", "text vectors", "blind-baseline"),
-        ({"adapter": BLIND, "regime": "T4"}, "images", "without seeing them", "picture vectors", "blind-baseline"),
+        ({"adapter": BLIND, "data_regime": "T4"}, "images", "without seeing them", "picture vectors", "blind-baseline"),
     ],
 )  # fmt: skip
 def test_the_first_sentence_and_the_tags_follow_what_training_saw(changed, fed, said, not_said, tag):
-    card = model_card(config(**changed), {"facts": {"trained_on": fed}} if fed else {}, "x/y", None)
+    card = model_card(config(**changed), {"facts": {"input_modality": fed}} if fed else {}, "x/y", None)
     assert said in first_sentence(card) and not_said not in first_sentence(card)
     known = {"text-only-training", "trained-on-pictures", "blind-baseline"}
     assert known.intersection(card.data.tags) == ({tag} if tag else set())
-    assert changed.get("regime", "T0") in card.data.tags and "clip" in card.data.tags
+    assert changed.get("data_regime", "T0") in card.data.tags and "clip" in card.data.tags
 
 
 def test_an_encoder_that_is_no_clip_is_not_tagged_so():
@@ -73,7 +73,7 @@ def test_uses_are_told_in_words_and_the_name_can_be_typed():
 
 def test_picturebook_is_warned_of_by_data_and_by_encoder():
     drawn = config(encoder={"name": "picturebook", "dim": 128, "config": {"kind": "open_clip", "model": "picturebook"}})
-    by_encoder = model_card(drawn, {"settings": {"data": {"name": "table"}}}, "x/y", None).text
+    by_encoder = model_card(drawn, {"settings": {"data": {"name": "file"}}}, "x/y", None).text
     assert "Its encoder is Picturebook's" in by_encoder and "trained on Picturebook" not in by_encoder
     by_data = model_card(config(), {"settings": {"data": {"name": "picturebook"}}}, "x/y", None).text
     assert "Its encoder is" not in by_data and "trained on Picturebook" in by_data
@@ -104,10 +104,10 @@ def custom_run(tmp_path_factory):
     (secret / "told.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     tiny_family("gpt2", secret / "my_lm", ["a red dog", "blue"])
     settings = [
-        "task=custom", "task.metric=accuracy", "task.labels=[red,blue]", "data=table", f"data.path={secret}/told.jsonl",
+        "task=custom", "task.metric=accuracy", "task.labels=[red,blue]", "data=file", f"data.path={secret}/told.jsonl",
         "data.text_column=told", "'data.prompt=Which {asked}?'", "data.target_column=answer", "data.on_bad_rows=skip",
-        "lm=pretrained", f"lm.name={secret}/my_lm", "lm.train=lora", *SMALL_LOOP, "device=cpu",
-        f"output={secret}/run", f"runs={secret}/runs", f"store.folder={secret}/vectors",
+        "lm=pretrained", f"lm.name={secret}/my_lm", "lm.tuning=lora", *SMALL_LOOP, "device=cpu",
+        f"output={secret}/run", f"runs={secret}/runs", f"embedding_cache.folder={secret}/vectors",
     ]  # fmt: skip
     settings = [one.strip("'") if "Which" not in one else "data.prompt='Which {asked}?'" for one in settings]
     train(compose_config("train", TrainConfig, settings), "text")
@@ -137,13 +137,13 @@ def test_no_path_of_this_machine_is_published(custom_run, tmp_path, monkeypatch)
     settings = json.loads((tmp_path / "saved/about.json").read_text())["settings"]
     assert settings["data"]["path"] == "told.jsonl"
     assert settings["lm"]["name"] == "my_lm"
-    assert not {"store", "output", "runs", "resume", "device"} & settings.keys()
+    assert not {"embedding_cache", "output", "runs", "resume", "device"} & settings.keys()
     for name in ("about.json", "README.md"):
         assert "a_secret_place" not in (tmp_path / "saved" / name).read_text()
     assert TransferModel.from_pretrained(tmp_path / "saved", device="cpu").labels == (
         "red",
         "blue",
-    )  # the base is found
+    )  # the base_model is found
     uploaded = {}
 
     class Hub:
@@ -157,32 +157,32 @@ def test_no_path_of_this_machine_is_published(custom_run, tmp_path, monkeypatch)
 
     monkeypatch.setattr("close_transfer.inference.hub.HfApi", Hub)
     assert model.push_to_hub("judge") == "https://hub/someone/judge"
-    assert b'from_pretrained("someone/judge", base="my_lm")' in uploaded["README.md"]
-    assert json.loads(uploaded["config.json"])["base"]["folder"] == "my_lm"
+    assert b'from_pretrained("someone/judge", base_model="my_lm")' in uploaded["README.md"]
+    assert json.loads(uploaded["config.json"])["base_model"]["folder"] == "my_lm"
     assert not [name for name, content in uploaded.items() if b"a_secret_place" in content]
     for name, content in uploaded.items():
         (tmp_path / "got").mkdir(exist_ok=True)
         (tmp_path / "got" / name).write_bytes(content)
-    again = TransferModel.from_pretrained(tmp_path / "got", device="cpu", base=custom_run.parent / "my_lm")
+    again = TransferModel.from_pretrained(tmp_path / "got", device="cpu", base_model=custom_run.parent / "my_lm")
     assert again.labels == ("red", "blue")
 
 
 def test_paths_become_names_and_names_of_the_hub_stay():
     settings = {
-        "data": {"name": "table", "path": "private/captions.jsonl", "prompt": "Is it a/b?"},
+        "data": {"name": "file", "path": "private/captions.jsonl", "prompt": "Is it a/b?"},
         "clip": {"model": "local-dir:/home/me/clip", "weights": "/home/me/vit.pt", "tokenizer": "xlm/roberta"},
         "lm": {"name": "google/flan-t5-base"},
         "statistics": "/home/me/statistics",
-        "without_leaks": ["test", "/home/me/texts.jsonl"],
-        "store": {"folder": "/home/me/cache"},
+        "exclude_overlap_with": ["test", "/home/me/texts.jsonl"],
+        "embedding_cache": {"folder": "/home/me/cache"},
         "device": "cpu",
     }
     told = {
-        "data": {"name": "table", "path": "captions.jsonl", "prompt": "Is it a/b?"},
+        "data": {"name": "file", "path": "captions.jsonl", "prompt": "Is it a/b?"},
         "clip": {"model": "local-dir:clip", "weights": "vit.pt", "tokenizer": "xlm/roberta"},
         "lm": {"name": "google/flan-t5-base"},
         "statistics": "statistics",
-        "without_leaks": ["test", "texts.jsonl"],
+        "exclude_overlap_with": ["test", "texts.jsonl"],
     }
     assert portable(settings) == told == portable(told)
     assert portable({"name": "huggingface", "path": "owner/data"})["path"] == "owner/data"

@@ -74,7 +74,7 @@ def test_entailment_predictions_are_labels(finished_runs, pictures):
         (["images=.", "prompt=hello"], "task=captioning takes no prompt"),
         (["images=.", "num_return=9"], "num_return=9 is more than num_beams=5"),
         (["images=."], "no picture in this folder"),
-        (["images=.", "memory_size=5"], "memory_size=5, but there is no memory; give memory=train"),
+        (["images=.", "text_memory_size=5"], "text_memory_size=5, but there is no memory; give text_memory=train"),
         (["embeddings=right.npy", "memory=wide.npy"], r"memory=wide\.npy: vectors of shape \(7,\).*width 128"),
         (["embeddings=right.npy", "memory=wide.npy", "output=wide.npy"], r"output=wide\.npy: is what is to be read"),
         (["embeddings=wide.npy"], r"rows are 7 wide, but the run was trained on picturebook, 128 wide"),
@@ -150,7 +150,7 @@ def test_pictures_are_projected_on_a_memory_of_one_text(finished_runs, pictures)
 def test_vectors_are_projected_on_the_training_texts(finished_runs, search):
     np.save("pictures.npy", np.random.default_rng(0).normal(size=(4, 128)).astype(np.float32))
     _, plain = run_prediction(finished_runs, "embeddings=pictures.npy")
-    memory = ["memory=train", "memory_size=50", f"memory_search={search}"]
+    memory = ["text_memory=train", "text_memory_size=50", f"text_memory_search={search}"]
     _, projected = run_prediction(finished_runs, "embeddings=pictures.npy", *memory)
     assert len(projected) == 4
     assert not answers(plain) & answers(projected)
@@ -168,7 +168,7 @@ def test_answers_on_another_memory_are_not_mixed(
         die_at(patched, 2)
         run_prediction(finished_runs, *settings)
     one_text(seed)
-    _, lines = run_prediction(finished_runs, *settings, f"memory_temperature={temperature}")
+    _, lines = run_prediction(finished_runs, *settings, f"text_memory_temperature={temperature}")
     assert f"it differed in {differing}; its answers are set aside" in capsys.readouterr().err
     assert len(answers(lines)) == 1
 

@@ -16,7 +16,7 @@ from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.trainer import Trainer
 from tests.conftest import small_config
 
-SETTINGS = ["train.validations=3", "lm.config.dropout_rate=0.1"]
+SETTINGS = ["train.num_validations=3", "lm.config.dropout_rate=0.1"]
 
 
 class Killed(BaseException):
@@ -89,7 +89,7 @@ def test_a_kill_while_an_old_checkpoint_is_removed(whole, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(checkpoints.shutil, "rmtree", half)
         with pytest.raises(Killed):
-            run("output=run", "resume=auto", "train.validations=6")
+            run("output=run", "resume=auto", "train.num_validations=6")
     assert dropped, "no checkpoint was ever removed"
     assert {path.name for path in Path("run/checkpoints").glob("step-*")} <= {
         "step-000001",
@@ -99,8 +99,8 @@ def test_a_kill_while_an_old_checkpoint_is_removed(whole, monkeypatch):
         "step-000005",
         "step-000006",
     }
-    run("output=run", "resume=auto", "train.validations=6")
-    run("output=other", "train.validations=6")
+    run("output=run", "resume=auto", "train.num_validations=6")
+    run("output=other", "train.num_validations=6")
     assert left("run") == left("other")
 
 

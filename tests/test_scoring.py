@@ -264,7 +264,12 @@ def test_captions_are_scored_by_the_command_and_written():
     assert [line["id"] for line in lines] == ["1", "2"]
     assert np.mean([line["CIDEr"] for line in lines]) == pytest.approx(metrics["CIDEr"])
     assert (results["num_examples"], results["num_skipped"], results["skipped"]) == (2, 0, {})
-    assert (results["system"], results["data"], results["regime"], results["seed"]) == ("p", "captions", None, None)
+    assert (results["system"], results["data"], results["data_regime"], results["seed"]) == (
+        "p",
+        "captions",
+        None,
+        None,
+    )
 
 
 @needs_data

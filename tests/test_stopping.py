@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import SMALL, SMALL_DATA
 from tests.test_kills import Work, num_lines, shas
 
-LONG = ["train.max_steps=4000", "train.epochs=400", "train.validations=40", "train.batch_size=8"]
+LONG = ["train.max_steps=4000", "train.epochs=400", "train.num_validations=40", "train.batch_size=8"]
 
 
 def training(folder, *settings):
@@ -48,7 +48,7 @@ def test_sigterm_in_training_saves_and_tells_the_scheduler():
 @pytest.mark.slow
 def test_sigterm_anywhere_else_ends_at_once_and_loses_nothing():
     shards = Work(
-        ["train_text_only.py", *SMALL, "data.num_train=3000", "store.shard_rows=4", "output=run", "resume=auto"],
+        ["train_text_only.py", *SMALL, "data.num_train=3000", "embedding_cache.shard_rows=4", "output=run", "resume=auto"],
         lambda: len(list(Path("cache").rglob("shard-*.vectors.npy"))), 0, lambda: False,
         {"CLOSE_TRANSFER_CACHE": "cache"},
     )  # fmt: skip
@@ -57,7 +57,7 @@ def test_sigterm_anywhere_else_ends_at_once_and_loses_nothing():
     assert not list(Path("cache").rglob("*.tmp"))
     kept = len(list(Path("cache").rglob("shard-*.vectors.npy")))
     assert kept >= 20
-    training("run", "store.shard_rows=4").finish()
+    training("run", "embedding_cache.shard_rows=4").finish()
 
     def lines(name):
         return lambda: num_lines(Path(name))
@@ -138,8 +138,8 @@ def small_disk(tmp_path):
 
 @pytest.mark.slow
 def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on(small_disk):
-    training("whole", "train.validations=3").finish()
-    work = training(small_disk / "run", "train.validations=3")
+    training("whole", "train.num_validations=3").finish()
+    work = training(small_disk / "run", "train.num_validations=3")
     (small_disk / "other").write_bytes(bytes(300_000))
     status, (error,) = limited(work, resource.RLIM_INFINITY)
     assert status == 2

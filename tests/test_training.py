@@ -47,7 +47,7 @@ def test_no_picture_is_opened_drawn_or_encoded_in_training(task, monkeypatch):
     _, outcome = train(small_config(f"task={task}"), "text")
     assert outcome.state.step == 6
     with pytest.raises(AssertionError, match="a picture was touched"):
-        train(small_config(f"task={task}", "seed=1"), "images")
+        train(small_config(f"task={task}", "seed=1"), "image")
 
 
 def test_the_loss_falls():
@@ -58,7 +58,7 @@ def test_the_loss_falls():
 
 @pytest.mark.parametrize("task", ["captioning-multi", "vqa"])
 def test_stopped_and_resumed_equals_never_stopped_to_the_last_bit(task, monkeypatch):
-    settings = [f"task={task}", "lm.config.dropout_rate=0.1", "train.max_steps=9", "train.validations=3"]
+    settings = [f"task={task}", "lm.config.dropout_rate=0.1", "train.max_steps=9", "train.num_validations=3"]
     whole, _ = train(small_config(*settings, "output=whole"), "text")
     step = Trainer._step
 
@@ -110,7 +110,7 @@ def test_same_seed_same_weights_other_seed_others():
 
 def test_accumulation_gives_the_step_of_the_whole_batch():
     whole, _ = train(small_config("output=a"), "text")
-    parts, _ = train(small_config("output=b", "train.accumulation=4"), "text")
+    parts, _ = train(small_config("output=b", "train.gradient_accumulation=4"), "text")
     one, other = (load_file(folder / "last" / "model.safetensors") for folder in (whole, parts))
     for name in one:
         torch.testing.assert_close(one[name], other[name], atol=2e-4, rtol=2e-3)
@@ -143,7 +143,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(monkeypatch):
     with pytest.raises(
         NonFiniteError, match=r"step 4: the loss is nan .*the examples were train-\d+#\d.*lower train\.learning_rate"
     ):
-        train(small_config("train.validations=1"), "text")
+        train(small_config("train.num_validations=1"), "text")
     for name, value in seen[3].items():
         assert torch.equal(value, seen["after"][name])
 
@@ -155,7 +155,7 @@ def test_nothing_is_pickled():
 
 
 def test_best_and_last_are_kept_and_nothing_else():
-    folder, outcome = train(small_config("train.validations=6"), "text")
+    folder, outcome = train(small_config("train.num_validations=6"), "text")
     kept = {path.name for path in (folder / "checkpoints").iterdir()}
     assert kept == {RunFolder(folder).checkpoint(which).name for which in ("best", "last")}
     assert f"step-{outcome.state.best_step:06d}" in kept
@@ -207,7 +207,7 @@ def test_a_limit_on_the_epoch_draws_anew_in_each(monkeypatch):
 
     monkeypatch.setattr(Trainer, "_step", told)
     limits = ["train.max_steps=null", "train.epochs=3", "train.max_examples_per_epoch=150", "train.batch_size=150"]
-    train(small_config(*limits, "train.validations=1"), "text")
+    train(small_config(*limits, "train.num_validations=1"), "text")
     assert [len(epoch) for epoch in drawn] == [150, 150, 150]
     assert drawn[0] != drawn[1] != drawn[2]
     assert drawn[0] & drawn[1], "a draw of its own, not the rest of the first"
@@ -215,12 +215,12 @@ def test_a_limit_on_the_epoch_draws_anew_in_each(monkeypatch):
 
 def test_folders_of_runs_and_latest():
     first, _ = train(small_config("train.max_steps=1"), "text")
-    second, _ = train(small_config("train.max_steps=1"), "images")
+    second, _ = train(small_config("train.max_steps=1"), "image")
     assert first.parent == Path("runs/captioning") == second.parent
     assert first != second
     assert Path("runs/captioning/latest").resolve() == second.resolve()
-    assert json.loads((first / "facts.json").read_text())["regime"] == "T0"
-    assert json.loads((second / "facts.json").read_text())["regime"] == "T4"
+    assert json.loads((first / "facts.json").read_text())["data_regime"] == "T0"
+    assert json.loads((second / "facts.json").read_text())["data_regime"] == "T4"
     with pytest.raises(UserError, match="holds a run already"):
         train(small_config(f"output={first}"), "text")
 
@@ -244,9 +244,9 @@ def test_task_noise_serves_text_training_only(task, expected):
     settings = [f"task={task}", "train.max_steps=1"]
     text, _ = train(small_config(*settings, "output=text"), "text")
     assert noise_of(text) == expected
-    images, _ = train(small_config(*settings, "output=images"), "images")
+    images, _ = train(small_config(*settings, "output=images"), "image")
     assert noise_of(images) == 0
-    asked, _ = train(small_config(*settings, "output=asked", "noise=0.05"), "images")
+    asked, _ = train(small_config(*settings, "output=asked", "noise=0.05"), "image")
     assert noise_of(asked) == 0.05
 
 

@@ -40,8 +40,14 @@ def answerer(finished_runs):
         ({"embeddings": np.ones((2, 3, 128))}, r"embeddings of shape \(2, 3, 128\): .* gives \(rows, 128\)$"),
         ({"embeddings": np.empty((0, 128))}, "there is none; give at least one"),
         ({"embeddings": [["a"] * 128]}, "should be real numbers"),
-        ({"embeddings": np.ones((1, 128)), "modality": "audio"}, "modality=audio: allowed are image and text"),
-        ({"texts": ["a dog"], "modality": "image"}, "modality=image: is of embeddings, and texts were given"),
+        (
+            {"embeddings": np.ones((1, 128)), "input_modality": "audio"},
+            "input_modality=audio: allowed are image and text",
+        ),
+        (
+            {"texts": ["a dog"], "input_modality": "image"},
+            "input_modality=image: is of embeddings, and texts were given",
+        ),
         ({"texts": "a dog"}, r"texts='a dog': is one of them; give a list, such as texts=\[\.\.\.\]"),
         ({"texts": ["a dog", 3]}, "texts hold 3 of type int"),
         ({"pictures": "photo.png"}, "pictures='photo.png': is one of them; give a list"),
@@ -115,20 +121,20 @@ def centred(tmp_path_factory):
 def test_vectors_of_texts_are_treated_as_those_of_texts(centred):
     vector = centred.encoder.encode_texts(["a red dog in the snow"])
     (as_text,) = centred.write(texts=["a red dog in the snow"])
-    (said,) = centred.write(embeddings=vector, modality="text")
+    (said,) = centred.write(embeddings=vector, input_modality="text")
     (unsaid,) = centred.write(embeddings=vector)
     assert said == as_text
     assert unsaid.scores != as_text.scores
-    assert centred.from_embedding(vector[0], modality="text") == as_text.text
+    assert centred.from_embedding(vector[0], input_modality="text") == as_text.text
 
 
 def test_predict_takes_vectors_of_texts(finished_runs):
     np.save("texts.npy", np.random.default_rng(0).standard_normal((2, 128)))
     run = [f"run={finished_runs}/captioning/latest", "device=cpu"]
-    told = predict_files(compose_config("predict", PredictConfig, [*run, "embeddings=texts.npy", "modality=text"]))
+    told = predict_files(compose_config("predict", PredictConfig, [*run, "embeddings=texts.npy", "scene=text"]))
     assert told.num_predictions == 2
-    with pytest.raises(UserError, match="modality=text: is of embeddings=FILE, and images= are given"):
-        compose_config("predict", PredictConfig, [*run, "images=x", "modality=text"])
+    with pytest.raises(UserError, match="scene=text: is of embeddings=FILE, and images= are given"):
+        compose_config("predict", PredictConfig, [*run, "images=x", "scene=text"])
 
 
 def test_a_saved_model_has_no_checkpoints(captioner, tmp_path):
@@ -154,7 +160,7 @@ def test_predict_takes_a_saved_model_and_other_commands_say_what_it_is(finished_
     assert predicted(f"run={tmp_path}/saved") == predicted(f"run={finished_runs}/vqa/latest")
     for settings, said in (
         (["checkpoint=last"], "checkpoint=last: run=.*saved is one saved model; leave checkpoint out"),
-        (["memory=train"], "memory=train: the training texts are not with a saved model"),
+        (["text_memory=train"], "text_memory=train: the training texts are not with a saved model"),
         (["task=vqa-e"], "task=vqa-e: the model at .*saved was trained for task=vqa; give that task"),
     ):
         with pytest.raises(UserError, match=said):

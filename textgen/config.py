@@ -45,15 +45,15 @@ class RecipeSettings(StrictModel):
         examples_per_request: how many of them each request shows.
         items_per_request: texts in one answer; they share a group.
         fields: of an item, in the order they are written; `text` is always one.
-        balance: variables that take their values in turn, so that each comes equally often.
-        keep: variables and columns of `rows` that the corpus keeps.
+        balanced_values: variables that take their values in turn, so that each comes equally often.
+        keep_columns: variables and columns of `rows` that the corpus keeps.
         temperature: of sampling; 0 is greedy.
         top_p: share of probability that is sampled from.
         max_output_tokens: of one answer.
         words: fewest and most words of `text`.
         keywords_present: whether a text must hold all of its keywords, any of them, or none need be.
-        found_in: field -> field that must hold it, word for word.
-        differ: fields of one item that may not say the same.
+        must_contain: field -> field that must hold it, word for word.
+        must_differ: fields of one item that may not say the same.
         grammar: symbol -> frames, added to those of the grammar's file; the fields are among them.
         style_words: words that mark the style, counted in the report.
         train: settings of scripts/train_text_only.py that read this corpus.
@@ -69,41 +69,45 @@ class RecipeSettings(StrictModel):
     examples_per_request: Natural = 0
     items_per_request: Positive = 1
     fields: dict[Name, FieldSettings]
-    balance: dict[Name, tuple[str, ...]] = Field(default_factory=dict)
-    keep: tuple[Name, ...] = ()
+    balanced_values: dict[Name, tuple[str, ...]] = Field(default_factory=dict)
+    keep_columns: tuple[Name, ...] = ()
     temperature: NonNegative = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_output_tokens: Positive = 128
     words: tuple[Natural, Positive] = (3, 40)
     keywords_present: Literal["all", "any", "none"] = "all"
-    found_in: dict[Name, Name] = Field(default_factory=dict)
-    differ: tuple[Name, ...] = ()
+    must_contain: dict[Name, Name] = Field(default_factory=dict)
+    must_differ: tuple[Name, ...] = ()
     grammar: dict[str, str | tuple[str, ...] | dict[str, str | tuple[str, ...]]] = Field(default_factory=dict)
     style_words: tuple[str, ...] = ()
-    train: str = "task=captioning data=table"
+    train: str = "task=captioning data=file"
     licence: str = ""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if "text" not in self.fields:
             raise ValueError("recipe.fields: one must be `text`, what the trainer learns from")
-        taken = [name for name in (*self.fields, *self.keep) if name in RESERVED]
+        taken = [name for name in (*self.fields, *self.keep_columns) if name in RESERVED]
         if taken:
             raise ValueError(f"recipe: {taken[0]!r} is a column of every corpus; call the field something else")
-        both = sorted(set(self.fields) & set(self.keep))
+        both = sorted(set(self.fields) & set(self.keep_columns))
         if both:
-            raise ValueError(f"recipe.keep: {both[0]!r} is a field of the answer already; leave it out there")
+            raise ValueError(f"recipe.keep_columns: {both[0]!r} is a field of the answer already; leave it out there")
         known = set(self.fields)
-        for name in {*self.found_in, *self.found_in.values(), *self.differ} - known:
+        for name in {*self.must_contain, *self.must_contain.values(), *self.must_differ} - known:
             raise ValueError(f"recipe: {name!r} is no field; there are {', '.join(self.fields)}")
         if self.words[0] > self.words[1]:
             raise ValueError(f"recipe.words=[{self.words[0]},{self.words[1]}]: the fewest come first")
-        empty = [name for name, values in self.balance.items() if not values]
+        empty = [name for name, values in self.balanced_values.items() if not values]
         if empty:
-            raise ValueError(f"recipe.balance.{empty[0]}: names no value; give two or more, such as [yes,no]")
-        unknown = [] if self.rows is not None else [name for name in self.keep if name not in self.balance]
+            raise ValueError(f"recipe.balanced_values.{empty[0]}: names no value; give two or more, such as [yes,no]")
+        unknown = (
+            [] if self.rows is not None else [name for name in self.keep_columns if name not in self.balanced_values]
+        )
         if unknown:
-            raise ValueError(f"recipe.keep: {unknown[0]!r} is neither in recipe.balance nor a column of recipe.rows")
+            raise ValueError(
+                f"recipe.keep_columns: {unknown[0]!r} is neither in recipe.balanced_values nor a column of recipe.rows"
+            )
         if self.template is None and self.rows is None:
             raise ValueError("recipe: without a template it filters text that exists; give recipe.rows=FILE")
         return self
@@ -179,7 +183,7 @@ class SynthesizeCaptionsConfig(StrictModel):
     action: Action = "run"
     recipe: RecipeSettings
     source: SourceName = "grammar"
-    num: Positive | None = None
+    num_texts: Positive | None = None
     output: str
     references: str | None = None
     references_column: str = "text"
@@ -189,14 +193,14 @@ class SynthesizeCaptionsConfig(StrictModel):
     model: str | None = None
     base_url: str | None = None
     api: Literal["auto", "responses", "chat"] = "auto"
-    structured: Literal["auto", "schema", "text"] = "auto"
+    json_schema: Literal["auto", "schema", "text"] = "auto"
     api_key_env: str = "OPENAI_API_KEY"
     concurrency: Positive = 32
     requests_per_minute: Positive | None = None
     tokens_per_minute: Positive | None = None
-    deadline: AboveZero = 60.0
+    request_timeout: AboveZero = 60.0
     max_attempts: Positive = 8
-    first_pause: NonNegative = 0.5
+    initial_backoff: NonNegative = 0.5
     max_cost: NonNegative | None = None
     max_total_tokens: Natural | None = None
     max_output_tokens: Positive | None = None

@@ -62,16 +62,20 @@ class Synthesis:
         """Writes the plan, or makes it longer; the number of requests.
 
         Raises:
-            UserError: if `num` is smaller than the plan that was begun, or settings cannot be used.
+            UserError: if `num_texts` is smaller than the plan that was begun, or settings cannot be used.
         """
         _ = self.prepared.price
         check_filters(self.prepared)
         key, before = self.key, count_plan(self.folder.plan)
-        num = before if self.config.num is None and before else num_requests(self.prepared.recipe, self.config.num)
+        num = (
+            before
+            if self.config.num_texts is None and before
+            else num_requests(self.prepared.recipe, self.config.num_texts)
+        )
         if num < before and self.folder.was_asked:
             each = self.config.recipe.items_per_request
             raise UserError(
-                f"num={self.config.num}: {self.folder.plan} plans {before * each:,} texts already, and a corpus only grows; "
+                f"num_texts={self.config.num_texts}: {self.folder.plan} plans {before * each:,} texts already, and a corpus only grows; "
                 "give no num= to go on with it, or another output="
             )
         if num != before:

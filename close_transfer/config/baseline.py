@@ -22,4 +22,4 @@ class BaselineConfig(StrictModel):
     num_bootstrap: Positive
     output: str
     device: str
-    store: EmbeddingCacheConfig
+    embedding_cache: EmbeddingCacheConfig

@@ -6,7 +6,8 @@ from pydantic import BeforeValidator
 
 TaskName = Literal["captioning", "captioning-multi", "snli-ve", "vqa", "vqa-e", "visual-news", "custom"]
 EvalSplit = Literal["train", "val", "test", "test-novel"]
-Scene = Literal["image", "text"]
+# Whose embeddings the model is fed, in training or in evaluation; the setting is `scene`.
+InputModality = Literal["text", "image"]
 Checkpoint = Literal["best", "last"]
 # Ways to choose the noise: from texts, from statistics of unpaired pictures, from statistics of pairs.
 AutoNoise = Literal["auto", "auto-unpaired", "auto-paired"]

@@ -1,4 +1,4 @@
-"""Settings of the parts that a run is made of: task, encoder, mapper, language model, loop, store."""
+"""Settings of the parts that a run is made of: task, encoder, mapper, language model, loop, embedding cache."""
 
 from typing import Annotated, Any, Literal
 
@@ -169,7 +169,7 @@ class PretrainedLM(StrictModel):
 
     kind: Literal["pretrained"]
     name: Annotated[str, BeforeValidator(_named_model)]
-    train: Literal["full", "lora", "frozen"] = "full"  # runs of earlier versions name none of these four
+    tuning: Literal["full", "lora", "frozen"] = "full"  # runs of earlier versions name none of these four
     lora: LoraConfig = LoraConfig(rank=16, alpha=32.0, dropout=0.0, layers=None)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of weights that are not trained
     format: Literal["auto", "plain", "chat"] = "auto"  # of models that are a decoder only
@@ -178,10 +178,10 @@ class PretrainedLM(StrictModel):
 
     @model_validator(mode="after")
     def _trained_in_full_precision(self) -> "PretrainedLM":
-        if self.train == "full" and self.dtype != "float32":
+        if self.tuning == "full" and self.dtype != "float32":
             raise ValueError(
                 f"lm.dtype={self.dtype}: weights that are trained lose small steps in 16 bits; leave it out (train.precision=bf16 "
-                "computes in 16 bits all the same), or give lm.train=lora or lm.train=frozen"
+                "computes in 16 bits all the same), or give lm.tuning=lora or lm.tuning=frozen"
             )
         return self
 
@@ -195,7 +195,7 @@ class LoopConfig(StrictModel):
     epochs: Positive
     max_steps: Positive | None  # stops earlier; the schedule ends there too
     batch_size: Positive  # scenes an optimiser step, over all processes and accumulation
-    accumulation: Positive
+    gradient_accumulation: Positive
     learning_rate: AboveZero
     warmup_steps: Natural
     schedule: Literal["linear", "cosine", "constant", "close-code"]
@@ -204,7 +204,7 @@ class LoopConfig(StrictModel):
     clip_grad_norm: AboveZero | None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # runs of earlier versions name none
     precision: Literal["auto", "fp32", "bf16"]
-    validations: Positive  # how many, spread over training; the last is at its end
+    num_validations: Positive  # how many, spread over training; the last is at its end
     max_val_examples: Positive
     log_every: Positive
     tensorboard: bool

@@ -26,7 +26,7 @@ class ComputeStatisticsConfig(StrictModel):
     max_scenes: Positive | None
     ridge: AboveZero
     seed: Natural
-    store: EmbeddingCacheConfig
+    embedding_cache: EmbeddingCacheConfig
     output: str
     device: str
 

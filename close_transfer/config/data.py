@@ -28,7 +28,7 @@ class PicturebookData(StrictModel):
 class FileData(StrictModel):
     """Own captions: .txt, .jsonl, .csv or .tsv, each also .gz; .parquet."""
 
-    name: Literal["table"]
+    name: Literal["file"]
     path: str
     val_path: str | None
     val_share: Share  # of the scenes, held out for validation when there is no val_path

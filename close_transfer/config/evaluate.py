@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator
 
-from close_transfer.config.choices import Checkpoint, ChosenTask, EvalSplit, ExtraMetric, Scene, listed
+from close_transfer.config.choices import Checkpoint, ChosenTask, EvalSplit, ExtraMetric, InputModality, listed
 from close_transfer.config.components import ClipConfig, OpenClipConfig
 from close_transfer.config.data import DataConfig
 from close_transfer.config.decoding import AnsweringConfig
@@ -20,11 +20,11 @@ class EvaluateConfig(AnsweringConfig):
     run: str
     runs: str
     checkpoint: Checkpoint
-    base: str | None
+    base_model: str | None
     data: DataConfig | None = None  # the run's own when None
     clip: ClipConfig | None = None  # the run's own when None
     split: EvalSplit
-    scene: Scene
+    scene: InputModality
     batch_size: Positive
     max_examples: Positive | None
     num_bootstrap: Positive

@@ -17,7 +17,7 @@ class ExportModelConfig(StrictModel):
     run: str
     runs: str
     checkpoint: Checkpoint
-    base: str | None
+    base_model: str | None
     output: str | None
     push_to_hub: str | None
     private: bool

@@ -15,7 +15,7 @@ class InspectPrefixConfig(StrictModel):
     run: str
     runs: str
     checkpoint: Checkpoint
-    base: str | None
+    base_model: str | None
     images: str | None
     num_images: Positive
     num_words: Positive

@@ -25,6 +25,6 @@ class MeasureGapConfig(StrictModel):
     num_bootstrap: Annotated[int, Field(ge=2, lt=2**31)]
     num_drawn: Positive  # points of each cloud in the picture
     seed: Natural
-    store: EmbeddingCacheConfig
+    embedding_cache: EmbeddingCacheConfig
     output: str
     device: str

@@ -8,7 +8,7 @@ from pydantic import model_validator
 from close_transfer.config.choices import (
     Checkpoint,
     ChosenTask,
-    Scene,
+    InputModality,
 )
 from close_transfer.config.decoding import AnsweringConfig
 from close_transfer.core.schema import Positive
@@ -23,10 +23,10 @@ class PredictConfig(AnsweringConfig):
     run: str
     runs: str
     checkpoint: Checkpoint
-    base: str | None
+    base_model: str | None
     images: str | None
     embeddings: str | None
-    modality: Scene
+    scene: InputModality
     prompt: str
     batch_size: Positive
     output: str
@@ -36,8 +36,8 @@ class PredictConfig(AnsweringConfig):
     def _one_input(self) -> "PredictConfig":
         if (self.images is None) == (self.embeddings is None):
             raise ValueError("give exactly one of images=FILE|FOLDER and embeddings=FILE")
-        if self.images is not None and self.modality != "image":
-            raise ValueError(f"modality={self.modality}: is of embeddings=FILE, and images= are given; leave it out")
+        if self.images is not None and self.scene != "image":
+            raise ValueError(f"scene={self.scene}: is of embeddings=FILE, and images= are given; leave it out")
         return self
 
     @model_validator(mode="after")

@@ -4,14 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from close_transfer.config.choices import ExtraMetric, Given, Scene, listed
+from close_transfer.config.choices import ExtraMetric, Given, InputModality, listed
 from close_transfer.config.components import EmbeddingCacheConfig, OpenClipConfig, TaskConfig
 from close_transfer.core.schema import Natural, OnBadRows, Positive, StrictModel
 
 OnDuplicate = Literal["error", "first", "last"]
 
 
-RegimeCode = Literal["T0", "T1", "T2", "T3", "T4"]
+DataRegime = Literal["T0", "T1", "T2", "T3", "T4"]
 
 
 _CAPTION_TASKS = ("captioning", "captioning-multi", "visual-news")
@@ -33,11 +33,11 @@ class ScorePredictionsConfig(StrictModel):
     extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(listed)]
     images: str | None
     clip: OpenClipConfig | None = None
-    store: EmbeddingCacheConfig
+    embedding_cache: EmbeddingCacheConfig
     name: str | None
     data_name: str | None
-    scene: Scene
-    regime: RegimeCode | None
+    scene: InputModality
+    data_regime: DataRegime | None
     seed: Natural | None
     num_bootstrap: Positive
     output: Given

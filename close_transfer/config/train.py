@@ -17,7 +17,7 @@ from close_transfer.config.components import (
 from close_transfer.config.data import DataConfig
 from close_transfer.core.schema import Natural, NonNegative, StrictModel
 
-# Splits of the training data whose text `without_leaks` takes by name; whatever else it names is a file.
+# Splits of the training data whose text `exclude_overlap_with` takes by name; whatever else it names is a file.
 LEAK_SPLITS = ("val", "test")
 
 
@@ -55,7 +55,7 @@ class TrainConfig(StrictModel):
     mapper: MapperConfig
     lm: LMConfig
     train: LoopConfig
-    store: EmbeddingCacheConfig
+    embedding_cache: EmbeddingCacheConfig
     noise: Annotated[NonNegative | AutoNoise | None, BeforeValidator(_noise)]
     noise_rule: NoiseRule | None = None  # of noise=auto; runs of earlier versions have none
     noise_variance: NonNegative | None
@@ -64,8 +64,8 @@ class TrainConfig(StrictModel):
     seed: Natural
     output: str | None
     resume: str | None
-    without_leaks: Annotated[tuple[str, ...] | None, BeforeValidator(listed)]  # `LEAK_SPLITS` and files of texts
-    without_leaks_column: str = "text"  # of these files; runs of earlier versions have none
+    exclude_overlap_with: Annotated[tuple[str, ...] | None, BeforeValidator(listed)]  # `LEAK_SPLITS` and files of texts
+    exclude_overlap_column: str = "text"  # of these files; runs of earlier versions have none
     runs: str
     device: str
 
@@ -117,10 +117,10 @@ class TrainConfig(StrictModel):
 
     @model_validator(mode="after")
     def _batch_divides(self) -> "TrainConfig":
-        if self.train.batch_size % self.train.accumulation:
+        if self.train.batch_size % self.train.gradient_accumulation:
             raise ValueError(
                 f"train.batch_size={self.train.batch_size} cannot be split into "
-                f"train.accumulation={self.train.accumulation} equal parts; choose a multiple"
+                f"train.gradient_accumulation={self.train.gradient_accumulation} equal parts; choose a multiple"
             )
         return self
 

@@ -21,41 +21,41 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import is_file
 from close_transfer.core.readers.texts import TextReader
 from close_transfer.data.examples import Example
-from close_transfer.data.leakage import evaluation_texts, find_leaks, training_texts, without_leaks
+from close_transfer.data.leakage import drop_leaked, evaluation_texts, find_leaks, training_texts
 from close_transfer.data.sources import load_examples
 from close_transfer.data.sources.official_files import found
 
 
-def without_unwanted(config: TrainConfig, examples: Sequence[Example]) -> tuple[list[Example], Counter[str]]:
-    """Training examples without what `without_leaks` names, and how much was left out.
+def exclude_overlap(config: TrainConfig, examples: Sequence[Example]) -> tuple[list[Example], Counter[str]]:
+    """Training examples without what `exclude_overlap_with` names, and how much was left out.
 
     Raises:
         UserError: if what it names cannot be read.
     """
-    if not config.without_leaks:
+    if not config.exclude_overlap_with:
         return list(examples), Counter()
     on_bad_rows = "error" if isinstance(config.data, PicturebookData) else config.data.on_bad_rows
     reader = TextReader(on_bad_rows, Counter(), "data.on_bad_rows=skip")
     unwanted: list[str] = []
-    for name in config.without_leaks:
+    for name in config.exclude_overlap_with:
         if name in LEAK_SPLITS:
             other = load_examples(config.data, config.task.name, name).examples
             unwanted += evaluation_texts(other, config.task.name)
             continue
         if not is_file(Path(name)):
             raise UserError(
-                f"without_leaks={name}: there is no such file; allowed are {', '.join(LEAK_SPLITS)}, and files of texts "
+                f"exclude_overlap_with={name}: there is no such file; allowed are {', '.join(LEAK_SPLITS)}, and files of texts "
                 "(.txt, .jsonl, .csv, .tsv, COCO's .json)"
             )
-        unwanted += reader.read(Path(name), config.without_leaks_column, "without_leaks")
-    kept, num_removed = without_leaks(examples, unwanted, config.task.name)
+        unwanted += reader.read(Path(name), config.exclude_overlap_column, "exclude_overlap_with")
+    kept, num_removed = drop_leaked(examples, unwanted, config.task.name)
     if not kept:
         raise UserError(
-            f"without_leaks={_listed(config.without_leaks)}: leaves no training example; give text that is not the training text"
+            f"exclude_overlap_with={_listed(config.exclude_overlap_with)}: leaves no training example; give text that is not the training text"
         )
-    skipped = Counter({f"texts that are also in {', '.join(config.without_leaks)}": num_removed})
+    skipped = Counter({f"texts that are also in {', '.join(config.exclude_overlap_with)}": num_removed})
     if reader.skipped["unusable"]:
-        skipped["unusable lines of without_leaks"] = reader.skipped["unusable"]
+        skipped["unusable lines of exclude_overlap_with"] = reader.skipped["unusable"]
     return kept, skipped
 
 
@@ -70,7 +70,7 @@ def check_leakage(trained: TrainConfig, data: DataConfig, split: str, examples: 
     """
 
     def training() -> list[Example]:
-        return without_unwanted(trained, load_examples(trained.data, trained.task.name, "train").examples)[0]
+        return exclude_overlap(trained, load_examples(trained.data, trained.task.name, "train").examples)[0]
 
     return leaks_of(training, trained.task.name, data, split, examples)
 
@@ -109,14 +109,16 @@ def _scene_texts(data: DataConfig, task: str, split: str, examples: Sequence[Exa
 
 def leak_setting(trained: TrainConfig, data: DataConfig, split: str) -> str:
     """The setting of a training that leaves out the text of an evaluation split; empty if there is none."""
-    before = trained.without_leaks or ()
+    before = trained.exclude_overlap_with or ()
     if _same_split(trained.data, data, split):
-        return f"without_leaks={_listed((*before, split))}" if split in LEAK_SPLITS and split not in before else ""
+        return (
+            f"exclude_overlap_with={_listed((*before, split))}" if split in LEAK_SPLITS and split not in before else ""
+        )
     if isinstance(data, PicturebookData):
         return ""
     file, column = _text_file(data, split)
-    given = f"without_leaks={_listed((*before, file))}"
-    return f"{given} without_leaks_column={column}" if column else given
+    given = f"exclude_overlap_with={_listed((*before, file))}"
+    return f"{given} exclude_overlap_column={column}" if column else given
 
 
 def _listed(names: Sequence[str]) -> str:

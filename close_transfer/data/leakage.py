@@ -142,7 +142,7 @@ def evaluation_texts(examples: Iterable[Example], task: str) -> Iterator[str]:
         yield from example.references if task in _FREE_TEXT else example.texts
 
 
-def without_leaks(examples: Iterable[Example], references: Iterable[str], task: str) -> tuple[list[Example], int]:
+def drop_leaked(examples: Iterable[Example], references: Iterable[str], task: str) -> tuple[list[Example], int]:
     """Training examples without the texts and targets that repeat an evaluation text.
 
     An example goes when no text is left, or when it had targets and none is left.

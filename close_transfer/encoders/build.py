@@ -3,7 +3,7 @@
 from close_transfer.config.components import ClipConfig, OpenClipConfig, PrecomputedConfig, TimmConfig
 from close_transfer.config.data import DataConfig, FileData
 from close_transfer.core.errors import UserError
-from close_transfer.data.sources.table import count_lines, lines_of_text
+from close_transfer.data.sources.file import count_lines, lines_of_text
 from close_transfer.encoders import AnyEncoder, PrecomputedEncoder, load_encoder
 from close_transfer.encoders.encoder import reads_no_text
 
@@ -19,7 +19,7 @@ def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed:
             raise reads_no_text(clip.model)
         return load_encoder(clip, device)
     if not isinstance(data, FileData):
-        raise UserError("clip=precomputed needs data=table, whose line i belongs to row i of the vectors")
+        raise UserError("clip=precomputed needs data=file, whose line i belongs to row i of the vectors")
     texts = lines_of_text(data) if texts_needed else None
     return PrecomputedEncoder(clip, len(texts) if texts is not None else count_lines(data), texts)
 

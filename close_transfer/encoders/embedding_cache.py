@@ -1,6 +1,6 @@
 """Vectors on disk under a key of all that decides them, encoded where they are missing.
 
-A store is a folder of shards with a manifest that lists them with their checksums. A shard is renamed
+A cache is a folder of shards with a manifest that lists them with their checksums. A shard is renamed
 into place before the manifest names it, so a kill loses one shard at most; a shard that is damaged or
 belongs elsewhere is found by its checksum and encoded again. What is encoded together follows from the
 order of the items and not from what a kill left, so the shards are the same to the last bit.
@@ -66,7 +66,7 @@ class EmbeddingCache:
     """The vectors of one encoder for texts, or for pictures, in one folder."""
 
     def __init__(self, config: EmbeddingCacheConfig, key: str, description: str) -> None:
-        """Opens or creates the store of `key`.
+        """Opens or creates the cache of `key`.
 
         Args:
             config: the folder that holds one folder a key, the precision on disk, rows a shard.
@@ -84,7 +84,7 @@ class EmbeddingCache:
     def table(
         self, names: Sequence[str], digests: Sequence[bytes], encode: Callable[[Sequence[int]], Float32Array], unit: str
     ) -> EmbeddingMatrix:
-        """Vectors of all items; those that are not in the store are encoded and kept.
+        """Vectors of all items; those that are not in the cache are encoded and kept.
 
         Args:
             names: distinct names of the items.
@@ -94,7 +94,7 @@ class EmbeddingCache:
 
         Raises:
             UserError: if the encoder gives a number that is not finite.
-            WriteError: if the store cannot be written.
+            WriteError: if the cache cannot be written.
         """
         with self._locked():
             shards = self._intact_shards()

@@ -64,8 +64,8 @@ def text_table(encoder: AnyEncoder, texts: Iterable[str], config: EmbeddingCache
     if isinstance(encoder, PrecomputedEncoder):
         rows = encoder.text_rows(distinct)
         return EmbeddingMatrix([encoder.text_matrix], dict(zip(distinct, rows.tolist(), strict=True)))
-    store = EmbeddingCache(config, encoder.text_key, f"texts by {encoder.name}")
-    return store.table(
+    cache = EmbeddingCache(config, encoder.text_key, f"texts by {encoder.name}")
+    return cache.table(
         distinct,
         [_digest(text) for text in distinct],
         lambda positions: encoder.encode_texts([distinct[i] for i in positions]),
@@ -82,8 +82,8 @@ def image_table(encoder: AnyEncoder, images: Iterable[ImageRef], config: Embeddi
     distinct = list({image.key: image for image in images}.values())
     if isinstance(encoder, PrecomputedEncoder):
         return EmbeddingMatrix([encoder.image_matrix], {i.key: i.row for i in distinct if i.row is not None})
-    store = EmbeddingCache(config, fingerprint([encoder.image_key, OPENING]), f"pictures by {encoder.name}")
-    return store.table(
+    cache = EmbeddingCache(config, fingerprint([encoder.image_key, OPENING]), f"pictures by {encoder.name}")
+    return cache.table(
         [image.key for image in distinct],
         [_digest(image.digest()) for image in distinct],
         lambda positions: encoder.encode_images(distinct[i].open() for i in positions),

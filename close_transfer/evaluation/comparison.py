@@ -38,7 +38,7 @@ class Row:
 
     Attributes:
         name: unique within its regime and table.
-        regime: T0 to T4, as results.json has it; None if not stated.
+        data_regime: T0 to T4, as results.json has it; None if not stated.
         seeds: of the results folded here; None where a result states none.
         values: by metric. Several seeds: their mean with its t-interval. One: its bootstrap interval.
         settings: all that makes the system what it is, by dotted key.
@@ -47,7 +47,7 @@ class Row:
     """
 
     name: str
-    regime: str | None
+    data_regime: str | None
     seeds: list[int | None]
     values: dict[str, Value]
     first: Results
@@ -90,7 +90,7 @@ class Pairing:
 
     names: tuple[str, str]
     folders: tuple[str, str]
-    regimes: tuple[str | None, str | None]
+    data_regimes: tuple[str | None, str | None]
     scenes: tuple[str | None, str | None]
     data: str
     metric: str
@@ -140,7 +140,7 @@ def _row(folded: Sequence[Results]) -> Row:
     first = folded[0]
     return Row(
         first.name,
-        first.regime,
+        first.data_regime,
         sorted((one.seed for one in folded), key=lambda seed: -1 if seed is None else seed),
         {_column(name, first): _value(name, folded) for name in shared},
         first,
@@ -158,7 +158,7 @@ def _tell_apart(rows: Sequence[Row]) -> None:
     """Adds to equal names of one table the settings that differ."""
     by_name: dict[tuple[str | None, str], list[Row]] = {}
     for row in rows:
-        by_name.setdefault((row.regime, row.name), []).append(row)
+        by_name.setdefault((row.data_regime, row.name), []).append(row)
     for alike in by_name.values():
         if len(alike) == 1:
             continue
@@ -190,7 +190,9 @@ def _table(key: _Key, rows: list[Row]) -> ResultTable:
             row.marks = row.first.marks
     leading = _leading(rows)
     _tell_apart(rows)
-    rows.sort(key=lambda row: (row.regime or "~", -row.values[leading].value if leading in row.values else math.inf))
+    rows.sort(
+        key=lambda row: (row.data_regime or "~", -row.values[leading].value if leading in row.values else math.inf)
+    )
     return ResultTable(
         task=kind if len(tasks) > 1 else tasks.pop(),
         data=_names(one.data for one in results if one.states_data) or _names(one.data for one in results),
@@ -227,7 +229,7 @@ def fold(files: Mapping[Path, Results]) -> tuple[list[ResultTable], list[str]]:
     for table, path, one in _keyed(files):
         # A result without a seed is a row of its own.
         own = str(path) if one.seed is None else ""
-        seeds = systems.setdefault((table, one.regime, one.name, one.identity(), own), {})
+        seeds = systems.setdefault((table, one.data_regime, one.name, one.identity(), own), {})
         if one.seed in seeds:
             notes.append(f"{seeds[one.seed][0]} is left out: {path} is the same system with the same seed {one.seed}")
         seeds[one.seed] = (path, one)
@@ -286,7 +288,7 @@ def pair(folders: Sequence[str], num_resamples: int) -> Pairing:
     return Pairing(
         names=(a.name, b.name),
         folders=(str(first), str(second)),
-        regimes=(a.regime, b.regime),
+        data_regimes=(a.data_regime, b.data_regime),
         scenes=(a.scene, b.scene),
         data=data,
         metric=metric,

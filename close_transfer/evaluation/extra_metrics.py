@@ -20,7 +20,7 @@ def extra_scores(
     examples: Sequence[Example],
     answers: Sequence[str],
     clip: OpenClipConfig | None,
-    store: EmbeddingCacheConfig,
+    embedding_cache: EmbeddingCacheConfig,
     device: str,
 ) -> tuple[dict[str, Float64Array], dict[str, Any] | None]:
     """Metrics asked for beside the usual.
@@ -30,7 +30,7 @@ def extra_scores(
         examples: with references and, for CLIPScore, pictures.
         answers: a caption for each.
         clip: the encoder that CLIPScore compares with.
-        store: where vectors are kept.
+        embedding_cache: where vectors are kept.
         device: for the encoder.
 
     Returns:
@@ -49,19 +49,19 @@ def extra_scores(
         return extra, None
     assert clip is not None
     encoder = OpenClipEncoder(clip, device)
-    return extra | _clip_scores(encoder, examples, answers, store), {
+    return extra | _clip_scores(encoder, examples, answers, embedding_cache), {
         "name": encoder.name,
         "fingerprint": encoder.fingerprint,
     }
 
 
 def _clip_scores(
-    encoder: OpenClipEncoder, examples: Sequence[Example], answers: Sequence[str], store: EmbeddingCacheConfig
+    encoder: OpenClipEncoder, examples: Sequence[Example], answers: Sequence[str], embedding_cache: EmbeddingCacheConfig
 ) -> dict[str, Float64Array]:
-    pictures = image_scenes(encoder, examples, store)[np.arange(len(examples))]
+    pictures = image_scenes(encoder, examples, embedding_cache)[np.arange(len(examples))]
     captions = [CLIPSCORE_PREFIX + answer for answer in answers]
     references = [[CLIPSCORE_PREFIX + text for text in example.references] for example in examples]
-    table = text_table(encoder, [*captions, *(text for group in references for text in group)], store)
+    table = text_table(encoder, [*captions, *(text for group in references for text in group)], embedding_cache)
 
     def vectors(texts: Sequence[str]) -> Any:
         return table.gather(np.array([table.row_of[text] for text in texts]))

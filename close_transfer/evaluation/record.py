@@ -37,7 +37,7 @@ class Evaluation:
     leakage: dict[str, Any]
     scorer: dict[str, Any] | None  # the encoder of CLIPScore: its name and fingerprint
     reranker: dict[str, Any] | None  # what chose among candidates, as `Reranker.facts`
-    memory: dict[str, Any]  # what the vectors were projected on; empty where they were not
+    text_memory: dict[str, Any]  # what the vectors were projected on; empty where they were not
 
     @property
     def is_scored_by_its_reranker(self) -> bool:
@@ -59,10 +59,10 @@ class Evaluation:
             "split": self.config.split,
             "scene": self.config.scene,
             "noise": self.noise,
-            "memory": self.memory,
+            "text_memory": self.text_memory,
             "statistics": self.facts["statistics"],
-            "regime": self.facts["regime"],
-            "trained_on": self.facts["trained_on"],
+            "data_regime": self.facts["data_regime"],
+            "training_input_modality": self.facts["training_input_modality"],
             "validation_input": self.facts["validation_input"],
             "seed": self.train_config.seed,
             "run": str(self.run),

@@ -17,16 +17,27 @@ from close_transfer.models.noise_scale import adapters_in_words
 WORLD = "picturebook"
 
 # Settings that do not change what a system is: where things lie, and what they run on.
-_PLACES = {"output", "resume", "runs", "run", "device", "store", "compare", "num_bootstrap", "batch_size", "seed"}
+_PLACES = {
+    "output",
+    "resume",
+    "runs",
+    "run",
+    "device",
+    "embedding_cache",
+    "compare",
+    "num_bootstrap",
+    "batch_size",
+    "seed",
+}
 _SCORED = {
-    "name", "regime", "data_name", "split", "scene", "images", "clip", "references", "questions", "extra_metrics",
+    "name", "data_regime", "data_name", "split", "scene", "images", "clip", "references", "questions", "extra_metrics",
     "id_field", "on_missing", "on_extra",
 }  # fmt: skip
 _IDLE = {"clip.batch_size", "train.log_every", "train.tensorboard"}
 # Settings of an evaluation that count where the first of them is given, by their beginnings.
 _ANSWERING = {
-    "memory": ("memory",),
-    "top_p": ("top_p", "temperature", "decoding_seed", "num_return"),
+    "text_memory": ("text_memory",),
+    "top_p": ("top_p", "temperature", "sampling_seed", "num_return"),
     "rerank": ("rerank", "num_return"),
 }
 _ROOTS = ("root", "captions_root")  # of data; the files below them are named relative to them
@@ -48,8 +59,8 @@ class Results(BaseModel):
     split: str | None = None
     scene: str | None = None
     noise: dict[str, Any] | None = None
-    regime: str | None = None
-    trained_on: str | None = None
+    data_regime: str | None = None
+    training_input_modality: str | None = None
     seed: int | None = None
     system: str | None = None
     encoder: str | None = None
@@ -140,25 +151,27 @@ class Results(BaseModel):
             return self.system
         adapter, std = self.trained_with("adapter"), (self.noise or {}).get("std")
         return system_in_words(
-            self.trained_on,
+            self.training_input_modality,
             adapter if isinstance(adapter, dict) else {},
             std if isinstance(std, (int, float)) else 0.0,
             self.config.get("eval") or {},
         )
 
 
-def system_in_words(trained_on: str | None, adapters: Iterable[str], std: float, evaluation: Mapping[str, Any]) -> str:
+def system_in_words(
+    training_input_modality: str | None, adapters: Iterable[str], std: float, evaluation: Mapping[str, Any]
+) -> str:
     """A few words that tell one system from another.
 
     Args:
-        trained_on: "text" or "images".
+        training_input_modality: "text" or "image".
         adapters: by name.
         std: of the noise.
         evaluation: settings of `eval_image.py`; what of them changes the system is told.
     """
     if "blind" in adapters:
         return "blind (sees nothing)"
-    trained = {"text": "trained on text", "images": "trained on pictures"}.get(trained_on or "", "system")
+    trained = {"text": "trained on text", "image": "trained on pictures"}.get(training_input_modality or "", "system")
     told = {"memory": "on a memory of texts", "top_p": "sampled", "rerank": "re-ranked"}
     return ", ".join(
         [trained, adapters_in_words(adapters, std), *(words for key, words in told.items() if evaluation.get(key))]

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, __version__
 
+from close_transfer.config.choices import InputModality
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.inference.journal import PredictionJournal
-from close_transfer.models.adapters import Modality
 from close_transfer.models.lm_wrappers import IGNORED, Context, check_positions
 from close_transfer.models.network import TransferNetwork
 from close_transfer.models.prompt_format import TextFormat
@@ -74,14 +74,14 @@ class Decoder:
         tokenizer: PreTrainedTokenizerBase,
         decoding: Decoding,
         batch_size: int = 64,
-        modality: Modality = "image",
+        input_modality: InputModality = "image",
     ) -> None:
-        """`modality`: of the vectors."""
+        """`input_modality`: of the vectors."""
         self._model = model.eval()
         self._format = TextFormat(tokenizer, model.config.text_format["kind"])
         self._decoding = decoding
         self._batch_size = batch_size
-        self._modality: Modality = modality
+        self._input_modality: InputModality = input_modality
         self._max_prompt = model.config.task["max_prompt_tokens"]
         self._max_new = model.config.task["max_target_tokens"]
 
@@ -91,7 +91,7 @@ class Decoder:
         return {
             **asdict(self._decoding),
             "batch_size": self._batch_size,
-            "modality": self._modality,
+            "input_modality": self._input_modality,
             "device": self._model.device.type,
             "versions": {"torch": torch.__version__, "transformers": __version__},
         }
@@ -137,7 +137,7 @@ class Decoder:
     ) -> list[Prediction]:
         """Answers to one batch; arguments as in `predict`, the vectors themselves of shape (rows, dim)."""
         context = self._model.read(
-            torch.from_numpy(vectors).to(self._model.device), *self._prompts(prompts), self._modality
+            torch.from_numpy(vectors).to(self._model.device), *self._prompts(prompts), self._input_modality
         )
         needed = context.states.shape[1] + self._max_new
         check_positions(self._model.lm, needed, "give shorter prompts, or train with a smaller task.max_prompt_tokens")

@@ -13,9 +13,9 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.errors import UserError
-from close_transfer.models.adapters import Modality
 from close_transfer.models.lm_wrappers import Context, check_positions
 from close_transfer.models.network import TransferNetwork
 from close_transfer.models.prompt_format import TextFormat
@@ -23,12 +23,12 @@ from close_transfer.models.prompt_format import TextFormat
 
 @dataclass(frozen=True)
 class Shot:
-    """A raw vector, shape ([k,] dim), with a question and, where it was answered, the answer; `modality`: of the vector."""
+    """A raw vector, shape ([k,] dim), with a question and, where it was answered, the answer; `input_modality`: of the vector."""
 
     vector: Float32Array
     question: str
     answer: str = ""
-    modality: Modality = "image"
+    input_modality: InputModality = "image"
 
 
 class FewShot:
@@ -111,7 +111,7 @@ class FewShot:
         network = self._network
         vector = torch.from_numpy(np.asarray(shot.vector, dtype=np.float32))[None].to(network.device)
         embeddings = network.lm.get_input_embeddings()
-        prefix = network.mapper(network.adapter(vector, shot.modality))[0]
+        prefix = network.mapper(network.adapter(vector, shot.input_modality))[0]
         ids = self._format.prompt_ids(self._form.format(question=shot.question), 10_000)[0]
         if shot.answer:
             ids = [*ids, *self._format.target_ids(shot.answer, 10_000, "before it")[0][:-1]]

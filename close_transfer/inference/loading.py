@@ -14,7 +14,7 @@ from close_transfer.training.checkpoints import RunFolder
 
 
 def load_model(
-    run: Path, checkpoint: str, device: str, base: str | None = None
+    run: Path, checkpoint: str, device: str, base_model: str | None = None
 ) -> tuple[TransferNetwork, transformers.PreTrainedTokenizerBase]:
     """A run's model and tokenizer, ready for inference.
 
@@ -22,14 +22,14 @@ def load_model(
         run: its folder.
         checkpoint: "best" or "last".
         device: as `pick_device` gives it.
-        base: as of `TransferNetwork.from_pretrained`.
+        base_model: as of `TransferNetwork.from_pretrained`.
 
     Raises:
         UserError: if there is no such checkpoint, or it is damaged; as `TransferNetwork.from_pretrained`.
     """
     transformers.utils.logging.disable_progress_bar()
     folder = RunFolder(run).intact(checkpoint)
-    model = TransferNetwork.from_pretrained(folder, base=base).eval()
+    model = TransferNetwork.from_pretrained(folder, base_model=base_model).eval()
     model.to(torch.device(device))
     return model, transformers.AutoTokenizer.from_pretrained(folder)
 

@@ -104,7 +104,7 @@ class _EmbeddingInputs:
 
     def seen_by(self, encoder: Encoder, start: int, end: int, ids: Sequence[str]) -> NDArray[np.float32]:
         raise UserError(
-            "reranker: there are vectors of the run's own encoder only; give images=, or leave the reranker out"
+            "rerank_encoder: there are vectors of the run's own encoder only; give images=, or leave the reranker out"
         )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
-from close_transfer.models.adapters import Modality
+from close_transfer.config.choices import InputModality
 from close_transfer.models.network import TransferNetwork
 
 
@@ -29,7 +29,7 @@ def nearest_words(
     network: TransferNetwork,
     tokenizer: PreTrainedTokenizerBase,
     vectors: Float[Tensor, "b *k d"],
-    modality: Modality,
+    input_modality: InputModality,
     count: int = 5,
 ) -> list[list[list[NearWord]]]:
     """For each vector and each token that the mapper makes of it, the nearest words, nearest first.
@@ -38,11 +38,11 @@ def nearest_words(
         network: a trained one.
         tokenizer: of its language model.
         vectors: raw, of the encoder.
-        modality: what they were made from.
+        input_modality: what they were made from.
         count: words a token.
     """
     network.eval()
-    adapted = network.adapter(vectors.to(network.device), modality)
+    adapted = network.adapter(vectors.to(network.device), input_modality)
     prefix = F.normalize(network.mapper(adapted).float(), dim=-1)
     weights = network.lm.get_input_embeddings().weight
     assert isinstance(weights, Tensor)

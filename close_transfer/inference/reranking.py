@@ -23,7 +23,7 @@ def asked_decoding(config: AnsweringConfig, model: TransferNetwork) -> Decoding:
         UserError: if more candidates are asked for than beams, or both beams and sampling.
     """
     num_beams = config.num_beams or (1 if config.top_p is not None else model.config.task["num_beams"])
-    return Decoding(num_beams, config.num_return, config.top_p, config.temperature, config.decoding_seed)
+    return Decoding(num_beams, config.num_return, config.top_p, config.temperature, config.sampling_seed)
 
 
 class Reranker:
@@ -46,14 +46,14 @@ class Reranker:
             raise UserError(
                 f"rerank=true: the task's answer is one of {', '.join(labels)} by likelihood; leave rerank out"
             )
-        clip = config.reranker or trained
+        clip = config.rerank_encoder or trained
         if not isinstance(clip, OpenClipConfig) or clip.features == "grid":
             raise UserError(
-                "rerank=true compares texts with pictures, so an encoder of both is needed; give clip@reranker=open_clip "
-                "reranker.model=NAME"
+                "rerank=true compares texts with pictures, so an encoder of both is needed; give clip@rerank_encoder=open_clip "
+                "rerank_encoder.model=NAME"
             )
         self.encoder: Encoder = load_encoder(clip, device)
-        self.is_own = config.reranker is None or config.reranker == trained
+        self.is_own = config.rerank_encoder is None or config.rerank_encoder == trained
         self.facts: dict[str, Any] = {
             "encoder": self.encoder.name, "fingerprint": self.encoder.fingerprint, "is_own": self.is_own,
         }  # fmt: skip

@@ -15,6 +15,7 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
+from close_transfer.config.choices import InputModality
 from close_transfer.config.components import PrecomputedConfig, TaskConfig
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import write_text, writing
@@ -26,16 +27,15 @@ from close_transfer.inference.hub import find_model, publish
 from close_transfer.inference.loading import check_encoder, encoder_settings
 from close_transfer.inference.validation import (
     Picture,
+    check_input_modality,
     checked_decoding,
     checked_embeddings,
-    checked_modality,
     checked_prompt,
     is_one_picture,
     listed,
     opened,
     whole,
 )
-from close_transfer.models.adapters import Modality
 from close_transfer.models.device import pick_device
 from close_transfer.models.network import TransferNetwork
 from close_transfer.reports.model_card import model_card, write_about
@@ -76,7 +76,7 @@ class TransferModel:
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, device: str = "auto", checkpoint: str | None = None, base: str | Path | None = None
+        cls, name: str | Path, device: str = "auto", checkpoint: str | None = None, base_model: str | Path | None = None
     ) -> Self:
         """Loads a run's folder, what `save_pretrained` wrote, or a model of the hub.
 
@@ -84,17 +84,17 @@ class TransferModel:
             name: a folder, or a name on the hub such as "someone/captions-from-text".
             device: "auto", "cpu", "cuda" or "cuda:1".
             checkpoint: of a run's folder: "best" on validation, which None is too, or "last".
-            base: the folder of the language model of a LoRA or frozen model, where it is no longer where training found
+            base_model: the folder of the language model of a LoRA or frozen model, where it is no longer where training found
                 it; its fingerprint is checked.
 
         Raises:
             UserError: if there is no such model, or it is damaged; if a checkpoint is asked for of what is no run, or a
-                base is given to a model that needs none.
+                base_model is given to a model that needs none.
         """
         transformers.utils.logging.disable_progress_bar()
         device = pick_device(device)
         folder, about = find_model(name, checkpoint)
-        network = TransferNetwork.from_pretrained(folder, base=None if base is None else str(base))
+        network = TransferNetwork.from_pretrained(folder, base_model=None if base_model is None else str(base_model))
         network.to(torch.device(device))  # type: ignore[arg-type]
         return cls(network, transformers.AutoTokenizer.from_pretrained(folder), about=about)
 
@@ -148,7 +148,7 @@ class TransferModel:
         texts: Sequence[str] = (),
         embeddings: NDArray[np.floating] | None = None,
         prompt: str | None = None,
-        modality: Modality | None = None,
+        input_modality: InputModality | None = None,
         num_beams: int | None = None,
         num_return: int = 1,
         top_p: float | None = None,
@@ -163,7 +163,7 @@ class TransferModel:
             texts: encoded by the text tower, as in training.
             embeddings: raw vectors of the encoder, of any length; shape (rows, dim), or (rows, cells, dim) of grids.
             prompt: question or hypothesis, where the task has one; None: what the task puts there by itself.
-            modality: what embeddings were made from, "image" (None is that too) or "text": adapters such as remove_mean
+            input_modality: what embeddings were made from, "image" (None is that too) or "text": adapters such as remove_mean
                 treat the two differently.
             num_beams: of beam search, 1 is greedy; None: the task's own.
             num_return: candidates of each, likeliest first; of beam search at most `num_beams`.
@@ -185,9 +185,9 @@ class TransferModel:
         pictures, texts = listed(pictures, "pictures"), listed(texts, "texts")
         if sum((len(pictures) > 0, len(texts) > 0, embeddings is not None)) != 1:
             raise UserError("give exactly one of pictures, texts and embeddings, and at least one of it")
-        modality = checked_modality(modality, texts, pictures)
+        input_modality = check_input_modality(input_modality, texts, pictures)
         vectors = self._vectors(pictures, texts, embeddings)
-        decoder = Decoder(self.network, self.tokenizer, how, batch_size, modality)
+        decoder = Decoder(self.network, self.tokenizer, how, batch_size, input_modality)
         found: list[Prediction] = []
         for start in range(0, len(vectors), batch_size):
             block = vectors[start : start + batch_size]
@@ -199,21 +199,23 @@ class TransferModel:
         self,
         embedding: NDArray[np.floating],
         prompt: str | None = None,
-        modality: Modality = "image",
+        input_modality: InputModality = "image",
         **decoding: Any,
     ) -> str:
         """The text of one raw vector of the encoder, shape (dim,), or one grid, shape (cells, dim).
 
         Args:
-            embedding: of a picture, or of a text where `modality` says so.
-            prompt, modality: as of `write`.
+            embedding: of a picture, or of a text where `input_modality` says so.
+            prompt, input_modality: as of `write`.
             decoding: as of `caption`.
 
         Raises:
             UserError: as `write`.
         """
         _one_candidate(decoding)
-        (found,) = self.write(embeddings=np.asarray(embedding)[None], prompt=prompt, modality=modality, **decoding)
+        (found,) = self.write(
+            embeddings=np.asarray(embedding)[None], prompt=prompt, input_modality=input_modality, **decoding
+        )
         return found.text
 
     def save_pretrained(self, folder: str | Path, name: str | None = None, licence: str | None = None) -> None:
@@ -243,7 +245,7 @@ class TransferModel:
         """Puts the model and its card on the hub, as whom `hf auth login` or HF_TOKEN says; gives its address.
 
         No path of this machine goes along. Where the language model of a LoRA or frozen model is a local folder, its name
-        does: the card says that whoever loads the model gives that folder as `base`.
+        does: the card says that whoever loads the model gives that folder as `base_model`.
 
         Args:
             name: such as "someone/captions-from-text"; is made if it is not there.

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.errors import UserError
 from close_transfer.data.image_files import as_rgb, open_picture
 from close_transfer.inference.decoding import Decoding
-from close_transfer.models.adapters import Modality
 
 Picture = str | Path | Image.Image | NDArray[np.uint8]
 
@@ -107,18 +107,20 @@ def checked_embeddings(given: Any, encoder: Mapping[str, Any]) -> Float32Array:
     return vectors
 
 
-def checked_modality(modality: Modality | None, texts: Sequence[str], pictures: Sequence[Any]) -> Modality:
+def check_input_modality(
+    input_modality: InputModality | None, texts: Sequence[str], pictures: Sequence[Any]
+) -> InputModality:
     """What the vectors are made from: as said of embeddings, which are pictures' if nothing is said.
 
     Raises:
         UserError: if it is none, or not that of the texts or pictures that are given.
     """
-    if modality not in (None, "image", "text"):
-        raise UserError(f"modality={modality}: allowed are image and text")
-    own: Modality | None = "text" if texts else "image" if pictures else None
-    if own and modality and own != modality:
-        raise UserError(f"modality={modality}: is of embeddings, and {own}s were given; leave it out")
-    return own or modality or "image"
+    if input_modality not in (None, "image", "text"):
+        raise UserError(f"input_modality={input_modality}: allowed are image and text")
+    own: InputModality | None = "text" if texts else "image" if pictures else None
+    if own and input_modality and own != input_modality:
+        raise UserError(f"input_modality={input_modality}: is of embeddings, and {own}s were given; leave it out")
+    return own or input_modality or "image"
 
 
 def checked_prompt(prompt: str | None, task: Mapping[str, Any]) -> str:

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import FloatArray
-from close_transfer.models.adapters import AdapterChain, AdapterContext, Modality, NoiseSource
+from close_transfer.models.adapters import AdapterChain, AdapterContext, NoiseSource
 from close_transfer.models.text_memory import ExactMemory
 
 _WORD = re.compile(r"[a-z]{3,}")
@@ -52,8 +53,8 @@ def probe_scores(
     test: FloatArray,
     adapter: AdapterChain,
     seed: int,
-    trained_on: Modality = "text",
-    memory_temperature: float | None = None,
+    input_modality: InputModality = "text",
+    text_memory_temperature: float | None = None,
 ) -> FloatArray:
     """Logits of every keyword for test vectors, by logistic regression on train vectors under noise.
 
@@ -63,8 +64,8 @@ def probe_scores(
         test: vectors of pictures, shape (others, dim).
         adapter: what is done to both; its noise is drawn anew at every one of the full-batch steps.
         seed: of the noise.
-        trained_on: what `train` was made from.
-        memory_temperature: test vectors are projected on the adapted train vectors with it; None: they are not.
+        input_modality: what `train` was made from.
+        text_memory_temperature: test vectors are projected on the adapted train vectors with it; None: they are not.
 
     Returns:
         Shape (others, keywords).
@@ -77,7 +78,7 @@ def probe_scores(
     torch.nn.init.constant_(linear.bias, -3.0)
     optimizer = torch.optim.AdamW(linear.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     for _ in range(_STEPS):
-        seen = adapter(inputs, trained_on, NoiseSource(generator, 0, len(inputs)))
+        seen = adapter(inputs, input_modality, NoiseSource(generator, 0, len(inputs)))
         loss = F.binary_cross_entropy_with_logits(linear(seen * scale), wanted)
         optimizer.zero_grad()
         loss.backward()
@@ -85,8 +86,8 @@ def probe_scores(
     adapter.eval()
     with torch.no_grad():
         seen = adapter(torch.from_numpy(np.asarray(test, np.float32)), "image")
-        if memory_temperature is not None:
-            seen = ExactMemory(adapter(inputs, trained_on).numpy(), memory_temperature)(seen)
+        if text_memory_temperature is not None:
+            seen = ExactMemory(adapter(inputs, input_modality).numpy(), text_memory_temperature)(seen)
         logits: torch.Tensor = linear(seen * scale)
         return logits.numpy()
 

@@ -65,7 +65,7 @@ def unit(vectors: NDArray[np.floating]) -> Float64Array:
 
 
 def grouped_vectors(
-    encoder: AnyEncoder, examples: Sequence[Example], store: EmbeddingCacheConfig, with_images: bool
+    encoder: AnyEncoder, examples: Sequence[Example], embedding_cache: EmbeddingCacheConfig, with_images: bool
 ) -> GroupedVectors:
     """Encodes what is not kept yet, of one example a scene (`examples.by_scene`).
 
@@ -73,7 +73,7 @@ def grouped_vectors(
         UserError: if vectors are grids of several a scene, or pictures are asked for and missing.
     """
     strings = [text for example in examples for text in example.texts]
-    table = text_table(encoder, strings, store)
+    table = text_table(encoder, strings, embedding_cache)
     scenes = np.repeat(np.arange(len(examples)), [len(example.texts) for example in examples])
     vectors = table.gather(np.array([table.row_of[text] for text in strings], dtype=np.int64))
     if vectors.ndim != 2:
@@ -83,5 +83,5 @@ def grouped_vectors(
         )
     images = None
     if with_images:
-        images = unit(image_scenes(encoder, examples, store)[np.arange(len(examples))])
+        images = unit(image_scenes(encoder, examples, embedding_cache)[np.arange(len(examples))])
     return GroupedVectors(unit(vectors), scenes, images, tuple(strings))

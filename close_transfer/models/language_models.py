@@ -2,7 +2,7 @@
 
 A model from scratch gets a tokenizer trained on the run's own text, so that any language and any
 vocabulary work from the first day. A pretrained one may be trained whole, by low-rank updates (LoRA), or
-not at all; then a checkpoint names the base and its fingerprint instead of holding its weights.
+not at all; then a checkpoint names the base_model and its fingerprint instead of holding its weights.
 """
 
 from collections.abc import Iterable
@@ -41,14 +41,14 @@ class LanguageModel:
         model: of transformers; what is not trained needs no gradient.
         tokenizer: its own.
         format: how text is put to it.
-        base: name, folder (its absolute path; None where it is the hub's), fingerprint, precision, and what is trained of
+        base_model: name, folder (its absolute path; None where it is the hub's), fingerprint, precision, and what is trained of
             it, where a checkpoint leaves its weights out; None where all of the model is saved.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     format: TextFormat
-    base: dict[str, Any] | None
+    base_model: dict[str, Any] | None
 
 
 def new_model(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
@@ -111,10 +111,10 @@ def settle_generation(model: PreTrainedModel) -> None:
 
 def train_part(model: PreTrainedModel, config: PretrainedLM) -> None:
     """Lets gradients reach what is trained of the model: all, low-rank updates, or nothing."""
-    if config.train == "full":
+    if config.tuning == "full":
         return
     model.requires_grad_(False)
-    if config.train == "lora":
+    if config.tuning == "lora":
         _add_lora(model, config.lora.model_dump())
 
 
@@ -152,39 +152,39 @@ def _add_lora(model: PreTrainedModel, settings: dict[str, Any]) -> None:
 
 
 _GIVE_BASE = (
-    "give the folder that holds it as base=FOLDER (of eval_image.py, predict.py, inspect_prefix.py, export_model.py and "
+    "give the folder that holds it as base_model=FOLDER (of eval_image.py, predict.py, inspect_prefix.py, export_model.py and "
     "TransferModel.from_pretrained)"
 )
 
 
-def base_model(base: dict[str, Any], elsewhere: str | None = None) -> PreTrainedModel:
+def load_base_model(base_model: dict[str, Any], elsewhere: str | None = None) -> PreTrainedModel:
     """The language model that a checkpoint names and does not hold, with room for what it does.
 
     Args:
-        base: as `LanguageModel.base`.
-        elsewhere: the folder that holds it now; None: it is where `base` says.
+        base_model: as `LanguageModel.base_model`.
+        elsewhere: the folder that holds it now; None: it is where `base_model` says.
 
     Raises:
         UserError: if it cannot be loaded, or its weights are not those of the training.
     """
-    name = elsewhere or base.get("folder") or base["name"]
-    if name == base.get("folder") and not Path(name).is_dir():  # no model of the hub, whatever it is called there
+    name = elsewhere or base_model.get("folder") or base_model["name"]
+    if name == base_model.get("folder") and not Path(name).is_dir():  # no model of the hub, whatever it is called there
         raise UserError(
             f"{name}: there is no such folder, and the model was trained on the language model in it; {_GIVE_BASE}"
         )
     try:
-        model = _pretrained(name, base["dtype"])
+        model = _pretrained(name, base_model["dtype"])
     except (OSError, ValueError) as error:
         raise _unloadable(f"{name}: the language model that this one was trained on", error, _GIVE_BASE) from error
     found = weights_fingerprint(model)
-    if found != base["fingerprint"]:
+    if found != base_model["fingerprint"]:
         raise UserError(
             f"{name} has other weights than the language model of the training (fingerprint {found[:12]}, not "
-            f"{base['fingerprint'][:12]}); {_GIVE_BASE}, or train again"
+            f"{base_model['fingerprint'][:12]}); {_GIVE_BASE}, or train again"
         )
     model.requires_grad_(False)
-    if base["lora"]:
-        _add_lora(model, base["lora"])
+    if base_model["lora"]:
+        _add_lora(model, base_model["lora"])
     return model
 
 
@@ -208,20 +208,20 @@ def build_language_model(config: LMConfig, texts: Iterable[str]) -> LanguageMode
     except (OSError, ValueError) as error:
         mend = "give a folder that transformers' save_pretrained wrote, model and tokenizer, as lm=FOLDER"
         raise _unloadable(f"lm={config.name}", error, mend) from error
-    base = _base(config, model) if config.train != "full" else None
+    base_model = _base(config, model) if config.tuning != "full" else None
     train_part(model, config)
-    return LanguageModel(model, tokenizer, TextFormat(tokenizer, _format(model, tokenizer, config.format)), base)
+    return LanguageModel(model, tokenizer, TextFormat(tokenizer, _format(model, tokenizer, config.format)), base_model)
 
 
 def _base(config: PretrainedLM, model: PreTrainedModel) -> dict[str, Any]:
-    """As `LanguageModel.base`; a folder is kept as its absolute path, as the model may be loaded from anywhere."""
+    """As `LanguageModel.base_model`; a folder is kept as its absolute path, as the model may be loaded from anywhere."""
     folder = Path(config.name).resolve() if Path(config.name).is_dir() else None
     return {
         "name": folder.name if folder else config.name,
         "folder": str(folder) if folder else None,
         "fingerprint": weights_fingerprint(model),
         "dtype": config.dtype,
-        "lora": config.lora.model_dump() if config.train == "lora" else None,
+        "lora": config.lora.model_dump() if config.tuning == "lora" else None,
     }
 
 

@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
+from close_transfer.config.choices import InputModality
 from close_transfer.core.errors import UserError
-from close_transfer.models.adapters import AdapterChain, AdapterContext, Modality, NoiseSource, Statistics
-from close_transfer.models.language_models import base_model, from_config, settle_generation
+from close_transfer.models.adapters import AdapterChain, AdapterContext, NoiseSource, Statistics
+from close_transfer.models.language_models import from_config, load_base_model, settle_generation
 from close_transfer.models.lm_wrappers import Context, conditioning_of
 from close_transfer.models.mappers import build_mapper
 
@@ -35,10 +36,10 @@ class TransferConfig(PreTrainedConfig):
         mapper: its name and numbers.
         noise: what training added, in all units (std, variance, length, cosine), and the `choice` of a rule.
         task: the task's name, token limits, lower-casing and number of beams.
-        regime: what training saw: "T0" text only, "T1" unpaired pictures too, "T4" pictures paired with text.
+        data_regime: what training saw: "T0" text only, "T1" unpaired pictures too, "T4" pictures paired with text.
         lm: the language model's own config.
         text_format: how text is put to it (`text_format.py`), and the ids before the vector's tokens.
-        base: the language model whose weights are not saved, as `LanguageModel.base`; None where all are.
+        base_model: the language model whose weights are not saved, as `LanguageModel.base_model`; None where all are.
         statistics: what the adapters' statistics were measured on; None where none were read.
     """
 
@@ -51,10 +52,10 @@ class TransferConfig(PreTrainedConfig):
         mapper: dict[str, Any] | None = None,
         noise: dict[str, Any] | None = None,
         task: dict[str, Any] | None = None,
-        regime: str = "T0",
+        data_regime: str = "T0",
         lm: dict[str, Any] | None = None,
         text_format: dict[str, Any] | None = None,
-        base: dict[str, Any] | None = None,
+        base_model: dict[str, Any] | None = None,
         statistics: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -63,10 +64,10 @@ class TransferConfig(PreTrainedConfig):
         self.mapper = mapper or {}
         self.noise = noise or {}
         self.task = task or {}
-        self.regime = regime
+        self.data_regime = data_regime
         self.lm = lm or {}
         self.text_format = text_format or {"kind": "encoder-decoder", "before": []}  # what earlier versions could do
-        self.base = base
+        self.base_model = base_model
         self.statistics = statistics
         super().__init__(**kwargs)
 
@@ -102,7 +103,7 @@ class TransferNetwork(PreTrainedModel):
         assert isinstance(embeddings, Tensor)
         self.mapper = build_mapper(config.mapper, config.encoder["dim"], embeddings.shape[1])
         # Set for testing only: projects adapted vectors on a memory of texts (`memory.py`).
-        self.memory: Callable[[Tensor], Tensor] | None = None
+        self.text_memory: Callable[[Tensor], Tensor] | None = None
         self.post_init()
 
     def _init_weights(self, module: torch.nn.Module) -> None:
@@ -111,7 +112,7 @@ class TransferNetwork(PreTrainedModel):
     def train(self, mode: bool = True) -> Self:
         """A language model of which nothing is trained stays as it is in test, without dropout."""
         super().train(mode)
-        if self.config.base is not None and self.config.base["lora"] is None:
+        if self.config.base_model is not None and self.config.base_model["lora"] is None:
             self.lm.eval()
         return self
 
@@ -120,13 +121,15 @@ class TransferNetwork(PreTrainedModel):
         vectors: Float[Tensor, "b *k d"],
         prompt_ids: Int[Tensor, "b p"],
         prompt_mask: Int[Tensor, "b p"],
-        modality: Modality,
+        input_modality: InputModality,
         noise: NoiseSource | None = None,
     ) -> Context:
         """What the language model writes from: the vector's tokens, the prompt, and what its format puts around them."""
-        adapted = self.adapter(vectors, modality, noise)
+        adapted = self.adapter(vectors, input_modality, noise)
         embeddings = self.lm.get_input_embeddings()
-        prefix = self.mapper(adapted if self.memory is None else self.memory(adapted)).to(embeddings.weight.dtype)
+        prefix = self.mapper(adapted if self.text_memory is None else self.text_memory(adapted)).to(
+            embeddings.weight.dtype
+        )
         before = self.config.text_format["before"]
         return self.conditioning.read(self.lm, before, prefix, embeddings(prompt_ids), prompt_mask)
 
@@ -137,7 +140,7 @@ class TransferNetwork(PreTrainedModel):
         prompt_mask: Int[Tensor, "b p"],
         labels: Int[Tensor, "t l"],
         scene_of_target: Int[Tensor, " t"],
-        modality: Modality,
+        input_modality: InputModality,
         noise: NoiseSource | None = None,
     ) -> Float[Tensor, "t l v"]:
         """Logits of every target token. A scene is encoded once, however many targets it has.
@@ -147,14 +150,14 @@ class TransferNetwork(PreTrainedModel):
             prompt_ids, prompt_mask: prompts, p may be 0.
             labels: target token ids, `IGNORED` where padded.
             scene_of_target: which scene each target belongs to.
-            modality, noise: see `AdapterChain`.
+            input_modality, noise: see `AdapterChain`.
         """
-        context = self.read(vectors, prompt_ids, prompt_mask, modality, noise)
+        context = self.read(vectors, prompt_ids, prompt_mask, input_modality, noise)
         return self.conditioning.logits(self.lm, context.of(scene_of_target), labels)
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Saves as transformers does; of a base that was not trained whole, what was trained only."""
-        if self.config.base is not None:
+        if self.config.base_model is not None:
             kwargs.setdefault("state_dict", self._own_state())
         super().save_pretrained(save_directory, **kwargs)
 
@@ -163,25 +166,27 @@ class TransferNetwork(PreTrainedModel):
         return {n: one for n, one in self.state_dict().items() if not n.startswith("lm.") or n in trained}
 
     @classmethod
-    def from_pretrained(cls, folder: Any, *args: Any, base: str | None = None, **kwargs: Any) -> Self:  # type: ignore[override]
+    def from_pretrained(cls, folder: Any, *args: Any, base_model: str | None = None, **kwargs: Any) -> Self:  # type: ignore[override]
         """Loads what `save_pretrained` wrote.
 
         Args:
             folder: of the checkpoint.
-            base: the folder of the language model whose weights were left out; None: it is where training found it.
+            base_model: the folder of the language model whose weights were left out; None: it is where training found it.
 
         Raises:
             UserError: if such a base cannot be loaded, or has other weights than in training; if one is given and none
                 was left out.
         """
         config = TransferConfig.from_pretrained(folder)
-        if config.base is None:
-            if base is not None:
-                raise UserError(f"base={base}: the checkpoint holds all of its language model; leave base out")
+        if config.base_model is None:
+            if base_model is not None:
+                raise UserError(
+                    f"base_model={base_model}: the checkpoint holds all of its language model; leave base_model out"
+                )
             return super().from_pretrained(folder, *args, **kwargs)
-        model = cls(config, base_model(config.base, base))
-        if base is not None and config.base.get("folder"):  # what is saved again says where it is now
-            model.config.base = config.base | {"folder": str(Path(base).resolve())}
+        model = cls(config, load_base_model(config.base_model, base_model))
+        if base_model is not None and config.base_model.get("folder"):  # what is saved again says where it is now
+            model.config.base_model = config.base_model | {"folder": str(Path(base_model).resolve())}
         saved = load_file(Path(folder) / _WEIGHTS)
         missing, unexpected = model.load_state_dict(saved, strict=False)
         assert not unexpected and not set(missing) & model._own_state().keys(), (missing, unexpected)

@@ -67,7 +67,7 @@ class NearestMemory:
             import faiss
         except ImportError as error:
             raise UserError(
-                "memory_search=nearest needs faiss: pip install faiss-cpu; or use memory_search=exact"
+                "text_memory_search=nearest needs faiss: pip install faiss-cpu; or use text_memory_search=exact"
             ) from error
         self._temperature = temperature
         # Each list is found around a vector of its own, so there are no more of them than vectors.

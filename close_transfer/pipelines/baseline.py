@@ -46,8 +46,8 @@ def nearest_answers(
     any.
     """
     scenes, pictures = (
-        _unit(text_scenes(encoder, training, config.store)),
-        _unit(image_scenes(encoder, asked, config.store)),
+        _unit(text_scenes(encoder, training, config.embedding_cache)),
+        _unit(image_scenes(encoder, asked, config.embedding_cache)),
     )
     told, questions = (_prompts(encoder, examples, config) for examples in (training, asked))
     answers = []
@@ -73,7 +73,7 @@ def chosen_answers(
     texts = [f"{question} {answer}".strip() for question in questions for answer in candidates]
     vectors = _texts(encoder, texts, config).reshape(len(questions), len(candidates), -1)
     row = {question: number for number, question in enumerate(questions)}
-    pictures = _unit(image_scenes(encoder, asked, config.store))
+    pictures = _unit(image_scenes(encoder, asked, config.embedding_cache))
     return [
         candidates[int((vectors[row[example.prompt]] @ picture).argmax())]
         for example, picture in zip(asked, pictures, strict=True)
@@ -91,11 +91,11 @@ def judged(
     pictures, so the regime is T1.
     """
     seen = _texts(encoder, [example.prompt for example in training], config)
-    near = (_unit(text_scenes(encoder, training, config.store)) * seen).sum(axis=1)
+    near = (_unit(text_scenes(encoder, training, config.embedding_cache)) * seen).sum(axis=1)
     labels = np.array([example.targets[0] for example in training])
     order = sorted(set(labels.tolist()), key=lambda label: float(near[labels == label].mean()))
     shares = np.cumsum([float((labels == label).mean()) for label in order])[:-1]
-    pictures = _unit(image_scenes(encoder, asked, config.store))
+    pictures = _unit(image_scenes(encoder, asked, config.embedding_cache))
     cosines = (pictures * _texts(encoder, [example.prompt for example in asked], config)).sum(axis=1)
     return [order[place] for place in np.searchsorted(np.quantile(cosines, shares), cosines)]
 
@@ -105,7 +105,7 @@ def _unit(scenes: SceneVectors) -> Float32Array:
 
 
 def _texts(encoder: AnyEncoder, texts: Sequence[str], config: BaselineConfig) -> Float32Array:
-    table = text_table(encoder, texts, config.store)
+    table = text_table(encoder, texts, config.embedding_cache)
     return unit(table.gather(np.array([table.row_of[text] for text in texts]))).astype(np.float32)
 
 
@@ -191,7 +191,7 @@ _SYSTEMS: dict[Callable[..., list[str]], tuple[str, str]] = {  # with their regi
 def _results(
     config: BaselineConfig, encoder: AnyEncoder, asked: Sequence[Example], scores: Scores, skipped: dict[str, int]
 ) -> dict[str, Any]:
-    system, regime = _SYSTEMS[_way(config)]
+    system, data_regime = _SYSTEMS[_way(config)]
     return {
         "metrics": scores.metrics,
         "intervals": {name: list(ends) for name, ends in scores.intervals.items()},
@@ -205,8 +205,8 @@ def _results(
         "split": config.split,
         "scene": "image",
         "noise": NoiseScale(0.0, encoder.dim).as_dict(),
-        "regime": regime,
-        "trained_on": "text",
+        "data_regime": data_regime,
+        "training_input_modality": "text",
         "encoder": encoder.name,
         "config": {"baseline": config.model_dump(mode="json")},
         "data_fingerprint": data_fingerprint(asked),

@@ -63,12 +63,12 @@ def _see(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _Seen:
         raise UserError(f"split={config.split}: {len(scenes)} scenes; statistics need more")
     keys = {scene_key(scene) for scene in told}
     shaped = TASKS[config.task].for_training([e for e in examples if scene_key(e) in keys]).examples
-    texts = unit_vectors(text_scenes(encoder, shaped, config.store))
+    texts = unit_vectors(text_scenes(encoder, shaped, config.embedding_cache))
     images = None
     if config.pairs:
-        images = unit_vectors(image_scenes(encoder, shaped, config.store))
+        images = unit_vectors(image_scenes(encoder, shaped, config.embedding_cache))
     elif config.images:
-        images = unit_vectors(image_scenes(encoder, shown, config.store))
+        images = unit_vectors(image_scenes(encoder, shown, config.embedding_cache))
     return _Seen(texts, images, shaped, len(told), 0 if images is None else len(shown))
 
 
@@ -166,6 +166,6 @@ def main(config: ComputeStatisticsConfig) -> None:
     statistics, lines = compute_statistics(config)
     facts = statistics.facts
     print(f"{facts['num_texts']:,} texts, {facts['num_images']:,} pictures{' of the same scenes' * facts['paired']}")
-    print(f"regime:     {statistics.regime}")
+    print(f"regime:     {statistics.data_regime}")
     print(f"statistics: {config.output} ({', '.join(sorted(statistics.arrays))})")
     print(*lines, sep="\n")

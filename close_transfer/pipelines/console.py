@@ -83,7 +83,7 @@ def _own_file(data: DataConfig) -> list[str]:
         "target_column",
     )
     named = {name: getattr(data, name) for name in columns} if isinstance(data, (FileData, HuggingFaceData)) else {}
-    return ["data=table", "data.path=TEST_FILE", *(f"data.{name}={column}" for name, column in named.items() if column)]
+    return ["data=file", "data.path=TEST_FILE", *(f"data.{name}={column}" for name, column in named.items() if column)]
 
 
 def _no_pictures(data: DataConfig, split: Split) -> str:

@@ -1,5 +1,6 @@
 """Train on images, on text, and on text with noise; evaluate all three on the same images."""
 
+from close_transfer.config.choices import InputModality
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig, without_noise
 from close_transfer.core.command_line import compose_config
@@ -9,7 +10,6 @@ from close_transfer.pipelines.console import side_by_side
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train
 from close_transfer.reports.evaluation_report import ComparedEvaluation, write_report
-from close_transfer.training.run_folder import Regime
 
 
 def main(config: TrainConfig) -> int:
@@ -20,11 +20,11 @@ def main(config: TrainConfig) -> int:
         )
     quiet = without_noise(config)
     # The method comes last, so that it is what `run=latest` means afterwards.
-    systems: list[tuple[Regime, TrainConfig]] = [("images", quiet), ("text", quiet), ("text", config)]
+    systems: list[tuple[InputModality, TrainConfig]] = [("image", quiet), ("text", quiet), ("text", config)]
     evaluations: list[Evaluation] = []
-    for number, (regime, one) in enumerate(systems, start=1):
+    for number, (input_modality, one) in enumerate(systems, start=1):
         print(f"\n{number} of {len(systems)}")
-        folder, outcome = train(one, regime)
+        folder, outcome = train(one, input_modality)
         if outcome.stopped_early:
             return outcome.exit_status
         settings = [f"task={config.task.name}", f"run={folder}", f"runs={config.runs}", f"device={config.device}"]

@@ -33,7 +33,7 @@ from close_transfer.evaluation.official_formats import (
     score_lines,
 )
 from close_transfer.evaluation.record import NOT_ASKED, Evaluation
-from close_transfer.inference.build_memory import build_memory
+from close_transfer.inference.build_text_memory import build_text_memory
 from close_transfer.inference.decoding import Decoder
 from close_transfer.inference.journal import PredictionJournal
 from close_transfer.inference.loading import check_encoder, load_model
@@ -49,7 +49,7 @@ from close_transfer.training.run_folder import find_run, read_run
 
 # What an evaluation leaves; the results, which make it complete, are the last.
 _FILES = ("report.html", "official_results.json", "scores.jsonl", "predictions.jsonl", "results.json")
-_PLACES = {"output", "resume", "run", "runs", "device", "store", "base"}
+_PLACES = {"output", "resume", "run", "runs", "device", "embedding_cache", "base_model"}
 _BESIDES = {"batch_size", "compare", "leakage", "num_bootstrap", "extra_metrics", "clipscore"}
 
 
@@ -67,7 +67,7 @@ def _data_for(config: EvaluateConfig, trained: TrainConfig):
     data = config.data or trained.data
     if isinstance(data, FileData) and config.data is None:
         raise UserError(
-            "the run was trained on data=table, whose file is not a test; give data=table data.path=TEST_FILE"
+            "the run was trained on data=file, whose file is not a test; give data=file data.path=TEST_FILE"
         )
     return data
 
@@ -91,7 +91,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
             f"task={config.task}: the run at {run} was trained for task={trained.task.name}; give that task, or another run"
         )
     device = pick_device(config.device)
-    model, tokenizer = load_model(run, config.checkpoint, device, config.base)
+    model, tokenizer = load_model(run, config.checkpoint, device, config.base_model)
     data = _data_for(config, trained)
     facts |= {"statistics": model.config.statistics}
     _warn_of_seen_pictures(model.config.statistics, data, config.split)
@@ -112,23 +112,28 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     encoder = build_encoder(clip, data, device, texts_needed=not sees)
     check_encoder(encoder, model)
     scenes_of = image_scenes if sees else text_scenes
-    scenes = scenes_of(encoder, examples, config.store)
+    scenes = scenes_of(encoder, examples, config.embedding_cache)
     reranker = Reranker(config, clip, task.labels, device) if config.rerank else None
     folder = _folder(config, run)
-    model.memory, memory = build_memory(config, trained, model, device)
+    model.text_memory, text_memory = build_text_memory(config, trained, model, device)
     decoder = Decoder(model, tokenizer, asked_decoding(config, model), config.batch_size, config.scene)
-    key = {"checkpoint": RunFolder(run).fingerprint(config.checkpoint)} | _key(examples, scenes) | decoder.key | memory
+    key = (
+        {"checkpoint": RunFolder(run).fingerprint(config.checkpoint)}
+        | _key(examples, scenes)
+        | decoder.key
+        | text_memory
+    )
     with PredictionJournal(folder / "predictions.jsonl", key) as journal:
         remove_stale(folder)
         prompts = [e.prompt for e in examples]
         predictions = decoder.predict([e.id for e in examples], scenes.__getitem__, prompts, task.labels, journal)
         if reranker is not None:
-            vectors = scenes_of(reranker.encoder, examples, config.store)[np.arange(len(examples))]
+            vectors = scenes_of(reranker.encoder, examples, config.embedding_cache)[np.arange(len(examples))]
             predictions = reranker(predictions, vectors)
         scores, scorer = _score(config, task, clip, examples, predictions, device)
         evaluation = Evaluation(
             run, folder, config, trained, data, facts, model.config.noise, examples, predictions, scores, loaded.skipped,
-            leakage, scorer, reranker.facts if reranker else None, memory,
+            leakage, scorer, reranker.facts if reranker else None, text_memory,
         )  # fmt: skip
         if evaluation.is_scored_by_its_reranker:
             print(
@@ -162,7 +167,7 @@ def _score(
         )
     extra, encoder = extra_scores(
         config.extra_metrics, examples, [p.text for p in predictions],
-        scorer if isinstance(scorer, OpenClipConfig) else None, config.store, device,
+        scorer if isinstance(scorer, OpenClipConfig) else None, config.embedding_cache, device,
     )  # fmt: skip
     values, intervals = mean_scores(extra, config.num_bootstrap)
     scores.metrics |= values

@@ -8,7 +8,7 @@ from close_transfer.training.run_folder import find_run
 def main(config: ExportModelConfig) -> None:
     """Save or publish the model of a run."""
     run = find_run(config.run, config.runs, config.task)
-    model = TransferModel.from_pretrained(run, "cpu", config.checkpoint, config.base)
+    model = TransferModel.from_pretrained(run, "cpu", config.checkpoint, config.base_model)
     if config.output:
         model.save_pretrained(config.output, licence=config.licence)
         print(f"saved: {config.output}")

@@ -34,7 +34,7 @@ def _pictures(config: InspectPrefixConfig, run: Path) -> Iterator[tuple[str, Ima
 def main(config: InspectPrefixConfig) -> None:
     """Print a caption of each image, and the nearest words of each prefix token."""
     run = find_run(config.run, config.runs, config.task)
-    model = TransferModel.from_pretrained(run, config.device, config.checkpoint, config.base)
+    model = TransferModel.from_pretrained(run, config.device, config.checkpoint, config.base_model)
     for name, picture in _pictures(config, run):
         vectors = torch.from_numpy(model.encoder.encode_images([picture]))
         print(f"{name}: {model.write([picture], num_beams=1)[0].text}")

@@ -32,7 +32,7 @@ def measure_gap(config: MeasureGapConfig) -> Gap:
             f"{missing:,} of {len(examples):,} scenes have no picture; choose data with pictures, or images=false"
         )
     gap = measure(
-        grouped_vectors(encoder, examples, config.store, config.images),
+        grouped_vectors(encoder, examples, config.embedding_cache, config.images),
         config.noises,
         config.num_bootstrap,
         config.seed,

@@ -18,7 +18,7 @@ from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.data.sources.own_rows import columns_of
-from close_transfer.inference.build_memory import build_memory
+from close_transfer.inference.build_text_memory import build_text_memory
 from close_transfer.inference.decoding import Decoder
 from close_transfer.inference.journal import PredictionJournal
 from close_transfer.inference.loading import encoder_settings, load_model
@@ -51,7 +51,7 @@ def _check(config: PredictConfig, labels: Sequence[str], template: str | None) -
     if config.task in ("captioning", "captioning-multi") and config.prompt:
         raise UserError(f"prompt={config.prompt}: task={config.task} takes no prompt; leave it out, or use task=vqa")
     output = Path(config.output)
-    for given in (config.images, config.embeddings, config.memory_file):
+    for given in (config.images, config.embeddings, config.text_memory_file):
         if given and output.exists() and Path(given).exists() and output.samefile(given):
             raise UserError(f"output={output}: is what is to be read, and would be lost; give another output=")
 
@@ -66,7 +66,7 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
     """
     run, checkpoint, trained = _asked_model(config)
     device = pick_device(config.device)
-    model, tokenizer = load_model(run, checkpoint, device, config.base)
+    model, tokenizer = load_model(run, checkpoint, device, config.base_model)
     task, clip = TaskConfig.model_validate(model.config.task), trained.clip if trained else encoder_settings(model)
     if task.name != config.task:
         raise UserError(
@@ -74,9 +74,9 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
         )
     labels, prompt = task_of(task).labels, config.prompt or task.prompt
     _check(config, labels, getattr(trained.data, "prompt", None) if trained else None)
-    decoder = Decoder(model, tokenizer, asked_decoding(config, model), config.batch_size, config.modality)
+    decoder = Decoder(model, tokenizer, asked_decoding(config, model), config.batch_size, config.scene)
     inputs = open_inputs(config, model, clip, device)
-    model.memory, memory = build_memory(config, trained, model, device)
+    model.text_memory, text_memory = build_text_memory(config, trained, model, device)
     reranker = Reranker(config, clip, labels, device) if config.rerank else None
     key = {"checkpoint": RunFolder(run).fingerprint(checkpoint), "prompt": prompt}
     key |= {"reranker": reranker.facts["fingerprint"]} if reranker else {}
@@ -87,7 +87,7 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
             return found
         return reranker(found, vectors if reranker.is_own else inputs.seen_by(reranker.encoder, start, end, names))
 
-    with PredictionJournal(Path(config.output), key | inputs.key | decoder.key | memory) as journal:
+    with PredictionJournal(Path(config.output), key | inputs.key | decoder.key | text_memory) as journal:
         _answer(inputs, answers_of, config, journal)
         summary = write_predictions(inputs, Path(config.output), journal)
         journal.remove()

@@ -55,7 +55,7 @@ def score_predictions(config: ScorePredictionsConfig) -> Scored:
     answers = [predictions[example.id] for example in examples]
     # First, because what they need may be missing, and the others take a while.
     extra, encoder = extra_scores(
-        config.extra_metrics, examples, answers, config.clip, config.store, pick_device(config.device)
+        config.extra_metrics, examples, answers, config.clip, config.embedding_cache, pick_device(config.device)
     )
     told = [Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(examples, answers, strict=True)]
     scores = task_of(config.task).score(examples, told, config.num_bootstrap)
@@ -124,8 +124,8 @@ def _results(config: ScorePredictionsConfig, scored: Scored) -> dict[str, Any]:
         "split": config.split,
         "scene": config.scene,
         "noise": None,
-        "regime": config.regime,
-        "trained_on": None,
+        "data_regime": config.data_regime,
+        "training_input_modality": None,
         "validation_input": None,
         "seed": config.seed,
         "run": None,

@@ -12,16 +12,17 @@ import torch
 import transformers
 from accelerate import Accelerator
 
+from close_transfer.config.choices import InputModality
 from close_transfer.config.components import PrecomputedConfig
 from close_transfer.config.train import TrainConfig
-from close_transfer.data.decontamination import without_unwanted
+from close_transfer.data.decontamination import exclude_overlap
 from close_transfer.data.examples import Example, data_fingerprint
 from close_transfer.data.sources import load_examples
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.build import build_encoder, encoder_note
 from close_transfer.encoders.embeddings import SceneVectors, image_scenes, text_scenes
 from close_transfer.modality_gap.adapter_fitting.for_training import TrainingNoise, noise_for, statistics_for, summary
-from close_transfer.models.adapters import Modality, Statistics
+from close_transfer.models.adapters import Statistics
 from close_transfer.models.device import pick_device
 from close_transfer.models.language_models import build_language_model
 from close_transfer.models.lm_wrappers import check_positions
@@ -31,7 +32,7 @@ from close_transfer.pipelines.console import training_ended
 from close_transfer.tasks import PreparedExamples, Task, task_of
 from close_transfer.training.batches import TokenizedExamples
 from close_transfer.training.checkpoints import RunFolder
-from close_transfer.training.run_folder import REGIME_CODES, Regime, choose_folder, start_run
+from close_transfer.training.run_folder import DATA_REGIMES, choose_folder, start_run
 from close_transfer.training.trainer import Outcome, Trainer, number_of_steps
 
 _SEEN = {
@@ -52,12 +53,13 @@ class _Data:
     notes: tuple[str, ...]
 
 
-def _load_data(config: TrainConfig, task: Task, regime: Regime) -> _Data:
-    opens_pictures = regime == "images" and not isinstance(config.clip, PrecomputedConfig)
+def _load_data(config: TrainConfig, task: Task, input_modality: InputModality) -> _Data:
+    opens_pictures = input_modality == "image" and not isinstance(config.clip, PrecomputedConfig)
     train, val = (
-        load_examples(config.data, task.name, split, regime == "text", opens_pictures) for split in ("train", "val")
+        load_examples(config.data, task.name, split, input_modality == "text", opens_pictures)
+        for split in ("train", "val")
     )
-    examples, num_leaks = without_unwanted(config, train.examples)
+    examples, num_leaks = exclude_overlap(config, train.examples)
     skipped = Counter(train.skipped)
     skipped.update(num_leaks)
     shaped, validation = task.for_training(examples), task.for_validation(val.examples)
@@ -75,18 +77,18 @@ def _describe(
     data: _Data,
     encoder: AnyEncoder,
     noise: TrainingNoise,
-    regime: Regime,
+    input_modality: InputModality,
     model: TransferNetwork,
     device: str,
     folder: Path,
 ) -> str:
     num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     steps = number_of_steps(config.train, len(data.training.examples))
-    seen = "their pictures (the upper bound)" if regime == "images" else _SEEN[model.config.regime]
+    seen = "their pictures (the upper bound)" if input_modality == "image" else _SEEN[model.config.data_regime]
     lines = {
         "task": config.task.name,
         "data": f"{config.data.name}: {len(data.scenes):,} scenes, {len(data.training.examples):,} training examples, "
-        f"{_validated(config, data)} for validation ({_validation_input(data, regime, noise)})",
+        f"{_validated(config, data)} for validation ({_validation_input(data, input_modality, noise)})",
         "sees": seen,
         "encoder": f"{encoder.name}, {encoder.dim} wide, frozen",
         "adapter": " → ".join(config.adapter.names),
@@ -107,19 +109,19 @@ def _validated(config: TrainConfig, data: _Data) -> str:
     return f"{there:,}" if there <= most else f"{most:,} of {there:,}"
 
 
-def _validation_input(data: _Data, regime: Regime, noise: TrainingNoise) -> str:
-    if regime == "images":
+def _validation_input(data: _Data, input_modality: InputModality, noise: TrainingNoise) -> str:
+    if input_modality == "image":
         return "pictures of the same scenes"
     # Under noise, as a picture's vector lies about as far from its captions' as the noise reaches.
     return data.validation.validation_input + (" under noise" if noise.scale.std else "")
 
 
-def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
+def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Outcome]:
     """Trains a run and gives its folder.
 
     Args:
         config: everything.
-        regime: "text" feeds text vectors and opens no picture; "images" feeds the vectors of the
+        input_modality: "text" feeds text vectors and opens no picture; "image" feeds the vectors of the
             pictures of the same examples and changes nothing else.
 
     Raises:
@@ -136,25 +138,25 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
     task = task_of(config.task)
     if accelerator.is_main_process and (note := encoder_note(config.clip, config.data)):
         print(note, file=sys.stderr)
-    data = _load_data(config, task, regime)
-    encoder = build_encoder(config.clip, config.data, device, texts_needed=regime == "text")
+    data = _load_data(config, task, input_modality)
+    encoder = build_encoder(config.clip, config.data, device, texts_needed=input_modality == "text")
     with ExitStack() as held:
         if begun:
             _own(folder, accelerator, held)
         resumes = folder.has_checkpoint  # else a kill came before the first one
-        scenes_of = text_scenes if regime == "text" else image_scenes
+        scenes_of = text_scenes if input_modality == "text" else image_scenes
         with accelerator.main_process_first():
-            scenes = [scenes_of(encoder, s.examples, config.store) for s in (data.training, data.validation)]
+            scenes = [scenes_of(encoder, s.examples, config.embedding_cache) for s in (data.training, data.validation)]
         if resumes:  # a checkpoint holds what was fitted and chosen
             model, tokenizer, noise = _last_model(folder)
         else:
-            statistics = statistics_for(config, encoder, scenes[0], regime, data.scenes)
-            noise = noise_for(config, regime, encoder, data.scenes, data.training.examples, statistics)
+            statistics = statistics_for(config, encoder, scenes[0], input_modality, data.scenes)
+            noise = noise_for(config, input_modality, encoder, data.scenes, data.training.examples, statistics)
             torch.manual_seed(config.seed)
-            model, tokenizer = _new_model(config, data, encoder, noise, regime, statistics)
+            model, tokenizer = _new_model(config, data, encoder, noise, input_modality, statistics)
         if accelerator.is_main_process:
             print(f"{'resuming' if resumes else 'training'}:")
-            print(_describe(config, data, encoder, noise, regime, model, device, folder.path), flush=True)
+            print(_describe(config, data, encoder, noise, input_modality, model, device, folder.path), flush=True)
         text_format = TextFormat(tokenizer, model.config.text_format["kind"])
         training, validation = (
             TokenizedExamples(
@@ -170,14 +172,13 @@ def train(config: TrainConfig, regime: Regime) -> tuple[Path, Outcome]:
         longest = max(training.longest_prompt, validation.longest_prompt)
         _check_positions(config, model, scenes[0], longest)
         if accelerator.is_main_process:
-            _report_cuts(encoder, data, training, regime)
+            _report_cuts(encoder, data, training, input_modality)
         if not begun:
             _own(folder, accelerator, held)
             if accelerator.is_main_process:
-                start_run(config, folder.path, _facts(data, encoder, regime, noise, model))
-        modality: Modality = "text" if regime == "text" else "image"
+                start_run(config, folder.path, _facts(data, encoder, input_modality, noise, model))
         trainer = Trainer(
-            model, tokenizer, training, validation, modality, config.train, config.seed, folder, accelerator
+            model, tokenizer, training, validation, input_modality, config.train, config.seed, folder, accelerator
         )
         return folder.path, trainer.run(resumes)
 
@@ -212,7 +213,7 @@ def _new_model(
     data: _Data,
     encoder: AnyEncoder,
     noise: TrainingNoise,
-    regime: Regime,
+    input_modality: InputModality,
     statistics: Statistics,
 ) -> tuple[TransferNetwork, transformers.PreTrainedTokenizerBase]:
     """An untrained mapper with a new or pretrained language model, and its tokenizer."""
@@ -230,16 +231,16 @@ def _new_model(
         task=config.task.model_dump(),
         lm=lm.model.config.to_dict(),
         text_format={"kind": lm.format.kind, "before": list(lm.format.before)},
-        base=lm.base,
+        base_model=lm.base_model,
         statistics=summary(statistics),
     )
     model = TransferNetwork(model_config, lm.model, statistics)
-    model.config.regime = max(REGIME_CODES[regime], model.adapter.regime, noise.regime)
+    model.config.data_regime = max(DATA_REGIMES[input_modality], model.adapter.data_regime, noise.data_regime)
     return model, lm.tokenizer
 
 
-def _report_cuts(encoder: AnyEncoder, data: _Data, tokenized: TokenizedExamples, regime: Regime) -> None:
-    texts = dict.fromkeys(t for e in data.training.examples for t in e.texts) if regime == "text" else {}
+def _report_cuts(encoder: AnyEncoder, data: _Data, tokenized: TokenizedExamples, input_modality: InputModality) -> None:
+    texts = dict.fromkeys(t for e in data.training.examples for t in e.texts) if input_modality == "text" else {}
     if texts and (num_cut := encoder.count_cut(list(texts))):
         print(f"  note: {num_cut:,} of {len(texts):,} texts are longer than the encoder's context and were cut there")
     if tokenized.num_cut:
@@ -249,13 +250,13 @@ def _report_cuts(encoder: AnyEncoder, data: _Data, tokenized: TokenizedExamples,
 
 
 def _facts(
-    data: _Data, encoder: AnyEncoder, regime: Regime, noise: TrainingNoise, model: TransferNetwork
+    data: _Data, encoder: AnyEncoder, input_modality: InputModality, noise: TrainingNoise, model: TransferNetwork
 ) -> dict[str, Any]:
     """What results will say about the training data."""
     return {
-        "regime": model.config.regime,
-        "trained_on": regime,
-        "validation_input": _validation_input(data, regime, noise),
+        "data_regime": model.config.data_regime,
+        "input_modality": input_modality,
+        "validation_input": _validation_input(data, input_modality, noise),
         "num_examples": len(data.training.examples),
         "num_trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "num_skipped": data.skipped.total(),
@@ -266,9 +267,9 @@ def _facts(
     }
 
 
-def main(config: TrainConfig, regime: Regime) -> int:
+def main(config: TrainConfig, input_modality: InputModality) -> int:
     """Train, print where the run is and what to type next; return the exit status."""
-    folder, outcome = train(config, regime)
-    script = "train_text_only" if regime == "text" else "train_on_images"
+    folder, outcome = train(config, input_modality)
+    script = "train_text_only" if input_modality == "text" else "train_on_images"
     print(training_ended(config, folder, outcome, script))
     return outcome.exit_status if outcome.stopped_early else 0

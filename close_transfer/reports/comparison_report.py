@@ -17,7 +17,7 @@ MARK_SENTENCE = (
     "about the method on other data."
 )
 
-_REGIMES = {
+_DATA_REGIMES = {
     "T0": "text only",
     "T1": "text, and statistics of unpaired pictures",
     "T2": "text, and unpaired pictures",
@@ -41,16 +41,18 @@ class Report:
     pairing: Pairing | None
 
 
-def regime_in_words(regime: str | None) -> str:
+def data_regime_in_words(data_regime: str | None) -> str:
     """What a system was trained on: its code, and the code in words."""
-    if regime is None:
+    if data_regime is None:
         return "not stated"
-    return f"{regime}: {_REGIMES[regime]}" if regime in _REGIMES else regime
+    return f"{data_regime}: {_DATA_REGIMES[data_regime]}" if data_regime in _DATA_REGIMES else data_regime
 
 
-def by_regime(table: ResultTable) -> list[tuple[str, list[Row]]]:
+def by_data_regime(table: ResultTable) -> list[tuple[str, list[Row]]]:
     """Rows under what they were trained on."""
-    return [(regime_in_words(code), list(rows)) for code, rows in groupby(table.rows, key=lambda row: row.regime)]
+    return [
+        (data_regime_in_words(code), list(rows)) for code, rows in groupby(table.rows, key=lambda row: row.data_regime)
+    ]
 
 
 def main_metrics(table: ResultTable) -> list[str]:
@@ -160,8 +162,8 @@ def verdict(pairing: Pairing) -> str:
         f"{pairing.metric} on the same {pairing.num_examples:,} examples of {pairing.data}: {a} minus {b} is "
         f"{found.difference:.2f}, 95% {shown}; the first is better in {100 * found.share_better:.1f}% of the resamples. {told}"
     )
-    if pairing.regimes[0] != pairing.regimes[1]:
-        first, second = map(regime_in_words, pairing.regimes)
+    if pairing.data_regimes[0] != pairing.data_regimes[1]:
+        first, second = map(data_regime_in_words, pairing.data_regimes)
         said += f" They were trained on different things (first {first}; second {second})."
     if pairing.scenes[0] != pairing.scenes[1]:
         shown_to = " and the second ".join(f"scene={scene or 'unknown'}" for scene in pairing.scenes)
@@ -187,15 +189,15 @@ def _markdown_value(row: Row, metric: str, is_best: bool) -> str:
 
 def _markdown_table(table: ResultTable) -> list[str]:
     metrics = main_metrics(table)
-    lines = [_line(["regime", "system", "seeds", *metrics]), _line(["---"] * 3 + ["---:"] * len(metrics))]
-    for regime, rows in by_regime(table):
+    lines = [_line(["data_regime", "system", "seeds", *metrics]), _line(["---"] * 3 + ["---:"] * len(metrics))]
+    for data_regime, rows in by_data_regime(table):
         leaders = {metric: best(rows, metric) for metric in metrics}
         for row in rows:
             values = [_markdown_value(row, metric, leaders[metric] is row) for metric in metrics]
-            lines.append(_line([_cell(regime), _cell(called(row)), seeds_in_words(row), *values]))
+            lines.append(_line([_cell(data_regime), _cell(called(row)), seeds_in_words(row), *values]))
     groups = group_metrics(table, question_types=False)
     if groups:
-        names = [f"{row.regime or 'not stated'}: {called(row)}" for row in table.rows]
+        names = [f"{row.data_regime or 'not stated'}: {called(row)}" for row in table.rows]
         lines += ["", _line(["", *map(_cell, names)]), _line(["---", *["---:"] * len(names)])]
         lines += [
             _line([_cell(metric), *(_markdown_value(row, metric, False) for row in table.rows)]) for metric in groups
@@ -234,7 +236,7 @@ def html(tables: Sequence[ResultTable], pairing: Pairing | None, notes: Sequence
         reach=reach,
         called=called,
         seeds=seeds_in_words,
-        regime=regime_in_words,
+        data_regime=data_regime_in_words,
     )
 
 
@@ -249,7 +251,7 @@ def _shown(table: ResultTable, tables: Sequence[ResultTable]) -> dict[str, Any]:
         "leading": table.leading,
         "metrics": metrics,
         "most": most,
-        "regimes": [(name, rows, {m: best(rows, m) for m in metrics}) for name, rows in by_regime(table)],
+        "data_regimes": [(name, rows, {m: best(rows, m) for m in metrics}) for name, rows in by_data_regime(table)],
         "rows": table.rows,
         "groups": group_metrics(table, question_types=True),
     }

@@ -65,7 +65,9 @@ class ComparedEvaluation:
 def describe_system(results: dict[str, Any]) -> str:
     """A few words that tell one system from another, of a results.json of ours."""
     config = results["config"]
-    return system_in_words(results["trained_on"], config["train"]["adapter"], results["noise"]["std"], config["eval"])
+    return system_in_words(
+        results["training_input_modality"], config["train"]["adapter"], results["noise"]["std"], config["eval"]
+    )
 
 
 def leakage_in_words(leakage: dict[str, Any]) -> str:
@@ -78,10 +80,10 @@ def leakage_in_words(leakage: dict[str, Any]) -> str:
     )
 
 
-def noise_in_words(noise: dict[str, float], trained_on: str) -> str:
+def noise_in_words(noise: dict[str, float], training_input_modality: str) -> str:
     """What the training noise did to the vectors, for a reader who has never met the method."""
     if noise["std"] == 0:
-        if trained_on == "images":
+        if training_input_modality == "image":
             return "The model was trained on the vectors of pictures, without noise."
         return "No noise was added: the model learned from clean text vectors and meets picture vectors unprepared."
     degrees = np.degrees(np.arccos(noise["cosine"]))
@@ -202,7 +204,7 @@ def write_report(evaluation: Evaluation, others: Sequence[ComparedEvaluation] = 
         rows=_rows(evaluation, others),
         leading=evaluation.scores.leading,
         leakage=leakage_in_words(evaluation.leakage),
-        noise=noise_in_words(evaluation.noise, evaluation.facts["trained_on"]),
+        noise=noise_in_words(evaluation.noise, evaluation.facts["training_input_modality"]),
         curve=_curve(evaluation.run),
         shown=cases(shown),
         best=cases(by_score[::-1][:_NUM_EXTREME]),

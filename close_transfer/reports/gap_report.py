@@ -63,7 +63,7 @@ def describe(gap: Gap) -> str:
             low, high = gap.intervals[name]
             value = gap.metrics[name]
             lines.append(f"  {meaning:<70} {_number(value):>7}   [{_number(low)}, {_number(high)}]")
-    lines += [f"  {f'noise by the rule {one.rule} ({one.regime})':<70} {one.std:>7.3f}" for one in gap.choices]
+    lines += [f"  {f'noise by the rule {one.rule} ({one.data_regime})':<70} {one.std:>7.3f}" for one in gap.choices]
     return "\n".join([*lines, verdict(gap)]).rstrip()
 
 

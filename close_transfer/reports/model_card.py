@@ -98,7 +98,7 @@ def model_card(config: TransferConfig, about: Mapping[str, Any], name: str, lice
         library_name="close-transfer",
         pipeline_tag=_pipeline(config),
         tags=_tags(config, about),
-        base_model=config.base["name"] if config.base and not config.base.get("folder") else None,
+        base_model=config.base_model["name"] if config.base_model and not config.base_model.get("folder") else None,
         model_name=name if results else None,
         eval_results=results or None,
         **licence_fields(licence),
@@ -117,10 +117,10 @@ def _tags(config: TransferConfig, about: Mapping[str, Any]) -> list[str]:
         seen.append("blind-baseline")
     elif trained_on_pictures(config, about):
         seen.append("trained-on-pictures")
-    elif config.regime == "T0":
+    elif config.data_regime == "T0":
         seen.append("text-only-training")
     is_clip = config.encoder.get("config", {}).get("kind") == "open_clip"
-    return [*seen, *(["clip"] if is_clip else []), config.regime]
+    return [*seen, *(["clip"] if is_clip else []), config.data_regime]
 
 
 def _eval_results(config: TransferConfig, about: Mapping[str, Any]) -> list[EvalResult]:

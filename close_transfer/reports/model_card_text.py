@@ -37,8 +37,10 @@ def is_blind(config: TransferConfig) -> bool:
 
 def trained_on_pictures(config: TransferConfig, about: Mapping[str, Any]) -> bool:
     """Whether it was fed vectors of pictures in training; by its regime, where the run's facts are not known."""
-    fed = about.get("facts", {}).get("trained_on")
-    return fed == "images" if fed else config.regime == "T4" and not any(s["name"] == "linear" for s in config.adapter)
+    fed = about.get("facts", {}).get("input_modality")
+    return (
+        fed == "image" if fed else config.data_regime == "T4" and not any(s["name"] == "linear" for s in config.adapter)
+    )
 
 
 def card_text(config: TransferConfig, about: Mapping[str, Any], name: str, licence: str | None) -> str:
@@ -48,7 +50,7 @@ def card_text(config: TransferConfig, about: Mapping[str, Any], name: str, licen
         "task": config.task["name"],
         **_task_lines(config, settings),
         **_data_lines(facts, settings),
-        "training saw": _SEEN[config.regime],
+        "training saw": _SEEN[config.data_regime],
         "encoder": f"{portable_name(config.encoder['name'])}, {config.encoder['dim']} wide, frozen",
         "noise": str(NoiseScale(config.noise["std"], config.encoder["dim"])),
         "adapter": " → ".join(step["name"] for step in config.adapter),
@@ -106,7 +108,7 @@ def _first_sentence(config: TransferConfig, about: Mapping[str, Any]) -> str:
         "T0": "no picture was seen in training",
         "T1": "of pictures, training saw statistics of unpaired ones",
         "T4": "of pictures, training saw statistics of some that were paired with text",
-    }[config.regime]
+    }[config.data_regime]
     return f"It {does}, and learned it from the text vectors of a frozen encoder, {encoder}, {noise}; {seen}."
 
 
@@ -143,9 +145,9 @@ def _data_lines(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[s
 
 def _language_model(config: TransferConfig, settings: Mapping[str, Any]) -> str:
     lm = settings.get("lm", {})
-    if not config.base:
+    if not config.base_model:
         return f"{lm.get('name', config.lm.get('model_type', 'not known'))}, all of it trained"
-    return f"{config.base['name']}, {'low-rank updates' if config.base['lora'] else 'frozen'}"
+    return f"{config.base_model['name']}, {'low-rank updates' if config.base_model['lora'] else 'frozen'}"
 
 
 def _scores(results: Sequence[Mapping[str, Any]]) -> str:
@@ -169,10 +171,12 @@ def _use(config: TransferConfig, name: str) -> str:
         if method != "write"
         else 'model.write(["photo.jpg"], prompt="...")[0].text'
     )
-    base = f', base="{config.base["name"]}"' if config.base and config.base.get("folder") else ""
+    base_model = (
+        f', base_model="{config.base_model["name"]}"' if config.base_model and config.base_model.get("folder") else ""
+    )
     here = "" if "/" in name else "  # or wherever this folder is"
     return (
-        f'from close_transfer import TransferModel\n\nmodel = TransferModel.from_pretrained("{name}"{base}){here}\n'
+        f'from close_transfer import TransferModel\n\nmodel = TransferModel.from_pretrained("{name}"{base_model}){here}\n'
         f"print({call})"
     )
 
@@ -180,15 +184,15 @@ def _use(config: TransferConfig, name: str) -> str:
 def _needs(config: TransferConfig) -> str:
     """What is not in these files and has to be there."""
     told = []
-    if config.base:
+    if config.base_model:
         where = (
-            "which is a folder of whoever trained this model; ask for it, and give it as `base=`"
-            if config.base.get("folder")
-            else "which is loaded from the hub, or from a folder by `base=`"
+            "which is a folder of whoever trained this model; ask for it, and give it as `base_model=`"
+            if config.base_model.get("folder")
+            else "which is loaded from the hub, or from a folder by `base_model=`"
         )
         told.append(
-            f"These files hold what was trained only. The language model under it is needed too: `{config.base['name']}`, "
-            f"{where} (its fingerprint is checked, {config.base['fingerprint'][:12]})."
+            f"These files hold what was trained only. The language model under it is needed too: `{config.base_model['name']}`, "
+            f"{where} (its fingerprint is checked, {config.base_model['fingerprint'][:12]})."
         )
     encoder = config.encoder.get("config", {})
     if encoder.get("kind") == "precomputed":

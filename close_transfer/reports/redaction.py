@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 # Where a run went and what it ran on; nobody else has use for it.
-_OWN = {"store", "output", "runs", "run", "device", "resume"}
+_OWN = {"embedding_cache", "output", "runs", "run", "device", "resume"}
 # Settings that name files or folders; all texts below them do.
 _FILES = {
     "root", "captions_root", "files", "image_folders", "annotations", "captions", "val_path", "weights", "text_embeddings",
-    "image_embeddings", "statistics", "without_leaks", "folder",
+    "image_embeddings", "statistics", "exclude_overlap_with", "folder",
 }  # fmt: skip
 # Settings that name a folder, or something that anybody can have by that name: of the hub, of open_clip.
 _FILES_OR_HUB = {"path", "name", "model", "tokenizer", "encoder"}
@@ -58,10 +58,10 @@ def portable_name(value: str) -> str:
 
 
 def portable_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's config.json as it may be published; the folder of a base is its name then, to be given by `base=`."""
+    """A model's config.json as it may be published; the folder of a base_model is its name then, to be given by `base_model=`."""
     kept = {key: value for key, value in config.items() if key != "_name_or_path"}
     kept["encoder"] = portable(kept["encoder"])
     kept["lm"] = {key: value for key, value in kept["lm"].items() if key != "_name_or_path"}
-    if kept.get("base"):
-        kept["base"] = portable(kept["base"])
+    if kept.get("base_model"):
+        kept["base_model"] = portable(kept["base_model"])
     return kept

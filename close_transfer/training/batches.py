@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from close_transfer.config.choices import InputModality
 from close_transfer.data.examples import Example
 from close_transfer.encoders.embeddings import SceneVectors
-from close_transfer.models.adapters import Modality, NoiseSource
+from close_transfer.models.adapters import NoiseSource
 from close_transfer.models.lm_wrappers import IGNORED
 from close_transfer.models.prompt_format import TextFormat
 
@@ -81,8 +82,10 @@ class Batch:
     num_examples: int
     num_target_tokens: int
 
-    def inputs(self, device: torch.device, modality: Modality, generator: torch.Generator | None) -> dict[str, object]:
-        """Keyword arguments for the model's forward pass; `modality` is what the vectors were made from."""
+    def inputs(
+        self, device: torch.device, input_modality: InputModality, generator: torch.Generator | None
+    ) -> dict[str, object]:
+        """Keyword arguments for the model's forward pass; `input_modality` is what the vectors were made from."""
         noise = None if generator is None else NoiseSource(generator, self.start, self.num_examples)
         return {
             "vectors": self.vectors.to(device),
@@ -90,7 +93,7 @@ class Batch:
             "prompt_mask": self.prompt_mask.to(device),
             "labels": self.labels.to(device),
             "scene_of_target": self.scene_of_target.to(device),
-            "modality": modality,
+            "input_modality": input_modality,
             "noise": noise,
         }
 

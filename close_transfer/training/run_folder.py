@@ -6,22 +6,21 @@ Its checkpoints and logs are in `checkpoints.py`.
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
+from close_transfer.config.choices import InputModality
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import damaged, read_fields, replace_link, write_json, write_text, writing
 from close_transfer.core.errors import UserError
 
-Regime = Literal["text", "images"]
-
 # What training saw, in the codes that later work uses to keep comparisons fair.
-REGIME_CODES: dict[Regime, str] = {"text": "T0", "images": "T4"}
+DATA_REGIMES: dict[InputModality, str] = {"text": "T0", "image": "T4"}
 
 # What is used of facts.json.
-_FACTS = dict.fromkeys(("regime", "trained_on", "validation_input", "data_fingerprint", "encoder"), str)
+_FACTS = dict.fromkeys(("data_regime", "input_modality", "validation_input", "data_fingerprint", "encoder"), str)
 
 
 def choose_folder(config: TrainConfig) -> tuple[Path, bool]:
@@ -84,7 +83,7 @@ def _resumed_folder(config: TrainConfig) -> Path:
         raise UserError(f"resume={config.resume}: there is no run at {folder}; start one without resume=")
     saved = read_run(folder)[0].model_dump(mode="json")
     asked = config.model_dump(mode="json")
-    free = {"resume", "output", "runs", "device", "store"}
+    free = {"resume", "output", "runs", "device", "embedding_cache"}
     differing = [key for key in asked if key not in free and asked[key] != saved[key]]
     if differing:
         what = "; ".join(f"{key} was {saved[key]} and is {asked[key]}" for key in differing)

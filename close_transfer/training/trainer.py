@@ -21,10 +21,10 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from close_transfer.config.choices import InputModality
 from close_transfer.config.components import LoopConfig
 from close_transfer.core.atomic_files import WriteError, fingerprint, writing
 from close_transfer.core.signals import TERMINATED_STATUS, StopRequest
-from close_transfer.models.adapters import Modality
 from close_transfer.models.lm_wrappers import IGNORED
 from close_transfer.models.network import TransferNetwork
 from close_transfer.training.batches import Batch, Rows, TokenizedExamples, batches_from, steps_per_epoch
@@ -89,7 +89,7 @@ class Trainer:
         model, tokenizer: what is trained, and what is saved with it.
         examples: training examples.
         validation: examples whose loss picks the best checkpoint.
-        modality: what the vectors were made from. Texts stand in for pictures, so validation inputs get the
+        input_modality: what the vectors were made from. Texts stand in for pictures, so validation inputs get the
             training noise too; pictures do not.
         config: the loop's settings.
         seed: of everything random.
@@ -101,7 +101,7 @@ class Trainer:
     tokenizer: PreTrainedTokenizerBase
     examples: TokenizedExamples
     validation: TokenizedExamples
-    modality: Modality
+    input_modality: InputModality
     config: LoopConfig
     seed: int
     folder: RunFolder
@@ -167,9 +167,9 @@ class Trainer:
     def _step(self, step: int, num_steps: int, rows: Any) -> dict[str, float]:
         """One optimiser step on the global batch of these rows."""
         processes = self.accelerator.num_processes
-        parts = self.examples.parts(rows, processes * self.config.accumulation)
-        first = self.accelerator.process_index * self.config.accumulation
-        mine = [part for part in parts[first : first + self.config.accumulation] if len(part.vectors)]
+        parts = self.examples.parts(rows, processes * self.config.gradient_accumulation)
+        first = self.accelerator.process_index * self.config.gradient_accumulation
+        mine = [part for part in parts[first : first + self.config.gradient_accumulation] if len(part.vectors)]
         config = self.config
         factor = learning_rate_factor(step, num_steps, config.warmup_steps, config.schedule, config.batch_size)
         for group in self._optimizer.param_groups:
@@ -199,7 +199,7 @@ class Trainer:
         return {"loss": loss_value, "gradient": norm, "learning_rate": self.config.learning_rate * factor}
 
     def _loss(self, part: Batch, generator: torch.Generator) -> torch.Tensor:
-        inputs = part.inputs(self.accelerator.device, self.modality, generator)
+        inputs = part.inputs(self.accelerator.device, self.input_modality, generator)
         with self.accelerator.autocast():
             logits = self._wrapped(**inputs)
         loss = _loss_sum(logits, inputs["labels"], self.config.label_smoothing)  # type: ignore[arg-type]
@@ -211,19 +211,21 @@ class Trainer:
         return torch.nn.utils.clip_grad_norm_(self.model.parameters(), most)
 
     def _is_validation_step(self, step: int, num_steps: int) -> bool:
-        every = max(1, num_steps // self.config.validations)
+        every = max(1, num_steps // self.config.num_validations)
         return step == num_steps or (step % every == 0 and num_steps - step >= every)
 
     @torch.no_grad()
     def _validate(self, state: TrainingState, writer: SummaryWriter | None) -> None:
         """Mean loss a target token over the validation examples; remembers the best."""
         self._wrapped.eval()
-        self.model.adapter.train(self.modality == "text")
+        self.model.adapter.train(self.input_modality == "text")
         total, num_tokens = 0.0, 0
         rows = validation_rows(len(self.validation), self.config.max_val_examples, self.seed)
         for number, start in enumerate(range(0, len(rows), self.config.batch_size)):
             (batch,) = self.validation.parts(rows[start : start + self.config.batch_size], 1)
-            inputs = batch.inputs(self.accelerator.device, self.modality, _generator(self.seed, "validation", number))
+            inputs = batch.inputs(
+                self.accelerator.device, self.input_modality, _generator(self.seed, "validation", number)
+            )
             with self.accelerator.autocast():
                 total += float(_loss_sum(self.model(**inputs), inputs["labels"]))  # type: ignore[arg-type]
             num_tokens += batch.num_target_tokens

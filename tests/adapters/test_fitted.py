@@ -34,11 +34,11 @@ def statistics(texts, images):
     return measure_statistics(texts, paired=images)
 
 
-def adapted(name, vectors, modality, statistics, std=0.0, **settings):
+def adapted(name, vectors, input_modality, statistics, std=0.0, **settings):
     """What one adapter makes of unit vectors, before they are brought back to unit length."""
     noise = NoiseSource(torch.Generator().manual_seed(0), 0, len(vectors)) if std else None
     made = ADAPTERS[name](AdapterContext(DIM, std, statistics), **settings).train()
-    return made(torch.from_numpy(vectors).float(), modality, noise).double().numpy()
+    return made(torch.from_numpy(vectors).float(), input_modality, noise).double().numpy()
 
 
 def test_moments_are_numpys(texts, images, statistics):
@@ -67,16 +67,16 @@ def test_random_shift_has_its_length_and_moves_texts_only(texts, images, statist
     np.testing.assert_allclose(adapted("random_shift", images, "image", statistics), images, atol=1e-6)
 
 
-@pytest.mark.parametrize("modality", ["text", "image"])
-def test_each_modality_loses_its_own_mean_and_scale(texts, images, statistics, modality):
-    vectors = texts if modality == "text" else images
-    np.testing.assert_allclose(adapted("remove_mean", vectors, modality, statistics).mean(axis=0), 0, atol=1e-6)
-    standard = adapted("standardize", vectors, modality, statistics)
+@pytest.mark.parametrize("input_modality", ["text", "image"])
+def test_each_modality_loses_its_own_mean_and_scale(texts, images, statistics, input_modality):
+    vectors = texts if input_modality == "text" else images
+    np.testing.assert_allclose(adapted("remove_mean", vectors, input_modality, statistics).mean(axis=0), 0, atol=1e-6)
+    standard = adapted("standardize", vectors, input_modality, statistics)
     np.testing.assert_allclose(standard.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(standard.std(axis=0), 1, rtol=1e-4)
-    white = adapted("whiten", vectors, modality, statistics, shrinkage=0.0)
+    white = adapted("whiten", vectors, input_modality, statistics, shrinkage=0.0)
     np.testing.assert_allclose(np.cov(white.T, bias=True), np.eye(DIM), atol=1e-3)
-    shrunk = np.cov(adapted("whiten", vectors, modality, statistics, shrinkage=1.0).T)
+    shrunk = np.cov(adapted("whiten", vectors, input_modality, statistics, shrinkage=1.0).T)
     own = np.cov(vectors.T)
     np.testing.assert_allclose(shrunk / np.trace(shrunk), own / np.trace(own), atol=1e-4)
 
@@ -88,8 +88,8 @@ def test_mean_and_trace_become_the_pictures(texts, images, statistics):
 
 
 def test_truncation_keeps_the_leading_directions_of_texts(texts, images, statistics):
-    for vectors, modality in ((texts, "text"), (images, "image")):
-        kept = adapted("truncate", vectors, modality, statistics, directions=3)
+    for vectors, input_modality in ((texts, "text"), (images, "image")):
+        kept = adapted("truncate", vectors, input_modality, statistics, directions=3)
         assert np.linalg.matrix_rank(kept - texts.mean(axis=0), tol=1e-3) == 3
     values = np.sort(np.linalg.eigvalsh(np.cov(texts.T)))[::-1]
     kept = adapted("truncate", texts, "text", statistics, directions=3)
@@ -143,15 +143,15 @@ def test_order_matters_and_every_step_sees_unit_vectors(texts, statistics):
         torch.testing.assert_close(made.norm(dim=-1), torch.ones(COUNT))
 
 
-@pytest.mark.parametrize(("name", "settings", "regime"), [
+@pytest.mark.parametrize(("name", "settings", "data_regime"), [
     ("gaussian", {}, "T0"), ("truncate", {"directions": 5}, "T0"), ("covariance_noise", {"shape": "text"}, "T0"),
     ("random_shift", {}, "T0"), ("remove_mean", {}, "T1"), ("mean_shift", {}, "T1"), ("standardize", {}, "T1"),
     ("mean_trace", {}, "T1"), ("whiten", {}, "T1"), ("low_rank", {"directions": 5}, "T1"), ("linear", {}, "T4"),
     ("covariance_noise", {"shape": "difference"}, "T4"),
 ])  # fmt: skip
-def test_regime_is_that_of_the_data_it_needed(statistics, name, settings, regime):
+def test_regime_is_that_of_the_data_it_needed(statistics, name, settings, data_regime):
     steps = [{"name": name, **settings}, {"name": "blind"}]
-    assert AdapterChain(steps, AdapterContext(DIM, 0.1, statistics)).regime == regime
+    assert AdapterChain(steps, AdapterContext(DIM, 0.1, statistics)).data_regime == data_regime
 
 
 @pytest.mark.parametrize(("name", "lacking", "how"), [
@@ -166,7 +166,7 @@ def test_what_is_missing_is_named_with_what_measures_it(texts, name, lacking, ho
 def test_statistics_survive_saving_and_damage_is_told(statistics, tmp_path):
     statistics.save(tmp_path)
     loaded = Statistics.load(tmp_path, DIM)
-    assert loaded.regime == "T4"
+    assert loaded.data_regime == "T4"
     for name, array in statistics.arrays.items():
         np.testing.assert_array_equal(loaded.arrays[name], array)
     with pytest.raises(UserError, match=r"12,.*but the encoder's vectors are 13 wide"):

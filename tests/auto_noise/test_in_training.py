@@ -58,7 +58,7 @@ def test_results_hold_the_choice_and_a_resumed_run_keeps_it():
     results = json.loads(Path("run/eval-test-image/results.json").read_text())
     assert results["noise"] == before
     assert results["noise"]["choice"]["rule"] == "cosine"
-    assert results["regime"] == "T0"
+    assert results["data_regime"] == "T0"
 
 
 def test_every_seed_gets_the_same_noise():
@@ -68,10 +68,10 @@ def test_every_seed_gets_the_same_noise():
 
 
 @pytest.mark.parametrize(
-    ("mode", "how", "regime", "rule"),
+    ("mode", "how", "data_regime", "rule"),
     [("auto-unpaired", [], "T1", "nearest_text"), ("auto-paired", ["pairs=true"], "T4", "paired_cosine")],
 )
-def test_choices_that_saw_pictures_come_from_statistics_with_their_regime(mode, how, regime, rule, monkeypatch):
+def test_choices_that_saw_pictures_come_from_statistics_with_their_regime(mode, how, data_regime, rule, monkeypatch):
     statistics, lines = fit(*how)
     chosen = statistics.facts["noise"][mode.removeprefix("auto-")]
     assert f"  noise={mode}:".ljust(23) + f" {chosen['std']:.4g}" in lines
@@ -79,7 +79,7 @@ def test_choices_that_saw_pictures_come_from_statistics_with_their_regime(mode, 
     train(small_config(f"noise={mode}", "statistics=fitted", "output=run"), "text")
     noise = noise_of("run")
     assert (noise["std"], noise["choice"]["rule"]) == (chosen["std"], rule)
-    assert TransferNetwork.from_pretrained("run/last").config.regime == regime
+    assert TransferNetwork.from_pretrained("run/last").config.data_regime == data_regime
 
 
 def test_noise_is_chosen_where_it_stands_in_the_chain():
@@ -118,4 +118,4 @@ def test_modes_that_need_statistics_say_how_to_get_them():
     with pytest.raises(UserError, match=r"noise stands behind \[remove_mean\]; fit with the run's adapter="):
         train(small_config("noise=auto-unpaired", "adapter=[remove_mean,gaussian]", "statistics=fitted"), "text")
     with pytest.raises(UserError, match=r"noise=auto chooses noise that lets texts stand in .* trained on pictures"):
-        train(small_config("noise=auto"), "images")
+        train(small_config("noise=auto"), "image")

@@ -121,7 +121,7 @@ def test_unpaired_pictures_that_are_noised_texts_give_their_noise_back(std):
     rest = GroupedVectors(vectors.texts[:half], vectors.scene_of_text[:half])
     choice = unpaired_rule(rest, pictures_of(vectors, std)[half:], 0)
     assert choice.std == pytest.approx(std, rel=0.15)
-    assert choice.regime == "T1"
+    assert choice.data_regime == "T1"
     assert choice.interval[0] <= choice.std <= choice.interval[1]
 
 
@@ -135,7 +135,7 @@ def test_pairs_give_the_noise_between_picture_and_text():
     vectors = texts_with_spread(0.0, texts_a_scene=1)
     pairs = GroupedVectors(vectors.texts, vectors.scene_of_text, pictures_of(vectors, 0.1))
     assert paired_rule(pairs).std == pytest.approx(0.1, rel=0.05)
-    assert paired_rule(pairs).regime == "T4"
+    assert paired_rule(pairs).data_regime == "T4"
     with pytest.raises(UserError, match=r"mean cosine of -"):
         paired_rule(GroupedVectors(vectors.texts, vectors.scene_of_text, -vectors.texts))
 

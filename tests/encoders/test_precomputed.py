@@ -82,13 +82,13 @@ def test_trains_on_text_vectors_and_tests_on_picture_vectors():
         file.writelines(json.dumps(line) + "\n" for line in lines)
     np.save("train.npy", rng.normal(size=(24, 16)).astype(np.float32))
     np.save("images.npy", rng.normal(size=(24, 16)).astype(np.float32))
-    data = ["data=table", "data.path=train.jsonl", "data.group_column=scene"]
+    data = ["data=file", "data.path=train.jsonl", "data.group_column=scene"]
     config = [o for o in small_overrides() if not o.startswith("data.")]
     folder, _ = train(compose_train([*config, *data, "clip=precomputed", "clip.text_embeddings=train.npy"]), "text")
     settings = [f"run={folder}", *data, "clip=precomputed", "clip.image_embeddings=images.npy", "num_bootstrap=20"]
     evaluation = evaluate(compose_config("evaluate", EvaluateConfig, settings))
     assert len(evaluation.predictions) == 12
-    with pytest.raises(UserError, match="clip=precomputed needs data=table"):
+    with pytest.raises(UserError, match="clip=precomputed needs data=file"):
         train(small_config("clip=precomputed", "clip.text_embeddings=train.npy"), "text")
 
 

@@ -17,7 +17,7 @@ from tests.conftest import SMALL_DATA
 
 
 def run(*overrides):
-    world = [] if "data=table" in overrides else SMALL_DATA
+    world = [] if "data=file" in overrides else SMALL_DATA
     settings = [*world, "num_bootstrap=20", "noises=[0.05,0.1]", "output=gap", "device=cpu", *overrides]
     config = compose_config("measure_gap", MeasureGapConfig, settings)
     gap = measure_gap(config)
@@ -58,7 +58,7 @@ def test_precomputed_vectors_of_any_text_file():
     np.save("texts.npy", rng.normal(size=(30, 16)).astype(np.float32) + 2)
     np.save("images.npy", rng.normal(size=(30, 16)).astype(np.float32) - 2)
     files = ["clip.text_embeddings=texts.npy", "clip.image_embeddings=images.npy"]
-    _, written, _ = run("data=table", "data.path=lines.txt", "clip=precomputed", *files, "split=test")
+    _, written, _ = run("data=file", "data.path=lines.txt", "clip=precomputed", *files, "split=test")
     assert written["metrics"]["mean_distance"] > 1
     assert "same_scene_text_cosine" not in written["metrics"]
 
@@ -68,4 +68,4 @@ def test_too_little_is_told():
         run("data.num_val=1")
     Path("lines.txt").write_text("one\ntwo\nthree\n")
     with pytest.raises(UserError, match=r"names no picture"):
-        run("data=table", "data.path=lines.txt", "split=test")
+        run("data=file", "data.path=lines.txt", "split=test")

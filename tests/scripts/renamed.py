@@ -15,8 +15,27 @@ SETTINGS = (
     ("", r"^text_memory=", "memory="),
 )
 # Fields of what is written: before, after.
-FIELDS: dict[str, str] = {}
-# Fields that are no longer written.
-REMOVED: set[str] = set()
+FIELDS = {
+    "regime": "data_regime",
+    "trained_on": "training_input_modality",
+    "store": "embedding_cache",
+    "memory": "text_memory",
+    "memory_size": "text_memory_size",
+    "memory_temperature": "text_memory_temperature",
+    "memory_search": "text_memory_search",
+    "decoding_seed": "sampling_seed",
+    "reranker": "rerank_encoder",
+    "base": "base_model",
+    "without_leaks": "exclude_overlap_with",
+    "without_leaks_column": "exclude_overlap_column",
+    "validations": "num_validations",
+    "accumulation": "gradient_accumulation",
+}
+# Fields that are no longer written: clip.help=true became a script.
+REMOVED = {"help"}
 # Values that changed with a name: (field before, value before), value after.
-VALUES: dict[tuple[str, str], object] = {}
+VALUES = {
+    ("trained_on", "images"): "image",
+    ("name", "table"): "file",
+    ("data", "table"): "file",
+}

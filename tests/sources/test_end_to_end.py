@@ -134,7 +134,7 @@ def test_training_on_pictures_that_are_not_there_names_the_first():
     coco()
     settings = ["data=coco", "data.root=.", *SMALL_LOOP, *SMALL_MODEL, "device=cpu"]
     with pytest.raises(UserError, match=r"train2014/COCO_train2014_000000000001\.jpg: there is no such picture"):
-        train(compose_config("train", TrainConfig, settings), "images")
+        train(compose_config("train", TrainConfig, settings), "image")
 
 
 def test_a_damaged_picture_is_named():

@@ -67,7 +67,7 @@ def test_own_tables_and_datasets_have_the_same_setting():
     rows = {"text": ["A dog.", "A cat."], "picture": [Image.new("RGB", (10, 10)), None]}
     datasets.Dataset.from_dict(rows).cast_column("picture", datasets.Image()).save_to_disk("saved")
     for own in (
-        ["table", "path=table.jsonl", "image_column=file"],
+        ["file", "path=table.jsonl", "image_column=file"],
         ["huggingface", "path=saved", "image_column=picture"],
     ):
         with pytest.raises(UserError, match="1 of 2 pictures of test are missing"):

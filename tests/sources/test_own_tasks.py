@@ -29,7 +29,7 @@ ROWS = [
 
 
 def settings(name, *more):
-    return ["data=table", f"data.path={name}", "data.text_column=scene", *more]
+    return ["data=file", f"data.path={name}", "data.text_column=scene", *more]
 
 
 def loaded(task, split, *more, name="rows.jsonl"):

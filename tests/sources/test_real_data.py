@@ -74,7 +74,7 @@ def test_vqa_scene_text_from_captions_of_other_pictures_is_refused_with_the_coun
 def test_clip_vectors_lie_line_by_line_beside_their_captions():
     folder = Path(DATA, "coco_clip_vit_b16")
     loaded = load(
-        "table",
+        "file",
         "captioning",
         "test",
         f"path={folder}/captions.jsonl",

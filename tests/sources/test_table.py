@@ -15,7 +15,7 @@ from tests.conftest import SMALL_LOOP, SMALL_MODEL
 
 def table(path, **values):
     defaults = {
-        "name": "table", "path": str(path), "val_path": None, "val_share": 0.2, "text_column": "text",
+        "name": "file", "path": str(path), "val_path": None, "val_share": 0.2, "text_column": "text",
         "group_column": None, "image_column": None, "id_column": None,
         "references_column": None, "on_bad_rows": "error", "noise": {}, "epochs": {},
     }  # fmt: skip
@@ -182,7 +182,7 @@ def test_line_breaks_within_a_caption_become_spaces():
 
 
 def run_on(path, *overrides):
-    settings = [*SMALL_LOOP, *SMALL_MODEL, "data=table", f"data.path={path}", "device=cpu", *overrides]
+    settings = [*SMALL_LOOP, *SMALL_MODEL, "data=file", f"data.path={path}", "device=cpu", *overrides]
     return train(compose_config("train", TrainConfig, settings), "text")
 
 
@@ -211,6 +211,6 @@ def test_captioning_multi_needs_groups_and_counts_lonely_captions(capsys):
 
 def test_tasks_that_need_more_than_captions_are_refused():
     with pytest.raises(
-        UserError, match=r"task=vqa-e: data=table serves captioning, captioning-multi, snli-ve, vqa, custom"
+        UserError, match=r"task=vqa-e: data=file serves captioning, captioning-multi, snli-ve, vqa, custom"
     ):
         run_on(write("c.txt", "a\nb\n"), "task=vqa-e")

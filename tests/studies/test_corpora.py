@@ -47,8 +47,8 @@ def test_a_corpus_that_is_too_short_or_missing_is_told_before_training(tmp_path)
 
 
 def test_settings_that_the_study_makes_itself_are_refused():
-    with pytest.raises(UserError, match="settings=seed=3: the study sets that itself"):
-        config("settings=seed=3")
+    with pytest.raises(UserError, match="train_overrides=seed=3: the study sets that itself"):
+        config("train_overrides=seed=3")
 
 
 def test_a_row_for_every_size_and_for_other_data(tmp_path):
@@ -58,9 +58,9 @@ def test_a_row_for_every_size_and_for_other_data(tmp_path):
     asked = config(
         f"corpora=[{path}]",
         "sizes=[40,60]",
-        f"others=['{other}']",
-        f"settings={small}",
-        f"test=data=picturebook {' '.join(SMALL_DATA)} device=cpu",
+        f"extra_systems=['{other}']",
+        f"train_overrides={small}",
+        f"eval_overrides=data=picturebook {' '.join(SMALL_DATA)} device=cpu",
         "seeds=1",
         "num_bootstrap=20",
         f"output={tmp_path / 'study'}",

@@ -53,21 +53,21 @@ def captioners(tmp_path_factory):
     ]
     pretrain(compose_config("pretrain_lm", PretrainLmConfig, given))
     found = {}
-    for name, trained_on, way in (
+    for name, input_modality, way in (
         ("text", "text", "frozen"),
         ("table", "text", "frozen"),
-        ("pictures", "images", "frozen"),
+        ("pictures", "image", "frozen"),
         ("all", "text", "full"),
     ):
         settings = [
             "lm=pretrained",
             f"lm.name={folder / 'lm'}",
-            f"lm.train={way}",
+            f"lm.tuning={way}",
             f"output={folder / name}",
             "device=cpu",
         ]
-        data = ["data=table", f"data.path={folder / 'texts.txt'}"] if name == "table" else SMALL_DATA
-        train(compose_config("train", TrainConfig, [*data, *SMALL_LOOP, *settings]), trained_on)
+        data = ["data=file", f"data.path={folder / 'texts.txt'}"] if name == "table" else SMALL_DATA
+        train(compose_config("train", TrainConfig, [*data, *SMALL_LOOP, *settings]), input_modality)
         found[name] = str(folder / name)
     return found
 
@@ -87,7 +87,7 @@ def test_every_run_is_asked_with_every_number_of_shots(captioners, monkeypatch):
     assert {len(prompts) for prompts in asked} == {12}
     # What was trained on text is shown texts; the question is of a picture.
     for prompts, shown in ((asked[1], "text"), (asked[4], "image")):
-        assert [one.modality for one in prompts[0]] == [shown, shown, "image"]
+        assert [one.input_modality for one in prompts[0]] == [shown, shown, "image"]
         assert [bool(one.answer) for one in prompts[0]] == [True, True, False]
     assert [a[-1].question for a in asked[0]] == [a[-1].question for a in asked[5]]
     told = json.loads(Path("out/few_shot.json").read_text())["runs"]
@@ -100,14 +100,12 @@ def test_every_run_is_asked_with_every_number_of_shots(captioners, monkeypatch):
 
 
 def test_a_language_model_that_was_trained_along_is_refused(captioners):
-    with pytest.raises(UserError, match=r"its language model was trained.*give lm\.train=frozen"):
+    with pytest.raises(UserError, match=r"its language model was trained.*give lm\.tuning=frozen"):
         few_shot.study(config(f"runs=[{captioners['all']}]"))
 
 
 def test_captioners_of_a_table_are_asked_questions_of_other_data(captioners):
-    with pytest.raises(
-        UserError, match=r"was trained on data=table, which names no questions; give data=, one of pict"
-    ):
+    with pytest.raises(UserError, match=r"was trained on data=file, which names no questions; give data=, one of pict"):
         few_shot.study(config(f"runs=[{captioners['table']}]"))
     few_shot.study(config(f"runs=[{captioners['table']}]", "data=picturebook", "shots=[0,1]", "seeds=1", *SMALL_DATA))
     assert list(json.loads(Path("out/few_shot.json").read_text())["runs"]) == [captioners["table"]]
@@ -120,7 +118,7 @@ def test_questions_of_a_table_do_not_stand_answered_before_themselves(captioners
         rows.append({"text": f"a {colour} box", "file": f"{number}.png", "asks": "Which colour?", "says": colour})
     Path("asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     given = [
-        "data=table",
+        "data=file",
         "data.path=asked.jsonl",
         "data.image_column=file",
         "data.prompt={asks}",
@@ -128,9 +126,9 @@ def test_questions_of_a_table_do_not_stand_answered_before_themselves(captioners
     ]
     runs = f"runs=[{captioners['table']}]"
     with pytest.raises(
-        UserError, match=r"data=table split=test: answered questions come from the same rows; give split=val"
+        UserError, match=r"data=file split=test: answered questions come from the same rows; give split=val"
     ):
         few_shot.study(config(runs, *given))
     few_shot.study(config(runs, *given, "split=val", "data.val_share=0.3"))
-    with pytest.raises(UserError, match=r"^data=table: which names no questions"):
+    with pytest.raises(UserError, match=r"^data=file: which names no questions"):
         few_shot.study(config(runs, *given[:3]))

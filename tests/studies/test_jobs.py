@@ -61,8 +61,8 @@ def test_results_come_with_the_position_of_their_arguments():
 def test_an_interrupted_sweep_ends_soon_and_tests_nothing_unfinished(number):
     settings = " ".join([*(one for one in SMALL if "max_steps" not in one), "train.epochs=100000"])
     command = [
-        sys.executable, str(REPOSITORY / "scripts/sweep_noise.py"), "noises=[0.1]", "auto=[]", "seeds=2", "jobs=2",
-        "output=swept", f"settings={settings}",
+        sys.executable, str(REPOSITORY / "scripts/sweep_noise.py"), "noises=[0.1]", "auto=[]", "seeds=2", "num_workers=2",
+        "output=swept", f"train_overrides={settings}",
     ]  # fmt: skip
     with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True) as sweep:
         deadline = time.monotonic() + 120

@@ -19,9 +19,9 @@ from tests.conftest import SMALL, SMALL_DATA
 
 
 def config(*overrides):
-    settings = f"settings={' '.join(SMALL)}"
-    given = [settings, "eval_settings=num_bootstrap=20 device=cpu", "num_bootstrap=50", "seeds=2", "noises=[0,0.1]"]
-    return compose_config("sweep_noise", SweepNoiseConfig, [*given, "output=sweep", "jobs=1", *overrides])
+    settings = f"train_overrides={' '.join(SMALL)}"
+    given = [settings, "eval_overrides=num_bootstrap=20 device=cpu", "num_bootstrap=50", "seeds=2", "noises=[0,0.1]"]
+    return compose_config("sweep_noise", SweepNoiseConfig, [*given, "output=sweep", "num_workers=1", *overrides])
 
 
 @pytest.fixture
@@ -96,8 +96,8 @@ def test_what_is_finished_is_not_done_again(in_this_process):
 
 @pytest.mark.parametrize("setting", ["noise=0.3", "seed=4", "output=x"])
 def test_what_the_sweep_sets_cannot_be_given(setting):
-    with pytest.raises(UserError, match=rf"settings={setting}: the sweep sets noise, .* itself"):
-        config(f"settings={setting}")
+    with pytest.raises(UserError, match=rf"train_overrides={setting}: the sweep sets noise, .* itself"):
+        config(f"train_overrides={setting}")
 
 
 def test_choices_that_saw_pictures_get_their_statistics_and_are_told_apart(in_this_process):
@@ -124,7 +124,7 @@ def test_statistics_go_with_the_choices_that_need_them(overrides, message):
 
 @pytest.mark.slow
 def test_processes_of_their_own_and_a_failure_in_its_own_words():
-    said = sweep(config("seeds=1", "jobs=2", "auto=[]"))
+    said = sweep(config("seeds=1", "num_workers=2", "auto=[]"))
     assert said.count("| image |") == 2
     with pytest.raises(UserError, match=r"other.noise-.*data\.num_trian.*did you mean data\.num_train"):
-        sweep(config("output=other", "settings=data.num_trian=3"))
+        sweep(config("output=other", "train_overrides=data.num_trian=3"))

@@ -115,7 +115,7 @@ def test_a_held_out_fold_is_captioned_from_its_pictures(pairs, finished_runs):
     settings = config(
         pairs, f"language_model={pairs / 'lm'}", "epochs=1", "batch_size=8", "num_beams=1", "max_target_tokens=6"
     )
-    for one in ({"noise": 0.1}, {"noise": "auto", "adapter": ("remove_mean",), "memory": True}):
+    for one in ({"noise": 0.1}, {"noise": "auto", "adapter": ("remove_mean",), "text_memory": True}):
         told = captions_of_fold(settings, System(RealSystemConfig(name="any", **one)), fold=2, seed=0)
         assert sorted(told) == np.flatnonzero(fold_of(40, 5) == 2).tolist()
         assert all(isinstance(text, str) for text in told.values())
@@ -128,7 +128,7 @@ def test_systems_say_what_they_saw_and_are_kept_by_what_they_are(pairs):
     )
     settings = config(pairs, named, "noises=[0,0.02]")
     found = {one.name: one for one in systems(settings)}
-    assert {name: one.regime for name, one in found.items()} == {
+    assert {name: one.data_regime for name, one in found.items()} == {
         "text, no noise": "T0", "text, noise 0.02": "T0", "a": "T0", "b": "T1", "c": "T1", "d": "T4",
         "pictures, no noise": "T4",
     }  # fmt: skip
@@ -142,7 +142,7 @@ def test_systems_say_what_they_saw_and_are_kept_by_what_they_are(pairs):
 def test_the_probe_takes_adapters_and_memory(pairs):
     settings = config(
         pairs, "noises=[0,0.1]", "least_keyword=5", "most_keyword=20", f"output={pairs / 'out'}",
-        "systems=[{name: moved, noise: auto, adapter: [remove_mean]}, {name: remembered, noise: 0.1, memory: true},"
+        "systems=[{name: moved, noise: auto, adapter: [remove_mean]}, {name: remembered, noise: 0.1, text_memory: true},"
         "{name: seen, noise: auto-unpaired}]",
     )  # fmt: skip
     read = Pairs.read(pairs)
@@ -150,7 +150,7 @@ def test_the_probe_takes_adapters_and_memory(pairs):
     named = ["text, no noise", "text, noise 0.1", "moved", "remembered", "seen", "pictures, no noise"]
     assert list(table) == [*named, NEAREST]
     assert all(0 < row["metrics"]["mAP"] <= 100 for row in table.values())
-    assert [row["regime"] for row in table.values()] == ["T0", "T0", "T1", "T0", "T1", "T4", "T0"]
+    assert [row["data_regime"] for row in table.values()] == ["T0", "T0", "T1", "T0", "T1", "T4", "T0"]
 
 
 @pytest.mark.skipif(

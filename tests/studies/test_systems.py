@@ -19,8 +19,8 @@ STUDIES = sorted(path.stem for path in (FOLDERS[0] / "study").glob("*.yaml"))
 
 def config(*overrides):
     given = [
-        f"settings={' '.join(SMALL)}", "eval_settings=num_bootstrap=20 device=cpu num_beams=1", "num_bootstrap=50",
-        "seeds=2", "output=out", "jobs=1",
+        f"train_overrides={' '.join(SMALL)}", "eval_overrides=num_bootstrap=20 device=cpu num_beams=1", "num_bootstrap=50",
+        "seeds=2", "output=out", "num_workers=1",
     ]  # fmt: skip
     return compose_config("run_study", RunStudyConfig, [*given, *overrides])
 
@@ -38,17 +38,20 @@ def own_study(monkeypatch, tmp_path):
 
     monkeypatch.setattr(systems, "do_jobs", stand_in)
     rows = {
-        "plain": {"train": "noise=0.1"},
-        "plain, memory": {"run": "plain", "test": "memory=train"},
-        "centred": {"train": "noise=auto adapter=[remove_mean,gaussian]", "fit": "images=true"},
-        "pictures": {"trained_on": "images"},
+        "plain": {"train_overrides": "noise=0.1"},
+        "plain, memory": {"run": "plain", "eval_overrides": "text_memory=train"},
+        "centred": {
+            "train_overrides": "noise=auto adapter=[remove_mean,gaussian]",
+            "statistics_overrides": "images=true",
+        },
+        "pictures": {"input_modality": "image"},
         "nearest": {"baseline": "nearest"},
         "zero-shot": {"baseline": "zero-shot", "tasks": ["vqa"]},
     }
     made = config("tasks=[captioning,vqa]").model_copy(
         update={
             "systems": {name: systems.SystemConfig(**one) for name, one in rows.items()},
-            "baseline": "plain", "cosines": True, "costs": True, "task_settings": {},
+            "baseline": "plain", "cosines": True, "costs": True, "task_overrides": {},
         }
     )  # fmt: skip
     return made, done
@@ -63,7 +66,7 @@ def test_rows_are_the_means_of_their_results_and_say_what_they_saw(own_study):
     for task in ("captioning", "vqa"):
         rows = [row[task] for row in table.values() if task in row]
         without_training = ["T0"] if task == "captioning" else ["T0", "T0"]
-        assert [row["regime"] for row in rows] == ["T0", "T0", "T1", "T4", *without_training]
+        assert [row["data_regime"] for row in rows] == ["T0", "T0", "T1", "T4", *without_training]
         assert [row["noise"] > 0 for row in rows][:4] == [True, True, True, False]
         for folder, name in (("plain", "plain"), ("plain", "plain-memory"), ("centred", "centred")):
             told = [
@@ -73,7 +76,7 @@ def test_rows_are_the_means_of_their_results_and_say_what_they_saw(own_study):
             row = table[name.replace("-", ", ")][task]
             assert row["by_seed"] == pytest.approx([one["metrics"][row["metric"]] for one in told])
             assert row["score"] == pytest.approx(np.mean(row["by_seed"]))
-            assert bool(told[0]["memory"]) == (name == "plain-memory")
+            assert bool(told[0]["text_memory"]) == (name == "plain-memory")
             against = row["score"] - table["plain"][task]["score"]
             assert row["against_baseline"][0] == pytest.approx(against)
     assert "| centred | T1 |" in said
@@ -109,7 +112,7 @@ def test_every_study_that_is_shipped_composes_with_all_its_trainings(name):
     from close_transfer.config.train import TrainConfig
 
     settings = " ".join(one for one in SMALL if not one.startswith("lm."))  # some bring their own language model
-    shipped = config(f"study={name}", "seeds=1", f"settings={settings}")
+    shipped = config(f"study={name}", "seeds=1", f"train_overrides={settings}")
     assert shipped.baseline in shipped.systems
     for job in jobs(shipped):
         compose_config("train", TrainConfig, job.settings)
@@ -137,20 +140,20 @@ def test_mistakes_are_told_before_anything_is_trained(own_study):
 
 def test_baselines_of_a_study_are_asked_what_its_tests_are_asked():
     given = [
-        "settings='data=table data.path=known.jsonl clip=picturebook'",
-        "eval_settings='data=table data.path=asked.jsonl'",
+        "train_overrides='data=file data.path=known.jsonl clip=picturebook'",
+        "eval_overrides='data=file data.path=asked.jsonl'",
     ]
     told = [
         "data@training=table",
         "training.path=known.jsonl",
         "clip=picturebook",
-        "data=table",
+        "data=file",
         "data.path=asked.jsonl",
     ]
     assert systems._known_and_asked(config(*given)) == told
-    told = ["training.num_train=9", "data@training=picturebook", "data=table", "data.path=asked.jsonl"]
-    assert systems._known_and_asked(config("settings='data.num_train=9'", given[1])) == told
-    assert systems._known_and_asked(config("settings='data.num_train=9'")) == ["data.num_train=9"]
+    told = ["training.num_train=9", "data@training=picturebook", "data=file", "data.path=asked.jsonl"]
+    assert systems._known_and_asked(config("train_overrides='data.num_train=9'", given[1])) == told
+    assert systems._known_and_asked(config("train_overrides='data.num_train=9'")) == ["data.num_train=9"]
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("study_few_shot", "score_by_word_type")])

@@ -66,6 +66,6 @@ def test_the_data_of_the_test_count_where_the_training_had_others(results):
     before = word_table([folder], 20)
     told = json.loads((folder / "results.json").read_text())
     ((kind, config),) = [(kind, config) for kind, config in told["config"].items() if config and config.get("data")]
-    trained = {"data": {"name": "table", "path": "captions.jsonl"}}
+    trained = {"data": {"name": "file", "path": "captions.jsonl"}}
     write_json(folder / "results.json", told | {"config": {"train": trained, kind: config}})
     assert word_table([folder], 20) == before

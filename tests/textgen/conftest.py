@@ -42,7 +42,7 @@ class Corpus:
         settings: of every command on it.
     """
 
-    def __init__(self, folder: Path, base_url: str, *settings: str, source: str = "openai", num: int = 6) -> None:
+    def __init__(self, folder: Path, base_url: str, *settings: str, source: str = "openai", num_texts: int = 6) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         pairs = itertools.combinations(WORDS, 2)
         (folder / "pairs.txt").write_text("".join(f"{one}, {other}\n" for one, other in pairs))
@@ -52,9 +52,9 @@ class Corpus:
         (folder / "prompt.j2").write_text(shipped.removesuffix("Caption:"))
         self.folder = folder / "corpus"
         defaults = [
-            f"output={self.folder}", f"source={source}", f"base_url={base_url}", f"num={num}", "model=stand-in",
+            f"output={self.folder}", f"source={source}", f"base_url={base_url}", f"num_texts={num_texts}", "model=stand-in",
             "keywords.sampler=list", f"keywords.list={folder / 'pairs.txt'}", f"prices={folder / 'prices.yaml'}",
-            "first_pause=0.01", "deadline=5", "concurrency=8", "batch.poll_seconds=0.02", "filters.clip_tokens=null",
+            "initial_backoff=0.01", "request_timeout=5", "concurrency=8", "batch.poll_seconds=0.02", "filters.clip_tokens=null",
             f"recipe.template={folder / 'prompt.j2'}",
         ]  # fmt: skip
         self.settings = _last(*defaults, *settings)

@@ -37,7 +37,7 @@ def recipe_of(**settings: Any) -> Recipe:
         "examples_per_request": 1,
         "fields": {"text": {"description": "the caption"}},
         "style_words": ["park"],
-        "train": "task=captioning data=table",
+        "train": "task=captioning data=file",
         "licence": "The example is free to use.",
     }
     checked = RecipeSettings.model_validate(given | settings)
@@ -73,9 +73,9 @@ def describe(
         {"recipe": recipe.settings.model_dump(), "output": str(folder.path), "grammar": "g.yaml", "prices": "p.yaml"}
         | settings
     )
-    num = len(texts) + num_unasked
+    num_texts = len(texts) + num_unasked
     shown = list(range(min(1, len(recipe.examples))))
-    requests = [recipe.request("key", index, ["dog", "park"], {}, shown, index) for index in range(num)]
+    requests = [recipe.request("key", index, ["dog", "park"], {}, shown, index) for index in range(num_texts)]
     folder.path.mkdir()
     write_plan(folder.plan, iter(requests))
     records, removed = [], []
@@ -105,4 +105,4 @@ def describe(
         "num_references": len(references),
         "num_evaluation": num_evaluation,
     }
-    return CorpusSummary(folder, config, recipe, model, prices, ledger, num, filters, records, list(references), origin)
+    return CorpusSummary(folder, config, recipe, model, prices, ledger, num_texts, filters, records, list(references), origin)

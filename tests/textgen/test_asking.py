@@ -27,7 +27,7 @@ def files_of(corpus):
 
 def test_a_second_run_asks_nothing(serve, corpus):
     server = serve(faults={"500": 0.2, "refusal": 0.1}, permanent=["refusal"])
-    made = corpus(server, num=20)
+    made = corpus(server, num_texts=20)
     assert made.run() == 0
     before, requests = files_of(made), server.counts()["requests"]
     assert made.run() == 0
@@ -42,21 +42,21 @@ def test_a_second_run_asks_nothing(serve, corpus):
 
 def test_a_plan_grows_and_only_what_is_new_is_asked(serve, corpus):
     server = serve()
-    made = corpus(server, num=10)
+    made = corpus(server, num_texts=10)
     made.ask()
     first = made.answers()
-    made.ask("num=25")
+    made.ask("num_texts=25")
     assert server.counts()["requests"] == 25
     assert set(made.planned[:10]) == set(first)
     assert {request: made.answers()[request] for request in first} == first
-    with pytest.raises(UserError, match=r"num=5.*a corpus only grows"):
-        made.ask("num=5")
+    with pytest.raises(UserError, match=r"num_texts=5.*a corpus only grows"):
+        made.ask("num_texts=5")
     assert server.counts()["requests"] == 25
 
 
 def test_plans_and_status_ask_nothing(serve, corpus, capsys):
     server = serve()
-    made = corpus(server, num=10)
+    made = corpus(server, num_texts=10)
     assert made.run("action=plan") == 0
     assert "10 requests" in capsys.readouterr().out
     assert made.run("action=status") == 0
@@ -65,7 +65,7 @@ def test_plans_and_status_ask_nothing(serve, corpus, capsys):
 
 
 def test_two_processes_on_one_journal_refuse_each_other(serve, corpus):
-    made = corpus(serve(), num=3)
+    made = corpus(serve(), num_texts=3)
     work = made.work()
     work.plan()
     with RequestJournal(work.folder.journal, work.key):
@@ -108,7 +108,7 @@ def test_settings_that_change_no_answer_may_change(serve, corpus):
     server = serve()
     made = corpus(server)
     made.ask()
-    made.ask("concurrency=2", "deadline=9", "max_cost=1000", "filters.near_duplicates=null", "num=7")
+    made.ask("concurrency=2", "request_timeout=9", "max_cost=1000", "filters.near_duplicates=null", "num_texts=7")
     assert server.counts()["requests"] == 7
 
 
@@ -211,7 +211,7 @@ def test_ids_follow_from_what_is_asked(serve, corpus):
 @pytest.mark.parametrize("as_date", [False, True])
 def test_retry_after_pauses_everybody(as_date, serve, corpus):
     server = serve(faults={"429-retry-after": 1}, max_faults=1, retry_after=0.5, retry_after_date=as_date)
-    made = corpus(server, "concurrency=4", num=4)
+    made = corpus(server, "concurrency=4", num_texts=4)
     assert made.ask() is None
     assert made.is_complete
     served = server.served()
@@ -222,7 +222,7 @@ def test_retry_after_pauses_everybody(as_date, serve, corpus):
 
 def test_a_pause_that_one_meets_is_kept_by_requests_that_never_met_it(serve, corpus):
     server = serve(faults={"429-retry-after": 0.1}, max_faults=1, retry_after=0.3, seed=3)
-    made = corpus(server, "concurrency=4", num=40)
+    made = corpus(server, "concurrency=4", num_texts=40)
     assert made.ask() is None
     served = server.served()
     paused = [number for number, line in enumerate(served) if line["outcome"] == "429-retry-after"]
@@ -234,7 +234,7 @@ def test_a_pause_that_one_meets_is_kept_by_requests_that_never_met_it(serve, cor
 
 def test_requests_per_minute_are_kept(serve, corpus):
     server = serve()
-    made = corpus(server, "requests_per_minute=600", "concurrency=32", num=25)
+    made = corpus(server, "requests_per_minute=600", "concurrency=32", num_texts=25)
     assert made.ask() is None
     times = [line["time"] for line in server.served()]
     assert len(times) == 25
@@ -245,7 +245,7 @@ def test_requests_per_minute_are_kept(serve, corpus):
 @pytest.mark.slow
 def test_tokens_per_minute_are_kept(serve, corpus):
     server = serve()
-    made = corpus(server, "tokens_per_minute=30000", "concurrency=32", num=20)
+    made = corpus(server, "tokens_per_minute=30000", "concurrency=32", num_texts=20)
     assert made.ask() is None
     times = [line["time"] for line in server.served()]
     # A request is taken for 300 to 450 tokens, and 5,000 pass at once.

@@ -32,7 +32,7 @@ def used(counts):
 @pytest.mark.parametrize(("seed", "no_usage"), [(0, False), (1, True), (2, False)])
 def test_caps_are_never_exceeded(seed, no_usage, serve, corpus):
     server = serve(seed=seed, faults=MIXED, max_faults=3, no_usage=no_usage)
-    made = corpus(server, f"concurrency={(1, 7, 40)[seed]}", num=NUM)
+    made = corpus(server, f"concurrency={(1, 7, 40)[seed]}", num_texts=NUM)
     for cap in (4.0 + seed, 11.5):
         ended = made.ask(f"max_cost={cap}")
         assert ended == f"max_cost={cap:g}" or made.is_complete
@@ -46,7 +46,7 @@ def test_caps_are_never_exceeded(seed, no_usage, serve, corpus):
 @pytest.mark.parametrize(("seed", "no_usage"), [(3, True), (4, False), (5, False)])
 def test_caps_in_tokens_are_never_exceeded(seed, no_usage, serve, corpus):
     server = serve(seed=seed, faults=MIXED, max_faults=3, no_usage=no_usage)
-    made = corpus(server, f"concurrency={(1, 7, 40)[seed - 3]}", num=NUM)
+    made = corpus(server, f"concurrency={(1, 7, 40)[seed - 3]}", num_texts=NUM)
     for cap in (2301 + seed, 11_000):
         ended = made.ask(f"max_total_tokens={cap}")
         assert ended == f"max_total_tokens={cap}" or made.is_complete
@@ -55,7 +55,7 @@ def test_caps_in_tokens_are_never_exceeded(seed, no_usage, serve, corpus):
 
 
 def test_a_cap_uses_what_it_can(serve, corpus):
-    made = corpus(serve(), "concurrency=16", "max_cost=6", num=NUM)
+    made = corpus(serve(), "concurrency=16", "max_cost=6", num_texts=NUM)
     assert made.ask() == "max_cost=6"
     reserve = max(one["cost"] for one in made.events("sent"))
     assert made.ledger.spent.cost > 6 - 1.2 * reserve  # the next prompt may be somewhat longer
@@ -71,7 +71,7 @@ def test_nothing_is_sent_that_a_cap_cannot_hold(serve, corpus):
 
 def test_a_cap_ends_the_command_with_a_status_of_its_own(serve, corpus, capsys):
     server = serve()
-    made = corpus(server, num=30)
+    made = corpus(server, num_texts=30)
     assert made.run("max_cost=6") == CAPPED_STATUS == 3
     said = capsys.readouterr().out
     assert "ended by max_cost=6" in said
@@ -96,7 +96,7 @@ def test_a_model_without_a_price_is_refused(serve, corpus):
     with pytest.raises(UserError, match=r"max_cost=5.*cannot be kept without a price of other"):
         corpus(server, "model=other", "allow_unpriced=true", "max_cost=5").ask()
     assert not server.log.exists() or not server.served()
-    made = corpus(server, "model=other", "allow_unpriced=true", "max_total_tokens=6000", num=NUM)
+    made = corpus(server, "model=other", "allow_unpriced=true", "max_total_tokens=6000", num_texts=NUM)
     assert made.ask() == "max_total_tokens=6000"
     assert 0 < made.ledger.spent.tokens <= 6000
     assert made.ledger.spent.cost == 0
@@ -106,7 +106,7 @@ def test_a_model_without_a_price_is_refused(serve, corpus):
 def test_caps_hold_for_batches(max_cost, serve, corpus):
     script = {"shuffle": True, "expire": 0.2, "fail": 0.2, "duplicate": 0.2, "polls": 1}
     server = serve(batch=script, faults={"wrong-schema": 0.2, "length": 0.1}, max_faults=2)
-    made = corpus(server, f"max_cost={max_cost}", "batch.max_requests=5", source="openai-batch", num=NUM)
+    made = corpus(server, f"max_cost={max_cost}", "batch.max_requests=5", source="openai-batch", num_texts=NUM)
     assert made.ask() == f"max_cost={max_cost:g}"
     assert highest(made).cost <= max_cost * (1 + 1e-9)
     assert priced(server.counts()) / 2 <= made.ledger.spent.cost  # batches cost half

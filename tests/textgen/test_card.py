@@ -30,16 +30,16 @@ def test_metadata_is_what_the_hub_expects(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("num", "size"), [(999, "n<1K"), (1000, "1K<n<10K"), (100_000, "100K<n<1M"), (10_000_000, "10M<n<100M")]
+    ("num_texts", "size"), [(999, "n<1K"), (1000, "1K<n<10K"), (100_000, "100K<n<1M"), (10_000_000, "10M<n<100M")]
 )
-def test_size_categories(tmp_path: Path, num: int, size: str) -> None:
+def test_size_categories(tmp_path: Path, num_texts: int, size: str) -> None:
     described = describe(tmp_path)
-    described.filters["num_kept"] = num
+    described.filters["num_kept"] = num_texts
     assert parts_of(write_card(described))[0]["size_categories"] == [size]
 
 
 def test_task_follows_what_the_recipe_trains(tmp_path: Path) -> None:
-    recipe = recipe_of(train='task=vqa data=table data.prompt="{question} of it"')
+    recipe = recipe_of(train='task=vqa data=file data.prompt="{question} of it"')
     metadata, _ = parts_of(write_card(describe(tmp_path, recipe=recipe)))
     assert metadata["task_categories"] == ["question-answering", "visual-question-answering"]
 
@@ -86,7 +86,7 @@ def test_says_what_columns_and_commands_there_are(tmp_path: Path) -> None:
     for row in ("| `text` | the caption |", "| `keywords` | words that the text was asked to hold |", "| `group` |"):
         assert row in text
     assert 'load_dataset("json", data_files="corpus.jsonl", split="train")' in text
-    assert "train_text_only.py task=captioning data=table data.path=corpus.jsonl" in text
+    assert "train_text_only.py task=captioning data=file data.path=corpus.jsonl" in text
     assert str(tmp_path) not in text  # a card is published
 
 

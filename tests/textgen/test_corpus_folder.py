@@ -20,7 +20,7 @@ def folder(tmp_path):
     return CorpusFolder(tmp_path / "corpus")
 
 
-def begun(folder, arguments=("recipe=coco-style", "num=10"), asked=True):
+def begun(folder, arguments=("recipe=coco-style", "num_texts=10"), asked=True):
     key = folder.keep(DECIDES, arguments)
     folder.plan.write_text("{}\n")
     if asked:
@@ -32,7 +32,7 @@ def begun(folder, arguments=("recipe=coco-style", "num=10"), asked=True):
 def test_the_same_settings_have_the_same_key_and_change_nothing(folder):
     key = begun(folder)
     before = folder.settings.read_bytes()
-    assert folder.keep(dict(reversed(DECIDES.items())), ["num=99"]) == key
+    assert folder.keep(dict(reversed(DECIDES.items())), ["num_texts=99"]) == key
     assert folder.settings.read_bytes() == before
     assert CorpusFolder(folder.path.parent / "other").keep({**DECIDES, "seed": "1"}, []) != key
 
@@ -52,12 +52,12 @@ def test_what_differs_is_named_with_both_values(folder):
 
 def test_before_anything_was_asked_a_plan_gives_way(folder):
     begun(folder, asked=False)
-    folder.keep(DECIDES, ["num=20"])
+    folder.keep(DECIDES, ["num_texts=20"])
     assert folder.plan.exists()
-    key = folder.keep({**DECIDES, "model": "gpt-5"}, ["num=20", "model=gpt-5"])
+    key = folder.keep({**DECIDES, "model": "gpt-5"}, ["num_texts=20", "model=gpt-5"])
     assert not folder.plan.exists()
     noted = json.loads(folder.settings.read_text())
-    assert (noted["key"], noted["arguments"]) == (key, ["num=20", "model=gpt-5"])
+    assert (noted["key"], noted["arguments"]) == (key, ["num_texts=20", "model=gpt-5"])
 
 
 def test_a_journal_without_anything_answered_or_paid_gives_way_too(folder):
@@ -94,21 +94,21 @@ def again(*arguments):
 
 
 def test_later_commands_need_only_say_which_folder(folder):
-    begun(folder, ["recipe=vqa", "action=plan", f"output={folder.path}", "num=10", "seed=3", "max_cost=2"])
+    begun(folder, ["recipe=vqa", "action=plan", f"output={folder.path}", "num_texts=10", "seed=3", "max_cost=2"])
     assert again(f"output={folder.path}", "action=report") == [
         "recipe=vqa", "seed=3", "max_cost=2", f"output={folder.path}", "action=report",
     ]  # fmt: skip
 
 
 def test_a_typed_setting_wins_over_a_remembered_one(folder):
-    begun(folder, ["recipe=vqa", "num=10", "max_cost=2", "filters.clip_tokens=null"])
-    told = again(f"output={folder.path}", "max_cost=5", "num=50")
-    assert told == ["recipe=vqa", "filters.clip_tokens=null", f"output={folder.path}", "max_cost=5", "num=50"]
+    begun(folder, ["recipe=vqa", "num_texts=10", "max_cost=2", "filters.clip_tokens=null"])
+    told = again(f"output={folder.path}", "max_cost=5", "num_texts=50")
+    assert told == ["recipe=vqa", "filters.clip_tokens=null", f"output={folder.path}", "max_cost=5", "num_texts=50"]
 
 
 def test_how_many_texts_is_remembered_until_the_plan_was_begun(folder):
-    begun(folder, ["num=10"], asked=False)
-    assert again(f"output={folder.path}") == ["num=10", f"output={folder.path}"]
+    begun(folder, ["num_texts=10"], asked=False)
+    assert again(f"output={folder.path}") == ["num_texts=10", f"output={folder.path}"]
     folder.journal.write_text("{}\n")
     assert again(f"output={folder.path}") == [f"output={folder.path}"]
 
@@ -136,7 +136,7 @@ def test_a_damaged_note_is_told(folder):
 
 
 def test_a_folder_is_one_commands_at_a_time_and_status_may_look_on(tmp_path, capsys):
-    given = [f"output={tmp_path / 'corpus'}", "num=3", "filters.clip_tokens=null"]
+    given = [f"output={tmp_path / 'corpus'}", "num_texts=3", "filters.clip_tokens=null"]
     made = compose_config("synthesize_captions", SynthesizeCaptionsConfig, given)
     assert synthesize(made) == 0
     handle = os.open(tmp_path / "corpus", os.O_RDONLY)

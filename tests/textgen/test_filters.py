@@ -203,7 +203,7 @@ def test_the_chain_counts_and_keeps_examples():
 
 
 def test_the_order_of_the_stages():
-    of = recipe(fields={"text": FieldSettings(), "answer": FieldSettings()}, found_in={"answer": "text"})
+    of = recipe(fields={"text": FieldSettings(), "answer": FieldSettings()}, must_contain={"answer": "text"})
     assert [stage.name for stage in chain(of=of, evaluation=["A dog."])] == [
         "cut short", "length", "language", "refusals and assistant talk", "leaked prompt", "markup", "repetition", "keywords",
         "fields", "CLIP's tokens", "examples and evaluation texts", "exact duplicates", "near duplicates", "overused n-grams",

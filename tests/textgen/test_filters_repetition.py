@@ -98,12 +98,12 @@ def test_a_pair_at_the_threshold_is_proposed(threshold):
     assert 1 - (1 - threshold**rows) ** bands >= 0.99
 
 
-def made_up(num, seed=0):
+def made_up(num_texts, seed=0):
     """Texts of 20 words out of 500; half of them are copies of an earlier one with its last word exchanged."""
     rng = random.Random(seed)
     words = [f"w{number}" for number in range(500)]
     texts = []
-    for number in range(num):
+    for number in range(num_texts):
         if number % 2:
             texts.append(texts[-1].rsplit(" ", 1)[0] + " x")
         else:

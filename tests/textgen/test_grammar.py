@@ -33,9 +33,9 @@ def grammar(tmp_path, text=FARM):
     return Grammar.read(path)
 
 
-def texts(of, num, keywords=(), given=None, seed=0, fields=("text",), num_items=1):
+def texts(of, num_texts, keywords=(), given=None, seed=0, fields=("text",), num_items=1):
     rng = random.Random(seed)
-    return [item for _ in range(num) for item in of.write(fields, num_items, keywords, given or {}, rng)]
+    return [item for _ in range(num_texts) for item in of.write(fields, num_items, keywords, given or {}, rng)]
 
 
 def test_the_same_seed_writes_the_same_and_another_seed_something_else(tmp_path):

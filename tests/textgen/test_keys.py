@@ -61,7 +61,7 @@ def said_by(corpus, status=0):
 def test_the_key_is_nowhere(source, serve, corpus, monkeypatch, capfd):
     faults = {"429": 0.1, "500": 0.1, "reset": 0.1, "truncated-json": 0.1, "wrong-schema": 0.1, "refusal": 0.1}
     server = serve(key=KEY, faults=faults, max_faults=2, batch={"fail": 0.2})
-    made = corpus(server, source=source, num=20)
+    made = corpus(server, source=source, num_texts=20)
     said = said_by(made)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     for action in ("plan", "status", "filter", "report", "collect", "run"):
@@ -75,7 +75,7 @@ def test_the_key_is_nowhere(source, serve, corpus, monkeypatch, capfd):
 
 @pytest.mark.parametrize("source", [pytest.param("openai", marks=pytest.mark.slow), "openai-batch"])
 def test_a_server_that_repeats_the_key_is_not_quoted(source, corpus, repeating_server):
-    made = corpus(repeating_server, source=source, num=20)
+    made = corpus(repeating_server, source=source, num_texts=20)
     said = said_by(made, status=2)
     assert "Incorrect API key provided: [key]" in said
     without_key(said, made.folder, Path.cwd())

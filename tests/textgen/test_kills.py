@@ -27,7 +27,7 @@ class Served:
     """How many requests a server's log holds, counted as it grows."""
 
     def __init__(self, path):
-        self._path, self._end, self.num = path, 0, 0
+        self._path, self._end, self.num_texts = path, 0, 0
 
     def look(self):
         if self._path.exists():
@@ -35,8 +35,8 @@ class Served:
                 file.seek(self._end)
                 new = file.read()
             self._end += len(new)
-            self.num += new.count(b"\n")
-        return self.num
+            self.num_texts += new.count(b"\n")
+        return self.num_texts
 
 
 def kill_at(point, served, made):
@@ -47,9 +47,9 @@ def kill_at(point, served, made):
         while served.look() < point:
             if process.poll() is not None:
                 pytest.fail(f"it ended ({process.returncode}) before its kill:\n{process.communicate()[0]}")
-            if served.num != last:
-                last, since = served.num, time.monotonic()
-            assert time.monotonic() - since < PATIENCE, f"{served.num} requests came; {point} were waited for"
+            if served.num_texts != last:
+                last, since = served.num_texts, time.monotonic()
+            assert time.monotonic() - since < PATIENCE, f"{served.num_texts} requests came; {point} were waited for"
             time.sleep(0.002)
     finally:
         with suppress(ProcessLookupError):
@@ -66,7 +66,7 @@ def read(path):
 
 def test_ten_kills_amid_faults(serve, corpus, capsys):
     server = serve(faults=FAULTS, max_faults=2, seed=7)
-    made = corpus(server, "concurrency=64", "deadline=1", f"max_cost={CAP}", num=NUM_REQUESTS)
+    made = corpus(server, "concurrency=64", "request_timeout=1", f"max_cost={CAP}", num_texts=NUM_REQUESTS)
     served, rng = Served(server.log), random.Random(7)
     points = sorted(rng.randrange(50, NUM_REQUESTS) for _ in range(NUM_KILLS))
     for point in points:

@@ -30,9 +30,9 @@ def model(tmp_path_factory):
     return tiny(tmp_path_factory.mktemp("model"))
 
 
-def corpus(tmp_path, name, model, *settings, num=14):
+def corpus(tmp_path, name, model, *settings, num_texts=14):
     return Corpus(
-        tmp_path / name, "http://unused", f"model={model}", *SETTINGS, *settings, source="transformers", num=num
+        tmp_path / name, "http://unused", f"model={model}", *SETTINGS, *settings, source="transformers", num_texts=num_texts
     )
 
 
@@ -109,7 +109,7 @@ def test_its_babble_is_taken_out(tmp_path, model, capfd):
 
 
 def test_answers_that_cannot_be_read_are_given_up_and_the_reason_is_told(tmp_path, model, capfd):
-    babble = corpus(tmp_path, "babble", model, "recipe=entailment", num=4)
+    babble = corpus(tmp_path, "babble", model, "recipe=entailment", num_texts=4)
     with pytest.raises(UserError, match=r"no request was answered.*journal\.jsonl"):
         babble.run()
     assert "0 of 4 requests answered, 4 given up (cut short: 4)" in capfd.readouterr().out

@@ -24,7 +24,7 @@ UPLOAD, CREATE = "POST /v1/files", "POST /v1/batches"
 
 def with_rows(corpus, server, broken):
     """A corpus whose template needs a column that one row does not have."""
-    made = corpus(server, "concurrency=8", num=NUM_ROWS)
+    made = corpus(server, "concurrency=8", num_texts=NUM_ROWS)
     prompt, rows = made.folder.parent / "prompt.j2", made.folder.parent / "rows.jsonl"
     prompt.write_text("Mood: {{ mood }}.\n" + prompt.read_text())
     records = [{"scene": str(number), **({} if number == broken else {"mood": "glad"})} for number in range(NUM_ROWS)]
@@ -44,7 +44,7 @@ def test_a_row_that_does_not_fill_the_template_is_told_before_anything_is_asked(
 
 def test_an_error_of_one_request_waits_for_the_answers_under_way(serve, corpus, monkeypatch):
     server = serve(delay=0.3)
-    made = corpus(server, num=40)
+    made = corpus(server, num_texts=40)
     work = made.work()
     work.plan()
     prompt, broken = work.prepared.recipe.prompt, made.planned[12]
@@ -76,8 +76,8 @@ class _SlowLane(BaseHTTPRequestHandler):
         lane = self.server
         with lane.guard:
             now = int(time.monotonic())
-            lane.second, lane.num = now, 1 if now != lane.second else lane.num + 1
-            taken = lane.num <= PER_SECOND
+            lane.second, lane.num_texts = now, 1 if now != lane.second else lane.num_texts + 1
+            taken = lane.num_texts <= PER_SECOND
         message = {"content": "A dog sat on a bench."}
         usage = {"prompt_tokens": 10, "completion_tokens": 5}
         answer = {"choices": [{"message": message}], "usage": usage}
@@ -98,11 +98,11 @@ def test_nothing_is_given_up_at_a_server_that_is_merely_slow(names_a_time, corpu
         daemon_threads, request_queue_size = True, 128
 
     lane = Lane(("127.0.0.1", 0), _SlowLane)
-    lane.guard, lane.second, lane.num, lane.names_a_time = threading.Lock(), 0, 0, names_a_time
+    lane.guard, lane.second, lane.num_texts, lane.names_a_time = threading.Lock(), 0, 0, names_a_time
     threading.Thread(target=lane.serve_forever, daemon=True).start()
     try:
-        made = corpus(f"http://127.0.0.1:{lane.server_port}/v1", "concurrency=32", "max_attempts=3", num=40)
-        assert made.ask("first_pause=0.4") is None
+        made = corpus(f"http://127.0.0.1:{lane.server_port}/v1", "concurrency=32", "max_attempts=3", num_texts=40)
+        assert made.ask("initial_backoff=0.4") is None
     finally:
         lane.shutdown()
         lane.server_close()
@@ -120,7 +120,7 @@ def test_a_server_that_answers_nobody_is_not_asked_for_ever(serve, corpus):
 
 def test_batches_cost_what_batches_cost_whatever_collects_them(serve, corpus):
     server = serve(batch={"polls": 1})
-    made = corpus(server, "batch.poll_seconds=60", source="openai-batch", num=10)
+    made = corpus(server, "batch.poll_seconds=60", source="openai-batch", num_texts=10)
     assert made.ask(stop=StopRequest(asked=True)) == "a signal"
     reserved = made.ledger.reserved
     assert made.ask("source=openai", f"max_cost={reserved.cost}") is None
@@ -130,7 +130,7 @@ def test_batches_cost_what_batches_cost_whatever_collects_them(serve, corpus):
 
 def test_a_file_that_was_never_taken_is_made_anew(serve, corpus):
     server = serve(call_faults={UPLOAD: ["401"]})
-    made = corpus(server, source="openai-batch", num=10)
+    made = corpus(server, source="openai-batch", num_texts=10)
     with pytest.raises(UserError, match="401"):
         made.ask()
     assert made.ledger.reserved != Spend()
@@ -146,7 +146,7 @@ def test_a_file_that_was_never_taken_is_made_anew(serve, corpus):
 
 @pytest.mark.parametrize("action", ["collect", "filter"])
 def test_a_plan_that_nobody_asked_stays_as_it_is(action, serve, corpus, capsys):
-    made = corpus(serve(), source="openai-batch", num=10)
+    made = corpus(serve(), source="openai-batch", num_texts=10)
     made.run("action=plan")
     before = {path.name: path.read_bytes() for path in made.folder.iterdir()}
     for more in ([], ["seed=4"]):
@@ -156,13 +156,13 @@ def test_a_plan_that_nobody_asked_stays_as_it_is(action, serve, corpus, capsys):
             with pytest.raises(UserError, match="nothing was answered yet"):
                 made.run("action=filter", *more)
     assert {path.name: path.read_bytes() for path in made.folder.iterdir()} == before
-    assert made.run("action=plan", "num=5") == 0
+    assert made.run("action=plan", "num_texts=5") == 0
     assert len(made.planned) == 5
 
 
 def test_nothing_to_collect_needs_no_key(serve, corpus, capsys):
     server = serve()
-    made = corpus(server, source="openai-batch", num=10)
+    made = corpus(server, source="openai-batch", num_texts=10)
     assert made.ask() is None
     calls = server.calls()
     assert made.run("action=collect") == 0
@@ -179,16 +179,16 @@ def test_usage_that_nobody_can_have_counted_is_charged_at_the_reserve(tokens):
 
 
 def test_a_cap_that_was_typed_later_is_kept_by_commands_that_do_not_repeat_it(serve, corpus):
-    made = corpus(serve(), num=10)
+    made = corpus(serve(), num_texts=10)
     assert made.ask() is None
     output = f"output={made.folder}"
     cap = made.ledger.spent.cost + 0.1
-    assert made.ask("num=20", f"max_cost={cap}") is not None
+    assert made.ask("num_texts=20", f"max_cost={cap}") is not None
     assert f"max_cost={cap}" in remembered([output], "", "coco-style")
-    made.work("num=20").key  # noqa: B018 - a command without a cap
+    made.work("num_texts=20").key  # noqa: B018 - a command without a cap
     assert f"max_cost={cap}" in remembered([output], "", "coco-style")
     assert "max_cost=null" in remembered([output, "max_cost=null"], "", "coco-style")
-    assert made.ask("num=20", "max_cost=null") is None
+    assert made.ask("num_texts=20", "max_cost=null") is None
     assert "max_cost=null" in remembered([output], "", "coco-style")
 
 
@@ -204,7 +204,7 @@ def test_connections_are_as_many_as_requests_under_way(serve, corpus):
     "line", ['{"event": "answer"}', '{"event": "sent", "id": "a"}', '{"event": "batch_done", "part": 3}']
 )
 def test_an_event_that_lacks_something_is_told_and_nothing_is_cut_off(line, serve, corpus):
-    made = corpus(serve(), num=6)
+    made = corpus(serve(), num_texts=6)
     assert made.ask() is None
     with made.journal.open("a") as file:
         file.write(line + "\n")
@@ -216,11 +216,11 @@ def test_an_event_that_lacks_something_is_told_and_nothing_is_cut_off(line, serv
     assert made.journal.read_bytes() == before
 
 
-def test_a_recipe_that_is_no_yaml_is_told(monkeypatch, tmp_path):
+def test_a_recipe_that_is_no_yaml_is_told(tmp_path):
     configs = tmp_path / "configs"
     shutil.copytree(command_line.CONFIGS, configs)
     with (configs / "recipe" / "coco-style.yaml").open("a") as file:
         file.write("words: [3")
-    monkeypatch.setattr(command_line, "CONFIGS", configs)
+    extensions = command_line.CliExtensions(config_folders=(configs,))
     with pytest.raises(UserError, match=r"while parsing a flow sequence.*coco-style\.yaml"):
-        command_line.compose_config("synthesize_captions", SynthesizeCaptionsConfig, ["num=3"])
+        command_line.compose_config("synthesize_captions", SynthesizeCaptionsConfig, ["num_texts=3"], extensions)

@@ -43,7 +43,7 @@ def test_results_are_joined_by_id_whatever_comes_back(api, serve, batches):
     faults = {"wrong-schema": 0.1, "null-content": 0.1, "length": 0.1, "empty-choice": 0.1, "refusal": 0.1}
     script = {"shuffle": True, "duplicate": 0.3, "expire": 0.2, "expire_batches": 2, "fail": 0.2, "polls": 2}
     server = serve(batch=script, faults=faults, max_faults=2, permanent=["refusal"])
-    made = batches(server, f"api={api}", "batch.max_requests=25", num=60)
+    made = batches(server, f"api={api}", "batch.max_requests=25", num_texts=60)
     assert made.ask() is None
     assert made.is_complete
     for request, items in made.answers().items():  # the keywords of the request are in its answer
@@ -69,7 +69,7 @@ def test_results_are_joined_by_id_whatever_comes_back(api, serve, batches):
 
 def test_files_are_split_by_requests(serve, batches):
     server = serve()
-    made = batches(server, "batch.max_requests=7", num=20)
+    made = batches(server, "batch.max_requests=7", num_texts=20)
     assert made.ask() is None
     assert [len(part) for part in parts(made)] == [7, 7, 6]
     assert server.calls()[CREATE] == server.calls()[UPLOAD] == 3
@@ -79,7 +79,7 @@ def test_files_are_split_by_requests(serve, batches):
 def test_files_are_split_by_bytes(serve, batches):
     largest = 10_000
     server = serve(batch={"reject_over_bytes": largest})
-    made = batches(server, f"batch.max_bytes={largest}", num=20)
+    made = batches(server, f"batch.max_bytes={largest}", num_texts=20)
     assert made.ask() is None
     assert made.is_complete
     sizes = [path.stat().st_size for path in sorted((made.folder / "batches").glob("part-*.jsonl"))]
@@ -102,7 +102,7 @@ def test_ids_of_batches_are_kept_before_anyone_waits(serve, batches):
 @pytest.mark.parametrize("faults", [["reset"], ["500", "reset", "503"], ["reset", "reset"], ["429"]])
 def test_a_batch_whose_reply_was_lost_is_found_again(faults, serve, batches):
     server = serve(call_faults={CREATE: faults, UPLOAD: ["500"], "GET /v1/batches/{id}": ["500", "reset"]})
-    made = batches(server, num=10)
+    made = batches(server, num_texts=10)
     assert made.ask() is None
     assert made.is_complete
     assert server.counts()["requests"] == 10  # each was paid for once
@@ -111,7 +111,7 @@ def test_a_batch_whose_reply_was_lost_is_found_again(faults, serve, batches):
 
 def test_a_kill_before_the_id_was_kept_submits_nothing_twice(serve, batches):
     server = serve()
-    made = batches(server, num=10)
+    made = batches(server, num_texts=10)
     made.ask()
     lines = made.journal.read_bytes().splitlines(keepends=True)
     submitted = next(number for number, line in enumerate(lines) if b'"batch_submitted"' in line)
@@ -129,7 +129,7 @@ def test_a_kill_before_the_id_was_kept_submits_nothing_twice(serve, batches):
 
 def test_a_kill_before_the_upload_submits_it_then(serve, batches):
     server = serve()
-    made = batches(server, num=10)
+    made = batches(server, num_texts=10)
     made.ask()
     lines = made.journal.read_bytes().splitlines(keepends=True)
     submitted = next(number for number, line in enumerate(lines) if b'"batch_submitted"' in line)
@@ -145,7 +145,7 @@ def test_a_kill_before_the_upload_submits_it_then(serve, batches):
 @pytest.mark.parametrize("seed", range(5))
 def test_kills_at_any_time_submit_nothing_twice(seed, serve, batches):
     server = serve(batch={"polls": 6, "shuffle": True}, call_faults={CREATE: ["reset"]})
-    made = batches(server, "batch.max_requests=4", num=20)
+    made = batches(server, "batch.max_requests=4", num_texts=20)
     rng = random.Random(seed)
     for _ in range(3):
         process = start(*made.settings)
@@ -166,7 +166,7 @@ def test_kills_at_any_time_submit_nothing_twice(seed, serve, batches):
 
 def test_collect_takes_what_is_ready_and_asks_nothing(serve, batches, capsys):
     server = serve(batch={"polls": 4})
-    made = batches(server, "batch.poll_seconds=60", num=10)
+    made = batches(server, "batch.poll_seconds=60", num_texts=10)
     process = start(*made.settings)
     try:
         wait_for(process, lambda: made.journal.exists() and made.events("batch_submitted"))
@@ -177,7 +177,7 @@ def test_collect_takes_what_is_ready_and_asks_nothing(serve, batches, capsys):
     assert process.returncode == 143, said
     assert made.ledger.spent == Spend()
     for _ in range(5):
-        assert made.run("action=collect", "num=10") == 0
+        assert made.run("action=collect", "num_texts=10") == 0
     said = capsys.readouterr().out
     assert "1 batches are under way; collect again later" in said
     assert "10 of 10 requests answered" in said
@@ -187,7 +187,7 @@ def test_collect_takes_what_is_ready_and_asks_nothing(serve, batches, capsys):
 
 def test_a_signal_while_the_provider_fails_ends_as_one(serve, batches):
     server = serve(call_faults={"GET /v1/batches/{id}": ["503"] * 100})
-    made = batches(server, "first_pause=5")
+    made = batches(server, "initial_backoff=5")
     process = start(*made.settings)
     try:
         wait_for(process, lambda: server.log.exists() and server.calls()["GET /v1/batches/{id}"])
@@ -201,10 +201,10 @@ def test_a_signal_while_the_provider_fails_ends_as_one(serve, batches):
 
 def test_another_source_collects_and_asks_the_rest(serve, batches):
     server = serve(batch={"polls": 1, "expire": 0.5})
-    made = batches(server, "batch.poll_seconds=60", num=10)
+    made = batches(server, "batch.poll_seconds=60", num_texts=10)
     stop = StopRequest(asked=True)
     assert made.ask(stop=stop) == "a signal"
-    assert made.ask("source=openai", "num=15") is None
+    assert made.ask("source=openai", "num_texts=15") is None
     assert server.calls()[CREATE] == 1
     expired = server.counts()["outcomes"]["expired"]
     assert 0 < expired < 10
@@ -214,7 +214,7 @@ def test_another_source_collects_and_asks_the_rest(serve, batches):
 
 def test_what_the_provider_rejects_is_told_and_smaller_files_work(serve, batches):
     server = serve(batch={"reject_over_requests": 8})
-    made = batches(server, num=20)
+    made = batches(server, num_texts=20)
     with pytest.raises(
         UserError, match=r"refused the file \(too_many_tasks: .*more than 8 requests.*batch\.max_requests="
     ):
@@ -230,7 +230,7 @@ def test_what_the_provider_rejects_is_told_and_smaller_files_work(serve, batches
     [({"key": "right"}, "401: .*Incorrect API key"), ({"fatal": "insufficient_quota"}, "exceeded your current quota")],
 )
 def test_what_no_waiting_mends_is_told_at_once(script, words, serve, batches):
-    made = batches(serve(**script), "first_pause=5")
+    made = batches(serve(**script), "initial_backoff=5")
     with pytest.raises(UserError, match=f"{words}.*All that was answered is kept; the same command goes on"):
         made.ask()
     assert made.ledger.spent == Spend()
@@ -244,8 +244,8 @@ def test_a_server_that_takes_no_schema_gets_batches_without(serve, batches):
     assert made.ask() is None
     assert made.is_complete
     assert server.calls()[CREATE] == 2
-    with pytest.raises(UserError, match="structured=text"):
-        batches(server, "structured=schema").ask()
+    with pytest.raises(UserError, match="json_schema=text"):
+        batches(server, "json_schema=schema").ask()
     assert server.calls()[CREATE] == 3
 
 
@@ -259,7 +259,7 @@ def test_what_is_refused_is_not_submitted_again_in_the_same_run(serve, batches, 
         return made if not prompt.endswith("Words: dog, bus") else {**made, "messages": []}
 
     server = serve()
-    made = batches(server, num=NUM_PAIRS)
+    made = batches(server, num_texts=NUM_PAIRS)
     monkeypatch.setattr(batch_files, "request_body", without_messages)
     assert made.ask() is None
     assert server.calls()[CREATE] == 1

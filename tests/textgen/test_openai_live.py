@@ -10,9 +10,9 @@ from close_transfer.core.errors import UserError
 from tests.textgen.conftest import NUM_PAIRS, priced, start
 from textgen.corpus.ledger import Spend
 from textgen.generators.openai_api import read_reply, retry_after_seconds
-from textgen.generators.responses import RecordError
+from textgen.generators.responses import RequestError
 
-# RecordError of the server -> what the journal may call it, and what it says was paid.
+# RequestError of the server -> what the journal may call it, and what it says was paid.
 FAULTS = {
     "429": ({"429"}, "no"),
     "429-retry-after": ({"429"}, "no"),
@@ -41,7 +41,7 @@ def test_every_fault_is_asked_again_and_charged_as_it_was_paid(fault, serve, cor
     server = serve(faults={fault: 1}, max_faults=2)
     spent = Spend()
     for api in ("chat", "responses"):
-        made = corpus(server, f"api={api}", "deadline=0.3" if fault == "stall" else "deadline=5")
+        made = corpus(server, f"api={api}", "request_timeout=0.3" if fault == "stall" else "request_timeout=5")
         assert made.ask() is None
         assert made.is_complete
         faults = made.events("fault")
@@ -64,7 +64,7 @@ def test_every_fault_is_asked_again_and_charged_as_it_was_paid(fault, serve, cor
 @pytest.mark.parametrize("api", ["chat", "responses"])
 def test_a_refusal_is_an_answer_without_texts(api, serve, corpus):
     server = serve(faults={"refusal": 0.5}, permanent=["refusal"])
-    made = corpus(server, f"api={api}", num=20)
+    made = corpus(server, f"api={api}", num_texts=20)
     assert made.ask() is None
     refused = server.counts()["outcomes"]["refusal"]
     assert 0 < refused < 20
@@ -78,14 +78,14 @@ def test_a_refusal_is_an_answer_without_texts(api, serve, corpus):
 @pytest.mark.parametrize("api", ["chat", "responses"])
 def test_a_server_without_schemas_is_asked_for_text(api, serve, corpus):
     server = serve(no_schema=True)
-    made = corpus(server, f"api={api}", num=30)
+    made = corpus(server, f"api={api}", num_texts=30)
     assert made.ask() is None
     assert made.is_complete
     assert {one["paid"] for one in made.events("fault")} == {"no"}
     assert 1 <= server.counts()["outcomes"]["400"] <= 8  # those under way at the first refusal
 
-    strict = corpus(server, f"api={api}", "structured=schema", num=30)
-    with pytest.raises(UserError, match=r"json_schema.*structured="):
+    strict = corpus(server, f"api={api}", "json_schema=schema", num_texts=30)
+    with pytest.raises(UserError, match=r"json_schema.*json_schema=text"):
         strict.ask()
     assert server.counts()["outcomes"]["400"] <= 16
     assert strict.ledger.spent == Spend()
@@ -93,7 +93,7 @@ def test_a_server_without_schemas_is_asked_for_text(api, serve, corpus):
 
 def test_plain_text_is_asked_for_without_a_schema(serve, corpus):
     server = serve(no_schema=True)
-    assert corpus(server, "structured=text").ask() is None
+    assert corpus(server, "json_schema=text").ask() is None
     assert server.counts()["outcomes"] == {"answered": 6}
 
 
@@ -120,7 +120,7 @@ def test_what_no_waiting_mends_stops_with_the_servers_words(name, serve, corpus,
     script, words = STOPPING[name]
     monkeypatch.setenv("OPENAI_API_KEY", "another")
     server = serve(**script)
-    made = corpus(server, num=60)
+    made = corpus(server, num_texts=60)
     with pytest.raises(UserError, match=f"{words}.*answers are kept.*the same command goes on"):
         made.ask()
     assert server.counts()["requests"] <= 5 + 8
@@ -146,7 +146,7 @@ def test_one_request_that_the_server_refuses_is_given_up_alone(serve, corpus, mo
         return made
 
     server = serve()
-    made = corpus(server, num=NUM_PAIRS)
+    made = corpus(server, num_texts=NUM_PAIRS)
     monkeypatch.setattr(openai_live, "request_body", without_model)
     assert made.ask() is None
     assert len(made.answers()) == len(made.planned) - 1
@@ -172,7 +172,7 @@ def test_attempts_are_counted_and_then_a_request_is_given_up(serve, corpus):
 
 def test_a_signal_lets_what_is_under_way_arrive(serve, corpus):
     server = serve(delay=0.8)
-    made = corpus(server, "concurrency=5", num=40)
+    made = corpus(server, "concurrency=5", num_texts=40)
     process = start(*made.settings)
     try:
         while not server.log.exists() or len(server.served()) < 5:
@@ -190,7 +190,7 @@ def test_a_signal_lets_what_is_under_way_arrive(serve, corpus):
 
 def test_a_signal_does_not_wait_for_a_turn(serve, corpus):
     server = serve()
-    made = corpus(server, "requests_per_minute=1", "concurrency=8", num=40)
+    made = corpus(server, "requests_per_minute=1", "concurrency=8", num_texts=40)
     process = start(*made.settings)
     try:
         while not server.log.exists() or not server.served():
@@ -205,9 +205,9 @@ def test_a_signal_does_not_wait_for_a_turn(serve, corpus):
 
 
 def test_where_nobody_listens_it_says_so_and_stops(corpus):
-    made = corpus("http://127.0.0.1:9/v1", num=500)
+    made = corpus("http://127.0.0.1:9/v1", num_texts=500)
     with pytest.raises(UserError, match=r"127\.0\.0\.1:9.*cannot be reached.*the same command goes on"):
-        made.ask("first_pause=0.1")
+        made.ask("initial_backoff=0.1")
     assert made.ledger.spent == Spend()
     assert len(made.events("sent")) < 100
     assert not made.events("gave_up")
@@ -221,7 +221,7 @@ def test_a_connection_that_is_never_made_costs_nothing(corpus):
         for one in waiting:
             one.setblocking(False)
             one.connect_ex(deaf.getsockname())
-        made = corpus(f"http://127.0.0.1:{deaf.getsockname()[1]}/v1", "deadline=0.6", num=4)
+        made = corpus(f"http://127.0.0.1:{deaf.getsockname()[1]}/v1", "request_timeout=0.6", num_texts=4)
         with pytest.raises(UserError, match="cannot be reached"):
             made.ask()
         for one in waiting:
@@ -232,7 +232,7 @@ def test_a_connection_that_is_never_made_costs_nothing(corpus):
 @pytest.mark.slow
 def test_a_server_that_goes_away_is_waited_for_and_then_ends_the_run(serve, corpus):
     server = serve(delay=0.05)
-    made = corpus(server, "concurrency=2", "max_attempts=4", num=60)
+    made = corpus(server, "concurrency=2", "max_attempts=4", num_texts=60)
     process = start(*made.settings)
     try:
         while not server.log.exists() or len(server.served()) < 10:
@@ -260,7 +260,7 @@ def test_usage_that_is_no_usage_is_charged_at_the_reserve(usage):
 
 @pytest.mark.parametrize("message", [{"content": 7}, {"content": ["A", "dog."]}, {"refusal": {"no": 1}}, "A dog."])
 def test_an_answer_of_another_shape_is_a_fault(message):
-    with pytest.raises(RecordError) as caught:
+    with pytest.raises(RequestError) as caught:
         read_reply({"choices": [{"message": message}], "usage": {}}, "chat")
     assert caught.value.kind == "malformed"
     assert caught.value.retry

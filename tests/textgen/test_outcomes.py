@@ -6,7 +6,7 @@ from textgen.config import FieldSettings, RecipeSettings
 from textgen.corpus.ledger import Spend
 from textgen.corpus.prices import FREE
 from textgen.generators.events import answer_event
-from textgen.generators.responses import RecordError, Reply
+from textgen.generators.responses import Reply, RequestError
 
 ONE = RecipeSettings(name="one", template="one.j2", fields={"text": FieldSettings()})
 TWO = ONE.model_copy(update={"items_per_request": 2})
@@ -45,7 +45,7 @@ def test_an_answer_that_ends_behind_its_last_text_is_whole(text, recipe):
 
 
 def test_json_that_ends_in_the_middle_is_a_fault_that_is_paid_for():
-    with pytest.raises(RecordError, match="cut short") as fault:
+    with pytest.raises(RequestError, match="cut short") as fault:
         event('{"text": "A dog ru')
     assert fault.value.paid == "reported"
 

@@ -40,10 +40,10 @@ def config(*arguments):
     return compose_config("synthesize_captions", SynthesizeCaptionsConfig, arguments)
 
 
-def requests(num, *arguments, key="key"):
+def requests(num_texts, *arguments, key="key"):
     prepared = RecipeInputs(config(*arguments))
     counts = prepared.keyword_counts if prepared.config.recipe.keywords else None
-    return list(requests_of(prepared.recipe, prepared.config, counts, key, num))
+    return list(requests_of(prepared.recipe, prepared.config, counts, key, num_texts))
 
 
 def run(*arguments):
@@ -89,13 +89,13 @@ def test_the_same_plan_comes_out_of_every_process(tmp_path):
     line = (
         "import sys; from close_transfer.core.command_line import compose_config; from textgen.config import SynthesizeCaptionsConfig; "
         "from textgen.pipeline import synthesize; "
-        "synthesize(compose_config('synthesize', SynthesizeCaptionsConfig, sys.argv[1:]), sys.argv[1:])"
+        "synthesize(compose_config('synthesize_captions', SynthesizeCaptionsConfig, sys.argv[1:]), sys.argv[1:])"
     )
     written = []
     for number, arguments in enumerate([OPENAI, OPENAI, ["recipe=entailment"], ["recipe=entailment"]]):
         output = tmp_path / f"corpus{number}"
         subprocess.run(
-            [sys.executable, "-c", line, "action=plan", "num=60", f"output={output}", *arguments],
+            [sys.executable, "-c", line, "action=plan", "num_texts=60", f"output={output}", *arguments],
             env={"PATH": "", "PYTHONHASHSEED": str(number), "PYTHONPATH": ":".join(sys.path)},
             check=True,
             capture_output=True,
@@ -112,7 +112,7 @@ def changed_ids(tmp_path, *arguments):
 
 def test_ids_change_with_everything_that_decides_an_answer(tmp_path):
     (tmp_path / "own.j2").write_text("Write about {{ keywords | join(', ') }}.")
-    base = [*OPENAI, "num=5"]
+    base = [*OPENAI, "num_texts=5"]
     variants = [
         [],
         ["recipe.template=own.j2"],
@@ -135,7 +135,7 @@ def test_ids_change_with_everything_that_decides_an_answer(tmp_path):
 
 
 def test_ids_are_the_same_where_nothing_of_that_changed(tmp_path):
-    base = [*OPENAI, "num=5"]
+    base = [*OPENAI, "num_texts=5"]
     for other in (["concurrency=3"], ["max_cost=1"], ["source=openai-batch"], ["filters.clip_tokens=null"]):
         assert plan(tmp_path / "a", *base) == plan(tmp_path / "_".join(other), *base, *other)
 
@@ -162,42 +162,42 @@ def test_labels_come_equally_often():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "num"),
+    ("arguments", "num_texts"),
     [
         ([], 1000),
-        (["num=7"], 7),
+        (["num_texts=7"], 7),
         (["recipe=paraphrase-group"], 200),
-        (["recipe=paraphrase-group", "num=11"], 3),
+        (["recipe=paraphrase-group", "num_texts=11"], 3),
         (["recipe=news"], 12),
-        (["recipe=news", "num=20"], 20),
+        (["recipe=news", "num_texts=20"], 20),
         (["recipe=reviews"], 24),
-        (["recipe=reviews", "num=3"], 3),
-        (["recipe=reviews", "num=100"], 24),
+        (["recipe=reviews", "num_texts=3"], 3),
+        (["recipe=reviews", "num_texts=100"], 24),
     ],
     ids=str,
 )
-def test_how_many_requests_make_so_many_texts(tmp_path, arguments, num):
-    assert len(plan(tmp_path / "corpus", *arguments)) == num
+def test_how_many_requests_make_so_many_texts(tmp_path, arguments, num_texts):
+    assert len(plan(tmp_path / "corpus", *arguments)) == num_texts
 
 
 def test_a_plan_that_nothing_was_asked_of_may_be_made_anew(tmp_path, capsys):
     corpus = tmp_path / "corpus"
-    first = plan(corpus, *OPENAI, "num=50")
+    first = plan(corpus, *OPENAI, "num_texts=50")
     assert plan(corpus, *OPENAI) == first  # as many as planned
-    assert plan(corpus, *OPENAI, "num=20") == first[:20]
-    assert plan(corpus, *OPENAI, "num=80")[:50] == first
-    other = plan(corpus, *OPENAI, "num=50", "recipe.temperature=0.5")
+    assert plan(corpus, *OPENAI, "num_texts=20") == first[:20]
+    assert plan(corpus, *OPENAI, "num_texts=80")[:50] == first
+    other = plan(corpus, *OPENAI, "num_texts=50", "recipe.temperature=0.5")
     assert len(other) == 50 and not set(other) & set(first)
 
 
 def test_a_plan_that_was_begun_only_grows(tmp_path):
     corpus = tmp_path / "corpus"
-    assert run(f"output={corpus}", "num=50") == 0
+    assert run(f"output={corpus}", "num_texts=50") == 0
     before = (corpus / "plan.jsonl").read_bytes()
-    with pytest.raises(UserError, match=r"num=20: .*plan.jsonl plans 50 texts already, and a corpus only grows"):
-        run(f"output={corpus}", "num=20")
+    with pytest.raises(UserError, match=r"num_texts=20: .*plan.jsonl plans 50 texts already, and a corpus only grows"):
+        run(f"output={corpus}", "num_texts=20")
     assert (corpus / "plan.jsonl").read_bytes() == before
-    assert run(f"output={corpus}", "num=80", "action=plan") == 0
+    assert run(f"output={corpus}", "num_texts=80", "action=plan") == 0
     after = (corpus / "plan.jsonl").read_bytes()
     assert after.startswith(before) and after.count(b"\n") == 80
 
@@ -229,7 +229,7 @@ def test_planning_makes_no_connection_and_needs_no_key(tmp_path, monkeypatch, ca
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(OpenAIClient, "__init__", refuse)
-    plan(tmp_path / "corpus", *OPENAI, "num=30")
+    plan(tmp_path / "corpus", *OPENAI, "num_texts=30")
     told = capsys.readouterr().out
     assert "30 requests for 30 texts, by gpt-5-mini" in told
     assert "tokens of prompts, at most 1,920 of answers (64 each)" in told
@@ -237,7 +237,7 @@ def test_planning_makes_no_connection_and_needs_no_key(tmp_path, monkeypatch, ca
     assert told.count("--- prompt") == 3
     assert "Now one for new words." in told
     assert not (tmp_path / "corpus/journal.jsonl").exists()
-    plan(tmp_path / "own", *OPENAI, "num=3", "model=mine", "allow_unpriced=true")
+    plan(tmp_path / "own", *OPENAI, "num_texts=3", "model=mine", "allow_unpriced=true")
     assert "cost: unknown, as there is no price" in capsys.readouterr().out
 
 
@@ -257,4 +257,4 @@ def test_what_cannot_be_planned_is_refused_and_the_folder_is_free_for_the_next_t
     ]:
         with pytest.raises(UserError, match=message):
             run(output, "action=plan", *arguments)
-    assert plan(tmp_path / "corpus", *OPENAI, "num=5")
+    assert plan(tmp_path / "corpus", *OPENAI, "num_texts=5")

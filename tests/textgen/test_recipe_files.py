@@ -29,7 +29,7 @@ def rows(of):
 
 def given(of, number):
     row = rows(of)[number % len(rows(of))]
-    return {**row, **{name: values[number % len(values)] for name, values in of.balance.items()}}
+    return {**row, **{name: values[number % len(values)] for name, values in of.balanced_values.items()}}
 
 
 def lemmas(text):
@@ -65,13 +65,13 @@ def test_examples_have_every_field_and_hold_their_own_keywords(name):
     for example in of.examples:
         assert set(of.fields) <= set(example)
         assert all(isinstance(example[field], str) and example[field] for field in of.fields)
-        assert set(of.balance) <= set(example)
-        assert all(example[variable] in values for variable, values in of.balance.items())
+        assert set(of.balanced_values) <= set(example)
+        assert all(example[variable] in values for variable, values in of.balanced_values.items())
         assert len(example.get("keywords", ())) == of.keywords
         assert {lemma(word, "en") for word in example.get("keywords", ())} <= lemmas(example["text"]), example
         assert of.words[0] <= len(example["text"].split()) <= of.words[1]
-        assert len({example[field] for field in of.differ}) == len(of.differ)
-        for field, other in of.found_in.items():
+        assert len({example[field] for field in of.must_differ}) == len(of.must_differ)
+        for field, other in of.must_contain.items():
             assert example[field] in example[other].lower()
     texts = [tuple(example[field] for field in of.fields) for example in of.examples]
     assert len(set(texts)) == len(texts)
@@ -93,7 +93,7 @@ def test_a_template_shows_the_request_and_its_examples(name):
     assert meta.find_undeclared_variables(environment.parse(source)) <= set(variables)
     assert ("lantern, otter" in prompt) == (of.keywords > 0)
     assert all(example[field] in prompt for example in shown for field in of.fields)
-    assert all(value in prompt for value in (given(of, 1)[variable] for variable in (*of.balance, *of.keep)))
+    assert all(value in prompt for value in (given(of, 1)[variable] for variable in (*of.balanced_values, *of.keep_columns)))
     assert "json" not in prompt.lower()
     if len(of.fields) > 1:
         assert all(f"{field}: {shown[0][field]}\n" in prompt for field in of.fields)
@@ -119,9 +119,9 @@ def test_the_grammar_writes_every_recipe_offline(name):
                 word in lemmas(item["text"]) for word in keywords
             )
             distinct.add(tuple(item.values()))
-            for field, other in of.found_in.items():
+            for field, other in of.must_contain.items():
                 assert item[field] in item[other].lower()
-            assert len({item[field] for field in of.differ}) == len(of.differ)
+            assert len({item[field] for field in of.must_differ}) == len(of.must_differ)
     assert num_held >= (0 if of.keywords_present == "none" else 0.75 * num_texts)
     assert len(distinct) > (20 if name == "news" else 0.7 * num_texts)
 
@@ -143,10 +143,10 @@ def test_words_of_a_style_mark_its_own_texts():
 
 def test_written_questions_are_answered_by_their_scenes():
     of = recipe("vqa")
-    grammar = Grammar.read(ROOT / "configs/grammars/picturebook.yaml").extended(of.grammar, of.balance)
+    grammar = Grammar.read(ROOT / "configs/grammars/picturebook.yaml").extended(of.grammar, of.balanced_values)
     numbers = {"two", "three", "four"}
     rng = random.Random(0)
-    for asked in of.balance["asked"] * 40:
+    for asked in of.balanced_values["asked"] * 40:
         (item,) = grammar.write(list(of.fields), 1, [], {"asked": asked}, rng)
         assert item["question"].endswith("?")
         assert item["answer"] == item["answer"].lower()
@@ -157,11 +157,11 @@ def test_written_questions_are_answered_by_their_scenes():
 
 def test_written_hypotheses_about_colour_have_the_right_label():
     of = recipe("entailment")
-    grammar = Grammar.read(ROOT / "configs/grammars/picturebook.yaml").extended(of.grammar, of.balance)
+    grammar = Grammar.read(ROOT / "configs/grammars/picturebook.yaml").extended(of.grammar, of.balanced_values)
     colours = {"red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white"}
     rng = random.Random(0)
     num_seen = 0
-    for label in of.balance["label"] * 150:
+    for label in of.balanced_values["label"] * 150:
         (item,) = grammar.write(list(of.fields), 1, [], {"label": label}, rng)
         said = colours & set(words_of(item["hypothesis"]))
         if not said:
@@ -177,4 +177,4 @@ def test_a_recipe_that_does_not_say_how_it_trains_trains_on_captions():
     """The printed command must be whole: data.path= alone is refused by the trainer."""
     unsaid = yaml.safe_load((ROOT / "configs/recipe_defaults.yaml").read_text(encoding="utf-8"))
     own = RecipeSettings(name="own", template="own.j2", fields={"text": {}})
-    assert own.train == unsaid["train"] == "task=captioning data=table"
+    assert own.train == unsaid["train"] == "task=captioning data=file"

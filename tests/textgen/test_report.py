@@ -223,7 +223,7 @@ def test_texts_without_a_word_are_no_failure(tmp_path: Path) -> None:
 
 def test_how_to_train_is_the_whole_command(tmp_path: Path) -> None:
     described = describe(tmp_path)
-    command = f"python scripts/train_text_only.py task=captioning data=table data.path={described.folder.corpus}"
+    command = f"python scripts/train_text_only.py task=captioning data=file data.path={described.folder.corpus}"
     assert command in Page(write_report(described)).text
 
 

@@ -17,8 +17,8 @@ SETS = [("dog", "ball"), ("dog", "park", "grass"), ("hat",), ("kite", "grass")]
 FOUND = KeywordCounts(COUNTS, SETS, 1000)
 
 
-def drawn(sampler, num, draws, seed=0):
-    return list(islice(sampler(FOUND, num, random.Random(seed)), draws))
+def drawn(sampler, num_texts, draws, seed=0):
+    return list(islice(sampler(FOUND, num_texts, random.Random(seed)), draws))
 
 
 def chi_square(counts, expected):
@@ -93,10 +93,10 @@ WEIGHTS = [
 def test_quotas_are_kept_within_one_after_any_number(weights):
     quotas = [Quota((str(number),), weight) for number, weight in enumerate(weights)]
     counts = Counter()
-    for num, (word,) in enumerate(islice(by_quota(quotas, random.Random(0)), 3000), start=1):
+    for num_texts, (word,) in enumerate(islice(by_quota(quotas, random.Random(0)), 3000), start=1):
         counts[word] += 1
         for number, weight in enumerate(weights):
-            assert abs(counts[str(number)] - num * weight / math.fsum(weights)) < 1 + 1e-9, (num, number)
+            assert abs(counts[str(number)] - num_texts * weight / math.fsum(weights)) < 1 + 1e-9, (num_texts, number)
 
 
 def test_the_seed_decides_the_order_of_equal_quotas():
@@ -154,8 +154,8 @@ def test_a_list_that_is_not_there(tmp_path):
 def test_values_come_in_turn_each_as_often_as_the_others():
     labels = ("entailment", "neutral", "contradiction")
     given = list(islice(in_turn({"label": labels, "mood": ("glad", "sad")}, random.Random(0)), 602))
-    for num in range(1, len(given)):
-        counts = Counter(one["label"] for one in given[:num])
+    for num_texts in range(1, len(given)):
+        counts = Counter(one["label"] for one in given[:num_texts])
         assert max(counts[label] for label in labels) - min(counts[label] for label in labels) <= 1
     together = Counter((one["label"], one["mood"]) for one in given)
     assert len(together) == 6  # no value of one goes with always the same of the other

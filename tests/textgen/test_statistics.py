@@ -40,7 +40,7 @@ def test_divergence_is_0_for_the_same_shares_and_1_for_no_common_word():
 
 def test_a_small_draw_is_further_from_the_rest_by_chance_than_half_of_the_texts():
     texts = [f"a {first} {second}" for first in range(60) for second in range(60)]
-    few, many, half = (divergence_of_drawn(texts, num, 0) for num in (20, 1000, 10_000))
+    few, many, half = (divergence_of_drawn(texts, num_texts, 0) for num_texts in (20, 1000, 10_000))
     assert half < many < 0.1 < few < 1
     assert half == divergence_of_drawn(texts, 1800, 0)
     assert divergence_of_drawn(["a b"] * 10, 3, 0) == 0

@@ -53,7 +53,7 @@ COLUMNS = {
 @pytest.mark.parametrize("recipe", options("recipe"))
 def test_every_recipe_is_written_without_a_model_and_twice_the_same(recipe, tmp_path, capsys):
     one, other = tmp_path / "one", tmp_path / "other"
-    assert run(one, f"recipe={recipe}", "num=60") == 0
+    assert run(one, f"recipe={recipe}", "num_texts=60") == 0
     told = capsys.readouterr().out
     found = records(one)
     assert f"{len(found)} of {60 if recipe != 'reviews' else 24} texts passed the filters" in told
@@ -64,16 +64,16 @@ def test_every_recipe_is_written_without_a_model_and_twice_the_same(recipe, tmp_
     assert all(record["text"].strip() == record["text"] != "" for record in found)
     sizes = {record["group"] for record in found}
     assert len(sizes) <= (12 if recipe == "paraphrase-group" else 60)
-    assert run(other, f"recipe={recipe}", "num=60") == 0
+    assert run(other, f"recipe={recipe}", "num_texts=60") == 0
     for name in ("plan.jsonl", "corpus.jsonl"):
         assert (one / name).read_bytes() == (other / name).read_bytes()
-    assert run(tmp_path / "third", f"recipe={recipe}", "num=60", "seed=1") == 0
+    assert run(tmp_path / "third", f"recipe={recipe}", "num_texts=60", "seed=1") == 0
     if recipe != "reviews":
         assert {record["text"] for record in records(tmp_path / "third")} != {record["text"] for record in found}
 
 
 def test_repeating_any_action_changes_no_byte_of_plan_journal_and_corpus(tmp_path):
-    run(tmp_path, "num=40")
+    run(tmp_path, "num_texts=40")
     kept = {name: (tmp_path / name).read_bytes() for name in ("plan.jsonl", "journal.jsonl", "corpus.jsonl")}
     for action in ("run", "plan", "status", "collect", "filter", "report", "run"):
         assert run(tmp_path, f"action={action}") == 0
@@ -81,9 +81,9 @@ def test_repeating_any_action_changes_no_byte_of_plan_journal_and_corpus(tmp_pat
 
 
 def test_more_texts_are_added_to_those_that_are_there(tmp_path):
-    run(tmp_path, "num=40")
+    run(tmp_path, "num_texts=40")
     before = (tmp_path / "plan.jsonl").read_bytes(), (tmp_path / "journal.jsonl").read_bytes()
-    run(tmp_path, "num=90")
+    run(tmp_path, "num_texts=90")
     assert (tmp_path / "plan.jsonl").read_bytes().startswith(before[0])
     assert (tmp_path / "journal.jsonl").read_bytes().startswith(before[1])
     answered = [json.loads(line) for line in (tmp_path / "journal.jsonl").read_text().splitlines()]
@@ -92,7 +92,7 @@ def test_more_texts_are_added_to_those_that_are_there(tmp_path):
 
 
 def test_a_changed_setting_is_refused_where_a_corpus_was_begun(tmp_path, monkeypatch):
-    run(tmp_path, "num=10")
+    run(tmp_path, "num_texts=10")
     before = (tmp_path / "corpus.jsonl").read_bytes()
     for changed in ("seed=1", "keywords.sampler=uniform", "recipe=vqa", "recipe.examples_per_request=1"):
         for action in ("run", "plan", "filter", "report", "status", "collect"):
@@ -102,18 +102,18 @@ def test_a_changed_setting_is_refused_where_a_corpus_was_begun(tmp_path, monkeyp
 
 
 def test_filters_may_be_changed_and_applied_again(tmp_path):
-    run(tmp_path, "num=40")
-    num = len(records(tmp_path))
+    run(tmp_path, "num_texts=40")
+    num_texts = len(records(tmp_path))
     assert run(tmp_path, "action=filter", "recipe.words=[3,9]") == 0
-    assert 0 < len(records(tmp_path)) < num
+    assert 0 < len(records(tmp_path)) < num_texts
     assert all(len(record["text"].split()) <= 9 for record in records(tmp_path))
     run(tmp_path, "action=filter")
-    assert len(records(tmp_path)) == num
+    assert len(records(tmp_path)) == num_texts
 
 
 def test_keywords_follow_the_references(tmp_path):
     (tmp_path / "captions.txt").write_text("A red dog.\nA red dog.\nA red dog.\nA blue bus.\n")
-    run(tmp_path / "corpus", f"references={tmp_path / 'captions.txt'}", "num=30")
+    run(tmp_path / "corpus", f"references={tmp_path / 'captions.txt'}", "num_texts=30")
     drawn = {word for record in records(tmp_path / "corpus") for word in record["keywords"]}
     assert drawn <= {"red", "dog", "blue", "bus"}
 
@@ -129,7 +129,7 @@ def test_actions_on_an_empty_folder_say_what_makes_one(action, tmp_path):
     ("action", "message"), [("filter", "nothing was answered yet"), ("report", "holds no corpus yet")]
 )
 def test_actions_on_a_plan_alone(action, message, tmp_path, capsys):
-    run(tmp_path, "action=plan", "num=5")
+    run(tmp_path, "action=plan", "num_texts=5")
     with pytest.raises(UserError, match=message):
         run(tmp_path, f"action={action}")
     assert run(tmp_path, "action=status") == 0
@@ -150,7 +150,7 @@ def test_actions_on_a_plan_alone(action, message, tmp_path, capsys):
         ),
         (["source=openia"], r"source=openia: should be 'grammar', 'openai'"),
         (["action=go"], r"action=go: should be 'run', 'plan'"),
-        (["num=0"], r"num=0: should be greater than or equal to 1"),
+        (["num_texts=0"], r"num_texts=0: should be greater than or equal to 1"),
         (["num=many"], r"num=many: "),
         (["max_cost=-1"], r"max_cost=-1: should be greater than or equal to 0"),
         (["filters.near_duplicates=1.5"], r"filters.near_duplicates=1.5: should be less than 1"),
@@ -166,7 +166,7 @@ def test_settings_that_cannot_be_used(arguments, message):
 
 def test_a_key_is_asked_for_before_anything_is_written_about_it(tmp_path):
     (tmp_path / "captions.txt").write_text("A red dog.\nA blue bus.\n")
-    given = [f"references={tmp_path / 'captions.txt'}", "source=openai", "model=gpt-5-mini", "num=3"]
+    given = [f"references={tmp_path / 'captions.txt'}", "source=openai", "model=gpt-5-mini", "num_texts=3"]
     with pytest.raises(UserError, match=r"OPENAI_API_KEY: is not set; export it, .* or take source=grammar"):
         run(tmp_path / "corpus", *given)
     with pytest.raises(UserError, match=r"MY_KEY: is not set"):
@@ -177,26 +177,26 @@ def test_a_key_is_asked_for_before_anything_is_written_about_it(tmp_path):
 
 def test_a_mistake_that_cost_nothing_does_not_cost_the_folder_either(tmp_path):
     (tmp_path / "captions.txt").write_text("A red dog.\nA blue bus.\n")
-    given = [f"references={tmp_path / 'captions.txt'}", "source=openai", "num=3"]
+    given = [f"references={tmp_path / 'captions.txt'}", "source=openai", "num_texts=3"]
     with pytest.raises(UserError, match=r"OPENAI_API_KEY: is not set"):
         run(tmp_path / "corpus", *given, "model=gpt-5-mini")
     with pytest.raises(UserError, match=r"model=none: transformers cannot load it"):
         run(tmp_path / "corpus", *given, "source=transformers", "model=none")
-    assert run(tmp_path / "corpus", "num=4") == 0
+    assert run(tmp_path / "corpus", "num_texts=4") == 0
     assert len((tmp_path / "corpus/plan.jsonl").read_text().splitlines()) == 4
 
 
 def test_a_user_types_it_and_later_only_the_folder(tmp_path):
-    begun = script("recipe=entailment", "num=30", "seed=2", "output=corpus")
+    begun = script("recipe=entailment", "num_texts=30", "seed=2", "output=corpus")
     assert begun.returncode == 0, begun.stderr
     assert "30 of 30 requests answered" in begun.stdout
-    assert "to train on it: python scripts/train_text_only.py task=snli-ve data=table" in begun.stdout
+    assert "to train on it: python scripts/train_text_only.py task=snli-ve data=file" in begun.stdout
     assert begun.stderr == ""
     again = script("output=corpus")
     assert again.returncode == 0, again.stderr
     assert again.stdout == begun.stdout
     assert "30 of 30 requests answered" in script("output=corpus", "action=status").stdout
-    longer = script("output=corpus", "num=45")
+    longer = script("output=corpus", "num_texts=45")
     assert "45 of 45 requests answered" in longer.stdout, longer.stderr
     assert "45 of 45 requests answered" in script("output=corpus").stdout
     refused = script("output=corpus", "seed=3")

@@ -27,7 +27,7 @@ def corpora(tmp_path_factory):
     def corpus(recipe):
         if recipe not in made:
             folder = tmp_path_factory.mktemp(recipe)
-            arguments = [f"recipe={recipe}", f"num={NUM}", f"output={folder}", "filters.clip_tokens=null"]
+            arguments = [f"recipe={recipe}", f"num_texts={NUM}", f"output={folder}", "filters.clip_tokens=null"]
             config = compose_config("synthesize_captions", SynthesizeCaptionsConfig, arguments)
             assert synthesize(config, arguments) == 0
             path = folder / "corpus.jsonl"

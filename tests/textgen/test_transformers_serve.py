@@ -61,9 +61,9 @@ def test_babble_of_a_served_model_is_kept_in_the_journal_and_out_of_the_corpus(s
     references = tmp_path / "references.txt"
     references.write_text("\n".join(TEXTS))
     asked = [
-        f"output={tmp_path / 'corpus'}", "source=openai", f"base_url={base_url}", f"model={model}", "num=12",
+        f"output={tmp_path / 'corpus'}", "source=openai", f"base_url={base_url}", f"model={model}", "num_texts=12",
         f"references={references}", "allow_unpriced=true", "max_total_tokens=100000", "concurrency=2",
-        "max_output_tokens=150", "max_attempts=3", "first_pause=0.1", "recipe.examples_per_request=2",
+        "max_output_tokens=150", "max_attempts=3", "initial_backoff=0.1", "recipe.examples_per_request=2",
     ]  # fmt: skip
     done = synthesize(*asked)
     assert done.returncode == 0, done.stderr

@@ -53,7 +53,7 @@ def test_every_recipe_is_written_and_described(tmp_path):
     told = without_torch(f"""
 for recipe in {recipes!r}:
     for action in ("plan", "run", "status", "collect", "filter", "report"):
-        arguments = [f"recipe={{recipe}}", f"output={tmp_path}/{{recipe}}", "num=20", "filters.clip_tokens=null"]
+        arguments = [f"recipe={{recipe}}", f"output={tmp_path}/{{recipe}}", "num_texts=20", "filters.clip_tokens=null"]
         assert run(*arguments, f"action={{action}}") == 0
 assert loaded() == [], loaded()
 """)
@@ -69,7 +69,7 @@ def test_a_server_is_asked(source, tmp_path):
     (tmp_path / "captions.txt").write_text("A dog chases a red ball.\nTwo owls sit in a tall tree.\n")
     with StandInServer() as server:
         told = without_torch(f'''
-assert run("source={source}", "model=gpt-5-mini", "base_url={server.base_url}", "output={tmp_path}/corpus", "num=12",
+assert run("source={source}", "model=gpt-5-mini", "base_url={server.base_url}", "output={tmp_path}/corpus", "num_texts=12",
     "references={tmp_path}/captions.txt", "filters.clip_tokens=null", "batch.poll_seconds=0.05") == 0
 assert loaded() == [], loaded()
 ''', OPENAI_API_KEY="sk-any")  # fmt: skip
@@ -84,7 +84,7 @@ def test_clips_tokens_are_refused_before_anything_is_asked(tmp_path):
         told = without_torch(f'''
 for more in ([], ["action=plan"]):
     try:
-        run("source=openai", "model=gpt-5-mini", "base_url={server.base_url}", "output={tmp_path}/corpus", "num=3",
+        run("source=openai", "model=gpt-5-mini", "base_url={server.base_url}", "output={tmp_path}/corpus", "num_texts=3",
             "references={tmp_path}/captions.txt", "filters.clip_tokens=77", *more)
     except UserError as error:
         print(error)
@@ -101,7 +101,7 @@ def test_a_local_model_is_refused_plainly(tmp_path):
     (tmp_path / "captions.txt").write_text("A dog chases a red ball.\n")
     told = without_torch(f"""
 try:
-    run("source=transformers", "model=x", "output={tmp_path}/corpus", "num=3", "references={tmp_path}/captions.txt",
+    run("source=transformers", "model=x", "output={tmp_path}/corpus", "num_texts=3", "references={tmp_path}/captions.txt",
         "filters.clip_tokens=null")
 except UserError as error:
     print(error)

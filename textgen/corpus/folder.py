@@ -198,5 +198,5 @@ def remembered(arguments: Sequence[str], default_output: str, default_recipe: st
     if not known:
         return list(arguments)
     before = read_fields(folder.settings, {"arguments": list})["arguments"]
-    forgotten = {*typed, *_OF_ONE_CALL, *(["num"] if folder.was_asked else [])}  # the plan says how many
+    forgotten = {*typed, *_OF_ONE_CALL, *(["num_texts"] if folder.was_asked else [])}  # the plan says how many
     return [*(one for one in before if one.partition("=")[0] not in forgotten), *arguments]

@@ -47,15 +47,15 @@ def build_chain(
     if settings.refusals:
         stages.append(AssistantTalk())
     if settings.leaks:
-        stages.append(PromptEcho(instructions, [*recipe.fields, *recipe.keep]))
+        stages.append(PromptEcho(instructions, [*recipe.fields, *recipe.keep_columns]))
     if settings.markup:
         stages.append(Markup())
     if settings.repetition:
         stages.append(Repetition())
     if recipe.keywords_present != "none":
         stages.append(KeywordsPresent(lexicon, every=recipe.keywords_present == "all"))
-    if recipe.found_in or recipe.differ:
-        stages.append(FieldsAgree(recipe.found_in, recipe.differ))
+    if recipe.must_contain or recipe.must_differ:
+        stages.append(FieldsAgree(recipe.must_contain, recipe.must_differ))
     if settings.clip_tokens is not None:
         require_clip()
         stages.append(ClipTokens(settings.clip_tokens))

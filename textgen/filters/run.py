@@ -20,7 +20,7 @@ def candidates_of(
     request: Request, items: Sequence[dict[str, str]], recipe: Recipe, cut: bool = False
 ) -> Iterator[Candidate]:
     """The items of one answer; of one that was `cut`, the last is unfinished."""
-    given = {name: str(request.given[name]) for name in recipe.settings.keep}
+    given = {name: str(request.given[name]) for name in recipe.settings.keep_columns}
     for number, item in enumerate(items):
         fields = {name: text for name, text in item.items() if name != "text"}
         yield Candidate(

@@ -17,7 +17,7 @@ from textgen.corpus.journal import SYNC_SECONDS, RequestJournal
 from textgen.corpus.ledger import Spend
 from textgen.corpus.prices import Price, about_tokens, most_tokens
 from textgen.generators.events import answer_event, fault_event
-from textgen.generators.responses import NO_CONNECTION, TOO_FAST, Client, RecordError, Reply
+from textgen.generators.responses import NO_CONNECTION, TOO_FAST, Client, Reply, RequestError
 from textgen.prompts.recipe import Request
 
 _LONGEST_PAUSE = 60.0  # seconds between two attempts, if the server names no time
@@ -33,9 +33,9 @@ class Limits:
     Attributes:
         concurrency: requests under way at a time.
         requests_per_minute, tokens_per_minute: of the server; None is no limit.
-        deadline: seconds for one attempt.
+        request_timeout: seconds for one attempt.
         max_attempts: of one request in one run.
-        first_pause: seconds before the second attempt; doubled for each further one.
+        initial_backoff: seconds before the second attempt; doubled for each further one.
         max_cost: dollars for the whole corpus; None is no limit.
         max_total_tokens: the same in tokens, input and output together.
     """
@@ -43,9 +43,9 @@ class Limits:
     concurrency: int
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
-    deadline: float = 60.0
+    request_timeout: float = 60.0
     max_attempts: int = 8
-    first_pause: float = 0.5
+    initial_backoff: float = 0.5
     max_cost: float | None = None
     max_total_tokens: int | None = None
 
@@ -76,7 +76,7 @@ class RequestScheduler:
     prompt: Callable[[Request], str]
     stop: StopRequest
     stopped: str | None = None
-    fatal: RecordError | None = None
+    fatal: RequestError | None = None
     _under_way: int = 0
     _resume_at: float = 0.0
     _reached: bool = False
@@ -84,7 +84,7 @@ class RequestScheduler:
     _jitter: random.Random = field(default_factory=random.Random)
 
     def run(self, requests: Iterable[Request], num: int) -> None:
-        """Asks all of them, `num` for the progress bar, unless a cap, a signal or a fatal fault ends it sooner.
+        """Asks all of them, `num_texts` for the progress bar, unless a cap, a signal or a fatal fault ends it sooner.
 
         An error of one request (a prompt that cannot be made, a full disk) is raised once what is under way has come
         back: it was paid for.
@@ -166,7 +166,7 @@ class RequestScheduler:
             try:
                 reply = await self._attempt(prompt, request.seed)
                 event = answer_event(request.id, attempt, reply, self.recipe, self.price, reserve)
-            except RecordError as fault:
+            except RequestError as fault:
                 self.journal.append(fault_event(request.id, attempt, fault, self.price, reserve))
                 self._notify()
                 unreached = self._unreached(fault, unreached)
@@ -185,14 +185,16 @@ class RequestScheduler:
     async def _attempt(self, prompt: str, seed: int) -> Reply:
         self._under_way += 1
         try:
-            async with asyncio.timeout(self.limits.deadline):
+            async with asyncio.timeout(self.limits.request_timeout):
                 return await self.client.ask(prompt, seed)
         except TimeoutError:
-            raise RecordError("deadline", "reserved", f"no answer within deadline={self.limits.deadline:g} s") from None
+            raise RequestError(
+                "deadline", "reserved", f"no answer within request_timeout={self.limits.request_timeout:g} s"
+            ) from None
         finally:
             self._under_way -= 1
 
-    def _unreached(self, fault: RecordError, before: int) -> int:
+    def _unreached(self, fault: RequestError, before: int) -> int:
         """How many of a request's last attempts found no server; after too many there is none for the others either."""
         if fault.kind != NO_CONNECTION:
             self._reached = True
@@ -201,7 +203,7 @@ class RequestScheduler:
         fault.fatal = before + 1 >= (most if self._reached else min(_FIRST_TRIES, most))
         return before + 1
 
-    async def _goes_on(self, request: Request, fault: RecordError, used: int, failed: int) -> bool:
+    async def _goes_on(self, request: Request, fault: RequestError, used: int, failed: int) -> bool:
         """Waits as long as the fault asks for; False if the request is not asked again.
 
         Of `failed` attempts, `used` count as the request's own. Where the server names a time, all wait for it, and then
@@ -217,7 +219,7 @@ class RequestScheduler:
         if fault.retry_after:
             self._resume_at = max(self._resume_at, time.monotonic() + fault.retry_after)
         if fault.counts:
-            pause = min(_LONGEST_PAUSE, self.limits.first_pause * 2 ** min(failed - 1, _MOST_DOUBLINGS))
+            pause = min(_LONGEST_PAUSE, self.limits.initial_backoff * 2 ** min(failed - 1, _MOST_DOUBLINGS))
             spread = (0.0, 1.0) if fault.retry_after else (0.5, 1.5)
             await self._sleep((fault.retry_after or 0.0) + pause * self._jitter.uniform(*spread))
         return not self.stopped

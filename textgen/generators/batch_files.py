@@ -11,7 +11,7 @@ from textgen.corpus.ledger import Spend
 from textgen.corpus.prices import Price, most_tokens
 from textgen.generators.async_client import Limits
 from textgen.generators.openai_api import PATHS, Access, Parameters, read_reply, request_body, status_fault
-from textgen.generators.responses import RecordError, Reply
+from textgen.generators.responses import Reply, RequestError
 from textgen.prompts.recipe import Request
 from textgen.text.hashing import canonical
 
@@ -90,23 +90,23 @@ def result_lines(text: str) -> Iterator[str]:
     return (line for one in text.split("\n") if (line := one.strip()))
 
 
-def read_result(line: str, access: Access, schema_optional: bool) -> tuple[str, Reply | RecordError]:
+def read_result(line: str, access: Access, schema_optional: bool) -> tuple[str, Reply | RequestError]:
     """The id and outcome of one line of an output or error file; the id is empty where there is none."""
     try:
         record = json.loads(line)
         request = str(record["custom_id"])
     except (ValueError, KeyError, TypeError):
-        return "", RecordError("malformed", "reserved", "a line of the results is no JSON with a custom_id")
+        return "", RequestError("malformed", "reserved", "a line of the results is no JSON with a custom_id")
     error, response = record.get("error") or {}, record.get("response") or {}
     status = response.get("status_code")
     try:
         if status == 200:
             return request, read_reply(response.get("body"), access.api)
         if error.get("code") == "batch_expired":
-            raise RecordError("batch expired", "no", "the provider did not come to it within a day")
+            raise RequestError("batch expired", "no", "the provider did not come to it within a day")
         body = response.get("body")
         inner = (body.get("error") if isinstance(body, Mapping) else None) or error
         message = access.masked(str(inner.get("message") or "no reason given"))
         raise status_fault(int(status or 500), message, inner.get("code"), None, True, schema_optional)
-    except RecordError as fault:
+    except RequestError as fault:
         return request, fault

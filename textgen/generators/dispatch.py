@@ -87,7 +87,7 @@ def _by_server(prepared: RecipeInputs, journal: RequestJournal, missing: Missing
     if not todo:
         return None
     client = OpenAIClient(
-        _access(prepared, journal), _parameters(prepared), recipe.schema, config.structured, config.deadline
+        _access(prepared, journal), _parameters(prepared), recipe.schema, config.json_schema, config.request_timeout
     )
     limits, most = _limits(prepared), prepared.max_output_tokens
     asker = RequestScheduler(client, journal, recipe.settings, price, limits, most, recipe.prompt, stop)
@@ -111,8 +111,8 @@ def _by_batches(
 ) -> str | None:
     config, recipe = prepared.config, prepared.recipe
     where = _access(prepared, journal)
-    schema = None if config.structured == "text" else recipe.schema
-    optional = config.structured != "schema"
+    schema = None if config.json_schema == "text" else recipe.schema
+    optional = config.json_schema != "schema"
     price = prepared.batch_price
     writer = LineWriter(where, _parameters(prepared), schema, optional, price, recipe.prompt)
     asker = BatchClient(

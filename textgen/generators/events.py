@@ -7,7 +7,7 @@ from textgen.config import RecipeSettings
 from textgen.corpus.ledger import Spend
 from textgen.corpus.prices import Price
 from textgen.generators.response_parser import Unusable, items_of, storable
-from textgen.generators.responses import RecordError, Reply, usage_fields
+from textgen.generators.responses import Reply, RequestError, usage_fields
 
 _LONGEST_DETAIL = 300
 
@@ -31,7 +31,7 @@ def answer_event(
     """The event of a reply that holds items, or says that the model declines; both are final.
 
     Raises:
-        RecordError: if it holds neither.
+        RequestError: if it holds neither.
     """
     event = {"event": "answer", "id": request, "attempt": attempt, "model": storable(reply.model)}
     if reply.refusal:
@@ -45,13 +45,13 @@ def answer_event(
         items = items_of(reply.text, recipe)
     except Unusable as error:
         kind = "cut short" if reply.cut else "wrong shape" if reply.text.strip() else "empty"
-        raise RecordError(kind, "reported", str(error), reply=reply) from None
+        raise RequestError(kind, "reported", str(error), reply=reply) from None
     if reply.cut and _ends_within(reply.text, items[-1]):
         event["cut"] = True
     return {**event, "items": items, **_charge(reply, price, reserve)}
 
 
-def fault_event(request: str, attempt: int, fault: RecordError, price: Price, reserve: Spend) -> dict[str, Any]:
+def fault_event(request: str, attempt: int, fault: RequestError, price: Price, reserve: Spend) -> dict[str, Any]:
     """The event of an attempt without a usable answer, with what it may have cost."""
     event = {"event": "fault", "id": request, "attempt": attempt, "fault": fault.kind}
     if fault.detail:

@@ -16,7 +16,7 @@ from textgen.corpus.ledger import Spend
 from textgen.corpus.prices import FREE
 from textgen.generators.events import answer_event, fault_event
 from textgen.generators.openai_api import Parameters
-from textgen.generators.responses import RecordError, Reply
+from textgen.generators.responses import Reply, RequestError
 from textgen.prompts.recipe import Recipe, Request
 
 
@@ -175,6 +175,6 @@ def _seed(block: Sequence[Request]) -> int:
 def _keep(journal: RequestJournal, request: Request, reply: Reply, recipe: Recipe) -> None:
     try:
         journal.append(answer_event(request.id, 1, reply, recipe.settings, FREE, Spend()))
-    except RecordError as fault:
+    except RequestError as fault:
         journal.append(fault_event(request.id, 1, fault, FREE, Spend()))
         journal.append({"event": "gave_up", "id": request.id, "fault": fault.kind})

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from close_transfer.core.errors import UserError
-from textgen.generators.responses import NO_SCHEMA, TOO_FAST, RecordError, Reply
+from textgen.generators.responses import NO_SCHEMA, TOO_FAST, Reply, RequestError
 
 Api = Literal["responses", "chat"]
 PATHS: Mapping[Api, str] = {"responses": "/responses", "chat": "/chat/completions"}
@@ -127,19 +127,19 @@ def read_reply(body: Any, api: Api) -> Reply:
     """A server's answer.
 
     Raises:
-        RecordError: if it is none, or holds nothing; what was reported of its usage is charged.
+        RequestError: if it is none, or holds nothing; what was reported of its usage is charged.
     """
     if not isinstance(body, Mapping):
-        raise RecordError("truncated", "reserved", "the answer is no JSON")
+        raise RequestError("truncated", "reserved", "the answer is no JSON")
     try:
         usage = body.get("usage")
         reply = (_read_response if api == "responses" else _read_completion)(
             body, usage if isinstance(usage, Mapping) else {}
         )
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise RecordError("malformed", "reserved", f"the answer is not as the API says ({error!r})") from None
+        raise RequestError("malformed", "reserved", f"the answer is not as the API says ({error!r})") from None
     if not isinstance(reply.text, str) or not isinstance(reply.refusal, str | None):
-        raise RecordError("malformed", "reported", "the answer's text is no text", reply=reply)
+        raise RequestError("malformed", "reported", "the answer's text is no text", reply=reply)
     return reply
 
 
@@ -153,7 +153,7 @@ def _read_completion(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply
     told = Reply("", None, asked, said, str(body.get("model") or ""))
     choices = body["choices"]
     if not choices:
-        raise RecordError("empty", "reported", "no choices", reply=told)
+        raise RequestError("empty", "reported", "no choices", reply=told)
     message = choices[0]["message"]
     return Reply(
         message.get("content") or "",
@@ -181,26 +181,26 @@ def _read_response(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply:
         cut,
     )
     if not texts and not refusals and not cut:
-        raise RecordError("empty", "reported", "no output", reply=reply)
+        raise RequestError("empty", "reported", "no output", reply=reply)
     return reply
 
 
 def status_fault(
     status: int, message: str, code: str | None, retry_after: float | None, with_schema: bool, schema_optional: bool
-) -> RecordError:
+) -> RequestError:
     """The fault of an HTTP status other than 200; the server took no such request, so none is paid for."""
     detail = f"HTTP {status}: {message}"
     if status == 429 and code not in _EXHAUSTED:
-        return RecordError(TOO_FAST, "no", detail, retry_after=retry_after)
+        return RequestError(TOO_FAST, "no", detail, retry_after=retry_after)
     if status in (401, 403, 404) or code in _EXHAUSTED or code in _UNAVAILABLE:
-        return RecordError(str(status), "no", detail, fatal=True)
+        return RequestError(str(status), "no", detail, fatal=True)
     if status in (400, 422) and with_schema and _is_about_schema(message):
         if schema_optional:
-            return RecordError(NO_SCHEMA, "no", detail, counts=False)
-        return RecordError(NO_SCHEMA, "no", f"{detail} (structured=text asks without one)", fatal=True)
+            return RequestError(NO_SCHEMA, "no", detail, counts=False)
+        return RequestError(NO_SCHEMA, "no", f"{detail} (json_schema=text asks without one)", fatal=True)
     if status in (408, 409) or status >= 500:
-        return RecordError(str(status), "no", detail, retry_after=retry_after)
-    return RecordError(str(status), "no", detail, retry=False)
+        return RequestError(str(status), "no", detail, retry_after=retry_after)
+    return RequestError(str(status), "no", detail, retry=False)
 
 
 def _is_about_schema(message: str) -> bool:

@@ -27,7 +27,7 @@ from textgen.generators.async_client import Limits
 from textgen.generators.batch_files import LineWriter, affordable, in_files, read_result, result_lines
 from textgen.generators.events import answer_event, fault_event
 from textgen.generators.openai_api import PATHS, Access, retry_after_seconds, status_fault
-from textgen.generators.responses import NO_SCHEMA, Paid, RecordError, Reply
+from textgen.generators.responses import NO_SCHEMA, Paid, Reply, RequestError
 from textgen.prompts.recipe import Request, digest
 
 T = TypeVar("T")
@@ -66,9 +66,9 @@ class BatchClient:
         """Makes no connection yet."""
         self._progress: dict[int, int] = {}
         self._given_up: set[str] = set()
-        self._fatal: RecordError | None = None
+        self._fatal: RequestError | None = None
         self._client = openai.OpenAI(
-            api_key=self.access.key, base_url=self.access.base_url, max_retries=0, timeout=self.limits.deadline
+            api_key=self.access.key, base_url=self.access.base_url, max_retries=0, timeout=self.limits.request_timeout
         )
 
     def run(self, missing: Callable[[], Iterable[Request]]) -> None:
@@ -215,7 +215,7 @@ class BatchClient:
         paid: Paid = "reserved" if batch.status == "completed" else "no"
         for request in sorted(part.open):
             self._keep(
-                request, RecordError("no result", paid, f"the batch ended as {batch.status} without a line for it")
+                request, RequestError("no result", paid, f"the batch ended as {batch.status} without a line for it")
             )
         self.journal.append({"event": "batch_done", "part": part.number, "ignored_lines": ignored})
         errors = batch.errors.data if batch.errors and batch.errors.data else []
@@ -234,19 +234,19 @@ class BatchClient:
                 "that, and the same command goes on"
             )
 
-    def _keep(self, request: str, outcome: Reply | RecordError) -> None:
+    def _keep(self, request: str, outcome: Reply | RequestError) -> None:
         sent = self.journal.ledger.open[request]
         try:
-            if isinstance(outcome, RecordError):
+            if isinstance(outcome, RequestError):
                 raise outcome
             event = answer_event(request, sent.attempt, outcome, self.recipe, self.price, sent.reserved)
-        except RecordError as fault:
+        except RequestError as fault:
             self.journal.append(fault_event(request, sent.attempt, fault, self.price, sent.reserved))
             self._judge(request, fault)
         else:
             self.journal.append(event)
 
-    def _judge(self, request: str, fault: RecordError) -> None:
+    def _judge(self, request: str, fault: RequestError) -> None:
         """Decides whether, and how, the next file asks a request again."""
         if fault.fatal:
             self._fatal = self._fatal or fault
@@ -264,7 +264,7 @@ class BatchClient:
             _Stopped: if a signal comes before it is tried again.
         """
         for attempt in range(self.limits.max_attempts):
-            wait = min(_LONGEST_PAUSE, self.limits.first_pause * 2**attempt)
+            wait = min(_LONGEST_PAUSE, self.limits.initial_backoff * 2**attempt)
             try:
                 return call()
             except openai.APIStatusError as error:

@@ -14,7 +14,7 @@ from textgen.generators.openai_api import (
     retry_after_seconds,
     status_fault,
 )
-from textgen.generators.responses import NO_CONNECTION, NO_SCHEMA, RecordError, Reply
+from textgen.generators.responses import NO_CONNECTION, NO_SCHEMA, Reply, RequestError
 from textgen.text.hashing import canonical
 
 # Errors of making a connection, before any request was sent; by name, as the client's HTTP library may change.
@@ -26,7 +26,7 @@ class OpenAIClient:
 
     Attributes:
         server: its address, for the journal.
-        structured: whether answers are asked for by JSON schema; with "auto" a server's refusal ends that.
+        json_schema: whether answers are asked for by JSON schema; with "auto" a server's refusal ends that.
     """
 
     def __init__(
@@ -34,17 +34,17 @@ class OpenAIClient:
         access: Access,
         parameters: Parameters,
         schema: Mapping[str, Any],
-        structured: Literal["auto", "schema", "text"],
+        json_schema: Literal["auto", "schema", "text"],
         deadline: float,
     ) -> None:
         """Makes no connection yet.
 
-        The caller keeps the `deadline`, in seconds. Half of it bounds the making of a connection here, so that what was
+        The caller keeps the `request_timeout`, in seconds. Half of it bounds the making of a connection here, so that what was
         never sent is told apart from what may have been answered.
         """
         self.server = access.server
-        self.structured = structured != "text"
-        self._optional = structured == "auto"
+        self.uses_json_schema = json_schema != "text"
+        self._optional = json_schema == "auto"
         self._access, self._parameters, self._schema = access, parameters, schema
         timeout = openai.Timeout(2 * deadline, connect=deadline / 2, pool=deadline / 2)
         # As many connections as requests under way, and all kept open; the client's own limits are 1,000 and 100.
@@ -59,15 +59,15 @@ class OpenAIClient:
 
     def request_texts(self, prompt: str) -> tuple[str | None, ...]:
         """Prompt, system message and schema."""
-        return prompt, self._parameters.system, canonical(self._schema) if self.structured else None
+        return prompt, self._parameters.system, canonical(self._schema) if self.uses_json_schema else None
 
     async def ask(self, prompt: str, seed: int) -> Reply:
         """One attempt.
 
         Raises:
-            RecordError: if it brings no answer.
+            RequestError: if it brings no answer.
         """
-        schema = self._schema if self.structured else None
+        schema = self._schema if self.uses_json_schema else None
         body = request_body(prompt, self._parameters, schema, seed, self._access)
         try:
             answer = await self._client.post(PATHS[self._access.api], cast_to=object, body=body)
@@ -76,10 +76,10 @@ class OpenAIClient:
         except openai.APIConnectionError as error:
             cause = type(error.__cause__).__name__
             if cause in _NOT_SENT:
-                raise RecordError(NO_CONNECTION, "no", f"the server cannot be reached ({cause})") from None
-            raise RecordError("connection lost", "reserved", cause) from None
+                raise RequestError(NO_CONNECTION, "no", f"the server cannot be reached ({cause})") from None
+            raise RequestError("connection lost", "reserved", cause) from None
         except (openai.OpenAIError, ValueError, RecursionError) as error:
-            raise RecordError("truncated", "reserved", self._access.masked(str(error))) from None
+            raise RequestError("truncated", "reserved", self._access.masked(str(error))) from None
         reply = read_reply(answer, self._access.api)
         if reply.refusal:
             return Reply(
@@ -87,7 +87,7 @@ class OpenAIClient:
             )
         return reply
 
-    def _status_fault(self, error: openai.APIStatusError, with_schema: bool) -> RecordError:
+    def _status_fault(self, error: openai.APIStatusError, with_schema: bool) -> RequestError:
         # The body's own message: the client's adds the whole body to it.
         inner = error.body if isinstance(error.body, Mapping) else {}
         message = self._access.masked(str(inner.get("message") or error.message))
@@ -95,7 +95,7 @@ class OpenAIClient:
         wait = retry_after_seconds(error.response.headers)
         fault = status_fault(error.status_code, message, code, wait, with_schema, self._optional)
         if fault.kind == NO_SCHEMA:
-            self.structured = False
+            self.uses_json_schema = False
         return fault
 
     async def close(self) -> None:

@@ -32,7 +32,7 @@ class Reply:
     cut: bool = False
 
 
-class RecordError(Exception):
+class RequestError(Exception):
     """An attempt without a usable answer."""
 
     def __init__(
@@ -70,7 +70,7 @@ class Client(Protocol):
     server: str
 
     async def ask(self, prompt: str, seed: int) -> Reply:
-        """One attempt. Raises `RecordError`."""
+        """One attempt. Raises `RequestError`."""
         ...
 
     def request_texts(self, prompt: str) -> tuple[str | None, ...]:

@@ -46,7 +46,7 @@ def _rows(settings: RecipeSettings) -> list[dict[str, Any]]:
     if hidden and settings.template is not None:
         raise UserError(f"{path}: a template has {hidden[0]!r} of its own; call the column something else")
     own = list(settings.fields) if settings.template is None else []
-    check_columns(rows, [*own, *(name for name in settings.keep if name not in settings.balance)], path)
+    check_columns(rows, [*own, *(name for name in settings.keep_columns if name not in settings.balanced_values)], path)
     return rows
 
 
@@ -59,7 +59,7 @@ def _examples(
         return _of_references(settings, references, seed, counts)
     else:
         found = list(read_rows(near_recipe(settings.examples, RECIPES), "recipe.examples"))
-    wanted = [*settings.fields, *settings.balance]
+    wanted = [*settings.fields, *settings.balanced_values]
     for number, example in enumerate(found, start=1):
         missing = [name for name in wanted if name not in example]
         if missing:
@@ -174,7 +174,9 @@ class RecipeInputs:
         """The grammar with the recipe's own symbols."""
         recipe = self.config.recipe
         columns = sorted({name for row in self._rows for name in row})
-        return Grammar.read(shipped(self.config.grammar)).extended(recipe.grammar, given=[*columns, *recipe.balance])
+        return Grammar.read(shipped(self.config.grammar)).extended(
+            recipe.grammar, given=[*columns, *recipe.balanced_values]
+        )
 
     @property
     def origin(self) -> str:

@@ -23,7 +23,7 @@ Keywords = tuple[str, ...]
 
 
 def unigram(found: KeywordCounts, num: int, rng: random.Random) -> Iterator[Keywords]:
-    """`num` different keywords, each drawn as often as it occurs in the texts."""
+    """`num_texts` different keywords, each drawn as often as it occurs in the texts."""
     words, weights = list(found.counts), list(accumulate(found.counts.values()))
     while True:
         chosen: dict[str, None] = {}
@@ -33,14 +33,14 @@ def unigram(found: KeywordCounts, num: int, rng: random.Random) -> Iterator[Keyw
 
 
 def uniform(found: KeywordCounts, num: int, rng: random.Random) -> Iterator[Keywords]:
-    """`num` different keywords, each as likely as any other."""
+    """`num_texts` different keywords, each as likely as any other."""
     words = list(found.counts)
     while True:
         yield tuple(rng.sample(words, min(num, len(words))))
 
 
 def pairs(found: KeywordCounts, num: int, rng: random.Random) -> Iterator[Keywords]:
-    """`num` keywords of one text, so that they do occur together; each text is as likely as any other.
+    """`num_texts` keywords of one text, so that they do occur together; each text is as likely as any other.
 
     Raises:
         UserError: if no text holds so many.

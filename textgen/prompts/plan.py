@@ -53,7 +53,7 @@ def _keywords(
 def _given(recipe: Recipe, seed: int) -> Iterator[dict[str, Any]]:
     """Rows in the file's order, again from its beginning where there are too few, with values in turn."""
     rows: Sequence[Mapping[str, Any]] = recipe.rows or [{}]
-    values = in_turn(recipe.settings.balance, random.Random(f"balance/{seed}"))
+    values = in_turn(recipe.settings.balanced_values, random.Random(f"balance/{seed}"))
     for row, turn in zip(itertools.cycle(rows), values, strict=False):
         yield {**row, **turn}
 
@@ -61,7 +61,7 @@ def _given(recipe: Recipe, seed: int) -> Iterator[dict[str, Any]]:
 def requests_of(
     recipe: Recipe, config: SynthesizeCaptionsConfig, counts: KeywordCounts | None, corpus: str, num: int
 ) -> Iterator[Request]:
-    """The first `num` requests of a corpus.
+    """The first `num_texts` requests of a corpus.
 
     Args:
         recipe: what is asked.

@@ -152,7 +152,7 @@ class Recipe:
             "fields": digest([{name: field.model_dump() for name, field in one.fields.items()}, one.items_per_request]),
             "examples": digest([list(map(dict, self.examples)), one.examples_per_request]),
             "rows": digest(list(map(dict, self.rows))),
-            "balance": digest({name: list(values) for name, values in one.balance.items()}),
+            "balance": digest({name: list(values) for name, values in one.balanced_values.items()}),
             "number of keywords": str(one.keywords),
         }
 

@@ -72,10 +72,10 @@ def _columns(described: CorpusSummary) -> list[tuple[str, str]]:
     settings = described.recipe.settings
     told = {"id": "of the text", "group": "texts of one group tell of one scene", "text": "what is learned from"}
     told |= {name: field.description for name, field in settings.fields.items() if field.description}
-    told |= {name: f"one of {', '.join(values)}, in turn" for name, values in settings.balance.items()}
+    told |= {name: f"one of {', '.join(values)}, in turn" for name, values in settings.balanced_values.items()}
     if settings.keywords:
         told["keywords"] = "words that the text was asked to hold"
-    names = ["id", "group", *settings.fields, *settings.keep, *(["keywords"] if settings.keywords else [])]
+    names = ["id", "group", *settings.fields, *settings.keep_columns, *(["keywords"] if settings.keywords else [])]
     return [(name, told.get(name, "of the recipe's rows")) for name in names]
 
 

@@ -17,11 +17,11 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.sources import (
     coco,
     conceptual_captions,
+    file,
     flickr30k,
     huggingface,
     picturebook,
     snli,
-    table,
     visual_news,
     vqa,
 )
@@ -35,7 +35,7 @@ _CAPTIONING = ("captioning", "captioning-multi")
 # Which tasks the examples of each source serve.
 SERVED_TASKS: dict[str, tuple[str, ...]] = {
     "picturebook": (*_CAPTIONING, "snli-ve", "vqa"),
-    "table": (*_CAPTIONING, "snli-ve", "vqa", "custom"),
+    "file": (*_CAPTIONING, "snli-ve", "vqa", "custom"),
     "huggingface": (*_CAPTIONING, "snli-ve", "vqa", "custom"),
     "coco": _CAPTIONING,
     "flickr30k": _CAPTIONING,
@@ -90,7 +90,7 @@ def _load(data: DataConfig, task: str, split: str, texts_needed: bool) -> Loaded
         case PicturebookData():
             return picturebook.load(data, task, split)  # type: ignore[arg-type]
         case FileData():
-            return table.load(data, task, split)
+            return file.load(data, task, split)
         case HuggingFaceData():
             return huggingface.load(data, task, split)
         case CocoData() | NocapsData():

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
 from close_transfer.encoders.embeddings import SceneVectors
@@ -16,7 +17,6 @@ from close_transfer.models.adapters import (
     ADAPTERS,
     AdapterChain,
     AdapterContext,
-    Modality,
     Noise,
     Statistics,
     Steps,
@@ -42,7 +42,9 @@ def unit_vectors(scenes: SceneVectors) -> NDArray[np.float32]:
 
 
 @torch.inference_mode()
-def adapted(steps: Steps, statistics: Statistics, vectors: NDArray[np.floating], modality: Modality) -> Float64Array:
+def adapted(
+    steps: Steps, statistics: Statistics, vectors: NDArray[np.floating], input_modality: InputModality
+) -> Float64Array:
     """Clean unit vectors after those steps; shape (n, d) both.
 
     Raises:
@@ -50,7 +52,7 @@ def adapted(steps: Steps, statistics: Statistics, vectors: NDArray[np.floating],
     """
     chain = AdapterChain(changing(steps), AdapterContext(vectors.shape[1], 0.0, statistics)).eval()
     blocks = (vectors[start : start + _AT_ONCE] for start in range(0, len(vectors), _AT_ONCE))
-    made = [chain(torch.from_numpy(np.asarray(block, dtype=np.float32)), modality).numpy() for block in blocks]
+    made = [chain(torch.from_numpy(np.asarray(block, dtype=np.float32)), input_modality).numpy() for block in blocks]
     return np.concatenate(made).astype(np.float64)
 
 

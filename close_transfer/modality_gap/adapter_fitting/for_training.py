@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from close_transfer.config.choices import InputModality
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, by_scene, drawn, scene_key
@@ -24,10 +25,9 @@ from close_transfer.modality_gap.adapter_fitting.chain import (
 from close_transfer.modality_gap.adapter_fitting.requested_noise import given_noise
 from close_transfer.modality_gap.noise_selection import NoiseChoice, choose_from_texts
 from close_transfer.modality_gap.vectors import grouped_vectors
-from close_transfer.models.adapters import ADAPTERS, Modality, Statistics, Steps, changing, stage
+from close_transfer.models.adapters import ADAPTERS, Statistics, Steps, changing, stage
 from close_transfer.models.adapters.statistics import moments
 from close_transfer.models.noise_scale import NoiseScale
-from close_transfer.training.run_folder import Regime
 
 _FAR = 0.3  # of the training texts' own spread
 _MOST_SCENES = 5_000  # that noise is chosen by
@@ -37,7 +37,11 @@ _CHOSEN_BY = {"auto-unpaired": "unpaired", "auto-paired": "paired"}
 
 
 def statistics_for(
-    config: TrainConfig, encoder: AnyEncoder, scenes: SceneVectors, regime: Regime, examples: Sequence[Example]
+    config: TrainConfig,
+    encoder: AnyEncoder,
+    scenes: SceneVectors,
+    input_modality: InputModality,
+    examples: Sequence[Example],
 ) -> Statistics:
     """What the chain's adapters are fitted by: the given statistics, and what training's own vectors tell.
 
@@ -45,7 +49,7 @@ def statistics_for(
         config: a run's.
         encoder: whose vectors they are of.
         scenes: training's inputs.
-        regime: what is trained on.
+        input_modality: what is trained on.
         examples: the training scenes that the inputs are of.
 
     Raises:
@@ -56,19 +60,18 @@ def statistics_for(
     given = _given(config, encoder, steps)
     if not given.arrays and not any(ADAPTERS[step["name"]].is_fitted for step in steps):
         return given
-    modality: Modality = "text" if regime == "text" else "image"
     vectors = unit_vectors(scenes)
 
     def own(seen: NDArray[np.floating]) -> Statistics:
         mean, covariance = moments(seen)
-        return Statistics({f"{modality}_mean": mean, f"{modality}_covariance": covariance})
+        return Statistics({f"{input_modality}_mean": mean, f"{input_modality}_covariance": covariance})
 
     first = own(vectors)
 
     def measure(before: Steps, known: Statistics) -> Statistics:
-        return own(adapted(before, known, vectors, modality)) if changing(before) else first
+        return own(adapted(before, known, vectors, input_modality)) if changing(before) else first
 
-    if given.arrays and modality == "text":
+    if given.arrays and input_modality == "text":
         num_scenes = len({scene_key(example) for example in examples})
         _warn_of_another_domain(str(config.statistics), given, first.arrays, num_scenes)
     return in_sequence(steps, given, measure)
@@ -85,7 +88,7 @@ def summary(statistics: Statistics) -> dict[str, Any] | None:
 def _given(config: TrainConfig, encoder: AnyEncoder, steps: Steps) -> Statistics:
     """What `statistics=` names; nothing where it names nothing."""
     if config.statistics is None:
-        needing = [step["name"] for step in steps if ADAPTERS[step["name"]].regime > "T0"]
+        needing = [step["name"] for step in steps if ADAPTERS[step["name"]].data_regime > "T0"]
         if needing:
             raise UserError(
                 f"adapter={','.join(config.adapter.names)}: {needing[0]} needs statistics of pictures; run python "
@@ -146,9 +149,9 @@ class TrainingNoise:
     choice: NoiseChoice | None = None
 
     @property
-    def regime(self) -> str:
+    def data_regime(self) -> str:
         """The data that the choice saw."""
-        return self.choice.regime if self.choice else "T0"
+        return self.choice.data_regime if self.choice else "T0"
 
     def as_dict(self) -> dict[str, Any]:
         """For the model's config and results.json."""
@@ -167,7 +170,7 @@ class TrainingNoise:
 
 def noise_for(
     config: TrainConfig,
-    regime: Regime,
+    input_modality: InputModality,
     encoder: AnyEncoder,
     examples: Sequence[Example],
     inputs: Sequence[Example],
@@ -177,7 +180,7 @@ def noise_for(
 
     Args:
         config: a run's.
-        regime: what it is trained on.
+        input_modality: what it is trained on.
         encoder: whose vectors get the noise.
         examples: the training scenes, several captions each where there are several.
         inputs: what is trained on; the texts of one are averaged.
@@ -186,13 +189,13 @@ def noise_for(
     Raises:
         UserError: if a rule cannot choose.
     """
-    given = given_noise(config, regime, encoder.dim)
+    given = given_noise(config, input_modality, encoder.dim)
     shaped = config.adapter.covariance_noise
     if shaped is not None and shaped.shape == "difference" and given != 0:
         return TrainingNoise(NoiseScale(_std_of_differences(config, statistics), encoder.dim))
     if not isinstance(given, str):
         return TrainingNoise(NoiseScale(given, encoder.dim))
-    if regime == "images":
+    if input_modality == "image":
         raise UserError(
             f"noise={given} chooses noise that lets texts stand in for pictures, and this run is trained on pictures; "
             "give a number, or leave it out"
@@ -202,7 +205,7 @@ def noise_for(
         choice = _chosen_before(str(config.statistics), given, statistics, steps)
     else:
         scenes = drawn(by_scene(examples), _MOST_SCENES, _SEED)
-        vectors = grouped_vectors(encoder, scenes, config.store, with_images=False)
+        vectors = grouped_vectors(encoder, scenes, config.embedding_cache, with_images=False)
         seen = adapted_groups(before_noise(steps), statistics, vectors)
         averaged = len(inputs) / sum(1 / len(one.texts) for one in inputs)
         choice = choose_from_texts(config.rule, seen, _SEED, averaged)

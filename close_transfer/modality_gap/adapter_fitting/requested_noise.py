@@ -7,7 +7,7 @@ from close_transfer.config.train import NOISE_ADAPTERS, TrainConfig
 from close_transfer.models.noise_scale import NoiseScale
 
 
-def given_noise(config: TrainConfig, regime: Literal["text", "images"], dim: int) -> float | AutoNoise:
+def given_noise(config: TrainConfig, input_modality: Literal["text", "image"], dim: int) -> float | AutoNoise:
     """The standard deviation per coordinate that training uses, for vectors `dim` wide, or who chooses it.
 
     What the user gave, else none when training on images or where no adapter adds noise, else the data's
@@ -19,6 +19,6 @@ def given_noise(config: TrainConfig, regime: Literal["text", "images"], dim: int
         return float(config.noise_variance**0.5)
     if config.noise_cosine is not None:
         return NoiseScale.of_cosine(config.noise_cosine, dim).std
-    if regime == "images" or not NOISE_ADAPTERS.intersection(config.adapter.names):
+    if input_modality == "image" or not NOISE_ADAPTERS.intersection(config.adapter.names):
         return 0.0
     return config.data.noise.get(config.task.name, config.task.noise)

@@ -39,7 +39,7 @@ class NoiseChoice:
 
     Attributes:
         rule: its name.
-        regime: the data it saw: "T0" text, "T1" unpaired pictures too, "T4" pairs.
+        data_regime: the data it saw: "T0" text, "T1" unpaired pictures too, "T4" pairs.
         std: standard deviation per coordinate of a unit vector.
         evidence: what it looked at, by name.
         grouped: whether texts of one scene were there; else each text's nearest stood in for them.
@@ -48,7 +48,7 @@ class NoiseChoice:
     """
 
     rule: str
-    regime: str
+    data_regime: str
     std: float
     evidence: dict[str, float]
     grouped: bool
@@ -87,7 +87,7 @@ class NoiseChoice:
         evidence = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in self.evidence.items())
         source = "" if self.grouped else "; hardly any scene has two texts, so each text's nearest stood in"
         between = f", 95% interval {self.interval[0]:.3g} to {self.interval[1]:.3g}" if self.interval else ""
-        told = {"chosen by": f"{self.rule} ({self.regime}){between}", "evidence": evidence + source}
+        told = {"chosen by": f"{self.rule} ({self.data_regime}){between}", "evidence": evidence + source}
         if self.sensitivity:
             told["at 1/2, 1, 2"] = "; ".join(_in_words(one) for one in self.sensitivity)
         return told

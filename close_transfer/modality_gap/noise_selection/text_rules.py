@@ -17,12 +17,18 @@ from close_transfer.models.noise_scale import NoiseScale
 
 
 def choice_of_mean(
-    rule: str, regime: str, name: str, values: Float64Array, scenes: Ints, to_std: Callable[[float], float], seed: int
+    rule: str,
+    data_regime: str,
+    name: str,
+    values: Float64Array,
+    scenes: Ints,
+    to_std: Callable[[float], float],
+    seed: int,
 ) -> NoiseChoice:
     """A choice that follows from a mean, with the interval that follows from the mean's.
 
     Args:
-        rule, regime: of the choice.
+        rule, data_regime: of the choice.
         name: of the mean.
         values: what is averaged, shape (n,).
         scenes: the scene of each, shape (n,).
@@ -33,7 +39,7 @@ def choice_of_mean(
     ends = interval_of_mean(values, scenes, seed)
     low, high = sorted(map(to_std, ends or (mean, mean)))
     evidence = {name: mean, "pairs": float(len(values))}
-    return NoiseChoice(rule, regime, to_std(mean), evidence, grouped=True, interval=(low, high) if ends else None)
+    return NoiseChoice(rule, data_regime, to_std(mean), evidence, grouped=True, interval=(low, high) if ends else None)
 
 
 def std_of_cosine(dim: int) -> Callable[[float], float]:

@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from close_transfer.models.adapters.adapter import Adapter, AdapterContext, Modality, NoiseSource
+from close_transfer.config.choices import InputModality
+from close_transfer.models.adapters.adapter import Adapter, AdapterContext, NoiseSource
 from close_transfer.models.adapters.linear_maps import Blind, Linear, LowRank, Truncate, Whiten
 from close_transfer.models.adapters.noises import (
     CosineBounded,
@@ -28,7 +29,7 @@ from close_transfer.models.adapters.shifts import MeanShift, MeanTrace, RandomSh
 from close_transfer.models.adapters.statistics import Statistics
 
 __all__ = [
-    "ADAPTERS", "Adapter", "AdapterChain", "AdapterContext", "Modality", "Noise", "NoiseSource", "Statistics", "Steps", "changing",
+    "ADAPTERS", "Adapter", "AdapterChain", "AdapterContext", "Noise", "NoiseSource", "Statistics", "Steps", "changing",
     "stage",
 ]  # fmt: skip
 
@@ -73,7 +74,7 @@ class AdapterChain(nn.Module):
     So noise has one unit wherever it stands: per coordinate of a unit vector.
 
     Attributes:
-        regime: the data that the steps needed: "T0" text, "T1" unpaired pictures too, "T4" pairs.
+        data_regime: the data that the steps needed: "T0" text, "T1" unpaired pictures too, "T4" pairs.
     """
 
     def __init__(self, steps: Steps, fit: AdapterContext) -> None:
@@ -88,7 +89,7 @@ class AdapterChain(nn.Module):
             settings = {key: value for key, value in step.items() if key != "name"}
             built[step["name"]] = ADAPTERS[step["name"]](replace(fit, stage=stage(steps, number)), **settings)
         self.steps = nn.ModuleDict(built)
-        self.regime = max((step.regime for step in built.values()), default="T0")
+        self.data_regime = max((step.data_regime for step in built.values()), default="T0")
 
     @property
     def noise_std(self) -> float:
@@ -96,16 +97,16 @@ class AdapterChain(nn.Module):
         return next((step.std for step in self.steps.values() if isinstance(step, Noise)), 0.0)
 
     def forward(
-        self, vectors: Float[Tensor, "b *k d"], modality: Modality, noise: NoiseSource | None = None
+        self, vectors: Float[Tensor, "b *k d"], input_modality: InputModality, noise: NoiseSource | None = None
     ) -> Float[Tensor, "b *k d"]:
         """Adapts vectors.
 
         Args:
             vectors: raw vectors of any length.
-            modality: what they were made from.
+            input_modality: what they were made from.
             noise: where random numbers come from. Without it, and in `eval()`, nothing is added.
         """
         vectors = F.normalize(vectors, dim=-1)
         for step in self.steps.values():
-            vectors = F.normalize(step(vectors, modality, noise), dim=-1)
+            vectors = F.normalize(step(vectors, input_modality, noise), dim=-1)
         return vectors

@@ -5,7 +5,7 @@ Shapes: b examples, d width of the vectors, optional k vectors an example (grid 
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,11 +13,11 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import Float64Array
 from close_transfer.models.adapters.statistics import Statistics
 
 # What a vector was made from: an adapter may treat the two differently.
-Modality = Literal["text", "image"]
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,11 @@ class Adapter(nn.Module, ABC):
 
     Attributes:
         is_fitted: whether it reads statistics.
-        regime: the least data that those need ("T0" text, "T1" unpaired pictures, "T4" pairs).
+        data_regime: the least data that those need ("T0" text, "T1" unpaired pictures, "T4" pairs).
     """
 
     is_fitted: ClassVar[bool] = False
-    regime: str = "T0"
+    data_regime: str = "T0"
 
     def __init__(self, fit: AdapterContext, **settings: Any) -> None:
         """`settings` are those of the adapter's YAML."""
@@ -103,13 +103,13 @@ class Adapter(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, vectors: Float[Tensor, "b *k d"], modality: Modality, noise: NoiseSource | None
+        self, vectors: Float[Tensor, "b *k d"], input_modality: InputModality, noise: NoiseSource | None
     ) -> Float[Tensor, "b *k d"]:
         """Adapts vectors.
 
         Args:
             vectors: of unit length.
-            modality: what they were made from.
+            input_modality: what they were made from.
             noise: where random numbers come from; None in test, where nothing random is done.
 
         Returns:

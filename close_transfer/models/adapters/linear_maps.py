@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 
+from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
-from close_transfer.models.adapters.adapter import Adapter, AdapterContext, Modality, NoiseSource
+from close_transfer.models.adapters.adapter import Adapter, AdapterContext, NoiseSource
 from close_transfer.models.adapters.shifts import Vectors
 
 
@@ -25,7 +26,7 @@ class Whiten(Adapter):
     where isotropic noise is the right noise."""
 
     is_fitted = True
-    regime = "T1"
+    data_regime = "T1"
 
     def __init__(self, fit: AdapterContext, shrinkage: float = 0.1) -> None:
         """`shrinkage`: this share of the mean variance stands in for each direction's own (Ledoit and Wolf
@@ -39,8 +40,8 @@ class Whiten(Adapter):
             root = (directions / np.sqrt(shrunk.clip(1e-12))) @ directions.T
             self.keep(**{f"{modality}_root": root, f"{modality}_mean": fit.mean(modality)})
 
-    def forward(self, vectors: Vectors, modality: Modality, noise: NoiseSource | None) -> Vectors:
-        return (vectors - self.get_buffer(f"{modality}_mean")) @ self.get_buffer(f"{modality}_root")
+    def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
+        return (vectors - self.get_buffer(f"{input_modality}_mean")) @ self.get_buffer(f"{input_modality}_root")
 
 
 class Truncate(Adapter):
@@ -55,7 +56,7 @@ class Truncate(Adapter):
         _check_count("adapter.truncate.directions", directions, fit.dim)
         self.keep(basis=_leading(fit.covariance("text"), directions), mean=fit.mean("text"))
 
-    def forward(self, vectors: Vectors, modality: Modality, noise: NoiseSource | None) -> Vectors:
+    def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
         mean, basis = self.get_buffer("mean"), self.get_buffer("basis")
         return mean + (vectors - mean) @ basis @ basis.T
 
@@ -69,7 +70,7 @@ class LowRank(Adapter):
     """
 
     is_fitted = True
-    regime = "T1"
+    data_regime = "T1"
 
     def __init__(self, fit: AdapterContext, directions: int = 16, bound: float = 0.5) -> None:
         """`directions` that are corrected, at most d; `bound`: the longest correction of a unit vector."""
@@ -83,8 +84,8 @@ class LowRank(Adapter):
         shift = basis.T @ (fit.mean("image") - fit.mean("text"))
         self.keep(basis=basis, text_mean=fit.mean("text"), shift=shift, scale=scale)
 
-    def forward(self, vectors: Vectors, modality: Modality, noise: NoiseSource | None) -> Vectors:
-        if modality == "image":
+    def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
+        if input_modality == "image":
             return vectors
         basis = self.get_buffer("basis")
         along = (vectors - self.get_buffer("text_mean")) @ basis
@@ -98,19 +99,19 @@ class Linear(Adapter):
     on adapters, "linear")."""
 
     is_fitted = True
-    regime = "T4"
+    data_regime = "T4"
 
     def __init__(self, fit: AdapterContext) -> None:
         super().__init__(fit)
         weight, bias = fit.regression()
         self.keep(weight=weight, bias=bias)
 
-    def forward(self, vectors: Vectors, modality: Modality, noise: NoiseSource | None) -> Vectors:
-        return vectors @ self.get_buffer("weight").T + self.get_buffer("bias") if modality == "text" else vectors
+    def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
+        return vectors @ self.get_buffer("weight").T + self.get_buffer("bias") if input_modality == "text" else vectors
 
 
 class Blind(Adapter):
     """All zeros, in training and test: what can be had without seeing the scene."""
 
-    def forward(self, vectors: Vectors, modality: Modality, noise: NoiseSource | None) -> Vectors:
+    def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
         return torch.zeros_like(vectors)

@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from close_transfer.config.choices import InputModality
 from close_transfer.core.errors import UserError
-from close_transfer.models.adapters.adapter import Adapter, AdapterContext, Modality, NoiseSource
+from close_transfer.models.adapters.adapter import Adapter, AdapterContext, NoiseSource
 
 
 class Noise(Adapter):
@@ -21,7 +22,7 @@ class Noise(Adapter):
         self.std = fit.std
 
     def forward(
-        self, vectors: Float[Tensor, "b *k d"], modality: Modality, noise: NoiseSource | None
+        self, vectors: Float[Tensor, "b *k d"], input_modality: InputModality, noise: NoiseSource | None
     ) -> Float[Tensor, "b *k d"]:
         if not self.training or noise is None or self.std == 0:
             return vectors
@@ -96,7 +97,7 @@ class CovarianceNoise(Noise):
             length = np.sqrt(np.square(root).sum())
             self.keep(root=root * (fit.std * math.sqrt(fit.dim) / max(length, 1e-12)), mean=np.zeros(fit.dim))
         else:
-            self.regime = "T4"
+            self.data_regime = "T4"
             self.keep(root=root, mean=fit.mean(shape))
 
     def noised(self, vectors: Tensor, noise: NoiseSource) -> Tensor:

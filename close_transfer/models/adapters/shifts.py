@@ -4,7 +4,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from close_transfer.models.adapters.adapter import Adapter, AdapterContext, Modality, NoiseSource
+from close_transfer.config.choices import InputModality
+from close_transfer.models.adapters.adapter import Adapter, AdapterContext, NoiseSource
 
 Vectors = Float[Tensor, "b *k d"]
 
@@ -19,8 +20,8 @@ class RandomShift(Adapter):
         drawn = np.random.default_rng(seed).standard_normal(fit.dim)
         self.keep(shift=length * drawn / np.linalg.norm(drawn))
 
-    def forward(self, vectors: Vectors, modality: Modality, noise: NoiseSource | None) -> Vectors:
-        return vectors + self.get_buffer("shift") if modality == "text" else vectors
+    def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
+        return vectors + self.get_buffer("shift") if input_modality == "text" else vectors
 
 
 class MeanShift(Adapter):
@@ -28,29 +29,29 @@ class MeanShift(Adapter):
     arXiv 2211.09778, table on sensitivity to shifts)."""
 
     is_fitted = True
-    regime = "T1"
+    data_regime = "T1"
 
     def __init__(self, fit: AdapterContext, scale: float = 1.0) -> None:
         """`scale`: 1 puts the mean text where the mean picture is."""
         super().__init__(fit)
         self.keep(shift=scale * (fit.mean("image") - fit.mean("text")))
 
-    def forward(self, vectors: Vectors, modality: Modality, noise: NoiseSource | None) -> Vectors:
-        return vectors + self.get_buffer("shift") if modality == "text" else vectors
+    def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
+        return vectors + self.get_buffer("shift") if input_modality == "text" else vectors
 
 
 class RemoveMean(Adapter):
     """Takes each modality's own mean away, in training and test (C3, arXiv 2401.08567, section 4)."""
 
     is_fitted = True
-    regime = "T1"
+    data_regime = "T1"
 
     def __init__(self, fit: AdapterContext) -> None:
         super().__init__(fit)
         self.keep(text_mean=fit.mean("text"), image_mean=fit.mean("image"))
 
-    def forward(self, vectors: Vectors, modality: Modality, noise: NoiseSource | None) -> Vectors:
-        return vectors - self.get_buffer(f"{modality}_mean")
+    def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
+        return vectors - self.get_buffer(f"{input_modality}_mean")
 
 
 class Standardize(RemoveMean):
@@ -64,8 +65,8 @@ class Standardize(RemoveMean):
             scale = np.sqrt(np.diag(fit.covariance(modality)).clip(0))
             self.keep(**{f"{modality}_scale": scale.clip(floor * scale.mean() or 1.0)})
 
-    def forward(self, vectors: Vectors, modality: Modality, noise: NoiseSource | None) -> Vectors:
-        return super().forward(vectors, modality, noise) / self.get_buffer(f"{modality}_scale")
+    def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
+        return super().forward(vectors, input_modality, noise) / self.get_buffer(f"{input_modality}_scale")
 
 
 class MeanTrace(Adapter):
@@ -73,7 +74,7 @@ class MeanTrace(Adapter):
     (ReAlign, arXiv 2602.07026)."""
 
     is_fitted = True
-    regime = "T1"
+    data_regime = "T1"
 
     def __init__(self, fit: AdapterContext) -> None:
         super().__init__(fit)
@@ -81,8 +82,8 @@ class MeanTrace(Adapter):
         scale = np.sqrt(of_images / of_texts) if of_texts > 0 else 1.0
         self.keep(text_mean=fit.mean("text"), image_mean=fit.mean("image"), scale=np.array(scale))
 
-    def forward(self, vectors: Vectors, modality: Modality, noise: NoiseSource | None) -> Vectors:
-        if modality == "image":
+    def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
+        if input_modality == "image":
             return vectors
         centred = vectors - self.get_buffer("text_mean")
         return centred * self.get_buffer("scale") + self.get_buffer("image_mean")

@@ -56,7 +56,7 @@ class Statistics:
         return len(next(iter(self.arrays.values())))
 
     @property
-    def regime(self) -> str:
+    def data_regime(self) -> str:
         """The data that all of it needed: "T0" text, "T1" unpaired pictures too, "T4" pairs."""
         return max((REGIMES[_plain(name)] for name in self.arrays), default="T0")
 
@@ -84,7 +84,7 @@ class Statistics:
         """
         with atomic_path(folder / _ARRAYS) as temporary:
             save_file({name: np.ascontiguousarray(value) for name, value in self.arrays.items()}, temporary)
-        told = {"format": _FORMAT, "regime": self.regime, "dim": self.dim, "arrays": sorted(self.arrays)}
+        told = {"format": _FORMAT, "data_regime": self.data_regime, "dim": self.dim, "arrays": sorted(self.arrays)}
         write_json(folder / _FACTS, told | {"sha256": file_fingerprint(folder / _ARRAYS)} | dict(self.facts))
 
     @classmethod

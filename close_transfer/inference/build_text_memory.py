@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from close_transfer.config.decoding import MemoryConfig
+from close_transfer.config.decoding import TextMemoryConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
-from close_transfer.data.decontamination import without_unwanted
+from close_transfer.data.decontamination import exclude_overlap
 from close_transfer.data.examples import drawn
 from close_transfer.data.sources import load_examples
 from close_transfer.encoders.build import build_encoder
@@ -27,7 +27,7 @@ _BLOCK = 65_536  # vectors that are adapted at once
 
 def _training_texts(trained: TrainConfig) -> list[str]:
     """The distinct texts that training fed to the encoder, without those that it was told to leave out."""
-    examples, _ = without_unwanted(trained, load_examples(trained.data, trained.task.name, "train").examples)
+    examples, _ = exclude_overlap(trained, load_examples(trained.data, trained.task.name, "train").examples)
     return list(dict.fromkeys(t for e in task_of(trained.task).for_training(examples).examples for t in e.texts))
 
 
@@ -44,10 +44,10 @@ def _adapted(
     return adapted
 
 
-def build_memory(
-    config: MemoryConfig, trained: TrainConfig | None, model: TransferNetwork, device: str
+def build_text_memory(
+    config: TextMemoryConfig, trained: TrainConfig | None, model: TransferNetwork, device: str
 ) -> tuple[Memory | None, dict[str, Any]]:
-    """The memory that `memory=` names, and what to say of it in results and journals; None where there is none.
+    """The memory that `text_memory=` names, and what to say of it in results and journals; None where there is none.
 
     Args:
         config: which memory.
@@ -58,34 +58,34 @@ def build_memory(
     Raises:
         UserError: if the texts or vectors cannot be had, or are of another width.
     """
-    if config.memory is None:
+    if config.text_memory is None:
         return None, {}
     dim = model.config.encoder["dim"]
-    if config.memory_file is None:
+    if config.text_memory_file is None:
         if trained is None:
             raise UserError(
-                "memory=train: the training texts are not with a saved model; give its run, or memory=FILE.npy"
+                "text_memory=train: the training texts are not with a saved model; give its run, or text_memory=FILE.npy"
             )
         encoder = build_encoder(trained.clip, trained.data, device, texts_needed=True)
         check_encoder(encoder, model)
-        texts = drawn(_training_texts(trained), config.memory_size, trained.seed)
-        table = text_table(encoder, texts, config.store)
+        texts = drawn(_training_texts(trained), config.text_memory_size, trained.seed)
+        table = text_table(encoder, texts, config.embedding_cache)
         rows = np.array([table.row_of[text] for text in texts], dtype=np.int64)
         adapted = _adapted(model, lambda block: table.gather(rows[block]), len(rows))
     else:
-        vectors = read_array(config.memory_file, "memory")[: config.memory_size]
+        vectors = read_array(config.text_memory_file, "text_memory")[: config.text_memory_size]
         if vectors.ndim != 2 or vectors.shape[1] != dim:
             raise UserError(
-                f"memory={config.memory}: vectors of shape {vectors.shape[1:]}, but the run's encoder gives one of width "
+                f"text_memory={config.text_memory}: vectors of shape {vectors.shape[1:]}, but the run's encoder gives one of width "
                 f"{dim}; encode the memory's texts with that encoder"
             )
         adapted = _adapted(model, vectors.__getitem__, len(vectors))
-    memory: Memory = SEARCHES[config.memory_search](adapted, config.memory_temperature)
+    memory: Memory = SEARCHES[config.text_memory_search](adapted, config.text_memory_temperature)
     facts = {
-        "memory": config.memory,
+        "text_memory": config.text_memory,
         "num_texts": len(adapted),
-        "temperature": config.memory_temperature,
-        "search": config.memory_search,
+        "temperature": config.text_memory_temperature,
+        "search": config.text_memory_search,
         "fingerprint": fingerprint(
             adapted[start : start + _BLOCK].tobytes() for start in range(0, len(adapted), _BLOCK)
         ),
