@@ -2,7 +2,7 @@
 
     python scripts/baseline.py task=captioning output=runs/nearest
     python scripts/baseline.py task=vqa baseline=zero-shot output=runs/zero-shot
-    python scripts/baseline.py data=file data.path=test.jsonl data.image_column=file data@training=table training.path=captions.jsonl output=runs/nearest
+    python scripts/baseline.py data=file data.path=test.jsonl data.image_column=file data@training=file training.path=captions.jsonl output=runs/nearest
 
 All settings: configs/baseline.yaml.
 """

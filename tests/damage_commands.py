@@ -2,10 +2,10 @@
 JSON documents."""
 
 import gzip
-import importlib.util
 import io
 import json
 import re
+import runpy
 import signal
 import sys
 import threading
@@ -33,9 +33,6 @@ class Ended:
 
 def command(script: str, *arguments: str) -> Ended:
     """Runs `scripts/<script>.py`; an exception that leaves it is printed, and its status 1, as Python does it."""
-    spec = importlib.util.spec_from_file_location(f"script_{script}", REPOSITORY / "scripts" / f"{script}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     # Like a terminal's: standard output takes no lone surrogate, standard error escapes it.
     out = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
     err = io.TextIOWrapper(io.BytesIO(), "utf-8", errors="backslashreplace", write_through=True)
@@ -44,7 +41,7 @@ def command(script: str, *arguments: str) -> Ended:
     status = 0
     with redirect_stdout(out), redirect_stderr(err):
         try:
-            module.main()
+            runpy.run_path(str(REPOSITORY / "scripts" / f"{script}.py"), run_name="__main__")
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         except BaseException:

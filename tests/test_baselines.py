@@ -118,7 +118,7 @@ def of_table(*settings):
 def test_own_pictures_are_answered_from_own_training_texts():
     known = table("known.jsonl", [f"near house {n}" for n in range(6)])
     table("asked.jsonl", ["near house 3", "at sea"])
-    evaluate_baseline(of_table("data@training=table", f"training.path={known}"))
+    evaluate_baseline(of_table("data@training=file", f"training.path={known}"))
     training = {json.loads(line)["text"] for line in Path(known).read_text().splitlines()}
     assert {line["candidates"][0] for line in predictions()} <= training
     leakage = json.loads(Path("out/results.json").read_text())["leakage"]
@@ -127,13 +127,13 @@ def test_own_pictures_are_answered_from_own_training_texts():
 
 @pytest.mark.parametrize(
     "more",
-    [[], ["data@training=table", "training.path=./asked.jsonl"], ["split=train"],
-     ["data.val_path=known.jsonl", "split=val", "data@training=table", "training.path=known.jsonl"]],
+    [[], ["data@training=file", "training.path=./asked.jsonl"], ["split=train"],
+     ["data.val_path=known.jsonl", "split=val", "data@training=file", "training.path=known.jsonl"]],
 )  # fmt: skip
 def test_what_is_asked_is_no_training_text(more):
     table("asked.jsonl", ["at sea"])
     table("known.jsonl", ["at sea"])
-    with pytest.raises(UserError, match=r"would be its own reference; give data@training=table training\.path="):
+    with pytest.raises(UserError, match=r"would be its own reference; give data@training=file training\.path="):
         evaluate_baseline(of_table(*more))
 
 
@@ -165,7 +165,7 @@ def test_settings_of_a_task_of_ones_own_count():
     table("known.jsonl", [f"near house {n}" for n in range(6)])
     table("asked.jsonl", ["at sea"])
     columns = [f"{group}.{one}" for group in ("data", "training") for one in ("prompt={asks}", "target_column=says")]
-    given = ["task=custom", "data@training=table", "training.path=known.jsonl", *columns]
+    given = ["task=custom", "data@training=file", "training.path=known.jsonl", *columns]
     for more, metrics in (
         (["task.metric=text"], {"chrF", "exact_match"}),
         (["task.metric=accuracy", "task.labels=[Red,Blue,Green,Yellow]", "baseline=zero-shot"],
@@ -179,4 +179,4 @@ def test_settings_of_a_task_of_ones_own_count():
 def test_unreadable_training_data_are_named():
     table("asked.jsonl", ["at sea"])
     with pytest.raises(UserError, match=r"^training: .*nowhere\.jsonl: there is no such file"):
-        evaluate_baseline(of_table("data@training=table", "training.path=nowhere.jsonl"))
+        evaluate_baseline(of_table("data@training=file", "training.path=nowhere.jsonl"))

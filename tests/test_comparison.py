@@ -13,8 +13,9 @@ from close_transfer.config.compare_results import CompareResultsConfig
 from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.errors import UserError
 from close_transfer.evaluation.comparison import t_quantile
+from close_transfer.pipelines.compare_results import compare_results
 from close_transfer.pipelines.score_predictions import score_predictions
-from close_transfer.reports.comparison_report import WORLD_SENTENCE, compare_results, describe_report
+from close_transfer.reports.comparison_report import WORLD_SENTENCE, describe_report
 from tests.conftest import REPOSITORY
 
 

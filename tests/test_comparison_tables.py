@@ -148,7 +148,7 @@ def test_clipscores_of_different_encoders_are_different_columns():
         content["metrics"]["CLIPScore"] = 70.0
         put(f"runs/{std}", content)
     _, markdown, _ = report()
-    header = next(line for line in markdown.splitlines() if line.startswith("| regime"))
+    header = next(line for line in markdown.splitlines() if line.startswith("| data regime"))
     assert "CLIPScore (ViT-B-32) | CLIPScore (hf-hub:a/b)" in header
 
 

@@ -253,7 +253,11 @@ def run(
     def job(config: DictConfig) -> None:
         nonlocal begun
         begun = True
-        guarded(lambda: sys.exit(execute(_checked(schema, config, extensions)) or 0))
+        guarded(lambda: finish(execute(_checked(schema, config, extensions))))
+
+    def finish(status: int | None) -> None:
+        if status:  # 0 ends nothing: a sweep (-m) has further jobs
+            sys.exit(status)
 
     sweeps = bool({"-m", "--multirun"} & set(sys.argv[1:]))
     typed = [part for argument in sys.argv[1:] for part in extensions.expand_argument(argument, config_name)]

@@ -62,7 +62,7 @@ class Evaluation:
             "text_memory": self.text_memory,
             "statistics": self.facts["statistics"],
             "data_regime": self.facts["data_regime"],
-            "training_input_modality": self.facts["training_input_modality"],
+            "training_input_modality": self.facts["input_modality"],
             "validation_input": self.facts["validation_input"],
             "seed": self.train_config.seed,
             "run": str(self.run),

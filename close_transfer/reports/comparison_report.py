@@ -189,7 +189,7 @@ def _markdown_value(row: Row, metric: str, is_best: bool) -> str:
 
 def _markdown_table(table: ResultTable) -> list[str]:
     metrics = main_metrics(table)
-    lines = [_line(["data_regime", "system", "seeds", *metrics]), _line(["---"] * 3 + ["---:"] * len(metrics))]
+    lines = [_line(["data regime", "system", "seeds", *metrics]), _line(["---"] * 3 + ["---:"] * len(metrics))]
     for data_regime, rows in by_data_regime(table):
         leaders = {metric: best(rows, metric) for metric in metrics}
         for row in rows:

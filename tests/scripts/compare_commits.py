@@ -28,7 +28,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.scripts.renamed import FIELDS, REMOVED, SCRIPTS, SETTINGS, VALUES  # noqa: E402
+from tests.scripts.renamed import FIELDS, FIELDS_OF_FILES, REMOVED, SCRIPTS, SETTINGS, VALUES  # noqa: E402
 from tests.textgen.stand_in_server import StandInServer  # noqa: E402
 
 SMALL_DATA = "data.num_train=40 data.num_val=10 data.num_test=12 data.num_test_novel=10"
@@ -200,7 +200,7 @@ def read(path: Path, is_before: bool):
             value = [json.loads(line) for line in text.splitlines()]
         else:
             value = yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text)
-        return stable(translate(value) if is_before else value)
+        return stable(translate(value, FIELDS | FIELDS_OF_FILES.get(path.name, {})) if is_before else value)
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             return {name: digest(arrays[name].tobytes()) for name in sorted(arrays)}

@@ -31,6 +31,8 @@ FIELDS = {
     "validations": "num_validations",
     "accumulation": "gradient_accumulation",
 }
+# The same where a file has another name for it.
+FIELDS_OF_FILES = {"facts.json": {"trained_on": "input_modality"}}
 # Fields that are no longer written: clip.help=true became a script.
 REMOVED = {"help"}
 # Values that changed with a name: (field before, value before), value after.

@@ -144,7 +144,7 @@ def test_baselines_of_a_study_are_asked_what_its_tests_are_asked():
         "eval_overrides='data=file data.path=asked.jsonl'",
     ]
     told = [
-        "data@training=table",
+        "data@training=file",
         "training.path=known.jsonl",
         "clip=picturebook",
         "data=file",

@@ -105,4 +105,6 @@ def describe(
         "num_references": len(references),
         "num_evaluation": num_evaluation,
     }
-    return CorpusSummary(folder, config, recipe, model, prices, ledger, num_texts, filters, records, list(references), origin)
+    return CorpusSummary(
+        folder, config, recipe, model, prices, ledger, num_texts, filters, records, list(references), origin
+    )

@@ -32,7 +32,13 @@ def model(tmp_path_factory):
 
 def corpus(tmp_path, name, model, *settings, num_texts=14):
     return Corpus(
-        tmp_path / name, "http://unused", f"model={model}", *SETTINGS, *settings, source="transformers", num_texts=num_texts
+        tmp_path / name,
+        "http://unused",
+        f"model={model}",
+        *SETTINGS,
+        *settings,
+        source="transformers",
+        num_texts=num_texts,
     )
 
 

@@ -93,7 +93,9 @@ def test_a_template_shows_the_request_and_its_examples(name):
     assert meta.find_undeclared_variables(environment.parse(source)) <= set(variables)
     assert ("lantern, otter" in prompt) == (of.keywords > 0)
     assert all(example[field] in prompt for example in shown for field in of.fields)
-    assert all(value in prompt for value in (given(of, 1)[variable] for variable in (*of.balanced_values, *of.keep_columns)))
+    assert all(
+        value in prompt for value in (given(of, 1)[variable] for variable in (*of.balanced_values, *of.keep_columns))
+    )
     assert "json" not in prompt.lower()
     if len(of.fields) > 1:
         assert all(f"{field}: {shown[0][field]}\n" in prompt for field in of.fields)
