@@ -25,9 +25,9 @@ from transformers import AutoConfig, PreTrainedModel
 from close_transfer.cli import compose_config, options
 from close_transfer.config.components import ClipConfig, LMConfig, PrecomputedConfig, ScratchLM, TimmConfig
 from close_transfer.config.train import TrainConfig
-from close_transfer.encoders.encoder import cells
+from close_transfer.encoders.encoder import flatten_grid
 from close_transfer.models.adapters import NoiseSource
-from close_transfer.models.language_models import from_config, settle_generation, train_part
+from close_transfer.models.language_models import build_from_config, reset_generation_config, set_trainable
 from close_transfer.models.lm_wrappers import IGNORED
 from close_transfer.models.network import TransferConfig, TransferNetwork
 from close_transfer.models.noise_scale import NoiseScale
@@ -91,14 +91,14 @@ def picture_shape(clip: ClipConfig) -> tuple[int, ...]:
             (grid,) = model.forward_intermediates(  # type: ignore[operator]
                 pixels, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
             )
-            return tuple(cells(grid).shape[1:])
+            return tuple(flatten_grid(grid).shape[1:])
         tower = open_clip.create_model(clip.model, device="meta").visual
         size = tower.image_size
         pixels = torch.zeros(1, 3, *(size if isinstance(size, (tuple, list)) else (size, size)))
         if clip.features == "pooled":
             return tuple(tower(pixels).shape[1:])
         found = tower.forward_intermediates(pixels, indices=1, intermediates_only=True)
-        return tuple(cells(found["image_intermediates"][0]).shape[1:])
+        return tuple(flatten_grid(found["image_intermediates"][0]).shape[1:])
 
 
 def random_language_model(lm: LMConfig) -> PreTrainedModel:
@@ -106,12 +106,12 @@ def random_language_model(lm: LMConfig) -> PreTrainedModel:
     if isinstance(lm, ScratchLM):
         sizes = lm.config | {"vocab_size": lm.vocab_size}
         more = {"decoder_start_token_id": 0} if lm.architecture == "t5" else {}
-        model = from_config(AutoConfig.for_model(lm.architecture, **sizes, **more))
+        model = build_from_config(AutoConfig.for_model(lm.architecture, **sizes, **more))
     else:
         model_type, settings = PUBLISHED[lm.name]
-        model = from_config(AutoConfig.for_model(model_type, **settings)).to(getattr(torch, lm.dtype))
-        train_part(model, lm)
-    settle_generation(model)
+        model = build_from_config(AutoConfig.for_model(model_type, **settings)).to(getattr(torch, lm.dtype))
+        set_trainable(model, lm)
+    reset_generation_config(model)
     return model
 
 

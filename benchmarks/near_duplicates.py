@@ -15,12 +15,12 @@ import sys
 import time
 from collections import Counter
 
-from close_transfer.core.text_normalization import same_text_key
+from close_transfer.core.text_normalization import normalize_text
 from textgen.config import FieldSettings, FilterSettings, RecipeSettings
 from textgen.corpus.candidate import Candidate
 from textgen.filters import build_chain, run_chain
 from textgen.filters.duplicates import NearDuplicates
-from textgen.filters.near import similarity
+from textgen.filters.near import measure_similarity
 
 LISTS = {
     "ADJ": ["red", "blue", "small", "large", "young", "old", "wooden", "bright", "tired", "happy", "wet", "dirty", "quiet", "striped", "tall", "short", "orange", "green", "heavy", "empty", "crowded", "narrow", "muddy", "sunny", "snowy", "rusty", "shiny", "dusty", "busy", "lonely"],
@@ -82,7 +82,7 @@ def main() -> None:
         if number % EVERY == EVERY - 1:
             original = candidates[rng.choice(range(number // EVERY + 1)) * EVERY].text  # one that is not planted itself
             text, kind = planted(original, rng)
-            if similarity(same_text_key(text), same_text_key(original)) >= threshold:
+            if measure_similarity(normalize_text(text), normalize_text(original)) >= threshold:
                 kinds[str(number)] = kind
         words = text.lower().split()
         candidates.append(Candidate(str(number), str(number), text, keywords=(words[1], words[-1])))

@@ -24,7 +24,7 @@ from textgen.config import FieldSettings, RecipeSettings
 from textgen.corpus.journal import RequestJournal
 from textgen.corpus.prices import Price
 from textgen.generators.async_client import Limits, RequestScheduler
-from textgen.generators.openai_api import Access, Parameters, request_body
+from textgen.generators.openai_api import Access, Parameters, build_request_body
 from textgen.generators.openai_live import OpenAIClient
 from textgen.prompts.recipe import Recipe, Request
 
@@ -58,7 +58,8 @@ def asked(access: Access, num: int, run: int) -> float:
 def bare(access: Access, num: int, run: int) -> float:
     """Requests a second of the client alone."""
     bodies = [
-        request_body(RECIPE.prompt(one), PARAMETERS, RECIPE.schema, one.seed, access) for one in requests(num, run)
+        build_request_body(RECIPE.prompt(one), PARAMETERS, RECIPE.schema, one.seed, access)
+        for one in requests(num, run)
     ]
 
     async def loop() -> float:

@@ -18,7 +18,7 @@ from textgen.config import KeywordSettings
 from textgen.prompts.keyword_samplers import SAMPLERS, Quota, by_quota
 from textgen.text.keywords import KeywordCounts, count_keywords
 from textgen.text.readers import read_texts
-from textgen.text.statistics import unigram_divergence
+from textgen.text.statistics import measure_unigram_divergence
 
 DRAWS, PER_REQUEST, LISTED, SEEDS = 100_000, 2, 500, 3
 
@@ -50,7 +50,7 @@ def main() -> None:
             words = Counter(word for one in sets for word in one)
             pairs = [tuple(sorted(one)) for one in sets if len(one) == 2]
             known = sum(pair in together for pair in pairs) / len(pairs) if pairs else None
-            found.append((unigram_divergence(words, Counter(counts.counts)), len(words), known))
+            found.append((measure_unigram_divergence(words, Counter(counts.counts)), len(words), known))
         divergence = sum(one[0] for one in found) / SEEDS
         known = found[0][2]
         told = "one a request" if known is None else f"{known:.0%}"

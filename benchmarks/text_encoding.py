@@ -18,7 +18,7 @@ import torch
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.encoders.open_clip_encoder import PICTUREBOOK_FOLDER
-from close_transfer.encoders.text_forward import causal_text_tower
+from close_transfer.encoders.text_forward import find_causal_text_tower
 
 ROUNDS, BATCH = 7, 128
 
@@ -29,7 +29,7 @@ def main() -> None:
     texts = [caption.text for scene in scenes("val", 100) for caption in captions(scene)]
     context = getattr(model, "context_length", 77)
     tokens = open_clip.get_tokenizer(name)(texts, context)
-    tower = causal_text_tower(model)
+    tower = find_causal_text_tower(model)
     if tower is None:
         sys.exit(f"{name}: its text tower is not causal, so texts are never cut")
     lengths = tower.lengths(tokens)

@@ -13,7 +13,7 @@ from close_transfer.config.choices import (
     InputModality,
     NoiseRule,
     TaskName,
-    listed,
+    as_tuple,
 )
 from close_transfer.config.data import DataConfig
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, StrictModel
@@ -154,7 +154,7 @@ class SweepNoiseConfig(StrictModel):
 
     task: ChosenTask
     noises: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
-    auto: Annotated[tuple[AutoNoise, ...], BeforeValidator(listed)]  # chosen noise to train with as well
+    auto: Annotated[tuple[AutoNoise, ...], BeforeValidator(as_tuple)]  # chosen noise to train with as well
     statistics: str | None  # of compute_statistics.py, for auto-unpaired and auto-paired alone
     seeds: Positive
     split: EvalSplit
@@ -200,5 +200,5 @@ class ExportGrammarConfig(StrictModel):
 class ScoreByWordTypeConfig(StrictModel):
     """All of `score_by_word_type.py`."""
 
-    evaluations: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(listed)]
+    evaluations: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(as_tuple)]
     num_bootstrap: Positive

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 
 from close_transfer.core.atomic_files import atomic_path, write_json, write_text
 from close_transfer.core.errors import UserError
-from close_transfer.core.svg import svg
+from close_transfer.core.svg import render_svg
 from close_transfer.evaluation.results import read_scores
 from studies.config import StudyCorporaConfig
-from studies.jobs import Job, do_jobs
+from studies.jobs import Job, run_jobs
 from studies.scene_scores import SceneScores
 
 _TEST = "test"
@@ -115,7 +115,7 @@ def _folder(config: StudyCorporaConfig, name: str, size: int | None, seed: int) 
     return Path(config.output) / (_slug(name) if size is None else f"{_slug(name)}-{size}") / f"seed-{seed}"
 
 
-def jobs(config: StudyCorporaConfig) -> list[Job]:
+def list_jobs(config: StudyCorporaConfig) -> list[Job]:
     """Every training of the study with its test."""
     shared, test = shlex.split(config.train_overrides), tuple(shlex.split(config.eval_overrides))
     return [
@@ -130,7 +130,7 @@ def jobs(config: StudyCorporaConfig) -> list[Job]:
     ]
 
 
-def share_in_style(texts: Iterable[str], words: Sequence[str]) -> float:
+def measure_style_share(texts: Iterable[str], words: Sequence[str]) -> float:
     """Share of texts that hold one of the words, whatever its case; 0 to 1."""
     wanted = {word.lower() for word in words}
     found = [not wanted.isdisjoint(_WORD.findall(text.lower())) for text in texts]
@@ -154,8 +154,8 @@ def _trained(config: StudyCorporaConfig, name: str, size: int | None) -> Trained
         found.score,
         *found.interval(config.num_bootstrap),
         found.by_seed,
-        share_in_style([text for texts in said for text in texts], config.style_words),
-        None if input_modality is None else share_in_style(input_modality, config.style_words),
+        measure_style_share([text for texts in said for text in texts], config.style_words),
+        None if input_modality is None else measure_style_share(input_modality, config.style_words),
         sum(sum(texts.count(text) == 1 for text in texts) / len(texts) for texts in said) / len(said),
     )
 
@@ -195,17 +195,17 @@ def figure(rows: Sequence[Trained]) -> bytes:
     axes.set(xlabel="texts", ylabel=rows[0].metric, xscale="log")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    return svg(drawn)
+    return render_svg(drawn)
 
 
-def study(config: StudyCorporaConfig) -> str:
+def run_study(config: StudyCorporaConfig) -> str:
     """Trains and tests what is missing; writes corpora.json, corpora.md and corpora.svg; gives the table as Markdown.
 
     Raises:
         UserError: if a corpus is too short, or a training or a test fails, with its own words.
     """
     write_pieces(config)
-    do_jobs(jobs(config), config.num_workers, "corpora")
+    run_jobs(list_jobs(config), config.num_workers, "corpora")
     rows = [_trained(config, name, size) for name, size, _ in _rows(config)]
     folder, table = Path(config.output), markdown(rows)
     write_json(
@@ -218,4 +218,4 @@ def study(config: StudyCorporaConfig) -> str:
 
 def main(config: StudyCorporaConfig) -> None:
     """Run the study, and print its table."""
-    print(study(config))
+    print(run_study(config))

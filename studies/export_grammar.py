@@ -8,17 +8,17 @@ import yaml
 
 from close_transfer.core.atomic_files import write_text
 from close_transfer.data.picturebook.captions import captions
-from close_transfer.data.picturebook.grammar_frames import frames_of
+from close_transfer.data.picturebook.grammar_frames import extract_frames
 from close_transfer.data.picturebook.scenes import scenes
 from studies.config import ExportGrammarConfig
 from textgen.grammar.grammar import Grammar
-from textgen.text.statistics import unigram_divergence, word_counts
+from textgen.text.statistics import count_words, measure_unigram_divergence
 
 
 def _compare(real: Sequence[str], written: Sequence[str]) -> None:
-    counts = word_counts(real), word_counts(written)
+    counts = count_words(real), count_words(written)
     print(f"words a caption: {counts[0].total() / len(real):.2f}, written {counts[1].total() / len(written):.2f}")
-    print(f"Jensen-Shannon divergence of their word frequencies: {unigram_divergence(*counts):.4f} bits")
+    print(f"Jensen-Shannon divergence of their word frequencies: {measure_unigram_divergence(*counts):.4f} bits")
     different = set(written)
     print(f"{len(different):,} of {len(written):,} are different; {len(different & set(real)):,} are of the split too")
 
@@ -26,7 +26,7 @@ def _compare(real: Sequence[str], written: Sequence[str]) -> None:
 def main(config: ExportGrammarConfig) -> None:
     """Write the grammar, and print how what it writes compares with the captions."""
     texts = [one.text for scene in scenes("train", config.num_train, config.seed) for one in captions(scene)]
-    found = frames_of(texts, config.min_count, config.min_expected)
+    found = extract_frames(texts, config.min_count, config.min_expected)
     told = {
         "origin": f"Picturebook, the captions of {config.num_train:,} scenes of split train, seed {config.seed}",
         "licence": "as Picturebook's captions: the licence of this repository",

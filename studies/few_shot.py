@@ -14,14 +14,14 @@ from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import is_trained_on
-from close_transfer.data.examples import Example, drawn, scene_key
+from close_transfer.data.examples import Example, get_scene_key, sample
 from close_transfer.data.sources import SERVED_TASKS, load_examples
 from close_transfer.encoders.build import build_encoder
-from close_transfer.encoders.embeddings import SceneVectors, image_scenes, text_scenes
-from close_transfer.inference.few_shot import FewShot, Shot, prompts_of
+from close_transfer.encoders.embeddings import SceneVectors, encode_image_scenes, encode_text_scenes
+from close_transfer.inference.few_shot import FewShot, Shot, build_prompts
 from close_transfer.inference.loading import load_model
 from close_transfer.metrics.bootstrap import score_sums
-from close_transfer.metrics.vqa import vqa_accuracy
+from close_transfer.metrics.vqa import compute_vqa_accuracy
 from close_transfer.models.device import pick_device
 from close_transfer.training.run_folder import read_run
 from studies.config import StudyFewShotConfig
@@ -52,8 +52,8 @@ def _questions(run: Path, trained: TrainConfig, config: StudyFewShotConfig) -> D
 
 def _examples(data: DataConfig, config: StudyFewShotConfig) -> tuple[list[Example], list[Example]]:
     """Answered questions of the training split, and those that are asked; drawn, the same for all runs."""
-    supports = drawn(load_examples(data, "vqa", "train").examples, config.num_supports, 0)
-    return supports, drawn(load_examples(data, "vqa", config.split).examples, config.max_examples, 0)
+    supports = sample(load_examples(data, "vqa", "train").examples, config.num_supports, 0)
+    return supports, sample(load_examples(data, "vqa", config.split).examples, config.max_examples, 0)
 
 
 def _shots(
@@ -82,19 +82,19 @@ def _accuracies(run: Path, config: StudyFewShotConfig) -> tuple[dict[int, Float6
     supports, asked = _examples(data, config)
     # What is shown with answered questions is what the run was trained on, so that text stays without pictures.
     from_text = facts["input_modality"] == "text"
-    shown = (text_scenes if from_text else image_scenes)(encoder, supports, trained.embedding_cache)
+    shown = (encode_text_scenes if from_text else encode_image_scenes)(encoder, supports, trained.embedding_cache)
     answered = _shots(supports, shown, "text" if from_text else "image", True)
-    questions = _shots(asked, image_scenes(encoder, asked, trained.embedding_cache), "image", False)
+    questions = _shots(asked, encode_image_scenes(encoder, asked, trained.embedding_cache), "image", False)
     found = {}
     for num_shots in config.shots:
         by_seed = []
         for seed in range(config.seeds if num_shots else 1):
             answers = FewShot(network, tokenizer, config.form, max_words=config.max_words).answers(
-                prompts_of(answered, questions, num_shots, seed)
+                build_prompts(answered, questions, num_shots, seed)
             )
-            by_seed.append([100 * vqa_accuracy(a, e.references) for a, e in zip(answers, asked, strict=True)])
+            by_seed.append([100 * compute_vqa_accuracy(a, e.references) for a, e in zip(answers, asked, strict=True)])
         found[num_shots] = np.mean(by_seed, axis=0)
-    return found, [scene_key(example) for example in asked]
+    return found, [get_scene_key(example) for example in asked]
 
 
 def _summary(accuracies: Float64Array, scenes: Sequence[str], num_bootstrap: int) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _summary(accuracies: Float64Array, scenes: Sequence[str], num_bootstrap: int
     return {"accuracy": values["accuracy"], "interval": list(intervals["accuracy"])}
 
 
-def study(config: StudyFewShotConfig) -> str:
+def run_study(config: StudyFewShotConfig) -> str:
     """Asks every run, writes few_shot.json and few_shot.md, gives the table as Markdown.
 
     Raises:
@@ -132,4 +132,4 @@ def study(config: StudyFewShotConfig) -> str:
 
 def main(config: StudyFewShotConfig) -> None:
     """Run the study, and print its table."""
-    print(study(config))
+    print(run_study(config))

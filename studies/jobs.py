@@ -75,7 +75,7 @@ def _listed(value: Any) -> list[str]:
     return list(map(str, value)) if isinstance(value, list) else [str(value)]
 
 
-def do_job(job: Job) -> None:
+def run_job(job: Job) -> None:
     """Trains, unless that is done, and makes the tests that are missing.
 
     What was asked is written last, beside the results, so its presence means a test of a finished training.
@@ -104,10 +104,10 @@ def _quietly(job: Job) -> None:
         contextlib.redirect_stdout(nowhere),
         contextlib.redirect_stderr(nowhere),
     ):
-        do_job(job)
+        run_job(job)
 
 
-def in_workers(
+def run_in_workers(
     function: Callable[..., T], arguments: Iterable[tuple[Any, ...]], workers: int
 ) -> Iterator[tuple[int, T]]:
     """Results of calls in processes of one thread each, as they come; with the position of their arguments.
@@ -135,7 +135,7 @@ def in_workers(
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def do_jobs(jobs: Sequence[Job], workers: int, what: str) -> None:
+def run_jobs(jobs: Sequence[Job], workers: int, what: str) -> None:
     """Does what is missing, `workers` at a time, in the order given; `what` stands before the progress bar.
 
     Raises:
@@ -143,5 +143,5 @@ def do_jobs(jobs: Sequence[Job], workers: int, what: str) -> None:
     """
     waiting = [job for job in jobs if job.missing]
     with tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="training", desc=what) as bar:
-        for _ in in_workers(_quietly, ((job,) for job in waiting), workers):
+        for _ in run_in_workers(_quietly, ((job,) for job in waiting), workers):
             bar.update()

@@ -15,10 +15,10 @@ import jinja2
 from matplotlib.figure import Figure
 
 from close_transfer.core.atomic_files import write_json, write_text
-from close_transfer.core.svg import svg
+from close_transfer.core.svg import render_svg
 from studies.config import SweepNoiseConfig
-from studies.jobs import Job, do_jobs
-from studies.scene_scores import SceneScores, scene_of_example
+from studies.jobs import Job, run_jobs
+from studies.scene_scores import SceneScores, map_examples_to_scenes
 
 _COLOURS = {"image": "#c2410c", "text": "#2563a8"}
 SCENES: tuple[Literal["image", "text"], ...] = ("image", "text")
@@ -68,7 +68,7 @@ def _statistics(config: SweepNoiseConfig, given: str) -> list[str]:
     return [f"statistics={config.statistics}"] if given in ("auto-unpaired", "auto-paired") else []
 
 
-def jobs(config: SweepNoiseConfig) -> list[Job]:
+def list_jobs(config: SweepNoiseConfig) -> list[Job]:
     """Every training of the sweep, with its tests on pictures and on texts."""
     settings, asked = shlex.split(config.train_overrides), shlex.split(config.eval_overrides)
     tests = {f"test-{scene}": (f"split={config.split}", f"scene={scene}", *asked) for scene in SCENES}
@@ -84,9 +84,9 @@ def jobs(config: SweepNoiseConfig) -> list[Job]:
     ]
 
 
-def points(config: SweepNoiseConfig) -> tuple[dict[str, Any], list[Point]]:
+def read_points(config: SweepNoiseConfig) -> tuple[dict[str, Any], list[Point]]:
     """Facts of the results, and the scores of a finished sweep by kind of scene and noise."""
-    scene_of = scene_of_example(_folder(config, _given(config)[0], 0), config.split)
+    scene_of = map_examples_to_scenes(_folder(config, _given(config)[0], 0), config.split)
     made: list[Point] = []
     facts: dict[str, Any] = {}
     for scene in SCENES:
@@ -110,7 +110,7 @@ def points(config: SweepNoiseConfig) -> tuple[dict[str, Any], list[Point]]:
     return facts, sorted(made, key=lambda point: (point.scene, point.is_chosen, point.noise))
 
 
-def verdicts(found: Sequence[Point]) -> list[str]:
+def format_verdicts(found: Sequence[Point]) -> list[str]:
     """For each choice, how much of the grid's best on pictures it reached, in a sentence."""
     best = max((one for one in found if one.scene == "image" and not one.is_chosen), key=lambda one: one.score)
     said = []
@@ -144,7 +144,7 @@ def figure(metric: str, found: Sequence[Point]) -> bytes:
     axes.set(xlabel="noise in training, standard deviation per coordinate", ylabel=metric)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    return svg(drawn)
+    return render_svg(drawn)
 
 
 def markdown(metric: str, found: Sequence[Point]) -> str:
@@ -162,15 +162,15 @@ def markdown(metric: str, found: Sequence[Point]) -> str:
     return "\n".join(lines)
 
 
-def sweep(config: SweepNoiseConfig) -> str:
+def run_sweep(config: SweepNoiseConfig) -> str:
     """Trains and tests what is missing; writes sweep.json, sweep.md and sweep.html; gives the table.
 
     Raises:
         UserError: if a training or a test fails, with its own words.
     """
-    do_jobs(jobs(config), config.num_workers, config.task)
-    facts, found = points(config)
-    folder, metric, said = Path(config.output), facts["metric"], verdicts(found)
+    run_jobs(list_jobs(config), config.num_workers, config.task)
+    facts, found = read_points(config)
+    folder, metric, said = Path(config.output), facts["metric"], format_verdicts(found)
     write_json(
         folder / "sweep.json",
         {**facts, "points": [asdict(one) for one in found], "verdicts": said, "config": config.model_dump()},
@@ -197,4 +197,4 @@ def sweep(config: SweepNoiseConfig) -> str:
 
 def main(config: SweepNoiseConfig) -> None:
     """Run the study, and print its table."""
-    print(sweep(config))
+    print(run_sweep(config))

@@ -3,25 +3,25 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from close_transfer.modality_gap.vectors import unit
-from studies.real_pairs import Pairs, fold_of
+from close_transfer.modality_gap.vectors import normalize_rows
+from studies.real_pairs import Pairs, assign_folds
 
 NEAREST = "nearest training caption"
 
 
 def _similarities(pairs: Pairs, folds: int) -> NDArray[np.floating]:
     """Cosine of every picture with every caption, shape (pairs, pairs); -1 with captions of its own fold."""
-    fold = fold_of(len(pairs.captions), folds)
-    cosines = unit(pairs.images) @ unit(pairs.texts).T
+    fold = assign_folds(len(pairs.captions), folds)
+    cosines = normalize_rows(pairs.images) @ normalize_rows(pairs.texts).T
     return np.where(fold[:, None] == fold[None, :], -1.0, cosines)
 
 
-def nearest_captions(pairs: Pairs, folds: int) -> list[str]:
+def find_nearest_captions(pairs: Pairs, folds: int) -> list[str]:
     """For each picture the caption of the other folds that is most similar to it."""
     return [pairs.captions[row] for row in _similarities(pairs, folds).argmax(axis=1)]
 
 
-def nearest_keywords(pairs: Pairs, labels: NDArray[np.bool_], folds: int) -> NDArray[np.floating]:
+def find_nearest_keywords(pairs: Pairs, labels: NDArray[np.bool_], folds: int) -> NDArray[np.floating]:
     """For each picture and keyword the cosine of the nearest caption, of the other folds, whose scene has that keyword.
 
     Args:

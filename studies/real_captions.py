@@ -19,8 +19,8 @@ from close_transfer.inference.loading import load_model
 from close_transfer.models.text_memory import ExactMemory
 from close_transfer.pipelines.train import train
 from studies.config import StudyRealVectorsConfig
-from studies.jobs import in_workers
-from studies.real_pairs import Pairs, System, fit_for, fold_of, systems
+from studies.jobs import run_in_workers
+from studies.real_pairs import Pairs, System, assign_folds, fit_for, list_systems
 
 
 def _training_settings(config: StudyRealVectorsConfig, system: System, seed: int, folder: Path) -> list[str]:
@@ -39,11 +39,11 @@ def _training_settings(config: StudyRealVectorsConfig, system: System, seed: int
     ]  # fmt: skip
 
 
-def captions_of_fold(config: StudyRealVectorsConfig, system: System, fold: int, seed: int) -> dict[int, str]:
+def caption_fold(config: StudyRealVectorsConfig, system: System, fold: int, seed: int) -> dict[int, str]:
     """Trains without one fold and captions its pictures; caption by row."""
     torch.set_num_threads(1)
     pairs = Pairs.read(Path(config.pairs))
-    held_out = fold_of(len(pairs.captions), config.folds) == fold
+    held_out = assign_folds(len(pairs.captions), config.folds) == fold
     with tempfile.TemporaryDirectory() as name, Path(os.devnull).open("w") as nowhere:
         folder = Path(name)
         kept = np.flatnonzero(~held_out)
@@ -87,20 +87,20 @@ def _key(config: StudyRealVectorsConfig) -> str:
     return fingerprint([json.dumps(same, sort_keys=True), weights.read_bytes() if weights.is_file() else b""])[:12]
 
 
-def all_captions(config: StudyRealVectorsConfig) -> dict[tuple[str, int], dict[int, str]]:
+def caption_all(config: StudyRealVectorsConfig) -> dict[tuple[str, int], dict[int, str]]:
     """Captions of all pictures by system and seed; what was done before is read back."""
     folder = Path(config.output) / f"captions-{_key(config)}"
     wanted = {
         (system.name, seed, fold): folder / f"{system.file_name(config)}-seed{seed}-fold{fold}.json"
-        for system in systems(config)
+        for system in list_systems(config)
         for seed in range(config.seeds)
         for fold in range(config.folds)
     }
     missing = [job for job, path in wanted.items() if not path.is_file()]
-    by_name = {system.name: system for system in systems(config)}
+    by_name = {system.name: system for system in list_systems(config)}
     with tqdm(total=len(wanted), initial=len(wanted) - len(missing), unit="training") as bar:
         arguments = ((config, by_name[name], fold, seed) for name, seed, fold in missing)
-        for position, captions_by_row in in_workers(captions_of_fold, arguments, config.num_workers):
+        for position, captions_by_row in run_in_workers(caption_fold, arguments, config.num_workers):
             write_json(wanted[missing[position]], captions_by_row)
             bar.update()
     captions: dict[tuple[str, int], dict[int, str]] = {}

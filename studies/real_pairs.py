@@ -14,10 +14,10 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import read_lines, text_field, texts_field
 from close_transfer.encoders.precomputed import read_array
-from close_transfer.modality_gap.adapter_fitting.chain import adapted, adapted_groups, in_sequence
-from close_transfer.modality_gap.noise_selection import choose_from_texts, paired_rule, unpaired_rule
-from close_transfer.modality_gap.vectors import GroupedVectors, unit
-from close_transfer.models.adapters import ADAPTERS, AdapterChain, AdapterContext, Statistics, Steps, changing
+from close_transfer.modality_gap.adapter_fitting.chain import apply_adapters, apply_adapters_to_groups, fit_in_sequence
+from close_transfer.modality_gap.noise_selection import choose_from_texts, choose_paired, choose_unpaired
+from close_transfer.modality_gap.vectors import GroupedVectors, normalize_rows
+from close_transfer.models.adapters import ADAPTERS, AdapterChain, AdapterContext, Statistics, Steps, drop_noise_steps
 from close_transfer.models.adapters.statistics import measure_statistics
 from studies.config import RealSystemConfig, StudyRealVectorsConfig
 
@@ -94,7 +94,7 @@ class System:
         return not self.config.adapter and not self.config.text_memory
 
 
-def systems(config: StudyRealVectorsConfig) -> list[System]:
+def list_systems(config: StudyRealVectorsConfig) -> list[System]:
     """Text at every noise, then the others that are named, then pictures without noise."""
     found = []
     for noise in config.noises:
@@ -104,7 +104,7 @@ def systems(config: StudyRealVectorsConfig) -> list[System]:
     return [*found, System(RealSystemConfig(name="pictures, no noise", input_modality="image", noise=0.0))]
 
 
-def fold_of(num_pairs: int, folds: int) -> NDArray[np.int64]:
+def assign_folds(num_pairs: int, folds: int) -> NDArray[np.int64]:
     """The fold of each pair, by a shuffle that is always the same; shape (pairs,)."""
     folded = np.arange(num_pairs) % folds
     return np.random.default_rng(0).permutation(folded)
@@ -119,45 +119,55 @@ def fit_for(system: System, pairs: Pairs, kept: NDArray[np.int64], num_pairs: in
         kept: positions of those that may be seen.
         num_pairs: how many of them `auto-paired` sees.
     """
-    before = changing(system.steps)
+    before = drop_noise_steps(system.steps)
     half = np.random.default_rng(0).permutation(kept)
     told, shown = np.sort(half[: len(half) // 2]), np.sort(half[len(half) // 2 :])
-    seen = unit(pairs.texts[told]), unit(pairs.images[shown])
+    seen = normalize_rows(pairs.texts[told]), normalize_rows(pairs.images[shown])
 
     def measure(steps: Steps, known: Statistics) -> Statistics:
-        if not changing(steps):
+        if not drop_noise_steps(steps):
             return measure_statistics(*seen)
         texts, images = seen
-        return measure_statistics(adapted(steps, known, texts, "text"), adapted(steps, known, images, "image"))
+        return measure_statistics(
+            apply_adapters(steps, known, texts, "text"), apply_adapters(steps, known, images, "image")
+        )
 
-    statistics = in_sequence(system.steps, Statistics(measure([], Statistics({})).arrays), measure)
+    statistics = fit_in_sequence(system.steps, Statistics(measure([], Statistics({})).arrays), measure)
 
     def behind(vectors: GroupedVectors) -> GroupedVectors:
-        return adapted_groups(before, statistics, vectors)
+        return apply_adapters_to_groups(before, statistics, vectors)
 
     noise: dict[str, Any] = {}
     if system.config.noise == "auto-unpaired":
-        texts = behind(GroupedVectors(unit(pairs.texts[told]), np.arange(len(told))))
-        images = behind(GroupedVectors(unit(pairs.texts[shown]), np.arange(len(shown)), unit(pairs.images[shown])))
+        texts = behind(GroupedVectors(normalize_rows(pairs.texts[told]), np.arange(len(told))))
+        images = behind(
+            GroupedVectors(
+                normalize_rows(pairs.texts[shown]), np.arange(len(shown)), normalize_rows(pairs.images[shown])
+            )
+        )
         assert images.images is not None
-        noise["unpaired"] = asdict(unpaired_rule(texts, images.images))
+        noise["unpaired"] = asdict(choose_unpaired(texts, images.images))
     elif system.config.noise == "auto-paired":
         some = np.sort(half[:num_pairs])
-        both = GroupedVectors(unit(pairs.texts[some]), np.arange(len(some)), unit(pairs.images[some]))
-        noise["paired"] = asdict(paired_rule(behind(both)))
+        both = GroupedVectors(
+            normalize_rows(pairs.texts[some]), np.arange(len(some)), normalize_rows(pairs.images[some])
+        )
+        noise["paired"] = asdict(choose_paired(behind(both)))
     facts = {"num_texts": len(told), "chain": before, "noise_behind": before, "noise": noise}
     return Statistics(statistics.arrays, facts)
 
 
-def chain_for(system: System, pairs: Pairs, kept: NDArray[np.int64], num_pairs: int) -> AdapterChain:
+def fit_chain(system: System, pairs: Pairs, kept: NDArray[np.int64], num_pairs: int) -> AdapterChain:
     """The adapters of a system, with their noise, fitted on the pairs that may be seen; arguments as `fit_for`."""
     fitted = fit_for(system, pairs, kept, num_pairs)
     noise = system.config.noise
     if noise == "auto":
         strings = tuple(pairs.captions[i] for i in kept)
-        texts = GroupedVectors(unit(pairs.texts[kept]), np.arange(len(kept)), None, strings)
+        texts = GroupedVectors(normalize_rows(pairs.texts[kept]), np.arange(len(kept)), None, strings)
         noise = choose_from_texts(
-            system.config.rule or DEFAULT_NOISE_RULE, adapted_groups(changing(system.steps), fitted, texts), 0
+            system.config.rule or DEFAULT_NOISE_RULE,
+            apply_adapters_to_groups(drop_noise_steps(system.steps), fitted, texts),
+            0,
         ).std
     elif isinstance(noise, str):
         noise = fitted.facts["noise"][noise.removeprefix("auto-")]["std"]

@@ -15,27 +15,27 @@ from tqdm import tqdm
 from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import write_json, write_text
-from close_transfer.metrics.bootstrap import mean_scores, paired_mean_difference
+from close_transfer.metrics.bootstrap import average_scores, compare_paired_means
 from close_transfer.metrics.captions import caption_scores
-from close_transfer.modality_gap.keyword_probe import average_precisions, keyword_matrix, probe_scores
+from close_transfer.modality_gap.keyword_probe import build_keyword_matrix, compute_average_precisions, score_probe
 from close_transfer.models.adapters import AdapterChain
 from studies.config import StudyRealVectorsConfig
-from studies.real_baselines import NEAREST, nearest_captions, nearest_keywords
-from studies.real_captions import all_captions
-from studies.real_pairs import Pairs, chain_for, fold_of, systems
+from studies.real_baselines import NEAREST, find_nearest_captions, find_nearest_keywords
+from studies.real_captions import caption_all
+from studies.real_pairs import Pairs, assign_folds, fit_chain, list_systems
 
 Chains = dict[str, list[AdapterChain]]  # the adapters of each system by its name, one a fold
 _OTHER_METRICS = ("BLEU-4", "METEOR")
 
 
-def chains_of(config: StudyRealVectorsConfig, pairs: Pairs) -> Chains:
+def fit_chains(config: StudyRealVectorsConfig, pairs: Pairs) -> Chains:
     """The adapters of each system, fitted on the pairs of all folds but one; with the noise that was chosen there."""
-    folds = fold_of(len(pairs.captions), config.folds)
+    folds = assign_folds(len(pairs.captions), config.folds)
     return {
         system.name: [
-            chain_for(system, pairs, np.flatnonzero(folds != fold), config.num_pairs) for fold in range(config.folds)
+            fit_chain(system, pairs, np.flatnonzero(folds != fold), config.num_pairs) for fold in range(config.folds)
         ]
-        for system in tqdm(systems(config), unit="system", desc="fitting adapters")
+        for system in tqdm(list_systems(config), unit="system", desc="fitting adapters")
     }
 
 
@@ -44,7 +44,7 @@ def caption_table(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) 
 
     CIDEr has one document-frequency table for all systems, that of all pairs' captions.
     """
-    captions = all_captions(config)
+    captions = caption_all(config)
     scored = {
         system.name: [
             caption_scores(
@@ -52,9 +52,9 @@ def caption_table(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) 
             )
             for seed in range(config.seeds)
         ]
-        for system in systems(config)
+        for system in list_systems(config)
     }
-    scored[NEAREST] = [caption_scores(nearest_captions(pairs, config.folds), pairs.references, 2)]
+    scored[NEAREST] = [caption_scores(find_nearest_captions(pairs, config.folds), pairs.references, 2)]
     by_seed = {name: np.array([one.per_example for one in scores]) for name, scores in scored.items()}
     table = _table(config, "CIDEr", by_seed, chains)
     for name, scores in scored.items():
@@ -63,13 +63,13 @@ def caption_table(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) 
     return table
 
 
-def probe_table(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) -> dict[str, dict[str, Any]]:
+def score_probes(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) -> dict[str, dict[str, Any]]:
     """Mean average precision of keywords for each system, seeds averaged, with 95% intervals over pictures."""
-    _, labels = keyword_matrix(pairs.references, config.least_keyword, config.most_keyword)
+    _, labels = build_keyword_matrix(pairs.references, config.least_keyword, config.most_keyword)
     told = labels.any(axis=1)
-    folds = fold_of(len(labels), config.folds)
-    by_seed: dict[str, list[Float64Array]] = {system.name: [] for system in systems(config)}
-    for system in tqdm(systems(config), unit="probe"):
+    folds = assign_folds(len(labels), config.folds)
+    by_seed: dict[str, list[Float64Array]] = {system.name: [] for system in list_systems(config)}
+    for system in tqdm(list_systems(config), unit="probe"):
         source = pairs.texts if system.config.input_modality == "text" else pairs.images
         input_modality: InputModality = "text" if system.config.input_modality == "text" else "image"
         temperature = config.text_memory_temperature if system.config.text_memory else None
@@ -77,12 +77,12 @@ def probe_table(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) ->
             scores = np.zeros(labels.shape)
             for fold, chain in enumerate(chains[system.name]):
                 kept = folds != fold
-                scores[~kept] = probe_scores(
+                scores[~kept] = score_probe(
                     source[kept], labels[kept], pairs.images[~kept], chain.train(), seed, input_modality, temperature
                 )
-            by_seed[system.name].append(100 * average_precisions(scores[told], labels[told]))
-    nearest = nearest_keywords(pairs, labels, config.folds)
-    by_seed[NEAREST] = [100 * average_precisions(nearest[told], labels[told])]
+            by_seed[system.name].append(100 * compute_average_precisions(scores[told], labels[told]))
+    nearest = find_nearest_keywords(pairs, labels, config.folds)
+    by_seed[NEAREST] = [100 * compute_average_precisions(nearest[told], labels[told])]
     return _table(config, "mAP", {name: np.array(values) for name, values in by_seed.items()}, chains)
 
 
@@ -98,17 +98,19 @@ def _table(
         chains: its adapters; none where nothing is trained.
     """
     per_picture = {name: values.mean(axis=0) for name, values in by_seed.items()}
-    clean, *_, pictures = systems(config)
-    scales = [one for one in systems(config) if one.is_plain and one.data_regime == "T0" and one.config.noise != "auto"]
+    clean, *_, pictures = list_systems(config)
+    scales = [
+        one for one in list_systems(config) if one.is_plain and one.data_regime == "T0" and one.config.noise != "auto"
+    ]
     best = max((one.name for one in scales), key=lambda name: per_picture[name].mean())
     bounds = {clean.name.removeprefix("text, "): clean.name, "pictures": pictures.name, "the best noise": best}
     table: dict[str, dict[str, Any]] = {}
-    data_regimes = {one.name: one.data_regime for one in systems(config)} | {NEAREST: "T0"}
+    data_regimes = {one.name: one.data_regime for one in list_systems(config)} | {NEAREST: "T0"}
     for name_of_system, values in per_picture.items():
-        means, intervals = mean_scores({metric: values}, config.num_bootstrap)
+        means, intervals = average_scores({metric: values}, config.num_bootstrap)
         differences = {}
         for name, bound in bounds.items():
-            one = paired_mean_difference(values, per_picture[bound], config.num_bootstrap)
+            one = compare_paired_means(values, per_picture[bound], config.num_bootstrap)
             differences[name] = [one.difference, one.low, one.high]
         table[name_of_system] = {
             "data_regime": data_regimes[name_of_system],
@@ -155,17 +157,17 @@ def _markdown(tables: Sequence[tuple[str, str, dict[str, dict[str, Any]]]]) -> s
     return "\n".join(line for title, leading, table in tables for line in (title, "", *_rows(table, leading), ""))
 
 
-def study(config: StudyRealVectorsConfig) -> str:
+def run_study(config: StudyRealVectorsConfig) -> str:
     """Runs what is missing, writes results.json and results.md, gives the tables as Markdown.
 
     Raises:
         UserError: if the pairs or the language model cannot be used.
     """
     pairs = Pairs.read(Path(config.pairs))
-    keywords, _ = keyword_matrix(pairs.references, config.least_keyword, config.most_keyword)
+    keywords, _ = build_keyword_matrix(pairs.references, config.least_keyword, config.most_keyword)
     what = f"{len(pairs.captions)} pairs, {config.folds} folds, {config.seeds} seeds"
-    chains = chains_of(config, pairs)
-    probe = probe_table(config, pairs, chains)
+    chains = fit_chains(config, pairs)
+    probe = score_probes(config, pairs, chains)
     tables = [(f"{len(keywords)} keywords, {what}", "mAP", probe)]
     if config.language_model is not None:
         tables.append((f"captions, {what}", "CIDEr", caption_table(config, pairs, chains)))
@@ -180,4 +182,4 @@ def study(config: StudyRealVectorsConfig) -> str:
 
 def main(config: StudyRealVectorsConfig) -> None:
     """Run the study, and print its table."""
-    print(study(config))
+    print(run_study(config))

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import read_json
 from close_transfer.core.errors import UserError
-from close_transfer.data.examples import scene_key
+from close_transfer.data.examples import get_scene_key
 from close_transfer.data.sources import load_examples
 from close_transfer.evaluation.results import read_scores
-from close_transfer.metrics.bootstrap import PairedDifference, paired_difference, score_sums
+from close_transfer.metrics.bootstrap import PairedDifference, compare_paired, score_sums
 from close_transfer.training.run_folder import read_run
 
 
@@ -72,14 +72,16 @@ class SceneScores:
 
     def minus(self, other: "SceneScores", num_resamples: int) -> PairedDifference:
         """How much higher this is, with its 95% interval; every resample draws the same scenes for both."""
-        return paired_difference(self._statistics(), other._statistics(), _mean, num_resamples)["mean"]
+        return compare_paired(self._statistics(), other._statistics(), _mean, num_resamples)["mean"]
 
 
 def _mean(sums: Float64Array) -> dict[str, NDArray[np.float64]]:
     return {"mean": sums[:, 0] / sums[:, 1]}
 
 
-def scene_of_example(run: Path, split: str) -> dict[str, str]:
+def map_examples_to_scenes(run: Path, split: str) -> dict[str, str]:
     """The scene of each example of the data that a run was trained on, by example id."""
     config, _ = read_run(run)
-    return {example.id: scene_key(example) for example in load_examples(config.data, config.task.name, split).examples}
+    return {
+        example.id: get_scene_key(example) for example in load_examples(config.data, config.task.name, split).examples
+    }

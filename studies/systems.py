@@ -22,18 +22,18 @@ from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import fingerprint, read_json, write_json, write_text
 from close_transfer.core.errors import UserError
-from close_transfer.data.examples import by_scene
+from close_transfer.data.examples import group_by_scene
 from close_transfer.data.sources import load_examples
 from close_transfer.encoders.build import build_encoder
 from close_transfer.inference.loading import load_model
-from close_transfer.modality_gap.vectors import grouped_vectors
+from close_transfer.modality_gap.vectors import encode_groups
 from close_transfer.pipelines.baseline import evaluate_baseline
 from close_transfer.pipelines.compute_statistics import compute_statistics
 from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.run_folder import read_run
 from studies.config import RunStudyConfig, SystemConfig
-from studies.jobs import Job, do_jobs
-from studies.scene_scores import SceneScores, scene_of_example
+from studies.jobs import Job, run_jobs
+from studies.scene_scores import SceneScores, map_examples_to_scenes
 
 
 def _slug(name: str) -> str:
@@ -82,7 +82,7 @@ def _job(config: RunStudyConfig, task: str, name: str, seed: int) -> Job:
     return Job(_run(config, task, name, seed), owner.input_modality, tuple(given), {f"test-{_slug(name)}": test})
 
 
-def jobs(config: RunStudyConfig) -> list[Job]:
+def list_jobs(config: RunStudyConfig) -> list[Job]:
     """Trainings with their tests; every seed of all systems and tasks before the next one."""
     found: dict[Path, Job] = {}
     for seed in range(config.seeds):
@@ -154,7 +154,7 @@ def _costs(run: Path) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def cosine_to_pictures(run: Path, split: str) -> float:
+def measure_cosine_to_images(run: Path, split: str) -> float:
     """Mean cosine of a scene's clean texts with its picture behind the run's adapters, over a split.
 
     The column "image-caption cosine" of CLOSE's table on shifts (arXiv 2211.09778).
@@ -162,8 +162,8 @@ def cosine_to_pictures(run: Path, split: str) -> float:
     config, _ = read_run(run)
     model, _ = load_model(run, "last", "cpu")
     encoder = build_encoder(config.clip, config.data, "cpu", texts_needed=True)
-    scenes = by_scene(load_examples(config.data, config.task.name, split).examples)
-    vectors = grouped_vectors(encoder, scenes, config.embedding_cache, with_images=True)
+    scenes = group_by_scene(load_examples(config.data, config.task.name, split).examples)
+    vectors = encode_groups(encoder, scenes, config.embedding_cache, with_images=True)
     assert vectors.images is not None
     texts = model.adapter(torch.from_numpy(vectors.texts).float(), "text")
     images = model.adapter(torch.from_numpy(vectors.images).float(), "image")
@@ -183,11 +183,11 @@ def _row(scores: SceneScores, baseline: SceneScores, num_bootstrap: int) -> dict
     }
 
 
-def table(config: RunStudyConfig) -> dict[str, dict[str, dict[str, Any]]]:
+def build_table(config: RunStudyConfig) -> dict[str, dict[str, dict[str, Any]]]:
     """Of a finished study: by system and task, its score, interval, seeds and difference from the baseline."""
     found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in config.systems}
     for task in config.tasks:
-        scene_of = scene_of_example(_run(config, task, config.baseline, 0), config.split)
+        scene_of = map_examples_to_scenes(_run(config, task, config.baseline, 0), config.split)
         scores = {
             name: SceneScores.read(_tests(config, task, name), scene_of)
             for name in config.systems
@@ -198,7 +198,7 @@ def table(config: RunStudyConfig) -> dict[str, dict[str, dict[str, Any]]]:
             if config.systems[name].baseline:
                 continue
             if config.cosines:
-                found[name][task]["cosine"] = cosine_to_pictures(_run(config, task, name, 0), config.split)
+                found[name][task]["cosine"] = measure_cosine_to_images(_run(config, task, name, 0), config.split)
             if config.costs:
                 found[name][task] |= _costs(_run(config, task, name, 0))
     return found
@@ -262,7 +262,7 @@ def _compose_all(config: RunStudyConfig) -> None:
                 raise UserError(f"systems.{name}: {error}") from error
 
 
-def study(config: RunStudyConfig) -> str:
+def run_study(config: RunStudyConfig) -> str:
     """Fits, trains and tests what is missing; writes study.json and study.md; gives the table.
 
     Raises:
@@ -272,8 +272,8 @@ def study(config: RunStudyConfig) -> str:
     for task in config.tasks:
         _fit(config, task)
     _baselines(config)  # minutes, before hours of training
-    do_jobs(jobs(config), config.num_workers, config.name)
-    found = table(config)
+    run_jobs(list_jobs(config), config.num_workers, config.name)
+    found = build_table(config)
     text = markdown(config, found)
     folder = Path(config.output)
     write_json(folder / "study.json", {"config": config.model_dump(mode="json"), "systems": found})
@@ -284,4 +284,4 @@ def study(config: RunStudyConfig) -> str:
 
 def main(config: RunStudyConfig) -> None:
     """Run the study, and print its table."""
-    print(study(config))
+    print(run_study(config))

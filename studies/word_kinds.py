@@ -42,13 +42,13 @@ KINDS_OF_WORDS: dict[str, dict[str, str]] = {
 }
 
 
-def said(text: str, kind: str) -> set[str]:
+def find_words(text: str, kind: str) -> set[str]:
     """What a text says of one kind, each thing once."""
     meaning = KINDS_OF_WORDS[kind]
     return {meaning[word] for word in re.findall(r"[a-z]+", text.lower()) if word in meaning}
 
 
-def word_scores(captions: Sequence[str], references: Sequence[Sequence[str]], kind: str) -> tuple[list[float], ...]:
+def score_words(captions: Sequence[str], references: Sequence[Sequence[str]], kind: str) -> tuple[list[float], ...]:
     """How well captions tell what one kind of word tells.
 
     Args:
@@ -62,8 +62,8 @@ def word_scores(captions: Sequence[str], references: Sequence[Sequence[str]], ki
     """
     rows = []
     for caption, told in zip(captions, references, strict=True):
-        here = said(caption, kind)
-        votes = Counter(thing for one in told for thing in said(one, kind))
+        here = find_words(caption, kind)
+        votes = Counter(thing for one in told for thing in find_words(one, kind))
         agreed = {thing for thing, count in votes.items() if count > 1}
         rows.append((len(here), len(here & votes.keys()), len(agreed), len(here & agreed)))
     return tuple(map(list, zip(*rows, strict=True)))

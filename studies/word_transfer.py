@@ -14,7 +14,7 @@ from close_transfer.data.sources import load_examples
 from close_transfer.evaluation.results import find_results
 from close_transfer.metrics.bootstrap import score_sums
 from studies.config import ScoreByWordTypeConfig
-from studies.word_kinds import KINDS_OF_WORDS, word_scores
+from studies.word_kinds import KINDS_OF_WORDS, score_words
 
 
 def _f1(sums: Float64Array) -> dict[str, Float64Array]:
@@ -26,7 +26,7 @@ def _f1(sums: Float64Array) -> dict[str, Float64Array]:
         return {"F1": np.nan_to_num(100 * 2 * precision * recall / (precision + recall))}
 
 
-def word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
+def build_word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
     """A Markdown table: an evaluation folder a row, a kind of word a column, F1 with its 95% interval over scenes.
 
     Precision is the share of what was said that some reference says; recall the share of what two references or more
@@ -52,7 +52,7 @@ def word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
         captions = [one["prediction"] for one in said]
         cells = []
         for kind in KINDS_OF_WORDS:
-            counts = np.array(word_scores(captions, [references[one["id"]] for one in said], kind), dtype=float).T
+            counts = np.array(score_words(captions, [references[one["id"]] for one in said], kind), dtype=float).T
             values, intervals = score_sums(counts, _f1, num_bootstrap)
             low, high = intervals["F1"]
             cells.append(f"{values['F1']:.1f} ({low:.1f} to {high:.1f})")
@@ -62,4 +62,8 @@ def word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
 
 def main(config: ScoreByWordTypeConfig) -> None:
     """Print the table."""
-    print(word_table([path.parent for path in find_results(config.evaluations, "evaluations")], config.num_bootstrap))
+    print(
+        build_word_table(
+            [path.parent for path in find_results(config.evaluations, "evaluations")], config.num_bootstrap
+        )
+    )

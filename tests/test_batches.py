@@ -6,7 +6,12 @@ from close_transfer.data.examples import Example
 from close_transfer.encoders.embeddings import EmbeddingMatrix, SceneVectors
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.prompt_format import TextFormat
-from close_transfer.training.batches import TokenizedExamples, batches_from, epoch_batches, steps_per_epoch
+from close_transfer.training.batches import (
+    TokenizedExamples,
+    count_steps_per_epoch,
+    iterate_batches,
+    make_epoch_batches,
+)
 
 TEXTS = ["a red dog", "two blue cats in the snow", "a horse", "a very long sentence about a boat and a plane"]
 
@@ -40,27 +45,27 @@ def tokenized(examples, scenes, **limits):
 
 def test_every_example_once_an_epoch_and_similar_lengths_together():
     lengths = np.random.default_rng(0).integers(1, 60, size=1003)
-    batches = epoch_batches(lengths, 16, seed=5, epoch=2)
+    batches = make_epoch_batches(lengths, 16, seed=5, epoch=2)
     assert sorted(np.concatenate(batches)) == list(range(1003))
-    assert len(batches) == steps_per_epoch(1003, 16)
+    assert len(batches) == count_steps_per_epoch(1003, 16)
     within = np.mean([lengths[b].std() for b in batches])
     assert within < 0.2 * lengths.std()
 
 
 def test_order_changes_with_epoch_and_seed_alone():
     lengths = np.arange(100)
-    first = epoch_batches(lengths, 10, 0, 0)
-    assert all((a == b).all() for a, b in zip(first, epoch_batches(lengths, 10, 0, 0), strict=True))
-    assert any((a != b).any() for a, b in zip(first, epoch_batches(lengths, 10, 0, 1), strict=True))
-    assert any((a != b).any() for a, b in zip(first, epoch_batches(lengths, 10, 1, 0), strict=True))
+    first = make_epoch_batches(lengths, 10, 0, 0)
+    assert all((a == b).all() for a, b in zip(first, make_epoch_batches(lengths, 10, 0, 0), strict=True))
+    assert any((a != b).any() for a, b in zip(first, make_epoch_batches(lengths, 10, 0, 1), strict=True))
+    assert any((a != b).any() for a, b in zip(first, make_epoch_batches(lengths, 10, 1, 0), strict=True))
 
 
 def test_steps_can_be_taken_up_anywhere():
     lengths = np.arange(50)
-    whole = list(batches_from(lengths, 8, 0, 0, 20))
+    whole = list(iterate_batches(lengths, 8, 0, 0, 20))
     assert len(whole) == 20
     for first in (0, 5, 7, 13):
-        rest = list(batches_from(lengths, 8, 0, first, 20))
+        rest = list(iterate_batches(lengths, 8, 0, first, 20))
         assert all((a == b).all() for a, b in zip(whole[first:], rest, strict=True))
 
 
@@ -103,9 +108,9 @@ def test_long_texts_are_cut_counted_and_still_end(examples, scenes):
 
 def test_an_epoch_may_be_a_random_draw_another_each_time():
     lengths = np.arange(100)
-    drawn = [np.concatenate(epoch_batches(lengths, 8, 0, epoch, most=30)) for epoch in (0, 1)]
+    drawn = [np.concatenate(make_epoch_batches(lengths, 8, 0, epoch, most=30)) for epoch in (0, 1)]
     assert [len(set(one.tolist())) for one in drawn] == [30, 30]
     assert set(drawn[0].tolist()) != set(drawn[1].tolist())
-    assert steps_per_epoch(100, 8, 30) == 4 == len(epoch_batches(lengths, 8, 0, 0, 30))
-    whole = list(batches_from(lengths, 8, 0, 0, 10, most=30))
-    assert all((a == b).all() for a, b in zip(whole[5:], batches_from(lengths, 8, 0, 5, 10, most=30), strict=True))
+    assert count_steps_per_epoch(100, 8, 30) == 4 == len(make_epoch_batches(lengths, 8, 0, 0, 30))
+    whole = list(iterate_batches(lengths, 8, 0, 0, 10, most=30))
+    assert all((a == b).all() for a, b in zip(whole[5:], iterate_batches(lengths, 8, 0, 5, 10, most=30), strict=True))

@@ -12,7 +12,7 @@ from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.predict import PredictConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
-from close_transfer.modality_gap.adapter_fitting.requested_noise import given_noise
+from close_transfer.modality_gap.adapter_fitting.requested_noise import resolve_requested_noise
 from studies import commands as studies
 from tests.conftest import REPOSITORY
 
@@ -179,7 +179,7 @@ def test_noise_must_be_a_finite_number(value):
     ],
 )
 def test_noise_defaults_are_the_papers_and_picturebooks_own(overrides, std):
-    assert given_noise(compose_config("train", TrainConfig, overrides), "text", 100) == pytest.approx(std)
+    assert resolve_requested_noise(compose_config("train", TrainConfig, overrides), "text", 100) == pytest.approx(std)
 
 
 def test_batches_must_split_evenly():

@@ -12,7 +12,7 @@ from close_transfer.cli import compose_config
 from close_transfer.config.compare_results import CompareResultsConfig
 from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.errors import UserError
-from close_transfer.evaluation.comparison import t_quantile
+from close_transfer.evaluation.comparison import compute_t_quantile
 from close_transfer.pipelines.compare_results import compare_results
 from close_transfer.pipelines.score_predictions import score_predictions
 from close_transfer.reports.comparison_report import WORLD_SENTENCE, describe_report
@@ -54,7 +54,7 @@ def report(*settings):
     ("freedom", "value"), [(1, 12.7062), (2, 4.30265), (3, 3.18245), (10, 2.22814), (30, 2.04227), (120, 1.97993)]
 )
 def test_t_quantile_is_that_of_printed_tables(freedom, value):
-    assert t_quantile(freedom) == pytest.approx(value, abs=1e-4)
+    assert compute_t_quantile(freedom) == pytest.approx(value, abs=1e-4)
 
 
 def test_seeds_of_one_system_are_folded_into_mean_and_interval():

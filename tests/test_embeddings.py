@@ -11,7 +11,7 @@ from close_transfer.core.atomic_files import WriteError, read_json
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.encoders.embedding_cache import EmbeddingCache
-from close_transfer.encoders.embeddings import image_table, text_scenes, text_table
+from close_transfer.encoders.embeddings import encode_images_of, encode_text_scenes, encode_texts
 
 
 class CountingEncoder:
@@ -45,16 +45,16 @@ def shards(config):
 
 def test_unique_texts_once_and_never_again(config):
     encoder = CountingEncoder()
-    table = text_table(encoder, ["a", "b", "a", "c", "b"], config)
+    table = encode_texts(encoder, ["a", "b", "a", "c", "b"], config)
     assert sorted(encoder.asked) == ["a", "b", "c"]
     np.testing.assert_array_equal(table.gather(np.array([table.row_of["b"]])), [[1, ord("b"), 7.5]])
-    text_table(encoder, ["c", "a", "d"], config)
+    encode_texts(encoder, ["c", "a", "d"], config)
     assert sorted(encoder.asked) == ["a", "b", "c", "d"]
 
 
 def test_raw_vectors_are_kept_by_memory_map(config):
     encoder = CountingEncoder()
-    text_table(encoder, ["abc"], config)
+    encode_texts(encoder, ["abc"], config)
     stored = np.load(shards(config)[0], mmap_mode="r")
     assert isinstance(stored, np.memmap)
     assert stored.dtype == np.float32
@@ -62,21 +62,21 @@ def test_raw_vectors_are_kept_by_memory_map(config):
 
 
 def test_half_precision_on_disk_float32_in_hand(config):
-    table = text_table(CountingEncoder(), ["abc"], config.model_copy(update={"dtype": "float16"}))
+    table = encode_texts(CountingEncoder(), ["abc"], config.model_copy(update={"dtype": "float16"}))
     assert np.load(shards(config)[0]).dtype == np.float16
     assert table.gather(np.array([0])).dtype == np.float32
 
 
 def test_another_encoder_has_its_own_vectors(config):
-    text_table(CountingEncoder(), ["a"], config)
+    encode_texts(CountingEncoder(), ["a"], config)
     other = CountingEncoder(key="key two")
-    text_table(other, ["a"], config)
+    encode_texts(other, ["a"], config)
     assert other.asked == ["a"]
 
 
 @pytest.mark.parametrize("damage", ["flip a byte", "cut short", "remove", "foreign keys"])
 def test_damaged_shards_are_found_and_encoded_again(config, damage):
-    text_table(CountingEncoder(), ["a", "b"], config)
+    encode_texts(CountingEncoder(), ["a", "b"], config)
     shard = shards(config)[0]
     if damage == "flip a byte":
         content = bytearray(shard.read_bytes())
@@ -90,7 +90,7 @@ def test_damaged_shards_are_found_and_encoded_again(config, damage):
         keys = next(Path(config.folder).rglob("*.keys.npy"))
         np.save(keys, np.zeros((2, 16), dtype=np.uint8))
     again = CountingEncoder()
-    table = text_table(again, ["a", "b"], config)
+    table = encode_texts(again, ["a", "b"], config)
     assert sorted(again.asked) == ["a", "b"]
     np.testing.assert_array_equal(table.gather(np.array([table.row_of["a"]])), [[1, ord("a"), 7.5]])
 
@@ -114,9 +114,9 @@ def test_what_was_encoded_before_a_kill_is_kept(config):
             return super().encode_texts(texts)
 
     with pytest.raises(KeyboardInterrupt):
-        text_table(Dying(), ["a", "b", "c", "d", "e"], config)
+        encode_texts(Dying(), ["a", "b", "c", "d", "e"], config)
     again = CountingEncoder()
-    table = text_table(again, ["a", "b", "c", "d", "e"], config)
+    table = encode_texts(again, ["a", "b", "c", "d", "e"], config)
     assert again.asked == ["e"]
     assert len(table.row_of) == 5
     manifest = read_json(next(Path(config.folder).rglob("manifest.json")))
@@ -137,12 +137,12 @@ def test_numbers_that_are_not_finite_are_refused(config):
             return np.full((len(texts), 3), np.inf, dtype=np.float32)
 
     with pytest.raises(UserError, match="NaN or infinity for 1 items"):
-        text_table(Overflowing(), ["a"], config)
+        encode_texts(Overflowing(), ["a"], config)
     assert not shards(config)
 
 
 def test_captions_of_a_scene_are_averaged_before_normalising(config):
-    scenes = text_scenes(CountingEncoder(), [Example("x", ("a", "abc")), Example("y", ("b",))], config)
+    scenes = encode_text_scenes(CountingEncoder(), [Example("x", ("a", "abc")), Example("y", ("b",))], config)
     one, two = (CountingEncoder().encode_texts([t])[0] for t in ("a", "abc"))
     np.testing.assert_allclose(scenes[np.array([0])], [(one + two) / 2])
 
@@ -160,7 +160,7 @@ def test_pictures_are_opened_once(config):
         return ImageRef(name, open_it, lambda: name)
 
     for _ in range(2):
-        image_table(CountingEncoder(), [ref("one"), ref("three"), ref("one")], config)
+        encode_images_of(CountingEncoder(), [ref("one"), ref("three"), ref("one")], config)
     assert sorted(opened) == ["one", "three"]
 
 
@@ -193,33 +193,33 @@ TEXTS = [f"text {'x' * (i % 7)} {i}" for i in range(23)]
 def test_shards_and_manifest_after_kills_are_those_of_an_uninterrupted_run(tmp_path, dies_at):
     whole, killed = (EmbeddingCacheConfig(folder=str(tmp_path / n), dtype="float32", shard_rows=4) for n in ("a", "b"))
     for config in (whole, killed):  # what another split has encoded already changes no boundary
-        text_table(Watched(), TEXTS[5:7], config)
-    text_table(Watched(), TEXTS, whole)
+        encode_texts(Watched(), TEXTS[5:7], config)
+    encode_texts(Watched(), TEXTS, whole)
     with pytest.raises(Killed):
-        text_table(Watched(dies_at), TEXTS, killed)
-    text_table(Watched(), TEXTS, killed)
+        encode_texts(Watched(dies_at), TEXTS, killed)
+    encode_texts(Watched(), TEXTS, killed)
     assert contents(whole) == contents(killed)
 
 
 def test_a_shard_that_the_manifest_does_not_name_yet_is_written_again_the_same(tmp_path, monkeypatch):
     whole, killed = (EmbeddingCacheConfig(folder=str(tmp_path / n), dtype="float32", shard_rows=4) for n in ("a", "b"))
-    text_table(Watched(), TEXTS, whole)
+    encode_texts(Watched(), TEXTS, whole)
     with monkeypatch.context() as patched:
         patched.setattr(EmbeddingCache, "_write_manifest", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
-            text_table(Watched(), TEXTS, killed)
+            encode_texts(Watched(), TEXTS, killed)
     (shards(killed)[0].parent / ".shard-1.npy.x7.tmp").write_bytes(b"half of it")
-    text_table(Watched(), TEXTS, killed)
+    encode_texts(Watched(), TEXTS, killed)
     assert contents(whole) == contents(killed)
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"shards": 3}', '{"key": "key one", "format": 1, "shards": [{}]}'])
 def test_a_damaged_manifest_is_noticed_and_told(config, damage, capsys):
-    text_table(CountingEncoder(), ["a", "b"], config)
+    encode_texts(CountingEncoder(), ["a", "b"], config)
     assert "damaged" not in capsys.readouterr().err
     next(Path(config.folder).rglob("manifest.json")).write_text(damage)
     again = CountingEncoder()
-    text_table(again, ["a", "b"], config)
+    encode_texts(again, ["a", "b"], config)
     assert sorted(again.asked) == ["a", "b"]
     assert "1 shards of vectors in" in (told := capsys.readouterr().err)
     assert "were incomplete or damaged; 2 texts are encoded now" in told
@@ -229,12 +229,12 @@ def test_pictures_of_the_same_content_share_a_vector(config):
     from PIL import Image
 
     refs = [ImageRef(key, lambda: Image.new("RGB", (2, 2)), lambda: "same") for key in ("one.jpg", "copy.jpg")]
-    table = image_table(CountingEncoder(), refs, config)
+    table = encode_images_of(CountingEncoder(), refs, config)
     assert table.row_of["one.jpg"] == table.row_of["copy.jpg"]
 
 
 def test_the_lock_ends_with_the_process_that_held_it(config):
-    text_table(CountingEncoder(), ["a"], config)
+    encode_texts(CountingEncoder(), ["a"], config)
     folder = shards(config)[0].parent
     program = f"from filelock import FileLock; lock = FileLock({str(folder / 'lock')!r}); lock.acquire(); print('held', flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -244,7 +244,7 @@ def test_the_lock_ends_with_the_process_that_held_it(config):
             lock.acquire(blocking=False)
         process.kill()
         process.wait()
-        assert len(text_table(CountingEncoder(), ["a", "b"], config).row_of) == 2
+        assert len(encode_texts(CountingEncoder(), ["a", "b"], config).row_of) == 2
 
 
 def test_a_full_disk_keeps_every_finished_shard(tmp_path, monkeypatch):
@@ -260,7 +260,7 @@ def test_a_full_disk_keeps_every_finished_shard(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(Path, "write_bytes", fills_up)
         with pytest.raises(WriteError, match=r"No space left on device; .* MB are free there"):
-            text_table(Watched(), TEXTS, config)
+            encode_texts(Watched(), TEXTS, config)
     again = Watched()
-    text_table(again, TEXTS, config)
+    encode_texts(again, TEXTS, config)
     assert len(again.asked) == len(TEXTS) - 8

@@ -9,7 +9,7 @@ from close_transfer.cli import compose_config
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.core.atomic_files import WriteError
 from close_transfer.core.errors import UserError
-from close_transfer.pipelines.console import evaluation_ended
+from close_transfer.pipelines.console import describe_evaluation
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train
 from close_transfer.reports.evaluation_report import ComparedEvaluation, write_report
@@ -125,7 +125,7 @@ def test_a_kill_while_results_are_set_aside_loses_none(finished_runs, tmp_path, 
 def test_the_world_s_encoder_on_other_data_is_warned_of(finished_runs, capsys):
     Path("texts.jsonl").write_text('{"text": ["A red dog.", "One dog."]}\n{"text": ["A blue cat.", "One cat."]}\n')
     table = ["data=file", "data.path=texts.jsonl", "scene=text"]
-    told = evaluation_ended(run_evaluation(finished_runs, *table))
+    told = describe_evaluation(run_evaluation(finished_runs, *table))
     said = capsys.readouterr().err
     assert said.count("note: the Picturebook CLIP knows Picturebook's language only") == 1
     assert "choose clip=open_clip clip.model=NAME" in said
@@ -138,12 +138,12 @@ def test_leakage_is_told_where_it_was_found_or_not_looked_for(finished_runs, tmp
     found = run_evaluation(finished_runs, "split=train", "max_examples=4", f"output={tmp_path / 'a'}")
     assert found.leakage["num_identical"] >= 4
     told = f"{found.leakage['num_identical']:,} of 200 training texts are identical to evaluation text"
-    assert f"leakage: {told}" in evaluation_ended(found)
+    assert f"leakage: {told}" in describe_evaluation(found)
     assert told in write_report(found).read_text()
     silent = run_evaluation(finished_runs, "leakage=false", "max_examples=4", f"output={tmp_path / 'b'}")
-    assert "eakage:" not in evaluation_ended(silent) + write_report(silent).read_text()
+    assert "eakage:" not in describe_evaluation(silent) + write_report(silent).read_text()
     blind = replace(silent, leakage={"checked": False, "reason": "there is no text"})
-    assert "leakage: not checked, because there is no text" in evaluation_ended(blind)
+    assert "leakage: not checked, because there is no text" in describe_evaluation(blind)
     assert "Leakage: not checked, because there is no text" in write_report(blind).read_text()
 
 

@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from close_transfer.core.errors import UserError
-from close_transfer.inference.few_shot import FewShot, Shot, prompts_of
-from close_transfer.inference.prefix_words import nearest_words
+from close_transfer.inference.few_shot import FewShot, Shot, build_prompts
+from close_transfer.inference.prefix_words import find_nearest_words
 from tests.families import tiny_family
 from tests.test_language_model_families import DIM, built
 
@@ -106,13 +106,15 @@ def test_prompts_beyond_the_models_positions_are_refused(model):
 
 def test_shots_are_drawn_for_each_question_and_follow_from_the_seed():
     supports, asked = [shot(n, "yes") for n in range(20)], [shot(n) for n in range(30, 35)]
-    prompts = prompts_of(supports, asked, 4, seed=0)
+    prompts = build_prompts(supports, asked, 4, seed=0)
     assert [len(prompt) for prompt in prompts] == [5] * 5
     assert all(prompt[-1] is one for prompt, one in zip(prompts, asked, strict=True))
     assert all(len({id(one) for one in prompt}) == 5 for prompt in prompts)
-    drawn = [[list(map(id, prompt)) for prompt in prompts_of(supports, asked, 4, seed)] for seed in (0, 0, 1)]
+    drawn = [[list(map(id, prompt)) for prompt in build_prompts(supports, asked, 4, seed)] for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
-    assert [list(map(id, prompt)) for prompt in prompts_of(supports, asked, 0, seed=0)] == [[id(one)] for one in asked]
+    assert [list(map(id, prompt)) for prompt in build_prompts(supports, asked, 0, seed=0)] == [
+        [id(one)] for one in asked
+    ]
 
 
 def test_a_model_with_an_encoder_is_refused(tmp_path):
@@ -130,7 +132,7 @@ def test_the_nearest_words_of_a_prefix_are_those_it_was_made_of(model):
     with torch.no_grad():
         network.mapper.linear.weight.zero_()
         network.mapper.linear.bias.copy_(3 * embeddings[wanted].flatten())
-    found = nearest_words(network, lm.tokenizer, vectors, "text", count=2)
+    found = find_nearest_words(network, lm.tokenizer, vectors, "text", count=2)
     with torch.no_grad():
         network.mapper.linear.weight.copy_(before[0])
         network.mapper.linear.bias.copy_(before[1])

@@ -10,8 +10,8 @@ from close_transfer.core.atomic_files import (
     atomic_path,
     lock,
     remove_stale,
+    report_write_errors,
     write_text,
-    writing,
 )
 from close_transfer.core.errors import UserError
 
@@ -46,9 +46,9 @@ def test_places_that_cannot_be_written_to_are_sentences(tmp_path):
 
 
 def test_other_errors_stay_what_they_are(tmp_path):
-    with pytest.raises(FileNotFoundError), writing(tmp_path / "output"):
+    with pytest.raises(FileNotFoundError), report_write_errors(tmp_path / "output"):
         (tmp_path.parent / "elsewhere" / "input").read_text()
-    with pytest.raises(ZeroDivisionError), writing(tmp_path / "output"):
+    with pytest.raises(ZeroDivisionError), report_write_errors(tmp_path / "output"):
         _ = 1 / 0
 
 

@@ -12,11 +12,11 @@ from close_transfer.cli import compose_config
 from close_transfer.config.compute_statistics import ComputeStatisticsConfig
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.core.errors import UserError
-from close_transfer.data.examples import by_scene
+from close_transfer.data.examples import group_by_scene
 from close_transfer.data.picturebook import drawing
 from close_transfer.data.sources import load_examples
 from close_transfer.encoders.build import build_encoder
-from close_transfer.modality_gap.vectors import grouped_vectors
+from close_transfer.modality_gap.vectors import encode_groups
 from close_transfer.models.adapters.statistics import Statistics
 from close_transfer.models.network import TransferNetwork
 from close_transfer.pipelines.compute_statistics import compute_statistics
@@ -119,7 +119,7 @@ def test_adapters_are_fitted_on_what_those_before_them_give():
     examples = load_examples(config.data, "captioning", "val").examples
     half = np.sort(np.array_split(np.random.default_rng(0).permutation(len(examples)), 2)[0])
     told = [examples[i] for i in half]
-    texts = torch.from_numpy(grouped_vectors(encoder, told, config.embedding_cache, False).texts).float()
+    texts = torch.from_numpy(encode_groups(encoder, told, config.embedding_cache, False).texts).float()
     steps = model.adapter.steps
     for name in ("remove_mean", "truncate"):
         texts = torch.nn.functional.normalize(steps[name](texts, "text", None), dim=-1)
@@ -206,7 +206,7 @@ def test_unpaired_pictures_are_no_scenes_of_the_texts_where_several_questions_sh
     """Every question of a picture is on one side, and inputs are averages of captions as the task makes them."""
     statistics = fit("task=vqa", "data.num_val=30")
     assert statistics.facts["num_scenes"] + statistics.facts["num_images"] == len(
-        by_scene(
+        group_by_scene(
             load_examples(
                 compose_config("compute_statistics", ComputeStatisticsConfig, [*SMALL_DATA, "data.num_val=30"]).data,
                 "vqa",

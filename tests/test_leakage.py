@@ -7,10 +7,10 @@ import pytest
 from close_transfer.cli import compose_config
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
-from close_transfer.core.text_normalization import same_text_key
-from close_transfer.data.decontamination import check_leakage, exclude_overlap, leak_setting
+from close_transfer.core.text_normalization import normalize_text
+from close_transfer.data.decontamination import check_leakage, exclude_overlap, suggest_overlap_setting
 from close_transfer.data.examples import Example
-from close_transfer.data.leakage import drop_leaked, evaluation_texts, find_leaks, training_texts
+from close_transfer.data.leakage import collect_evaluation_texts, collect_training_texts, drop_leaked, find_leaks
 from close_transfer.data.sources import load_examples
 from tests.sources.made import annotation, annotations, data_config, official, questions, write
 
@@ -64,7 +64,7 @@ def test_short_texts_count_only_when_identical():
 
 
 def test_compatible_characters_are_the_same():
-    assert same_text_key("\uff34\uff57\uff4f “\ufb01ne” dogs…") == "two fine dogs"
+    assert normalize_text("\uff34\uff57\uff4f “\ufb01ne” dogs…") == "two fine dogs"
 
 
 def _by_definition(one, other):
@@ -127,7 +127,7 @@ def test_leaking_captions_are_removed_and_empty_scenes_go():
     ]
     assert num_removed == 1 + 1 + 1 + 2
     assert examples == before
-    assert counts(training_texts(kept, "captioning"), [REFERENCE]) == (0, 0)
+    assert counts(collect_training_texts(kept, "captioning"), [REFERENCE]) == (0, 0)
     assert drop_leaked(kept, [REFERENCE], "captioning") == (kept, 0)
 
 
@@ -135,12 +135,12 @@ def test_labels_and_answers_are_no_leaks():
     pair = Example(
         "1", ("A dog runs.",), prompt="An animal moves.", targets=("entailment",), references=("entailment",)
     )
-    assert list(training_texts([pair], "snli-ve")) == ["A dog runs."]
-    assert list(evaluation_texts([pair], "snli-ve")) == ["A dog runs."]
+    assert list(collect_training_texts([pair], "snli-ve")) == ["A dog runs."]
+    assert list(collect_evaluation_texts([pair], "snli-ve")) == ["A dog runs."]
     assert drop_leaked([pair], ["entailment"], "snli-ve") == ([pair], 0)
-    assert list(evaluation_texts([caption("2", "A dog.", "A hound.")], "captioning")) == ["A dog.", "A hound."]
+    assert list(collect_evaluation_texts([caption("2", "A dog.", "A hound.")], "captioning")) == ["A dog.", "A hound."]
     news = Example("3", ("The mayor speaks.",), targets=("The mayor speaks.",), references=("The mayor speaks.",))
-    assert list(training_texts([news], "visual-news")) == ["The mayor speaks."]
+    assert list(collect_training_texts([news], "visual-news")) == ["The mayor speaks."]
 
 
 SMALL_TABLE = ["data=file", "data.path=train.txt", "train.max_steps=1"]
@@ -193,20 +193,23 @@ def test_mistakes_in_what_to_leave_out(setting, message):
 def test_the_advice_names_what_would_remove_the_leaks():
     coco = data_config("coco")
     trained = compose_config("train", TrainConfig, ["data=coco", "data.root=."])
-    assert leak_setting(trained, coco, "test") == "exclude_overlap_with=test"
-    assert leak_setting(trained, data_config("coco", "on_missing_image=skip"), "test") == "exclude_overlap_with=test"
-    assert leak_setting(trained, coco, "train") == ""
+    assert suggest_overlap_setting(trained, coco, "test") == "exclude_overlap_with=test"
+    assert (
+        suggest_overlap_setting(trained, data_config("coco", "on_missing_image=skip"), "test")
+        == "exclude_overlap_with=test"
+    )
+    assert suggest_overlap_setting(trained, coco, "train") == ""
     without_test = trained.model_copy(update={"exclude_overlap_with": ("test",)})
-    assert leak_setting(without_test, coco, "test") == ""
+    assert suggest_overlap_setting(without_test, coco, "test") == ""
     write("nocaps_val_4500_captions.json", {})
     write("snli_1.0_test.jsonl.gz", "")
-    assert leak_setting(without_test, data_config("nocaps"), "val") == (
+    assert suggest_overlap_setting(without_test, data_config("nocaps"), "val") == (
         "exclude_overlap_with=[test,nocaps_val_4500_captions.json]"
     )
-    assert leak_setting(trained, data_config("snli"), "test") == (
+    assert suggest_overlap_setting(trained, data_config("snli"), "test") == (
         "exclude_overlap_with=snli_1.0_test.jsonl.gz exclude_overlap_column=sentence1"
     )
-    assert leak_setting(trained, data_config("flickr30k"), "test") == "exclude_overlap_with=FILE"
+    assert suggest_overlap_setting(trained, data_config("flickr30k"), "test") == "exclude_overlap_with=FILE"
 
 
 def test_questions_about_pictures_are_checked_by_the_captions_of_these_pictures():

@@ -21,7 +21,7 @@ from PIL import Image
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.records import read_document, read_lines
-from close_transfer.data.image_files import open_picture
+from close_transfer.data.image_files import open_image
 from close_transfer.encoders.precomputed import read_array
 from tests.damage import FILES
 from tests.sources.made import load
@@ -220,7 +220,7 @@ def test_images(name, case):
     except Exception:
         expected = None
     try:
-        opened = open_picture(Path(name))
+        opened = open_image(Path(name))
     except UserError as error:
         assert str(error).startswith(f"{name}: cannot be read as a picture (")
         assert len(str(error).splitlines()) == 1
@@ -235,7 +235,7 @@ def test_images(name, case):
 def test_names_that_are_no_files(name):
     readers = (
         lambda: read_array(Path(f"{name}.npy"), "embeddings"),
-        lambda: open_picture(Path(name)),
+        lambda: open_image(Path(name)),
         lambda: list(read_lines(Path(f"{name}.jsonl"), "data.path")),
         lambda: read_document(Path(f"{name}.json"), "data.path"),
     )

@@ -10,7 +10,7 @@ from close_transfer.cli import compose_config
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.data.sources.own_rows import check_columns
-from close_transfer.pipelines.console import training_ended
+from close_transfer.pipelines.console import describe_training
 from close_transfer.pipelines.train import train
 from close_transfer.training.checkpoints import TrainingState
 from close_transfer.training.trainer import Outcome
@@ -44,7 +44,7 @@ def test_the_next_command_is_one_that_works_for_these_data(settings, told):
         Path(name).write_text("")
     root = ["data.root=."] if settings[0].removeprefix("data=") in ("coco", "vqa2", "snli") else []
     outcome = Outcome(TrainingState(step=1, best_loss=1.0), stopped_early=False)
-    said = training_ended(compose_config("train", TrainConfig, [*settings, *root]), Path("x"), outcome, "x") + "\n"
+    said = describe_training(compose_config("train", TrainConfig, [*settings, *root]), Path("x"), outcome, "x") + "\n"
     assert "\nnext: python scripts/eval_image.py" in said
     assert told in said
     assert "first get" not in said
@@ -56,7 +56,7 @@ def test_the_next_command_asks_what_training_asked(task, data):
     prompt = 'What\'s "{what}", {who} (say: a, b)?'
     given = [f"task={task}", f"data={data}", "data.path=a", f"data.prompt={prompt}", "data.target_column=the answer"]
     outcome = Outcome(TrainingState(step=1, best_loss=1.0), stopped_early=False)
-    said = training_ended(compose_config("train", TrainConfig, given), Path("x"), outcome, "x")
+    said = describe_training(compose_config("train", TrainConfig, given), Path("x"), outcome, "x")
     (command,) = re.findall(r"^next: python scripts/eval_image\.py (.*)$", said, flags=re.MULTILINE)
     told = compose_config("evaluate", EvaluateConfig, shlex.split(command))
     assert (told.data.name, told.data.prompt, told.data.target_column) == ("file", prompt, "the answer")
@@ -66,7 +66,7 @@ def test_the_next_command_asks_what_training_asked(task, data):
 def test_the_next_command_says_what_is_not_there():
     outcome = Outcome(TrainingState(step=1, best_loss=1.0), stopped_early=False)
     config = compose_config("train", TrainConfig, ["task=vqa", "data=vqa2", "data.root=q", "data.captions_root=c"])
-    said = training_ended(config, Path("x"), outcome, "x")
+    said = describe_training(config, Path("x"), outcome, "x")
     assert "run=x split=val scene=text\n      (pictures of val are not in q/val2014; with them, leave out" in said
     assert "first get q/v2_OpenEnded_mscoco_val2014_questions.json, q/v2_mscoco_val2014_annotations.json, c/" in said
 

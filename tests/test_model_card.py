@@ -10,8 +10,8 @@ from close_transfer.cli import compose_config
 from close_transfer.config.train import TrainConfig
 from close_transfer.models.network import TransferConfig
 from close_transfer.pipelines.train import train
-from close_transfer.reports.model_card import licence_fields, model_card
-from close_transfer.reports.redaction import portable, portable_config
+from close_transfer.reports.model_card import build_model_card, format_licence
+from close_transfer.reports.redaction import redact, redact_config
 from tests.conftest import SMALL_LOOP
 from tests.families import tiny_family
 
@@ -49,7 +49,7 @@ LINEAR = [{"name": "linear"}, {"name": "gaussian"}]
     ],
 )  # fmt: skip
 def test_the_first_sentence_and_the_tags_follow_what_training_saw(changed, fed, said, not_said, tag):
-    card = model_card(config(**changed), {"facts": {"input_modality": fed}} if fed else {}, "x/y", None)
+    card = build_model_card(config(**changed), {"facts": {"input_modality": fed}} if fed else {}, "x/y", None)
     assert said in first_sentence(card) and not_said not in first_sentence(card)
     known = {"text-only-training", "trained-on-pictures", "blind-baseline"}
     assert known.intersection(card.data.tags) == ({tag} if tag else set())
@@ -58,24 +58,24 @@ def test_the_first_sentence_and_the_tags_follow_what_training_saw(changed, fed, 
 
 def test_an_encoder_that_is_no_clip_is_not_tagged_so():
     other = config(encoder={"name": "beit", "dim": 8, "config": {"kind": "timm", "model": "beit"}})
-    assert "clip" not in model_card(other, {}, "x/y", None).data.tags
+    assert "clip" not in build_model_card(other, {}, "x/y", None).data.tags
 
 
 def test_uses_are_told_in_words_and_the_name_can_be_typed():
-    card = model_card(config(), {}, "someone/captions", None).text
+    card = build_model_card(config(), {}, "someone/captions", None).text
     assert "## What it is for" in card and "## What it is not for" in card
     assert 'from_pretrained("someone/captions")\n' in card
     assert (
         'from_pretrained("captioner")  # or wherever this folder is\n'
-        in model_card(config(), {}, "captioner", None).text
+        in build_model_card(config(), {}, "captioner", None).text
     )
 
 
 def test_picturebook_is_warned_of_by_data_and_by_encoder():
     drawn = config(encoder={"name": "picturebook", "dim": 128, "config": {"kind": "open_clip", "model": "picturebook"}})
-    by_encoder = model_card(drawn, {"settings": {"data": {"name": "file"}}}, "x/y", None).text
+    by_encoder = build_model_card(drawn, {"settings": {"data": {"name": "file"}}}, "x/y", None).text
     assert "Its encoder is Picturebook's" in by_encoder and "trained on Picturebook" not in by_encoder
-    by_data = model_card(config(), {"settings": {"data": {"name": "picturebook"}}}, "x/y", None).text
+    by_data = build_model_card(config(), {"settings": {"data": {"name": "picturebook"}}}, "x/y", None).text
     assert "Its encoder is" not in by_data and "trained on Picturebook" in by_data
 
 
@@ -89,8 +89,8 @@ def test_picturebook_is_warned_of_by_data_and_by_encoder():
     ],
 )
 def test_licences_that_the_hub_does_not_know_are_named_as_other(given, fields):
-    assert licence_fields(given) == fields
-    data = model_card(config(), {}, "x/y", given).data.to_dict()
+    assert format_licence(given) == fields
+    data = build_model_card(config(), {}, "x/y", given).data.to_dict()
     assert {key: data[key] for key in ("license", "license_name") if key in data} == fields
 
 
@@ -184,9 +184,7 @@ def test_paths_become_names_and_names_of_the_hub_stay():
         "statistics": "statistics",
         "exclude_overlap_with": ["test", "texts.jsonl"],
     }
-    assert portable(settings) == told == portable(told)
-    assert portable({"name": "huggingface", "path": "owner/data"})["path"] == "owner/data"
-    published = portable_config(
-        {"encoder": {"config": settings["clip"]}, "lm": {"_name_or_path": "/home/me/lm", "d": 1}}
-    )
+    assert redact(settings) == told == redact(told)
+    assert redact({"name": "huggingface", "path": "owner/data"})["path"] == "owner/data"
+    published = redact_config({"encoder": {"config": settings["clip"]}, "lm": {"_name_or_path": "/home/me/lm", "d": 1}})
     assert published == {"encoder": {"config": told["clip"]}, "lm": {"d": 1}}

@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from close_transfer.core.errors import UserError
-from close_transfer.data.image_files import find_pictures, open_picture, read_picture, why_unreadable
+from close_transfer.data.image_files import explain_unreadable, find_images, open_image, read_picture
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
 
 def opened(path):
-    picture = open_picture(Path(path))
+    picture = open_image(Path(path))
     assert picture.mode == "RGB"
     return picture
 
@@ -74,7 +74,7 @@ def test_floats_and_wide_integers_are_scaled_over_their_range():
         assert [opened("a.tiff").getpixel((x, 0))[0] for x in range(3)] == [0, 128, 255]
     Image.fromarray(np.array([[0.0, np.nan]], dtype=np.float32)).save("a.tiff")
     with pytest.raises(UserError, match="NaN"):
-        open_picture(Path("a.tiff"))
+        open_image(Path("a.tiff"))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
@@ -143,9 +143,9 @@ def unreadable(name):
 def test_what_cannot_be_used_names_file_and_reason(name, reason):
     unreadable(name)
     with pytest.raises(UserError, match=reason) as caught:
-        open_picture(Path(name))
+        open_image(Path(name))
     assert str(caught.value).startswith(f"{name}: cannot be read as a picture (")
-    assert reason in why_unreadable(caught.value)
+    assert reason in explain_unreadable(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -180,7 +180,7 @@ def test_a_folder_is_searched_to_the_bottom_once_and_in_order(tmp_path):
     (tmp_path / "b" / "self.png").symlink_to("self.png")
     outside = save(tmp_path.parent / f"{tmp_path.name}-outside" / "x.png").parent
     (tmp_path / "linked").symlink_to(outside)
-    found = find_pictures(tmp_path)
+    found = find_images(tmp_path)
     assert [name for name, _ in found.files] == [
         "a.png", "b/1.jpg", "b/2.PNG", "b/c/d/e.webp", "b/self.png", "b.png", "linked/x.png",
     ]  # fmt: skip
@@ -192,12 +192,12 @@ def test_names_of_any_bytes_give_ids_that_can_be_written(tmp_path):
     names = [b"caf\xe9.png", b"caf\\xe9.png", "café.png".encode(), b"two\nlines.png", b"caf\\xe9.png_"[:11]]
     for name in set(names):
         save(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)))
-    ids = [name for name, _ in find_pictures(tmp_path).files]
+    ids = [name for name, _ in find_images(tmp_path).files]
     assert len(set(ids)) == len(ids) == len(set(names))
     assert {"café.png", "two\nlines.png", r"caf\xe9.png"} <= set(ids)
-    for one, path in find_pictures(tmp_path).files:
+    for one, path in find_images(tmp_path).files:
         one.encode("utf-8")
-        assert open_picture(path).size == (40, 20)
+        assert open_image(path).size == (40, 20)
 
 
 def test_folders_that_cannot_be_listed_are_reported(tmp_path, monkeypatch):
@@ -211,7 +211,7 @@ def test_folders_that_cannot_be_listed_are_reported(tmp_path, monkeypatch):
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", guarded)
-    found = find_pictures(tmp_path)
+    found = find_images(tmp_path)
     assert [name for name, _ in found.files] == ["a.png"]
     assert found.faults == [("secret", "Permission denied")]
 
@@ -219,6 +219,6 @@ def test_folders_that_cannot_be_listed_are_reported(tmp_path, monkeypatch):
 def test_nothing_to_find(tmp_path):
     (tmp_path / "a.txt").write_text("")
     with pytest.raises(UserError, match="no picture in this folder"):
-        find_pictures(tmp_path)
+        find_images(tmp_path)
     with pytest.raises(UserError, match="there is no such file or folder"):
-        find_pictures(tmp_path / "nowhere")
+        find_images(tmp_path / "nowhere")

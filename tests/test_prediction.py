@@ -14,7 +14,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.picturebook.drawing import draw_scene
 from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.inference import prediction_inputs
-from close_transfer.pipelines.console import prediction_ended
+from close_transfer.pipelines.console import describe_prediction
 from close_transfer.pipelines.predict import predict_files
 from tests.conftest import die_at
 
@@ -98,7 +98,7 @@ def test_a_folder_of_all_sorts_is_answered_and_the_rest_is_listed(finished_runs,
     assert [line["id"] for line in lines] == ["0.png", "1.png", "2.png", "deep/er/c.jpg", "two\nlines.png"]
     listed = [json.loads(line) for line in Path("out.jsonl.unreadable.jsonl").read_text().splitlines()]
     assert [one["id"] for one in listed] == ["broken.png", "deep/none.jpg"]
-    told = prediction_ended(summary)
+    told = describe_prediction(summary)
     assert "not read: deep/none.jpg: not a picture in a format that Pillow reads" in told
     assert "left out: 1 files whose names end like no picture's" in told
     assert "5 predictions, 2 unreadable files: out.jsonl" in told
@@ -179,7 +179,7 @@ def test_one_picture_of_full_size_is_held_at_a_time(finished_runs, pictures, mon
     class Full:
         """Counts pictures between their opening and their being made small."""
 
-    real = prediction_inputs.open_picture
+    real = prediction_inputs.open_image
 
     def counted(path):
         picture = real(path)
@@ -188,7 +188,7 @@ def test_one_picture_of_full_size_is_held_at_a_time(finished_runs, pictures, mon
         most.append(len(alive))
         return picture
 
-    monkeypatch.setattr(prediction_inputs, "open_picture", counted)
+    monkeypatch.setattr(prediction_inputs, "open_image", counted)
     for number in range(3, 12):
         Image.new("RGB", (300, 200)).save(pictures / f"{number}.png")
     run_prediction(finished_runs, f"images={pictures}", "batch_size=64")

@@ -74,6 +74,6 @@ def test_what_is_not_as_published_or_not_as_its_settings_say_is_told(small, monk
     with pytest.raises(ExperimentError, match=r"0\.0 million parameters are trained; published are 43"):
         check_experiment("clipcap_transformer", small)
     assert len(check_experiment("another", small).losses) == 3
-    monkeypatch.setattr(check_experiments, "train_part", lambda model, config: None)
+    monkeypatch.setattr(check_experiments, "set_trainable", lambda model, config: None)
     with pytest.raises(ExperimentError, match=r"lm\.tuning=frozen: \d+ weights are trained or left against it"):
         check_experiment("another", small)

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from close_transfer.training.schedules import learning_rate_factor
+from close_transfer.training.schedules import compute_learning_rate_factor
 
 
 @pytest.mark.parametrize(
@@ -19,17 +19,17 @@ from close_transfer.training.schedules import learning_rate_factor
     ],
 )
 def test_factor_at_named_steps(schedule, step, factor):
-    assert learning_rate_factor(step, 110, 10, schedule) == pytest.approx(factor, abs=1e-6)
+    assert compute_learning_rate_factor(step, 110, 10, schedule) == pytest.approx(factor, abs=1e-6)
 
 
 def test_never_rises_after_the_warm_up():
     for schedule in ("linear", "cosine"):
-        factors = [learning_rate_factor(step, 200, 20, schedule) for step in range(20, 200)]
+        factors = [compute_learning_rate_factor(step, 200, 20, schedule) for step in range(20, 200)]
         assert all(a >= b for a, b in itertools.pairwise(factors))
         assert factors[-1] >= 0
 
 
 def test_the_released_code_barely_decays():
     """Its horizon is in examples: 110 steps of 128 end where 110 of 14,080 steps would (its README's settings)."""
-    assert learning_rate_factor(109, 110, 0, "close-code", 128) == pytest.approx(1 - 109 / (110 * 128))
-    assert learning_rate_factor(109, 110, 0, "linear", 128) == pytest.approx(1 / 110)
+    assert compute_learning_rate_factor(109, 110, 0, "close-code", 128) == pytest.approx(1 - 109 / (110 * 128))
+    assert compute_learning_rate_factor(109, 110, 0, "linear", 128) == pytest.approx(1 / 110)

@@ -15,7 +15,7 @@ from close_transfer.cli import compose_config
 from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
-from close_transfer.evaluation.official_formats import official_results
+from close_transfer.evaluation.official_formats import format_official_results
 from close_transfer.evaluation.reference_files.references import read_predictions, read_references
 from close_transfer.pipelines.score_predictions import score_predictions
 from tests.conftest import REPOSITORY
@@ -115,13 +115,15 @@ def test_other_field_names_can_be_given():
 
 def test_an_official_results_file_holds_the_predictions_it_was_made_from():
     predictions = [Prediction(name, (text,), (0.0,)) for name, text in WRITTEN.items()]
-    listed = official_results("captioning", predictions)
+    listed = format_official_results("captioning", predictions)
     assert listed == [{"image_id": 1, "caption": "a red ball"}, {"image_id": 2, "caption": "two dogs are running"}]
     assert predictions_in("official.json", listed) == WRITTEN
     assert predictions_in("own.jsonl.gz", [prediction.as_dict() for prediction in predictions]) == WRITTEN
-    assert official_results("vqa", [Prediction("007", ("x",), (0.0,))]) == [{"question_id": "007", "answer": "x"}]
+    assert format_official_results("vqa", [Prediction("007", ("x",), (0.0,))]) == [
+        {"question_id": "007", "answer": "x"}
+    ]
     with pytest.raises(UserError, match="task=snli-ve: has no official results format"):
-        official_results("snli-ve", predictions)
+        format_official_results("snli-ve", predictions)
 
 
 def test_answers_are_scored_to_the_letter():

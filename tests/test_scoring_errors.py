@@ -14,7 +14,7 @@ from close_transfer.config.data import VqaEData
 from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.sources.vqa import load_vqa_e
-from close_transfer.evaluation.official_formats import references_fingerprint
+from close_transfer.evaluation.official_formats import fingerprint_references
 from close_transfer.evaluation.reference_files.references import read_references
 from tests.conftest import REPOSITORY
 from tests.test_scoring import CAPTIONS, annotations, coco, karpathy, questions, score, write
@@ -108,7 +108,7 @@ def test_vqa_e_is_called_by_the_ids_that_evaluations_give():
     for split in ("val", "test"):
         loaded = load_vqa_e(data, split).examples
         assert [e.id for e in loaded] == [e.id for e in read] == ["0", "1"]
-        assert references_fingerprint(loaded) == references_fingerprint(read)
+        assert fingerprint_references(loaded) == fingerprint_references(read)
 
 
 def test_images_without_captions_are_counted_and_their_predictions_are_not_extra():

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from close_transfer.training.span_corruption import SpanCorruptor, num_sentinels, spans_to_drop
+from close_transfer.training.span_corruption import SpanCorruptor, choose_spans, count_sentinels
 
 END, FIRST_SENTINEL = 1, 1000
 
@@ -22,7 +22,7 @@ def test_dropped_spans(rate, mean):
     dropped = positions = 0
     for length in range(2, 40):
         for _ in range(50):
-            spans = spans_to_drop(length, rate, mean, rng)
+            spans = choose_spans(length, rate, mean, rng)
             assert spans
             assert all(begin < end for begin, end in spans)
             assert all(one[1] < other[0] for one, other in pairwise(spans))
@@ -39,7 +39,7 @@ def test_any_position_can_be_dropped():
     rng = np.random.default_rng(2)
     times = np.zeros(20)
     for _ in range(4000):
-        for begin, end in spans_to_drop(20, 0.5, 3, rng):
+        for begin, end in choose_spans(20, 0.5, 3, rng):
             times[begin:end] += 1
     assert np.allclose(times[2:-2] / 4000, 0.5, atol=0.1)
     assert np.allclose(times, times[::-1], rtol=0.1)
@@ -48,7 +48,7 @@ def test_any_position_can_be_dropped():
 
 @pytest.mark.parametrize(("rate", "mean"), [(0.15, 3), (0.5, 1), (0.5, 3), (0.9, 2)])
 def test_denoising_target_and_input_restore_the_text(rate, mean):
-    sentinels = [FIRST_SENTINEL + k for k in range(num_sentinels(30, rate, mean))]
+    sentinels = [FIRST_SENTINEL + k for k in range(count_sentinels(30, rate, mean))]
     corrupt = SpanCorruptor(rate, mean, END, sentinels)
     rng = np.random.default_rng(3)
     for text in random_texts():

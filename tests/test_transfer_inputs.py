@@ -9,7 +9,7 @@ from close_transfer.cli import compose_config
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.predict import PredictConfig
 from close_transfer.core.errors import UserError
-from close_transfer.inference.validation import checked_embeddings
+from close_transfer.inference.validation import check_embeddings
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.predict import predict_files
 
@@ -74,13 +74,13 @@ def test_what_cannot_be_meant_is_refused(captioner, given, said):
 
 
 def test_grids_are_of_encoders_that_give_them():
-    assert checked_embeddings(np.ones((2, 9, 4)), GRID).shape == (2, 9, 4)
+    assert check_embeddings(np.ones((2, 9, 4)), GRID).shape == (2, 9, 4)
     with pytest.raises(UserError, match=r"\(2, 4\): beit gives \(rows, cells, 4\)"):
-        checked_embeddings(np.ones((2, 4)), GRID)
-    assert checked_embeddings(np.ones((2, 4)), POOLED).dtype == np.float32
+        check_embeddings(np.ones((2, 4)), GRID)
+    assert check_embeddings(np.ones((2, 4)), POOLED).dtype == np.float32
     elsewhere = {"name": "precomputed", "dim": 4, "config": {"kind": "precomputed"}}
-    assert checked_embeddings(np.ones((2, 4)), elsewhere).ndim == 2
-    assert checked_embeddings(np.ones((2, 9, 4)), elsewhere).ndim == 3
+    assert check_embeddings(np.ones((2, 4)), elsewhere).ndim == 2
+    assert check_embeddings(np.ones((2, 9, 4)), elsewhere).ndim == 3
 
 
 def test_candidates_are_not_dropped_in_silence(captioner, answerer):

@@ -11,16 +11,16 @@ from close_transfer.core import command_line
 from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from textgen.config import SynthesizeCaptionsConfig
-from textgen.corpus.folder import CorpusFolder, remembered
+from textgen.corpus.folder import CorpusFolder, merge_remembered_args
 from textgen.corpus.journal import RequestJournal, read_ledger
 from textgen.corpus.ledger import Ledger
 from textgen.filters.run import check_filters, filter_corpus, read_filters
 from textgen.generators import ask_source
 from textgen.prompts.inputs import RecipeInputs
-from textgen.prompts.plan import count_plan, num_requests, read_plan, requests_of, write_plan
+from textgen.prompts.plan import count_plan, count_requests, make_requests, read_plan, write_plan
 from textgen.prompts.recipe import Request
-from textgen.report.console import plan_in_words, status_in_words
-from textgen.report.corpus_summary import CorpusSummary, training_settings
+from textgen.report.console import describe_plan, describe_status
+from textgen.report.corpus_summary import CorpusSummary, format_training_settings
 from textgen.report.data_card import write_card
 from textgen.report.page import write_report
 
@@ -70,7 +70,7 @@ class Synthesis:
         num = (
             before
             if self.config.num_texts is None and before
-            else num_requests(self.prepared.recipe, self.config.num_texts)
+            else count_requests(self.prepared.recipe, self.config.num_texts)
         )
         if num < before and self.folder.was_asked:
             each = self.config.recipe.items_per_request
@@ -82,7 +82,7 @@ class Synthesis:
             if num < before:
                 self.folder.plan.unlink()  # nothing of it was asked
             counts = self.prepared.keyword_counts if self.config.recipe.keywords else None
-            requests = requests_of(self.prepared.recipe, self.config, counts, key, num)
+            requests = make_requests(self.prepared.recipe, self.config, counts, key, num)
             write_plan(self.folder.plan, self._with_prompts(requests))
         return num
 
@@ -156,11 +156,11 @@ def _run(work: Synthesis) -> int:
         ended = work.ask(journal, stop)
         ledger = journal.ledger
         if stop.asked:
-            print(f"stopped by a signal: {status_in_words(ledger, num)}; the same command goes on")
+            print(f"stopped by a signal: {describe_status(ledger, num)}; the same command goes on")
             return stop.exit_status
         if ledger.answered:
             filter_corpus(work.folder, work.prepared, ledger)
-    print(status_in_words(ledger, num))
+    print(describe_status(ledger, num))
     if ledger.answered:
         _describe(work)
     if ended is not None:
@@ -189,18 +189,18 @@ def _describe(work: Synthesis) -> None:
             f"most were taken out by the filter of {most['name']}: {most['num_out']:,}, as {most['examples'][0]['reason']}"
         )
     if filters["num_kept"]:
-        print(f"to train on it: python scripts/train_text_only.py {training_settings(work.config)}")
+        print(f"to train on it: python scripts/train_text_only.py {format_training_settings(work.config)}")
 
 
 def _plan(work: Synthesis) -> int:
     work.plan()
-    print(plan_in_words(work.prepared, work.folder))
+    print(describe_plan(work.prepared, work.folder))
     return 0
 
 
 def _status(work: Synthesis) -> int:
     _needs_plan(work)
-    print(status_in_words(read_ledger(work.folder.journal), count_plan(work.folder.plan)))
+    print(describe_status(read_ledger(work.folder.journal), count_plan(work.folder.plan)))
     return 0
 
 
@@ -211,7 +211,7 @@ def _collect(work: Synthesis) -> int:
     stop = StopRequest()
     with RequestJournal(work.folder.journal, work.key) as journal, stop.listening():
         waiting = ask_source(work.prepared, work.folder, work.key, journal, work._missing, stop, only_collect=True)
-        print(status_in_words(journal.ledger, count_plan(work.folder.plan)))
+        print(describe_status(journal.ledger, count_plan(work.folder.plan)))
     if waiting:
         print(f"{waiting}; collect again later")
     return 0
@@ -255,7 +255,7 @@ def run() -> None:
     """Run the command with the settings in `sys.argv`, after those that the corpus's folder remembers."""
 
     def start() -> None:
-        sys.argv[1:] = arguments = remembered(sys.argv[1:], "runs/synthetic/{recipe}", "coco-style")
+        sys.argv[1:] = arguments = merge_remembered_args(sys.argv[1:], "runs/synthetic/{recipe}", "coco-style")
         command_line.run("synthesize_captions", SynthesizeCaptionsConfig, lambda config: synthesize(config, arguments))
 
     command_line.guarded(start)

@@ -15,7 +15,7 @@ NoiseRule = Literal["largest_coordinate", "cosine", "shifted_validation"]
 ExtraMetric = Literal["spice", "clipscore"]
 
 
-def listed(value: Any) -> Any:
+def as_tuple(value: Any) -> Any:
     """A single choice as a list of one."""
     return (value,) if isinstance(value, str) else value
 

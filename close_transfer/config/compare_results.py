@@ -4,14 +4,14 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from close_transfer.config.choices import Given, listed
+from close_transfer.config.choices import Given, as_tuple
 from close_transfer.core.schema import Positive, StrictModel
 
 
 def _given_globs(value: Any) -> Any:
     if value in ("", "???"):
         raise ValueError("say which results to set side by side, for example results='runs/**/results.json'")
-    return listed(value)
+    return as_tuple(value)
 
 
 class CompareResultsConfig(StrictModel):

@@ -143,7 +143,7 @@ DataConfig = Annotated[
 ]
 
 
-def evaluation_split(data: DataConfig) -> Literal["val", "test"]:
+def find_evaluation_split(data: DataConfig) -> Literal["val", "test"]:
     """The test split, or the validation split where that has no file or no answers."""
     if isinstance(data, Vqa2Data):
         return "test" if "test" in data.files.keys() & data.annotations.keys() else "val"

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from close_transfer.config.choices import ExtraMetric, Given, InputModality, listed
+from close_transfer.config.choices import ExtraMetric, Given, InputModality, as_tuple
 from close_transfer.config.components import EmbeddingCacheConfig, OpenClipConfig, TaskConfig
 from close_transfer.core.schema import Natural, OnBadRows, Positive, StrictModel
 
@@ -30,7 +30,7 @@ class ScorePredictionsConfig(StrictModel):
     on_missing: OnBadRows
     on_extra: OnBadRows
     on_duplicate: OnDuplicate
-    extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(listed)]
+    extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(as_tuple)]
     images: str | None
     clip: OpenClipConfig | None = None
     embedding_cache: EmbeddingCacheConfig

@@ -5,7 +5,7 @@ from typing import Annotated, Any, get_args
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from close_transfer.config.adapters import AdapterConfig
-from close_transfer.config.choices import AutoNoise, NoiseRule, listed
+from close_transfer.config.choices import AutoNoise, NoiseRule, as_tuple
 from close_transfer.config.components import (
     ClipConfig,
     EmbeddingCacheConfig,
@@ -64,7 +64,9 @@ class TrainConfig(StrictModel):
     seed: Natural
     output: str | None
     resume: str | None
-    exclude_overlap_with: Annotated[tuple[str, ...] | None, BeforeValidator(listed)]  # `LEAK_SPLITS` and files of texts
+    exclude_overlap_with: Annotated[
+        tuple[str, ...] | None, BeforeValidator(as_tuple)
+    ]  # `LEAK_SPLITS` and files of texts
     exclude_overlap_column: str = "text"  # of these files; runs of earlier versions have none
     runs: str
     device: str
@@ -125,7 +127,7 @@ class TrainConfig(StrictModel):
         return self
 
 
-def without_noise(config: TrainConfig) -> TrainConfig:
+def remove_noise(config: TrainConfig) -> TrainConfig:
     """The same run without noise, and without statistics where only the noise was chosen by them."""
     chosen = config.noise in ("auto-unpaired", "auto-paired")
     only_noise = chosen and set(config.adapter.names) <= NOISE_ADAPTERS - {"covariance_noise"}

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from close_transfer.core.atomic_files import sync, writing
+from close_transfer.core.atomic_files import report_write_errors, sync
 
 
-def set_aside(paths: Sequence[Path], into: Path) -> Path:
+def archive_previous(paths: Sequence[Path], into: Path) -> Path:
     """Moves the files that are there into a folder of their own: `into-1`, or the next number.
 
     The last of the paths says that they belong together. It goes last, so that after a kill the next
@@ -21,7 +21,7 @@ def set_aside(paths: Sequence[Path], into: Path) -> Path:
     number = 1
     while (folder := into.with_name(f"{into.name}-{number}")).joinpath(paths[-1].name).exists():
         number += 1
-    with writing(folder):
+    with report_write_errors(folder):
         folder.mkdir(exist_ok=True)
         for path in paths:
             if path.exists():

@@ -72,7 +72,7 @@ def _concerns(error: BaseException, path: Path) -> bool:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def report_write_errors(path: Path) -> Iterator[None]:
     """Errors of writing `path` become a `WriteError` that names it.
 
     Raises:
@@ -97,7 +97,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         WriteError: if it cannot be written.
     """
-    with writing(path):
+    with report_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         os.close(handle)
@@ -186,7 +186,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise damaged(path, str(error)) from error
+        raise damaged_file_error(path, str(error)) from error
 
 
 def read_fields(path: Path, kinds: Mapping[str, type | UnionType]) -> dict[str, Any]:
@@ -197,14 +197,14 @@ def read_fields(path: Path, kinds: Mapping[str, type | UnionType]) -> dict[str, 
     """
     value = read_json(path)
     if not isinstance(value, dict):
-        raise damaged(path, "it holds no object")
+        raise damaged_file_error(path, "it holds no object")
     for name, kind in kinds.items():
         if name not in value or not isinstance(value[name], kind):
-            raise damaged(path, f"field {name!r} is missing or of another kind")
+            raise damaged_file_error(path, f"field {name!r} is missing or of another kind")
     return {name: value[name] for name in kinds}
 
 
-def damaged(path: Path, reason: str) -> UserError:
+def damaged_file_error(path: Path, reason: str) -> UserError:
     """That a file is not as a command wrote it."""
     told = (reason.splitlines() or ["no reason given"])[0][:200]
     return UserError(
@@ -214,7 +214,7 @@ def damaged(path: Path, reason: str) -> UserError:
 
 def replace_link(link: Path, target: Path) -> None:
     """Points the symbolic link at `target`, relative to the link's folder, in one step."""
-    with writing(link):
+    with report_write_errors(link):
         temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
         with suppress(FileNotFoundError):
             temporary.unlink()
@@ -236,7 +236,7 @@ def fingerprint(parts: Iterable[bytes | str]) -> str:
     return digest.hexdigest()
 
 
-def file_fingerprint(path: Path) -> str:
+def fingerprint_file(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

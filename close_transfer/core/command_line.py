@@ -26,7 +26,7 @@ from yaml import YAMLError
 
 from close_transfer.core.atomic_files import error_number
 from close_transfer.core.errors import UserError
-from close_transfer.core.schema import C, StrictModel, short, text_fault, validate
+from close_transfer.core.schema import C, StrictModel, find_text_error, shorten, validate
 from close_transfer.core.signals import INTERRUPTED_STATUS, TERMINATED_STATUS, Terminated, end_when_terminated
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -125,20 +125,20 @@ def check_overrides(
     plain: list[tuple[str, str]] = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if fault := text_fault(argument):
-            problems.append(f"{short(argument)}: {fault}")
+        if fault := find_text_error(argument):
+            problems.append(f"{shorten(argument)}: {fault}")
         elif argument.startswith(_UNCHECKED):
             if not key.strip("+~"):
-                problems.append(f"{short(argument)}: names no setting; settings are given as key=value")
+                problems.append(f"{shorten(argument)}: names no setting; settings are given as key=value")
         elif not equals:
-            problems.append(f"{short(argument)}: settings are given as key=value")
+            problems.append(f"{shorten(argument)}: settings are given as key=value")
         elif key in known_groups:
             allowed = options(key, folders)
             names = value.strip("[]").split(",")  # several of one group, or a sweep
             unknown = [one for one in names if one not in allowed]
             if unknown:
                 problems.append(
-                    f"{key}={short(unknown[0])}: allowed are {', '.join(allowed)}{_nearest(unknown[0], allowed)}"
+                    f"{key}={shorten(unknown[0])}: allowed are {', '.join(allowed)}{_nearest(unknown[0], allowed)}"
                 )
             else:
                 chosen.append(f"{key}={value if value.startswith('[') else names[0]}")
@@ -153,7 +153,7 @@ def check_overrides(
             if key not in known:
                 of = _of_others(config_name, key, hidden, extensions)
                 told = f", which is of {of}" if of else _nearest(key, known)
-                problems.append(f"{short(f'{key}={value}')}: there is no such setting{' here' if of else ''}{told}")
+                problems.append(f"{shorten(f'{key}={value}')}: there is no such setting{' here' if of else ''}{told}")
     if problems:
         raise UserError("\n".join(problems))
 
@@ -193,8 +193,8 @@ def _composed(config_name: str, overrides: Sequence[str], folders: Sequence[Path
         for number, one in enumerate(overrides):
             with suppress(*_REFUSALS):
                 _compose(config_name, [*overrides[:number], *overrides[number + 1 :]], folders)
-                culprits.append(short(one))
-        raise _refused(error, "; ".join(culprits or map(short, overrides))) from error
+                culprits.append(shorten(one))
+        raise _refused(error, "; ".join(culprits or map(shorten, overrides))) from error
 
 
 def _search_path(folders: Sequence[Path]) -> list[str]:
@@ -205,7 +205,7 @@ def _search_path(folders: Sequence[Path]) -> list[str]:
 def _refused(error: Exception, what: str) -> UserError:
     """Hydra's first two lines about `what`."""
     reason = "is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split("\n")[:2])
-    return UserError(f"{what}: {short(reason)}")
+    return UserError(f"{what}: {shorten(reason)}")
 
 
 def compose_config(
@@ -274,7 +274,7 @@ def run(
     except _REFUSALS as error:
         if begun:
             raise
-        unchecked = [short(one) for one in arguments if one.startswith(_UNCHECKED)]
+        unchecked = [shorten(one) for one in arguments if one.startswith(_UNCHECKED)]
         raise _refused(error, " ".join(unchecked)) from error
 
 
@@ -290,7 +290,7 @@ def guarded(run: Callable[[], Any]) -> None:
     except OSError as error:
         if error.strerror is None:
             raise
-        where = f"{short(error.filename)}: " if error.filename else ""
+        where = f"{shorten(error.filename)}: " if error.filename else ""
         print(f"error: {where}{error.strerror}", file=sys.stderr)
         sys.exit(USER_ERROR_STATUS)
     except KeyboardInterrupt:

@@ -26,7 +26,7 @@ AboveZero = Annotated[float, Field(gt=0, le=1e6), _Number]
 Share = Annotated[float, Field(gt=0, lt=1), _Number]
 
 
-def text_fault(text: str) -> str:
+def find_text_error(text: str) -> str:
     """Why a text can be no setting: no file can be named so, and no file hold it; empty if it can."""
     if "\0" in text:
         return "holds a NUL character; leave it out"
@@ -58,7 +58,7 @@ class StrictModel(BaseModel):
     @field_validator("*")
     @classmethod
     def _is_text(cls, value: Any) -> Any:
-        if fault := next(filter(None, map(text_fault, _texts(value))), ""):
+        if fault := next(filter(None, map(find_text_error, _texts(value))), ""):
             raise ValueError(fault)
         return value
 
@@ -69,7 +69,7 @@ C = TypeVar("C", bound=StrictModel)
 _LONGEST_SHOWN = 200
 
 
-def short(value: object) -> str:
+def shorten(value: object) -> str:
     """A value on one line, and not all of it where it is long."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text):,} characters)"
@@ -82,12 +82,12 @@ def _explain(error: Mapping[str, Any], members: Collection[str]) -> str:
     if not path or message.startswith(f"{path}."):
         return message
     if error["type"] in ("tuple_type", "list_type"):
-        return f"{path}={short(error['input'])}: should be a list; give {path}=[{short(error['input'])}]"
+        return f"{path}={shorten(error['input'])}: should be a list; give {path}=[{shorten(error['input'])}]"
     if error["type"] == "extra_forbidden":
         return f"{path}: there is no such key"
     if error["type"] == "missing":
         return f"{path}: missing; give {path}=VALUE"
-    return f"{path}={short(error['input'])}: {message[0].lower()}{message[1:]}"
+    return f"{path}={shorten(error['input'])}: {message[0].lower()}{message[1:]}"
 
 
 def validate(schema: type[C], values: Mapping[str, Any], members: Collection[str] = ()) -> C:

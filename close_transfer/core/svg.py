@@ -6,7 +6,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 
-def svg(figure: Figure) -> bytes:
+def render_svg(figure: Figure) -> bytes:
     """The figure as SVG, without a date and with names of its parts that do not change."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "the same picture has the same bytes"}):

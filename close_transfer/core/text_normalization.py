@@ -15,7 +15,7 @@ class _Folding(dict[int, str | None]):
 _FOLDING = _Folding()
 
 
-def same_text_key(text: str) -> str:
+def normalize_text(text: str) -> str:
     """What two texts share that differ in case, punctuation, spaces and compatible characters only.
 
     The text in lower case and Unicode's NFKC, without punctuation, with single spaces; empty if nothing is left.

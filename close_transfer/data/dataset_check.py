@@ -11,12 +11,12 @@ from tqdm import tqdm
 from close_transfer.config.data import CocoData, DataConfig, FileSplit, OfficialData, Vqa2Data
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example
-from close_transfer.data.leakage import Leaks, evaluation_texts, find_leaks, training_texts
+from close_transfer.data.leakage import Leaks, collect_evaluation_texts, collect_training_texts, find_leaks
 from close_transfer.data.sources import SERVED_TASKS, LoadedSplit, load_examples
-from close_transfer.data.sources.images import why_missing
-from close_transfer.data.sources.official_files import found, image_folder
+from close_transfer.data.sources.images import explain_missing
+from close_transfer.data.sources.official_files import find_file, image_folder
 from close_transfer.data.sources.published import ORIGINS, Published, published_count
-from close_transfer.data.sources.vqa import coco_image_name
+from close_transfer.data.sources.vqa import format_coco_image_name
 
 _NUM_OPENED = 20
 
@@ -150,7 +150,7 @@ def _state(loaded: LoadedSplit, fault: str, published: Published | None) -> Stat
 
 def _check_file(data: OfficialData, task: str, split: FileSplit, role: str) -> FileCheck:
     name = data.files[split]
-    path = found(Path(data.root), name)
+    path = find_file(Path(data.root), name)
     if path is None:
         return FileCheck(role, Path(data.root, name), "missing")
     named_split = data.split if isinstance(data, CocoData) and split == "train" else split
@@ -169,7 +169,7 @@ def _pictures(data: OfficialData, split: str, examples: Iterable[Example]) -> Pi
     named = {example.image.key: example.image for example in examples if example.image is not None}
     if not named:
         return None
-    there = [ref for ref in named.values() if not why_missing(ref)]
+    there = [ref for ref in named.values() if not explain_missing(ref)]
     unreadable = []
     for ref in there[:: max(1, len(there) // _NUM_OPENED)][:_NUM_OPENED]:
         try:
@@ -181,7 +181,7 @@ def _pictures(data: OfficialData, split: str, examples: Iterable[Example]) -> Pi
 
 def _check_answers(data: Vqa2Data, split: FileSplit) -> FileCheck | None:
     """The missing annotations of a split; what is there is read with the questions."""
-    if split in data.annotations and found(Path(data.root), data.annotations[split]) is None:
+    if split in data.annotations and find_file(Path(data.root), data.annotations[split]) is None:
         return FileCheck(f"answers of {split}", Path(data.root, data.annotations[split]), "missing")
     return None
 
@@ -199,7 +199,7 @@ def _check_captions(data: Vqa2Data, split: FileSplit, questions: FileCheck) -> F
         epochs={},
     )
     check = _check_file(captions, "captioning", split, f"captions of {split}")
-    told = {coco_image_name(image_folder(data, split), example.id) for example in check.examples}
+    told = {format_coco_image_name(image_folder(data, split), example.id) for example in check.examples}
     untold = [one for one in questions.examples if one.image is not None and one.image.key not in told]
     if check.usable and untold:
         questions.num_untold = len(untold)
@@ -218,7 +218,9 @@ def _leaks(check: DataCheck) -> Leaks | None:
         test = captions.get(f"captions of {check.evaluation_split}")
     if train is None or test is None or not (train.usable and test.usable):
         return None
-    return find_leaks(training_texts(train.examples, check.task), evaluation_texts(test.examples, check.task))
+    return find_leaks(
+        collect_training_texts(train.examples, check.task), collect_evaluation_texts(test.examples, check.task)
+    )
 
 
 def check_data(data: DataConfig, choice: str, overrides: Sequence[str] = (), leakage: bool = False) -> DataCheck:

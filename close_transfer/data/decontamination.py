@@ -21,9 +21,9 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import is_file
 from close_transfer.core.readers.texts import TextReader
 from close_transfer.data.examples import Example
-from close_transfer.data.leakage import drop_leaked, evaluation_texts, find_leaks, training_texts
+from close_transfer.data.leakage import collect_evaluation_texts, collect_training_texts, drop_leaked, find_leaks
 from close_transfer.data.sources import load_examples
-from close_transfer.data.sources.official_files import found
+from close_transfer.data.sources.official_files import find_file
 
 
 def exclude_overlap(config: TrainConfig, examples: Sequence[Example]) -> tuple[list[Example], Counter[str]]:
@@ -40,7 +40,7 @@ def exclude_overlap(config: TrainConfig, examples: Sequence[Example]) -> tuple[l
     for name in config.exclude_overlap_with:
         if name in LEAK_SPLITS:
             other = load_examples(config.data, config.task.name, name).examples
-            unwanted += evaluation_texts(other, config.task.name)
+            unwanted += collect_evaluation_texts(other, config.task.name)
             continue
         if not is_file(Path(name)):
             raise UserError(
@@ -72,15 +72,15 @@ def check_leakage(trained: TrainConfig, data: DataConfig, split: str, examples: 
     def training() -> list[Example]:
         return exclude_overlap(trained, load_examples(trained.data, trained.task.name, "train").examples)[0]
 
-    return leaks_of(training, trained.task.name, data, split, examples)
+    return measure_leakage(training, trained.task.name, data, split, examples)
 
 
-def leaks_of(
+def measure_leakage(
     training: Callable[[], Sequence[Example]], task: str, data: DataConfig, split: str, examples: Sequence[Example]
 ) -> dict[str, Any]:
     """The same for training examples that are read only if there is text to hold them against."""
     try:
-        references = list(evaluation_texts(examples, task)) or _scene_texts(data, task, split, examples)
+        references = list(collect_evaluation_texts(examples, task)) or _scene_texts(data, task, split, examples)
     except UserError as error:
         return _unchecked(f"the evaluation scenes have no text: {error}")
     if not references:
@@ -89,7 +89,7 @@ def leaks_of(
         told = training()
     except UserError as error:  # the training data may be elsewhere by now
         return _unchecked(f"the training text cannot be read: {error}")
-    return {"checked": True} | find_leaks(training_texts(told, task), references).as_dict()
+    return {"checked": True} | find_leaks(collect_training_texts(told, task), references).as_dict()
 
 
 def _unchecked(reason: str) -> dict[str, Any]:
@@ -104,10 +104,10 @@ def _scene_texts(data: DataConfig, task: str, split: str, examples: Sequence[Exa
         data = data.model_copy(update={"on_missing_scene": "skip"})
     asked = {example.id for example in examples}
     told = load_examples(data, task, split).examples
-    return list(evaluation_texts((example for example in told if example.id in asked), task))
+    return list(collect_evaluation_texts((example for example in told if example.id in asked), task))
 
 
-def leak_setting(trained: TrainConfig, data: DataConfig, split: str) -> str:
+def suggest_overlap_setting(trained: TrainConfig, data: DataConfig, split: str) -> str:
     """The setting of a training that leaves out the text of an evaluation split; empty if there is none."""
     before = trained.exclude_overlap_with or ()
     if _same_split(trained.data, data, split):
@@ -160,7 +160,7 @@ def _text_file(data: DataConfig, split: str) -> tuple[str, str]:
     if isinstance(data, FileData):
         return data.path, data.references_column or data.text_column
     if isinstance(data, (CocoData, NocapsData, SnliData)) and split in data.files:
-        path = found(Path(data.root), data.files[split])
+        path = find_file(Path(data.root), data.files[split])
         if path and isinstance(data, SnliData):
             return str(path), "sentence1"
         if path and (isinstance(data, NocapsData) or path.name.startswith("captions_")):  # not Karpathy's

@@ -56,23 +56,23 @@ class Example:
     subcategory: str = ""
 
 
-def scene_key(example: Example) -> str:
+def get_scene_key(example: Example) -> str:
     """What tells scenes apart: the picture's name, which is not opened, or the texts where there is none."""
     return example.image.key if example.image else "\x1f".join(example.texts)
 
 
-def by_scene(examples: Iterable[Example]) -> list[Example]:
+def group_by_scene(examples: Iterable[Example]) -> list[Example]:
     """One example a scene, with all its distinct texts: several questions about a picture are one scene."""
     texts: dict[str, dict[str, None]] = {}
     first: dict[str, Example] = {}
     for example in examples:
-        key = scene_key(example)
+        key = get_scene_key(example)
         first.setdefault(key, example)
         texts.setdefault(key, {}).update(dict.fromkeys(example.texts))
     return [replace(example, texts=tuple(texts[key])) for key, example in first.items()]
 
 
-def drawn(items: Sequence[T], most: int | None, seed: int) -> list[T]:
+def sample(items: Sequence[T], most: int | None, seed: int) -> list[T]:
     """At most so many of the items, drawn by the seed, in their order; all of them where `most` is None."""
     if most is None or len(items) <= most:
         return list(items)
@@ -80,7 +80,7 @@ def drawn(items: Sequence[T], most: int | None, seed: int) -> list[T]:
     return [items[i] for i in kept]
 
 
-def data_fingerprint(examples: Iterable[Example]) -> str:
+def fingerprint_examples(examples: Iterable[Example]) -> str:
     """A fingerprint of all that is in the examples, pictures by their keys."""
     return fingerprint(
         "\x1f".join(

@@ -43,7 +43,7 @@ class FoundPictures:
     num_other: int
 
 
-def find_pictures(root: Path) -> FoundPictures:
+def find_images(root: Path) -> FoundPictures:
     """The file, or all pictures in the folder and below; a folder that is linked twice counts once.
 
     Raises:
@@ -103,7 +103,7 @@ def _ids(names: list[str]) -> list[str]:
     return ids
 
 
-def open_picture(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
     """The picture in a file, as 8-bit RGB.
 
     Turned as its EXIF data say, transparency on white, 16 bits scaled to 8, the first of several
@@ -123,12 +123,12 @@ def open_picture(path: Path) -> Image.Image:
 
 
 def read_picture(content: bytes, name: str) -> Image.Image:
-    """The picture that these bytes hold, as `open_picture`; `name` is for messages."""
+    """The picture that these bytes hold, as `open_image`; `name` is for messages."""
     return _opened(io.BytesIO(content), name)
 
 
-def why_unreadable(error: UserError) -> str:
-    """The reason alone, of an error of `open_picture`."""
+def explain_unreadable(error: UserError) -> str:
+    """The reason alone, of an error of `open_image`."""
     return str(error.__cause__ or error)
 
 
@@ -139,7 +139,7 @@ def _opened(source: Path | BinaryIO, name: str) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(source) as image:
                 _check_shape(image.size)
-                return as_rgb(image)
+                return convert_to_rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         megapixels = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         reason = f"more than {megapixels:.0f} megapixels, the limit against decompression bombs; make it smaller"
@@ -164,8 +164,8 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def as_rgb(image: Image.Image) -> Image.Image:
-    """An opened picture as `open_picture` gives it."""
+def convert_to_rgb(image: Image.Image) -> Image.Image:
+    """An opened picture as `open_image` gives it."""
     image = _upright(image)
     if image.mode.startswith(("I", "F")):
         image = _eight_bits(image)

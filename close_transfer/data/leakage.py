@@ -1,6 +1,6 @@
 """Finds training text that is also evaluation text, word for word or nearly.
 
-Identical: the same words in the same order by `same_text_key` (case, punctuation and spaces do not
+Identical: the same words in the same order by `normalize_text` (case, punctuation and spaces do not
 count). Nearly identical: both texts have at least `MIN_WORDS` words and hold the same words, each as
 often, in any order, but for at most one word that is missing, added or replaced.
 
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from close_transfer.core.text_normalization import same_text_key
+from close_transfer.core.text_normalization import normalize_text
 from close_transfer.data.examples import Example
 
 MIN_WORDS = 5
@@ -51,7 +51,7 @@ class Leaks:
 
     Attributes:
         num_training: training texts looked at, repeated ones included.
-        num_references: distinct evaluation texts, by `same_text_key`.
+        num_references: distinct evaluation texts, by `normalize_text`.
         num_identical: training texts identical to one of these.
         num_near: training texts nearly identical to one, and identical to none.
         examples: the first few pairs, each once.
@@ -75,7 +75,7 @@ class References:
         self._identical: dict[str, str] = {}
         self._near: dict[int, str] = {}
         for text in texts:
-            key = same_text_key(text)
+            key = normalize_text(text)
             if not key or key in self._identical:
                 continue
             self._identical[key] = text
@@ -89,7 +89,7 @@ class References:
 
     def leak(self, text: str) -> LeakedPair | None:
         """The pair of a training text and the first reference it repeats, if any."""
-        key = same_text_key(text)
+        key = normalize_text(text)
         if (reference := self._identical.get(key)) is not None:
             return LeakedPair("identical", text, reference)
         words = key.split()
@@ -120,7 +120,7 @@ def find_leaks(training_texts: Iterable[str], references: Iterable[str]) -> Leak
     return Leaks(num_training, len(known), counts["identical"], counts["near"], tuple(shown))
 
 
-def training_texts(examples: Iterable[Example], task: str) -> Iterator[str]:
+def collect_training_texts(examples: Iterable[Example], task: str) -> Iterator[str]:
     """What is learned from: the scenes' texts, and the targets where they are sentences.
 
     A target that is one of the scene's texts is given once.
@@ -131,7 +131,7 @@ def training_texts(examples: Iterable[Example], task: str) -> Iterator[str]:
             yield from (target for target in example.targets if target not in example.texts)
 
 
-def evaluation_texts(examples: Iterable[Example], task: str) -> Iterator[str]:
+def collect_evaluation_texts(examples: Iterable[Example], task: str) -> Iterator[str]:
     """What must not be learned from: the references where they are sentences, else the scenes' texts.
 
     References of the other tasks are labels and answers ("neutral", "2") that every training set
@@ -148,7 +148,7 @@ def drop_leaked(examples: Iterable[Example], references: Iterable[str], task: st
     An example goes when no text is left, or when it had targets and none is left.
 
     Returns:
-        The examples that are left, in order, and how many of `training_texts` were removed.
+        The examples that are left, in order, and how many of `collect_training_texts` were removed.
     """
     known = References(references)
     kept: list[Example] = []
@@ -159,8 +159,8 @@ def drop_leaked(examples: Iterable[Example], references: Iterable[str], task: st
         if task in _FREE_TEXT:
             targets = tuple(target for target in targets if known.leak(target) is None)
         clean = replace(example, texts=texts, targets=targets)
-        num_before += sum(1 for _ in training_texts([example], task))
+        num_before += sum(1 for _ in collect_training_texts([example], task))
         if (texts or not example.texts) and (targets or not example.targets):
             kept.append(clean)
-            num_after += sum(1 for _ in training_texts([clean], task))
+            num_after += sum(1 for _ in collect_training_texts([clean], task))
     return kept, num_before - num_after

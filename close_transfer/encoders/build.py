@@ -3,9 +3,9 @@
 from close_transfer.config.components import ClipConfig, OpenClipConfig, PrecomputedConfig, TimmConfig
 from close_transfer.config.data import DataConfig, FileData
 from close_transfer.core.errors import UserError
-from close_transfer.data.sources.file import count_lines, lines_of_text
+from close_transfer.data.sources.file import count_lines, read_text_lines
 from close_transfer.encoders import AnyEncoder, PrecomputedEncoder, load_encoder
-from close_transfer.encoders.encoder import reads_no_text
+from close_transfer.encoders.encoder import no_text_tower_error
 
 
 def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed: bool) -> AnyEncoder:
@@ -16,15 +16,15 @@ def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed:
     """
     if not isinstance(clip, PrecomputedConfig):
         if texts_needed and (isinstance(clip, TimmConfig) or clip.features == "grid"):
-            raise reads_no_text(clip.model)
+            raise no_text_tower_error(clip.model)
         return load_encoder(clip, device)
     if not isinstance(data, FileData):
         raise UserError("clip=precomputed needs data=file, whose line i belongs to row i of the vectors")
-    texts = lines_of_text(data) if texts_needed else None
+    texts = read_text_lines(data) if texts_needed else None
     return PrecomputedEncoder(clip, len(texts) if texts is not None else count_lines(data), texts)
 
 
-def encoder_note(clip: ClipConfig, data: DataConfig) -> str:
+def warn_about_encoder(clip: ClipConfig, data: DataConfig) -> str:
     """What to know where the Picturebook CLIP is given other data; empty elsewhere."""
     if not isinstance(clip, OpenClipConfig) or clip.model != "picturebook" or data.name == "picturebook":
         return ""

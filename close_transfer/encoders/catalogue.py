@@ -25,7 +25,7 @@ An asterisk marks weights that are in the hub's cache here. Of open_clip, {count
 _FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 
 
-def catalogue(name: str = "") -> str | None:
+def format_catalogue(name: str = "") -> str | None:
     """Return a table of architectures whose names hold `name`, in any case; None if there is none.
 
     Of open_clip: width of the embeddings, pixels, context length, tokenizer and pretrained tags. Of timm: families,

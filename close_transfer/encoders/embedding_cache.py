@@ -20,7 +20,14 @@ from tqdm import tqdm
 
 from close_transfer.config.components import EmbeddingCacheConfig
 from close_transfer.core.arrays import Float32Array
-from close_transfer.core.atomic_files import atomic_path, file_fingerprint, read_json, remove_stale, write_json, writing
+from close_transfer.core.atomic_files import (
+    atomic_path,
+    fingerprint_file,
+    read_json,
+    remove_stale,
+    report_write_errors,
+    write_json,
+)
 from close_transfer.core.errors import UserError
 
 Rows = NDArray[np.int64]
@@ -127,7 +134,7 @@ class EmbeddingCache:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Keeps other processes out; the lock ends with the process that holds it, however that ends."""
-        with writing(self.folder):
+        with report_write_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / "lock")
             try:
@@ -169,7 +176,7 @@ class EmbeddingCache:
     def _is_intact(self, shard: dict) -> bool:
         return all(
             (self.folder / shard[part]).is_file()
-            and file_fingerprint(self.folder / shard[part]) == shard[f"{part}_sha256"]
+            and fingerprint_file(self.folder / shard[part]) == shard[f"{part}_sha256"]
             for part in ("vectors", "keys")
         )
 
@@ -191,7 +198,7 @@ class EmbeddingCache:
             np.save(content, array)
             with atomic_path(self.folder / shard[part]) as temporary:
                 temporary.write_bytes(content.getbuffer())
-            shard[f"{part}_sha256"] = file_fingerprint(self.folder / shard[part])
+            shard[f"{part}_sha256"] = fingerprint_file(self.folder / shard[part])
         return shard
 
     def _write_manifest(self, shards: list[dict]) -> None:

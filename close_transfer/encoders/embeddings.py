@@ -54,7 +54,7 @@ def _digest(content: str) -> bytes:
     return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def text_table(encoder: AnyEncoder, texts: Iterable[str], config: EmbeddingCacheConfig) -> EmbeddingMatrix:
+def encode_texts(encoder: AnyEncoder, texts: Iterable[str], config: EmbeddingCacheConfig) -> EmbeddingMatrix:
     """Raw vectors of all distinct texts.
 
     Raises:
@@ -73,7 +73,7 @@ def text_table(encoder: AnyEncoder, texts: Iterable[str], config: EmbeddingCache
     )
 
 
-def image_table(encoder: AnyEncoder, images: Iterable[ImageRef], config: EmbeddingCacheConfig) -> EmbeddingMatrix:
+def encode_images_of(encoder: AnyEncoder, images: Iterable[ImageRef], config: EmbeddingCacheConfig) -> EmbeddingMatrix:
     """Raw vectors of all distinct pictures, opening those that were never encoded.
 
     Raises:
@@ -91,14 +91,14 @@ def image_table(encoder: AnyEncoder, images: Iterable[ImageRef], config: Embeddi
     )
 
 
-def text_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: EmbeddingCacheConfig) -> SceneVectors:
+def encode_text_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: EmbeddingCacheConfig) -> SceneVectors:
     """Scene vectors from the examples' texts."""
-    table = text_table(encoder, (text for example in examples for text in example.texts), config)
+    table = encode_texts(encoder, (text for example in examples for text in example.texts), config)
     rows = [[table.row_of[text] for text in example.texts] for example in examples]
     return SceneVectors(table, *_ragged(rows))
 
 
-def image_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: EmbeddingCacheConfig) -> SceneVectors:
+def encode_image_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: EmbeddingCacheConfig) -> SceneVectors:
     """Scene vectors from the examples' pictures.
 
     Raises:
@@ -108,7 +108,7 @@ def image_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: Embed
         if example.image is None:
             raise UserError(f"example {example.id} has no picture; choose data with pictures, or scene=text")
     images = [example.image for example in examples if example.image is not None]
-    table = image_table(encoder, images, config)
+    table = encode_images_of(encoder, images, config)
     return SceneVectors(table, *_ragged([[table.row_of[image.key]] for image in images]))
 
 

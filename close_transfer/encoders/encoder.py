@@ -61,21 +61,21 @@ def encode_in_batches(
         batch_size: pictures encoded together.
     """
     prepared = map(preprocess, images)
-    encoded = [as_floats(encode(torch.stack(batch))) for batch in iter(lambda: list(islice(prepared, batch_size)), [])]
+    encoded = [to_float32(encode(torch.stack(batch))) for batch in iter(lambda: list(islice(prepared, batch_size)), [])]
     return np.concatenate(encoded) if encoded else np.empty((0, 0), dtype=np.float32)
 
 
-def cells(grid: Float[Tensor, "b d h w"]) -> Float[Tensor, "b k d"]:
+def flatten_grid(grid: Float[Tensor, "b d h w"]) -> Float[Tensor, "b k d"]:
     """The vectors of a grid one after the other, row by row."""
     return grid.flatten(2).transpose(1, 2)
 
 
-def as_floats(vectors: Tensor) -> Float32Array:
+def to_float32(vectors: Tensor) -> Float32Array:
     """The same numbers for numpy, in float32."""
     return vectors.float().cpu().numpy().astype(np.float32, copy=False)
 
 
-def reads_no_text(name: str) -> UserError:
+def no_text_tower_error(name: str) -> UserError:
     """What is said where text is given to an encoder of pictures."""
     return UserError(
         f"{name} encodes pictures only, so nothing can be trained on text; use scripts/train_on_images.py, or an encoder "

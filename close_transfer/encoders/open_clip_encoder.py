@@ -15,10 +15,10 @@ from close_transfer.config.components import OpenClipConfig
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
-from close_transfer.encoders.encoder import as_floats, cells, encode_in_batches, reads_no_text
-from close_transfer.encoders.published_weights import Usage, usage_of
-from close_transfer.encoders.text_forward import causal_text_tower
-from close_transfer.encoders.weights_fingerprint import weights_fingerprint
+from close_transfer.encoders.encoder import encode_in_batches, flatten_grid, no_text_tower_error, to_float32
+from close_transfer.encoders.published_weights import Usage, find_usage
+from close_transfer.encoders.text_forward import find_causal_text_tower
+from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 
 RANDOM = "random"  # clip.pretrained for weights that nobody trained: a baseline
 
@@ -141,7 +141,7 @@ class OpenClipEncoder:
         """
         _check(config)
         is_published = config.model in open_clip.list_models() and config.pretrained != RANDOM
-        usage = usage_of(config) if is_published else None
+        usage = find_usage(config) if is_published else None
         model, self._preprocess, self._tokenizer = _load(config, usage, device)
         self._model = model.eval().requires_grad_(False)
         self._device = device
@@ -149,7 +149,7 @@ class OpenClipEncoder:
         source = ", ".join(filter(None, [config.pretrained, Path(config.weights).name if config.weights else None]))
         source = f"random weights, seed {config.seed}" if source == RANDOM else source
         self.name = f"{config.model} ({source})" if source else config.model
-        self.fingerprint = weights_fingerprint(model)
+        self.fingerprint = fingerprint_weights(model)
         # The same weights give other vectors with another activation.
         activation = ["quick_gelu"] if usage is not None and usage.quick_gelu else []
         self.image_key = fingerprint([self.fingerprint, repr(self._preprocess), *_grid_key(config), *activation])
@@ -159,7 +159,7 @@ class OpenClipEncoder:
             self.dim = int(self.encode_images([Image.new("RGB", (8, 8))]).shape[-1])
             self.text_key = ""
             return
-        self._tower = causal_text_tower(model)
+        self._tower = find_causal_text_tower(model)
         self.context_length: int = getattr(model, "context_length", None) or self._tokenizer.context_length
         self.dim = int(self.encode_texts(["a"]).shape[-1])
         probe = self._tokenizer(_TOKENIZER_PROBE, self.context_length)
@@ -176,18 +176,18 @@ class OpenClipEncoder:
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
         """Raw text vectors, shape (texts, dim), float32; texts beyond the context are cut."""
         if self._tokenizer is None:
-            raise reads_no_text(self.name)
+            raise no_text_tower_error(self.name)
         tokens = self._tokenizer(list(texts), self.context_length)
         if self._tower is None:
             batches = tokens.split(self._batch_size)
-            return as_floats(torch.cat([self._model.encode_text(batch.to(self._device)) for batch in batches]))
+            return to_float32(torch.cat([self._model.encode_text(batch.to(self._device)) for batch in batches]))
         lengths = self._tower.lengths(tokens)
         order = lengths.argsort(stable=True)
         encoded = [
             self._tower(tokens[rows, : int(lengths[rows[-1]])].to(self._device))
             for rows in order.split(self._batch_size)
         ]
-        return as_floats(torch.cat(encoded)[order.argsort()])
+        return to_float32(torch.cat(encoded)[order.argsort()])
 
     @torch.inference_mode()
     def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
@@ -201,7 +201,7 @@ class OpenClipEncoder:
         found = self._model.visual.forward_intermediates(
             pictures, indices=1, normalize_intermediates=True, intermediates_only=True, output_fmt="NCHW"
         )
-        return cells(found["image_intermediates"][0])
+        return flatten_grid(found["image_intermediates"][0])
 
     def count_cut(self, texts: Sequence[str]) -> int:
         """How many texts do not fit the context, seen by tokenizing with room for one more token."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from close_transfer.config.components import PrecomputedConfig
-from close_transfer.core.atomic_files import file_fingerprint, fingerprint
+from close_transfer.core.atomic_files import fingerprint, fingerprint_file
 from close_transfer.core.errors import UserError
 
 _ROWS_AT_ONCE = 65_536
@@ -132,7 +132,7 @@ class PrecomputedEncoder:
         files = [path for path in (config.text_embeddings, config.image_embeddings) if path]
         # Vectors of one encoder may come in any number of files, so the width is all that can be checked.
         self.fingerprint = f"precomputed-{self.dim}"
-        self.text_key = self.image_key = fingerprint(file_fingerprint(Path(path)) for path in files)
+        self.text_key = self.image_key = fingerprint(fingerprint_file(Path(path)) for path in files)
 
     def count_cut(self, texts: Sequence[str]) -> int:
         """Unknown here: whoever encoded the texts could have counted."""

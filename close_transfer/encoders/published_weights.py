@@ -43,7 +43,7 @@ def _usage(model: str, tag: str) -> Usage:
     )
 
 
-def usage_of(config: OpenClipConfig) -> Usage | None:
+def find_usage(config: OpenClipConfig) -> Usage | None:
     """How the weights of an architecture are to be used; None where nothing is published of it.
 
     Args:

@@ -53,7 +53,7 @@ def _is_causal(mask: Tensor | None) -> bool:
     return bool((mask[forbidden] == float("-inf")).all() and (mask[~forbidden] == 0).all())
 
 
-def causal_text_tower(model: nn.Module) -> CausalTextTower | None:
+def find_causal_text_tower(model: nn.Module) -> CausalTextTower | None:
     """The model's text tower where it is causal and pools the end token, else None."""
     if isinstance(model, open_clip.CLIP):
         tower, pool_type, eos_id = model, model.text_pool_type, model.text_eos_id

@@ -13,9 +13,9 @@ from close_transfer.config.components import TimmConfig
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
-from close_transfer.encoders.encoder import cells, encode_in_batches, reads_no_text
+from close_transfer.encoders.encoder import encode_in_batches, flatten_grid, no_text_tower_error
 from close_transfer.encoders.open_clip_encoder import RANDOM
-from close_transfer.encoders.weights_fingerprint import weights_fingerprint
+from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 
 
 def _load(config: TimmConfig) -> torch.nn.Module:
@@ -71,13 +71,13 @@ class TimmEncoder:
         source = Path(config.weights).name if config.weights else None
         source = source or (f"random weights, seed {config.seed}" if config.pretrained == RANDOM else None)
         self.name = config.model + (f" ({source})" if source else "") + (", grid" if self._is_grid else "")
-        self.fingerprint = weights_fingerprint(model)
+        self.fingerprint = fingerprint_weights(model)
         self.image_key = fingerprint([self.fingerprint, repr(self._preprocess), config.features])
         self.dim = int(self.encode_images([Image.new("RGB", (8, 8))]).shape[-1])
 
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
         """Always raises."""
-        raise reads_no_text(self.name)
+        raise no_text_tower_error(self.name)
 
     @torch.inference_mode()
     def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
@@ -91,8 +91,8 @@ class TimmEncoder:
         (grid,) = self._model.forward_intermediates(  # type: ignore[operator]
             pictures, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
         )
-        return cells(grid)
+        return flatten_grid(grid)
 
     def count_cut(self, texts: Sequence[str]) -> int:
         """Always raises."""
-        raise reads_no_text(self.name)
+        raise no_text_tower_error(self.name)

@@ -5,7 +5,7 @@ import hashlib
 import torch
 
 
-def weights_fingerprint(model: torch.nn.Module) -> str:
+def fingerprint_weights(model: torch.nn.Module) -> str:
     """SHA-256 over all parameters and buffers, by name; 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):

@@ -15,7 +15,7 @@ import numpy as np
 
 from close_transfer.core.errors import UserError
 from close_transfer.evaluation.results import WORLD, Results, read_results, read_scores
-from close_transfer.metrics.bootstrap import PairedDifference, paired_mean_difference
+from close_transfer.metrics.bootstrap import PairedDifference, compare_paired_means
 
 _MOST_TOLD = 4
 
@@ -101,7 +101,7 @@ class Pairing:
     marks: list[str]
 
 
-def t_quantile(freedom: int) -> float:
+def compute_t_quantile(freedom: int) -> float:
     """The 97.5% point of Student's t for that many degrees of freedom.
 
     By bisection of its distribution function for whole numbers (Abramowitz and Stegun, 26.7.3 and 26.7.4).
@@ -131,7 +131,7 @@ def _value(metric: str, folded: Sequence[Results]) -> Value:
     if len(values) == 1:
         low, high = folded[0].intervals.get(metric, (None, None))
         return Value(values[0], low, high)
-    reach = t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    reach = compute_t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
     return Value(fmean(values), fmean(values) - reach, fmean(values) + reach)
 
 
@@ -217,7 +217,7 @@ def _keyed(files: Mapping[Path, Results]) -> Iterator[tuple[_Key, Path, Results]
         yield (one.kind, one.scene, one.examples, one.num_examples, is_world), path, one
 
 
-def fold(files: Mapping[Path, Results]) -> tuple[list[ResultTable], list[str]]:
+def build_tables(files: Mapping[Path, Results]) -> tuple[list[ResultTable], list[str]]:
     """Tables of all results, and sentences on what was left out or folded.
 
     Results of one system that differ in their seed only are one row. A table holds what was asked of the
@@ -262,7 +262,7 @@ def _unlike(a: Results, b: Results) -> bool:
     return a.examples != b.examples and ((both_stated and a.data != b.data) or other_split)
 
 
-def pair(folders: Sequence[str], num_resamples: int) -> Pairing:
+def pair_evaluations(folders: Sequence[str], num_resamples: int) -> Pairing:
     """The first of two evaluations minus the second, example by example, in their leading metric.
 
     Raises:
@@ -283,7 +283,7 @@ def pair(folders: Sequence[str], num_resamples: int) -> Pairing:
             f"scored in {metric} and {metric_b}; a paired bootstrap needs the same examples and metric"
         )
     values_a, values_b = (np.array([scores[name] for name in scores_a]) for scores in (scores_a, scores_b))
-    difference = paired_mean_difference(values_a, values_b, num_resamples)
+    difference = compare_paired_means(values_a, values_b, num_resamples)
     data = _names(one.data for one in (a, b) if one.states_data) or _names([a.data, b.data])
     return Pairing(
         names=(a.name, b.name),

@@ -9,13 +9,13 @@ from close_transfer.config.components import EmbeddingCacheConfig, OpenClipConfi
 from close_transfer.core.arrays import Float64Array
 from close_transfer.data.examples import Example
 from close_transfer.encoders import OpenClipEncoder
-from close_transfer.encoders.embeddings import image_scenes, text_table
-from close_transfer.metrics.clipscore import CLIPSCORE_PREFIX, clip_score, ref_clip_score
-from close_transfer.metrics.ptb import cache_folder, ptb_tokenized
-from close_transfer.metrics.spice import spice_scores
+from close_transfer.encoders.embeddings import encode_image_scenes, encode_texts
+from close_transfer.metrics.clipscore import CLIPSCORE_PREFIX, compute_clip_score, compute_ref_clip_score
+from close_transfer.metrics.ptb import get_cache_folder, tokenize_ptb
+from close_transfer.metrics.spice import score_spice
 
 
-def extra_scores(
+def compute_extra_scores(
     names: Sequence[str],
     examples: Sequence[Example],
     answers: Sequence[str],
@@ -41,10 +41,10 @@ def extra_scores(
     """
     extra: dict[str, Float64Array] = {}
     if "spice" in names:
-        cache = cache_folder()
-        hypotheses = [group[0] for group in ptb_tokenized([[answer] for answer in answers])]
-        references = ptb_tokenized([e.references for e in examples], cache / "tokenized")
-        extra["SPICE"] = 100 * spice_scores(hypotheses, references, cache / "spice")
+        cache = get_cache_folder()
+        hypotheses = [group[0] for group in tokenize_ptb([[answer] for answer in answers])]
+        references = tokenize_ptb([e.references for e in examples], cache / "tokenized")
+        extra["SPICE"] = 100 * score_spice(hypotheses, references, cache / "spice")
     if "clipscore" not in names:
         return extra, None
     assert clip is not None
@@ -58,16 +58,16 @@ def extra_scores(
 def _clip_scores(
     encoder: OpenClipEncoder, examples: Sequence[Example], answers: Sequence[str], embedding_cache: EmbeddingCacheConfig
 ) -> dict[str, Float64Array]:
-    pictures = image_scenes(encoder, examples, embedding_cache)[np.arange(len(examples))]
+    pictures = encode_image_scenes(encoder, examples, embedding_cache)[np.arange(len(examples))]
     captions = [CLIPSCORE_PREFIX + answer for answer in answers]
     references = [[CLIPSCORE_PREFIX + text for text in example.references] for example in examples]
-    table = text_table(encoder, [*captions, *(text for group in references for text in group)], embedding_cache)
+    table = encode_texts(encoder, [*captions, *(text for group in references for text in group)], embedding_cache)
 
     def vectors(texts: Sequence[str]) -> Any:
         return table.gather(np.array([table.row_of[text] for text in texts]))
 
     own = vectors(captions)
     return {
-        "CLIPScore": 100 * clip_score(pictures, own),
-        "RefCLIPScore": 100 * ref_clip_score(pictures, own, [vectors(group) for group in references]),
+        "CLIPScore": 100 * compute_clip_score(pictures, own),
+        "RefCLIPScore": 100 * compute_ref_clip_score(pictures, own, [vectors(group) for group in references]),
     }

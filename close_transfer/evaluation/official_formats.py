@@ -17,13 +17,13 @@ OFFICIAL_FIELDS = {
 }
 
 
-def official_id(identifier: str) -> int | str:
+def parse_official_id(identifier: str) -> int | str:
     """The id as the official files have it: a whole number where it is written as one."""
     whole = identifier.isascii() and identifier.isdecimal() and str(int(identifier)) == identifier
     return int(identifier) if whole else identifier
 
 
-def official_results(task: str, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+def format_official_results(task: str, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
     """The list that an evaluation server takes, one entry a prediction.
 
     Raises:
@@ -32,15 +32,15 @@ def official_results(task: str, predictions: Sequence[Prediction]) -> list[dict[
     if task not in OFFICIAL_FIELDS:
         raise UserError(f"task={task}: has no official results format; {', '.join(OFFICIAL_FIELDS)} have one")
     identifier, answer = OFFICIAL_FIELDS[task]
-    return [{identifier: official_id(p.id), answer: p.text} for p in predictions]
+    return [{identifier: parse_official_id(p.id), answer: p.text} for p in predictions]
 
 
-def score_lines(ids: Sequence[str], scores: Scores) -> str:
+def format_score_lines(ids: Sequence[str], scores: Scores) -> str:
     """The content of scores.jsonl: each example's id and its leading metric, in the examples' order."""
     rows = zip(ids, scores.per_example, strict=True)
     return "".join(json.dumps({"id": i, scores.leading: s}, ensure_ascii=False) + "\n" for i, s in rows)
 
 
-def references_fingerprint(examples: Sequence[Example]) -> str:
+def fingerprint_references(examples: Sequence[Example]) -> str:
     """A fingerprint of what answers are scored against, whatever was shown or asked; 64 hexadecimal digits."""
     return fingerprint("\x1f".join((e.id, *e.references)) for e in sorted(examples, key=lambda e: e.id))

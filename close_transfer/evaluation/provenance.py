@@ -9,12 +9,12 @@ _REPORTED_PACKAGES = (
 )  # fmt: skip
 
 
-def package_versions() -> dict[str, str]:
+def get_package_versions() -> dict[str, str]:
     """Installed version by package, of those that can change a result."""
     return {name: version(name) for name in _REPORTED_PACKAGES}
 
 
-def git_commit() -> str | None:
+def get_git_commit() -> str | None:
     """The commit that is checked out, 40 hexadecimal digits; None where there is none."""
     try:
         folder = Path(__file__).parent

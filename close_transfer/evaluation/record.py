@@ -9,11 +9,11 @@ from typing import Any
 from close_transfer.config.data import DataConfig
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
-from close_transfer.data.examples import Example, Prediction, data_fingerprint
+from close_transfer.data.examples import Example, Prediction, fingerprint_examples
 from close_transfer.evaluation.official_formats import (
-    references_fingerprint,
+    fingerprint_references,
 )
-from close_transfer.evaluation.provenance import git_commit, package_versions
+from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
 from close_transfer.metrics.bootstrap import Scores
 
 NOT_ASKED = "leakage=false"
@@ -68,13 +68,13 @@ class Evaluation:
             "run": str(self.run),
             "checkpoint": self.config.checkpoint,
             "config": {"train": self.train_config.model_dump(mode="json"), "eval": self.config.model_dump(mode="json")},
-            "data_fingerprint": data_fingerprint(self.examples),
-            "references_fingerprint": references_fingerprint(self.examples),
+            "data_fingerprint": fingerprint_examples(self.examples),
+            "references_fingerprint": fingerprint_references(self.examples),
             "training_data_fingerprint": self.facts["data_fingerprint"],
             "encoder": self.facts["encoder"],
             "clipscore_encoder": self.scorer["name"] if self.scorer else None,
             "reranked_by": self.reranker,
             "scored_by_its_reranker": self.is_scored_by_its_reranker,
-            "versions": package_versions(),
-            "git_commit": git_commit(),
+            "versions": get_package_versions(),
+            "git_commit": get_git_commit(),
         }

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.readers.records import key_field, read_document, read_lines
-from close_transfer.models.noise_scale import adapters_in_words
+from close_transfer.models.noise_scale import describe_adapters
 
 WORLD = "picturebook"
 
@@ -150,7 +150,7 @@ class Results(BaseModel):
         if self.system is not None:
             return self.system
         adapter, std = self.trained_with("adapter"), (self.noise or {}).get("std")
-        return system_in_words(
+        return describe_system_settings(
             self.training_input_modality,
             adapter if isinstance(adapter, dict) else {},
             std if isinstance(std, (int, float)) else 0.0,
@@ -158,7 +158,7 @@ class Results(BaseModel):
         )
 
 
-def system_in_words(
+def describe_system_settings(
     training_input_modality: str | None, adapters: Iterable[str], std: float, evaluation: Mapping[str, Any]
 ) -> str:
     """A few words that tell one system from another.
@@ -174,7 +174,7 @@ def system_in_words(
     trained = {"text": "trained on text", "image": "trained on pictures"}.get(training_input_modality or "", "system")
     told = {"memory": "on a memory of texts", "top_p": "sampled", "rerank": "re-ranked"}
     return ", ".join(
-        [trained, adapters_in_words(adapters, std), *(words for key, words in told.items() if evaluation.get(key))]
+        [trained, describe_adapters(adapters, std), *(words for key, words in told.items() if evaluation.get(key))]
     )
 
 

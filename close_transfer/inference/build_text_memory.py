@@ -12,15 +12,15 @@ from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import exclude_overlap
-from close_transfer.data.examples import drawn
+from close_transfer.data.examples import sample
 from close_transfer.data.sources import load_examples
 from close_transfer.encoders.build import build_encoder
-from close_transfer.encoders.embeddings import text_table
+from close_transfer.encoders.embeddings import encode_texts
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.inference.loading import check_encoder
 from close_transfer.models.network import TransferNetwork
 from close_transfer.models.text_memory import SEARCHES, Memory
-from close_transfer.tasks import task_of
+from close_transfer.tasks import build_task
 
 _BLOCK = 65_536  # vectors that are adapted at once
 
@@ -28,7 +28,7 @@ _BLOCK = 65_536  # vectors that are adapted at once
 def _training_texts(trained: TrainConfig) -> list[str]:
     """The distinct texts that training fed to the encoder, without those that it was told to leave out."""
     examples, _ = exclude_overlap(trained, load_examples(trained.data, trained.task.name, "train").examples)
-    return list(dict.fromkeys(t for e in task_of(trained.task).for_training(examples).examples for t in e.texts))
+    return list(dict.fromkeys(t for e in build_task(trained.task).for_training(examples).examples for t in e.texts))
 
 
 @torch.inference_mode()
@@ -68,8 +68,8 @@ def build_text_memory(
             )
         encoder = build_encoder(trained.clip, trained.data, device, texts_needed=True)
         check_encoder(encoder, model)
-        texts = drawn(_training_texts(trained), config.text_memory_size, trained.seed)
-        table = text_table(encoder, texts, config.embedding_cache)
+        texts = sample(_training_texts(trained), config.text_memory_size, trained.seed)
+        table = encode_texts(encoder, texts, config.embedding_cache)
         rows = np.array([table.row_of[text] for text in texts], dtype=np.int64)
         adapted = _adapted(model, lambda block: table.gather(rows[block]), len(rows))
     else:

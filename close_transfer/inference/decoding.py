@@ -121,7 +121,7 @@ class Decoder:
                 rows = order[start : start + self._batch_size]
                 kept = next(answered, None)
                 if kept is not None:
-                    batch = [prediction_from(one) for one in kept]
+                    batch = [parse_prediction(one) for one in kept]
                     bar.initial += len(rows)  # no part of the rate
                 else:
                     batch = self.answer([ids[r] for r in rows], vectors(rows), [prompts[r] for r in rows], labels)
@@ -195,7 +195,7 @@ class Decoder:
         return -losses.sum(dim=1).view(len(prompts), len(labels))
 
 
-def prediction_from(kept: dict[str, Any]) -> Prediction:
+def parse_prediction(kept: dict[str, Any]) -> Prediction:
     """The prediction whose fields a journal kept; floats come back as they were."""
     fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
     return Prediction(**fields)

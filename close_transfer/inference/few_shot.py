@@ -119,7 +119,7 @@ class FewShot:
         return prefix.to(words.dtype), words
 
 
-def prompts_of(supports: Sequence[Shot], asked: Sequence[Shot], num_shots: int, seed: int) -> list[list[Shot]]:
+def build_prompts(supports: Sequence[Shot], asked: Sequence[Shot], num_shots: int, seed: int) -> list[list[Shot]]:
     """Each question behind so many answered ones, drawn for each anew.
 
     Args:

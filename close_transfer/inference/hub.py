@@ -9,8 +9,8 @@ from huggingface_hub import HfApi, snapshot_download
 
 from close_transfer.core.atomic_files import WriteError, read_json, write_json
 from close_transfer.core.errors import UserError
-from close_transfer.reports.model_card import about_run, read_about
-from close_transfer.reports.redaction import portable_config
+from close_transfer.reports.model_card import collect_run_facts, read_about
+from close_transfer.reports.redaction import redact_config
 from close_transfer.training.checkpoints import RunFolder
 
 _CONFIG = "config.json"
@@ -30,7 +30,7 @@ def find_model(name: str | Path, checkpoint: str | None) -> tuple[Path, dict[str
     if checkpoint not in (None, "best", "last"):
         raise UserError(f"checkpoint={checkpoint}: allowed are best and last")
     if path.is_dir() and not (path / _CONFIG).is_file():
-        return RunFolder(path).intact(checkpoint or "best"), about_run(path)
+        return RunFolder(path).intact(checkpoint or "best"), collect_run_facts(path)
     if checkpoint is not None:
         raise UserError(
             f"checkpoint={checkpoint}: {name} is no run but one saved model; leave checkpoint out, or give the run's folder"
@@ -63,7 +63,7 @@ def publish(name: str, private: bool, save: Callable[[Path, str], None]) -> str:
             folder, hub = Path(written), HfApi()
             whole = hub.create_repo(name, private=private, exist_ok=True).repo_id
             save(folder, whole)
-            write_json(folder / _CONFIG, portable_config(read_json(folder / _CONFIG)))
+            write_json(folder / _CONFIG, redact_config(read_json(folder / _CONFIG)))
             hub.upload_folder(repo_id=whole, folder_path=folder, commit_message="Model of close-transfer")
             return f"{hub.endpoint}/{whole}"
     except WriteError:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from close_transfer.core.atomic_files import append_line, lock, remove_stale, writing
+from close_transfer.core.atomic_files import append_line, lock, remove_stale, report_write_errors
 from close_transfer.core.errors import UserError
 
 _FORMAT = 2
@@ -46,7 +46,7 @@ class PredictionJournal:
         self.path = output.with_name(output.name + ".journal")
         self._header = {"format": _FORMAT, "key": dict(key)}
         self._synced = time.monotonic()
-        with writing(self.path):
+        with report_write_errors(self.path):
             output.parent.mkdir(parents=True, exist_ok=True)
             while not self._open():
                 pass
@@ -100,7 +100,7 @@ class PredictionJournal:
         Raises:
             WriteError: if the disk is full; what was kept before stays.
         """
-        with writing(self.path):
+        with report_write_errors(self.path):
             content = json.dumps(batch)
             append_line(self._handle, f"{_checksum(content.encode())} {content}")
             self.num_batches += 1

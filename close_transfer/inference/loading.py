@@ -34,7 +34,7 @@ def load_model(
     return model, transformers.AutoTokenizer.from_pretrained(folder)
 
 
-def encoder_settings(model: TransferNetwork) -> ClipConfig:
+def load_encoder_settings(model: TransferNetwork) -> ClipConfig:
     """The settings of the encoder that the model was trained with.
 
     Raises:

@@ -10,9 +10,9 @@ from PIL import Image
 
 from close_transfer.config.components import OpenClipConfig, PrecomputedConfig, TimmConfig
 from close_transfer.config.predict import PredictConfig
-from close_transfer.core.atomic_files import file_fingerprint, fingerprint
+from close_transfer.core.atomic_files import fingerprint, fingerprint_file
 from close_transfer.core.errors import UserError
-from close_transfer.data.image_files import OPENING, find_pictures, open_picture, why_unreadable
+from close_transfer.data.image_files import OPENING, explain_unreadable, find_images, open_image
 from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.inference.loading import check_encoder
@@ -45,7 +45,7 @@ class PredictionInputs(Protocol):
 
 class _ImageInputs:
     def __init__(self, root: Path, model: TransferNetwork, clip: OpenClipConfig | TimmConfig, device: str) -> None:
-        found = find_pictures(root)
+        found = find_images(root)
         self._files = found.files
         self.num, self.num_other = len(found.files), found.num_other
         self.faults = [{"id": name, "reason": reason} for name, reason in found.faults]
@@ -63,9 +63,9 @@ class _ImageInputs:
         def opened() -> Iterator[Image.Image]:
             for name, path in self._files[start:end]:
                 try:
-                    picture = open_picture(path)
+                    picture = open_image(path)
                 except UserError as error:
-                    unreadable.append({"id": name, "reason": why_unreadable(error)})
+                    unreadable.append({"id": name, "reason": explain_unreadable(error)})
                     continue
                 names.append(name)
                 yield picture
@@ -74,7 +74,7 @@ class _ImageInputs:
 
     def seen_by(self, encoder: Encoder, start: int, end: int, ids: Sequence[str]) -> NDArray[np.float32]:
         readable = set(ids)
-        return encoder.encode_images(open_picture(path) for name, path in self._files[start:end] if name in readable)
+        return encoder.encode_images(open_image(path) for name, path in self._files[start:end] if name in readable)
 
 
 def _stamp(path: Path) -> str:
@@ -96,7 +96,7 @@ class _EmbeddingInputs:
             )
         self.num, self.num_other = len(self._array), 0
         self.faults: list[Unreadable] = []
-        self.key = {"embeddings": file_fingerprint(path)}
+        self.key = {"embeddings": fingerprint_file(path)}
 
     def batch(self, start: int, end: int) -> tuple[list[str], NDArray[np.float32], list[Unreadable]]:
         block = np.array(self._array[start:end], dtype=np.float32)

@@ -6,10 +6,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from close_transfer.core.archive import set_aside
+from close_transfer.core.archive import archive_previous
 from close_transfer.core.atomic_files import atomic_path, sync, write_text
 from close_transfer.core.errors import UserError
-from close_transfer.inference.decoding import prediction_from
+from close_transfer.inference.decoding import parse_prediction
 from close_transfer.inference.journal import PredictionJournal
 from close_transfer.inference.prediction_inputs import PredictionInputs, Unreadable
 
@@ -43,7 +43,7 @@ def write_predictions(inputs: PredictionInputs, output: Path, journal: Predictio
             for batch in journal.batches():
                 unreadable += batch["unreadable"]
                 num_predictions += len(batch["predictions"])
-                for prediction in map(prediction_from, batch["predictions"]):
+                for prediction in map(parse_prediction, batch["predictions"]):
                     file.write(json.dumps(prediction.as_dict(), ensure_ascii=False) + "\n")
                     if len(first) < _NUM_SHOWN:
                         first.append(f"{prediction.id}: {prediction.text}")
@@ -73,5 +73,5 @@ def _keep_earlier(output: Path, written: Path, unreadable_output: Path) -> None:
     if not output.is_file() or filecmp.cmp(output, written, shallow=False):
         return
     sync(written)
-    aside = set_aside([unreadable_output, output], output.with_name(f"{output.name}.old"))
+    aside = archive_previous([unreadable_output, output], output.with_name(f"{output.name}.old"))
     print(f"note: {output} held other answers, which are set aside in {aside}", file=sys.stderr)

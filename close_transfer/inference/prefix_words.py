@@ -25,7 +25,7 @@ class NearWord:
 
 
 @torch.inference_mode()
-def nearest_words(
+def find_nearest_words(
     network: TransferNetwork,
     tokenizer: PreTrainedTokenizerBase,
     vectors: Float[Tensor, "b *k d"],

@@ -16,7 +16,7 @@ from close_transfer.inference.decoding import Decoding
 from close_transfer.models.network import TransferNetwork
 
 
-def asked_decoding(config: AnsweringConfig, model: TransferNetwork) -> Decoding:
+def build_decoding(config: AnsweringConfig, model: TransferNetwork) -> Decoding:
     """The decoding that a command was asked for; the task's own beams where none are given.
 
     Raises:

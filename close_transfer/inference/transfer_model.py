@@ -18,28 +18,28 @@ from numpy.typing import NDArray
 from close_transfer.config.choices import InputModality
 from close_transfer.config.components import PrecomputedConfig, TaskConfig
 from close_transfer.core.arrays import Float32Array
-from close_transfer.core.atomic_files import write_text, writing
+from close_transfer.core.atomic_files import report_write_errors, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.inference.decoding import Decoder
 from close_transfer.inference.hub import find_model, publish
-from close_transfer.inference.loading import check_encoder, encoder_settings
+from close_transfer.inference.loading import check_encoder, load_encoder_settings
 from close_transfer.inference.validation import (
     Picture,
+    as_list,
+    check_decoding,
+    check_embeddings,
     check_input_modality,
-    checked_decoding,
-    checked_embeddings,
-    checked_prompt,
+    check_prompt,
+    check_whole_number,
     is_one_picture,
-    listed,
-    opened,
-    whole,
+    open_given_image,
 )
 from close_transfer.models.device import pick_device
 from close_transfer.models.network import TransferNetwork
-from close_transfer.reports.model_card import model_card, write_about
-from close_transfer.tasks import task_of
+from close_transfer.reports.model_card import build_model_card, write_about
+from close_transfer.tasks import build_task
 
 
 class TransferModel:
@@ -70,7 +70,7 @@ class TransferModel:
         self.network = network.eval()
         self.tokenizer = tokenizer
         self.task: str = network.config.task["name"]
-        self.labels = task_of(TaskConfig.model_validate(network.config.task)).labels
+        self.labels = build_task(TaskConfig.model_validate(network.config.task)).labels
         self.about = about or {}
         self._encoder = encoder
 
@@ -106,7 +106,7 @@ class TransferModel:
             UserError: if it cannot be loaded here, or the model was trained on vectors from files.
         """
         if self._encoder is None:
-            config = encoder_settings(self.network)
+            config = load_encoder_settings(self.network)
             if isinstance(config, PrecomputedConfig):
                 raise UserError(
                     f"the model was trained on vectors from files ({self.network.config.encoder['name']}), so nothing can be encoded here; give "
@@ -180,9 +180,9 @@ class TransferModel:
                 out of its range.
         """
         task = self.network.config.task
-        how = checked_decoding(num_beams, num_return, top_p, temperature, seed, task["num_beams"])
-        batch_size, prompt = whole("batch_size", batch_size), checked_prompt(prompt, task)
-        pictures, texts = listed(pictures, "pictures"), listed(texts, "texts")
+        how = check_decoding(num_beams, num_return, top_p, temperature, seed, task["num_beams"])
+        batch_size, prompt = check_whole_number("batch_size", batch_size), check_prompt(prompt, task)
+        pictures, texts = as_list(pictures, "pictures"), as_list(texts, "texts")
         if sum((len(pictures) > 0, len(texts) > 0, embeddings is not None)) != 1:
             raise UserError("give exactly one of pictures, texts and embeddings, and at least one of it")
         input_modality = check_input_modality(input_modality, texts, pictures)
@@ -234,11 +234,11 @@ class TransferModel:
             WriteError: if it cannot be written.
         """
         folder = Path(folder)
-        with writing(folder):
+        with report_write_errors(folder):
             self.network.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
         write_about(folder, self.about)
-        card = model_card(self.network.config, self.about, name or folder.name, licence)
+        card = build_model_card(self.network.config, self.about, name or folder.name, licence)
         write_text(folder / "README.md", str(card))
 
     def push_to_hub(self, name: str, private: bool = True, licence: str | None = None) -> str:
@@ -272,10 +272,10 @@ class TransferModel:
         self, pictures: Sequence[Picture], texts: Sequence[str], embeddings: NDArray[np.floating] | None
     ) -> Float32Array:
         if embeddings is not None:
-            return checked_embeddings(embeddings, self.network.config.encoder)
+            return check_embeddings(embeddings, self.network.config.encoder)
         if texts:
             return self.encoder.encode_texts(texts)
-        return self.encoder.encode_images(map(opened, pictures))
+        return self.encoder.encode_images(map(open_given_image, pictures))
 
 
 def _asked(what: str, given: str) -> None:

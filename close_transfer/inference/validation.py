@@ -11,7 +11,7 @@ from PIL import Image
 from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.errors import UserError
-from close_transfer.data.image_files import as_rgb, open_picture
+from close_transfer.data.image_files import convert_to_rgb, open_image
 from close_transfer.inference.decoding import Decoding
 
 Picture = str | Path | Image.Image | NDArray[np.uint8]
@@ -25,7 +25,7 @@ def is_one_picture(pictures: Any) -> bool:
     return isinstance(pictures, (str, Path, Image.Image)) or (isinstance(pictures, np.ndarray) and pictures.ndim < 4)
 
 
-def listed(given: Any, what: str) -> list[Any]:
+def as_list(given: Any, what: str) -> list[Any]:
     """Several pictures or texts as a list.
 
     Args:
@@ -48,17 +48,17 @@ def listed(given: Any, what: str) -> list[Any]:
     return several
 
 
-def opened(picture: Any) -> Image.Image:
+def open_given_image(picture: Any) -> Image.Image:
     """A picture as 8-bit RGB.
 
     Raises:
         UserError: if it cannot be read, or is nothing of what is taken for a picture.
     """
     if isinstance(picture, (str, Path)):
-        return open_picture(Path(picture))
+        return open_image(Path(picture))
     if isinstance(picture, Image.Image):
         try:
-            return as_rgb(picture)
+            return convert_to_rgb(picture)
         except Exception as error:  # of any kind: an opened file is decoded only now
             raise UserError(f"a PIL.Image cannot be read as a picture ({error}); give another") from error
     if isinstance(picture, np.ndarray):
@@ -68,7 +68,7 @@ def opened(picture: Any) -> Image.Image:
     raise UserError(f"a picture is of type {type(picture).__name__}; give {_PICTURES}")
 
 
-def checked_embeddings(given: Any, encoder: Mapping[str, Any]) -> Float32Array:
+def check_embeddings(given: Any, encoder: Mapping[str, Any]) -> Float32Array:
     """Vectors of the encoder in 32 bits, of any length but none.
 
     Args:
@@ -123,7 +123,7 @@ def check_input_modality(
     return own or input_modality or "image"
 
 
-def checked_prompt(prompt: str | None, task: Mapping[str, Any]) -> str:
+def check_prompt(prompt: str | None, task: Mapping[str, Any]) -> str:
     """What is asked: the task's own where nothing is given.
 
     Raises:
@@ -138,7 +138,7 @@ def checked_prompt(prompt: str | None, task: Mapping[str, Any]) -> str:
     return prompt
 
 
-def checked_decoding(
+def check_decoding(
     num_beams: int | None, num_return: int, top_p: float | None, temperature: float, seed: int, own_beams: int
 ) -> Decoding:
     """How text is written; arguments as of `TransferModel.write`, and `own_beams` of the task.
@@ -152,11 +152,17 @@ def checked_decoding(
         raise UserError(f"temperature={temperature}: should be a number above 0")
     if top_p is None and temperature != 1:
         raise UserError(f"temperature={temperature} is of sampling; give top_p too, such as top_p=0.9")
-    beams = (1 if top_p is not None else own_beams) if num_beams is None else whole("num_beams", num_beams)
-    return Decoding(beams, whole("num_return", num_return), top_p, float(temperature), whole("seed", seed, least=0))
+    beams = (1 if top_p is not None else own_beams) if num_beams is None else check_whole_number("num_beams", num_beams)
+    return Decoding(
+        beams,
+        check_whole_number("num_return", num_return),
+        top_p,
+        float(temperature),
+        check_whole_number("seed", seed, least=0),
+    )
 
 
-def whole(name: str, value: Any, least: int = 1) -> int:
+def check_whole_number(name: str, value: Any, least: int = 1) -> int:
     """The value as a whole number. Raises `UserError` if it is none, or below the least."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or not least <= value < 2**31:
         raise UserError(f"{name}={value}: should be a whole number from {least}")

@@ -7,13 +7,13 @@ import numpy as np
 
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
-from close_transfer.metrics.bootstrap import Scores, mean_scores
+from close_transfer.metrics.bootstrap import Scores, average_scores
 
 QUESTION_TYPE = "question_type/"
 """What stands before a subcategory in the name of its accuracy."""
 
 
-def accuracy_scores(
+def score_accuracy(
     correct: Float64Array,
     categories: Sequence[str],
     num_resamples: int,
@@ -39,7 +39,7 @@ def accuracy_scores(
             name = f"accuracy/{prefix}{group}"
             by_name[name] = correct
             masks[name] = np.array([g == group for g in groups])
-    _, ends = mean_scores(by_name, num_resamples, masks)
+    _, ends = average_scores(by_name, num_resamples, masks)
     intervals = {name: (100 * low, 100 * high) for name, (low, high) in ends.items()}
     # Summed one by one and divided last, as the official tool does: another order prints another last digit.
     picked = {name: (one[masks[name]] if name in masks else one).tolist() for name, one in by_name.items()}
@@ -47,7 +47,7 @@ def accuracy_scores(
     return Scores(values, intervals, [100 * float(c) for c in correct], "accuracy")
 
 
-def confusion_table(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
+def build_confusion_table(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
     """How often each gold label was answered with each label, ready for results.json.
 
     Args:

@@ -10,7 +10,7 @@ from sacrebleu.tokenizers.tokenizer_intl import TokenizerV14International
 from sacrebleu.tokenizers.tokenizer_zh import TokenizerZh
 
 from close_transfer.core.arrays import Float64Array
-from close_transfer.metrics.bootstrap import Scores, mean_scores
+from close_transfer.metrics.bootstrap import Scores, average_scores
 
 _WITHOUT_SPACES = ("ja", "th", "lo", "km", "my")  # written without spaces between words
 
@@ -22,7 +22,7 @@ def _splitter(language: str) -> Callable[[str], str]:
     return TokenizerChar() if language in _WITHOUT_SPACES else TokenizerV14International()
 
 
-def words_of(texts: Sequence[Sequence[str]], language: str) -> list[list[str]]:
+def split_words(texts: Sequence[Sequence[str]], language: str) -> list[list[str]]:
     """Words in lower case joined by single spaces, punctuation removed, grouped as the texts are.
 
     Words are sacrebleu's: split at Unicode punctuation (as mteval-v14), Chinese by its characters and all else by spaces,
@@ -67,8 +67,8 @@ def _plain(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def text_scores(hypotheses: Sequence[str], references: Sequence[Sequence[str]], num_resamples: int) -> Scores:
+def score_texts(hypotheses: Sequence[str], references: Sequence[Sequence[str]], num_resamples: int) -> Scores:
     """chrF and exact matches, means over the texts with their intervals; arguments as of `chrf`."""
     by_text = {"chrF": chrf(hypotheses, references), "exact_match": exact_match(hypotheses, references)}
-    values, intervals = mean_scores(by_text, num_resamples)
+    values, intervals = average_scores(by_text, num_resamples)
     return Scores(values, intervals, by_text["chrF"].tolist(), "chrF")

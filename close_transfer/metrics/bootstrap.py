@@ -31,7 +31,7 @@ class Scores:
     tables: dict[str, Any] = field(default_factory=dict)
 
 
-def resampled_sums(statistics: Float64Array, num_resamples: int, seed: int = 0) -> Float64Array:
+def resample_sums(statistics: Float64Array, num_resamples: int, seed: int = 0) -> Float64Array:
     """Sums over examples drawn with replacement.
 
     Args:
@@ -66,7 +66,7 @@ def score_sums(
         num_resamples: bootstrap draws.
     """
     values = {name: float(row[0]) for name, row in metrics(statistics.sum(axis=0, keepdims=True)).items()}
-    resampled = metrics(resampled_sums(statistics, num_resamples))
+    resampled = metrics(resample_sums(statistics, num_resamples))
     intervals = {}
     for name, drawn in resampled.items():
         low, high = np.nanpercentile(drawn, [2.5, 97.5])
@@ -74,7 +74,7 @@ def score_sums(
     return values, intervals
 
 
-def mean_scores(
+def average_scores(
     by_name: Mapping[str, Float64Array], num_resamples: int, masks: Mapping[str, NDArray[np.bool_]] | None = None
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """Means over examples, each over those its mask admits (over all where it has none).
@@ -115,7 +115,7 @@ class PairedDifference:
     share_better: float
 
 
-def paired_difference(
+def compare_paired(
     statistics_a: Float64Array,
     statistics_b: Float64Array,
     metrics: Callable[[Float64Array], Mapping[str, Float64Array]],
@@ -141,7 +141,7 @@ def paired_difference(
     width = statistics_a.shape[1]
     both = np.concatenate([statistics_a, statistics_b], axis=1)
     # The first row is the sum over every example once; the resamples follow.
-    sums = np.concatenate([both.sum(axis=0, keepdims=True), resampled_sums(both, num_resamples, seed)])
+    sums = np.concatenate([both.sum(axis=0, keepdims=True), resample_sums(both, num_resamples, seed)])
     of_a, of_b = metrics(sums[:, :width]), metrics(sums[:, width:])
     differences = {}
     for name in of_a:
@@ -152,7 +152,7 @@ def paired_difference(
     return differences
 
 
-def paired_mean_difference(a: Float64Array, b: Float64Array, num_resamples: int, seed: int = 0) -> PairedDifference:
+def compare_paired_means(a: Float64Array, b: Float64Array, num_resamples: int, seed: int = 0) -> PairedDifference:
     """Difference of two systems' mean scores on the same examples.
 
     Args:
@@ -164,7 +164,7 @@ def paired_mean_difference(a: Float64Array, b: Float64Array, num_resamples: int,
         ValueError: if the shapes differ or there are no examples.
     """
     scores_a, scores_b = (np.asarray(scores, dtype=np.float64) for scores in (a, b))
-    means = paired_difference(
+    means = compare_paired(
         np.stack([scores_a, np.ones_like(scores_a)], axis=1),
         np.stack([scores_b, np.ones_like(scores_b)], axis=1),
         lambda sums: {"mean": sums[:, 0] / sums[:, 1]},

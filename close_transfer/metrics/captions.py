@@ -15,11 +15,11 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
 from close_transfer.core.arrays import Float64Array
-from close_transfer.metrics.any_language import chrf, words_of
+from close_transfer.metrics.any_language import chrf, split_words
 from close_transfer.metrics.bootstrap import Scores, score_sums
-from close_transfer.metrics.java import java_on_path
-from close_transfer.metrics.meteor import running_meteor
-from close_transfer.metrics.ptb import cache_folder, ptb_tokenized
+from close_transfer.metrics.java import find_java
+from close_transfer.metrics.meteor import start_meteor
+from close_transfer.metrics.ptb import get_cache_folder, tokenize_ptb
 
 CAPTION_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 
@@ -61,17 +61,17 @@ def caption_scores(
         num_resamples: bootstrap draws for the intervals.
         cache: folder for the tokens of the references; None is `CLOSE_TRANSFER_CACHE`, else `cache`.
         language: code of ISO 639. The challenge's tokenizer and METEOR are for English; for other languages words are
-            those of `any_language.words_of`, and chrF stands in METEOR's place.
+            those of `any_language.split_words`, and chrF stands in METEOR's place.
     """
     if language != "en":
         return _scores_of_other_languages(hypotheses, references, num_resamples, language)
-    cache = cache or cache_folder()
-    hypothesis_tokens = [group[0] for group in ptb_tokenized([[hypothesis] for hypothesis in hypotheses])]
-    reference_tokens = ptb_tokenized(references, cache / "tokenized")
+    cache = cache or get_cache_folder()
+    hypothesis_tokens = [group[0] for group in tokenize_ptb([[hypothesis] for hypothesis in hypotheses])]
+    reference_tokens = tokenize_ptb(references, cache / "tokenized")
     by_image = _by_image(hypothesis_tokens, reference_tokens)
     bleu_counts = _bleu_statistics(hypothesis_tokens, reference_tokens)
     means = np.column_stack([*by_image.values(), np.ones(len(hypotheses))])
-    with java_on_path(), running_meteor() as meteor:
+    with find_java(), start_meteor() as meteor:
         meteor_counts = meteor.statistics(hypothesis_tokens, reference_tokens)
         blocks = np.cumsum([bleu_counts.shape[1], means.shape[1]])
 
@@ -98,8 +98,8 @@ def _by_image(hypotheses: list[str], references: list[list[str]]) -> dict[str, F
 def _scores_of_other_languages(
     hypotheses: Sequence[str], references: Sequence[Sequence[str]], num_resamples: int, language: str
 ) -> Scores:
-    hypothesis_words = [group[0] for group in words_of([[hypothesis] for hypothesis in hypotheses], language)]
-    reference_words = words_of(references, language)
+    hypothesis_words = [group[0] for group in split_words([[hypothesis] for hypothesis in hypotheses], language)]
+    reference_words = split_words(references, language)
     by_image = _by_image(hypothesis_words, reference_words)
     bleu_counts = _bleu_statistics(hypothesis_words, reference_words)
     means = np.column_stack([*by_image.values(), chrf(hypotheses, references) / 100, np.ones(len(hypotheses))])

@@ -27,7 +27,7 @@ def _unit(vectors: ArrayLike) -> Float64Array:
     return rows / np.where(lengths == 0, 1.0, lengths)
 
 
-def clip_score(image_vectors: ArrayLike, caption_vectors: ArrayLike) -> Float64Array:
+def compute_clip_score(image_vectors: ArrayLike, caption_vectors: ArrayLike) -> Float64Array:
     """CLIPScore of each caption: 2.5 * max(cos(caption, image), 0), shape (examples,).
 
     Papers print the mean over examples, some times 100.
@@ -45,7 +45,7 @@ def clip_score(image_vectors: ArrayLike, caption_vectors: ArrayLike) -> Float64A
     return CLIPSCORE_WEIGHT * np.maximum((images * captions).sum(axis=1), 0.0)
 
 
-def ref_clip_score(
+def compute_ref_clip_score(
     image_vectors: ArrayLike, caption_vectors: ArrayLike, reference_vectors: Sequence[ArrayLike]
 ) -> Float64Array:
     """RefCLIPScore of each caption, shape (examples,).
@@ -54,14 +54,14 @@ def ref_clip_score(
     and any of its references, unweighted and not below 0. Zero where either is zero.
 
     Args:
-        image_vectors, caption_vectors: as for `clip_score`.
+        image_vectors, caption_vectors: as for `compute_clip_score`.
         reference_vectors: for each example its references' vectors, shape (references, dim); their number
             may differ from example to example.
 
     Raises:
         ValueError: if the shapes do not fit together, or an example has no reference.
     """
-    by_image = clip_score(image_vectors, caption_vectors)
+    by_image = compute_clip_score(image_vectors, caption_vectors)
     captions = _unit(caption_vectors)
     if len(reference_vectors) != len(captions):
         raise ValueError(f"{len(captions)} captions, but references for {len(reference_vectors)}")

@@ -29,7 +29,7 @@ _SEPARATOR = " ||| "
 
 
 @contextmanager
-def running_meteor() -> "Iterator[Meteor]":
+def start_meteor() -> "Iterator[Meteor]":
     """Starts METEOR, and ends it with the block, however that ends; needs `java` on the path."""
     with (
         tempfile.TemporaryFile() as messages,

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pycocoevalcap.tokenizer import ptbtokenizer
 
-from close_transfer.core.atomic_files import WriteError, fingerprint, read_json, write_text, writing
-from close_transfer.metrics.java import java_on_path, run_java
+from close_transfer.core.atomic_files import WriteError, fingerprint, read_json, report_write_errors, write_text
+from close_transfer.metrics.java import find_java, run_java
 
 _PROGRAM = Path(ptbtokenizer.__file__).with_name(ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
 _ARGUMENTS = ("edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase")
@@ -25,12 +25,12 @@ _ARGUMENTS = ("edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lower
 _LINE_ENDS = str.maketrans(dict.fromkeys("\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029", " "))
 
 
-def cache_folder() -> Path:
+def get_cache_folder() -> Path:
     """Where what is slow to make is kept: `CLOSE_TRANSFER_CACHE`, else `cache` in the working folder."""
     return Path(os.environ.get("CLOSE_TRANSFER_CACHE") or "cache")
 
 
-def ptb_tokenized(texts: Sequence[Sequence[str]], cache: Path | None = None) -> list[list[str]]:
+def tokenize_ptb(texts: Sequence[Sequence[str]], cache: Path | None = None) -> list[list[str]]:
     """Lower-cased tokens joined by single spaces, punctuation removed, grouped as the texts are.
 
     Args:
@@ -58,9 +58,9 @@ def ptb_tokenized(texts: Sequence[Sequence[str]], cache: Path | None = None) -> 
 
 
 def _token_lines(lines: Sequence[str]) -> list[str]:
-    with tempfile.TemporaryDirectory() as name, java_on_path():
+    with tempfile.TemporaryDirectory() as name, find_java():
         captions = Path(name, "captions")
-        with writing(captions):
+        with report_write_errors(captions):
             # No line break at the end: the tokenizer would answer it with an empty line.
             captions.write_bytes("\n".join(lines).encode())
         answer = run_java(["-cp", str(_PROGRAM), *_ARGUMENTS, captions.name], captions.parent).decode()

@@ -5,7 +5,7 @@ import numpy as np
 from close_transfer.core.arrays import FloatArray
 
 
-def recall_at_k(queries: FloatArray, candidates: FloatArray, k: int) -> float:
+def compute_recall_at_k(queries: FloatArray, candidates: FloatArray, k: int) -> float:
     """Share of queries whose own candidate (the same row) is among the k nearest, in 0..1.
 
     Ties count against the query.
@@ -20,12 +20,12 @@ def recall_at_k(queries: FloatArray, candidates: FloatArray, k: int) -> float:
     return float((better < k).mean())
 
 
-def paired_cosine(images: FloatArray, texts: FloatArray) -> float:
+def compute_paired_cosine(images: FloatArray, texts: FloatArray) -> float:
     """Mean cosine of a picture with its own text; unit vectors, shape (rows, dim) both."""
     return float((images * texts).sum(axis=1).mean())
 
 
-def unrelated_cosine(vectors: FloatArray) -> float:
+def compute_unrelated_cosine(vectors: FloatArray) -> float:
     """Mean cosine of two different rows; unit vectors, shape (rows, dim)."""
     num_rows = len(vectors)
     total = float(np.square(vectors.sum(axis=0, dtype=np.float64)).sum())

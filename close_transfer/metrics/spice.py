@@ -17,7 +17,7 @@ import numpy as np
 from pycocoevalcap.spice import get_stanford_models, spice
 
 from close_transfer.core.arrays import Float64Array
-from close_transfer.core.atomic_files import writing
+from close_transfer.core.atomic_files import report_write_errors
 from close_transfer.core.errors import UserError
 from close_transfer.metrics.java import run_java
 
@@ -29,7 +29,7 @@ _MODELS = (f"{get_stanford_models.JAR}.jar", f"{get_stanford_models.JAR}-models.
 _JAVA_VERSIONS = range(8, 15)
 
 
-def spice_scores(hypotheses: Sequence[str], references: Sequence[Sequence[str]], cache: Path) -> Float64Array:
+def score_spice(hypotheses: Sequence[str], references: Sequence[Sequence[str]], cache: Path) -> Float64Array:
     """SPICE of each image, its F-score over scene-graph tuples in 0..1, shape (images,).
 
     Args:
@@ -57,7 +57,7 @@ def spice_scores(hypotheses: Sequence[str], references: Sequence[Sequence[str]],
         ) from error
     with tempfile.TemporaryDirectory() as name:
         asked, answered = Path(name, "captions.json"), Path(name, "scores.json")
-        with writing(asked):
+        with report_write_errors(asked):
             asked.write_text(json.dumps(images))
         files = [str(asked), "-cache", str(cache.resolve()), "-out", str(answered)]
         run_java(["-jar", "-Xmx8G", str(_PROGRAM), *files, "-subset", "-silent"], Path(name), java)

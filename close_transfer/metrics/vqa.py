@@ -89,7 +89,7 @@ def _plain_words(answer: str) -> str:
 
 
 @lru_cache(maxsize=200_000)
-def normalised_answer(answer: str) -> str:
+def normalize_answer(answer: str) -> str:
     """The answer as the official tool compares it where annotators disagree.
 
     Line breaks and tabs, then punctuation, then words, in that order, so articles and number words that
@@ -98,7 +98,7 @@ def normalised_answer(answer: str) -> str:
     return _plain_words(_without_punctuation(_plain(answer)))
 
 
-def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
+def compute_vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     """Accuracy of one answer in 0..1, exactly as the official tool has it before it rounds.
 
     Each annotator is left out once; the score is then min(1, matching answers of the others / 3), and the
@@ -118,14 +118,14 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     said = _plain(prediction)
     given = [_plain(answer) for answer in answers]
     if len(set(given)) > 1:
-        said = normalised_answer(said)
-        given = [normalised_answer(answer) for answer in given]
+        said = normalize_answer(said)
+        given = [normalize_answer(answer) for answer in given]
     matches = [answer == said for answer in given]
     total = sum(matches)
     return sum(min(1.0, (total - match) / _ENOUGH) for match in matches) / len(matches)
 
 
-def simple_vqa_accuracy(
+def compute_simple_vqa_accuracy(
     prediction: str, answers: Sequence[str], counting: Literal["summed", "overwritten"] = "summed"
 ) -> float:
     """The short form, min(1, matching answers / 3) in 0..1, that CLOSE's code reports as VQA accuracy.
@@ -139,10 +139,10 @@ def simple_vqa_accuracy(
         counting: "overwritten" does as CLOSE's code does: of several spellings that normalise to the same
             answer, only the one met last counts, not their sum.
     """
-    said = normalised_answer(prediction)
+    said = normalize_answer(prediction)
     if counting == "summed":
-        count = sum(normalised_answer(answer) == said for answer in answers)
+        count = sum(normalize_answer(answer) == said for answer in answers)
     else:
-        spellings = [answer for answer in dict.fromkeys(answers) if normalised_answer(answer) == said]
+        spellings = [answer for answer in dict.fromkeys(answers) if normalize_answer(answer) == said]
         count = list(answers).count(spellings[-1]) if spellings else 0
     return min(1.0, count / _ENOUGH)

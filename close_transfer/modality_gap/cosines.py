@@ -31,7 +31,7 @@ def _between_scenes(sums: Float64Array, counts: Float64Array, weights: Float64Ar
         return whole / pairs
 
 
-def cosine_metrics(vectors: GroupedVectors) -> Callable[[Float64Array], dict[str, Float64Array]]:
+def compute_cosine_metrics(vectors: GroupedVectors) -> Callable[[Float64Array], dict[str, Float64Array]]:
     """A function from weights, shape (r, s), to metrics, shape (r,) each.
 
     - `unrelated_text_cosine`, `same_scene_text_cosine`: two texts of different scenes, of one scene.

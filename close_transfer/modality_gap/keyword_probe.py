@@ -25,7 +25,9 @@ _LEARNING_RATE = 0.02
 _WEIGHT_DECAY = 1e-4
 
 
-def keyword_matrix(references: Sequence[Sequence[str]], least: int, most: int) -> tuple[list[str], NDArray[np.bool_]]:
+def build_keyword_matrix(
+    references: Sequence[Sequence[str]], least: int, most: int
+) -> tuple[list[str], NDArray[np.bool_]]:
     """Which words people used for which scene.
 
     Args:
@@ -42,12 +44,12 @@ def keyword_matrix(references: Sequence[Sequence[str]], least: int, most: int) -
     return keywords, np.array([[word in words for word in keywords] for words in said])
 
 
-def noise_only(dim: int, std: float) -> AdapterChain:
+def check_noise_only(dim: int, std: float) -> AdapterChain:
     """Plain Gaussian noise, as an adapter."""
     return AdapterChain([{"name": "gaussian"}], AdapterContext(dim, std))
 
 
-def probe_scores(
+def score_probe(
     train: FloatArray,
     labels: NDArray[np.bool_],
     test: FloatArray,
@@ -92,7 +94,7 @@ def probe_scores(
         return logits.numpy()
 
 
-def average_precisions(scores: FloatArray, labels: NDArray[np.bool_]) -> NDArray[np.float64]:
+def compute_average_precisions(scores: FloatArray, labels: NDArray[np.bool_]) -> NDArray[np.float64]:
     """How well each scene's own keywords are ranked before the others, in 0..1; shape (scenes,).
 
     Average precision is the mean, over the keywords that the scene has, of the precision among all

@@ -9,10 +9,15 @@ import numpy as np
 
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
-from close_transfer.modality_gap.cosines import LENGTHS, cosine_metrics
-from close_transfer.modality_gap.neighbours import Neighbourhood, neighbourhoods, recall_hits
-from close_transfer.modality_gap.noise_selection import TEXT_RULES, NoiseChoice, paired_rule
-from close_transfer.modality_gap.spectra import Moments, centred_squared, signed_root, spectral_metrics
+from close_transfer.modality_gap.cosines import LENGTHS, compute_cosine_metrics
+from close_transfer.modality_gap.neighbours import Neighbourhood, find_recall_hits, measure_neighbourhoods
+from close_transfer.modality_gap.noise_selection import TEXT_RULES, NoiseChoice, choose_paired
+from close_transfer.modality_gap.spectra import (
+    Moments,
+    compute_spectral_metrics,
+    measure_centred_squared,
+    take_signed_root,
+)
 from close_transfer.modality_gap.vectors import GroupedVectors
 
 Metrics = dict[str, float]
@@ -30,8 +35,8 @@ class Gap:
     """What was measured.
 
     Attributes:
-        metrics, intervals: by the names that `cosine_metrics`, `recall_hits` and `spectral_metrics` explain, and
-            `centred_distance`, the signed root of `centred_squared` (with pictures of at least 4 scenes).
+        metrics, intervals: by the names that `compute_cosine_metrics`, `find_recall_hits` and `compute_spectral_metrics` explain, and
+            `centred_distance`, the signed root of `measure_centred_squared` (with pictures of at least 4 scenes).
         neighbourhoods: one a scale of noise, then one for pictures where there are any.
         spectra: share of the variance along each principal direction of "texts", and with pictures of
             "images" and "difference".
@@ -88,7 +93,7 @@ def _around(value: float, drawn: Sequence[float] | Float64Array) -> tuple[float,
 
 def _resampled(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
     """Cosines and recalls with percentile intervals, `LENGTHS` with normal ones; scenes are drawn with replacement."""
-    cosines, hits = cosine_metrics(vectors), recall_hits(vectors)
+    cosines, hits = compute_cosine_metrics(vectors), find_recall_hits(vectors)
     num_scenes = vectors.num_scenes
 
     def metrics(weights: Float64Array) -> dict[str, Float64Array]:
@@ -115,9 +120,11 @@ def _resampled(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[
 
 def _spectral(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
     """Metrics of eigenvalues, with normal intervals around them."""
-    whole = spectral_metrics(vectors, np.ones(vectors.num_scenes))
+    whole = compute_spectral_metrics(vectors, np.ones(vectors.num_scenes))
     rng = np.random.default_rng(seed)
-    drawn = [spectral_metrics(vectors, weights) for weights in _scene_weights(vectors.num_scenes, num_resamples, rng)]
+    drawn = [
+        compute_spectral_metrics(vectors, weights) for weights in _scene_weights(vectors.num_scenes, num_resamples, rng)
+    ]
     return whole, {name: _around(value, [one[name] for one in drawn]) for name, value in whole.items()}
 
 
@@ -131,16 +138,18 @@ def _centred(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Me
     if vectors.images is None or num_scenes < _CENTRED_SCENES:
         return {}, {}
     rng = np.random.default_rng(seed)
-    squared = centred_squared(vectors, np.ones(num_scenes), _SPLITS, rng)
+    squared = measure_centred_squared(vectors, np.ones(num_scenes), _SPLITS, rng)
     resamples = _scene_weights(num_scenes, num_resamples, rng)
-    low, high = _around(squared, [centred_squared(vectors, weights, 1, rng) for weights in resamples])
-    return {"centred_distance": signed_root(squared)}, {"centred_distance": (signed_root(low), signed_root(high))}
+    low, high = _around(squared, [measure_centred_squared(vectors, weights, 1, rng) for weights in resamples])
+    return {"centred_distance": take_signed_root(squared)}, {
+        "centred_distance": (take_signed_root(low), take_signed_root(high))
+    }
 
 
 def _choices(vectors: GroupedVectors, seed: int) -> list[NoiseChoice]:
     """The noise that each rule chooses; a rule that these texts do not serve is left out."""
     found = []
-    for rule in (*TEXT_RULES.values(), *([paired_rule] if vectors.images is not None else [])):
+    for rule in (*TEXT_RULES.values(), *([choose_paired] if vectors.images is not None else [])):
         with suppress(UserError):
             found.append(rule(vectors, seed))
     return found
@@ -176,7 +185,7 @@ def measure(vectors: GroupedVectors, noises: Sequence[float], num_resamples: int
     return Gap(
         metrics | shapes | centred,
         intervals | shape_intervals | centred_interval,
-        neighbourhoods(vectors, noises, seed),
+        measure_neighbourhoods(vectors, noises, seed),
         spectra,
         coordinates,
         _choices(vectors, seed),

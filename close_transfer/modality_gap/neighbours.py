@@ -7,16 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from close_transfer.core.arrays import Float64Array
-from close_transfer.modality_gap.vectors import GroupedVectors, Ints, unit
+from close_transfer.modality_gap.vectors import GroupedVectors, Ints, normalize_rows
 
 RECALLS = (1, 5, 10)
 _QUERIES_AT_ONCE = 512
 _NEAREST = 10
 
 
-def ranks_of_own(
-    queries: Float64Array, scene_of_query: Ints, candidates: Float64Array, scene_of_candidate: Ints
-) -> Ints:
+def rank_own(queries: Float64Array, scene_of_query: Ints, candidates: Float64Array, scene_of_candidate: Ints) -> Ints:
     """How many candidates of other scenes are at least as near as the nearest of the query's own; (queries,).
 
     Ties count against the query, so vectors that are all alike find nothing.
@@ -35,7 +33,7 @@ def ranks_of_own(
     return np.concatenate(ranks)
 
 
-def recall_hits(vectors: GroupedVectors) -> dict[str, Float64Array]:
+def find_recall_hits(vectors: GroupedVectors) -> dict[str, Float64Array]:
     """Whether each query finds its own among the k nearest, by metric, as a number a scene; shape (scenes,).
 
     `recall@k`: a picture looks for any of its texts among all texts. `text_to_image_recall@k`: a text
@@ -45,8 +43,8 @@ def recall_hits(vectors: GroupedVectors) -> dict[str, Float64Array]:
     if vectors.images is None:
         return {}
     scenes = np.arange(vectors.num_scenes)
-    of_images = ranks_of_own(vectors.images, scenes, vectors.texts, vectors.scene_of_text)
-    of_texts = ranks_of_own(vectors.texts, vectors.scene_of_text, vectors.images, scenes)
+    of_images = rank_own(vectors.images, scenes, vectors.texts, vectors.scene_of_text)
+    of_texts = rank_own(vectors.texts, vectors.scene_of_text, vectors.images, scenes)
     counts = vectors.texts_a_scene()
     hits = {f"recall@{k}": (of_images < k).astype(np.float64) for k in RECALLS}
     return hits | {f"text_to_image_recall@{k}": vectors.sum_by_scene(of_texts < k) / counts for k in RECALLS}
@@ -92,7 +90,7 @@ def _nearest(queries: Float64Array, vectors: GroupedVectors, leave_out: bool) ->
     return np.concatenate(found)
 
 
-def neighbourhoods(vectors: GroupedVectors, noises: Sequence[float], seed: int = 0) -> list[Neighbourhood]:
+def measure_neighbourhoods(vectors: GroupedVectors, noises: Sequence[float], seed: int = 0) -> list[Neighbourhood]:
     """Noised texts among the clean ones at each scale, then pictures among them, for comparison.
 
     Args:
@@ -106,7 +104,7 @@ def neighbourhoods(vectors: GroupedVectors, noises: Sequence[float], seed: int =
     clean = _nearest(vectors.texts, vectors, leave_out=True)
     rows = []
     for std in noises:
-        noised = unit(vectors.texts + std * drawn)
+        noised = normalize_rows(vectors.texts + std * drawn)
         near = _nearest(noised, vectors, leave_out=True)
         kept = [len(np.intersect1d(a, b)) for a, b in zip(near, clean, strict=True)]
         rows.append(

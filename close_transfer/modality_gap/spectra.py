@@ -43,12 +43,12 @@ class Moments:
         return values / values.sum() if values.any() else values
 
 
-def directions_for(spectrum: Float64Array, share: float) -> int:
+def find_directions(spectrum: Float64Array, share: float) -> int:
     """How many leading directions carry that share of the variance."""
     return int(np.searchsorted(np.cumsum(spectrum), share * spectrum.sum() - 1e-12)) + 1
 
 
-def factor(vectors: Float64Array, weights: Float64Array) -> Float64Array:
+def factorize(vectors: Float64Array, weights: Float64Array) -> Float64Array:
     """R of at most d rows with R'R the covariance of vectors (n, d) that count `weights` times each, shape (n,)."""
     total = weights.sum()
     rows: Float64Array = (vectors - weights @ vectors / total) * np.sqrt(weights / total)[:, None]
@@ -57,7 +57,7 @@ def factor(vectors: Float64Array, weights: Float64Array) -> Float64Array:
     return rows
 
 
-def overlap(one: Float64Array, other: Float64Array) -> float:
+def measure_overlap(one: Float64Array, other: Float64Array) -> float:
     """tr (A^1/2 B A^1/2)^1/2 of the covariances A, B with these factors; tr A if both are one.
 
     As Gaussians with one mean they are sqrt(tr A + tr B - 2 overlap) apart in the 2-Wasserstein distance
@@ -66,7 +66,7 @@ def overlap(one: Float64Array, other: Float64Array) -> float:
     return float(np.linalg.svd(one @ other.T, compute_uv=False).sum())
 
 
-def centred_squared(
+def measure_centred_squared(
     vectors: GroupedVectors, scene_weights: Float64Array, num_splits: int, rng: np.random.Generator
 ) -> float:
     """What is left of the gap, squared, when both means are taken away, less what chance gives.
@@ -98,20 +98,20 @@ def centred_squared(
     for _ in range(num_splits):
         texts = vectors.texts[first + rng.integers(counts)]
         halves = np.array_split(rng.permutation(some), 2)
-        told = [factor(texts[half], scene_weights[half]) for half in halves]
-        seen = [factor(vectors.images[half], scene_weights[half]) for half in halves]
+        told = [factorize(texts[half], scene_weights[half]) for half in halves]
+        seen = [factorize(vectors.images[half], scene_weights[half]) for half in halves]
         # The traces of the four distances cancel.
-        within = overlap(*told) + overlap(*seen)
-        found.append(within - overlap(told[0], seen[1]) - overlap(told[1], seen[0]))
+        within = measure_overlap(*told) + measure_overlap(*seen)
+        found.append(within - measure_overlap(told[0], seen[1]) - measure_overlap(told[1], seen[0]))
     return float(np.mean(found))
 
 
-def signed_root(squared: float) -> float:
+def take_signed_root(squared: float) -> float:
     """Square root of the size, with the sign."""
     return float(np.copysign(np.sqrt(abs(squared)), squared))
 
 
-def spectral_metrics(vectors: GroupedVectors, scene_weights: Float64Array) -> dict[str, float]:
+def compute_spectral_metrics(vectors: GroupedVectors, scene_weights: Float64Array) -> dict[str, float]:
     """Shape of the clouds for one resample of the scenes.
 
     - `text_effective_dimension`, `text_std`, and the same of pictures.
@@ -139,5 +139,5 @@ def spectral_metrics(vectors: GroupedVectors, scene_weights: Float64Array) -> di
         "difference_mean_share": constant / whole if whole else 0.0,
         "difference_std": difference.std,
         "difference_effective_directions": difference.effective_dimension,
-        "difference_directions_90": float(directions_for(difference.spectrum(), 0.9)),
+        "difference_directions_90": float(find_directions(difference.spectrum(), 0.9)),
     }

@@ -11,7 +11,7 @@ from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example
 from close_transfer.encoders import AnyEncoder
-from close_transfer.encoders.embeddings import image_scenes, text_table
+from close_transfer.encoders.embeddings import encode_image_scenes, encode_texts
 
 Ints = NDArray[np.int64]
 
@@ -52,7 +52,7 @@ class GroupedVectors:
         return np.bincount(self.scene_of_text).astype(np.float64)
 
 
-def unit(vectors: NDArray[np.floating]) -> Float64Array:
+def normalize_rows(vectors: NDArray[np.floating]) -> Float64Array:
     """Rows at unit length, float64.
 
     Raises:
@@ -64,7 +64,7 @@ def unit(vectors: NDArray[np.floating]) -> Float64Array:
     return vectors / lengths
 
 
-def grouped_vectors(
+def encode_groups(
     encoder: AnyEncoder, examples: Sequence[Example], embedding_cache: EmbeddingCacheConfig, with_images: bool
 ) -> GroupedVectors:
     """Encodes what is not kept yet, of one example a scene (`examples.by_scene`).
@@ -73,7 +73,7 @@ def grouped_vectors(
         UserError: if vectors are grids of several a scene, or pictures are asked for and missing.
     """
     strings = [text for example in examples for text in example.texts]
-    table = text_table(encoder, strings, embedding_cache)
+    table = encode_texts(encoder, strings, embedding_cache)
     scenes = np.repeat(np.arange(len(examples)), [len(example.texts) for example in examples])
     vectors = table.gather(np.array([table.row_of[text] for text in strings], dtype=np.int64))
     if vectors.ndim != 2:
@@ -83,5 +83,5 @@ def grouped_vectors(
         )
     images = None
     if with_images:
-        images = unit(image_scenes(encoder, examples, embedding_cache)[np.arange(len(examples))])
-    return GroupedVectors(unit(vectors), scenes, images, tuple(strings))
+        images = normalize_rows(encode_image_scenes(encoder, examples, embedding_cache)[np.arange(len(examples))])
+    return GroupedVectors(normalize_rows(vectors), scenes, images, tuple(strings))

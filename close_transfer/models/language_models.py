@@ -26,7 +26,7 @@ from transformers import (
 
 from close_transfer.config.components import LMConfig, PretrainedLM, ScratchLM
 from close_transfer.core.errors import UserError
-from close_transfer.encoders.weights_fingerprint import weights_fingerprint
+from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.prompt_format import Format, TextFormat
 
@@ -51,7 +51,7 @@ class LanguageModel:
     base_model: dict[str, Any] | None
 
 
-def new_model(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+def build_from_scratch(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """A model with random weights for this tokenizer.
 
     Raises:
@@ -71,7 +71,7 @@ def new_model(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) -> PreTrain
         layers = [built.num_hidden_layers, getattr(built, "num_decoder_layers", None)]
         if min(number for number in layers if number is not None) < 1:
             raise ValueError("num_layers and num_decoder_layers should be at least 1")
-        return from_config(built)
+        return build_from_config(built)
     except (StrictDataclassError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
@@ -80,7 +80,7 @@ def new_model(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) -> PreTrain
         ) from error
 
 
-def from_config(config: PreTrainedConfig) -> PreTrainedModel:
+def build_from_config(config: PreTrainedConfig) -> PreTrainedModel:
     """The language model of a config, with random weights."""
     family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     model = family.from_config(config)
@@ -94,7 +94,7 @@ def _pretrained(name: str, dtype: str) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(name)
     family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     model = family.from_pretrained(name, config=config, dtype=getattr(torch, dtype))
-    settle_generation(model)
+    reset_generation_config(model)
     return model
 
 
@@ -103,13 +103,13 @@ def _unloadable(what: str, error: Exception, mend: str) -> UserError:
     return UserError(f"{what}: cannot be loaded ({reason}); connect to the hub once, or {mend}")
 
 
-def settle_generation(model: PreTrainedModel) -> None:
+def reset_generation_config(model: PreTrainedModel) -> None:
     """Drops the model's own habits of decoding (sampling, penalties, lengths): a decoder says how it decodes."""
     start = getattr(model.config, "decoder_start_token_id", None)
     model.generation_config = GenerationConfig(decoder_start_token_id=start)
 
 
-def train_part(model: PreTrainedModel, config: PretrainedLM) -> None:
+def set_trainable(model: PreTrainedModel, config: PretrainedLM) -> None:
     """Lets gradients reach what is trained of the model: all, low-rank updates, or nothing."""
     if config.tuning == "full":
         return
@@ -176,7 +176,7 @@ def load_base_model(base_model: dict[str, Any], elsewhere: str | None = None) ->
         model = _pretrained(name, base_model["dtype"])
     except (OSError, ValueError) as error:
         raise _unloadable(f"{name}: the language model that this one was trained on", error, _GIVE_BASE) from error
-    found = weights_fingerprint(model)
+    found = fingerprint_weights(model)
     if found != base_model["fingerprint"]:
         raise UserError(
             f"{name} has other weights than the language model of the training (fingerprint {found[:12]}, not "
@@ -200,8 +200,8 @@ def build_language_model(config: LMConfig, texts: Iterable[str]) -> LanguageMode
     """
     if isinstance(config, ScratchLM):
         tokenizer: PreTrainedTokenizerBase = train_bpe(texts, config.vocab_size, end_token=END_TOKEN)
-        model = new_model(config, tokenizer)
-        settle_generation(model)
+        model = build_from_scratch(config, tokenizer)
+        reset_generation_config(model)
         return LanguageModel(model, tokenizer, TextFormat(tokenizer, _format(model, tokenizer, "auto")), None)
     try:
         model, tokenizer = _pretrained(config.name, config.dtype), AutoTokenizer.from_pretrained(config.name)
@@ -209,7 +209,7 @@ def build_language_model(config: LMConfig, texts: Iterable[str]) -> LanguageMode
         mend = "give a folder that transformers' save_pretrained wrote, model and tokenizer, as lm=FOLDER"
         raise _unloadable(f"lm={config.name}", error, mend) from error
     base_model = _base(config, model) if config.tuning != "full" else None
-    train_part(model, config)
+    set_trainable(model, config)
     return LanguageModel(model, tokenizer, TextFormat(tokenizer, _format(model, tokenizer, config.format)), base_model)
 
 
@@ -219,7 +219,7 @@ def _base(config: PretrainedLM, model: PreTrainedModel) -> dict[str, Any]:
     return {
         "name": folder.name if folder else config.name,
         "folder": str(folder) if folder else None,
-        "fingerprint": weights_fingerprint(model),
+        "fingerprint": fingerprint_weights(model),
         "dtype": config.dtype,
         "lora": config.lora.model_dump() if config.tuning == "lora" else None,
     }

@@ -145,6 +145,6 @@ def check_positions(lm: PreTrainedModel, needed: int, remedy: str) -> None:
         )
 
 
-def conditioning_of(is_encoder_decoder: bool) -> Conditioning:
+def build_lm_wrapper(is_encoder_decoder: bool) -> Conditioning:
     """The way to write for a language model whose config says so."""
     return EncoderDecoder() if is_encoder_decoder else DecoderOnly()

@@ -20,8 +20,8 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from close_transfer.config.choices import InputModality
 from close_transfer.core.errors import UserError
 from close_transfer.models.adapters import AdapterChain, AdapterContext, NoiseSource, Statistics
-from close_transfer.models.language_models import from_config, load_base_model, settle_generation
-from close_transfer.models.lm_wrappers import Context, conditioning_of
+from close_transfer.models.language_models import build_from_config, load_base_model, reset_generation_config
+from close_transfer.models.lm_wrappers import Context, build_lm_wrapper
 from close_transfer.models.mappers import build_mapper
 
 _WEIGHTS = "model.safetensors"
@@ -95,10 +95,10 @@ class TransferNetwork(PreTrainedModel):
             config.adapter, AdapterContext(config.encoder["dim"], config.noise["std"], statistics)
         )
         if lm is None:
-            lm = from_config(AutoConfig.for_model(**config.lm))
-            settle_generation(lm)
+            lm = build_from_config(AutoConfig.for_model(**config.lm))
+            reset_generation_config(lm)
         self.lm = lm
-        self.conditioning = conditioning_of(config.text_format["kind"] == "encoder-decoder")
+        self.conditioning = build_lm_wrapper(config.text_format["kind"] == "encoder-decoder")
         embeddings = lm.get_input_embeddings().weight
         assert isinstance(embeddings, Tensor)
         self.mapper = build_mapper(config.mapper, config.encoder["dim"], embeddings.shape[1])

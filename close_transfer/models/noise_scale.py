@@ -51,7 +51,7 @@ class NoiseScale:
         )
 
 
-def adapters_in_words(names: Iterable[str], std: float) -> str:
+def describe_adapters(names: Iterable[str], std: float) -> str:
     """A few words for a chain of adapters: those beside plain Gaussian noise, then the noise."""
     others = [name for name in names if name != "gaussian"]
     return ", ".join([*others, f"noise {std:.3g}" if std else "no noise"])

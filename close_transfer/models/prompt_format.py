@@ -99,7 +99,7 @@ class TextFormat:
         """
         if self.kind == "encoder-decoder":
             ids = self.tokenizer(prompt).input_ids if prompt else []
-            return cut(ids, most), len(ids) > most
+            return truncate_ids(ids, most), len(ids) > most
         ids = self._plain_ids(prompt) if prompt else []
         after = self._plain_ids(self._after) if self._after else []
         return [*ids[:most], *after], len(ids) > most
@@ -116,13 +116,13 @@ class TextFormat:
             ids = self.tokenizer(target).input_ids
         else:
             ids = [*self._plain_ids(self._joint * bool(prompt) + target), self.end]
-        return cut(ids, most), len(ids) > most
+        return truncate_ids(ids, most), len(ids) > most
 
     def text(self, ids: Tensor) -> list[str]:
         """What was written, special tokens left out; `ids` of shape (texts, tokens)."""
         return [one.strip() for one in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
 
-def cut(ids: list[int], most: int) -> list[int]:
+def truncate_ids(ids: list[int], most: int) -> list[int]:
     """At most so many ids; the last one, the end token, stays."""
     return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]

@@ -1,6 +1,6 @@
 """What can be had without training: the answer of the nearest training text, and the encoder choosing among candidates.
 
-Both are what a trained model has to beat, and both see text only (T0), but for the labels of `judged`, which depend on all
+Both are what a trained model has to beat, and both see text only (T0), but for the labels of `classify_by_cosine`, which depend on all
 pictures that are asked (T1). An evaluation folder comes of each, like those of `eval_image.py`, so that reports and
 studies take them.
 """
@@ -19,25 +19,25 @@ from close_transfer.config.data import FileData, HuggingFaceData
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import read_json, write_json, write_text
 from close_transfer.core.errors import UserError
-from close_transfer.data.decontamination import is_trained_on, leaks_of
-from close_transfer.data.examples import Example, Prediction, data_fingerprint
+from close_transfer.data.decontamination import is_trained_on, measure_leakage
+from close_transfer.data.examples import Example, Prediction, fingerprint_examples
 from close_transfer.data.sources import load_examples
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.build import build_encoder
-from close_transfer.encoders.embeddings import SceneVectors, image_scenes, text_scenes, text_table
-from close_transfer.evaluation.official_formats import references_fingerprint, score_lines
-from close_transfer.evaluation.provenance import git_commit, package_versions
+from close_transfer.encoders.embeddings import SceneVectors, encode_image_scenes, encode_text_scenes, encode_texts
+from close_transfer.evaluation.official_formats import fingerprint_references, format_score_lines
+from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
 from close_transfer.metrics.bootstrap import Scores
-from close_transfer.modality_gap.vectors import unit
+from close_transfer.modality_gap.vectors import normalize_rows
 from close_transfer.models.device import pick_device
 from close_transfer.models.noise_scale import NoiseScale
-from close_transfer.reports.evaluation_report import leakage_in_words
-from close_transfer.tasks import task_of
+from close_transfer.reports.evaluation_report import describe_leakage
+from close_transfer.tasks import build_task
 
 _BLOCK = 256  # pictures that are compared with all training texts at once
 
 
-def nearest_answers(
+def find_nearest_answers(
     encoder: AnyEncoder, training: Sequence[Example], asked: Sequence[Example], config: BaselineConfig
 ) -> list[str]:
     """The first target of the training example that is most similar to each picture and its question.
@@ -46,8 +46,8 @@ def nearest_answers(
     any.
     """
     scenes, pictures = (
-        _unit(text_scenes(encoder, training, config.embedding_cache)),
-        _unit(image_scenes(encoder, asked, config.embedding_cache)),
+        _unit(encode_text_scenes(encoder, training, config.embedding_cache)),
+        _unit(encode_image_scenes(encoder, asked, config.embedding_cache)),
     )
     told, questions = (_prompts(encoder, examples, config) for examples in (training, asked))
     answers = []
@@ -60,7 +60,7 @@ def nearest_answers(
     return answers
 
 
-def chosen_answers(
+def choose_answers(
     encoder: AnyEncoder, training: Sequence[Example], asked: Sequence[Example], config: BaselineConfig
 ) -> list[str]:
     """Of the commonest training answers, the one whose text, behind the question, is most similar to the picture.
@@ -73,14 +73,14 @@ def chosen_answers(
     texts = [f"{question} {answer}".strip() for question in questions for answer in candidates]
     vectors = _texts(encoder, texts, config).reshape(len(questions), len(candidates), -1)
     row = {question: number for number, question in enumerate(questions)}
-    pictures = _unit(image_scenes(encoder, asked, config.embedding_cache))
+    pictures = _unit(encode_image_scenes(encoder, asked, config.embedding_cache))
     return [
         candidates[int((vectors[row[example.prompt]] @ picture).argmax())]
         for example, picture in zip(asked, pictures, strict=True)
     ]
 
 
-def judged(
+def classify_by_cosine(
     encoder: AnyEncoder, training: Sequence[Example], asked: Sequence[Example], config: BaselineConfig
 ) -> list[str]:
     """Labels by the cosine of hypothesis and picture alone, cut so that each is as frequent as in training.
@@ -91,22 +91,22 @@ def judged(
     pictures, so the regime is T1.
     """
     seen = _texts(encoder, [example.prompt for example in training], config)
-    near = (_unit(text_scenes(encoder, training, config.embedding_cache)) * seen).sum(axis=1)
+    near = (_unit(encode_text_scenes(encoder, training, config.embedding_cache)) * seen).sum(axis=1)
     labels = np.array([example.targets[0] for example in training])
     order = sorted(set(labels.tolist()), key=lambda label: float(near[labels == label].mean()))
     shares = np.cumsum([float((labels == label).mean()) for label in order])[:-1]
-    pictures = _unit(image_scenes(encoder, asked, config.embedding_cache))
+    pictures = _unit(encode_image_scenes(encoder, asked, config.embedding_cache))
     cosines = (pictures * _texts(encoder, [example.prompt for example in asked], config)).sum(axis=1)
     return [order[place] for place in np.searchsorted(np.quantile(cosines, shares), cosines)]
 
 
 def _unit(scenes: SceneVectors) -> Float32Array:
-    return unit(scenes[np.arange(len(scenes))]).astype(np.float32)
+    return normalize_rows(scenes[np.arange(len(scenes))]).astype(np.float32)
 
 
 def _texts(encoder: AnyEncoder, texts: Sequence[str], config: BaselineConfig) -> Float32Array:
-    table = text_table(encoder, texts, config.embedding_cache)
-    return unit(table.gather(np.array([table.row_of[text] for text in texts]))).astype(np.float32)
+    table = encode_texts(encoder, texts, config.embedding_cache)
+    return normalize_rows(table.gather(np.array([table.row_of[text] for text in texts]))).astype(np.float32)
 
 
 def _prompts(encoder: AnyEncoder, examples: Sequence[Example], config: BaselineConfig) -> Float32Array | None:
@@ -123,7 +123,7 @@ def evaluate_baseline(config: BaselineConfig) -> Scores:
         raise UserError(
             "clip=precomputed: a baseline encodes texts that are in no file; give clip=open_clip with its settings"
         )
-    task, name = task_of(config.task), config.task.name
+    task, name = build_task(config.task), config.task.name
     if config.baseline == "zero-shot" and name.startswith("captioning"):
         raise UserError(
             f"baseline=zero-shot: candidates of task={name} are the training captions; that is baseline=nearest"
@@ -139,10 +139,10 @@ def evaluate_baseline(config: BaselineConfig) -> Scores:
     folder = Path(config.output)
     lines = "".join(json.dumps(one.as_dict(), ensure_ascii=False) + "\n" for one in predictions)
     write_text(folder / "predictions.jsonl", lines)
-    write_text(folder / "scores.jsonl", score_lines([one.id for one in predictions], scores))
-    leakage = leaks_of(lambda: known, name, config.data, config.split, asked)
+    write_text(folder / "scores.jsonl", format_score_lines([one.id for one in predictions], scores))
+    leakage = measure_leakage(lambda: known, name, config.data, config.split, asked)
     write_json(folder / "results.json", _results(config, encoder, asked, scores, dict(loaded.skipped)) | {
-        "leakage": leakage, "training_data_fingerprint": data_fingerprint(known),
+        "leakage": leakage, "training_data_fingerprint": fingerprint_examples(known),
     })  # fmt: skip
     return scores
 
@@ -177,14 +177,14 @@ def _training(config: BaselineConfig) -> list[Example]:
 def _way(config: BaselineConfig) -> Callable[..., list[str]]:
     """How answers are found; of a custom task labels are candidates, as its prompt need not be a claim."""
     if config.baseline == "nearest":
-        return nearest_answers
-    return judged if config.task.name == "snli-ve" else chosen_answers
+        return find_nearest_answers
+    return classify_by_cosine if config.task.name == "snli-ve" else choose_answers
 
 
 _SYSTEMS: dict[Callable[..., list[str]], tuple[str, str]] = {  # with their regimes
-    nearest_answers: ("nearest training text", "T0"),
-    chosen_answers: ("zero-shot, the encoder alone", "T0"),
-    judged: ("zero-shot, the encoder alone, cut by shares over the test pictures", "T1"),
+    find_nearest_answers: ("nearest training text", "T0"),
+    choose_answers: ("zero-shot, the encoder alone", "T0"),
+    classify_by_cosine: ("zero-shot, the encoder alone, cut by shares over the test pictures", "T1"),
 }
 
 
@@ -209,10 +209,10 @@ def _results(
         "training_input_modality": "text",
         "encoder": encoder.name,
         "config": {"baseline": config.model_dump(mode="json")},
-        "data_fingerprint": data_fingerprint(asked),
-        "references_fingerprint": references_fingerprint(asked),
-        "versions": package_versions(),
-        "git_commit": git_commit(),
+        "data_fingerprint": fingerprint_examples(asked),
+        "references_fingerprint": fingerprint_references(asked),
+        "versions": get_package_versions(),
+        "git_commit": get_git_commit(),
     }
 
 
@@ -224,5 +224,5 @@ def main(config: BaselineConfig) -> None:
         print(f"  {name:<24} {value:.1f} ({low:.1f} to {high:.1f})")
     leakage = read_json(Path(config.output) / "results.json")["leakage"]
     if leakage.get("num_identical") or leakage.get("num_near") or not leakage["checked"]:
-        print(f"leakage: {leakage_in_words(leakage)}")
+        print(f"leakage: {describe_leakage(leakage)}")
     print(f"in {config.output}")

@@ -10,22 +10,22 @@ from numpy.typing import NDArray
 
 from close_transfer.config.compute_statistics import ComputeStatisticsConfig
 from close_transfer.core.errors import UserError
-from close_transfer.data.examples import Example, by_scene, data_fingerprint, drawn, scene_key
+from close_transfer.data.examples import Example, fingerprint_examples, get_scene_key, group_by_scene, sample
 from close_transfer.data.sources import load_examples
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.build import build_encoder
-from close_transfer.encoders.embeddings import image_scenes, text_scenes
-from close_transfer.evaluation.provenance import git_commit, package_versions
+from close_transfer.encoders.embeddings import encode_image_scenes, encode_text_scenes
+from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
 from close_transfer.modality_gap.adapter_fitting.chain import (
-    adapted,
-    adapted_groups,
-    before_noise,
-    in_sequence,
-    unit_vectors,
+    apply_adapters,
+    apply_adapters_to_groups,
+    fit_in_sequence,
+    normalize_scenes,
+    select_steps_before_noise,
 )
-from close_transfer.modality_gap.noise_selection import NoiseChoice, paired_rule, unpaired_rule, with_sensitivity
-from close_transfer.modality_gap.vectors import GroupedVectors, unit
-from close_transfer.models.adapters import Statistics, Steps, changing
+from close_transfer.modality_gap.noise_selection import NoiseChoice, add_sensitivity, choose_paired, choose_unpaired
+from close_transfer.modality_gap.vectors import GroupedVectors, normalize_rows
+from close_transfer.models.adapters import Statistics, Steps, drop_noise_steps
 from close_transfer.models.adapters.statistics import measure_statistics
 from close_transfer.models.device import pick_device
 from close_transfer.tasks import TASKS
@@ -54,21 +54,21 @@ class _Seen:
 def _see(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _Seen:
     """Encodes what is missing. Unpaired pictures are of other scenes than the texts, in halves by the seed."""
     examples = load_examples(config.data, config.task, config.split).examples
-    scenes = drawn(by_scene(examples), config.max_scenes, config.seed)
+    scenes = sample(group_by_scene(examples), config.max_scenes, config.seed)
     told, shown = scenes, scenes
     if config.images and not config.pairs:
         order = np.random.default_rng(config.seed).permutation(len(scenes))
         told, shown = ([scenes[i] for i in np.sort(half)] for half in np.array_split(order, 2))
     if len(told) < 2:
         raise UserError(f"split={config.split}: {len(scenes)} scenes; statistics need more")
-    keys = {scene_key(scene) for scene in told}
-    shaped = TASKS[config.task].for_training([e for e in examples if scene_key(e) in keys]).examples
-    texts = unit_vectors(text_scenes(encoder, shaped, config.embedding_cache))
+    keys = {get_scene_key(scene) for scene in told}
+    shaped = TASKS[config.task].for_training([e for e in examples if get_scene_key(e) in keys]).examples
+    texts = normalize_scenes(encode_text_scenes(encoder, shaped, config.embedding_cache))
     images = None
     if config.pairs:
-        images = unit_vectors(image_scenes(encoder, shaped, config.embedding_cache))
+        images = normalize_scenes(encode_image_scenes(encoder, shaped, config.embedding_cache))
     elif config.images:
-        images = unit_vectors(image_scenes(encoder, shown, config.embedding_cache))
+        images = normalize_scenes(encode_image_scenes(encoder, shown, config.embedding_cache))
     return _Seen(texts, images, shaped, len(told), 0 if images is None else len(shown))
 
 
@@ -77,15 +77,15 @@ def _statistics(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, fact
 
     def measure(before: Steps, known: Statistics) -> Statistics:
         texts, images = seen.texts, seen.images
-        if changing(before):
-            texts = adapted(before, known, texts, "text")
-            images = None if images is None else adapted(before, known, images, "image")
+        if drop_noise_steps(before):
+            texts = apply_adapters(before, known, texts, "text")
+            images = None if images is None else apply_adapters(before, known, images, "image")
         if config.pairs:
             return measure_statistics(texts, paired=images, ridge=config.ridge)
         return measure_statistics(texts, images)
 
     first = Statistics(measure([], Statistics({})).arrays, facts)
-    return in_sequence(steps, first, measure)
+    return fit_in_sequence(steps, first, measure)
 
 
 def _noise(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, fitted: Statistics) -> dict[str, NoiseChoice]:
@@ -96,25 +96,25 @@ def _noise(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, fitted: S
     """
     if seen.images is None:
         return {}
-    before = before_noise(steps)
-    vectors = adapted_groups(before, fitted, _groups(seen, config.pairs))
+    before = select_steps_before_noise(steps)
+    vectors = apply_adapters_to_groups(before, fitted, _groups(seen, config.pairs))
     if config.pairs:
-        return {"paired": with_sensitivity(paired_rule(vectors, config.seed), vectors, config.seed)}
-    images = adapted(before, fitted, seen.images, "image") if before else unit(seen.images)
-    return {"unpaired": with_sensitivity(unpaired_rule(vectors, images, config.seed), vectors, config.seed)}
+        return {"paired": add_sensitivity(choose_paired(vectors, config.seed), vectors, config.seed)}
+    images = apply_adapters(before, fitted, seen.images, "image") if before else normalize_rows(seen.images)
+    return {"unpaired": add_sensitivity(choose_unpaired(vectors, images, config.seed), vectors, config.seed)}
 
 
 def _groups(seen: _Seen, paired: bool) -> GroupedVectors:
     """The inputs by scene, each once: several questions about a picture are asked of one input."""
     first: dict[str, dict[tuple[str, ...], int]] = {}
     for row, example in enumerate(seen.inputs):
-        first.setdefault(scene_key(example), {}).setdefault(example.texts, row)
+        first.setdefault(get_scene_key(example), {}).setdefault(example.texts, row)
     rows = np.array([row for told in first.values() for row in told.values()])
     scenes = np.repeat(np.arange(len(first)), [len(told) for told in first.values()])
     images = None
     if paired and seen.images is not None:
-        images = unit(seen.images[[next(iter(told.values())) for told in first.values()]])
-    return GroupedVectors(unit(seen.texts[rows]), scenes, images)
+        images = normalize_rows(seen.images[[next(iter(told.values())) for told in first.values()]])
+    return GroupedVectors(normalize_rows(seen.texts[rows]), scenes, images)
 
 
 def compute_statistics(config: ComputeStatisticsConfig) -> tuple[Statistics, list[str]]:
@@ -136,14 +136,14 @@ def compute_statistics(config: ComputeStatisticsConfig) -> tuple[Statistics, lis
         "num_scenes": seen.num_scenes,
         "num_images": seen.num_pictures,
         "paired": config.pairs,
-        "chain": changing(steps),
-        "noise_behind": before_noise(steps),
+        "chain": drop_noise_steps(steps),
+        "noise_behind": select_steps_before_noise(steps),
         "encoder": encoder.name,
         "encoder_fingerprint": encoder.fingerprint,
-        "data_fingerprint": data_fingerprint(seen.inputs),
+        "data_fingerprint": fingerprint_examples(seen.inputs),
         "config": config.model_dump(mode="json"),
-        "versions": package_versions(),
-        "git_commit": git_commit(),
+        "versions": get_package_versions(),
+        "git_commit": get_git_commit(),
     }
     fitted = _statistics(config, seen, steps, facts)
     noise: dict[str, Any] = {}

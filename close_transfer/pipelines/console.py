@@ -14,21 +14,21 @@ from close_transfer.config.data import (
     OfficialData,
     VisualNewsData,
     Vqa2Data,
-    evaluation_split,
+    find_evaluation_split,
 )
 from close_transfer.config.train import TrainConfig
-from close_transfer.data.decontamination import leak_setting
-from close_transfer.data.sources.official_files import found, image_folder
+from close_transfer.data.decontamination import suggest_overlap_setting
+from close_transfer.data.sources.official_files import find_file, image_folder
 from close_transfer.evaluation.record import Evaluation
 from close_transfer.inference.prediction_output import PredictionSummary
 from close_transfer.metrics.accuracy import QUESTION_TYPE
-from close_transfer.reports.evaluation_report import describe_system, leakage_in_words
+from close_transfer.reports.evaluation_report import describe_leakage, describe_system
 from close_transfer.training.trainer import Outcome
 
 Split = Literal["val", "test"]
 
 
-def training_ended(config: TrainConfig, folder: Path, outcome: Outcome, script: str) -> str:
+def describe_training(config: TrainConfig, folder: Path, outcome: Outcome, script: str) -> str:
     """Where the run is, how training ended, the next command."""
     state = outcome.state
     if outcome.stopped_early:
@@ -45,7 +45,7 @@ def training_ended(config: TrainConfig, folder: Path, outcome: Outcome, script: 
 
 def _next(config: TrainConfig, folder: Path) -> str:
     """The command that evaluates the run, on pictures where there are any, and what must be there first."""
-    data, split = config.data, evaluation_split(config.data)
+    data, split = config.data, find_evaluation_split(config.data)
     given = [f"task={config.task.name}", f"run={folder}"]
     notes = []
     vectors = isinstance(config.clip, PrecomputedConfig)
@@ -107,10 +107,10 @@ def _missing(data: DataConfig, split: Split, texts_needed: bool) -> list[str]:
     if isinstance(data, Vqa2Data):
         files.append((data.root, data.annotations.get(split)))
         files += [(data.captions_root, data.captions.get(split))] if texts_needed else []
-    return [str(Path(root, name)) for root, name in files if name and found(Path(root), name) is None]
+    return [str(Path(root, name)) for root, name in files if name and find_file(Path(root), name) is None]
 
 
-def evaluation_ended(evaluation: Evaluation) -> str:
+def describe_evaluation(evaluation: Evaluation) -> str:
     """The numbers with their intervals, what training may have seen of the test, and where the report is."""
     config = evaluation.config
     lines = [f"{config.task} on {len(evaluation.examples):,} examples of {config.split}, scene={config.scene}:"]
@@ -123,9 +123,9 @@ def evaluation_ended(evaluation: Evaluation) -> str:
             lines.append(f"  {name:<24} {value:6.1f}   [{low:.1f}, {high:.1f}]")
     lines += [f"skipped: {count:,} {reason}" for reason, count in evaluation.skipped.items()]
     leakage = evaluation.leakage
-    told = leakage_in_words(leakage)
+    told = describe_leakage(leakage)
     if leakage.get("num_identical") or leakage.get("num_near"):
-        setting = leak_setting(evaluation.train_config, evaluation.data, config.split)
+        setting = suggest_overlap_setting(evaluation.train_config, evaluation.data, config.split)
         lines.append(f"leakage: {told}" + (f"; train with {setting} to leave them out" if setting else ""))
     elif told and not leakage["checked"]:
         lines.append(f"leakage: {told}")
@@ -133,7 +133,7 @@ def evaluation_ended(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def prediction_ended(summary: PredictionSummary) -> str:
+def describe_prediction(summary: PredictionSummary) -> str:
     """The first answers, how many there are and where, and what could not be read."""
     lines = [f"  {_on_one_line(line)}" for line in summary.first_lines]
     lines += [_on_one_line(f"not read: {one['id']}: {one['reason']}") for one in summary.first_unreadable]
@@ -154,7 +154,7 @@ def _on_one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def side_by_side(evaluations: Sequence[Evaluation]) -> str:
+def format_side_by_side(evaluations: Sequence[Evaluation]) -> str:
     """One row a system, the metrics as columns, and where the report of the last one is."""
     names = [describe_system(evaluation.results()) for evaluation in evaluations]
     metrics = [name for name in evaluations[-1].scores.metrics if "/" not in name]

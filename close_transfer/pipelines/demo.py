@@ -2,11 +2,11 @@
 
 from close_transfer.config.choices import InputModality
 from close_transfer.config.evaluate import EvaluateConfig
-from close_transfer.config.train import TrainConfig, without_noise
+from close_transfer.config.train import TrainConfig, remove_noise
 from close_transfer.core.command_line import compose_config
 from close_transfer.core.errors import UserError
 from close_transfer.evaluation.record import Evaluation
-from close_transfer.pipelines.console import side_by_side
+from close_transfer.pipelines.console import format_side_by_side
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train
 from close_transfer.reports.evaluation_report import ComparedEvaluation, write_report
@@ -18,7 +18,7 @@ def main(config: TrainConfig) -> int:
         raise UserError(
             "the demo trains three runs, so output= and resume= mean nothing here; give runs=FOLDER to choose where"
         )
-    quiet = without_noise(config)
+    quiet = remove_noise(config)
     # The method comes last, so that it is what `run=latest` means afterwards.
     systems: list[tuple[InputModality, TrainConfig]] = [("image", quiet), ("text", quiet), ("text", config)]
     evaluations: list[Evaluation] = []
@@ -32,5 +32,5 @@ def main(config: TrainConfig) -> int:
         write_report(evaluations[-1])
     *others, method = evaluations
     write_report(method, [ComparedEvaluation.read(other.folder) for other in reversed(others)])
-    print("\n" + side_by_side(evaluations))
+    print("\n" + format_side_by_side(evaluations))
     return 0

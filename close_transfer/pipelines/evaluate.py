@@ -18,32 +18,32 @@ from close_transfer.config.components import ClipConfig, OpenClipConfig, Precomp
 from close_transfer.config.data import DataConfig, FileData
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
-from close_transfer.core.archive import set_aside
+from close_transfer.core.archive import archive_previous
 from close_transfer.core.atomic_files import atomic_path, fingerprint, read_json, remove_stale, sync
 from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import check_leakage
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.data.sources import load_examples
-from close_transfer.encoders.build import build_encoder, encoder_note
-from close_transfer.encoders.embeddings import SceneVectors, image_scenes, text_scenes
-from close_transfer.evaluation.extra_metrics import extra_scores
+from close_transfer.encoders.build import build_encoder, warn_about_encoder
+from close_transfer.encoders.embeddings import SceneVectors, encode_image_scenes, encode_text_scenes
+from close_transfer.evaluation.extra_metrics import compute_extra_scores
 from close_transfer.evaluation.official_formats import (
     OFFICIAL_FIELDS,
-    official_results,
-    score_lines,
+    format_official_results,
+    format_score_lines,
 )
 from close_transfer.evaluation.record import NOT_ASKED, Evaluation
 from close_transfer.inference.build_text_memory import build_text_memory
 from close_transfer.inference.decoding import Decoder
 from close_transfer.inference.journal import PredictionJournal
 from close_transfer.inference.loading import check_encoder, load_model
-from close_transfer.inference.reranking import Reranker, asked_decoding
-from close_transfer.metrics.bootstrap import Scores, mean_scores
+from close_transfer.inference.reranking import Reranker, build_decoding
+from close_transfer.metrics.bootstrap import Scores, average_scores
 from close_transfer.metrics.spice import require_spice
 from close_transfer.models.device import pick_device
-from close_transfer.pipelines.console import evaluation_ended
+from close_transfer.pipelines.console import describe_evaluation
 from close_transfer.reports.evaluation_report import ComparedEvaluation, write_report
-from close_transfer.tasks import Task, task_of
+from close_transfer.tasks import Task, build_task
 from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.run_folder import find_run, read_run
 
@@ -95,9 +95,9 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     data = _data_for(config, trained)
     facts |= {"statistics": model.config.statistics}
     _warn_of_seen_pictures(model.config.statistics, data, config.split)
-    task = task_of(trained.task)
+    task = build_task(trained.task)
     clip = config.clip or trained.clip
-    if note := encoder_note(clip, data):
+    if note := warn_about_encoder(clip, data):
         print(note, file=sys.stderr)
     sees = config.scene == "image"
     loaded = load_examples(
@@ -111,12 +111,12 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
         require_spice()
     encoder = build_encoder(clip, data, device, texts_needed=not sees)
     check_encoder(encoder, model)
-    scenes_of = image_scenes if sees else text_scenes
+    scenes_of = encode_image_scenes if sees else encode_text_scenes
     scenes = scenes_of(encoder, examples, config.embedding_cache)
     reranker = Reranker(config, clip, task.labels, device) if config.rerank else None
     folder = _folder(config, run)
     model.text_memory, text_memory = build_text_memory(config, trained, model, device)
-    decoder = Decoder(model, tokenizer, asked_decoding(config, model), config.batch_size, config.scene)
+    decoder = Decoder(model, tokenizer, build_decoding(config, model), config.batch_size, config.scene)
     key = (
         {"checkpoint": RunFolder(run).fingerprint(config.checkpoint)}
         | _key(examples, scenes)
@@ -165,11 +165,11 @@ def _score(
         raise UserError(
             "extra_metrics=clipscore compares captions with pictures, so an encoder of both is needed; give clip@clipscore=open_clip clipscore.model=NAME"
         )
-    extra, encoder = extra_scores(
+    extra, encoder = compute_extra_scores(
         config.extra_metrics, examples, [p.text for p in predictions],
         scorer if isinstance(scorer, OpenClipConfig) else None, config.embedding_cache, device,
     )  # fmt: skip
-    values, intervals = mean_scores(extra, config.num_bootstrap)
+    values, intervals = average_scores(extra, config.num_bootstrap)
     scores.metrics |= values
     scores.intervals |= intervals
     return scores, encoder
@@ -193,9 +193,9 @@ def _write(evaluation: Evaluation) -> None:
         "predictions.jsonl": "".join(json.dumps(p.as_dict(), ensure_ascii=False) + "\n" for p in predictions),
     }
     if evaluation.scores.metrics:
-        files["scores.jsonl"] = score_lines([p.id for p in predictions], evaluation.scores)
+        files["scores.jsonl"] = format_score_lines([p.id for p in predictions], evaluation.scores)
     if task in OFFICIAL_FIELDS:
-        files["official_results.json"] = json.dumps(official_results(task, predictions), ensure_ascii=False)
+        files["official_results.json"] = json.dumps(format_official_results(task, predictions), ensure_ascii=False)
     with ExitStack() as stack:
         for name, content in files.items():
             temporary = stack.enter_context(atomic_path(folder / name))
@@ -216,7 +216,7 @@ def _keep_earlier(folder: Path, results: dict[str, Any]) -> None:
     now = _settings(results)
     if before != now:
         differing = sorted(key for key in now if before.get(key) != now[key]) if before else []
-        aside = set_aside([folder / name for name in _FILES], folder / "old")
+        aside = archive_previous([folder / name for name in _FILES], folder / "old")
         print(
             f"note: {folder} held the results of other settings ({', '.join(differing) or 'not known'}), which are set "
             f"aside in {aside}; give output= to keep several",
@@ -239,4 +239,4 @@ def main(config: EvaluateConfig) -> None:
     evaluation = evaluate(config)
     if evaluation.scores.metrics:
         write_report(evaluation, others)
-    print(evaluation_ended(evaluation))
+    print(describe_evaluation(evaluation))

@@ -9,23 +9,23 @@ from PIL import Image
 
 from close_transfer import TransferModel
 from close_transfer.config.inspect_prefix import InspectPrefixConfig
-from close_transfer.data.examples import by_scene
-from close_transfer.data.image_files import find_pictures, open_picture
+from close_transfer.data.examples import group_by_scene
+from close_transfer.data.image_files import find_images, open_image
 from close_transfer.data.sources import load_examples
-from close_transfer.inference.prefix_words import nearest_words
+from close_transfer.inference.prefix_words import find_nearest_words
 from close_transfer.training.run_folder import find_run, read_run
 
 
 def _pictures(config: InspectPrefixConfig, run: Path) -> Iterator[tuple[str, Image.Image]]:
     """The user's own with their names, or the first test pictures of what the run was trained on."""
     if config.images is not None:
-        found = find_pictures(Path(config.images))
+        found = find_images(Path(config.images))
         for name, reason in found.faults:
             print(f"{name}: {reason}", file=sys.stderr)
-        yield from ((name, open_picture(path)) for name, path in found.files)
+        yield from ((name, open_image(path)) for name, path in found.files)
         return
     trained, _ = read_run(run)
-    examples = by_scene(load_examples(trained.data, config.task, "test", pictures_needed=True).examples)
+    examples = group_by_scene(load_examples(trained.data, config.task, "test", pictures_needed=True).examples)
     for number, example in enumerate(examples[: config.num_images], start=1):
         assert example.image is not None
         yield f"test picture {number}", example.image.open()
@@ -38,6 +38,6 @@ def main(config: InspectPrefixConfig) -> None:
     for name, picture in _pictures(config, run):
         vectors = torch.from_numpy(model.encoder.encode_images([picture]))
         print(f"{name}: {model.write([picture], num_beams=1)[0].text}")
-        (tokens,) = nearest_words(model.network, model.tokenizer, vectors, "image", config.num_words)
+        (tokens,) = find_nearest_words(model.network, model.tokenizer, vectors, "image", config.num_words)
         for number, words in enumerate(tokens, start=1):
             print(f"  token {number}: " + ", ".join(f"{one.word} {one.cosine:.2f}" for one in words))

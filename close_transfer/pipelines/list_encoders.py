@@ -2,7 +2,7 @@
 
 from close_transfer.config.list_encoders import ListEncodersConfig
 from close_transfer.core.errors import UserError
-from close_transfer.encoders.catalogue import catalogue
+from close_transfer.encoders.catalogue import format_catalogue
 
 
 def main(config: ListEncodersConfig) -> None:
@@ -11,7 +11,7 @@ def main(config: ListEncodersConfig) -> None:
     Raises:
         UserError: if no architecture has such a name.
     """
-    listing = catalogue(config.name or "")
+    listing = format_catalogue(config.name or "")
     if listing is None:
         raise UserError(
             f"name={config.name}: no architecture of open_clip or timm has this in its name; give a shorter one"

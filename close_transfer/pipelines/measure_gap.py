@@ -5,12 +5,12 @@ from pathlib import Path
 from close_transfer.config.measure_gap import MeasureGapConfig
 from close_transfer.core.atomic_files import write_json
 from close_transfer.core.errors import UserError
-from close_transfer.data.examples import by_scene, data_fingerprint, drawn
+from close_transfer.data.examples import fingerprint_examples, group_by_scene, sample
 from close_transfer.data.sources import load_examples
 from close_transfer.encoders.build import build_encoder
-from close_transfer.evaluation.provenance import git_commit, package_versions
+from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
 from close_transfer.modality_gap.measurement import Gap, measure
-from close_transfer.modality_gap.vectors import grouped_vectors
+from close_transfer.modality_gap.vectors import encode_groups
 from close_transfer.models.device import pick_device
 from close_transfer.reports.gap_report import describe, write_page
 
@@ -22,8 +22,8 @@ def measure_gap(config: MeasureGapConfig) -> Gap:
         UserError: for whatever the user can mend.
     """
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
-    told = by_scene([e for e in load_examples(config.data, config.task, config.split).examples if e.texts])
-    examples = drawn(told, config.max_scenes, config.seed)
+    told = group_by_scene([e for e in load_examples(config.data, config.task, config.split).examples if e.texts])
+    examples = sample(told, config.max_scenes, config.seed)
     if len(examples) < 2:
         raise UserError(f"split={config.split}: {len(examples)} scenes with text; at least two are needed")
     missing = sum(example.image is None for example in examples)
@@ -32,7 +32,7 @@ def measure_gap(config: MeasureGapConfig) -> Gap:
             f"{missing:,} of {len(examples):,} scenes have no picture; choose data with pictures, or images=false"
         )
     gap = measure(
-        grouped_vectors(encoder, examples, config.embedding_cache, config.images),
+        encode_groups(encoder, examples, config.embedding_cache, config.images),
         config.noises,
         config.num_bootstrap,
         config.seed,
@@ -43,11 +43,11 @@ def measure_gap(config: MeasureGapConfig) -> Gap:
             "split": config.split,
             "encoder": encoder.name,
             "encoder_fingerprint": encoder.fingerprint,
-            "data_fingerprint": data_fingerprint(examples),
+            "data_fingerprint": fingerprint_examples(examples),
             "seed": config.seed,
             "config": config.model_dump(mode="json"),
-            "versions": package_versions(),
-            "git_commit": git_commit(),
+            "versions": get_package_versions(),
+            "git_commit": get_git_commit(),
         }
     )
     write_json(Path(config.output) / "gap.json", gap.as_dict())

@@ -17,24 +17,26 @@ from close_transfer.config.predict import PredictConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
-from close_transfer.data.sources.own_rows import columns_of
+from close_transfer.data.sources.own_rows import find_columns
 from close_transfer.inference.build_text_memory import build_text_memory
 from close_transfer.inference.decoding import Decoder
 from close_transfer.inference.journal import PredictionJournal
-from close_transfer.inference.loading import encoder_settings, load_model
+from close_transfer.inference.loading import load_encoder_settings, load_model
 from close_transfer.inference.prediction_inputs import PredictionInputs, open_inputs
 from close_transfer.inference.prediction_output import PredictionSummary, write_predictions
-from close_transfer.inference.reranking import Reranker, asked_decoding
+from close_transfer.inference.reranking import Reranker, build_decoding
 from close_transfer.models.device import pick_device
-from close_transfer.pipelines.console import prediction_ended
-from close_transfer.tasks import task_of
+from close_transfer.pipelines.console import describe_prediction
+from close_transfer.tasks import build_task
 from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.run_folder import find_run, is_saved_model, read_run
 
 
 def _check_prompt(config: PredictConfig, template: str | None) -> None:
     """Whether the prompt is one that training may have seen: the template of its data, with the columns filled in."""
-    if template is None or (config.prompt and not any(f"{{{name}}}" in config.prompt for name in columns_of(template))):
+    if template is None or (
+        config.prompt and not any(f"{{{name}}}" in config.prompt for name in find_columns(template))
+    ):
         return
     what = "has braces that are not filled in" if config.prompt else "asks nothing"
     raise UserError(
@@ -67,14 +69,14 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
     run, checkpoint, trained = _asked_model(config)
     device = pick_device(config.device)
     model, tokenizer = load_model(run, checkpoint, device, config.base_model)
-    task, clip = TaskConfig.model_validate(model.config.task), trained.clip if trained else encoder_settings(model)
+    task, clip = TaskConfig.model_validate(model.config.task), trained.clip if trained else load_encoder_settings(model)
     if task.name != config.task:
         raise UserError(
             f"task={config.task}: the model at {run} was trained for task={task.name}; give that task, or another run"
         )
-    labels, prompt = task_of(task).labels, config.prompt or task.prompt
+    labels, prompt = build_task(task).labels, config.prompt or task.prompt
     _check(config, labels, getattr(trained.data, "prompt", None) if trained else None)
-    decoder = Decoder(model, tokenizer, asked_decoding(config, model), config.batch_size, config.scene)
+    decoder = Decoder(model, tokenizer, build_decoding(config, model), config.batch_size, config.scene)
     inputs = open_inputs(config, model, clip, device)
     model.text_memory, text_memory = build_text_memory(config, trained, model, device)
     reranker = Reranker(config, clip, labels, device) if config.rerank else None
@@ -134,4 +136,4 @@ def _answer(
 
 def main(config: PredictConfig) -> None:
     """Predict, and print the first answers and where all of them are."""
-    print(prediction_ended(predict_files(config)))
+    print(describe_prediction(predict_files(config)))

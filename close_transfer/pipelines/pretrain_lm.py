@@ -32,20 +32,20 @@ from close_transfer.core.atomic_files import (
     lock,
     read_json,
     remove_stale,
+    report_write_errors,
     write_json,
-    writing,
 )
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.texts import Corpus, read_corpus
-from close_transfer.core.text_normalization import same_text_key
+from close_transfer.core.text_normalization import normalize_text
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.device import pick_device
-from close_transfer.models.language_models import END_TOKEN, new_model
-from close_transfer.models.prompt_format import cut
+from close_transfer.models.language_models import END_TOKEN, build_from_scratch
+from close_transfer.models.prompt_format import truncate_ids
 from close_transfer.training.batches import Ragged
 from close_transfer.training.checkpoints import RunFolder
-from close_transfer.training.lm_pretrainer import STATE_FILE, Pretrainer, PretrainState, saved_identity
-from close_transfer.training.span_corruption import SpanCorruptor, num_sentinels
+from close_transfer.training.lm_pretrainer import STATE_FILE, Pretrainer, PretrainState, read_saved_identity
+from close_transfer.training.span_corruption import SpanCorruptor, count_sentinels
 
 _SUMMARY = "pretraining.json"
 _AT_ONCE = 10_000  # texts tokenized together
@@ -72,7 +72,7 @@ def _split(texts: list[str], share: float, seed: int) -> tuple[list[str], list[s
 
     A single distinct text is on both sides.
     """
-    keys = [same_text_key(text) for text in texts]
+    keys = [normalize_text(text) for text in texts]
     ordered = sorted(set(keys), key=lambda key: fingerprint(["validation", str(seed), key]))
     if len(ordered) == 1:
         return texts, texts
@@ -87,7 +87,7 @@ def _sentinels(config: PretrainLmConfig) -> list[str]:
     """Named as T5 names them; none where the objective needs none."""
     if config.used_objective != "denoise":
         return []
-    count = num_sentinels(config.max_tokens, config.corruption_rate, config.mean_span_length)
+    count = count_sentinels(config.max_tokens, config.corruption_rate, config.mean_span_length)
     return [f"<extra_id_{number}>" for number in range(count)]
 
 
@@ -98,13 +98,13 @@ def _tokenized(tokenizer: PreTrainedTokenizerBase, texts: list[str], most: int) 
         # A text that spells a special token is text.
         ids = tokenizer(texts[start : start + _AT_ONCE], split_special_tokens=True).input_ids
         num_cut += sum(len(row) > most for row in ids)
-        rows += [np.array(cut(row, most), dtype=np.int32) for row in ids]
+        rows += [np.array(truncate_ids(row, most), dtype=np.int32) for row in ids]
     return Ragged.of(rows), num_cut
 
 
 def _save_into(folder: Path, part: PreTrainedModel | PreTrainedTokenizerBase) -> None:
     """`save_pretrained`, but every file appears complete or not at all."""
-    with tempfile.TemporaryDirectory() as elsewhere, writing(Path(elsewhere)):
+    with tempfile.TemporaryDirectory() as elsewhere, report_write_errors(Path(elsewhere)):
         part.save_pretrained(elsewhere)
         for path in sorted(Path(elsewhere).iterdir()):
             with atomic_path(folder / path.name) as temporary:
@@ -132,7 +132,7 @@ def _check_output(config: PretrainLmConfig) -> Path:
 @contextmanager
 def _owned(folder: Path) -> Iterator[None]:
     """Makes the folder, keeps other processes out of it, and clears what a killed one left half written."""
-    with writing(folder):
+    with report_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
     try:
@@ -192,7 +192,7 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, folder: Path, device: to
     text_fingerprint = fingerprint(corpus.texts)
     asked = config.model_dump(mode="json", exclude=_FREE)
     identity = fingerprint([json.dumps(asked, sort_keys=True), text_fingerprint])
-    saved = saved_identity(folder) if config.resume else None  # none where a kill came before the first save
+    saved = read_saved_identity(folder) if config.resume else None  # none where a kill came before the first save
     if saved not in (None, identity):
         raise UserError(
             f"resume=true: the training in {folder} was started with other settings or other texts; give the same "
@@ -204,7 +204,7 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, folder: Path, device: to
     held_out, num_cut_held_out = _tokenized(tokenizer, validation, config.max_tokens)
     sentinel_ids = [int(tokenizer.get_vocab()[name]) for name in _sentinels(config)]
     torch.manual_seed(config.seed)
-    model = new_model(config.lm, tokenizer)
+    model = build_from_scratch(config.lm, tokenizer)
     _check_positions(config, model)
     trainer = Pretrainer(
         config=config,

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.config.score_predictions import ScorePredictionsConfig
-from close_transfer.core.atomic_files import file_fingerprint, remove_stale, write_json, write_text
+from close_transfer.core.atomic_files import fingerprint_file, remove_stale, write_json, write_text
 from close_transfer.core.errors import UserError
-from close_transfer.data.examples import Example, Prediction, data_fingerprint
-from close_transfer.evaluation.extra_metrics import extra_scores
-from close_transfer.evaluation.official_formats import references_fingerprint, score_lines
-from close_transfer.evaluation.provenance import git_commit, package_versions
-from close_transfer.evaluation.reference_files.entries import first_few
+from close_transfer.data.examples import Example, Prediction, fingerprint_examples
+from close_transfer.evaluation.extra_metrics import compute_extra_scores
+from close_transfer.evaluation.official_formats import fingerprint_references, format_score_lines
+from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
+from close_transfer.evaluation.reference_files.entries import format_first
 from close_transfer.evaluation.reference_files.references import References, read_predictions, read_references
-from close_transfer.metrics.bootstrap import Scores, mean_scores
+from close_transfer.metrics.bootstrap import Scores, average_scores
 from close_transfer.models.device import pick_device
-from close_transfer.tasks import task_of
+from close_transfer.tasks import build_task
 
 
 @dataclass(frozen=True)
@@ -49,18 +49,18 @@ def score_predictions(config: ScorePredictionsConfig) -> Scored:
     """
     references = read_references(config)
     predictions, num_repeated = read_predictions(config)
-    examples, skipped = paired(references, predictions, config)
+    examples, skipped = pair_by_id(references, predictions, config)
     if num_repeated:
         skipped["repeated predictions"] = num_repeated
     answers = [predictions[example.id] for example in examples]
     # First, because what they need may be missing, and the others take a while.
-    extra, encoder = extra_scores(
+    extra, encoder = compute_extra_scores(
         config.extra_metrics, examples, answers, config.clip, config.embedding_cache, pick_device(config.device)
     )
     told = [Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(examples, answers, strict=True)]
-    scores = task_of(config.task).score(examples, told, config.num_bootstrap)
+    scores = build_task(config.task).score(examples, told, config.num_bootstrap)
     if extra:
-        values, intervals = mean_scores(extra, config.num_bootstrap)
+        values, intervals = average_scores(extra, config.num_bootstrap)
         scores.metrics |= values
         scores.intervals |= intervals
     scored = Scored(examples, scores, skipped, encoder["name"] if encoder else None)
@@ -68,7 +68,7 @@ def score_predictions(config: ScorePredictionsConfig) -> Scored:
     return scored
 
 
-def paired(
+def pair_by_id(
     references: References, predictions: Mapping[str, str], config: ScorePredictionsConfig
 ) -> tuple[list[Example], Counter[str]]:
     """The examples that were predicted, and what was left out by reason.
@@ -83,18 +83,18 @@ def paired(
     extra = [name for name in predictions if name not in known and name not in references.left_out]
     if len(missing) == len(known):
         raise UserError(
-            f"predictions={config.predictions}: none of its {len(predictions):,} ids ({first_few(predictions)}) is among the "
-            f"{len(known):,} of references={config.references} ({first_few(known)}); give files of the same data"
+            f"predictions={config.predictions}: none of its {len(predictions):,} ids ({format_first(predictions)}) is among the "
+            f"{len(known):,} of references={config.references} ({format_first(known)}); give files of the same data"
         )
     problems = []
     if missing and config.on_missing == "error":
         problems.append(
-            f"{len(missing):,} of {len(known):,} references have no prediction ({first_few(missing)}); "
+            f"{len(missing):,} of {len(known):,} references have no prediction ({format_first(missing)}); "
             "predict them, or leave them out and count them with on_missing=skip"
         )
     if extra and config.on_extra == "error":
         problems.append(
-            f"{len(extra):,} of {len(predictions):,} predictions have no reference ({first_few(extra)}); "
+            f"{len(extra):,} of {len(predictions):,} predictions have no reference ({format_first(extra)}); "
             "take them out, or leave them out and count them with on_extra=skip"
         )
     if problems:
@@ -131,21 +131,21 @@ def _results(config: ScorePredictionsConfig, scored: Scored) -> dict[str, Any]:
         "run": None,
         "checkpoint": None,
         "config": {"score": config.model_dump(mode="json")},
-        "data_fingerprint": data_fingerprint(scored.examples),
-        "references_fingerprint": references_fingerprint(scored.examples),
-        "predictions_fingerprint": file_fingerprint(Path(config.predictions)),
+        "data_fingerprint": fingerprint_examples(scored.examples),
+        "references_fingerprint": fingerprint_references(scored.examples),
+        "predictions_fingerprint": fingerprint_file(Path(config.predictions)),
         "training_data_fingerprint": None,
         "encoder": None,
         "clipscore_encoder": scored.encoder,
-        "versions": package_versions(),
-        "git_commit": git_commit(),
+        "versions": get_package_versions(),
+        "git_commit": get_git_commit(),
     }
 
 
 def _write(config: ScorePredictionsConfig, scored: Scored) -> None:
     folder = Path(config.output)
     remove_stale(folder)
-    write_text(folder / "scores.jsonl", score_lines([e.id for e in scored.examples], scored.scores))
+    write_text(folder / "scores.jsonl", format_score_lines([e.id for e in scored.examples], scored.scores))
     write_json(folder / "results.json", _results(config, scored))
 
 

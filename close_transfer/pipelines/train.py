@@ -16,24 +16,29 @@ from close_transfer.config.choices import InputModality
 from close_transfer.config.components import PrecomputedConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.data.decontamination import exclude_overlap
-from close_transfer.data.examples import Example, data_fingerprint
+from close_transfer.data.examples import Example, fingerprint_examples
 from close_transfer.data.sources import load_examples
 from close_transfer.encoders import AnyEncoder
-from close_transfer.encoders.build import build_encoder, encoder_note
-from close_transfer.encoders.embeddings import SceneVectors, image_scenes, text_scenes
-from close_transfer.modality_gap.adapter_fitting.for_training import TrainingNoise, noise_for, statistics_for, summary
+from close_transfer.encoders.build import build_encoder, warn_about_encoder
+from close_transfer.encoders.embeddings import SceneVectors, encode_image_scenes, encode_text_scenes
+from close_transfer.modality_gap.adapter_fitting.for_training import (
+    TrainingNoise,
+    choose_noise,
+    load_or_compute_statistics,
+    summarize_statistics,
+)
 from close_transfer.models.adapters import Statistics
 from close_transfer.models.device import pick_device
 from close_transfer.models.language_models import build_language_model
 from close_transfer.models.lm_wrappers import check_positions
 from close_transfer.models.network import TransferConfig, TransferNetwork
 from close_transfer.models.prompt_format import TextFormat
-from close_transfer.pipelines.console import training_ended
-from close_transfer.tasks import PreparedExamples, Task, task_of
+from close_transfer.pipelines.console import describe_training
+from close_transfer.tasks import PreparedExamples, Task, build_task
 from close_transfer.training.batches import TokenizedExamples
 from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.run_folder import DATA_REGIMES, choose_folder, start_run
-from close_transfer.training.trainer import Outcome, Trainer, number_of_steps
+from close_transfer.training.trainer import Outcome, Trainer, count_steps
 
 _SEEN = {
     "T0": "text only, no picture is opened",
@@ -83,7 +88,7 @@ def _describe(
     folder: Path,
 ) -> str:
     num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    steps = number_of_steps(config.train, len(data.training.examples))
+    steps = count_steps(config.train, len(data.training.examples))
     seen = "their pictures (the upper bound)" if input_modality == "image" else _SEEN[model.config.data_regime]
     lines = {
         "task": config.task.name,
@@ -135,8 +140,8 @@ def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Out
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16" if bf16 else "no")
     path, begun = choose_folder(config)
     folder = RunFolder(path)
-    task = task_of(config.task)
-    if accelerator.is_main_process and (note := encoder_note(config.clip, config.data)):
+    task = build_task(config.task)
+    if accelerator.is_main_process and (note := warn_about_encoder(config.clip, config.data)):
         print(note, file=sys.stderr)
     data = _load_data(config, task, input_modality)
     encoder = build_encoder(config.clip, config.data, device, texts_needed=input_modality == "text")
@@ -144,14 +149,14 @@ def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Out
         if begun:
             _own(folder, accelerator, held)
         resumes = folder.has_checkpoint  # else a kill came before the first one
-        scenes_of = text_scenes if input_modality == "text" else image_scenes
+        scenes_of = encode_text_scenes if input_modality == "text" else encode_image_scenes
         with accelerator.main_process_first():
             scenes = [scenes_of(encoder, s.examples, config.embedding_cache) for s in (data.training, data.validation)]
         if resumes:  # a checkpoint holds what was fitted and chosen
             model, tokenizer, noise = _last_model(folder)
         else:
-            statistics = statistics_for(config, encoder, scenes[0], input_modality, data.scenes)
-            noise = noise_for(config, input_modality, encoder, data.scenes, data.training.examples, statistics)
+            statistics = load_or_compute_statistics(config, encoder, scenes[0], input_modality, data.scenes)
+            noise = choose_noise(config, input_modality, encoder, data.scenes, data.training.examples, statistics)
             torch.manual_seed(config.seed)
             model, tokenizer = _new_model(config, data, encoder, noise, input_modality, statistics)
         if accelerator.is_main_process:
@@ -232,7 +237,7 @@ def _new_model(
         lm=lm.model.config.to_dict(),
         text_format={"kind": lm.format.kind, "before": list(lm.format.before)},
         base_model=lm.base_model,
-        statistics=summary(statistics),
+        statistics=summarize_statistics(statistics),
     )
     model = TransferNetwork(model_config, lm.model, statistics)
     model.config.data_regime = max(DATA_REGIMES[input_modality], model.adapter.data_regime, noise.data_regime)
@@ -261,7 +266,7 @@ def _facts(
         "num_trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "num_skipped": data.skipped.total(),
         "skipped": dict(data.skipped),
-        "data_fingerprint": data_fingerprint(data.training.examples),
+        "data_fingerprint": fingerprint_examples(data.training.examples),
         "encoder": encoder.name,
         "encoder_fingerprint": encoder.fingerprint,
     }
@@ -271,5 +276,5 @@ def main(config: TrainConfig, input_modality: InputModality) -> int:
     """Train, print where the run is and what to type next; return the exit status."""
     folder, outcome = train(config, input_modality)
     script = "train_text_only" if input_modality == "text" else "train_on_images"
-    print(training_ended(config, folder, outcome, script))
+    print(describe_training(config, folder, outcome, script))
     return outcome.exit_status if outcome.stopped_early else 0

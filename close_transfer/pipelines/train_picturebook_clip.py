@@ -29,7 +29,7 @@ from close_transfer.data.picturebook import world
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.drawing import draw_scene
 from close_transfer.data.picturebook.scenes import Scene, scenes
-from close_transfer.metrics.retrieval import paired_cosine, recall_at_k, unrelated_cosine
+from close_transfer.metrics.retrieval import compute_paired_cosine, compute_recall_at_k, compute_unrelated_cosine
 from close_transfer.models.bpe_tokenizer import train_bpe
 
 _START, _END = "<start_of_text>", "<end_of_text>"
@@ -233,14 +233,14 @@ def measure(
     images = torch.cat([model.encode_image(_images(pixels[b]), normalize=True) for b in blocks]).numpy()
     told = torch.cat([_encode_text(model, texts.batch(b)) for b in blocks]).numpy()
     recalls = {
-        f"{way}_recall@{k}": recall_at_k(queries, candidates, k)
+        f"{way}_recall@{k}": compute_recall_at_k(queries, candidates, k)
         for way, queries, candidates in (("image_to_text", images, told), ("text_to_image", told, images))
         for k in (1, 5, 10)
     }
     return recalls | {
-        "paired_cosine": paired_cosine(images, told),
-        "unrelated_text_cosine": unrelated_cosine(told),
-        "unrelated_image_cosine": unrelated_cosine(images),
+        "paired_cosine": compute_paired_cosine(images, told),
+        "unrelated_text_cosine": compute_unrelated_cosine(told),
+        "unrelated_image_cosine": compute_unrelated_cosine(images),
         "mean_distance": float(np.linalg.norm(images.mean(axis=0) - told.mean(axis=0))),
     }
 

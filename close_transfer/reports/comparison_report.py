@@ -41,17 +41,17 @@ class Report:
     pairing: Pairing | None
 
 
-def data_regime_in_words(data_regime: str | None) -> str:
+def format_data_regime(data_regime: str | None) -> str:
     """What a system was trained on: its code, and the code in words."""
     if data_regime is None:
         return "not stated"
     return f"{data_regime}: {_DATA_REGIMES[data_regime]}" if data_regime in _DATA_REGIMES else data_regime
 
 
-def by_data_regime(table: ResultTable) -> list[tuple[str, list[Row]]]:
+def group_by_data_regime(table: ResultTable) -> list[tuple[str, list[Row]]]:
     """Rows under what they were trained on."""
     return [
-        (data_regime_in_words(code), list(rows)) for code, rows in groupby(table.rows, key=lambda row: row.data_regime)
+        (format_data_regime(code), list(rows)) for code, rows in groupby(table.rows, key=lambda row: row.data_regime)
     ]
 
 
@@ -70,34 +70,34 @@ def group_metrics(table: ResultTable, question_types: bool) -> list[str]:
     return [name for name in names if question_types or f"/{QUESTION_TYPE}" not in name]
 
 
-def best(rows: Sequence[Row], metric: str) -> Row | None:
+def find_best(rows: Sequence[Row], metric: str) -> Row | None:
     """The row with the highest value; None where there is nothing to compare."""
     having = [row for row in rows if metric in row.values]
     return max(having, key=lambda row: row.values[metric].value) if len(having) > 1 else None
 
 
-def title(table: ResultTable) -> str:
+def format_title(table: ResultTable) -> str:
     """Task, data, split and scene in a line."""
     split = f", {table.split}" if table.split else ""
     scene = f", scene: {table.scene}" if table.scene else ""
     return f"{table.task} on {table.data}{split}{scene}"
 
 
-def facts(table: ResultTable, tables: Sequence[ResultTable]) -> str:
+def format_facts(table: ResultTable, tables: Sequence[ResultTable]) -> str:
     """Which examples, and whether another table has others of the same split."""
     said = f"{table.num_examples:,} examples, fingerprint {table.fingerprint[:12]}"
-    namesakes = [other for other in tables if title(other) == title(table)]
+    namesakes = [other for other in tables if format_title(other) == format_title(table)]
     if len(namesakes) > 1:
         said += "; other examples or references than in the other table of this name, so do not compare across them"
     return said
 
 
-def called(row: Row) -> str:
+def format_name(row: Row) -> str:
     """The system's name, and in brackets what of Picturebook is in it where the data are others."""
     return row.name + "".join(f" [{mark}]" for mark in row.marks)
 
 
-def remarks(table: ResultTable) -> list[str]:
+def find_remarks(table: ResultTable) -> list[str]:
     """What was left out of the examples, and which encoder saw them; each once, with its systems."""
     said: dict[str, list[Row]] = {}
     for row in table.rows:
@@ -108,12 +108,12 @@ def remarks(table: ResultTable) -> list[str]:
             said.setdefault(f"encoder: {row.first.encoder}", []).append(row)
     everyone = len(table.rows)
     return [
-        what if len(rows) == everyone else f"{what}, for {'; '.join(f'“{called(row)}”' for row in rows)}"
+        what if len(rows) == everyone else f"{what}, for {'; '.join(f'“{format_name(row)}”' for row in rows)}"
         for what, rows in said.items()
     ]
 
 
-def warnings(of: ResultTable | Pairing) -> list[str]:
+def find_warnings(of: ResultTable | Pairing) -> list[str]:
     """What is to be said of Picturebook wherever these numbers stand."""
     if of.is_world:
         return [WORLD_SENTENCE]
@@ -121,7 +121,7 @@ def warnings(of: ResultTable | Pairing) -> list[str]:
     return [MARK_SENTENCE.format(marks=" or ".join(f"[{mark}]" for mark in marks))] if marks else []
 
 
-def seeds_in_words(row: Row) -> str:
+def format_seeds(row: Row) -> str:
     """How many seeds are in a row, and which."""
     known = [str(seed) for seed in row.seeds if seed is not None]
     return f"{len(known)} ({', '.join(known)})" if known else "not stated"
@@ -133,19 +133,19 @@ def _rounded(metric: str, value: float) -> str:
     return f"{round(value, decimals) + 0.0:.{decimals}f}"  # added, because -0.0 is no number to read
 
 
-def number(metric: str, value: Value | None) -> str:
+def format_number(metric: str, value: Value | None) -> str:
     """The value as printed; empty where there is none."""
     return "" if value is None else _rounded(metric, value.value)
 
 
-def reach(metric: str, value: Value | None) -> str:
+def format_interval(metric: str, value: Value | None) -> str:
     """The interval as printed; empty where there is none."""
     if value is None or value.low is None or value.high is None:
         return ""
     return f"{_rounded(metric, value.low)} to {_rounded(metric, value.high)}"
 
 
-def verdict(pairing: Pairing) -> str:
+def format_verdict(pairing: Pairing) -> str:
     """What the paired bootstrap supports, in a sentence or two."""
     found = pairing.difference
     a, b = pairing.names
@@ -163,7 +163,7 @@ def verdict(pairing: Pairing) -> str:
         f"{found.difference:.2f}, 95% {shown}; the first is better in {100 * found.share_better:.1f}% of the resamples. {told}"
     )
     if pairing.data_regimes[0] != pairing.data_regimes[1]:
-        first, second = map(data_regime_in_words, pairing.data_regimes)
+        first, second = map(format_data_regime, pairing.data_regimes)
         said += f" They were trained on different things (first {first}; second {second})."
     if pairing.scenes[0] != pairing.scenes[1]:
         shown_to = " and the second ".join(f"scene={scene or 'unknown'}" for scene in pairing.scenes)
@@ -182,7 +182,7 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _markdown_value(row: Row, metric: str, is_best: bool) -> str:
-    value, ends = number(metric, row.values.get(metric)), reach(metric, row.values.get(metric))
+    value, ends = format_number(metric, row.values.get(metric)), format_interval(metric, row.values.get(metric))
     shown = f"**{value}**" if is_best and value else value
     return f"{shown} ({ends})" if ends else shown
 
@@ -190,14 +190,14 @@ def _markdown_value(row: Row, metric: str, is_best: bool) -> str:
 def _markdown_table(table: ResultTable) -> list[str]:
     metrics = main_metrics(table)
     lines = [_line(["data regime", "system", "seeds", *metrics]), _line(["---"] * 3 + ["---:"] * len(metrics))]
-    for data_regime, rows in by_data_regime(table):
-        leaders = {metric: best(rows, metric) for metric in metrics}
+    for data_regime, rows in group_by_data_regime(table):
+        leaders = {metric: find_best(rows, metric) for metric in metrics}
         for row in rows:
             values = [_markdown_value(row, metric, leaders[metric] is row) for metric in metrics]
-            lines.append(_line([_cell(data_regime), _cell(called(row)), seeds_in_words(row), *values]))
+            lines.append(_line([_cell(data_regime), _cell(format_name(row)), format_seeds(row), *values]))
     groups = group_metrics(table, question_types=False)
     if groups:
-        names = [f"{row.data_regime or 'not stated'}: {called(row)}" for row in table.rows]
+        names = [f"{row.data_regime or 'not stated'}: {format_name(row)}" for row in table.rows]
         lines += ["", _line(["", *map(_cell, names)]), _line(["---", *["---:"] * len(names)])]
         lines += [
             _line([_cell(metric), *(_markdown_value(row, metric, False) for row in table.rows)]) for metric in groups
@@ -205,38 +205,38 @@ def _markdown_table(table: ResultTable) -> list[str]:
     return lines
 
 
-def markdown(tables: Sequence[ResultTable], pairing: Pairing | None, notes: Sequence[str]) -> str:
+def render_markdown(tables: Sequence[ResultTable], pairing: Pairing | None, notes: Sequence[str]) -> str:
     """The page as Markdown; accuracies by question type are in the HTML only."""
     lines = ["# Results", "", _INTERVALS]
     for table in tables:
-        lines += ["", f"## {_cell(title(table))}", "", f"{facts(table, tables)}."]
-        lines += [f"**{warning}**" for warning in warnings(table)]
+        lines += ["", f"## {_cell(format_title(table))}", "", f"{format_facts(table, tables)}."]
+        lines += [f"**{warning}**" for warning in find_warnings(table)]
         lines += ["", *_markdown_table(table)]
-        lines += ["", *(f"- {_cell(remark)}" for remark in remarks(table))] if remarks(table) else []
+        lines += ["", *(f"- {_cell(remark)}" for remark in find_remarks(table))] if find_remarks(table) else []
     if pairing is not None:
-        lines += ["", "## Two systems, paired", "", _cell(verdict(pairing))]
-        lines += [f"**{warning}**" for warning in warnings(pairing)]
+        lines += ["", "## Two systems, paired", "", _cell(format_verdict(pairing))]
+        lines += [f"**{warning}**" for warning in find_warnings(pairing)]
     if notes:
         lines += ["", "## Notes", "", *(f"- {_cell(note)}" for note in notes)]
     return "\n".join(lines) + "\n"
 
 
-def html(tables: Sequence[ResultTable], pairing: Pairing | None, notes: Sequence[str]) -> str:
+def render_html(tables: Sequence[ResultTable], pairing: Pairing | None, notes: Sequence[str]) -> str:
     """The page as HTML."""
     loader = jinja2.PackageLoader("close_transfer.reports", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template("comparison.html").render(
         tables=[_shown(table, tables) for table in tables],
         pairing=pairing,
-        verdict=verdict(pairing) if pairing else "",
+        verdict=format_verdict(pairing) if pairing else "",
         notes=notes,
-        warnings=warnings,
+        warnings=find_warnings,
         intervals=_INTERVALS,
-        number=number,
-        reach=reach,
-        called=called,
-        seeds=seeds_in_words,
-        data_regime=data_regime_in_words,
+        number=format_number,
+        reach=format_interval,
+        called=format_name,
+        seeds=format_seeds,
+        data_regime=format_data_regime,
     )
 
 
@@ -244,14 +244,16 @@ def _shown(table: ResultTable, tables: Sequence[ResultTable]) -> dict[str, Any]:
     metrics = main_metrics(table)
     most = {m: max(row.values[m].value for row in table.rows if m in row.values) or 1.0 for m in metrics}
     return {
-        "title": title(table),
-        "facts": facts(table, tables),
-        "warnings": warnings(table),
-        "remarks": remarks(table),
+        "title": format_title(table),
+        "facts": format_facts(table, tables),
+        "warnings": find_warnings(table),
+        "remarks": find_remarks(table),
         "leading": table.leading,
         "metrics": metrics,
         "most": most,
-        "data_regimes": [(name, rows, {m: best(rows, m) for m in metrics}) for name, rows in by_data_regime(table)],
+        "data_regimes": [
+            (name, rows, {m: find_best(rows, m) for m in metrics}) for name, rows in group_by_data_regime(table)
+        ],
         "rows": table.rows,
         "groups": group_metrics(table, question_types=True),
     }
@@ -262,6 +264,6 @@ def describe_report(report: Report) -> str:
     num_rows = sum(len(table.rows) for table in report.tables)
     lines = [f"files read: {report.num_files:,}, tables: {len(report.tables):,}, systems: {num_rows:,}"]
     lines += [f"note: {note}" for note in report.notes]
-    lines += [f"note: {title(t)}: {said}" for t in report.tables if not t.is_world for said in warnings(t)]
-    lines += [verdict(report.pairing)] if report.pairing else []
+    lines += [f"note: {format_title(t)}: {said}" for t in report.tables if not t.is_world for said in find_warnings(t)]
+    lines += [format_verdict(report.pairing)] if report.pairing else []
     return "\n".join([*lines, *(f"report: {page}" for page in report.pages)])

@@ -14,16 +14,16 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
-from close_transfer.core.atomic_files import damaged, write_text
+from close_transfer.core.atomic_files import damaged_file_error, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.readers.records import field, key_field, read_document, read_lines, verbatim
-from close_transfer.core.svg import svg
+from close_transfer.core.svg import render_svg
 from close_transfer.data.examples import Example
 from close_transfer.evaluation.record import NOT_ASKED, Evaluation
-from close_transfer.evaluation.results import read_results, system_in_words
+from close_transfer.evaluation.results import describe_system_settings, read_results
 from close_transfer.metrics.accuracy import QUESTION_TYPE
-from close_transfer.training.trainer import learning_curves
+from close_transfer.training.trainer import read_learning_curves
 
 _NUM_SHOWN = 24
 _NUM_EXTREME = 6
@@ -54,9 +54,9 @@ class ComparedEvaluation:
             try:
                 answers[key_field(record, "id")] = verbatim(field(record, "prediction"), "prediction")
             except RecordError as fault:
-                raise damaged(answered, f"line {line}: {fault}") from None
+                raise damaged_file_error(answered, f"line {line}: {fault}") from None
         if len(answers) != system.num_examples:
-            raise damaged(
+            raise damaged_file_error(
                 answered, f"it holds {len(answers):,} answers, and results.json counts {system.num_examples:,}"
             )
         return cls(name or system.name, read_document(path, "compare"), answers)
@@ -65,12 +65,12 @@ class ComparedEvaluation:
 def describe_system(results: dict[str, Any]) -> str:
     """A few words that tell one system from another, of a results.json of ours."""
     config = results["config"]
-    return system_in_words(
+    return describe_system_settings(
         results["training_input_modality"], config["train"]["adapter"], results["noise"]["std"], config["eval"]
     )
 
 
-def leakage_in_words(leakage: dict[str, Any]) -> str:
+def describe_leakage(leakage: dict[str, Any]) -> str:
     """What training saw of the evaluation text, as results.json has it; empty if nobody wanted to know."""
     if not leakage["checked"]:
         return "" if leakage["reason"] == NOT_ASKED else f"not checked, because {leakage['reason']}"
@@ -80,7 +80,7 @@ def leakage_in_words(leakage: dict[str, Any]) -> str:
     )
 
 
-def noise_in_words(noise: dict[str, float], training_input_modality: str) -> str:
+def describe_noise(noise: dict[str, float], training_input_modality: str) -> str:
     """What the training noise did to the vectors, for a reader who has never met the method."""
     if noise["std"] == 0:
         if training_input_modality == "image":
@@ -114,7 +114,7 @@ def _picture(example: Example) -> str | None:
 
 def _curve(run: Path) -> str | None:
     """Loss by step as an SVG picture; None without a log."""
-    curves = {name: points for name, points in learning_curves(run).items() if points}
+    curves = {name: points for name, points in read_learning_curves(run).items() if points}
     if not curves:
         return None
     figure = Figure(figsize=(7, 2.6), layout="constrained")
@@ -128,7 +128,7 @@ def _curve(run: Path) -> str | None:
     axes.set(xlabel="step", ylabel="loss, nats a token", yscale="log")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    return _data_uri(svg(figure), "image/svg+xml")
+    return _data_uri(render_svg(figure), "image/svg+xml")
 
 
 def _case(evaluation: Evaluation, row: int, others: Sequence[ComparedEvaluation]) -> dict[str, Any]:
@@ -203,8 +203,8 @@ def write_report(evaluation: Evaluation, others: Sequence[ComparedEvaluation] = 
         systems=[describe_system(results), *(other.name for other in others)],
         rows=_rows(evaluation, others),
         leading=evaluation.scores.leading,
-        leakage=leakage_in_words(evaluation.leakage),
-        noise=noise_in_words(evaluation.noise, evaluation.facts["input_modality"]),
+        leakage=describe_leakage(evaluation.leakage),
+        noise=describe_noise(evaluation.noise, evaluation.facts["input_modality"]),
         curve=_curve(evaluation.run),
         shown=cases(shown),
         best=cases(by_score[::-1][:_NUM_EXTREME]),

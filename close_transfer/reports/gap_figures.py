@@ -5,9 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from close_transfer.core.arrays import Float64Array
-from close_transfer.core.svg import svg
+from close_transfer.core.svg import render_svg
 from close_transfer.modality_gap.measurement import Gap
-from close_transfer.modality_gap.vectors import GroupedVectors, Ints, unit
+from close_transfer.modality_gap.vectors import GroupedVectors, Ints, normalize_rows
 
 TEXTS, IMAGES, NOISED, QUIET = "#2563a8", "#c2410c", "#7fb0de", "#8a94a3"
 _MOST_COSINES = 20_000
@@ -32,7 +32,7 @@ def _a_text(vectors: GroupedVectors, scenes: Ints, seed: int) -> Ints:
     return firsts[scenes] + np.random.default_rng(seed).integers(0, counts[scenes])
 
 
-def cosine_histograms(vectors: GroupedVectors, seed: int = 0) -> bytes:
+def plot_cosine_histograms(vectors: GroupedVectors, seed: int = 0) -> bytes:
     """Cosines of pictures with their texts beside those of unrelated texts and unrelated pictures."""
     scenes = vectors.scene_of_text
     one, other = _pairs_of_scenes(vectors.num_scenes, seed)
@@ -55,14 +55,14 @@ def cosine_histograms(vectors: GroupedVectors, seed: int = 0) -> bytes:
     axes.set(xlabel="cosine", yticks=[])
     axes.legend(frameon=False, loc="upper left")
     _plain(axes)
-    return svg(figure)
+    return render_svg(figure)
 
 
 def _scatter(axes: Axes, points: Float64Array, colour: str, name: str) -> None:
     axes.scatter(points[:, 0], points[:, 1], s=7, color=colour, alpha=0.6, linewidths=0, label=name)
 
 
-def clouds(vectors: GroupedVectors, noise: float, num_drawn: int, seed: int = 0) -> bytes:
+def plot_clouds(vectors: GroupedVectors, noise: float, num_drawn: int, seed: int = 0) -> bytes:
     """Both clouds in the two directions that separate and spread them most; without noise, then with.
 
     The axes are the first two principal directions of clean texts and pictures together, and stay the
@@ -74,7 +74,7 @@ def clouds(vectors: GroupedVectors, noise: float, num_drawn: int, seed: int = 0)
     both = texts if vectors.images is None else np.concatenate([texts, vectors.images[chosen]])
     centre = both.mean(axis=0)
     _, _, directions = np.linalg.svd(both - centre, full_matrices=False)
-    noised = unit(texts + noise * rng.standard_normal(texts.shape))
+    noised = normalize_rows(texts + noise * rng.standard_normal(texts.shape))
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     halves = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, shown, colour, name, title in (
@@ -87,10 +87,10 @@ def clouds(vectors: GroupedVectors, noise: float, num_drawn: int, seed: int = 0)
         axes.set_title(title, fontsize=11)
         axes.legend(frameon=False, markerscale=2)
         _plain(axes)
-    return svg(figure)
+    return render_svg(figure)
 
 
-def spectra(gap: Gap) -> bytes:
+def plot_spectra(gap: Gap) -> bytes:
     """Share of the variance along each principal direction, of each cloud and of their difference."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()
@@ -103,10 +103,10 @@ def spectra(gap: Gap) -> bytes:
     axes.set(xlabel="principal direction", ylabel="share of the variance", yscale="log", xscale="log")
     axes.legend(frameon=False)
     _plain(axes)
-    return svg(figure)
+    return render_svg(figure)
 
 
-def noise_curves(gap: Gap) -> bytes:
+def plot_noise_curves(gap: Gap) -> bytes:
     """What each scale of noise does to neighbourhoods; pictures as dotted lines to compare with."""
     noised = {one.noise: one for one in gap.neighbourhoods if one.noise is not None}
     pictures = next((one for one in gap.neighbourhoods if one.noise is None), None)
@@ -126,4 +126,4 @@ def noise_curves(gap: Gap) -> bytes:
     axes.set(xlabel="noise, standard deviation per coordinate", ylim=(min(0, axes.get_ylim()[0]), 1.02))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     _plain(axes)
-    return svg(figure)
+    return render_svg(figure)

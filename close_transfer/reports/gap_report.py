@@ -41,7 +41,7 @@ def _number(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
-def verdict(gap: Gap) -> str:
+def format_verdict(gap: Gap) -> str:
     """The gap in one sentence; empty without pictures."""
     metrics = gap.metrics
     if "paired_cosine" not in metrics:
@@ -64,7 +64,7 @@ def describe(gap: Gap) -> str:
             value = gap.metrics[name]
             lines.append(f"  {meaning:<70} {_number(value):>7}   [{_number(low)}, {_number(high)}]")
     lines += [f"  {f'noise by the rule {one.rule} ({one.data_regime})':<70} {one.std:>7.3f}" for one in gap.choices]
-    return "\n".join([*lines, verdict(gap)]).rstrip()
+    return "\n".join([*lines, format_verdict(gap)]).rstrip()
 
 
 def _uri(svg: bytes) -> str:
@@ -90,17 +90,17 @@ def write_page(gap: Gap, config: MeasureGapConfig) -> Path:
     page = environment.get_template("gap.html").render(
         gap=gap,
         facts=gap.provenance,
-        verdict=verdict(gap),
+        verdict=format_verdict(gap),
         rows=[
             (name, meaning, _number(gap.metrics[name]), *map(_number, gap.intervals[name]))
             for name, meaning in _SHOWN.items()
             if name in gap.metrics
         ],
         noise_rows=_noise_rows(gap),
-        cosines=_uri(gap_figures.cosine_histograms(gap.vectors, config.seed)),
-        clouds=_uri(gap_figures.clouds(gap.vectors, noise, config.num_drawn, config.seed)),
-        spectra=_uri(gap_figures.spectra(gap)),
-        noise_curves=_uri(gap_figures.noise_curves(gap)) if config.noises else None,
+        cosines=_uri(gap_figures.plot_cosine_histograms(gap.vectors, config.seed)),
+        clouds=_uri(gap_figures.plot_clouds(gap.vectors, noise, config.num_drawn, config.seed)),
+        spectra=_uri(gap_figures.plot_spectra(gap)),
+        noise_curves=_uri(gap_figures.plot_noise_curves(gap)) if config.noises else None,
         is_world=gap.provenance.get("data") == "picturebook",
     )
     path = Path(config.output) / "gap.html"

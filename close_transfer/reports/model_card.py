@@ -11,8 +11,8 @@ from close_transfer.core.atomic_files import read_json, write_json
 from close_transfer.core.errors import UserError
 from close_transfer.evaluation.results import read_results
 from close_transfer.models.network import TransferConfig
-from close_transfer.reports.model_card_text import card_text, is_blind, trained_on_pictures
-from close_transfer.reports.redaction import portable
+from close_transfer.reports.model_card_text import is_blind, is_trained_on_images, write_card_text
+from close_transfer.reports.redaction import redact
 from close_transfer.training.run_folder import read_run
 
 ABOUT = "about.json"
@@ -43,7 +43,7 @@ _PIPELINES = {
 }
 
 
-def about_run(run: Path) -> dict[str, Any]:
+def collect_run_facts(run: Path) -> dict[str, Any]:
     """What a run's folder tells about the model: its settings, facts about its data, and all results in it.
 
     Of files there are the names only, and nothing of where the run was kept or what it ran on.
@@ -55,8 +55,8 @@ def about_run(run: Path) -> dict[str, Any]:
     more = read_json(run / "facts.json")
     found = [read_results(path, "run") for path in sorted(run.glob("*/results.json"))]
     return {
-        "settings": portable(config.model_dump(mode="json")),
-        "facts": portable(facts) | {key: more[key] for key in _TOLD if key in more},
+        "settings": redact(config.model_dump(mode="json")),
+        "facts": redact(facts) | {key: more[key] for key in _TOLD if key in more},
         "results": [
             {
                 "data": one.data, "split": one.split, "scene": one.scene, "num_examples": one.num_examples,
@@ -75,7 +75,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     about = read_json(path)
     if not isinstance(about, dict):
         raise UserError(f"{path}: holds no object; restore it, or delete it")
-    return about | {"settings": portable(about.get("settings") or {})}
+    return about | {"settings": redact(about.get("settings") or {})}
 
 
 def write_about(folder: Path, about: Mapping[str, Any]) -> None:
@@ -83,12 +83,12 @@ def write_about(folder: Path, about: Mapping[str, Any]) -> None:
     write_json(folder / ABOUT, about)
 
 
-def model_card(config: TransferConfig, about: Mapping[str, Any], name: str, licence: str | None) -> ModelCard:
+def build_model_card(config: TransferConfig, about: Mapping[str, Any], name: str, licence: str | None) -> ModelCard:
     """The README.md of a model, with the metadata that the hub reads.
 
     Args:
         config: of the network.
-        about: as `about_run`.
+        about: as `collect_run_facts`.
         name: what the model is called: OWNER/NAME on the hub, or the name of a folder.
         licence: an identifier of the hub's list, such as "apache-2.0"; another becomes `other` with its name. None where
             nobody chose one.
@@ -101,9 +101,9 @@ def model_card(config: TransferConfig, about: Mapping[str, Any], name: str, lice
         base_model=config.base_model["name"] if config.base_model and not config.base_model.get("folder") else None,
         model_name=name if results else None,
         eval_results=results or None,
-        **licence_fields(licence),
+        **format_licence(licence),
     )
-    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{card_text(config, about, name, licence)}")
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{write_card_text(config, about, name, licence)}")
 
 
 def _pipeline(config: TransferConfig) -> str:
@@ -115,7 +115,7 @@ def _tags(config: TransferConfig, about: Mapping[str, Any]) -> list[str]:
     seen = []
     if is_blind(config):
         seen.append("blind-baseline")
-    elif trained_on_pictures(config, about):
+    elif is_trained_on_images(config, about):
         seen.append("trained-on-pictures")
     elif config.data_regime == "T0":
         seen.append("text-only-training")
@@ -135,7 +135,7 @@ def _eval_results(config: TransferConfig, about: Mapping[str, Any]) -> list[Eval
     ]  # fmt: skip
 
 
-def licence_fields(licence: str | None) -> dict[str, Any]:
+def format_licence(licence: str | None) -> dict[str, Any]:
     """The card's metadata of a licence: the hub's identifier, or `other` with the name where the hub has none.
 
     Args:

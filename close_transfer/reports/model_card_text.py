@@ -5,7 +5,7 @@ from typing import Any
 
 from close_transfer.models.network import TransferConfig
 from close_transfer.models.noise_scale import NoiseScale
-from close_transfer.reports.redaction import portable_name
+from close_transfer.reports.redaction import redact_name
 
 _SEEN = {
     "T0": "text only; no picture was seen in training (T0)",
@@ -35,7 +35,7 @@ def is_blind(config: TransferConfig) -> bool:
     return any(step["name"] == "blind" for step in config.adapter)
 
 
-def trained_on_pictures(config: TransferConfig, about: Mapping[str, Any]) -> bool:
+def is_trained_on_images(config: TransferConfig, about: Mapping[str, Any]) -> bool:
     """Whether it was fed vectors of pictures in training; by its regime, where the run's facts are not known."""
     fed = about.get("facts", {}).get("input_modality")
     return (
@@ -43,7 +43,7 @@ def trained_on_pictures(config: TransferConfig, about: Mapping[str, Any]) -> boo
     )
 
 
-def card_text(config: TransferConfig, about: Mapping[str, Any], name: str, licence: str | None) -> str:
+def write_card_text(config: TransferConfig, about: Mapping[str, Any], name: str, licence: str | None) -> str:
     """The card below its metadata, as Markdown; arguments as of `model_card`."""
     facts, settings = about.get("facts", {}), about.get("settings", {})
     lines = {
@@ -51,7 +51,7 @@ def card_text(config: TransferConfig, about: Mapping[str, Any], name: str, licen
         **_task_lines(config, settings),
         **_data_lines(facts, settings),
         "training saw": _SEEN[config.data_regime],
-        "encoder": f"{portable_name(config.encoder['name'])}, {config.encoder['dim']} wide, frozen",
+        "encoder": f"{redact_name(config.encoder['name'])}, {config.encoder['dim']} wide, frozen",
         "noise": str(NoiseScale(config.noise["std"], config.encoder["dim"])),
         "adapter": " → ".join(step["name"] for step in config.adapter),
         "language model": _language_model(config, settings),
@@ -95,13 +95,13 @@ def _cell(value: object) -> str:
 
 
 def _first_sentence(config: TransferConfig, about: Mapping[str, Any]) -> str:
-    does, encoder = _DOES[config.task["name"]], portable_name(config.encoder["name"])
+    does, encoder = _DOES[config.task["name"]], redact_name(config.encoder["name"])
     if is_blind(config):
         return (
             f"A baseline that {does} without seeing them: zeros stood in for the vectors of {encoder}, in training and in "
             "use, so it shows what can be said blind."
         )
-    if trained_on_pictures(config, about):
+    if is_trained_on_images(config, about):
         return f"It {does}, and learned it from the picture vectors of a frozen encoder, {encoder}; it was not trained on text alone."
     noise = "with noise added to them" if config.noise["std"] else "with no noise added to them"
     seen = {
@@ -207,7 +207,7 @@ def _needs(config: TransferConfig) -> str:
 def _intended(config: TransferConfig, about: Mapping[str, Any]) -> str:
     if is_blind(config):
         return "To be set against models that see, as the score that is had without looking."
-    learned = "pictures" if trained_on_pictures(config, about) else "text"
+    learned = "pictures" if is_trained_on_images(config, about) else "text"
     return (
         f"For research, and for a draft that somebody checks: it {_DOES[config.task['name']]} of the kind that its training "
         f"{learned} told of, in the language of that text."

@@ -18,7 +18,7 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _LOCAL = "local-dir:"  # open_clip's mark of a folder
 
 
-def portable(settings: Mapping[str, Any]) -> dict[str, Any]:
+def redact(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings, at any depth, without what is of one machine: paths become the names at their ends.
 
     Texts that are no names of files (prompts, labels) stay as they are. What it gave, it gives again.
@@ -33,11 +33,11 @@ def _portable(key: str, value: Any) -> Any:
     if isinstance(value, str):
         if key in _FILES:
             return _last(value)
-        return portable_name(value) if key in _FILES_OR_HUB else value
+        return redact_name(value) if key in _FILES_OR_HUB else value
     if isinstance(value, Mapping):
         if key in _FILES:
             return {name: _portable(key, one) for name, one in value.items()}
-        return portable(value)
+        return redact(value)
     if isinstance(value, (list, tuple)):
         return [_portable(key, one) for one in value]
     return value
@@ -47,7 +47,7 @@ def _last(path: str) -> str:
     return re.split(r"[/\\]", path.rstrip("/\\"))[-1] or path
 
 
-def portable_name(value: str) -> str:
+def redact_name(value: str) -> str:
     """A name of the hub as it is; the last part of anything that is a folder or file, or can be no name of the hub."""
     if value.startswith(_LOCAL):
         return _LOCAL + _last(value.removeprefix(_LOCAL))
@@ -57,11 +57,11 @@ def portable_name(value: str) -> str:
     return _last(value) if is_local else value
 
 
-def portable_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def redact_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """A model's config.json as it may be published; the folder of a base_model is its name then, to be given by `base_model=`."""
     kept = {key: value for key, value in config.items() if key != "_name_or_path"}
-    kept["encoder"] = portable(kept["encoder"])
+    kept["encoder"] = redact(kept["encoder"])
     kept["lm"] = {key: value for key, value in kept["lm"].items() if key != "_name_or_path"}
     if kept.get("base_model"):
-        kept["base_model"] = portable(kept["base_model"])
+        kept["base_model"] = redact(kept["base_model"])
     return kept

@@ -8,7 +8,7 @@ from close_transfer.tasks.task import PreparedExamples, Task
 from close_transfer.tasks.visual_news import VisualNews
 from close_transfer.tasks.vqa import Vqa, VqaE
 
-__all__ = ["TASKS", "PreparedExamples", "Task", "task_of"]
+__all__ = ["TASKS", "PreparedExamples", "Task", "build_task"]
 
 _ALL: tuple[Task, ...] = (Captioning(), CaptioningMulti(), SnliVe(), Vqa(), VqaE(), VisualNews(), Custom())
 
@@ -16,7 +16,7 @@ _ALL: tuple[Task, ...] = (Captioning(), CaptioningMulti(), SnliVe(), Vqa(), VqaE
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}
 
 
-def task_of(config: TaskConfig) -> Task:
+def build_task(config: TaskConfig) -> Task:
     """The task as a run was asked for."""
     match config.name:
         case "captioning":

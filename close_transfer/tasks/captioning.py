@@ -64,10 +64,10 @@ class _Captioning:
         return self._asked(told)
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
-        return scores_by_category(examples, predictions, num_resamples, self._language)
+        return score_by_category(examples, predictions, num_resamples, self._language)
 
 
-def scores_by_category(
+def score_by_category(
     examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int, language: str = "en"
 ) -> Scores:
     """Caption scores over all examples and, where there are several categories, of each apart.

@@ -7,12 +7,12 @@ import numpy as np
 
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, Prediction
-from close_transfer.metrics.accuracy import accuracy_scores
-from close_transfer.metrics.any_language import exact_match, text_scores
+from close_transfer.metrics.accuracy import score_accuracy
+from close_transfer.metrics.any_language import exact_match, score_texts
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.captions import caption_scores
-from close_transfer.metrics.vqa import vqa_accuracy
-from close_transfer.tasks.task import PreparedExamples, with_targets
+from close_transfer.metrics.vqa import compute_vqa_accuracy
+from close_transfer.tasks.task import PreparedExamples, keep_with_targets
 
 Metric = Literal["captions", "accuracy", "vqa", "text"]
 
@@ -41,7 +41,7 @@ class Custom:
         return PreparedExamples(list(examples), "the same text")
 
     def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
-        return [with_targets(example, ()) for example in examples]
+        return [keep_with_targets(example, ()) for example in examples]
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
         said = [prediction.text for prediction in predictions]
@@ -49,10 +49,10 @@ class Custom:
         if self._metric == "captions":
             return caption_scores(said, told, num_resamples, language=self._language)
         if self._metric == "text":
-            return text_scores(said, told, num_resamples)
+            return score_texts(said, told, num_resamples)
         if self._metric == "vqa":
-            correct = np.array([vqa_accuracy(*one) for one in zip(said, told, strict=True)])
+            correct = np.array([compute_vqa_accuracy(*one) for one in zip(said, told, strict=True)])
         else:
             correct = exact_match(said, told) / 100
         categories = [one[0] if self.labels else "" for one in told]
-        return accuracy_scores(correct, categories, num_resamples)
+        return score_accuracy(correct, categories, num_resamples)

@@ -11,9 +11,9 @@ import numpy as np
 
 from close_transfer.core.arrays import Float64Array
 from close_transfer.data.examples import Example, Prediction
-from close_transfer.metrics.accuracy import accuracy_scores, confusion_table
+from close_transfer.metrics.accuracy import build_confusion_table, score_accuracy
 from close_transfer.metrics.bootstrap import Scores
-from close_transfer.tasks.task import PreparedExamples, with_targets
+from close_transfer.tasks.task import PreparedExamples, keep_with_targets
 
 
 class SnliVe:
@@ -23,10 +23,10 @@ class SnliVe:
     labels: tuple[str, ...] = ("entailment", "neutral", "contradiction")
 
     def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
-        return PreparedExamples([with_targets(e, e.references) for e in examples])
+        return PreparedExamples([keep_with_targets(e, e.references) for e in examples])
 
     def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
-        return PreparedExamples([with_targets(e, e.references) for e in examples], "the same text")
+        return PreparedExamples([keep_with_targets(e, e.references) for e in examples], "the same text")
 
     def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
         return list(examples)
@@ -37,9 +37,9 @@ class SnliVe:
         if any(prediction.label for prediction in predictions):  # else there is only what was generated
             answers["_generated"] = [prediction.candidates[0].strip() for prediction in predictions]
         correct = {f"accuracy{which}": _matches(said, gold) for which, said in answers.items()}
-        scores = accuracy_scores(correct.pop("accuracy"), gold, num_resamples, correct)
+        scores = score_accuracy(correct.pop("accuracy"), gold, num_resamples, correct)
         scores.tables = {
-            f"confusion{which}": confusion_table(gold, said, self.labels) for which, said in answers.items()
+            f"confusion{which}": build_confusion_table(gold, said, self.labels) for which, said in answers.items()
         }
         return scores
 

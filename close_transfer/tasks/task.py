@@ -45,6 +45,6 @@ class Task(Protocol):
         """Metrics of predictions, one for each example in order."""
 
 
-def with_targets(example: Example, targets: Sequence[str]) -> Example:
+def keep_with_targets(example: Example, targets: Sequence[str]) -> Example:
     """The example with these targets."""
     return replace(example, targets=tuple(targets))

@@ -9,7 +9,7 @@ from typing import Literal
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.captions import caption_scores
-from close_transfer.tasks.task import PreparedExamples, with_targets
+from close_transfer.tasks.task import PreparedExamples, keep_with_targets
 
 
 class VisualNews:
@@ -19,10 +19,10 @@ class VisualNews:
     labels: tuple[str, ...] = ()
 
     def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
-        return PreparedExamples([with_targets(e, e.texts) for e in examples])
+        return PreparedExamples([keep_with_targets(e, e.texts) for e in examples])
 
     def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
-        return PreparedExamples([with_targets(e, e.texts) for e in examples], "the same text")
+        return PreparedExamples([keep_with_targets(e, e.texts) for e in examples], "the same text")
 
     def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
         return list(examples)

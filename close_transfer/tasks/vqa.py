@@ -11,10 +11,10 @@ from typing import Literal
 import numpy as np
 
 from close_transfer.data.examples import Example, Prediction
-from close_transfer.metrics.accuracy import accuracy_scores
+from close_transfer.metrics.accuracy import score_accuracy
 from close_transfer.metrics.bootstrap import Scores
-from close_transfer.metrics.vqa import simple_vqa_accuracy, vqa_accuracy
-from close_transfer.tasks.task import PreparedExamples, with_targets
+from close_transfer.metrics.vqa import compute_simple_vqa_accuracy, compute_vqa_accuracy
+from close_transfer.tasks.task import PreparedExamples, keep_with_targets
 
 _ENOUGH_ANNOTATORS = 3
 
@@ -36,24 +36,26 @@ class Vqa:
     labels: tuple[str, ...] = ()
 
     def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
-        return PreparedExamples([with_targets(e, answer_targets(e.references)) for e in examples])
+        return PreparedExamples([keep_with_targets(e, answer_targets(e.references)) for e in examples])
 
     def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
-        return PreparedExamples([with_targets(e, answer_targets(e.references)) for e in examples], "the same text")
+        return PreparedExamples([keep_with_targets(e, answer_targets(e.references)) for e in examples], "the same text")
 
     def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
         return list(examples)
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
         answered = [(p.text, e.references) for p, e in zip(predictions, examples, strict=True)]
-        correct = np.array([vqa_accuracy(*one) for one in answered])
+        correct = np.array([compute_vqa_accuracy(*one) for one in answered])
         # The two short forms stand beside it, so that numbers of the paper's code have something to be held against.
         others = {
-            "accuracy_simple": np.array([simple_vqa_accuracy(*one) for one in answered]),
-            "accuracy_close_code": np.array([simple_vqa_accuracy(*one, counting="overwritten") for one in answered]),
+            "accuracy_simple": np.array([compute_simple_vqa_accuracy(*one) for one in answered]),
+            "accuracy_close_code": np.array(
+                [compute_simple_vqa_accuracy(*one, counting="overwritten") for one in answered]
+            ),
         }
         categories, types = [e.category for e in examples], [e.subcategory for e in examples]
-        return accuracy_scores(correct, categories, num_resamples, others, types)
+        return score_accuracy(correct, categories, num_resamples, others, types)
 
 
 class VqaE(Vqa):

@@ -172,12 +172,12 @@ class TokenizedExamples:
         )
 
 
-def steps_per_epoch(num_examples: int, batch_size: int, most: int | None = None) -> int:
+def count_steps_per_epoch(num_examples: int, batch_size: int, most: int | None = None) -> int:
     """Optimiser steps in one epoch of at most `most` examples; the last batch may be smaller."""
     return -(-min(num_examples, most or num_examples) // batch_size)
 
 
-def epoch_batches(lengths: Rows, batch_size: int, seed: int, epoch: int, most: int | None = None) -> list[Rows]:
+def make_epoch_batches(lengths: Rows, batch_size: int, seed: int, epoch: int, most: int | None = None) -> list[Rows]:
     """The global batches of one epoch: each example once, similar lengths together, random order.
 
     With `most`, an epoch is a random draw of so many examples, another in each epoch. Depends on
@@ -194,12 +194,12 @@ def epoch_batches(lengths: Rows, batch_size: int, seed: int, epoch: int, most: i
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def batches_from(
+def iterate_batches(
     lengths: Rows, batch_size: int, seed: int, first_step: int, num_steps: int, most: int | None = None
 ) -> Iterator[Rows]:
     """Global batches for optimiser steps `first_step` to `num_steps`, over as many epochs as it takes."""
-    an_epoch = steps_per_epoch(len(lengths), batch_size, most)
+    an_epoch = count_steps_per_epoch(len(lengths), batch_size, most)
     for epoch in range(first_step // an_epoch, -(-num_steps // an_epoch)):
         begin = max(0, first_step - epoch * an_epoch)
         end = min(an_epoch, num_steps - epoch * an_epoch)
-        yield from epoch_batches(lengths, batch_size, seed, epoch, most)[begin:end]
+        yield from make_epoch_batches(lengths, batch_size, seed, epoch, most)[begin:end]

@@ -30,18 +30,18 @@ from transformers import PreTrainedTokenizerBase
 
 from close_transfer.core.atomic_files import (
     append_line,
-    damaged,
-    file_fingerprint,
+    damaged_file_error,
     fingerprint,
+    fingerprint_file,
     lock,
     read_fields,
     read_json,
     remove_stale,
     replace_link,
+    report_write_errors,
     sync,
     write_json,
     write_text,
-    writing,
 )
 from close_transfer.core.errors import UserError
 from close_transfer.models.network import TransferNetwork
@@ -104,7 +104,7 @@ class RunFolder:
             path = folder / name
             if name == _OPTIMIZER and not path.is_file():  # kept with the last only
                 continue
-            if not path.is_file() or file_fingerprint(path) != checksum:
+            if not path.is_file() or fingerprint_file(path) != checksum:
                 raise UserError(
                     f"{path}: is missing or damaged, as its SHA-256 in {_CHECKSUMS} is another; train again, or restore the file "
                     f"(whoever changed it on purpose deletes {_CHECKSUMS})"
@@ -127,7 +127,7 @@ class RunFolder:
             for path in self.checkpoint(which).iterdir()
             if path.is_file() and path.name not in (_OPTIMIZER, _STATE, _CHECKSUMS)
         )
-        return fingerprint(part for path in files for part in (path.name, file_fingerprint(path)))
+        return fingerprint(part for path in files for part in (path.name, fingerprint_file(path)))
 
     @contextmanager
     def owned(self) -> Iterator[None]:
@@ -136,13 +136,13 @@ class RunFolder:
         Raises:
             UserError: if another process trains there, or nothing there can be gone on from.
         """
-        with writing(self.path):
+        with report_write_errors(self.path):
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path, os.O_RDONLY)
         try:
             if not lock(handle):
                 raise UserError(f"another process trains in {self.path}; wait for it, or give another output=")
-            with writing(self.path):
+            with report_write_errors(self.path):
                 self._mend()
             yield
         finally:
@@ -190,12 +190,12 @@ class RunFolder:
         for told in _HOW_LOADED:  # differs once a run is resumed, and says nothing about the tokenizer
             tokenizer.init_kwargs.pop(told, None)
         temporary = target.with_name(f".{target.name}.tmp")
-        with writing(target):
+        with report_write_errors(target):
             try:
                 model.save_pretrained(temporary)
                 tokenizer.save_pretrained(temporary)
                 save_file(optimizer_tensors(model, optimizer), temporary / _OPTIMIZER)
-                sums = {path.name: file_fingerprint(path) for path in sorted(temporary.iterdir())}
+                sums = {path.name: fingerprint_file(path) for path in sorted(temporary.iterdir())}
                 write_json(temporary / _CHECKSUMS, sums)
                 write_json(temporary / _STATE, asdict(state))
                 for path in (*temporary.iterdir(), temporary, self.log_path):
@@ -236,7 +236,7 @@ class RunFolder:
 
     def log(self, entry: Mapping[str, Any]) -> None:
         """Appends to the log."""
-        with writing(self.log_path), self.log_path.open("ab") as file:
+        with report_write_errors(self.log_path), self.log_path.open("ab") as file:
             append_line(file.fileno(), json.dumps(entry))
 
     def read_log(self) -> list[dict[str, Any]]:
@@ -288,10 +288,10 @@ def _read_state(folder: Path) -> TrainingState:
     """The state that belongs to a checkpoint. Raises `UserError` if it is damaged."""
     path = folder / _STATE
     if not path.is_file():
-        raise damaged(path, "it is missing")
+        raise damaged_file_error(path, "it is missing")
     state = TrainingState(**read_fields(path, _STATE_KINDS))
     if _name(state.step) != folder.name:
-        raise damaged(path, f"its step is {state.step}")
+        raise damaged_file_error(path, f"its step is {state.step}")
     return state
 
 

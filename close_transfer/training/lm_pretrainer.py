@@ -24,9 +24,9 @@ from close_transfer.core.atomic_files import atomic_path
 from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from close_transfer.models.lm_wrappers import IGNORED
-from close_transfer.training.batches import Ragged, Rows, batches_from, steps_per_epoch
+from close_transfer.training.batches import Ragged, Rows, count_steps_per_epoch, iterate_batches
 from close_transfer.training.checkpoints import RunFolder, optimizer_tensors, restore_optimizer
-from close_transfer.training.schedules import learning_rate_factor
+from close_transfer.training.schedules import compute_learning_rate_factor
 from close_transfer.training.span_corruption import SpanCorruptor
 
 STATE_FILE = "state.safetensors"
@@ -51,7 +51,7 @@ class PretrainState:
     losses: list[dict[str, float]] = field(default_factory=list)
 
 
-def saved_identity(folder: Path) -> str | None:
+def read_saved_identity(folder: Path) -> str | None:
     """Of which settings and texts the folder holds a saved state; None where it holds none."""
     if not (folder / STATE_FILE).is_file():
         return None
@@ -95,7 +95,7 @@ class Pretrainer:
     @property
     def an_epoch(self) -> int:
         """Optimiser steps in one pass over the texts."""
-        return steps_per_epoch(len(self.texts), self.config.batch_size)
+        return count_steps_per_epoch(len(self.texts), self.config.batch_size)
 
     @property
     def num_steps(self) -> int:
@@ -118,7 +118,9 @@ class Pretrainer:
         request = StopRequest()
         began, tokens_before, seconds_before = time.monotonic(), state.num_tokens, state.seconds
         with request.listening(), self._bar(state.step) as bar:
-            for rows in batches_from(self.texts.lengths(), config.batch_size, config.seed, state.step, self.num_steps):
+            for rows in iterate_batches(
+                self.texts.lengths(), config.batch_size, config.seed, state.step, self.num_steps
+            ):
                 measured = self._step(state, rows)
                 seconds = time.monotonic() - began
                 bar.update(len(rows))
@@ -169,7 +171,7 @@ class Pretrainer:
 
     def _step(self, state: PretrainState, rows: Rows) -> dict[str, float]:
         config, step = self.config, state.step
-        rate = config.learning_rate * learning_rate_factor(step, self.num_steps, config.warmup_steps, "linear")
+        rate = config.learning_rate * compute_learning_rate_factor(step, self.num_steps, config.warmup_steps, "linear")
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         # Dropout draws from the global generator; seeding it here makes every step repeatable.

@@ -13,7 +13,14 @@ from pydantic import ValidationError
 
 from close_transfer.config.choices import InputModality
 from close_transfer.config.train import TrainConfig
-from close_transfer.core.atomic_files import damaged, read_fields, replace_link, write_json, write_text, writing
+from close_transfer.core.atomic_files import (
+    damaged_file_error,
+    read_fields,
+    replace_link,
+    report_write_errors,
+    write_json,
+    write_text,
+)
 from close_transfer.core.errors import UserError
 
 # What training saw, in the codes that later work uses to keep comparisons fair.
@@ -104,7 +111,7 @@ def start_run(config: TrainConfig, folder: Path, facts: Mapping[str, Any]) -> No
     write_json(folder / "facts.json", facts)
     write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     latest = Path(config.runs) / config.task.name / "latest"
-    with writing(latest):
+    with report_write_errors(latest):
         latest.parent.mkdir(parents=True, exist_ok=True)
     replace_link(latest, folder.absolute())
 
@@ -135,9 +142,9 @@ def _saved_settings(folder: Path) -> dict[str, Any]:
     try:
         saved = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise damaged(path, " ".join(str(error).split())) from error
+        raise damaged_file_error(path, " ".join(str(error).split())) from error
     if not isinstance(saved, dict):
-        raise damaged(path, "it holds no settings")
+        raise damaged_file_error(path, "it holds no settings")
     return saved
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 Schedule = Literal["linear", "cosine", "constant", "close-code"]
 
 
-def learning_rate_factor(
+def compute_learning_rate_factor(
     step: int, num_steps: int, warmup_steps: int, schedule: Schedule, batch_size: int = 1
 ) -> float:
     """What the learning rate is multiplied with at an optimiser step, in 0..1.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Ids = NDArray[np.int32]
 
 
-def num_sentinels(max_tokens: int, rate: float, mean_span_length: float) -> int:
+def count_sentinels(max_tokens: int, rate: float, mean_span_length: float) -> int:
     """Sentinels that texts of at most so many tokens can need: one a span, and one at the end."""
     return max(1, round((int(max_tokens * rate) + 1) / mean_span_length)) + 1
 
@@ -26,7 +26,7 @@ def _split(total: int, num_parts: int, rng: np.random.Generator) -> NDArray[np.i
     return np.diff(np.concatenate([[0], cuts, [total]]))
 
 
-def spans_to_drop(
+def choose_spans(
     num_tokens: int, rate: float, mean_span_length: float, rng: np.random.Generator
 ) -> list[tuple[int, int]]:
     """(begin, end) of every dropped span, in order, with a kept token between any two.
@@ -77,7 +77,7 @@ class SpanCorruptor:
     def __call__(self, ids: Ids, rng: np.random.Generator) -> tuple[Ids, Ids]:
         """Input and target ids of a text; `ids` and both results end with the end token."""
         body = ids[:-1]
-        spans = spans_to_drop(len(body), self.rate, self.mean_span_length, rng)
+        spans = choose_spans(len(body), self.rate, self.mean_span_length, rng)
         seen: list[int] = []
         written: list[int] = []
         kept_from = 0

@@ -23,13 +23,13 @@ from transformers import PreTrainedTokenizerBase
 
 from close_transfer.config.choices import InputModality
 from close_transfer.config.components import LoopConfig
-from close_transfer.core.atomic_files import WriteError, fingerprint, writing
+from close_transfer.core.atomic_files import WriteError, fingerprint, report_write_errors
 from close_transfer.core.signals import TERMINATED_STATUS, StopRequest
 from close_transfer.models.lm_wrappers import IGNORED
 from close_transfer.models.network import TransferNetwork
-from close_transfer.training.batches import Batch, Rows, TokenizedExamples, batches_from, steps_per_epoch
+from close_transfer.training.batches import Batch, Rows, TokenizedExamples, count_steps_per_epoch, iterate_batches
 from close_transfer.training.checkpoints import RunFolder, TrainingState
-from close_transfer.training.schedules import learning_rate_factor
+from close_transfer.training.schedules import compute_learning_rate_factor
 
 
 class NonFiniteError(RuntimeError):
@@ -53,9 +53,9 @@ class Outcome:
     was_finished: bool = False
 
 
-def number_of_steps(config: LoopConfig, num_examples: int) -> int:
+def count_steps(config: LoopConfig, num_examples: int) -> int:
     """Optimiser steps of a whole run."""
-    steps = config.epochs * steps_per_epoch(num_examples, config.batch_size, config.max_examples_per_epoch)
+    steps = config.epochs * count_steps_per_epoch(num_examples, config.batch_size, config.max_examples_per_epoch)
     return min(steps, config.max_steps or steps)
 
 
@@ -65,7 +65,7 @@ def _generator(*parts: object) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def validation_rows(num_examples: int, most: int, seed: int) -> Rows:
+def sample_validation_rows(num_examples: int, most: int, seed: int) -> Rows:
     """The validation examples that are used, in order: all, or a draw of `most` that follows from the seed.
 
     The first ones would be of the first scenes alone, where a file is in some order.
@@ -129,7 +129,7 @@ class Trainer:
 
     def _run(self, resume: bool) -> Outcome:
         state = self.folder.load_state(self.model, self._optimizer) if resume else TrainingState()
-        num_steps = number_of_steps(self.config, len(self.examples))
+        num_steps = count_steps(self.config, len(self.examples))
         if state.step >= num_steps:
             return Outcome(state, stopped_early=False, was_finished=True)
         self.folder.rewind_log(state.step)
@@ -154,7 +154,7 @@ class Trainer:
 
     def _batches(self, step: int, num_steps: int) -> Iterator[Any]:
         config = self.config
-        return batches_from(
+        return iterate_batches(
             self.examples.lengths(), config.batch_size, self.seed, step, num_steps, config.max_examples_per_epoch
         )
 
@@ -171,7 +171,7 @@ class Trainer:
         first = self.accelerator.process_index * self.config.gradient_accumulation
         mine = [part for part in parts[first : first + self.config.gradient_accumulation] if len(part.vectors)]
         config = self.config
-        factor = learning_rate_factor(step, num_steps, config.warmup_steps, config.schedule, config.batch_size)
+        factor = compute_learning_rate_factor(step, num_steps, config.warmup_steps, config.schedule, config.batch_size)
         for group in self._optimizer.param_groups:
             group["lr"] = self.config.learning_rate * factor
         # Dropout draws from the global generator; seeding it here makes every step repeatable.
@@ -220,7 +220,7 @@ class Trainer:
         self._wrapped.eval()
         self.model.adapter.train(self.input_modality == "text")
         total, num_tokens = 0.0, 0
-        rows = validation_rows(len(self.validation), self.config.max_val_examples, self.seed)
+        rows = sample_validation_rows(len(self.validation), self.config.max_val_examples, self.seed)
         for number, start in enumerate(range(0, len(rows), self.config.batch_size)):
             (batch,) = self.validation.parts(rows[start : start + self.config.batch_size], 1)
             inputs = batch.inputs(
@@ -263,7 +263,7 @@ class Trainer:
             yield None
             return
         folder = self.folder.path / "tensorboard"
-        with writing(folder):
+        with report_write_errors(folder):
             # Nothing that was logged at `step` or before is purged.
             writer = SummaryWriter(str(folder), purge_step=step + 1)
             try:
@@ -274,7 +274,7 @@ class Trainer:
 
     def _bar(self, step: int, num_steps: int) -> tqdm:
         most = self.config.max_examples_per_epoch
-        an_epoch = steps_per_epoch(len(self.examples), self.config.batch_size, most)
+        an_epoch = count_steps_per_epoch(len(self.examples), self.config.batch_size, most)
         num_examples = min(len(self.examples), most or len(self.examples))
         done, all_of_it = (num_examples * s // an_epoch for s in (step, num_steps))
         return tqdm(
@@ -287,7 +287,7 @@ class Trainer:
         )
 
 
-def learning_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+def read_learning_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
     """(step, loss) by "training" and "validation", as logged so far."""
     curves: dict[str, list[tuple[int, float]]] = {"training": [], "validation": []}
     for entry in RunFolder(folder).read_log():

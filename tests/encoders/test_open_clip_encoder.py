@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from close_transfer.config.components import OpenClipConfig
 from close_transfer.core.errors import UserError
 from close_transfer.encoders import OpenClipEncoder
-from close_transfer.encoders.text_forward import causal_text_tower
+from close_transfer.encoders.text_forward import find_causal_text_tower
 
 TEXTS = ["a dog", "two small red cats on a beach at night, with a house nearby", "", "Ein Hund", "a dog a dog a dog"]
 
@@ -42,7 +42,7 @@ def test_cut_texts_have_the_vectors_of_the_full_length(kind, encoder):
     else:
         model = getattr(open_clip, kind)(embed_dim=24, vision_cfg=TINY_VISION, text_cfg=TINY_TEXT).eval()
         tokens = open_clip.get_tokenizer("ViT-B-32")(TEXTS, 32)
-    tower = causal_text_tower(model)
+    tower = find_causal_text_tower(model)
     lengths = tower.lengths(tokens)
     assert int(lengths.max()) < tokens.shape[1]
     with torch.inference_mode():
@@ -66,7 +66,7 @@ def test_order_and_batching_change_nothing(encoder):
 )
 def test_towers_that_are_not_causal_or_pool_elsewhere_take_the_full_length(text):
     model = open_clip.CustomTextCLIP(embed_dim=24, vision_cfg=TINY_VISION, text_cfg={**TINY_TEXT, **text})
-    assert causal_text_tower(model) is None
+    assert find_causal_text_tower(model) is None
 
 
 def test_width_context_and_vectors_come_from_the_model(encoder):

@@ -12,9 +12,9 @@ from safetensors.torch import save_model
 from close_transfer.config.components import OpenClipConfig
 from close_transfer.core.errors import UserError
 from close_transfer.encoders import OpenClipEncoder
-from close_transfer.encoders.catalogue import catalogue
-from close_transfer.encoders.published_weights import usage_of
-from close_transfer.encoders.text_forward import causal_text_tower
+from close_transfer.encoders.catalogue import format_catalogue
+from close_transfer.encoders.published_weights import find_usage
+from close_transfer.encoders.text_forward import find_causal_text_tower
 from close_transfer.models.bpe_tokenizer import train_bpe
 
 TEXTS = ["a dog", "two small red cats on a beach at night, with a house nearby", ""]
@@ -48,7 +48,7 @@ def test_published_encoders_load_from_a_local_file(model, tag, num_parameters, i
     save_model(made, str(tmp_path / "w.safetensors"))
     own = {} if is_causal else {"tokenizer": trained_tokenizer(tmp_path / "tokenizer")}
     encoder = OpenClipEncoder(config(model, pretrained=tag, weights=str(tmp_path / "w.safetensors"), **own))
-    assert (causal_text_tower(made) is not None) == is_causal
+    assert (find_causal_text_tower(made) is not None) == is_causal
     tokens = encoder._tokenizer(TEXTS, encoder.context_length)
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 60, 3), dtype=np.uint8))
     with torch.inference_mode():
@@ -73,7 +73,7 @@ SIGLIP = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic", "squash")
     ],
 )
 def test_how_published_weights_are_used_is_known_of_every_tag(model, tag, quick_gelu, preprocessing):
-    usage = usage_of(config(model, pretrained=tag, weights=None if tag else "w.pt"))
+    usage = find_usage(config(model, pretrained=tag, weights=None if tag else "w.pt"))
     assert (usage.quick_gelu, usage.preprocessing) == (quick_gelu, preprocessing)
 
 
@@ -81,9 +81,9 @@ def test_a_file_says_which_tag_it_is_of_where_tags_differ():
     with pytest.raises(
         UserError, match=r"clip\.weights=w\.pt: weights of ViT-B-32 differ .*clip\.pretrained=TAG: openai"
     ):
-        usage_of(config("ViT-B-32", weights="w.pt"))
+        find_usage(config("ViT-B-32", weights="w.pt"))
     with pytest.raises(UserError, match=r"trained with plain GELU; give clip\.model=ViT-B-32$"):
-        usage_of(config("ViT-B-32-quickgelu", pretrained="laion2b_s34b_b79k"))
+        find_usage(config("ViT-B-32-quickgelu", pretrained="laion2b_s34b_b79k"))
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_a_tokenizer_of_the_hub_can_be_a_local_folder(tmp_path, monkeypatch):
 
 
 def test_the_list_of_encoders_names_what_each_needs():
-    lines = {line.split()[0]: line.split() for line in catalogue().splitlines() if line.strip()}
+    lines = {line.split()[0]: line.split() for line in format_catalogue().splitlines() if line.strip()}
     assert lines["ViT-L-14"][1:4] == ["768", "224", "77"]
     assert "openai," in lines["ViT-L-14"]
     assert lines["ViT-B-16-SigLIP2"][1:5] == ["768", "224", "64", "timm/ViT-B-16-SigLIP2"]

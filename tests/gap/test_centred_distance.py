@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from close_transfer.modality_gap.measurement import measure
-from close_transfer.modality_gap.spectra import centred_squared, factor, overlap, signed_root
+from close_transfer.modality_gap.spectra import factorize, measure_centred_squared, measure_overlap, take_signed_root
 from close_transfer.modality_gap.vectors import GroupedVectors
 
 EVEN = "even"
@@ -28,15 +28,15 @@ def clouds(text_kind, image_kind, num_scenes, dim, seed=0, shared=0.6):
 
 
 def distance(vectors, num_splits=3):
-    return signed_root(
-        centred_squared(vectors, np.ones(vectors.num_scenes), num_splits, np.random.default_rng(0)),
+    return take_signed_root(
+        measure_centred_squared(vectors, np.ones(vectors.num_scenes), num_splits, np.random.default_rng(0)),
     )
 
 
 def raw_distance(vectors):
     """2-Wasserstein between the clouds as they are, all of one against all of the other."""
-    one, other = (factor(x, np.ones(len(x))) for x in (vectors.texts, vectors.images))
-    return np.sqrt(np.square(one).sum() + np.square(other).sum() - 2 * overlap(one, other))
+    one, other = (factorize(x, np.ones(len(x))) for x in (vectors.texts, vectors.images))
+    return np.sqrt(np.square(one).sum() + np.square(other).sum() - 2 * measure_overlap(one, other))
 
 
 def test_overlap_is_that_of_frechets_distance():
@@ -45,10 +45,10 @@ def test_overlap_is_that_of_frechets_distance():
     a, b = (np.cov(x.T, bias=True) for x in (one, other))
     golden = np.sqrt(np.linalg.eigvals(a @ b).real).sum()
     even = np.ones(500)
-    assert overlap(factor(one, even), factor(other, even)) == pytest.approx(golden, rel=1e-8)
-    assert overlap(factor(one, even), factor(one + 9, even)) == pytest.approx(np.trace(a), rel=1e-8)
+    assert measure_overlap(factorize(one, even), factorize(other, even)) == pytest.approx(golden, rel=1e-8)
+    assert measure_overlap(factorize(one, even), factorize(one + 9, even)) == pytest.approx(np.trace(a), rel=1e-8)
     few = np.bincount(rng.integers(0, 500, size=6), minlength=500).astype(float)
-    assert np.square(factor(one, few)).sum() == pytest.approx(np.trace(np.cov(one.T, bias=True, fweights=few)))
+    assert np.square(factorize(one, few)).sum() == pytest.approx(np.trace(np.cov(one.T, bias=True, fweights=few)))
 
 
 @pytest.mark.parametrize("kind", [EVEN, FALLING])
@@ -69,7 +69,7 @@ def test_other_spectra_are_as_far_as_their_laws(num_scenes, dim):
 
 def test_chance_is_taken_off_without_leaning_to_either_side():
     found = [
-        centred_squared(clouds(FALLING, FALLING, 60, 64, seed), np.ones(60), 2, np.random.default_rng(seed))
+        measure_centred_squared(clouds(FALLING, FALLING, 60, 64, seed), np.ones(60), 2, np.random.default_rng(seed))
         for seed in range(40)
     ]
     assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(40)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sacrebleu import corpus_chrf
 
-from close_transfer.metrics.any_language import chrf, exact_match, text_scores, words_of
+from close_transfer.metrics.any_language import chrf, exact_match, score_texts, split_words
 from close_transfer.metrics.captions import caption_scores
 
 GERMAN = (
@@ -14,10 +14,10 @@ GERMAN = (
 
 
 def test_words_are_those_of_the_language():
-    assert words_of([["Zwei Hunde, im Schnee!"]], "de") == [["zwei hunde im schnee"]]
-    assert words_of([["两只狗在雪地里。"]], "zh") == [["两 只 狗 在 雪 地 里"]]
-    assert words_of([["犬が寝ている。"], ["A b"]], "ja") == [["犬 が 寝 て い る"], ["a b"]]
-    assert words_of([["Две собаки спят"]], "ru") == [["две собаки спят"]]
+    assert split_words([["Zwei Hunde, im Schnee!"]], "de") == [["zwei hunde im schnee"]]
+    assert split_words([["两只狗在雪地里。"]], "zh") == [["两 只 狗 在 雪 地 里"]]
+    assert split_words([["犬が寝ている。"], ["A b"]], "ja") == [["犬 が 寝 て い る"], ["a b"]]
+    assert split_words([["Две собаки спят"]], "ru") == [["две собаки спят"]]
 
 
 def test_character_scores_are_sacrebleus():
@@ -34,7 +34,7 @@ def test_perfect_answers_in_lower_case_score_100():
     assert chrf(said, [[text] for text in told]).tolist() == [100, 100, 100]
     scores = caption_scores(said, [[text] for text in told], 5, language="de").metrics
     assert [scores[name] for name in ("BLEU-1", "BLEU-2", "ROUGE-L", "chrF")] == pytest.approx([100] * 4)
-    assert text_scores(said, [[text] for text in told], 5).metrics == {"chrF": 100, "exact_match": 100}
+    assert score_texts(said, [[text] for text in told], 5).metrics == {"chrF": 100, "exact_match": 100}
 
 
 def test_exact_matches_are_blind_to_case_and_spaces_only():
@@ -55,6 +55,6 @@ def test_captions_of_another_language_are_scored_without_english_parts():
 
 
 def test_free_text_has_character_scores_and_exact_matches():
-    scores = text_scores(["Zwei Hunde", "Ein Boot"], [["zwei hunde"], ["Das Haus"]], 20)
+    scores = score_texts(["Zwei Hunde", "Ein Boot"], [["zwei hunde"], ["Das Haus"]], 20)
     assert scores.metrics["exact_match"] == 50
     assert scores.leading == "chrF" and len(scores.per_example) == 2

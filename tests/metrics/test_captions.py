@@ -18,8 +18,8 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from close_transfer.metrics import meteor, ptb
 from close_transfer.metrics.captions import CAPTION_METRICS, caption_scores
-from close_transfer.metrics.java import java_on_path
-from close_transfer.metrics.meteor import running_meteor
+from close_transfer.metrics.java import find_java
+from close_transfer.metrics.meteor import start_meteor
 
 HYPOTHESES = ["A red dog on the grass.", "two cats", "A man riding a horse!", "a boat on the sea at night"]
 REFERENCES = [
@@ -32,7 +32,7 @@ REFERENCES = [
 
 def official_scores(hypotheses, references):
     """The corpus scores as pycocoevalcap's own evaluation computes them."""
-    with java_on_path():
+    with find_java():
         tokenizer = PTBTokenizer()
         gts = tokenizer.tokenize({i: [{"caption": r} for r in group] for i, group in enumerate(references)})
         res = tokenizer.tokenize({i: [{"caption": h}] for i, h in enumerate(hypotheses)})
@@ -80,14 +80,14 @@ def scored(watched):
 @pytest.fixture(scope="module")
 def running():
     """METEOR takes seconds to start: one for all the tests that ask it directly."""
-    with java_on_path(), running_meteor() as process:
+    with find_java(), start_meteor() as process:
         yield process
 
 
 @pytest.fixture
 def meteor_at_hand(running, monkeypatch):
     """`caption_scores` uses the METEOR that runs already."""
-    monkeypatch.setattr("close_transfer.metrics.captions.running_meteor", lambda: nullcontext(running))
+    monkeypatch.setattr("close_transfer.metrics.captions.start_meteor", lambda: nullcontext(running))
 
 
 def test_scores_are_those_of_the_official_scorers(official, scored):
@@ -133,7 +133,7 @@ def test_real_captions_score_as_with_the_official_scorers(meteor_at_hand):
 def test_a_caption_like_its_reference_counts_as_meteor_has_it(running):
     """METEOR leaves its one chunk out of the sum; with it, the score of all would be lower."""
     hypotheses, references = ["a red dog", "two cats in snow"], [["a red dog"], ["in the snow two cats sit"]]
-    with java_on_path():
+    with find_java():
         official, _ = Meteor().compute_score(dict(enumerate(references)), {i: [h] for i, h in enumerate(hypotheses)})
     (ours,) = running.scores(running.statistics(hypotheses, references).sum(axis=0, keepdims=True))
     assert ours == pytest.approx(100 * official, rel=1e-12)
@@ -181,7 +181,7 @@ def test_meteor_does_not_outlive_a_failure(monkeypatch):
     started = []
     start = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(start(*a, **k)) or started[-1])
-    with pytest.raises(ZeroDivisionError), java_on_path(), running_meteor():
+    with pytest.raises(ZeroDivisionError), find_java(), start_meteor():
         raise ZeroDivisionError
     (process,) = started
     assert process.returncode is not None
@@ -191,8 +191,8 @@ def test_a_meteor_that_cannot_start_says_why(monkeypatch):
     monkeypatch.setattr(meteor, "_COMMAND", ("java", "-jar", "no-such.jar"))
     with (
         pytest.raises(RuntimeError, match=r"(?s)gave no numbers.*no-such\.jar"),
-        java_on_path(),
-        running_meteor() as broken,
+        find_java(),
+        start_meteor() as broken,
     ):
         broken.statistics(HYPOTHESES, REFERENCES)
 

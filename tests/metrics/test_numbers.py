@@ -3,21 +3,21 @@ import pytest
 
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, Prediction
-from close_transfer.metrics.accuracy import accuracy_scores, confusion_table
-from close_transfer.metrics.bootstrap import mean_scores
-from close_transfer.metrics.retrieval import paired_cosine, recall_at_k, unrelated_cosine
+from close_transfer.metrics.accuracy import build_confusion_table, score_accuracy
+from close_transfer.metrics.bootstrap import average_scores
+from close_transfer.metrics.retrieval import compute_paired_cosine, compute_recall_at_k, compute_unrelated_cosine
 from close_transfer.tasks import TASKS
 
 
 def test_accuracy_by_category_is_in_percent():
-    scores = accuracy_scores(np.array([1.0, 0.0, 1.0, 1.0]), ["yes/no", "yes/no", "number", ""], 50)
+    scores = score_accuracy(np.array([1.0, 0.0, 1.0, 1.0]), ["yes/no", "yes/no", "number", ""], 50)
     assert scores.metrics == {"accuracy": 75.0, "accuracy/number": 100.0, "accuracy/yes/no": 50.0}
     assert scores.intervals["accuracy/number"] == (100.0, 100.0)
 
 
 def test_accuracy_by_question_type_stands_beside_that_by_answer_type():
     types = ["is the", "is the", "what color", ""]
-    scores = accuracy_scores(np.array([1.0, 0.0, 1.0, 1.0]), ["yes/no"] * 4, 10, subcategories=types)
+    scores = score_accuracy(np.array([1.0, 0.0, 1.0, 1.0]), ["yes/no"] * 4, 10, subcategories=types)
     assert scores.metrics == {
         "accuracy": 75.0,
         "accuracy/yes/no": 75.0,
@@ -33,7 +33,7 @@ LABELS = ("entailment", "neutral", "contradiction")
 def test_confusion_counts_what_was_said_for_each_label():
     gold = ["entailment"] * 3 + ["neutral"] * 2 + ["contradiction"]
     said = ["entailment", "entailment", "neutral", "contradiction", "neither", "contradiction"]
-    assert confusion_table(gold, said, LABELS) == {
+    assert build_confusion_table(gold, said, LABELS) == {
         "rows": list(LABELS),
         "columns": [*LABELS, "other"],
         "counts": [[2, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 0]],
@@ -42,7 +42,7 @@ def test_confusion_counts_what_was_said_for_each_label():
 
 def test_a_gold_label_of_no_row_is_named():
     with pytest.raises(UserError, match=r"'-'.*entailment"):
-        confusion_table(["-"], ["neutral"], LABELS)
+        build_confusion_table(["-"], ["neutral"], LABELS)
 
 
 def test_entailment_gives_recall_of_each_label_and_both_confusions():
@@ -77,7 +77,7 @@ def test_intervals_cover_what_they_promise():
     covered = 0
     for _ in range(200):
         coins = (rng.random(100) < 0.3).astype(float)
-        _, intervals = mean_scores({"share": coins}, 400)
+        _, intervals = average_scores({"share": coins}, 400)
         low, high = intervals["share"]
         covered += low <= 0.3 <= high
     assert 180 <= covered <= 199
@@ -85,22 +85,22 @@ def test_intervals_cover_what_they_promise():
 
 def test_interval_is_that_of_the_normal_approximation():
     values = np.random.default_rng(1).normal(5, 2, size=2000)
-    _, intervals = mean_scores({"mean": values}, 4000)
+    _, intervals = average_scores({"mean": values}, 4000)
     half = 1.96 * values.std() / np.sqrt(2000)
     assert intervals["mean"] == pytest.approx((values.mean() - half, values.mean() + half), abs=0.15 * half)
 
 
 def test_recall_counts_exact_matches_and_ties_against():
     queries = np.eye(3)
-    assert recall_at_k(queries, queries, 1) == 1.0
-    assert recall_at_k(queries, queries[[1, 0, 2]], 1) == pytest.approx(1 / 3)
-    assert recall_at_k(queries, np.ones((3, 3)), 1) == 0.0
-    assert recall_at_k(queries, np.ones((3, 3)), 3) == 1.0
+    assert compute_recall_at_k(queries, queries, 1) == 1.0
+    assert compute_recall_at_k(queries, queries[[1, 0, 2]], 1) == pytest.approx(1 / 3)
+    assert compute_recall_at_k(queries, np.ones((3, 3)), 1) == 0.0
+    assert compute_recall_at_k(queries, np.ones((3, 3)), 3) == 1.0
 
 
 def test_cosines_against_loops():
     rng = np.random.default_rng(0)
     a, b = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in rng.normal(size=(2, 7, 5)))
     pairs = [a[i] @ a[j] for i in range(7) for j in range(7) if i != j]
-    assert unrelated_cosine(a) == pytest.approx(np.mean(pairs))
-    assert paired_cosine(a, b) == pytest.approx(np.mean([a[i] @ b[i] for i in range(7)]))
+    assert compute_unrelated_cosine(a) == pytest.approx(np.mean(pairs))
+    assert compute_paired_cosine(a, b) == pytest.approx(np.mean([a[i] @ b[i] for i in range(7)]))

@@ -9,8 +9,8 @@ import pytest
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from close_transfer.metrics import ptb
-from close_transfer.metrics.java import java_on_path
-from close_transfer.metrics.ptb import ptb_tokenized
+from close_transfer.metrics.java import find_java
+from close_transfer.metrics.ptb import tokenize_ptb
 
 TRICKY = [
     "A man's dog; the U.S. flag (etc.) -- on a 3.5-inch t-shirt!",
@@ -40,9 +40,9 @@ def captions_by_image():
 
 def test_tokens_are_those_of_the_official_tokenizer():
     groups = captions_by_image()
-    with java_on_path():
+    with find_java():
         official = PTBTokenizer().tokenize({k: [{"caption": c} for c in group] for k, group in groups.items()})
-    assert ptb_tokenized(list(groups.values())) == list(official.values())
+    assert tokenize_ptb(list(groups.values())) == list(official.values())
 
 
 SEPARATORS = [
@@ -56,7 +56,7 @@ def test_no_character_shifts_the_neighbours():
     placed = [[f"a dog{s}and a cat", f"{s}a dog", f"a dog{s}", s] for s in SEPARATORS]
     marks = [[f"mark number {i}"] for i in range(len(SEPARATORS) + 1)]
     texts = [marks[0]] + [group for pair in zip(placed, marks[1:], strict=True) for group in pair]
-    tokens = ptb_tokenized(texts)
+    tokens = tokenize_ptb(texts)
     assert tokens[0::2] == marks, "what stands between is as it was"
     for separator, group in zip(SEPARATORS, tokens[1::2], strict=True):
         inside, before, after, alone = group
@@ -67,17 +67,17 @@ def test_no_character_shifts_the_neighbours():
 
 @pytest.mark.parametrize("end", ["\r", "\n", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"])
 def test_a_line_end_is_a_space(end):
-    assert ptb_tokenized([[f"a dog{end}and a cat"], ["a horse"]]) == [["a dog and a cat"], ["a horse"]]
+    assert tokenize_ptb([[f"a dog{end}and a cat"], ["a horse"]]) == [["a dog and a cat"], ["a horse"]]
 
 
 def test_groups_keep_their_sizes():
-    assert ptb_tokenized([["A dog.", ""], [], ["Two cats"], [""]]) == [["a dog", ""], [], ["two cats"], [""]]
-    assert ptb_tokenized([]) == []
-    assert ptb_tokenized([[], []]) == [[], []]
+    assert tokenize_ptb([["A dog.", ""], [], ["Two cats"], [""]]) == [["a dog", ""], [], ["two cats"], [""]]
+    assert tokenize_ptb([]) == []
+    assert tokenize_ptb([[], []]) == [[], []]
 
 
 def test_a_very_long_caption_is_one_line():
-    tokens = ptb_tokenized([["word " * 50_000], ["after"]])
+    tokens = tokenize_ptb([["word " * 50_000], ["after"]])
     assert len(tokens[0][0].split()) == 50_000
     assert tokens[1] == ["after"]
 
@@ -85,13 +85,13 @@ def test_a_very_long_caption_is_one_line():
 def test_another_number_of_lines_is_an_error(monkeypatch):
     monkeypatch.setattr(ptb, "run_java", lambda *_: b"one\ntwo\nthree")
     with pytest.raises(RuntimeError, match="3 lines for 2 captions"):
-        ptb_tokenized([["one"], ["two"]])
+        tokenize_ptb([["one"], ["two"]])
 
 
 def test_a_failing_tokenizer_says_why(monkeypatch):
     monkeypatch.setattr(ptb, "_PROGRAM", Path("no-such.jar"))
     with pytest.raises(RuntimeError, match=r"(?s)ended with status 1.*PTBTokenizer"):
-        ptb_tokenized([["one"]])
+        tokenize_ptb([["one"]])
 
 
 def written_times():
@@ -102,7 +102,7 @@ def written_times():
 
 def test_nothing_is_written_beside_the_tokenizer():
     before = written_times()
-    ptb_tokenized([["a dog"]])
+    tokenize_ptb([["a dog"]])
     assert written_times() == before
 
 
@@ -124,17 +124,17 @@ def no_java(monkeypatch):
 
 
 def test_kept_tokens_are_used_again(tmp_path, no_java):
-    assert ptb_tokenized(GROUPS, tmp_path / "made") == TOKENS
+    assert tokenize_ptb(GROUPS, tmp_path / "made") == TOKENS
     no_java()
-    assert ptb_tokenized(GROUPS, tmp_path / "made") == TOKENS
+    assert tokenize_ptb(GROUPS, tmp_path / "made") == TOKENS
     (kept,) = (tmp_path / "made").iterdir()
     assert kept.suffix == ".json"
 
 
 def test_other_texts_have_other_tokens(tmp_path):
-    ptb_tokenized(GROUPS, tmp_path)
-    assert ptb_tokenized([["A cat."], ["A hat."]], tmp_path) == [["a cat"], ["a hat"]]
-    assert ptb_tokenized([["A dog.Two dogs!"]], tmp_path) != TOKENS
+    tokenize_ptb(GROUPS, tmp_path)
+    assert tokenize_ptb([["A cat."], ["A hat."]], tmp_path) == [["a cat"], ["a hat"]]
+    assert tokenize_ptb([["A dog.Two dogs!"]], tmp_path) != TOKENS
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -154,30 +154,30 @@ def test_other_texts_have_other_tokens(tmp_path):
     ],
 )
 def test_damaged_tokens_are_made_again(tmp_path, damage, no_java):
-    ptb_tokenized(GROUPS, tmp_path)
+    tokenize_ptb(GROUPS, tmp_path)
     (kept,) = tmp_path.iterdir()
     whole = kept.read_bytes()
     kept.write_bytes(damage(whole))
-    assert ptb_tokenized(GROUPS, tmp_path) == TOKENS
+    assert tokenize_ptb(GROUPS, tmp_path) == TOKENS
     assert kept.read_bytes() == whole
     no_java()
-    assert ptb_tokenized(GROUPS, tmp_path) == TOKENS
+    assert tokenize_ptb(GROUPS, tmp_path) == TOKENS
 
 
 def test_a_cache_that_cannot_be_written_costs_no_scores(tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    assert ptb_tokenized(GROUPS, tmp_path / "file" / "tokenized") == TOKENS
+    assert tokenize_ptb(GROUPS, tmp_path / "file" / "tokenized") == TOKENS
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_the_tokenizer_runs_where_text_is_not_utf8(monkeypatch):
     monkeypatch.setenv("LC_ALL", "C")
-    assert ptb_tokenized(GROUPS) == TOKENS
+    assert tokenize_ptb(GROUPS) == TOKENS
 
 
 @pytest.mark.skipif(not shutil.which("java"), reason="only the wheel's Java is here, which the other tests use")
 def test_both_javas_give_the_same_tokens(monkeypatch):
-    installed = ptb_tokenized([TRICKY])
+    installed = tokenize_ptb([TRICKY])
     kept = [p for p in os.environ["PATH"].split(os.pathsep) if not shutil.which("java", path=p)]
     monkeypatch.setenv("PATH", os.pathsep.join(kept))
-    assert ptb_tokenized([TRICKY]) == installed
+    assert tokenize_ptb([TRICKY]) == installed

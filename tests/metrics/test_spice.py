@@ -8,7 +8,7 @@ import pytest
 
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example
-from close_transfer.evaluation.extra_metrics import extra_scores
+from close_transfer.evaluation.extra_metrics import compute_extra_scores
 from close_transfer.metrics import spice
 
 HYPOTHESES = ["A red dog.", "Two cats", "a boat"]
@@ -60,7 +60,7 @@ def machine(tmp_path, monkeypatch):
 @pytest.mark.parametrize("version", ["1.8.0_292", "11.0.2", "14"])
 def test_scores_are_those_of_the_program_in_the_order_of_the_images(machine, tmp_path, version):
     told = machine(version)
-    scores = spice.spice_scores(
+    scores = spice.score_spice(
         ["a red dog", "two cats", "a boat"], [["a red dog", "a hound"], ["b"], ["c"]], tmp_path / "c"
     )
     assert scores.tolist() == F_SCORES
@@ -75,7 +75,7 @@ def test_the_option_gives_a_score_an_image_times_100(machine, tmp_path, monkeypa
     machine()
     monkeypatch.setenv("CLOSE_TRANSFER_CACHE", str(tmp_path))
     examples = [Example(str(i), (), references=tuple(group)) for i, group in enumerate(REFERENCES)]
-    extra, encoder = extra_scores(["spice"], examples, HYPOTHESES, None, None, "cpu")
+    extra, encoder = compute_extra_scores(["spice"], examples, HYPOTHESES, None, None, "cpu")
     assert extra["SPICE"].tolist() == [100 * score for score in F_SCORES]
     assert encoder is None
 
@@ -83,7 +83,7 @@ def test_the_option_gives_a_score_an_image_times_100(machine, tmp_path, monkeypa
 def test_missing_models_are_named_with_their_place(machine, tmp_path):
     machine(models=False)
     with pytest.raises(UserError) as raised:
-        spice.spice_scores(["a"], [["a"]], tmp_path / "c")
+        spice.score_spice(["a"], [["a"]], tmp_path / "c")
     message = str(raised.value)
     for needed in ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"):
         assert str(tmp_path / "lib" / needed) in message
@@ -97,7 +97,7 @@ def test_a_java_that_cannot_run_it_is_named(machine, tmp_path, version):
     machine(version)
     major = "7" if version.startswith("1.7") else version.split(".")[0]
     with pytest.raises(UserError, match=rf"Java 8 to 14.*version {major}[;)].*or leave it out"):
-        spice.spice_scores(["a"], [["a"]], tmp_path / "c")
+        spice.score_spice(["a"], [["a"]], tmp_path / "c")
 
 
 def test_no_java_at_all(machine, tmp_path, monkeypatch):
@@ -105,17 +105,17 @@ def test_no_java_at_all(machine, tmp_path, monkeypatch):
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "nowhere"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="none was found"):
-        spice.spice_scores(["a"], [["a"]], tmp_path / "c")
+        spice.score_spice(["a"], [["a"]], tmp_path / "c")
 
 
 def test_a_cache_that_cannot_be_written_is_named(machine, tmp_path):
     machine()
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"file/spice cannot be written.*CLOSE_TRANSFER_CACHE"):
-        spice.spice_scores(["a"], [["a"]], tmp_path / "file" / "spice")
+        spice.score_spice(["a"], [["a"]], tmp_path / "file" / "spice")
 
 
 def test_a_failing_program_says_why(machine, tmp_path):
     machine(status=1)
     with pytest.raises(RuntimeError, match="no memory left"):
-        spice.spice_scores(["a"], [["a"]], tmp_path / "c")
+        spice.score_spice(["a"], [["a"]], tmp_path / "c")

@@ -14,7 +14,7 @@ import pytest
 
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, Prediction
-from close_transfer.metrics.vqa import normalised_answer, simple_vqa_accuracy, vqa_accuracy
+from close_transfer.metrics.vqa import compute_simple_vqa_accuracy, compute_vqa_accuracy, normalize_answer
 from close_transfer.tasks import TASKS
 
 BLUE = ["blue"] * 6
@@ -82,7 +82,7 @@ def split(*fours):
     ],
 )
 def test_normalisation(answer, normalised):
-    assert normalised_answer(answer) == normalised
+    assert normalize_answer(answer) == normalised
 
 
 @pytest.mark.parametrize(
@@ -126,12 +126,12 @@ def test_normalisation(answer, normalised):
     ],
 )  # fmt: skip
 def test_accuracy_is_the_official_one(prediction, answers, accuracy):
-    assert vqa_accuracy(prediction, answers) == pytest.approx(accuracy, abs=1e-12)
+    assert compute_vqa_accuracy(prediction, answers) == pytest.approx(accuracy, abs=1e-12)
 
 
 def test_a_question_without_answers_is_named():
     with pytest.raises(UserError, match="without annotators' answers"):
-        vqa_accuracy("yes", [])
+        compute_vqa_accuracy("yes", [])
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_question_without_answers_is_named():
     ],
 )
 def test_simple_accuracy_counts_to_three(prediction, answers, counting, accuracy):
-    assert simple_vqa_accuracy(prediction, answers, counting) == pytest.approx(accuracy)
+    assert compute_simple_vqa_accuracy(prediction, answers, counting) == pytest.approx(accuracy)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from close_transfer.data.picturebook.drawing import draw_scene
 from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.open_clip_encoder import PICTUREBOOK_FOLDER
-from close_transfer.metrics.retrieval import paired_cosine, recall_at_k, unrelated_cosine
+from close_transfer.metrics.retrieval import compute_paired_cosine, compute_recall_at_k, compute_unrelated_cosine
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +33,10 @@ def test_it_is_small_and_open_clips_own():
 
 def test_pictures_and_captions_find_each_other(vectors):
     images, texts = vectors
-    assert recall_at_k(images, texts, 5) >= 0.7
-    assert recall_at_k(texts, images, 5) >= 0.7
+    assert compute_recall_at_k(images, texts, 5) >= 0.7
+    assert compute_recall_at_k(texts, images, 5) >= 0.7
 
 
 def test_there_is_a_modality_gap_to_bridge(vectors):
     images, texts = vectors
-    assert paired_cosine(images, texts) < unrelated_cosine(texts)
+    assert compute_paired_cosine(images, texts) < compute_unrelated_cosine(texts)

@@ -7,7 +7,7 @@ import pytest
 from close_transfer.core.errors import UserError
 from studies.commands import compose_config
 from studies.config import StudyCorporaConfig
-from studies.corpora import share_in_style, study, write_pieces
+from studies.corpora import measure_style_share, run_study, write_pieces
 from tests.conftest import SMALL_DATA, SMALL_LOOP, SMALL_MODEL
 
 
@@ -22,8 +22,8 @@ def corpus(path, num, form):
 
 def test_a_caption_is_in_the_style_by_whole_words_in_any_case():
     texts = ["I see a dog.", "My dog sleeps.", "An island in the mist.", "A dog and me"]
-    assert share_in_style(texts, ["i", "me", "my"]) == 0.75
-    assert share_in_style([], ["i"]) == 0
+    assert measure_style_share(texts, ["i", "me", "my"]) == 0.75
+    assert measure_style_share([], ["i"]) == 0
 
 
 def test_pieces_are_the_beginnings_of_a_corpus(tmp_path):
@@ -41,9 +41,9 @@ def test_pieces_are_the_beginnings_of_a_corpus(tmp_path):
 def test_a_corpus_that_is_too_short_or_missing_is_told_before_training(tmp_path):
     path = corpus(tmp_path / "mine.jsonl", 5, "a dog number {}")
     with pytest.raises(UserError, match=r"corpora=.*has 5 texts, and sizes asks for 10"):
-        study(config(f"corpora=[{path}]", "sizes=[2,10]", f"output={tmp_path}"))
+        run_study(config(f"corpora=[{path}]", "sizes=[2,10]", f"output={tmp_path}"))
     with pytest.raises(UserError, match=r"there is no such file; python scripts/synthesize_captions\.py"):
-        study(config("corpora=[nowhere.jsonl]", f"output={tmp_path}"))
+        run_study(config("corpora=[nowhere.jsonl]", f"output={tmp_path}"))
 
 
 def test_settings_that_the_study_makes_itself_are_refused():
@@ -65,7 +65,7 @@ def test_a_row_for_every_size_and_for_other_data(tmp_path):
         "num_bootstrap=20",
         f"output={tmp_path / 'study'}",
     )
-    table = study(asked)
+    table = run_study(asked)
     assert "| mine | 40 |" in table and "| mine | 60 |" in table and f"| {other} | all |" in table
     rows = json.loads((tmp_path / "study" / "corpora.json").read_text())["rows"]
     assert [row["corpus_in_style"] for row in rows] == [None, 1.0, 1.0]

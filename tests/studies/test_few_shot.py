@@ -81,7 +81,7 @@ def test_every_run_is_asked_with_every_number_of_shots(captioners, monkeypatch):
         return answers(self, prompts, *more)
 
     monkeypatch.setattr(few_shot.FewShot, "answers", recorded)
-    said = few_shot.study(config(f"runs=[{captioners['text']},{captioners['pictures']}]"))
+    said = few_shot.run_study(config(f"runs=[{captioners['text']},{captioners['pictures']}]"))
     # No seed decides what stands in front of a question alone.
     assert [len(prompts[0]) for prompts in asked] == 2 * [1, 3, 3]
     assert {len(prompts) for prompts in asked} == {12}
@@ -101,13 +101,15 @@ def test_every_run_is_asked_with_every_number_of_shots(captioners, monkeypatch):
 
 def test_a_language_model_that_was_trained_along_is_refused(captioners):
     with pytest.raises(UserError, match=r"its language model was trained.*give lm\.tuning=frozen"):
-        few_shot.study(config(f"runs=[{captioners['all']}]"))
+        few_shot.run_study(config(f"runs=[{captioners['all']}]"))
 
 
 def test_captioners_of_a_table_are_asked_questions_of_other_data(captioners):
     with pytest.raises(UserError, match=r"was trained on data=file, which names no questions; give data=, one of pict"):
-        few_shot.study(config(f"runs=[{captioners['table']}]"))
-    few_shot.study(config(f"runs=[{captioners['table']}]", "data=picturebook", "shots=[0,1]", "seeds=1", *SMALL_DATA))
+        few_shot.run_study(config(f"runs=[{captioners['table']}]"))
+    few_shot.run_study(
+        config(f"runs=[{captioners['table']}]", "data=picturebook", "shots=[0,1]", "seeds=1", *SMALL_DATA)
+    )
     assert list(json.loads(Path("out/few_shot.json").read_text())["runs"]) == [captioners["table"]]
 
 
@@ -128,7 +130,7 @@ def test_questions_of_a_table_do_not_stand_answered_before_themselves(captioners
     with pytest.raises(
         UserError, match=r"data=file split=test: answered questions come from the same rows; give split=val"
     ):
-        few_shot.study(config(runs, *given))
-    few_shot.study(config(runs, *given, "split=val", "data.val_share=0.3"))
+        few_shot.run_study(config(runs, *given))
+    few_shot.run_study(config(runs, *given, "split=val", "data.val_share=0.3"))
     with pytest.raises(UserError, match=r"^data=file: which names no questions"):
-        few_shot.study(config(runs, *given[:3]))
+        few_shot.run_study(config(runs, *given[:3]))

@@ -12,7 +12,7 @@ import pytest
 
 from close_transfer.core.errors import UserError
 from close_transfer.training import trainer
-from studies.jobs import Job, do_job, in_workers
+from studies.jobs import Job, run_in_workers, run_job
 from tests.conftest import REPOSITORY, SMALL
 
 
@@ -30,17 +30,17 @@ def test_a_training_that_was_stopped_is_not_tested_and_goes_on(monkeypatch):
 
     monkeypatch.setattr(trainer.Trainer, "_any_process", stop_after_three)
     with pytest.raises(UserError, match=r"out/run: training was stopped; the same command goes on"):
-        do_job(job())
+        run_job(job())
     assert job().missing == ["test-image"]
     assert not Path("out/run/test-image").exists()
-    do_job(job())
+    run_job(job())
     assert len(steps) == 6  # the run's six steps, none of them twice
     assert job().missing == []
     assert json.loads(Path("out/run/test-image/results.json").read_text())["num_examples"] == 12
 
 
 def test_results_of_other_settings_are_refused_and_named():
-    do_job(job())
+    run_job(job())
     with pytest.raises(UserError, match=r"other settings \(train\.log_every=2\); give another output="):
         assert job("train.log_every=2").missing
     with pytest.raises(UserError, match=r"other settings \(num_beams=1, num_beams=2\)"):
@@ -53,7 +53,7 @@ def slowly(seconds):
 
 
 def test_results_come_with_the_position_of_their_arguments():
-    assert sorted(in_workers(slowly, [(0.2,), (0.0,), (0.1,)], 2)) == [(0, 0.2), (1, 0.0), (2, 0.1)]
+    assert sorted(run_in_workers(slowly, [(0.2,), (0.0,), (0.1,)], 2)) == [(0, 0.2), (1, 0.0), (2, 0.1)]
 
 
 @pytest.mark.slow

@@ -12,9 +12,9 @@ from close_transfer.pipelines.compute_statistics import compute_statistics
 from studies import noise_sweep
 from studies.commands import compose_config
 from studies.config import SweepNoiseConfig
-from studies.jobs import do_job
-from studies.noise_sweep import sweep
-from studies.scene_scores import SceneScores, scene_of_example
+from studies.jobs import run_job
+from studies.noise_sweep import run_sweep
+from studies.scene_scores import SceneScores, map_examples_to_scenes
 from tests.conftest import SMALL, SMALL_DATA
 
 
@@ -32,16 +32,16 @@ def in_this_process(monkeypatch):
     def stand_in(jobs, workers, what):
         for job in jobs:
             if job.missing:
-                do_job(job)
+                run_job(job)
                 done.append(job.folder.name)
 
-    monkeypatch.setattr(noise_sweep, "do_jobs", stand_in)
+    monkeypatch.setattr(noise_sweep, "run_jobs", stand_in)
     return done
 
 
 @pytest.mark.parametrize("task", ["captioning", "vqa"])
 def test_points_are_the_means_of_the_results(in_this_process, task):
-    said = sweep(config(f"task={task}", "output=sweep"))
+    said = run_sweep(config(f"task={task}", "output=sweep"))
     written = json.loads(Path("sweep/sweep.json").read_text())
     assert len(written["points"]) == 6  # two numbers and auto, on pictures and on texts
     for point in written["points"]:
@@ -71,9 +71,9 @@ def test_points_are_the_means_of_the_results(in_this_process, task):
 
 def test_resamples_draw_scenes_and_not_their_questions(in_this_process):
     """Twelve scenes with several questions each: the interval is that of scenes as a whole."""
-    sweep(config("task=vqa", "seeds=1", "num_bootstrap=2000"))
+    run_sweep(config("task=vqa", "seeds=1", "num_bootstrap=2000"))
     folder = Path("sweep/noise-0-seed-0")
-    scene_of = scene_of_example(folder, "test")
+    scene_of = map_examples_to_scenes(folder, "test")
     scores = SceneScores.read([folder / "test-image"], scene_of)
     assert len(scores.counts) <= 12 < scores.counts.sum() == len(scene_of)
     per_scene = [scores.sums[i] / scores.counts[i] for i in range(len(scores.counts))]
@@ -84,13 +84,13 @@ def test_resamples_draw_scenes_and_not_their_questions(in_this_process):
 
 
 def test_what_is_finished_is_not_done_again(in_this_process):
-    sweep(config("seeds=1"))
+    run_sweep(config("seeds=1"))
     before = list(in_this_process)
     first = Path("sweep/sweep.md").read_text()
-    sweep(config("seeds=1"))
+    run_sweep(config("seeds=1"))
     assert in_this_process == before
     assert Path("sweep/sweep.md").read_text() == first
-    sweep(config("seeds=1", "noises=[0,0.1,0.2]"))
+    run_sweep(config("seeds=1", "noises=[0,0.1,0.2]"))
     assert in_this_process == [*before, "noise-0.2-seed-0"]
 
 
@@ -104,7 +104,7 @@ def test_choices_that_saw_pictures_get_their_statistics_and_are_told_apart(in_th
     compute_statistics(
         compose_config("compute_statistics", ComputeStatisticsConfig, [*SMALL_DATA, "device=cpu", "output=fitted"])
     )
-    said = sweep(config("seeds=1", "noises=[0.1]", "auto=[auto,auto-unpaired]", "statistics=fitted"))
+    said = run_sweep(config("seeds=1", "noises=[0.1]", "auto=[auto,auto-unpaired]", "statistics=fitted"))
     assert "noise=auto (T0) took" in said
     assert "noise=auto-unpaired (T1) took" in said
     assert "| image | T1 | auto-unpaired: " in said
@@ -124,7 +124,7 @@ def test_statistics_go_with_the_choices_that_need_them(overrides, message):
 
 @pytest.mark.slow
 def test_processes_of_their_own_and_a_failure_in_its_own_words():
-    said = sweep(config("seeds=1", "num_workers=2", "auto=[]"))
+    said = run_sweep(config("seeds=1", "num_workers=2", "auto=[]"))
     assert said.count("| image |") == 2
     with pytest.raises(UserError, match=r"other.noise-.*data\.num_trian.*did you mean data\.num_train"):
-        sweep(config("output=other", "train_overrides=data.num_trian=3"))
+        run_sweep(config("output=other", "train_overrides=data.num_trian=3"))

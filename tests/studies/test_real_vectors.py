@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 
 from close_transfer.core.errors import UserError
-from close_transfer.modality_gap.keyword_probe import average_precisions, keyword_matrix, noise_only, probe_scores
-from close_transfer.modality_gap.vectors import unit
+from close_transfer.modality_gap.keyword_probe import (
+    build_keyword_matrix,
+    check_noise_only,
+    compute_average_precisions,
+    score_probe,
+)
+from close_transfer.modality_gap.vectors import normalize_rows
 from studies.commands import compose_config
 from studies.config import RealSystemConfig, StudyRealVectorsConfig
-from studies.real_baselines import NEAREST, nearest_captions, nearest_keywords
-from studies.real_captions import captions_of_fold
-from studies.real_pairs import Pairs, System, fold_of, systems
-from studies.real_vectors import chains_of, probe_table, study
+from studies.real_baselines import NEAREST, find_nearest_captions, find_nearest_keywords
+from studies.real_captions import caption_fold
+from studies.real_pairs import Pairs, System, assign_folds, list_systems
+from studies.real_vectors import fit_chains, run_study, score_probes
 
 THINGS = ["dog", "cat", "boat", "horse"]
 
@@ -44,11 +49,11 @@ def test_average_precision_by_hand():
     # Relevant at ranks 1 and 3: (1/1 + 2/3) / 2; and at rank 2 of 3 only: 1/2.
     scores = np.array([[0.9, 0.5, 0.4], [0.9, 0.5, 0.4]])
     labels = np.array([[True, False, True], [False, True, False]])
-    np.testing.assert_allclose(average_precisions(scores, labels), [(1 + 2 / 3) / 2, 0.5])
+    np.testing.assert_allclose(compute_average_precisions(scores, labels), [(1 + 2 / 3) / 2, 0.5])
 
 
 def test_keywords_are_neither_rare_nor_everywhere():
-    words, labels = keyword_matrix([["a dog here", "Dog!"], ["the dog here"], ["cat here"]], least=2, most=2)
+    words, labels = build_keyword_matrix([["a dog here", "Dog!"], ["the dog here"], ["cat here"]], least=2, most=2)
     assert words == ["dog"]
     assert labels[:, 0].tolist() == [True, True, False]
 
@@ -58,36 +63,36 @@ def test_a_probe_learns_what_is_there_and_meets_the_gap():
     labels = rng.random((200, 3)) < 0.4
     vectors = labels @ rng.normal(size=(3, 24)) + 0.1 * rng.normal(size=(200, 24))
     told = labels[150:].any(axis=1)
-    scores = probe_scores(vectors[:150], labels[:150], vectors[150:], noise_only(24, 0.02), seed=0)
-    assert average_precisions(scores[told], labels[150:][told]).mean() > 0.95
-    same = probe_scores(vectors[:150], labels[:150], vectors[150:], noise_only(24, 0.02), seed=0)
+    scores = score_probe(vectors[:150], labels[:150], vectors[150:], check_noise_only(24, 0.02), seed=0)
+    assert compute_average_precisions(scores[told], labels[150:][told]).mean() > 0.95
+    same = score_probe(vectors[:150], labels[:150], vectors[150:], check_noise_only(24, 0.02), seed=0)
     np.testing.assert_array_equal(scores, same)
 
 
 def test_the_nearest_training_caption_is_of_another_fold_and_needs_no_training(pairs):
     read = Pairs.read(pairs)
-    folds = fold_of(40, 5)
-    found = [read.captions.index(caption) for caption in nearest_captions(read, 5)]
+    folds = assign_folds(40, 5)
+    found = [read.captions.index(caption) for caption in find_nearest_captions(read, 5)]
     assert (folds[found] != folds).all()
-    cosines = unit(read.images) @ unit(read.texts).T
+    cosines = normalize_rows(read.images) @ normalize_rows(read.texts).T
     for picture, caption in enumerate(found):  # nothing of another fold is nearer
         assert cosines[picture, caption] == cosines[picture][folds != folds[picture]].max()
     assert np.mean([row % 4 == caption % 4 for row, caption in enumerate(found)]) > 0.9
     labels = np.eye(4, dtype=bool)[np.arange(40) % 4]
-    scores = nearest_keywords(read, labels, 5)
+    scores = find_nearest_keywords(read, labels, 5)
     assert scores.shape == (40, 4)
     assert (scores.argmax(axis=1) == np.array(found) % 4).all()
 
 
 def test_every_pair_is_in_one_fold():
-    folds = fold_of(500, 5)
+    folds = assign_folds(500, 5)
     assert np.bincount(folds).tolist() == [100] * 5
     assert (folds != np.arange(500) % 5).any()
 
 
 def test_the_probe_alone_needs_no_language_model(pairs):
     settings = config(pairs, "noises=[0,0.1]", "least_keyword=5", "most_keyword=20", f"output={pairs / 'out'}")
-    text = study(settings)
+    text = run_study(settings)
     results = json.loads((pairs / "out" / "results.json").read_text())
     assert (pairs / "out" / "results.md").read_text() == text
     ((title, table),) = results["tables"].items()
@@ -116,8 +121,8 @@ def test_a_held_out_fold_is_captioned_from_its_pictures(pairs, finished_runs):
         pairs, f"language_model={pairs / 'lm'}", "epochs=1", "batch_size=8", "num_beams=1", "max_target_tokens=6"
     )
     for one in ({"noise": 0.1}, {"noise": "auto", "adapter": ("remove_mean",), "text_memory": True}):
-        told = captions_of_fold(settings, System(RealSystemConfig(name="any", **one)), fold=2, seed=0)
-        assert sorted(told) == np.flatnonzero(fold_of(40, 5) == 2).tolist()
+        told = caption_fold(settings, System(RealSystemConfig(name="any", **one)), fold=2, seed=0)
+        assert sorted(told) == np.flatnonzero(assign_folds(40, 5) == 2).tolist()
         assert all(isinstance(text, str) for text in told.values())
 
 
@@ -127,7 +132,7 @@ def test_systems_say_what_they_saw_and_are_kept_by_what_they_are(pairs):
         "{name: d, noise: auto-paired}]"
     )
     settings = config(pairs, named, "noises=[0,0.02]")
-    found = {one.name: one for one in systems(settings)}
+    found = {one.name: one for one in list_systems(settings)}
     assert {name: one.data_regime for name, one in found.items()} == {
         "text, no noise": "T0", "text, noise 0.02": "T0", "a": "T0", "b": "T1", "c": "T1", "d": "T4",
         "pictures, no noise": "T4",
@@ -146,7 +151,7 @@ def test_the_probe_takes_adapters_and_memory(pairs):
         "{name: seen, noise: auto-unpaired}]",
     )  # fmt: skip
     read = Pairs.read(pairs)
-    table = probe_table(settings, read, chains_of(settings, read))
+    table = score_probes(settings, read, fit_chains(settings, read))
     named = ["text, no noise", "text, noise 0.1", "moved", "remembered", "seen", "pictures, no noise"]
     assert list(table) == [*named, NEAREST]
     assert all(0 < row["metrics"]["mAP"] <= 100 for row in table.values())
@@ -162,6 +167,6 @@ def test_noise_helps_on_real_clip_vectors(tmp_path):
         pytest.skip(f"{folder} is not there")
     pairs = Pairs.read(folder)
     settings = config(folder, "noises=[0,0.08]", "folds=2")
-    table = probe_table(settings, pairs, chains_of(settings, pairs))
+    table = score_probes(settings, pairs, fit_chains(settings, pairs))
     _, low, high = table["text, noise 0.08"]["differences"]["no noise"]
     assert 5 < low < high

@@ -10,8 +10,8 @@ from close_transfer.core.errors import UserError
 from studies import systems
 from studies.commands import COMMANDS, FOLDERS, compose_config
 from studies.config import RunStudyConfig
-from studies.jobs import do_job
-from studies.systems import cosine_to_pictures, jobs, study
+from studies.jobs import run_job
+from studies.systems import list_jobs, measure_cosine_to_images, run_study
 from tests.conftest import SMALL
 
 STUDIES = sorted(path.stem for path in (FOLDERS[0] / "study").glob("*.yaml"))
@@ -33,10 +33,10 @@ def own_study(monkeypatch, tmp_path):
     def stand_in(jobs, workers, what):
         for job in jobs:
             if job.missing:
-                do_job(job)
+                run_job(job)
                 done.append("/".join(job.folder.parts[-3:]))
 
-    monkeypatch.setattr(systems, "do_jobs", stand_in)
+    monkeypatch.setattr(systems, "run_jobs", stand_in)
     rows = {
         "plain": {"train_overrides": "noise=0.1"},
         "plain, memory": {"run": "plain", "eval_overrides": "text_memory=train"},
@@ -59,7 +59,7 @@ def own_study(monkeypatch, tmp_path):
 
 def test_rows_are_the_means_of_their_results_and_say_what_they_saw(own_study):
     made, done = own_study
-    said = study(made)
+    said = run_study(made)
     assert len(done) == 2 * 2 * 3  # tasks, seeds, trainings; the memory shares one
     table = json.loads(Path("out/study.json").read_text())["systems"]
     assert list(table) == ["plain", "plain, memory", "centred", "pictures", "nearest", "zero-shot"]
@@ -90,20 +90,20 @@ def test_rows_are_the_means_of_their_results_and_say_what_they_saw(own_study):
         json.loads(Path("out/vqa/zero-shot/results.json").read_text())["metrics"]["accuracy"]
     ]
     assert len(table["nearest"]["captioning"]["by_seed"]) == 1
-    again = study(made)
+    again = run_study(made)
     assert again == said
     assert len(done) == 12
 
 
 def test_the_cosine_is_that_of_texts_and_pictures_behind_the_adapters(own_study):
     made, _ = own_study
-    study(made.model_copy(update={"tasks": ("captioning",), "seeds": 1}))
+    run_study(made.model_copy(update={"tasks": ("captioning",), "seeds": 1}))
     plain, centred = (
-        cosine_to_pictures(Path(f"out/captioning/{name}/seed-0"), "test") for name in ("plain", "centred")
+        measure_cosine_to_images(Path(f"out/captioning/{name}/seed-0"), "test") for name in ("plain", "centred")
     )
     assert 0.45 < plain < 0.65  # Picturebook's CLIP, its model card: 0.567 over other captions
     assert abs(plain - centred) > 0.001
-    pictures = cosine_to_pictures(Path("out/captioning/pictures/seed-0"), "test")
+    pictures = measure_cosine_to_images(Path("out/captioning/pictures/seed-0"), "test")
     assert pictures == pytest.approx(plain)
 
 
@@ -114,23 +114,23 @@ def test_every_study_that_is_shipped_composes_with_all_its_trainings(name):
     settings = " ".join(one for one in SMALL if not one.startswith("lm."))  # some bring their own language model
     shipped = config(f"study={name}", "seeds=1", f"train_overrides={settings}")
     assert shipped.baseline in shipped.systems
-    for job in jobs(shipped):
+    for job in list_jobs(shipped):
         compose_config("train", TrainConfig, job.settings)
-    assert len({job.folder for job in jobs(shipped)}) == len(jobs(shipped))
+    assert len({job.folder for job in list_jobs(shipped)}) == len(list_jobs(shipped))
 
 
 def test_mistakes_are_told_before_anything_is_trained(own_study):
     made, done = own_study
     nowhere = made.settings + " clip=open_clip clip.model=local-dir:nowhere"
     with pytest.raises(UserError, match=r"systems\.nearest: .*nowhere.*leave this row out: '~systems\.nearest'"):
-        study(
+        run_study(
             made.model_copy(
                 update={"settings": nowhere, "systems": {n: one for n, one in made.systems.items() if not one.fit}}
             )
         )
     wrong = {**made.systems, "wrong": systems.SystemConfig(train="noise=0.1 adapter=whitten")}
     with pytest.raises(UserError, match=r"systems.wrong: adapter=whitten: allowed are .*did you mean whiten"):
-        study(made.model_copy(update={"systems": wrong}))
+        run_study(made.model_copy(update={"systems": wrong}))
     assert not done
     with pytest.raises(
         UserError, match=r"baseline=nobody: there is no such system; allowed are nearest training text, zero-shot, none"

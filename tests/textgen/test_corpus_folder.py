@@ -9,7 +9,7 @@ from close_transfer.core.atomic_files import lock
 from close_transfer.core.command_line import compose_config
 from close_transfer.core.errors import UserError
 from textgen.config import SynthesizeCaptionsConfig
-from textgen.corpus.folder import CorpusFolder, remembered
+from textgen.corpus.folder import CorpusFolder, merge_remembered_args
 from textgen.pipeline import synthesize
 
 DECIDES = {"recipe": "coco-style", "template": "a" * 64, "model": "gpt-5-mini", "seed": "0"}
@@ -90,7 +90,7 @@ def test_a_corpus_whose_settings_are_gone_or_damaged_is_left_alone(folder):
 
 
 def again(*arguments):
-    return remembered(arguments, "runs/{recipe}", "coco-style")
+    return merge_remembered_args(arguments, "runs/{recipe}", "coco-style")
 
 
 def test_later_commands_need_only_say_which_folder(folder):

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from textgen.corpus.candidate import Candidate
 from textgen.filters.duplicates import ExactDuplicates, NearDuplicates
-from textgen.filters.near import bands_and_rows, similarity
+from textgen.filters.near import choose_bands_and_rows, measure_similarity
 from textgen.filters.overlap import Overlap
 from textgen.filters.overused import OverusedNgrams
 
@@ -48,7 +48,7 @@ def test_texts_with_other_answers_are_no_duplicates():
     ],
 )
 def test_similarity_is_that_of_words_and_pairs(other, expected):
-    assert similarity(TEN, other) == pytest.approx(expected)
+    assert measure_similarity(TEN, other) == pytest.approx(expected)
 
 
 def test_near_duplicates_go_from_the_threshold_on():
@@ -94,7 +94,7 @@ def test_texts_without_words_are_not_near_each_other():
 
 @pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.99])
 def test_a_pair_at_the_threshold_is_proposed(threshold):
-    bands, rows = bands_and_rows(threshold)
+    bands, rows = choose_bands_and_rows(threshold)
     assert 1 - (1 - threshold**rows) ** bands >= 0.99
 
 
@@ -115,7 +115,7 @@ def test_what_is_found_agrees_with_comparing_all_pairs():
     texts = made_up(400)
     kept, expected = [], []
     for number, text in enumerate(texts):
-        if any(similarity(text, other) >= 0.8 for other in kept):
+        if any(measure_similarity(text, other) >= 0.8 for other in kept):
             expected.append(number)
         else:
             kept.append(text)

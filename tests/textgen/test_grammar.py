@@ -9,7 +9,7 @@ import pytest
 
 from close_transfer.core.errors import UserError
 from textgen.grammar.grammar import Grammar
-from textgen.text.keywords import lemma, words_of
+from textgen.text.keywords import extract_words, lemmatize
 
 PICTUREBOOK = Path(__file__).parents[2] / "configs/grammars/picturebook.yaml"
 
@@ -115,7 +115,7 @@ def test_keywords_are_put_in_also_as_synonyms_plurals_and_words_of_frames(tmp_pa
         ["two", "owl", "hound"],
     ):
         for item in texts(of, 20, keywords):
-            assert set(keywords) <= {lemma(word, "en") for word in words_of(item["text"])}, (keywords, item)
+            assert set(keywords) <= {lemmatize(word, "en") for word in extract_words(item["text"])}, (keywords, item)
 
 
 def test_keywords_it_does_not_know_or_cannot_put_together_are_left_out(tmp_path):
@@ -130,7 +130,7 @@ def test_items_of_a_request_tell_of_one_scene_in_different_words(tmp_path):
         items = [item["text"] for item in of.write(["text"], 2, [], {}, random.Random(number))]
         assert len(set(items)) == 2
         told = [re.sub("hound", "dog", text) for text in items]
-        assert len({tuple(sorted(set(words_of(text)) & {"dog", "owl", "duck"})) for text in told}) == 1
+        assert len({tuple(sorted(set(extract_words(text)) & {"dog", "owl", "duck"})) for text in told}) == 1
 
 
 def test_variables_of_the_request_are_symbols_and_choose_frames(tmp_path):
@@ -160,7 +160,7 @@ def test_labels_are_true_by_construction(tmp_path):
     for label in ("entailment", "contradiction"):
         for item in texts(of, 100, given={"label": label}, fields=("text", "hypothesis")):
             _, is_not, colour = re.fullmatch(r"The (\w+) is (not )?(\w+)\.", item["hypothesis"]).groups()
-            is_true = (colour in words_of(item["text"])) != bool(is_not)
+            is_true = (colour in extract_words(item["text"])) != bool(is_not)
             assert is_true == (label == "entailment"), item
 
 
@@ -253,4 +253,4 @@ def test_picturebooks_grammar_offers_its_content_words_as_keywords(picturebook):
     assert not {"a", "the", "in", "of"} & set(words)
     for keyword in words:
         (item,) = texts(picturebook, 1, [keyword], fields=("caption",))
-        assert keyword in {lemma(word, "en") for word in words_of(item["caption"])}
+        assert keyword in {lemmatize(word, "en") for word in extract_words(item["caption"])}

@@ -11,7 +11,7 @@ from close_transfer.core.command_line import compose_config
 from close_transfer.core.errors import UserError
 from tests.textgen.conftest import start
 from textgen.config import SynthesizeCaptionsConfig
-from textgen.generators.openai_api import Access, access
+from textgen.generators.openai_api import Access, get_access
 
 KEY = "sk-planted-4f1b9c7e2a60d853"
 
@@ -91,11 +91,11 @@ def test_a_wrong_key_is_refused_without_being_shown(serve, corpus):
 @pytest.mark.parametrize("address", [f"http://user:{KEY}@127.0.0.1:9/v1", f"http://{KEY}@127.0.0.1:9/v1"])
 def test_an_address_with_a_password_is_refused_without_being_shown(address, monkeypatch):
     with pytest.raises(UserError, match="base_url: holds a user or password; leave it out") as caught:
-        access(address, "auto", "OPENAI_API_KEY")
+        get_access(address, "auto", "OPENAI_API_KEY")
     assert KEY not in str(caught.value)
     monkeypatch.setenv("OPENAI_BASE_URL", address)
     with pytest.raises(UserError, match="holds a user or password") as caught:
-        access(None, "auto", "OPENAI_API_KEY")
+        get_access(None, "auto", "OPENAI_API_KEY")
     assert KEY not in str(caught.value)
 
 
@@ -113,10 +113,10 @@ def test_a_password_is_refused_before_anything_is_written(source, corpus):
 def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(key, monkeypatch):
     monkeypatch.setenv("MY_KEY", key)
     with pytest.raises(UserError, match="MY_KEY: holds what no key can") as caught:
-        access("http://127.0.0.1:9/v1", "auto", "MY_KEY")
+        get_access("http://127.0.0.1:9/v1", "auto", "MY_KEY")
     assert KEY not in str(caught.value)
     monkeypatch.setenv("MY_KEY", f" {KEY}\n")  # as a file that was read into the variable may end
-    assert access("http://127.0.0.1:9/v1", "auto", "MY_KEY").key == KEY
+    assert get_access("http://127.0.0.1:9/v1", "auto", "MY_KEY").key == KEY
 
 
 def test_the_provider_is_not_asked_without_a_key(corpus, monkeypatch):

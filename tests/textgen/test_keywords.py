@@ -7,7 +7,7 @@ import pytest
 
 from close_transfer.core.errors import UserError
 from textgen.config import KeywordSettings
-from textgen.text.keywords import count_keywords, lemma, stop_list, words_of
+from textgen.text.keywords import count_keywords, extract_words, lemmatize, stop_list
 
 TEXTS = [
     "A dog sits near two dogs that sit in the park.",
@@ -53,7 +53,7 @@ def test_a_lemma_that_no_text_holds_is_given_as_the_commonest_form_of_it():
 
 
 def test_words_of_a_text():
-    assert words_of("A dog's well-known “Ball”, 3 Ärzte & naïve_ones.") == [
+    assert extract_words("A dog's well-known “Ball”, 3 Ärzte & naïve_ones.") == [
         "a", "dog's", "well-known", "ball", "ärzte", "naïve", "ones",
     ]  # fmt: skip
 
@@ -80,14 +80,14 @@ def test_other_languages_have_their_own_lists():
     found = keywords(["Die Hunde laufen über eine Straße.", "Ein Hund schläft."], language="de")
     assert found.counts["hund"] == 2
     assert not {"die", "eine", "ein", "über"} & set(found.counts)
-    assert lemma("Hunde", "de") == "hund"
+    assert lemmatize("Hunde", "de") == "hund"
 
 
 def test_languages_without_a_list_or_a_dictionary_are_refused_with_those_that_have_one():
     with pytest.raises(UserError, match=r"keywords.language=tlh: there is no stop list; there are lists for .*\bde\b"):
         keywords(language="tlh")
     with pytest.raises(UserError, match=r"keywords.language=zh: there is no dictionary; there are .*\ben\b"):
-        lemma("dog", "zh")
+        lemmatize("dog", "zh")
 
 
 class _Token:
@@ -106,7 +106,7 @@ def spacy_with(load):
 def test_parts_of_speech_by_a_pipeline_of_the_users(monkeypatch):
     class Pipeline:
         def pipe(self, texts):
-            return ([_Token(word) for word in words_of(text)] for text in texts)
+            return ([_Token(word) for word in extract_words(text)] for text in texts)
 
     monkeypatch.setitem(sys.modules, "spacy", spacy_with(lambda name, exclude: Pipeline()))
     texts = ["Dogs run in parks.", "One dog ran."]

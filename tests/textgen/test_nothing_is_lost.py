@@ -13,7 +13,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from tests.textgen.conftest import priced
 from textgen.config import SynthesizeCaptionsConfig
-from textgen.corpus.folder import remembered
+from textgen.corpus.folder import merge_remembered_args
 from textgen.corpus.ledger import Spend
 from textgen.generators.openai_api import Access, Parameters, read_reply
 from textgen.generators.openai_live import OpenAIClient
@@ -184,12 +184,12 @@ def test_a_cap_that_was_typed_later_is_kept_by_commands_that_do_not_repeat_it(se
     output = f"output={made.folder}"
     cap = made.ledger.spent.cost + 0.1
     assert made.ask("num_texts=20", f"max_cost={cap}") is not None
-    assert f"max_cost={cap}" in remembered([output], "", "coco-style")
+    assert f"max_cost={cap}" in merge_remembered_args([output], "", "coco-style")
     made.work("num_texts=20").key  # noqa: B018 - a command without a cap
-    assert f"max_cost={cap}" in remembered([output], "", "coco-style")
-    assert "max_cost=null" in remembered([output, "max_cost=null"], "", "coco-style")
+    assert f"max_cost={cap}" in merge_remembered_args([output], "", "coco-style")
+    assert "max_cost=null" in merge_remembered_args([output, "max_cost=null"], "", "coco-style")
     assert made.ask("num_texts=20", "max_cost=null") is None
-    assert "max_cost=null" in remembered([output], "", "coco-style")
+    assert "max_cost=null" in merge_remembered_args([output], "", "coco-style")
 
 
 def test_connections_are_as_many_as_requests_under_way(serve, corpus):

@@ -11,7 +11,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from tests.textgen.conftest import INPUT, NUM_PAIRS, OUTPUT, start
 from textgen.corpus.ledger import Spend
-from textgen.generators.batch_files import result_lines
+from textgen.generators.batch_files import read_result_lines
 
 CREATE, UPLOAD = "POST /v1/batches", "POST /v1/files"
 
@@ -252,7 +252,7 @@ def test_a_server_that_takes_no_schema_gets_batches_without(serve, batches):
 def test_what_is_refused_is_not_submitted_again_in_the_same_run(serve, batches, monkeypatch):
     from textgen.generators import batch_files
 
-    body = batch_files.request_body
+    body = batch_files.build_request_body
 
     def without_messages(prompt, *others):
         made = body(prompt, *others)
@@ -260,7 +260,7 @@ def test_what_is_refused_is_not_submitted_again_in_the_same_run(serve, batches, 
 
     server = serve()
     made = batches(server, num_texts=NUM_PAIRS)
-    monkeypatch.setattr(batch_files, "request_body", without_messages)
+    monkeypatch.setattr(batch_files, "build_request_body", without_messages)
     assert made.ask() is None
     assert server.calls()[CREATE] == 1
     (given_up,) = made.events("gave_up")
@@ -282,4 +282,4 @@ def test_a_batch_that_keeps_failing_is_given_up(serve, batches):
 def test_results_are_lines_by_line_feeds_alone():
     lines = [json.dumps({"custom_id": str(number), "said": f"a{mark}b"}, ensure_ascii=False) for number, mark in
              enumerate("\u2028\u2029\x85\x1c")]  # fmt: skip
-    assert list(result_lines("\n".join(lines) + "\r\n\n")) == lines
+    assert list(read_result_lines("\n".join(lines) + "\r\n\n")) == lines

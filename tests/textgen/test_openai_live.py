@@ -9,7 +9,7 @@ import pytest
 from close_transfer.core.errors import UserError
 from tests.textgen.conftest import NUM_PAIRS, priced, start
 from textgen.corpus.ledger import Spend
-from textgen.generators.openai_api import read_reply, retry_after_seconds
+from textgen.generators.openai_api import parse_retry_after, read_reply
 from textgen.generators.responses import RequestError
 
 # RequestError of the server -> what the journal may call it, and what it says was paid.
@@ -137,7 +137,7 @@ def test_what_no_waiting_mends_stops_with_the_servers_words(name, serve, corpus,
 def test_one_request_that_the_server_refuses_is_given_up_alone(serve, corpus, monkeypatch):
     from textgen.generators import openai_live
 
-    body = openai_live.request_body
+    body = openai_live.build_request_body
 
     def without_model(prompt, *others):
         made = body(prompt, *others)
@@ -147,7 +147,7 @@ def test_one_request_that_the_server_refuses_is_given_up_alone(serve, corpus, mo
 
     server = serve()
     made = corpus(server, num_texts=NUM_PAIRS)
-    monkeypatch.setattr(openai_live, "request_body", without_model)
+    monkeypatch.setattr(openai_live, "build_request_body", without_model)
     assert made.ask() is None
     assert len(made.answers()) == len(made.planned) - 1
     (given_up,) = made.events("gave_up")
@@ -272,5 +272,5 @@ def test_an_answer_of_another_shape_is_a_fault(message):
      ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("Mon, 01 Jan 99999 00:00:00 GMT", None)],
 )  # fmt: skip
 def test_whatever_retry_after_says_is_understood_or_left(value, seconds):
-    assert retry_after_seconds({"retry-after": value}) == seconds
-    assert retry_after_seconds({"retry-after-ms": "250", "retry-after": value}) == 0.25
+    assert parse_retry_after({"retry-after": value}) == seconds
+    assert parse_retry_after({"retry-after-ms": "250", "retry-after": value}) == 0.25

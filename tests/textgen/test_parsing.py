@@ -3,7 +3,7 @@
 import pytest
 
 from textgen.config import RecipeSettings
-from textgen.generators.response_parser import Unusable, items_of
+from textgen.generators.response_parser import Unusable, parse_items
 
 ONE = RecipeSettings(name="one", template="one.j2", fields={"text": {}})
 THREE = RecipeSettings(name="three", template="three.j2", fields={"text": {}}, items_per_request=3)
@@ -52,7 +52,7 @@ DOG = "A dog runs."
     ],
 )  # fmt: skip
 def test_one_text_however_it_is_wrapped(answer):
-    assert items_of(answer, ONE) == [{"text": DOG}]
+    assert parse_items(answer, ONE) == [{"text": DOG}]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_one_text_however_it_is_wrapped(answer):
     ],
 )
 def test_several_texts_and_no_more_than_were_asked_for(answer):
-    assert [item["text"] for item in items_of(answer, THREE)] == ["One dog.", "Two dogs.", "Three dogs."]
+    assert [item["text"] for item in parse_items(answer, THREE)] == ["One dog.", "Two dogs.", "Three dogs."]
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_several_texts_and_no_more_than_were_asked_for(answer):
     ],
 )
 def test_named_fields(answer):
-    (item,) = items_of(answer, PAIR)
+    (item,) = parse_items(answer, PAIR)
     assert list(item.items()) == [("text", "A dog runs."), ("hypothesis", "It rests.")]
 
 
 def test_a_field_that_comes_again_begins_the_next_item():
     answer = "1. text: One.\nhypothesis: Not one.\n2. text: Two.\n3. text: Three.\nhypothesis: Not three."
-    assert items_of(answer, PAIRS) == [
+    assert parse_items(answer, PAIRS) == [
         {"text": "One.", "hypothesis": "Not one."},
         {"text": "Three.", "hypothesis": "Not three."},
     ]
@@ -127,13 +127,13 @@ def test_text_is_left_as_it_is():
         "A caption under a picture: a dog.",
         "A sign says: STOP",
     ):
-        assert items_of(text, ONE) == [{"text": text}]
-    assert items_of('{"text": "Zażółć \\"gęślą\\" {jaźń}"}', ONE) == [{"text": 'Zażółć "gęślą" {jaźń}'}]
+        assert parse_items(text, ONE) == [{"text": text}]
+    assert parse_items('{"text": "Zażółć \\"gęślą\\" {jaźń}"}', ONE) == [{"text": 'Zażółć "gęślą" {jaźń}'}]
 
 
 def test_allowed_values_in_any_case_come_out_as_they_are_listed():
     answer = '[{"text": "One.", "mood": "SAD"}, {"text": "Two.", "mood": "angry"}, {"text": "Three.", "mood": "glad"}]'
-    assert items_of(answer, MOOD) == [{"text": "One.", "mood": "sad"}, {"text": "Three.", "mood": "glad"}]
+    assert parse_items(answer, MOOD) == [{"text": "One.", "mood": "sad"}, {"text": "Three.", "mood": "glad"}]
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,10 @@ def test_allowed_values_in_any_case_come_out_as_they_are_listed():
 )
 def test_what_cannot_be_used_says_why(answer, recipe, reason):
     with pytest.raises(Unusable) as caught:
-        items_of(answer, recipe)
+        parse_items(answer, recipe)
     assert str(caught.value) == reason
 
 
 def test_what_no_file_can_hold_becomes_the_replacement_character():
-    assert items_of('{"text": "A dog \\ud83d runs."}', ONE) == [{"text": "A dog \ufffd runs."}]
-    assert items_of("A dog\0 runs.", ONE) == [{"text": "A dog\ufffd runs."}]
+    assert parse_items('{"text": "A dog \\ud83d runs."}', ONE) == [{"text": "A dog \ufffd runs."}]
+    assert parse_items("A dog\0 runs.", ONE) == [{"text": "A dog\ufffd runs."}]

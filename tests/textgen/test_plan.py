@@ -15,7 +15,7 @@ from textgen.config import SynthesizeCaptionsConfig
 from textgen.generators.openai_live import OpenAIClient
 from textgen.pipeline import synthesize
 from textgen.prompts.inputs import RecipeInputs
-from textgen.prompts.plan import count_plan, read_plan, requests_of, write_plan
+from textgen.prompts.plan import count_plan, make_requests, read_plan, write_plan
 
 CAPTIONS = [
     "A dog chases a red ball.",
@@ -43,7 +43,7 @@ def config(*arguments):
 def requests(num_texts, *arguments, key="key"):
     prepared = RecipeInputs(config(*arguments))
     counts = prepared.keyword_counts if prepared.config.recipe.keywords else None
-    return list(requests_of(prepared.recipe, prepared.config, counts, key, num_texts))
+    return list(make_requests(prepared.recipe, prepared.config, counts, key, num_texts))
 
 
 def run(*arguments):

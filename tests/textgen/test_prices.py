@@ -3,8 +3,8 @@
 import pytest
 
 from close_transfer.core.errors import UserError
-from textgen.corpus.prices import FREE, about_tokens, most_tokens, price_of
-from textgen.prompts.inputs import shipped
+from textgen.corpus.prices import FREE, bound_tokens, estimate_tokens, find_price
+from textgen.prompts.inputs import resolve_path
 
 LIST = "as_of: 2026-01-02\nbatch: 0.4\nmodels:\n  small: {input: 1, output: 4}\n  own: {input: 0, output: 0}\n"
 
@@ -17,7 +17,7 @@ def listed(tmp_path):
 
 
 def price(path, model="small", batch=False, allow_unpriced=False, max_cost=None):
-    return price_of(model, path, batch, allow_unpriced, max_cost)
+    return find_price(model, path, batch, allow_unpriced, max_cost)
 
 
 def test_tokens_cost_what_the_list_says(listed):
@@ -77,16 +77,16 @@ def test_a_list_that_is_no_text_or_not_there(tmp_path, listed):
 
 
 def test_the_list_that_comes_along_is_found_from_every_folder():
-    found = price(shipped("configs/prices.yaml"), "gpt-5-mini")
+    found = price(resolve_path("configs/prices.yaml"), "gpt-5-mini")
     assert 0 < found.input < found.output
     assert found.as_of.startswith("20")
 
 
 def test_no_text_has_more_tokens_than_is_reserved_for_it():
     text = "Ein Hund läuft. 一只狗在跑 🐕"
-    assert most_tokens(text) >= len(text.encode())
-    assert most_tokens(text, None, "a") == most_tokens(text, "a") > most_tokens(text)
-    assert about_tokens("word " * 100) < most_tokens("word " * 100)
+    assert bound_tokens(text) >= len(text.encode())
+    assert bound_tokens(text, None, "a") == bound_tokens(text, "a") > bound_tokens(text)
+    assert estimate_tokens("word " * 100) < bound_tokens("word " * 100)
 
 
 def test_what_costs_nothing():

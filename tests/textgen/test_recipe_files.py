@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined, meta
 
 from textgen.config import RecipeSettings
 from textgen.grammar.grammar import Grammar
-from textgen.text.keywords import lemma, words_of
+from textgen.text.keywords import extract_words, lemmatize
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "configs/recipe").glob("*.yaml"))
@@ -33,7 +33,7 @@ def given(of, number):
 
 
 def lemmas(text):
-    return {lemma(word, "en") for word in words_of(text)}
+    return {lemmatize(word, "en") for word in extract_words(text)}
 
 
 WRITTEN = [name for name in NAMES if recipe(name).template is not None]
@@ -68,7 +68,7 @@ def test_examples_have_every_field_and_hold_their_own_keywords(name):
         assert set(of.balanced_values) <= set(example)
         assert all(example[variable] in values for variable, values in of.balanced_values.items())
         assert len(example.get("keywords", ())) == of.keywords
-        assert {lemma(word, "en") for word in example.get("keywords", ())} <= lemmas(example["text"]), example
+        assert {lemmatize(word, "en") for word in example.get("keywords", ())} <= lemmas(example["text"]), example
         assert of.words[0] <= len(example["text"].split()) <= of.words[1]
         assert len({example[field] for field in of.must_differ}) == len(of.must_differ)
         for field, other in of.must_contain.items():
@@ -137,7 +137,7 @@ def test_words_of_a_style_mark_its_own_texts():
         def share(style, marks=marks):
             grammar = base.extended(recipe(style).grammar)
             texts = [grammar.write(["text"], 1, [], {}, rng)[0]["text"] for _ in range(200)]
-            return sum(bool(marks & set(words_of(text))) for text in texts) / 200
+            return sum(bool(marks & set(extract_words(text))) for text in texts) / 200
 
         assert share(name) > 0.8
         assert share(other) == 0
@@ -154,7 +154,7 @@ def test_written_questions_are_answered_by_their_scenes():
         assert item["answer"] == item["answer"].lower()
         assert item["answer"] in item["text"].lower()
         assert (item["answer"] in numbers) == (asked == "number")
-        assert not set(words_of(item["answer"])) <= set(words_of(item["question"]))
+        assert not set(extract_words(item["answer"])) <= set(extract_words(item["question"]))
 
 
 def test_written_hypotheses_about_colour_have_the_right_label():
@@ -165,12 +165,12 @@ def test_written_hypotheses_about_colour_have_the_right_label():
     num_seen = 0
     for label in of.balanced_values["label"] * 150:
         (item,) = grammar.write(list(of.fields), 1, [], {"label": label}, rng)
-        said = colours & set(words_of(item["hypothesis"]))
+        said = colours & set(extract_words(item["hypothesis"]))
         if not said:
             continue
         num_seen += 1
-        holds = said <= set(words_of(item["text"]))
-        negated = bool({"not", "nothing"} & set(words_of(item["hypothesis"])))
+        holds = said <= set(extract_words(item["text"]))
+        negated = bool({"not", "nothing"} & set(extract_words(item["hypothesis"])))
         assert label == ("entailment" if holds != negated else "contradiction"), item
     assert num_seen > 100
 

@@ -9,7 +9,7 @@ from close_transfer.core.errors import UserError
 from textgen.config import RecipeSettings, SynthesizeCaptionsConfig
 from textgen.prompts.inputs import RecipeInputs
 from textgen.prompts.recipe import Recipe
-from textgen.text.hashing import canonical, digest
+from textgen.text.hashing import hash_json, to_canonical_json
 
 EXAMPLES = [{"text": "A dog runs.", "keywords": ["dog"]}, {"text": "A cat rests.", "keywords": ["cat"]}]
 
@@ -122,8 +122,8 @@ def test_every_part_of_a_recipe_has_its_own_fingerprint():
 
 
 def test_a_value_has_one_text_whatever_the_order_of_its_keys():
-    assert canonical({"b": [1, "ä"], "a": None}) == '{"a":null,"b":[1,"ä"]}'
-    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
+    assert to_canonical_json({"b": [1, "ä"], "a": None}) == '{"a":null,"b":[1,"ä"]}'
+    assert hash_json({"a": 1, "b": 2}) == hash_json({"b": 2, "a": 1}) != hash_json({"a": 1, "b": 3})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,16 @@ from itertools import islice
 import pytest
 
 from close_transfer.core.errors import UserError
-from textgen.prompts.keyword_samplers import SAMPLERS, Quota, by_quota, in_turn, pairs, read_quotas, uniform, unigram
+from textgen.prompts.keyword_samplers import (
+    SAMPLERS,
+    Quota,
+    by_quota,
+    cycle_values,
+    pairs,
+    read_quotas,
+    uniform,
+    unigram,
+)
 from textgen.text.keywords import KeywordCounts
 
 COUNTS = {"dog": 500, "grass": 250, "ball": 150, "park": 60, "hat": 30, "kite": 10}
@@ -153,11 +162,11 @@ def test_a_list_that_is_not_there(tmp_path):
 
 def test_values_come_in_turn_each_as_often_as_the_others():
     labels = ("entailment", "neutral", "contradiction")
-    given = list(islice(in_turn({"label": labels, "mood": ("glad", "sad")}, random.Random(0)), 602))
+    given = list(islice(cycle_values({"label": labels, "mood": ("glad", "sad")}, random.Random(0)), 602))
     for num_texts in range(1, len(given)):
         counts = Counter(one["label"] for one in given[:num_texts])
         assert max(counts[label] for label in labels) - min(counts[label] for label in labels) <= 1
     together = Counter((one["label"], one["mood"]) for one in given)
     assert len(together) == 6  # no value of one goes with always the same of the other
-    assert given[:60] != list(islice(in_turn({"label": labels, "mood": ("glad", "sad")}, random.Random(1)), 60))
-    assert next(in_turn({}, random.Random(0))) == {}
+    assert given[:60] != list(islice(cycle_values({"label": labels, "mood": ("glad", "sad")}, random.Random(1)), 60))
+    assert next(cycle_values({}, random.Random(0))) == {}

@@ -1,12 +1,12 @@
 """How far a corpus is, in words."""
 
 from textgen.corpus.ledger import Ledger, Spend
-from textgen.report.console import status_in_words
+from textgen.report.console import describe_status
 
 
 def test_what_was_spent_without_a_price_is_not_told_in_dollars():
     ledger = Ledger()
     ledger.spent = Spend(28_358, 0.0)
-    assert status_in_words(ledger, 100) == "0 of 100 requests answered, 28,358 tokens spent"
+    assert describe_status(ledger, 100) == "0 of 100 requests answered, 28,358 tokens spent"
     ledger.spent = Spend(28_358, 1.5)
-    assert status_in_words(ledger, 100) == "0 of 100 requests answered, 28,358 tokens, $1.5000 spent"
+    assert describe_status(ledger, 100) == "0 of 100 requests answered, 28,358 tokens, $1.5000 spent"

@@ -11,7 +11,7 @@ from close_transfer.config.train import TrainConfig
 from close_transfer.core.command_line import compose_config, options
 from close_transfer.data.sources import load_examples
 from close_transfer.pipelines.train import train
-from close_transfer.tasks import task_of
+from close_transfer.tasks import build_task
 from tests.conftest import SMALL_LOOP, SMALL_MODEL
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.pipeline import synthesize
@@ -58,7 +58,7 @@ def test_the_trainer_reads_every_corpus_by_the_recipes_settings(recipe, corpora)
     config = trainer(settings)
     examples = loaded(config)
     assert {text for example in examples for text in example.texts} == {record["text"] for record in records}
-    shaped = task_of(config.task).for_training(examples).examples
+    shaped = build_task(config.task).for_training(examples).examples
     assert shaped and all(example.targets and all(example.targets) for example in shaped)
 
 

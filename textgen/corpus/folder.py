@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from close_transfer.core.atomic_files import lock, read_fields, write_json, writing
+from close_transfer.core.atomic_files import lock, read_fields, report_write_errors, write_json
 from close_transfer.core.errors import UserError
-from textgen.corpus.journal import held_by_another, read_ledger
-from textgen.text.hashing import digest
+from textgen.corpus.journal import find_other_holder, read_ledger
+from textgen.text.hashing import hash_json
 
 _SETTINGS = "settings.json"
 _LONGEST_SHOWN = 40
@@ -97,7 +97,7 @@ class CorpusFolder:
         """
         is_new = make and not self.path.exists()
         if make:
-            with writing(self.path):
+            with report_write_errors(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
         if not self.path.is_dir():
             yield
@@ -105,7 +105,7 @@ class CorpusFolder:
         handle = os.open(self.path, os.O_RDONLY)
         try:
             if not lock(handle):
-                raise held_by_another(self.path)
+                raise find_other_holder(self.path)
             yield
         finally:
             os.close(handle)
@@ -126,7 +126,7 @@ class CorpusFolder:
         Raises:
             UserError: naming what differs, if the folder is another corpus's.
         """
-        key = digest(dict(decides))
+        key = hash_json(dict(decides))
         if not self.was_asked or self._gives_way(decides):
             note = {"key": key, "arguments": list(arguments), "decides": dict(decides)}
             before = read_fields(self.settings, {"decides": dict})["decides"] if self.settings.is_file() else None
@@ -177,7 +177,7 @@ def _short(value: Any) -> str:
 _OF_ONE_CALL = ("action",)
 
 
-def remembered(arguments: Sequence[str], default_output: str, default_recipe: str) -> list[str]:
+def merge_remembered_args(arguments: Sequence[str], default_output: str, default_recipe: str) -> list[str]:
     """What was typed, after what was typed when the corpus was begun, so that later commands need not repeat it.
 
     Args:

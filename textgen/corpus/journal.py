@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from close_transfer.core.atomic_files import append_line, damaged, lock, writing
+from close_transfer.core.atomic_files import append_line, damaged_file_error, lock, report_write_errors
 from close_transfer.core.errors import UserError
 from textgen.corpus.ledger import Ledger
 
@@ -23,7 +23,7 @@ FORMAT = 1
 SYNC_SECONDS = 0.05
 
 
-def held_by_another(folder: Path) -> UserError:
+def find_other_holder(folder: Path) -> UserError:
     """That two processes cannot work on one corpus."""
     return UserError(
         f"another process is at work on {folder}; wait for it, or give another output= "
@@ -52,12 +52,12 @@ class RequestJournal:
             WriteError: if it cannot be written.
         """
         self.path, self.ledger = path, Ledger()
-        with writing(path):
+        with report_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         if not lock(self._handle):
             os.close(self._handle)
-            raise held_by_another(path.parent)
+            raise find_other_holder(path.parent)
         try:
             self._replay(key)
         except BaseException:
@@ -81,7 +81,7 @@ class RequestJournal:
             whole = end
         os.ftruncate(self._handle, whole)
         if not whole:
-            with writing(self.path):
+            with report_write_errors(self.path):
                 append_line(self._handle, json.dumps({"event": "corpus", "format": FORMAT, "key": key}))
 
     def append(self, event: Mapping[str, Any]) -> None:
@@ -90,7 +90,7 @@ class RequestJournal:
         Raises:
             WriteError: if the disk is full; what was kept before stays.
         """
-        with writing(self.path):
+        with report_write_errors(self.path):
             if self._failure is not None:
                 raise self._failure
             append_line(self._handle, json.dumps({**event, "time": round(time.time(), 3)}, ensure_ascii=False))
@@ -115,7 +115,7 @@ class RequestJournal:
         self._closing = True
         self._dirty.set()
         self._syncer.join()
-        with writing(self.path):
+        with report_write_errors(self.path):
             os.fsync(self._handle)
         self.num_durable = len(self.ledger.answered)
         os.close(self._handle)
@@ -131,7 +131,7 @@ class RequestJournal:
 
 def _check_header(path: Path, event: Mapping[str, Any], key: str) -> None:
     if event.get("event") != "corpus" or event.get("format") != FORMAT:
-        raise damaged(path, "its first line does not say whose it is")
+        raise damaged_file_error(path, "its first line does not say whose it is")
     if event["key"] != key:
         raise UserError(
             f"{path}: is the journal of another corpus; give another output=, and this one keeps what it has"
@@ -157,7 +157,7 @@ def _events(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
                 torn = torn or number
                 continue
             if torn:  # a kill leaves nothing behind a torn line
-                raise damaged(path, f"line {torn} is no event")
+                raise damaged_file_error(path, f"line {torn} is no event")
             end += len(line)
             yield event, end
 
@@ -179,7 +179,9 @@ def _apply(path: Path, ledger: Ledger, event: Mapping[str, Any]) -> None:
     try:
         ledger.apply(event)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise damaged(path, f"an event lacks what it should say: {json.dumps(event)[:80]} ({error!r})") from error
+        raise damaged_file_error(
+            path, f"an event lacks what it should say: {json.dumps(event)[:80]} ({error!r})"
+        ) from error
 
 
 def read_answers(path: Path) -> Iterator[dict[str, Any]]:

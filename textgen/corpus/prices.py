@@ -58,7 +58,7 @@ class Price:
 FREE = Price(0.0, 0.0, "free")
 
 
-def price_of(model: str, path: Path, batch: bool, allow_unpriced: bool, max_cost: float | None) -> Price:
+def find_price(model: str, path: Path, batch: bool, allow_unpriced: bool, max_cost: float | None) -> Price:
     """The price of a model's tokens.
 
     Raises:
@@ -95,7 +95,7 @@ def price_of(model: str, path: Path, batch: bool, allow_unpriced: bool, max_cost
 _OVERHEAD = 64
 
 
-def most_tokens(*texts: str | None) -> int:
+def bound_tokens(*texts: str | None) -> int:
     """No fewer than the tokens of these texts in one request.
 
     Tokenisers of language models work on bytes, and a token holds at least one.
@@ -103,6 +103,6 @@ def most_tokens(*texts: str | None) -> int:
     return sum(len(text.encode()) for text in texts if text) + _OVERHEAD
 
 
-def about_tokens(*texts: str | None) -> int:
+def estimate_tokens(*texts: str | None) -> int:
     """About how many tokens English texts are: one for four bytes."""
     return sum(len(text.encode()) for text in texts if text) // 4 + 8

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from close_transfer.core.text_normalization import same_text_key
+from close_transfer.core.text_normalization import normalize_text
 from textgen.corpus.candidate import Candidate
 from textgen.filters.near import NearIndex
 
@@ -16,7 +16,7 @@ class ExactDuplicates:
         first: dict[str, str] = {}
         reasons: list[str | None] = []
         for candidate in candidates:
-            key = same_text_key(candidate.written)
+            key = normalize_text(candidate.written)
             reasons.append(f"the words of {first[key]}" if key in first else None)
             first.setdefault(key, candidate.id)
         return reasons

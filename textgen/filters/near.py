@@ -25,8 +25,8 @@ from collections.abc import Collection, Iterable, Iterator
 
 from rensa import RMinHash, RMinHashLSH
 
-from close_transfer.core.text_normalization import same_text_key
-from textgen.filters.words import runs
+from close_transfer.core.text_normalization import normalize_text
+from textgen.filters.words import list_runs
 
 _PROPOSED = 0.99
 _MOST_BANDS, _MOST_ROWS = 20, 12
@@ -36,19 +36,19 @@ _ROUNDING = 1e-9
 _BLOCK = 8192  # texts whose signatures are made in one call
 
 
-def shingles(key: str) -> list[str]:
-    """The words and pairs of neighbouring words of a text's `same_text_key`."""
+def hash_shingles(key: str) -> list[str]:
+    """The words and pairs of neighbouring words of a text's `normalize_text`."""
     words = key.split()
-    return words + runs(words, 2)
+    return words + list_runs(words, 2)
 
 
-def similarity(one: str, other: str) -> float:
+def measure_similarity(one: str, other: str) -> float:
     """Jaccard similarity of two keys' shingles, 0 to 1; 0 for texts without words."""
-    a, b = set(shingles(one)), set(shingles(other))
+    a, b = set(hash_shingles(one)), set(hash_shingles(other))
     return len(a & b) / len(a | b) if a and b else 0.0
 
 
-def bands_and_rows(threshold: float) -> tuple[int, int]:
+def choose_bands_and_rows(threshold: float) -> tuple[int, int]:
     """The most selective division whose bands stay below a number; more bands take more memory."""
     for rows in range(_MOST_ROWS, 0, -1):
         # A pair of similarity s agrees in a band with probability s^rows.
@@ -80,7 +80,7 @@ class NearIndex:
             threshold: Jaccard similarity, between 0 and 1, from which texts are near.
         """
         self._threshold = threshold
-        self._num_bands, rows = bands_and_rows(threshold)
+        self._num_bands, rows = choose_bands_and_rows(threshold)
         self._num_slots = self._num_bands * rows
         self._index = RMinHashLSH(threshold, self._num_slots, self._num_bands)
         self._keys: list[str] = []
@@ -91,14 +91,14 @@ class NearIndex:
         """What texts are looked up and added by, in their order."""
         block: list[str] = []
         for text in texts:
-            block.append(same_text_key(text))
+            block.append(normalize_text(text))
             if len(block) == _BLOCK:
                 yield from self._sketch(block)
                 block = []
         yield from self._sketch(block)
 
     def _sketch(self, keys: list[str]) -> Iterator[Sketch]:
-        members = [set(shingles(key)) for key in keys]
+        members = [set(hash_shingles(key)) for key in keys]
         signatures = RMinHash.from_token_sets(members, self._num_slots, _SEED)
         return map(Sketch, keys, members, signatures)
 
@@ -119,7 +119,7 @@ class NearIndex:
         most = (1 - self._threshold) / (1 + self._threshold) + _ROUNDING
         for number in sorted(self._index.query(sketch.signature)):
             if (bitmap ^ bitmaps[number]).bit_count() <= (size + sizes[number]) * most:
-                near = similarity(sketch.key, self._keys[number])
+                near = measure_similarity(sketch.key, self._keys[number])
                 if near >= self._threshold:
                     return number, near
         return None

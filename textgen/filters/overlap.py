@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from close_transfer.core.text_normalization import same_text_key
+from close_transfer.core.text_normalization import normalize_text
 from textgen.corpus.candidate import Candidate
 from textgen.filters.near import NearIndex
 
@@ -23,7 +23,7 @@ class Overlap:
             threshold: Jaccard similarity from which texts are near (textgen/filters/near.py); None: only the same words.
         """
         given = [(text, _EVALUATION) for text in evaluation] + [(text, _EXAMPLE) for text in examples]
-        self._exact = {key: (text, kind) for text, kind in given if (key := same_text_key(text))}
+        self._exact = {key: (text, kind) for text, kind in given if (key := normalize_text(text))}
         self._texts = list(self._exact.values())
         self._near = None if threshold is None else NearIndex(threshold)
         if self._near:
@@ -40,7 +40,7 @@ class Overlap:
         return reasons
 
     def _same(self, text: str) -> str | None:
-        found = self._exact.get(same_text_key(text))
+        found = self._exact.get(normalize_text(text))
         return f"the words of {found[1]}: {found[0]}" if found else None
 
     def _look_up(

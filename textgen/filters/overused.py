@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from textgen.corpus.candidate import Candidate
-from textgen.filters.words import folded_words, runs
+from textgen.filters.words import fold_words, list_runs
 
 N = 4  # words
 
@@ -63,7 +63,7 @@ class OverusedNgrams:
         counts, total = dict.fromkeys(names, 0), 0
         for text in self.references:
             total += 1
-            for gram in set(runs(folded_words(text), N)) & counts.keys():
+            for gram in set(list_runs(fold_words(text), N)) & counts.keys():
                 counts[gram] += 1
         return [max(floor, self.factor * counts[name] / total * num) if total else floor for name in names]
 
@@ -79,7 +79,7 @@ def _frequent(
     vocabulary: dict[str, int] = {}
     words, lengths = array("q"), array("q")
     for candidate in candidates:
-        split = folded_words(candidate.text)
+        split = fold_words(candidate.text)
         words.extend(vocabulary.setdefault(word, len(vocabulary)) for word in split)
         lengths.append(len(split))
     ids, counts = np.frombuffer(words, dtype=np.int64), np.frombuffer(lengths, dtype=np.int64)

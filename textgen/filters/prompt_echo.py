@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from textgen.corpus.candidate import Candidate
-from textgen.filters.words import folded_words, runs
+from textgen.filters.words import fold_words, list_runs
 
 RUN_LENGTH = 5  # words
 _PLACEHOLDER = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|\{\w+\}|\[[A-Za-z][\w ]*\]", re.DOTALL)
@@ -67,7 +67,7 @@ class PromptEcho:
                 what the template's own lines begin with before a colon.
         """
         pieces = _PLACEHOLDER.split(instructions)
-        self._runs = {run for piece in pieces for run in runs(folded_words(piece), RUN_LENGTH)}
+        self._runs = {run for piece in pieces for run in list_runs(fold_words(piece), RUN_LENGTH)}
         own = _TEMPLATE_LABEL.findall(instructions)
         named = "|".join(re.escape(name).replace("_", "[ _]") for name in dict.fromkeys([*_LABELS, *labels, *own]))
         self._label = re.compile(
@@ -85,7 +85,7 @@ class PromptEcho:
             if (":" in field or "\uff1a" in field) and (found := self._label.search(field)):
                 return f'begins with the label "{found.group().strip()}"'
             if self._runs:
-                for run in runs(folded_words(field), RUN_LENGTH):
+                for run in list_runs(fold_words(field), RUN_LENGTH):
                     if run in self._runs:
                         return f'holds "{run}" of the prompt'
         return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from close_transfer.core.text_normalization import same_text_key
+from close_transfer.core.text_normalization import normalize_text
 from textgen.corpus.candidate import Candidate
 from textgen.filters.words import Lexicon
 
@@ -51,7 +51,7 @@ class FieldsAgree:
 
     def _reason(self, fields: Mapping[str, str]) -> str | None:
         keys = {
-            name: same_text_key(fields[name]) for name in (*self._found_in, *self._found_in.values(), *self._differ)
+            name: normalize_text(fields[name]) for name in (*self._found_in, *self._found_in.values(), *self._differ)
         }
         for inner, outer in self._found_in.items():
             if not keys[inner] or f" {keys[inner]} " not in f" {keys[outer]} ":

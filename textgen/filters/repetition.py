@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from close_transfer.core.text_normalization import same_text_key
+from close_transfer.core.text_normalization import normalize_text
 from textgen.corpus.candidate import Candidate
 
 TIMES = 4  # "very, very, very good" is honest
@@ -20,6 +20,6 @@ class Repetition:
 
     def _reason(self, candidate: Candidate) -> str | None:
         for field in (candidate.text, *candidate.fields.values()):
-            if found := _LOOP.search(same_text_key(field)):
+            if found := _LOOP.search(normalize_text(field)):
                 return f'says "{found.group(1)}" {TIMES} times in a row or more'
         return None

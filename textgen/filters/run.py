@@ -16,7 +16,7 @@ from textgen.prompts.plan import read_plan
 from textgen.prompts.recipe import Recipe, Request
 
 
-def candidates_of(
+def list_candidates(
     request: Request, items: Sequence[dict[str, str]], recipe: Recipe, cut: bool = False
 ) -> Iterator[Candidate]:
     """The items of one answer; of one that was `cut`, the last is unfinished."""
@@ -56,7 +56,7 @@ def read_candidates(folder: CorpusFolder, recipe: Recipe) -> list[Candidate]:
         for request in read_plan(folder.plan)
         if request.id in answers
         for items, cut in [answers.pop(request.id)]
-        for candidate in candidates_of(request, items, recipe, cut)
+        for candidate in list_candidates(request, items, recipe, cut)
     ]
 
 

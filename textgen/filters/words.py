@@ -9,7 +9,7 @@ import simplemma
 from simplemma.strategies.dictionaries.dictionary_factory import SUPPORTED_LANGUAGES
 
 from close_transfer.core.errors import UserError
-from close_transfer.core.text_normalization import same_text_key
+from close_transfer.core.text_normalization import normalize_text
 
 # Endings that English writes after an apostrophe are no words of their own.
 _ENDINGS = frozenset({"s", "t", "d", "m", "re", "ve", "ll"})
@@ -19,12 +19,12 @@ _PARTS = re.compile(r"['-]")
 _ALPHANUMERIC = re.compile(r"[^\W_]+")
 
 
-def folded_words(text: str) -> list[str]:
-    """The words of a text without case and punctuation, as texts are compared by `same_text_key`."""
-    return same_text_key(text).split()
+def fold_words(text: str) -> list[str]:
+    """The words of a text without case and punctuation, as texts are compared by `normalize_text`."""
+    return normalize_text(text).split()
 
 
-def runs(words: Sequence[str], n: int) -> list[str]:
+def list_runs(words: Sequence[str], n: int) -> list[str]:
     """All runs of n words, each joined by spaces, in order and with repetitions."""
     if n == 2:
         return [f"{first} {second}" for first, second in pairwise(words)]

@@ -15,8 +15,8 @@ from close_transfer.core.signals import StopRequest
 from textgen.config import RecipeSettings
 from textgen.corpus.journal import SYNC_SECONDS, RequestJournal
 from textgen.corpus.ledger import Spend
-from textgen.corpus.prices import Price, about_tokens, most_tokens
-from textgen.generators.events import answer_event, fault_event
+from textgen.corpus.prices import Price, bound_tokens, estimate_tokens
+from textgen.generators.events import answer_event, make_fault_event
 from textgen.generators.responses import NO_CONNECTION, TOO_FAST, Client, Reply, RequestError
 from textgen.prompts.recipe import Request
 
@@ -153,12 +153,12 @@ class RequestScheduler:
         """Asks one request until it is answered, its attempts are used up, or all ends."""
         prompt = self.prompt(request)
         texts = self.client.request_texts(prompt)
-        reserve = self.price.of(most_tokens(*texts), self.max_output_tokens)
+        reserve = self.price.of(bound_tokens(*texts), self.max_output_tokens)
         attempt = self.journal.ledger.attempts.get(request.id, 0)
         used = unreached = failed = 0
         answered = len(self.journal.ledger.answered)
         while True:
-            await self._wait_for_turn(about_tokens(*texts) + self.max_output_tokens)
+            await self._wait_for_turn(estimate_tokens(*texts) + self.max_output_tokens)
             if not await self._affordable(reserve):
                 return
             attempt += 1
@@ -167,7 +167,7 @@ class RequestScheduler:
                 reply = await self._attempt(prompt, request.seed)
                 event = answer_event(request.id, attempt, reply, self.recipe, self.price, reserve)
             except RequestError as fault:
-                self.journal.append(fault_event(request.id, attempt, fault, self.price, reserve))
+                self.journal.append(make_fault_event(request.id, attempt, fault, self.price, reserve))
                 self._notify()
                 unreached = self._unreached(fault, unreached)
                 # A server that answers others meanwhile asks for patience: that says nothing about this request.

@@ -8,12 +8,12 @@ from typing import Any
 from close_transfer.core.errors import UserError
 from textgen.config import BatchSettings
 from textgen.corpus.ledger import Spend
-from textgen.corpus.prices import Price, most_tokens
+from textgen.corpus.prices import Price, bound_tokens
 from textgen.generators.async_client import Limits
-from textgen.generators.openai_api import PATHS, Access, Parameters, read_reply, request_body, status_fault
+from textgen.generators.openai_api import PATHS, Access, Parameters, build_request_body, classify_status, read_reply
 from textgen.generators.responses import Reply, RequestError
 from textgen.prompts.recipe import Request
-from textgen.text.hashing import canonical
+from textgen.text.hashing import to_canonical_json
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class LineWriter:
     def line(self, request: Request) -> Line:
         """The line of a request, with its end."""
         prompt = self.prompt(request)
-        body = request_body(prompt, self.parameters, self.schema, request.seed, self.access)
+        body = build_request_body(prompt, self.parameters, self.schema, request.seed, self.access)
         record = {"custom_id": request.id, "method": "POST", "url": f"/v1{PATHS[self.access.api]}", "body": body}
-        schema = canonical(self.schema) if self.schema is not None else None
-        most = most_tokens(prompt, self.parameters.system, schema)
+        schema = to_canonical_json(self.schema) if self.schema is not None else None
+        most = bound_tokens(prompt, self.parameters.system, schema)
         reserve = self.price.of(most, self.parameters.max_output_tokens)
         return Line(request.id, reserve, json.dumps(record, ensure_ascii=False) + "\n")
 
 
-def in_files(lines: Iterable[Line], settings: BatchSettings) -> Iterator[list[Line]]:
+def split_into_files(lines: Iterable[Line], settings: BatchSettings) -> Iterator[list[Line]]:
     """Lines in order, in files of at most `max_requests` lines and `max_bytes` bytes.
 
     Raises:
@@ -73,7 +73,7 @@ def in_files(lines: Iterable[Line], settings: BatchSettings) -> Iterator[list[Li
         yield file
 
 
-def affordable(
+def select_affordable(
     lines: Iterable[Line], committed: Spend, limits: Limits, stopped: Callable[[str], None]
 ) -> Iterator[Line]:
     """The lines that the caps allow, if each costs the most it can; `stopped` is told the cap that ends it."""
@@ -85,7 +85,7 @@ def affordable(
         yield line
 
 
-def result_lines(text: str) -> Iterator[str]:
+def read_result_lines(text: str) -> Iterator[str]:
     """The lines of an output or error file; JSON may hold other characters that Python takes for line ends."""
     return (line for one in text.split("\n") if (line := one.strip()))
 
@@ -107,6 +107,6 @@ def read_result(line: str, access: Access, schema_optional: bool) -> tuple[str, 
         body = response.get("body")
         inner = (body.get("error") if isinstance(body, Mapping) else None) or error
         message = access.masked(str(inner.get("message") or "no reason given"))
-        raise status_fault(int(status or 500), message, inner.get("code"), None, True, schema_optional)
+        raise classify_status(int(status or 500), message, inner.get("code"), None, True, schema_optional)
     except RequestError as fault:
         return request, fault

@@ -11,7 +11,7 @@ from textgen.corpus.ledger import Ledger
 from textgen.generators.async_client import Limits, RequestScheduler
 from textgen.generators.batch_files import LineWriter
 from textgen.generators.offline import take_existing, write_by_grammar
-from textgen.generators.openai_api import Access, Parameters, access
+from textgen.generators.openai_api import Access, Parameters, get_access
 from textgen.generators.openai_batch import BatchClient
 from textgen.generators.openai_live import OpenAIClient
 from textgen.prompts.inputs import RecipeInputs
@@ -75,7 +75,7 @@ def ask_source(
 
 def _access(prepared: RecipeInputs, journal: RequestJournal) -> Access:
     config = prepared.config
-    where = access(config.base_url, config.api, config.api_key_env)
+    where = get_access(config.base_url, config.api, config.api_key_env)
     journal.append({"event": "session", "source": config.source, "server": where.server, "api": where.api})
     return where
 

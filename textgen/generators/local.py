@@ -14,7 +14,7 @@ from textgen.config import LocalSettings
 from textgen.corpus.journal import RequestJournal
 from textgen.corpus.ledger import Spend
 from textgen.corpus.prices import FREE
-from textgen.generators.events import answer_event, fault_event
+from textgen.generators.events import answer_event, make_fault_event
 from textgen.generators.openai_api import Parameters
 from textgen.generators.responses import Reply, RequestError
 from textgen.prompts.recipe import Recipe, Request
@@ -176,5 +176,5 @@ def _keep(journal: RequestJournal, request: Request, reply: Reply, recipe: Recip
     try:
         journal.append(answer_event(request.id, 1, reply, recipe.settings, FREE, Spend()))
     except RequestError as fault:
-        journal.append(fault_event(request.id, 1, fault, FREE, Spend()))
+        journal.append(make_fault_event(request.id, 1, fault, FREE, Spend()))
         journal.append({"event": "gave_up", "id": request.id, "fault": fault.kind})

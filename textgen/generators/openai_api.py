@@ -49,7 +49,7 @@ class Access:
         return text.replace(self.key, _MASK) if self.key not in ("", _NO_KEY) else text
 
 
-def access(base_url: str | None, api: Literal["auto", "responses", "chat"], key_variable: str) -> Access:
+def get_access(base_url: str | None, api: Literal["auto", "responses", "chat"], key_variable: str) -> Access:
     """The server, and the key from the environment.
 
     The provider is asked by Responses, compatible servers by Chat Completions, which all of them have.
@@ -89,7 +89,7 @@ class Parameters:
     max_output_tokens: int
 
 
-def request_body(
+def build_request_body(
     prompt: str, parameters: Parameters, schema: Mapping[str, Any] | None, seed: int | None, access: Access
 ) -> dict[str, Any]:
     """The JSON body of one request; without a `schema` the answer is plain text.
@@ -185,7 +185,7 @@ def _read_response(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply:
     return reply
 
 
-def status_fault(
+def classify_status(
     status: int, message: str, code: str | None, retry_after: float | None, with_schema: bool, schema_optional: bool
 ) -> RequestError:
     """The fault of an HTTP status other than 200; the server took no such request, so none is paid for."""
@@ -207,7 +207,7 @@ def _is_about_schema(message: str) -> bool:
     return any(word in message.lower() for word in ("response_format", "json_schema", "schema", "text.format"))
 
 
-def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that a server asks to wait (RFC 9110, section 10.2.3), from now; None if it does not."""
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         value = headers.get(name)

@@ -24,11 +24,17 @@ from textgen.corpus.journal import RequestJournal
 from textgen.corpus.ledger import Part
 from textgen.corpus.prices import Price
 from textgen.generators.async_client import Limits
-from textgen.generators.batch_files import LineWriter, affordable, in_files, read_result, result_lines
-from textgen.generators.events import answer_event, fault_event
-from textgen.generators.openai_api import PATHS, Access, retry_after_seconds, status_fault
+from textgen.generators.batch_files import (
+    LineWriter,
+    read_result,
+    read_result_lines,
+    select_affordable,
+    split_into_files,
+)
+from textgen.generators.events import answer_event, make_fault_event
+from textgen.generators.openai_api import PATHS, Access, classify_status, parse_retry_after
 from textgen.generators.responses import NO_SCHEMA, Paid, Reply, RequestError
-from textgen.prompts.recipe import Request, digest
+from textgen.prompts.recipe import Request, hash_json
 
 T = TypeVar("T")
 
@@ -102,8 +108,8 @@ class BatchClient:
         """Submits requests in files; the cap that kept some back, if one did."""
         caps: list[str] = []
         ledger = self.journal.ledger
-        lines = affordable(map(self.writer.line, requests), ledger.committed, self.limits, caps.append)
-        for file in in_files(lines, self.settings):
+        lines = select_affordable(map(self.writer.line, requests), ledger.committed, self.limits, caps.append)
+        for file in split_into_files(lines, self.settings):
             number = len(ledger.parts) + 1
             with atomic_path(self._path(number)) as temporary:
                 temporary.write_text("".join(line.text for line in file), encoding="utf-8")
@@ -126,7 +132,7 @@ class BatchClient:
         return self.folder / f"part-{number:04}.jsonl"
 
     def _name(self, part: Part) -> str:
-        return f"{self.key[:32]}/{part.number}/{digest(sorted(part.ids), 8)}"
+        return f"{self.key[:32]}/{part.number}/{hash_json(sorted(part.ids), 8)}"
 
     def _find_or_drop(self, part: Part) -> None:
         """Takes up a part that the provider has; the requests of another are asked anew, in files as they are wanted now."""
@@ -205,7 +211,7 @@ class BatchClient:
         ignored, seen = 0, set()
         for file in filter(None, (batch.output_file_id, batch.error_file_id)):
             content = self._patiently(partial(self._client.files.content, file))
-            for line in result_lines(content.text):
+            for line in read_result_lines(content.text):
                 request, outcome = read_result(line, self.access, self.writer.schema_optional)
                 if request in seen or request not in part.ids:
                     ignored += 1
@@ -241,7 +247,7 @@ class BatchClient:
                 raise outcome
             event = answer_event(request, sent.attempt, outcome, self.recipe, self.price, sent.reserved)
         except RequestError as fault:
-            self.journal.append(fault_event(request, sent.attempt, fault, self.price, sent.reserved))
+            self.journal.append(make_fault_event(request, sent.attempt, fault, self.price, sent.reserved))
             self._judge(request, fault)
         else:
             self.journal.append(event)
@@ -268,8 +274,8 @@ class BatchClient:
             try:
                 return call()
             except openai.APIStatusError as error:
-                asked = retry_after_seconds(error.response.headers)
-                fault = status_fault(error.status_code, error.message, error.code, asked, False, False)
+                asked = parse_retry_after(error.response.headers)
+                fault = classify_status(error.status_code, error.message, error.code, asked, False, False)
                 last = fault.detail
                 if fault.fatal or not fault.retry:
                     break

@@ -9,13 +9,13 @@ from textgen.generators.openai_api import (
     PATHS,
     Access,
     Parameters,
+    build_request_body,
+    classify_status,
+    parse_retry_after,
     read_reply,
-    request_body,
-    retry_after_seconds,
-    status_fault,
 )
 from textgen.generators.responses import NO_CONNECTION, NO_SCHEMA, Reply, RequestError
-from textgen.text.hashing import canonical
+from textgen.text.hashing import to_canonical_json
 
 # Errors of making a connection, before any request was sent; by name, as the client's HTTP library may change.
 _NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
@@ -59,7 +59,7 @@ class OpenAIClient:
 
     def request_texts(self, prompt: str) -> tuple[str | None, ...]:
         """Prompt, system message and schema."""
-        return prompt, self._parameters.system, canonical(self._schema) if self.uses_json_schema else None
+        return prompt, self._parameters.system, to_canonical_json(self._schema) if self.uses_json_schema else None
 
     async def ask(self, prompt: str, seed: int) -> Reply:
         """One attempt.
@@ -68,7 +68,7 @@ class OpenAIClient:
             RequestError: if it brings no answer.
         """
         schema = self._schema if self.uses_json_schema else None
-        body = request_body(prompt, self._parameters, schema, seed, self._access)
+        body = build_request_body(prompt, self._parameters, schema, seed, self._access)
         try:
             answer = await self._client.post(PATHS[self._access.api], cast_to=object, body=body)
         except openai.APIStatusError as error:
@@ -92,8 +92,8 @@ class OpenAIClient:
         inner = error.body if isinstance(error.body, Mapping) else {}
         message = self._access.masked(str(inner.get("message") or error.message))
         code = inner.get("code") or error.code
-        wait = retry_after_seconds(error.response.headers)
-        fault = status_fault(error.status_code, message, code, wait, with_schema, self._optional)
+        wait = parse_retry_after(error.response.headers)
+        fault = classify_status(error.status_code, message, code, wait, with_schema, self._optional)
         if fault.kind == NO_SCHEMA:
             self.uses_json_schema = False
         return fault

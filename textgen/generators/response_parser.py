@@ -25,12 +25,12 @@ class Unusable(ValueError):
     """The answer holds no item of the wanted shape; the message says why."""
 
 
-def storable(text: str) -> str:
+def make_storable(text: str) -> str:
     """A text with the replacement character for whatever no file of UTF-8 text holds."""
     return _BROKEN.sub(_REPLACEMENT, text)
 
 
-def items_of(answer: str, recipe: RecipeSettings) -> list[dict[str, str]]:
+def parse_items(answer: str, recipe: RecipeSettings) -> list[dict[str, str]]:
     """The items of an answer, each with the recipe's fields.
 
     JSON is taken first, wherever in the answer it stands. If there is none, a plain answer is read: one item a line
@@ -104,7 +104,7 @@ def _item(one: Any, recipe: RecipeSettings) -> dict[str, str]:
         value = one.get(name, by_lower.get(name.lower()))
         if not isinstance(value, str) or not value.strip():
             raise Unusable(f"an item has no text in {name!r}")
-        item[name] = " ".join(storable(value).split())
+        item[name] = " ".join(make_storable(value).split())
         if field.values:
             allowed = {option.lower(): option for option in reversed(field.values)}
             if item[name] not in field.values and item[name].lower() not in allowed:

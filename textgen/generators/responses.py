@@ -82,7 +82,7 @@ class Client(Protocol):
         ...
 
 
-def usage_fields(reply: Reply | None) -> dict[str, Any]:
+def read_usage_fields(reply: Reply | None) -> dict[str, Any]:
     """A journal's fields of what the server counted."""
     if reply is None or reply.input_tokens is None or reply.output_tokens is None:
         return {}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from textgen.grammar.parser import Alternative, Slot, Symbol
-from textgen.text.keywords import lemma, words_of
+from textgen.text.keywords import extract_words, lemmatize
 
 Scope = tuple[str, ...]
 Keywords = frozenset[str]
@@ -28,8 +28,8 @@ class DeadEnd(Exception):
 @lru_cache(maxsize=100_000)
 def keys(text: str) -> Keywords:
     """Words by which a text is found: itself, its words and their lemmas, in lower case."""
-    words = words_of(text)
-    return frozenset([text.lower(), *words, *(lemma(word, "en") for word in words)])
+    words = extract_words(text)
+    return frozenset([text.lower(), *words, *(lemmatize(word, "en") for word in words)])
 
 
 class Derivations:
@@ -243,7 +243,7 @@ class Item:
         return used, barred
 
 
-def expected_uses(symbols: Mapping[str, Iterable[Symbol]], start: str) -> dict[str, float]:
+def count_expected_uses(symbols: Mapping[str, Iterable[Symbol]], start: str) -> dict[str, float]:
     """How often each symbol is expanded in one text, on average.
 
     Args:

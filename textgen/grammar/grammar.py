@@ -25,18 +25,18 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.core.errors import UserError
-from textgen.grammar.derivation import DeadEnd, Derivations, Item, Keywords, expected_uses
+from textgen.grammar.derivation import DeadEnd, Derivations, Item, Keywords, count_expected_uses
 from textgen.grammar.parser import (
     Alternative,
     Entry,
     Symbol,
     check_symbols,
+    expand_variants,
     read_apart,
     read_grammar_file,
     read_symbols,
-    variants,
 )
-from textgen.text.keywords import lemma, stop_list, words_of
+from textgen.text.keywords import extract_words, lemmatize, stop_list
 
 _TRIES = 6  # at an item that holds its keywords and repeats no other
 _ARTICLE = re.compile(r"\b([Aa]) (?=([A-Za-z]+))")
@@ -110,8 +110,8 @@ class Grammar:
         Args:
             start: the symbol of the whole text; `caption` serves where there is none of that name.
         """
-        symbols = {name: list(variants(entry)) for name, entry in self._symbols.items()}
-        uses = expected_uses(symbols, start if start in symbols else "caption")
+        symbols = {name: list(expand_variants(entry)) for name, entry in self._symbols.items()}
+        uses = count_expected_uses(symbols, start if start in symbols else "caption")
         frequency: defaultdict[str, float] = defaultdict(float)
         for name, use in uses.items():
             for symbol in symbols[name]:
@@ -221,7 +221,7 @@ class Grammar:
             for keyword in keywords:
                 lower = keyword.lower()
                 reach = derivations.reach(name)
-                known = lower if lower in reach else lemma(lower, "en")
+                known = lower if lower in reach else lemmatize(lower, "en")
                 if known in reach and derivations.can_hold(name, kept | {known}):
                     kept |= {known}
             self._kept[asked] = kept
@@ -231,9 +231,9 @@ class Grammar:
 def _count(alternative: Alternative, share: float, frequency: defaultdict[str, float]) -> None:
     total = sum(weight for _, weight in alternative.synonyms)
     for text, weight in alternative.synonyms:
-        for word in words_of(text):
+        for word in extract_words(text):
             if word not in stop_list("en"):
-                frequency[lemma(word, "en")] += share * alternative.weight * weight / total
+                frequency[lemmatize(word, "en")] += share * alternative.weight * weight / total
 
 
 def _finished(text: str) -> str:

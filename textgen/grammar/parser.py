@@ -148,7 +148,7 @@ def _parts(where: str, text: str) -> tuple[str | Slot, ...]:
     return tuple(part for part in parts if part != "")
 
 
-def variants(entry: Entry) -> Iterator[Symbol]:
+def expand_variants(entry: Entry) -> Iterator[Symbol]:
     """The symbol, or the symbols of each value."""
     yield from [entry] if isinstance(entry, Symbol) else entry.values()
 
@@ -163,7 +163,7 @@ def check_symbols(where: str, symbols: Mapping[str, Entry], given: Collection[st
     """
     names = {*symbols, *given}
     for name, entry in symbols.items():
-        for alternative in (one for symbol in variants(entry) for one in symbol.alternatives):
+        for alternative in (one for symbol in expand_variants(entry) for one in symbol.alternatives):
             for slot in alternative.slots:
                 if slot.name not in names:
                     near = difflib.get_close_matches(slot.name, sorted(names), 1)
@@ -180,7 +180,7 @@ def _check_ends(where: str, symbols: Mapping[str, Entry], name: str, way: list[s
         raise UserError(f"{where}: symbol {name!r} holds itself and would never end ({circle}); take one of them out")
     if name in done or name not in symbols:
         return
-    for symbol in variants(symbols[name]):
+    for symbol in expand_variants(symbols[name]):
         for alternative in symbol.alternatives:
             for slot in alternative.slots:
                 _check_ends(where, symbols, slot.name, [*way, name], done)

@@ -7,15 +7,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from close_transfer.core.atomic_files import file_fingerprint
+from close_transfer.core.atomic_files import fingerprint_file
 from close_transfer.core.command_line import CONFIGS
 from close_transfer.core.errors import UserError
 from textgen.config import RecipeSettings, SynthesizeCaptionsConfig
-from textgen.corpus.prices import FREE, Price, price_of
+from textgen.corpus.prices import FREE, Price, find_price
 from textgen.grammar.grammar import Grammar
-from textgen.prompts.recipe import Recipe, near_recipe
-from textgen.text.hashing import digest
-from textgen.text.keywords import KeywordCounts, count_keywords, words_of
+from textgen.prompts.recipe import Recipe, resolve_beside_recipe
+from textgen.text.hashing import hash_json
+from textgen.text.keywords import KeywordCounts, count_keywords, extract_words
 from textgen.text.readers import check_columns, read_rows, read_texts
 
 RECIPES = CONFIGS / "recipe"
@@ -26,7 +26,7 @@ _WORD_SCALE = 1_000_000  # a grammar's frequencies, as counts
 def _template(settings: RecipeSettings) -> str | None:
     if settings.template is None:
         return None
-    path = near_recipe(settings.template, RECIPES)
+    path = resolve_beside_recipe(settings.template, RECIPES)
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -38,7 +38,7 @@ def _template(settings: RecipeSettings) -> str | None:
 def _rows(settings: RecipeSettings) -> list[dict[str, Any]]:
     if settings.rows is None:
         return []
-    path = near_recipe(settings.rows, RECIPES)
+    path = resolve_beside_recipe(settings.rows, RECIPES)
     rows = list(read_rows(path, "recipe.rows"))
     if not rows:
         raise UserError(f"recipe.rows={settings.rows}: the file is empty; give one with a record a line")
@@ -58,7 +58,7 @@ def _examples(
     elif settings.examples == "references":
         return _of_references(settings, references, seed, counts)
     else:
-        found = list(read_rows(near_recipe(settings.examples, RECIPES), "recipe.examples"))
+        found = list(read_rows(resolve_beside_recipe(settings.examples, RECIPES), "recipe.examples"))
     wanted = [*settings.fields, *settings.balanced_values]
     for number, example in enumerate(found, start=1):
         missing = [name for name in wanted if name not in example]
@@ -82,7 +82,7 @@ def _of_references(
     by_word = set(counts.counts)
     examples = []
     for text in texts:
-        held = [word for word in dict.fromkeys(words_of(text)) if word in by_word]
+        held = [word for word in dict.fromkeys(extract_words(text)) if word in by_word]
         if len(held) >= settings.keywords:
             examples.append({"text": text, "keywords": rng.sample(held, settings.keywords)})
     return examples
@@ -91,10 +91,10 @@ def _of_references(
 def _fingerprint(name: str, setting: str) -> str:
     if not Path(name).is_file():
         raise UserError(f"{setting}={name}: there is no such file")
-    return file_fingerprint(Path(name))
+    return fingerprint_file(Path(name))
 
 
-def shipped(name: str) -> Path:
+def resolve_path(name: str) -> Path:
     """A file as it was given, or else from the repository, so that commands work in any folder."""
     return Path(name) if Path(name).exists() else CONFIGS.parent / name
 
@@ -154,7 +154,7 @@ class RecipeInputs:
 
     def _price(self, *, batch: bool) -> Price:
         config = self.config
-        return price_of(self.model, shipped(config.prices), batch, config.allow_unpriced, config.max_cost)
+        return find_price(self.model, resolve_path(config.prices), batch, config.allow_unpriced, config.max_cost)
 
     @cached_property
     def references(self) -> list[str]:
@@ -174,7 +174,7 @@ class RecipeInputs:
         """The grammar with the recipe's own symbols."""
         recipe = self.config.recipe
         columns = sorted({name for row in self._rows for name in row})
-        return Grammar.read(shipped(self.config.grammar)).extended(
+        return Grammar.read(resolve_path(self.config.grammar)).extended(
             recipe.grammar, given=[*columns, *recipe.balanced_values]
         )
 
@@ -236,10 +236,10 @@ class RecipeInputs:
         if self.family == "transformers":
             found["local.batch_size"], found["local.dtype"] = str(config.local.batch_size), config.local.dtype
         if self.family == "grammar":
-            found["grammar"] = file_fingerprint(shipped(config.grammar))
-            found["recipe's grammar"] = digest(recipe.model_dump(mode="json")["grammar"])
+            found["grammar"] = fingerprint_file(resolve_path(config.grammar))
+            found["recipe's grammar"] = hash_json(recipe.model_dump(mode="json")["grammar"])
         if recipe.keywords:
-            found["keywords"] = digest(config.keywords.model_dump(mode="json", exclude={"list"}))
+            found["keywords"] = hash_json(config.keywords.model_dump(mode="json", exclude={"list"}))
             found["references"] = _fingerprint(config.references, "references") if config.references else "none"
             if config.keywords.list is not None:
                 found["keywords.list"] = _fingerprint(config.keywords.list, "keywords.list")

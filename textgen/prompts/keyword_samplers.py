@@ -119,7 +119,7 @@ Sampler = Callable[[KeywordCounts, int, random.Random], Iterator[Keywords]]
 SAMPLERS: Mapping[SamplerName, Sampler] = {"unigram": unigram, "uniform": uniform, "pairs": pairs}
 
 
-def in_turn(values: Mapping[str, Sequence[str]], rng: random.Random) -> Iterator[dict[str, Any]]:
+def cycle_values(values: Mapping[str, Sequence[str]], rng: random.Random) -> Iterator[dict[str, Any]]:
     """One value of each variable, each equally often: every round holds each value once, in another order."""
     rounds: dict[str, list[str]] = {name: [] for name in values}
     while True:

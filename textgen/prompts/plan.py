@@ -11,17 +11,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from close_transfer.core.atomic_files import atomic_path, damaged
+from close_transfer.core.atomic_files import atomic_path, damaged_file_error
 from close_transfer.core.errors import UserError
 from textgen.config import SynthesizeCaptionsConfig
-from textgen.prompts.keyword_samplers import SAMPLERS, by_quota, in_turn, read_quotas
+from textgen.prompts.keyword_samplers import SAMPLERS, by_quota, cycle_values, read_quotas
 from textgen.prompts.recipe import Recipe, Request
 from textgen.text.keywords import KeywordCounts
 
 _SEED_STEP = 1_000_003  # of one plan's requests, apart from another's
 
 
-def num_requests(recipe: Recipe, num_texts: int | None) -> int:
+def count_requests(recipe: Recipe, num_texts: int | None) -> int:
     """Requests for so many texts; None is every row, or 1,000 texts where there are no rows."""
     each = recipe.settings.items_per_request
     if recipe.template is None:
@@ -53,12 +53,12 @@ def _keywords(
 def _given(recipe: Recipe, seed: int) -> Iterator[dict[str, Any]]:
     """Rows in the file's order, again from its beginning where there are too few, with values in turn."""
     rows: Sequence[Mapping[str, Any]] = recipe.rows or [{}]
-    values = in_turn(recipe.settings.balanced_values, random.Random(f"balance/{seed}"))
+    values = cycle_values(recipe.settings.balanced_values, random.Random(f"balance/{seed}"))
     for row, turn in zip(itertools.cycle(rows), values, strict=False):
         yield {**row, **turn}
 
 
-def requests_of(
+def make_requests(
     recipe: Recipe, config: SynthesizeCaptionsConfig, counts: KeywordCounts | None, corpus: str, num: int
 ) -> Iterator[Request]:
     """The first `num_texts` requests of a corpus.
@@ -115,7 +115,7 @@ def read_plan(path: Path) -> Iterator[Request]:
             try:
                 yield Request.of(json.loads(line))
             except (ValueError, KeyError, TypeError) as error:
-                raise damaged(path, f"line {number}: {error!r}") from None
+                raise damaged_file_error(path, f"line {number}: {error!r}") from None
 
 
 def count_plan(path: Path) -> int:

@@ -11,7 +11,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from close_transfer.core.errors import UserError
 from textgen.config import RecipeSettings
-from textgen.text.hashing import digest
+from textgen.text.hashing import hash_json
 
 _CODE_BYTES = 12  # of an id: 96 bits, so that a million requests share none
 
@@ -147,12 +147,14 @@ class Recipe:
         one = self.settings
         return {
             "recipe": one.name,
-            "template": digest(self.template),
-            "system message": digest(one.system),
-            "fields": digest([{name: field.model_dump() for name, field in one.fields.items()}, one.items_per_request]),
-            "examples": digest([list(map(dict, self.examples)), one.examples_per_request]),
-            "rows": digest(list(map(dict, self.rows))),
-            "balance": digest({name: list(values) for name, values in one.balanced_values.items()}),
+            "template": hash_json(self.template),
+            "system message": hash_json(one.system),
+            "fields": hash_json(
+                [{name: field.model_dump() for name, field in one.fields.items()}, one.items_per_request]
+            ),
+            "examples": hash_json([list(map(dict, self.examples)), one.examples_per_request]),
+            "rows": hash_json(list(map(dict, self.rows))),
+            "balance": hash_json({name: list(values) for name, values in one.balanced_values.items()}),
             "number of keywords": str(one.keywords),
         }
 
@@ -167,10 +169,10 @@ class Recipe:
     ) -> Request:
         """A request with its id; `corpus` stands for all that the requests of a plan share."""
         shown = [dict(self.examples[number]) for number in examples]
-        name = digest([corpus, list(keywords), dict(given), shown, seed], _CODE_BYTES)
+        name = hash_json([corpus, list(keywords), dict(given), shown, seed], _CODE_BYTES)
         return Request(name, index, tuple(keywords), given, tuple(examples), seed)
 
 
-def near_recipe(name: str, folder: Path) -> Path:
+def resolve_beside_recipe(name: str, folder: Path) -> Path:
     """A file that a recipe names: from the working folder, or else beside the recipe."""
     return Path(name) if Path(name).is_file() else folder / name

@@ -5,16 +5,16 @@ from itertools import islice
 
 from textgen.corpus.folder import CorpusFolder
 from textgen.corpus.ledger import Ledger
-from textgen.corpus.prices import about_tokens, most_tokens
+from textgen.corpus.prices import bound_tokens, estimate_tokens
 from textgen.prompts.inputs import RecipeInputs
 from textgen.prompts.plan import count_plan, read_plan
-from textgen.text.hashing import canonical
+from textgen.text.hashing import to_canonical_json
 
 _SHOWN = 3
 _MEASURED = 500  # prompts that a plan's tokens are estimated from
 
 
-def plan_in_words(prepared: RecipeInputs, folder: CorpusFolder) -> str:
+def describe_plan(prepared: RecipeInputs, folder: CorpusFolder) -> str:
     """Requests, tokens, cost and sample prompts of a plan; nothing is asked.
 
     Raises:
@@ -40,10 +40,10 @@ def plan_in_words(prepared: RecipeInputs, folder: CorpusFolder) -> str:
 def _cost_in_words(prepared: RecipeInputs, prompts: list[str], num: int) -> list[str]:
     """Tokens and dollars: about how many, and the most that can be paid if no attempt fails."""
     system = prepared.config.recipe.system
-    schema = canonical(prepared.recipe.schema)
+    schema = to_canonical_json(prepared.recipe.schema)
     price, output = prepared.price, prepared.max_output_tokens
-    about = num * sum(about_tokens(prompt, system, schema) for prompt in prompts) // len(prompts)
-    most = num * sum(most_tokens(prompt, system, schema) for prompt in prompts) // len(prompts)
+    about = num * sum(estimate_tokens(prompt, system, schema) for prompt in prompts) // len(prompts)
+    most = num * sum(bound_tokens(prompt, system, schema) for prompt in prompts) // len(prompts)
     dollars = (
         "unknown, as there is no price"
         if price.as_of == "unknown"
@@ -58,7 +58,7 @@ def _cost_in_words(prepared: RecipeInputs, prompts: list[str], num: int) -> list
     ]
 
 
-def status_in_words(ledger: Ledger, num_planned: int) -> str:
+def describe_status(ledger: Ledger, num_planned: int) -> str:
     """Requests answered, under way, given up; and what was spent."""
     told = [f"{len(ledger.answered):,} of {num_planned:,} requests answered"]
     if ledger.refused:

@@ -56,7 +56,7 @@ class CorpusSummary:
         }.get(self.model, f"written by the language model {self.model}")
 
 
-def training_settings(config: SynthesizeCaptionsConfig) -> str:
+def format_training_settings(config: SynthesizeCaptionsConfig) -> str:
     """What to give scripts/train_text_only.py for this corpus."""
     path = shlex.quote(f"data.path={CorpusFolder(Path(config.output)).corpus}")
     return f"{config.recipe.train} {path}".strip()

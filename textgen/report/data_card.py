@@ -13,8 +13,8 @@ import yaml
 
 from close_transfer.core.atomic_files import write_text
 from textgen.report.corpus_summary import CorpusSummary
-from textgen.report.funnel import Bound, chain_rows, money, shown_address, spend_rows
-from textgen.report.samples import first_asked
+from textgen.report.funnel import Bound, build_chain_rows, build_spend_rows, format_money, mask_address
+from textgen.report.samples import find_first_request
 
 # The hub's own names, by what the recipe trains.
 _TASKS = {
@@ -95,7 +95,7 @@ def _making(described: CorpusSummary) -> dict[str, str]:
                 f"{name} ({num:,})" for name, num in ledger.models.items()
             )
         if ledger.servers:
-            lines["servers asked"] = ", ".join(map(shown_address, ledger.servers))
+            lines["servers asked"] = ", ".join(map(mask_address, ledger.servers))
     if recipe.template is not None:
         lines["template"] = f"{settings.template}, SHA-256 {hashlib.sha256(recipe.template.encode()).hexdigest()}"
     if asked:
@@ -116,7 +116,7 @@ def _making(described: CorpusSummary) -> dict[str, str]:
         )
         lines["keywords"] = f"{settings.keywords} a request, sampler {config.keywords.sampler}, from {drawn_from}"
     lines["seed"] = str(config.seed)
-    if (began := first_asked(described.folder)) is not None:
+    if (began := find_first_request(described.folder)) is not None:
         lines["begun"] = datetime.datetime.fromtimestamp(began, datetime.UTC).date().isoformat()
     return lines
 
@@ -198,10 +198,10 @@ def write_card(described: CorpusSummary) -> Path:
         filters=described.filters,
         ledger=ledger,
         making=_making(described),
-        chain=chain_rows(described),
-        spend=spend_rows(ledger),
+        chain=build_chain_rows(described),
+        spend=build_spend_rows(ledger),
         bound=Bound.of(described),
-        money=lambda cost: money(cost, described.prices),
+        money=lambda cost: format_money(cost, described.prices),
         columns=_columns(described),
         sample=json.dumps(sample, indent=2, ensure_ascii=False) if sample else None,
         training=f"{described.recipe.settings.train} data.path={described.folder.corpus.name}".strip(),

@@ -57,7 +57,7 @@ class ChainRow:
     examples: tuple[Mapping[str, Any], ...] = ()
 
 
-def chain_rows(described: CorpusSummary) -> list[ChainRow]:
+def build_chain_rows(described: CorpusSummary) -> list[ChainRow]:
     """From the requests planned to the texts kept."""
     ledger, filters, planned = described.ledger, described.filters, described.num_planned
     answered, declined = len(ledger.answered), ledger.refused
@@ -104,7 +104,7 @@ class SpendRow:
     at_reserve: int
 
 
-def spend_rows(ledger: Ledger) -> list[SpendRow]:
+def build_spend_rows(ledger: Ledger) -> list[SpendRow]:
     """One row an outcome: answers, attempts lost in kills, then faults, the dearest first."""
     order = {"answer": 0, LOST: 1}
 
@@ -163,7 +163,7 @@ class Bound:
         return cls(answers + lost + faults, described.num_planned, lost, faults)
 
 
-def money(cost: float, prices: str) -> str:
+def format_money(cost: float, prices: str) -> str:
     """Dollars for people; what has no price has no cost that anyone knows."""
     if prices == "unknown":
         return "not known"
@@ -172,14 +172,14 @@ def money(cost: float, prices: str) -> str:
     return f"${cost:,.2f}" if cost >= 100 else f"${cost:,.4f}"
 
 
-def shown_settings(config: SynthesizeCaptionsConfig) -> dict[str, Any]:
+def format_settings(config: SynthesizeCaptionsConfig) -> dict[str, Any]:
     """The settings as JSON has them, without what may be a key: pasted as the variable's name, or in an address."""
     settings = config.model_dump(mode="json")
     name = config.api_key_env
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         settings["api_key_env"] = HIDDEN
     if config.base_url is not None:
-        settings["base_url"] = shown_address(config.base_url)
+        settings["base_url"] = mask_address(config.base_url)
     return dict(_without(settings, os.environ.get(name, "")))
 
 
@@ -194,7 +194,7 @@ def _without(value: Any, key: str) -> Any:
     return value.replace(key, HIDDEN) if isinstance(value, str) else value
 
 
-def shown_address(address: str) -> str:
+def mask_address(address: str) -> str:
     """A server's address without user, password and query."""
     try:
         parts = urlsplit(address)

@@ -8,9 +8,9 @@ from typing import Any
 import jinja2
 
 from close_transfer.core.atomic_files import write_text
-from textgen.report.corpus_summary import CorpusSummary, training_settings
-from textgen.report.funnel import Bound, chain_rows, money, shown_address, shown_settings, spend_rows
-from textgen.report.samples import NUM_EXAMPLES, follow, sample_kept
+from textgen.report.corpus_summary import CorpusSummary, format_training_settings
+from textgen.report.funnel import Bound, build_chain_rows, build_spend_rows, format_money, format_settings, mask_address
+from textgen.report.samples import NUM_EXAMPLES, follow_requests, sample_kept
 from textgen.report.style import measure_style
 from textgen.text.statistics import WordRate
 
@@ -43,7 +43,7 @@ def _times(rate: WordRate) -> str:
     return f"1/{1 / rate.ratio:,.0f} as often" if rate.ratio <= 0.1 else f"{rate.ratio:.2f} times as often"
 
 
-def how_to_compare(described: CorpusSummary) -> str:
+def explain_comparison(described: CorpusSummary) -> str:
     """What to do for columns of references, where there are none."""
     config = described.config
     # References decide the keywords of a recipe that draws any, so they cannot be added to its corpus later.
@@ -81,20 +81,20 @@ def write_report(described: CorpusSummary) -> Path:
         recipe=recipe,
         ledger=ledger,
         filters=described.filters,
-        servers=[shown_address(server) for server in ledger.servers],
-        chain=chain_rows(described),
-        spend=spend_rows(ledger),
+        servers=[mask_address(server) for server in ledger.servers],
+        chain=build_chain_rows(described),
+        spend=build_spend_rows(ledger),
         bound=Bound.of(described),
-        cost=money(ledger.spent.cost, described.prices),
-        cost_of_thousand=money(1000 * ledger.spent.cost / kept, described.prices) if kept else None,
-        money=lambda cost: money(cost, described.prices),
+        cost=format_money(ledger.spent.cost, described.prices),
+        cost_of_thousand=format_money(1000 * ledger.spent.cost / kept, described.prices) if kept else None,
+        money=lambda cost: format_money(cost, described.prices),
         style=measure_style(described),
-        how_to_compare=how_to_compare(described),
-        followed=follow(described),
+        how_to_compare=explain_comparison(described),
+        followed=follow_requests(described),
         examples=[json.dumps(dict(one), ensure_ascii=False) for one in recipe.examples[:NUM_EXAMPLES]],
         kept=_records(described),
-        training=training_settings(described.config),
-        config=json.dumps(shown_settings(described.config), indent=2, ensure_ascii=False),
+        training=format_training_settings(described.config),
+        config=json.dumps(format_settings(described.config), indent=2, ensure_ascii=False),
     )
     write_text(described.folder.report, page)
     return described.folder.report

@@ -53,7 +53,7 @@ class Followed:
     outcomes: list[Outcome]
 
 
-def follow(described: CorpusSummary) -> list[Followed]:
+def follow_requests(described: CorpusSummary) -> list[Followed]:
     """The plan's first requests with what became of them; none without a plan.
 
     Raises:
@@ -112,7 +112,7 @@ def sample_kept(described: CorpusSummary) -> list[dict[str, Any]]:
     return draw(described.records, NUM_KEPT, 0)
 
 
-def first_asked(folder: CorpusFolder) -> float | None:
+def find_first_request(folder: CorpusFolder) -> float | None:
     """When the first answer came, in seconds since 1970; None if that is not known."""
     if not folder.journal.is_file():
         return None

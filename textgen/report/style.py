@@ -5,21 +5,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from close_transfer.core.errors import UserError
-from close_transfer.core.text_normalization import same_text_key
+from close_transfer.core.text_normalization import normalize_text
 from textgen.report.corpus_summary import CorpusSummary
 from textgen.text.keywords import stop_list
 from textgen.text.statistics import (
     NearestReference,
     WordRate,
-    distinct_n,
-    divergence_of_drawn,
+    compare_word_rates,
+    compute_distinct_n,
+    compute_self_bleu,
+    count_lengths,
+    count_words,
     draw,
-    length_counts,
-    nearest_references,
-    self_bleu,
-    unigram_divergence,
-    word_counts,
-    word_rates,
+    estimate_chance_divergence,
+    find_nearest_references,
+    measure_unigram_divergence,
 )
 
 SEED = 0
@@ -119,13 +119,13 @@ def measure_style(described: CorpusSummary) -> Style | None:
         return None
     smaller = min(len(texts), len(references) or len(texts))
     num_distinct, num_self_bleu = min(smaller, MOST_FOR_DISTINCT), min(smaller, MOST_FOR_SELF_BLEU)
-    counts, reference_counts = word_counts(texts), word_counts(references)
+    counts, reference_counts = count_words(texts), count_words(references)
     style_words = described.recipe.settings.style_words
-    lengths, reference_lengths = length_counts(texts), length_counts(references)
+    lengths, reference_lengths = count_lengths(texts), count_lengths(references)
 
     def numbers(of: Sequence[str], words: Mapping[str, int], sizes: Mapping[int, int]) -> Numbers:
         drawn = draw(of, num_distinct, SEED)
-        distinct = (distinct_n(drawn, 1), distinct_n(drawn, 2), distinct_n(drawn, 3))
+        distinct = (compute_distinct_n(drawn, 1), compute_distinct_n(drawn, 2), compute_distinct_n(drawn, 3))
         total = sum(words.values())
         return Numbers(
             len(of),
@@ -134,25 +134,25 @@ def measure_style(described: CorpusSummary) -> Style | None:
             total / len(of),
             statistics.median(_spread(sizes)),
             distinct,
-            self_bleu(of, num_self_bleu, SEED),
+            compute_self_bleu(of, num_self_bleu, SEED),
             _share_with(of, style_words) if style_words else None,
         )
 
     comparable = any(counts.values()) and any(reference_counts.values())
-    over, under = word_rates(counts, reference_counts, _NUM_WORDS)
+    over, under = compare_word_rates(counts, reference_counts, _NUM_WORDS)
     return Style(
         numbers(texts, counts, lengths),
         numbers(references, reference_counts, reference_lengths) if references else None,
         num_distinct,
         num_self_bleu,
-        unigram_divergence(counts, reference_counts) if comparable else None,
-        divergence_of_drawn(references, len(texts), SEED),
+        measure_unigram_divergence(counts, reference_counts) if comparable else None,
+        estimate_chance_divergence(references, len(texts), SEED),
         _frequent(counts, reference_counts, frozenset()),
         _frequent(counts, reference_counts, _function_words(described)),
         over,
         under,
         _bars(lengths, reference_lengths),
-        nearest_references(texts, references, _NUM_NEAREST, SEED),
+        find_nearest_references(texts, references, _NUM_NEAREST, SEED),
     )
 
 
@@ -162,8 +162,8 @@ def _spread(sizes: Mapping[int, int]) -> list[int]:
 
 def _share_with(texts: Sequence[str], style_words: Sequence[str]) -> float:
     """Share of texts that hold any of some words or word groups."""
-    wanted = [f" {same_text_key(word)} " for word in style_words]
-    held = sum(any(word in text for word in wanted) for text in (f" {same_text_key(text)} " for text in texts))
+    wanted = [f" {normalize_text(word)} " for word in style_words]
+    held = sum(any(word in text for word in wanted) for text in (f" {normalize_text(text)} " for text in texts))
     return held / len(texts)
 
 
@@ -171,7 +171,7 @@ def _function_words(described: CorpusSummary) -> frozenset[str]:
     """The stop list of the texts' language, whose entries are compared without punctuation; empty if there is none."""
     language = described.config.filters.language or described.config.keywords.language
     try:
-        return frozenset(same_text_key(word) for word in stop_list(language))
+        return frozenset(normalize_text(word) for word in stop_list(language))
     except UserError:
         return frozenset()
 

@@ -19,7 +19,7 @@ _WORD = re.compile(r"(?<![^\W_])[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 _STOP_WORDS = Path(__file__).parent / "stop_words_en.txt"
 
 
-def words_of(text: str) -> list[str]:
+def extract_words(text: str) -> list[str]:
     """The words of a text in lower case, without numbers and punctuation."""
     return _WORD.findall(text.lower())
 
@@ -42,7 +42,7 @@ def stop_list(language: str) -> frozenset[str]:
 
 
 @cache
-def lemma(word: str, language: str) -> str:
+def lemmatize(word: str, language: str) -> str:
     """The dictionary form of a word in lower case.
 
     Raises:
@@ -126,12 +126,12 @@ def _by_stop_list(settings: KeywordSettings, written: Counter[tuple[str, str]]) 
     def keyword(word: str) -> str | None:
         if len(word) < 2 or word in unwanted:
             return None
-        found = lemma(word, settings.language)
+        found = lemmatize(word, settings.language)
         return None if len(found) < 2 or found in unwanted else found
 
     def find(texts: Iterable[str]) -> Iterator[tuple[str, ...]]:
         for text in texts:
-            held = [(found, word) for word in words_of(text) if (found := keyword(word))]
+            held = [(found, word) for word in extract_words(text) if (found := keyword(word))]
             written.update(held)
             yield tuple(dict.fromkeys(found for found, _ in held))
 

@@ -10,7 +10,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.readers.records import read_lines
 from close_transfer.core.readers.texts import TextReader
-from close_transfer.core.schema import text_fault
+from close_transfer.core.schema import find_text_error
 
 
 def read_texts(path: str, column: str, setting: str) -> list[str]:
@@ -41,7 +41,7 @@ def read_rows(path: Path, setting: str) -> Iterator[dict[str, Any]]:
         for value in record.values():
             if isinstance(value, RecordError):
                 raise UserError(f"{path}, line {line}: {value}; mend the line")
-        if fault := text_fault(json.dumps(record, ensure_ascii=False)):
+        if fault := find_text_error(json.dumps(record, ensure_ascii=False)):
             raise UserError(f"{path}, line {line}: {fault}")
         yield dict(record)
 

@@ -1,6 +1,6 @@
 """Numbers that say how a corpus is written, alone and beside the references whose style it should have.
 
-A word is what `same_text_key` leaves between spaces: lower case, no punctuation.
+A word is what `normalize_text` leaves between spaces: lower case, no punctuation.
 """
 
 import math
@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 from rapidfuzz import fuzz, process
 from sacrebleu.metrics import BLEU
 
-from close_transfer.core.text_normalization import same_text_key
+from close_transfer.core.text_normalization import normalize_text
 
 _Item = TypeVar("_Item")
 
@@ -48,20 +48,20 @@ class NearestReference(NamedTuple):
     similarity: float
 
 
-def word_counts(texts: Iterable[str]) -> Counter[str]:
+def count_words(texts: Iterable[str]) -> Counter[str]:
     """How often each word occurs."""
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(same_text_key(text).split())
+        counts.update(normalize_text(text).split())
     return counts
 
 
-def length_counts(texts: Iterable[str]) -> dict[int, int]:
+def count_lengths(texts: Iterable[str]) -> dict[int, int]:
     """Number of texts of each length in words, shortest first."""
-    return dict(sorted(Counter(len(same_text_key(text).split()) for text in texts).items()))
+    return dict(sorted(Counter(len(normalize_text(text).split()) for text in texts).items()))
 
 
-def unigram_divergence(counts: Mapping[str, int], reference_counts: Mapping[str, int]) -> float:
+def measure_unigram_divergence(counts: Mapping[str, int], reference_counts: Mapping[str, int]) -> float:
     """Jensen-Shannon divergence of two distributions of words, in bits: 0 the same, 1 no word in common.
 
     Lin (1991), equation 4.1 with equal weights.
@@ -80,7 +80,7 @@ def unigram_divergence(counts: Mapping[str, int], reference_counts: Mapping[str,
     return min(max(math.fsum(terms), 0.0), 1.0)
 
 
-def word_rates(
+def compare_word_rates(
     counts: Mapping[str, int], reference_counts: Mapping[str, int], num: int
 ) -> tuple[list[WordRate], list[WordRate]]:
     """The words that are most over- and under-used beside the references.
@@ -121,38 +121,38 @@ def log_likelihood(count: int, total: int, reference_count: int, reference_total
     return max(2 * sum(seen * math.log(seen / expected) for seen, expected in cells if seen), 0.0)
 
 
-def divergence_of_drawn(texts: Sequence[str], num: int, seed: int) -> float | None:
+def estimate_chance_divergence(texts: Sequence[str], num: int, seed: int) -> float | None:
     """The divergence of so many of the texts from the others: what chance alone makes of a corpus of that size.
 
     Fewer texts are further from any others, as most of their words come once or never. Where not twice as many texts
     are there, half of them are drawn.
 
     Returns:
-        bits, as `unigram_divergence` gives them; None if one side holds no words.
+        bits, as `measure_unigram_divergence` gives them; None if one side holds no words.
     """
     drawn = frozenset(draw(range(len(texts)), min(num, len(texts) // 2), seed))
     sides: tuple[list[str], list[str]] = ([], [])
     for at, text in enumerate(texts):
         sides[at not in drawn].append(text)
-    counts, others = map(word_counts, sides)
-    return unigram_divergence(counts, others) if counts and others else None
+    counts, others = map(count_words, sides)
+    return measure_unigram_divergence(counts, others) if counts and others else None
 
 
-def distinct_n(texts: Iterable[str], n: int) -> float:
+def compute_distinct_n(texts: Iterable[str], n: int) -> float:
     """Different n-grams of words over all of them (Li et al. 2016), 0 to 1; 0 if no text has n words.
 
     It falls with the number of texts: compare equally many.
     """
     different, total = set(), 0
     for text in texts:
-        words = same_text_key(text).split()
+        words = normalize_text(text).split()
         grams = list(zip(*(words[start:] for start in range(n)), strict=False))
         different.update(grams)
         total += len(grams)
     return len(different) / total if total else 0.0
 
 
-def self_bleu(texts: Sequence[str], sample: int, seed: int) -> float:
+def compute_self_bleu(texts: Sequence[str], sample: int, seed: int) -> float:
     """How much texts repeat each other, 0 to 1: the mean BLEU-4 of each with all others as references.
 
     Zhu et al. (2018), by sacrebleu on lower case, with its smoothing and the order cut for short texts. Time grows
@@ -174,7 +174,9 @@ def self_bleu(texts: Sequence[str], sample: int, seed: int) -> float:
     return min(math.fsum(scores) / len(scores) / 100, 1.0)
 
 
-def nearest_references(texts: Sequence[str], references: Sequence[str], num: int, seed: int) -> list[NearestReference]:
+def find_nearest_references(
+    texts: Sequence[str], references: Sequence[str], num: int, seed: int
+) -> list[NearestReference]:
     """For some texts the reference that is written most like them: what may have been learnt by heart.
 
     The similarity is rapidfuzz's ratio without regard to case and punctuation: 1 - (insertions + deletions of
@@ -190,10 +192,10 @@ def nearest_references(texts: Sequence[str], references: Sequence[str], num: int
         the most alike first; empty without references.
     """
     held = draw(references, MOST_REFERENCES, seed)
-    keys = [same_text_key(reference) for reference in held]
+    keys = [normalize_text(reference) for reference in held]
     pairs = []
     for text in draw(texts, num, seed):
-        if found := process.extractOne(same_text_key(text), keys, scorer=fuzz.ratio):
+        if found := process.extractOne(normalize_text(text), keys, scorer=fuzz.ratio):
             pairs.append(NearestReference(text, held[found[2]], found[1] / 100))
     return sorted(pairs, key=lambda pair: -pair.similarity)
 

@@ -59,7 +59,7 @@ class _Unpacked(io.RawIOBase):
 
 
 @contextmanager
-def opened(path: Path, setting: str, place: Callable[[], str] = str) -> Iterator[BinaryIO]:
+def open_file(path: Path, setting: str, place: Callable[[], str] = str) -> Iterator[BinaryIO]:
     """The unpacked bytes of a file of text.
 
     Args:

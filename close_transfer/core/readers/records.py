@@ -13,7 +13,7 @@ from typing import Any
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.csv_rows import read_cells
-from close_transfer.core.readers.open_file import opened
+from close_transfer.core.readers.open_file import open_file
 from close_transfer.core.readers.parquet import read_parquet
 from close_transfer.core.readers.record_errors import RecordError
 
@@ -42,7 +42,7 @@ def _lines(path: Path, setting: str) -> Iterator[tuple[int, str | RecordError]]:
     """Lines of text, counted from 1, without their end."""
     number = 0
     with (
-        opened(path, setting, lambda: f", line {number + 1}") as file,
+        open_file(path, setting, lambda: f", line {number + 1}") as file,
         # Bytes that are no UTF-8 become lone surrogates, which `clean` finds and reports by line.
         io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as text,
     ):
@@ -114,7 +114,7 @@ def read_document(path: Path, setting: str) -> Any:
         UserError: if there is no such file, or it is no JSON; with the place of the fault.
     """
     content = bytearray()
-    with opened(path, setting) as file:
+    with open_file(path, setting) as file:
         while block := file.read(_BLOCK):
             content += block
             if len(content) > _LARGEST_DOCUMENT:

@@ -10,7 +10,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.readers.records import clean, entries, field, line_format, read_document, read_lines
 from close_transfer.core.schema import OnBadRows
-from close_transfer.core.text_normalization import same_text_key
+from close_transfer.core.text_normalization import normalize_text
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Corpus:
 def read_corpus(
     paths: Sequence[Path], column: str, exclude: Path | None, exclude_column: str, on_bad_rows: OnBadRows
 ) -> Corpus:
-    """All texts of some files without those of another; `same_text_key` says what is the same text.
+    """All texts of some files without those of another; `normalize_text` says what is the same text.
 
     Raises:
         UserError: for what cannot be read, and if no text is left.
@@ -98,14 +98,14 @@ def read_corpus(
     reader = TextReader(on_bad_rows, Counter())
     unwanted: set[str] = set()
     if exclude is not None:
-        unwanted = {same_text_key(text) for text in reader.read(exclude, exclude_column, "exclude")} - {""}
+        unwanted = {normalize_text(text) for text in reader.read(exclude, exclude_column, "exclude")} - {""}
         if not unwanted:
             raise UserError(f"exclude={exclude}: holds no text; give a file with at least one, or exclude=null")
     used: list[str] = []
     met: Counter[str] = Counter()
     for path in paths:
         for text in reader.read(path, column, "text"):
-            key = same_text_key(text) if unwanted else ""
+            key = normalize_text(text) if unwanted else ""
             if key in unwanted:
                 met[key] += 1
             else:

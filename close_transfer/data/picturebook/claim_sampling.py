@@ -30,7 +30,7 @@ def _exists(rng: random.Random, about: Scene, judged: Scene) -> Claim:
     thing = rng.choice(visible_things(about))
     kinds: tuple[str, ...] = (thing.kind,)
     if rng.random() < 0.35:
-        kinds = world.kinds_of(world.KINDS[thing.kind].hypernym[0])
+        kinds = world.list_kinds(world.KINDS[thing.kind].hypernym[0])
     colour = thing.colour if rng.random() < 0.35 else None
     place = about.place if rng.random() < 0.25 else None
     return Exists(kinds, colour, place)
@@ -81,7 +81,7 @@ def _in_box(rng: random.Random, about: Scene, judged: Scene) -> Claim | None:
         content = rng.choice(seen or world.BOX_CONTENTS)
     if roll < 0.45:
         hypernym = world.KINDS[content].hypernym[0]
-        return InBox(tuple(k for k in world.kinds_of(hypernym) if k in world.BOX_CONTENTS))
+        return InBox(tuple(k for k in world.list_kinds(hypernym) if k in world.BOX_CONTENTS))
     return InBox((content,))
 
 

@@ -23,7 +23,7 @@ _NOUNS = {
 }
 _HYPERNYMS = {word: number for kind in world.KINDS.values() for number, word in enumerate(kind.hypernym)}
 for _kind in world.KINDS.values():  # a wider class of one kind is another name of it
-    if len(world.kinds_of(_kind.hypernym[0])) == 1:
+    if len(world.list_kinds(_kind.hypernym[0])) == 1:
         _NOUNS |= {word: (_kind, number) for number, word in enumerate(_kind.hypernym)}
 _SIZES = {word: size for size, words in world.SIZE_WORDS.items() for word in words}
 _PLACES = {way: place for place, (_, ways) in world.PLACES.items() for way in ways}
@@ -250,7 +250,7 @@ class Frames:
     share: float
 
 
-def frames_of(texts: Iterable[str], min_count: int, min_expected: int) -> Frames:
+def extract_frames(texts: Iterable[str], min_count: int, min_expected: int) -> Frames:
     """Counts captions.
 
     Args:

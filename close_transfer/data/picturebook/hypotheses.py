@@ -63,7 +63,7 @@ class _Candidate:
         return (self.family, self.negated, *detail)
 
 
-def name_of(rng: random.Random, kinds: Sequence[str], plural: bool = False) -> str:
+def choose_name(rng: random.Random, kinds: Sequence[str], plural: bool = False) -> str:
     """A word for the kinds: one kind by its name or a synonym, several by their wider class."""
     kind = world.KINDS[kinds[0]]
     if len(kinds) > 1:
@@ -81,7 +81,7 @@ def coloured(kinds: Sequence[str], noun: str, colour: str | None) -> str:
 
 
 def _say_exists(rng: random.Random, claim: Exists, negated: bool) -> str:
-    phrase = coloured(claim.kinds, name_of(rng, claim.kinds), claim.colour)
+    phrase = coloured(claim.kinds, choose_name(rng, claim.kinds), claim.colour)
     where = rng.choice(world.PLACES[claim.place][1][:2]) if claim.place else "in the picture"
     if negated:
         return rng.choice(
@@ -96,7 +96,7 @@ def _say_exists(rng: random.Random, claim: Exists, negated: bool) -> str:
 
 
 def _say_has_colour(rng: random.Random, claim: HasColour, negated: bool) -> str:
-    noun = name_of(rng, (claim.kind,))
+    noun = choose_name(rng, (claim.kind,))
     verb = "wears" if world.KINDS[claim.kind].hypernym == world.PERSON else "is"
     if verb == "wears":
         return f"the {noun} does not wear {claim.colour}" if negated else f"the {noun} wears {claim.colour}"
@@ -104,7 +104,7 @@ def _say_has_colour(rng: random.Random, claim: HasColour, negated: bool) -> str:
 
 
 def _say_count(rng: random.Random, claim: Count, negated: bool) -> str:
-    nouns = name_of(rng, (claim.kind,), plural=True)
+    nouns = choose_name(rng, (claim.kind,), plural=True)
     number = world.NUMBER_WORDS[claim.number]
     if claim.at_least:
         if negated:
@@ -139,7 +139,7 @@ def relation_phrase(rng: random.Random, claim: Related, first: str, second: str)
 
 
 def _say_related(rng: random.Random, claim: Related, negated: bool) -> str:
-    names = name_of(rng, (claim.first,)), name_of(rng, (claim.second,))
+    names = choose_name(rng, (claim.first,)), choose_name(rng, (claim.second,))
     subject, relation, other = relation_phrase(rng, claim, *names)
     if negated:
         return f"no {subject} is {relation} {with_article(other)}"
@@ -155,7 +155,7 @@ def _say_in_box(rng: random.Random, claim: InBox, negated: bool) -> str:
     box = rng.choice(("box", "box", "crate"))
     if not claim.kinds:
         return f"the {box} is {'not ' if negated else ''}empty"
-    noun = name_of(rng, claim.kinds)
+    noun = choose_name(rng, claim.kinds)
     if negated:
         return rng.choice([f"there is no {noun} in the {box}", f"no {noun} is inside the {box}"])
     return rng.choice([f"there is {with_article(noun)} in the {box}", f"{with_article(noun)} is inside the {box}"])

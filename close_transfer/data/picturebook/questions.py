@@ -14,7 +14,7 @@ from close_transfer.data.picturebook import world
 from close_transfer.data.picturebook.captions import Aspect, capitalised, captions, with_article
 from close_transfer.data.picturebook.claim_sampling import balanced, claims_about
 from close_transfer.data.picturebook.claims import AtTime, Claim, Exists, HasColour, Related, needs, visible_things
-from close_transfer.data.picturebook.hypotheses import coloured, name_of, relation_phrase
+from close_transfer.data.picturebook.hypotheses import choose_name, coloured, relation_phrase
 from close_transfer.data.picturebook.scenes import Scene
 
 AnswerType = Literal["yes/no", "number", "other"]
@@ -92,18 +92,18 @@ _WEIGHTS = {
 def _ask_claim(rng: random.Random, claim: Claim) -> str | None:
     match claim:
         case Exists():
-            phrase = with_article(coloured(claim.kinds, name_of(rng, claim.kinds), claim.colour))
+            phrase = with_article(coloured(claim.kinds, choose_name(rng, claim.kinds), claim.colour))
             where = world.PLACES[claim.place][1][1] if claim.place else rng.choice(("in the picture", "here"))
             return f"is there {phrase} {where}"
         case HasColour():
-            noun = name_of(rng, (claim.kind,))
+            noun = choose_name(rng, (claim.kind,))
             if world.KINDS[claim.kind].hypernym == world.PERSON:
                 return f"is the {noun} wearing {claim.colour}"
             return f"is the {noun} {claim.colour}"
         case AtTime():
             return {"day": "is it daytime", "sunset": "is the sun going down", "night": "is it night"}[claim.time]
         case Related():
-            names = name_of(rng, (claim.first,)), name_of(rng, (claim.second,))
+            names = choose_name(rng, (claim.first,)), choose_name(rng, (claim.second,))
             subject, relation, other = relation_phrase(rng, claim, *names)
             return f"is {with_article(subject)} {relation} {with_article(other)}"
     return None
@@ -123,7 +123,7 @@ def _how_many(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
     for thing in scene.things:
         if thing.kind == "box":
             continue
-        nouns = name_of(rng, (thing.kind,), plural=True)
+        nouns = choose_name(rng, (thing.kind,), plural=True)
         slips = tuple(str(n) for n in (thing.count - 1, thing.count + 1) if n > 0)
         text = rng.choice((f"how many {nouns} are there", f"how many {nouns} can you see"))
         yield _Draft(text, str(thing.count), slips, {"things", "counts"})
@@ -134,7 +134,7 @@ def _what_colour(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
     if scene.view == "black-and-white" or len({t.kind for t in things}) < len(things):
         return
     for thing in things:
-        noun = name_of(rng, (thing.kind,), plural=thing.count > 1)
+        noun = choose_name(rng, (thing.kind,), plural=thing.count > 1)
         verb = "are" if thing.count > 1 else "is"
         worn = world.KINDS[thing.kind].hypernym == world.PERSON
         text = f"what colour {verb} the {noun} wearing" if worn else f"what colour {verb} the {noun}"
@@ -149,10 +149,10 @@ def _what(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
     if len(scene.things) == 2 and scene.relation:
         first, second = scene.things
         words = {"left of": "to the left of", "in front of": "in front of"}.get(scene.relation, scene.relation)
-        other = name_of(rng, (second.kind,), plural=second.count > 1)
+        other = choose_name(rng, (second.kind,), plural=second.count > 1)
         yield _Draft(f"what is {words} the {other}", first.kind, slips(first.kind), {"things", "relation"})
         if scene.relation == "left of":
-            other = name_of(rng, (first.kind,), plural=first.count > 1)
+            other = choose_name(rng, (first.kind,), plural=first.count > 1)
             text = f"what is to the right of the {other}"
             yield _Draft(text, second.kind, slips(second.kind), {"things", "relation"})
     for thing in scene.things:
@@ -164,7 +164,7 @@ def _what(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
 
 def _where(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
     thing = scene.things[0]
-    noun = name_of(rng, (thing.kind,), plural=thing.count > 1)
+    noun = choose_name(rng, (thing.kind,), plural=thing.count > 1)
     verb = "are" if thing.count > 1 else "is"
     text = rng.choice((f"where {verb} the {noun}", "where is this", "where was this picture taken"))
     yield _Draft(text, world.PLACES[scene.place][0], _PLACE_SLIPS[scene.place], {"place"})

@@ -124,6 +124,6 @@ VIEWS = ("clear", "fog", "black-and-white")
 RELATIONS = ("left of", "above", "on", "in front of")
 
 
-def kinds_of(hypernym: str) -> tuple[str, ...]:
+def list_kinds(hypernym: str) -> tuple[str, ...]:
     """Names of all kinds whose wider class is `hypernym`, for instance "animal"."""
     return tuple(name for name, kind in KINDS.items() if kind.hypernym[0] == hypernym)

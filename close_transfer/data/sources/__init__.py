@@ -25,7 +25,7 @@ from close_transfer.data.sources import (
     visual_news,
     vqa,
 )
-from close_transfer.data.sources.images import with_pictures
+from close_transfer.data.sources.images import keep_with_images
 from close_transfer.data.sources.loaded import LoadedSplit
 
 __all__ = ["SERVED_TASKS", "LoadedSplit", "load_examples"]
@@ -80,7 +80,7 @@ def load_examples(
     if not loaded.examples:
         raise UserError(f"data={data.name}: there is no example of task={task} in split={split}; give more data")
     if pictures_needed and not isinstance(data, PicturebookData):
-        loaded.examples, missing = with_pictures(loaded.examples, split, data.on_missing_image)
+        loaded.examples, missing = keep_with_images(loaded.examples, split, data.on_missing_image)
         loaded.skipped += missing
     return loaded
 

@@ -25,7 +25,7 @@ from close_transfer.core.readers.records import (
 from close_transfer.data.examples import Example
 from close_transfer.data.sources.images import image_file
 from close_transfer.data.sources.loaded import LoadedSplit
-from close_transfer.data.sources.official_files import image_folder, official_file
+from close_transfer.data.sources.official_files import image_folder, open_official_file
 
 _KARPATHY_SPLITS = ("train", "restval", "val", "test")
 
@@ -123,7 +123,7 @@ def load(data: CocoData | NocapsData, split: str) -> LoadedSplit:
     Raises:
         UserError: naming file, entry and field of what cannot be used.
     """
-    path, setting = official_file(data, split)
+    path, setting = open_official_file(data, split)
     root = Path(data.root)
     document = read_document(path, setting)
     faults = RecordErrors(path, data.on_bad_rows, "entries")

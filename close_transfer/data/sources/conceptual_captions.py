@@ -10,7 +10,7 @@ from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import read_lines, text_field
 from close_transfer.data.examples import Example
 from close_transfer.data.sources.loaded import LoadedSplit
-from close_transfer.data.sources.official_files import official_file
+from close_transfer.data.sources.official_files import open_official_file
 
 _FIELDS = ("caption", "url")
 
@@ -23,7 +23,7 @@ def load(data: ConceptualCaptionsData, split: str) -> LoadedSplit:
     Raises:
         UserError: naming file, line and field of what cannot be used.
     """
-    path, setting = official_file(data, split)
+    path, setting = open_official_file(data, split)
     faults = RecordErrors(path, data.on_bad_rows)
     examples = []
     for line, record in islice(read_lines(path, setting, _FIELDS, ".tsv"), data.max_captions):

@@ -11,7 +11,7 @@ from close_transfer.core.readers.records import key_field, read_lines
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.sources.images import image_file, no_image
 from close_transfer.data.sources.loaded import LoadedSplit
-from close_transfer.data.sources.own_rows import Row, check_columns, made_of, row_of
+from close_transfer.data.sources.own_rows import Row, build_examples, check_columns, parse_row
 from close_transfer.data.sources.snli import LABELS
 
 _SETTING = "data.path"
@@ -26,7 +26,7 @@ def _rows(path: Path, data: FileData, labels: Sequence[str] = ()) -> tuple[list[
         try:
             if data.image_column is not None:
                 images[number] = key_field(record, data.image_column)
-            rows.append(row_of(number, record, data, labels))
+            rows.append(parse_row(number, record, data, labels))
         except RecordError as fault:
             faults.add(f"line {line}", fault)
     return rows, images, faults.settle(len(rows))
@@ -53,7 +53,7 @@ def load(data: FileData, task: str, split: str) -> LoadedSplit:
     check_columns(data, task)
     path = Path(data.val_path if split == "val" and data.val_path else data.path)
     rows, images, skipped = _rows(path, data, LABELS if task == "snli-ve" else ())
-    examples, notes = made_of(
+    examples, notes = build_examples(
         rows,
         data,
         task,
@@ -69,7 +69,7 @@ def count_lines(data: FileData) -> int:
     return sum(1 for _ in read_lines(Path(data.path), _SETTING))
 
 
-def lines_of_text(data: FileData) -> list[str]:
+def read_text_lines(data: FileData) -> list[str]:
     """The one text of every row of `data.path`, for embeddings whose row i belongs to line i.
 
     Raises:

@@ -14,7 +14,7 @@ from close_transfer.data.examples import Example
 from close_transfer.data.sources.coco import karpathy_examples
 from close_transfer.data.sources.images import image_file
 from close_transfer.data.sources.loaded import LoadedSplit
-from close_transfer.data.sources.official_files import image_folder, official_file
+from close_transfer.data.sources.official_files import image_folder, open_official_file
 
 
 def _at_tab(record: Any) -> tuple[str, str, str]:
@@ -56,7 +56,7 @@ def load(data: Flickr30kData, split: str) -> LoadedSplit:
     Raises:
         UserError: naming file, line or entry, and field of what cannot be used.
     """
-    path, setting = official_file(data, split)
+    path, setting = open_official_file(data, split)
     folder = image_folder(data, split)
     name = path.name.removesuffix(".gz")
     if name.endswith(".json"):

@@ -14,10 +14,10 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import is_file
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.data.examples import ImageRef
-from close_transfer.data.image_files import open_picture, read_picture
+from close_transfer.data.image_files import open_image, read_picture
 from close_transfer.data.sources.images import KeptImage
 from close_transfer.data.sources.loaded import LoadedSplit
-from close_transfer.data.sources.own_rows import Row, check_columns, columns_of, made_of, row_of
+from close_transfer.data.sources.own_rows import Row, build_examples, check_columns, find_columns, parse_row
 from close_transfer.data.sources.snli import LABELS
 
 
@@ -117,7 +117,7 @@ class _Pictures:
     def _open(self, row: int) -> Image.Image:
         content = self._content(row)
         if isinstance(content, Path):
-            return open_picture(content)
+            return open_image(content)
         return read_picture(content, f"data.path={self._path}, row {row}")
 
     def _digest(self, row: int) -> str:
@@ -149,7 +149,7 @@ def load(data: HuggingFaceData, task: str, split: str) -> LoadedSplit:
             raise UserError(
                 f"data.{setting}={column}: {data.path} has no such column; the columns are {', '.join(found.column_names)}"
             )
-    for column in columns_of(data.prompt):
+    for column in find_columns(data.prompt):
         if column not in found.column_names:
             raise UserError(
                 f"data.prompt={data.prompt}: {data.path} has no column {column}; the columns are {', '.join(found.column_names)}"
@@ -158,15 +158,15 @@ def load(data: HuggingFaceData, task: str, split: str) -> LoadedSplit:
     rows: list[Row] = []
     faults = RecordErrors(Path(data.path), data.on_bad_rows, "rows")
     wanted = [*dict.fromkeys(column for setting, column in columns.items() if setting != "image_column")]
-    wanted = list(dict.fromkeys([*wanted, *columns_of(data.prompt)]))
+    wanted = list(dict.fromkeys([*wanted, *find_columns(data.prompt)]))
     labels = LABELS if task == "snli-ve" else ()
     for number, record in _rows(found.select_columns(wanted), data):
         try:
-            rows.append(row_of(number, record, data, labels))
+            rows.append(parse_row(number, record, data, labels))
         except RecordError as fault:
             faults.add(f"row {number}", fault)
     skipped = faults.settle(len(rows))
-    examples, notes = made_of(
+    examples, notes = build_examples(
         rows,
         data,
         task,

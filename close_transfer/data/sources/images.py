@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from close_transfer.core.atomic_files import file_fingerprint
+from close_transfer.core.atomic_files import fingerprint_file
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import is_file
 from close_transfer.core.schema import OnBadRows
 from close_transfer.data.examples import Example, ImageRef
-from close_transfer.data.image_files import open_picture
+from close_transfer.data.image_files import open_image
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ def _missing(path: Path) -> str:
 def _digest(path: Path) -> str:
     if reason := _missing(path):
         raise UserError(f"{reason}; put the dataset's pictures there, or name their folder (docs/data.md)")
-    return file_fingerprint(path)
+    return fingerprint_file(path)
 
 
 def image_file(path: Path, key: str, row: int | None = None) -> ImageRef:
     """A picture in a file; a missing or damaged one is a `UserError` when it is opened."""
-    return KeptImage(key, partial(open_picture, path), partial(_digest, path), row, partial(_missing, path))
+    return KeptImage(key, partial(open_image, path), partial(_digest, path), row, partial(_missing, path))
 
 
 def no_image(key: str, reason: str, row: int | None = None) -> ImageRef:
@@ -50,12 +50,12 @@ def no_image(key: str, reason: str, row: int | None = None) -> ImageRef:
     return ImageRef(key, missing, missing, row)
 
 
-def why_missing(image: ImageRef) -> str:
+def explain_missing(image: ImageRef) -> str:
     """Why there is no such picture, without opening it; empty if it is there, or is drawn."""
     return image.missing() if isinstance(image, KeptImage) else ""
 
 
-def with_pictures(
+def keep_with_images(
     examples: Sequence[Example], split: str, on_missing_image: OnBadRows
 ) -> tuple[list[Example], Counter[str]]:
     """The examples whose pictures are there, and how many were left out.
@@ -66,7 +66,7 @@ def with_pictures(
         UserError: with the counts, if pictures are missing and are not to be skipped, or all are.
     """
     named = {example.image.key: example.image for example in examples if example.image is not None}
-    reasons = {key: reason for key, image in named.items() if (reason := why_missing(image))}
+    reasons = {key: reason for key, image in named.items() if (reason := explain_missing(image))}
     if not reasons:
         return list(examples), Counter()
     told = f"{len(reasons):,} of {len(named):,} pictures of {split} are missing, the first is {next(iter(reasons.values()))}"

@@ -7,7 +7,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import is_file
 
 
-def found(root: Path, name: str) -> Path | None:
+def find_file(root: Path, name: str) -> Path | None:
     """The file of this name below `root`, packed or not, in its folder or straight in `root`."""
     for candidate in dict.fromkeys([name, f"{name}.gz", Path(name).name, f"{Path(name).name}.gz"]):
         if is_file(root / candidate):
@@ -15,9 +15,9 @@ def found(root: Path, name: str) -> Path | None:
     return None
 
 
-def located(root: Path, name: str, setting: str, data_name: str) -> Path:
+def locate_file(root: Path, name: str, setting: str, data_name: str) -> Path:
     """The file, or a `UserError` that says where it should be and who checks it."""
-    path = found(root, name)
+    path = find_file(root, name)
     if path is None:
         raise UserError(
             f"{setting}={name}: there is no such file below {root} (nor {name}.gz); "
@@ -26,7 +26,7 @@ def located(root: Path, name: str, setting: str, data_name: str) -> Path:
     return path
 
 
-def official_file(data: Any, split: str, key: str = "files") -> tuple[Path, str]:
+def open_official_file(data: Any, split: str, key: str = "files") -> tuple[Path, str]:
     """The file of one split of a published dataset, and the setting that names it.
 
     Raises:
@@ -39,7 +39,7 @@ def official_file(data: Any, split: str, key: str = "files") -> tuple[Path, str]
             f"split={split}: data={data.name} has no file for it; there are {', '.join(files) or 'none'}, or give {setting}=FILE"
         )
     root = Path(data.captions_root if key == "captions" else data.root)
-    return located(root, files[split], setting, data.name), setting
+    return locate_file(root, files[split], setting, data.name), setting
 
 
 def image_folder(data: Any, split: str) -> Path:

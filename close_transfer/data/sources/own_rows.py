@@ -28,7 +28,7 @@ class Row:
     targets: tuple[str, ...] = ()
 
 
-def columns_of(prompt: str | None) -> list[str]:
+def find_columns(prompt: str | None) -> list[str]:
     """The columns that a prompt's braces name.
 
     Raises:
@@ -80,10 +80,10 @@ def check_columns(data: OwnData, task: str) -> None:
         raise UserError(
             f"task={task}: what is asked? give data.prompt='{{COLUMN}}', such as data.prompt='{{question}}'"
         )
-    columns_of(data.prompt)
+    find_columns(data.prompt)
 
 
-def row_of(number: int, record: Any, data: OwnData, labels: Sequence[str] = ()) -> Row:
+def parse_row(number: int, record: Any, data: OwnData, labels: Sequence[str] = ()) -> Row:
     """What the columns that `data` names hold; targets are one of the labels, where there are any. Raises `RecordError`."""
     group, name = (
         key_field(record, column) if column is not None else None for column in (data.group_column, data.id_column)
@@ -128,7 +128,7 @@ def scenes(
     return examples, [f"{num_repeated} captions repeated within their scene are used once"] if num_repeated else []
 
 
-def asked(
+def fill_prompts(
     rows: Sequence[Row], data: OwnData, unnamed: Callable[[Row], str], image_of: Callable[[Row], ImageRef | None]
 ) -> list[Example]:
     """One example a row: what its scene is, what is asked of it and what is to be written; otherwise as `scenes`."""
@@ -151,7 +151,7 @@ def _check_ids(examples: Sequence[Example], data: OwnData) -> None:
         )
 
 
-def made_of(
+def build_examples(
     rows: Sequence[Row],
     data: OwnData,
     task: str,
@@ -171,17 +171,17 @@ def made_of(
         examples, notes = scenes(rows, data, unnamed, image_of)
         keys = [example.id for example in examples]
     else:
-        examples, notes = asked(rows, data, unnamed, image_of), []
+        examples, notes = fill_prompts(rows, data, unnamed, image_of), []
         keys = [row.group or "\x1f".join(row.texts) for row in rows]
     if split is None:
         return examples, notes
     if len(set(keys)) == 1:
         return examples, [*notes, "there is one scene only, so validation sees the training text"]
-    kept_back = held_out(list(dict.fromkeys(keys)), data.val_share)
+    kept_back = hold_out(list(dict.fromkeys(keys)), data.val_share)
     return [e for e, key in zip(examples, keys, strict=True) if (key in kept_back) == (split == "val")], notes
 
 
-def held_out(ids: Sequence[str], share: float) -> set[str]:
+def hold_out(ids: Sequence[str], share: float) -> set[str]:
     """The scenes kept for validation, chosen by a hash of the id, so that more rows move few."""
     ordered = sorted(ids, key=lambda one: fingerprint(["validation", one]))
     return set(ordered[: max(1, round(share * len(ordered)))])

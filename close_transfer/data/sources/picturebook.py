@@ -19,7 +19,7 @@ _HYPOTHESES_PER_FORM = 34
 _QUESTIONS_PER_FORM = 26
 
 
-def image_of(scene: Scene) -> ImageRef:
+def make_image_ref(scene: Scene) -> ImageRef:
     """The undrawn picture of a scene."""
     key = "picturebook:" + fingerprint([repr(scene)])
     return ImageRef(key, open=partial(draw_scene, scene), digest=lambda: key)
@@ -29,7 +29,7 @@ def _captioning(split: str, chosen: Sequence[Scene]) -> list[Example]:
     examples = []
     for number, scene in enumerate(chosen):
         texts = tuple(caption.text for caption in captions(scene))
-        examples.append(Example(f"{split}-{number:05d}", texts, image_of(scene), references=texts))
+        examples.append(Example(f"{split}-{number:05d}", texts, make_image_ref(scene), references=texts))
     return examples
 
 
@@ -39,7 +39,7 @@ def _snli_ve(split: str, chosen: Sequence[Scene], seed: int) -> list[Example]:
         Example(
             id=f"{split}-{one.scene_number:05d}-h{number:05d}",
             texts=(one.premise,),
-            image=image_of(chosen[one.scene_number]),
+            image=make_image_ref(chosen[one.scene_number]),
             prompt=one.text,
             references=(one.label,),
             category=one.label,
@@ -55,7 +55,7 @@ def _vqa(split: str, chosen: Sequence[Scene], seed: int) -> list[Example]:
         Example(
             id=f"{split}-{one.scene_number:05d}-q{number:05d}",
             texts=texts[one.scene_number],
-            image=image_of(chosen[one.scene_number]),
+            image=make_image_ref(chosen[one.scene_number]),
             prompt=one.text,
             references=one.answers,
             category=one.answer_type,

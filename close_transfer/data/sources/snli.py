@@ -15,13 +15,13 @@ from close_transfer.core.readers.records import choice_field, key_field, new_key
 from close_transfer.data.examples import Example
 from close_transfer.data.sources.images import image_file
 from close_transfer.data.sources.loaded import LoadedSplit
-from close_transfer.data.sources.official_files import image_folder, official_file
+from close_transfer.data.sources.official_files import image_folder, open_official_file
 
 LABELS = ("entailment", "neutral", "contradiction")
 NO_GOLD_LABEL = "-"
 
 
-def example_of(record: Any, folder: Path) -> Example | None:
+def parse_pair(record: Any, folder: Path) -> Example | None:
     """One pair; None where annotators did not agree. Raises `RecordError`."""
     label = choice_field(record, "gold_label", [*LABELS, NO_GOLD_LABEL])
     if label == NO_GOLD_LABEL:
@@ -46,7 +46,7 @@ def load(data: SnliData, split: str) -> LoadedSplit:
     Raises:
         UserError: naming file, line and field of what cannot be used.
     """
-    path, setting = official_file(data, split)
+    path, setting = open_official_file(data, split)
     folder = image_folder(data, split)
     faults = RecordErrors(path, data.on_bad_rows)
     examples: list[Example] = []
@@ -54,7 +54,7 @@ def load(data: SnliData, split: str) -> LoadedSplit:
     num_without_label = 0
     for line, record in read_lines(path, setting):
         try:
-            example = example_of(record, folder)
+            example = parse_pair(record, folder)
             if example is None:
                 num_without_label += 1
                 continue

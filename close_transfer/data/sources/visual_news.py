@@ -17,7 +17,7 @@ from close_transfer.core.readers.records import clean, entries, new_key, read_do
 from close_transfer.data.examples import Example
 from close_transfer.data.sources.images import image_file
 from close_transfer.data.sources.loaded import LoadedSplit
-from close_transfer.data.sources.official_files import official_file
+from close_transfer.data.sources.official_files import open_official_file
 
 
 def _inside(root: Path, entry: Any, field: str) -> Path:
@@ -58,7 +58,7 @@ def load(data: VisualNewsData, split: str) -> LoadedSplit:
     Raises:
         UserError: naming file, entry and field of what cannot be used.
     """
-    path, setting = official_file(data, split)
+    path, setting = open_official_file(data, split)
     faults = RecordErrors(path, data.on_bad_rows, "entries")
     examples, num_missing = [], 0
     seen: set[str] = set()

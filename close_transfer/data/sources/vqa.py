@@ -28,7 +28,7 @@ from close_transfer.data.examples import Example
 from close_transfer.data.sources.coco import official_examples
 from close_transfer.data.sources.images import image_file
 from close_transfer.data.sources.loaded import LoadedSplit
-from close_transfer.data.sources.official_files import image_folder, official_file
+from close_transfer.data.sources.official_files import image_folder, open_official_file
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Annotation:
     question_type: str
 
 
-def annotation_of(entry: Any) -> Annotation:
+def parse_annotation(entry: Any) -> Annotation:
     """One entry of an official annotations file. Raises `RecordError`."""
     # An answer may be empty or all spaces; the scorer strips it, and an annotator who said nothing counts.
     answers = [verbatim(field(one, "answer"), "answer") for one in list_field(entry, "answers")]
@@ -55,20 +55,20 @@ def read_annotations(path: Path, setting: str, faults: RecordErrors) -> dict[str
     seen: set[str] = set()
     for number, entry in enumerate(entries(read_document(path, setting), "annotations", path, setting)):
         try:
-            annotations[new_key(entry, "question_id", seen)] = annotation_of(entry)
+            annotations[new_key(entry, "question_id", seen)] = parse_annotation(entry)
         except RecordError as fault:
             faults.add(f"annotations[{number}]", fault)
     return annotations
 
 
-def coco_image_name(folder: Path, image_id: str) -> str:
+def format_coco_image_name(folder: Path, image_id: str) -> str:
     """File name of a COCO picture of 2014 or 2015, whose folder is part of the name."""
     return f"COCO_{folder.name}_{image_id.zfill(12)}.jpg"
 
 
 def _captions(data: Vqa2Data, split: str, skipped: Counter[str]) -> dict[str, tuple[str, ...]]:
     """Captions by image id; counts in `skipped` what cannot be used."""
-    path, setting = official_file(data, split, "captions")
+    path, setting = open_official_file(data, split, "captions")
     faults = RecordErrors(path, data.on_bad_rows, "caption entries")
     examples, _ = official_examples(read_document(path, setting), path, Path(data.captions_root), faults, setting)
     skipped += faults.settle(len(examples))
@@ -79,7 +79,7 @@ def _answers(data: Vqa2Data, split: str, skipped: Counter[str]) -> dict[str, Ann
     """Answers by question id, None where they are not public; counts in `skipped` what cannot be used."""
     if split not in data.annotations:
         return None
-    path, setting = official_file(data, split, "annotations")
+    path, setting = open_official_file(data, split, "annotations")
     faults = RecordErrors(path, data.on_bad_rows, "annotations")
     annotations = read_annotations(path, setting, faults)
     skipped += faults.settle(len(annotations))
@@ -97,7 +97,7 @@ class _Question:
 
 def _questions(data: Vqa2Data, split: str, skipped: Counter[str]) -> tuple[list[_Question], set[str]]:
     """All that were asked, and the ids of all entries; counts in `skipped` what cannot be used."""
-    path, setting = official_file(data, split)
+    path, setting = open_official_file(data, split)
     faults = RecordErrors(path, data.on_bad_rows, "questions")
     asked: list[_Question] = []
     seen: set[str] = set()
@@ -143,7 +143,7 @@ def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> LoadedSplit:
     examples = []
     for one in told:
         found = annotations[one.id] if annotations is not None else Annotation((), "", "")
-        file = coco_image_name(folder, one.image)
+        file = format_coco_image_name(folder, one.image)
         picture = image_file(folder / file, file)
         examples.append(
             Example(one.id, captions.get(one.image, ()), picture, one.text, (), found.answers, found.answer_type, found.question_type)
@@ -183,7 +183,7 @@ def load_vqa_e(data: VqaEData, split: str) -> LoadedSplit:
     Raises:
         UserError: naming file, entry and field of what cannot be used.
     """
-    path, setting = official_file(data, split)
+    path, setting = open_official_file(data, split)
     faults = RecordErrors(path, data.on_bad_rows, "entries")
     folder = image_folder(data, split)
     examples = []
@@ -196,7 +196,7 @@ def load_vqa_e(data: VqaEData, split: str) -> LoadedSplit:
             answers = tuple(verbatim(answer, "answers") for answer in list_field(entry, "answers"))
             if not answers:
                 raise RecordError("field 'answers' is an empty list")
-            file = coco_image_name(folder, image)
+            file = format_coco_image_name(folder, image)
             examples.append(
                 Example(
                     id=str(number),  # which no setting changes: the validation set is also the test set

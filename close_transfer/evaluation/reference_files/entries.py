@@ -10,7 +10,7 @@ from close_transfer.config.score_predictions import OnDuplicate
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import entries, line_format, read_document, read_lines
-from close_transfer.evaluation.reference_files.file_formats import other_kind
+from close_transfer.evaluation.reference_files.file_formats import suggest_kind
 
 _NUM_SHOWN = 5
 
@@ -42,21 +42,21 @@ class Entries(RecordErrors):
 
 
 @contextmanager
-def told_by_kind(path: Path, setting: str, task: str) -> Iterator[None]:
+def count_by_kind(path: Path, setting: str, task: str) -> Iterator[None]:
     """Of a file that cannot be used and is known to be of another kind, only that is said."""
     try:
         yield
     except UserError as error:
-        raise other_kind(path, setting, task) or error from None
+        raise suggest_kind(path, setting, task) or error from None
 
 
-def first_few(ids: Iterable[str]) -> str:
+def format_first(ids: Iterable[str]) -> str:
     """The first ids, for a message."""
     shown = list(ids)
     return ", ".join(shown[:_NUM_SHOWN]) + (", ..." if len(shown) > _NUM_SHOWN else "")
 
 
-def records_of(path: Path, setting: str) -> Iterator[tuple[str, Any]]:
+def read_entries(path: Path, setting: str) -> Iterator[tuple[str, Any]]:
     """(place, record) of a JSON list or of JSON lines."""
     if path.name.removesuffix(".gz").endswith(".json"):
         for number, record in enumerate(entries(read_document(path, setting), None, path, setting)):
@@ -68,7 +68,7 @@ def records_of(path: Path, setting: str) -> Iterator[tuple[str, Any]]:
             yield f"line {line}", record
 
 
-def usable(rows: Iterable[tuple[str, Any]], parse: Callable[[Any], T], faults: RecordErrors) -> list[T]:
+def parse_entries(rows: Iterable[tuple[str, Any]], parse: Callable[[Any], T], faults: RecordErrors) -> list[T]:
     """What `parse` makes of every record; those it refuses are faults."""
     parsed = []
     for where, record in rows:
@@ -80,7 +80,7 @@ def usable(rows: Iterable[tuple[str, Any]], parse: Callable[[Any], T], faults: R
     return parsed
 
 
-def distinct(
+def reject_duplicates(
     rows: Iterable[tuple[str, T]], path: Path, setting: str, on_duplicate: OnDuplicate
 ) -> tuple[dict[str, T], int]:
     """What each id stands for, in the order of the file, and how many entries were left out.
@@ -98,7 +98,7 @@ def distinct(
         kept[name] = value
     if repeated and on_duplicate == "error":
         raise UserError(
-            f"{setting}={path}: {len(repeated):,} ids come more than once ({first_few(repeated)}); mend the file, "
+            f"{setting}={path}: {len(repeated):,} ids come more than once ({format_first(repeated)}); mend the file, "
             "or say which entry of an id counts with on_duplicate=first or on_duplicate=last"
         )
     return kept, repeated.total()

@@ -41,7 +41,7 @@ _REFERENCE_KINDS: Mapping[str, tuple[set[str], str]] = {
 _PREDICTION_KINDS = {_PREDICTIONS, _ANSWERS, _CAPTIONS, _GROUPS}
 
 
-def kinds_of(path: Path, setting: str) -> list[str]:
+def detect_kinds(path: Path, setting: str) -> list[str]:
     """The kinds of file that the first entries tell; none where they tell nothing.
 
     Args:
@@ -64,9 +64,9 @@ def _shows(document: Any, key: str | None, fields: set[str]) -> bool:
     return any(isinstance(entry, dict) and fields <= entry.keys() for entry in first)
 
 
-def other_kind(path: Path, setting: str, task: str) -> UserError | None:
+def suggest_kind(path: Path, setting: str, task: str) -> UserError | None:
     """What to say of a file of a known kind that is none for this setting; None if it may well be one."""
-    found = kinds_of(path, setting)
+    found = detect_kinds(path, setting)
     if setting == "predictions":
         allowed, wanted = _PREDICTION_KINDS, "predictions are a list or JSON lines with an id and a text each"
     elif setting == "questions":

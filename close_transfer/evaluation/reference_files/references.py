@@ -28,11 +28,11 @@ from close_transfer.data.sources.coco import is_karpathy, karpathy_examples, off
 from close_transfer.data.sources.images import image_file
 from close_transfer.evaluation.reference_files.entries import (
     Entries,
-    distinct,
-    first_few,
-    records_of,
-    told_by_kind,
-    usable,
+    count_by_kind,
+    format_first,
+    parse_entries,
+    read_entries,
+    reject_duplicates,
 )
 
 _ID_FIELDS = ("id", "image_id", "question_id", "pairID", "image")
@@ -81,9 +81,9 @@ def read_predictions(config: ScorePredictionsConfig) -> tuple[dict[str, str], in
         answer = _named(record, text_fields, "; name it with prediction_field=")
         return key_field(record, name), verbatim(record_field(record, answer), answer)
 
-    with told_by_kind(path, "predictions", config.task.name):
-        rows = usable(records_of(path, "predictions"), parse, Entries(path))
-    return distinct(rows, path, "predictions", config.on_duplicate)
+    with count_by_kind(path, "predictions", config.task.name):
+        rows = parse_entries(read_entries(path, "predictions"), parse, Entries(path))
+    return reject_duplicates(rows, path, "predictions", config.on_duplicate)
 
 
 def read_references(config: ScorePredictionsConfig) -> References:
@@ -96,7 +96,7 @@ def read_references(config: ScorePredictionsConfig) -> References:
     path = Path(config.references)
     is_json = path.name.removesuffix(".gz").endswith(".json")
     left_out: dict[str, str] = {}
-    with told_by_kind(path, "references", config.task.name):
+    with count_by_kind(path, "references", config.task.name):
         if config.task.name == "snli-ve":
             examples, left_out = _entailment(path)
         elif not is_json or config.task.name == "custom":
@@ -106,9 +106,9 @@ def read_references(config: ScorePredictionsConfig) -> References:
         else:
             examples, left_out = _captions(path, config)
     if config.questions:
-        with told_by_kind(Path(config.questions), "questions", config.task.name):
+        with count_by_kind(Path(config.questions), "questions", config.task.name):
             examples = _with_questions(examples, Path(config.questions), config)
-    kept, num_repeated = distinct(((e.id, e) for e in examples), path, "references", config.on_duplicate)
+    kept, num_repeated = reject_duplicates(((e.id, e) for e in examples), path, "references", config.on_duplicate)
     skipped = Counter({"repeated references": num_repeated}) + Counter(left_out.values())
     return References(list(kept.values()), left_out, skipped)
 
@@ -159,7 +159,7 @@ def _lines(path: Path, config: ScorePredictionsConfig) -> list[Example]:
             subcategory=text_field(record, "question_type") if answers and "question_type" in record else "",
         )
 
-    return usable(records_of(path, "references"), parse, Entries(path))
+    return parse_entries(read_entries(path, "references"), parse, Entries(path))
 
 
 def _entailment(path: Path) -> tuple[list[Example], dict[str, str]]:
@@ -168,9 +168,9 @@ def _entailment(path: Path) -> tuple[list[Example], dict[str, str]]:
     def parse(record: Any) -> tuple[str, Example | None]:
         name = key_field(record, "pairID")
         unsaid = {"sentence1": "(not given)", "sentence2": "(not given)"}
-        return name, snli.example_of({**unsaid, **record}, path.parent)
+        return name, snli.parse_pair({**unsaid, **record}, path.parent)
 
-    pairs = usable(records_of(path, "references"), parse, Entries(path))
+    pairs = parse_entries(read_entries(path, "references"), parse, Entries(path))
     examples = [example for _, example in pairs if example is not None]
     if not examples:
         raise UserError(f"references={path}: no pair has a gold label; give a file with labels")
@@ -191,12 +191,12 @@ def _answers(path: Path, config: ScorePredictionsConfig) -> list[Example]:
     listed = entries(document, "annotations", path, "references")
 
     def parse(record: Any) -> Example:
-        found = vqa.annotation_of(record)
+        found = vqa.parse_annotation(record)
         name = key_field(record, "question_id")
         return Example(name, (), None, "", (), found.answers, found.answer_type, found.question_type)
 
     rows = ((f"annotations[{number}]", record) for number, record in enumerate(listed))
-    return usable(rows, parse, Entries(path))
+    return parse_entries(rows, parse, Entries(path))
 
 
 def _explained(path: Path, listed: list[Any]) -> list[Example]:
@@ -210,7 +210,7 @@ def _explained(path: Path, listed: list[Any]) -> list[Example]:
         question, kind = text_field(record, "question"), text_field(record, "question_type")
         return Example(str(number), (), None, question, references=answers, subcategory=kind)
 
-    return usable(
+    return parse_entries(
         ((f"entry [{number}]", (number, record)) for number, record in enumerate(listed)), parse, Entries(path)
     )
 
@@ -222,12 +222,12 @@ def _with_questions(examples: list[Example], path: Path, config: ScorePrediction
 
     def parse(record: Any) -> tuple[str, tuple[str, ImageRef | None]]:
         image = key_field(record, "image_id")
-        name = vqa.coco_image_name(Path(pictures), image) if isinstance(pictures, str) else ""
+        name = vqa.format_coco_image_name(Path(pictures), image) if isinstance(pictures, str) else ""
         picture = image_file(Path(config.images or ".") / name, name) if name else None
         return key_field(record, "question_id"), (text_field(record, "question"), picture)
 
     rows = ((f"questions[{number}]", record) for number, record in enumerate(listed))
-    asked, _ = distinct(usable(rows, parse, Entries(path)), path, "questions", config.on_duplicate)
+    asked, _ = reject_duplicates(parse_entries(rows, parse, Entries(path)), path, "questions", config.on_duplicate)
     annotated = {example.id for example in examples}
     for what, ids in (
         ("questions have no annotation", [name for name in asked if name not in annotated]),
@@ -235,7 +235,7 @@ def _with_questions(examples: list[Example], path: Path, config: ScorePrediction
     ):
         if ids:
             raise UserError(
-                f"questions={path}: {len(ids):,} {what} in references={config.references} ({first_few(ids)}); "
+                f"questions={path}: {len(ids):,} {what} in references={config.references} ({format_first(ids)}); "
                 "give the questions and annotations of the same split, or leave questions= out"
             )
     place = {name: number for number, name in enumerate(asked)}

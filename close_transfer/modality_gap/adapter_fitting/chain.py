@@ -20,14 +20,14 @@ from close_transfer.models.adapters import (
     Noise,
     Statistics,
     Steps,
-    changing,
-    stage,
+    drop_noise_steps,
+    get_statistics_prefix,
 )
 
 _AT_ONCE = 16_384
 
 
-def unit_vectors(scenes: SceneVectors) -> NDArray[np.float32]:
+def normalize_scenes(scenes: SceneVectors) -> NDArray[np.float32]:
     """All scene vectors at unit length, shape (scenes, d).
 
     Raises:
@@ -42,7 +42,7 @@ def unit_vectors(scenes: SceneVectors) -> NDArray[np.float32]:
 
 
 @torch.inference_mode()
-def adapted(
+def apply_adapters(
     steps: Steps, statistics: Statistics, vectors: NDArray[np.floating], input_modality: InputModality
 ) -> Float64Array:
     """Clean unit vectors after those steps; shape (n, d) both.
@@ -50,25 +50,25 @@ def adapted(
     Raises:
         UserError: if a step needs what the statistics lack.
     """
-    chain = AdapterChain(changing(steps), AdapterContext(vectors.shape[1], 0.0, statistics)).eval()
+    chain = AdapterChain(drop_noise_steps(steps), AdapterContext(vectors.shape[1], 0.0, statistics)).eval()
     blocks = (vectors[start : start + _AT_ONCE] for start in range(0, len(vectors), _AT_ONCE))
     made = [chain(torch.from_numpy(np.asarray(block, dtype=np.float32)), input_modality).numpy() for block in blocks]
     return np.concatenate(made).astype(np.float64)
 
 
-def adapted_groups(steps: Steps, statistics: Statistics, vectors: GroupedVectors) -> GroupedVectors:
-    """The same of grouped vectors. Raises as `adapted`."""
-    if not changing(steps):
+def apply_adapters_to_groups(steps: Steps, statistics: Statistics, vectors: GroupedVectors) -> GroupedVectors:
+    """The same of grouped vectors. Raises as `apply_adapters`."""
+    if not drop_noise_steps(steps):
         return vectors
     images = vectors.images
     return replace(
         vectors,
-        texts=adapted(steps, statistics, vectors.texts, "text"),
-        images=None if images is None else adapted(steps, statistics, images, "image"),
+        texts=apply_adapters(steps, statistics, vectors.texts, "text"),
+        images=None if images is None else apply_adapters(steps, statistics, images, "image"),
     )
 
 
-def in_sequence(steps: Steps, known: Statistics, measure: Callable[[Steps, Statistics], Statistics]) -> Statistics:
+def fit_in_sequence(steps: Steps, known: Statistics, measure: Callable[[Steps, Statistics], Statistics]) -> Statistics:
     """Statistics for every fitted step, each of vectors as the steps before leave them.
 
     Args:
@@ -84,12 +84,12 @@ def in_sequence(steps: Steps, known: Statistics, measure: Callable[[Steps, Stati
         if ADAPTERS[step["name"]].is_fitted:
             found = measure(steps[:number], Statistics(arrays, known.facts))
             for name, array in found.arrays.items():
-                arrays.setdefault(stage(steps, number) + name, array)
+                arrays.setdefault(get_statistics_prefix(steps, number) + name, array)
     return Statistics(arrays, known.facts)
 
 
-def before_noise(steps: Steps) -> list[dict[str, Any]]:
+def select_steps_before_noise(steps: Steps) -> list[dict[str, Any]]:
     """The steps that change vectors before the first noise of a chain; all of them where there is none."""
     names = [step["name"] for step in steps]
     first = next((n for n, name in enumerate(names) if issubclass(ADAPTERS[name], Noise)), len(steps))
-    return changing(steps[:first])
+    return drop_noise_steps(steps[:first])

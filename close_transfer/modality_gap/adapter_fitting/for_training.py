@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 from close_transfer.config.choices import InputModality
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
-from close_transfer.data.examples import Example, by_scene, drawn, scene_key
+from close_transfer.data.examples import Example, get_scene_key, group_by_scene, sample
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.embeddings import SceneVectors
 from close_transfer.modality_gap.adapter_fitting.chain import (
-    adapted,
-    adapted_groups,
-    before_noise,
-    in_sequence,
-    unit_vectors,
+    apply_adapters,
+    apply_adapters_to_groups,
+    fit_in_sequence,
+    normalize_scenes,
+    select_steps_before_noise,
 )
-from close_transfer.modality_gap.adapter_fitting.requested_noise import given_noise
+from close_transfer.modality_gap.adapter_fitting.requested_noise import resolve_requested_noise
 from close_transfer.modality_gap.noise_selection import NoiseChoice, choose_from_texts
-from close_transfer.modality_gap.vectors import grouped_vectors
-from close_transfer.models.adapters import ADAPTERS, Statistics, Steps, changing, stage
-from close_transfer.models.adapters.statistics import moments
+from close_transfer.modality_gap.vectors import encode_groups
+from close_transfer.models.adapters import ADAPTERS, Statistics, Steps, drop_noise_steps, get_statistics_prefix
+from close_transfer.models.adapters.statistics import compute_moments
 from close_transfer.models.noise_scale import NoiseScale
 
 _FAR = 0.3  # of the training texts' own spread
@@ -36,7 +36,7 @@ _SEED = 0  # of that draw: the same data give the same noise, whatever the run's
 _CHOSEN_BY = {"auto-unpaired": "unpaired", "auto-paired": "paired"}
 
 
-def statistics_for(
+def load_or_compute_statistics(
     config: TrainConfig,
     encoder: AnyEncoder,
     scenes: SceneVectors,
@@ -60,24 +60,24 @@ def statistics_for(
     given = _given(config, encoder, steps)
     if not given.arrays and not any(ADAPTERS[step["name"]].is_fitted for step in steps):
         return given
-    vectors = unit_vectors(scenes)
+    vectors = normalize_scenes(scenes)
 
     def own(seen: NDArray[np.floating]) -> Statistics:
-        mean, covariance = moments(seen)
+        mean, covariance = compute_moments(seen)
         return Statistics({f"{input_modality}_mean": mean, f"{input_modality}_covariance": covariance})
 
     first = own(vectors)
 
     def measure(before: Steps, known: Statistics) -> Statistics:
-        return own(adapted(before, known, vectors, input_modality)) if changing(before) else first
+        return own(apply_adapters(before, known, vectors, input_modality)) if drop_noise_steps(before) else first
 
     if given.arrays and input_modality == "text":
-        num_scenes = len({scene_key(example) for example in examples})
+        num_scenes = len({get_scene_key(example) for example in examples})
         _warn_of_another_domain(str(config.statistics), given, first.arrays, num_scenes)
-    return in_sequence(steps, given, measure)
+    return fit_in_sequence(steps, given, measure)
 
 
-def summary(statistics: Statistics) -> dict[str, Any] | None:
+def summarize_statistics(statistics: Statistics) -> dict[str, Any] | None:
     """What results say of the statistics that a run read; None where it read none."""
     told = ("data", "split", "num_texts", "num_scenes", "num_images", "paired", "data_fingerprint", "sha256")
     if "sha256" not in statistics.facts:
@@ -123,8 +123,8 @@ def _check_chain(named: str, given: Statistics, steps: Steps) -> None:
     """Statistics that were taken behind other adapters must have been taken behind the same ones."""
     fitted_behind = list(given.facts.get("chain", []))
     for number, step in enumerate(steps):
-        read = f"{stage(steps, number)}text_mean"
-        before = changing(steps[:number])
+        read = f"{get_statistics_prefix(steps, number)}text_mean"
+        before = drop_noise_steps(steps[:number])
         if before and read in given.arrays and before != fitted_behind[: len(before)]:
             raise UserError(
                 f"{named}: {step['name']} was fitted behind {_named(fitted_behind)}, and stands behind {_named(before)} in "
@@ -168,7 +168,7 @@ class TrainingNoise:
         return {"noise": str(self.scale), **(self.choice.lines() if self.choice else {})}
 
 
-def noise_for(
+def choose_noise(
     config: TrainConfig,
     input_modality: InputModality,
     encoder: AnyEncoder,
@@ -189,7 +189,7 @@ def noise_for(
     Raises:
         UserError: if a rule cannot choose.
     """
-    given = given_noise(config, input_modality, encoder.dim)
+    given = resolve_requested_noise(config, input_modality, encoder.dim)
     shaped = config.adapter.covariance_noise
     if shaped is not None and shaped.shape == "difference" and given != 0:
         return TrainingNoise(NoiseScale(_std_of_differences(config, statistics), encoder.dim))
@@ -204,9 +204,9 @@ def noise_for(
     if given in _CHOSEN_BY:
         choice = _chosen_before(str(config.statistics), given, statistics, steps)
     else:
-        scenes = drawn(by_scene(examples), _MOST_SCENES, _SEED)
-        vectors = grouped_vectors(encoder, scenes, config.embedding_cache, with_images=False)
-        seen = adapted_groups(before_noise(steps), statistics, vectors)
+        scenes = sample(group_by_scene(examples), _MOST_SCENES, _SEED)
+        vectors = encode_groups(encoder, scenes, config.embedding_cache, with_images=False)
+        seen = apply_adapters_to_groups(select_steps_before_noise(steps), statistics, vectors)
         averaged = len(inputs) / sum(1 / len(one.texts) for one in inputs)
         choice = choose_from_texts(config.rule, seen, _SEED, averaged)
     return TrainingNoise(NoiseScale(choice.std, encoder.dim), choice)
@@ -216,7 +216,9 @@ def _std_of_differences(config: TrainConfig, statistics: Statistics) -> float:
     """Root mean square, per coordinate, of the noise that has mean and covariance of picture minus text."""
     steps = config.adapter.steps()
     number = config.adapter.names.index("covariance_noise")
-    mean, covariance = (statistics.array(f"{stage(steps, number)}difference_{name}") for name in ("mean", "covariance"))
+    mean, covariance = (
+        statistics.array(f"{get_statistics_prefix(steps, number)}difference_{name}") for name in ("mean", "covariance")
+    )
     return float(((covariance.trace() + (mean**2).sum()) / len(mean)) ** 0.5)
 
 
@@ -228,15 +230,15 @@ def _chosen_before(name: str, mode: str, statistics: Statistics, steps: Steps) -
         what = "pairs=true" if mode == "auto-paired" else "images=true and pairs=false"
         raise UserError(f"noise={mode}: statistics={name} chose none{reason}; fit them with {what}, or use noise=auto")
     behind = list(statistics.facts.get("noise_behind", []))
-    if behind != list(before_noise(steps)):
+    if behind != list(select_steps_before_noise(steps)):
         raise UserError(
             f"noise={mode}: statistics={name} chose it behind {_named(behind)}, and the run's noise stands behind "
-            f"{_named(before_noise(steps))}; fit with the run's adapter=: python scripts/compute_statistics.py adapter=[...]"
+            f"{_named(select_steps_before_noise(steps))}; fit with the run's adapter=: python scripts/compute_statistics.py adapter=[...]"
         )
     return NoiseChoice.from_dict(found)
 
 
-def domain_distance(given: Statistics, own: Mapping[str, Any], num_own: int) -> float:
+def measure_domain_distance(given: Statistics, own: Mapping[str, Any], num_own: int) -> float:
     """How far the mean text of statistics is from training's, in units of the training texts' spread.
 
     Two samples of one domain differ by 1 / n of both in the square of this, n the number of scenes, as texts of
@@ -250,7 +252,7 @@ def domain_distance(given: Statistics, own: Mapping[str, Any], num_own: int) -> 
 
 def _warn_of_another_domain(name: str, given: Statistics, own: Mapping[str, Any], num_own: int) -> None:
     """Says so where the texts of the statistics lie elsewhere than those of training."""
-    if "text_mean" in given.arrays and (distance := domain_distance(given, own, num_own)) > _FAR:
+    if "text_mean" in given.arrays and (distance := measure_domain_distance(given, own, num_own)) > _FAR:
         print(
             f"  warning: the texts that statistics={name} were fitted on lie elsewhere: their mean is {distance:.2f} "
             "of the training texts' spread away (of one domain: near 0); such statistics can hurt, so compare with "

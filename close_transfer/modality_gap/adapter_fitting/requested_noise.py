@@ -7,7 +7,9 @@ from close_transfer.config.train import NOISE_ADAPTERS, TrainConfig
 from close_transfer.models.noise_scale import NoiseScale
 
 
-def given_noise(config: TrainConfig, input_modality: Literal["text", "image"], dim: int) -> float | AutoNoise:
+def resolve_requested_noise(
+    config: TrainConfig, input_modality: Literal["text", "image"], dim: int
+) -> float | AutoNoise:
     """The standard deviation per coordinate that training uses, for vectors `dim` wide, or who chooses it.
 
     What the user gave, else none when training on images or where no adapter adds noise, else the data's

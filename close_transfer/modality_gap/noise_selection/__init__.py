@@ -5,8 +5,8 @@ noise=auto-unpaired   T1, from statistics= that saw pictures of other scenes
 noise=auto-paired     T4, from statistics= that saw pairs
 """
 
-from close_transfer.modality_gap.noise_selection.choice import NoiseChoice, Sensitivity, with_sensitivity
-from close_transfer.modality_gap.noise_selection.image_rules import paired_rule, unpaired_rule
+from close_transfer.modality_gap.noise_selection.choice import NoiseChoice, Sensitivity, add_sensitivity
+from close_transfer.modality_gap.noise_selection.image_rules import choose_paired, choose_unpaired
 from close_transfer.modality_gap.noise_selection.text_rules import TEXT_RULES
 from close_transfer.modality_gap.vectors import GroupedVectors
 
@@ -14,10 +14,10 @@ __all__ = [
     "TEXT_RULES",
     "NoiseChoice",
     "Sensitivity",
+    "add_sensitivity",
     "choose_from_texts",
-    "paired_rule",
-    "unpaired_rule",
-    "with_sensitivity",
+    "choose_paired",
+    "choose_unpaired",
 ]
 
 
@@ -41,4 +41,4 @@ def choose_from_texts(rule: str, vectors: GroupedVectors, seed: int, texts_an_in
     choice = TEXT_RULES[rule](vectors, seed)
     if rule in _OF_SPREAD and texts_an_input != 1:
         choice = choice.of_averages(texts_an_input)
-    return with_sensitivity(choice, vectors, seed)
+    return add_sensitivity(choice, vectors, seed)

@@ -8,7 +8,7 @@ import numpy as np
 
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
-from close_transfer.modality_gap.neighbours import neighbourhoods
+from close_transfer.modality_gap.neighbours import measure_neighbourhoods
 from close_transfer.modality_gap.vectors import GroupedVectors
 from close_transfer.models.noise_scale import NoiseScale
 
@@ -103,7 +103,7 @@ def _in_words(seen: Sensitivity) -> str:
 Rule = Callable[[GroupedVectors, int], NoiseChoice]
 
 
-def part_of(vectors: GroupedVectors, scenes: Sequence[int] | Float64Array) -> GroupedVectors:
+def select_scenes(vectors: GroupedVectors, scenes: Sequence[int] | Float64Array) -> GroupedVectors:
     """Those scenes, in that order; one that is named twice is two scenes, whose texts are alike."""
     starts = np.searchsorted(vectors.scene_of_text, np.arange(vectors.num_scenes + 1))
     rows = [np.arange(starts[int(scene)], starts[int(scene) + 1]) for scene in scenes]
@@ -116,26 +116,26 @@ def part_of(vectors: GroupedVectors, scenes: Sequence[int] | Float64Array) -> Gr
     )
 
 
-def at_most(vectors: GroupedVectors, most_texts: int, seed: int) -> GroupedVectors:
+def limit_scenes(vectors: GroupedVectors, most_texts: int, seed: int) -> GroupedVectors:
     """About so many texts, of scenes drawn by the seed; all of them where there are fewer."""
     if len(vectors.texts) <= most_texts:
         return vectors
     order = np.random.default_rng(seed).permutation(vectors.num_scenes)
     counts = vectors.texts_a_scene()[order].cumsum()
-    return part_of(vectors, np.sort(order[: max(2, int(np.searchsorted(counts, most_texts, side="right")))]))
+    return select_scenes(vectors, np.sort(order[: max(2, int(np.searchsorted(counts, most_texts, side="right")))]))
 
 
-def sensitivity_of(vectors: GroupedVectors, std: float, seed: int) -> tuple[Sensitivity, ...]:
+def measure_sensitivity(vectors: GroupedVectors, std: float, seed: int) -> tuple[Sensitivity, ...]:
     """What half, once and twice this scale do to the texts."""
-    some = replace(at_most(vectors, _MOST_TEXTS, seed), images=None)
+    some = replace(limit_scenes(vectors, _MOST_TEXTS, seed), images=None)
     stds = [factor * std for factor in _FACTORS]
     return tuple(
         Sensitivity(one, NoiseScale(one, vectors.dim).cosine, seen.own_scene, seen.kept_neighbours)
-        for one, seen in zip(stds, neighbourhoods(some, stds, seed), strict=True)
+        for one, seen in zip(stds, measure_neighbourhoods(some, stds, seed), strict=True)
     )
 
 
-def with_sensitivity(choice: NoiseChoice, vectors: GroupedVectors, seed: int) -> NoiseChoice:
+def add_sensitivity(choice: NoiseChoice, vectors: GroupedVectors, seed: int) -> NoiseChoice:
     """The choice, with what it does to the texts.
 
     Raises:
@@ -147,4 +147,4 @@ def with_sensitivity(choice: NoiseChoice, vectors: GroupedVectors, seed: int) ->
             f"the rule {choice.rule} chose noise {choice.std} ({told}), as the texts do not differ within their scenes; "
             "give a number, such as noise=0.1"
         )
-    return replace(choice, sensitivity=sensitivity_of(vectors, choice.std, seed))
+    return replace(choice, sensitivity=measure_sensitivity(vectors, choice.std, seed))

@@ -5,8 +5,8 @@ import numpy as np
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
 from close_transfer.modality_gap.noise_selection.choice import NoiseChoice
-from close_transfer.modality_gap.noise_selection.pairs import interval_of_mean
-from close_transfer.modality_gap.noise_selection.text_rules import choice_of_mean, std_of_cosine
+from close_transfer.modality_gap.noise_selection.pairs import compute_mean_interval
+from close_transfer.modality_gap.noise_selection.text_rules import choose_by_mean, cosine_to_std
 from close_transfer.modality_gap.vectors import GroupedVectors, Ints
 
 _MOST = 4_000  # texts, and pictures
@@ -30,7 +30,7 @@ def _nearest_cosines(queries: Float64Array, texts: Float64Array, own: tuple[Ints
     return np.concatenate(found)
 
 
-def unpaired_rule(texts: GroupedVectors, images: Float64Array, seed: int = 0) -> NoiseChoice:
+def choose_unpaired(texts: GroupedVectors, images: Float64Array, seed: int = 0) -> NoiseChoice:
     """Noise that takes a text as far from the nearest text of another scene as pictures are.
 
     Both look among the same texts, none of which is of their own scene, so the bias of a nearest neighbour
@@ -66,7 +66,7 @@ def unpaired_rule(texts: GroupedVectors, images: Float64Array, seed: int = 0) ->
             f"noise=auto-unpaired: a picture's nearest text has cosine {mean:.3f}, a text's nearest of another scene "
             f"{clean:.3f}; no noise takes texts as far as these pictures are; give a number, or noise=auto"
         )
-    ends = interval_of_mean(wanted, np.arange(len(wanted)), seed)
+    ends = compute_mean_interval(wanted, np.arange(len(wanted)), seed)
     low, high = sorted(map(std_for, ends or (mean, mean)))
     evidence = {"nearest_text_of_a_picture": mean, "nearest_other_text_of_a_text": clean}
     return NoiseChoice(
@@ -74,7 +74,7 @@ def unpaired_rule(texts: GroupedVectors, images: Float64Array, seed: int = 0) ->
     )
 
 
-def paired_rule(pairs: GroupedVectors, seed: int = 0) -> NoiseChoice:
+def choose_paired(pairs: GroupedVectors, seed: int = 0) -> NoiseChoice:
     """Noise whose expected cosine is that of a picture with its text: sqrt((1 / c**2 - 1) / d).
 
     Raises:
@@ -87,5 +87,5 @@ def paired_rule(pairs: GroupedVectors, seed: int = 0) -> NoiseChoice:
             f"noise=auto-paired: pictures and their texts have a mean cosine of {cosines.mean():.3f}; look at the "
             "pairs, or give a number"
         )
-    to_std = std_of_cosine(pairs.dim)
-    return choice_of_mean("paired_cosine", "T4", "paired_cosine", cosines, pairs.scene_of_text, to_std, seed)
+    to_std = cosine_to_std(pairs.dim)
+    return choose_by_mean("paired_cosine", "T4", "paired_cosine", cosines, pairs.scene_of_text, to_std, seed)

@@ -12,7 +12,7 @@ _NUM_RESAMPLES = 1000
 _LEAST_SCENES = 10  # that say how much scenes differ
 
 
-def related_pairs(vectors: GroupedVectors, seed: int = 0) -> tuple[Ints, Ints, bool]:
+def find_related_pairs(vectors: GroupedVectors, seed: int = 0) -> tuple[Ints, Ints, bool]:
     """Two texts of one scene, or where hardly any scene has two, each text and its nearest.
 
     Scenes go by their texts where 200 of them, or a tenth, have two or more.
@@ -37,7 +37,7 @@ def related_pairs(vectors: GroupedVectors, seed: int = 0) -> tuple[Ints, Ints, b
     return chosen, np.concatenate(nearest), False
 
 
-def interval_of_mean(values: Float64Array, scenes: Ints, seed: int) -> tuple[float, float] | None:
+def compute_mean_interval(values: Float64Array, scenes: Ints, seed: int) -> tuple[float, float] | None:
     """95% bootstrap interval of the mean, scenes drawn with replacement; None for fewer than ten scenes.
 
     Args:

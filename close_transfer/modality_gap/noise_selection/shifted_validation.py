@@ -14,10 +14,15 @@ import numpy as np
 
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
-from close_transfer.modality_gap.keyword_probe import average_precisions, keyword_matrix, noise_only, probe_scores
-from close_transfer.modality_gap.noise_selection.choice import NoiseChoice, at_most
-from close_transfer.modality_gap.noise_selection.pairs import related_pairs
-from close_transfer.modality_gap.vectors import GroupedVectors, Ints, unit
+from close_transfer.modality_gap.keyword_probe import (
+    build_keyword_matrix,
+    check_noise_only,
+    compute_average_precisions,
+    score_probe,
+)
+from close_transfer.modality_gap.noise_selection.choice import NoiseChoice, limit_scenes
+from close_transfer.modality_gap.noise_selection.pairs import find_related_pairs
+from close_transfer.modality_gap.vectors import GroupedVectors, Ints, normalize_rows
 from close_transfer.models.noise_scale import NoiseScale
 
 _GAP_LENGTH = 0.8
@@ -28,7 +33,7 @@ _MOST_TEXTS = 3_000
 _LEAST_SCENES, _MOST_SHARE = 10, 0.4  # a keyword is a word of so many scenes at least, of this share at most
 
 
-def displaced(vectors: Float64Array, mean: Float64Array, seed: int) -> Float64Array:
+def shift_randomly(vectors: Float64Array, mean: Float64Array, seed: int) -> Float64Array:
     """Vectors as another modality might have them; shape (n, d) both.
 
     Args:
@@ -42,19 +47,19 @@ def displaced(vectors: Float64Array, mean: Float64Array, seed: int) -> Float64Ar
     drawn = rng.standard_normal(dim)
     gap = _GAP_LENGTH * drawn / np.linalg.norm(drawn)
     own = vectors - mean
-    return unit(mean + np.sqrt(1 - _TURNED) * own + np.sqrt(_TURNED) * own @ turn + gap)
+    return normalize_rows(mean + np.sqrt(1 - _TURNED) * own + np.sqrt(_TURNED) * own @ turn + gap)
 
 
 def _first_and_other(vectors: GroupedVectors, seed: int) -> tuple[Ints, Ints, bool]:
     """Two texts of each scene, or each text and its nearest where scenes have one."""
-    one, other, grouped = related_pairs(vectors, seed)
+    one, other, grouped = find_related_pairs(vectors, seed)
     if not grouped:
         return one, other, False
     _, first = np.unique(vectors.scene_of_text[one], return_index=True)
     return one[first], other[first], True
 
 
-def shifted_validation(vectors: GroupedVectors, seed: int = 0) -> NoiseChoice:
+def choose_by_shifted_validation(vectors: GroupedVectors, seed: int = 0) -> NoiseChoice:
     """The scale with the best mean average precision of words in displaced other texts.
 
     Raises:
@@ -62,10 +67,10 @@ def shifted_validation(vectors: GroupedVectors, seed: int = 0) -> NoiseChoice:
     """
     if not vectors.strings:
         raise UserError("noise_rule=shifted_validation needs the texts and not their vectors alone")
-    some = at_most(vectors, _MOST_TEXTS, seed)
+    some = limit_scenes(vectors, _MOST_TEXTS, seed)
     one, other, grouped = _first_and_other(some, seed)
     said = [(some.strings[i],) for i in one]
-    words, labels = keyword_matrix(said, _LEAST_SCENES, max(_LEAST_SCENES, int(_MOST_SHARE * len(said))))
+    words, labels = build_keyword_matrix(said, _LEAST_SCENES, max(_LEAST_SCENES, int(_MOST_SHARE * len(said))))
     if len(words) < 2:
         raise UserError(
             f"noise_rule=shifted_validation: {len(said)} scenes have {len(words)} words in {_LEAST_SCENES} scenes or "
@@ -73,13 +78,13 @@ def shifted_validation(vectors: GroupedVectors, seed: int = 0) -> NoiseChoice:
         )
     told = labels.any(axis=1)
     mean = some.texts.mean(axis=0)
-    moved = np.concatenate([displaced(some.texts[other], mean, seed + draw) for draw in range(_NUM_DRAWS)])
+    moved = np.concatenate([shift_randomly(some.texts[other], mean, seed + draw) for draw in range(_NUM_DRAWS)])
     rows, wanted = np.tile(told, _NUM_DRAWS), np.tile(labels, (_NUM_DRAWS, 1))
     found = {}
     for cosine in _COSINES:
         std = NoiseScale.of_cosine(cosine, some.dim).std
-        scores = probe_scores(some.texts[one], labels, moved, noise_only(some.dim, std), seed)
-        found[std] = float(average_precisions(scores[rows], wanted[rows]).mean())
+        scores = score_probe(some.texts[one], labels, moved, check_noise_only(some.dim, std), seed)
+        found[std] = float(compute_average_precisions(scores[rows], wanted[rows]).mean())
     best = max(found, key=lambda std: found[std])
     evidence = {"keywords": float(len(words)), **{f"precision_at_{std:.3g}": value for std, value in found.items()}}
     return NoiseChoice("shifted_validation", "T0", best, evidence, grouped)

@@ -10,13 +10,13 @@ import numpy as np
 
 from close_transfer.core.arrays import Float64Array
 from close_transfer.modality_gap.noise_selection.choice import NoiseChoice, Rule
-from close_transfer.modality_gap.noise_selection.pairs import interval_of_mean, related_pairs
-from close_transfer.modality_gap.noise_selection.shifted_validation import shifted_validation
+from close_transfer.modality_gap.noise_selection.pairs import compute_mean_interval, find_related_pairs
+from close_transfer.modality_gap.noise_selection.shifted_validation import choose_by_shifted_validation
 from close_transfer.modality_gap.vectors import GroupedVectors, Ints
 from close_transfer.models.noise_scale import NoiseScale
 
 
-def choice_of_mean(
+def choose_by_mean(
     rule: str,
     data_regime: str,
     name: str,
@@ -36,38 +36,38 @@ def choice_of_mean(
         seed: of the resamples.
     """
     mean = float(values.mean())
-    ends = interval_of_mean(values, scenes, seed)
+    ends = compute_mean_interval(values, scenes, seed)
     low, high = sorted(map(to_std, ends or (mean, mean)))
     evidence = {name: mean, "pairs": float(len(values))}
     return NoiseChoice(rule, data_regime, to_std(mean), evidence, grouped=True, interval=(low, high) if ends else None)
 
 
-def std_of_cosine(dim: int) -> Callable[[float], float]:
+def cosine_to_std(dim: int) -> Callable[[float], float]:
     """From an expected cosine to the noise that has it: sqrt((1 / c**2 - 1) / d)."""
     return lambda cosine: NoiseScale.of_cosine(min(max(cosine, 1e-3), 1.0), dim).std
 
 
-def cosine_rule(vectors: GroupedVectors, seed: int = 0) -> NoiseChoice:
+def choose_by_cosine(vectors: GroupedVectors, seed: int = 0) -> NoiseChoice:
     """Noise whose expected cosine is that of two texts which say the same."""
-    one, other, grouped = related_pairs(vectors, seed)
+    one, other, grouped = find_related_pairs(vectors, seed)
     cosines = (vectors.texts[one] * vectors.texts[other]).sum(axis=1)
     scenes = vectors.scene_of_text[one]
-    told = choice_of_mean("cosine", "T0", "cosine_of_two_texts", cosines, scenes, std_of_cosine(vectors.dim), seed)
+    told = choose_by_mean("cosine", "T0", "cosine_of_two_texts", cosines, scenes, cosine_to_std(vectors.dim), seed)
     return told.with_grouped(grouped)
 
 
-def largest_coordinate_rule(vectors: GroupedVectors, seed: int = 0) -> NoiseChoice:
+def choose_by_largest_coordinate(vectors: GroupedVectors, seed: int = 0) -> NoiseChoice:
     """The mean of the largest coordinate in which two texts that say the same differ (CapDec, arXiv 2211.00575,
     section 4: the spread of an image's captions in the L-infinity norm)."""
-    one, other, grouped = related_pairs(vectors, seed)
+    one, other, grouped = find_related_pairs(vectors, seed)
     largest = np.abs(vectors.texts[one] - vectors.texts[other]).max(axis=1)
     scenes = vectors.scene_of_text[one]
-    told = choice_of_mean("largest_coordinate", "T0", "largest_coordinate", largest, scenes, lambda mean: mean, seed)
+    told = choose_by_mean("largest_coordinate", "T0", "largest_coordinate", largest, scenes, lambda mean: mean, seed)
     return told.with_grouped(grouped)
 
 
 TEXT_RULES: dict[str, Rule] = {
-    "largest_coordinate": largest_coordinate_rule,
-    "cosine": cosine_rule,
-    "shifted_validation": shifted_validation,
+    "largest_coordinate": choose_by_largest_coordinate,
+    "cosine": choose_by_cosine,
+    "shifted_validation": choose_by_shifted_validation,
 }

@@ -29,8 +29,8 @@ from close_transfer.models.adapters.shifts import MeanShift, MeanTrace, RandomSh
 from close_transfer.models.adapters.statistics import Statistics
 
 __all__ = [
-    "ADAPTERS", "Adapter", "AdapterChain", "AdapterContext", "Noise", "NoiseSource", "Statistics", "Steps", "changing",
-    "stage",
+    "ADAPTERS", "Adapter", "AdapterChain", "AdapterContext", "Noise", "NoiseSource", "Statistics", "Steps", "drop_noise_steps",
+    "get_statistics_prefix",
 ]  # fmt: skip
 
 ADAPTERS: dict[str, type[Adapter]] = {
@@ -55,17 +55,17 @@ ADAPTERS: dict[str, type[Adapter]] = {
 Steps = Sequence[Mapping[str, Any]]
 
 
-def changing(steps: Steps) -> list[dict[str, Any]]:
+def drop_noise_steps(steps: Steps) -> list[dict[str, Any]]:
     """The steps that change a vector in test too; noise does not."""
     return [dict(step) for step in steps if not issubclass(ADAPTERS[step["name"]], Noise)]
 
 
-def stage(steps: Steps, number: int) -> str:
+def get_statistics_prefix(steps: Steps, number: int) -> str:
     """What the names of the statistics begin with that step `number` is fitted by.
 
     Empty where it gets vectors as the encoder gives them, else `NAME/` of the step.
     """
-    return f"{steps[number]['name']}/" if changing(steps[:number]) else ""
+    return f"{steps[number]['name']}/" if drop_noise_steps(steps[:number]) else ""
 
 
 class AdapterChain(nn.Module):
@@ -87,7 +87,9 @@ class AdapterChain(nn.Module):
         built: dict[str, Adapter] = {}
         for number, step in enumerate(steps):
             settings = {key: value for key, value in step.items() if key != "name"}
-            built[step["name"]] = ADAPTERS[step["name"]](replace(fit, stage=stage(steps, number)), **settings)
+            built[step["name"]] = ADAPTERS[step["name"]](
+                replace(fit, stage=get_statistics_prefix(steps, number)), **settings
+            )
         self.steps = nn.ModuleDict(built)
         self.data_regime = max((step.data_regime for step in built.values()), default="T0")
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from close_transfer.core.arrays import Float64Array
-from close_transfer.core.atomic_files import atomic_path, file_fingerprint, read_json, write_json
+from close_transfer.core.atomic_files import atomic_path, fingerprint_file, read_json, write_json
 from close_transfer.core.errors import UserError
 
 _ARRAYS, _FACTS = "statistics.safetensors", "statistics.json"
@@ -85,7 +85,7 @@ class Statistics:
         with atomic_path(folder / _ARRAYS) as temporary:
             save_file({name: np.ascontiguousarray(value) for name, value in self.arrays.items()}, temporary)
         told = {"format": _FORMAT, "data_regime": self.data_regime, "dim": self.dim, "arrays": sorted(self.arrays)}
-        write_json(folder / _FACTS, told | {"sha256": file_fingerprint(folder / _ARRAYS)} | dict(self.facts))
+        write_json(folder / _FACTS, told | {"sha256": fingerprint_file(folder / _ARRAYS)} | dict(self.facts))
 
     @classmethod
     def load(cls, folder: Path, dim: int) -> "Statistics":
@@ -104,7 +104,7 @@ class Statistics:
         except (UserError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"statistics={folder}: {_FACTS} is damaged; fit them again") from error
         try:
-            if told != file_fingerprint(folder / _ARRAYS):
+            if told != fingerprint_file(folder / _ARRAYS):
                 raise ValueError(f"{_ARRAYS} is not the file that {_FACTS} tells of")
             arrays = load_file(folder / _ARRAYS)
         except (OSError, ValueError, SafetensorError) as error:
@@ -122,7 +122,7 @@ def _plain(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def moments(vectors: NDArray[np.floating]) -> tuple[Float64Array, Float64Array]:
+def compute_moments(vectors: NDArray[np.floating]) -> tuple[Float64Array, Float64Array]:
     """Mean (d,) and covariance (d, d) of unit vectors (n, d), float64, in blocks of rows."""
     dim, total = vectors.shape[1], len(vectors)
     first, second = np.zeros(dim), np.zeros((dim, dim))
@@ -150,14 +150,14 @@ def measure_statistics(
         ridge: the regression's penalty, as a share of the mean variance of a coordinate.
         facts: what to say of the data.
     """
-    text_mean, text_covariance = moments(texts)
+    text_mean, text_covariance = compute_moments(texts)
     arrays = {"text_mean": text_mean, "text_covariance": text_covariance}
     if paired is not None:
         images = paired
     if images is not None:
-        arrays["image_mean"], arrays["image_covariance"] = moments(images)
+        arrays["image_mean"], arrays["image_covariance"] = compute_moments(images)
     if paired is not None:
-        arrays["difference_mean"], arrays["difference_covariance"] = moments(paired - texts)
+        arrays["difference_mean"], arrays["difference_covariance"] = compute_moments(paired - texts)
         centred = texts - text_mean
         penalty = ridge * np.trace(text_covariance) / len(text_mean)
         covered = centred.T @ (paired - arrays["image_mean"]) / len(texts)
