@@ -20,7 +20,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
-demo: $(INSTALLED)  ## Trains on text and on pictures, tests on pictures, writes a report (about ten minutes on two cores)
+demo: $(INSTALLED)  ## Trains on text and on images, tests on images, writes a report (about ten minutes on two cores)
 	$(BIN)/python scripts/demo.py $(ARGS)
 
 test: $(INSTALLED)  ## Runs the default tests

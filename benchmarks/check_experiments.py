@@ -46,7 +46,7 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-# What the papers say of some experiments: millions of parameters that are trained, and the shape of a picture's vectors.
+# What the papers say of some experiments: millions of parameters that are trained, and the shape of an image's vectors.
 TRAINED = {"clipcap_mlp": 156, "clipcap_transformer": 43, "limber_clip": 12.6, "limber_nfrn50": 8.4, "limber_beit": 4.2}
 VECTORS = {
     "limber_clip": (144, 3072),
@@ -66,7 +66,7 @@ class ExperimentCheck:
     """What was built and how it trained.
 
     Attributes:
-        vectors: shape of what the encoder gives for a picture, (dim,) or (k, dim).
+        vectors: shape of what the encoder gives for an image, (dim,) or (k, dim).
         num_parameters, num_trained: of the mapper and the language model.
         losses: of the three steps, in nats a token; empty on the meta device.
         seconds: of building and training.
@@ -79,8 +79,8 @@ class ExperimentCheck:
     seconds: float
 
 
-def picture_shape(clip: ClipConfig) -> tuple[int, ...]:
-    """Shape of a picture's vectors, (dim,) or (k, dim), found on the meta device."""
+def image_shape(clip: ClipConfig) -> tuple[int, ...]:
+    """Shape of an image's vectors, (dim,) or (k, dim), found on the meta device."""
     assert not isinstance(clip, PrecomputedConfig)
     with torch.device("meta"), torch.no_grad():
         if isinstance(clip, TimmConfig):
@@ -135,7 +135,7 @@ def check_experiment(name: str, config: TrainConfig) -> ExperimentCheck:
             parameters or the shape of vectors is not as published.
     """
     began = time.perf_counter()
-    shape = picture_shape(config.clip)
+    shape = image_shape(config.clip)
     device = torch.device("meta" if _needs_meta(config) else "cpu")
     torch.manual_seed(0)
     with device:

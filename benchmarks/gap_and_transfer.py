@@ -1,9 +1,9 @@
-"""Which measure of the gap goes with how much of training on pictures text reaches, encoder by encoder.
+"""Which measure of the gap goes with how much of training on images text reaches, encoder by encoder.
 
     python benchmarks/gap_and_transfer.py
 
 Reads what `make results` left in runs/gap/ENCODER and runs/study/transfer-ENCODER; trains nothing. Transfer is
-the score of text with noise=auto over that of training on pictures, both on pictures.
+the score of text with noise=auto over that of training on images, both on images.
 """
 
 import json
@@ -27,10 +27,10 @@ def main() -> None:
     for encoder in encoders:
         gap = read(Path(f"runs/gap/{encoder}/gap.json"))["metrics"]
         systems = read(Path(f"runs/study/transfer-{encoder}/study.json"))["systems"]
-        text, pictures = systems["noise=auto"], systems["pictures"]
+        text, images = systems["noise=auto"], systems["images"]
         cells = [f"{gap[name]:.3f}" for name in MEASURES]
         cells.append(f"{text[tasks[0]]['noise']:.3f}")
-        cells += [f"{text[task]['score'] / pictures[task]['score']:.1%}" for task in tasks]
+        cells += [f"{text[task]['score'] / images[task]['score']:.1%}" for task in tasks]
         print(f"| {' | '.join([encoder, *cells])} |")
 
 

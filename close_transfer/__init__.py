@@ -1,4 +1,4 @@
-"""Train on words, test on pictures."""
+"""Train on words, test on images."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -4,7 +4,7 @@
     python scripts/check_data.py data=all
     python scripts/check_data.py data=flickr30k leakage=true
 
-Exit status: 0 if every file is there with the published counts, and the pictures an evaluation needs;
+Exit status: 0 if every file is there with the published counts, and the images an evaluation needs;
 1 if something is missing, damaged or of another size; 2 if a setting is wrong. docs/data.md tells more.
 """
 

@@ -1,8 +1,8 @@
 """Measures the statistics that adapters such as remove_mean, whiten or linear are fitted by.
 
-    python scripts/compute_statistics.py                 # texts and unpaired pictures (T1)
+    python scripts/compute_statistics.py                 # texts and unpaired images (T1)
     python scripts/compute_statistics.py images=false    # texts only (T0)
-    python scripts/compute_statistics.py pairs=true      # texts with their own pictures (T4)
+    python scripts/compute_statistics.py pairs=true      # texts with their own images (T4)
     python scripts/train_text_only.py adapter=[remove_mean,gaussian] statistics=runs/statistics
     python scripts/train_text_only.py noise=auto-unpaired statistics=runs/statistics
 

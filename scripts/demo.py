@@ -1,10 +1,10 @@
-"""The method in one command: three models, the same test pictures, one report.
+"""The method in one command: three models, the same test images, one report.
 
     python scripts/demo.py
     python scripts/demo.py task=vqa
 
-Trains on pictures (the upper bound), on text without noise, and on text with noise (the method),
-evaluates each on pictures, and puts the numbers side by side. Takes the settings of
+Trains on images (the upper bound), on text without noise, and on text with noise (the method),
+evaluates each on images, and puts the numbers side by side. Takes the settings of
 train_text_only.py; noise= is that of the third model.
 """
 

@@ -1,4 +1,4 @@
-"""Evaluates a run on pictures it has never seen.
+"""Evaluates a run on images it has never seen.
 
     python scripts/eval_image.py task=snli-ve
     python scripts/eval_image.py task=captioning run=runs/captioning/latest split=test-novel

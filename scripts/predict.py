@@ -1,4 +1,4 @@
-"""Captions, answers or verdicts for pictures, or for vectors of the run's encoder.
+"""Captions, answers or verdicts for images, or for vectors of the run's encoder.
 
     python scripts/predict.py images=photo.jpg
     python scripts/predict.py images=folder task=vqa prompt="How many dogs are there?" output=answers.jsonl

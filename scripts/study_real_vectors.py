@@ -1,4 +1,4 @@
-"""Text-only training on real CLIP vectors, tested on picture vectors: noise, folds, seeds, intervals.
+"""Text-only training on real CLIP vectors, tested on image vectors: noise, folds, seeds, intervals.
 
     python scripts/study_real_vectors.py                    # the keyword probe, a few minutes
     python scripts/study_real_vectors.py language_model=my_lm       # and captions, with a model of pretrain_lm.py

@@ -1,4 +1,4 @@
-"""Trains on text over a grid of noise and seeds, tests on pictures and on texts, and draws scores against noise.
+"""Trains on text over a grid of noise and seeds, tests on images and on texts, and draws scores against noise.
 
     python scripts/sweep_noise.py task=vqa
     python scripts/sweep_noise.py task=snli-ve noises=[0,0.05,0.1] seeds=1 settings="data.num_train=1000 train.epochs=4"

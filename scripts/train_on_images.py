@@ -1,4 +1,4 @@
-"""Trains the same model on pictures: the upper bound that text-only training is held against.
+"""Trains the same model on images: the upper bound that text-only training is held against.
 
     python scripts/train_on_images.py
     python scripts/train_on_images.py task=snli-ve

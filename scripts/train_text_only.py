@@ -1,4 +1,4 @@
-"""Trains on text alone, for pictures at test time.
+"""Trains on text alone, for images at test time.
 
     python scripts/train_text_only.py noise=0.1
     python scripts/train_text_only.py task=snli-ve

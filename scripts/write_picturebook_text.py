@@ -1,4 +1,4 @@
-"""Writes Picturebook's text: captions, or questions with their answers, a JSON object a line; no picture is drawn.
+"""Writes Picturebook's text: captions, or questions with their answers, a JSON object a line; no image is drawn.
 
     python scripts/write_picturebook_text.py output=captions.jsonl
     python scripts/write_picturebook_text.py what=questions output=questions.jsonl

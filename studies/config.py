@@ -40,7 +40,7 @@ class RunStudyConfig(StrictModel):
     tasks: Annotated[tuple[TaskName, ...], Field(min_length=1)]
     baseline: str  # the system that the others are set against
     systems: Annotated[dict[str, SystemConfig], Field(min_length=1)]
-    cosines: bool  # a column with the mean cosine of texts and pictures behind the adapters
+    cosines: bool  # a column with the mean cosine of texts and images behind the adapters
     costs: bool = False  # columns with the parameters that were trained, and the minutes it took
     train_overrides: str  # of all trainings
     task_overrides: dict[TaskName, str]  # of the trainings of one task
@@ -97,7 +97,7 @@ class RealSystemConfig(StrictModel):
     noise: NonNegative | AutoNoise = "auto"
     rule: NoiseRule | None = None  # of noise=auto
     adapter: tuple[Literal["remove_mean", "mean_shift", "standardize", "mean_trace", "whiten", "low_rank"], ...] = ()
-    text_memory: bool = False  # pictures are projected on the training captions
+    text_memory: bool = False  # images are projected on the training captions
 
 
 class StudyRealVectorsConfig(StrictModel):
@@ -106,7 +106,7 @@ class StudyRealVectorsConfig(StrictModel):
     pairs: str  # folder with image_embeddings.npy, caption_embeddings.npy, captions.jsonl
     language_model: str | None  # folder of a language model; None: only the probe
     noises: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
-    systems: tuple[RealSystemConfig, ...]  # beside text at these noises, and pictures
+    systems: tuple[RealSystemConfig, ...]  # beside text at these noises, and images
     num_pairs: Positive  # that noise=auto-paired sees
     text_memory_temperature: AboveZero
     folds: Annotated[int, Field(ge=2)]

@@ -1,4 +1,4 @@
-"""What a captioner learns from growing pieces of text corpora: scores on pictures, and whether it writes in their style."""
+"""What a captioner learns from growing pieces of text corpora: scores on images, and whether it writes in their style."""
 
 import json
 import re
@@ -30,12 +30,12 @@ class Trained:
         name: of the corpus.
         size: texts of it; None where all of other data was taken.
         metric: the leading metric's name.
-        score: on the test's pictures, mean over examples and seeds.
-        low, high: its 95% bootstrap interval over pictures.
+        score: on the test's images, mean over examples and seeds.
+        low, high: its 95% bootstrap interval over images.
         by_seed: score of each seed.
         in_style: share of the captions, over all seeds, with one of the style's words; 0 to 1.
         corpus_in_style: the same of the texts that were trained on; None for other data.
-        distinct: share of the captions of one seed that no other picture got, mean over seeds; 0 to 1.
+        distinct: share of the captions of one seed that no other image got, mean over seeds; 0 to 1.
     """
 
     name: str
@@ -162,7 +162,7 @@ def _trained(config: StudyCorporaConfig, name: str, size: int | None) -> Trained
 
 def markdown(rows: Sequence[Trained]) -> str:
     """A table, a row of training a line."""
-    head = ["trained on", "texts", rows[0].metric, "seeds", "in the style", "of its texts", "said of one picture only"]
+    head = ["trained on", "texts", rows[0].metric, "seeds", "in the style", "of its texts", "said of one image only"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in rows:
         cells = [

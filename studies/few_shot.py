@@ -1,4 +1,4 @@
-"""Questions about pictures asked of captioners with a frozen language model, behind 0, 1, 2 and 4 answered ones."""
+"""Questions about images asked of captioners with a frozen language model, behind 0, 1, 2 and 4 answered ones."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -80,7 +80,7 @@ def _accuracies(run: Path, config: StudyFewShotConfig) -> tuple[dict[int, Float6
         )
     encoder = build_encoder(trained.clip, data, device, texts_needed=facts["input_modality"] == "text")
     supports, asked = _examples(data, config)
-    # What is shown with answered questions is what the run was trained on, so that text stays without pictures.
+    # What is shown with answered questions is what the run was trained on, so that text stays without images.
     from_text = facts["input_modality"] == "text"
     shown = (encode_text_scenes if from_text else encode_image_scenes)(encoder, supports, trained.embedding_cache)
     answered = _shots(supports, shown, "text" if from_text else "image", True)

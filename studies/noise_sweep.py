@@ -1,7 +1,7 @@
 """Text-only training over a grid of noise and seeds, as the commands a user would type, several at a time.
 
-What the pictures of a sweep say must not choose the noise of a text-only system: a sweep is for showing how
-sensitive a task is to it, and how well a choice made without pictures did.
+What the images of a sweep say must not choose the noise of a text-only system: a sweep is for showing how
+sensitive a task is to it, and how well a choice made without images did.
 """
 
 import base64
@@ -30,7 +30,7 @@ class Point:
 
     Attributes:
         given: what `noise=` was, a number or the name of a choice.
-        data_regime: the data that training saw: "T0" text only, "T1" unpaired pictures too, "T4" pairs.
+        data_regime: the data that training saw: "T0" text only, "T1" unpaired images too, "T4" pairs.
         noise: standard deviation per coordinate.
         scene: what the model was fed: "image" or "text".
         score: mean over examples and seeds.
@@ -69,7 +69,7 @@ def _statistics(config: SweepNoiseConfig, given: str) -> list[str]:
 
 
 def list_jobs(config: SweepNoiseConfig) -> list[Job]:
-    """Every training of the sweep, with its tests on pictures and on texts."""
+    """Every training of the sweep, with its tests on images and on texts."""
     settings, asked = shlex.split(config.train_overrides), shlex.split(config.eval_overrides)
     tests = {f"test-{scene}": (f"split={config.split}", f"scene={scene}", *asked) for scene in SCENES}
     return [
@@ -111,7 +111,7 @@ def read_points(config: SweepNoiseConfig) -> tuple[dict[str, Any], list[Point]]:
 
 
 def format_verdicts(found: Sequence[Point]) -> list[str]:
-    """For each choice, how much of the grid's best on pictures it reached, in a sentence."""
+    """For each choice, how much of the grid's best on images it reached, in a sentence."""
     best = max((one for one in found if one.scene == "image" and not one.is_chosen), key=lambda one: one.score)
     said = []
     for one in found:
@@ -119,20 +119,20 @@ def format_verdicts(found: Sequence[Point]) -> list[str]:
             lost, low, high = one.below_best
             share = f"{one.score / best.score:.1%} of " if best.score else ""
             said.append(
-                f"noise={one.given} ({one.data_regime}) took {one.noise:.3g} and reached {one.score:.1f} on pictures, {share}the grid's best "
+                f"noise={one.given} ({one.data_regime}) took {one.noise:.3g} and reached {one.score:.1f} on images, {share}the grid's best "
                 f"({best.score:.1f} at {best.noise:g}); below it by {lost:.1f} ({low:.1f} to {high:.1f})"
             )
     return said
 
 
 def figure(metric: str, found: Sequence[Point]) -> bytes:
-    """Score against noise on pictures and on texts, with intervals as bands and choices as lines, as an SVG."""
+    """Score against noise on images and on texts, with intervals as bands and choices as lines, as an SVG."""
     drawn = Figure(figsize=(8, 4), layout="constrained")
     axes = drawn.subplots()
     for scene in SCENES:
         mine = sorted((one for one in found if one.scene == scene and not one.is_chosen), key=lambda one: one.noise)
         x = [one.noise for one in mine]
-        label = "tested on pictures" if scene == "image" else "tested on texts"
+        label = "tested on images" if scene == "image" else "tested on texts"
         axes.plot(x, [one.score for one in mine], color=_COLOURS[scene], marker="o", ms=4, label=label)
         axes.fill_between(x, [one.low for one in mine], [one.high for one in mine], color=_COLOURS[scene], alpha=0.2)
         for one in (one for one in found if one.scene == scene):

@@ -10,22 +10,22 @@ NEAREST = "nearest training caption"
 
 
 def _similarities(pairs: Pairs, folds: int) -> NDArray[np.floating]:
-    """Cosine of every picture with every caption, shape (pairs, pairs); -1 with captions of its own fold."""
+    """Cosine of every image with every caption, shape (pairs, pairs); -1 with captions of its own fold."""
     fold = assign_folds(len(pairs.captions), folds)
     cosines = normalize_rows(pairs.images) @ normalize_rows(pairs.texts).T
     return np.where(fold[:, None] == fold[None, :], -1.0, cosines)
 
 
 def find_nearest_captions(pairs: Pairs, folds: int) -> list[str]:
-    """For each picture the caption of the other folds that is most similar to it."""
+    """For each image the caption of the other folds that is most similar to it."""
     return [pairs.captions[row] for row in _similarities(pairs, folds).argmax(axis=1)]
 
 
 def find_nearest_keywords(pairs: Pairs, labels: NDArray[np.bool_], folds: int) -> NDArray[np.floating]:
-    """For each picture and keyword the cosine of the nearest caption, of the other folds, whose scene has that keyword.
+    """For each image and keyword the cosine of the nearest caption, of the other folds, whose scene has that keyword.
 
     Args:
-        pairs: captions and pictures.
+        pairs: captions and images.
         labels: which scene has which keyword, shape (pairs, keywords).
         folds: how many there are.
 

@@ -1,4 +1,4 @@
-"""Captions of real picture vectors, by models that were trained on the vectors of other folds."""
+"""Captions of real image vectors, by models that were trained on the vectors of other folds."""
 
 import contextlib
 import json
@@ -25,8 +25,8 @@ from studies.real_pairs import Pairs, System, assign_folds, fit_for, list_system
 
 def _training_settings(config: StudyRealVectorsConfig, system: System, seed: int, folder: Path) -> list[str]:
     table = folder / "captions.jsonl"
-    needs_pictures = system.config.adapter or system.config.noise in ("auto-unpaired", "auto-paired")
-    statistics = [f"statistics={folder / 'statistics'}"] if needs_pictures else []
+    needs_images = system.config.adapter or system.config.noise in ("auto-unpaired", "auto-paired")
+    statistics = [f"statistics={folder / 'statistics'}"] if needs_images else []
     return [
         "task=captioning", "data=file", f"data.path={table}", f"data.val_path={table}", "data.text_column=caption",
         "clip=precomputed", f"clip.text_embeddings={folder / 'texts.npy'}", f"clip.image_embeddings={folder / 'images.npy'}",
@@ -40,7 +40,7 @@ def _training_settings(config: StudyRealVectorsConfig, system: System, seed: int
 
 
 def caption_fold(config: StudyRealVectorsConfig, system: System, fold: int, seed: int) -> dict[int, str]:
-    """Trains without one fold and captions its pictures; caption by row."""
+    """Trains without one fold and captions its images; caption by row."""
     torch.set_num_threads(1)
     pairs = Pairs.read(Path(config.pairs))
     held_out = assign_folds(len(pairs.captions), config.folds) == fold
@@ -88,7 +88,7 @@ def _key(config: StudyRealVectorsConfig) -> str:
 
 
 def caption_all(config: StudyRealVectorsConfig) -> dict[tuple[str, int], dict[int, str]]:
-    """Captions of all pictures by system and seed; what was done before is read back."""
+    """Captions of all images by system and seed; what was done before is read back."""
     folder = Path(config.output) / f"captions-{_key(config)}"
     wanted = {
         (system.name, seed, fold): folder / f"{system.file_name(config)}-seed{seed}-fold{fold}.json"

@@ -1,4 +1,4 @@
-"""A few hundred captions and pictures by their real CLIP vectors, in folds; and the systems that learn from them."""
+"""A few hundred captions and images by their real CLIP vectors, in folds; and the systems that learn from them."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from studies.config import RealSystemConfig, StudyRealVectorsConfig
 
 @dataclass(frozen=True)
 class Pairs:
-    """Captions, all their pictures' captions, and the vectors of both; row i belongs to row i."""
+    """Captions, all their images' captions, and the vectors of both; row i belongs to row i."""
 
     captions: list[str]
     references: list[tuple[str, ...]]
@@ -49,7 +49,7 @@ class Pairs:
         texts, images = (read_array(folder / f"{name}_embeddings.npy", "pairs") for name in ("caption", "image"))
         if not len(texts) == len(images) == len(rows):
             raise UserError(
-                f"pairs={folder}: {len(rows)} captions, {len(texts)} caption vectors and {len(images)} picture vectors; row i of each must belong together"
+                f"pairs={folder}: {len(rows)} captions, {len(texts)} caption vectors and {len(images)} image vectors; row i of each must belong together"
             )
         return cls([caption for caption, _ in rows], [told for _, told in rows], texts, images)
 
@@ -72,7 +72,7 @@ class System:
 
     @property
     def data_regime(self) -> str:
-        """The least data that its parts need: "T0" texts, "T1" unpaired pictures too, "T4" pairs."""
+        """The least data that its parts need: "T0" texts, "T1" unpaired images too, "T4" pairs."""
         if self.config.input_modality == "image":
             return "T4"
         of_noise = {"auto-unpaired": "T1", "auto-paired": "T4"}.get(str(self.config.noise), "T0")
@@ -95,13 +95,13 @@ class System:
 
 
 def list_systems(config: StudyRealVectorsConfig) -> list[System]:
-    """Text at every noise, then the others that are named, then pictures without noise."""
+    """Text at every noise, then the others that are named, then images without noise."""
     found = []
     for noise in config.noises:
         name = f"text, noise {noise:g}" if noise else "text, no noise"
         found.append(System(RealSystemConfig(name=name, noise=noise)))
     found += [System(one) for one in config.systems]
-    return [*found, System(RealSystemConfig(name="pictures, no noise", input_modality="image", noise=0.0))]
+    return [*found, System(RealSystemConfig(name="images, no noise", input_modality="image", noise=0.0))]
 
 
 def assign_folds(num_pairs: int, folds: int) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """Text-only training on real CLIP vectors: five folds over a few hundred pairs, several noises, adapters and seeds.
 
-Trains on the caption vectors of four folds and asks the picture vectors of the fifth, with the same code
-as `train_text_only.py`; and on the picture vectors of four folds, as the upper bound. Every picture is
+Trains on the caption vectors of four folds and asks the image vectors of the fifth, with the same code
+as `train_text_only.py`; and on the image vectors of four folds, as the upper bound. Every image is
 asked once for every system and seed, so scores are over all pairs.
 """
 
@@ -40,7 +40,7 @@ def fit_chains(config: StudyRealVectorsConfig, pairs: Pairs) -> Chains:
 
 
 def caption_table(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) -> dict[str, dict[str, Any]]:
-    """Scores of each system over all pictures, mean of the seeds, with 95% intervals over pictures.
+    """Scores of each system over all images, mean of the seeds, with 95% intervals over images.
 
     CIDEr has one document-frequency table for all systems, that of all pairs' captions.
     """
@@ -64,7 +64,7 @@ def caption_table(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) 
 
 
 def score_probes(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) -> dict[str, dict[str, Any]]:
-    """Mean average precision of keywords for each system, seeds averaged, with 95% intervals over pictures."""
+    """Mean average precision of keywords for each system, seeds averaged, with 95% intervals over images."""
     _, labels = build_keyword_matrix(pairs.references, config.least_keyword, config.most_keyword)
     told = labels.any(axis=1)
     folds = assign_folds(len(labels), config.folds)
@@ -89,28 +89,28 @@ def score_probes(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) -
 def _table(
     config: StudyRealVectorsConfig, metric: str, by_seed: dict[str, Float64Array], chains: Chains
 ) -> dict[str, dict[str, Any]]:
-    """Mean of the seeds, with its interval over pictures and its paired differences from some systems.
+    """Mean of the seeds, with its interval over images and its paired differences from some systems.
 
     Args:
         config: how often to resample.
         metric: the name of what is measured.
-        by_seed: of each system, shape (seeds, pictures).
+        by_seed: of each system, shape (seeds, images).
         chains: its adapters; none where nothing is trained.
     """
-    per_picture = {name: values.mean(axis=0) for name, values in by_seed.items()}
-    clean, *_, pictures = list_systems(config)
+    per_image = {name: values.mean(axis=0) for name, values in by_seed.items()}
+    clean, *_, images = list_systems(config)
     scales = [
         one for one in list_systems(config) if one.is_plain and one.data_regime == "T0" and one.config.noise != "auto"
     ]
-    best = max((one.name for one in scales), key=lambda name: per_picture[name].mean())
-    bounds = {clean.name.removeprefix("text, "): clean.name, "pictures": pictures.name, "the best noise": best}
+    best = max((one.name for one in scales), key=lambda name: per_image[name].mean())
+    bounds = {clean.name.removeprefix("text, "): clean.name, "images": images.name, "the best noise": best}
     table: dict[str, dict[str, Any]] = {}
     data_regimes = {one.name: one.data_regime for one in list_systems(config)} | {NEAREST: "T0"}
-    for name_of_system, values in per_picture.items():
+    for name_of_system, values in per_image.items():
         means, intervals = average_scores({metric: values}, config.num_bootstrap)
         differences = {}
         for name, bound in bounds.items():
-            one = compare_paired_means(values, per_picture[bound], config.num_bootstrap)
+            one = compare_paired_means(values, per_image[bound], config.num_bootstrap)
             differences[name] = [one.difference, one.low, one.high]
         table[name_of_system] = {
             "data_regime": data_regimes[name_of_system],
@@ -132,7 +132,7 @@ def _rows(table: dict[str, dict[str, Any]], leading: str) -> Iterator[str]:
         leading,
         "seeds",
         "against no noise",
-        "against pictures",
+        "against images",
         "against the best noise",
         *others,
     ]

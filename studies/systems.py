@@ -155,7 +155,7 @@ def _costs(run: Path) -> dict[str, float]:
 
 @torch.inference_mode()
 def measure_cosine_to_images(run: Path, split: str) -> float:
-    """Mean cosine of a scene's clean texts with its picture behind the run's adapters, over a split.
+    """Mean cosine of a scene's clean texts with its image behind the run's adapters, over a split.
 
     The column "image-caption cosine" of CLOSE's table on shifts (arXiv 2211.09778).
     """

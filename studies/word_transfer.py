@@ -1,4 +1,4 @@
-"""What of a picture reaches the caption, by kind of word, for any captioning results on Picturebook."""
+"""What of an image reaches the caption, by kind of word, for any captioning results on Picturebook."""
 
 import json
 from collections.abc import Sequence

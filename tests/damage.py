@@ -246,7 +246,7 @@ def image_cases() -> dict[str, bytes]:
     exif = Image.Exif()
     exif[0x0112] = 99
     chosen = {
-        "nothing": b"", "text": b"no picture", "svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>", "html": b"<html>404</html>", "zeros": bytes(999),
+        "nothing": b"", "text": b"no image", "svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>", "html": b"<html>404</html>", "zeros": bytes(999),
         "claims-100000": _png(100_000, 100_000, (b"IDAT", row)), "claims-16000": _png(16_000, 16_000, (b"IDAT", row)), "no-width": _png(0, 5, (b"IDAT", row)),
         "largest": _png(2**31 - 1, 2**31 - 1), "long": _png(100_000, 1, (b"IDAT", row)), "no-data": _png(8, 8), "text-bomb": _png(8, 8, (b"zTXt", b"a\0\0" + zlib.compress(bytes(80 * 2**20))), (b"IDAT", row)),
         "wrong-data": _png(8, 8, (b"IDAT", b"nonsense")), "nan": buffer.getvalue(), "exif": _image("JPEG", exif=exif), "exif-noise": _image("JPEG", exif=b"Exif\0\0" + b"\xff" * 99),

@@ -90,7 +90,7 @@ def test_predictions_of_files_are_reranked_too(runs, tmp_path):
     rng = np.random.default_rng(0)
     for name in ("a", "b", "c"):
         Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "broken.png").write_bytes(b"no image")
     common = [
         f"runs={runs}",
         f"images={tmp_path}",

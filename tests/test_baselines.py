@@ -71,7 +71,7 @@ def test_labels_are_as_frequent_as_in_training():
 
 @pytest.mark.parametrize(
     ("task", "system", "data_regime"),
-    [("snli-ve", "zero-shot, the encoder alone, cut by shares over the test pictures", "T1"),
+    [("snli-ve", "zero-shot, the encoder alone, cut by shares over the test images", "T1"),
      ("vqa", "zero-shot, the encoder alone", "T0")],
 )  # fmt: skip
 def test_what_is_cut_over_the_test_pictures_has_seen_them(task, system, data_regime):
@@ -91,7 +91,7 @@ COLOURS = ("red", "blue", "green", "yellow")
 
 
 def table(name, places):
-    """A picture of one colour a row, with a caption and a question."""
+    """An image of one colour a row, with a caption and a question."""
     rows = []
     for number, (place, colour) in enumerate((place, colour) for place in places for colour in COLOURS):
         file = f"{Path(name).stem}-{number}.png"
@@ -150,7 +150,7 @@ def test_datasets_without_splits_are_told_from_others():
     for more in ([], ["data@training=huggingface", "training.path=one"]):
         with pytest.raises(UserError, match=r"data=huggingface data\.path=one split=test: is asked.*own reference"):
             evaluate_baseline(compose_config("baseline", BaselineConfig, [*given, *more]))
-    with pytest.raises(UserError) as told:  # past that, there are no pictures
+    with pytest.raises(UserError) as told:  # past that, there are no images
         more = ["data@training=huggingface", "training.path=other"]
         evaluate_baseline(compose_config("baseline", BaselineConfig, [*given, *more]))
     assert "own reference" not in str(told.value)

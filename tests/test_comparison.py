@@ -120,7 +120,7 @@ def test_a_link_to_a_run_is_that_run():
 
 
 def test_regimes_stand_apart_and_are_named():
-    put("runs/pictures", results(99.0, data_regime="T4", training_input_modality="image"))
+    put("runs/images", results(99.0, data_regime="T4", training_input_modality="image"))
     put("runs/text", results(90.0))
     put("runs/noiseless", results(50.0, std=0.0))
     put(
@@ -129,7 +129,7 @@ def test_regimes_stand_apart_and_are_named():
     )
     made, markdown, html = report()
     assert [row.data_regime for row in made.tables[0].rows] == ["T0", "T0", "T4", None]
-    for words in ("T0: text only", "T4: pictures with their text", "not stated"):
+    for words in ("T0: text only", "T4: images with their text", "not stated"):
         assert words in markdown
         assert words in html
     lines = [line for line in markdown.splitlines() if line.startswith("| T") or line.startswith("| not")]

@@ -51,11 +51,11 @@ def commands(text):
     return yes, no
 
 
-def write_nocaps(num=4500, pictures=True):
-    """NoCaps validation at its published size: 4,500 pictures of ten captions each (nocaps.org/download)."""
+def write_nocaps(num=4500, images=True):
+    """NoCaps validation at its published size: 4,500 images of ten captions each (nocaps.org/download)."""
     domains = {i: ["in-domain", "near-domain", "out-domain"][i % 3] for i in range(num)}
     write("nocaps_val_4500_captions.json", official({i: ["A thing."] * 10 for i in range(num)}, "val", domain=domains))
-    if pictures:
+    if images:
         first = Path(picture(f"val/{coco_name('val', 0)}"))
         for i in range(1, num):
             os.link(first, f"val/{coco_name('val', i)}")
@@ -74,7 +74,7 @@ def test_what_is_there_as_published_is_complete():
     found, text = check("nocaps")
     assert found.complete
     assert [one.state for one in found.splits.values()] == ["complete"] * 2
-    assert "4,500 pictures, 45,000 captions  as published" in text
+    assert "4,500 images, 45,000 captions  as published" in text
     assert "1,500 in-domain, 1,500 near-domain, 1,500 out-of-domain" in text
     assert "4,500 of 4,500 are there" in text
     assert text.endswith("\ncomplete")
@@ -90,16 +90,16 @@ def test_what_is_there_as_published_is_complete():
 
 
 def test_fewer_than_published_is_a_subset_and_not_complete():
-    write_nocaps(4493, pictures=False)
+    write_nocaps(4493, images=False)
     found, text = check("nocaps")
     assert found.splits["test"].state == "subset"
     assert not found.complete
-    assert "7 fewer than the published 4,500 pictures, 45,000 captions: a SUBSET" in text
+    assert "7 fewer than the published 4,500 images, 45,000 captions: a SUBSET" in text
 
 
 def test_more_than_published_is_another_version():
-    write_nocaps(4501, pictures=False)
-    assert "MORE than the published 4,500 pictures" in check("nocaps")[1]
+    write_nocaps(4501, images=False)
+    assert "MORE than the published 4,500 images" in check("nocaps")[1]
 
 
 def test_what_is_missing_is_named_with_its_place_and_origin():
@@ -152,13 +152,13 @@ def test_pictures_are_counted_and_some_are_opened():
     write("captions_test.jsonl", json_lines([{"image": name, "captions": ["A dog."] * 5} for name in names]))
     for name in names[:12]:
         picture(f"flickr30k-images/{name}")
-    write("flickr30k-images/3.jpg", b"no picture")
+    write("flickr30k-images/3.jpg", b"no image")
     found, text = check("flickr30k-jsonl")
     pictures = found.splits["test"].pictures
     assert (pictures.num_named, pictures.num_there, len(pictures.unreadable)) == (30, 12, 1)
     assert "12 of 30 are there; of those opened, 1 CANNOT BE READ" in text
-    assert "3.jpg: cannot be read as a picture" in text
-    assert any(one.startswith("no (pictures are damaged)") for one in commands(text)[1])
+    assert "3.jpg: cannot be read as an image" in text
+    assert any(one.startswith("no (images are damaged)") for one in commands(text)[1])
 
 
 def test_karpathy_s_pictures_are_found_in_the_folder_their_entry_names():
@@ -196,7 +196,7 @@ def test_questions_without_captions_are_for_pictures_only():
     [
         ({42: ["A dog."], 7: ["Two cats."]}, "yes: python scripts/eval_image.py task=vqa data=vqa2 split=val scene=text"),
         ({42: ["A dog."]}, "yes: python scripts/eval_image.py task=vqa data=vqa2 data.on_missing_scene=skip split=val scene=text"),
-        ({1: ["A bird."]}, "no (no question of val is about a picture with a caption)"),
+        ({1: ["A bird."]}, "no (no question of val is about an image with a caption)"),
     ],
 )  # fmt: skip
 def test_questions_are_matched_with_captions(captions, told):
@@ -204,7 +204,7 @@ def test_questions_are_matched_with_captions(captions, told):
     text = check("vqa2")[1]
     assert told in re.sub(r"\n {6}", " ", text)
     missing = 2 - len({42, 7} & set(captions))
-    assert (f"{missing} questions are about pictures without a caption" in text) == bool(missing)
+    assert (f"{missing} questions are about images without a caption" in text) == bool(missing)
 
 
 def test_questions_without_answers_are_counted_and_cannot_be_scored():

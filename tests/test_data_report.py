@@ -19,7 +19,7 @@ def test_what_is_tested_on_some_of_the_pictures_says_so(num):
         assert "python scripts/eval_image.py task=captioning data=flickr30k-jsonl data.on_missing_image=skip" in yes
     else:
         assert (
-            "no (pictures of test are missing): python scripts/eval_image.py task=captioning data=flickr30k-jsonl" in no
+            "no (images of test are missing): python scripts/eval_image.py task=captioning data=flickr30k-jsonl" in no
         )
 
 

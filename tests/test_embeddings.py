@@ -127,7 +127,7 @@ def test_what_was_encoded_before_a_kill_is_kept(config):
 def test_rows_may_be_several_vectors(config):
     cache = EmbeddingCache(config, "grid", "grid features")
     grid = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
-    table = cache.table(["a", "b"], [b"a" * 16, b"b" * 16], lambda positions: grid[list(positions)], "picture")
+    table = cache.table(["a", "b"], [b"a" * 16, b"b" * 16], lambda positions: grid[list(positions)], "image")
     np.testing.assert_array_equal(table.gather(np.array([1, 0])), grid[::-1])
 
 

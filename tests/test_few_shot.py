@@ -55,7 +55,7 @@ def test_what_stands_in_front_is_read(model):
     torch.testing.assert_close(behind[-len(alone) :], alone)  # the question itself is the same
     ids = lm.tokenizer("question: How many dogs are there? answer: yes").input_ids
     expected = network.lm.get_input_embeddings()(torch.tensor(ids))
-    torch.testing.assert_close(behind[4 : 4 + len(ids)], expected)  # behind the four tokens of its picture
+    torch.testing.assert_close(behind[4 : 4 + len(ids)], expected)  # behind the four tokens of its image
 
 
 @pytest.mark.parametrize(("family", "begin"), [("gpt2", None), ("opt", "</s>"), ("llama", "<s>")])

@@ -40,7 +40,7 @@ def test_what_is_fitted_follows_from_what_may_be_seen(monkeypatch):
     assert (set(fit().arrays), fit().data_regime) == (unpaired, "T1")
 
     def refuse(*args, **kwargs):
-        raise AssertionError("a picture was drawn")
+        raise AssertionError("an image was drawn")
 
     monkeypatch.setattr(drawing, "draw_scene", refuse)
     assert (set(fit("images=false", "seed=5").arrays), fit("images=false").data_regime) == (texts, "T0")
@@ -160,7 +160,7 @@ def test_results_say_what_the_statistics_were_measured_on_and_warn_of_their_own_
         evaluate(
             compose_config("evaluate", EvaluateConfig, ["run=run", f"split={split}", "num_bootstrap=20", "device=cpu"])
         )
-        assert ("statistics of 12 pictures of split=test" in capsys.readouterr().err) is warned
+        assert ("statistics of 12 images of split=test" in capsys.readouterr().err) is warned
     told = json.loads(Path("run/eval-test-image/results.json").read_text())["statistics"]
     assert (told["split"], told["num_scenes"], told["num_images"], told["paired"]) == ("test", 12, 12, True)
     assert told["sha256"] == json.loads(Path("fitted/statistics.json").read_text())["sha256"]
@@ -179,7 +179,7 @@ def test_another_domain_is_told_where_only_the_noise_comes_from_statistics(capsy
     [
         (
             ["adapter=[remove_mean,gaussian]"],
-            r"remove_mean needs statistics of pictures; run .*compute_statistics\.py output=",
+            r"remove_mean needs statistics of images; run .*compute_statistics\.py output=",
         ),
         (["adapter=[gaussian,uniform_ball]", "noise=0.1"], r"gaussian and uniform_ball both add noise; keep one"),
         (
@@ -203,7 +203,7 @@ def test_noise_of_differences_is_told_at_its_own_scale():
 
 
 def test_unpaired_pictures_are_no_scenes_of_the_texts_where_several_questions_share_one():
-    """Every question of a picture is on one side, and inputs are averages of captions as the task makes them."""
+    """Every question of an image is on one side, and inputs are averages of captions as the task makes them."""
     statistics = fit("task=vqa", "data.num_val=30")
     assert statistics.facts["num_scenes"] + statistics.facts["num_images"] == len(
         group_by_scene(
@@ -217,5 +217,5 @@ def test_unpaired_pictures_are_no_scenes_of_the_texts_where_several_questions_sh
 
 
 def test_pairs_without_pictures_are_refused():
-    with pytest.raises(UserError, match=r"pairs=true sees the texts' own pictures, and images=false sees none"):
+    with pytest.raises(UserError, match=r"pairs=true sees the texts' own images, and images=false sees none"):
         fit("pairs=true", "images=false")

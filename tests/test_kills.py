@@ -253,14 +253,14 @@ def evaluation(folder: Path, run: Path) -> None:
 
 
 def prediction(folder: Path, run: Path) -> None:
-    pictures = folder / "pictures"
+    pictures = folder / "images"
     for number, scene in enumerate(scenes("test", 800)):
         path = pictures / f"{number % 7}" / f"{number:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         if number % 50:
             draw_scene(scene, 48).save(path)
         else:
-            path.write_bytes(b"no picture")
+            path.write_bytes(b"no image")
     settings = [f"run={run}", f"images={pictures}", "batch_size=1", "num_return=2", "num_beams=3", "device=cpu"]
 
     def work(name: str) -> Work:

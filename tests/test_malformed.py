@@ -222,7 +222,7 @@ def test_images(name, case):
     try:
         opened = open_image(Path(name))
     except UserError as error:
-        assert str(error).startswith(f"{name}: cannot be read as a picture (")
+        assert str(error).startswith(f"{name}: cannot be read as an image (")
         assert len(str(error).splitlines()) == 1
         assert expected is None or case in ("nan", "long") or "too long" in str(error)
     else:

@@ -1,4 +1,4 @@
-"""Malformed settings, documents, tables, vectors and pictures through whole commands: exit status 2
+"""Malformed settings, documents, tables, vectors and images through whole commands: exit status 2
 and a line that says what and where, or everything used and counted. Never a traceback.
 """
 
@@ -129,7 +129,7 @@ def test_questions_answers_and_predictions(kind, case):
         assert results["num_skipped"] == 0
 
 
-# -- tables, vectors and pictures
+# -- tables, vectors and images
 
 
 def sampled(name, number):

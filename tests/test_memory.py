@@ -1,4 +1,4 @@
-"""Projection of picture vectors on a memory of texts."""
+"""Projection of image vectors on a memory of texts."""
 
 import json
 from pathlib import Path

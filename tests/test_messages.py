@@ -22,7 +22,7 @@ from tests.conftest import SMALL, small_config
     [
         (["data=coco"], "task=captioning run=x\n"),
         (["data=vqa2", "task=vqa"], "task=vqa run=x split=val\n"),
-        (["data=snli", "task=snli-ve"], "task=snli-ve run=x scene=text\n      (data=snli has no pictures"),
+        (["data=snli", "task=snli-ve"], "task=snli-ve run=x scene=text\n      (data=snli has no images"),
         (["data=conceptual-captions"], "run=x data=file data.path=TEST_FILE data.image_column=IMAGE_COLUMN\n"),
         (
             ["data=file", "data.path=a.csv", "data.text_column=my text", "data.image_column=file"],
@@ -67,7 +67,7 @@ def test_the_next_command_says_what_is_not_there():
     outcome = Outcome(TrainingState(step=1, best_loss=1.0), stopped_early=False)
     config = compose_config("train", TrainConfig, ["task=vqa", "data=vqa2", "data.root=q", "data.captions_root=c"])
     said = describe_training(config, Path("x"), outcome, "x")
-    assert "run=x split=val scene=text\n      (pictures of val are not in q/val2014; with them, leave out" in said
+    assert "run=x split=val scene=text\n      (images of val are not in q/val2014; with them, leave out" in said
     assert "first get q/v2_OpenEnded_mscoco_val2014_questions.json, q/v2_mscoco_val2014_annotations.json, c/" in said
 
 

@@ -38,20 +38,20 @@ LINEAR = [{"name": "linear"}, {"name": "gaussian"}]
 @pytest.mark.parametrize(
     ("changed", "fed", "said", "not_said", "tag"),
     [
-        ({}, "text", "from the text vectors of a frozen encoder, ViT-B-32 (openai), with noise added", "picture vectors", "text-only-training"),
+        ({}, "text", "from the text vectors of a frozen encoder, ViT-B-32 (openai), with noise added", "image vectors", "text-only-training"),
         ({"noise": {"std": 0.0}}, "text", "with no noise added to them", "with noise", "text-only-training"),
-        ({"data_regime": "T1"}, "text", "statistics of unpaired ones", "no picture was seen", None),
-        ({"data_regime": "T4", "adapter": LINEAR}, "text", "paired with text", "picture vectors", None),
-        ({"data_regime": "T4", "noise": {"std": 0.0}}, "images", "from the picture vectors", "text vectors", "trained-on-pictures"),
-        ({"data_regime": "T4", "noise": {"std": 0.0}}, None, "from the picture vectors", "text vectors", "trained-on-pictures"),
+        ({"data_regime": "T1"}, "text", "statistics of unpaired ones", "no image was seen", None),
+        ({"data_regime": "T4", "adapter": LINEAR}, "text", "paired with text", "image vectors", None),
+        ({"data_regime": "T4", "noise": {"std": 0.0}}, "images", "from the image vectors", "text vectors", "trained-on-images"),
+        ({"data_regime": "T4", "noise": {"std": 0.0}}, None, "from the image vectors", "text vectors", "trained-on-images"),
         ({"adapter": BLIND}, "text", "without seeing them", "text vectors", "blind-baseline"),
-        ({"adapter": BLIND, "data_regime": "T4"}, "images", "without seeing them", "picture vectors", "blind-baseline"),
+        ({"adapter": BLIND, "data_regime": "T4"}, "images", "without seeing them", "image vectors", "blind-baseline"),
     ],
 )  # fmt: skip
 def test_the_first_sentence_and_the_tags_follow_what_training_saw(changed, fed, said, not_said, tag):
     card = build_model_card(config(**changed), {"facts": {"input_modality": fed}} if fed else {}, "x/y", None)
     assert said in first_sentence(card) and not_said not in first_sentence(card)
-    known = {"text-only-training", "trained-on-pictures", "blind-baseline"}
+    known = {"text-only-training", "trained-on-images", "blind-baseline"}
     assert known.intersection(card.data.tags) == ({tag} if tag else set())
     assert changed.get("data_regime", "T0") in card.data.tags and "clip" in card.data.tags
 

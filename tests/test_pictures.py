@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from close_transfer.core.errors import UserError
-from close_transfer.data.image_files import explain_unreadable, find_images, open_image, read_picture
+from close_transfer.data.image_files import explain_unreadable, find_images, open_image, read_image
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -42,7 +42,7 @@ def test_colours_survive_every_mode(mode, name):
     assert near(picture.getpixel((35, 10)), BLUE)
 
 
-# What a viewer must do to show the picture upright, by the EXIF standard's table of orientations.
+# What a viewer must do to show the image upright, by the EXIF standard's table of orientations.
 @pytest.mark.parametrize(("orientation", "size", "corner"), [
     (1, (40, 20), RED), (2, (40, 20), BLUE), (3, (40, 20), BLUE), (4, (40, 20), RED),
     (5, (20, 40), RED), (6, (20, 40), RED), (7, (20, 40), BLUE), (8, (20, 40), BLUE),
@@ -135,7 +135,7 @@ def unreadable(name):
 
 
 @pytest.mark.parametrize(("name", "reason"), [
-    ("truncated.jpg", "truncated"), ("empty.jpg", "not a picture"), ("text.jpg", "not a picture"),
+    ("truncated.jpg", "truncated"), ("empty.jpg", "not an image"), ("text.jpg", "not an image"),
     ("bomb.png", "more than 89 megapixels"), ("big.png", "more than 89 megapixels"), ("folder.png", "not a file"),
     ("pipe.png", "not a file"), ("loop.png", "symbolic links"), ("dangling.png", "No such file"),
     ("missing.png", "No such file"), ("long.png", "3000 x 2 pixels: too long"),
@@ -144,7 +144,7 @@ def test_what_cannot_be_used_names_file_and_reason(name, reason):
     unreadable(name)
     with pytest.raises(UserError, match=reason) as caught:
         open_image(Path(name))
-    assert str(caught.value).startswith(f"{name}: cannot be read as a picture (")
+    assert str(caught.value).startswith(f"{name}: cannot be read as an image (")
     assert reason in explain_unreadable(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -161,7 +161,7 @@ def test_damaged_pictures_are_never_more_than_a_sentence(seed):
         content[position] = rng.integers(256)
     content = bytes(content[: rng.integers(1, len(content) + 1)]) if seed % 2 else bytes(content)
     try:
-        assert read_picture(content, "it").mode == "RGB"
+        assert read_image(content, "it").mode == "RGB"
     except UserError as error:
         assert str(error).startswith("it: cannot be read")
 
@@ -218,7 +218,7 @@ def test_folders_that_cannot_be_listed_are_reported(tmp_path, monkeypatch):
 
 def test_nothing_to_find(tmp_path):
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(UserError, match="no picture in this folder"):
+    with pytest.raises(UserError, match="no image in this folder"):
         find_images(tmp_path)
     with pytest.raises(UserError, match="there is no such file or folder"):
         find_images(tmp_path / "nowhere")

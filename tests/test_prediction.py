@@ -1,4 +1,4 @@
-"""Answers for pictures and vectors that belong to no dataset."""
+"""Answers for images and vectors that belong to no dataset."""
 
 import json
 import weakref
@@ -20,10 +20,10 @@ from tests.conftest import die_at
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     for number, scene in enumerate(scenes("test", 3)):
         draw_scene(scene, 120).save(tmp_path / f"{number}.png")
-    (tmp_path / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "broken.png").write_bytes(b"no image")
     return tmp_path
 
 
@@ -33,8 +33,8 @@ def run_prediction(runs, *overrides):
     return summary, [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
 
 
-def test_captions_for_a_folder_with_the_unreadable_counted(finished_runs, pictures):
-    summary, lines = run_prediction(finished_runs, f"images={pictures}", "num_return=2")
+def test_captions_for_a_folder_with_the_unreadable_counted(finished_runs, images):
+    summary, lines = run_prediction(finished_runs, f"images={images}", "num_return=2")
     assert [line["id"] for line in lines] == ["0.png", "1.png", "2.png"]
     for line in lines:
         assert set(line) == {"id", "prediction", "candidates", "scores"}
@@ -42,25 +42,25 @@ def test_captions_for_a_folder_with_the_unreadable_counted(finished_runs, pictur
         assert len(line["candidates"]) == len(line["scores"]) == 2
     assert summary.num_unreadable == 1
     unreadable = [json.loads(line) for line in Path("out.jsonl.unreadable.jsonl").read_text().splitlines()]
-    assert unreadable == [{"id": "broken.png", "reason": "not a picture in a format that Pillow reads"}]
+    assert unreadable == [{"id": "broken.png", "reason": "not an image in a format that Pillow reads"}]
     assert list(summary.first_unreadable) == unreadable
 
 
-def test_one_picture_and_its_vector_get_the_same_answer(finished_runs, pictures):
+def test_one_picture_and_its_vector_get_the_same_answer(finished_runs, images):
     from close_transfer.config.components import OpenClipConfig
     from close_transfer.encoders import OpenClipEncoder
 
     question = "prompt=How many dogs, cats or birds are there?"
-    _, from_picture = run_prediction(finished_runs, f"images={pictures / '1.png'}", "task=vqa", question)
+    _, from_picture = run_prediction(finished_runs, f"images={images / '1.png'}", "task=vqa", question)
     config = OpenClipConfig(kind="open_clip", model="picturebook", pretrained=None, weights=None, batch_size=8)
-    np.save("vector.npy", OpenClipEncoder(config).encode_images([Image.open(pictures / "1.png").convert("RGB")]))
+    np.save("vector.npy", OpenClipEncoder(config).encode_images([Image.open(images / "1.png").convert("RGB")]))
     _, from_vector = run_prediction(finished_runs, "embeddings=vector.npy", "task=vqa", question)
     assert from_picture[0]["candidates"] == from_vector[0]["candidates"]
     assert from_picture[0]["scores"] == pytest.approx(from_vector[0]["scores"], abs=1e-4)
 
 
-def test_entailment_predictions_are_labels(finished_runs, pictures):
-    _, lines = run_prediction(finished_runs, f"images={pictures}", "task=snli-ve", "prompt=There is a dog.")
+def test_entailment_predictions_are_labels(finished_runs, images):
+    _, lines = run_prediction(finished_runs, f"images={images}", "task=snli-ve", "prompt=There is a dog.")
     assert {line["prediction"] for line in lines} <= {"entailment", "neutral", "contradiction"}
 
 
@@ -73,7 +73,7 @@ def test_entailment_predictions_are_labels(finished_runs, pictures):
         (["images=.", "task=vqa"], r"task=vqa needs a question; give prompt='...'"),
         (["images=.", "prompt=hello"], "task=captioning takes no prompt"),
         (["images=.", "num_return=9"], "num_return=9 is more than num_beams=5"),
-        (["images=."], "no picture in this folder"),
+        (["images=."], "no image in this folder"),
         (["images=.", "text_memory_size=5"], "text_memory_size=5, but there is no memory; give text_memory=train"),
         (["embeddings=right.npy", "memory=wide.npy"], r"memory=wide\.npy: vectors of shape \(7,\).*width 128"),
         (["embeddings=right.npy", "memory=wide.npy", "output=wide.npy"], r"output=wide\.npy: is what is to be read"),
@@ -87,25 +87,25 @@ def test_mistakes_in_prediction(finished_runs, overrides, message):
         run_prediction(finished_runs, *overrides)
 
 
-def test_a_folder_of_all_sorts_is_answered_and_the_rest_is_listed(finished_runs, pictures):
-    Image.new("RGB", (50, 40), "red").save(pictures / "two\nlines.png")
-    (pictures / "deep" / "er").mkdir(parents=True)
-    Image.new("CMYK", (50, 40)).save(pictures / "deep" / "er" / "c.jpg")
-    (pictures / "deep" / "loop").symlink_to(pictures)
-    (pictures / "deep" / "none.jpg").write_bytes(b"")
-    (pictures / "notes.txt").write_text("")
-    summary, lines = run_prediction(finished_runs, f"images={pictures}", "batch_size=2")
+def test_a_folder_of_all_sorts_is_answered_and_the_rest_is_listed(finished_runs, images):
+    Image.new("RGB", (50, 40), "red").save(images / "two\nlines.png")
+    (images / "deep" / "er").mkdir(parents=True)
+    Image.new("CMYK", (50, 40)).save(images / "deep" / "er" / "c.jpg")
+    (images / "deep" / "loop").symlink_to(images)
+    (images / "deep" / "none.jpg").write_bytes(b"")
+    (images / "notes.txt").write_text("")
+    summary, lines = run_prediction(finished_runs, f"images={images}", "batch_size=2")
     assert [line["id"] for line in lines] == ["0.png", "1.png", "2.png", "deep/er/c.jpg", "two\nlines.png"]
     listed = [json.loads(line) for line in Path("out.jsonl.unreadable.jsonl").read_text().splitlines()]
     assert [one["id"] for one in listed] == ["broken.png", "deep/none.jpg"]
     told = describe_prediction(summary)
-    assert "not read: deep/none.jpg: not a picture in a format that Pillow reads" in told
-    assert "left out: 1 files whose names end like no picture's" in told
+    assert "not read: deep/none.jpg: not an image in a format that Pillow reads" in told
+    assert "left out: 1 files whose names end like no image's" in told
     assert "5 predictions, 2 unreadable files: out.jsonl" in told
 
 
-def test_predictions_go_on_where_they_were_interrupted(finished_runs, pictures, monkeypatch, capsys):
-    settings = [f"images={pictures}", "batch_size=1"]
+def test_predictions_go_on_where_they_were_interrupted(finished_runs, images, monkeypatch, capsys):
+    settings = [f"images={images}", "batch_size=1"]
     _, whole = run_prediction(finished_runs, *settings)
     Path("out.jsonl").unlink()
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
@@ -123,9 +123,9 @@ def test_predictions_go_on_where_they_were_interrupted(finished_runs, pictures, 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         die_at(patched, 2)
         run_prediction(finished_runs, *settings)
-    Image.new("RGB", (9, 9)).save(pictures / "new.png")
+    Image.new("RGB", (9, 9)).save(images / "new.png")
     _, lines = run_prediction(finished_runs, *settings)
-    assert "it differed in pictures; its answers are set aside" in capsys.readouterr().err
+    assert "it differed in images; its answers are set aside" in capsys.readouterr().err
     assert [line["id"] for line in lines] == ["0.png", "1.png", "2.png", "new.png"]
 
 
@@ -138,8 +138,8 @@ def answers(lines):
     return {json.dumps([line["candidates"], line["scores"]]) for line in lines}
 
 
-def test_pictures_are_projected_on_a_memory_of_one_text(finished_runs, pictures):
-    settings = [f"images={pictures}", "batch_size=1"]
+def test_pictures_are_projected_on_a_memory_of_one_text(finished_runs, images):
+    settings = [f"images={images}", "batch_size=1"]
     _, plain = run_prediction(finished_runs, *settings)
     one_text(0)
     _, alike = run_prediction(finished_runs, *settings, "memory=text.npy")
@@ -148,10 +148,10 @@ def test_pictures_are_projected_on_a_memory_of_one_text(finished_runs, pictures)
 
 @pytest.mark.parametrize("search", ["exact", "nearest"])
 def test_vectors_are_projected_on_the_training_texts(finished_runs, search):
-    np.save("pictures.npy", np.random.default_rng(0).normal(size=(4, 128)).astype(np.float32))
-    _, plain = run_prediction(finished_runs, "embeddings=pictures.npy")
+    np.save("images.npy", np.random.default_rng(0).normal(size=(4, 128)).astype(np.float32))
+    _, plain = run_prediction(finished_runs, "embeddings=images.npy")
     memory = ["text_memory=train", "text_memory_size=50", f"text_memory_search={search}"]
-    _, projected = run_prediction(finished_runs, "embeddings=pictures.npy", *memory)
+    _, projected = run_prediction(finished_runs, "embeddings=images.npy", *memory)
     assert len(projected) == 4
     assert not answers(plain) & answers(projected)
 
@@ -160,9 +160,9 @@ def test_vectors_are_projected_on_the_training_texts(finished_runs, search):
     ("seed", "temperature", "differing"), [(1, 0.01, "fingerprint"), (0, 0.5, "temperature")], ids=str
 )
 def test_answers_on_another_memory_are_not_mixed(
-    finished_runs, pictures, monkeypatch, capsys, seed, temperature, differing
+    finished_runs, images, monkeypatch, capsys, seed, temperature, differing
 ):
-    settings = [f"images={pictures}", "batch_size=1", "memory=text.npy"]
+    settings = [f"images={images}", "batch_size=1", "memory=text.npy"]
     one_text(0)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         die_at(patched, 2)
@@ -173,11 +173,11 @@ def test_answers_on_another_memory_are_not_mixed(
     assert len(answers(lines)) == 1
 
 
-def test_one_picture_of_full_size_is_held_at_a_time(finished_runs, pictures, monkeypatch):
+def test_one_picture_of_full_size_is_held_at_a_time(finished_runs, images, monkeypatch):
     alive, most = weakref.WeakSet(), []
 
     class Full:
-        """Counts pictures between their opening and their being made small."""
+        """Counts images between their opening and their being made small."""
 
     real = prediction_inputs.open_image
 
@@ -190,8 +190,8 @@ def test_one_picture_of_full_size_is_held_at_a_time(finished_runs, pictures, mon
 
     monkeypatch.setattr(prediction_inputs, "open_image", counted)
     for number in range(3, 12):
-        Image.new("RGB", (300, 200)).save(pictures / f"{number}.png")
-    run_prediction(finished_runs, f"images={pictures}", "batch_size=64")
+        Image.new("RGB", (300, 200)).save(images / f"{number}.png")
+    run_prediction(finished_runs, f"images={images}", "batch_size=64")
     assert len(most) == 12
     assert max(most) <= 2
 
@@ -200,23 +200,23 @@ def test_nothing_readable_is_an_error_and_overwrites_nothing(finished_runs, tmp_
     Path("out.jsonl").write_text("before")
     (tmp_path / "a.jpg").write_bytes(b"")
     for images in (tmp_path / "a.jpg", tmp_path):
-        with pytest.raises(UserError, match=r"none of 1 inputs could be read \(a\.jpg: not a picture"):
+        with pytest.raises(UserError, match=r"none of 1 inputs could be read \(a\.jpg: not an image"):
             run_prediction(finished_runs, f"images={images}")
     assert Path("out.jsonl").read_text() == "before"
     assert not Path("out.jsonl.journal").exists()
 
 
-def test_other_answers_in_the_output_are_set_aside(finished_runs, pictures, capsys):
-    run_prediction(finished_runs, f"images={pictures}")
+def test_other_answers_in_the_output_are_set_aside(finished_runs, images, capsys):
+    run_prediction(finished_runs, f"images={images}")
     kept = {name: Path(name).read_bytes() for name in ("out.jsonl", "out.jsonl.unreadable.jsonl")}
-    run_prediction(finished_runs, f"images={pictures}")
+    run_prediction(finished_runs, f"images={images}")
     assert "set aside" not in capsys.readouterr().err, "the same again"
-    _, lines = run_prediction(finished_runs, f"images={pictures / '1.png'}")
+    _, lines = run_prediction(finished_runs, f"images={images / '1.png'}")
     assert [line["id"] for line in lines] == ["1.png"]
     assert "out.jsonl held other answers, which are set aside in out.jsonl.old-1" in capsys.readouterr().err
     assert {p.name: p.read_bytes() for p in Path("out.jsonl.old-1").iterdir()} == kept
     assert not Path("out.jsonl.unreadable.jsonl").exists()
-    run_prediction(finished_runs, f"images={pictures / '2.png'}")
+    run_prediction(finished_runs, f"images={images / '2.png'}")
     assert [p.name for p in Path("out.jsonl.old-2").iterdir()] == ["out.jsonl"]
 
 

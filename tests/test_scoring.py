@@ -224,7 +224,7 @@ def test_broken_files_are_told_with_their_name(name, side):
 
 
 def test_clipscore_of_drawn_pictures(tmp_path):
-    """2.5 times the cosine of picture and caption, by vectors encoded here."""
+    """2.5 times the cosine of image and caption, by vectors encoded here."""
     from close_transfer.config.components import OpenClipConfig
     from close_transfer.data.picturebook.captions import captions
     from close_transfer.data.picturebook.drawing import draw_scene
@@ -246,7 +246,7 @@ def test_clipscore_of_drawn_pictures(tmp_path):
     images = encoder.encode_images([draw_scene(scene, 64) for scene in drawn])
     cosines = (texts * images).sum(1) / np.linalg.norm(texts, axis=1) / np.linalg.norm(images, axis=1)
     assert results["metrics"]["CLIPScore"] == pytest.approx(100 * np.mean(2.5 * np.maximum(cosines, 0)), rel=1e-4)
-    with pytest.raises(UserError, match="extra_metrics=clipscore needs the pictures and an encoder"):
+    with pytest.raises(UserError, match="extra_metrics=clipscore needs the images and an encoder"):
         score("predictions=p.jsonl", "references=r.jsonl", "extra_metrics=clipscore")
 
 

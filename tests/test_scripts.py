@@ -24,7 +24,7 @@ def run(script, *arguments):
 def test_train_evaluate_predict_with_the_words_a_user_needs():
     trained = run("train_text_only.py", "noise=0.1", *SMALL)
     assert trained.returncode == 0, trained.stderr
-    assert "text only, no picture is opened" in trained.stdout
+    assert "text only, no image is opened" in trained.stdout
     assert "example/s" in trained.stderr
     assert "loss=" in trained.stderr
     folder = re.search(r"run: +(\S+)", trained.stdout)[1]
@@ -56,10 +56,10 @@ def test_demo_shows_the_method_beside_its_bounds():
     finished = run("demo.py", "task=vqa", *SMALL)
     assert finished.returncode == 0, finished.stderr
     table = finished.stdout[finished.stdout.rindex("vqa on ") :]
-    for system in ("trained on pictures, no noise", "trained on text, no noise", "trained on text, noise 0.04"):
+    for system in ("trained on images, no noise", "trained on text, no noise", "trained on text, noise 0.04"):
         assert system in table
     page = Path(re.search(r"report: (\S+)", table)[1]).read_text()
-    assert "trained on pictures, no noise" in page
+    assert "trained on images, no noise" in page
 
 
 def test_demo_refuses_a_folder_for_its_three_runs_before_it_trains():
@@ -73,7 +73,7 @@ def test_the_prefix_is_read_as_words_and_words_are_scored_by_kind(finished_runs)
     read = run("inspect_prefix.py", f"runs={finished_runs}", "num_images=2", "num_words=3")
     assert read.returncode == 0, read.stderr
     lines = read.stdout.splitlines()
-    assert [line.split(":")[0] for line in lines if not line.startswith(" ")] == ["test picture 1", "test picture 2"]
+    assert [line.split(":")[0] for line in lines if not line.startswith(" ")] == ["test image 1", "test image 2"]
     tokens = [line for line in lines if line.startswith("  token ")]
     assert len(tokens) == 2 * 4
     assert all(len(re.findall(r"-?\d\.\d\d", line)) == 3 for line in tokens)

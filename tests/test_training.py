@@ -35,7 +35,7 @@ def scalars(folder):
 @pytest.mark.parametrize("task", ["captioning", "captioning-multi", "snli-ve", "vqa"])
 def test_no_picture_is_opened_drawn_or_encoded_in_training(task, monkeypatch):
     def forbidden(*args, **kwargs):
-        raise AssertionError("a picture was touched")
+        raise AssertionError("an image was touched")
 
     monkeypatch.setenv("CLOSE_TRANSFER_CACHE", "empty")  # no vector of an earlier test may stand in
     monkeypatch.setattr(Image, "open", forbidden)
@@ -46,7 +46,7 @@ def test_no_picture_is_opened_drawn_or_encoded_in_training(task, monkeypatch):
     monkeypatch.setattr("open_clip.CLIP.encode_image", forbidden)
     _, outcome = train(small_config(f"task={task}"), "text")
     assert outcome.state.step == 6
-    with pytest.raises(AssertionError, match="a picture was touched"):
+    with pytest.raises(AssertionError, match="an image was touched"):
         train(small_config(f"task={task}", "seed=1"), "image")
 
 
@@ -253,7 +253,7 @@ def test_task_noise_serves_text_training_only(task, expected):
 def test_the_plan_is_told_before_training(capsys):
     train(small_config("train.max_steps=1", "noise=0.1"), "text")
     said = capsys.readouterr().out
-    for part in ("captioning", "picturebook: 40 scenes, 200 training examples", "no picture is opened", "128 wide",
+    for part in ("captioning", "picturebook: 40 scenes, 200 training examples", "no image is opened", "128 wide",
                  "0.1 per coordinate (variance 0.01, length 1.13, cosine 0.66 at width 128)", "t5-mini",
                  "cpu", "runs/captioning/"):  # fmt: skip
         assert part in said, part

@@ -50,11 +50,11 @@ def answerer(finished_runs):
         ),
         ({"texts": "a dog"}, r"texts='a dog': is one of them; give a list, such as texts=\[\.\.\.\]"),
         ({"texts": ["a dog", 3]}, "texts hold 3 of type int"),
-        ({"pictures": "photo.png"}, "pictures='photo.png': is one of them; give a list"),
-        ({"pictures": 3}, "pictures of type int: give a list of them"),
-        ({"pictures": [b"bytes"]}, "a picture is of type bytes; give a path, a PIL.Image, or an array of uint8"),
-        ({"pictures": [np.ones((4, 4, 3))]}, r"a picture is an array of float64 of shape \(4, 4, 3\); give a path"),
-        ({"pictures": [np.ones((4, 4), np.uint8)]}, r"an array of uint8 of shape \(4, 4\); give a path"),
+        ({"images": "photo.png"}, "images='photo.png': is one of them; give a list"),
+        ({"images": 3}, "images of type int: give a list of them"),
+        ({"images": [b"bytes"]}, "an image is of type bytes; give a path, a PIL.Image, or an array of uint8"),
+        ({"images": [np.ones((4, 4, 3))]}, r"an image is an array of float64 of shape \(4, 4, 3\); give a path"),
+        ({"images": [np.ones((4, 4), np.uint8)]}, r"an array of uint8 of shape \(4, 4\); give a path"),
         ({"texts": ["a"], "top_p": 0}, "top_p=0: should be above 0 and at most 1"),
         ({"texts": ["a"], "top_p": 1.5}, "top_p=1.5: should be above 0 and at most 1"),
         ({"texts": ["a"], "temperature": 0.5}, "temperature=0.5 is of sampling; give top_p too"),
@@ -105,7 +105,7 @@ def test_arrays_are_pictures_alone_and_in_numbers(captioner):
 
 @pytest.fixture(scope="module")
 def centred(tmp_path_factory):
-    """A model whose adapter treats texts and pictures differently."""
+    """A model whose adapter treats texts and images differently."""
     from close_transfer.models.adapters import AdapterChain, AdapterContext, Statistics
     from close_transfer.pipelines.train import train
     from tests.conftest import small_config

@@ -1,4 +1,4 @@
-"""The library as users call it: load, then pictures or vectors in, text out."""
+"""The library as users call it: load, then images or vectors in, text out."""
 
 import os
 import subprocess
@@ -72,7 +72,7 @@ def test_mistakes_say_what_to_do(runs, picture, monkeypatch):
         model.answer(picture, "Why?")
     with pytest.raises(UserError, match=r"embeddings of shape \(2, 3\): .* gives \(rows, 128\)"):
         model.write(embeddings=np.zeros((2, 3)))
-    with pytest.raises(UserError, match="give exactly one of pictures, texts and embeddings"):
+    with pytest.raises(UserError, match="give exactly one of images, texts and embeddings"):
         model.write()
     with pytest.raises(UserError, match="num_return=3 is more than num_beams=2"):
         model.write([picture], num_beams=2, num_return=3)
@@ -93,7 +93,7 @@ def test_the_card_tells_what_the_model_saw_and_scored(runs, tmp_path):
     )
     for told in (
         "captioning",
-        "text only; no picture was seen in training (T0)",
+        "text only; no image was seen in training (T0)",
         "0.1 per coordinate",
         "picturebook",
         "apache-2.0",
@@ -110,10 +110,10 @@ HUB = """
 import sys
 from close_transfer import TransferModel
 from close_transfer.core.errors import UserError
-run, name, picture = sys.argv[1:]
+run, name, image = sys.argv[1:]
 try:
     print(TransferModel.from_pretrained(run, device="cpu").push_to_hub(name))
-    print(*TransferModel.from_pretrained(name, device="cpu").write([picture], prompt="A dog.")[0].label_scores)
+    print(*TransferModel.from_pretrained(name, device="cpu").write([image], prompt="A dog.")[0].label_scores)
 except UserError as error:
     print(error)
 """

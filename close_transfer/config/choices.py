@@ -9,7 +9,7 @@ EvalSplit = Literal["train", "val", "test", "test-novel"]
 # Whose embeddings the model is fed, in training or in evaluation; the setting is `scene`.
 InputModality = Literal["text", "image"]
 Checkpoint = Literal["best", "last"]
-# Ways to choose the noise: from texts, from statistics of unpaired pictures, from statistics of pairs.
+# Ways to choose the noise: from texts, from statistics of unpaired images, from statistics of pairs.
 AutoNoise = Literal["auto", "auto-unpaired", "auto-paired"]
 NoiseRule = Literal["largest_coordinate", "cosine", "shifted_validation"]
 ExtraMetric = Literal["spice", "clipscore"]

@@ -65,7 +65,7 @@ class TaskConfig(StrictModel):
         return self
 
 
-# One vector of the whole picture, or one of each cell of a grid over it.
+# One vector of the whole image, or one of each cell of a grid over it.
 Features = Literal["pooled", "grid"]
 
 
@@ -77,7 +77,7 @@ class OpenClipConfig(StrictModel):
     pretrained: str | None  # a tag of open_clip's list, or "random"
     weights: str | None  # a local file instead of a download; `pretrained` then says how its weights are used
     tokenizer: str | None = None  # a local folder instead of the architecture's own; earlier runs have none
-    features: Features = "pooled"  # "grid": pictures only
+    features: Features = "pooled"  # "grid": images only
     seed: Natural = 0  # of pretrained=random
     batch_size: Positive
 
@@ -91,7 +91,7 @@ class OpenClipConfig(StrictModel):
 
 
 class TimmConfig(StrictModel):
-    """A picture encoder without a text tower, that `timm` builds."""
+    """An image encoder without a text tower, that `timm` builds."""
 
     kind: Literal["timm"]
     model: str  # an architecture of timm.list_models()

@@ -33,5 +33,5 @@ class ComputeStatisticsConfig(StrictModel):
     @model_validator(mode="after")
     def _pairs_are_seen(self) -> "ComputeStatisticsConfig":
         if self.pairs and not self.images:
-            raise ValueError("pairs=true sees the texts' own pictures, and images=false sees none; give one of the two")
+            raise ValueError("pairs=true sees the texts' own images, and images=false sees none; give one of the two")
         return self

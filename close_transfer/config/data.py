@@ -40,7 +40,7 @@ class FileData(StrictModel):
     prompt: str | None = None  # with {column} for what a column holds; of tasks that ask something
     target_column: str | None = None  # what is to be written, of tasks other than captioning
     on_bad_rows: OnBadRows
-    on_missing_image: OnBadRows = "error"  # scenes whose picture is not there, where pictures are used
+    on_missing_image: OnBadRows = "error"  # scenes whose image is not there, where images are used
     noise: dict[TaskName, NonNegative]
     epochs: dict[TaskName, Positive]
 
@@ -52,7 +52,7 @@ class _OfficialData(StrictModel):
     files: dict[FileSplit, str]  # relative to root; each is also found as NAME.gz
     image_folders: dict[FileSplit, str]  # relative to root
     on_bad_rows: OnBadRows
-    on_missing_image: OnBadRows = "error"  # scenes whose picture is not there, where pictures are used
+    on_missing_image: OnBadRows = "error"  # scenes whose image is not there, where images are used
     noise: dict[TaskName, NonNegative]
     epochs: dict[TaskName, Positive]
 
@@ -128,7 +128,7 @@ class HuggingFaceData(StrictModel):
     prompt: str | None = None  # with {column} for what a column holds; of tasks that ask something
     target_column: str | None = None  # what is to be written, of tasks other than captioning
     on_bad_rows: OnBadRows
-    on_missing_image: OnBadRows = "error"  # scenes whose picture is not there, where pictures are used
+    on_missing_image: OnBadRows = "error"  # scenes whose image is not there, where images are used
     noise: dict[TaskName, NonNegative]
     epochs: dict[TaskName, Positive]
 

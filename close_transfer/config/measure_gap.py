@@ -23,7 +23,7 @@ class MeasureGapConfig(StrictModel):
     max_scenes: Annotated[int, Field(ge=2, lt=2**31)] | None
     noises: tuple[NonNegative, ...]  # standard deviations per coordinate to look at
     num_bootstrap: Annotated[int, Field(ge=2, lt=2**31)]
-    num_drawn: Positive  # points of each cloud in the picture
+    num_drawn: Positive  # points of each cloud in the image
     seed: Natural
     embedding_cache: EmbeddingCacheConfig
     output: str

@@ -54,9 +54,9 @@ class ScorePredictionsConfig(StrictModel):
         return self
 
     @model_validator(mode="after")
-    def _clipscore_has_pictures(self) -> "ScorePredictionsConfig":
+    def _clipscore_has_images(self) -> "ScorePredictionsConfig":
         if "clipscore" in self.extra_metrics and (self.images is None or self.clip is None):
             raise ValueError(
-                "extra_metrics=clipscore needs the pictures and an encoder; give images=FOLDER and clip=open_clip with its settings"
+                "extra_metrics=clipscore needs the images and an encoder; give images=FOLDER and clip=open_clip with its settings"
             )
         return self

@@ -1,4 +1,4 @@
-"""Checks what is there of a published dataset: files, counts, pictures, and what can be run with them."""
+"""Checks what is there of a published dataset: files, counts, images, and what can be run with them."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -24,12 +24,12 @@ State = Literal["complete", "uncounted", "subset", "larger", "damaged", "unreada
 
 
 @dataclass(frozen=True)
-class PictureCheck:
-    """The pictures that one split names.
+class ImageCheck:
+    """The images that one split names.
 
     Attributes:
         folder: where they should be.
-        num_named: different pictures named.
+        num_named: different images named.
         num_there: files of these names; only a few of them are opened.
         unreadable: what is wrong with those of the opened ones that cannot be used.
     """
@@ -59,8 +59,8 @@ class FileCheck:
         examples: what can be used of it.
         fault: the message about what cannot be used.
         notes: what was left out, and what else a user should know.
-        pictures: of a split whose examples name pictures.
-        num_untold: questions about pictures without a caption in the file of captions.
+        images: of a split whose examples name images.
+        num_untold: questions about images without a caption in the file of captions.
     """
 
     role: str
@@ -70,7 +70,7 @@ class FileCheck:
     examples: list[Example] = field(default_factory=list, repr=False)
     fault: str = ""
     notes: list[str] = field(default_factory=list)
-    pictures: PictureCheck | None = None
+    images: ImageCheck | None = None
     num_untold: int = 0
 
     @property
@@ -80,7 +80,7 @@ class FileCheck:
 
     @property
     def num_captions(self) -> int:
-        """Captions of all its pictures together."""
+        """Captions of all its images together."""
         return sum(len(example.texts) for example in self.examples)
 
 
@@ -117,10 +117,10 @@ class DataCheck:
 
     @property
     def complete(self) -> bool:
-        """Whether every file is there and whole, with the pictures that an evaluation needs."""
-        pictures = self.splits[self.evaluation_split].pictures
+        """Whether every file is there and whole, with the images that an evaluation needs."""
+        images = self.splits[self.evaluation_split].images
         return all(check.state in ("complete", "uncounted") for check in [*self.splits.values(), *self.others]) and (
-            pictures is None or pictures.complete
+            images is None or images.complete
         )
 
 
@@ -165,7 +165,7 @@ def _check_file(data: OfficialData, task: str, split: FileSplit, role: str) -> F
     return FileCheck(role, path, _state(loaded, fault, published), published, loaded.examples, fault, notes)
 
 
-def _pictures(data: OfficialData, split: str, examples: Iterable[Example]) -> PictureCheck | None:
+def _images(data: OfficialData, split: str, examples: Iterable[Example]) -> ImageCheck | None:
     named = {example.image.key: example.image for example in examples if example.image is not None}
     if not named:
         return None
@@ -176,7 +176,7 @@ def _pictures(data: OfficialData, split: str, examples: Iterable[Example]) -> Pi
             ref.open()
         except UserError as error:
             unreadable.append(str(error))
-    return PictureCheck(image_folder(data, split), len(named), len(there), tuple(unreadable))
+    return ImageCheck(image_folder(data, split), len(named), len(there), tuple(unreadable))
 
 
 def _check_answers(data: Vqa2Data, split: FileSplit) -> FileCheck | None:
@@ -187,7 +187,7 @@ def _check_answers(data: Vqa2Data, split: FileSplit) -> FileCheck | None:
 
 
 def _check_captions(data: Vqa2Data, split: FileSplit, questions: FileCheck) -> FileCheck:
-    """The words of the scenes; tells `questions` how many are about pictures without any."""
+    """The words of the scenes; tells `questions` how many are about images without any."""
     captions = CocoData(
         name="coco",
         split="train",
@@ -204,7 +204,7 @@ def _check_captions(data: Vqa2Data, split: FileSplit, questions: FileCheck) -> F
     if check.usable and untold:
         questions.num_untold = len(untold)
         questions.notes.append(
-            f"{len(untold):,} questions are about pictures without a caption in {check.path.name}; "
+            f"{len(untold):,} questions are about images without a caption in {check.path.name}; "
             "runs on text leave them out with data.on_missing_scene=skip"
         )
     return check
@@ -252,7 +252,7 @@ def check_data(data: DataConfig, choice: str, overrides: Sequence[str] = (), lea
                 answered = {name: file for name, file in data.annotations.items() if name != split}
                 readable = data.model_copy(update={"annotations": answered})
         found_split = _check_file(readable, task, split, split)
-        found_split.pictures = _pictures(data, split, found_split.examples)
+        found_split.images = _images(data, split, found_split.examples)
         check.splits[split] = found_split
         if isinstance(data, Vqa2Data) and split in data.captions:
             check.others.append(_check_captions(data, split, found_split))

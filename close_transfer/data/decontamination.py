@@ -97,7 +97,7 @@ def _unchecked(reason: str) -> dict[str, Any]:
 
 
 def _scene_texts(data: DataConfig, task: str, split: str, examples: Sequence[Example]) -> list[str]:
-    """The texts of the scenes that are asked about, where the pictures alone were loaded."""
+    """The texts of the scenes that are asked about, where the images alone were loaded."""
     if isinstance(data, Vqa2Data):
         if split not in data.captions:
             return []

@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ImageRef:
-    """A picture that nobody has opened yet.
+    """An image that nobody has opened yet.
 
     Attributes:
         key: its name, the same on any machine; unique within its split.
-        open: reads or draws the picture, as RGB.
-        digest: a fingerprint of what the picture shows, so that vectors can be kept under it.
+        open: reads or draws the image, as RGB.
+        digest: a fingerprint of what the image shows, so that vectors can be kept under it.
         row: line of the file it came from, counted from 0; precomputed embeddings go by it.
     """
 
@@ -37,7 +37,7 @@ class Example:
         id: unique within its split.
         texts: what stands for the scene in words. Several are averaged into one vector before
             normalising (CLOSE's scene text for VQA).
-        image: what stands for the scene in pictures; None where there is none.
+        image: what stands for the scene in images; None where there is none.
         prompt: question, hypothesis or article; empty for captioning.
         targets: what the model should write. Several are separate targets of one scene.
         references: what predictions are scored against: captions, the gold label, or one answer
@@ -57,12 +57,12 @@ class Example:
 
 
 def get_scene_key(example: Example) -> str:
-    """What tells scenes apart: the picture's name, which is not opened, or the texts where there is none."""
+    """What tells scenes apart: the image's name, which is not opened, or the texts where there is none."""
     return example.image.key if example.image else "\x1f".join(example.texts)
 
 
 def group_by_scene(examples: Iterable[Example]) -> list[Example]:
-    """One example a scene, with all its distinct texts: several questions about a picture are one scene."""
+    """One example a scene, with all its distinct texts: several questions about an image are one scene."""
     texts: dict[str, dict[str, None]] = {}
     first: dict[str, Example] = {}
     for example in examples:
@@ -81,7 +81,7 @@ def sample(items: Sequence[T], most: int | None, seed: int) -> list[T]:
 
 
 def fingerprint_examples(examples: Iterable[Example]) -> str:
-    """A fingerprint of all that is in the examples, pictures by their keys."""
+    """A fingerprint of all that is in the examples, images by their keys."""
     return fingerprint(
         "\x1f".join(
             (e.id, *e.texts, "\x1e", e.image.key if e.image else "", e.prompt, *e.targets, "\x1e", *e.references)

@@ -1,6 +1,6 @@
-"""Finds and opens pictures that anyone may have made: upright, RGB, 8 bits, the first frame, on white.
+"""Finds and opens images that anyone may have made: upright, RGB, 8 bits, the first frame, on white.
 
-A picture that cannot be used is a `UserError` that names it and says why; nothing else is raised.
+An image that cannot be used is a `UserError` that names it and says why; nothing else is raised.
 """
 
 import io
@@ -18,24 +18,24 @@ from close_transfer.core.errors import UserError
 # Names what is done on opening; kept vectors go by it.
 OPENING = "upright, first frame, on white, 16 bits scaled to 8"
 
-# A picture is shrunk until its shorter side fits the encoder; this many times longer than wide and the
+# An image is shrunk until its shorter side fits the encoder; this many times longer than wide and the
 # rest of it would fill the memory.
 _LONGEST = 200
 
 
 class _Unusable(Exception):
-    """Why a picture cannot be used."""
+    """Why an image cannot be used."""
 
 
 @dataclass(frozen=True)
-class FoundPictures:
-    """The pictures of a folder, none of them opened yet.
+class FoundImages:
+    """The images of a folder, none of them opened yet.
 
     Attributes:
         files: id and path of each, in the order of their names. An id is the path relative to the
             folder, with slashes; what is no UTF-8 in it is escaped. Ids are unique.
         faults: folders that could not be listed, and why.
-        num_other: files whose names end like no picture's.
+        num_other: files whose names end like no image's.
     """
 
     files: list[tuple[str, Path]]
@@ -43,14 +43,14 @@ class FoundPictures:
     num_other: int
 
 
-def find_images(root: Path) -> FoundPictures:
-    """The file, or all pictures in the folder and below; a folder that is linked twice counts once.
+def find_images(root: Path) -> FoundImages:
+    """The file, or all images in the folder and below; a folder that is linked twice counts once.
 
     Raises:
-        UserError: if there is no such file, or no picture in the folder.
+        UserError: if there is no such file, or no image in the folder.
     """
     if root.is_file():
-        return FoundPictures([(_printable(root.name), root)], [], 0)
+        return FoundImages([(_printable(root.name), root)], [], 0)
     if not root.is_dir():
         raise UserError(f"images={root}: there is no such file or folder")
     known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
@@ -69,11 +69,11 @@ def find_images(root: Path) -> FoundPictures:
     if not paths:
         unlisted = f" ({len(faults)} folders could not be listed)" if faults else ""
         raise UserError(
-            f"images={root}: no picture in this folder or below it{unlisted}; known are {', '.join(sorted(known)[:12])} and more"
+            f"images={root}: no image in this folder or below it{unlisted}; known are {', '.join(sorted(known)[:12])} and more"
         )
     paths.sort(key=lambda path: path.parts)
     unlisted_folders = [(_printable(_relative(Path(fault.filename), root)), fault.strerror or "") for fault in faults]
-    return FoundPictures(
+    return FoundImages(
         list(zip(_ids([_relative(path, root) for path in paths]), paths, strict=True)),
         unlisted_folders,
         num_files - len(paths),
@@ -104,7 +104,7 @@ def _ids(names: list[str]) -> list[str]:
 
 
 def open_image(path: Path) -> Image.Image:
-    """The picture in a file, as 8-bit RGB.
+    """The image in a file, as 8-bit RGB.
 
     Turned as its EXIF data say, transparency on white, 16 bits scaled to 8, the first of several
     frames.
@@ -118,12 +118,12 @@ def open_image(path: Path) -> Image.Image:
         is_other = False
     if is_other:  # opening a pipe would wait for ever
         reason = "it is not a file"
-        raise UserError(f"{path}: cannot be read as a picture ({reason}); give another file") from _Unusable(reason)
+        raise UserError(f"{path}: cannot be read as an image ({reason}); give another file") from _Unusable(reason)
     return _opened(path, str(path))
 
 
-def read_picture(content: bytes, name: str) -> Image.Image:
-    """The picture that these bytes hold, as `open_image`; `name` is for messages."""
+def read_image(content: bytes, name: str) -> Image.Image:
+    """The image that these bytes hold, as `open_image`; `name` is for messages."""
     return _opened(io.BytesIO(content), name)
 
 
@@ -144,11 +144,11 @@ def _opened(source: Path | BinaryIO, name: str) -> Image.Image:
         megapixels = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         reason = f"more than {megapixels:.0f} megapixels, the limit against decompression bombs; make it smaller"
     except UnidentifiedImageError:
-        reason = "not a picture in a format that Pillow reads"
+        reason = "not an image in a format that Pillow reads"
     except Exception as error:  # of any kind, where a decoder meets what it did not expect
         told = (error.strerror if isinstance(error, OSError) else None) or str(error)
         reason = (told.splitlines() or [type(error).__name__])[0]
-    raise UserError(f"{name}: cannot be read as a picture ({reason}); give another file") from _Unusable(reason)
+    raise UserError(f"{name}: cannot be read as an image ({reason}); give another file") from _Unusable(reason)
 
 
 def _check_shape(size: tuple[int, int]) -> None:
@@ -160,12 +160,12 @@ def _upright(image: Image.Image) -> Image.Image:
     image.load()
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF data say nothing about the picture
+    except Exception:  # damaged EXIF data say nothing about the image
         return image
 
 
 def convert_to_rgb(image: Image.Image) -> Image.Image:
-    """An opened picture as `open_image` gives it."""
+    """An opened image as `open_image` gives it."""
     image = _upright(image)
     if image.mode.startswith(("I", "F")):
         image = _eight_bits(image)
@@ -181,7 +181,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 or 32 bits, or of floats, scaled to 0 to 255; never clipped.
 
     Integers up to 65,535 are taken for 16 bits. Beyond that, and for floats, the smallest value of
-    the picture becomes black and the largest white, as no range is agreed on.
+    the image becomes black and the largest white, as no range is agreed on.
     """
     values = np.asarray(image)
     low, high = values.min(), values.max()

@@ -1,4 +1,4 @@
-"""Frozen encoders: text and pictures in, vectors of one space out."""
+"""Frozen encoders: text and images in, vectors of one space out."""
 
 from close_transfer.config.components import OpenClipConfig, TimmConfig
 from close_transfer.encoders.encoder import Encoder

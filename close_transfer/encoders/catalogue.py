@@ -17,7 +17,7 @@ clip=open_clip clip.model=ARCHITECTURE clip.pretrained=TAG clip.weights=FILE   n
 clip=open_clip clip.model=ARCHITECTURE clip.pretrained=random  weights that nobody trained, a baseline
 clip=open_clip clip.model=local-dir:FOLDER                     open_clip_config.json, weights and tokenizer of your own
 clip=open_clip ... clip.features=grid                          a vector of each cell, for scripts/train_on_images.py
-clip=timm clip.model=ARCHITECTURE                              a picture encoder without a text tower, for the same
+clip=timm clip.model=ARCHITECTURE                              an image encoder without a text tower, for the same
 clip=precomputed clip.text_embeddings=FILE                     vectors of any encoder, encoded elsewhere
 
 An asterisk marks weights that are in the hub's cache here. Of open_clip, {count} architectures:

@@ -40,7 +40,7 @@ class EmbeddingMatrix:
     """Read-only raw vectors of unique items.
 
     Attributes:
-        row_of: row of each item by its name (a text, or a picture's key).
+        row_of: row of each item by its name (a text, or an image's key).
     """
 
     def __init__(self, blocks: Sequence[NDArray[np.floating]], row_of: dict[str, int]) -> None:
@@ -70,7 +70,7 @@ class EmbeddingMatrix:
 
 
 class EmbeddingCache:
-    """The vectors of one encoder for texts, or for pictures, in one folder."""
+    """The vectors of one encoder for texts, or for images, in one folder."""
 
     def __init__(self, config: EmbeddingCacheConfig, key: str, description: str) -> None:
         """Opens or creates the cache of `key`.

@@ -1,4 +1,4 @@
-"""Every text and picture is encoded once and kept: raw vectors on disk, read by memory map.
+"""Every text and image is encoded once and kept: raw vectors on disk, read by memory map.
 
 What is kept is un-normalised and free of noise, under a key of everything that decides it: the
 encoder's weights and preprocessing, and the text itself (`vector_store.py`).
@@ -22,7 +22,7 @@ from close_transfer.encoders.embedding_cache import EmbeddingCache, EmbeddingMat
 
 @dataclass(frozen=True)
 class SceneVectors:
-    """The vector of every example's scene: the mean of its texts' raw vectors, or its picture's.
+    """The vector of every example's scene: the mean of its texts' raw vectors, or its image's.
 
     Attributes:
         table: where the raw vectors are.
@@ -74,20 +74,20 @@ def encode_texts(encoder: AnyEncoder, texts: Iterable[str], config: EmbeddingCac
 
 
 def encode_images_of(encoder: AnyEncoder, images: Iterable[ImageRef], config: EmbeddingCacheConfig) -> EmbeddingMatrix:
-    """Raw vectors of all distinct pictures, opening those that were never encoded.
+    """Raw vectors of all distinct images, opening those that were never encoded.
 
     Raises:
-        UserError: if a precomputed encoder has no picture vectors.
+        UserError: if a precomputed encoder has no image vectors.
     """
     distinct = list({image.key: image for image in images}.values())
     if isinstance(encoder, PrecomputedEncoder):
         return EmbeddingMatrix([encoder.image_matrix], {i.key: i.row for i in distinct if i.row is not None})
-    cache = EmbeddingCache(config, fingerprint([encoder.image_key, OPENING]), f"pictures by {encoder.name}")
+    cache = EmbeddingCache(config, fingerprint([encoder.image_key, OPENING]), f"images by {encoder.name}")
     return cache.table(
         [image.key for image in distinct],
         [_digest(image.digest()) for image in distinct],
         lambda positions: encoder.encode_images(distinct[i].open() for i in positions),
-        unit="picture",
+        unit="image",
     )
 
 
@@ -99,14 +99,14 @@ def encode_text_scenes(encoder: AnyEncoder, examples: Sequence[Example], config:
 
 
 def encode_image_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: EmbeddingCacheConfig) -> SceneVectors:
-    """Scene vectors from the examples' pictures.
+    """Scene vectors from the examples' images.
 
     Raises:
-        UserError: if an example has no picture.
+        UserError: if an example has no image.
     """
     for example in examples:
         if example.image is None:
-            raise UserError(f"example {example.id} has no picture; choose data with pictures, or scene=text")
+            raise UserError(f"example {example.id} has no image; choose data with images, or scene=text")
     images = [example.image for example in examples if example.image is not None]
     table = encode_images_of(encoder, images, config)
     return SceneVectors(table, *_ragged([[table.row_of[image.key]] for image in images]))

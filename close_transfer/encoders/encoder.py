@@ -15,14 +15,14 @@ from close_transfer.core.errors import UserError
 
 
 class Encoder(Protocol):
-    """Maps texts and pictures to vectors of one space. Frozen: the same input, the same vector.
+    """Maps texts and images to vectors of one space. Frozen: the same input, the same vector.
 
     Attributes:
         name: how a user calls it.
         dim: width of the vectors.
         fingerprint: of the weights; two encoders with the same one give the same vectors.
         text_key: of all that decides a text's vector: weights, tokenizer, context length.
-        image_key: of all that decides a picture's vector: weights and preprocessing.
+        image_key: of all that decides an image's vector: weights and preprocessing.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Encoder(Protocol):
 
     def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
         """Vectors as the tower gives them, not normalised; shape (images, dim), or (images, k, dim) where it gives a
-        grid. One picture of full size is held at a time."""
+        grid. One image of full size is held at a time."""
 
     def count_cut(self, texts: Sequence[str]) -> int:
         """How many texts are longer than the encoder's context, which sees their beginning only."""
@@ -52,13 +52,13 @@ def encode_in_batches(
     encode: Callable[[Tensor], Tensor],
     batch_size: int,
 ) -> Float32Array:
-    """Raw vectors of pictures in float32; shape (images, [k,] dim).
+    """Raw vectors of images in float32; shape (images, [k,] dim).
 
     Args:
         images: taken one at a time.
-        preprocess: makes a picture (channels, height, width).
-        encode: gives vectors of (pictures, channels, height, width).
-        batch_size: pictures encoded together.
+        preprocess: makes an image (channels, height, width).
+        encode: gives vectors of (images, channels, height, width).
+        batch_size: images encoded together.
     """
     prepared = map(preprocess, images)
     encoded = [to_float32(encode(torch.stack(batch))) for batch in iter(lambda: list(islice(prepared, batch_size)), [])]
@@ -76,8 +76,8 @@ def to_float32(vectors: Tensor) -> Float32Array:
 
 
 def no_text_tower_error(name: str) -> UserError:
-    """What is said where text is given to an encoder of pictures."""
+    """What is said where text is given to an encoder of images."""
     return UserError(
-        f"{name} encodes pictures only, so nothing can be trained on text; use scripts/train_on_images.py, or an encoder "
+        f"{name} encodes images only, so nothing can be trained on text; use scripts/train_on_images.py, or an encoder "
         "with a text tower (clip=open_clip, clip.features=pooled)"
     )

@@ -169,7 +169,7 @@ class OpenClipEncoder:
     def _check_grid(self) -> None:
         if not hasattr(self._model.visual, "forward_intermediates"):
             raise UserError(
-                f"clip.features=grid: the picture tower of {self.name} gives no grid; use clip.features=pooled"
+                f"clip.features=grid: the image tower of {self.name} gives no grid; use clip.features=pooled"
             )
 
     @torch.inference_mode()
@@ -191,15 +191,15 @@ class OpenClipEncoder:
 
     @torch.inference_mode()
     def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
-        """Raw picture vectors, shape (images, dim), of a grid (images, k, dim); float32."""
+        """Raw image vectors, shape (images, dim), of a grid (images, k, dim); float32."""
         return encode_in_batches(images, self._preprocess, self._encode, self._batch_size)
 
-    def _encode(self, pictures: Tensor) -> Tensor:
-        pictures = pictures.to(self._device)
+    def _encode(self, images: Tensor) -> Tensor:
+        images = images.to(self._device)
         if self._tokenizer is not None:
-            return self._model.encode_image(pictures)
+            return self._model.encode_image(images)
         found = self._model.visual.forward_intermediates(
-            pictures, indices=1, normalize_intermediates=True, intermediates_only=True, output_fmt="NCHW"
+            images, indices=1, normalize_intermediates=True, intermediates_only=True, output_fmt="NCHW"
         )
         return flatten_grid(found["image_intermediates"][0])
 

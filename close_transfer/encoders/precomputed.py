@@ -97,7 +97,7 @@ def _only_tensor(path: Path, name: str) -> NDArray[np.floating]:
 
 
 class PrecomputedEncoder:
-    """Text and picture vectors from files; asked for anything that is not there, it says so."""
+    """Text and image vectors from files; asked for anything that is not there, it says so."""
 
     def __init__(self, config: PrecomputedConfig, num_lines: int, texts: Sequence[str] | None = None) -> None:
         """Reads and checks the files.
@@ -161,11 +161,11 @@ class PrecomputedEncoder:
 
     @property
     def image_matrix(self) -> NDArray[np.floating]:
-        """All picture vectors as they were given, shape (rows, dim).
+        """All image vectors as they were given, shape (rows, dim).
 
         Raises:
             UserError: if there are none.
         """
         if self._images is None:
-            raise UserError("clip=precomputed: picture vectors are needed here; give clip.image_embeddings=FILE")
+            raise UserError("clip=precomputed: image vectors are needed here; give clip.image_embeddings=FILE")
         return self._images

@@ -1,4 +1,4 @@
-"""Frozen picture encoders that `timm` builds. They have no text tower: what LiMBeR compares CLIP with."""
+"""Frozen image encoders that `timm` builds. They have no text tower: what LiMBeR compares CLIP with."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -81,15 +81,15 @@ class TimmEncoder:
 
     @torch.inference_mode()
     def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
-        """Raw picture vectors, shape (images, dim), of a grid (images, k, dim); float32."""
+        """Raw image vectors, shape (images, dim), of a grid (images, k, dim); float32."""
         return encode_in_batches(images, self._preprocess, self._encode, self._batch_size)
 
-    def _encode(self, pictures: Tensor) -> Tensor:
-        pictures = pictures.to(self._device)
+    def _encode(self, images: Tensor) -> Tensor:
+        images = images.to(self._device)
         if not self._is_grid:
-            return self._model(pictures)  # pooled, as there are no classes
+            return self._model(images)  # pooled, as there are no classes
         (grid,) = self._model.forward_intermediates(  # type: ignore[operator]
-            pictures, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
+            images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
         )
         return flatten_grid(grid)
 

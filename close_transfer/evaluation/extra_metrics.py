@@ -1,4 +1,4 @@
-"""Metrics of captions that are computed only when asked for: SPICE needs other people's models, CLIPScore pictures."""
+"""Metrics of captions that are computed only when asked for: SPICE needs other people's models, CLIPScore images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +27,7 @@ def compute_extra_scores(
 
     Args:
         names: of "spice" and "clipscore".
-        examples: with references and, for CLIPScore, pictures.
+        examples: with references and, for CLIPScore, images.
         answers: a caption for each.
         clip: the encoder that CLIPScore compares with.
         embedding_cache: where vectors are kept.
@@ -37,7 +37,7 @@ def compute_extra_scores(
         Scores times 100 by metric, shape (examples,) each; and name and fingerprint of CLIPScore's encoder.
 
     Raises:
-        UserError: if SPICE's models or a picture are missing.
+        UserError: if SPICE's models or an image are missing.
     """
     extra: dict[str, Float64Array] = {}
     if "spice" in names:
@@ -58,7 +58,7 @@ def compute_extra_scores(
 def _clip_scores(
     encoder: OpenClipEncoder, examples: Sequence[Example], answers: Sequence[str], embedding_cache: EmbeddingCacheConfig
 ) -> dict[str, Float64Array]:
-    pictures = encode_image_scenes(encoder, examples, embedding_cache)[np.arange(len(examples))]
+    images = encode_image_scenes(encoder, examples, embedding_cache)[np.arange(len(examples))]
     captions = [CLIPSCORE_PREFIX + answer for answer in answers]
     references = [[CLIPSCORE_PREFIX + text for text in example.references] for example in examples]
     table = encode_texts(encoder, [*captions, *(text for group in references for text in group)], embedding_cache)
@@ -68,6 +68,6 @@ def _clip_scores(
 
     own = vectors(captions)
     return {
-        "CLIPScore": 100 * compute_clip_score(pictures, own),
-        "RefCLIPScore": 100 * compute_ref_clip_score(pictures, own, [vectors(group) for group in references]),
+        "CLIPScore": 100 * compute_clip_score(images, own),
+        "RefCLIPScore": 100 * compute_ref_clip_score(images, own, [vectors(group) for group in references]),
     }

@@ -171,7 +171,7 @@ def describe_system_settings(
     """
     if "blind" in adapters:
         return "blind (sees nothing)"
-    trained = {"text": "trained on text", "image": "trained on pictures"}.get(training_input_modality or "", "system")
+    trained = {"text": "trained on text", "image": "trained on images"}.get(training_input_modality or "", "system")
     told = {"memory": "on a memory of texts", "top_p": "sampled", "rerank": "re-ranked"}
     return ", ".join(
         [trained, describe_adapters(adapters, std), *(words for key, words in told.items() if evaluation.get(key))]

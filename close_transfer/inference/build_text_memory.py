@@ -1,4 +1,4 @@
-"""The memory of texts that pictures are projected on at test time, without retraining (`projection.py`)."""
+"""The memory of texts that images are projected on at test time, without retraining (`projection.py`)."""
 
 from collections.abc import Callable
 from typing import Any

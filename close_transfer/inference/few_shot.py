@@ -1,7 +1,7 @@
-"""Questions about pictures answered by a frozen language model that sees a few answered ones first.
+"""Questions about images answered by a frozen language model that sees a few answered ones first.
 
 LiMBeR's evaluation (arXiv 2209.15162, section 4.1), after Frozen (Tsimpoukelli et al. 2021, arXiv 2106.13884): what is in
-front of the question is a row of pictures, each as the mapper's tokens, with their questions and answers in words.
+front of the question is a row of images, each as the mapper's tokens, with their questions and answers in words.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class FewShot:
         max_new_tokens: int = 8,
         max_words: int | None = None,
     ) -> None:
-        """Takes a model apart for prompts of several pictures.
+        """Takes a model apart for prompts of several images.
 
         Args:
             network: a captioner.
@@ -53,11 +53,11 @@ class FewShot:
                 up to the first line break or the next question.
 
         Raises:
-            UserError: if the language model is no decoder only, which cannot read pictures between words.
+            UserError: if the language model is no decoder only, which cannot read images between words.
         """
         if network.config.text_format["kind"] == "encoder-decoder":
             raise UserError(
-                "few-shot prompts put pictures between words, which needs a language model that is a decoder only"
+                "few-shot prompts put images between words, which needs a language model that is a decoder only"
             )
         self._network = network.eval()
         self._format = TextFormat(tokenizer, "plain")

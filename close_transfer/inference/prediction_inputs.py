@@ -53,7 +53,7 @@ class _ImageInputs:
         check_encoder(self._encoder, model)
         self.key = {
             "encoder": fingerprint([self._encoder.image_key, OPENING, str(clip.batch_size)]),
-            "pictures": fingerprint(f"{name}\0{_stamp(path)}" for name, path in found.files),
+            "images": fingerprint(f"{name}\0{_stamp(path)}" for name, path in found.files),
         }
 
     def batch(self, start: int, end: int) -> tuple[list[str], NDArray[np.float32], list[Unreadable]]:
@@ -63,12 +63,12 @@ class _ImageInputs:
         def opened() -> Iterator[Image.Image]:
             for name, path in self._files[start:end]:
                 try:
-                    picture = open_image(path)
+                    image = open_image(path)
                 except UserError as error:
                     unreadable.append({"id": name, "reason": explain_unreadable(error)})
                     continue
                 names.append(name)
-                yield picture
+                yield image
 
         return names, self._encoder.encode_images(opened()), unreadable
 
@@ -119,6 +119,6 @@ def open_inputs(config: PredictConfig, model: TransferNetwork, clip: Any, device
     assert config.images is not None
     if isinstance(clip, PrecomputedConfig):
         raise UserError(
-            "the run was trained on precomputed vectors, so pictures cannot be encoded here; give embeddings=FILE"
+            "the run was trained on precomputed vectors, so images cannot be encoded here; give embeddings=FILE"
         )
     return _ImageInputs(Path(config.images), model, clip, device)

@@ -40,7 +40,7 @@ class Reranker:
         """Loads the encoder that was asked for, else the run's own.
 
         Raises:
-            UserError: if it is none of both texts and pictures, or the task has labels to choose from.
+            UserError: if it is none of both texts and images, or the task has labels to choose from.
         """
         if labels:
             raise UserError(
@@ -49,7 +49,7 @@ class Reranker:
         clip = config.rerank_encoder or trained
         if not isinstance(clip, OpenClipConfig) or clip.features == "grid":
             raise UserError(
-                "rerank=true compares texts with pictures, so an encoder of both is needed; give clip@rerank_encoder=open_clip "
+                "rerank=true compares texts with images, so an encoder of both is needed; give clip@rerank_encoder=open_clip "
                 "rerank_encoder.model=NAME"
             )
         self.encoder: Encoder = load_encoder(clip, device)

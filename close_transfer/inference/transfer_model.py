@@ -1,4 +1,4 @@
-"""A trained model as a library: pictures, texts or vectors in, captions, answers and judgements out.
+"""A trained model as a library: images, texts or vectors in, captions, answers and judgements out.
 
 from close_transfer import TransferModel
 
@@ -26,14 +26,14 @@ from close_transfer.inference.decoding import Decoder
 from close_transfer.inference.hub import find_model, publish
 from close_transfer.inference.loading import check_encoder, load_encoder_settings
 from close_transfer.inference.validation import (
-    Picture,
+    ImageInput,
     as_list,
     check_decoding,
     check_embeddings,
     check_input_modality,
     check_prompt,
     check_whole_number,
-    is_one_picture,
+    is_one_image,
     open_given_image,
 )
 from close_transfer.models.device import pick_device
@@ -117,34 +117,34 @@ class TransferModel:
             self._encoder = encoder
         return self._encoder
 
-    def caption(self, pictures: Picture | Sequence[Picture], **decoding: Any) -> Any:
-        """A caption of a picture, or a list of one each.
+    def caption(self, images: ImageInput | Sequence[ImageInput], **decoding: Any) -> Any:
+        """A caption of an image, or a list of one each.
 
         Args:
-            pictures: a path, a `PIL.Image` or an array of uint8 (height, width, 3), or several.
+            images: a path, a `PIL.Image` or an array of uint8 (height, width, 3), or several.
             decoding: as of `write`, but for num_return: of several candidates `write` gives all.
 
         Raises:
             UserError: as `write`; if the model is of another task.
         """
         self._is_for(("captioning", "captioning-multi"), "captions")
-        return self._texts(pictures, None, decoding)
+        return self._texts(images, None, decoding)
 
-    def answer(self, pictures: Picture | Sequence[Picture], question: str, **decoding: Any) -> Any:
-        """The answer to a question about a picture, or a list of one each; arguments as of `caption`."""
+    def answer(self, images: ImageInput | Sequence[ImageInput], question: str, **decoding: Any) -> Any:
+        """The answer to a question about an image, or a list of one each; arguments as of `caption`."""
         self._is_for(("vqa", "vqa-e"), "answers")
         _asked("question", question)
-        return self._texts(pictures, question, decoding)
+        return self._texts(images, question, decoding)
 
-    def judge(self, pictures: Picture | Sequence[Picture], hypothesis: str, **decoding: Any) -> Any:
-        """Which of `labels` holds between a picture and a sentence, or a list of one each; arguments as of `caption`."""
+    def judge(self, images: ImageInput | Sequence[ImageInput], hypothesis: str, **decoding: Any) -> Any:
+        """Which of `labels` holds between an image and a sentence, or a list of one each; arguments as of `caption`."""
         self._is_for(("snli-ve",), "judgements")
         _asked("hypothesis", hypothesis)
-        return self._texts(pictures, hypothesis, decoding)
+        return self._texts(images, hypothesis, decoding)
 
     def write(
         self,
-        pictures: Sequence[Picture] = (),
+        images: Sequence[ImageInput] = (),
         texts: Sequence[str] = (),
         embeddings: NDArray[np.floating] | None = None,
         prompt: str | None = None,
@@ -156,10 +156,10 @@ class TransferModel:
         seed: int = 0,
         batch_size: int = 64,
     ) -> list[Prediction]:
-        """What the model writes for pictures, texts or vectors; one of the three is given.
+        """What the model writes for images, texts or vectors; one of the three is given.
 
         Args:
-            pictures: paths, `PIL.Image`s or arrays of uint8 (height, width, 3).
+            images: paths, `PIL.Image`s or arrays of uint8 (height, width, 3).
             texts: encoded by the text tower, as in training.
             embeddings: raw vectors of the encoder, of any length; shape (rows, dim), or (rows, cells, dim) of grids.
             prompt: question or hypothesis, where the task has one; None: what the task puts there by itself.
@@ -176,17 +176,17 @@ class TransferModel:
             `label_scores` (log-likelihoods, in the order of `labels`) are of tasks with labels; `id` is the position.
 
         Raises:
-            UserError: if a picture cannot be read, the vectors are of another shape, zero or not finite, or a setting is
+            UserError: if an image cannot be read, the vectors are of another shape, zero or not finite, or a setting is
                 out of its range.
         """
         task = self.network.config.task
         how = check_decoding(num_beams, num_return, top_p, temperature, seed, task["num_beams"])
         batch_size, prompt = check_whole_number("batch_size", batch_size), check_prompt(prompt, task)
-        pictures, texts = as_list(pictures, "pictures"), as_list(texts, "texts")
-        if sum((len(pictures) > 0, len(texts) > 0, embeddings is not None)) != 1:
-            raise UserError("give exactly one of pictures, texts and embeddings, and at least one of it")
-        input_modality = check_input_modality(input_modality, texts, pictures)
-        vectors = self._vectors(pictures, texts, embeddings)
+        images, texts = as_list(images, "images"), as_list(texts, "texts")
+        if sum((len(images) > 0, len(texts) > 0, embeddings is not None)) != 1:
+            raise UserError("give exactly one of images, texts and embeddings, and at least one of it")
+        input_modality = check_input_modality(input_modality, texts, images)
+        vectors = self._vectors(images, texts, embeddings)
         decoder = Decoder(self.network, self.tokenizer, how, batch_size, input_modality)
         found: list[Prediction] = []
         for start in range(0, len(vectors), batch_size):
@@ -205,7 +205,7 @@ class TransferModel:
         """The text of one raw vector of the encoder, shape (dim,), or one grid, shape (cells, dim).
 
         Args:
-            embedding: of a picture, or of a text where `input_modality` says so.
+            embedding: of an image, or of a text where `input_modality` says so.
             prompt, input_modality: as of `write`.
             decoding: as of `caption`.
 
@@ -257,10 +257,10 @@ class TransferModel:
         """
         return publish(name, private, lambda folder, whole: self.save_pretrained(folder, whole, licence))
 
-    def _texts(self, pictures: Picture | Sequence[Picture], prompt: str | None, decoding: dict[str, Any]) -> Any:
+    def _texts(self, images: ImageInput | Sequence[ImageInput], prompt: str | None, decoding: dict[str, Any]) -> Any:
         _one_candidate(decoding)
-        one = is_one_picture(pictures)
-        several: Any = [pictures] if one else pictures
+        one = is_one_image(images)
+        several: Any = [images] if one else images
         texts = [found.text for found in self.write(several, prompt=prompt, **decoding)]
         return texts[0] if one else texts
 
@@ -269,13 +269,13 @@ class TransferModel:
             raise UserError(f"this model was trained for task={self.task} and gives no {what}; use write(prompt=...)")
 
     def _vectors(
-        self, pictures: Sequence[Picture], texts: Sequence[str], embeddings: NDArray[np.floating] | None
+        self, images: Sequence[ImageInput], texts: Sequence[str], embeddings: NDArray[np.floating] | None
     ) -> Float32Array:
         if embeddings is not None:
             return check_embeddings(embeddings, self.network.config.encoder)
         if texts:
             return self.encoder.encode_texts(texts)
-        return self.encoder.encode_images(map(open_given_image, pictures))
+        return self.encoder.encode_images(map(open_given_image, images))
 
 
 def _asked(what: str, given: str) -> None:

@@ -14,28 +14,28 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.image_files import convert_to_rgb, open_image
 from close_transfer.inference.decoding import Decoding
 
-Picture = str | Path | Image.Image | NDArray[np.uint8]
+ImageInput = str | Path | Image.Image | NDArray[np.uint8]
 
-_PICTURES = "a path, a PIL.Image, or an array of uint8 of shape (height, width, 3)"
+_IMAGE_INPUTS = "a path, a PIL.Image, or an array of uint8 of shape (height, width, 3)"
 _ASKS_NOTHING = ("captioning", "captioning-multi")
 
 
-def is_one_picture(pictures: Any) -> bool:
-    """Whether this is a picture, and not several; an array of four dimensions is several."""
-    return isinstance(pictures, (str, Path, Image.Image)) or (isinstance(pictures, np.ndarray) and pictures.ndim < 4)
+def is_one_image(images: Any) -> bool:
+    """Whether this is an image, and not several; an array of four dimensions is several."""
+    return isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4)
 
 
 def as_list(given: Any, what: str) -> list[Any]:
-    """Several pictures or texts as a list.
+    """Several images or texts as a list.
 
     Args:
         given: a sequence of them.
-        what: "pictures" or "texts", for messages.
+        what: "images" or "texts", for messages.
 
     Raises:
         UserError: if it is a single one, whose letters or rows would be taken for several, or no sequence at all.
     """
-    is_one = is_one_picture(given) if what == "pictures" else isinstance(given, str)
+    is_one = is_one_image(given) if what == "images" else isinstance(given, str)
     if is_one:
         shown = repr(given) if isinstance(given, (str, Path)) else f"a {type(given).__name__}"
         raise UserError(f"{what}={shown}: is one of them; give a list, such as {what}=[...]")
@@ -48,24 +48,24 @@ def as_list(given: Any, what: str) -> list[Any]:
     return several
 
 
-def open_given_image(picture: Any) -> Image.Image:
-    """A picture as 8-bit RGB.
+def open_given_image(image: Any) -> Image.Image:
+    """An image as 8-bit RGB.
 
     Raises:
-        UserError: if it cannot be read, or is nothing of what is taken for a picture.
+        UserError: if it cannot be read, or is nothing of what is taken for an image.
     """
-    if isinstance(picture, (str, Path)):
-        return open_image(Path(picture))
-    if isinstance(picture, Image.Image):
+    if isinstance(image, (str, Path)):
+        return open_image(Path(image))
+    if isinstance(image, Image.Image):
         try:
-            return convert_to_rgb(picture)
+            return convert_to_rgb(image)
         except Exception as error:  # of any kind: an opened file is decoded only now
-            raise UserError(f"a PIL.Image cannot be read as a picture ({error}); give another") from error
-    if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
-            raise UserError(f"a picture is an array of {picture.dtype} of shape {picture.shape}; give {_PICTURES}")
-        return Image.fromarray(np.ascontiguousarray(picture))
-    raise UserError(f"a picture is of type {type(picture).__name__}; give {_PICTURES}")
+            raise UserError(f"a PIL.Image cannot be read as an image ({error}); give another") from error
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise UserError(f"an image is an array of {image.dtype} of shape {image.shape}; give {_IMAGE_INPUTS}")
+        return Image.fromarray(np.ascontiguousarray(image))
+    raise UserError(f"an image is of type {type(image).__name__}; give {_IMAGE_INPUTS}")
 
 
 def check_embeddings(given: Any, encoder: Mapping[str, Any]) -> Float32Array:
@@ -108,16 +108,16 @@ def check_embeddings(given: Any, encoder: Mapping[str, Any]) -> Float32Array:
 
 
 def check_input_modality(
-    input_modality: InputModality | None, texts: Sequence[str], pictures: Sequence[Any]
+    input_modality: InputModality | None, texts: Sequence[str], images: Sequence[Any]
 ) -> InputModality:
-    """What the vectors are made from: as said of embeddings, which are pictures' if nothing is said.
+    """What the vectors are made from: as said of embeddings, which are images' if nothing is said.
 
     Raises:
-        UserError: if it is none, or not that of the texts or pictures that are given.
+        UserError: if it is none, or not that of the texts or images that are given.
     """
     if input_modality not in (None, "image", "text"):
         raise UserError(f"input_modality={input_modality}: allowed are image and text")
-    own: InputModality | None = "text" if texts else "image" if pictures else None
+    own: InputModality | None = "text" if texts else "image" if images else None
     if own and input_modality and own != input_modality:
         raise UserError(f"input_modality={input_modality}: is of embeddings, and {own}s were given; leave it out")
     return own or input_modality or "image"

@@ -1,4 +1,4 @@
-"""How well pictures and texts find each other, and how far apart they stay."""
+"""How well images and texts find each other, and how far apart they stay."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def compute_recall_at_k(queries: FloatArray, candidates: FloatArray, k: int) -> 
 
 
 def compute_paired_cosine(images: FloatArray, texts: FloatArray) -> float:
-    """Mean cosine of a picture with its own text; unit vectors, shape (rows, dim) both."""
+    """Mean cosine of an image with its own text; unit vectors, shape (rows, dim) both."""
     return float((images * texts).sum(axis=1).mean())
 
 

@@ -38,8 +38,8 @@ def compute_cosine_metrics(vectors: GroupedVectors) -> Callable[[Float64Array], 
     - `caption_spread`: standard deviation per coordinate of a text around its scene's mean text,
       sqrt((1 - same_scene_text_cosine) / d); the unit of `noise=`.
     - `text_mean_length`: length of the mean text vector; 1 if all point the same way.
-    - with pictures: `paired_cosine` of a picture with its texts, `unrelated_image_cosine`,
-      `unrelated_cross_cosine` of a picture with another scene's text, `image_mean_length`, and
+    - with images: `paired_cosine` of an image with its texts, `unrelated_image_cosine`,
+      `unrelated_cross_cosine` of an image with another scene's text, `image_mean_length`, and
       `mean_distance` between the two means, the modality gap of Liang et al. (arXiv 2203.02053).
     """
     sums, counts = vectors.sum_by_scene(vectors.texts), vectors.texts_a_scene()

@@ -1,8 +1,8 @@
-"""What survives of the words when a linear probe goes from text vectors to picture vectors.
+"""What survives of the words when a linear probe goes from text vectors to image vectors.
 
 A captioner trained on a few hundred pairs says little; a linear probe for single words resolves more. It
 is trained to tell from a caption's vector, with the method's noise, which words people used for the
-scene, and asked of the picture's vector.
+scene, and asked of the image's vector.
 """
 
 import re
@@ -63,7 +63,7 @@ def score_probe(
     Args:
         train: vectors to train on, shape (rows, dim).
         labels: shape (rows, keywords).
-        test: vectors of pictures, shape (others, dim).
+        test: vectors of images, shape (others, dim).
         adapter: what is done to both; its noise is drawn anew at every one of the full-batch steps.
         seed: of the noise.
         input_modality: what `train` was made from.

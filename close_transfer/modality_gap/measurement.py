@@ -36,12 +36,12 @@ class Gap:
 
     Attributes:
         metrics, intervals: by the names that `compute_cosine_metrics`, `find_recall_hits` and `compute_spectral_metrics` explain, and
-            `centred_distance`, the signed root of `measure_centred_squared` (with pictures of at least 4 scenes).
-        neighbourhoods: one a scale of noise, then one for pictures where there are any.
-        spectra: share of the variance along each principal direction of "texts", and with pictures of
+            `centred_distance`, the signed root of `measure_centred_squared` (with images of at least 4 scenes).
+        neighbourhoods: one a scale of noise, then one for images where there are any.
+        spectra: share of the variance along each principal direction of "texts", and with images of
             "images" and "difference".
         choices: the noise that each rule chooses, from the texts alone or from the pairs.
-        coordinates: "mean" and "std" of picture minus text in each coordinate; empty without pictures.
+        coordinates: "mean" and "std" of image minus text in each coordinate; empty without images.
         vectors: what all this is of.
     """
 

@@ -36,8 +36,8 @@ def rank_own(queries: Float64Array, scene_of_query: Ints, candidates: Float64Arr
 def find_recall_hits(vectors: GroupedVectors) -> dict[str, Float64Array]:
     """Whether each query finds its own among the k nearest, by metric, as a number a scene; shape (scenes,).
 
-    `recall@k`: a picture looks for any of its texts among all texts. `text_to_image_recall@k`: a text
-    looks for its picture among all pictures, averaged over the scene's texts. Both as COCO's retrieval
+    `recall@k`: an image looks for any of its texts among all texts. `text_to_image_recall@k`: a text
+    looks for its image among all images, averaged over the scene's texts. Both as COCO's retrieval
     benchmarks count them.
     """
     if vectors.images is None:
@@ -52,16 +52,16 @@ def find_recall_hits(vectors: GroupedVectors) -> dict[str, Float64Array]:
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Where a query lands among the clean texts; a query is a noised text, or a picture.
+    """Where a query lands among the clean texts; a query is a noised text, or an image.
 
     Attributes:
-        noise: standard deviation per coordinate; None for pictures.
-        cosine_to_texts: mean cosine with its own text (all of the scene's texts, for a picture).
+        noise: standard deviation per coordinate; None for images.
+        cosine_to_texts: mean cosine with its own text (all of the scene's texts, for an image).
         own_scene: share of queries whose nearest text, its own left out, is of the same scene; for
-            pictures no text is left out. None where scenes have one text each.
+            images no text is left out. None where scenes have one text each.
         kept_neighbours: share of a text's ten nearest texts that are still among its ten nearest under
-            noise; None for pictures.
-        cosine_to_image: mean cosine with the scene's picture; None without pictures.
+            noise; None for images.
+        cosine_to_image: mean cosine with the scene's image; None without images.
     """
 
     noise: float | None
@@ -91,7 +91,7 @@ def _nearest(queries: Float64Array, vectors: GroupedVectors, leave_out: bool) ->
 
 
 def measure_neighbourhoods(vectors: GroupedVectors, noises: Sequence[float], seed: int = 0) -> list[Neighbourhood]:
-    """Noised texts among the clean ones at each scale, then pictures among them, for comparison.
+    """Noised texts among the clean ones at each scale, then images among them, for comparison.
 
     Args:
         vectors: the clouds.

@@ -78,12 +78,12 @@ def measure_centred_squared(
         (W(texts 1, images 2)^2 + W(texts 2, images 1)^2 - W(texts 1, texts 2)^2 - W(images 1, images 2)^2) / 2,
 
     the mean of which is returned. All four terms compare other scenes by halves of the same size. If a text
-    and a picture follow one law, their expectations agree, and that of the whole is 0 at any number of scenes
+    and an image follow one law, their expectations agree, and that of the whole is 0 at any number of scenes
     and any width; single values may be negative. For other laws it nears the distance of the laws as
     scenes are added, mostly from below.
 
     Args:
-        vectors: with pictures.
+        vectors: with images.
         scene_weights: how often each scene counts, shape (s,); a scene stands in one half however often.
         num_splits: at least 1.
         rng: draws the splits and the text of each scene.
@@ -114,8 +114,8 @@ def take_signed_root(squared: float) -> float:
 def compute_spectral_metrics(vectors: GroupedVectors, scene_weights: Float64Array) -> dict[str, float]:
     """Shape of the clouds for one resample of the scenes.
 
-    - `text_effective_dimension`, `text_std`, and the same of pictures.
-    - `difference_*` of picture minus text, one for each text: `difference_length` (root mean square),
+    - `text_effective_dimension`, `text_std`, and the same of images.
+    - `difference_*` of image minus text, one for each text: `difference_length` (root mean square),
       `difference_mean_share` of its square that is the same for all pairs, and without that mean
       `difference_std` per coordinate, `difference_effective_directions`, `difference_directions_90`.
 

@@ -1,4 +1,4 @@
-"""The vectors whose gap is measured: unit length, several texts a scene, at most one picture."""
+"""The vectors whose gap is measured: unit length, several texts a scene, at most one image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class GroupedVectors:
-    """Unit vectors of scenes in words, and in pictures where there are any.
+    """Unit vectors of scenes in words, and in images where there are any.
 
     Attributes:
         texts: shape (texts, d), float64; the texts of a scene one after the other.
         scene_of_text: scene of each text, counted from 0, never falling; shape (texts,).
-        images: shape (scenes, d), float64; None where no picture is looked at.
+        images: shape (scenes, d), float64; None where no image is looked at.
         strings: the texts themselves, where they are known; length texts.
     """
 
@@ -70,7 +70,7 @@ def encode_groups(
     """Encodes what is not kept yet, of one example a scene (`examples.by_scene`).
 
     Raises:
-        UserError: if vectors are grids of several a scene, or pictures are asked for and missing.
+        UserError: if vectors are grids of several a scene, or images are asked for and missing.
     """
     strings = [text for example in examples for text in example.texts]
     table = encode_texts(encoder, strings, embedding_cache)

@@ -141,7 +141,7 @@ def check_positions(lm: PreTrainedModel, needed: int, remedy: str) -> None:
     there = getattr(lm.config, "max_position_embeddings", None)
     if not lm.config.is_encoder_decoder and there is not None and needed > there:
         raise UserError(
-            f"the language model has {there:,} positions, and a picture with its text may take {needed:,}; {remedy}"
+            f"the language model has {there:,} positions, and an image with its text may take {needed:,}; {remedy}"
         )
 
 

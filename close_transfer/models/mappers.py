@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from close_transfer.core.errors import UserError
 
-# Weights start at a tenth of PyTorch's default. Pictures are displaced from texts along directions in
+# Weights start at a tenth of PyTorch's default. Images are displaced from texts along directions in
 # which texts hardly vary; training on texts leaves the weights along those as they began, and at full
-# size they throw the tokens of every picture off.
+# size they throw the tokens of every image off.
 _INITIAL_SCALE = 0.1
 
 

@@ -36,7 +36,7 @@ class TransferConfig(PreTrainedConfig):
         mapper: its name and numbers.
         noise: what training added, in all units (std, variance, length, cosine), and the `choice` of a rule.
         task: the task's name, token limits, lower-casing and number of beams.
-        data_regime: what training saw: "T0" text only, "T1" unpaired pictures too, "T4" pictures paired with text.
+        data_regime: what training saw: "T0" text only, "T1" unpaired images too, "T4" images paired with text.
         lm: the language model's own config.
         text_format: how text is put to it (`text_format.py`), and the ids before the vector's tokens.
         base_model: the language model whose weights are not saved, as `LanguageModel.base_model`; None where all are.
@@ -73,7 +73,7 @@ class TransferConfig(PreTrainedConfig):
 
 
 class TransferNetwork(PreTrainedModel):
-    """Writes text from vectors; trained on text vectors, fed picture vectors at test time."""
+    """Writes text from vectors; trained on text vectors, fed image vectors at test time."""
 
     config_class = TransferConfig
     base_model_prefix = ""

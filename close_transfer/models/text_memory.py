@@ -1,7 +1,7 @@
 """Projection on a memory of text vectors (DeCap, arXiv 2303.03032, section 3.3).
 
-A picture's vector v becomes the mean of the memory's vectors, weighted by softmax(v . m / temperature): what
-texts say that lie where the picture points. So the language model meets only what texts are made of.
+An image's vector v becomes the mean of the memory's vectors, weighted by softmax(v . m / temperature): what
+texts say that lie where the image points. So the language model meets only what texts are made of.
 
 Shapes: b queries, n memory vectors, d width.
 """

@@ -1,7 +1,7 @@
 """What can be had without training: the answer of the nearest training text, and the encoder choosing among candidates.
 
 Both are what a trained model has to beat, and both see text only (T0), but for the labels of `classify_by_cosine`, which depend on all
-pictures that are asked (T1). An evaluation folder comes of each, like those of `eval_image.py`, so that reports and
+images that are asked (T1). An evaluation folder comes of each, like those of `eval_image.py`, so that reports and
 studies take them.
 """
 
@@ -34,18 +34,18 @@ from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports.evaluation_report import describe_leakage
 from close_transfer.tasks import build_task
 
-_BLOCK = 256  # pictures that are compared with all training texts at once
+_BLOCK = 256  # images that are compared with all training texts at once
 
 
 def find_nearest_answers(
     encoder: AnyEncoder, training: Sequence[Example], asked: Sequence[Example], config: BaselineConfig
 ) -> list[str]:
-    """The first target of the training example that is most similar to each picture and its question.
+    """The first target of the training example that is most similar to each image and its question.
 
-    Similarity is the cosine of the picture with the example's scene text, plus that of the two prompts where there are
+    Similarity is the cosine of the image with the example's scene text, plus that of the two prompts where there are
     any.
     """
-    scenes, pictures = (
+    scenes, images = (
         _unit(encode_text_scenes(encoder, training, config.embedding_cache)),
         _unit(encode_image_scenes(encoder, asked, config.embedding_cache)),
     )
@@ -53,7 +53,7 @@ def find_nearest_answers(
     answers = []
     for start in range(0, len(asked), _BLOCK):
         block = slice(start, start + _BLOCK)
-        similarity = pictures[block] @ scenes.T
+        similarity = images[block] @ scenes.T
         if questions is not None and told is not None:
             similarity += questions[block] @ told.T
         answers += [training[row].targets[0] for row in similarity.argmax(axis=1)]
@@ -63,7 +63,7 @@ def find_nearest_answers(
 def choose_answers(
     encoder: AnyEncoder, training: Sequence[Example], asked: Sequence[Example], config: BaselineConfig
 ) -> list[str]:
-    """Of the commonest training answers, the one whose text, behind the question, is most similar to the picture.
+    """Of the commonest training answers, the one whose text, behind the question, is most similar to the image.
 
     TAP-C's zero-shot question answering without its templates (Song et al. 2022, arXiv 2203.07190, section 4.1).
     """
@@ -73,30 +73,30 @@ def choose_answers(
     texts = [f"{question} {answer}".strip() for question in questions for answer in candidates]
     vectors = _texts(encoder, texts, config).reshape(len(questions), len(candidates), -1)
     row = {question: number for number, question in enumerate(questions)}
-    pictures = _unit(encode_image_scenes(encoder, asked, config.embedding_cache))
+    images = _unit(encode_image_scenes(encoder, asked, config.embedding_cache))
     return [
-        candidates[int((vectors[row[example.prompt]] @ picture).argmax())]
-        for example, picture in zip(asked, pictures, strict=True)
+        candidates[int((vectors[row[example.prompt]] @ image).argmax())]
+        for example, image in zip(asked, images, strict=True)
     ]
 
 
 def classify_by_cosine(
     encoder: AnyEncoder, training: Sequence[Example], asked: Sequence[Example], config: BaselineConfig
 ) -> list[str]:
-    """Labels by the cosine of hypothesis and picture alone, cut so that each is as frequent as in training.
+    """Labels by the cosine of hypothesis and image alone, cut so that each is as frequent as in training.
 
     The order of the labels along the cosine, and their shares, are those of the training texts. Where the cuts lie along
-    the cosine is decided by all that is asked, since pictures are further from texts than texts are: an answer depends on
-    the other pictures and hypotheses of the test (it is transductive), and one alone cannot be judged. These are unpaired
-    pictures, so the regime is T1.
+    the cosine is decided by all that is asked, since images are further from texts than texts are: an answer depends on
+    the other images and hypotheses of the test (it is transductive), and one alone cannot be judged. These are unpaired
+    images, so the regime is T1.
     """
     seen = _texts(encoder, [example.prompt for example in training], config)
     near = (_unit(encode_text_scenes(encoder, training, config.embedding_cache)) * seen).sum(axis=1)
     labels = np.array([example.targets[0] for example in training])
     order = sorted(set(labels.tolist()), key=lambda label: float(near[labels == label].mean()))
     shares = np.cumsum([float((labels == label).mean()) for label in order])[:-1]
-    pictures = _unit(encode_image_scenes(encoder, asked, config.embedding_cache))
-    cosines = (pictures * _texts(encoder, [example.prompt for example in asked], config)).sum(axis=1)
+    images = _unit(encode_image_scenes(encoder, asked, config.embedding_cache))
+    cosines = (images * _texts(encoder, [example.prompt for example in asked], config)).sum(axis=1)
     return [order[place] for place in np.searchsorted(np.quantile(cosines, shares), cosines)]
 
 
@@ -130,7 +130,7 @@ def evaluate_baseline(config: BaselineConfig) -> Scores:
         )
     known = _training(config)
     training = task.for_training(known).examples
-    loaded = load_examples(config.data, name, config.split, False, pictures_needed=True)
+    loaded = load_examples(config.data, name, config.split, False, images_needed=True)
     asked = task.for_testing(loaded.examples, "image")[: config.max_examples]
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
     answers = _way(config)(encoder, training, asked, config)
@@ -184,7 +184,7 @@ def _way(config: BaselineConfig) -> Callable[..., list[str]]:
 _SYSTEMS: dict[Callable[..., list[str]], tuple[str, str]] = {  # with their regimes
     find_nearest_answers: ("nearest training text", "T0"),
     choose_answers: ("zero-shot, the encoder alone", "T0"),
-    classify_by_cosine: ("zero-shot, the encoder alone, cut by shares over the test pictures", "T1"),
+    classify_by_cosine: ("zero-shot, the encoder alone, cut by shares over the test images", "T1"),
 }
 
 

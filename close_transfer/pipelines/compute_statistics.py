@@ -1,4 +1,4 @@
-"""compute_statistics.py: statistics of texts, unpaired pictures or pairs, which training reads."""
+"""compute_statistics.py: statistics of texts, unpaired images or pairs, which training reads."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -39,20 +39,20 @@ class _Seen:
 
     Attributes:
         texts: inputs as the task trains on them, by unit vector; shape (n, d).
-        images: unit vectors of pictures, shape (m, d); row i belongs to text i where they are paired.
+        images: unit vectors of images, shape (m, d); row i belongs to text i where they are paired.
         inputs: examples that the texts are of, one for each.
-        num_scenes, num_pictures: of texts, and different pictures.
+        num_scenes, num_pictures: of texts, and different images.
     """
 
     texts: Vectors
     images: Vectors | None
     inputs: Sequence[Example]
     num_scenes: int
-    num_pictures: int
+    num_images: int
 
 
 def _see(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _Seen:
-    """Encodes what is missing. Unpaired pictures are of other scenes than the texts, in halves by the seed."""
+    """Encodes what is missing. Unpaired images are of other scenes than the texts, in halves by the seed."""
     examples = load_examples(config.data, config.task, config.split).examples
     scenes = sample(group_by_scene(examples), config.max_scenes, config.seed)
     told, shown = scenes, scenes
@@ -89,7 +89,7 @@ def _statistics(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, fact
 
 
 def _noise(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, fitted: Statistics) -> dict[str, NoiseChoice]:
-    """The noise that pictures choose, by the way in which they were seen.
+    """The noise that images choose, by the way in which they were seen.
 
     Raises:
         UserError: if the rule cannot choose.
@@ -105,7 +105,7 @@ def _noise(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, fitted: S
 
 
 def _groups(seen: _Seen, paired: bool) -> GroupedVectors:
-    """The inputs by scene, each once: several questions about a picture are asked of one input."""
+    """The inputs by scene, each once: several questions about an image are asked of one input."""
     first: dict[str, dict[tuple[str, ...], int]] = {}
     for row, example in enumerate(seen.inputs):
         first.setdefault(get_scene_key(example), {}).setdefault(example.texts, row)
@@ -134,7 +134,7 @@ def compute_statistics(config: ComputeStatisticsConfig) -> tuple[Statistics, lis
         "split": config.split,
         "num_texts": len(seen.texts),
         "num_scenes": seen.num_scenes,
-        "num_images": seen.num_pictures,
+        "num_images": seen.num_images,
         "paired": config.pairs,
         "chain": drop_noise_steps(steps),
         "noise_behind": select_steps_before_noise(steps),
@@ -165,7 +165,7 @@ def main(config: ComputeStatisticsConfig) -> None:
     """Compute statistics, and print what they are of and which noise they choose."""
     statistics, lines = compute_statistics(config)
     facts = statistics.facts
-    print(f"{facts['num_texts']:,} texts, {facts['num_images']:,} pictures{' of the same scenes' * facts['paired']}")
+    print(f"{facts['num_texts']:,} texts, {facts['num_images']:,} images{' of the same scenes' * facts['paired']}")
     print(f"regime:     {statistics.data_regime}")
     print(f"statistics: {config.output} ({', '.join(sorted(statistics.arrays))})")
     print(*lines, sep="\n")

@@ -44,18 +44,18 @@ def describe_training(config: TrainConfig, folder: Path, outcome: Outcome, scrip
 
 
 def _next(config: TrainConfig, folder: Path) -> str:
-    """The command that evaluates the run, on pictures where there are any, and what must be there first."""
+    """The command that evaluates the run, on images where there are any, and what must be there first."""
     data, split = config.data, find_evaluation_split(config.data)
     given = [f"task={config.task.name}", f"run={folder}"]
     notes = []
     vectors = isinstance(config.clip, PrecomputedConfig)
-    if isinstance(data, FileData) or not _names_pictures(data):
+    if isinstance(data, FileData) or not _names_images(data):
         given += _own_file(data)
-        given += [] if vectors or _names_pictures(data) else ["data.image_column=IMAGE_COLUMN"]
+        given += [] if vectors or _names_images(data) else ["data.image_column=IMAGE_COLUMN"]
         notes.append("the names in capitals are yours to fill in; any other data= of the task will do as well")
     else:
         given += [] if split == "test" else [f"split={split}"]
-        if reason := _no_pictures(data, split):
+        if reason := _no_images(data, split):
             given.append("scene=text")
             notes.append(reason)
         if missing := _missing(data, split, texts_needed=bool(reason)):
@@ -65,7 +65,7 @@ def _next(config: TrainConfig, folder: Path) -> str:
     return "\n".join([f"next: {command}", *(f"      ({note})" for note in notes)])
 
 
-def _names_pictures(data: DataConfig) -> bool:
+def _names_images(data: DataConfig) -> bool:
     if isinstance(data, (FileData, HuggingFaceData)):
         return data.image_column is not None
     return not isinstance(data, ConceptualCaptionsData)
@@ -86,8 +86,8 @@ def _own_file(data: DataConfig) -> list[str]:
     return ["data=file", "data.path=TEST_FILE", *(f"data.{name}={column}" for name, column in named.items() if column)]
 
 
-def _no_pictures(data: DataConfig, split: Split) -> str:
-    """Why there are no pictures of a split; empty if nothing speaks against it."""
+def _no_images(data: DataConfig, split: Split) -> str:
+    """Why there are no images of a split; empty if nothing speaks against it."""
     if not isinstance(data, OfficialData):
         return ""
     if isinstance(data, VisualNewsData):
@@ -95,8 +95,8 @@ def _no_pictures(data: DataConfig, split: Split) -> str:
     elif split in data.image_folders:
         folder = image_folder(data, split)
     else:
-        return f"data={data.name} has no pictures; evaluate on data that has"
-    return "" if folder.is_dir() else f"pictures of {split} are not in {folder}; with them, leave out scene=text"
+        return f"data={data.name} has no images; evaluate on data that has"
+    return "" if folder.is_dir() else f"images of {split} are not in {folder}; with them, leave out scene=text"
 
 
 def _missing(data: DataConfig, split: Split, texts_needed: bool) -> list[str]:
@@ -142,7 +142,7 @@ def describe_prediction(summary: PredictionSummary) -> str:
     if summary.num_unreadable:
         lines.append(f"all that could not be read: {summary.unreadable_output}")
     if summary.num_other:
-        lines.append(f"left out: {summary.num_other:,} files whose names end like no picture's")
+        lines.append(f"left out: {summary.num_other:,} files whose names end like no image's")
     lines.append(
         f"{summary.num_predictions:,} predictions, {summary.num_unreadable:,} unreadable files: {summary.output}"
     )

@@ -15,7 +15,7 @@ PICTURE, GAP, TEXT_HEIGHT = 176, 12, 92
 
 
 def draw_cell(sheet: Image.Image, scene: Scene, x: int, y: int) -> None:
-    """One picture with its first and its third caption below."""
+    """One image with its first and its third caption below."""
     sheet.paste(draw_scene(scene, PICTURE), (x, y))
     draw = ImageDraw.Draw(sheet)
     told = captions(scene)

@@ -1,4 +1,4 @@
-"""Evaluates a run: feeds it pictures (or text), scores its answers, writes what came out.
+"""Evaluates a run: feeds it images (or text), scores its answers, writes what came out.
 
 An evaluation folder holds `predictions.jsonl`, `results.json` and `report.html`. `results.json` is renamed
 into place after the predictions, so its presence means that they are complete. Until then a journal
@@ -53,11 +53,11 @@ _PLACES = {"output", "resume", "run", "runs", "device", "embedding_cache", "base
 _BESIDES = {"batch_size", "compare", "leakage", "num_bootstrap", "extra_metrics", "clipscore"}
 
 
-def _warn_of_seen_pictures(seen: dict[str, Any] | None, data: DataConfig, split: str) -> None:
-    """Says so where the statistics that training read were measured on the pictures that are asked now."""
+def _warn_of_seen_images(seen: dict[str, Any] | None, data: DataConfig, split: str) -> None:
+    """Says so where the statistics that training read were measured on the images that are asked now."""
     if seen and seen["num_images"] and (seen["data"], seen["split"]) == (data.name, split):
         print(
-            f"warning: the adapters were fitted on statistics of {seen['num_images']:,} pictures of split={split} of "
+            f"warning: the adapters were fitted on statistics of {seen['num_images']:,} images of split={split} of "
             f"data={data.name}, which is evaluated now; fit them on another split",
             file=sys.stderr,
         )
@@ -94,14 +94,14 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     model, tokenizer = load_model(run, config.checkpoint, device, config.base_model)
     data = _data_for(config, trained)
     facts |= {"statistics": model.config.statistics}
-    _warn_of_seen_pictures(model.config.statistics, data, config.split)
+    _warn_of_seen_images(model.config.statistics, data, config.split)
     task = build_task(trained.task)
     clip = config.clip or trained.clip
     if note := warn_about_encoder(clip, data):
         print(note, file=sys.stderr)
     sees = config.scene == "image"
     loaded = load_examples(
-        data, config.task, config.split, not sees, pictures_needed=sees and not isinstance(clip, PrecomputedConfig)
+        data, config.task, config.split, not sees, images_needed=sees and not isinstance(clip, PrecomputedConfig)
     )
     examples = task.for_testing(loaded.examples, config.scene)[: config.max_examples]
     leakage = {"checked": False, "reason": NOT_ASKED}
@@ -163,7 +163,7 @@ def _score(
     scorer = config.clipscore or clip
     if "clipscore" in config.extra_metrics and not isinstance(scorer, OpenClipConfig):
         raise UserError(
-            "extra_metrics=clipscore compares captions with pictures, so an encoder of both is needed; give clip@clipscore=open_clip clipscore.model=NAME"
+            "extra_metrics=clipscore compares captions with images, so an encoder of both is needed; give clip@clipscore=open_clip clipscore.model=NAME"
         )
     extra, encoder = compute_extra_scores(
         config.extra_metrics, examples, [p.text for p in predictions],

@@ -16,8 +16,8 @@ from close_transfer.inference.prefix_words import find_nearest_words
 from close_transfer.training.run_folder import find_run, read_run
 
 
-def _pictures(config: InspectPrefixConfig, run: Path) -> Iterator[tuple[str, Image.Image]]:
-    """The user's own with their names, or the first test pictures of what the run was trained on."""
+def _images(config: InspectPrefixConfig, run: Path) -> Iterator[tuple[str, Image.Image]]:
+    """The user's own with their names, or the first test images of what the run was trained on."""
     if config.images is not None:
         found = find_images(Path(config.images))
         for name, reason in found.faults:
@@ -25,19 +25,19 @@ def _pictures(config: InspectPrefixConfig, run: Path) -> Iterator[tuple[str, Ima
         yield from ((name, open_image(path)) for name, path in found.files)
         return
     trained, _ = read_run(run)
-    examples = group_by_scene(load_examples(trained.data, config.task, "test", pictures_needed=True).examples)
+    examples = group_by_scene(load_examples(trained.data, config.task, "test", images_needed=True).examples)
     for number, example in enumerate(examples[: config.num_images], start=1):
         assert example.image is not None
-        yield f"test picture {number}", example.image.open()
+        yield f"test image {number}", example.image.open()
 
 
 def main(config: InspectPrefixConfig) -> None:
     """Print a caption of each image, and the nearest words of each prefix token."""
     run = find_run(config.run, config.runs, config.task)
     model = TransferModel.from_pretrained(run, config.device, config.checkpoint, config.base_model)
-    for name, picture in _pictures(config, run):
-        vectors = torch.from_numpy(model.encoder.encode_images([picture]))
-        print(f"{name}: {model.write([picture], num_beams=1)[0].text}")
+    for name, image in _images(config, run):
+        vectors = torch.from_numpy(model.encoder.encode_images([image]))
+        print(f"{name}: {model.write([image], num_beams=1)[0].text}")
         (tokens,) = find_nearest_words(model.network, model.tokenizer, vectors, "image", config.num_words)
         for number, words in enumerate(tokens, start=1):
             print(f"  token {number}: " + ", ".join(f"{one.word} {one.cosine:.2f}" for one in words))

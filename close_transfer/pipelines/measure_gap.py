@@ -1,4 +1,4 @@
-"""Measures the gap between texts and pictures of some scenes."""
+"""Measures the gap between texts and images of some scenes."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def measure_gap(config: MeasureGapConfig) -> Gap:
     missing = sum(example.image is None for example in examples)
     if config.images and missing:
         raise UserError(
-            f"{missing:,} of {len(examples):,} scenes have no picture; choose data with pictures, or images=false"
+            f"{missing:,} of {len(examples):,} scenes have no image; choose data with images, or images=false"
         )
     gap = measure(
         encode_groups(encoder, examples, config.embedding_cache, config.images),

@@ -1,4 +1,4 @@
-"""Answers for pictures or vectors that belong to no dataset: a file, a folder, a matrix.
+"""Answers for images or vectors that belong to no dataset: a file, a folder, a matrix.
 
 They are worked through in batches, so memory does not grow with their number, and a journal keeps what
 was answered: the same command goes on where a kill came.
@@ -59,7 +59,7 @@ def _check(config: PredictConfig, labels: Sequence[str], template: str | None) -
 
 
 def predict_files(config: PredictConfig) -> PredictionSummary:
-    """Writes one JSON line a picture or vector: id, prediction, candidates, scores.
+    """Writes one JSON line an image or vector: id, prediction, candidates, scores.
 
     What cannot be read goes with its reason into `<output>.unreadable.jsonl`.
 
@@ -125,7 +125,7 @@ def _answer(
     """
     size = config.batch_size
     done = min(inputs.num, journal.num_batches * size)
-    with tqdm(total=inputs.num, initial=done, unit="picture" if config.images else "vector", desc="predicting") as bar:
+    with tqdm(total=inputs.num, initial=done, unit="image" if config.images else "vector", desc="predicting") as bar:
         for start in range(done, inputs.num, size):
             end = min(start + size, inputs.num)
             names, vectors, unreadable = inputs.batch(start, end)

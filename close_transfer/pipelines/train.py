@@ -41,8 +41,8 @@ from close_transfer.training.run_folder import DATA_REGIMES, choose_folder, star
 from close_transfer.training.trainer import Outcome, Trainer, count_steps
 
 _SEEN = {
-    "T0": "text only, no picture is opened",
-    "T1": "text, and statistics of unpaired pictures",
+    "T0": "text only, no image is opened",
+    "T1": "text, and statistics of unpaired images",
     "T4": "text, and statistics of pairs",
 }
 
@@ -59,9 +59,9 @@ class _Data:
 
 
 def _load_data(config: TrainConfig, task: Task, input_modality: InputModality) -> _Data:
-    opens_pictures = input_modality == "image" and not isinstance(config.clip, PrecomputedConfig)
+    opens_images = input_modality == "image" and not isinstance(config.clip, PrecomputedConfig)
     train, val = (
-        load_examples(config.data, task.name, split, input_modality == "text", opens_pictures)
+        load_examples(config.data, task.name, split, input_modality == "text", opens_images)
         for split in ("train", "val")
     )
     examples, num_leaks = exclude_overlap(config, train.examples)
@@ -89,7 +89,7 @@ def _describe(
 ) -> str:
     num_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     steps = count_steps(config.train, len(data.training.examples))
-    seen = "their pictures (the upper bound)" if input_modality == "image" else _SEEN[model.config.data_regime]
+    seen = "their images (the upper bound)" if input_modality == "image" else _SEEN[model.config.data_regime]
     lines = {
         "task": config.task.name,
         "data": f"{config.data.name}: {len(data.scenes):,} scenes, {len(data.training.examples):,} training examples, "
@@ -116,8 +116,8 @@ def _validated(config: TrainConfig, data: _Data) -> str:
 
 def _validation_input(data: _Data, input_modality: InputModality, noise: TrainingNoise) -> str:
     if input_modality == "image":
-        return "pictures of the same scenes"
-    # Under noise, as a picture's vector lies about as far from its captions' as the noise reaches.
+        return "images of the same scenes"
+    # Under noise, as an image's vector lies about as far from its captions' as the noise reaches.
     return data.validation.validation_input + (" under noise" if noise.scale.std else "")
 
 
@@ -126,8 +126,8 @@ def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Out
 
     Args:
         config: everything.
-        input_modality: "text" feeds text vectors and opens no picture; "image" feeds the vectors of the
-            pictures of the same examples and changes nothing else.
+        input_modality: "text" feeds text vectors and opens no image; "image" feeds the vectors of the
+            images of the same examples and changes nothing else.
 
     Raises:
         UserError: for whatever the user can mend.

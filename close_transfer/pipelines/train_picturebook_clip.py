@@ -1,6 +1,6 @@
 """Trains Picturebook's CLIP: a small model of `open_clip`'s own class, with `open_clip`'s own loss.
 
-A gap between pictures and texts, like that of CLIP at full size, is what makes text-only transfer a
+A gap between images and texts, like that of CLIP at full size, is what makes text-only transfer a
 problem at all. It arises because towers start out in different narrow cones and the loss leaves them
 there (Liang et al., arXiv 2203.02053). In a world this small longer training brings them together, so
 their last biases start at random offsets; and the temperature is fixed by default.
@@ -41,14 +41,14 @@ def _pixels(scene: Scene, size: int) -> NDArray[np.uint8]:
 
 
 def _draw_all(chosen: Sequence[Scene], size: int) -> NDArray[np.uint8]:
-    """All pictures, shape (scenes, size, size, 3)."""
+    """All images, shape (scenes, size, size, 3)."""
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         drawn = pool.map(_pixels, chosen, [size] * len(chosen), chunksize=256)
-        return np.stack(list(tqdm(drawn, total=len(chosen), desc="drawing", unit="picture")))
+        return np.stack(list(tqdm(drawn, total=len(chosen), desc="drawing", unit="image")))
 
 
 def _images(pixels: NDArray[np.uint8]) -> Tensor:
-    """Normalised as the shipped preprocessing does it; (pictures, 3, size, size)."""
+    """Normalised as the shipped preprocessing does it; (images, 3, size, size)."""
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     return (images - _MEAN[0]) / _STD[0]
 
@@ -122,7 +122,7 @@ def _model_config(config: TrainPicturebookClipConfig, vocab_size: int) -> dict:
 
 
 class _Contrast(torch.nn.Module):
-    """Loss of pictures and captions that belong together (CLIP)."""
+    """Loss of images and captions that belong together (CLIP)."""
 
     def __init__(self, model: open_clip.CLIP, chosen: Sequence[Scene], texts: _Texts, num_captions: int) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ class _Contrast(torch.nn.Module):
 
 
 class _Classes(torch.nn.Module):
-    """Loss of naming the kinds of things in a picture: supervision by labels, without any sentence."""
+    """Loss of naming the kinds of things in an image: supervision by labels, without any sentence."""
 
     def __init__(self, model: open_clip.CLIP, chosen: Sequence[Scene], texts: _Texts, num_captions: int) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ _OBJECTIVES: dict[str, type[torch.nn.Module]] = {"contrastive": _Contrast, "clas
 def train_clip(config: TrainPicturebookClipConfig) -> dict[str, float]:
     """Trains on the `clip` split, saves the model to `config.output`, and measures it on `test`.
 
-    With `objective=classes` the picture tower learns to name kinds of things and the text tower nothing; with
+    With `objective=classes` the image tower learns to name kinds of things and the text tower nothing; with
     `objective=none` neither learns anything. Both are for comparison.
 
     The folder is one that `open_clip` loads as ``local-dir:FOLDER``.

@@ -19,10 +19,10 @@ MARK_SENTENCE = (
 
 _DATA_REGIMES = {
     "T0": "text only",
-    "T1": "text, and statistics of unpaired pictures",
-    "T2": "text, and unpaired pictures",
-    "T3": "text, and pictures generated from it",
-    "T4": "pictures with their text",
+    "T1": "text, and statistics of unpaired images",
+    "T2": "text, and unpaired images",
+    "T3": "text, and images generated from it",
+    "T4": "images with their text",
 }
 _INTERVALS = (
     "Beside each number is its 95% interval: over seeds (Student's t) where several were folded into a mean, "

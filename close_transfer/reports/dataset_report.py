@@ -4,13 +4,13 @@ import shlex
 import textwrap
 
 from close_transfer.config.data import Vqa2Data
-from close_transfer.data.dataset_check import DataCheck, FileCheck, PictureCheck
+from close_transfer.data.dataset_check import DataCheck, FileCheck, ImageCheck
 from close_transfer.data.leakage import Leaks
 from close_transfer.data.sources.published import ORIGINS, UNITS
 
 _WIDTH = 118
 
-# What the method's paper uses. The parts of the built-in world, which are the default, know no real picture.
+# What the method's paper uses. The parts of the built-in world, which are the default, know no real image.
 _PARTS = "clip=open_clip clip.model=ViT-L-14 clip.pretrained=openai lm=t5-base"
 _PARTS_NEED = (
     "these parts are downloaded once (offline: clip.weights=FILE and lm=FOLDER, docs/own_data.md); eval_image.py takes "
@@ -45,7 +45,7 @@ def _verdict(check: FileCheck) -> str:
 def _row(check: FileCheck, unit: str) -> tuple[str, str, str, str]:
     if not check.usable:
         return check.role, check.path.name, "", _verdict(check)
-    captions = check.num_captions if unit == "pictures" and check.num_captions != len(check.examples) else None
+    captions = check.num_captions if unit == "images" and check.num_captions != len(check.examples) else None
     return check.role, check.path.name, _size(len(check.examples), captions, unit), _verdict(check)
 
 
@@ -92,22 +92,22 @@ def _details(check: DataCheck) -> list[str]:
     return [*lines, *_missing(check)]
 
 
-def _pictures(check: DataCheck) -> list[str]:
+def _images(check: DataCheck) -> list[str]:
     rows: list[tuple[str, ...]] = []
     faults: list[str] = []
     for split, one in check.splits.items():
-        if (pictures := one.pictures) is None:
+        if (images := one.images) is None:
             continue
-        told = f"{pictures.num_there:,} of {pictures.num_named:,} are there"
-        if pictures.unreadable:
-            told += f"; of those opened, {len(pictures.unreadable)} CANNOT BE READ"
-        rows.append((split, str(pictures.folder), told))
-        faults += [line for fault in pictures.unreadable for line in _paragraph(f"{split}: {fault}")]
+        told = f"{images.num_there:,} of {images.num_named:,} are there"
+        if images.unreadable:
+            told += f"; of those opened, {len(images.unreadable)} CANNOT BE READ"
+        rows.append((split, str(images.folder), told))
+        faults += [line for fault in images.unreadable for line in _paragraph(f"{split}: {fault}")]
     if not rows:
         return []
-    page = ORIGINS.get(check.choice, ORIGINS[check.data.name]).pictures
-    complete = all(one.pictures is None or one.pictures.complete for one in check.splits.values())
-    return ["pictures", *_table(rows), *faults, *([] if complete else _paragraph(f"pictures are from {page}"))]
+    page = ORIGINS.get(check.choice, ORIGINS[check.data.name]).images
+    complete = all(one.images is None or one.images.complete for one in check.splits.values())
+    return ["images", *_table(rows), *faults, *([] if complete else _paragraph(f"images are from {page}"))]
 
 
 def _why_not(check: DataCheck, splits: tuple[str, ...], needs_text: bool) -> str:
@@ -123,7 +123,7 @@ def _why_not(check: DataCheck, splits: tuple[str, ...], needs_text: bool) -> str
             if needs_text and one.role == f"captions of {split}" and not one.usable:
                 return f"the {one.role} are missing or cannot be read"
         if needs_text and check.splits[split].num_untold == len(check.splits[split].examples):
-            return f"no question of {split} is about a picture with a caption"
+            return f"no question of {split} is about an image with a caption"
     return ""
 
 
@@ -137,27 +137,27 @@ def _settings(check: DataCheck, splits: tuple[str, ...], needs_text: bool) -> st
     return " ".join(dict.fromkeys(given))
 
 
-def _without_pictures(pictures: PictureCheck | None, split: str) -> str:
-    """Why nothing can be tested on the pictures; empty if it can, be it on some of them."""
-    if pictures is None:
-        return "the data has no pictures"
-    if not pictures.num_there:
-        return f"pictures of {split} are missing"
-    return "pictures are damaged" if pictures.unreadable else ""
+def _without_images(images: ImageCheck | None, split: str) -> str:
+    """Why nothing can be tested on the images; empty if it can, be it on some of them."""
+    if images is None:
+        return "the data has no images"
+    if not images.num_there:
+        return f"images of {split} are missing"
+    return "images are damaged" if images.unreadable else ""
 
 
 def _runs(check: DataCheck) -> list[str]:
     tested = check.evaluation_split
     split = "" if tested == "test" else f" split={tested}"
-    no_pictures, seen = _without_pictures(check.splits[tested].pictures, tested), _settings(check, (tested,), False)
-    if (pictures := check.splits[tested].pictures) and 0 < pictures.num_there < pictures.num_named:
+    no_images, seen = _without_images(check.splits[tested].images, tested), _settings(check, (tested,), False)
+    if (images := check.splits[tested].images) and 0 < images.num_there < images.num_named:
         seen += " data.on_missing_image=skip"
     training, testing = ("train", "val"), (tested,)
     lines = []
     for why_not, command in [
         (_why_not(check, training, True), f"train_text_only.py {_settings(check, training, True)} {_PARTS}"),
         (_why_not(check, testing, True), f"eval_image.py {_settings(check, testing, True)}{split} scene=text"),
-        (_why_not(check, testing, False) or no_pictures, f"eval_image.py {seen}{split}"),
+        (_why_not(check, testing, False) or no_images, f"eval_image.py {seen}{split}"),
     ]:
         told = f"no ({why_not}): " if why_not else "yes: "
         lines += _paragraph(f"{told}python scripts/{command}", "  ")
@@ -184,9 +184,9 @@ def describe(check: DataCheck, leakage: bool = False) -> str:
     origin = ORIGINS.get(check.choice, ORIGINS[check.data.name])
     unit = UNITS[check.data.name]
     rows = [_row(one, unit) for one in check.splits.values()]
-    rows += [_row(one, "pictures") for one in check.others]
+    rows += [_row(one, "images") for one in check.others]
     lines = [f"{check.choice}: {origin.title}, in {check.data.root}", *_table([*rows]), *_details(check)]
-    lines += [*_pictures(check), *_runs(check)]
+    lines += [*_images(check), *_runs(check)]
     if leakage:
         lines.append("leakage")
         if check.leaks is None:

@@ -1,4 +1,4 @@
-"""The page beside every results.json: numbers, pictures with answers, curve, in one file that needs
+"""The page beside every results.json: numbers, images with answers, curve, in one file that needs
 nothing else."""
 
 import base64
@@ -84,8 +84,8 @@ def describe_noise(noise: dict[str, float], training_input_modality: str) -> str
     """What the training noise did to the vectors, for a reader who has never met the method."""
     if noise["std"] == 0:
         if training_input_modality == "image":
-            return "The model was trained on the vectors of pictures, without noise."
-        return "No noise was added: the model learned from clean text vectors and meets picture vectors unprepared."
+            return "The model was trained on the vectors of images, without noise."
+        return "No noise was added: the model learned from clean text vectors and meets image vectors unprepared."
     degrees = np.degrees(np.arccos(noise["cosine"]))
     return (
         f"In training every vector, of length 1, got random noise of length {noise['length']:.2f} "
@@ -99,12 +99,12 @@ def _data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _picture(example: Example) -> str | None:
+def _image(example: Example) -> str | None:
     if example.image is None:
         return None
     try:
         image = example.image.open()
-    except UserError:  # vectors only: there is no picture to show
+    except UserError:  # vectors only: there is no image to show
         return None
     image.thumbnail((_PICTURE_WIDTH, _PICTURE_WIDTH))
     buffer = io.BytesIO()
@@ -113,7 +113,7 @@ def _picture(example: Example) -> str | None:
 
 
 def _curve(run: Path) -> str | None:
-    """Loss by step as an SVG picture; None without a log."""
+    """Loss by step as an SVG image; None without a log."""
     curves = {name: points for name, points in read_learning_curves(run).items() if points}
     if not curves:
         return None
@@ -135,7 +135,7 @@ def _case(evaluation: Evaluation, row: int, others: Sequence[ComparedEvaluation]
     example, prediction = evaluation.examples[row], evaluation.predictions[row]
     references = list(dict.fromkeys(example.references))
     return {
-        "picture": _picture(example),
+        "image": _image(example),
         "text": example.texts[0] if evaluation.config.scene == "text" and example.texts else None,
         "prompt": example.prompt,
         "answer": prediction.text,

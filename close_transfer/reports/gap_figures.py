@@ -1,4 +1,4 @@
-"""The pictures of gap.html, each an SVG: cosines, both clouds, spectra, and what noise does."""
+"""The images of gap.html, each an SVG: cosines, both clouds, spectra, and what noise does."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ def _a_text(vectors: GroupedVectors, scenes: Ints, seed: int) -> Ints:
 
 
 def plot_cosine_histograms(vectors: GroupedVectors, seed: int = 0) -> bytes:
-    """Cosines of pictures with their texts beside those of unrelated texts and unrelated pictures."""
+    """Cosines of images with their texts beside those of unrelated texts and unrelated images."""
     scenes = vectors.scene_of_text
     one, other = _pairs_of_scenes(vectors.num_scenes, seed)
     texts = [vectors.texts[_a_text(vectors, side, seed + k)] for k, side in enumerate((one, other))]
@@ -44,8 +44,8 @@ def plot_cosine_histograms(vectors: GroupedVectors, seed: int = 0) -> bytes:
         kinds["two texts, one scene"] = (cosines, NOISED)
     if vectors.images is not None:
         images = vectors.images
-        kinds["two pictures"] = ((images[one] * images[other]).sum(axis=1), QUIET)
-        kinds["a picture and its text"] = ((images[scenes] * vectors.texts).sum(axis=1), IMAGES)
+        kinds["two images"] = ((images[one] * images[other]).sum(axis=1), QUIET)
+        kinds["an image and its text"] = ((images[scenes] * vectors.texts).sum(axis=1), IMAGES)
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()
     low = min(values.min() for values, _ in kinds.values())
@@ -65,7 +65,7 @@ def _scatter(axes: Axes, points: Float64Array, colour: str, name: str) -> None:
 def plot_clouds(vectors: GroupedVectors, noise: float, num_drawn: int, seed: int = 0) -> bytes:
     """Both clouds in the two directions that separate and spread them most; without noise, then with.
 
-    The axes are the first two principal directions of clean texts and pictures together, and stay the
+    The axes are the first two principal directions of clean texts and images together, and stay the
     same in both halves.
     """
     rng = np.random.default_rng(seed)
@@ -82,7 +82,7 @@ def plot_clouds(vectors: GroupedVectors, noise: float, num_drawn: int, seed: int
         (halves[1], noised, NOISED, "texts under noise", f"noise {noise:g} per coordinate"),
     ):
         if vectors.images is not None:
-            _scatter(axes, (vectors.images[chosen] - centre) @ directions[:2].T, IMAGES, "pictures")
+            _scatter(axes, (vectors.images[chosen] - centre) @ directions[:2].T, IMAGES, "images")
         _scatter(axes, (shown - centre) @ directions[:2].T, colour, name)
         axes.set_title(title, fontsize=11)
         axes.legend(frameon=False, markerscale=2)
@@ -94,7 +94,7 @@ def plot_spectra(gap: Gap) -> bytes:
     """Share of the variance along each principal direction, of each cloud and of their difference."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()
-    styles = {"texts": ("texts", TEXTS), "images": ("pictures", IMAGES), "difference": ("picture minus text", "#222")}
+    styles = {"texts": ("texts", TEXTS), "images": ("images", IMAGES), "difference": ("image minus text", "#222")}
     for name, values in gap.spectra.items():
         label, colour = styles[name]
         shown = np.array(values)
@@ -107,22 +107,22 @@ def plot_spectra(gap: Gap) -> bytes:
 
 
 def plot_noise_curves(gap: Gap) -> bytes:
-    """What each scale of noise does to neighbourhoods; pictures as dotted lines to compare with."""
+    """What each scale of noise does to neighbourhoods; images as dotted lines to compare with."""
     noised = {one.noise: one for one in gap.neighbourhoods if one.noise is not None}
-    pictures = next((one for one in gap.neighbourhoods if one.noise is None), None)
+    images = next((one for one in gap.neighbourhoods if one.noise is None), None)
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()
     for label, colour, field in (
         ("cosine with the clean text", TEXTS, "cosine_to_texts"),
         ("nearest other text is of the same scene", "#15803d", "own_scene"),
         ("neighbours kept", QUIET, "kept_neighbours"),
-        ("cosine with the picture", IMAGES, "cosine_to_image"),
+        ("cosine with the image", IMAGES, "cosine_to_image"),
     ):
         values = [getattr(one, field) for one in noised.values()]
         if None not in values:
             axes.plot([*noised], values, color=colour, marker="o", ms=4, label=label)
-        if pictures is not None and field in ("cosine_to_texts", "own_scene"):
-            axes.axhline(getattr(pictures, field), color=colour, lw=1, ls=":")
+        if images is not None and field in ("cosine_to_texts", "own_scene"):
+            axes.axhline(getattr(images, field), color=colour, lw=1, ls=":")
     axes.set(xlabel="noise, standard deviation per coordinate", ylim=(min(0, axes.get_ylim()[0]), 1.02))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     _plain(axes)

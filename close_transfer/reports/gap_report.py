@@ -13,26 +13,26 @@ from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports import gap_figures
 
 _SHOWN = {
-    "paired_cosine": "a picture and its own text",
-    "unrelated_cross_cosine": "a picture and another scene's text",
+    "paired_cosine": "an image and its own text",
+    "unrelated_cross_cosine": "an image and another scene's text",
     "unrelated_text_cosine": "two texts of different scenes",
     "same_scene_text_cosine": "two texts of one scene",
-    "unrelated_image_cosine": "two pictures",
-    "mean_distance": "distance between the mean picture and the mean text",
+    "unrelated_image_cosine": "two images",
+    "mean_distance": "distance between the mean image and the mean text",
     "centred_distance": "distance of both clouds without their means, less what chance gives",
-    "difference_mean_share": "share of picture minus text (squared) that is the same for all pairs",
+    "difference_mean_share": "share of image minus text (squared) that is the same for all pairs",
     "difference_std": "what is left of it, standard deviation per coordinate",
     "difference_effective_directions": "directions that carry what is left (participation ratio)",
     "difference_directions_90": "directions that carry 90% of it",
     "caption_spread": "spread of one scene's texts, standard deviation per coordinate",
     "text_effective_dimension": "effective dimension of the texts",
-    "image_effective_dimension": "effective dimension of the pictures",
-    "recall@1": "recall@1, picture to text",
-    "recall@5": "recall@5, picture to text",
-    "recall@10": "recall@10, picture to text",
-    "text_to_image_recall@1": "recall@1, text to picture",
-    "text_to_image_recall@5": "recall@5, text to picture",
-    "text_to_image_recall@10": "recall@10, text to picture",
+    "image_effective_dimension": "effective dimension of the images",
+    "recall@1": "recall@1, image to text",
+    "recall@5": "recall@5, image to text",
+    "recall@10": "recall@10, image to text",
+    "text_to_image_recall@1": "recall@1, text to image",
+    "text_to_image_recall@5": "recall@5, text to image",
+    "text_to_image_recall@10": "recall@10, text to image",
 }
 _DRAWN_NOISE = 0.1
 
@@ -42,14 +42,14 @@ def _number(value: float) -> str:
 
 
 def format_verdict(gap: Gap) -> str:
-    """The gap in one sentence; empty without pictures."""
+    """The gap in one sentence; empty without images."""
     metrics = gap.metrics
     if "paired_cosine" not in metrics:
         return ""
     paired, unrelated = metrics["paired_cosine"], metrics["unrelated_text_cosine"]
     than = "less" if paired < unrelated else "more"
     return (
-        f"A picture is {than} similar to its own text ({paired:.2f}) than two unrelated texts are to each other "
+        f"An image is {than} similar to its own text ({paired:.2f}) than two unrelated texts are to each other "
         f"({unrelated:.2f}). Taking the means away removes {metrics['difference_mean_share']:.0%} of the difference; "
         f"the rest lies in about {metrics['difference_effective_directions']:.0f} of {gap.vectors.dim} directions."
     )

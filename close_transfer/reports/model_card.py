@@ -116,7 +116,7 @@ def _tags(config: TransferConfig, about: Mapping[str, Any]) -> list[str]:
     if is_blind(config):
         seen.append("blind-baseline")
     elif is_trained_on_images(config, about):
-        seen.append("trained-on-pictures")
+        seen.append("trained-on-images")
     elif config.data_regime == "T0":
         seen.append("text-only-training")
     is_clip = config.encoder.get("config", {}).get("kind") == "open_clip"

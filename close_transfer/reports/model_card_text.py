@@ -8,9 +8,9 @@ from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports.redaction import redact_name
 
 _SEEN = {
-    "T0": "text only; no picture was seen in training (T0)",
-    "T1": "text, and statistics of unpaired pictures (T1)",
-    "T4": "pictures paired with text (T4)",
+    "T0": "text only; no image was seen in training (T0)",
+    "T1": "text, and statistics of unpaired images (T1)",
+    "T4": "images paired with text (T4)",
 }
 _USES = {
     "captioning": ("caption", ""),
@@ -20,13 +20,13 @@ _USES = {
     "snli-ve": ("judge", ', "A dog sleeps."'),
 }
 _DOES = {
-    "captioning": "captions pictures",
-    "captioning-multi": "captions pictures",
-    "vqa": "answers questions about pictures",
-    "vqa-e": "answers questions about pictures",
-    "snli-ve": "judges whether a picture entails a sentence, contradicts it, or leaves it open",
-    "visual-news": "captions the pictures of news articles",
-    "custom": "writes text for pictures",
+    "captioning": "captions images",
+    "captioning-multi": "captions images",
+    "vqa": "answers questions about images",
+    "vqa-e": "answers questions about images",
+    "snli-ve": "judges whether an image entails a sentence, contradicts it, or leaves it open",
+    "visual-news": "captions the images of news articles",
+    "custom": "writes text for images",
 }
 
 
@@ -36,7 +36,7 @@ def is_blind(config: TransferConfig) -> bool:
 
 
 def is_trained_on_images(config: TransferConfig, about: Mapping[str, Any]) -> bool:
-    """Whether it was fed vectors of pictures in training; by its regime, where the run's facts are not known."""
+    """Whether it was fed vectors of images in training; by its regime, where the run's facts are not known."""
     fed = about.get("facts", {}).get("input_modality")
     return (
         fed == "image" if fed else config.data_regime == "T4" and not any(s["name"] == "linear" for s in config.adapter)
@@ -102,12 +102,12 @@ def _first_sentence(config: TransferConfig, about: Mapping[str, Any]) -> str:
             "use, so it shows what can be said blind."
         )
     if is_trained_on_images(config, about):
-        return f"It {does}, and learned it from the picture vectors of a frozen encoder, {encoder}; it was not trained on text alone."
+        return f"It {does}, and learned it from the image vectors of a frozen encoder, {encoder}; it was not trained on text alone."
     noise = "with noise added to them" if config.noise["std"] else "with no noise added to them"
     seen = {
-        "T0": "no picture was seen in training",
-        "T1": "of pictures, training saw statistics of unpaired ones",
-        "T4": "of pictures, training saw statistics of some that were paired with text",
+        "T0": "no image was seen in training",
+        "T1": "of images, training saw statistics of unpaired ones",
+        "T4": "of images, training saw statistics of some that were paired with text",
     }[config.data_regime]
     return f"It {does}, and learned it from the text vectors of a frozen encoder, {encoder}, {noise}; {seen}."
 
@@ -197,7 +197,7 @@ def _needs(config: TransferConfig) -> str:
     encoder = config.encoder.get("config", {})
     if encoder.get("kind") == "precomputed":
         told.append(
-            "It was trained on vectors from files, so it takes vectors of the same encoder (`embeddings=`), no pictures."
+            "It was trained on vectors from files, so it takes vectors of the same encoder (`embeddings=`), no images."
         )
     elif encoder.get("weights") or str(encoder.get("model", "")).startswith("local-dir:"):
         told.append("The encoder's weights are a local file of whoever trained this model, and are needed too.")
@@ -207,7 +207,7 @@ def _needs(config: TransferConfig) -> str:
 def _intended(config: TransferConfig, about: Mapping[str, Any]) -> str:
     if is_blind(config):
         return "To be set against models that see, as the score that is had without looking."
-    learned = "pictures" if is_trained_on_images(config, about) else "text"
+    learned = "images" if is_trained_on_images(config, about) else "text"
     return (
         f"For research, and for a draft that somebody checks: it {_DOES[config.task['name']]} of the kind that its training "
         f"{learned} told of, in the language of that text."
@@ -219,7 +219,7 @@ def _out_of_scope(config: TransferConfig) -> str:
         "- Decisions about people, or anything where a wrong text does harm unless somebody checks it (health, law, safety, "
         "access for blind readers without a way to ask back).",
         "- Who somebody is, or what they are like: it names what its text named, with that text's prejudices.",
-        "- Reading text in pictures, exact counts and positions: one vector of a picture holds little of them.",
+        "- Reading text in images, exact counts and positions: one vector of an image holds little of them.",
         "- Vectors of any other encoder, and other tasks than the one above.",
     ]
     return "\n".join(told[:2] + told[-1:] if is_blind(config) else told)
@@ -227,7 +227,7 @@ def _out_of_scope(config: TransferConfig) -> str:
 
 def _limits(config: TransferConfig, settings: Mapping[str, Any]) -> str:
     if is_blind(config):
-        told = "It says the same of every picture, but for the prompt. "
+        told = "It says the same of every image, but for the prompt. "
     else:
         told = (
             "It knows what its training text told, with that text's biases, and sees what its encoder sees. It may name "

@@ -53,7 +53,7 @@ class _Captioning:
     def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
         if scene == "image":
             return self._asked(list(examples))
-        # The first caption stands in for the picture; it must not be a reference as well.
+        # The first caption stands in for the image; it must not be a reference as well.
         if all(len(e.texts) == 1 for e in examples):
             raise UserError(
                 "scene=text: every scene has one caption only, which would be input and reference at once; use scene=image, or captions in groups"

@@ -1,7 +1,7 @@
 """Visual entailment: does the scene entail, contradict, or leave open what the hypothesis says?
 
 CLOSE (arXiv 2211.09778, section 4.2): trained on premises and hypotheses, the target is the label
-as a word; tested with a picture as the premise (SNLI-VE, arXiv 1901.06706).
+as a word; tested with an image as the premise (SNLI-VE, arXiv 1901.06706).
 """
 
 from collections.abc import Sequence

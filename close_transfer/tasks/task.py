@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.bootstrap import Scores
 
-# What stands in for the missing picture when validating on text: a caption of the same scene that the
+# What stands in for the missing image when validating on text: a caption of the same scene that the
 # target was not written from, or the text itself. Either gets the training noise.
 ValidationInput = Literal["another caption of the same scene", "the same text"]
 
@@ -36,7 +36,7 @@ class Task(Protocol):
         """One example a training input, with its targets."""
 
     def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
-        """Examples whose loss on text tells how a picture would fare."""
+        """Examples whose loss on text tells how an image would fare."""
 
     def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
         """Examples as they are asked at test time; with `scene="text"` the text stands in."""

@@ -1,4 +1,4 @@
-"""Captioning news pictures: the caption is vector and target, the article is the prompt.
+"""Captioning news images: the caption is vector and target, the article is the prompt.
 
 CLOSE (arXiv 2211.09778, section 4.4); data of arXiv 2010.03743.
 """
@@ -13,7 +13,7 @@ from close_transfer.tasks.task import PreparedExamples, keep_with_targets
 
 
 class VisualNews:
-    """A caption of the picture, written with the article at hand."""
+    """A caption of the image, written with the article at hand."""
 
     name = "visual-news"
     labels: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Visual question answering: trained on captions and questions, tested on pictures and questions.
+"""Visual question answering: trained on captions and questions, tested on images and questions.
 
 CLOSE (arXiv 2211.09778, section 4.3): the vectors of a scene's captions are averaged, and answers
 on which annotators agree are the targets.

@@ -1,7 +1,7 @@
 """The training loop: fetch, step, log, validate, save, in this order.
 
 It is handed vectors and token ids and knows neither encoder nor task nor whether the vectors came
-from texts or pictures. Order of examples, noise and dropout follow from seed and step alone, so a
+from texts or images. Order of examples, noise and dropout follow from seed and step alone, so a
 run that is stopped and resumed equals one that never stopped.
 """
 
@@ -89,8 +89,8 @@ class Trainer:
         model, tokenizer: what is trained, and what is saved with it.
         examples: training examples.
         validation: examples whose loss picks the best checkpoint.
-        input_modality: what the vectors were made from. Texts stand in for pictures, so validation inputs get the
-            training noise too; pictures do not.
+        input_modality: what the vectors were made from. Texts stand in for images, so validation inputs get the
+            training noise too; images do not.
         config: the loop's settings.
         seed: of everything random.
         folder: where checkpoints and logs go.

@@ -30,7 +30,7 @@ def noise_of(folder):
 
 
 def refuse(*args, **kwargs):
-    raise AssertionError("a picture was drawn")
+    raise AssertionError("an image was drawn")
 
 
 @pytest.mark.parametrize("task", ["captioning", "snli-ve", "vqa"])
@@ -45,7 +45,7 @@ def test_auto_sees_texts_only_and_says_what_it_saw(task, monkeypatch, capsys):
     assert noise["std"] == pytest.approx(noise["choice"]["evidence"]["largest_coordinate"] / averaged**0.5)
     assert f"noise:        {noise['std']:.4g} per coordinate (variance" in said
     assert "chosen by:    largest_coordinate (T0), 95% interval" in said
-    assert "text only, no picture is opened" in said
+    assert "text only, no image is opened" in said
     assert len(noise["choice"]["sensitivity"]) == 3
 
 
@@ -117,5 +117,5 @@ def test_modes_that_need_statistics_say_how_to_get_them():
         train(small_config("noise=auto-paired", "statistics=fitted"), "text")
     with pytest.raises(UserError, match=r"noise stands behind \[remove_mean\]; fit with the run's adapter="):
         train(small_config("noise=auto-unpaired", "adapter=[remove_mean,gaussian]", "statistics=fitted"), "text")
-    with pytest.raises(UserError, match=r"noise=auto chooses noise that lets texts stand in .* trained on pictures"):
+    with pytest.raises(UserError, match=r"noise=auto chooses noise that lets texts stand in .* trained on images"):
         train(small_config("noise=auto"), "image")

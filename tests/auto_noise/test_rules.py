@@ -107,7 +107,7 @@ def test_validation_on_displaced_texts_needs_noise_and_finds_a_scale():
 
 
 def pictures_of(vectors, std, seed=1):
-    """A picture a scene: its mean text, moved and noised."""
+    """An image a scene: its mean text, moved and noised."""
     rng = np.random.default_rng(seed)
     centres = normalize_rows(vectors.sum_by_scene(vectors.texts))
     return normalize_rows(centres + std * rng.normal(size=centres.shape))
@@ -127,7 +127,7 @@ def test_unpaired_pictures_that_are_noised_texts_give_their_noise_back(std):
 
 def test_pictures_among_the_texts_need_no_noise_and_it_is_said():
     vectors = texts_with_spread(0.02)
-    with pytest.raises(UserError, match=r"no noise takes texts as far as these pictures are"):
+    with pytest.raises(UserError, match=r"no noise takes texts as far as these images are"):
         choose_unpaired(vectors, vectors.texts[:50], 0)
 
 

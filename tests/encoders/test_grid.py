@@ -1,4 +1,4 @@
-"""Grids of picture vectors, from open_clip's towers and timm's."""
+"""Grids of image vectors, from open_clip's towers and timm's."""
 
 import numpy as np
 import pytest
@@ -104,7 +104,7 @@ def test_the_grid_of_clips_largest_resnet_has_the_published_shape():
     "encoder", [timm_encoder, lambda: OpenClipEncoder(OpenClipConfig(**PICTUREBOOK, features="grid"))]
 )
 def test_text_is_refused_with_what_to_do(encoder):
-    with pytest.raises(UserError, match=r"encodes pictures only.*train_on_images\.py"):
+    with pytest.raises(UserError, match=r"encodes images only.*train_on_images\.py"):
         encoder().encode_texts(["a dog"])
 
 

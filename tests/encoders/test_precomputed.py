@@ -70,7 +70,7 @@ def test_mistakes_name_both_numbers(matrix):
         encoder("t.csv")
     with pytest.raises(UserError, match=r"give clip\.text_embeddings=FILE for training"):
         encoder()
-    with pytest.raises(UserError, match=r"picture vectors are needed here; give clip\.image_embeddings"):
+    with pytest.raises(UserError, match=r"image vectors are needed here; give clip\.image_embeddings"):
         _ = encoder("t.npy").image_matrix
 
 

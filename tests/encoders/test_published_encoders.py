@@ -113,7 +113,7 @@ def test_a_file_is_used_as_its_tag_is(tagged):
         assert ("QuickGELU" in kinds) == quick
     assert np.abs(openai.encode_texts(TEXTS) - squashed.encode_texts(TEXTS)).max() > 1e-4
     assert openai.text_key != squashed.text_key
-    # Grey of 255 / 2 is zero of a mean of 0.5; a wide picture is squashed, so both its ends are seen.
+    # Grey of 255 / 2 is zero of a mean of 0.5; a wide image is squashed, so both its ends are seen.
     wide = Image.new("RGB", (64, 16), (255, 255, 255))
     wide.paste((0, 0, 0), (0, 0, 8, 16))
     pixels = squashed._preprocess(wide)

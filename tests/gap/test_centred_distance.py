@@ -18,7 +18,7 @@ def deviations(kind, dim):
 
 
 def clouds(text_kind, image_kind, num_scenes, dim, seed=0, shared=0.6):
-    """Texts and pictures of scenes, paired by a share of what varies."""
+    """Texts and images of scenes, paired by a share of what varies."""
     rng = np.random.default_rng([seed, num_scenes, dim])
     scene, text, image = rng.normal(size=(3, num_scenes, dim))
     own = np.sqrt(1 - shared**2)
@@ -85,7 +85,7 @@ def test_means_are_forgotten():
 
 
 def test_one_text_a_scene_is_looked_at():
-    """Five texts a scene tell its cloud better than one picture does; that makes no distance."""
+    """Five texts a scene tell its cloud better than one image does; that makes no distance."""
     rng = np.random.default_rng(3)
     scenes = np.repeat(np.arange(300), 5)
     texts, images = rng.normal(size=(1500, 200)), rng.normal(size=(300, 200))

@@ -43,13 +43,13 @@ def test_numbers_page_and_terminal_agree():
 
 def test_texts_alone_open_no_picture(monkeypatch):
     def refuse(*args, **kwargs):
-        raise AssertionError("a picture was drawn")
+        raise AssertionError("an image was drawn")
 
     monkeypatch.setattr(drawing, "draw_scene", refuse)
     _, written, page = run("images=false")
     assert "paired_cosine" not in written["metrics"]
     assert written["metrics"]["caption_spread"] > 0
-    assert "picture and its own" not in page
+    assert "image and its own" not in page
 
 
 def test_precomputed_vectors_of_any_text_file():
@@ -67,5 +67,5 @@ def test_too_little_is_told():
     with pytest.raises(UserError, match="1 scenes with text; at least two are needed"):
         run("data.num_val=1")
     Path("lines.txt").write_text("one\ntwo\nthree\n")
-    with pytest.raises(UserError, match=r"names no picture"):
+    with pytest.raises(UserError, match=r"names no image"):
         run("data=file", "data.path=lines.txt", "split=test")

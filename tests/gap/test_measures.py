@@ -100,15 +100,15 @@ def test_noise_moves_texts_as_far_as_its_unit_says():
     scenes = np.repeat(np.arange(60), 3)
     images = normalize_rows(rng.normal(size=(60, 200)))
     vectors = GroupedVectors(normalize_rows(images[scenes] + 0.02 * rng.normal(size=(180, 200))), scenes, images)
-    none, some, much, pictures = measure_neighbourhoods(vectors, [0.0, 0.05, 1.0])
+    none, some, much, images = measure_neighbourhoods(vectors, [0.0, 0.05, 1.0])
     assert none.cosine_to_texts == pytest.approx(1)
     assert none.kept_neighbours == 1
     assert none.own_scene == 1
     assert some.cosine_to_texts == pytest.approx(1 / np.sqrt(1 + 0.05**2 * 200), abs=0.01)
     assert much.kept_neighbours < 0.3
     assert much.own_scene < 0.3
-    assert pictures.noise is None
-    assert pictures.own_scene == 1
+    assert images.noise is None
+    assert images.own_scene == 1
 
 
 def test_intervals_hold_their_values_and_narrow_with_more_scenes():

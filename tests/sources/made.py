@@ -21,8 +21,8 @@ def data_config(choice, *overrides):
     return TypeAdapter(DataConfig).validate_python(OmegaConf.to_container(merged, resolve=True))
 
 
-def load(choice, task, split, *overrides, texts_needed=True, pictures_needed=False):
-    return load_examples(data_config(choice, *overrides), task, split, texts_needed, pictures_needed)
+def load(choice, task, split, *overrides, texts_needed=True, images_needed=False):
+    return load_examples(data_config(choice, *overrides), task, split, texts_needed, images_needed)
 
 
 def write(name, content):
@@ -47,7 +47,7 @@ def picture(name, colour="red", size=(40, 30)):
 
 
 def coco_name(folder, image_id):
-    """Name of a COCO picture of 2014 (cocodataset.org): twelve digits after the folder's name."""
+    """Name of a COCO image of 2014 (cocodataset.org): twelve digits after the folder's name."""
     return f"COCO_{folder}_{image_id:012d}.jpg"
 
 

@@ -23,7 +23,7 @@ def test_pictures_are_found_by_their_names_below_the_split_s_folder():
     dog, cats = load("coco", "captioning", "test", "files.test=captions.json").examples
     assert dog.image.open().size == (20, 10)
     assert len(dog.image.digest()) == 64
-    with pytest.raises(UserError, match=r"val2014/COCO_val2014_000000000007\.jpg: there is no such picture"):
+    with pytest.raises(UserError, match=r"val2014/COCO_val2014_000000000007\.jpg: there is no such image"):
         cats.image.digest()
 
 

@@ -1,4 +1,4 @@
-"""A run from files in the original formats to scores on pictures, for every family of tasks."""
+"""A run from files in the original formats to scores on images, for every family of tasks."""
 
 import json
 
@@ -133,7 +133,7 @@ def test_from_original_files_to_scores_on_pictures(task, capsys):
 def test_training_on_pictures_that_are_not_there_names_the_first():
     coco()
     settings = ["data=coco", "data.root=.", *SMALL_LOOP, *SMALL_MODEL, "device=cpu"]
-    with pytest.raises(UserError, match=r"train2014/COCO_train2014_000000000001\.jpg: there is no such picture"):
+    with pytest.raises(UserError, match=r"train2014/COCO_train2014_000000000001\.jpg: there is no such image"):
         train(compose_config("train", TrainConfig, settings), "image")
 
 
@@ -141,6 +141,6 @@ def test_a_damaged_picture_is_named():
     coco()
     train_on("captioning", "coco")
     name = f"val2014/{coco_name('val2014', 91)}"
-    write(name, b"\xff\xd8\xff\xe0 no picture")
-    with pytest.raises(UserError, match=rf"{name}: cannot be read as a picture"):
+    write(name, b"\xff\xd8\xff\xe0 no image")
+    with pytest.raises(UserError, match=rf"{name}: cannot be read as an image"):
         evaluate_on_pictures("captioning")

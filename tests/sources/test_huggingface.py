@@ -25,8 +25,8 @@ def _own_cache(tmp_path, monkeypatch):
 
 def with_pictures():
     colours = ("red", "green", "blue")
-    rows = ROWS | {"picture": [Image.new("RGB", (10 + n, 10), colour) for n, colour in enumerate(colours)]}
-    return datasets.Dataset.from_dict(rows).cast_column("picture", datasets.Image())
+    rows = ROWS | {"image": [Image.new("RGB", (10 + n, 10), colour) for n, colour in enumerate(colours)]}
+    return datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
 
 
 def read(path, *overrides, split="train"):
@@ -98,7 +98,7 @@ def test_the_documented_commands_read_a_local_folder():
     sizes = [len(load_examples(config.data, "captioning", split).examples) for split in ("train", "val")]
     assert sizes == [19, 1]
     config = compose_config("evaluate", EvaluateConfig, testing[2:])
-    assert len(load_examples(config.data, "captioning", "test", False, pictures_needed=True).examples) == 3
+    assert len(load_examples(config.data, "captioning", "test", False, images_needed=True).examples) == 3
 
 
 def test_references_are_their_own_column():
@@ -120,7 +120,7 @@ def test_a_folder_of_files(kind):
 
 @pytest.mark.parametrize("make", [saved, parquet])
 def test_pictures_are_those_of_the_rows(make):
-    examples = read(make(), "image_column=picture").examples
+    examples = read(make(), "image_column=image").examples
     assert [e.image.open().size for e in examples] == [(10, 10), (11, 10), (12, 10)]
     assert np.asarray(examples[0].image.open())[0, 0].tolist() == [255, 0, 0]
     assert len({e.image.digest() for e in examples}) == 3
@@ -137,13 +137,13 @@ def test_pictures_of_an_image_folder_stay_files():
 
 def test_training_on_text_opens_no_picture(monkeypatch):
     saved()
-    monkeypatch.setattr(datasets.Image, "decode_example", lambda *_: pytest.fail("a picture was opened"))
-    assert len(read("saved", "image_column=picture").examples) == 3
+    monkeypatch.setattr(datasets.Image, "decode_example", lambda *_: pytest.fail("an image was opened"))
+    assert len(read("saved", "image_column=image").examples) == 3
 
 
 def test_rows_of_a_group_are_captions_of_one_scene():
     saved()
-    loaded = read("saved", "group_column=scene", "id_column=name", "image_column=picture")
+    loaded = read("saved", "group_column=scene", "id_column=name", "image_column=image")
     assert {e.id: e.texts for e in loaded.examples} == {"a": ("A dog.", "A hound."), "b": ("A cat.",)}
     assert loaded.examples[1].image.open().size == (12, 10)
 
@@ -173,18 +173,18 @@ def test_columns_that_are_not_there_or_hold_no_pictures():
     saved()
     with pytest.raises(
         UserError,
-        match=r"data\.text_column=caption: saved has no such column; the columns are text, scene, name, picture",
+        match=r"data\.text_column=caption: saved has no such column; the columns are text, scene, name, image",
     ):
         read("saved", "text_column=caption")
-    with pytest.raises(UserError, match=r"data\.image_column=name: holds no pictures but Value"):
+    with pytest.raises(UserError, match=r"data\.image_column=name: holds no images but Value"):
         read("saved", "image_column=name")
 
 
 def test_rows_without_a_picture_say_so_when_it_is_needed():
-    rows = datasets.Dataset.from_dict({"text": ["A dog."], "picture": [None]}).cast_column("picture", datasets.Image())
+    rows = datasets.Dataset.from_dict({"text": ["A dog."], "image": [None]}).cast_column("image", datasets.Image())
     rows.save_to_disk("none")
-    (example,) = read("none", "image_column=picture").examples
-    with pytest.raises(UserError, match=r"none, row 0: field 'picture' holds no picture"):
+    (example,) = read("none", "image_column=image").examples
+    with pytest.raises(UserError, match=r"none, row 0: field 'image' holds no image"):
         example.image.digest()
 
 

@@ -1,4 +1,4 @@
-"""Pictures that are not there: asked for only where pictures are used."""
+"""Images that are not there: asked for only where images are used."""
 
 from collections import Counter
 
@@ -11,7 +11,7 @@ from close_transfer.data.sources import images
 from tests.sources.made import annotation, annotations, coco_name, json_lines, load, picture, questions, write
 
 NAMES = [f"{number}.jpg" for number in range(4)]
-SKIPPED = "examples whose picture is missing"
+SKIPPED = "examples whose image is missing"
 
 
 def write_flickr(there):
@@ -28,18 +28,18 @@ def test_missing_pictures_are_an_error_with_counts_or_left_out_and_counted():
     write_flickr(NAMES[1:3])
     with pytest.raises(
         UserError,
-        match=r"2 of 4 pictures of test are missing, the first is flickr30k-images/0\.jpg.*data\.on_missing_image=skip",
+        match=r"2 of 4 images of test are missing, the first is flickr30k-images/0\.jpg.*data\.on_missing_image=skip",
     ):
-        read(pictures_needed=True)
-    loaded = read("on_missing_image=skip", pictures_needed=True)
+        read(images_needed=True)
+    loaded = read("on_missing_image=skip", images_needed=True)
     assert [example.id for example in loaded.examples] == NAMES[1:3]
     assert loaded.skipped == Counter({SKIPPED: 2})
 
 
 def test_without_any_picture_the_folder_is_to_be_named_whatever_the_setting():
     write_flickr([])
-    with pytest.raises(UserError, match=r"4 of 4 pictures of test are missing, .*name their folder"):
-        read("on_missing_image=skip", pictures_needed=True)
+    with pytest.raises(UserError, match=r"4 of 4 images of test are missing, .*name their folder"):
+        read("on_missing_image=skip", images_needed=True)
 
 
 def test_no_file_is_looked_for_where_text_is_used(monkeypatch):
@@ -54,9 +54,9 @@ def test_questions_about_one_picture_share_it():
     answered = [annotation(name, image, ["yes"] * 10) for name, image, _ in asked]
     write("v2_mscoco_val2014_annotations.json", annotations(answered, "val2014"))
     picture(f"val2014/{coco_name('val2014', 7)}")
-    with pytest.raises(UserError, match="1 of 2 pictures of val are missing"):
-        load("vqa2", "vqa", "val", texts_needed=False, pictures_needed=True)
-    loaded = load("vqa2", "vqa", "val", "on_missing_image=skip", texts_needed=False, pictures_needed=True)
+    with pytest.raises(UserError, match="1 of 2 images of val are missing"):
+        load("vqa2", "vqa", "val", texts_needed=False, images_needed=True)
+    loaded = load("vqa2", "vqa", "val", "on_missing_image=skip", texts_needed=False, images_needed=True)
     assert [example.id for example in loaded.examples] == ["70"]
     assert loaded.skipped == Counter({SKIPPED: 2})
 
@@ -64,14 +64,14 @@ def test_questions_about_one_picture_share_it():
 def test_own_tables_and_datasets_have_the_same_setting():
     write("table.jsonl", json_lines([{"text": "A dog.", "file": "a.png"}, {"text": "A cat.", "file": "b.png"}]))
     picture("a.png")
-    rows = {"text": ["A dog.", "A cat."], "picture": [Image.new("RGB", (10, 10)), None]}
-    datasets.Dataset.from_dict(rows).cast_column("picture", datasets.Image()).save_to_disk("saved")
+    rows = {"text": ["A dog.", "A cat."], "image": [Image.new("RGB", (10, 10)), None]}
+    datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image()).save_to_disk("saved")
     for own in (
         ["file", "path=table.jsonl", "image_column=file"],
-        ["huggingface", "path=saved", "image_column=picture"],
+        ["huggingface", "path=saved", "image_column=image"],
     ):
-        with pytest.raises(UserError, match="1 of 2 pictures of test are missing"):
-            load(own[0], "captioning", "test", *own[1:], pictures_needed=True)
-        loaded = load(own[0], "captioning", "test", *own[1:], "on_missing_image=skip", pictures_needed=True)
+        with pytest.raises(UserError, match="1 of 2 images of test are missing"):
+            load(own[0], "captioning", "test", *own[1:], images_needed=True)
+        loaded = load(own[0], "captioning", "test", *own[1:], "on_missing_image=skip", images_needed=True)
         assert [example.texts for example in loaded.examples] == [("A dog.",)]
         assert loaded.skipped == Counter({SKIPPED: 1})

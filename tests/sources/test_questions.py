@@ -46,17 +46,17 @@ def test_pictures_are_named_by_folder_and_id():
 def test_pictures_without_captions_are_an_error_with_counts_or_left_out_and_counted():
     write_vqa(captions={42: CAPTIONS[42]})
     with pytest.raises(
-        UserError, match=r"1 of 3 questions of train are about pictures without a caption.*data\.on_missing_scene=skip"
+        UserError, match=r"1 of 3 questions of train are about images without a caption.*data\.on_missing_scene=skip"
     ):
         load("vqa2", "vqa", "train")
     loaded = load("vqa2", "vqa", "train", "on_missing_scene=skip")
     assert [e.id for e in loaded.examples] == ["420", "421"]
-    assert loaded.skipped == Counter({"questions whose picture has no caption": 1})
+    assert loaded.skipped == Counter({"questions whose image has no caption": 1})
 
 
 def test_captions_of_other_pictures_altogether_are_an_error_whatever_the_setting():
     write_vqa(captions={1: ["A bird."]})
-    with pytest.raises(UserError, match=r"none of the 3 questions of train is about a picture with a caption"):
+    with pytest.raises(UserError, match=r"none of the 3 questions of train is about an image with a caption"):
         load("vqa2", "vqa", "train", "on_missing_scene=skip")
 
 

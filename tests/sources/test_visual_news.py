@@ -104,7 +104,7 @@ def test_names_that_no_file_can_have_are_missing_files():
     write_news([entry(1), entry(2, article_path="./" + "x" * 5000), entry(3, image_path="./" + "y" * 5000)])
     loaded = load("visual-news", "visual-news", "train")
     assert loaded.num_skipped == 1
-    with pytest.raises(UserError, match="there is no such picture"):
+    with pytest.raises(UserError, match="there is no such image"):
         loaded.examples[1].image.digest()
 
 

@@ -1,4 +1,4 @@
-"""Frozen language models that are asked about pictures behind answered questions: the study as a command runs it."""
+"""Frozen language models that are asked about images behind answered questions: the study as a command runs it."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def config(*settings):
 
 @pytest.fixture(scope="module")
 def captioners(tmp_path_factory):
-    """A captioner on text whose language model is frozen, one on pictures, and one whose model was trained along."""
+    """A captioner on text whose language model is frozen, one on images, and one whose model was trained along."""
     folder = tmp_path_factory.mktemp("captioners")
     texts = [
         f"{caption.text} question: Is it night? answer: no"
@@ -56,7 +56,7 @@ def captioners(tmp_path_factory):
     for name, input_modality, way in (
         ("text", "text", "frozen"),
         ("table", "text", "frozen"),
-        ("pictures", "image", "frozen"),
+        ("images", "image", "frozen"),
         ("all", "text", "full"),
     ):
         settings = [
@@ -81,18 +81,18 @@ def test_every_run_is_asked_with_every_number_of_shots(captioners, monkeypatch):
         return answers(self, prompts, *more)
 
     monkeypatch.setattr(few_shot.FewShot, "answers", recorded)
-    said = few_shot.run_study(config(f"runs=[{captioners['text']},{captioners['pictures']}]"))
+    said = few_shot.run_study(config(f"runs=[{captioners['text']},{captioners['images']}]"))
     # No seed decides what stands in front of a question alone.
     assert [len(prompts[0]) for prompts in asked] == 2 * [1, 3, 3]
     assert {len(prompts) for prompts in asked} == {12}
-    # What was trained on text is shown texts; the question is of a picture.
+    # What was trained on text is shown texts; the question is of an image.
     for prompts, shown in ((asked[1], "text"), (asked[4], "image")):
         assert [one.input_modality for one in prompts[0]] == [shown, shown, "image"]
         assert [bool(one.answer) for one in prompts[0]] == [True, True, False]
     assert [a[-1].question for a in asked[0]] == [a[-1].question for a in asked[5]]
     told = json.loads(Path("out/few_shot.json").read_text())["runs"]
     assert Path("out/few_shot.md").read_text() == said + "\n"
-    for run in (captioners["text"], captioners["pictures"]):
+    for run in (captioners["text"], captioners["images"]):
         assert list(told[run]) == ["0", "2"]
         for one in told[run].values():
             assert 0 <= one["interval"][0] <= one["accuracy"] <= one["interval"][1] <= 100

@@ -43,7 +43,7 @@ def in_this_process(monkeypatch):
 def test_points_are_the_means_of_the_results(in_this_process, task):
     said = run_sweep(config(f"task={task}", "output=sweep"))
     written = json.loads(Path("sweep/sweep.json").read_text())
-    assert len(written["points"]) == 6  # two numbers and auto, on pictures and on texts
+    assert len(written["points"]) == 6  # two numbers and auto, on images and on texts
     for point in written["points"]:
         told = []
         for seed in (0, 1):
@@ -63,7 +63,7 @@ def test_points_are_the_means_of_the_results(in_this_process, task):
             assert point["below_best"][0] == pytest.approx(best["score"] - point["score"])
             assert f"| {scene} | T0 | " in said
     chosen = next(point for point in written["points"] if point["given"] == "auto" and point["scene"] == "image")
-    assert f"noise=auto (T0) took {chosen['noise']:.3g} and reached {chosen['score']:.1f} on pictures" in said
+    assert f"noise=auto (T0) took {chosen['noise']:.3g} and reached {chosen['score']:.1f} on images" in said
     page = Path("sweep/sweep.html").read_text()
     assert "data:image/svg+xml;base64," in page
     assert "built-in world" in page

@@ -25,12 +25,12 @@ THINGS = ["dog", "cat", "boat", "horse"]
 
 @pytest.fixture
 def pairs(tmp_path):
-    """Forty captions of four things; text vectors point at the thing, picture vectors lie a gap away."""
+    """Forty captions of four things; text vectors point at the thing, image vectors lie a gap away."""
     rng = np.random.default_rng(0)
     things = np.arange(40) % 4
     texts = np.eye(4, 16)[things] + 0.02 * rng.normal(size=(40, 16))
     images = texts + 2 * np.eye(16)[15] + 0.1 * rng.normal(size=(40, 16))
-    captions = [f"a picture of the {THINGS[thing]} number {i}" for i, thing in enumerate(things)]
+    captions = [f"an image of the {THINGS[thing]} number {i}" for i, thing in enumerate(things)]
     with (tmp_path / "captions.jsonl").open("w") as file:
         for caption, thing in zip(captions, things, strict=True):
             file.write(json.dumps({"caption": caption, "references": [caption, f"one {THINGS[thing]}"]}) + "\n")
@@ -97,7 +97,7 @@ def test_the_probe_alone_needs_no_language_model(pairs):
     assert (pairs / "out" / "results.md").read_text() == text
     ((title, table),) = results["tables"].items()
     assert "40 pairs, 5 folds, 1 seeds" in title
-    assert list(table) == ["text, no noise", "text, noise 0.1", "pictures, no noise", NEAREST]
+    assert list(table) == ["text, no noise", "text, noise 0.1", "images, no noise", NEAREST]
     for row in table.values():
         low, high = row["intervals"]["mAP"]
         assert low <= row["metrics"]["mAP"] <= high
@@ -105,7 +105,7 @@ def test_the_probe_alone_needs_no_language_model(pairs):
 
 def test_counts_that_differ_are_named(pairs):
     np.save(pairs / "image_embeddings.npy", np.ones((39, 16), dtype=np.float32))
-    with pytest.raises(UserError, match="40 captions, 40 caption vectors and 39 picture vectors"):
+    with pytest.raises(UserError, match="40 captions, 40 caption vectors and 39 image vectors"):
         Pairs.read(pairs)
 
 
@@ -135,7 +135,7 @@ def test_systems_say_what_they_saw_and_are_kept_by_what_they_are(pairs):
     found = {one.name: one for one in list_systems(settings)}
     assert {name: one.data_regime for name, one in found.items()} == {
         "text, no noise": "T0", "text, noise 0.02": "T0", "a": "T0", "b": "T1", "c": "T1", "d": "T4",
-        "pictures, no noise": "T4",
+        "images, no noise": "T4",
     }  # fmt: skip
     assert found["text, noise 0.02"].file_name(settings) == "text-0.02"
     assert len({one.file_name(settings) for one in found.values()}) == len(found)
@@ -152,7 +152,7 @@ def test_the_probe_takes_adapters_and_memory(pairs):
     )  # fmt: skip
     read = Pairs.read(pairs)
     table = score_probes(settings, read, fit_chains(settings, read))
-    named = ["text, no noise", "text, noise 0.1", "moved", "remembered", "seen", "pictures, no noise"]
+    named = ["text, no noise", "text, noise 0.1", "moved", "remembered", "seen", "images, no noise"]
     assert list(table) == [*named, NEAREST]
     assert all(0 < row["metrics"]["mAP"] <= 100 for row in table.values())
     assert [row["data_regime"] for row in table.values()] == ["T0", "T0", "T1", "T0", "T1", "T4", "T0"]

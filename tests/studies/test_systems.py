@@ -44,7 +44,7 @@ def own_study(monkeypatch, tmp_path):
             "train_overrides": "noise=auto adapter=[remove_mean,gaussian]",
             "statistics_overrides": "images=true",
         },
-        "pictures": {"input_modality": "image"},
+        "images": {"input_modality": "image"},
         "nearest": {"baseline": "nearest"},
         "zero-shot": {"baseline": "zero-shot", "tasks": ["vqa"]},
     }
@@ -62,7 +62,7 @@ def test_rows_are_the_means_of_their_results_and_say_what_they_saw(own_study):
     said = run_study(made)
     assert len(done) == 2 * 2 * 3  # tasks, seeds, trainings; the memory shares one
     table = json.loads(Path("out/study.json").read_text())["systems"]
-    assert list(table) == ["plain", "plain, memory", "centred", "pictures", "nearest", "zero-shot"]
+    assert list(table) == ["plain", "plain, memory", "centred", "images", "nearest", "zero-shot"]
     for task in ("captioning", "vqa"):
         rows = [row[task] for row in table.values() if task in row]
         without_training = ["T0"] if task == "captioning" else ["T0", "T0"]
@@ -103,7 +103,7 @@ def test_the_cosine_is_that_of_texts_and_pictures_behind_the_adapters(own_study)
     )
     assert 0.45 < plain < 0.65  # Picturebook's CLIP, its model card: 0.567 over other captions
     assert abs(plain - centred) > 0.001
-    pictures = measure_cosine_to_images(Path("out/captioning/pictures/seed-0"), "test")
+    pictures = measure_cosine_to_images(Path("out/captioning/images/seed-0"), "test")
     assert pictures == pytest.approx(plain)
 
 

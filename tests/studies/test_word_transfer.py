@@ -36,7 +36,7 @@ def test_captions_that_say_what_all_references_say_score_100_and_empty_ones_noth
     (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     ((*row,),) = cells(build_word_table([folder], 20))
     assert [cell.split()[0] for cell in row] == ["100.0"] * len(KINDS_OF_WORDS)
-    others = [{"id": line["id"], "prediction": "a picture of a zebra that is magenta"} for line in lines]
+    others = [{"id": line["id"], "prediction": "an image of a zebra that is magenta"} for line in lines]
     (folder / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in others))
     ((*row,),) = cells(build_word_table([folder], 20))
     assert not any(cell.startswith("100") for cell in row)

@@ -60,7 +60,7 @@ def _check(data: DataConfig, task: str, split: str) -> None:
 
 
 def load_examples(
-    data: DataConfig, task: str, split: str, texts_needed: bool = True, pictures_needed: bool = False
+    data: DataConfig, task: str, split: str, texts_needed: bool = True, images_needed: bool = False
 ) -> LoadedSplit:
     """The examples of one split of some data for a task.
 
@@ -68,18 +68,18 @@ def load_examples(
         data: which data, and where.
         task: what they are for.
         split: "train", "val", "test", or Picturebook's "test-novel".
-        texts_needed: False where pictures stand for the scenes, so that text need not be there.
-        pictures_needed: True where the pictures will be opened, so that they must be there.
+        texts_needed: False where images stand for the scenes, so that text need not be there.
+        pictures_needed: True where the images will be opened, so that they must be there.
 
     Raises:
         UserError: if the data cannot serve the task or the split, or cannot be read; and with the
-            counts, if pictures are needed and missing.
+            counts, if images are needed and missing.
     """
     _check(data, task, split)
     loaded = _load(data, task, split, texts_needed)
     if not loaded.examples:
         raise UserError(f"data={data.name}: there is no example of task={task} in split={split}; give more data")
-    if pictures_needed and not isinstance(data, PicturebookData):
+    if images_needed and not isinstance(data, PicturebookData):
         loaded.examples, missing = keep_with_images(loaded.examples, split, data.on_missing_image)
         loaded.skipped += missing
     return loaded

@@ -1,6 +1,6 @@
 """Conceptual Captions: a caption, a tab and an address a line (Sharma et al., ACL 2018).
 
-Text only: the pictures behind the addresses are not fetched.
+Text only: the images behind the addresses are not fetched.
 """
 
 from itertools import islice

@@ -18,7 +18,7 @@ _SETTING = "data.path"
 
 
 def _rows(path: Path, data: FileData, labels: Sequence[str] = ()) -> tuple[list[Row], dict[int, str], Counter[str]]:
-    """Usable rows, the picture files of those that name one, by row number, and what was skipped."""
+    """Usable rows, the image files of those that name one, by row number, and what was skipped."""
     rows: list[Row] = []
     images: dict[int, str] = {}
     faults = RecordErrors(path, data.on_bad_rows)
@@ -36,7 +36,7 @@ def _image_ref(number: int, image: str | None, folder: Path) -> ImageRef:
     if image is None:
         return no_image(
             f"row {number}",
-            f"line {number + 1} names no picture; give data.image_column=NAME of the column with image files",
+            f"line {number + 1} names no image; give data.image_column=NAME of the column with image files",
             number,
         )
     return image_file(folder / image, image, number)

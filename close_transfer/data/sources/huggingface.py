@@ -14,7 +14,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import is_file
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.data.examples import ImageRef
-from close_transfer.data.image_files import open_image, read_picture
+from close_transfer.data.image_files import open_image, read_image
 from close_transfer.data.sources.images import KeptImage
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.own_rows import Row, build_examples, check_columns, find_columns, parse_row
@@ -84,27 +84,27 @@ def _rows(found: datasets.Dataset, data: HuggingFaceData) -> Iterator[tuple[int,
         yield number, record
 
 
-class _Pictures:
-    """The pictures of a dataset, which stay packed until a vector of them is needed."""
+class _Images:
+    """The images of a dataset, which stay packed until a vector of them is needed."""
 
     def __init__(self, found: datasets.Dataset, column: str, data: HuggingFaceData, split: str) -> None:
         if not isinstance(found.features[column], datasets.Image):
             raise UserError(
-                f"data.image_column={column}: holds no pictures but {found.features[column]}; cast it to datasets.Image"
+                f"data.image_column={column}: holds no images but {found.features[column]}; cast it to datasets.Image"
             )
         self._packed = found.select_columns([column]).cast_column(column, datasets.Image(decode=False))
         self._column, self._path, self._split = column, data.path, split
 
     def _content(self, row: int) -> bytes | Path:
-        """The packed picture, or the file that holds it."""
+        """The packed image, or the file that holds it."""
         value = self._packed[row][self._column] or {}
         if value.get("bytes"):
             return value["bytes"]
         if not value.get("path"):
-            raise UserError(f"data.path={self._path}, row {row}: field {self._column!r} holds no picture")
+            raise UserError(f"data.path={self._path}, row {row}: field {self._column!r} holds no image")
         path = Path(value["path"])
         if not is_file(path):
-            raise UserError(f"{path}: there is no such picture, which data.path={self._path} names in row {row}")
+            raise UserError(f"{path}: there is no such image, which data.path={self._path} names in row {row}")
         return path
 
     def _missing(self, row: int) -> str:
@@ -118,7 +118,7 @@ class _Pictures:
         content = self._content(row)
         if isinstance(content, Path):
             return open_image(content)
-        return read_picture(content, f"data.path={self._path}, row {row}")
+        return read_image(content, f"data.path={self._path}, row {row}")
 
     def _digest(self, row: int) -> str:
         content = self._content(row)
@@ -132,7 +132,7 @@ class _Pictures:
 
 
 def load(data: HuggingFaceData, task: str, split: str) -> LoadedSplit:
-    """Scenes of one split; rows of one group become one, with the picture of the first.
+    """Scenes of one split; rows of one group become one, with the image of the first.
 
     Where there is no split for validation (`data.splits.val=null`, or a saved dataset without any
     splits), `data.val_share` of the training scenes is held out for it.
@@ -154,7 +154,7 @@ def load(data: HuggingFaceData, task: str, split: str) -> LoadedSplit:
             raise UserError(
                 f"data.prompt={data.prompt}: {data.path} has no column {column}; the columns are {', '.join(found.column_names)}"
             )
-    pictures = _Pictures(found, data.image_column, data, split) if data.image_column else None
+    images = _Images(found, data.image_column, data, split) if data.image_column else None
     rows: list[Row] = []
     faults = RecordErrors(Path(data.path), data.on_bad_rows, "rows")
     wanted = [*dict.fromkeys(column for setting, column in columns.items() if setting != "image_column")]
@@ -171,7 +171,7 @@ def load(data: HuggingFaceData, task: str, split: str) -> LoadedSplit:
         data,
         task,
         lambda row: f"row {row.number}",
-        lambda row: pictures[row.number] if pictures else None,
+        lambda row: images[row.number] if images else None,
         split if shared else None,
     )
     return LoadedSplit(examples, skipped, notes)

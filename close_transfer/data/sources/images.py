@@ -1,4 +1,4 @@
-"""Undrawn pictures: files that are opened when a vector of them is needed, and not before."""
+"""Undrawn images: files that are opened when a vector of them is needed, and not before."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from close_transfer.data.image_files import open_image
 
 @dataclass(frozen=True)
 class KeptImage(ImageRef):
-    """A picture that should be kept somewhere.
+    """An image that should be kept somewhere.
 
     Attributes:
         missing: why it cannot be opened; empty if it is there. It is not opened for that.
@@ -27,22 +27,22 @@ class KeptImage(ImageRef):
 
 
 def _missing(path: Path) -> str:
-    return "" if is_file(path) else f"{path}: there is no such picture"
+    return "" if is_file(path) else f"{path}: there is no such image"
 
 
 def _digest(path: Path) -> str:
     if reason := _missing(path):
-        raise UserError(f"{reason}; put the dataset's pictures there, or name their folder (docs/data.md)")
+        raise UserError(f"{reason}; put the dataset's images there, or name their folder (docs/data.md)")
     return fingerprint_file(path)
 
 
 def image_file(path: Path, key: str, row: int | None = None) -> ImageRef:
-    """A picture in a file; a missing or damaged one is a `UserError` when it is opened."""
+    """An image in a file; a missing or damaged one is a `UserError` when it is opened."""
     return KeptImage(key, partial(open_image, path), partial(_digest, path), row, partial(_missing, path))
 
 
 def no_image(key: str, reason: str, row: int | None = None) -> ImageRef:
-    """What stands where there is a row of vectors but no picture; opening it is a `UserError`."""
+    """What stands where there is a row of vectors but no image; opening it is a `UserError`."""
 
     def missing() -> NoReturn:
         raise UserError(reason)
@@ -51,30 +51,32 @@ def no_image(key: str, reason: str, row: int | None = None) -> ImageRef:
 
 
 def explain_missing(image: ImageRef) -> str:
-    """Why there is no such picture, without opening it; empty if it is there, or is drawn."""
+    """Why there is no such image, without opening it; empty if it is there, or is drawn."""
     return image.missing() if isinstance(image, KeptImage) else ""
 
 
 def keep_with_images(
     examples: Sequence[Example], split: str, on_missing_image: OnBadRows
 ) -> tuple[list[Example], Counter[str]]:
-    """The examples whose pictures are there, and how many were left out.
+    """The examples whose images are there, and how many were left out.
 
-    Examples that name no picture stay; so do those whose picture is damaged, as none is opened.
+    Examples that name no image stay; so do those whose image is damaged, as none is opened.
 
     Raises:
-        UserError: with the counts, if pictures are missing and are not to be skipped, or all are.
+        UserError: with the counts, if images are missing and are not to be skipped, or all are.
     """
     named = {example.image.key: example.image for example in examples if example.image is not None}
     reasons = {key: reason for key, image in named.items() if (reason := explain_missing(image))}
     if not reasons:
         return list(examples), Counter()
-    told = f"{len(reasons):,} of {len(named):,} pictures of {split} are missing, the first is {next(iter(reasons.values()))}"
+    told = (
+        f"{len(reasons):,} of {len(named):,} images of {split} are missing, the first is {next(iter(reasons.values()))}"
+    )
     if len(reasons) == len(named):
-        raise UserError(f"{told}; put the dataset's pictures there, or name their folder (docs/data.md)")
+        raise UserError(f"{told}; put the dataset's images there, or name their folder (docs/data.md)")
     if on_missing_image == "error":
         raise UserError(
             f"{told}; put them there, or leave out and count what needs them with data.on_missing_image=skip"
         )
     kept = [example for example in examples if example.image is None or example.image.key not in reasons]
-    return kept, Counter({"examples whose picture is missing": len(examples) - len(kept)})
+    return kept, Counter({"examples whose image is missing": len(examples) - len(kept)})

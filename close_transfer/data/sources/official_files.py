@@ -43,5 +43,5 @@ def open_official_file(data: Any, split: str, key: str = "files") -> tuple[Path,
 
 
 def image_folder(data: Any, split: str) -> Path:
-    """The folder of the pictures of one split of a published dataset."""
+    """The folder of the images of one split of a published dataset."""
     return Path(data.root, data.image_folders.get(split, "."))

@@ -106,7 +106,7 @@ def scenes(
         rows: in the order of the source.
         data: where they came from.
         unnamed: the id of a scene whose row gives none.
-        image_of: the picture of a scene, given its first row.
+        image_of: the image of a scene, given its first row.
 
     Raises:
         UserError: if scenes share an id.

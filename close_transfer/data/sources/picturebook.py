@@ -20,7 +20,7 @@ _QUESTIONS_PER_FORM = 26
 
 
 def make_image_ref(scene: Scene) -> ImageRef:
-    """The undrawn picture of a scene."""
+    """The undrawn image of a scene."""
     key = "picturebook:" + fingerprint([repr(scene)])
     return ImageRef(key, open=partial(draw_scene, scene), digest=lambda: key)
 

@@ -1,6 +1,6 @@
 """What the makers of each dataset say is in it, and where they give it; docs/data.md tells more.
 
-Counts are of what the readers yield: pictures with their captions, pairs with a gold label, questions.
+Counts are of what the readers yield: images with their captions, pairs with a gold label, questions.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Published:
     Attributes:
         num: how many.
         unit: of what, in the plural.
-        num_captions: captions of all pictures together; None where a picture has no captions of its own.
+        num_captions: captions of all images together; None where an image has no captions of its own.
         source: who says so.
         first_hand: whether that is the dataset's own page or paper, or its own file that was counted;
             otherwise others who counted the file.
@@ -34,12 +34,12 @@ class Origin:
     Attributes:
         title: its name in print.
         page: the project's own page.
-        pictures: where its pictures come from; empty where it has none.
+        images: where its images come from; empty where it has none.
     """
 
     title: str
     page: str
-    pictures: str = ""
+    images: str = ""
 
 
 _COCO_PAGE = "https://cocodataset.org/#download"
@@ -79,25 +79,25 @@ _FLICKR = "Karpathy's split; the files of Multi30k hold as many"
 
 # By file, for files that are one split under a fixed name.
 _BY_FILE: dict[str, Published] = {
-    "captions_train2014.json": Published(82_783, "pictures", _COCO_COUNTED, 414_113, first_hand=False),
-    "captions_val2014.json": Published(40_504, "pictures", _COCO_COUNTED, 202_654, first_hand=False),
-    "captions_train2017.json": Published(118_287, "pictures", _COCO_COUNTED, 591_753, first_hand=False),
-    "captions_val2017.json": Published(5_000, "pictures", _COCO, 25_014),
-    "results_20130124.token": Published(31_783, "pictures", "the project's page", 158_915),
+    "captions_train2014.json": Published(82_783, "images", _COCO_COUNTED, 414_113, first_hand=False),
+    "captions_val2014.json": Published(40_504, "images", _COCO_COUNTED, 202_654, first_hand=False),
+    "captions_train2017.json": Published(118_287, "images", _COCO_COUNTED, 591_753, first_hand=False),
+    "captions_val2017.json": Published(5_000, "images", _COCO, 25_014),
+    "results_20130124.token": Published(31_783, "images", "the project's page", 158_915),
     "v2_OpenEnded_mscoco_test2015_questions.json": Published(447_793, "questions", _VQA),
 }
 
 # By `name` of the data and split.
 _BY_SPLIT: dict[tuple[str, str], Published] = {
-    ("coco", "train"): Published(82_783, "pictures", _KARPATHY, 414_113, first_hand=False),
-    ("coco", "train+restval"): Published(113_287, "pictures", _KARPATHY, 566_747, first_hand=False),
-    ("coco", "val"): Published(5_000, "pictures", _KARPATHY, 25_010, first_hand=False),
-    ("coco", "test"): Published(5_000, "pictures", _KARPATHY, 25_010, first_hand=False),
-    ("flickr30k", "train"): Published(29_000, "pictures", _FLICKR, 145_000),
-    ("flickr30k", "val"): Published(1_014, "pictures", _FLICKR, 5_070),
-    ("flickr30k", "test"): Published(1_000, "pictures", _FLICKR, 5_000),
-    ("nocaps", "val"): Published(4_500, "pictures", _NOCAPS, 45_000),
-    ("nocaps", "test"): Published(4_500, "pictures", _NOCAPS, 45_000),
+    ("coco", "train"): Published(82_783, "images", _KARPATHY, 414_113, first_hand=False),
+    ("coco", "train+restval"): Published(113_287, "images", _KARPATHY, 566_747, first_hand=False),
+    ("coco", "val"): Published(5_000, "images", _KARPATHY, 25_010, first_hand=False),
+    ("coco", "test"): Published(5_000, "images", _KARPATHY, 25_010, first_hand=False),
+    ("flickr30k", "train"): Published(29_000, "images", _FLICKR, 145_000),
+    ("flickr30k", "val"): Published(1_014, "images", _FLICKR, 5_070),
+    ("flickr30k", "test"): Published(1_000, "images", _FLICKR, 5_000),
+    ("nocaps", "val"): Published(4_500, "images", _NOCAPS, 45_000),
+    ("nocaps", "test"): Published(4_500, "images", _NOCAPS, 45_000),
     ("snli", "train"): Published(549_367, "pairs", _SNLI, first_hand=False),
     ("snli", "val"): Published(9_842, "pairs", _SNLI),
     ("snli", "test"): Published(9_824, "pairs", _SNLI),
@@ -115,14 +115,14 @@ _BY_SPLIT: dict[tuple[str, str], Published] = {
 }
 
 UNITS = {
-    "coco": "pictures",
-    "flickr30k": "pictures",
-    "nocaps": "pictures",
+    "coco": "images",
+    "flickr30k": "images",
+    "nocaps": "images",
     "snli": "pairs",
     "snli-ve": "pairs",
     "vqa2": "questions",
     "vqa-e": "questions",
-    "visual-news": "pictures",
+    "visual-news": "images",
     "conceptual-captions": "captions",
 }
 

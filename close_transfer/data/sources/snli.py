@@ -1,7 +1,7 @@
 """SNLI and SNLI-VE: premises, hypotheses and labels, official JSON lines.
 
 SNLI (Bowman et al., arXiv 1508.05326) has `gold_label, sentence1, sentence2, pairID`; SNLI-VE (Xie et al.,
-arXiv 1901.06706) adds `Flickr30K_ID`, the picture that the premise was a caption of. The label "-" says
+arXiv 1901.06706) adds `Flickr30K_ID`, the image that the premise was a caption of. The label "-" says
 that the annotators did not agree; such pairs are left out, as both papers do, and counted.
 """
 
@@ -41,7 +41,7 @@ def parse_pair(record: Any, folder: Path) -> Example | None:
 
 
 def load(data: SnliData, split: str) -> LoadedSplit:
-    """The pairs of one split; without a picture where the file names none (SNLI).
+    """The pairs of one split; without an image where the file names none (SNLI).
 
     Raises:
         UserError: naming file, line and field of what cannot be used.

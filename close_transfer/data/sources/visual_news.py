@@ -1,4 +1,4 @@
-"""Visual News: captions of news pictures, with the article as what is asked (Liu et al., arXiv 2010.03743).
+"""Visual News: captions of news images, with the article as what is asked (Liu et al., arXiv 2010.03743).
 
 An entry has `id, caption, image_path, article_path`; paths start with "./" and are relative to the
 dataset's folder. The splits are those of CLOSE's release, a file each.
@@ -51,7 +51,7 @@ def _example(entry: Any, root: Path, whole: bool, seen: set[str]) -> Example | N
 
 
 def load(data: VisualNewsData, split: str) -> LoadedSplit:
-    """The pictures of one split, each with its caption as text and reference and its article as prompt.
+    """The images of one split, each with its caption as text and reference and its article as prompt.
 
     Entries whose article is not there are left out and counted.
 

@@ -1,7 +1,7 @@
-"""Questions about pictures: VQA v2 and VQA-E.
+"""Questions about images: VQA v2 and VQA-E.
 
 VQA v2 (Goyal et al., arXiv 1612.00837) comes as questions and annotations; the words of a scene are the
-COCO captions of its picture (CLOSE, arXiv 2211.09778, section 4.3). In VQA-E (Li et al., arXiv 1803.07464)
+COCO captions of its image (CLOSE, arXiv 2211.09778, section 4.3). In VQA-E (Li et al., arXiv 1803.07464)
 the first explanation is the scene's text.
 """
 
@@ -62,7 +62,7 @@ def read_annotations(path: Path, setting: str, faults: RecordErrors) -> dict[str
 
 
 def format_coco_image_name(folder: Path, image_id: str) -> str:
-    """File name of a COCO picture of 2014 or 2015, whose folder is part of the name."""
+    """File name of a COCO image of 2014 or 2015, whose folder is part of the name."""
     return f"COCO_{folder.name}_{image_id.zfill(12)}.jpg"
 
 
@@ -125,7 +125,7 @@ def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> LoadedSplit:
 
     Raises:
         UserError: naming file, entry and field of what cannot be used; and with the counts, if
-            pictures have no caption and `on_missing_scene` is "error".
+            images have no caption and `on_missing_scene` is "error".
     """
     skipped: Counter[str] = Counter()
     annotations = _answers(data, split, skipped)
@@ -144,12 +144,12 @@ def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> LoadedSplit:
     for one in told:
         found = annotations[one.id] if annotations is not None else Annotation((), "", "")
         file = format_coco_image_name(folder, one.image)
-        picture = image_file(folder / file, file)
+        image = image_file(folder / file, file)
         examples.append(
-            Example(one.id, captions.get(one.image, ()), picture, one.text, (), found.answers, found.answer_type, found.question_type)
+            Example(one.id, captions.get(one.image, ()), image, one.text, (), found.answers, found.answer_type, found.question_type)
         )  # fmt: skip
     left_out = {
-        "questions whose picture has no caption": len(answered) - len(told),
+        "questions whose image has no caption": len(answered) - len(told),
         "questions without an annotation": len(asked) - len(answered),
         "annotations without a question": len((annotations or {}).keys() - ids),
     }
@@ -163,14 +163,14 @@ def _file(files: Mapping[Any, str], split: str) -> str:
 def _check_missing(data: Vqa2Data, split: str, num_untold: int, num_questions: int) -> None:
     if num_untold and data.on_missing_scene == "error":
         raise UserError(
-            f"{num_untold:,} of {num_questions:,} questions of {split} are about pictures without a caption in data.captions.{split}="
-            f"{_file(data.captions, split)}; give the captions of the same pictures, or leave these questions out "
+            f"{num_untold:,} of {num_questions:,} questions of {split} are about images without a caption in data.captions.{split}="
+            f"{_file(data.captions, split)}; give the captions of the same images, or leave these questions out "
             "and count them with data.on_missing_scene=skip"
         )
     if num_untold and num_untold == num_questions:
         raise UserError(
-            f"none of the {num_questions:,} questions of {split} is about a picture with a caption in data.captions.{split}="
-            f"{_file(data.captions, split)}; give the captions of the same pictures"
+            f"none of the {num_questions:,} questions of {split} is about an image with a caption in data.captions.{split}="
+            f"{_file(data.captions, split)}; give the captions of the same images"
         )
 
 

@@ -113,7 +113,7 @@ def read_references(config: ScorePredictionsConfig) -> References:
     return References(list(kept.values()), left_out, skipped)
 
 
-def _picture(config: ScorePredictionsConfig, record: Any, names: tuple[str, ...]) -> ImageRef | None:
+def _image(config: ScorePredictionsConfig, record: Any, names: tuple[str, ...]) -> ImageRef | None:
     name = next((name for name in names if isinstance(record, dict) and name in record), None)
     if name is None:
         return None
@@ -153,7 +153,7 @@ def _lines(path: Path, config: ScorePredictionsConfig) -> list[Example]:
         return Example(
             id=key_field(record, _named(record, _ID_FIELDS)),
             texts=() if answers else texts,
-            image=_picture(config, record, ("image", "image_path")),
+            image=_image(config, record, ("image", "image_path")),
             references=texts,
             category=text_field(record, "answer_type") if answers and "answer_type" in record else "",
             subcategory=text_field(record, "question_type") if answers and "question_type" in record else "",
@@ -218,11 +218,11 @@ def _explained(path: Path, listed: list[Any]) -> list[Example]:
 def _with_questions(examples: list[Example], path: Path, config: ScorePredictionsConfig) -> list[Example]:
     document = read_document(path, "questions")
     listed = entries(document, "questions", path, "questions")
-    pictures = document.get("data_subtype")
+    images = document.get("data_subtype")
 
     def parse(record: Any) -> tuple[str, tuple[str, ImageRef | None]]:
         image = key_field(record, "image_id")
-        name = vqa.format_coco_image_name(Path(pictures), image) if isinstance(pictures, str) else ""
+        name = vqa.format_coco_image_name(Path(images), image) if isinstance(images, str) else ""
         picture = image_file(Path(config.images or ".") / name, name) if name else None
         return key_field(record, "question_id"), (text_field(record, "question"), picture)
 

@@ -91,14 +91,14 @@ def _given(config: TrainConfig, encoder: AnyEncoder, steps: Steps) -> Statistics
         needing = [step["name"] for step in steps if ADAPTERS[step["name"]].data_regime > "T0"]
         if needing:
             raise UserError(
-                f"adapter={','.join(config.adapter.names)}: {needing[0]} needs statistics of pictures; run python "
+                f"adapter={','.join(config.adapter.names)}: {needing[0]} needs statistics of images; run python "
                 "scripts/compute_statistics.py output=FOLDER with the same encoder (pairs=true for linear), and give "
                 "statistics=FOLDER"
             )
         if config.noise in _CHOSEN_BY:
             what = "pairs=true max_scenes=100" if config.noise == "auto-paired" else "images=true"
             raise UserError(
-                f"noise={config.noise} is chosen where pictures may be seen; run python scripts/compute_statistics.py {what} "
+                f"noise={config.noise} is chosen where images may be seen; run python scripts/compute_statistics.py {what} "
                 "output=FOLDER with the same encoder, and give statistics=FOLDER"
             )
         return Statistics({})
@@ -197,7 +197,7 @@ def choose_noise(
         return TrainingNoise(NoiseScale(given, encoder.dim))
     if input_modality == "image":
         raise UserError(
-            f"noise={given} chooses noise that lets texts stand in for pictures, and this run is trained on pictures; "
+            f"noise={given} chooses noise that lets texts stand in for images, and this run is trained on images; "
             "give a number, or leave it out"
         )
     steps = config.adapter.steps()
@@ -213,7 +213,7 @@ def choose_noise(
 
 
 def _std_of_differences(config: TrainConfig, statistics: Statistics) -> float:
-    """Root mean square, per coordinate, of the noise that has mean and covariance of picture minus text."""
+    """Root mean square, per coordinate, of the noise that has mean and covariance of image minus text."""
     steps = config.adapter.steps()
     number = config.adapter.names.index("covariance_noise")
     mean, covariance = (

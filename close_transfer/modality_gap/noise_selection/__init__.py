@@ -1,7 +1,7 @@
-"""Chooses the scale of the noise: from texts alone, or with pictures where a user has some.
+"""Chooses the scale of the noise: from texts alone, or with images where a user has some.
 
 noise=auto            T0, from the training texts
-noise=auto-unpaired   T1, from statistics= that saw pictures of other scenes
+noise=auto-unpaired   T1, from statistics= that saw images of other scenes
 noise=auto-paired     T4, from statistics= that saw pairs
 """
 
@@ -33,7 +33,7 @@ def choose_from_texts(rule: str, vectors: GroupedVectors, seed: int, texts_an_in
         vectors: single texts by scene.
         seed: of draws.
         texts_an_input: how many texts are averaged into one input (CLOSE's scenes for VQA: all captions of a
-            picture); averages of n differ by 1 / sqrt(n) of what single texts do.
+            image); averages of n differ by 1 / sqrt(n) of what single texts do.
 
     Raises:
         UserError: if the rule cannot choose from these texts.

@@ -39,7 +39,7 @@ class NoiseChoice:
 
     Attributes:
         rule: its name.
-        data_regime: the data it saw: "T0" text, "T1" unpaired pictures too, "T4" pairs.
+        data_regime: the data it saw: "T0" text, "T1" unpaired images too, "T4" pairs.
         std: standard deviation per coordinate of a unit vector.
         evidence: what it looked at, by name.
         grouped: whether texts of one scene were there; else each text's nearest stood in for them.

@@ -1,4 +1,4 @@
-"""Rules that may see pictures: unpaired ones (T1), or with their texts (T4). compute_statistics.py applies them."""
+"""Rules that may see images: unpaired ones (T1), or with their texts (T4). compute_statistics.py applies them."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from close_transfer.modality_gap.noise_selection.pairs import compute_mean_inter
 from close_transfer.modality_gap.noise_selection.text_rules import choose_by_mean, cosine_to_std
 from close_transfer.modality_gap.vectors import GroupedVectors, Ints
 
-_MOST = 4_000  # texts, and pictures
+_MOST = 4_000  # texts, and images
 _LARGEST = 1.0
 _PRECISION = 1e-4
 
@@ -31,14 +31,14 @@ def _nearest_cosines(queries: Float64Array, texts: Float64Array, own: tuple[Ints
 
 
 def choose_unpaired(texts: GroupedVectors, images: Float64Array, seed: int = 0) -> NoiseChoice:
-    """Noise that takes a text as far from the nearest text of another scene as pictures are.
+    """Noise that takes a text as far from the nearest text of another scene as images are.
 
     Both look among the same texts, none of which is of their own scene, so the bias of a nearest neighbour
     is the same for both.
 
     Args:
         texts: of some scenes.
-        images: unit vectors of pictures of other scenes, shape (m, d).
+        images: unit vectors of images of other scenes, shape (m, d).
         seed: of the noise, which is one draw at all scales.
 
     Raises:
@@ -63,8 +63,8 @@ def choose_unpaired(texts: GroupedVectors, images: Float64Array, seed: int = 0) 
     mean, clean = float(wanted.mean()), reached(0.0)
     if not reached(_LARGEST) < mean < clean:
         raise UserError(
-            f"noise=auto-unpaired: a picture's nearest text has cosine {mean:.3f}, a text's nearest of another scene "
-            f"{clean:.3f}; no noise takes texts as far as these pictures are; give a number, or noise=auto"
+            f"noise=auto-unpaired: an image's nearest text has cosine {mean:.3f}, a text's nearest of another scene "
+            f"{clean:.3f}; no noise takes texts as far as these images are; give a number, or noise=auto"
         )
     ends = compute_mean_interval(wanted, np.arange(len(wanted)), seed)
     low, high = sorted(map(std_for, ends or (mean, mean)))
@@ -75,16 +75,16 @@ def choose_unpaired(texts: GroupedVectors, images: Float64Array, seed: int = 0) 
 
 
 def choose_paired(pairs: GroupedVectors, seed: int = 0) -> NoiseChoice:
-    """Noise whose expected cosine is that of a picture with its text: sqrt((1 / c**2 - 1) / d).
+    """Noise whose expected cosine is that of an image with its text: sqrt((1 / c**2 - 1) / d).
 
     Raises:
-        UserError: if pictures do not point towards their texts at all.
+        UserError: if images do not point towards their texts at all.
     """
     assert pairs.images is not None
     cosines = (pairs.images[pairs.scene_of_text] * pairs.texts).sum(axis=1)
     if cosines.mean() <= 0:
         raise UserError(
-            f"noise=auto-paired: pictures and their texts have a mean cosine of {cosines.mean():.3f}; look at the "
+            f"noise=auto-paired: images and their texts have a mean cosine of {cosines.mean():.3f}; look at the "
             "pairs, or give a number"
         )
     to_std = cosine_to_std(pairs.dim)

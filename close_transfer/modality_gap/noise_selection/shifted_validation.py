@@ -1,12 +1,12 @@
 """The noise under which words learned from one text are best found in another that was displaced.
 
-A picture's vector is not where its captions are: it lies elsewhere as a whole, and what they have in common
+An image's vector is not where its captions are: it lies elsewhere as a whole, and what they have in common
 points in partly other directions. Neither can be seen in texts, so both are played: another caption of the
 same scene is moved by a random vector as long as CLIP's gap, and half of what sets it apart from other
 texts is turned in random directions. A linear probe for words is trained under noise on the first caption and
 asked of the displaced one; the noise at which it ranks words best is chosen.
 
-The constants are not estimated from any picture: the gap's length is that of published CLIPs (CLOSE, arXiv
+The constants are not estimated from any image: the gap's length is that of published CLIPs (CLOSE, arXiv
 2211.09778, table on shifts: 0.8; Liang et al., arXiv 2203.02053: 0.82), the turn is by equal parts.
 """
 

@@ -1,7 +1,7 @@
-"""Rules that choose the noise from text vectors alone, with no picture in sight (T0).
+"""Rules that choose the noise from text vectors alone, with no image in sight (T0).
 
 Each gives a standard deviation per coordinate of a unit vector. docs/gap.md says what is known of each, and
-what had been seen of pictures when it was written.
+what had been seen of images when it was written.
 """
 
 from collections.abc import Callable

@@ -74,7 +74,7 @@ class AdapterChain(nn.Module):
     So noise has one unit wherever it stands: per coordinate of a unit vector.
 
     Attributes:
-        data_regime: the data that the steps needed: "T0" text, "T1" unpaired pictures too, "T4" pairs.
+        data_regime: the data that the steps needed: "T0" text, "T1" unpaired images too, "T4" pairs.
     """
 
     def __init__(self, steps: Steps, fit: AdapterContext) -> None:

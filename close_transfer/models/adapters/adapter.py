@@ -56,7 +56,7 @@ class AdapterContext:
     Attributes:
         dim: width of the vectors.
         std: standard deviation of the noise per coordinate; at least 0, 0 adds nothing.
-        statistics: what was measured on texts, pictures or pairs; None when a saved model is built, whose
+        statistics: what was measured on texts, images or pairs; None when a saved model is built, whose
             weights hold what came of them.
         stage: which vectors the adapter's statistics are of; see `Statistics`.
     """
@@ -79,7 +79,7 @@ class AdapterContext:
         return self._array(f"{of}_covariance", (self.dim, self.dim))
 
     def regression(self) -> tuple[Float64Array, Float64Array]:
-        """Weight (d, d) and bias (d,) from text to picture. Raises as `mean`."""
+        """Weight (d, d) and bias (d,) from text to image. Raises as `mean`."""
         return self._array("linear_weight", (self.dim, self.dim)), self._array("linear_bias", (self.dim,))
 
     def _array(self, name: str, shape: tuple[int, ...]) -> Float64Array:
@@ -91,7 +91,7 @@ class Adapter(nn.Module, ABC):
 
     Attributes:
         is_fitted: whether it reads statistics.
-        data_regime: the least data that those need ("T0" text, "T1" unpaired pictures, "T4" pairs).
+        data_regime: the least data that those need ("T0" text, "T1" unpaired images, "T4" pairs).
     """
 
     is_fitted: ClassVar[bool] = False

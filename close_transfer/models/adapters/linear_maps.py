@@ -62,9 +62,9 @@ class Truncate(Adapter):
 
 
 class LowRank(Adapter):
-    """Moves texts along a few directions to the pictures' mean and scale there, by a bounded length.
+    """Moves texts along a few directions to the images' mean and scale there, by a bounded length.
 
-    The directions are the leading ones of both covariances' mean. Along each, texts get the pictures' mean and
+    The directions are the leading ones of both covariances' mean. Along each, texts get the images' mean and
     standard deviation; a correction longer than `bound` is cut to it (a linear form of AnisoAlign's bounded
     correction, arXiv 2605.07825).
     """
@@ -95,7 +95,7 @@ class LowRank(Adapter):
 
 
 class Linear(Adapter):
-    """Texts through the ridge regression from text to picture that pairs gave (CLOSE, arXiv 2211.09778, section
+    """Texts through the ridge regression from text to image that pairs gave (CLOSE, arXiv 2211.09778, section
     on adapters, "linear")."""
 
     is_fitted = True

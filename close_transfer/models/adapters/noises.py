@@ -81,7 +81,7 @@ class CovarianceNoise(Noise):
     """Gaussian noise in the shape of a covariance.
 
     `shape=text`: that of the training texts, scaled to std per coordinate (T0). `shape=difference`: mean and
-    covariance of picture minus text, at their own scale, whatever `noise=` above 0 is (T4; CLOSE, arXiv
+    covariance of image minus text, at their own scale, whatever `noise=` above 0 is (T4; CLOSE, arXiv
     2211.09778, section on adapters, "covariance").
     """
 

@@ -12,7 +12,7 @@ Vectors = Float[Tensor, "b *k d"]
 
 class RandomShift(Adapter):
     """Adds one fixed random vector of a given length to texts: how much a wrong place costs (CLOSE, arXiv
-    2211.09778, table on sensitivity to shifts). Pictures stay where they are."""
+    2211.09778, table on sensitivity to shifts). Images stay where they are."""
 
     def __init__(self, fit: AdapterContext, length: float = 0.5, seed: int = 0) -> None:
         """`length` of the shift, beside unit vectors; `seed` of its direction."""
@@ -25,14 +25,14 @@ class RandomShift(Adapter):
 
 
 class MeanShift(Adapter):
-    """Moves texts by the difference of the means, `scale` times; -1 moves them away from pictures (CLOSE,
+    """Moves texts by the difference of the means, `scale` times; -1 moves them away from images (CLOSE,
     arXiv 2211.09778, table on sensitivity to shifts)."""
 
     is_fitted = True
     data_regime = "T1"
 
     def __init__(self, fit: AdapterContext, scale: float = 1.0) -> None:
-        """`scale`: 1 puts the mean text where the mean picture is."""
+        """`scale`: 1 puts the mean text where the mean image is."""
         super().__init__(fit)
         self.keep(shift=scale * (fit.mean("image") - fit.mean("text")))
 
@@ -70,7 +70,7 @@ class Standardize(RemoveMean):
 
 
 class MeanTrace(Adapter):
-    """Texts get the pictures' mean and total variance: (x - m_text) sqrt(Tr_image / Tr_text) + m_image
+    """Texts get the images' mean and total variance: (x - m_text) sqrt(Tr_image / Tr_text) + m_image
     (ReAlign, arXiv 2602.07026)."""
 
     is_fitted = True

@@ -41,8 +41,8 @@ class Statistics:
 
     Attributes:
         arrays: by name, float64: `text_mean`, `image_mean` (d,), `text_covariance`, `image_covariance`
-            (d, d); of pairs `difference_mean` (d,) and `difference_covariance` (d, d) of picture minus text,
-            `linear_weight` (d, d) and `linear_bias` (d,) of the ridge regression from text to picture. Names
+            (d, d); of pairs `difference_mean` (d,) and `difference_covariance` (d, d) of image minus text,
+            `linear_weight` (d, d) and `linear_bias` (d,) of the ridge regression from text to image. Names
             may begin with `ADAPTER/`: of vectors as that adapter gets them, after others in a chain.
         facts: what they were measured on: counts, data, encoder, seed.
     """
@@ -57,7 +57,7 @@ class Statistics:
 
     @property
     def data_regime(self) -> str:
-        """The data that all of it needed: "T0" text, "T1" unpaired pictures too, "T4" pairs."""
+        """The data that all of it needed: "T0" text, "T1" unpaired images too, "T4" pairs."""
         return max((REGIMES[_plain(name)] for name in self.arrays), default="T0")
 
     def array(self, name: str) -> Float64Array:
@@ -68,7 +68,7 @@ class Statistics:
         """
         if name not in self.arrays:
             stage, _, plain = name.rpartition("/")
-            how = {"T0": "texts", "T1": "pictures (images=true)", "T4": "pairs (pairs=true)"}[REGIMES[plain]]
+            how = {"T0": "texts", "T1": "images (images=true)", "T4": "pairs (pairs=true)"}[REGIMES[plain]]
             chain = f" with the run's adapter=[...,{stage},...], as {stage} is not the first" if stage else ""
             raise UserError(
                 f"the adapter needs {name}, which these statistics lack; fit them on {how}{chain}: "
@@ -145,8 +145,8 @@ def measure_statistics(
 
     Args:
         texts: shape (n, d).
-        images: of any pictures, shape (m, d); None: only what texts tell (T0).
-        paired: row i is the picture of text i, shape (n, d); then `images` is these.
+        images: of any images, shape (m, d); None: only what texts tell (T0).
+        paired: row i is the image of text i, shape (n, d); then `images` is these.
         ridge: the regression's penalty, as a share of the mean variance of a coordinate.
         facts: what to say of the data.
     """
