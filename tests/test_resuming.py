@@ -117,7 +117,7 @@ def test_what_a_killed_save_left_half_written_is_gone_in_the_end(whole):
 @pytest.mark.parametrize("resume", ["auto", "latest", "killed"])
 def test_a_kill_before_the_first_checkpoint_does_not_wedge(whole, monkeypatch, resume):
     with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "_step", lambda *_: (_ for _ in ()).throw(Killed))
+        patched.setattr(Trainer, "_train_on", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             run("output=killed", "resume=auto")
     assert not RunFolder(Path("killed")).has_checkpoint

@@ -16,7 +16,8 @@ from close_transfer.encoders.embeddings import EmbeddingMatrix
 from close_transfer.pipelines.train import train
 from close_transfer.training.batches import TokenizedExamples
 from close_transfer.training.checkpoints import RunFolder
-from close_transfer.training.trainer import NonFiniteError, Trainer
+from close_transfer.training.train_step import NonFiniteError
+from close_transfer.training.trainer import Trainer
 from tests.conftest import SMALL_DATA, SMALL_LOOP, small_config
 
 
@@ -60,7 +61,7 @@ def test_the_loss_falls():
 def test_stopped_and_resumed_equals_never_stopped_to_the_last_bit(task, monkeypatch):
     settings = [f"task={task}", "lm.config.dropout_rate=0.1", "train.max_steps=9", "train.num_validations=3"]
     whole, _ = train(small_config(*settings, "output=whole"), "text")
-    step = Trainer._step
+    step = Trainer._train_on
 
     def stop_at_fourth(self, number, *args):
         if number == 3:
@@ -68,7 +69,7 @@ def test_stopped_and_resumed_equals_never_stopped_to_the_last_bit(task, monkeypa
         return step(self, number, *args)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "_step", stop_at_fourth)
+        patched.setattr(Trainer, "_train_on", stop_at_fourth)
         parts, outcome = train(small_config(*settings, "output=parts"), "text")
     assert outcome.stopped_early
     assert outcome.state.step == 4
@@ -86,14 +87,14 @@ def test_stopped_and_resumed_equals_never_stopped_to_the_last_bit(task, monkeypa
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)])
 def test_signals_save_and_say_so(monkeypatch, number, status):
-    step = Trainer._step
+    step = Trainer._train_on
 
     def terminate(self, done, *args):
         if done == 1:
             os.kill(os.getpid(), number)
         return step(self, done, *args)
 
-    monkeypatch.setattr(Trainer, "_step", terminate)
+    monkeypatch.setattr(Trainer, "_train_on", terminate)
     folder, outcome = train(small_config(), "text")
     assert outcome.stopped_early
     assert outcome.exit_status == status
@@ -129,7 +130,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(monkeypatch):
     broken.calls = 0
     monkeypatch.setattr(EmbeddingMatrix, "gather", broken)
     seen = {}
-    step = Trainer._step
+    step = Trainer._train_on
 
     def remember(self, number, *args):
         seen[number] = {name: p.detach().clone() for name, p in self.model.named_parameters()}
@@ -139,7 +140,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(monkeypatch):
             seen["after"] = {name: p.detach().clone() for name, p in self.model.named_parameters()}
             raise
 
-    monkeypatch.setattr(Trainer, "_step", remember)
+    monkeypatch.setattr(Trainer, "_train_on", remember)
     with pytest.raises(
         NonFiniteError, match=r"step 4: the loss is nan .*the examples were train-\d+#\d.*lower train\.learning_rate"
     ):
@@ -199,13 +200,13 @@ def test_validation_draws_from_all_examples_and_says_so(capsys, monkeypatch):
 
 def test_a_limit_on_the_epoch_draws_anew_in_each(monkeypatch):
     drawn = []
-    step = Trainer._step
+    step = Trainer._train_on
 
     def told(self, number, num_steps, rows):
         drawn.append(set(rows.tolist()))
         return step(self, number, num_steps, rows)
 
-    monkeypatch.setattr(Trainer, "_step", told)
+    monkeypatch.setattr(Trainer, "_train_on", told)
     limits = ["train.max_steps=null", "train.epochs=3", "train.max_examples_per_epoch=150", "train.batch_size=150"]
     train(small_config(*limits, "train.num_validations=1"), "text")
     assert [len(epoch) for epoch in drawn] == [150, 150, 150]

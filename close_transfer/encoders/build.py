@@ -24,7 +24,7 @@ def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed:
     return PrecomputedEncoder(clip, len(texts) if texts is not None else count_lines(data), texts)
 
 
-def warn_about_encoder(clip: ClipConfig, data: DataConfig) -> str:
+def find_encoder_warning(clip: ClipConfig, data: DataConfig) -> str:
     """What to know where the Picturebook CLIP is given other data; empty elsewhere."""
     if not isinstance(clip, OpenClipConfig) or clip.model != "picturebook" or data.name == "picturebook":
         return ""

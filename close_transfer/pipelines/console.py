@@ -1,6 +1,7 @@
-"""What commands say at their end, so that a user knows where things are and what to type next."""
+"""Console output of the commands: what is about to be done, what came of it, and what to type next."""
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -19,13 +20,93 @@ from close_transfer.config.data import (
 from close_transfer.config.train import TrainConfig
 from close_transfer.data.decontamination import suggest_overlap_setting
 from close_transfer.data.sources.official_files import find_file, image_folder
+from close_transfer.encoders import AnyEncoder
+from close_transfer.encoders.build import find_encoder_warning
 from close_transfer.evaluation.record import Evaluation
 from close_transfer.inference.prediction_output import PredictionSummary
 from close_transfer.metrics.accuracy import QUESTION_TYPE
+from close_transfer.modality_gap.adapter_fitting.for_training import TrainingNoise
+from close_transfer.models.network import TransferNetwork
 from close_transfer.reports.evaluation_report import describe_leakage, describe_system
-from close_transfer.training.trainer import Outcome
+from close_transfer.training.batches import TokenizedExamples
+from close_transfer.training.trainer import Outcome, count_steps
+from close_transfer.training.training_data import TrainingData
 
 Split = Literal["val", "test"]
+
+
+_TRAINED_ON = {
+    "T0": "text only, no image is opened",
+    "T1": "text, and statistics of unpaired images",
+    "T4": "text, and statistics of pairs",
+}
+
+
+def warn_about_encoder(config: TrainConfig, is_main_process: bool) -> None:
+    """Print a note on standard error if the Picturebook CLIP is given other data."""
+    if is_main_process and (note := find_encoder_warning(config.clip, config.data)):
+        print(note, file=sys.stderr)
+
+
+def print_plan(
+    config: TrainConfig,
+    data: TrainingData,
+    encoder: AnyEncoder,
+    noise: TrainingNoise,
+    network: TransferNetwork,
+    device: str,
+    folder: Path,
+    resumes: bool,
+) -> None:
+    """Print what is trained, on what and where, before the first step."""
+    num_parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    num_steps = count_steps(config.train, len(data.training.examples))
+    on_images = data.input_modality == "image"
+    lines = {
+        "task": config.task.name,
+        "data": f"{config.data.name}: {len(data.scenes):,} scenes, {len(data.training.examples):,} training examples, "
+        f"{_count_validated(config, data)} for validation ({describe_validation_input(data, noise)})",
+        "sees": "their images (the upper bound)" if on_images else _TRAINED_ON[network.config.data_regime],
+        "encoder": f"{encoder.name}, {encoder.dim} wide, frozen",
+        "adapter": " → ".join(config.adapter.names),
+        **noise.lines(),
+        "model": f"{config.lm.name}, {config.mapper.name} mapper to {config.mapper.num_tokens} tokens, "
+        f"{num_parameters:,} parameters trained",
+        "training": f"{num_steps:,} steps of {config.train.batch_size}, learning rate {config.train.learning_rate:g}, "
+        f"seed {config.seed}",
+        "device": device,
+        "output": str(folder),
+    }
+    lines |= {f"note {number}": note for number, note in enumerate(data.notes, start=1)}
+    width = max(10, *(len(name) + 1 for name in lines))
+    print("resuming:" if resumes else "training:")
+    print("\n".join(f"  {name + ':':<{width}} {value}" for name, value in lines.items()), flush=True)
+
+
+def _count_validated(config: TrainConfig, data: TrainingData) -> str:
+    """Return how many examples are used for validation, and of how many if that is a draw."""
+    num_examples, limit = len(data.validation.examples), config.train.max_val_examples
+    return f"{num_examples:,}" if num_examples <= limit else f"{limit:,} of {num_examples:,}"
+
+
+def describe_validation_input(data: TrainingData, noise: TrainingNoise) -> str:
+    """Return in words what is fed in validation."""
+    if data.input_modality == "image":
+        return "images of the same scenes"
+    # Under noise, because an image's vector is about as far from its captions' as the noise reaches.
+    return data.validation.validation_input + (" under noise" if noise.scale.std else "")
+
+
+def print_cut_texts(data: TrainingData, encoder: AnyEncoder, training: TokenizedExamples) -> None:
+    """Print how many texts, prompts and targets were cut, if any."""
+    num_cut, num_texts = data.count_cut_texts(encoder)
+    if num_cut:
+        print(f"  note: {num_cut:,} of {num_texts:,} texts are longer than the encoder's context and were cut there")
+    if training.num_cut:
+        print(
+            f"  note: {training.num_cut:,} prompts or targets were cut to task.max_prompt_tokens or "
+            "task.max_target_tokens"
+        )
 
 
 def describe_training(config: TrainConfig, folder: Path, outcome: Outcome, script: str) -> str:

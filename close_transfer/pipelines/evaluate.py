@@ -24,7 +24,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import check_leakage
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.data.sources import load_examples
-from close_transfer.encoders.build import build_encoder, warn_about_encoder
+from close_transfer.encoders.build import build_encoder, find_encoder_warning
 from close_transfer.encoders.embeddings import SceneVectors, encode_image_scenes, encode_text_scenes
 from close_transfer.evaluation.extra_metrics import compute_extra_scores
 from close_transfer.evaluation.official_formats import (
@@ -97,7 +97,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     _warn_of_seen_images(model.config.statistics, data, config.split)
     task = build_task(trained.task)
     clip = config.clip or trained.clip
-    if note := warn_about_encoder(clip, data):
+    if note := find_encoder_warning(clip, data):
         print(note, file=sys.stderr)
     sees = config.scene == "image"
     loaded = load_examples(

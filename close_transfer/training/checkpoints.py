@@ -18,14 +18,14 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from close_transfer.core.atomic_files import (
@@ -45,6 +45,7 @@ from close_transfer.core.atomic_files import (
 )
 from close_transfer.core.errors import UserError
 from close_transfer.models.network import TransferNetwork
+from close_transfer.training.optimizer_state import collect_optimizer_tensors, restore_optimizer
 
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "training_state.json"
@@ -148,6 +149,17 @@ class RunFolder:
         finally:
             os.close(handle)
 
+    @contextmanager
+    def claimed(self, accelerator: Accelerator) -> Iterator[None]:
+        """Hold `owned` in the main process, while all processes train.
+
+        Raises:
+            UserError: as `owned`.
+        """
+        with self.owned() if accelerator.is_main_process else nullcontext():
+            accelerator.wait_for_everyone()
+            yield
+
     def _mend(self) -> None:
         """Finishes a save that was cut off: links to what is complete, nothing left over."""
         remove_stale(self.path)
@@ -194,7 +206,7 @@ class RunFolder:
             try:
                 model.save_pretrained(temporary)
                 tokenizer.save_pretrained(temporary)
-                save_file(optimizer_tensors(model, optimizer), temporary / _OPTIMIZER)
+                save_file(collect_optimizer_tensors(model, optimizer), temporary / _OPTIMIZER)
                 sums = {path.name: fingerprint_file(path) for path in sorted(temporary.iterdir())}
                 write_json(temporary / _CHECKSUMS, sums)
                 write_json(temporary / _STATE, asdict(state))
@@ -263,25 +275,6 @@ def _entry(line: str) -> dict[str, Any] | None:
         return None
     usable = isinstance(entry, dict) and isinstance(entry.get("step"), int)
     return entry if usable and all(isinstance(value, int | float) for value in entry.values()) else None
-
-
-def optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state by "parameter/slot", on the CPU."""
-    tensors = {}
-    for name, parameter in model.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{name}/{key}"] = value.detach().cpu().contiguous()
-    return tensors
-
-
-def restore_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Puts back what `optimizer_tensors` gave."""
-    parameters = dict(model.named_parameters())
-    for key, tensor in tensors.items():
-        name, slot = key.rsplit("/", 1)
-        parameter = parameters[name]
-        # AdamW keeps its step count on the CPU and its moments beside the parameter.
-        optimizer.state[parameter][slot] = tensor if slot == "step" else tensor.to(parameter.device)
 
 
 def _read_state(folder: Path) -> TrainingState:

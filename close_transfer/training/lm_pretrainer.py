@@ -25,7 +25,8 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from close_transfer.models.lm_wrappers import IGNORED
 from close_transfer.training.batches import Ragged, Rows, count_steps_per_epoch, iterate_batches
-from close_transfer.training.checkpoints import RunFolder, optimizer_tensors, restore_optimizer
+from close_transfer.training.checkpoints import RunFolder
+from close_transfer.training.optimizer_state import collect_optimizer_tensors, restore_optimizer
 from close_transfer.training.schedules import compute_learning_rate_factor
 from close_transfer.training.span_corruption import SpanCorruptor
 
@@ -214,7 +215,7 @@ class Pretrainer:
 
     def _save(self, state: PretrainState) -> None:
         tensors = {f"model/{name}": p.detach().cpu().contiguous() for name, p in self.model.named_parameters()}
-        tensors |= {f"optimizer/{key}": t for key, t in optimizer_tensors(self.model, self._optimizer).items()}
+        tensors |= {f"optimizer/{key}": t for key, t in collect_optimizer_tensors(self.model, self._optimizer).items()}
         metadata = {"state": json.dumps(asdict(state)), "identity": self.identity}
         with atomic_path(self.folder.path / STATE_FILE) as temporary:
             save_file(tensors, temporary, metadata=metadata)

@@ -5,35 +5,30 @@ from texts or images. Order of examples, noise and dropout follow from seed and 
 run that is stopped and resumed equals one that never stopped.
 """
 
-import math
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
-from torch.nn import functional as F
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
+from transformers.utils.logging import disable_progress_bar
 
 from close_transfer.config.choices import InputModality
 from close_transfer.config.components import LoopConfig
-from close_transfer.core.atomic_files import WriteError, fingerprint, report_write_errors
+from close_transfer.core.atomic_files import WriteError, report_write_errors
 from close_transfer.core.signals import TERMINATED_STATUS, StopRequest
-from close_transfer.models.lm_wrappers import IGNORED
 from close_transfer.models.network import TransferNetwork
-from close_transfer.training.batches import Batch, Rows, TokenizedExamples, count_steps_per_epoch, iterate_batches
+from close_transfer.training.batches import Rows, TokenizedExamples, count_steps_per_epoch, iterate_batches
 from close_transfer.training.checkpoints import RunFolder, TrainingState
 from close_transfer.training.schedules import compute_learning_rate_factor
-
-
-class NonFiniteError(RuntimeError):
-    """A loss or gradient was not finite; the weights are those of before the step."""
+from close_transfer.training.train_step import NonFiniteError, make_generator, sum_loss, train_step
 
 
 @dataclass
@@ -59,26 +54,22 @@ def count_steps(config: LoopConfig, num_examples: int) -> int:
     return min(steps, config.max_steps or steps)
 
 
-def _generator(*parts: object) -> torch.Generator:
-    """A CPU generator whose state follows from the parts alone."""
-    seed = int(fingerprint(str(part) for part in parts)[:15], 16)
-    return torch.Generator().manual_seed(seed)
-
-
 def sample_validation_rows(num_examples: int, most: int, seed: int) -> Rows:
     """The validation examples that are used, in order: all, or a draw of `most` that follows from the seed.
 
     The first ones would be of the first scenes alone, where a file is in some order.
     """
-    drawn = torch.randperm(num_examples, generator=_generator(seed, "validation examples"))[:most]
+    drawn = torch.randperm(num_examples, generator=make_generator(seed, "validation examples"))[:most]
     return drawn.sort().values.numpy()
 
 
-def _loss_sum(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
-    """Cross-entropy summed over target tokens, in nats; with smoothing, of targets that are spread a little."""
-    return F.cross_entropy(
-        logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing
-    )
+def build_accelerator(device: str, precision: Literal["auto", "fp32", "bf16"]) -> Accelerator:
+    """Return the accelerator of a device, as `pick_device` names it; "auto" computes in bf16 on a GPU."""
+    disable_progress_bar()  # of loading weights; it would mix with ours
+    if ":" in device:  # accelerate takes the current GPU
+        torch.cuda.set_device(device)
+    uses_bf16 = precision == "bf16" or (precision == "auto" and device != "cpu")
+    return Accelerator(cpu=device == "cpu", mixed_precision="bf16" if uses_bf16 else "no")
 
 
 @dataclass
@@ -137,7 +128,7 @@ class Trainer:
         began = time.monotonic() - state.seconds
         with request.listening(), self._writer(state.step) as writer, self._bar(state.step, num_steps) as bar:
             for rows in self._batches(state.step, num_steps):
-                measured = self._step(state.step, num_steps, rows)
+                measured = self._train_on(state.step, num_steps, rows)
                 state.step += 1
                 self._log(state.step, measured, writer, bar, len(rows))
                 asked = self._any_process(request.asked)
@@ -164,51 +155,35 @@ class Trainer:
             return asked
         return bool(self.accelerator.reduce(torch.tensor(float(asked), device=self.accelerator.device)))
 
-    def _step(self, step: int, num_steps: int, rows: Any) -> dict[str, float]:
-        """One optimiser step on the global batch of these rows."""
-        processes = self.accelerator.num_processes
-        parts = self.examples.parts(rows, processes * self.config.gradient_accumulation)
-        first = self.accelerator.process_index * self.config.gradient_accumulation
-        mine = [part for part in parts[first : first + self.config.gradient_accumulation] if len(part.vectors)]
+    def _train_on(self, step: int, num_steps: int, rows: Any) -> dict[str, float]:
+        """Do one optimiser step on the global batch of these rows; return what is logged."""
         config = self.config
-        factor = compute_learning_rate_factor(step, num_steps, config.warmup_steps, config.schedule, config.batch_size)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * factor
+        process, num_processes = self.accelerator.process_index, self.accelerator.num_processes
+        parts = self.examples.parts(rows, num_processes * config.gradient_accumulation)
+        first = process * config.gradient_accumulation
+        mine = [part for part in parts[first : first + config.gradient_accumulation] if len(part.vectors)]
         # Dropout draws from the global generator; seeding it here makes every step repeatable.
-        torch.manual_seed(_generator(self.seed, "dropout", step, self.accelerator.process_index).initial_seed())
+        torch.manual_seed(make_generator(self.seed, "dropout", step, process).initial_seed())
         self._wrapped.train()
-        self._optimizer.zero_grad()
-        total = torch.zeros((), device=self.accelerator.device)
-        for number, part in enumerate(mine):
-            last = number == len(mine) - 1
-            with nullcontext() if last else self.accelerator.no_sync(self._wrapped):
-                loss = self._loss(part, _generator(self.seed, "noise", step))
-                # Gradients are averaged over processes; the loss is a mean over the global batch.
-                self.accelerator.backward(loss * processes)
-            total += loss.detach()
-        loss_value = float(self.accelerator.reduce(total, reduction="sum"))
-        norm = float(self._gradient_norm())
-        if not (math.isfinite(loss_value) and math.isfinite(norm)):
+        factor = compute_learning_rate_factor(step, num_steps, config.warmup_steps, config.schedule, config.batch_size)
+        try:
+            return train_step(
+                self._wrapped,
+                self._optimizer,
+                mine,
+                self.accelerator,
+                lambda: make_generator(self.seed, "noise", step),
+                input_modality=self.input_modality,
+                learning_rate=config.learning_rate * factor,
+                clip_grad_norm=config.clip_grad_norm,
+                label_smoothing=config.label_smoothing,
+            )
+        except NonFiniteError as error:
             ids = ", ".join(self.examples.ids[row] for row in rows[:8])
             raise NonFiniteError(
-                f"step {step + 1}: the loss is {loss_value} and the gradient's length {norm}, so nothing was updated; "
-                f"the examples were {ids}{', ...' if len(rows) > 8 else ''}; lower train.learning_rate, set "
-                "train.clip_grad_norm, or look at these examples"
-            )
-        self._optimizer.step()
-        return {"loss": loss_value, "gradient": norm, "learning_rate": self.config.learning_rate * factor}
-
-    def _loss(self, part: Batch, generator: torch.Generator) -> torch.Tensor:
-        inputs = part.inputs(self.accelerator.device, self.input_modality, generator)
-        with self.accelerator.autocast():
-            logits = self._wrapped(**inputs)
-        loss = _loss_sum(logits, inputs["labels"], self.config.label_smoothing)  # type: ignore[arg-type]
-        return loss / part.num_target_tokens
-
-    def _gradient_norm(self) -> torch.Tensor:
-        """Length of the whole gradient, which is cut to `clip_grad_norm` if that is set."""
-        most = self.config.clip_grad_norm if self.config.clip_grad_norm is not None else math.inf
-        return torch.nn.utils.clip_grad_norm_(self.model.parameters(), most)
+                f"step {step + 1}: {error}; the examples were {ids}{', ...' if len(rows) > 8 else ''}; lower "
+                "train.learning_rate, set train.clip_grad_norm, or look at these examples"
+            ) from error
 
     def _is_validation_step(self, step: int, num_steps: int) -> bool:
         every = max(1, num_steps // self.config.num_validations)
@@ -224,10 +199,10 @@ class Trainer:
         for number, start in enumerate(range(0, len(rows), self.config.batch_size)):
             (batch,) = self.validation.parts(rows[start : start + self.config.batch_size], 1)
             inputs = batch.inputs(
-                self.accelerator.device, self.input_modality, _generator(self.seed, "validation", number)
+                self.accelerator.device, self.input_modality, make_generator(self.seed, "validation", number)
             )
             with self.accelerator.autocast():
-                total += float(_loss_sum(self.model(**inputs), inputs["labels"]))  # type: ignore[arg-type]
+                total += float(sum_loss(self.model(**inputs), inputs["labels"]))  # type: ignore[arg-type]
             num_tokens += batch.num_target_tokens
         loss = total / num_tokens
         if state.best_loss is None or loss < state.best_loss:

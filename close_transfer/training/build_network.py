@@ -1,0 +1,92 @@
+"""Builds the network of a new run, or loads that of an interrupted one."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from close_transfer.config.train import TrainConfig
+from close_transfer.encoders import AnyEncoder
+from close_transfer.encoders.embeddings import SceneVectors
+from close_transfer.models.adapters import Statistics
+from close_transfer.models.language_models import build_language_model
+from close_transfer.models.lm_wrappers import check_positions
+from close_transfer.models.network import TransferConfig, TransferNetwork
+from close_transfer.training.batches import TokenizedExamples
+from close_transfer.training.checkpoints import RunFolder
+
+
+def build_network(
+    config: TrainConfig,
+    encoder: AnyEncoder,
+    texts: Sequence[str],
+    statistics: Statistics,
+    statistics_summary: dict[str, Any] | None,
+    noise: dict[str, Any],
+    data_regime: str,
+) -> tuple[TransferNetwork, PreTrainedTokenizerBase]:
+    """Return an untrained mapper with a new or pretrained language model, and its tokenizer.
+
+    Weights are drawn from PyTorch's global generator.
+
+    Args:
+        config: the run's settings.
+        encoder: whose vectors the network will read.
+        texts: prompts and targets, which a new tokenizer is trained on.
+        statistics: what the adapters are fitted by.
+        statistics_summary: what results will say about them; None if none were given.
+        noise: the noise, as the saved model describes it.
+        data_regime: what data and noise have seen, "T0" to "T4"; adapters may need more.
+
+    Raises:
+        UserError: if the language model cannot be built or loaded.
+    """
+    lm = build_language_model(config.lm, texts)
+    network_config = TransferConfig(
+        encoder={
+            "name": encoder.name,
+            "dim": encoder.dim,
+            "fingerprint": encoder.fingerprint,
+            "config": config.clip.model_dump(mode="json"),
+        },
+        adapter=config.adapter.steps(),
+        mapper=config.mapper.model_dump(),
+        noise=noise,
+        task=config.task.model_dump(),
+        lm=lm.model.config.to_dict(),
+        text_format={"kind": lm.format.kind, "before": list(lm.format.before)},
+        base_model=lm.base_model,
+        statistics=statistics_summary,
+    )
+    network = TransferNetwork(network_config, lm.model, statistics)
+    network.config.data_regime = max(data_regime, network.adapter.data_regime)
+    return network, lm.tokenizer
+
+
+def load_last_network(folder: RunFolder) -> tuple[TransferNetwork, PreTrainedTokenizerBase]:
+    """Return the network and tokenizer of a run's last checkpoint.
+
+    Raises:
+        UserError: if the checkpoint is missing or damaged.
+    """
+    last = folder.intact("last")
+    return TransferNetwork.from_pretrained(last), AutoTokenizer.from_pretrained(last)
+
+
+def check_prompt_lengths(
+    config: TrainConfig, network: TransferNetwork, scenes: SceneVectors, examples: Sequence[TokenizedExamples]
+) -> None:
+    """Check that the longest prompt and a target have room behind the vector's tokens.
+
+    Raises:
+        UserError: if they have not.
+    """
+    mapper = network.mapper
+    prefix = mapper.tokens_a_vector * scenes.table.vectors_a_row + mapper.more_tokens
+    before, target = len(network.config.text_format["before"]), config.task.max_target_tokens
+    remedy = (
+        "give task.max_target_tokens, task.max_prompt_tokens or mapper.num_tokens a smaller value, or another "
+        "language model"
+    )
+    longest_prompt = max(part.longest_prompt for part in examples)
+    check_positions(network.lm, before + prefix + longest_prompt + target, remedy)

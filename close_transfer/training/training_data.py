@@ -1,0 +1,141 @@
+"""The data of one run: loaded, prepared by the task, encoded, tokenized."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from close_transfer.config.choices import InputModality
+from close_transfer.config.components import EmbeddingCacheConfig, PrecomputedConfig, TaskConfig
+from close_transfer.config.train import TrainConfig
+from close_transfer.data.decontamination import exclude_overlap
+from close_transfer.data.examples import Example, fingerprint_examples
+from close_transfer.data.sources import load_examples
+from close_transfer.encoders import AnyEncoder
+from close_transfer.encoders.embeddings import SceneVectors, encode_image_scenes, encode_text_scenes
+from close_transfer.models.network import TransferNetwork
+from close_transfer.models.prompt_format import Format, TextFormat
+from close_transfer.tasks import PreparedExamples, build_task
+from close_transfer.training.batches import TokenizedExamples
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Examples for training and validation.
+
+    Attributes:
+        input_modality: what the model is fed: vectors of texts, or of images.
+        scenes: the training scenes as they were loaded.
+        training, validation: the same as the task prepares them.
+        skipped: how many examples were left out, by reason.
+        notes: what to say about them.
+    """
+
+    input_modality: InputModality
+    scenes: Sequence[Example]
+    training: PreparedExamples
+    validation: PreparedExamples
+    skipped: Counter[str]
+    notes: tuple[str, ...]
+
+    @property
+    def tokenizer_texts(self) -> list[str]:
+        """Every prompt and target of training, which a new tokenizer is trained on."""
+        return [text for example in self.training.examples for text in (example.prompt, *example.targets) if text]
+
+    def encode(self, encoder: AnyEncoder, cache: EmbeddingCacheConfig) -> tuple[SceneVectors, SceneVectors]:
+        """Return the scene vectors for training and for validation.
+
+        Raises:
+            UserError: if an image cannot be read.
+            WriteError: if the cache cannot be written.
+        """
+        encode = encode_text_scenes if self.input_modality == "text" else encode_image_scenes
+        training, validation = (
+            encode(encoder, prepared.examples, cache) for prepared in (self.training, self.validation)
+        )
+        return training, validation
+
+    def tokenize(
+        self, task: TaskConfig, tokenizer: PreTrainedTokenizerBase, kind: Format, scenes: Sequence[SceneVectors]
+    ) -> tuple[TokenizedExamples, TokenizedExamples]:
+        """Return the tokenized examples for training and for validation, with their scene vectors.
+
+        Args:
+            task: lengths and case of prompts and targets.
+            tokenizer: of the language model.
+            kind: the format in which that model reads prompts.
+            scenes: as `encode` returned them.
+        """
+        text_format = TextFormat(tokenizer, kind)
+        training, validation = (
+            TokenizedExamples(
+                prepared.examples,
+                vectors,
+                text_format,
+                task.max_prompt_tokens,
+                task.max_target_tokens,
+                task.lowercase_targets,
+            )
+            for prepared, vectors in zip((self.training, self.validation), scenes, strict=True)
+        )
+        return training, validation
+
+    def count_cut_texts(self, encoder: AnyEncoder) -> tuple[int, int]:
+        """Return how many distinct texts are longer than the encoder's context, and how many there are.
+
+        (0, 0) when training on images.
+        """
+        if self.input_modality == "image":
+            return 0, 0
+        texts = list(dict.fromkeys(text for example in self.training.examples for text in example.texts))
+        return encoder.count_cut(texts), len(texts)
+
+
+def load_training_data(config: TrainConfig, input_modality: InputModality) -> TrainingData:
+    """Load the training and validation split, without what `exclude_overlap_with` names.
+
+    Raises:
+        UserError: if the data cannot serve the task, or cannot be read.
+    """
+    task = build_task(config.task)
+    # Precomputed vectors stand for the images, so that these need not be there.
+    opens_images = input_modality == "image" and not isinstance(config.clip, PrecomputedConfig)
+    train, val = (
+        load_examples(config.data, task.name, split, input_modality == "text", opens_images)
+        for split in ("train", "val")
+    )
+    examples, num_overlapping = exclude_overlap(config, train.examples)
+    training, validation = task.for_training(examples), task.for_validation(val.examples)
+    skipped = Counter(train.skipped)
+    skipped.update(num_overlapping)
+    notes = [*train.notes, *training.notes, *validation.notes]
+    notes += [f"{count:,} {reason} skipped" for reason, count in skipped.items()]
+    return TrainingData(input_modality, examples, training, validation, skipped, tuple(notes))
+
+
+def collect_facts(
+    data: TrainingData, encoder: AnyEncoder, network: TransferNetwork, validation_input: str
+) -> dict[str, Any]:
+    """Return what results will say about the training: the content of facts.json.
+
+    Args:
+        data: what was trained on.
+        encoder: whose vectors were fed.
+        network: for its data regime and size.
+        validation_input: in words, what was fed in validation.
+    """
+    return {
+        "data_regime": network.config.data_regime,
+        "input_modality": data.input_modality,
+        "validation_input": validation_input,
+        "num_examples": len(data.training.examples),
+        "num_trained_parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
+        "num_skipped": data.skipped.total(),
+        "skipped": dict(data.skipped),
+        "data_fingerprint": fingerprint_examples(data.training.examples),
+        "encoder": encoder.name,
+        "encoder_fingerprint": encoder.fingerprint,
+    }
