@@ -9,10 +9,11 @@ ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check-experiments test test-slow test-all test-floors update-constraints lint format types layers check benchmark benchmark-flickr30k baselines relatives synthetic results clean $(addprefix sweep-,$(TASKS))
+.PHONY: help demo check-experiments test test-slow test-all test-floors update-constraints lint format typecheck check-imports check benchmark benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
 
 help:  ## Lists the commands
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-21s%s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-24s%s\n", $$1, $$2}'
+	@printf '  make %-24s%s\n' sweep-TASK ' Trains over a grid of noise, TASK one of $(TASKS)'
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}; try make PYTHON=python3.12")'
@@ -56,13 +57,13 @@ format: $(INSTALLED)  ## Formats the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: $(INSTALLED)  ## Checks the types
+typecheck: $(INSTALLED)  ## Checks the types
 	$(BIN)/mypy
 
-layers: $(INSTALLED)  ## Checks that no lower layer imports a higher one
+check-imports: $(INSTALLED)  ## Checks that no lower layer imports a higher one
 	$(BIN)/lint-imports
 
-check: lint types layers  ## Linter, formatter, types and layers
+check: lint typecheck check-imports  ## Linter, formatter, types and layers
 
 benchmark: $(INSTALLED)  ## Times text encoding against full context
 	$(BIN)/python benchmarks/text_encoding.py
@@ -89,9 +90,9 @@ check-experiments: $(INSTALLED)  ## Builds every experiment of configs/experimen
 	$(BIN)/python benchmarks/check_experiments.py
 
 RELATIVES := runs/study/relatives/captioning
-relatives: runs/picturebook_lm/pretraining.json runs/encoders/classified/training.json runs/encoders/random/training.json  ## Compares CLOSE with its relatives at Picturebook's size (an hour and a half on two cores; resumable)
+reproduce-related-work: runs/picturebook_lm/pretraining.json runs/encoders/classified/training.json runs/encoders/random/training.json  ## Compares CLOSE with its relatives at Picturebook's size (an hour and a half on two cores; resumable)
 	$(BIN)/python scripts/run_study.py study=relatives
-	$(BIN)/python scripts/score_by_word_type.py $(RELATIVES)/*/seed-0/test-* $(RELATIVES)/nearest-training-text
+	$(BIN)/python scripts/score_by_word_type.py "evaluations=[$(RELATIVES)/*/seed-0/test-*,$(RELATIVES)/nearest-training-text]"
 	$(BIN)/python scripts/study_few_shot.py runs=[$(RELATIVES)/text-transformer-frozen/seed-0,$(RELATIVES)/clipcap-transformer-frozen/seed-0,$(RELATIVES)/limber-clip/seed-0,$(RELATIVES)/limber-classifier/seed-0,$(RELATIVES)/limber-random/seed-0,$(RELATIVES)/limber-blind/seed-0]
 	for run in close-text clipcap-transformer-frozen text-transformer-frozen; do \
 		$(BIN)/python scripts/inspect_prefix.py run=$(RELATIVES)/$$run/seed-0; done
@@ -103,7 +104,7 @@ runs/synthetic/first-person/card.md: | $(INSTALLED)
 	$(BIN)/python scripts/synthesize_captions.py recipe=egocentric num_texts=14000 output=runs/synthetic/first-person
 
 SYNTHETIC := runs/synthetic/plain/card.md runs/synthetic/first-person/card.md
-synthetic: $(SYNTHETIC)  ## Trains on generated captions: a learning curve, and two styles (half an hour on two cores; resumable)
+reproduce-synthetic: $(SYNTHETIC)  ## Trains on generated captions: a learning curve, and two styles (half an hour on two cores; resumable)
 	$(BIN)/python scripts/study_corpora.py
 	$(BIN)/python scripts/study_corpora.py corpora=[runs/synthetic/plain/corpus.jsonl,runs/synthetic/first-person/corpus.jsonl] \
 		sizes=[10000] extra_systems=[] output=runs/study/styles
@@ -115,13 +116,13 @@ runs/encoders/learned/training.json: | $(INSTALLED)
 	$(BIN)/python scripts/train_picturebook_clip.py learn_temperature=true temperature=0.07 steps=1500 output=runs/encoders/learned
 
 ENCODERS := runs/encoders/wide/training.json runs/encoders/learned/training.json
-baselines: $(ENCODERS)
+reproduce-baselines: $(ENCODERS)  ## Scores baselines that need no training
 	for task in $(TASKS); do $(BIN)/python scripts/baseline.py task=$$task output=runs/baselines/nearest-$$task; done
 	for task in vqa snli-ve; do $(BIN)/python scripts/baseline.py task=$$task baseline=zero-shot output=runs/baselines/zero-shot-$$task; done
 	for encoder in wide learned; do $(BIN)/python scripts/baseline.py output=runs/baselines/nearest-$$encoder \
 		clip=open_clip clip.model=local-dir:runs/encoders/$$encoder; done
 
-results: $(addprefix sweep-,$(TASKS)) $(ENCODERS) baselines relatives synthetic  ## Makes Picturebook's numbers of docs/results.md (hours on two cores; resumable)
+reproduce-all: $(addprefix sweep-,$(TASKS)) $(ENCODERS) reproduce-baselines reproduce-related-work reproduce-synthetic  ## Makes Picturebook's numbers of docs/results.md (hours on two cores; resumable)
 	$(BIN)/python scripts/run_study.py study=adapters
 	$(BIN)/python scripts/run_study.py study=shifts
 	$(BIN)/python scripts/measure_gap.py split=test output=runs/gap/shipped

@@ -99,7 +99,7 @@ def test_the_card_asks_for_the_base_and_names_no_folder(lora_run, tmp_path):
     model = TransferModel.from_pretrained(lora_run, device="cpu")
     model.save_pretrained(tmp_path / "saved")
     card = ModelCard.load(tmp_path / "saved/README.md")
-    assert card.data.load_base_model is None
+    assert card.data.base_model is None
     assert "`my_lm`, which is a folder of whoever trained this model" in card.text
     assert 'base_model="my_lm")' in card.text
     written = (tmp_path / "saved/README.md").read_text() + (tmp_path / "saved/about.json").read_text()
@@ -108,5 +108,5 @@ def test_the_card_asks_for_the_base_and_names_no_folder(lora_run, tmp_path):
     model.network.config.base_model = {**model.network.config.base_model, "name": "gpt2", "folder": None}
     model.save_pretrained(tmp_path / "of_hub")
     card = ModelCard.load(tmp_path / "of_hub/README.md")
-    assert card.data.load_base_model == "gpt2"
+    assert card.data.base_model == "gpt2"
     assert "`gpt2`, which is loaded from the hub" in card.text

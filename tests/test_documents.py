@@ -49,7 +49,7 @@ PLACES = ["snow", "grass", "sand", "water", "park", "street"]
 
 
 def make_files():
-    """What the commands of own_data.md read."""
+    """What the commands of custom_data_and_models.md read."""
     rows = [
         {"caption": f"a {colour} dog in the {place}", "scene": n // 2, "file": f"{n}.jpg"}
         for n, (colour, place) in enumerate((c, p) for c in ("red", "blue") for p in PLACES)
@@ -88,7 +88,7 @@ def small(command):
 @pytest.mark.slow
 def test_own_data_as_documented():
     make_files()
-    commands = [line for block in blocks("own_data.md") for line in block.splitlines() if line.startswith("python ")]
+    commands = [line for block in blocks("custom_data_and_models.md") for line in block.splitlines() if line.startswith("python ")]
     here = [line for line in commands if not any(need in line for need in NEEDS_MORE)]
     assert len(here) > 15
     typed(small(f"{BASE} runs=plain"))
@@ -148,3 +148,15 @@ def test_synthetic_text_as_documented():
     (quoted,) = map(json.loads, re.findall(r'^\{".*\}$', document, flags=re.MULTILINE))
     kept = map(json.loads, Path("runs/synthetic/alt-text/corpus.jsonl").read_text().splitlines())
     assert quoted["text"] in [record["text"] for record in kept if record.keys() == quoted.keys()]
+
+
+ARCHITECTURE = [REPOSITORY / "docs" / "architecture.md", REPOSITORY / "docs" / "images" / "architecture.svg"]
+
+
+@pytest.mark.parametrize("path", ARCHITECTURE, ids=lambda path: path.name)
+def test_files_that_the_architecture_names_exist(path):
+    text = re.sub(r"https?://\S+", "", path.read_text(encoding="utf-8"))
+    named = set(re.findall(r"[a-z_]+(?:/[a-z_]+)*(?:\.py|/(?![a-z]))", text))
+    assert len(named) > 15
+    roots = (REPOSITORY, REPOSITORY / "close_transfer", REPOSITORY / "scripts")
+    assert not [name for name in named if not any((root / name).exists() for root in roots)]
