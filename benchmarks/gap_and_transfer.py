@@ -2,7 +2,7 @@
 
     python benchmarks/gap_and_transfer.py
 
-Reads what `make results` left in runs/gap/ENCODER and runs/study/transfer-ENCODER; trains nothing. Transfer is
+Reads what `make reproduce-all` left in runs/gap/ENCODER and runs/study/transfer-ENCODER; trains nothing. Transfer is
 the score of text with noise=auto over that of training on images, both on images.
 """
 
@@ -12,8 +12,8 @@ from pathlib import Path
 MEASURES = ("paired_cosine", "mean_distance", "centred_distance", "difference_std")
 
 
-def read(path: Path) -> dict:
-    """A JSON file that `make results` wrote."""
+def read_result_file(path: Path) -> dict:
+    """A JSON file that `make reproduce-all` wrote."""
     if not path.is_file():
         raise SystemExit(f"{path} is not there; make it with: make results")
     return json.loads(path.read_text())
@@ -21,12 +21,12 @@ def read(path: Path) -> dict:
 
 def main() -> None:
     encoders = sorted(path.name for path in Path("runs/gap").iterdir())
-    tasks = read(Path(f"runs/study/transfer-{encoders[0]}/study.json"))["config"]["tasks"]
+    tasks = read_result_file(Path(f"runs/study/transfer-{encoders[0]}/study.json"))["config"]["tasks"]
     head = ["encoder", *MEASURES, "noise=auto took", *(f"transfer, {task}" for task in tasks)]
     print(f"| {' | '.join(head)} |\n{'|---' * len(head)}|")
     for encoder in encoders:
-        gap = read(Path(f"runs/gap/{encoder}/gap.json"))["metrics"]
-        systems = read(Path(f"runs/study/transfer-{encoder}/study.json"))["systems"]
+        gap = read_result_file(Path(f"runs/gap/{encoder}/gap.json"))["metrics"]
+        systems = read_result_file(Path(f"runs/study/transfer-{encoder}/study.json"))["systems"]
         text, images = systems["noise=auto"], systems["images"]
         cells = [f"{gap[name]:.3f}" for name in MEASURES]
         cells.append(f"{text[tasks[0]]['noise']:.3f}")

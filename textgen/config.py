@@ -84,17 +84,19 @@ class RecipeSettings(StrictModel):
     licence: str = ""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_consistency(self) -> Self:
         if "text" not in self.fields:
             raise ValueError("recipe.fields: one must be `text`, what the trainer learns from")
-        taken = [name for name in (*self.fields, *self.keep_columns) if name in RESERVED]
-        if taken:
-            raise ValueError(f"recipe: {taken[0]!r} is a column of every corpus; call the field something else")
-        both = sorted(set(self.fields) & set(self.keep_columns))
-        if both:
-            raise ValueError(f"recipe.keep_columns: {both[0]!r} is a field of the answer already; leave it out there")
-        known = set(self.fields)
-        for name in {*self.must_contain, *self.must_contain.values(), *self.must_differ} - known:
+        reserved = [name for name in (*self.fields, *self.keep_columns) if name in RESERVED]
+        if reserved:
+            raise ValueError(f"recipe: {reserved[0]!r} is a column of every corpus; call the field something else")
+        duplicated = sorted(set(self.fields) & set(self.keep_columns))
+        if duplicated:
+            raise ValueError(
+                f"recipe.keep_columns: {duplicated[0]!r} is a field of the answer already; leave it out there"
+            )
+        field_names = set(self.fields)
+        for name in {*self.must_contain, *self.must_contain.values(), *self.must_differ} - field_names:
             raise ValueError(f"recipe: {name!r} is no field; there are {', '.join(self.fields)}")
         if self.words[0] > self.words[1]:
             raise ValueError(f"recipe.words=[{self.words[0]},{self.words[1]}]: the fewest come first")
@@ -213,7 +215,7 @@ class SynthesizeCaptionsConfig(StrictModel):
     local: LocalSettings = LocalSettings()
 
     @model_validator(mode="after")
-    def _holds_no_secret(self) -> Self:
+    def _refuse_secrets(self) -> Self:
         if not _VARIABLE.fullmatch(self.api_key_env):  # not shown: it may be the key itself
             raise ValueError(
                 "api_key_env: should be the name of a variable of the environment, in capitals, such as OPENAI_API_KEY"

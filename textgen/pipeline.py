@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -38,6 +38,7 @@ class Synthesis:
 
     config: SynthesizeCaptionsConfig
     arguments: Sequence[str] = ()
+    _key: str | None = field(default=None, init=False, repr=False)
 
     @cached_property
     def folder(self) -> CorpusFolder:
@@ -45,18 +46,21 @@ class Synthesis:
         return CorpusFolder(Path(self.config.output))
 
     @cached_property
-    def prepared(self) -> RecipeInputs:
+    def inputs(self) -> RecipeInputs:
         """What it is made with."""
         return RecipeInputs(self.config)
 
-    @cached_property
-    def key(self) -> str:
-        """Of all that decides its requests; compared with what the folder notes.
+    def claim_folder(self) -> str:
+        """Notes in the folder what decides the requests, or compares it with what was noted; the corpus's key.
+
+        Done once: later calls give the same key.
 
         Raises:
             UserError: if the folder is another corpus's.
         """
-        return self.folder.keep(self.prepared.decides, self.arguments)
+        if self._key is None:
+            self._key = self.folder.keep(self.inputs.request_fingerprint_inputs, self.arguments)
+        return self._key
 
     def plan(self) -> int:
         """Writes the plan, or makes it longer; the number of requests.
@@ -64,45 +68,45 @@ class Synthesis:
         Raises:
             UserError: if `num_texts` is smaller than the plan that was begun, or settings cannot be used.
         """
-        _ = self.prepared.price
-        check_filters(self.prepared)
-        key, before = self.key, count_plan(self.folder.plan)
+        self.inputs.check_price()
+        check_filters(self.inputs)
+        key, num_before = self.claim_folder(), count_plan(self.folder.plan)
         num = (
-            before
-            if self.config.num_texts is None and before
-            else count_requests(self.prepared.recipe, self.config.num_texts)
+            num_before
+            if self.config.num_texts is None and num_before
+            else count_requests(self.inputs.recipe, self.config.num_texts)
         )
-        if num < before and self.folder.was_asked:
-            each = self.config.recipe.items_per_request
+        if num < num_before and self.folder.was_asked:
+            texts_per_request = self.config.recipe.items_per_request
             raise UserError(
-                f"num_texts={self.config.num_texts}: {self.folder.plan} plans {before * each:,} texts already, and a corpus only grows; "
+                f"num_texts={self.config.num_texts}: {self.folder.plan} plans {num_before * texts_per_request:,} texts already, and a corpus only grows; "
                 "give no num= to go on with it, or another output="
             )
-        if num != before:
-            if num < before:
+        if num != num_before:
+            if num < num_before:
                 self.folder.plan.unlink()  # nothing of it was asked
-            counts = self.prepared.keyword_counts if self.config.recipe.keywords else None
-            requests = make_requests(self.prepared.recipe, self.config, counts, key, num)
-            write_plan(self.folder.plan, self._with_prompts(requests))
+            counts = self.inputs.keyword_counts if self.config.recipe.keywords else None
+            requests = make_requests(self.inputs.recipe, self.config, counts, key, num)
+            write_plan(self.folder.plan, self._check_prompts(requests))
         return num
 
-    def _with_prompts(self, requests: Iterator[Request]) -> Iterator[Request]:
+    def _check_prompts(self, requests: Iterator[Request]) -> Iterator[Request]:
         """The same, after a look that every row fills the template: once something is paid for, neither may change.
 
         Raises:
             UserError: naming the row that does not.
         """
-        recipe, asked = self.prepared.recipe, self.prepared.family in ("openai", "transformers")
+        recipe, asks_model = self.inputs.recipe, self.inputs.family in ("openai", "transformers")
         for request in requests:
-            if asked and request.index < max(1, len(recipe.rows)):
+            if asks_model and request.index < max(1, len(recipe.rows)):
                 try:
                     recipe.prompt(request)
                 except UserError as error:
-                    where = f"recipe.rows={self.config.recipe.rows}, row {request.index + 1}: " if recipe.rows else ""
-                    raise UserError(f"{where}{error}") from error
+                    place = f"recipe.rows={self.config.recipe.rows}, row {request.index + 1}: " if recipe.rows else ""
+                    raise UserError(f"{place}{error}") from error
             yield request
 
-    def _missing(self, ledger: Ledger) -> Iterator[Request]:
+    def _find_missing(self, ledger: Ledger) -> Iterator[Request]:
         """Requests that have no answer and are not under way."""
         for request in read_plan(self.folder.plan):
             if request.id not in ledger.answered and request.id not in ledger.open:
@@ -110,7 +114,7 @@ class Synthesis:
 
     def ask(self, journal: RequestJournal, stop: StopRequest) -> str | None:
         """Asks for all that is missing; why it ended early, if it did."""
-        return ask_source(self.prepared, self.folder, self.key, journal, self._missing, stop)
+        return ask_source(self.inputs, self.folder, self.claim_folder(), journal, self._find_missing, stop)
 
     def describe(self) -> None:
         """Writes report.html and card.md.
@@ -123,49 +127,49 @@ class Synthesis:
             raise UserError(f"output={self.folder.path}: holds no corpus yet; action=run makes one")
         with self.folder.corpus.open(encoding="utf-8") as file:
             records = [json.loads(line) for line in file]
-        described = CorpusSummary(
+        summary = CorpusSummary(
             self.folder,
             self.config,
-            self.prepared.recipe,
-            self.prepared.model,
-            self.prepared.price.as_of,
+            self.inputs.recipe,
+            self.inputs.model,
+            self.inputs.price.as_of,
             read_ledger(self.folder.journal),
             count_plan(self.folder.plan),
             filters,
             records,
-            self.prepared.references,
-            self.prepared.origin,
+            self.inputs.references,
+            self.inputs.origin,
         )
-        write_report(described)
-        write_card(described)
+        write_report(summary)
+        write_card(summary)
 
 
-def _needs_plan(work: Synthesis) -> None:
+def _require_plan(work: Synthesis) -> None:
     if not work.folder.plan.is_file():
         raise UserError(
             f"output={work.folder.path}: holds no plan; action=plan or action=run makes one, or give the output= of another"
         )
     if work.folder.was_asked:
-        _ = work.key
+        work.claim_folder()
 
 
 def _run(work: Synthesis) -> int:
     num = work.plan()
     stop = StopRequest()
-    with RequestJournal(work.folder.journal, work.key) as journal, stop.listening():
-        ended = work.ask(journal, stop)
+    with RequestJournal(work.folder.journal, work.claim_folder()) as journal, stop.listening():
+        end_reason = work.ask(journal, stop)
         ledger = journal.ledger
         if stop.asked:
             print(f"stopped by a signal: {describe_status(ledger, num)}; the same command goes on")
             return stop.exit_status
         if ledger.answered:
-            filter_corpus(work.folder, work.prepared, ledger)
+            filter_corpus(work.folder, work.inputs, ledger)
     print(describe_status(ledger, num))
     if ledger.answered:
         _describe(work)
-    if ended is not None:
+    if end_reason is not None:
         print(
-            f"ended by {ended}: what was answered is kept; the same command goes on with a higher cap, or where this one has room left"
+            f"ended by {end_reason}: what was answered is kept; the same command goes on with a higher cap, or where this one has room left"
         )
         return CAPPED_STATUS
     if not ledger.answered:
@@ -184,9 +188,9 @@ def _describe(work: Synthesis) -> None:
         f"report: {work.folder.report}"
     )
     if filters["num_texts"] and filters["num_kept"] < filters["num_texts"] / 2:
-        most = max(filters["stages"], key=lambda stage: stage["num_out"])
+        strictest = max(filters["stages"], key=lambda stage: stage["num_out"])
         print(
-            f"most were taken out by the filter of {most['name']}: {most['num_out']:,}, as {most['examples'][0]['reason']}"
+            f"most were taken out by the filter of {strictest['name']}: {strictest['num_out']:,}, as {strictest['examples'][0]['reason']}"
         )
     if filters["num_kept"]:
         print(f"to train on it: python scripts/train_text_only.py {format_training_settings(work.config)}")
@@ -194,48 +198,57 @@ def _describe(work: Synthesis) -> None:
 
 def _plan(work: Synthesis) -> int:
     work.plan()
-    print(describe_plan(work.prepared, work.folder))
+    print(describe_plan(work.inputs, work.folder))
     return 0
 
 
-def _status(work: Synthesis) -> int:
-    _needs_plan(work)
+def _print_status(work: Synthesis) -> int:
+    _require_plan(work)
     print(describe_status(read_ledger(work.folder.journal), count_plan(work.folder.plan)))
     return 0
 
 
 def _collect(work: Synthesis) -> int:
-    _needs_plan(work)
+    _require_plan(work)
     if not work.folder.was_asked:
-        return _status(work)
+        return _print_status(work)
     stop = StopRequest()
-    with RequestJournal(work.folder.journal, work.key) as journal, stop.listening():
-        waiting = ask_source(work.prepared, work.folder, work.key, journal, work._missing, stop, only_collect=True)
+    with RequestJournal(work.folder.journal, work.claim_folder()) as journal, stop.listening():
+        waiting_note = ask_source(
+            work.inputs, work.folder, work.claim_folder(), journal, work._find_missing, stop, only_collect=True
+        )
         print(describe_status(journal.ledger, count_plan(work.folder.plan)))
-    if waiting:
-        print(f"{waiting}; collect again later")
+    if waiting_note:
+        print(f"{waiting_note}; collect again later")
     return 0
 
 
 def _filter(work: Synthesis) -> int:
-    _needs_plan(work)
+    _require_plan(work)
     if not work.folder.was_asked:
         raise UserError(f"output={work.folder.path}: nothing was answered yet; action=run asks")
-    with RequestJournal(work.folder.journal, work.key) as journal:
+    with RequestJournal(work.folder.journal, work.claim_folder()) as journal:
         if not journal.ledger.answered:
             raise UserError(f"output={work.folder.path}: nothing was answered yet; action=run asks")
-        filter_corpus(work.folder, work.prepared, journal.ledger)
+        filter_corpus(work.folder, work.inputs, journal.ledger)
     _describe(work)
     return 0
 
 
 def _report(work: Synthesis) -> int:
-    _needs_plan(work)
+    _require_plan(work)
     _describe(work)
     return 0
 
 
-ACTIONS = {"run": _run, "plan": _plan, "status": _status, "collect": _collect, "filter": _filter, "report": _report}
+ACTIONS = {
+    "run": _run,
+    "plan": _plan,
+    "status": _print_status,
+    "collect": _collect,
+    "filter": _filter,
+    "report": _report,
+}
 
 
 def synthesize(config: SynthesizeCaptionsConfig, arguments: Sequence[str] = ()) -> int:
@@ -246,7 +259,7 @@ def synthesize(config: SynthesizeCaptionsConfig, arguments: Sequence[str] = ()) 
     """
     work = Synthesis(config, arguments)
     if config.action == "status":
-        return _status(work)
+        return _print_status(work)
     with work.folder.held(make=config.action in ("run", "plan")):
         return ACTIONS[config.action](work)
 

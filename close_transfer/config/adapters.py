@@ -82,12 +82,12 @@ class AdapterConfig(StrictModel):
     @model_validator(mode="wrap")
     @classmethod
     def _in_order(cls, values: Any, handler: ModelWrapValidatorHandler["AdapterConfig"]) -> "AdapterConfig":
-        made = handler(values)
+        config = handler(values)
         if isinstance(values, Mapping):
-            made._order = tuple(name for name in values if getattr(made, name) is not None)
-        if not made._order:
+            config._order = tuple(name for name in values if getattr(config, name) is not None)
+        if not config._order:
             raise ValueError("give at least one adapter, such as adapter=gaussian or adapter=[remove_mean,gaussian]")
-        return made
+        return config
 
     @model_serializer
     def _steps(self) -> dict[str, Any]:

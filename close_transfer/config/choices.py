@@ -24,10 +24,10 @@ def as_tuple(value: Any) -> Any:
 ChosenTask = Annotated[TaskName, BeforeValidator(lambda task: task["name"] if isinstance(task, dict) else task)]
 
 
-def _given(value: Any) -> Any:
+def _require_value(value: Any) -> Any:
     if value in ("", "???"):
         raise ValueError("this one has no default and must be given")
     return value
 
 
-Given = Annotated[str, BeforeValidator(_given)]
+Given = Annotated[str, BeforeValidator(_require_value)]

@@ -8,7 +8,7 @@ from close_transfer.config.choices import Given, as_tuple
 from close_transfer.core.schema import Positive, StrictModel
 
 
-def _given_globs(value: Any) -> Any:
+def _require_globs(value: Any) -> Any:
     if value in ("", "???"):
         raise ValueError("say which results to set side by side, for example results='runs/**/results.json'")
     return as_tuple(value)
@@ -17,7 +17,7 @@ def _given_globs(value: Any) -> Any:
 class CompareResultsConfig(StrictModel):
     """All of `compare_results.py`."""
 
-    results: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(_given_globs)]
+    results: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(_require_globs)]
     compare: tuple[str, ...]
     num_bootstrap: Positive
     output: str

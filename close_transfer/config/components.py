@@ -10,18 +10,18 @@ from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive
 _CAPTIONING = ("captioning", "captioning-multi")
 
 
-def _all_text(value: Any) -> Any:
+def _refuse_non_text(value: Any) -> Any:
     """Answers that Hydra took for numbers or truth values are refused, as how they were written is lost."""
-    odd = [one for one in value if not isinstance(one, str)] if isinstance(value, (list, tuple)) else []
+    odd = [answer for answer in value if not isinstance(answer, str)] if isinstance(value, (list, tuple)) else []
     if odd:
-        quoted = ",".join(f"'{one}'" for one in value)
+        quoted = ",".join(f"'{answer}'" for answer in value)
         raise ValueError(
             f'{odd[0]} is no text; quote what looks like a number, true or false: "task.labels=[{quoted}]"'
         )
     return value
 
 
-def _named_model(value: Any) -> Any:
+def _require_model_name(value: Any) -> Any:
     if value in ("", "???"):
         raise ValueError("which model? give lm.name=NAME of the hub, or a folder, for which lm=FOLDER is short")
     return value
@@ -36,23 +36,23 @@ class TaskConfig(StrictModel):
     max_prompt_tokens: Positive
     lowercase_targets: bool
     num_beams: Positive
-    # Runs of earlier versions have none of those below.
+    # Those below are of some tasks only; the others leave them out.
     prompt: str = ""  # captioning: words that every caption goes on from
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] = "en"  # captioning, custom: how scorers split text
     metric: Literal["captions", "accuracy", "vqa", "text"] = "captions"  # custom
     labels: Annotated[
-        tuple[str, ...], BeforeValidator(_all_text)
+        tuple[str, ...], BeforeValidator(_refuse_non_text)
     ] = ()  # custom: what the answer is one of; empty: any text
 
     @model_validator(mode="after")
     def _is_of_the_task(self) -> "TaskConfig":
-        own = {
+        tasks_by_field = {
             "prompt": _CAPTIONING,
             "language": (*_CAPTIONING, "custom"),
             "metric": ("custom",),
             "labels": ("custom",),
         }
-        for field, tasks in own.items():
+        for field, tasks in tasks_by_field.items():
             if self.name not in tasks and getattr(self, field) != type(self).model_fields[field].default:
                 raise ValueError(f"task.{field} is of task={' and task='.join(tasks)}; leave it out")
         if len(set(self.labels)) != len(self.labels) or len(self.labels) == 1:
@@ -76,7 +76,7 @@ class OpenClipConfig(StrictModel):
     model: str  # an architecture, "local-dir:PATH", "hf-hub:NAME", or "picturebook"
     pretrained: str | None  # a tag of open_clip's list, or "random"
     weights: str | None  # a local file instead of a download; `pretrained` then says how its weights are used
-    tokenizer: str | None = None  # a local folder instead of the architecture's own; earlier runs have none
+    tokenizer: str | None = None  # a local folder instead of the architecture's own
     features: Features = "pooled"  # "grid": images only
     seed: Natural = 0  # of pretrained=random
     batch_size: Positive
@@ -147,7 +147,7 @@ class ScratchLM(StrictModel):
 
     kind: Literal["scratch"]
     name: str
-    architecture: Literal["t5", "gpt2", "llama"] = "t5"  # runs of earlier versions name none
+    architecture: Literal["t5", "gpt2", "llama"]
     vocab_size: Annotated[int, Field(ge=300, le=1_000_000)]
     config: dict[str, Any]  # for transformers' config of the architecture
     learning_rate: AboveZero
@@ -168,8 +168,8 @@ class PretrainedLM(StrictModel):
     """A language model with pretrained weights: a hub name or a local directory."""
 
     kind: Literal["pretrained"]
-    name: Annotated[str, BeforeValidator(_named_model)]
-    tuning: Literal["full", "lora", "frozen"] = "full"  # runs of earlier versions name none of these four
+    name: Annotated[str, BeforeValidator(_require_model_name)]
+    tuning: Literal["full", "lora", "frozen"] = "full"
     lora: LoraConfig = LoraConfig(rank=16, alpha=32.0, dropout=0.0, layers=None)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of weights that are not trained
     format: Literal["auto", "plain", "chat"] = "auto"  # of models that are a decoder only
@@ -202,7 +202,7 @@ class LoopConfig(StrictModel):
     max_examples_per_epoch: Positive | None  # a random draw each epoch; None: all of them
     weight_decay: NonNegative
     clip_grad_norm: AboveZero | None
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # runs of earlier versions name none
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["auto", "fp32", "bf16"]
     num_validations: Positive  # how many, spread over training; the last is at its end
     max_val_examples: Positive

@@ -9,8 +9,6 @@ from close_transfer.core.schema import Natural, NonNegative, OnBadRows, Positive
 
 FileSplit = Literal["train", "val", "test"]
 
-# Settings with a default are those that runs of earlier versions were written without.
-
 
 class PicturebookData(StrictModel):
     """The built-in world."""
@@ -119,16 +117,16 @@ class HuggingFaceData(StrictModel):
     path: str
     config: str | None
     splits: dict[FileSplit, str | None]  # the dataset's own names
-    val_share: Share = 0.05  # of the training scenes, held out for validation when splits.val is None
+    val_share: Share  # of the training scenes, held out for validation when splits.val is None
     text_column: str
     group_column: str | None
     image_column: str | None
     id_column: str | None
-    references_column: str | None = None  # what predictions are scored against, when not the text itself
-    prompt: str | None = None  # with {column} for what a column holds; of tasks that ask something
-    target_column: str | None = None  # what is to be written, of tasks other than captioning
+    references_column: str | None  # what predictions are scored against, when not the text itself
+    prompt: str | None  # with {column} for what a column holds; of tasks that ask something
+    target_column: str | None  # what is to be written, of tasks other than captioning
     on_bad_rows: OnBadRows
-    on_missing_image: OnBadRows = "error"  # scenes whose image is not there, where images are used
+    on_missing_image: OnBadRows  # scenes whose image is not there, where images are used
     noise: dict[TaskName, NonNegative]
     epochs: dict[TaskName, Positive]
 

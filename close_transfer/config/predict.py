@@ -43,7 +43,7 @@ class PredictConfig(AnsweringConfig):
     @model_validator(mode="after")
     def _names_files(self) -> "PredictConfig":
         for name in ("images", "embeddings", "output"):
-            given = getattr(self, name)
-            if given is not None and (not given or (name == "output" and not Path(given).name)):
-                raise ValueError(f"{name}={given}: names no file; give a path")
+            path = getattr(self, name)
+            if path is not None and (not path or (name == "output" and not Path(path).name)):
+                raise ValueError(f"{name}={path}: names no file; give a path")
         return self

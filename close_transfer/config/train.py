@@ -34,7 +34,7 @@ NOISE_ADAPTERS = {"gaussian", "uniform_ball", "random_magnitude", "cosine_bounde
 DEFAULT_NOISE_RULE: NoiseRule = "largest_coordinate"
 
 
-def _noise(value: Any) -> Any:
+def _parse_noise(value: Any) -> Any:
     """The value, where it may be noise; a union would tell of each of its members."""
     if value in (None, *get_args(AutoNoise)):
         return value
@@ -56,8 +56,8 @@ class TrainConfig(StrictModel):
     lm: LMConfig
     train: LoopConfig
     embedding_cache: EmbeddingCacheConfig
-    noise: Annotated[NonNegative | AutoNoise | None, BeforeValidator(_noise)]
-    noise_rule: NoiseRule | None = None  # of noise=auto; runs of earlier versions have none
+    noise: Annotated[NonNegative | AutoNoise | None, BeforeValidator(_parse_noise)]
+    noise_rule: NoiseRule | None  # of noise=auto
     noise_variance: NonNegative | None
     noise_cosine: Annotated[float, Field(gt=0, le=1)] | None
     statistics: str | None  # folder of compute_statistics.py
@@ -67,18 +67,18 @@ class TrainConfig(StrictModel):
     exclude_overlap_with: Annotated[
         tuple[str, ...] | None, BeforeValidator(as_tuple)
     ]  # `LEAK_SPLITS` and files of texts
-    exclude_overlap_column: str = "text"  # of these files; runs of earlier versions have none
+    exclude_overlap_column: str  # of these files
     runs: str
     device: str
 
     @model_validator(mode="after")
     def _one_noise(self) -> "TrainConfig":
-        given = {name: getattr(self, name) for name in _UNITS if getattr(self, name) is not None}
-        if len(given) > 1:
-            told = " and ".join(f"{name}={value} ({_UNITS[name]})" for name, value in given.items())
-            raise ValueError(f"{told} are given together; give one of them")
-        if any(value != 1 if name == "noise_cosine" else value for name, value in given.items()):
-            self._some_adapter_adds_noise(next(iter(given.items())))
+        noises = {name: getattr(self, name) for name in _UNITS if getattr(self, name) is not None}
+        if len(noises) > 1:
+            settings = " and ".join(f"{name}={value} ({_UNITS[name]})" for name, value in noises.items())
+            raise ValueError(f"{settings} are given together; give one of them")
+        if any(value != 1 if name == "noise_cosine" else value for name, value in noises.items()):
+            self._check_adapter_adds_noise(next(iter(noises.items())))
         return self
 
     @model_validator(mode="after")
@@ -104,11 +104,11 @@ class TrainConfig(StrictModel):
         """The rule of noise=auto."""
         return self.noise_rule or DEFAULT_NOISE_RULE
 
-    def _some_adapter_adds_noise(self, given: tuple[str, float]) -> None:
+    def _check_adapter_adds_noise(self, setting: tuple[str, float]) -> None:
         if not NOISE_ADAPTERS.intersection(self.adapter.names):
             raise ValueError(
-                f"{given[0]}={given[1]}, but adapter={','.join(self.adapter.names)} adds no noise; add one that does, "
-                f"such as adapter=[{','.join((*self.adapter.names, 'gaussian'))}], or leave {given[0]} out"
+                f"{setting[0]}={setting[1]}, but adapter={','.join(self.adapter.names)} adds no noise; add one that does, "
+                f"such as adapter=[{','.join((*self.adapter.names, 'gaussian'))}], or leave {setting[0]} out"
             )
 
     @model_validator(mode="after")
@@ -131,5 +131,5 @@ def remove_noise(config: TrainConfig) -> TrainConfig:
     """The same run without noise, and without statistics where only the noise was chosen by them."""
     chosen = config.noise in ("auto-unpaired", "auto-paired")
     only_noise = chosen and set(config.adapter.names) <= NOISE_ADAPTERS - {"covariance_noise"}
-    none = {"noise": 0.0, "noise_rule": None, "noise_variance": None, "noise_cosine": None}
-    return config.model_copy(update=none | ({"statistics": None} if only_noise else {}))
+    no_noise = {"noise": 0.0, "noise_rule": None, "noise_variance": None, "noise_cosine": None}
+    return config.model_copy(update=no_noise | ({"statistics": None} if only_noise else {}))

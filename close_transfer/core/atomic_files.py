@@ -54,7 +54,7 @@ def write_error(error: BaseException, path: Path) -> WriteError | None:
     number = error_number(error)
     if number not in _REPORTED or not _concerns(error, path):
         return None
-    folder = next(one for one in (path, *path.absolute().parents) if one.is_dir())
+    folder = next(candidate for candidate in (path, *path.absolute().parents) if candidate.is_dir())
     reason = f"{os.strerror(number)}; {shutil.disk_usage(folder).free / 1e6:,.1f} MB are free there"
     if number == errno.EFBIG:
         reason += ", so it is a limit on the size of a file (ulimit -f)"
@@ -67,8 +67,8 @@ def _concerns(error: BaseException, path: Path) -> bool:
     named = getattr(error, "filename", None)
     if not isinstance(named, str):
         return True
-    folder, own = Path(named).absolute().parent, path.absolute().parent
-    return folder.is_relative_to(own) or own.is_relative_to(folder)
+    error_folder, path_folder = Path(named).absolute().parent, path.absolute().parent
+    return error_folder.is_relative_to(path_folder) or path_folder.is_relative_to(error_folder)
 
 
 @contextmanager
@@ -81,10 +81,10 @@ def report_write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        told = write_error(error, path)
-        if told is None or told is error:
+        failure = write_error(error, path)
+        if failure is None or failure is error:
             raise
-        raise told from error
+        raise failure from error
 
 
 @contextmanager
@@ -152,14 +152,14 @@ def lock(handle: int) -> bool:
 def append_line(handle: int, line: str) -> int:
     """Appends a line to a file open for appending, all of it or nothing; the number of bytes."""
     content = line.encode() + b"\n"
-    size, written = os.fstat(handle).st_size, 0
+    size, num_written = os.fstat(handle).st_size, 0
     try:
-        while written < len(content):
-            written += os.write(handle, content[written:])
+        while num_written < len(content):
+            num_written += os.write(handle, content[num_written:])
     except OSError:
         os.ftruncate(handle, size)
         raise
-    return written
+    return num_written
 
 
 def write_text(path: Path, text: str) -> None:
@@ -206,9 +206,9 @@ def read_fields(path: Path, kinds: Mapping[str, type | UnionType]) -> dict[str, 
 
 def damaged_file_error(path: Path, reason: str) -> UserError:
     """That a file is not as a command wrote it."""
-    told = (reason.splitlines() or ["no reason given"])[0][:200]
+    first_line = (reason.splitlines() or ["no reason given"])[0][:200]
     return UserError(
-        f"{path}: is damaged ({told}); restore it from a copy, or make it again by the command that wrote it"
+        f"{path}: is damaged ({first_line}); restore it from a copy, or make it again by the command that wrote it"
     )
 
 

@@ -33,7 +33,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 USER_ERROR_STATUS = 2
 
 _PLAIN_KEY = re.compile(r"(\+{1,2}|~)?[A-Za-z_][\w.@/-]*", re.ASCII)
-_MOST_BRACKETS = 50  # more are text, and would take Hydra's parser minutes, or all of the stack
+_MAX_BRACKETS = 50  # more are text, and would take Hydra's parser minutes, or all of the stack
 _UNCHECKED = ("-", "+", "~", "hydra")  # beginnings of what only Hydra knows
 
 # What Hydra raises for settings it cannot use; not all of that is its own.
@@ -60,7 +60,7 @@ class CliExtensions:
 _NO_EXTENSIONS = CliExtensions()
 
 
-def _quoted(argument: str, sweeps: bool) -> str:
+def _quote_value(argument: str, sweeps: bool) -> str:
     """The override as it is where Hydra's grammar takes it, else with its value quoted.
 
     So that prompts and paths can be typed without a thought for commas, quotes and brackets.
@@ -68,7 +68,7 @@ def _quoted(argument: str, sweeps: bool) -> str:
     key, equals, value = argument.partition("=")
     if not equals or not _PLAIN_KEY.fullmatch(key):
         return argument
-    if sum(map(value.count, "[{(")) <= _MOST_BRACKETS:
+    if sum(map(value.count, "[{(")) <= _MAX_BRACKETS:
         try:
             parsed = OverridesParser.create().parse_override(argument)
             if sweeps or not parsed.is_sweep_override():
@@ -85,28 +85,28 @@ def options(group: str, config_folders: Sequence[Path] = (CONFIGS,)) -> list[str
     return sorted(path.relative_to(f).with_suffix("").as_posix() for f in folders for path in f.rglob("*.yaml"))
 
 
-def _nearest(word: str, words: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""
+def _suggest_nearest(word: str, words: Sequence[str]) -> str:
+    matches = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    return f"; did you mean {matches[0]}?" if matches else ""
 
 
-def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+def _iterate_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
     for key in map(str, config):
         yield f"{prefix}{key}"
         if OmegaConf.is_dict(config) and not OmegaConf.is_missing(config, key):
             value = config._get_node(key)
             if isinstance(value, DictConfig):
-                yield from _keys(value, f"{prefix}{key}.")
+                yield from _iterate_keys(value, f"{prefix}{key}.")
 
 
-def _own_folder_first(config_name: str, config_folders: Sequence[Path]) -> list[Path]:
+def _order_folders(config_name: str, config_folders: Sequence[Path]) -> list[Path]:
     """The same folders, the one with the command's own file first."""
     return sorted(config_folders, key=lambda folder: not (folder / f"{config_name}.yaml").is_file())
 
 
 def groups(config_name: str, config_folders: Sequence[Path] = (CONFIGS,)) -> set[str]:
     """Return the config groups that this command composes."""
-    loaded = OmegaConf.load(_own_folder_first(config_name, config_folders)[0] / f"{config_name}.yaml")
+    loaded = OmegaConf.load(_order_folders(config_name, config_folders)[0] / f"{config_name}.yaml")
     assert isinstance(loaded, DictConfig)
     defaults = loaded.get("defaults", [])
     return {str(key).removeprefix("override ") for entry in defaults if OmegaConf.is_dict(entry) for key in entry}
@@ -135,10 +135,10 @@ def check_overrides(
         elif key in known_groups:
             allowed = options(key, folders)
             names = value.strip("[]").split(",")  # several of one group, or a sweep
-            unknown = [one for one in names if one not in allowed]
+            unknown = [name for name in names if name not in allowed]
             if unknown:
                 problems.append(
-                    f"{key}={shorten(unknown[0])}: allowed are {', '.join(allowed)}{_nearest(unknown[0], allowed)}"
+                    f"{key}={shorten(unknown[0])}: allowed are {', '.join(allowed)}{_suggest_nearest(unknown[0], allowed)}"
                 )
             else:
                 chosen.append(f"{key}={value if value.startswith('[') else names[0]}")
@@ -146,41 +146,52 @@ def check_overrides(
             plain.append((key, value))
     if not problems:
         hidden = tuple(f"{group}." for group in schema.choices_only)
-        known = sorted(
-            {key for key in _keys(_composed(config_name, chosen, folders)) if not key.startswith(hidden)} | known_groups
+        known_names = sorted(
+            {
+                key
+                for key in _iterate_keys(_compose_or_explain(config_name, chosen, folders))
+                if not key.startswith(hidden)
+            }
+            | known_groups
         )
         for key, value in plain:
-            if key not in known:
-                of = _of_others(config_name, key, hidden, extensions)
-                told = f", which is of {of}" if of else _nearest(key, known)
-                problems.append(f"{shorten(f'{key}={value}')}: there is no such setting{' here' if of else ''}{told}")
+            if key not in known_names:
+                owners = _find_other_options(config_name, key, hidden, extensions)
+                hint = f", which is of {owners}" if owners else _suggest_nearest(key, known_names)
+                problems.append(
+                    f"{shorten(f'{key}={value}')}: there is no such setting{' here' if owners else ''}{hint}"
+                )
     if problems:
         raise UserError("\n".join(problems))
 
 
-def _of_others(config_name: str, key: str, hidden: tuple[str, ...], extensions: CliExtensions) -> str:
+def _find_other_options(config_name: str, key: str, hidden: tuple[str, ...], extensions: CliExtensions) -> str:
     """The options of the key's group that have such a setting, where the chosen one has not; empty if none has."""
     folders = extensions.config_folders
     group = key.partition(".")[0]
     if group not in groups(config_name, folders) or key.startswith(hidden):
         return ""
-    having = []
+    matching = []
     for option in options(group, folders):
         with suppress(UserError):
-            having += [option] if key in _keys(_composed(config_name, [f"{group}={option}"], folders)) else []
+            matching += (
+                [option]
+                if key in _iterate_keys(_compose_or_explain(config_name, [f"{group}={option}"], folders))
+                else []
+            )
     labels = extensions.labels
-    kinds = "".join(f"{labels[choice]}, " for one in having if (choice := f"{group}={one}") in labels)
-    return f"{kinds}{group}={', '.join(having)}" if having else ""
+    kinds = "".join(f"{labels[choice]}, " for option in matching if (choice := f"{group}={option}") in labels)
+    return f"{kinds}{group}={', '.join(matching)}" if matching else ""
 
 
 def _compose(config_name: str, overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
     GlobalHydra.instance().clear()
-    first, *others = _own_folder_first(config_name, folders)
+    first, *others = _order_folders(config_name, folders)
     with initialize_config_dir(version_base=None, config_dir=str(first)):
-        return compose(config_name, [*overrides, *_search_path(others)])
+        return compose(config_name, [*overrides, *_format_search_path(others)])
 
 
-def _composed(config_name: str, overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
+def _compose_or_explain(config_name: str, overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
     """The settings as Hydra composes them.
 
     Raises:
@@ -190,19 +201,19 @@ def _composed(config_name: str, overrides: Sequence[str], folders: Sequence[Path
         return _compose(config_name, overrides, folders)
     except _REFUSALS as error:
         culprits = []
-        for number, one in enumerate(overrides):
+        for number, override in enumerate(overrides):
             with suppress(*_REFUSALS):
                 _compose(config_name, [*overrides[:number], *overrides[number + 1 :]], folders)
-                culprits.append(shorten(one))
-        raise _refused(error, "; ".join(culprits or map(shorten, overrides))) from error
+                culprits.append(shorten(override))
+        raise _build_refusal_error(error, "; ".join(culprits or map(shorten, overrides))) from error
 
 
-def _search_path(folders: Sequence[Path]) -> list[str]:
+def _format_search_path(folders: Sequence[Path]) -> list[str]:
     """The override by which Hydra looks for groups in further folders; none if there are none."""
     return [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in folders)}]"] if folders else []
 
 
-def _refused(error: Exception, what: str) -> UserError:
+def _build_refusal_error(error: Exception, what: str) -> UserError:
     """Hydra's first two lines about `what`."""
     reason = "is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split("\n")[:2])
     return UserError(f"{what}: {shorten(reason)}")
@@ -217,22 +228,24 @@ def compose_config(
         UserError: for every mistake in them.
     """
     arguments = [
-        _quoted(one, sweeps=False)
+        _quote_value(expanded, sweeps=False)
         for argument in arguments
-        for one in extensions.expand_argument(argument, config_name)
+        for expanded in extensions.expand_argument(argument, config_name)
     ]
     check_overrides(config_name, schema, arguments, extensions)
-    return _checked(schema, _composed(config_name, arguments, extensions.config_folders), extensions)
+    return _resolve_and_validate(
+        schema, _compose_or_explain(config_name, arguments, extensions.config_folders), extensions
+    )
 
 
-def _checked(schema: type[C], config: DictConfig, extensions: CliExtensions) -> C:
+def _resolve_and_validate(schema: type[C], config: DictConfig, extensions: CliExtensions) -> C:
     """The composed settings, resolved and validated; whatever is wrong with them is a `UserError`."""
     try:
         values = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}; look at its value in configs/") from error
     except RecursionError as error:
-        raise _refused(error, getattr(error, "full_key", "") or "a setting") from error
+        raise _build_refusal_error(error, getattr(error, "full_key", "") or "a setting") from error
     assert isinstance(values, dict)
     return validate(schema, values, extensions.union_tags)  # type: ignore[arg-type]
 
@@ -250,10 +263,10 @@ def run(
     """
     begun = False
 
-    def job(config: DictConfig) -> None:
+    def run_job(config: DictConfig) -> None:
         nonlocal begun
         begun = True
-        guarded(lambda: finish(execute(_checked(schema, config, extensions))))
+        guarded(lambda: finish(execute(_resolve_and_validate(schema, config, extensions))))
 
     def finish(status: int | None) -> None:
         if status:  # 0 ends nothing: a sweep (-m) has further jobs
@@ -261,27 +274,27 @@ def run(
 
     sweeps = bool({"-m", "--multirun"} & set(sys.argv[1:]))
     typed = [part for argument in sys.argv[1:] for part in extensions.expand_argument(argument, config_name)]
-    arguments = [_quoted(argument, sweeps) for argument in typed]
+    arguments = [_quote_value(argument, sweeps) for argument in typed]
     if any(argument.startswith("-") for argument in arguments):
         check_overrides(config_name, schema, arguments, extensions)
     else:  # Hydra's own reports of mistakes have another exit status
         compose_config(config_name, schema, sys.argv[1:], extensions)
-    first, *others = _own_folder_first(config_name, extensions.config_folders)
-    sys.argv[1:] = [*arguments, *_search_path(others)]
+    first, *others = _order_folders(config_name, extensions.config_folders)
+    sys.argv[1:] = [*arguments, *_format_search_path(others)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else it ends with its own message and exit status
     try:
-        hydra.main(version_base=None, config_path=str(first), config_name=config_name)(job)()
+        hydra.main(version_base=None, config_path=str(first), config_name=config_name)(run_job)()
     except _REFUSALS as error:
         if begun:
             raise
-        unchecked = [shorten(one) for one in arguments if one.startswith(_UNCHECKED)]
-        raise _refused(error, " ".join(unchecked)) from error
+        unchecked = [shorten(argument) for argument in arguments if argument.startswith(_UNCHECKED)]
+        raise _build_refusal_error(error, " ".join(unchecked)) from error
 
 
 def guarded(run: Callable[[], Any]) -> None:
     """Call `run`; an error that a user can correct becomes a message on standard error and exit status 2."""
     end_when_terminated()
-    threading.excepthook = _thread_failed
+    threading.excepthook = _report_thread_failure
     try:
         run()
     except UserError as error:
@@ -301,7 +314,7 @@ def guarded(run: Callable[[], Any]) -> None:
         sys.exit(TERMINATED_STATUS)
 
 
-def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+def _report_thread_failure(failure: threading.ExceptHookArgs) -> None:
     """Leaves errors of writing to the main thread, which meets them too (TensorBoard's writer)."""
     if failure.exc_value is None or error_number(failure.exc_value) is None:
         threading.__excepthook__(failure)

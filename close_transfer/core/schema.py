@@ -10,13 +10,13 @@ from close_transfer.core.errors import UserError
 OnBadRows = Literal["error", "skip"]
 
 
-def _no_truth(value: Any) -> Any:
+def _refuse_booleans(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError("should be a number, not true or false")
     return value
 
 
-_Number = BeforeValidator(_no_truth)  # pydantic takes true for 1
+_Number = BeforeValidator(_refuse_booleans)  # pydantic takes true for 1
 
 # Bounds are below what PyTorch takes as a size, as a seed, and as a number of 32 bits.
 Positive = Annotated[int, Field(ge=1, lt=2**31), _Number]
@@ -37,14 +37,14 @@ def find_text_error(text: str) -> str:
     return ""
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _iterate_texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        yield from _texts([*value, *value.values()])
+        yield from _iterate_texts([*value, *value.values()])
     elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _texts(one)
+        for item in value:
+            yield from _iterate_texts(item)
 
 
 class StrictModel(BaseModel):
@@ -58,7 +58,7 @@ class StrictModel(BaseModel):
     @field_validator("*")
     @classmethod
     def _is_text(cls, value: Any) -> Any:
-        if fault := next(filter(None, map(find_text_error, _texts(value))), ""):
+        if fault := next(filter(None, map(find_text_error, _iterate_texts(value))), ""):
             raise ValueError(fault)
         return value
 

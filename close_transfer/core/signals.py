@@ -53,8 +53,8 @@ def end_when_terminated() -> None:
     """From now on SIGTERM and SIGUSR1 raise `Terminated`, so that temporary files are removed on the way out."""
 
     def handle(number: int, frame: FrameType | None) -> NoReturn:
-        for one in _TERMINATING:
-            signal.signal(one, signal.SIG_IGN)  # schedulers send several; the way out is short
+        for terminating in _TERMINATING:
+            signal.signal(terminating, signal.SIG_IGN)  # schedulers send several; the way out is short
         raise Terminated(signal.Signals(number).name)
 
     with suppress(ValueError):  # not the main thread

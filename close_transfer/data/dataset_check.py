@@ -136,7 +136,7 @@ def _load(data: OfficialData, task: str, split: str) -> tuple[LoadedSplit | None
         return None, str(error)
 
 
-def _state(loaded: LoadedSplit, fault: str, published: Published | None) -> State:
+def _determine_state(loaded: LoadedSplit, fault: str, published: Published | None) -> State:
     if fault:
         return "damaged"
     if published is None:
@@ -162,21 +162,21 @@ def _check_file(data: OfficialData, task: str, split: FileSplit, role: str) -> F
     domains = Counter(example.category for example in loaded.examples if data.name == "nocaps" and example.category)
     if domains:
         notes.append(", ".join(f"{count:,} {domain}" for domain, count in domains.items()))
-    return FileCheck(role, path, _state(loaded, fault, published), published, loaded.examples, fault, notes)
+    return FileCheck(role, path, _determine_state(loaded, fault, published), published, loaded.examples, fault, notes)
 
 
-def _images(data: OfficialData, split: str, examples: Iterable[Example]) -> ImageCheck | None:
+def _check_images(data: OfficialData, split: str, examples: Iterable[Example]) -> ImageCheck | None:
     named = {example.image.key: example.image for example in examples if example.image is not None}
     if not named:
         return None
-    there = [ref for ref in named.values() if not explain_missing(ref)]
+    present = [ref for ref in named.values() if not explain_missing(ref)]
     unreadable = []
-    for ref in there[:: max(1, len(there) // _NUM_OPENED)][:_NUM_OPENED]:
+    for ref in present[:: max(1, len(present) // _NUM_OPENED)][:_NUM_OPENED]:
         try:
             ref.open()
         except UserError as error:
             unreadable.append(str(error))
-    return ImageCheck(image_folder(data, split), len(named), len(there), tuple(unreadable))
+    return ImageCheck(image_folder(data, split), len(named), len(present), tuple(unreadable))
 
 
 def _check_answers(data: Vqa2Data, split: FileSplit) -> FileCheck | None:
@@ -199,21 +199,25 @@ def _check_captions(data: Vqa2Data, split: FileSplit, questions: FileCheck) -> F
         epochs={},
     )
     check = _check_file(captions, "captioning", split, f"captions of {split}")
-    told = {format_coco_image_name(image_folder(data, split), example.id) for example in check.examples}
-    untold = [one for one in questions.examples if one.image is not None and one.image.key not in told]
-    if check.usable and untold:
-        questions.num_untold = len(untold)
+    captioned = {format_coco_image_name(image_folder(data, split), example.id) for example in check.examples}
+    uncaptioned = [
+        question
+        for question in questions.examples
+        if question.image is not None and question.image.key not in captioned
+    ]
+    if check.usable and uncaptioned:
+        questions.num_untold = len(uncaptioned)
         questions.notes.append(
-            f"{len(untold):,} questions are about images without a caption in {check.path.name}; "
+            f"{len(uncaptioned):,} questions are about images without a caption in {check.path.name}; "
             "runs on text leave them out with data.on_missing_scene=skip"
         )
     return check
 
 
-def _leaks(check: DataCheck) -> Leaks | None:
+def _find_split_leaks(check: DataCheck) -> Leaks | None:
     train, test = check.splits.get("train"), check.splits.get(check.evaluation_split)
     if isinstance(check.data, Vqa2Data):
-        captions = {one.role: one for one in check.others}
+        captions = {other.role: other for other in check.others}
         train = captions.get("captions of train")
         test = captions.get(f"captions of {check.evaluation_split}")
     if train is None or test is None or not (train.usable and test.usable):
@@ -246,16 +250,16 @@ def check_data(data: DataConfig, choice: str, overrides: Sequence[str] = (), lea
         bar.set_description(f"reading {split}")
         readable = data
         if isinstance(data, Vqa2Data):
-            missing = _check_answers(data, split)
-            if missing:
-                check.others.append(missing)
+            missing_answers = _check_answers(data, split)
+            if missing_answers:
+                check.others.append(missing_answers)
                 answered = {name: file for name, file in data.annotations.items() if name != split}
                 readable = data.model_copy(update={"annotations": answered})
-        found_split = _check_file(readable, task, split, split)
-        found_split.images = _images(data, split, found_split.examples)
-        check.splits[split] = found_split
+        split_check = _check_file(readable, task, split, split)
+        split_check.images = _check_images(data, split, split_check.examples)
+        check.splits[split] = split_check
         if isinstance(data, Vqa2Data) and split in data.captions:
-            check.others.append(_check_captions(data, split, found_split))
+            check.others.append(_check_captions(data, split, split_check))
     if leakage:
-        check.leaks = _leaks(check)
+        check.leaks = _find_split_leaks(check)
     return check

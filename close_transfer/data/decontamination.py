@@ -39,8 +39,8 @@ def exclude_overlap(config: TrainConfig, examples: Sequence[Example]) -> tuple[l
     unwanted: list[str] = []
     for name in config.exclude_overlap_with:
         if name in LEAK_SPLITS:
-            other = load_examples(config.data, config.task.name, name).examples
-            unwanted += collect_evaluation_texts(other, config.task.name)
+            evaluation_examples = load_examples(config.data, config.task.name, name).examples
+            unwanted += collect_evaluation_texts(evaluation_examples, config.task.name)
             continue
         if not is_file(Path(name)):
             raise UserError(
@@ -48,15 +48,15 @@ def exclude_overlap(config: TrainConfig, examples: Sequence[Example]) -> tuple[l
                 "(.txt, .jsonl, .csv, .tsv, COCO's .json)"
             )
         unwanted += reader.read(Path(name), config.exclude_overlap_column, "exclude_overlap_with")
-    kept, num_removed = drop_leaked(examples, unwanted, config.task.name)
-    if not kept:
+    remaining, num_removed = drop_leaked(examples, unwanted, config.task.name)
+    if not remaining:
         raise UserError(
-            f"exclude_overlap_with={_listed(config.exclude_overlap_with)}: leaves no training example; give text that is not the training text"
+            f"exclude_overlap_with={_format_list(config.exclude_overlap_with)}: leaves no training example; give text that is not the training text"
         )
     skipped = Counter({f"texts that are also in {', '.join(config.exclude_overlap_with)}": num_removed})
     if reader.skipped["unusable"]:
         skipped["unusable lines of exclude_overlap_with"] = reader.skipped["unusable"]
-    return kept, skipped
+    return remaining, skipped
 
 
 def check_leakage(trained: TrainConfig, data: DataConfig, split: str, examples: Sequence[Example]) -> dict[str, Any]:
@@ -69,68 +69,70 @@ def check_leakage(trained: TrainConfig, data: DataConfig, split: str, examples: 
         examples: what it is asked; their scenes' texts are read if they came without.
     """
 
-    def training() -> list[Example]:
+    def load_training() -> list[Example]:
         return exclude_overlap(trained, load_examples(trained.data, trained.task.name, "train").examples)[0]
 
-    return measure_leakage(training, trained.task.name, data, split, examples)
+    return measure_leakage(load_training, trained.task.name, data, split, examples)
 
 
 def measure_leakage(
-    training: Callable[[], Sequence[Example]], task: str, data: DataConfig, split: str, examples: Sequence[Example]
+    load_training: Callable[[], Sequence[Example]], task: str, data: DataConfig, split: str, examples: Sequence[Example]
 ) -> dict[str, Any]:
     """The same for training examples that are read only if there is text to hold them against."""
     try:
-        references = list(collect_evaluation_texts(examples, task)) or _scene_texts(data, task, split, examples)
+        references = list(collect_evaluation_texts(examples, task)) or _load_scene_texts(data, task, split, examples)
     except UserError as error:
-        return _unchecked(f"the evaluation scenes have no text: {error}")
+        return _report_unchecked(f"the evaluation scenes have no text: {error}")
     if not references:
-        return _unchecked("the evaluation scenes have no text")
+        return _report_unchecked("the evaluation scenes have no text")
     try:
-        told = training()
+        training_examples = load_training()
     except UserError as error:  # the training data may be elsewhere by now
-        return _unchecked(f"the training text cannot be read: {error}")
-    return {"checked": True} | find_leaks(collect_training_texts(told, task), references).as_dict()
+        return _report_unchecked(f"the training text cannot be read: {error}")
+    return {"checked": True} | find_leaks(collect_training_texts(training_examples, task), references).as_dict()
 
 
-def _unchecked(reason: str) -> dict[str, Any]:
+def _report_unchecked(reason: str) -> dict[str, Any]:
     return {"checked": False, "reason": reason}
 
 
-def _scene_texts(data: DataConfig, task: str, split: str, examples: Sequence[Example]) -> list[str]:
+def _load_scene_texts(data: DataConfig, task: str, split: str, examples: Sequence[Example]) -> list[str]:
     """The texts of the scenes that are asked about, where the images alone were loaded."""
     if isinstance(data, Vqa2Data):
         if split not in data.captions:
             return []
         data = data.model_copy(update={"on_missing_scene": "skip"})
-    asked = {example.id for example in examples}
-    told = load_examples(data, task, split).examples
-    return list(collect_evaluation_texts((example for example in told if example.id in asked), task))
+    asked_ids = {example.id for example in examples}
+    split_examples = load_examples(data, task, split).examples
+    return list(collect_evaluation_texts((example for example in split_examples if example.id in asked_ids), task))
 
 
 def suggest_overlap_setting(trained: TrainConfig, data: DataConfig, split: str) -> str:
     """The setting of a training that leaves out the text of an evaluation split; empty if there is none."""
     before = trained.exclude_overlap_with or ()
-    if _same_split(trained.data, data, split):
+    if _is_same_split(trained.data, data, split):
         return (
-            f"exclude_overlap_with={_listed((*before, split))}" if split in LEAK_SPLITS and split not in before else ""
+            f"exclude_overlap_with={_format_list((*before, split))}"
+            if split in LEAK_SPLITS and split not in before
+            else ""
         )
     if isinstance(data, PicturebookData):
         return ""
-    file, column = _text_file(data, split)
-    given = f"exclude_overlap_with={_listed((*before, file))}"
-    return f"{given} exclude_overlap_column={column}" if column else given
+    file, column = _find_text_file(data, split)
+    setting = f"exclude_overlap_with={_format_list((*before, file))}"
+    return f"{setting} exclude_overlap_column={column}" if column else setting
 
 
-def _listed(names: Sequence[str]) -> str:
+def _format_list(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"[{','.join(names)}]"
 
 
-def _same_split(one: DataConfig, other: DataConfig, split: str) -> bool:
+def _is_same_split(first: DataConfig, second: DataConfig, split: str) -> bool:
     """Whether a split of two data is the same file."""
-    if isinstance(one, OfficialData) and isinstance(other, OfficialData):
-        file, other_file = ({**data.files}.get(split) for data in (one, other))  # type: ignore[call-overload]
-        return (one.name, one.root, file) == (other.name, other.root, other_file)
-    return one == other
+    if isinstance(first, OfficialData) and isinstance(second, OfficialData):
+        first_file, second_file = ({**data.files}.get(split) for data in (first, second))  # type: ignore[call-overload]
+        return (first.name, first.root, first_file) == (second.name, second.root, second_file)
+    return first == second
 
 
 def is_trained_on(training: DataConfig, data: DataConfig, split: str) -> bool:
@@ -139,7 +141,7 @@ def is_trained_on(training: DataConfig, data: DataConfig, split: str) -> bool:
     Told by files and names of splits, not by what is in them; slices of a split are taken for different ones.
     """
     if split == "train":
-        return _same_split(training, data, split)
+        return _is_same_split(training, data, split)
     if isinstance(training, FileData) and isinstance(data, FileData):
         file = data.val_path if split == "val" and data.val_path else data.path
         same = Path(file).resolve() == Path(training.path).resolve()
@@ -155,7 +157,7 @@ def is_trained_on(training: DataConfig, data: DataConfig, split: str) -> bool:
     return same and not (split == "val" and held_out and training == data)
 
 
-def _text_file(data: DataConfig, split: str) -> tuple[str, str]:
+def _find_text_file(data: DataConfig, split: str) -> tuple[str, str]:
     """The file that holds the texts of a split, and their field; FILE where they must be written to one first."""
     if isinstance(data, FileData):
         return data.path, data.references_column or data.text_column

@@ -72,12 +72,12 @@ def group_by_scene(examples: Iterable[Example]) -> list[Example]:
     return [replace(example, texts=tuple(texts[key])) for key, example in first.items()]
 
 
-def sample(items: Sequence[T], most: int | None, seed: int) -> list[T]:
-    """At most so many of the items, drawn by the seed, in their order; all of them where `most` is None."""
-    if most is None or len(items) <= most:
+def sample(items: Sequence[T], max_items: int | None, seed: int) -> list[T]:
+    """At most so many of the items, drawn by the seed, in their order; all of them where `max_items` is None."""
+    if max_items is None or len(items) <= max_items:
         return list(items)
-    kept = np.sort(np.random.default_rng(seed).choice(len(items), most, replace=False))
-    return [items[i] for i in kept]
+    indices = np.sort(np.random.default_rng(seed).choice(len(items), max_items, replace=False))
+    return [items[i] for i in indices]
 
 
 def fingerprint_examples(examples: Iterable[Example]) -> str:

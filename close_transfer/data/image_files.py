@@ -20,7 +20,7 @@ OPENING = "upright, first frame, on white, 16 bits scaled to 8"
 
 # An image is shrunk until its shorter side fits the encoder; this many times longer than wide and the
 # rest of it would fill the memory.
-_LONGEST = 200
+_MAX_ASPECT_RATIO = 200
 
 
 class _Unusable(Exception):
@@ -50,56 +50,58 @@ def find_images(root: Path) -> FoundImages:
         UserError: if there is no such file, or no image in the folder.
     """
     if root.is_file():
-        return FoundImages([(_printable(root.name), root)], [], 0)
+        return FoundImages([(_escape_undecodable(root.name), root)], [], 0)
     if not root.is_dir():
         raise UserError(f"images={root}: there is no such file or folder")
-    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    image_suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     faults: list[OSError] = []
-    seen: set[tuple[int, int]] = set()
+    visited: set[tuple[int, int]] = set()
     paths, num_files = [], 0
     for folder, folders, names in os.walk(root, followlinks=True, onerror=faults.append):
         status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in seen:  # links that lead back
+        if (status.st_dev, status.st_ino) in visited:  # links that lead back
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        visited.add((status.st_dev, status.st_ino))
         folders.sort()
         num_files += len(names)
-        paths += [Path(folder, name) for name in names if Path(name).suffix.lower() in known]
+        paths += [Path(folder, name) for name in names if Path(name).suffix.lower() in image_suffixes]
     if not paths:
         unlisted = f" ({len(faults)} folders could not be listed)" if faults else ""
         raise UserError(
-            f"images={root}: no image in this folder or below it{unlisted}; known are {', '.join(sorted(known)[:12])} and more"
+            f"images={root}: no image in this folder or below it{unlisted}; known are {', '.join(sorted(image_suffixes)[:12])} and more"
         )
     paths.sort(key=lambda path: path.parts)
-    unlisted_folders = [(_printable(_relative(Path(fault.filename), root)), fault.strerror or "") for fault in faults]
+    unlisted_folders = [
+        (_escape_undecodable(_make_relative(Path(fault.filename), root)), fault.strerror or "") for fault in faults
+    ]
     return FoundImages(
-        list(zip(_ids([_relative(path, root) for path in paths]), paths, strict=True)),
+        list(zip(_assign_ids([_make_relative(path, root) for path in paths]), paths, strict=True)),
         unlisted_folders,
         num_files - len(paths),
     )
 
 
-def _relative(path: Path, root: Path) -> str:
+def _make_relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-def _printable(name: str) -> str:
+def _escape_undecodable(name: str) -> str:
     """The name with bytes that are no UTF-8 written as escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _ids(names: list[str]) -> list[str]:
+def _assign_ids(names: list[str]) -> list[str]:
     """The names as ids: those that are UTF-8 as they are, the others escaped and unlike all else."""
-    taken = {name for name in names if name == _printable(name)}
+    taken = {name for name in names if name == _escape_undecodable(name)}
     ids = []
     for name in names:
-        one = _printable(name)
-        if one != name:
-            while one in taken:
-                one += "_"
-            taken.add(one)
-        ids.append(one)
+        identifier = _escape_undecodable(name)
+        if identifier != name:
+            while identifier in taken:
+                identifier += "_"
+            taken.add(identifier)
+        ids.append(identifier)
     return ids
 
 
@@ -119,12 +121,12 @@ def open_image(path: Path) -> Image.Image:
     if is_other:  # opening a pipe would wait for ever
         reason = "it is not a file"
         raise UserError(f"{path}: cannot be read as an image ({reason}); give another file") from _Unusable(reason)
-    return _opened(path, str(path))
+    return _open_source(path, str(path))
 
 
 def read_image(content: bytes, name: str) -> Image.Image:
     """The image that these bytes hold, as `open_image`; `name` is for messages."""
-    return _opened(io.BytesIO(content), name)
+    return _open_source(io.BytesIO(content), name)
 
 
 def explain_unreadable(error: UserError) -> str:
@@ -132,7 +134,7 @@ def explain_unreadable(error: UserError) -> str:
     return str(error.__cause__ or error)
 
 
-def _opened(source: Path | BinaryIO, name: str) -> Image.Image:
+def _open_source(source: Path | BinaryIO, name: str) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damage that Pillow gets over
@@ -146,17 +148,17 @@ def _opened(source: Path | BinaryIO, name: str) -> Image.Image:
     except UnidentifiedImageError:
         reason = "not an image in a format that Pillow reads"
     except Exception as error:  # of any kind, where a decoder meets what it did not expect
-        told = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        reason = (told.splitlines() or [type(error).__name__])[0]
+        detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        reason = (detail.splitlines() or [type(error).__name__])[0]
     raise UserError(f"{name}: cannot be read as an image ({reason}); give another file") from _Unusable(reason)
 
 
 def _check_shape(size: tuple[int, int]) -> None:
-    if max(size) > _LONGEST * min(size):
+    if max(size) > _MAX_ASPECT_RATIO * min(size):
         raise _Unusable(f"{size[0]} x {size[1]} pixels: too long for its width")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn_upright(image: Image.Image) -> Image.Image:
     image.load()
     try:
         return ImageOps.exif_transpose(image)
@@ -166,9 +168,9 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def convert_to_rgb(image: Image.Image) -> Image.Image:
     """An opened image as `open_image` gives it."""
-    image = _upright(image)
+    image = _turn_upright(image)
     if image.mode.startswith(("I", "F")):
-        image = _eight_bits(image)
+        image = _scale_to_eight_bits(image)
     if image.has_transparency_data:
         layered = image.convert("RGBA")
         white = Image.new("RGBA", layered.size, "white")
@@ -177,7 +179,7 @@ def convert_to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _scale_to_eight_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 or 32 bits, or of floats, scaled to 0 to 255; never clipped.
 
     Integers up to 65,535 are taken for 16 bits. Beyond that, and for floats, the smallest value of

@@ -19,7 +19,7 @@ from close_transfer.core.text_normalization import normalize_text
 from close_transfer.data.examples import Example
 
 MIN_WORDS = 5
-_MOST_SHOWN = 5
+_MAX_SHOWN = 5
 _64_BITS = 2**64 - 1
 # Tasks whose answers are sentences. Labels and answers of a word or two say nothing about leakage.
 _FREE_TEXT = ("captioning", "captioning-multi", "visual-news")
@@ -27,13 +27,13 @@ _FREE_TEXT = ("captioning", "captioning-multi", "visual-news")
 Kind = Literal["identical", "near"]
 
 
-def _signatures(words: Sequence[str]) -> Iterator[int]:
+def _compute_signatures(words: Sequence[str]) -> Iterator[int]:
     """The sum of the words' hashes, and the same without each of them."""
     hashes = [hash(word) for word in words]
     total = sum(hashes)
     yield total & _64_BITS
-    for one in hashes:
-        yield (total - one) & _64_BITS
+    for word_hash in hashes:
+        yield (total - word_hash) & _64_BITS
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class References:
             self._identical[key] = text
             words = key.split()
             if len(words) >= MIN_WORDS:
-                for signature in _signatures(words):
+                for signature in _compute_signatures(words):
                     self._near.setdefault(signature, text)
 
     def __len__(self) -> int:
@@ -94,7 +94,7 @@ class References:
             return LeakedPair("identical", text, reference)
         words = key.split()
         if len(words) >= MIN_WORDS:
-            for signature in _signatures(words):
+            for signature in _compute_signatures(words):
                 if (reference := self._near.get(signature)) is not None:
                     return LeakedPair("near", text, reference)
         return None
@@ -107,17 +107,17 @@ def find_leaks(training_texts: Iterable[str], references: Iterable[str]) -> Leak
         training_texts: read once and not kept.
         references: evaluation texts; kept with their signatures, one more than words a text.
     """
-    known = References(references)
+    lookup = References(references)
     counts: dict[Kind, int] = {"identical": 0, "near": 0}
     shown: list[LeakedPair] = []
     num_training = 0
     for text in training_texts:
         num_training += 1
-        if (pair := known.leak(text)) is not None:
+        if (pair := lookup.leak(text)) is not None:
             counts[pair.kind] += 1
-            if len(shown) < _MOST_SHOWN and pair not in shown:
+            if len(shown) < _MAX_SHOWN and pair not in shown:
                 shown.append(pair)
-    return Leaks(num_training, len(known), counts["identical"], counts["near"], tuple(shown))
+    return Leaks(num_training, len(lookup), counts["identical"], counts["near"], tuple(shown))
 
 
 def collect_training_texts(examples: Iterable[Example], task: str) -> Iterator[str]:
@@ -150,17 +150,17 @@ def drop_leaked(examples: Iterable[Example], references: Iterable[str], task: st
     Returns:
         The examples that are left, in order, and how many of `collect_training_texts` were removed.
     """
-    known = References(references)
-    kept: list[Example] = []
+    lookup = References(references)
+    remaining: list[Example] = []
     num_before = num_after = 0
     for example in examples:
-        texts = tuple(text for text in example.texts if known.leak(text) is None)
+        texts = tuple(text for text in example.texts if lookup.leak(text) is None)
         targets = example.targets
         if task in _FREE_TEXT:
-            targets = tuple(target for target in targets if known.leak(target) is None)
+            targets = tuple(target for target in targets if lookup.leak(target) is None)
         clean = replace(example, texts=texts, targets=targets)
         num_before += sum(1 for _ in collect_training_texts([example], task))
         if (texts or not example.texts) and (targets or not example.targets):
-            kept.append(clean)
+            remaining.append(clean)
             num_after += sum(1 for _ in collect_training_texts([clean], task))
-    return kept, num_before - num_after
+    return remaining, num_before - num_after

@@ -30,5 +30,5 @@ def find_encoder_warning(clip: ClipConfig, data: DataConfig) -> str:
         return ""
     return (
         f"note: the Picturebook CLIP knows Picturebook's language only, so numbers on data={data.name} say nothing; "
-        "choose clip=open_clip clip.model=NAME (docs/own_data.md)"
+        "choose clip=open_clip clip.model=NAME (docs/custom_data_and_models.md)"
     )

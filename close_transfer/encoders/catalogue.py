@@ -31,22 +31,24 @@ def format_catalogue(name: str = "") -> str | None:
     Of open_clip: width of the embeddings, pixels, context length, tokenizer and pretrained tags. Of timm: families,
     or with `name` its architectures.
     """
-    architectures = [one for one in open_clip.list_models() if name.lower() in one.lower()]
-    of_timm = [one for one in timm.list_models() if name.lower() in one.lower()] if name else timm.list_models()
-    if not architectures and not of_timm:
+    architectures = [model for model in open_clip.list_models() if name.lower() in model.lower()]
+    timm_models = (
+        [model for model in timm.list_models() if name.lower() in model.lower()] if name else timm.list_models()
+    )
+    if not architectures and not timm_models:
         return None
-    rows = [("architecture", "width", "pixels", "context", "tokenizer", "tags"), *map(_row, architectures)]
+    rows = [("architecture", "width", "pixels", "context", "tokenizer", "tags"), *map(_format_row, architectures)]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join([*map(str.ljust, row[:5], widths), row[5]]) for row in rows]
     tail = (
-        f"Of timm, {len(of_timm):,} architectures:\n{', '.join(of_timm)}"
+        f"Of timm, {len(timm_models):,} architectures:\n{', '.join(timm_models)}"
         if name
-        else f"Of timm, {len(of_timm):,} architectures; list_encoders.py name=beit lists a family, of:\n{', '.join(timm.list_modules())}"
+        else f"Of timm, {len(timm_models):,} architectures; list_encoders.py name=beit lists a family, of:\n{', '.join(timm.list_modules())}"
     )
     return _HEAD.format(count=len(architectures)) + "\n".join(lines) + f"\n\n{tail}"
 
 
-def _row(architecture: str) -> tuple[str, ...]:
+def _format_row(architecture: str) -> tuple[str, ...]:
     config = open_clip.get_model_config(architecture) or {}
     text, vision = config.get("text_cfg", {}), config.get("vision_cfg", {})
     pixels = vision.get("image_size", 224)
@@ -56,11 +58,11 @@ def _row(architecture: str) -> tuple[str, ...]:
         "x".join(map(str, pixels)) if isinstance(pixels, list) else str(pixels),
         str(text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)),
         tokenizer_name(architecture),
-        ", ".join(_tags(architecture)) or "(none; clip.weights=FILE)",
+        ", ".join(_list_tags(architecture)) or "(none; clip.weights=FILE)",
     )
 
 
-def _tags(architecture: str) -> Iterator[str]:
+def _list_tags(architecture: str) -> Iterator[str]:
     for tag in open_clip.list_pretrained_tags_by_model(architecture):
         yield tag + ("*" if _is_cached(architecture, tag) else "")
 
@@ -68,5 +70,5 @@ def _tags(architecture: str) -> Iterator[str]:
 def _is_cached(architecture: str, tag: str) -> bool:
     repository, name = os.path.split(get_pretrained_cfg(architecture, tag).get("hf_hub", ""))
     return bool(repository) and any(
-        isinstance(try_to_load_from_cache(repository, one), str) for one in (name, *_FILES) if one
+        isinstance(try_to_load_from_cache(repository, file), str) for file in (name, *_FILES) if file
     )

@@ -62,10 +62,10 @@ class EmbeddingMatrix:
     def gather(self, rows: Rows) -> Float32Array:
         """Vectors of the rows, shape (rows, [k,] dim), float32 whatever the precision on disk."""
         result = np.empty((len(rows), *self._blocks[0].shape[1:]), dtype=np.float32)
-        owner = np.searchsorted(self._starts, rows, side="right") - 1
-        for number in np.unique(owner):
-            mine = owner == number
-            result[mine] = self._blocks[number][rows[mine] - self._starts[number]]
+        block_of_row = np.searchsorted(self._starts, rows, side="right") - 1
+        for block in np.unique(block_of_row):
+            in_block = block_of_row == block
+            result[in_block] = self._blocks[block][rows[in_block] - self._starts[block]]
         return result
 
 
@@ -103,12 +103,12 @@ class EmbeddingCache:
             UserError: if the encoder gives a number that is not finite.
             WriteError: if the cache cannot be written.
         """
-        with self._locked():
-            shards = self._intact_shards()
+        with self._lock():
+            shards = self._find_intact_shards()
             row_of: dict[bytes, int] = {}
             num_rows = 0
             for shard in shards:
-                num_rows = _number(row_of, _digests(self.folder / shard["keys"]), num_rows)
+                num_rows = _number_rows(row_of, _read_digests(self.folder / shard["keys"]), num_rows)
             num_missing = len(set(digests) - row_of.keys())
             self._report_damage(num_missing, unit)
             with tqdm(
@@ -121,18 +121,18 @@ class EmbeddingCache:
                     if not chunk:
                         continue
                     positions, parts = list(chunk.values()), []
-                    for first in range(0, len(positions), _AT_ONCE):
-                        parts.append(encode(positions[first : first + _AT_ONCE]))
+                    for batch_start in range(0, len(positions), _AT_ONCE):
+                        parts.append(encode(positions[batch_start : batch_start + _AT_ONCE]))
                         bar.update(len(parts[-1]))
-                    shards.append(self._write(np.concatenate(parts), list(chunk)))
+                    shards.append(self._write_shard(np.concatenate(parts), list(chunk)))
                     self._write_manifest(shards)
-                    num_rows = _number(row_of, list(chunk), num_rows)
+                    num_rows = _number_rows(row_of, list(chunk), num_rows)
             self.num_encoded = num_missing
             blocks = [np.load(self.folder / shard["vectors"], mmap_mode="r") for shard in shards]
         return EmbeddingMatrix(blocks, {name: row_of[digest] for name, digest in zip(names, digests, strict=True)})
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _lock(self) -> Iterator[None]:
         """Keeps other processes out; the lock ends with the process that holds it, however that ends."""
         with report_write_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -148,18 +148,18 @@ class EmbeddingCache:
         finally:
             lock.release()
 
-    def _intact_shards(self) -> list[dict]:
+    def _find_intact_shards(self) -> list[dict]:
         manifest = self.folder / "manifest.json"
         if not manifest.is_file():
             self.num_damaged = len(list(self.folder.glob("shard-*.vectors.npy")))
             return []
         try:
-            listed = read_json(manifest)
-            if (listed["key"], listed["format"]) != (self._key, _FORMAT):
-                self.num_damaged = len(listed["shards"])
+            content = read_json(manifest)
+            if (content["key"], content["format"]) != (self._key, _FORMAT):
+                self.num_damaged = len(content["shards"])
                 return []
-            intact = [shard for shard in listed["shards"] if self._is_intact(shard)]
-            self.num_damaged = len(listed["shards"]) - len(intact)
+            intact = [shard for shard in content["shards"] if self._is_intact(shard)]
+            self.num_damaged = len(content["shards"]) - len(intact)
         except (ValueError, KeyError, TypeError, OSError):  # a manifest that nobody here wrote
             self.num_damaged = max(1, len(list(self.folder.glob("shard-*.vectors.npy"))))
             return []
@@ -180,7 +180,7 @@ class EmbeddingCache:
             for part in ("vectors", "keys")
         )
 
-    def _write(self, vectors: Float32Array, digests: Sequence[bytes]) -> dict:
+    def _write_shard(self, vectors: Float32Array, digests: Sequence[bytes]) -> dict:
         if not np.isfinite(vectors).all():
             raise UserError(
                 f"the encoder ({self._description}) gave NaN or infinity for "
@@ -206,11 +206,11 @@ class EmbeddingCache:
         write_json(self.folder / "manifest.json", manifest)
 
 
-def _number(row_of: dict[bytes, int], digests: Sequence[bytes], start: int) -> int:
+def _number_rows(row_of: dict[bytes, int], digests: Sequence[bytes], start: int) -> int:
     """Enters the rows of a shard that begins at `start`; where the next one begins."""
     row_of.update(zip(digests, range(start, start + len(digests)), strict=True))
     return start + len(digests)
 
 
-def _digests(path: Path) -> list[bytes]:
+def _read_digests(path: Path) -> list[bytes]:
     return [row.tobytes() for row in np.load(path)]

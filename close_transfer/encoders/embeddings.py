@@ -1,7 +1,7 @@
 """Every text and image is encoded once and kept: raw vectors on disk, read by memory map.
 
 What is kept is un-normalised and free of noise, under a key of everything that decides it: the
-encoder's weights and preprocessing, and the text itself (`vector_store.py`).
+encoder's weights and preprocessing, and the text itself (`embedding_cache.py`).
 """
 
 import hashlib
@@ -40,9 +40,9 @@ class SceneVectors:
     def __getitem__(self, examples: Rows) -> Float32Array:
         """Raw vectors of those examples, averaged before any normalising; (examples, [k,] dim)."""
         counts = self.starts[examples + 1] - self.starts[examples]
-        wanted = np.concatenate([self.rows[self.starts[e] : self.starts[e + 1]] for e in examples])
-        vectors = self.table.gather(wanted)
-        if len(wanted) == len(examples):
+        rows = np.concatenate([self.rows[self.starts[example] : self.starts[example + 1]] for example in examples])
+        vectors = self.table.gather(rows)
+        if len(rows) == len(examples):
             return vectors
         firsts = np.cumsum(counts) - counts
         sums: Float32Array = np.add.reduceat(vectors, firsts, axis=0)
@@ -50,7 +50,7 @@ class SceneVectors:
         return sums
 
 
-def _digest(content: str) -> bytes:
+def _compute_digest(content: str) -> bytes:
     return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
@@ -67,7 +67,7 @@ def encode_texts(encoder: AnyEncoder, texts: Iterable[str], config: EmbeddingCac
     cache = EmbeddingCache(config, encoder.text_key, f"texts by {encoder.name}")
     return cache.table(
         distinct,
-        [_digest(text) for text in distinct],
+        [_compute_digest(text) for text in distinct],
         lambda positions: encoder.encode_texts([distinct[i] for i in positions]),
         unit="text",
     )
@@ -81,11 +81,13 @@ def encode_images_of(encoder: AnyEncoder, images: Iterable[ImageRef], config: Em
     """
     distinct = list({image.key: image for image in images}.values())
     if isinstance(encoder, PrecomputedEncoder):
-        return EmbeddingMatrix([encoder.image_matrix], {i.key: i.row for i in distinct if i.row is not None})
+        return EmbeddingMatrix(
+            [encoder.image_matrix], {image.key: image.row for image in distinct if image.row is not None}
+        )
     cache = EmbeddingCache(config, fingerprint([encoder.image_key, OPENING]), f"images by {encoder.name}")
     return cache.table(
         [image.key for image in distinct],
-        [_digest(image.digest()) for image in distinct],
+        [_compute_digest(image.digest()) for image in distinct],
         lambda positions: encoder.encode_images(distinct[i].open() for i in positions),
         unit="image",
     )
@@ -95,7 +97,7 @@ def encode_text_scenes(encoder: AnyEncoder, examples: Sequence[Example], config:
     """Scene vectors from the examples' texts."""
     table = encode_texts(encoder, (text for example in examples for text in example.texts), config)
     rows = [[table.row_of[text] for text in example.texts] for example in examples]
-    return SceneVectors(table, *_ragged(rows))
+    return SceneVectors(table, *_flatten_rows(rows))
 
 
 def encode_image_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: EmbeddingCacheConfig) -> SceneVectors:
@@ -109,9 +111,9 @@ def encode_image_scenes(encoder: AnyEncoder, examples: Sequence[Example], config
             raise UserError(f"example {example.id} has no image; choose data with images, or scene=text")
     images = [example.image for example in examples if example.image is not None]
     table = encode_images_of(encoder, images, config)
-    return SceneVectors(table, *_ragged([[table.row_of[image.key]] for image in images]))
+    return SceneVectors(table, *_flatten_rows([[table.row_of[image.key]] for image in images]))
 
 
-def _ragged(rows: Sequence[Sequence[int]]) -> tuple[Rows, Rows]:
-    starts = np.cumsum([0, *(len(one) for one in rows)])
-    return np.concatenate([np.asarray(one, dtype=np.int64) for one in rows]), starts.astype(np.int64)
+def _flatten_rows(rows: Sequence[Sequence[int]]) -> tuple[Rows, Rows]:
+    starts = np.cumsum([0, *(len(row) for row in rows)])
+    return np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]), starts.astype(np.int64)

@@ -28,7 +28,7 @@ PICTUREBOOK_FOLDER = Path(__file__).parents[1] / "data" / "picturebook" / "clip"
 _TOKENIZER_PROBE = ["A photo of two dogs, on Grass.", "Zwölf Boxkämpfer 123 ≠ 456", "lowercase UPPERCASE 犬"]
 
 
-def _resolved_name(config: OpenClipConfig) -> str:
+def _resolve_name(config: OpenClipConfig) -> str:
     return f"local-dir:{PICTUREBOOK_FOLDER}" if config.model == "picturebook" else config.model
 
 
@@ -48,9 +48,9 @@ def _check(config: OpenClipConfig) -> None:
         return
     architectures = open_clip.list_models()
     if config.model not in architectures:
-        near = difflib.get_close_matches(config.model, architectures, n=3, cutoff=0.4)
+        suggestions = difflib.get_close_matches(config.model, architectures, n=3, cutoff=0.4)
         raise UserError(
-            f"clip.model={config.model}: open_clip has no such architecture; near are {', '.join(near) or 'none'}; give one of open_clip.list_models()"
+            f"clip.model={config.model}: open_clip has no such architecture; near are {', '.join(suggestions) or 'none'}; give one of open_clip.list_models()"
         )
     if config.weights:
         if not Path(config.weights).is_file():
@@ -66,18 +66,20 @@ def _check(config: OpenClipConfig) -> None:
 
 def _load(config: OpenClipConfig, usage: Usage | None, device: str) -> tuple[Any, Any, Any]:
     """Model, preprocessing, and tokenizer, which only reading text needs."""
-    name = _resolved_name(config)
+    name = _resolve_name(config)
     settings = usage.settings() if usage else {}
     try:
         if config.pretrained == RANDOM:
             torch.manual_seed(config.seed)
-            logging.getLogger().addFilter(_expected)  # open_clip warns that there are no weights, as was asked for
+            logging.getLogger().addFilter(
+                _drop_missing_weights_warning
+            )  # open_clip warns that there are no weights, as was asked for
             model, _, preprocess = open_clip.create_model_and_transforms(name, device=device)
         else:
             model, preprocess = open_clip.create_model_from_pretrained(
                 name, pretrained=config.weights or config.pretrained, device=device, weights_only=True, **settings
             )
-        return model, preprocess, None if config.features == "grid" else _tokenizer(config, name)
+        return model, preprocess, None if config.features == "grid" else _load_tokenizer(config, name)
     except UserError:
         raise
     except FileNotFoundError as error:
@@ -85,48 +87,48 @@ def _load(config: OpenClipConfig, usage: Usage | None, device: str) -> tuple[Any
     except Exception as error:
         if config.weights:
             raise UserError(
-                f"clip.weights={config.weights}: cannot be loaded into {config.model} ({_first_line(error)}); "
+                f"clip.weights={config.weights}: cannot be loaded into {config.model} ({_get_first_line(error)}); "
                 "give weights of that architecture as .safetensors, or a .pt file that holds tensors only"
             ) from error
         raise UserError(
             f"clip.model={config.model} clip.pretrained={config.pretrained}: the weights could not be downloaded "
-            f"({_first_line(error)}); connect to the hub once, or download the file elsewhere and give clip.weights=FILE too"
+            f"({_get_first_line(error)}); connect to the hub once, or download the file elsewhere and give clip.weights=FILE too"
         ) from error
 
 
-def _expected(record: logging.LogRecord) -> bool:
+def _drop_missing_weights_warning(record: logging.LogRecord) -> bool:
     return "No pretrained weights" not in record.getMessage()
 
 
-def _tokenizer(config: OpenClipConfig, name: str) -> Any:
+def _load_tokenizer(config: OpenClipConfig, name: str) -> Any:
     """The architecture's tokenizer, from the hub where open_clip has it from there, or from a local folder."""
     try:
         if config.tokenizer is None:
             return open_clip.get_tokenizer(name)
-        text = (open_clip.get_model_config(config.model) or {}).get("text_cfg", {})
-        length = text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
+        text_config = (open_clip.get_model_config(config.model) or {}).get("text_cfg", {})
+        length = text_config.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
         return open_clip.tokenizer.HFTokenizer(
             config.tokenizer,
             context_length=length,
-            tokenizer_mode=text.get("tokenizer_mode"),
-            **text.get("tokenizer_kwargs", {}),
+            tokenizer_mode=text_config.get("tokenizer_mode"),
+            **text_config.get("tokenizer_kwargs", {}),
             local_files_only=True,
         )
     except Exception as error:
-        needed = config.tokenizer or tokenizer_name(config.model)
+        source = config.tokenizer or tokenizer_name(config.model)
         raise UserError(
-            f"clip.model={config.model}: its tokenizer {needed} cannot be loaded ({_first_line(error)}); connect to the hub "
+            f"clip.model={config.model}: its tokenizer {source} cannot be loaded ({_get_first_line(error)}); connect to the hub "
             "once, or give the folder of that tokenizer as clip.tokenizer=FOLDER"
         ) from error
 
 
 def tokenizer_name(architecture: str) -> str:
     """Where an architecture's tokenizer comes from: a hub name, or "CLIP's own", which is part of open_clip."""
-    text = (open_clip.get_model_config(architecture) or {}).get("text_cfg", {})
-    return text.get("hf_tokenizer_name") or text.get("hf_model_name") or "CLIP's own"
+    text_config = (open_clip.get_model_config(architecture) or {}).get("text_cfg", {})
+    return text_config.get("hf_tokenizer_name") or text_config.get("hf_model_name") or "CLIP's own"
 
 
-def _first_line(error: Exception) -> str:
+def _get_first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
@@ -152,7 +154,9 @@ class OpenClipEncoder:
         self.fingerprint = fingerprint_weights(model)
         # The same weights give other vectors with another activation.
         activation = ["quick_gelu"] if usage is not None and usage.quick_gelu else []
-        self.image_key = fingerprint([self.fingerprint, repr(self._preprocess), *_grid_key(config), *activation])
+        self.image_key = fingerprint(
+            [self.fingerprint, repr(self._preprocess), *_list_grid_key_parts(config), *activation]
+        )
         if self._tokenizer is None:
             self.name += ", grid"
             self._check_grid()
@@ -198,18 +202,18 @@ class OpenClipEncoder:
         images = images.to(self._device)
         if self._tokenizer is not None:
             return self._model.encode_image(images)
-        found = self._model.visual.forward_intermediates(
+        outputs = self._model.visual.forward_intermediates(
             images, indices=1, normalize_intermediates=True, intermediates_only=True, output_fmt="NCHW"
         )
-        return flatten_grid(found["image_intermediates"][0])
+        return flatten_grid(outputs["image_intermediates"][0])
 
     def count_cut(self, texts: Sequence[str]) -> int:
         """How many texts do not fit the context, seen by tokenizing with room for one more token."""
-        roomy = self.context_length + 1
-        padding = self._tokenizer([""], roomy)[0, -1]
-        tokens = self._tokenizer(list(texts), roomy)
+        longer_context = self.context_length + 1
+        padding = self._tokenizer([""], longer_context)[0, -1]
+        tokens = self._tokenizer(list(texts), longer_context)
         return int((tokens[:, -1] != padding).sum())
 
 
-def _grid_key(config: OpenClipConfig) -> list[str]:
-    return ["grid"] if config.features == "grid" else []  # pooled vectors keep the key that they always had
+def _list_grid_key_parts(config: OpenClipConfig) -> list[str]:
+    return ["grid"] if config.features == "grid" else []

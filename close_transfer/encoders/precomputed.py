@@ -39,7 +39,7 @@ def read_array(path: Path, name: str) -> NDArray[np.floating]:
     try:
         if not path.is_file():
             raise UserError(f"{name}={path}: there is no such file; give a .npy or .safetensors file")
-        array = _mapped(path, name) if path.suffix == ".npy" else _only_tensor(path, name)
+        array = _map_array(path, name) if path.suffix == ".npy" else _read_single_tensor(path, name)
     except UserError:
         raise
     except _DAMAGE as error:
@@ -54,16 +54,16 @@ def read_array(path: Path, name: str) -> NDArray[np.floating]:
     for start in range(0, len(array), _ROWS_AT_ONCE):
         with np.errstate(over="ignore"):  # what 32 bits cannot hold becomes infinity
             block = np.asarray(array[start : start + _ROWS_AT_ONCE], dtype=np.float32)
-        bad = ~np.isfinite(block).reshape(len(block), -1).all(axis=1)
-        if bad.any():
+        is_bad = ~np.isfinite(block).reshape(len(block), -1).all(axis=1)
+        if is_bad.any():
             raise UserError(
-                f"{name}={path}: {int(bad.sum())} of rows {start} to {start + len(block) - 1} hold NaN or infinity, "
-                f"first row {start + int(bad.argmax())}, as numbers of 32 bits; encode them again"
+                f"{name}={path}: {int(is_bad.sum())} of rows {start} to {start + len(block) - 1} hold NaN or infinity, "
+                f"first row {start + int(is_bad.argmax())}, as numbers of 32 bits; encode them again"
             )
     return array
 
 
-def _checked(path: str, name: str, num_lines: int) -> NDArray[np.floating]:
+def _read_aligned_array(path: str, name: str, num_lines: int) -> NDArray[np.floating]:
     array = read_array(Path(path), name)
     if len(array) != num_lines:
         raise UserError(
@@ -72,18 +72,18 @@ def _checked(path: str, name: str, num_lines: int) -> NDArray[np.floating]:
     return array
 
 
-def _mapped(path: Path, name: str) -> NDArray[np.floating]:
+def _map_array(path: Path, name: str) -> NDArray[np.floating]:
     array = np.lib.format.open_memmap(path, mode="r")
-    more = path.stat().st_size - array.offset - array.nbytes
-    if more:
+    num_extra_bytes = path.stat().st_size - array.offset - array.nbytes
+    if num_extra_bytes:
         raise UserError(
-            f"{name}={path}: {more:,} bytes follow the {array.shape} array that its header tells of; "
+            f"{name}={path}: {num_extra_bytes:,} bytes follow the {array.shape} array that its header tells of; "
             "a file holds one array, so write all rows as one with numpy.save"
         )
     return array
 
 
-def _only_tensor(path: Path, name: str) -> NDArray[np.floating]:
+def _read_single_tensor(path: Path, name: str) -> NDArray[np.floating]:
     with safe_open(path, framework="numpy") as file:
         keys = list(file.keys())
         if len(keys) != 1:
@@ -117,11 +117,11 @@ class PrecomputedEncoder:
         self._texts = self._images = None
         self._row_of_text: dict[str, int] = {}
         if config.text_embeddings is not None and texts is not None:
-            self._texts = _checked(config.text_embeddings, "clip.text_embeddings", num_lines)
+            self._texts = _read_aligned_array(config.text_embeddings, "clip.text_embeddings", num_lines)
             for row, text in enumerate(texts):
                 self._row_of_text.setdefault(text, row)
         if config.image_embeddings is not None:
-            self._images = _checked(config.image_embeddings, "clip.image_embeddings", num_lines)
+            self._images = _read_aligned_array(config.image_embeddings, "clip.image_embeddings", num_lines)
         widths = [array.shape[-1] for array in (self._texts, self._images) if array is not None]
         if len(set(widths)) > 1:
             raise UserError(

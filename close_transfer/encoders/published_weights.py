@@ -35,11 +35,12 @@ class Usage:
         return {"force_quick_gelu": self.quick_gelu, **images}
 
 
-def _usage(model: str, tag: str) -> Usage:
-    told, default = get_pretrained_cfg(model, tag), PreprocessCfg()
-    values = (told.get(name) or getattr(default, name) for name in _PREPROCESSING)
+def _look_up_usage(model: str, tag: str) -> Usage:
+    published, default = get_pretrained_cfg(model, tag), PreprocessCfg()
+    values = (published.get(name) or getattr(default, name) for name in _PREPROCESSING)
     return Usage(
-        bool(told.get("quick_gelu", False)), tuple(tuple(one) if isinstance(one, list) else one for one in values)
+        bool(published.get("quick_gelu", False)),
+        tuple(tuple(value) if isinstance(value, list) else value for value in values),
     )
 
 
@@ -56,7 +57,7 @@ def find_usage(config: OpenClipConfig) -> Usage | None:
     if config.pretrained is None:
         by_usage: dict[Usage, list[str]] = defaultdict(list)
         for tag in open_clip.list_pretrained_tags_by_model(config.model):
-            by_usage[_usage(config.model, tag)].append(tag)
+            by_usage[_look_up_usage(config.model, tag)].append(tag)
         if len(by_usage) > 1:
             groups = "; or ".join(", ".join(tags) for tags in by_usage.values())
             raise UserError(
@@ -65,7 +66,7 @@ def find_usage(config: OpenClipConfig) -> Usage | None:
             )
         usage = next(iter(by_usage), None)
     else:
-        usage = _usage(config.model, config.pretrained)
+        usage = _look_up_usage(config.model, config.pretrained)
     has_quick_gelu = (open_clip.get_model_config(config.model) or {}).get("quick_gelu")
     if usage is not None and has_quick_gelu and not usage.quick_gelu:
         plain = config.model.removesuffix("-quickgelu")

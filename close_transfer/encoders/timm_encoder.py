@@ -21,9 +21,9 @@ from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 def _load(config: TimmConfig) -> torch.nn.Module:
     architecture = config.model.partition(".")[0]  # NAME.TAG names certain weights
     if not timm.is_model(architecture):
-        near = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.4)
+        suggestions = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.4)
         raise UserError(
-            f"clip.model={config.model}: timm has no such architecture; near are {', '.join(near) or 'none'}; give one of "
+            f"clip.model={config.model}: timm has no such architecture; near are {', '.join(suggestions) or 'none'}; give one of "
             "timm.list_models()"
         )
     if config.weights and not Path(config.weights).is_file():

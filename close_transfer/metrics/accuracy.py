@@ -38,13 +38,13 @@ def score_accuracy(
         for group in sorted(set(groups) - {""}):
             name = f"accuracy/{prefix}{group}"
             by_name[name] = correct
-            masks[name] = np.array([g == group for g in groups])
+            masks[name] = np.array([label == group for label in groups])
     _, ends = average_scores(by_name, num_resamples, masks)
     intervals = {name: (100 * low, 100 * high) for name, (low, high) in ends.items()}
     # Summed one by one and divided last, as the official tool does: another order prints another last digit.
-    picked = {name: (one[masks[name]] if name in masks else one).tolist() for name, one in by_name.items()}
-    values = {name: 100 * float(sum(one)) / len(one) for name, one in picked.items()}
-    return Scores(values, intervals, [100 * float(c) for c in correct], "accuracy")
+    selected = {name: (scores[masks[name]] if name in masks else scores).tolist() for name, scores in by_name.items()}
+    values = {name: 100 * float(sum(scores)) / len(scores) for name, scores in selected.items()}
+    return Scores(values, intervals, [100 * float(score) for score in correct], "accuracy")
 
 
 def build_confusion_table(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def build_confusion_table(gold: Sequence[str], predicted: Sequence[str], labels:
         raise UserError(f"gold labels {unknown[:5]} are none of {list(labels)}; correct or leave out those examples")
     columns = [*labels, "other"]
     counts = np.zeros((len(labels), len(columns)), dtype=int)
-    for one, answer in zip(gold, predicted, strict=True):
+    for label, answer in zip(gold, predicted, strict=True):
         column = columns.index(answer) if answer in labels else len(labels)
-        counts[labels.index(one), column] += 1
+        counts[labels.index(label), column] += 1
     return {"rows": list(labels), "columns": columns, "counts": counts.tolist()}

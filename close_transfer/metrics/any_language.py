@@ -16,7 +16,7 @@ _WITHOUT_SPACES = ("ja", "th", "lo", "km", "my")  # written without spaces betwe
 
 
 @cache
-def _splitter(language: str) -> Callable[[str], str]:
+def _get_splitter(language: str) -> Callable[[str], str]:
     if language == "zh":
         return TokenizerZh()
     return TokenizerChar() if language in _WITHOUT_SPACES else TokenizerV14International()
@@ -32,7 +32,7 @@ def split_words(texts: Sequence[Sequence[str]], language: str) -> list[list[str]
         texts: groups of texts.
         language: code of ISO 639.
     """
-    split = _splitter(language)
+    split = _get_splitter(language)
     return [[" ".join(filter(_has_letters, split(text.casefold()).split())) for text in group] for group in texts]
 
 
@@ -50,8 +50,8 @@ def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Floa
     scorer = CHRF()
     return np.array(
         [
-            scorer.sentence_score(said.casefold(), [text.casefold() for text in told]).score
-            for said, told in zip(hypotheses, references, strict=True)
+            scorer.sentence_score(hypothesis.casefold(), [reference.casefold() for reference in group]).score
+            for hypothesis, group in zip(hypotheses, references, strict=True)
         ]
     )
 
@@ -59,11 +59,14 @@ def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Floa
 def exact_match(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Float64Array:
     """100 where a text is one of its references but for case and spaces, else 0; shape (texts,)."""
     return np.array(
-        [100.0 * (_plain(said) in map(_plain, told)) for said, told in zip(hypotheses, references, strict=True)]
+        [
+            100.0 * (_normalize(hypothesis) in map(_normalize, group))
+            for hypothesis, group in zip(hypotheses, references, strict=True)
+        ]
     )
 
 
-def _plain(text: str) -> str:
+def _normalize(text: str) -> str:
     return " ".join(text.casefold().split())
 
 

@@ -44,11 +44,11 @@ def resample_sums(statistics: Float64Array, num_resamples: int, seed: int = 0) -
     """
     num_examples = len(statistics)
     rng = np.random.default_rng(seed)
-    even = np.full(num_examples, 1 / num_examples)
+    probabilities = np.full(num_examples, 1 / num_examples)
     at_once = max(1, _CELLS // num_examples)
     sums = []
     for start in range(0, num_resamples, at_once):
-        counts = rng.multinomial(num_examples, even, size=min(at_once, num_resamples - start))
+        counts = rng.multinomial(num_examples, probabilities, size=min(at_once, num_resamples - start))
         sums.append(counts @ statistics)
     return np.concatenate(sums)
 
@@ -91,12 +91,12 @@ def average_scores(
     columns = [by_name[name] * mask for name, mask in zip(names, admitted, strict=True)]
     statistics = np.stack([*columns, *(mask.astype(float) for mask in admitted)], axis=1)
 
-    def means(sums: Float64Array) -> dict[str, Float64Array]:
+    def compute_means(sums: Float64Array) -> dict[str, Float64Array]:
         totals, counts = np.split(sums, 2, axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             return dict(zip(names, (totals / counts).T, strict=True))
 
-    return score_sums(statistics, means, num_resamples)
+    return score_sums(statistics, compute_means, num_resamples)
 
 
 @dataclass(frozen=True)
@@ -145,10 +145,10 @@ def compare_paired(
     of_a, of_b = metrics(sums[:, :width]), metrics(sums[:, width:])
     differences = {}
     for name in of_a:
-        whole, *drawn = of_a[name] - of_b[name]
+        observed, *drawn = of_a[name] - of_b[name]
         low, high = np.nanpercentile(drawn, [2.5, 97.5])
         better = float(np.nanmean((np.sign(drawn) + 1) / 2))
-        differences[name] = PairedDifference(float(whole), float(low), float(high), better)
+        differences[name] = PairedDifference(float(observed), float(low), float(high), better)
     return differences
 
 

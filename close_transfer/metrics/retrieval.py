@@ -15,8 +15,8 @@ def compute_recall_at_k(queries: FloatArray, candidates: FloatArray, k: int) -> 
         k: how many are looked at.
     """
     similarity = queries @ candidates.T
-    own = np.diag(similarity)[:, None]
-    better = (similarity >= own).sum(axis=1) - 1
+    own_similarity = np.diag(similarity)[:, None]
+    better = (similarity >= own_similarity).sum(axis=1) - 1
     return float((better < k).mean())
 
 

@@ -56,12 +56,12 @@ def score_spice(hypotheses: Sequence[str], references: Sequence[Sequence[str]], 
             "set CLOSE_TRANSFER_CACHE to a folder that can, or leave it out"
         ) from error
     with tempfile.TemporaryDirectory() as name:
-        asked, answered = Path(name, "captions.json"), Path(name, "scores.json")
-        with report_write_errors(asked):
-            asked.write_text(json.dumps(images))
-        files = [str(asked), "-cache", str(cache.resolve()), "-out", str(answered)]
+        captions_file, scores_file = Path(name, "captions.json"), Path(name, "scores.json")
+        with report_write_errors(captions_file):
+            captions_file.write_text(json.dumps(images))
+        files = [str(captions_file), "-cache", str(cache.resolve()), "-out", str(scores_file)]
         run_java(["-jar", "-Xmx8G", str(_PROGRAM), *files, "-subset", "-silent"], Path(name), java)
-        scores = {one["image_id"]: one["scores"]["All"]["f"] for one in json.loads(answered.read_text())}
+        scores = {result["image_id"]: result["scores"]["All"]["f"] for result in json.loads(scores_file.read_text())}
     return np.array([scores[image] for image in range(len(images))], dtype=float)
 
 
@@ -72,32 +72,32 @@ def require_spice() -> str:
         UserError: that names what is missing, and where it is looked for.
     """
     missing = [str(_LIBRARIES / name) for name in _MODELS if not (_LIBRARIES / name).is_file()]
-    java, version = _java()
-    lacking = []
+    java, version = _find_java()
+    problems = []
     if missing:
-        lacking.append(
+        problems.append(
             f"the Stanford CoreNLP 3.6.0 files {' and '.join(missing)} (both are in "
             f"{get_stanford_models.CORENLP}.zip from nlp.stanford.edu/software)"
         )
     if version not in _JAVA_VERSIONS:
-        found = f"{java} is version {version}" if version else "none was found"
-        lacking.append(
-            f"Java {_JAVA_VERSIONS[0]} to {_JAVA_VERSIONS[-1]} at JAVA_HOME or on the PATH ({found}; SPICE writes "
+        java_found = f"{java} is version {version}" if version else "none was found"
+        problems.append(
+            f"Java {_JAVA_VERSIONS[0]} to {_JAVA_VERSIONS[-1]} at JAVA_HOME or on the PATH ({java_found}; SPICE writes "
             "its results with a part that later versions lack)"
         )
-    if lacking:
-        raise UserError(f"extra_metrics=spice needs {', and '.join(lacking)}. Supply them, or leave it out")
+    if problems:
+        raise UserError(f"extra_metrics=spice needs {', and '.join(problems)}. Supply them, or leave it out")
     assert java is not None
     return java
 
 
-def _java() -> tuple[str | None, int | None]:
+def _find_java() -> tuple[str | None, int | None]:
     """Java at JAVA_HOME, else on the path, and its major version."""
     home = os.environ.get("JAVA_HOME")
     java = (home and shutil.which(Path(home, "bin", "java"))) or shutil.which("java")
     if not java:
         return None, None
-    said = subprocess.run([java, "-version"], capture_output=True).stderr.decode(errors="replace")
+    version_text = subprocess.run([java, "-version"], capture_output=True).stderr.decode(errors="replace")
     # "1.8.0_292" up to Java 8, "11.0.2" from Java 9 on.
-    found = re.search(r'version "(?:1\.)?(\d+)', said)
-    return java, int(found.group(1)) if found else None
+    match = re.search(r'version "(?:1\.)?(\d+)', version_text)
+    return java, int(match.group(1)) if match else None

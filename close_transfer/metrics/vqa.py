@@ -63,26 +63,26 @@ _CONTRACTIONS = {
 }  # fmt: skip
 
 
-def _plain(answer: str) -> str:
+def _strip_breaks(answer: str) -> str:
     """What is done to every answer: line breaks and tabs become spaces, the ends are stripped."""
     return answer.replace("\n", " ").replace("\t", " ").strip()
 
 
-def _without_punctuation(answer: str) -> str:
+def _remove_punctuation(answer: str) -> str:
     """Marks out, each for a space, or for nothing if the answer has it beside a space.
 
     Quirks: one comma between digits anywhere in the answer makes every mark go for nothing; whether a mark
     stands beside a space is looked up in the answer as it was; apostrophes, colons and currency stay.
     """
-    number = _COMMA_IN_NUMBER.search(answer) is not None
-    out = answer
+    has_number_comma = _COMMA_IN_NUMBER.search(answer) is not None
+    result = answer
     for mark in _MARKS:
         beside_space = f"{mark} " in answer or f" {mark}" in answer
-        out = out.replace(mark, "" if number or beside_space else " ")
-    return _PERIOD.sub("", out, count=_NUM_PERIODS)
+        result = result.replace(mark, "" if has_number_comma or beside_space else " ")
+    return _PERIOD.sub("", result, count=_NUM_PERIODS)
 
 
-def _plain_words(answer: str) -> str:
+def _normalize_words(answer: str) -> str:
     """Lower case, number words as digits, no articles, contractions with their apostrophes, single spaces."""
     words = [_NUMBERS.get(word, word) for word in answer.lower().split()]
     return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES)
@@ -95,7 +95,7 @@ def normalize_answer(answer: str) -> str:
     Line breaks and tabs, then punctuation, then words, in that order, so articles and number words that
     punctuation hid are still found. "none" is "0", and an answer that is nothing but an article becomes empty.
     """
-    return _plain_words(_without_punctuation(_plain(answer)))
+    return _normalize_words(_remove_punctuation(_strip_breaks(answer)))
 
 
 def compute_vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
@@ -115,12 +115,12 @@ def compute_vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     """
     if not answers:
         raise UserError("a question without annotators' answers cannot be scored; use a split that has answers")
-    said = _plain(prediction)
-    given = [_plain(answer) for answer in answers]
-    if len(set(given)) > 1:
-        said = normalize_answer(said)
-        given = [normalize_answer(answer) for answer in given]
-    matches = [answer == said for answer in given]
+    predicted = _strip_breaks(prediction)
+    compared = [_strip_breaks(answer) for answer in answers]
+    if len(set(compared)) > 1:
+        predicted = normalize_answer(predicted)
+        compared = [normalize_answer(answer) for answer in compared]
+    matches = [answer == predicted for answer in compared]
     total = sum(matches)
     return sum(min(1.0, (total - match) / _ENOUGH) for match in matches) / len(matches)
 
@@ -139,10 +139,10 @@ def compute_simple_vqa_accuracy(
         counting: "overwritten" does as CLOSE's code does: of several spellings that normalise to the same
             answer, only the one met last counts, not their sum.
     """
-    said = normalize_answer(prediction)
+    predicted = normalize_answer(prediction)
     if counting == "summed":
-        count = sum(normalize_answer(answer) == said for answer in answers)
+        count = sum(normalize_answer(answer) == predicted for answer in answers)
     else:
-        spellings = [answer for answer in dict.fromkeys(answers) if normalize_answer(answer) == said]
+        spellings = [answer for answer in dict.fromkeys(answers) if normalize_answer(answer) == predicted]
         count = list(answers).count(spellings[-1]) if spellings else 0
     return min(1.0, count / _ENOUGH)

@@ -17,7 +17,7 @@ from close_transfer.modality_gap.vectors import GroupedVectors
 LENGTHS = ("text_mean_length", "image_mean_length", "mean_distance")
 
 
-def _between_scenes(sums: Float64Array, counts: Float64Array, weights: Float64Array) -> Float64Array:
+def _compute_cosine_between_scenes(sums: Float64Array, counts: Float64Array, weights: Float64Array) -> Float64Array:
     """Mean cosine of two vectors of different scenes, for each resample; shape (r,).
 
     Args:
@@ -25,10 +25,10 @@ def _between_scenes(sums: Float64Array, counts: Float64Array, weights: Float64Ar
         counts: how many each sum is of, shape (s,).
         weights: shape (r, s).
     """
-    whole = np.square(weights @ sums).sum(axis=1) - np.square(weights) @ np.square(sums).sum(axis=1)
-    pairs = np.square(weights @ counts) - np.square(weights) @ np.square(counts)
+    cosine_sums = np.square(weights @ sums).sum(axis=1) - np.square(weights) @ np.square(sums).sum(axis=1)
+    pair_counts = np.square(weights @ counts) - np.square(weights) @ np.square(counts)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return whole / pairs
+        return cosine_sums / pair_counts
 
 
 def compute_cosine_metrics(vectors: GroupedVectors) -> Callable[[Float64Array], dict[str, Float64Array]]:
@@ -43,34 +43,36 @@ def compute_cosine_metrics(vectors: GroupedVectors) -> Callable[[Float64Array], 
       `mean_distance` between the two means, the modality gap of Liang et al. (arXiv 2203.02053).
     """
     sums, counts = vectors.sum_by_scene(vectors.texts), vectors.texts_a_scene()
-    own_pairs = counts * (counts - 1)
-    own = np.square(sums).sum(axis=1) - counts
+    same_scene_pairs = counts * (counts - 1)
+    same_scene_sums = np.square(sums).sum(axis=1) - counts
     images = vectors.images
-    several = bool(own_pairs.any())
+    has_same_scene_pairs = bool(same_scene_pairs.any())
 
-    def metrics(weights: Float64Array) -> dict[str, Float64Array]:
-        means = weights @ sums / (weights @ counts)[:, None]
-        told = {"unrelated_text_cosine": _between_scenes(sums, counts, weights)}
-        if several:
+    def compute_metrics(weights: Float64Array) -> dict[str, Float64Array]:
+        text_means = weights @ sums / (weights @ counts)[:, None]
+        text_metrics = {"unrelated_text_cosine": _compute_cosine_between_scenes(sums, counts, weights)}
+        if has_same_scene_pairs:
             with np.errstate(invalid="ignore", divide="ignore"):
-                told["same_scene_text_cosine"] = (weights @ own) / (weights @ own_pairs)
-            told["caption_spread"] = np.sqrt(np.maximum(1 - told["same_scene_text_cosine"], 0) / vectors.dim)
-        told["text_mean_length"] = np.linalg.norm(means, axis=1)
+                text_metrics["same_scene_text_cosine"] = (weights @ same_scene_sums) / (weights @ same_scene_pairs)
+            text_metrics["caption_spread"] = np.sqrt(
+                np.maximum(1 - text_metrics["same_scene_text_cosine"], 0) / vectors.dim
+            )
+        text_metrics["text_mean_length"] = np.linalg.norm(text_means, axis=1)
         if images is None:
-            return told
+            return text_metrics
         ones = np.ones(len(images))
         image_means = weights @ images / weights.sum(axis=1, keepdims=True)
         paired = (sums * images).sum(axis=1)
-        whole = ((weights @ sums) * (weights @ images)).sum(axis=1)
-        crossed = (weights @ counts) * weights.sum(axis=1) - np.square(weights) @ counts
+        cross_sums = ((weights @ sums) * (weights @ images)).sum(axis=1)
+        cross_pairs = (weights @ counts) * weights.sum(axis=1) - np.square(weights) @ counts
         with np.errstate(invalid="ignore", divide="ignore"):
             return {
                 "paired_cosine": (weights @ paired) / (weights @ counts),
-                **told,
-                "unrelated_image_cosine": _between_scenes(images, ones, weights),
-                "unrelated_cross_cosine": (whole - np.square(weights) @ paired) / crossed,
+                **text_metrics,
+                "unrelated_image_cosine": _compute_cosine_between_scenes(images, ones, weights),
+                "unrelated_cross_cosine": (cross_sums - np.square(weights) @ paired) / cross_pairs,
                 "image_mean_length": np.linalg.norm(image_means, axis=1),
-                "mean_distance": np.linalg.norm(image_means - means, axis=1),
+                "mean_distance": np.linalg.norm(image_means - text_means, axis=1),
             }
 
-    return metrics
+    return compute_metrics

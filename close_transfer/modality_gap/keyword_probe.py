@@ -38,10 +38,10 @@ def build_keyword_matrix(
     Returns:
         The keywords, and a matrix of shape (scenes, keywords).
     """
-    said = [set(_WORD.findall(" ".join(group).lower())) for group in references]
-    counts = Counter(word for words in said for word in words)
+    scene_words = [set(_WORD.findall(" ".join(group).lower())) for group in references]
+    counts = Counter(word for words in scene_words for word in words)
     keywords = sorted(word for word, count in counts.items() if least <= count <= most)
-    return keywords, np.array([[word in words for word in keywords] for words in said])
+    return keywords, np.array([[word in words for word in keywords] for words in scene_words])
 
 
 def check_noise_only(dim: int, std: float) -> AdapterChain:
@@ -73,24 +73,24 @@ def score_probe(
         Shape (others, keywords).
     """
     generator = torch.Generator().manual_seed(seed)
-    inputs, wanted = torch.from_numpy(np.asarray(train, np.float32)), torch.from_numpy(labels).float()
+    inputs, targets = torch.from_numpy(np.asarray(train, np.float32)), torch.from_numpy(labels).float()
     scale = inputs.shape[1] ** 0.5
     linear = torch.nn.Linear(inputs.shape[1], labels.shape[1])
     torch.nn.init.zeros_(linear.weight)
     torch.nn.init.constant_(linear.bias, -3.0)
     optimizer = torch.optim.AdamW(linear.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
     for _ in range(_STEPS):
-        seen = adapter(inputs, input_modality, NoiseSource(generator, 0, len(inputs)))
-        loss = F.binary_cross_entropy_with_logits(linear(seen * scale), wanted)
+        adapted = adapter(inputs, input_modality, NoiseSource(generator, 0, len(inputs)))
+        loss = F.binary_cross_entropy_with_logits(linear(adapted * scale), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     adapter.eval()
     with torch.no_grad():
-        seen = adapter(torch.from_numpy(np.asarray(test, np.float32)), "image")
+        adapted = adapter(torch.from_numpy(np.asarray(test, np.float32)), "image")
         if text_memory_temperature is not None:
-            seen = ExactMemory(adapter(inputs, input_modality).numpy(), text_memory_temperature)(seen)
-        logits: torch.Tensor = linear(seen * scale)
+            adapted = ExactMemory(adapter(inputs, input_modality).numpy(), text_memory_temperature)(adapted)
+        logits: torch.Tensor = linear(adapted * scale)
         return logits.numpy()
 
 

@@ -63,72 +63,75 @@ class Gap:
             "num_texts": len(self.vectors.texts),
             "dim": self.vectors.dim,
             **self.provenance,
-            "noise_rules": [asdict(one) for one in self.choices],
-            "neighbourhoods": [one.as_dict() for one in self.neighbourhoods],
+            "noise_rules": [asdict(choice) for choice in self.choices],
+            "neighbourhoods": [neighbourhood.as_dict() for neighbourhood in self.neighbourhoods],
             "spectra": self.spectra,
             "coordinates": self.coordinates,
         }
 
 
-def _without_nan(value: float) -> float:
+def _check_finite(value: float) -> float:
     if not np.isfinite(value):
         raise UserError("fewer than two scenes: nothing is unrelated to anything; give more data")
     return float(value)
 
 
-def _scene_weights(num_scenes: int, num_resamples: int, rng: np.random.Generator) -> Float64Array:
-    even = np.full(num_scenes, 1 / num_scenes)
-    return rng.multinomial(num_scenes, even, size=num_resamples).astype(np.float64)
+def _draw_scene_weights(num_scenes: int, num_resamples: int, rng: np.random.Generator) -> Float64Array:
+    probabilities = np.full(num_scenes, 1 / num_scenes)
+    return rng.multinomial(num_scenes, probabilities, size=num_resamples).astype(np.float64)
 
 
-def _around(value: float, drawn: Sequence[float] | Float64Array) -> tuple[float, float]:
+def _compute_normal_interval(value: float, drawn: Sequence[float] | Float64Array) -> tuple[float, float]:
     """Normal interval: the value and 1.96 standard deviations of its resamples.
 
     Resamples repeat scenes and so look flatter and farther off than the data; their spread is right and
     their centre is not (Efron and Tibshirani 1993, section 12.4).
     """
-    half = _HALF_WIDTH * float(np.std(drawn, ddof=1))
-    return value - half, value + half
+    half_width = _HALF_WIDTH * float(np.std(drawn, ddof=1))
+    return value - half_width, value + half_width
 
 
-def _resampled(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
+def _resample_metrics(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
     """Cosines and recalls with percentile intervals, `LENGTHS` with normal ones; scenes are drawn with replacement."""
-    cosines, hits = compute_cosine_metrics(vectors), find_recall_hits(vectors)
+    compute_cosines, hits = compute_cosine_metrics(vectors), find_recall_hits(vectors)
     num_scenes = vectors.num_scenes
 
-    def metrics(weights: Float64Array) -> dict[str, Float64Array]:
-        return cosines(weights) | {name: weights @ hit / num_scenes for name, hit in hits.items()}
+    def compute_metrics(weights: Float64Array) -> dict[str, Float64Array]:
+        return compute_cosines(weights) | {name: weights @ scene_hits / num_scenes for name, scene_hits in hits.items()}
 
     rng = np.random.default_rng(seed)
     drawn: dict[str, list[Float64Array]] = {}
     for start in range(0, num_resamples, _RESAMPLES_AT_ONCE):
         size = min(_RESAMPLES_AT_ONCE, num_resamples - start)
-        for name, values in metrics(_scene_weights(num_scenes, size, rng)).items():
+        for name, values in compute_metrics(_draw_scene_weights(num_scenes, size, rng)).items():
             drawn.setdefault(name, []).append(values)
-    whole = {name: _without_nan(values[0]) for name, values in metrics(np.ones((1, num_scenes))).items()}
+    metrics = {name: _check_finite(values[0]) for name, values in compute_metrics(np.ones((1, num_scenes))).items()}
     intervals = {}
-    for name, value in whole.items():
+    for name, value in metrics.items():
         values = np.concatenate(drawn[name])
         if name in LENGTHS:
-            intervals[name] = _around(value, values)
+            intervals[name] = _compute_normal_interval(value, values)
         else:
             # A resample of one scene has nothing unrelated: rounding over zero.
             low, high = np.nanpercentile(np.where(np.isfinite(values), values, np.nan), [2.5, 97.5])
             intervals[name] = (float(low), float(high))
-    return whole, intervals
+    return metrics, intervals
 
 
-def _spectral(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
+def _resample_spectral_metrics(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
     """Metrics of eigenvalues, with normal intervals around them."""
-    whole = compute_spectral_metrics(vectors, np.ones(vectors.num_scenes))
+    metrics = compute_spectral_metrics(vectors, np.ones(vectors.num_scenes))
     rng = np.random.default_rng(seed)
     drawn = [
-        compute_spectral_metrics(vectors, weights) for weights in _scene_weights(vectors.num_scenes, num_resamples, rng)
+        compute_spectral_metrics(vectors, weights)
+        for weights in _draw_scene_weights(vectors.num_scenes, num_resamples, rng)
     ]
-    return whole, {name: _around(value, [one[name] for one in drawn]) for name, value in whole.items()}
+    return metrics, {
+        name: _compute_normal_interval(value, [resample[name] for resample in drawn]) for name, value in metrics.items()
+    }
 
 
-def _centred(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
+def _measure_centred_distance(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
     """`centred_distance` with an interval that is normal in squares, where chance is taken off.
 
     A resample is split once, so the chance of the split widens the interval: by little where the clouds
@@ -139,20 +142,22 @@ def _centred(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Me
         return {}, {}
     rng = np.random.default_rng(seed)
     squared = measure_centred_squared(vectors, np.ones(num_scenes), _SPLITS, rng)
-    resamples = _scene_weights(num_scenes, num_resamples, rng)
-    low, high = _around(squared, [measure_centred_squared(vectors, weights, 1, rng) for weights in resamples])
+    resamples = _draw_scene_weights(num_scenes, num_resamples, rng)
+    low, high = _compute_normal_interval(
+        squared, [measure_centred_squared(vectors, weights, 1, rng) for weights in resamples]
+    )
     return {"centred_distance": take_signed_root(squared)}, {
         "centred_distance": (take_signed_root(low), take_signed_root(high))
     }
 
 
-def _choices(vectors: GroupedVectors, seed: int) -> list[NoiseChoice]:
+def _choose_noises(vectors: GroupedVectors, seed: int) -> list[NoiseChoice]:
     """The noise that each rule chooses; a rule that these texts do not serve is left out."""
-    found = []
+    choices = []
     for rule in (*TEXT_RULES.values(), *([choose_paired] if vectors.images is not None else [])):
         with suppress(UserError):
-            found.append(rule(vectors, seed))
-    return found
+            choices.append(rule(vectors, seed))
+    return choices
 
 
 def measure(vectors: GroupedVectors, noises: Sequence[float], num_resamples: int, seed: int = 0) -> Gap:
@@ -167,15 +172,15 @@ def measure(vectors: GroupedVectors, noises: Sequence[float], num_resamples: int
     Raises:
         UserError: if there are fewer than two scenes.
     """
-    metrics, intervals = _resampled(vectors, num_resamples, seed)
-    few = min(num_resamples, _SPECTRAL_RESAMPLES)
-    shapes, shape_intervals = _spectral(vectors, few, seed)
-    centred, centred_interval = _centred(vectors, few, seed)
-    even = np.ones(len(vectors.texts))
-    spectra = {"texts": Moments.of(vectors.texts, even).spectrum().tolist()}
+    metrics, intervals = _resample_metrics(vectors, num_resamples, seed)
+    num_spectral_resamples = min(num_resamples, _SPECTRAL_RESAMPLES)
+    spectral_metrics, spectral_intervals = _resample_spectral_metrics(vectors, num_spectral_resamples, seed)
+    centred_metrics, centred_intervals = _measure_centred_distance(vectors, num_spectral_resamples, seed)
+    ones = np.ones(len(vectors.texts))
+    spectra = {"texts": Moments.of(vectors.texts, ones).spectrum().tolist()}
     coordinates: dict[str, list[float]] = {}
     if vectors.images is not None:
-        difference = Moments.of(vectors.images[vectors.scene_of_text] - vectors.texts, even)
+        difference = Moments.of(vectors.images[vectors.scene_of_text] - vectors.texts, ones)
         spectra["images"] = Moments.of(vectors.images, np.ones(vectors.num_scenes)).spectrum().tolist()
         spectra["difference"] = difference.spectrum().tolist()
         coordinates = {
@@ -183,11 +188,11 @@ def measure(vectors: GroupedVectors, noises: Sequence[float], num_resamples: int
             "std": np.sqrt(np.diag(difference.covariance)).tolist(),
         }
     return Gap(
-        metrics | shapes | centred,
-        intervals | shape_intervals | centred_interval,
+        metrics | spectral_metrics | centred_metrics,
+        intervals | spectral_intervals | centred_intervals,
         measure_neighbourhoods(vectors, noises, seed),
         spectra,
         coordinates,
-        _choices(vectors, seed),
+        _choose_noises(vectors, seed),
         vectors,
     )

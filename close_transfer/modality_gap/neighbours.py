@@ -27,9 +27,9 @@ def rank_own(queries: Float64Array, scene_of_query: Ints, candidates: Float64Arr
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
         block = slice(start, start + _QUERIES_AT_ONCE)
         similarity = queries[block] @ candidates.T
-        own = scene_of_query[block, None] == scene_of_candidate
-        best = np.where(own, similarity, -np.inf).max(axis=1, keepdims=True)
-        ranks.append(((similarity >= best) & ~own).sum(axis=1))
+        is_own_scene = scene_of_query[block, None] == scene_of_candidate
+        own_similarity = np.where(is_own_scene, similarity, -np.inf).max(axis=1, keepdims=True)
+        ranks.append(((similarity >= own_similarity) & ~is_own_scene).sum(axis=1))
     return np.concatenate(ranks)
 
 
@@ -43,11 +43,11 @@ def find_recall_hits(vectors: GroupedVectors) -> dict[str, Float64Array]:
     if vectors.images is None:
         return {}
     scenes = np.arange(vectors.num_scenes)
-    of_images = rank_own(vectors.images, scenes, vectors.texts, vectors.scene_of_text)
-    of_texts = rank_own(vectors.texts, vectors.scene_of_text, vectors.images, scenes)
+    image_ranks = rank_own(vectors.images, scenes, vectors.texts, vectors.scene_of_text)
+    text_ranks = rank_own(vectors.texts, vectors.scene_of_text, vectors.images, scenes)
     counts = vectors.texts_a_scene()
-    hits = {f"recall@{k}": (of_images < k).astype(np.float64) for k in RECALLS}
-    return hits | {f"text_to_image_recall@{k}": vectors.sum_by_scene(of_texts < k) / counts for k in RECALLS}
+    hits = {f"recall@{k}": (image_ranks < k).astype(np.float64) for k in RECALLS}
+    return hits | {f"text_to_image_recall@{k}": vectors.sum_by_scene(text_ranks < k) / counts for k in RECALLS}
 
 
 @dataclass(frozen=True)
@@ -75,19 +75,19 @@ class Neighbourhood:
         return asdict(self)
 
 
-def _nearest(queries: Float64Array, vectors: GroupedVectors, leave_out: bool) -> NDArray[np.int64]:
+def _find_nearest(queries: Float64Array, vectors: GroupedVectors, leave_out: bool) -> NDArray[np.int64]:
     """The nearest texts of each query, nearest first; row i leaves text i out where asked; (queries, k)."""
-    num = min(_NEAREST, len(vectors.texts) - leave_out)
-    found = []
+    num_neighbours = min(_NEAREST, len(vectors.texts) - leave_out)
+    neighbours = []
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
         similarity = queries[start : start + _QUERIES_AT_ONCE] @ vectors.texts.T
         if leave_out:
             rows = np.arange(len(similarity))
             similarity[rows, start + rows] = -np.inf
-        near = np.argpartition(-similarity, num - 1, axis=1)[:, :num]
-        order = np.argsort(np.take_along_axis(-similarity, near, axis=1), axis=1)
-        found.append(np.take_along_axis(near, order, axis=1))
-    return np.concatenate(found)
+        nearest = np.argpartition(-similarity, num_neighbours - 1, axis=1)[:, :num_neighbours]
+        order = np.argsort(np.take_along_axis(-similarity, nearest, axis=1), axis=1)
+        neighbours.append(np.take_along_axis(nearest, order, axis=1))
+    return np.concatenate(neighbours)
 
 
 def measure_neighbourhoods(vectors: GroupedVectors, noises: Sequence[float], seed: int = 0) -> list[Neighbourhood]:
@@ -99,34 +99,34 @@ def measure_neighbourhoods(vectors: GroupedVectors, noises: Sequence[float], see
         seed: of the draws.
     """
     scenes = vectors.scene_of_text
-    several = len(scenes) > vectors.num_scenes
+    has_several_texts = len(scenes) > vectors.num_scenes
     drawn = np.random.default_rng(seed).standard_normal(vectors.texts.shape)
-    clean = _nearest(vectors.texts, vectors, leave_out=True)
-    rows = []
+    clean_nearest = _find_nearest(vectors.texts, vectors, leave_out=True)
+    neighbourhoods = []
     for std in noises:
         noised = normalize_rows(vectors.texts + std * drawn)
-        near = _nearest(noised, vectors, leave_out=True)
-        kept = [len(np.intersect1d(a, b)) for a, b in zip(near, clean, strict=True)]
-        rows.append(
+        nearest = _find_nearest(noised, vectors, leave_out=True)
+        kept_counts = [len(np.intersect1d(a, b)) for a, b in zip(nearest, clean_nearest, strict=True)]
+        neighbourhoods.append(
             Neighbourhood(
                 noise=std,
                 cosine_to_texts=float((noised * vectors.texts).sum(axis=1).mean()),
-                own_scene=float((scenes[near[:, 0]] == scenes).mean()) if several else None,
-                kept_neighbours=float(np.mean(kept) / clean.shape[1]),
+                own_scene=float((scenes[nearest[:, 0]] == scenes).mean()) if has_several_texts else None,
+                kept_neighbours=float(np.mean(kept_counts) / clean_nearest.shape[1]),
                 cosine_to_image=None
                 if vectors.images is None
                 else float((noised * vectors.images[scenes]).sum(axis=1).mean()),
             )
         )
     if vectors.images is not None:
-        near = _nearest(vectors.images, vectors, leave_out=False)
-        rows.append(
+        nearest = _find_nearest(vectors.images, vectors, leave_out=False)
+        neighbourhoods.append(
             Neighbourhood(
                 noise=None,
                 cosine_to_texts=float((vectors.images[scenes] * vectors.texts).sum(axis=1).mean()),
-                own_scene=float((scenes[near[:, 0]] == np.arange(vectors.num_scenes)).mean()),
+                own_scene=float((scenes[nearest[:, 0]] == np.arange(vectors.num_scenes)).mean()),
                 kept_neighbours=None,
                 cosine_to_image=1.0,
             )
         )
-    return rows
+    return neighbourhoods

@@ -57,13 +57,13 @@ def factorize(vectors: Float64Array, weights: Float64Array) -> Float64Array:
     return rows
 
 
-def measure_overlap(one: Float64Array, other: Float64Array) -> float:
+def measure_overlap(first: Float64Array, second: Float64Array) -> float:
     """tr (A^1/2 B A^1/2)^1/2 of the covariances A, B with these factors; tr A if both are one.
 
     As Gaussians with one mean they are sqrt(tr A + tr B - 2 overlap) apart in the 2-Wasserstein distance
     (Dowson and Landau 1982, eq. 16).
     """
-    return float(np.linalg.svd(one @ other.T, compute_uv=False).sum())
+    return float(np.linalg.svd(first @ second.T, compute_uv=False).sum())
 
 
 def measure_centred_squared(
@@ -89,21 +89,25 @@ def measure_centred_squared(
         rng: draws the splits and the text of each scene.
     """
     assert vectors.images is not None
-    first = np.searchsorted(vectors.scene_of_text, np.arange(vectors.num_scenes))
+    first_texts = np.searchsorted(vectors.scene_of_text, np.arange(vectors.num_scenes))
     counts = np.bincount(vectors.scene_of_text)
-    some = np.flatnonzero(scene_weights)
-    if len(some) < 2:  # a resample of one scene: nothing is spread
+    scenes = np.flatnonzero(scene_weights)
+    if len(scenes) < 2:  # a resample of one scene: nothing is spread
         return 0.0
-    found = []
+    squares = []
     for _ in range(num_splits):
-        texts = vectors.texts[first + rng.integers(counts)]
-        halves = np.array_split(rng.permutation(some), 2)
-        told = [factorize(texts[half], scene_weights[half]) for half in halves]
-        seen = [factorize(vectors.images[half], scene_weights[half]) for half in halves]
+        texts = vectors.texts[first_texts + rng.integers(counts)]
+        halves = np.array_split(rng.permutation(scenes), 2)
+        text_factors = [factorize(texts[half], scene_weights[half]) for half in halves]
+        image_factors = [factorize(vectors.images[half], scene_weights[half]) for half in halves]
         # The traces of the four distances cancel.
-        within = measure_overlap(*told) + measure_overlap(*seen)
-        found.append(within - measure_overlap(told[0], seen[1]) - measure_overlap(told[1], seen[0]))
-    return float(np.mean(found))
+        within = measure_overlap(*text_factors) + measure_overlap(*image_factors)
+        squares.append(
+            within
+            - measure_overlap(text_factors[0], image_factors[1])
+            - measure_overlap(text_factors[1], image_factors[0])
+        )
+    return float(np.mean(squares))
 
 
 def take_signed_root(squared: float) -> float:
@@ -125,18 +129,18 @@ def compute_spectral_metrics(vectors: GroupedVectors, scene_weights: Float64Arra
     """
     weights = scene_weights[vectors.scene_of_text]
     texts = Moments.of(vectors.texts, weights)
-    told = {"text_effective_dimension": texts.effective_dimension, "text_std": texts.std}
+    text_metrics = {"text_effective_dimension": texts.effective_dimension, "text_std": texts.std}
     if vectors.images is None:
-        return told
+        return text_metrics
     images = Moments.of(vectors.images, scene_weights)
     difference = Moments.of(vectors.images[vectors.scene_of_text] - vectors.texts, weights)
-    constant = float(np.square(difference.mean).sum())
-    whole = constant + float(np.trace(difference.covariance))
-    return told | {
+    constant_part = float(np.square(difference.mean).sum())
+    squared_length = constant_part + float(np.trace(difference.covariance))
+    return text_metrics | {
         "image_effective_dimension": images.effective_dimension,
         "image_std": images.std,
-        "difference_length": float(np.sqrt(whole)),
-        "difference_mean_share": constant / whole if whole else 0.0,
+        "difference_length": float(np.sqrt(squared_length)),
+        "difference_mean_share": constant_part / squared_length if squared_length else 0.0,
         "difference_std": difference.std,
         "difference_effective_directions": difference.effective_dimension,
         "difference_directions_90": float(find_directions(difference.spectrum(), 0.9)),

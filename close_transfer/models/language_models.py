@@ -67,11 +67,11 @@ def build_from_scratch(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) ->
             settings["decoder_start_token_id"] = tokenizer.pad_token_id
         else:
             settings["bos_token_id"] = tokenizer.bos_token_id
-        built = AutoConfig.for_model(config.architecture, **settings)
-        layers = [built.num_hidden_layers, getattr(built, "num_decoder_layers", None)]
+        model_config = AutoConfig.for_model(config.architecture, **settings)
+        layers = [model_config.num_hidden_layers, getattr(model_config, "num_decoder_layers", None)]
         if min(number for number in layers if number is not None) < 1:
             raise ValueError("num_layers and num_decoder_layers should be at least 1")
-        return build_from_config(built)
+        return build_from_config(model_config)
     except (StrictDataclassError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
@@ -89,7 +89,7 @@ def build_from_config(config: PreTrainedConfig) -> PreTrainedModel:
     return model
 
 
-def _pretrained(name: str, dtype: str) -> PreTrainedModel:
+def _load_pretrained(name: str, dtype: str) -> PreTrainedModel:
     """Raises OSError or ValueError as transformers does; whoever asks knows what was asked for."""
     config = AutoConfig.from_pretrained(name)
     family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -98,9 +98,9 @@ def _pretrained(name: str, dtype: str) -> PreTrainedModel:
     return model
 
 
-def _unloadable(what: str, error: Exception, mend: str) -> UserError:
+def _build_loading_error(subject: str, error: Exception, remedy: str) -> UserError:
     reason = (str(error).splitlines() or [""])[0][:200]
-    return UserError(f"{what}: cannot be loaded ({reason}); connect to the hub once, or {mend}")
+    return UserError(f"{subject}: cannot be loaded ({reason}); connect to the hub once, or {remedy}")
 
 
 def reset_generation_config(model: PreTrainedModel) -> None:
@@ -125,7 +125,7 @@ def _add_lora(model: PreTrainedModel, settings: dict[str, Any]) -> None:
         UserError: if the model has no layer of a name that was given, or peft cannot add them.
     """
     layers = settings["layers"]
-    names = [name for name, part in model.named_modules() if not list(part.children())]
+    names = [name for name, module in model.named_modules() if not list(module.children())]
     unknown = [layer for layer in layers or () if not any(f".{name}".endswith(f".{layer}") for name in names)]
     if layers and unknown:
         existing = sorted({name.rpartition(".")[2] for name in names})
@@ -157,29 +157,31 @@ _GIVE_BASE = (
 )
 
 
-def load_base_model(base_model: dict[str, Any], elsewhere: str | None = None) -> PreTrainedModel:
+def load_base_model(base_model: dict[str, Any], folder: str | None = None) -> PreTrainedModel:
     """The language model that a checkpoint names and does not hold, with room for what it does.
 
     Args:
         base_model: as `LanguageModel.base_model`.
-        elsewhere: the folder that holds it now; None: it is where `base_model` says.
+        folder: the folder that holds it now; None: it is where `base_model` says.
 
     Raises:
         UserError: if it cannot be loaded, or its weights are not those of the training.
     """
-    name = elsewhere or base_model.get("folder") or base_model["name"]
+    name = folder or base_model.get("folder") or base_model["name"]
     if name == base_model.get("folder") and not Path(name).is_dir():  # no model of the hub, whatever it is called there
         raise UserError(
             f"{name}: there is no such folder, and the model was trained on the language model in it; {_GIVE_BASE}"
         )
     try:
-        model = _pretrained(name, base_model["dtype"])
+        model = _load_pretrained(name, base_model["dtype"])
     except (OSError, ValueError) as error:
-        raise _unloadable(f"{name}: the language model that this one was trained on", error, _GIVE_BASE) from error
-    found = fingerprint_weights(model)
-    if found != base_model["fingerprint"]:
+        raise _build_loading_error(
+            f"{name}: the language model that this one was trained on", error, _GIVE_BASE
+        ) from error
+    fingerprint = fingerprint_weights(model)
+    if fingerprint != base_model["fingerprint"]:
         raise UserError(
-            f"{name} has other weights than the language model of the training (fingerprint {found[:12]}, not "
+            f"{name} has other weights than the language model of the training (fingerprint {fingerprint[:12]}, not "
             f"{base_model['fingerprint'][:12]}); {_GIVE_BASE}, or train again"
         )
     model.requires_grad_(False)
@@ -202,18 +204,20 @@ def build_language_model(config: LMConfig, texts: Iterable[str]) -> LanguageMode
         tokenizer: PreTrainedTokenizerBase = train_bpe(texts, config.vocab_size, end_token=END_TOKEN)
         model = build_from_scratch(config, tokenizer)
         reset_generation_config(model)
-        return LanguageModel(model, tokenizer, TextFormat(tokenizer, _format(model, tokenizer, "auto")), None)
+        return LanguageModel(model, tokenizer, TextFormat(tokenizer, _choose_format(model, tokenizer, "auto")), None)
     try:
-        model, tokenizer = _pretrained(config.name, config.dtype), AutoTokenizer.from_pretrained(config.name)
+        model, tokenizer = _load_pretrained(config.name, config.dtype), AutoTokenizer.from_pretrained(config.name)
     except (OSError, ValueError) as error:
-        mend = "give a folder that transformers' save_pretrained wrote, model and tokenizer, as lm=FOLDER"
-        raise _unloadable(f"lm={config.name}", error, mend) from error
-    base_model = _base(config, model) if config.tuning != "full" else None
+        remedy = "give a folder that transformers' save_pretrained wrote, model and tokenizer, as lm=FOLDER"
+        raise _build_loading_error(f"lm={config.name}", error, remedy) from error
+    base_model = _describe_base_model(config, model) if config.tuning != "full" else None
     set_trainable(model, config)
-    return LanguageModel(model, tokenizer, TextFormat(tokenizer, _format(model, tokenizer, config.format)), base_model)
+    return LanguageModel(
+        model, tokenizer, TextFormat(tokenizer, _choose_format(model, tokenizer, config.format)), base_model
+    )
 
 
-def _base(config: PretrainedLM, model: PreTrainedModel) -> dict[str, Any]:
+def _describe_base_model(config: PretrainedLM, model: PreTrainedModel) -> dict[str, Any]:
     """As `LanguageModel.base_model`; a folder is kept as its absolute path, as the model may be loaded from anywhere."""
     folder = Path(config.name).resolve() if Path(config.name).is_dir() else None
     return {
@@ -225,13 +229,13 @@ def _base(config: PretrainedLM, model: PreTrainedModel) -> dict[str, Any]:
     }
 
 
-def _format(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: str) -> Format:
+def _choose_format(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requested: str) -> Format:
     if model.config.is_encoder_decoder:
-        if asked != "auto":
-            raise UserError(f"lm.format={asked}: is of models that are a decoder only; leave it out")
+        if requested != "auto":
+            raise UserError(f"lm.format={requested}: is of models that are a decoder only; leave it out")
         return "encoder-decoder"
-    if asked == "chat" and not tokenizer.chat_template:
+    if requested == "chat" and not tokenizer.chat_template:
         raise UserError("lm.format=chat: the tokenizer has no chat template; give lm.format=plain")
-    if asked == "plain" or not tokenizer.chat_template:
+    if requested == "plain" or not tokenizer.chat_template:
         return "plain"
     return "chat"

@@ -100,18 +100,20 @@ class DecoderOnly:
         mask = torch.cat([prompt_mask.new_ones(prefix.shape[:2]), prompt_mask], dim=1)
         states = torch.cat([prefix, prompt], dim=1)
         if before:
-            begin = lm.get_input_embeddings()(torch.tensor(before, device=prefix.device)).to(prefix.dtype)
-            states = torch.cat([begin.expand(len(prefix), -1, -1), states], dim=1)
+            before_embeddings = lm.get_input_embeddings()(torch.tensor(before, device=prefix.device)).to(prefix.dtype)
+            states = torch.cat([before_embeddings.expand(len(prefix), -1, -1), states], dim=1)
             mask = torch.cat([mask.new_ones(len(mask), len(before)), mask], dim=1)
         num_padded = mask.shape[1] - mask.sum(dim=1, keepdim=True)
-        moved = (torch.arange(mask.shape[1], device=mask.device) - num_padded) % mask.shape[1]
-        return Context(states.gather(1, moved[..., None].expand_as(states)), mask.gather(1, moved))
+        source_positions = (torch.arange(mask.shape[1], device=mask.device) - num_padded) % mask.shape[1]
+        return Context(
+            states.gather(1, source_positions[..., None].expand_as(states)), mask.gather(1, source_positions)
+        )
 
     def logits(self, lm: PreTrainedModel, context: Context, labels: Tensor) -> Tensor:
-        seen = labels[:, :-1]  # the last one is followed by nothing
-        there = seen != IGNORED
-        targets = lm.get_input_embeddings()(seen.masked_fill(~there, 0)).to(context.states.dtype)
-        mask = torch.cat([context.mask, there.to(context.mask.dtype)], dim=1)
+        input_ids = labels[:, :-1]  # the last one is followed by nothing
+        is_token = input_ids != IGNORED
+        targets = lm.get_input_embeddings()(input_ids.masked_fill(~is_token, 0)).to(context.states.dtype)
+        mask = torch.cat([context.mask, is_token.to(context.mask.dtype)], dim=1)
         settings: dict[str, Any] = {}
         if "position_ids" in inspect.signature(lm.forward).parameters:
             settings["position_ids"] = (mask.cumsum(dim=1) - 1).clamp(min=0)
@@ -138,10 +140,10 @@ def check_positions(lm: PreTrainedModel, needed: int, remedy: str) -> None:
     Raises:
         UserError: with the remedy, if it has not.
     """
-    there = getattr(lm.config, "max_position_embeddings", None)
-    if not lm.config.is_encoder_decoder and there is not None and needed > there:
+    num_positions = getattr(lm.config, "max_position_embeddings", None)
+    if not lm.config.is_encoder_decoder and num_positions is not None and needed > num_positions:
         raise UserError(
-            f"the language model has {there:,} positions, and an image with its text may take {needed:,}; {remedy}"
+            f"the language model has {num_positions:,} positions, and an image with its text may take {needed:,}; {remedy}"
         )
 
 

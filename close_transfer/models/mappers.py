@@ -64,7 +64,7 @@ class LinearMapper(Mapper):
         self.constants = nn.Parameter(torch.zeros(num_constant_tokens, token_dim))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        tokens = _tokens(self.linear(vectors), self.token_dim)
+        tokens = _split_into_tokens(self.linear(vectors), self.token_dim)
         return torch.cat([tokens, self.constants.expand(len(tokens), -1, -1)], dim=1)
 
 
@@ -85,7 +85,7 @@ class MlpMapper(Mapper):
         self.second = nn.Linear(hidden_dim, num_tokens * token_dim)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        return _tokens(self.second(torch.tanh(self.first(vectors))), self.token_dim)
+        return _split_into_tokens(self.second(torch.tanh(self.first(vectors))), self.token_dim)
 
 
 class TransformerMapper(Mapper):
@@ -112,13 +112,13 @@ class TransformerMapper(Mapper):
         self.transformer = nn.TransformerEncoder(layer, num_layers, enable_nested_tensor=False)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        tokens = _tokens(self.linear(vectors), self.token_dim)
-        every = torch.cat([tokens, self.constants.expand(len(tokens), -1, -1)], dim=1)
-        return self.transformer(every)[:, tokens.shape[1] :]
+        tokens = _split_into_tokens(self.linear(vectors), self.token_dim)
+        inputs = torch.cat([tokens, self.constants.expand(len(tokens), -1, -1)], dim=1)
+        return self.transformer(inputs)[:, tokens.shape[1] :]
 
 
-def _tokens(wide: Float[Tensor, "b *k n"], token_dim: int) -> Float[Tensor, "b t h"]:
-    return wide.flatten(1).unflatten(-1, (-1, token_dim))
+def _split_into_tokens(outputs: Float[Tensor, "b *k n"], token_dim: int) -> Float[Tensor, "b t h"]:
+    return outputs.flatten(1).unflatten(-1, (-1, token_dim))
 
 
 MAPPERS: dict[str, type[Mapper]] = {"linear": LinearMapper, "mlp": MlpMapper, "transformer": TransformerMapper}

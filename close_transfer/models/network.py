@@ -38,7 +38,7 @@ class TransferConfig(PreTrainedConfig):
         task: the task's name, token limits, lower-casing and number of beams.
         data_regime: what training saw: "T0" text only, "T1" unpaired images too, "T4" images paired with text.
         lm: the language model's own config.
-        text_format: how text is put to it (`text_format.py`), and the ids before the vector's tokens.
+        text_format: how text is put to it (`prompt_format.py`), and the ids before the vector's tokens.
         base_model: the language model whose weights are not saved, as `LanguageModel.base_model`; None where all are.
         statistics: what the adapters' statistics were measured on; None where none were read.
     """
@@ -66,7 +66,7 @@ class TransferConfig(PreTrainedConfig):
         self.task = task or {}
         self.data_regime = data_regime
         self.lm = lm or {}
-        self.text_format = text_format or {"kind": "encoder-decoder", "before": []}  # what earlier versions could do
+        self.text_format = text_format or {"kind": "encoder-decoder", "before": []}
         self.base_model = base_model
         self.statistics = statistics
         super().__init__(**kwargs)
@@ -158,12 +158,14 @@ class TransferNetwork(PreTrainedModel):
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Saves as transformers does; of a base that was not trained whole, what was trained only."""
         if self.config.base_model is not None:
-            kwargs.setdefault("state_dict", self._own_state())
+            kwargs.setdefault("state_dict", self._collect_saved_state())
         super().save_pretrained(save_directory, **kwargs)
 
-    def _own_state(self) -> dict[str, Tensor]:
-        trained = {f"lm.{name}" for name, one in self.lm.named_parameters() if one.requires_grad}
-        return {n: one for n, one in self.state_dict().items() if not n.startswith("lm.") or n in trained}
+    def _collect_saved_state(self) -> dict[str, Tensor]:
+        trained = {f"lm.{name}" for name, parameter in self.lm.named_parameters() if parameter.requires_grad}
+        return {
+            name: tensor for name, tensor in self.state_dict().items() if not name.startswith("lm.") or name in trained
+        }
 
     @classmethod
     def from_pretrained(cls, folder: Any, *args: Any, base_model: str | None = None, **kwargs: Any) -> Self:  # type: ignore[override]
@@ -189,7 +191,7 @@ class TransferNetwork(PreTrainedModel):
             model.config.base_model = config.base_model | {"folder": str(Path(base_model).resolve())}
         saved = load_file(Path(folder) / _WEIGHTS)
         missing, unexpected = model.load_state_dict(saved, strict=False)
-        assert not unexpected and not set(missing) & model._own_state().keys(), (missing, unexpected)
+        assert not unexpected and not set(missing) & model._collect_saved_state().keys(), (missing, unexpected)
         return model
 
 

@@ -51,78 +51,78 @@ class TextFormat:
         self._after = ""
         self.before: tuple[int, ...] = ()
         if kind == "plain":
-            begins = tokenizer("").input_ids[:1]
-            self.before = tuple(begins) if begins == [tokenizer.bos_token_id] else ()
+            first_ids = tokenizer("").input_ids[:1]
+            self.before = tuple(first_ids) if first_ids == [tokenizer.bos_token_id] else ()
         elif kind == "chat":
             self._read_template()
-        first = next(iter(tokenizer.tokenize("a")), None)
-        if first is None:  # what transformers makes of a folder without a tokenizer's files
+        first_token = next(iter(tokenizer.tokenize("a")), None)
+        if first_token is None:  # what transformers makes of a folder without a tokenizer's files
             raise UserError(
                 f"the tokenizer of {tokenizer.name_or_path} knows no text, as if its files were missing; save the model's "
                 "tokenizer into the same folder"
             )
         # A word that goes on from a prompt has a space before it; some tokenizers put it there unasked.
-        self._joint = " " if kind == "plain" and not first.startswith(_SPACE_MARKS) else ""
+        self._joint = " " if kind == "plain" and not first_token.startswith(_SPACE_MARKS) else ""
 
     def _read_template(self) -> None:
         """What the template writes before and after a user's words, and behind an answer."""
         question = {"role": "user", "content": _VECTOR}
         try:
-            asked = self._rendered([question], add_generation_prompt=True)
-            answered = self._rendered([question, {"role": "assistant", "content": _ANSWER}])
-            before, self._after = asked.split(_VECTOR)
-            behind = answered.split(_ANSWER)[1]
+            rendered_question = self._render([question], add_generation_prompt=True)
+            rendered_answer = self._render([question, {"role": "assistant", "content": _ANSWER}])
+            before, self._after = rendered_question.split(_VECTOR)
+            after_answer = rendered_answer.split(_ANSWER)[1]
         except Exception as error:  # templates are programs and raise what they like
             reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise UserError(
                 f"the chat template of {self.tokenizer.name_or_path} cannot be used ({reason}); give lm.format=plain"
             ) from error
-        self.before = tuple(self._plain_ids(before))
+        self.before = tuple(self._tokenize(before))
         # Not all that a tokenizer treats as special stands in its list of special ids.
         added = self.tokenizer.added_tokens_decoder
-        special = {*self.tokenizer.all_special_ids, *(number for number, one in added.items() if one.special)}
-        ends = [one for one in self._plain_ids(behind) if one in special]
+        special = {*self.tokenizer.all_special_ids, *(token_id for token_id, token in added.items() if token.special)}
+        ends = [token_id for token_id in self._tokenize(after_answer) if token_id in special]
         self.end = ends[0] if ends else self.end
 
-    def _rendered(self, messages: Sequence[dict[str, str]], **settings: Any) -> str:
+    def _render(self, messages: Sequence[dict[str, str]], **settings: Any) -> str:
         text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, enable_thinking=False, **settings)
         assert isinstance(text, str)
         return text
 
-    def _plain_ids(self, text: str) -> list[int]:
+    def _tokenize(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False).input_ids
 
-    def prompt_ids(self, prompt: str, most: int) -> tuple[list[int], bool]:
-        """What stands behind the vector's tokens, and whether the prompt was cut to `most` tokens.
+    def prompt_ids(self, prompt: str, max_tokens: int) -> tuple[list[int], bool]:
+        """What stands behind the vector's tokens, and whether the prompt was cut to `max_tokens` tokens.
 
         What a chat template adds is not counted. An empty prompt is no token, not even the end.
         """
         if self.kind == "encoder-decoder":
             ids = self.tokenizer(prompt).input_ids if prompt else []
-            return truncate_ids(ids, most), len(ids) > most
-        ids = self._plain_ids(prompt) if prompt else []
-        after = self._plain_ids(self._after) if self._after else []
-        return [*ids[:most], *after], len(ids) > most
+            return truncate_ids(ids, max_tokens), len(ids) > max_tokens
+        ids = self._tokenize(prompt) if prompt else []
+        after = self._tokenize(self._after) if self._after else []
+        return [*ids[:max_tokens], *after], len(ids) > max_tokens
 
-    def target_ids(self, target: str, most: int, prompt: str = "") -> tuple[list[int], bool]:
-        """A target with its end token, and whether it was cut to `most` tokens; the end token stays.
+    def target_ids(self, target: str, max_tokens: int, prompt: str = "") -> tuple[list[int], bool]:
+        """A target with its end token, and whether it was cut to `max_tokens` tokens; the end token stays.
 
         Args:
             target: what is to be written.
-            most: tokens, the end token among them.
+            max_tokens: tokens, the end token among them.
             prompt: what stands before it.
         """
         if self.kind == "encoder-decoder":
             ids = self.tokenizer(target).input_ids
         else:
-            ids = [*self._plain_ids(self._joint * bool(prompt) + target), self.end]
-        return truncate_ids(ids, most), len(ids) > most
+            ids = [*self._tokenize(self._joint * bool(prompt) + target), self.end]
+        return truncate_ids(ids, max_tokens), len(ids) > max_tokens
 
     def text(self, ids: Tensor) -> list[str]:
         """What was written, special tokens left out; `ids` of shape (texts, tokens)."""
-        return [one.strip() for one in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+        return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
 
-def truncate_ids(ids: list[int], most: int) -> list[int]:
+def truncate_ids(ids: list[int], max_tokens: int) -> list[int]:
     """At most so many ids; the last one, the end token, stays."""
-    return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
+    return ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], ids[-1]]

@@ -43,11 +43,11 @@ class ExactMemory:
         for start in range(0, len(self._vectors), _BLOCK):
             block = torch.from_numpy(np.asarray(self._vectors[start : start + _BLOCK], dtype=np.float32)).to(vectors)
             logits = vectors @ block.T / self._temperature
-            top = torch.maximum(highest, logits.max(dim=1, keepdim=True).values)
-            kept, weights = (highest - top).exp(), (logits - top).exp()
-            total = total * kept + weights.sum(dim=1, keepdim=True)
-            weighted = weighted * kept + weights @ block
-            highest = top
+            new_highest = torch.maximum(highest, logits.max(dim=1, keepdim=True).values)
+            decay, weights = (highest - new_highest).exp(), (logits - new_highest).exp()
+            total = total * decay + weights.sum(dim=1, keepdim=True)
+            weighted = weighted * decay + weights @ block
+            highest = new_highest
         return F.normalize(weighted / total, dim=-1)
 
 
@@ -86,11 +86,11 @@ class NearestMemory:
     def __call__(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
         """The mean of the nearest, weighted by the softmax over them."""
         queries = vectors.detach().cpu().float().numpy()
-        cosines, found = self._index.search(queries, min(_NEAREST, self._index.ntotal))
-        cosines[found < 0] = -np.inf  # fewer than asked for in the lists that were searched
+        cosines, nearest = self._index.search(queries, min(_NEAREST, self._index.ntotal))
+        cosines[nearest < 0] = -np.inf  # fewer than asked for in the lists that were searched
         weights = np.exp((cosines - cosines.max(axis=1, keepdims=True)) / self._temperature)
-        rows = [self._index.reconstruct_batch(np.maximum(one, 0)) for one in found]
-        means = np.stack([weight @ row / weight.sum() for weight, row in zip(weights, rows, strict=True)])
+        neighbours = [self._index.reconstruct_batch(np.maximum(indices, 0)) for indices in nearest]
+        means = np.stack([weight @ rows / weight.sum() for weight, rows in zip(weights, neighbours, strict=True)])
         return F.normalize(torch.from_numpy(means).to(vectors), dim=-1)
 
 

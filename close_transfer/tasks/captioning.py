@@ -15,11 +15,11 @@ from close_transfer.metrics.captions import caption_scores
 from close_transfer.tasks.task import PreparedExamples
 
 
-def _others(captions: Sequence[str], number: int) -> tuple[str, ...]:
+def _exclude_caption(captions: Sequence[str], number: int) -> tuple[str, ...]:
     return tuple(captions[:number]) + tuple(captions[number + 1 :])
 
 
-def _inputs(examples: Sequence[Example]) -> list[tuple[Example, int]]:
+def _enumerate_inputs(examples: Sequence[Example]) -> list[tuple[Example, int]]:
     return [(example, number) for example in examples for number in range(len(example.texts))]
 
 
@@ -32,36 +32,39 @@ class _Captioning:
         self._prompt = prompt
         self._language = language
 
-    def _asked(self, examples: list[Example]) -> list[Example]:
+    def _add_prompt(self, examples: list[Example]) -> list[Example]:
         return [replace(e, prompt=self._prompt) for e in examples] if self._prompt else examples
 
     def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
         grouped = [e for e in examples if len(e.texts) > 1]
         if not grouped:
             same = [
-                replace(e, id=f"{e.id}#{n}", texts=(e.texts[n],), targets=(e.texts[n],)) for e, n in _inputs(examples)
+                replace(e, id=f"{e.id}#{n}", texts=(e.texts[n],), targets=(e.texts[n],))
+                for e, n in _enumerate_inputs(examples)
             ]
-            return PreparedExamples(self._asked(same), "the same text")
+            return PreparedExamples(self._add_prompt(same), "the same text")
         shaped = [
             replace(e, id=f"{e.id}#{n}", texts=(e.texts[(n + 1) % len(e.texts)],), targets=(e.texts[n],))
-            for e, n in _inputs(grouped)
+            for e, n in _enumerate_inputs(grouped)
         ]
         left_out = len(examples) - len(grouped)
         notes = (f"{left_out} scenes with a single caption are not used for validation",) if left_out else ()
-        return PreparedExamples(self._asked(shaped), "another caption of the same scene", notes)
+        return PreparedExamples(self._add_prompt(shaped), "another caption of the same scene", notes)
 
     def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
         if scene == "image":
-            return self._asked(list(examples))
+            return self._add_prompt(list(examples))
         # The first caption stands in for the image; it must not be a reference as well.
         if all(len(e.texts) == 1 for e in examples):
             raise UserError(
                 "scene=text: every scene has one caption only, which would be input and reference at once; use scene=image, or captions in groups"
             )
-        told = [
-            replace(e, texts=e.texts[:1], references=_others(e.references, 0)) for e in examples if len(e.texts) > 1
+        shaped = [
+            replace(e, texts=e.texts[:1], references=_exclude_caption(e.references, 0))
+            for e in examples
+            if len(e.texts) > 1
         ]
-        return self._asked(told)
+        return self._add_prompt(shaped)
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
         return score_by_category(examples, predictions, num_resamples, self._language)
@@ -76,17 +79,17 @@ def score_by_category(
     frequencies, as its authors and all published tables do.
     """
 
-    def scored(rows: Sequence[int]) -> Scores:
+    def score_rows(rows: Sequence[int]) -> Scores:
         hypotheses = [predictions[row].text for row in rows]
         references = [examples[row].references for row in rows]
         return caption_scores(hypotheses, references, num_resamples, language=language)
 
-    scores = scored(range(len(examples)))
+    scores = score_rows(range(len(examples)))
     categories = sorted({example.category for example in examples} - {""})
     for category in categories if len(categories) > 1 else []:
-        apart = scored([row for row, example in enumerate(examples) if example.category == category])
-        scores.metrics |= {f"{name}/{category}": value for name, value in apart.metrics.items()}
-        scores.intervals |= {f"{name}/{category}": ends for name, ends in apart.intervals.items()}
+        category_scores = score_rows([row for row, example in enumerate(examples) if example.category == category])
+        scores.metrics |= {f"{name}/{category}": value for name, value in category_scores.metrics.items()}
+        scores.intervals |= {f"{name}/{category}": ends for name, ends in category_scores.intervals.items()}
     return scores
 
 
@@ -97,10 +100,10 @@ class Captioning(_Captioning):
 
     def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
         shaped = []
-        for e, n in _inputs(examples):
+        for e, n in _enumerate_inputs(examples):
             caption = e.texts if len(e.texts) == 1 else (e.texts[n],)  # shared, as there may be millions
             shaped.append(replace(e, id=f"{e.id}#{n}", texts=caption, targets=caption))
-        return PreparedExamples(self._asked(shaped))
+        return PreparedExamples(self._add_prompt(shaped))
 
 
 class CaptioningMulti(_Captioning):
@@ -109,15 +112,15 @@ class CaptioningMulti(_Captioning):
     name = "captioning-multi"
 
     def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
-        lonely = sum(len(e.texts) == 1 for e in examples)
-        if lonely == len(examples):
+        num_single = sum(len(e.texts) == 1 for e in examples)
+        if num_single == len(examples):
             raise UserError(
                 f"task=captioning-multi: none of the {len(examples)} scenes has a second caption to write from the first; "
                 "use task=captioning, or name the column that groups captions with data.group_column"
             )
         shaped = [
-            replace(e, id=f"{e.id}#{n}", texts=(e.texts[n],), targets=_others(e.texts, n) or e.texts)
-            for e, n in _inputs(examples)
+            replace(e, id=f"{e.id}#{n}", texts=(e.texts[n],), targets=_exclude_caption(e.texts, n) or e.texts)
+            for e, n in _enumerate_inputs(examples)
         ]
-        notes = (f"{lonely} scenes have one caption only, which is its own target",) if lonely else ()
-        return PreparedExamples(self._asked(shaped), notes=notes)
+        notes = (f"{num_single} scenes have one caption only, which is its own target",) if num_single else ()
+        return PreparedExamples(self._add_prompt(shaped), notes=notes)

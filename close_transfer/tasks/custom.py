@@ -44,15 +44,15 @@ class Custom:
         return [keep_with_targets(example, ()) for example in examples]
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
-        said = [prediction.text for prediction in predictions]
-        told = [example.references for example in examples]
+        answers = [prediction.text for prediction in predictions]
+        references = [example.references for example in examples]
         if self._metric == "captions":
-            return caption_scores(said, told, num_resamples, language=self._language)
+            return caption_scores(answers, references, num_resamples, language=self._language)
         if self._metric == "text":
-            return score_texts(said, told, num_resamples)
+            return score_texts(answers, references, num_resamples)
         if self._metric == "vqa":
-            correct = np.array([compute_vqa_accuracy(*one) for one in zip(said, told, strict=True)])
+            correct = np.array([compute_vqa_accuracy(*pair) for pair in zip(answers, references, strict=True)])
         else:
-            correct = exact_match(said, told) / 100
-        categories = [one[0] if self.labels else "" for one in told]
+            correct = exact_match(answers, references) / 100
+        categories = [texts[0] if self.labels else "" for texts in references]
         return score_accuracy(correct, categories, num_resamples)

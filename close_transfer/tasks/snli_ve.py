@@ -36,13 +36,13 @@ class SnliVe:
         answers = {"": [prediction.text.strip() for prediction in predictions]}
         if any(prediction.label for prediction in predictions):  # else there is only what was generated
             answers["_generated"] = [prediction.candidates[0].strip() for prediction in predictions]
-        correct = {f"accuracy{which}": _matches(said, gold) for which, said in answers.items()}
+        correct = {f"accuracy{suffix}": _compare_answers(texts, gold) for suffix, texts in answers.items()}
         scores = score_accuracy(correct.pop("accuracy"), gold, num_resamples, correct)
         scores.tables = {
-            f"confusion{which}": build_confusion_table(gold, said, self.labels) for which, said in answers.items()
+            f"confusion{suffix}": build_confusion_table(gold, texts, self.labels) for suffix, texts in answers.items()
         }
         return scores
 
 
-def _matches(answers: Sequence[str], gold: Sequence[str]) -> Float64Array:
-    return np.array([answer == one for answer, one in zip(answers, gold, strict=True)], dtype=float)
+def _compare_answers(answers: Sequence[str], gold: Sequence[str]) -> Float64Array:
+    return np.array([answer == label for answer, label in zip(answers, gold, strict=True)], dtype=float)

@@ -46,12 +46,12 @@ class Vqa:
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
         answered = [(p.text, e.references) for p, e in zip(predictions, examples, strict=True)]
-        correct = np.array([compute_vqa_accuracy(*one) for one in answered])
+        correct = np.array([compute_vqa_accuracy(*pair) for pair in answered])
         # The two short forms stand beside it, so that numbers of the paper's code have something to be held against.
         others = {
-            "accuracy_simple": np.array([compute_simple_vqa_accuracy(*one) for one in answered]),
+            "accuracy_simple": np.array([compute_simple_vqa_accuracy(*pair) for pair in answered]),
             "accuracy_close_code": np.array(
-                [compute_simple_vqa_accuracy(*one, counting="overwritten") for one in answered]
+                [compute_simple_vqa_accuracy(*pair, counting="overwritten") for pair in answered]
             ),
         }
         categories, types = [e.category for e in examples], [e.subcategory for e in examples]

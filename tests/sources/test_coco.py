@@ -171,7 +171,7 @@ def test_nocaps_other_domains_are_refused():
 def test_other_tasks_name_the_data_that_serve_them():
     with pytest.raises(
         UserError,
-        match=r"task=vqa: data=coco serves captioning, captioning-multi; .*data=picturebook, table, huggingface, vqa2",
+        match=r"task=vqa: data=coco serves captioning, captioning-multi; .*data=picturebook, file, huggingface, vqa2",
     ):
         load("coco", "vqa", "train")
     with pytest.raises(UserError, match=r"split=test-novel: only data=picturebook has it"):

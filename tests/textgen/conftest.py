@@ -67,7 +67,7 @@ class Corpus:
         """Plans and asks, without filters and report; why it ended early."""
         work = self.work(*settings)
         work.plan()
-        with RequestJournal(work.folder.journal, work.key) as journal:
+        with RequestJournal(work.folder.journal, work.claim_folder()) as journal:
             return work.ask(journal, stop or StopRequest())
 
     def run(self, *settings: str) -> int:

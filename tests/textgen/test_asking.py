@@ -68,7 +68,7 @@ def test_two_processes_on_one_journal_refuse_each_other(serve, corpus):
     made = corpus(serve(), num_texts=3)
     work = made.work()
     work.plan()
-    with RequestJournal(work.folder.journal, work.key):
+    with RequestJournal(work.folder.journal, work.claim_folder()):
         with pytest.raises(UserError, match=r"another process is at work on .*corpus"):
             made.ask()
         other = start(*made.settings)

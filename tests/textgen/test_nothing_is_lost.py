@@ -47,14 +47,14 @@ def test_an_error_of_one_request_waits_for_the_answers_under_way(serve, corpus, 
     made = corpus(server, num_texts=40)
     work = made.work()
     work.plan()
-    prompt, broken = work.prepared.recipe.prompt, made.planned[12]
+    prompt, broken = work.inputs.recipe.prompt, made.planned[12]
 
     def failing(self, request):
         if request.id == broken:
             raise UserError("it cannot be asked")
         return prompt(request)
 
-    monkeypatch.setattr(type(work.prepared.recipe), "prompt", failing)
+    monkeypatch.setattr(type(work.inputs.recipe), "prompt", failing)
     with pytest.raises(UserError, match="it cannot be asked"):
         made.ask()
     ledger, counts = made.ledger, server.counts()
@@ -185,7 +185,7 @@ def test_a_cap_that_was_typed_later_is_kept_by_commands_that_do_not_repeat_it(se
     cap = made.ledger.spent.cost + 0.1
     assert made.ask("num_texts=20", f"max_cost={cap}") is not None
     assert f"max_cost={cap}" in merge_remembered_args([output], "", "coco-style")
-    made.work("num_texts=20").key  # noqa: B018 - a command without a cap
+    made.work("num_texts=20").claim_folder()  # a command without a cap
     assert f"max_cost={cap}" in merge_remembered_args([output], "", "coco-style")
     assert "max_cost=null" in merge_remembered_args([output, "max_cost=null"], "", "coco-style")
     assert made.ask("num_texts=20", "max_cost=null") is None

@@ -41,9 +41,9 @@ def config(*arguments):
 
 
 def requests(num_texts, *arguments, key="key"):
-    prepared = RecipeInputs(config(*arguments))
-    counts = prepared.keyword_counts if prepared.config.recipe.keywords else None
-    return list(make_requests(prepared.recipe, prepared.config, counts, key, num_texts))
+    inputs = RecipeInputs(config(*arguments))
+    counts = inputs.keyword_counts if inputs.config.recipe.keywords else None
+    return list(make_requests(inputs.recipe, inputs.config, counts, key, num_texts))
 
 
 def run(*arguments):

@@ -73,11 +73,11 @@ class CorpusFolder:
         """Whether requests may have been sent, so that the plan can only grow."""
         return self.journal.exists() or self.corpus.exists()
 
-    def _gives_way(self, decides: Mapping[str, str]) -> bool:
+    def _drop_unanswered_journal(self, request_fingerprint_inputs: Mapping[str, str]) -> bool:
         """Takes away a journal of other settings in which nothing was answered or paid for; False if it stays."""
         if self.corpus.exists() or not self.settings.is_file() or not self.journal.is_file():
             return False
-        if read_fields(self.settings, {"decides": dict})["decides"] == dict(decides):
+        if read_fields(self.settings, {"decides": dict})["decides"] == dict(request_fingerprint_inputs):
             return False
         ledger = read_ledger(self.journal)
         if ledger.answered or ledger.open or ledger.parts or ledger.spent.tokens:
@@ -113,24 +113,24 @@ class CorpusFolder:
                 with suppress(OSError):  # holds something
                     self.path.rmdir()
 
-    def keep(self, decides: Mapping[str, str], arguments: Sequence[str]) -> str:
+    def keep(self, request_fingerprint_inputs: Mapping[str, str], arguments: Sequence[str]) -> str:
         """Notes what decides the requests of a new corpus, or compares it with what was noted; the corpus's key.
 
         Before anything was answered or paid for, a plan made otherwise gives way to the next: prompts can be looked at
         and changed, and a misspelt model costs no folder.
 
         Args:
-            decides: all that decides a request, by name.
+            request_fingerprint_inputs: all that decides a request, by name.
             arguments: the settings that were typed, for the next command on this folder.
 
         Raises:
             UserError: naming what differs, if the folder is another corpus's.
         """
-        key = hash_json(dict(decides))
-        if not self.was_asked or self._gives_way(decides):
-            note = {"key": key, "arguments": list(arguments), "decides": dict(decides)}
-            before = read_fields(self.settings, {"decides": dict})["decides"] if self.settings.is_file() else None
-            if before != note["decides"]:
+        key = hash_json(dict(request_fingerprint_inputs))
+        if not self.was_asked or self._drop_unanswered_journal(request_fingerprint_inputs):
+            note = {"key": key, "arguments": list(arguments), "decides": dict(request_fingerprint_inputs)}
+            noted_inputs = read_fields(self.settings, {"decides": dict})["decides"] if self.settings.is_file() else None
+            if noted_inputs != note["decides"]:
                 self.plan.unlink(missing_ok=True)
             write_json(self.settings, note)
             return key
@@ -139,14 +139,19 @@ class CorpusFolder:
                 f"output={self.path}: holds a corpus whose {_SETTINGS} is gone; bring it back, or give another output="
             )
         noted = read_fields(self.settings, {"key": str, "arguments": list, "decides": dict})
-        before = noted["decides"]
-        differing = [name for name in {**before, **decides} if before.get(name) != decides.get(name)]
+        noted_inputs = noted["decides"]
+        differing = [
+            name
+            for name in {**noted_inputs, **request_fingerprint_inputs}
+            if noted_inputs.get(name) != request_fingerprint_inputs.get(name)
+        ]
         if differing:
-            told = "; ".join(
-                f"{name} was {_short(before.get(name))} and is {_short(decides.get(name))}" for name in differing
+            differences = "; ".join(
+                f"{name} was {_shorten(noted_inputs.get(name))} and is {_shorten(request_fingerprint_inputs.get(name))}"
+                for name in differing
             )
             raise UserError(
-                f"output={self.path}: holds a corpus made otherwise ({told}); two corpora are never mixed, so give "
+                f"output={self.path}: holds a corpus made otherwise ({differences}); two corpora are never mixed, so give "
                 "another output=, or go back to what it was made with"
             )
         self._remember_caps(noted, arguments)
@@ -154,19 +159,19 @@ class CorpusFolder:
 
     def _remember_caps(self, note: Mapping[str, Any], arguments: Sequence[str]) -> None:
         """Notes caps that were typed later, so that the next command, which may not repeat them, keeps them too."""
-        before, typed = _caps(note["arguments"]), _caps(arguments)
-        if {**before, **typed} != before:
-            others = [one for one in note["arguments"] if one.partition("=")[0] not in _CAPS]
-            caps = [f"{name}={value}" for name, value in {**before, **typed}.items()]
+        noted_caps, typed_caps = _select_caps(note["arguments"]), _select_caps(arguments)
+        if {**noted_caps, **typed_caps} != noted_caps:
+            others = [argument for argument in note["arguments"] if argument.partition("=")[0] not in _CAPS]
+            caps = [f"{name}={value}" for name, value in {**noted_caps, **typed_caps}.items()]
             write_json(self.settings, {**note, "arguments": [*others, *caps]})
 
 
-def _caps(arguments: Sequence[str]) -> dict[str, str]:
-    pairs = (one.partition("=") for one in arguments)
+def _select_caps(arguments: Sequence[str]) -> dict[str, str]:
+    pairs = (argument.partition("=") for argument in arguments)
     return {name: value for name, _, value in pairs if name in _CAPS}
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = str(value)
     if len(text) == 64 and all(digit in "0123456789abcdef" for digit in text):
         return text[:8]
@@ -188,15 +193,15 @@ def merge_remembered_args(arguments: Sequence[str], default_output: str, default
     Raises:
         UserError: if the folder's note cannot be read.
     """
-    typed = dict(one.split("=", 1) for one in arguments if "=" in one)
+    typed = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     name = typed.get("recipe", default_recipe)
     folder = CorpusFolder(Path(typed.get("output") or default_output.format(recipe=name)))
     try:
-        known = folder.plan.is_file() and folder.settings.is_file()
+        is_begun = folder.plan.is_file() and folder.settings.is_file()
     except (OSError, ValueError):  # a name that no file can have; refused with the other settings
-        known = False
-    if not known:
+        is_begun = False
+    if not is_begun:
         return list(arguments)
-    before = read_fields(folder.settings, {"arguments": list})["arguments"]
+    remembered = read_fields(folder.settings, {"arguments": list})["arguments"]
     forgotten = {*typed, *_OF_ONE_CALL, *(["num_texts"] if folder.was_asked else [])}  # the plan says how many
-    return [*(one for one in before if one.partition("=")[0] not in forgotten), *arguments]
+    return [*(argument for argument in remembered if argument.partition("=")[0] not in forgotten), *arguments]

@@ -73,14 +73,14 @@ class RequestJournal:
             self.append({**lost, **sent.reserved._asdict()})
 
     def _replay(self, key: str) -> None:
-        whole = 0
-        for event, end in _events(self.path):
-            if not whole:
+        whole_size = 0
+        for event, end in _read_events(self.path):
+            if not whole_size:
                 _check_header(self.path, event, key)
-            _apply(self.path, self.ledger, event)
-            whole = end
-        os.ftruncate(self._handle, whole)
-        if not whole:
+            _apply_event(self.path, self.ledger, event)
+            whole_size = end
+        os.ftruncate(self._handle, whole_size)
+        if not whole_size:
             with report_write_errors(self.path):
                 append_line(self._handle, json.dumps({"event": "corpus", "format": FORMAT, "key": key}))
 
@@ -138,7 +138,7 @@ def _check_header(path: Path, event: Mapping[str, Any], key: str) -> None:
         )
 
 
-def _events(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+def _read_events(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     """The whole events of a journal, each with the position of its end; a torn end is left out.
 
     Raises:
@@ -170,12 +170,12 @@ def read_ledger(path: Path) -> Ledger:
     """
     ledger = Ledger()
     if path.is_file():
-        for event, _ in _events(path):
-            _apply(path, ledger, event)
+        for event, _ in _read_events(path):
+            _apply_event(path, ledger, event)
     return ledger
 
 
-def _apply(path: Path, ledger: Ledger, event: Mapping[str, Any]) -> None:
+def _apply_event(path: Path, ledger: Ledger, event: Mapping[str, Any]) -> None:
     try:
         ledger.apply(event)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -190,8 +190,8 @@ def read_answers(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         UserError: if it is damaged.
     """
-    seen: set[str] = set()
-    for event, _ in _events(path):
-        if event["event"] == "answer" and event["id"] not in seen:
-            seen.add(event["id"])
+    answered: set[str] = set()
+    for event, _ in _read_events(path):
+        if event["event"] == "answer" and event["id"] not in answered:
+            answered.add(event["id"])
             yield event

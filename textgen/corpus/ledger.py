@@ -99,7 +99,7 @@ class Ledger:
         """Takes the next event into account."""
         kind = event["event"]
         if kind == "sent":
-            self._send(event["id"], event["attempt"], _spend(event), None)
+            self._send(event["id"], event["attempt"], _read_spend(event), None)
         elif kind in ("answer", "fault", "lost"):
             self._settle(kind, event)
         elif kind == "gave_up":
@@ -108,7 +108,7 @@ class Ledger:
             if event.get("server"):
                 self.servers[event["server"]] = None
         elif kind.startswith("batch"):
-            self._batch(kind, event)
+            self._apply_batch_event(kind, event)
 
     def _send(self, request: str, attempt: int, reserved: Spend, part: int | None) -> None:
         self.open[request] = Sent(attempt, reserved, part)
@@ -116,7 +116,7 @@ class Ledger:
         self.attempts[request] = attempt
 
     def _settle(self, kind: str, event: Mapping[str, Any]) -> None:
-        request, paid = event["id"], _spend(event)
+        request, paid = event["id"], _read_spend(event)
         sent = self.open.pop(request, None)
         if sent is not None:
             self.reserved = self.reserved.minus(sent.reserved) if self.open else Spend()
@@ -138,7 +138,7 @@ class Ledger:
             if event.get("model"):
                 self.models[event["model"]] += 1
 
-    def _batch(self, kind: str, event: Mapping[str, Any]) -> None:
+    def _apply_batch_event(self, kind: str, event: Mapping[str, Any]) -> None:
         number = event["part"]
         if kind == "batch":
             self.parts[number] = Part(number, frozenset(event["ids"]), set(event["ids"]))
@@ -160,7 +160,7 @@ class Ledger:
 
     def lost(self) -> dict[str, Sent]:
         """What was under way when the process was killed, by id; what waits in a batch is not lost."""
-        return {request: one for request, one in self.open.items() if one.part is None}
+        return {request: sent for request, sent in self.open.items() if sent.part is None}
 
     @property
     def waiting(self) -> list[Part]:
@@ -173,5 +173,5 @@ class Ledger:
         return self.spent.plus(self.reserved)
 
 
-def _spend(event: Mapping[str, Any]) -> Spend:
+def _read_spend(event: Mapping[str, Any]) -> Spend:
     return Spend(event.get("tokens", 0), event.get("cost", 0.0))

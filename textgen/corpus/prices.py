@@ -67,18 +67,18 @@ def find_price(model: str, path: Path, batch: bool, allow_unpriced: bool, max_co
     if not path.is_file():
         raise UserError(f"prices={path}: there is no such file; configs/prices.yaml shows what one looks like")
     try:
-        listed = yaml.safe_load(path.read_text(encoding="utf-8"))
+        contents = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"prices={path}: is no YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(listed, dict):
+    if not isinstance(contents, dict):
         raise UserError(f"prices={path}: should hold as_of, batch and models, as configs/prices.yaml does")
     try:
-        prices = validate(PriceList, listed)
+        prices = validate(PriceList, contents)
     except UserError as error:
         raise UserError(f"prices={path}: {error}") from None
     if model in prices.models:
-        found, share = prices.models[model], (prices.batch if batch else 1.0) * _PER_MILLION
-        return Price(found.input * share, found.output * share, str(prices.as_of))
+        model_price, share = prices.models[model], (prices.batch if batch else 1.0) * _PER_MILLION
+        return Price(model_price.input * share, model_price.output * share, str(prices.as_of))
     if not allow_unpriced:
         raise UserError(
             f"model={model}: {path} has no price for it, so max_cost could not be kept; add one there (0 for a server of "

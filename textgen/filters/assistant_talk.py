@@ -11,17 +11,17 @@ _AROUND = "\"'*\u201c\u201d\u2018 \t\r\n"  # quotation marks and stars
 
 
 @cache
-def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+def _compile_patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """The patterns of assistant_talk.txt: those for the beginning of a field, and those for anywhere in it."""
     lines = files("textgen.filters").joinpath("assistant_talk.txt").read_text(encoding="utf-8").splitlines()
     patterns = [line for line in lines if line and not line.startswith("#")]
     first = [pattern.removeprefix("^") for pattern in patterns if pattern.startswith("^")]
     # `\b` once before all: where no word begins, one look is enough.
     anywhere = [pattern.removeprefix(r"\b") for pattern in patterns if not pattern.startswith("^")]
-    return _any_of("", first), _any_of(r"\b", anywhere)
+    return _join_patterns("", first), _join_patterns(r"\b", anywhere)
 
 
-def _any_of(before: str, patterns: Sequence[str]) -> re.Pattern[str]:
+def _join_patterns(before: str, patterns: Sequence[str]) -> re.Pattern[str]:
     return re.compile(before + "(?:" + "|".join(f"(?:{pattern})" for pattern in patterns) + ")", re.IGNORECASE)
 
 
@@ -31,12 +31,12 @@ class AssistantTalk:
     name = "refusals and assistant talk"
 
     def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
-        return [self._reason(candidate) for candidate in candidates]
+        return [self._find_reason(candidate) for candidate in candidates]
 
-    def _reason(self, candidate: Candidate) -> str | None:
-        first, anywhere = _patterns()
+    def _find_reason(self, candidate: Candidate) -> str | None:
+        first, anywhere = _compile_patterns()
         for field in (candidate.text, *candidate.fields.values()):
             text = field.replace("\u2019", "'").strip(_AROUND)
-            if found := first.match(text) or anywhere.search(text):
-                return f'says "{found.group()}", as assistants do'
+            if match := first.match(text) or anywhere.search(text):
+                return f'says "{match.group()}", as assistants do'
         return None

@@ -59,9 +59,9 @@ def build_chain(
     if settings.clip_tokens is not None:
         require_clip()
         stages.append(ClipTokens(settings.clip_tokens))
-    shown, asked = list(examples), [] if settings.evaluation_overlap is None else list(evaluation)
-    if shown or asked:
-        stages.append(Overlap(shown, asked, settings.evaluation_overlap))
+    example_texts, evaluation_texts = list(examples), [] if settings.evaluation_overlap is None else list(evaluation)
+    if example_texts or evaluation_texts:
+        stages.append(Overlap(example_texts, evaluation_texts, settings.evaluation_overlap))
     if settings.exact_duplicates:
         stages.append(ExactDuplicates())
     if settings.near_duplicates is not None:

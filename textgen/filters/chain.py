@@ -70,11 +70,11 @@ def run_chain(
         candidates: in the order they are to be preferred: of texts that are too much alike the first stays.
         on_removed: is told of every removal: the stage's name, the reason, the candidate.
     """
-    kept, counts = list(candidates), []
+    remaining, counts = list(candidates), []
     for stage in stages:
         passed: list[Candidate] = []
         examples: list[Removal] = []
-        for candidate, reason in zip(kept, stage.reasons(kept), strict=True):
+        for candidate, reason in zip(remaining, stage.reasons(remaining), strict=True):
             if reason is None:
                 passed.append(candidate)
                 continue
@@ -82,6 +82,6 @@ def run_chain(
                 examples.append(Removal(candidate.id, reason, candidate.written))
             if on_removed:
                 on_removed(stage.name, reason, candidate)
-        counts.append(StageCount(stage.name, len(kept), len(kept) - len(passed), tuple(examples)))
-        kept = passed
-    return ChainResult(kept, counts)
+        counts.append(StageCount(stage.name, len(remaining), len(remaining) - len(passed), tuple(examples)))
+        remaining = passed
+    return ChainResult(remaining, counts)

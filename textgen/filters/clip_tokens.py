@@ -38,17 +38,17 @@ class ClipTokens:
 
     name = "CLIP's tokens"
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_tokens: int) -> None:
+        self._max_tokens = max_tokens
 
     def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
-        return [self._reason(candidate.text) for candidate in candidates]
+        return [self._find_reason(candidate.text) for candidate in candidates]
 
-    def _reason(self, text: str) -> str | None:
-        if _most_tokens(text) <= self._most:
+    def _find_reason(self, text: str) -> str | None:
+        if _bound_tokens(text) <= self._max_tokens:
             return None
         count = len(self._tokenizer.encode(text)) + 2
-        return f"{count} tokens of CLIP; it reads {self._most}" if count > self._most else None
+        return f"{count} tokens of CLIP; it reads {self._max_tokens}" if count > self._max_tokens else None
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -57,7 +57,7 @@ class ClipTokens:
         return SimpleTokenizer()
 
 
-def _most_tokens(text: str) -> int:
+def _bound_tokens(text: str) -> int:
     """More tokens than this a text cannot have: a token holds one byte at least, and spaces make none.
 
     The tokenizer first resolves HTML's character references, so with an ampersand anything is possible.

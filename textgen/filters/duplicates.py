@@ -13,12 +13,12 @@ class ExactDuplicates:
     name = "exact duplicates"
 
     def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
-        first: dict[str, str] = {}
+        first_ids: dict[str, str] = {}
         reasons: list[str | None] = []
         for candidate in candidates:
             key = normalize_text(candidate.written)
-            reasons.append(f"the words of {first[key]}" if key in first else None)
-            first.setdefault(key, candidate.id)
+            reasons.append(f"the words of {first_ids[key]}" if key in first_ids else None)
+            first_ids.setdefault(key, candidate.id)
         return reasons
 
 
@@ -32,15 +32,15 @@ class NearDuplicates:
 
     def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
         index = NearIndex(self._threshold)
-        kept: list[Candidate] = []
+        indexed: list[Candidate] = []
         reasons: list[str | None] = []
         sketches = index.sketches(candidate.written for candidate in candidates)
         for candidate, sketch in zip(candidates, sketches, strict=True):
-            if found := index.find(sketch):
-                first = kept[found[0]]
-                reasons.append(f"{found[1]:.2f} like {first.id}: {first.written}")
+            if match := index.find(sketch):
+                first = indexed[match[0]]
+                reasons.append(f"{match[1]:.2f} like {first.id}: {first.written}")
             else:
                 reasons.append(None)
-                kept.append(candidate)
+                indexed.append(candidate)
                 index.add(sketch)
         return reasons

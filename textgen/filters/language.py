@@ -30,10 +30,10 @@ class Language:
         self._lexicon, self._min_known = lexicon, min_known
 
     def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
-        return [self._reason(candidate.written) for candidate in candidates]
+        return [self._find_reason(candidate.written) for candidate in candidates]
 
-    def _reason(self, text: str) -> str | None:
-        words = _counted_words(text)
+    def _find_reason(self, text: str) -> str | None:
+        words = _list_counted_words(text)
         strange = [word for word in words if not self._lexicon.knows(word)]
         num_known = len(words) - len(strange)
         if not words:
@@ -46,13 +46,13 @@ class Language:
         )
 
 
-def _counted_words(text: str) -> list[str]:
+def _list_counted_words(text: str) -> list[str]:
     """The words that count, in lower case. Where all letters are capitals, every word counts."""
-    shouted = text.isupper()
+    is_all_capitals = text.isupper()
     words = []
     for match in _WORD.finditer(text):
         word = match.group()
-        if word.islower() or shouted or _SENTENCE_END.search(text, 0, match.start()) or not _is_name(word):
+        if word.islower() or is_all_capitals or _SENTENCE_END.search(text, 0, match.start()) or not _is_name(word):
             words.append(word.lower())
     return words
 

@@ -11,13 +11,13 @@ class Length:
     name = "length"
 
     def __init__(self, words: tuple[int, int]) -> None:
-        self._fewest, self._most = words
+        self._min_words, self._max_words = words
 
     def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
-        return [self._reason(candidate) for candidate in candidates]
+        return [self._find_reason(candidate) for candidate in candidates]
 
-    def _reason(self, candidate: Candidate) -> str | None:
+    def _find_reason(self, candidate: Candidate) -> str | None:
         count = len(candidate.text.split())
-        if not self._fewest <= count <= self._most:
-            return f"{count} words; {self._fewest} to {self._most} were asked for"
+        if not self._min_words <= count <= self._max_words:
+            return f"{count} words; {self._min_words} to {self._max_words} were asked for"
         return next((f"its {name} is empty" for name, value in candidate.fields.items() if not value.strip()), None)

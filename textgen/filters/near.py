@@ -42,10 +42,14 @@ def hash_shingles(key: str) -> list[str]:
     return words + list_runs(words, 2)
 
 
-def measure_similarity(one: str, other: str) -> float:
+def measure_similarity(first: str, second: str) -> float:
     """Jaccard similarity of two keys' shingles, 0 to 1; 0 for texts without words."""
-    a, b = set(hash_shingles(one)), set(hash_shingles(other))
-    return len(a & b) / len(a | b) if a and b else 0.0
+    first_shingles, second_shingles = set(hash_shingles(first)), set(hash_shingles(second))
+    return (
+        len(first_shingles & second_shingles) / len(first_shingles | second_shingles)
+        if first_shingles and second_shingles
+        else 0.0
+    )
 
 
 def choose_bands_and_rows(threshold: float) -> tuple[int, int]:
@@ -116,10 +120,10 @@ class NearIndex:
             return None
         size, bitmap, sizes, bitmaps = sketch.size, sketch.bitmap, self._sizes, self._bitmaps
         # Sets of a and b members are as similar as t only if no more than (a + b)(1 - t) / (1 + t) are in one alone.
-        most = (1 - self._threshold) / (1 + self._threshold) + _ROUNDING
+        max_share = (1 - self._threshold) / (1 + self._threshold) + _ROUNDING
         for number in sorted(self._index.query(sketch.signature)):
-            if (bitmap ^ bitmaps[number]).bit_count() <= (size + sizes[number]) * most:
-                near = measure_similarity(sketch.key, self._keys[number])
-                if near >= self._threshold:
-                    return number, near
+            if (bitmap ^ bitmaps[number]).bit_count() <= (size + sizes[number]) * max_share:
+                similarity = measure_similarity(sketch.key, self._keys[number])
+                if similarity >= self._threshold:
+                    return number, similarity
         return None

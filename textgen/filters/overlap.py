@@ -22,8 +22,8 @@ class Overlap:
             evaluation: texts that are evaluated on.
             threshold: Jaccard similarity from which texts are near (textgen/filters/near.py); None: only the same words.
         """
-        given = [(text, _EVALUATION) for text in evaluation] + [(text, _EXAMPLE) for text in examples]
-        self._exact = {key: (text, kind) for text, kind in given if (key := normalize_text(text))}
+        labelled_texts = [(text, _EVALUATION) for text in evaluation] + [(text, _EXAMPLE) for text in examples]
+        self._exact = {key: (text, kind) for text, kind in labelled_texts if (key := normalize_text(text))}
         self._texts = list(self._exact.values())
         self._near = None if threshold is None else NearIndex(threshold)
         if self._near:
@@ -31,17 +31,17 @@ class Overlap:
                 self._near.add(sketch)
 
     def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
-        reasons = [self._same(candidate.text) for candidate in candidates]
+        reasons = [self._find_same_words(candidate.text) for candidate in candidates]
         self._look_up(reasons, candidates, [number for number, reason in enumerate(reasons) if not reason], "text")
-        more = [number for number, reason in enumerate(reasons) if not reason and candidates[number].fields]
-        for number in more:
-            reasons[number] = self._same(candidates[number].written)
-        self._look_up(reasons, candidates, [number for number in more if not reasons[number]], "written")
+        with_fields = [number for number, reason in enumerate(reasons) if not reason and candidates[number].fields]
+        for number in with_fields:
+            reasons[number] = self._find_same_words(candidates[number].written)
+        self._look_up(reasons, candidates, [number for number in with_fields if not reasons[number]], "written")
         return reasons
 
-    def _same(self, text: str) -> str | None:
-        found = self._exact.get(normalize_text(text))
-        return f"the words of {found[1]}: {found[0]}" if found else None
+    def _find_same_words(self, text: str) -> str | None:
+        match = self._exact.get(normalize_text(text))
+        return f"the words of {match[1]}: {match[0]}" if match else None
 
     def _look_up(
         self, reasons: list[str | None], candidates: Sequence[Candidate], numbers: Sequence[int], part: str
@@ -51,6 +51,6 @@ class Overlap:
             return
         sketches = self._near.sketches(getattr(candidates[number], part) for number in numbers)
         for number, sketch in zip(numbers, sketches, strict=True):
-            if found := self._near.find(sketch):
-                text, kind = self._texts[found[0]]
-                reasons[number] = f"{found[1]:.2f} like {kind}: {text}"
+            if match := self._near.find(sketch):
+                text, kind = self._texts[match[0]]
+                reasons[number] = f"{match[1]:.2f} like {kind}: {text}"

@@ -42,21 +42,23 @@ class OverusedNgrams:
     def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
         reasons: list[str | None] = [None] * len(candidates)
         floor = max(self.min_count, self.share * len(candidates))
-        grams, texts, names = _frequent(candidates, floor)
-        limits = self._limits(names, floor, len(candidates))
-        seen = [0] * len(names)
+        grams, texts, names = _find_frequent(candidates, floor)
+        limits = self._compute_limits(names, floor, len(candidates))
+        num_holders = [0] * len(names)
         starts = np.flatnonzero(np.diff(texts, prepend=-1))
         for start, end in pairwise([*starts, len(texts)]):
-            held = grams[start:end].tolist()
-            over = [gram for gram in held if seen[gram] >= limits[gram]]
-            if over:
-                reasons[texts[start]] = f'holds "{names[over[0]]}", as {seen[over[0]]} texts before it do'
+            text_grams = grams[start:end].tolist()
+            overused = [gram for gram in text_grams if num_holders[gram] >= limits[gram]]
+            if overused:
+                reasons[texts[start]] = (
+                    f'holds "{names[overused[0]]}", as {num_holders[overused[0]]} texts before it do'
+                )
                 continue
-            for gram in held:
-                seen[gram] += 1
+            for gram in text_grams:
+                num_holders[gram] += 1
         return reasons
 
-    def _limits(self, names: Sequence[str], floor: float, num: int) -> list[float]:
+    def _compute_limits(self, names: Sequence[str], floor: float, num: int) -> list[float]:
         """The number of texts that may hold each 4-gram."""
         if not names:
             return []
@@ -68,7 +70,7 @@ class OverusedNgrams:
         return [max(floor, self.factor * counts[name] / total * num) if total else floor for name in names]
 
 
-def _frequent(
+def _find_frequent(
     candidates: Sequence[Candidate], floor: float
 ) -> tuple[Int[np.ndarray, " held"], Int[np.ndarray, " held"], list[str]]:
     """The 4-grams that are in more than `floor` texts, and the texts that hold them.
@@ -91,8 +93,8 @@ def _frequent(
     num = max(len(counts), 1)
     grams, texts = np.divmod(np.unique(grams * num + owner[begins]), num)  # a 4-gram counts once a text
     frequent = np.bincount(grams, minlength=len(codes)) > floor
-    held = frequent[grams]
-    grams, texts = (np.cumsum(frequent) - 1)[grams[held]], texts[held]
+    is_frequent = frequent[grams]
+    grams, texts = (np.cumsum(frequent) - 1)[grams[is_frequent]], texts[is_frequent]
     spelled = list(vocabulary)
     names = [" ".join(spelled[word] for word in ids[at : at + N]) for at in begins[first[frequent]]]
     order = np.argsort(texts, kind="stable")

@@ -68,22 +68,24 @@ class PromptEcho:
         """
         pieces = _PLACEHOLDER.split(instructions)
         self._runs = {run for piece in pieces for run in list_runs(fold_words(piece), RUN_LENGTH)}
-        own = _TEMPLATE_LABEL.findall(instructions)
-        named = "|".join(re.escape(name).replace("_", "[ _]") for name in dict.fromkeys([*_LABELS, *labels, *own]))
+        template_labels = _TEMPLATE_LABEL.findall(instructions)
+        names = "|".join(
+            re.escape(name).replace("_", "[ _]") for name in dict.fromkeys([*_LABELS, *labels, *template_labels])
+        )
         self._label = re.compile(
-            rf"^\W*(?:{_ADJECTIVES} )?(?:{named})s?(?: idea)?[\"'*_]*\s*#?\d*\s*(?:\([^)]*\)\s*)?[:\uff1a]",
+            rf"^\W*(?:{_ADJECTIVES} )?(?:{names})s?(?: idea)?[\"'*_]*\s*#?\d*\s*(?:\([^)]*\)\s*)?[:\uff1a]",
             re.IGNORECASE | re.MULTILINE,
         )
 
     def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
-        return [self._reason(candidate) for candidate in candidates]
+        return [self._find_reason(candidate) for candidate in candidates]
 
-    def _reason(self, candidate: Candidate) -> str | None:
+    def _find_reason(self, candidate: Candidate) -> str | None:
         for field in (candidate.text, *candidate.fields.values()):
-            if ("{" in field or "[" in field) and (found := _PLACEHOLDER.search(field)):
-                return f"holds {found.group()}, a placeholder"
-            if (":" in field or "\uff1a" in field) and (found := self._label.search(field)):
-                return f'begins with the label "{found.group().strip()}"'
+            if ("{" in field or "[" in field) and (match := _PLACEHOLDER.search(field)):
+                return f"holds {match.group()}, a placeholder"
+            if (":" in field or "\uff1a" in field) and (match := self._label.search(field)):
+                return f'begins with the label "{match.group().strip()}"'
             if self._runs:
                 for run in list_runs(fold_words(field), RUN_LENGTH):
                     if run in self._runs:
@@ -102,11 +104,11 @@ class Markup:
         self._names = list(_MARKUP)
 
     def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
-        return [self._reason(candidate) for candidate in candidates]
+        return [self._find_reason(candidate) for candidate in candidates]
 
-    def _reason(self, candidate: Candidate) -> str | None:
+    def _find_reason(self, candidate: Candidate) -> str | None:
         for field in (candidate.text, *candidate.fields.values()):
-            if found := self._pattern.search(field):
-                assert found.lastgroup
-                return f"holds {self._names[int(found.lastgroup[1:])]}: {found.group()!r}"
+            if match := self._pattern.search(field):
+                assert match.lastgroup
+                return f"holds {self._names[int(match.lastgroup[1:])]}: {match.group()!r}"
         return None

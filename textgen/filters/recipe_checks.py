@@ -22,9 +22,9 @@ class KeywordsPresent:
         self._lexicon, self._every = lexicon, every
 
     def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
-        return [self._reason(candidate) if candidate.keywords else None for candidate in candidates]
+        return [self._find_reason(candidate) if candidate.keywords else None for candidate in candidates]
 
-    def _reason(self, candidate: Candidate) -> str | None:
+    def _find_reason(self, candidate: Candidate) -> str | None:
         text = f" {' '.join(self._lexicon.lemmas(candidate.text))} "
         missing = [word for word in candidate.keywords if f" {' '.join(self._lexicon.lemmas(word))} " not in text]
         if not missing or (not self._every and len(missing) < len(candidate.keywords)):
@@ -47,9 +47,9 @@ class FieldsAgree:
         self._found_in, self._differ = dict(found_in), tuple(differ)
 
     def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
-        return [self._reason({"text": candidate.text, **candidate.fields}) for candidate in candidates]
+        return [self._find_reason({"text": candidate.text, **candidate.fields}) for candidate in candidates]
 
-    def _reason(self, fields: Mapping[str, str]) -> str | None:
+    def _find_reason(self, fields: Mapping[str, str]) -> str | None:
         keys = {
             name: normalize_text(fields[name]) for name in (*self._found_in, *self._found_in.values(), *self._differ)
         }

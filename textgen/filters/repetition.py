@@ -16,10 +16,10 @@ class Repetition:
     name = "repetition"
 
     def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
-        return [self._reason(candidate) for candidate in candidates]
+        return [self._find_reason(candidate) for candidate in candidates]
 
-    def _reason(self, candidate: Candidate) -> str | None:
+    def _find_reason(self, candidate: Candidate) -> str | None:
         for field in (candidate.text, *candidate.fields.values()):
-            if found := _LOOP.search(normalize_text(field)):
-                return f'says "{found.group(1)}" {TIMES} times in a row or more'
+            if match := _LOOP.search(normalize_text(field)):
+                return f'says "{match.group(1)}" {TIMES} times in a row or more'
         return None

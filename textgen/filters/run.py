@@ -34,7 +34,7 @@ def list_candidates(
         )
 
 
-def _shown_texts(recipe: Recipe) -> Iterator[str]:
+def _list_example_texts(recipe: Recipe) -> Iterator[str]:
     """What the prompts' examples say: their texts, and further texts of the same scene."""
     for example in recipe.examples:
         for name, value in example.items():
@@ -60,37 +60,37 @@ def read_candidates(folder: CorpusFolder, recipe: Recipe) -> list[Candidate]:
     ]
 
 
-def check_filters(prepared: RecipeInputs) -> None:
+def check_filters(inputs: RecipeInputs) -> None:
     """Looks for what filtering and the report need, before anything is asked.
 
     Raises:
         UserError: for references and evaluation texts that cannot be read, a language without a word list, or CLIP's
             tokenizer where it is not installed.
     """
-    settings = prepared.config.filters
+    settings = inputs.config.filters
     if settings.clip_tokens is not None:
         require_clip()
     Lexicon(settings.language)
-    _ = prepared.references, prepared.evaluation
+    inputs.check_texts()
 
 
-def filter_corpus(folder: CorpusFolder, prepared: RecipeInputs, ledger: Ledger) -> dict[str, Any]:
+def filter_corpus(folder: CorpusFolder, inputs: RecipeInputs, ledger: Ledger) -> dict[str, Any]:
     """Writes corpus.jsonl and removed.jsonl, and filters.json last; gives what that holds.
 
     Raises:
         UserError: if a filter cannot work, or a file is damaged.
     """
-    recipe = prepared.recipe
-    settings = prepared.config.filters
-    if prepared.family == "grammar":  # which repeats its frames as often as it was told to
+    recipe = inputs.recipe
+    settings = inputs.config.filters
+    if inputs.family == "grammar":  # which repeats its frames as often as it was told to
         settings = settings.model_copy(update={"overused_share": None})
     stages = build_chain(
         settings,
         recipe.settings,
         instructions=recipe.instructions,
-        examples=list(_shown_texts(recipe)),
-        references=prepared.references,
-        evaluation=prepared.evaluation,
+        examples=list(_list_example_texts(recipe)),
+        references=inputs.references,
+        evaluation=inputs.evaluation,
     )
     candidates = read_candidates(folder, recipe)
     folder.filters.unlink(missing_ok=True)
@@ -115,13 +115,13 @@ def filter_corpus(folder: CorpusFolder, prepared: RecipeInputs, ledger: Ledger) 
                 "name": stage.name,
                 "num_in": stage.num_in,
                 "num_out": stage.num_out,
-                "examples": [one._asdict() for one in stage.examples],
+                "examples": [removal._asdict() for removal in stage.examples],
             }
             for stage in result.stages
         ],
         "settings": settings.model_dump(mode="json"),
-        "num_references": len(prepared.references),
-        "num_evaluation": len(prepared.evaluation),
+        "num_references": len(inputs.references),
+        "num_evaluation": len(inputs.evaluation),
     }
     write_json(folder.filters, counts)
     return counts

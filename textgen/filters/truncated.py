@@ -19,10 +19,10 @@ class Truncated:
         self._looks = language == "en"
 
     def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
-        return [self._reason(candidate) for candidate in candidates]
+        return [self._find_reason(candidate) for candidate in candidates]
 
-    def _reason(self, candidate: Candidate) -> str | None:
+    def _find_reason(self, candidate: Candidate) -> str | None:
         if candidate.cut:
             return "max_output_tokens ended it"
-        found = _UNFINISHED.search(candidate.text) if self._looks else None
-        return f'it ends with "{found.group()}"' if found else None
+        match = _UNFINISHED.search(candidate.text) if self._looks else None
+        return f'it ends with "{match.group()}"' if match else None

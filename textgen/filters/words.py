@@ -62,10 +62,10 @@ class Lexicon:
     def knows(self, word: str) -> bool:
         """Whether a word in lower case is in the list, or all parts of it that a hyphen or apostrophe divides."""
         if (known := self._known.get(word)) is None:
-            known = self._known[word] = self._in_list(word.replace("\u2019", "'"))
+            known = self._known[word] = self._is_in_list(word.replace("\u2019", "'"))
         return known
 
-    def _in_list(self, word: str) -> bool:
+    def _is_in_list(self, word: str) -> bool:
         if self.language is None:
             return False
         if simplemma.is_known(word, lang=self.language):
@@ -78,9 +78,9 @@ class Lexicon:
 
     def lemmas(self, text: str) -> list[str]:
         """The lemmas of a text's words in lower case, in order; hyphens and apostrophes divide words."""
-        return [self._lemma(word) for word in _ALPHANUMERIC.findall(text.lower())]
+        return [self._find_lemma(word) for word in _ALPHANUMERIC.findall(text.lower())]
 
-    def _lemma(self, word: str) -> str:
+    def _find_lemma(self, word: str) -> str:
         if (lemma := self._lemmas.get(word)) is None:
             lemma = word if self.language is None else simplemma.lemmatize(word, lang=self.language).lower()
             self._lemmas[word] = lemma

@@ -94,7 +94,7 @@ class RequestScheduler:
     async def _run(self, requests: Iterator[Request], num: int) -> None:
         self._changed = asyncio.Event()
         self._ending = asyncio.Event()
-        self._requests_limit, self._tokens_limit = self._limiters()
+        self._requests_limit, self._tokens_limit = self._make_limiters()
         workers = [asyncio.create_task(self._work(requests)) for _ in range(min(self.limits.concurrency, max(1, num)))]
         watcher = asyncio.create_task(self._watch(num))
         try:
@@ -108,30 +108,30 @@ class RequestScheduler:
         if self._error is not None:
             raise self._error
 
-    def _limiters(self) -> tuple[AsyncLimiter | None, AsyncLimiter | None]:
+    def _make_limiters(self) -> tuple[AsyncLimiter | None, AsyncLimiter | None]:
         requests, tokens = self.limits.requests_per_minute, self.limits.tokens_per_minute
-        evenly = None
+        by_requests = None
         if requests is not None:  # evened out: not a minute's worth at once
-            evenly = AsyncLimiter(requests / 60, 1.0) if requests >= 60 else AsyncLimiter(1, 60.0 / requests)
+            by_requests = AsyncLimiter(requests / 60, 1.0) if requests >= 60 else AsyncLimiter(1, 60.0 / requests)
         by_tokens = AsyncLimiter(tokens * _TOKEN_WINDOW / 60, _TOKEN_WINDOW) if tokens is not None else None
-        return evenly, by_tokens
+        return by_requests, by_tokens
 
     async def _watch(self, num: int) -> None:
         """Shows what is flushed to the disk, and passes on signals."""
-        ledger, before = self.journal.ledger, self.journal.num_durable
+        ledger, num_before = self.journal.ledger, self.journal.num_durable
         with tqdm(total=num, unit="request", smoothing=0.1) as bar:
             try:
                 while True:
                     await asyncio.sleep(2 * SYNC_SECONDS)
-                    bar.update(self.journal.num_durable - before - bar.n)
+                    bar.update(self.journal.num_durable - num_before - bar.n)
                     bar.set_postfix_str(f"${ledger.spent.cost:.4f}, {ledger.spent.tokens:,} tokens", refresh=False)
                     if self.stop.asked:
                         self._end("a signal")
             finally:
-                bar.update(len(ledger.answered) - before - bar.n)
+                bar.update(len(ledger.answered) - num_before - bar.n)
 
-    def _end(self, why: str) -> None:
-        self.stopped = self.stopped or why
+    def _end(self, reason: str) -> None:
+        self.stopped = self.stopped or reason
         self._ending.set()
         self._notify()
 
@@ -159,7 +159,7 @@ class RequestScheduler:
         answered = len(self.journal.ledger.answered)
         while True:
             await self._wait_for_turn(estimate_tokens(*texts) + self.max_output_tokens)
-            if not await self._affordable(reserve):
+            if not await self._wait_until_affordable(reserve):
                 return
             attempt += 1
             self.journal.append({"event": "sent", "id": request.id, "attempt": attempt, **reserve._asdict()})
@@ -169,12 +169,12 @@ class RequestScheduler:
             except RequestError as fault:
                 self.journal.append(make_fault_event(request.id, attempt, fault, self.price, reserve))
                 self._notify()
-                unreached = self._unreached(fault, unreached)
+                unreached = self._count_unreached(fault, unreached)
                 # A server that answers others meanwhile asks for patience: that says nothing about this request.
-                before, answered = answered, len(self.journal.ledger.answered)
-                used += fault.counts and not (fault.kind == TOO_FAST and answered > before)
+                answered_before, answered = answered, len(self.journal.ledger.answered)
+                used += fault.counts and not (fault.kind == TOO_FAST and answered > answered_before)
                 failed += fault.counts
-                if not await self._goes_on(request, fault, used, failed):
+                if not await self._should_continue(request, fault, used, failed):
                     return
             else:
                 self.journal.append(event)
@@ -194,16 +194,16 @@ class RequestScheduler:
         finally:
             self._under_way -= 1
 
-    def _unreached(self, fault: RequestError, before: int) -> int:
+    def _count_unreached(self, fault: RequestError, unreached_before: int) -> int:
         """How many of a request's last attempts found no server; after too many there is none for the others either."""
         if fault.kind != NO_CONNECTION:
             self._reached = True
             return 0
-        most = self.limits.max_attempts
-        fault.fatal = before + 1 >= (most if self._reached else min(_FIRST_TRIES, most))
-        return before + 1
+        max_attempts = self.limits.max_attempts
+        fault.fatal = unreached_before + 1 >= (max_attempts if self._reached else min(_FIRST_TRIES, max_attempts))
+        return unreached_before + 1
 
-    async def _goes_on(self, request: Request, fault: RequestError, used: int, failed: int) -> bool:
+    async def _should_continue(self, request: Request, fault: RequestError, used: int, failed: int) -> bool:
         """Waits as long as the fault asks for; False if the request is not asked again.
 
         Of `failed` attempts, `used` count as the request's own. Where the server names a time, all wait for it, and then
@@ -229,7 +229,7 @@ class RequestScheduler:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ending.wait(), seconds)
 
-    async def _unless_ending(self, waiting: Coroutine[Any, Any, None]) -> None:
+    async def _await_unless_ending(self, waiting: Coroutine[Any, Any, None]) -> None:
         """Until it is done, or until all ends."""
         tasks = [asyncio.create_task(waiting), asyncio.create_task(self._ending.wait())]
         try:
@@ -240,13 +240,13 @@ class RequestScheduler:
 
     async def _wait_for_turn(self, tokens: int) -> None:
         if self._requests_limit is not None:
-            await self._unless_ending(self._requests_limit.acquire())
+            await self._await_unless_ending(self._requests_limit.acquire())
         if self._tokens_limit is not None:
-            await self._unless_ending(self._tokens_limit.acquire(min(tokens, self._tokens_limit.max_rate)))
+            await self._await_unless_ending(self._tokens_limit.acquire(min(tokens, self._tokens_limit.max_rate)))
         while (pause := self._resume_at - time.monotonic()) > 0 and not self.stopped:
             await self._sleep(pause)
 
-    async def _affordable(self, reserve: Spend) -> bool:
+    async def _wait_until_affordable(self, reserve: Spend) -> bool:
         """Whether the caps hold if this request costs the most it can; waits for what is under way to free some."""
         while not self.stopped:
             cap = self.limits.reached(self.journal.ledger.committed.plus(reserve))

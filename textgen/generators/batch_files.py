@@ -47,8 +47,8 @@ class LineWriter:
         body = build_request_body(prompt, self.parameters, self.schema, request.seed, self.access)
         record = {"custom_id": request.id, "method": "POST", "url": f"/v1{PATHS[self.access.api]}", "body": body}
         schema = to_canonical_json(self.schema) if self.schema is not None else None
-        most = bound_tokens(prompt, self.parameters.system, schema)
-        reserve = self.price.of(most, self.parameters.max_output_tokens)
+        max_tokens = bound_tokens(prompt, self.parameters.system, schema)
+        reserve = self.price.of(max_tokens, self.parameters.max_output_tokens)
         return Line(request.id, reserve, json.dumps(record, ensure_ascii=False) + "\n")
 
 
@@ -87,7 +87,7 @@ def select_affordable(
 
 def read_result_lines(text: str) -> Iterator[str]:
     """The lines of an output or error file; JSON may hold other characters that Python takes for line ends."""
-    return (line for one in text.split("\n") if (line := one.strip()))
+    return (stripped for line in text.split("\n") if (stripped := line.strip()))
 
 
 def read_result(line: str, access: Access, schema_optional: bool) -> tuple[str, Reply | RequestError]:
@@ -105,8 +105,8 @@ def read_result(line: str, access: Access, schema_optional: bool) -> tuple[str, 
         if error.get("code") == "batch_expired":
             raise RequestError("batch expired", "no", "the provider did not come to it within a day")
         body = response.get("body")
-        inner = (body.get("error") if isinstance(body, Mapping) else None) or error
-        message = access.masked(str(inner.get("message") or "no reason given"))
-        raise classify_status(int(status or 500), message, inner.get("code"), None, True, schema_optional)
+        error_fields = (body.get("error") if isinstance(body, Mapping) else None) or error
+        message = access.masked(str(error_fields.get("message") or "no reason given"))
+        raise classify_status(int(status or 500), message, error_fields.get("code"), None, True, schema_optional)
     except RequestError as fault:
         return request, fault

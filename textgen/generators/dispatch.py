@@ -21,17 +21,17 @@ from textgen.prompts.recipe import Request
 Missing = Callable[[Ledger], Iterable[Request]]
 
 
-def _limits(prepared: RecipeInputs) -> Limits:
-    return Limits(**{one.name: getattr(prepared.config, one.name) for one in fields(Limits)})
+def _make_limits(inputs: RecipeInputs) -> Limits:
+    return Limits(**{field.name: getattr(inputs.config, field.name) for field in fields(Limits)})
 
 
-def _parameters(prepared: RecipeInputs) -> Parameters:
-    recipe = prepared.config.recipe
-    return Parameters(prepared.model, recipe.system, recipe.temperature, recipe.top_p, prepared.max_output_tokens)
+def _make_parameters(inputs: RecipeInputs) -> Parameters:
+    recipe = inputs.config.recipe
+    return Parameters(inputs.model, recipe.system, recipe.temperature, recipe.top_p, inputs.max_output_tokens)
 
 
 def ask_source(
-    prepared: RecipeInputs,
+    inputs: RecipeInputs,
     folder: CorpusFolder,
     key: str,
     journal: RequestJournal,
@@ -43,7 +43,7 @@ def ask_source(
     """Has what is missing written; why it ended early, if it did.
 
     Args:
-        prepared: what the corpus is made with.
+        inputs: what the corpus is made with.
         folder: of the corpus.
         key: of the corpus.
         journal: that answers go to.
@@ -54,54 +54,60 @@ def ask_source(
     Raises:
         UserError: for whatever the user can mend; what was answered is kept.
     """
-    source, ledger = prepared.config.source, journal.ledger
+    source, ledger = inputs.config.source, journal.ledger
     if ledger.waiting or (source == "openai-batch" and not only_collect):
-        only = only_collect or source != "openai-batch"
-        waiting = _by_batches(prepared, folder, key, journal, missing, stop, only)
+        only_collect_batches = only_collect or source != "openai-batch"
+        waiting = _ask_by_batches(inputs, folder, key, journal, missing, stop, only_collect_batches)
         if source == "openai-batch" or only_collect:
             return waiting
     if only_collect:
         return None
-    if prepared.family == "existing text":
-        take_existing(missing(ledger), prepared.recipe, journal, stop)
+    if inputs.family == "existing text":
+        take_existing(missing(ledger), inputs.recipe, journal, stop)
     elif source == "grammar":
-        write_by_grammar(missing(ledger), prepared.recipe, prepared.grammar, journal, stop)
+        write_by_grammar(missing(ledger), inputs.recipe, inputs.grammar, journal, stop)
     elif source == "transformers":
-        return _by_local_model(prepared, folder, journal, missing, stop)
+        return _ask_local_model(inputs, folder, journal, missing, stop)
     else:
-        return _by_server(prepared, journal, missing, stop)
+        return _ask_server(inputs, journal, missing, stop)
     return None
 
 
-def _access(prepared: RecipeInputs, journal: RequestJournal) -> Access:
-    config = prepared.config
-    where = get_access(config.base_url, config.api, config.api_key_env)
-    journal.append({"event": "session", "source": config.source, "server": where.server, "api": where.api})
-    return where
+def _begin_session(inputs: RecipeInputs, journal: RequestJournal) -> Access:
+    config = inputs.config
+    access = get_access(config.base_url, config.api, config.api_key_env)
+    journal.append({"event": "session", "source": config.source, "server": access.server, "api": access.api})
+    return access
 
 
-def _by_server(prepared: RecipeInputs, journal: RequestJournal, missing: Missing, stop: StopRequest) -> str | None:
-    config, recipe = prepared.config, prepared.recipe
-    todo = sum(1 for _ in missing(journal.ledger))
-    price = prepared.price
-    if not todo:
+def _ask_server(inputs: RecipeInputs, journal: RequestJournal, missing: Missing, stop: StopRequest) -> str | None:
+    config, recipe = inputs.config, inputs.recipe
+    num_missing = sum(1 for _ in missing(journal.ledger))
+    price = inputs.price
+    if not num_missing:
         return None
     client = OpenAIClient(
-        _access(prepared, journal), _parameters(prepared), recipe.schema, config.json_schema, config.request_timeout
+        _begin_session(inputs, journal),
+        _make_parameters(inputs),
+        recipe.schema,
+        config.json_schema,
+        config.request_timeout,
     )
-    limits, most = _limits(prepared), prepared.max_output_tokens
-    asker = RequestScheduler(client, journal, recipe.settings, price, limits, most, recipe.prompt, stop)
-    asker.run(missing(journal.ledger), todo)
-    if asker.fatal is not None:
+    limits, max_output_tokens = _make_limits(inputs), inputs.max_output_tokens
+    scheduler = RequestScheduler(
+        client, journal, recipe.settings, price, limits, max_output_tokens, recipe.prompt, stop
+    )
+    scheduler.run(missing(journal.ledger), num_missing)
+    if scheduler.fatal is not None:
         raise UserError(
-            f"{client.server}: {asker.fatal.detail or asker.fatal.kind}. {len(journal.ledger.answered):,} answers are kept; "
+            f"{client.server}: {scheduler.fatal.detail or scheduler.fatal.kind}. {len(journal.ledger.answered):,} answers are kept; "
             "mend that, and the same command goes on"
         )
-    return asker.stopped
+    return scheduler.stopped
 
 
-def _by_batches(
-    prepared: RecipeInputs,
+def _ask_by_batches(
+    inputs: RecipeInputs,
     folder: CorpusFolder,
     key: str,
     journal: RequestJournal,
@@ -109,39 +115,39 @@ def _by_batches(
     stop: StopRequest,
     only_collect: bool,
 ) -> str | None:
-    config, recipe = prepared.config, prepared.recipe
-    where = _access(prepared, journal)
+    config, recipe = inputs.config, inputs.recipe
+    access = _begin_session(inputs, journal)
     schema = None if config.json_schema == "text" else recipe.schema
-    optional = config.json_schema != "schema"
-    price = prepared.batch_price
-    writer = LineWriter(where, _parameters(prepared), schema, optional, price, recipe.prompt)
-    asker = BatchClient(
-        where,
+    schema_optional = config.json_schema != "schema"
+    price = inputs.batch_price
+    writer = LineWriter(access, _make_parameters(inputs), schema, schema_optional, price, recipe.prompt)
+    client = BatchClient(
+        access,
         writer,
         journal,
         recipe.settings,
         price,
-        _limits(prepared),
+        _make_limits(inputs),
         config.batch,
         folder.batches,
         key,
         stop,
     )
     if only_collect:
-        left = asker.collect()
-        return f"{left} batches are under way" if left else None
-    asker.run(lambda: missing(journal.ledger))
-    return asker.stopped
+        num_under_way = client.collect()
+        return f"{num_under_way} batches are under way" if num_under_way else None
+    client.run(lambda: missing(journal.ledger))
+    return client.stopped
 
 
-def _by_local_model(
-    prepared: RecipeInputs, folder: CorpusFolder, journal: RequestJournal, missing: Missing, stop: StopRequest
+def _ask_local_model(
+    inputs: RecipeInputs, folder: CorpusFolder, journal: RequestJournal, missing: Missing, stop: StopRequest
 ) -> str | None:
     if not any(True for _ in missing(journal.ledger)):
         return None
     from textgen.generators.local import LocalModel, write_by_model  # torch and transformers
 
-    model = LocalModel(prepared.model, prepared.config.local, _parameters(prepared))
+    model = LocalModel(inputs.model, inputs.config.local, _make_parameters(inputs))
     plan: Iterator[Request] = read_plan(folder.plan)
-    most = prepared.config.max_total_tokens
-    return write_by_model(plan, prepared.recipe, model, journal, prepared.recipe.prompt, stop, most)
+    max_total_tokens = inputs.config.max_total_tokens
+    return write_by_model(plan, inputs.recipe, model, journal, inputs.recipe.prompt, stop, max_total_tokens)

@@ -65,7 +65,7 @@ class LocalModel:
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token or "<pad>"
 
-    def _ids(self, prompt: str) -> list[int]:
+    def _encode_prompt(self, prompt: str) -> list[int]:
         """As a chat where the tokenizer has a template for one, else as plain text."""
         if self._tokenizer.chat_template is None:
             text = "\n\n".join(filter(None, [self.parameters.system, prompt]))
@@ -77,7 +77,7 @@ class LocalModel:
 
     def most_tokens(self, prompts: Sequence[str]) -> int:
         """The most tokens that the prompts and their answers can have together."""
-        return sum(len(self._ids(prompt)) + self.parameters.max_output_tokens for prompt in prompts)
+        return sum(len(self._encode_prompt(prompt)) + self.parameters.max_output_tokens for prompt in prompts)
 
     def answer(self, prompts: Sequence[str], seed: int) -> list[Reply]:
         """Answers of a batch; the same prompts with the same seed get the same ones on the same machine.
@@ -87,7 +87,7 @@ class LocalModel:
         """
         import torch
 
-        ids = [self._ids(prompt) for prompt in prompts]
+        ids = [self._encode_prompt(prompt) for prompt in prompts]
         self._check_length(max(map(len, ids)))
         batch = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self._model.device)
         sampling: dict[str, Any] = {"do_sample": False}
@@ -97,7 +97,7 @@ class LocalModel:
             sampling["top_k"] = 0
         torch.manual_seed(seed)
         with torch.inference_mode():
-            written = self._model.generate(
+            output_ids = self._model.generate(
                 input_ids=batch["input_ids"],
                 attention_mask=batch["attention_mask"],
                 max_new_tokens=self.parameters.max_output_tokens,
@@ -105,8 +105,8 @@ class LocalModel:
                 **sampling,
             )
         return [
-            self._reply(len(one), row[batch["input_ids"].shape[1] :].tolist())
-            for one, row in zip(ids, written, strict=True)
+            self._make_reply(len(prompt_ids), row[batch["input_ids"].shape[1] :].tolist())
+            for prompt_ids, row in zip(ids, output_ids, strict=True)
         ]
 
     def _check_length(self, num_input: int) -> None:
@@ -118,10 +118,10 @@ class LocalModel:
                 "lower max_output_tokens=, or take another model"
             )
 
-    def _reply(self, num_input: int, ids: list[int]) -> Reply:
-        ends = self._model.generation_config.eos_token_id
-        ends = set(ends if isinstance(ends, list) else [ends]) | {self._tokenizer.eos_token_id}
-        length = next((place for place, one in enumerate(ids) if one in ends), None)
+    def _make_reply(self, num_input: int, ids: list[int]) -> Reply:
+        end_ids = self._model.generation_config.eos_token_id
+        end_ids = set(end_ids if isinstance(end_ids, list) else [end_ids]) | {self._tokenizer.eos_token_id}
+        length = next((place for place, token in enumerate(ids) if token in end_ids), None)
         text = self._tokenizer.decode(ids[:length], skip_special_tokens=True)
         num_output = len(ids) if length is None else length + 1
         return Reply(text, None, num_input, num_output, self.name, cut=length is None)
@@ -144,35 +144,37 @@ def write_by_model(
     """
     size = model.settings.batch_size
     with tqdm(unit="request") as bar:
-        for block in _blocks(plan, size):
+        for block in _split_into_blocks(plan, size):
             todo = [
-                one for one in block if one.id not in journal.ledger.answered and one.id not in journal.ledger.failed
+                request
+                for request in block
+                if request.id not in journal.ledger.answered and request.id not in journal.ledger.failed
             ]
             if todo:
                 if stop.asked:
                     return "a signal"
-                most = journal.ledger.spent.tokens + model.most_tokens([prompt(one) for one in todo])
-                if max_total_tokens is not None and most > max_total_tokens:
+                tokens_after = journal.ledger.spent.tokens + model.most_tokens([prompt(request) for request in todo])
+                if max_total_tokens is not None and tokens_after > max_total_tokens:
                     return f"max_total_tokens={max_total_tokens}"
-                replies = model.answer([prompt(one) for one in block], _seed(block))
+                replies = model.answer([prompt(request) for request in block], _derive_seed(block))
                 for request, reply in zip(block, replies, strict=True):
                     if request in todo:
-                        _keep(journal, request, reply, recipe)
+                        _record_reply(journal, request, reply, recipe)
             bar.update(len(block))
     return None
 
 
-def _blocks(plan: Iterable[Request], size: int) -> Iterator[list[Request]]:
+def _split_into_blocks(plan: Iterable[Request], size: int) -> Iterator[list[Request]]:
     requests = iter(plan)
     while block := list(itertools.islice(requests, size)):
         yield block
 
 
-def _seed(block: Sequence[Request]) -> int:
-    return int.from_bytes(hashlib.sha256("".join(one.id for one in block).encode()).digest()[:7])
+def _derive_seed(block: Sequence[Request]) -> int:
+    return int.from_bytes(hashlib.sha256("".join(request.id for request in block).encode()).digest()[:7])
 
 
-def _keep(journal: RequestJournal, request: Request, reply: Reply, recipe: Recipe) -> None:
+def _record_reply(journal: RequestJournal, request: Request, reply: Reply, recipe: Recipe) -> None:
     try:
         journal.append(answer_event(request.id, 1, reply, recipe.settings, FREE, Spend()))
     except RequestError as fault:

@@ -29,9 +29,9 @@ def take_existing(requests: Iterable[Request], recipe: Recipe, journal: RequestJ
     for request in requests:
         if stop.asked:
             return
-        item = {name: _one_line(request.given, name) for name in recipe.settings.fields}
+        item = {name: _join_lines(request.given, name) for name in recipe.settings.fields}
         journal.append({"event": "answer", "id": request.id, "attempt": 1, "model": "existing text", "items": [item]})
 
 
-def _one_line(row: Mapping[str, object], name: str) -> str:
+def _join_lines(row: Mapping[str, object], name: str) -> str:
     return " ".join(str(row[name]).split())

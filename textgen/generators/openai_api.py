@@ -74,8 +74,8 @@ def get_access(base_url: str | None, api: Literal["auto", "responses", "chat"], 
         raise UserError(
             f"{key_variable}: holds what no key can (spaces, line breaks or letters with accents); set it again"
         )
-    chosen: Api = ("responses" if base_url is None else "chat") if api == "auto" else api
-    return Access(base_url, key or _NO_KEY, chosen)
+    chosen_api: Api = ("responses" if base_url is None else "chat") if api == "auto" else api
+    return Access(base_url, key or _NO_KEY, chosen_api)
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ def build_request_body(
     """
     messages = [{"role": "user", "content": prompt}]
     body: dict[str, Any] = {"model": parameters.model}
-    default = access.base_url is None and parameters.temperature == 1 and parameters.top_p == 1
-    if not default:
+    is_default_sampling = access.base_url is None and parameters.temperature == 1 and parameters.top_p == 1
+    if not is_default_sampling:
         body.update(temperature=parameters.temperature, top_p=parameters.top_p)
     if access.api == "responses":
         body.update(input=messages, max_output_tokens=parameters.max_output_tokens, store=False)
@@ -111,8 +111,8 @@ def build_request_body(
     if parameters.system:
         messages.insert(0, {"role": "system", "content": parameters.system})
     # Compatible servers know the older name; the provider's newer models refuse it.
-    most = "max_completion_tokens" if access.base_url is None else "max_tokens"
-    body.update({"messages": messages, most: parameters.max_output_tokens})
+    limit_name = "max_completion_tokens" if access.base_url is None else "max_tokens"
+    body.update({"messages": messages, limit_name: parameters.max_output_tokens})
     if schema is not None:
         body["response_format"] = {
             "type": "json_schema",
@@ -143,24 +143,24 @@ def read_reply(body: Any, api: Api) -> Reply:
     return reply
 
 
-def _count(tokens: Any) -> int | None:
+def _check_count(tokens: Any) -> int | None:
     """A number of tokens; None for what is none, so that the reserve is charged."""
     return tokens if isinstance(tokens, int) and 0 <= tokens <= _MOST_TOKENS else None
 
 
 def _read_completion(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply:
-    asked, said = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-    told = Reply("", None, asked, said, str(body.get("model") or ""))
+    input_tokens, output_tokens = _check_count(usage.get("prompt_tokens")), _check_count(usage.get("completion_tokens"))
+    empty_reply = Reply("", None, input_tokens, output_tokens, str(body.get("model") or ""))
     choices = body["choices"]
     if not choices:
-        raise RequestError("empty", "reported", "no choices", reply=told)
+        raise RequestError("empty", "reported", "no choices", reply=empty_reply)
     message = choices[0]["message"]
     return Reply(
         message.get("content") or "",
         message.get("refusal") or None,
-        told.input_tokens,
-        told.output_tokens,
-        told.model,
+        empty_reply.input_tokens,
+        empty_reply.output_tokens,
+        empty_reply.model,
         choices[0].get("finish_reason") == "length",
     )
 
@@ -175,8 +175,8 @@ def _read_response(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply:
     reply = Reply(
         "".join(texts),
         " ".join(refusals) or None,
-        _count(usage.get("input_tokens")),
-        _count(usage.get("output_tokens")),
+        _check_count(usage.get("input_tokens")),
+        _check_count(usage.get("output_tokens")),
         str(body.get("model") or ""),
         cut,
     )

@@ -111,7 +111,7 @@ class BatchClient:
         lines = select_affordable(map(self.writer.line, requests), ledger.committed, self.limits, caps.append)
         for file in split_into_files(lines, self.settings):
             number = len(ledger.parts) + 1
-            with atomic_path(self._path(number)) as temporary:
+            with atomic_path(self._get_path(number)) as temporary:
                 temporary.write_text("".join(line.text for line in file), encoding="utf-8")
             self.journal.append(
                 {
@@ -128,40 +128,40 @@ class BatchClient:
                 break
         return caps[0] if caps else None
 
-    def _path(self, number: int) -> Path:
+    def _get_path(self, number: int) -> Path:
         return self.folder / f"part-{number:04}.jsonl"
 
-    def _name(self, part: Part) -> str:
+    def _make_name(self, part: Part) -> str:
         return f"{self.key[:32]}/{part.number}/{hash_json(sorted(part.ids), 8)}"
 
     def _find_or_drop(self, part: Part) -> None:
         """Takes up a part that the provider has; the requests of another are asked anew, in files as they are wanted now."""
-        if found := self._patiently(partial(self._find, part)):
-            self._note(part, found)
+        if batch_id := self._retry(partial(self._find, part)):
+            self._note(part, batch_id)
         else:
             self.journal.append({"event": "batch_dropped", "part": part.number})
 
     def _create(self, part: Part) -> None:
         """Gives a part to the provider, once: before it is tried again, it is looked for there."""
-        uploaded: str | None = None
-        look = False
+        file_id: str | None = None
+        look_first = False
 
         def create() -> str:
-            nonlocal look, uploaded
-            if look and (found := self._find(part)):
-                return found
-            look = True
-            if uploaded is None:
-                with self._path(part.number).open("rb") as file:
-                    uploaded = self._client.files.create(file=file, purpose="batch").id
+            nonlocal look_first, file_id
+            if look_first and (batch_id := self._find(part)):
+                return batch_id
+            look_first = True
+            if file_id is None:
+                with self._get_path(part.number).open("rb") as file:
+                    file_id = self._client.files.create(file=file, purpose="batch").id
             return self._client.batches.create(
-                input_file_id=uploaded,
+                input_file_id=file_id,
                 endpoint=f"/v1{PATHS[self.access.api]}",  # type: ignore[arg-type]
                 completion_window="24h",
-                metadata={_METADATA: self._name(part)},
+                metadata={_METADATA: self._make_name(part)},
             ).id
 
-        self._note(part, self._patiently(create))
+        self._note(part, self._retry(create))
 
     def _note(self, part: Part, batch_id: str) -> None:
         self.journal.append({"event": "batch_submitted", "part": part.number, "batch_id": batch_id})
@@ -169,7 +169,7 @@ class BatchClient:
     def _find(self, part: Part) -> str | None:
         """The id of the part's batch, if the provider has it."""
         for batch in self._client.batches.list(limit=100):
-            if (batch.metadata or {}).get(_METADATA) == self._name(part):
+            if (batch.metadata or {}).get(_METADATA) == self._make_name(part):
                 return batch.id
         return None
 
@@ -195,12 +195,12 @@ class BatchClient:
     def _collect(self) -> None:
         for part in self.journal.ledger.waiting:
             if part.batch_id is None:
-                if found := self._patiently(partial(self._find, part)):
-                    self._note(part, found)
+                if batch_id := self._retry(partial(self._find, part)):
+                    self._note(part, batch_id)
                 else:  # it was never submitted
                     continue
             assert part.batch_id is not None
-            batch = self._patiently(partial(self._client.batches.retrieve, part.batch_id))
+            batch = self._retry(partial(self._client.batches.retrieve, part.batch_id))
             counts = batch.request_counts
             self._progress[part.number] = counts.completed + counts.failed if counts else 0
             if batch.status in _ENDED:
@@ -208,16 +208,16 @@ class BatchClient:
 
     def _take(self, part: Part, batch: Batch) -> None:
         """Joins results to requests by id, whatever their order; what comes twice or from elsewhere is counted."""
-        ignored, seen = 0, set()
+        ignored, seen_ids = 0, set()
         for file in filter(None, (batch.output_file_id, batch.error_file_id)):
-            content = self._patiently(partial(self._client.files.content, file))
+            content = self._retry(partial(self._client.files.content, file))
             for line in read_result_lines(content.text):
                 request, outcome = read_result(line, self.access, self.writer.schema_optional)
-                if request in seen or request not in part.ids:
+                if request in seen_ids or request not in part.ids:
                     ignored += 1
                 elif request in part.open:  # or else a killed run has taken it
                     self._keep(request, outcome)
-                seen.add(request)
+                seen_ids.add(request)
         paid: Paid = "reserved" if batch.status == "completed" else "no"
         for request in sorted(part.open):
             self._keep(
@@ -226,12 +226,12 @@ class BatchClient:
         self.journal.append({"event": "batch_done", "part": part.number, "ignored_lines": ignored})
         errors = batch.errors.data if batch.errors and batch.errors.data else []
         if batch.status == "failed":
-            told = (
-                "; ".join(f"{one.code}: {self.access.masked(str(one.message))}" for one in errors[:3])
+            reasons = (
+                "; ".join(f"{error.code}: {self.access.masked(str(error.message))}" for error in errors[:3])
                 or "no reason given"
             )
             raise UserError(
-                f"batch {part.batch_id}: the provider refused the file ({told}); nothing was paid for it. Mend that "
+                f"batch {part.batch_id}: the provider refused the file ({reasons}); nothing was paid for it. Mend that "
                 "(batch.max_requests= and batch.max_bytes= make files smaller), then run the same command again"
             )
         if self._fatal is not None:
@@ -262,7 +262,7 @@ class BatchClient:
             self._given_up.add(request)
             self.journal.append({"event": "gave_up", "id": request, "fault": fault.kind})
 
-    def _patiently(self, call: Callable[[], T]) -> T:
+    def _retry(self, call: Callable[[], T]) -> T:
         """The answer of a call that costs nothing, asked again where that may help.
 
         Raises:
@@ -274,23 +274,23 @@ class BatchClient:
             try:
                 return call()
             except openai.APIStatusError as error:
-                asked = parse_retry_after(error.response.headers)
-                fault = classify_status(error.status_code, error.message, error.code, asked, False, False)
-                last = fault.detail
+                retry_after = parse_retry_after(error.response.headers)
+                fault = classify_status(error.status_code, error.message, error.code, retry_after, False, False)
+                last_message = fault.detail
                 if fault.fatal or not fault.retry:
                     break
-                wait = asked or wait
+                wait = retry_after or wait
             except (openai.APIConnectionError, ValueError) as error:
-                last = str(error)
+                last_message = str(error)
             self._pause(wait)
             if self.stop.asked:
                 raise _Stopped
         raise UserError(
-            f"{self.access.server}: {self.access.masked(last)}. All that was answered is kept; the same command goes on"
+            f"{self.access.server}: {self.access.masked(last_message)}. All that was answered is kept; the same command goes on"
         )
 
     def _pause(self, seconds: float) -> None:
         """Until then, or until a signal comes."""
         until = time.monotonic() + seconds
-        while not self.stop.asked and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, _LOOK_SECONDS))
+        while not self.stop.asked and (remaining := until - time.monotonic()) > 0:
+            time.sleep(min(remaining, _LOOK_SECONDS))

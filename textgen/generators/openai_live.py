@@ -72,7 +72,7 @@ class OpenAIClient:
         try:
             answer = await self._client.post(PATHS[self._access.api], cast_to=object, body=body)
         except openai.APIStatusError as error:
-            raise self._status_fault(error, schema is not None) from None
+            raise self._classify_error(error, schema is not None) from None
         except openai.APIConnectionError as error:
             cause = type(error.__cause__).__name__
             if cause in _NOT_SENT:
@@ -87,13 +87,13 @@ class OpenAIClient:
             )
         return reply
 
-    def _status_fault(self, error: openai.APIStatusError, with_schema: bool) -> RequestError:
+    def _classify_error(self, error: openai.APIStatusError, with_schema: bool) -> RequestError:
         # The body's own message: the client's adds the whole body to it.
-        inner = error.body if isinstance(error.body, Mapping) else {}
-        message = self._access.masked(str(inner.get("message") or error.message))
-        code = inner.get("code") or error.code
-        wait = parse_retry_after(error.response.headers)
-        fault = classify_status(error.status_code, message, code, wait, with_schema, self._optional)
+        error_fields = error.body if isinstance(error.body, Mapping) else {}
+        message = self._access.masked(str(error_fields.get("message") or error.message))
+        code = error_fields.get("code") or error.code
+        retry_after = parse_retry_after(error.response.headers)
+        fault = classify_status(error.status_code, message, code, retry_after, with_schema, self._optional)
         if fault.kind == NO_SCHEMA:
             self.uses_json_schema = False
         return fault

@@ -43,17 +43,17 @@ def parse_items(answer: str, recipe: RecipeSettings) -> list[dict[str, str]]:
     text = _FENCE.sub("", _THOUGHTS.sub("", answer)).strip()
     if not text:
         raise Unusable("the answer is empty")
-    found = _json_in(text)
-    if found:
-        several = _unwrapped(found, recipe)
+    values = _find_json(text)
+    if values:
+        raw_items = _unwrap(values, recipe)
     elif text[0] in "{[":
         raise Unusable("its JSON is cut short or broken")
     else:
-        several = _from_lines(text, recipe)
+        raw_items = _parse_lines(text, recipe)
     items, faults = [], []
-    for one in several:
+    for raw_item in raw_items:
         try:
-            items.append(_item(one, recipe))
+            items.append(_read_item(raw_item, recipe))
         except Unusable as fault:
             faults.append(fault)
     if not items:
@@ -61,47 +61,49 @@ def parse_items(answer: str, recipe: RecipeSettings) -> list[dict[str, str]]:
     return items[: recipe.items_per_request]
 
 
-def _json_in(text: str) -> list[Any]:
+def _find_json(text: str) -> list[Any]:
     """The JSON objects and lists of objects or strings in a text, in order, not those within others."""
     decoder = json.JSONDecoder()
-    found: list[Any] = []
+    values: list[Any] = []
     end = 0
     for match in re.finditer(r"[{\[]", text):
         if match.start() < end:
             continue
         try:
-            one, end = decoder.raw_decode(text, match.start())
+            value, end = decoder.raw_decode(text, match.start())
         except (ValueError, RecursionError):
             if match.start() == 0:  # what follows are pieces of it
                 return []
             continue
-        holds_items = bool(one) if isinstance(one, dict) else any(isinstance(part, (dict, str)) for part in one)
+        holds_items = bool(value) if isinstance(value, dict) else any(isinstance(part, (dict, str)) for part in value)
         if holds_items or match.start() == 0:
-            found.append(one)
-    return found
+            values.append(value)
+    return values
 
 
-def _unwrapped(found: list[Any], recipe: RecipeSettings) -> list[Any]:
+def _unwrap(values: list[Any], recipe: RecipeSettings) -> list[Any]:
     """The items in {"items": [...]}, by that name or another, in a list, or in objects one after another."""
     names = {name.lower() for name in recipe.fields}
-    if len(found) > 1 and all(isinstance(one, dict) for one in found):
-        return found
-    first = found[0]
+    if len(values) > 1 and all(isinstance(value, dict) for value in values):
+        return values
+    first = values[0]
     while isinstance(first, dict) and len(first) == 1 and not {str(key).lower() for key in first} & names:
         (first,) = first.values()
     return first if isinstance(first, list) else [first]
 
 
-def _item(one: Any, recipe: RecipeSettings) -> dict[str, str]:
+def _read_item(raw_item: Any, recipe: RecipeSettings) -> dict[str, str]:
     if len(recipe.fields) == 1:
-        only = next(iter(one.values())) if isinstance(one, dict) and len(one) == 1 else one  # {"caption": "..."}
-        one = {"text": only} if isinstance(only, str) else one
-    if not isinstance(one, Mapping):
-        raise Unusable(f"an item is a {type(one).__name__}, not an object")
-    by_lower = {str(key).lower(): value for key, value in one.items()}
+        only_value = (
+            next(iter(raw_item.values())) if isinstance(raw_item, dict) and len(raw_item) == 1 else raw_item
+        )  # {"caption": "..."}
+        raw_item = {"text": only_value} if isinstance(only_value, str) else raw_item
+    if not isinstance(raw_item, Mapping):
+        raise Unusable(f"an item is a {type(raw_item).__name__}, not an object")
+    by_lower = {str(key).lower(): value for key, value in raw_item.items()}
     item = {}
     for name, field in recipe.fields.items():
-        value = one.get(name, by_lower.get(name.lower()))
+        value = raw_item.get(name, by_lower.get(name.lower()))
         if not isinstance(value, str) or not value.strip():
             raise Unusable(f"an item has no text in {name!r}")
         item[name] = " ".join(make_storable(value).split())
@@ -113,22 +115,22 @@ def _item(one: Any, recipe: RecipeSettings) -> dict[str, str]:
     return item
 
 
-def _from_lines(text: str, recipe: RecipeSettings) -> list[Any]:
-    lines = [line for line in text.splitlines() if _bare(line)]
+def _parse_lines(text: str, recipe: RecipeSettings) -> list[Any]:
+    lines = [line for line in text.splitlines() if _strip_marks(line)]
     if len(recipe.fields) > 1:
-        return _from_named_lines([_bare(line) for line in lines], list(recipe.fields))
+        return _parse_named_lines([_strip_marks(line) for line in lines], list(recipe.fields))
     if len(lines) > 1 and lines[0].rstrip(" *").endswith(":"):  # "Here are five captions:"
         lines = lines[1:]
-    texts = [_NAMED_TEXT.sub("", _bare(line)).strip() for line in lines]
+    texts = [_NAMED_TEXT.sub("", _strip_marks(line)).strip() for line in lines]
     if recipe.items_per_request == 1:
         # A model that only continues text writes further examples after its answer.
-        goes_on = (number for number, text in enumerate(texts) if number and _LABEL.match(text))
-        return [_bare(" ".join(texts[: next(goes_on, None)]))]
-    listed = [text for text, line in zip(texts, lines, strict=True) if _BULLET.match(line)]
-    return list(filter(None, map(_bare, listed if len(listed) > 1 else texts)))
+        example_starts = (number for number, text in enumerate(texts) if number and _LABEL.match(text))
+        return [_strip_marks(" ".join(texts[: next(example_starts, None)]))]
+    bulleted = [text for text, line in zip(texts, lines, strict=True) if _BULLET.match(line)]
+    return list(filter(None, map(_strip_marks, bulleted if len(bulleted) > 1 else texts)))
 
 
-def _bare(line: str) -> str:
+def _strip_marks(line: str) -> str:
     """A line without a bullet or number before it and quotes around it."""
     line = _BULLET.sub("", line).strip()
     if len(line) > 1 and _QUOTES.get(line[0]) == line[-1] and line[0] not in line[1:-1]:
@@ -136,14 +138,14 @@ def _bare(line: str) -> str:
     return line
 
 
-def _from_named_lines(lines: Sequence[str], names: Sequence[str]) -> list[Any]:
+def _parse_named_lines(lines: Sequence[str], names: Sequence[str]) -> list[Any]:
     """Items of `field: value` lines, the value perhaps on the next; a field that comes again begins the next item."""
     items: list[dict[str, str]] = [{}]
-    named = re.compile(rf"[\W_]*({'|'.join(map(re.escape, names))})[\W_]*[:=][*_\s]*(.*)", re.IGNORECASE)
+    named_line = re.compile(rf"[\W_]*({'|'.join(map(re.escape, names))})[\W_]*[:=][*_\s]*(.*)", re.IGNORECASE)
     by_lower = {name.lower(): name for name in names}
     name = ""
     for line in lines:
-        match = named.fullmatch(line)
+        match = named_line.fullmatch(line)
         if match is None:
             if name and not items[-1][name]:
                 items[-1][name] = line
@@ -151,7 +153,7 @@ def _from_named_lines(lines: Sequence[str], names: Sequence[str]) -> list[Any]:
         name = by_lower[match[1].lower()]
         if name in items[-1]:
             items.append({})
-        items[-1][name] = _bare(match[2])
+        items[-1][name] = _strip_marks(match[2])
     whole = [item for item in items if all(item.get(name) for name in names)]
     if not whole:
         raise Unusable(f"no lines name all of {', '.join(names)}")

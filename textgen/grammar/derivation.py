@@ -54,7 +54,7 @@ class Derivations:
         if len(keywords) == 1:
             return keywords <= self.reach(name)
         if (name, keywords) not in self._can_hold:
-            able = (self.fits(one, keywords) for one in self.candidates(name, keywords)[0])
+            able = (self.fits(alternative, keywords) for alternative in self.candidates(name, keywords)[0])
             self._can_hold[name, keywords] = any(able)
         return self._can_hold[name, keywords]
 
@@ -63,25 +63,25 @@ class Derivations:
         if name not in self.symbols:
             return _NONE
         if name not in self._reach:
-            self._reach[name] = _NONE.union(*map(self._reach_of, self.symbols[name].alternatives))
+            self._reach[name] = _NONE.union(*map(self._find_reach, self.symbols[name].alternatives))
         return self._reach[name]
 
-    def _reach_of(self, alternative: Alternative) -> Keywords:
+    def _find_reach(self, alternative: Alternative) -> Keywords:
         if alternative not in self._reach_of_one:
             words = [keys(word) for word, _ in alternative.synonyms]
             below = [self.reach(slot.name) for slot in alternative.slots]
-            self._reach_of_one[alternative] = self._literal(alternative).union(*words, *below)
+            self._reach_of_one[alternative] = self._collect_literal_words(alternative).union(*words, *below)
         return self._reach_of_one[alternative]
 
-    def _literal(self, alternative: Alternative) -> Keywords:
+    def _collect_literal_words(self, alternative: Alternative) -> Keywords:
         return _NONE.union(*(keys(part) for part in alternative.parts if isinstance(part, str)))
 
     def candidates(self, name: str, keywords: Keywords) -> tuple[list[Alternative], list[float]]:
         """The alternatives that can hold each of these words, if perhaps not all, with running sums of weights."""
         if (name, keywords) not in self._candidates:
             symbol = self.symbols.get(name)
-            able = [one for one in symbol.alternatives if keywords <= self._reach_of(one)] if symbol else []
-            self._candidates[name, keywords] = (able, list(itertools.accumulate(one.weight for one in able)))
+            able = [choice for choice in symbol.alternatives if keywords <= self._find_reach(choice)] if symbol else []
+            self._candidates[name, keywords] = (able, list(itertools.accumulate(choice.weight for choice in able)))
         return self._candidates[name, keywords]
 
     def fits(self, alternative: Alternative, keywords: Keywords) -> bool:
@@ -93,17 +93,17 @@ class Derivations:
     def ways(self, alternative: Alternative, keywords: Keywords) -> list[dict[Slot, Keywords]]:
         """All ways to share words out among the slots of an alternative."""
         if (alternative, keywords) not in self._ways:
-            rest = sorted(keywords - self._literal(alternative))
+            rest = sorted(keywords - self._collect_literal_words(alternative))
             able = [[slot for slot in alternative.slots if word in self.reach(slot.name)] for word in rest]
-            ways = []
+            assignments = []
             for chosen in itertools.islice(itertools.product(*able), _MOST_WAYS):
                 shares: dict[Slot, set[str]] = {}
                 for slot, word in zip(chosen, rest, strict=True):
                     shares.setdefault(slot, set()).add(word)
-                way = {slot: frozenset(share) for slot, share in shares.items()}
-                if all(len(share) == 1 or self.can_hold(slot.name, share) for slot, share in way.items()):
-                    ways.append(way)
-            self._ways[alternative, keywords] = ways
+                assignment = {slot: frozenset(share) for slot, share in shares.items()}
+                if all(len(share) == 1 or self.can_hold(slot.name, share) for slot, share in assignment.items()):
+                    assignments.append(assignment)
+            self._ways[alternative, keywords] = assignments
         return self._ways[alternative, keywords]
 
 
@@ -132,7 +132,7 @@ class Item:
         self._given = given
         self._rng = rng
         self._texts: dict[tuple[str, Scope], str] = {}
-        self._said: set[str] = set()
+        self._said_words: set[str] = set()
         self._redraws = _REDRAWS
         self.missed = False
 
@@ -144,36 +144,40 @@ class Item:
         """
         if name in self._given:
             return self._given[name]
-        bound = (name, scope)
-        if bound in self._texts:
-            text = self._texts[bound]
+        binding = (name, scope)
+        if binding in self._texts:
+            text = self._texts[binding]
             self.missed |= not all(word in keys(text) for word in wanted)
             return text
         symbol = self._derivations.symbols[name]
         if symbol.kind == "frames":
-            text = self._framed(symbol, scope, wanted)
-            self._texts[bound] = text
+            text = self._expand_frames(symbol, scope, wanted)
+            self._texts[binding] = text
             return text
-        alternative = self._shared.get(bound)
+        alternative = self._shared.get(binding)
         if alternative is None:
-            alternative = self._drawn(symbol, scope, wanted)
-            self._shared[bound] = alternative
+            alternative = self._draw_alternative(symbol, scope, wanted)
+            self._shared[binding] = alternative
         elif wanted and not self._derivations.fits(alternative, wanted):
             self.missed = True
             wanted = _NONE
-        text = self._word(alternative, wanted) if alternative.synonyms else self._filled(alternative, scope, wanted)
-        self._texts[bound] = text
+        text = (
+            self._choose_word(alternative, wanted)
+            if alternative.synonyms
+            else self._fill_slots(alternative, scope, wanted)
+        )
+        self._texts[binding] = text
         return text
 
-    def _framed(self, symbol: Symbol, scope: Scope, wanted: Keywords) -> str:
-        shared, texts, said, missed = dict(self._shared), dict(self._texts), set(self._said), self.missed
+    def _expand_frames(self, symbol: Symbol, scope: Scope, wanted: Keywords) -> str:
+        shared, texts, said_words, missed = dict(self._shared), dict(self._texts), set(self._said_words), self.missed
         while True:
             try:
-                alternative = self._drawn(symbol, scope, wanted)
+                alternative = self._draw_alternative(symbol, scope, wanted)
                 return (
-                    self._word(alternative, wanted)
+                    self._choose_word(alternative, wanted)
                     if alternative.synonyms
-                    else self._filled(alternative, scope, wanted)
+                    else self._fill_slots(alternative, scope, wanted)
                 )
             except DeadEnd:  # another frame may do without what keeps apart
                 self._redraws -= 1
@@ -181,9 +185,9 @@ class Item:
                     raise
                 self._shared.clear()
                 self._shared.update(shared)
-                self._texts, self._said, self.missed = dict(texts), set(said), missed
+                self._texts, self._said_words, self.missed = dict(texts), set(said_words), missed
 
-    def _filled(self, alternative: Alternative, scope: Scope, wanted: Keywords) -> str:
+    def _fill_slots(self, alternative: Alternative, scope: Scope, wanted: Keywords) -> str:
         shares: Mapping[Slot, Keywords] = {}
         if wanted:
             shares = self._rng.choice(self._derivations.ways(alternative, wanted))
@@ -196,16 +200,16 @@ class Item:
             for part in alternative.parts
         )
 
-    def _word(self, alternative: Alternative, wanted: Keywords) -> str:
+    def _choose_word(self, alternative: Alternative, wanted: Keywords) -> str:
         if len(alternative.synonyms) == 1:
             return alternative.synonyms[0][0]
         able = [(word, weight) for word, weight in alternative.synonyms if not wanted or wanted <= keys(word)]
-        able = [one for one in able if one[0] not in self._said] or able
+        able = [(word, weight) for word, weight in able if word not in self._said_words] or able
         word = self._rng.choices([word for word, _ in able], [weight for _, weight in able])[0]
-        self._said.add(word)
+        self._said_words.add(word)
         return word
 
-    def _drawn(self, symbol: Symbol, scope: Scope, wanted: Keywords) -> Alternative:
+    def _draw_alternative(self, symbol: Symbol, scope: Scope, wanted: Keywords) -> Alternative:
         choices: Sequence[Alternative] = symbol.alternatives
         cumulative: Sequence[float] = symbol.cumulative
         if wanted:
@@ -215,30 +219,30 @@ class Item:
                     drawn = self._rng.choices(choices, cum_weights=cumulative)[0]
                     if self._derivations.fits(drawn, wanted):
                         return drawn
-            choices = [one for one in choices if self._derivations.fits(one, wanted)]
-            cumulative = list(itertools.accumulate(one.weight for one in choices))
+            choices = [choice for choice in choices if self._derivations.fits(choice, wanted)]
+            cumulative = list(itertools.accumulate(choice.weight for choice in choices))
         if symbol.kind != "words":
             return self._rng.choices(choices, cum_weights=cumulative)[0]
-        used, barred = self._taken(scope)
+        used, barred = self._find_taken_values(scope)
         for _ in range(_DRAWS):  # mostly the first serves
             drawn = self._rng.choices(choices, cum_weights=cumulative)[0]
             if drawn.value not in used and drawn.value not in barred:
                 return drawn
-        possible = [one for one in choices if one.value not in barred]
-        possible = [one for one in possible if one.value not in used] or possible
+        possible = [choice for choice in choices if choice.value not in barred]
+        possible = [choice for choice in possible if choice.value not in used] or possible
         if not possible:
             raise DeadEnd(symbol.name)
-        return self._rng.choices(possible, [one.weight for one in possible])[0]
+        return self._rng.choices(possible, [choice.weight for choice in possible])[0]
 
-    def _taken(self, scope: Scope) -> tuple[set[str], set[str]]:
+    def _find_taken_values(self, scope: Scope) -> tuple[set[str], set[str]]:
         """Values in use, and values that keep apart from those whose scope holds this one or is held by it."""
         used: set[str] = set()
         barred: set[str] = set()
         apart = self._derivations.apart
-        for (_, other), alternative in self._shared.items():
+        for (_, other_scope), alternative in self._shared.items():
             if alternative.synonyms:
                 used.add(alternative.value)
-                if alternative.value in apart and all(a == b for a, b in zip(scope, other, strict=False)):
+                if alternative.value in apart and all(a == b for a, b in zip(scope, other_scope, strict=False)):
                     barred |= apart[alternative.value]
         return used, barred
 
@@ -255,7 +259,7 @@ def count_expected_uses(symbols: Mapping[str, Iterable[Symbol]], start: str) -> 
     def visit(name: str) -> None:
         if name not in order and name in symbols:
             for symbol in symbols[name]:
-                for slot in (slot for one in symbol.alternatives for slot in one.slots):
+                for slot in (slot for alternative in symbol.alternatives for slot in alternative.slots):
                     visit(slot.name)
             order.append(name)
 

@@ -73,7 +73,7 @@ class Grammar:
         self._where = where
         self._by_value = sorted(name for name, entry in symbols.items() if not isinstance(entry, Symbol))
         self._derivations: dict[tuple[str, ...], Derivations] = {}
-        self._kept: dict[tuple[object, ...], Keywords] = {}
+        self._placed: dict[tuple[object, ...], Keywords] = {}
 
     @classmethod
     def read(cls, path: Path) -> "Grammar":
@@ -82,12 +82,12 @@ class Grammar:
         Raises:
             UserError: names the file, and the symbol that is unknown, of no use, or without end.
         """
-        told = read_grammar_file(path)
+        sections = read_grammar_file(path)
         where = f"grammar={path}"
-        symbols = read_symbols(where, told["symbols"])
+        symbols = read_symbols(where, sections["symbols"])
         check_symbols(where, symbols, ())
-        apart = read_apart(where, told.get("apart"))
-        return cls(symbols, apart, str(told.get("origin", "")), str(told.get("licence", "")), where)
+        apart = read_apart(where, sections.get("apart"))
+        return cls(symbols, apart, str(sections.get("origin", "")), str(sections.get("licence", "")), where)
 
     def extended(self, symbols: Mapping[str, Any], given: Collection[str] = ()) -> "Grammar":
         """The grammar with more symbols, or others in place of its own.
@@ -100,9 +100,9 @@ class Grammar:
             UserError: as `read`.
         """
         where = "recipe.grammar"
-        both = {**self._symbols, **read_symbols(where, symbols)}
-        check_symbols(where, both, given)
-        return Grammar(both, self._apart, self.origin, self.licence, self._where)
+        all_symbols = {**self._symbols, **read_symbols(where, symbols)}
+        check_symbols(where, all_symbols, given)
+        return Grammar(all_symbols, self._apart, self.origin, self.licence, self._where)
 
     def words(self, start: str = "text") -> Mapping[str, float]:
         """Lemma -> how often a text holds it on average, of the content words of the word lists; commonest first.
@@ -118,7 +118,7 @@ class Grammar:
                 if symbol.kind == "words":
                     share = use / symbol.cumulative[-1] / len(symbols[name])
                     for alternative in symbol.alternatives:
-                        _count(alternative, share, frequency)
+                        _count_words(alternative, share, frequency)
         return dict(sorted(frequency.items(), key=lambda pair: (-pair[1], pair[0])))
 
     def write(
@@ -149,50 +149,52 @@ class Grammar:
                 f"add frames for it (recipe.grammar.{missing[0]}), or write with a model: source=openai"
             )
         given = {name: value for name, value in given.items() if name not in fields}
-        derivations = self._for(given)
+        derivations = self._choose_derivations(given)
         first = "text" if "text" in fields else fields[0]
         order = [first, *(name for name in fields if name != first)]
-        wanted = self._placeable(derivations, first, keywords)
+        wanted = self._select_placeable(derivations, first, keywords)
         shared: dict[tuple[str, tuple[str, ...]], Alternative] = {}
         items: list[dict[str, str]] = []
         for _ in range(num_items):
-            shared, item = self._item(derivations, order, wanted, shared, given, [one[first] for one in items], rng)
+            shared, item = self._write_item(
+                derivations, order, wanted, shared, given, [earlier[first] for earlier in items], rng
+            )
             items.append({name: item[name] for name in fields})
         return items
 
-    def _item(
+    def _write_item(
         self,
         derivations: Derivations,
         order: Sequence[str],
         wanted: Keywords,
         shared: dict[tuple[str, tuple[str, ...]], Alternative],
         given: Mapping[str, str],
-        before: Sequence[str],
+        earlier_texts: Sequence[str],
         rng: random.Random,
     ) -> tuple[dict[tuple[str, tuple[str, ...]], Alternative], dict[str, str]]:
         best = None
         dead_end = ""
-        for asked in (wanted, frozenset[str]()):  # without keywords where they keep apart
+        for keywords in (wanted, frozenset[str]()):  # without keywords where they keep apart
             for _ in range(_TRIES):
                 drawn = dict(shared)
                 item = Item(derivations, drawn, given, rng)
                 try:
                     texts = {
-                        name: _finished(item.expand(name, (), asked if name == order[0] else frozenset()))
+                        name: _finish(item.expand(name, (), keywords if name == order[0] else frozenset()))
                         for name in order
                     }
                 except DeadEnd as error:
                     dead_end = error.name
                     continue
-                if not item.missed and texts[order[0]] not in before:
+                if not item.missed and texts[order[0]] not in earlier_texts:
                     return drawn, texts
                 best = best or (drawn, texts)
             if best:
                 return best
         raise UserError(f"{self._where}: apart leaves no value for symbol {dead_end!r}; take a pair out of it")
 
-    def _for(self, given: Mapping[str, str]) -> Derivations:
-        values = tuple(self._value(name, given) for name in self._by_value)
+    def _choose_derivations(self, given: Mapping[str, str]) -> Derivations:
+        values = tuple(self._choose_value(name, given) for name in self._by_value)
         if values not in self._derivations:
             chosen = {name: entry for name, entry in self._symbols.items() if isinstance(entry, Symbol)}
             for name, value in zip(self._by_value, values, strict=True):
@@ -202,7 +204,7 @@ class Grammar:
             self._derivations[values] = Derivations(chosen, self._apart)
         return self._derivations[values]
 
-    def _value(self, name: str, given: Mapping[str, str]) -> str:
+    def _choose_value(self, name: str, given: Mapping[str, str]) -> str:
         entry = self._symbols[name]
         assert not isinstance(entry, Symbol)
         for value in given.values():
@@ -213,22 +215,22 @@ class Grammar:
             f"{', '.join(f'{key}={value[:40]}' for key, value in given.items()) or 'no variable'}; add frames for it"
         )
 
-    def _placeable(self, derivations: Derivations, name: str, keywords: Sequence[str]) -> Keywords:
+    def _select_placeable(self, derivations: Derivations, name: str, keywords: Sequence[str]) -> Keywords:
         """As many of the keywords, from the first on, as one text can hold."""
-        asked = (derivations, name, *keywords)
-        if asked not in self._kept:
-            kept: Keywords = frozenset()
+        key = (derivations, name, *keywords)
+        if key not in self._placed:
+            placed: Keywords = frozenset()
             for keyword in keywords:
                 lower = keyword.lower()
                 reach = derivations.reach(name)
                 known = lower if lower in reach else lemmatize(lower, "en")
-                if known in reach and derivations.can_hold(name, kept | {known}):
-                    kept |= {known}
-            self._kept[asked] = kept
-        return self._kept[asked]
+                if known in reach and derivations.can_hold(name, placed | {known}):
+                    placed |= {known}
+            self._placed[key] = placed
+        return self._placed[key]
 
 
-def _count(alternative: Alternative, share: float, frequency: defaultdict[str, float]) -> None:
+def _count_words(alternative: Alternative, share: float, frequency: defaultdict[str, float]) -> None:
     total = sum(weight for _, weight in alternative.synonyms)
     for text, weight in alternative.synonyms:
         for word in extract_words(text):
@@ -236,13 +238,13 @@ def _count(alternative: Alternative, share: float, frequency: defaultdict[str, f
                 frequency[lemmatize(word, "en")] += share * alternative.weight * weight / total
 
 
-def _finished(text: str) -> str:
+def _finish(text: str) -> str:
     text = _SPACE_BEFORE_MARK.sub("", _SPACES.sub(" ", text)).strip()
-    text = _ARTICLE.sub(_article, text)
+    text = _ARTICLE.sub(_choose_article, text)
     return text[0].upper() + text[1:] if text.endswith(_SENTENCE_END) else text
 
 
-def _article(match: re.Match[str]) -> str:
+def _choose_article(match: re.Match[str]) -> str:
     a, word = match[1], match[2]
     vowel = word[0] in "aeiouAEIOU" and not _SOUNDS_LIKE_CONSONANT.match(word)
     return f"{a}n " if vowel or _SILENT_H.match(word) else f"{a} "

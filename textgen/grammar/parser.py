@@ -71,72 +71,74 @@ class Symbol:
     cumulative: tuple[float, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        lone = all(len(one.parts) == 1 and one.slots for one in self.alternatives)
-        words = all(one.synonyms for one in self.alternatives)
+        lone = all(len(alternative.parts) == 1 and alternative.slots for alternative in self.alternatives)
+        words = all(alternative.synonyms for alternative in self.alternatives)
         object.__setattr__(self, "kind", "words" if words else "choice" if lone else "frames")
-        object.__setattr__(self, "cumulative", tuple(itertools.accumulate(one.weight for one in self.alternatives)))
+        object.__setattr__(
+            self, "cumulative", tuple(itertools.accumulate(alternative.weight for alternative in self.alternatives))
+        )
 
 
 # A symbol, or one for each value of a balanced variable.
 Entry = Symbol | Mapping[str, Symbol]
 
 
-def read_symbols(where: str, given: Mapping[str, Any]) -> dict[str, Entry]:
+def read_symbols(where: str, forms: Mapping[str, Any]) -> dict[str, Entry]:
     """Symbols by name, from what stands in a file.
 
     Args:
         where: what error messages call the place.
-        given: name -> alternatives, in one of the forms of `_FORM`.
+        forms: name -> alternatives, in one of the forms of `_FORM`.
 
     Raises:
         UserError: names the symbol and what cannot be used.
     """
-    return {name: _entry(f"{where}: symbol {name!r}", name, form) for name, form in given.items()}
+    return {name: _read_entry(f"{where}: symbol {name!r}", name, form) for name, form in forms.items()}
 
 
-def _entry(where: str, name: str, form: Any) -> Entry:
+def _read_entry(where: str, name: str, form: Any) -> Entry:
     if not isinstance(name, str) or not _SLOT.fullmatch(f"{{{name}}}"):
         raise UserError(f"{where}: a name is letters, digits and underscores, and begins with a letter")
     if isinstance(form, str):
         form = [form]
-    if isinstance(form, Mapping) and form and all(isinstance(one, (str, list, tuple)) for one in form.values()):
-        by_value = {str(value): _entry(f"{where}, {value!r}", name, one) for value, one in form.items()}
-        return {value: one for value, one in by_value.items() if isinstance(one, Symbol)}
+    if isinstance(form, Mapping) and form and all(isinstance(variant, (str, list, tuple)) for variant in form.values()):
+        by_value = {str(value): _read_entry(f"{where}, {value!r}", name, variant) for value, variant in form.items()}
+        return {value: symbol for value, symbol in by_value.items() if isinstance(symbol, Symbol)}
     if isinstance(form, (list, tuple)):
-        form = _counted(where, form)
+        form = _count_alternatives(where, form)
     if not isinstance(form, Mapping) or not form:
         raise UserError(f"{where}: is {form!r}; give {_FORM}")
-    return Symbol(name, tuple(_alternative(where, str(value), weight) for value, weight in form.items()))
+    return Symbol(name, tuple(_read_alternative(where, str(value), weight) for value, weight in form.items()))
 
 
-def _counted(where: str, alternatives: Collection[Any]) -> dict[str, float]:
+def _count_alternatives(where: str, alternatives: Collection[Any]) -> dict[str, float]:
     weights: dict[str, float] = {}
-    for one in alternatives:
-        if not isinstance(one, str):
-            raise UserError(f"{where}: {one!r} is no text; put it in quotes")
-        weights[one] = weights.get(one, 0) + 1
+    for text in alternatives:
+        if not isinstance(text, str):
+            raise UserError(f"{where}: {text!r} is no text; put it in quotes")
+        weights[text] = weights.get(text, 0) + 1
     return weights
 
 
-def _alternative(where: str, value: str, weight: Any) -> Alternative:
+def _read_alternative(where: str, value: str, weight: Any) -> Alternative:
     if isinstance(weight, Mapping) and weight:
-        words = tuple((str(word), _weight(where, str(word), one)) for word, one in weight.items())
+        words = tuple((str(word), _read_weight(where, str(word), share)) for word, share in weight.items())
         if any("{" in word or "}" in word for word, _ in words):
             raise UserError(f"{where}: synonyms of {value!r} hold no slots; give those an alternative of their own")
-        return Alternative(value, sum(one for _, one in words), synonyms=words)
-    parts = _parts(where, value)
+        return Alternative(value, sum(share for _, share in words), synonyms=words)
+    parts = _split_parts(where, value)
     if any(isinstance(part, Slot) for part in parts):
-        return Alternative(value, _weight(where, value, weight), parts)
-    return Alternative(value, _weight(where, value, weight), parts, ((value, 1.0),))
+        return Alternative(value, _read_weight(where, value, weight), parts)
+    return Alternative(value, _read_weight(where, value, weight), parts, ((value, 1.0),))
 
 
-def _weight(where: str, value: str, weight: Any) -> float:
+def _read_weight(where: str, value: str, weight: Any) -> float:
     if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < 1e12:
         raise UserError(f"{where}: the weight of {value!r} is {weight!r}; give a number above 0")
     return float(weight)
 
 
-def _parts(where: str, text: str) -> tuple[str | Slot, ...]:
+def _split_parts(where: str, text: str) -> tuple[str | Slot, ...]:
     parts: list[str | Slot] = []
     end = 0
     for match in _SLOT.finditer(text):
@@ -163,7 +165,7 @@ def check_symbols(where: str, symbols: Mapping[str, Entry], given: Collection[st
     """
     names = {*symbols, *given}
     for name, entry in symbols.items():
-        for alternative in (one for symbol in expand_variants(entry) for one in symbol.alternatives):
+        for alternative in (choice for symbol in expand_variants(entry) for choice in symbol.alternatives):
             for slot in alternative.slots:
                 if slot.name not in names:
                     near = difflib.get_close_matches(slot.name, sorted(names), 1)
@@ -174,16 +176,16 @@ def check_symbols(where: str, symbols: Mapping[str, Entry], given: Collection[st
         _check_ends(where, symbols, name, [], done)
 
 
-def _check_ends(where: str, symbols: Mapping[str, Entry], name: str, way: list[str], done: set[str]) -> None:
-    if name in way:
-        circle = " > ".join([*way[way.index(name) :], name])
+def _check_ends(where: str, symbols: Mapping[str, Entry], name: str, path: list[str], done: set[str]) -> None:
+    if name in path:
+        circle = " > ".join([*path[path.index(name) :], name])
         raise UserError(f"{where}: symbol {name!r} holds itself and would never end ({circle}); take one of them out")
     if name in done or name not in symbols:
         return
     for symbol in expand_variants(symbols[name]):
         for alternative in symbol.alternatives:
             for slot in alternative.slots:
-                _check_ends(where, symbols, slot.name, [*way, name], done)
+                _check_ends(where, symbols, slot.name, [*path, name], done)
     done.add(name)
 
 
@@ -194,35 +196,39 @@ def read_grammar_file(path: Path) -> dict[str, Any]:
         UserError: if it is no such file.
     """
     try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+        sections = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"grammar={path}: there is no such file; configs/grammars/picturebook.yaml is one") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"grammar={path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
     allowed = ("origin", "licence", "apart", "symbols")
-    if not isinstance(told, dict) or not isinstance(told.get("symbols"), dict) or not set(told) <= set(allowed):
-        found = ", ".join(map(str, told)) if isinstance(told, dict) else repr(told)[:60]
+    if (
+        not isinstance(sections, dict)
+        or not isinstance(sections.get("symbols"), dict)
+        or not set(sections) <= set(allowed)
+    ):
+        contents = ", ".join(map(str, sections)) if isinstance(sections, dict) else repr(sections)[:60]
         raise UserError(
-            f"grammar={path}: holds {found}; a grammar has `symbols`, and may have {', '.join(allowed[:3])}"
+            f"grammar={path}: holds {contents}; a grammar has `symbols`, and may have {', '.join(allowed[:3])}"
         )
-    return told
+    return sections
 
 
-def read_apart(where: str, given: Any) -> dict[str, frozenset[str]]:
+def read_apart(where: str, pairs: Any) -> dict[str, frozenset[str]]:
     """Value -> values that never stand with it.
 
     Args:
         where: what error messages call the place.
-        given: pairs of lists; every value of the one keeps apart from every value of the other.
+        pairs: pairs of lists; every value of the one keeps apart from every value of the other.
 
     Raises:
         UserError: if it is anything else.
     """
     apart: dict[str, set[str]] = {}
-    for pair in given or ():
+    for pair in pairs or ():
         if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(side, list) for side in pair)):
             raise UserError(f"{where}: apart holds {pair!r}; give pairs of lists, such as [[bus, car], [kitchen]]")
-        for one, other in itertools.product(*pair):
-            apart.setdefault(str(one), set()).add(str(other))
-            apart.setdefault(str(other), set()).add(str(one))
+        for first, second in itertools.product(*pair):
+            apart.setdefault(str(first), set()).add(str(second))
+            apart.setdefault(str(second), set()).add(str(first))
     return {value: frozenset(others) for value, others in apart.items()}

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ _REFERENCE_EXAMPLES = 200  # texts that examples=references rotates through
 _WORD_SCALE = 1_000_000  # a grammar's frequencies, as counts
 
 
-def _template(settings: RecipeSettings) -> str | None:
+def _read_template(settings: RecipeSettings) -> str | None:
     if settings.template is None:
         return None
     path = resolve_beside_recipe(settings.template, RECIPES)
@@ -35,41 +35,43 @@ def _template(settings: RecipeSettings) -> str | None:
         ) from None
 
 
-def _rows(settings: RecipeSettings) -> list[dict[str, Any]]:
+def _read_rows(settings: RecipeSettings) -> list[dict[str, Any]]:
     if settings.rows is None:
         return []
     path = resolve_beside_recipe(settings.rows, RECIPES)
     rows = list(read_rows(path, "recipe.rows"))
     if not rows:
         raise UserError(f"recipe.rows={settings.rows}: the file is empty; give one with a record a line")
-    hidden = [name for name in ("keywords", "examples", "num_items") if name in rows[0]]
-    if hidden and settings.template is not None:
-        raise UserError(f"{path}: a template has {hidden[0]!r} of its own; call the column something else")
-    own = list(settings.fields) if settings.template is None else []
-    check_columns(rows, [*own, *(name for name in settings.keep_columns if name not in settings.balanced_values)], path)
+    reserved = [name for name in ("keywords", "examples", "num_items") if name in rows[0]]
+    if reserved and settings.template is not None:
+        raise UserError(f"{path}: a template has {reserved[0]!r} of its own; call the column something else")
+    field_names = list(settings.fields) if settings.template is None else []
+    check_columns(
+        rows, [*field_names, *(name for name in settings.keep_columns if name not in settings.balanced_values)], path
+    )
     return rows
 
 
-def _examples(
+def _read_examples(
     settings: RecipeSettings, references: Sequence[str], seed: int, counts: KeywordCounts | None
 ) -> list[dict[str, Any]]:
     if not isinstance(settings.examples, str):
-        found: list[dict[str, Any]] = [dict(one) for one in settings.examples]
+        examples: list[dict[str, Any]] = [dict(example) for example in settings.examples]
     elif settings.examples == "references":
-        return _of_references(settings, references, seed, counts)
+        return _make_reference_examples(settings, references, seed, counts)
     else:
-        found = list(read_rows(resolve_beside_recipe(settings.examples, RECIPES), "recipe.examples"))
+        examples = list(read_rows(resolve_beside_recipe(settings.examples, RECIPES), "recipe.examples"))
     wanted = [*settings.fields, *settings.balanced_values]
-    for number, example in enumerate(found, start=1):
+    for number, example in enumerate(examples, start=1):
         missing = [name for name in wanted if name not in example]
         if missing:
             raise UserError(
                 f"recipe.examples, number {number}: has no {missing[0]!r}; an example has {', '.join(wanted)}"
             )
-    return found
+    return examples
 
 
-def _of_references(
+def _make_reference_examples(
     settings: RecipeSettings, references: Sequence[str], seed: int, counts: KeywordCounts | None
 ) -> list[dict[str, Any]]:
     """Reference texts with keywords that they hold, as in CLOSE (arXiv 2211.09778)."""
@@ -79,12 +81,12 @@ def _of_references(
         )
     rng = random.Random(f"examples/{seed}")
     texts = rng.sample(references, min(_REFERENCE_EXAMPLES, len(references)))
-    by_word = set(counts.counts)
+    keywords = set(counts.counts)
     examples = []
     for text in texts:
-        held = [word for word in dict.fromkeys(extract_words(text)) if word in by_word]
-        if len(held) >= settings.keywords:
-            examples.append({"text": text, "keywords": rng.sample(held, settings.keywords)})
+        held_keywords = [word for word in dict.fromkeys(extract_words(text)) if word in keywords]
+        if len(held_keywords) >= settings.keywords:
+            examples.append({"text": text, "keywords": rng.sample(held_keywords, settings.keywords)})
     return examples
 
 
@@ -104,6 +106,7 @@ class RecipeInputs:
     """What a corpus is made with. Parts that take time are read on first use."""
 
     config: SynthesizeCaptionsConfig
+    _texts: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def family(self) -> str:
@@ -141,7 +144,16 @@ class RecipeInputs:
         """
         if self.family != "openai":
             return FREE
-        return self._price(batch=self.config.source == "openai-batch")
+        return self._find_price(batch=self.config.source == "openai-batch")
+
+    def check_price(self) -> None:
+        """Looks the price up, before anything is asked.
+
+        Raises:
+            UserError: as `price`.
+        """
+        if self.family == "openai":
+            self._find_price(batch=self.config.source == "openai-batch")
 
     @property
     def batch_price(self) -> Price:
@@ -150,24 +162,42 @@ class RecipeInputs:
         Raises:
             UserError: as `price`.
         """
-        return self._price(batch=True)
+        return self._find_price(batch=True)
 
-    def _price(self, *, batch: bool) -> Price:
+    def _find_price(self, *, batch: bool) -> Price:
         config = self.config
         return find_price(self.model, resolve_path(config.prices), batch, config.allow_unpriced, config.max_cost)
 
-    @cached_property
+    @property
     def references(self) -> list[str]:
         """The reference texts; none without references=."""
-        if self.config.references is None:
-            return []
-        return read_texts(self.config.references, self.config.references_column, "references")
+        return self._read_references()
 
-    @cached_property
+    @property
     def evaluation(self) -> list[str]:
         """Texts that must not come out as results."""
-        config = self.config
-        return [text for path in config.evaluation for text in read_texts(path, config.evaluation_column, "evaluation")]
+        return self._read_evaluation()
+
+    def check_texts(self) -> None:
+        """Reads reference and evaluation texts, before anything is asked.
+
+        Raises:
+            UserError: if they cannot be read.
+        """
+        self._read_references()
+        self._read_evaluation()
+
+    def _read_references(self) -> list[str]:
+        path = self.config.references
+        return self._read_once("references", [] if path is None else [path], self.config.references_column)
+
+    def _read_evaluation(self) -> list[str]:
+        return self._read_once("evaluation", self.config.evaluation, self.config.evaluation_column)
+
+    def _read_once(self, setting: str, paths: Sequence[str], column: str) -> list[str]:
+        if setting not in self._texts:
+            self._texts[setting] = [text for path in paths for text in read_texts(path, column, setting)]
+        return self._texts[setting]
 
     @cached_property
     def grammar(self) -> Grammar:
@@ -190,13 +220,13 @@ class RecipeInputs:
         """Keywords to draw from: of the references, or else of the grammar's word lists."""
         if self.references:
             counts = count_keywords(self.references, self.config.keywords)
-            return self._known_to_grammar(counts) if self.family == "grammar" else counts
+            return self._restrict_to_grammar(counts) if self.family == "grammar" else counts
         if self.family != "grammar":
             return None
-        words = sorted(self.grammar.words().items(), key=lambda one: (-one[1], one[0]))
+        words = sorted(self.grammar.words().items(), key=lambda pair: (-pair[1], pair[0]))
         return KeywordCounts({word: max(1, round(share * _WORD_SCALE)) for word, share in words}, [], 0)
 
-    def _known_to_grammar(self, counts: KeywordCounts) -> KeywordCounts:
+    def _restrict_to_grammar(self, counts: KeywordCounts) -> KeywordCounts:
         """The references' keywords that a grammar can write: it would leave out any other, and a filter the text.
 
         Raises:
@@ -209,12 +239,16 @@ class RecipeInputs:
                 f"references={self.config.references}: {self.config.grammar} has none of their keywords; give a grammar of "
                 "such texts, or leave references out"
             )
-        sets = [kept for one in counts.sets if (kept := tuple(word for word in one if word in known))]
+        sets = [
+            known_words
+            for words_of_text in counts.sets
+            if (known_words := tuple(word for word in words_of_text if word in known))
+        ]
         return KeywordCounts(known, sets, counts.num_texts)
 
     @cached_property
     def _rows(self) -> list[dict[str, Any]]:
-        return _rows(self.config.recipe)
+        return _read_rows(self.config.recipe)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -222,25 +256,35 @@ class RecipeInputs:
         settings = self.config.recipe
         from_references = settings.examples == "references"
         counts = self.keyword_counts if from_references else None
-        examples = _examples(settings, self.references if from_references else (), self.config.seed, counts)
-        return Recipe(settings, _template(settings), examples, self._rows)
+        examples = _read_examples(settings, self.references if from_references else (), self.config.seed, counts)
+        return Recipe(settings, _read_template(settings), examples, self._rows)
 
     @cached_property
-    def decides(self) -> Mapping[str, str]:
+    def request_fingerprint_inputs(self) -> Mapping[str, str]:
         """By name, everything that decides a request or its answer."""
         config, recipe = self.config, self.config.recipe
-        found = {**self.recipe.fingerprints, "source": self.family, "model": self.model, "seed": str(config.seed)}
+        fingerprint_inputs = {
+            **self.recipe.fingerprints,
+            "source": self.family,
+            "model": self.model,
+            "seed": str(config.seed),
+        }
         if self.family in ("openai", "transformers"):
-            found["temperature"], found["top_p"] = str(recipe.temperature), str(recipe.top_p)
-            found["max_output_tokens"] = str(self.max_output_tokens)
+            fingerprint_inputs["temperature"], fingerprint_inputs["top_p"] = str(recipe.temperature), str(recipe.top_p)
+            fingerprint_inputs["max_output_tokens"] = str(self.max_output_tokens)
         if self.family == "transformers":
-            found["local.batch_size"], found["local.dtype"] = str(config.local.batch_size), config.local.dtype
+            fingerprint_inputs["local.batch_size"], fingerprint_inputs["local.dtype"] = (
+                str(config.local.batch_size),
+                config.local.dtype,
+            )
         if self.family == "grammar":
-            found["grammar"] = fingerprint_file(resolve_path(config.grammar))
-            found["recipe's grammar"] = hash_json(recipe.model_dump(mode="json")["grammar"])
+            fingerprint_inputs["grammar"] = fingerprint_file(resolve_path(config.grammar))
+            fingerprint_inputs["recipe's grammar"] = hash_json(recipe.model_dump(mode="json")["grammar"])
         if recipe.keywords:
-            found["keywords"] = hash_json(config.keywords.model_dump(mode="json", exclude={"list"}))
-            found["references"] = _fingerprint(config.references, "references") if config.references else "none"
+            fingerprint_inputs["keywords"] = hash_json(config.keywords.model_dump(mode="json", exclude={"list"}))
+            fingerprint_inputs["references"] = (
+                _fingerprint(config.references, "references") if config.references else "none"
+            )
             if config.keywords.list is not None:
-                found["keywords.list"] = _fingerprint(config.keywords.list, "keywords.list")
-        return found
+                fingerprint_inputs["keywords.list"] = _fingerprint(config.keywords.list, "keywords.list")
+        return fingerprint_inputs

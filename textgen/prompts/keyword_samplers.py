@@ -22,9 +22,9 @@ from textgen.text.readers import read_rows
 Keywords = tuple[str, ...]
 
 
-def unigram(found: KeywordCounts, num: int, rng: random.Random) -> Iterator[Keywords]:
+def unigram(keyword_counts: KeywordCounts, num: int, rng: random.Random) -> Iterator[Keywords]:
     """`num_texts` different keywords, each drawn as often as it occurs in the texts."""
-    words, weights = list(found.counts), list(accumulate(found.counts.values()))
+    words, weights = list(keyword_counts.counts), list(accumulate(keyword_counts.counts.values()))
     while True:
         chosen: dict[str, None] = {}
         while len(chosen) < min(num, len(words)):
@@ -32,21 +32,21 @@ def unigram(found: KeywordCounts, num: int, rng: random.Random) -> Iterator[Keyw
         yield tuple(chosen)
 
 
-def uniform(found: KeywordCounts, num: int, rng: random.Random) -> Iterator[Keywords]:
+def uniform(keyword_counts: KeywordCounts, num: int, rng: random.Random) -> Iterator[Keywords]:
     """`num_texts` different keywords, each as likely as any other."""
-    words = list(found.counts)
+    words = list(keyword_counts.counts)
     while True:
         yield tuple(rng.sample(words, min(num, len(words))))
 
 
-def pairs(found: KeywordCounts, num: int, rng: random.Random) -> Iterator[Keywords]:
+def pairs(keyword_counts: KeywordCounts, num: int, rng: random.Random) -> Iterator[Keywords]:
     """`num_texts` keywords of one text, so that they do occur together; each text is as likely as any other.
 
     Raises:
         UserError: if no text holds so many.
     """
-    sets = [one for one in found.sets if len(one) >= num]
-    if not found.sets:
+    sets = [keyword_set for keyword_set in keyword_counts.sets if len(keyword_set) >= num]
+    if not keyword_counts.sets:
         raise UserError("keywords.sampler=pairs: takes words of one text together; give references=FILE of texts")
     if not sets:
         raise UserError(
@@ -74,8 +74,8 @@ def read_quotas(path: Path) -> list[Quota]:
     """
     quotas = []
     for number, row in enumerate(read_rows(path, "keywords.list"), start=1):
-        given = row.get("keyword", row.get("text"))
-        keywords = tuple(word.strip() for word in str(given or "").split(",") if word.strip())
+        cell = row.get("keyword", row.get("text"))
+        keywords = tuple(word.strip() for word in str(cell or "").split(",") if word.strip())
         if not keywords:
             raise UserError(f"{path}, row {number}: has no `keyword`; its columns are {', '.join(row)}")
         quota = row.get("quota")
@@ -123,10 +123,10 @@ def cycle_values(values: Mapping[str, Sequence[str]], rng: random.Random) -> Ite
     """One value of each variable, each equally often: every round holds each value once, in another order."""
     rounds: dict[str, list[str]] = {name: [] for name in values}
     while True:
-        given = {}
+        chosen = {}
         for name, allowed in values.items():
             if not rounds[name]:
                 rounds[name] = list(allowed)
                 rng.shuffle(rounds[name])
-            given[name] = rounds[name].pop()
-        yield given
+            chosen[name] = rounds[name].pop()
+        yield chosen

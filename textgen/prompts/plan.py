@@ -23,15 +23,15 @@ _SEED_STEP = 1_000_003  # of one plan's requests, apart from another's
 
 def count_requests(recipe: Recipe, num_texts: int | None) -> int:
     """Requests for so many texts; None is every row, or 1,000 texts where there are no rows."""
-    each = recipe.settings.items_per_request
+    texts_per_request = recipe.settings.items_per_request
     if recipe.template is None:
         return len(recipe.rows) if num_texts is None else min(num_texts, len(recipe.rows))
     if num_texts is None:
-        return len(recipe.rows) or -(-1000 // each)
-    return -(-num_texts // each)
+        return len(recipe.rows) or -(-1000 // texts_per_request)
+    return -(-num_texts // texts_per_request)
 
 
-def _keywords(
+def _draw_keywords(
     recipe: Recipe, config: SynthesizeCaptionsConfig, counts: KeywordCounts | None
 ) -> Iterator[tuple[str, ...]]:
     settings, num = config.keywords, recipe.settings.keywords
@@ -50,12 +50,12 @@ def _keywords(
     return SAMPLERS[settings.sampler](counts, num, rng)
 
 
-def _given(recipe: Recipe, seed: int) -> Iterator[dict[str, Any]]:
+def _cycle_rows(recipe: Recipe, seed: int) -> Iterator[dict[str, Any]]:
     """Rows in the file's order, again from its beginning where there are too few, with values in turn."""
     rows: Sequence[Mapping[str, Any]] = recipe.rows or [{}]
     values = cycle_values(recipe.settings.balanced_values, random.Random(f"balance/{seed}"))
-    for row, turn in zip(itertools.cycle(rows), values, strict=False):
-        yield {**row, **turn}
+    for row, chosen in zip(itertools.cycle(rows), values, strict=False):
+        yield {**row, **chosen}
 
 
 def make_requests(
@@ -73,11 +73,11 @@ def make_requests(
     Raises:
         UserError: if keywords are drawn and there is nothing to draw them from.
     """
-    shown = min(recipe.settings.examples_per_request, len(recipe.examples))
-    drawn = zip(_keywords(recipe, config, counts), _given(recipe, config.seed), strict=False)
+    num_examples = min(recipe.settings.examples_per_request, len(recipe.examples))
+    drawn = zip(_draw_keywords(recipe, config, counts), _cycle_rows(recipe, config.seed), strict=False)
     for index, (keywords, given) in enumerate(itertools.islice(drawn, num)):
         rng = random.Random(f"examples/{config.seed}/{index}")
-        examples = rng.sample(range(len(recipe.examples)), shown) if shown else ()
+        examples = rng.sample(range(len(recipe.examples)), num_examples) if num_examples else ()
         yield recipe.request(corpus, index, keywords, given, examples, config.seed * _SEED_STEP + index)
 
 
@@ -91,11 +91,11 @@ def write_plan(path: Path, requests: Iterator[Request]) -> int:
     num = 0
     with ExitStack() as stack:
         file = stack.enter_context(stack.enter_context(atomic_path(path)).open("w", encoding="utf-8"))
-        before = stack.enter_context(path.open(encoding="utf-8")) if path.is_file() else iter(())
+        old_lines = stack.enter_context(path.open(encoding="utf-8")) if path.is_file() else iter(())
         for num, request in enumerate(requests, start=1):
-            old = next(before, None)
+            old_line = next(old_lines, None)
             line = json.dumps(request.record(), ensure_ascii=False) + "\n"
-            if old is not None and line != old:
+            if old_line is not None and line != old_line:
                 raise UserError(
                     f"{path}, line {num}: the same settings now give another request, as after an update of this program or "
                     "of a library; what is planned can be asked still (give no num=), and more of it goes to another output="

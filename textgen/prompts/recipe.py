@@ -89,8 +89,8 @@ class Recipe:
         try:
             return environment.from_string(template)
         except TemplateError as error:
-            told = " ".join(str(error).split())
-            raise UserError(f"recipe.template={self.settings.template}: {told}; mend the template") from error
+            reason = " ".join(str(error).split())
+            raise UserError(f"recipe.template={self.settings.template}: {reason}; mend the template") from error
 
     def prompt(self, request: Request) -> str:
         """What the model is asked.
@@ -129,10 +129,10 @@ class Recipe:
         properties = {
             name: {
                 "type": "string",
-                **({"description": one.description} if one.description else {}),
-                **({"enum": list(one.values)} if one.values else {}),
+                **({"description": field.description} if field.description else {}),
+                **({"enum": list(field.values)} if field.values else {}),
             }
-            for name, one in self.settings.fields.items()
+            for name, field in self.settings.fields.items()
         }
         item = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
         num = self.settings.items_per_request
@@ -144,18 +144,18 @@ class Recipe:
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         """By name, what of the recipe decides an answer; values are short enough to be compared and shown."""
-        one = self.settings
+        settings = self.settings
         return {
-            "recipe": one.name,
+            "recipe": settings.name,
             "template": hash_json(self.template),
-            "system message": hash_json(one.system),
+            "system message": hash_json(settings.system),
             "fields": hash_json(
-                [{name: field.model_dump() for name, field in one.fields.items()}, one.items_per_request]
+                [{name: field.model_dump() for name, field in settings.fields.items()}, settings.items_per_request]
             ),
-            "examples": hash_json([list(map(dict, self.examples)), one.examples_per_request]),
+            "examples": hash_json([list(map(dict, self.examples)), settings.examples_per_request]),
             "rows": hash_json(list(map(dict, self.rows))),
-            "balance": hash_json({name: list(values) for name, values in one.balanced_values.items()}),
-            "number of keywords": str(one.keywords),
+            "balance": hash_json({name: list(values) for name, values in settings.balanced_values.items()}),
+            "number of keywords": str(settings.keywords),
         }
 
     def request(
@@ -168,9 +168,9 @@ class Recipe:
         seed: int,
     ) -> Request:
         """A request with its id; `corpus` stands for all that the requests of a plan share."""
-        shown = [dict(self.examples[number]) for number in examples]
-        name = hash_json([corpus, list(keywords), dict(given), shown, seed], _CODE_BYTES)
-        return Request(name, index, tuple(keywords), given, tuple(examples), seed)
+        shown_examples = [dict(self.examples[number]) for number in examples]
+        request_id = hash_json([corpus, list(keywords), dict(given), shown_examples, seed], _CODE_BYTES)
+        return Request(request_id, index, tuple(keywords), given, tuple(examples), seed)
 
 
 def resolve_beside_recipe(name: str, folder: Path) -> Path:

@@ -37,59 +37,63 @@ _LARGER = "10M<n<100M"
 _OVERLAP = "examples and evaluation texts"
 
 
-def _size(num: int) -> str:
+def _find_size_category(num: int) -> str:
     return next((name for end, name in _SIZES if num < end), _LARGER)
 
 
-def _task(described: CorpusSummary) -> str:
-    typed = dict(one.split("=", 1) for one in shlex.split(described.recipe.settings.train) if "=" in one)
+def _find_task(summary: CorpusSummary) -> str:
+    typed = dict(setting.split("=", 1) for setting in shlex.split(summary.recipe.settings.train) if "=" in setting)
     return typed.get("task", "captioning")
 
 
-def _metadata(described: CorpusSummary) -> str:
+def _format_metadata(summary: CorpusSummary) -> str:
     """The YAML at the card's head.
 
     The licence is "other": the terms of whoever wrote the texts, and of what they were made from, are in the card.
     """
-    generated = described.model != "existing text"
+    generated = summary.model != "existing text"
     values: dict[str, Any] = {
-        "pretty_name": f"{described.recipe.settings.name}, {described.filters['num_kept']:,} texts",
+        "pretty_name": f"{summary.recipe.settings.name}, {summary.filters['num_kept']:,} texts",
         "license": "other",
         "license_name": "see-the-licence-notes",
-        "size_categories": [_size(described.filters["num_kept"])],
-        "task_categories": list(_TASKS.get(_task(described), ("text-generation",))),
+        "size_categories": [_find_size_category(summary.filters["num_kept"])],
+        "task_categories": list(_TASKS.get(_find_task(summary), ("text-generation",))),
         "tags": [*(["synthetic"] if generated else []), "captions", "text-only-training"],
         # Without this the hub would read plan and journal as data too.
-        "configs": [{"config_name": "default", "data_files": described.folder.corpus.name}],
+        "configs": [{"config_name": "default", "data_files": summary.folder.corpus.name}],
     }
-    if described.config.filters.language:
-        values["language"] = [described.config.filters.language]
+    if summary.config.filters.language:
+        values["language"] = [summary.config.filters.language]
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()
 
 
-def _columns(described: CorpusSummary) -> list[tuple[str, str]]:
+def _describe_columns(summary: CorpusSummary) -> list[tuple[str, str]]:
     """Columns of corpus.jsonl with what they hold."""
-    settings = described.recipe.settings
-    told = {"id": "of the text", "group": "texts of one group tell of one scene", "text": "what is learned from"}
-    told |= {name: field.description for name, field in settings.fields.items() if field.description}
-    told |= {name: f"one of {', '.join(values)}, in turn" for name, values in settings.balanced_values.items()}
+    settings = summary.recipe.settings
+    descriptions = {
+        "id": "of the text",
+        "group": "texts of one group tell of one scene",
+        "text": "what is learned from",
+    }
+    descriptions |= {name: field.description for name, field in settings.fields.items() if field.description}
+    descriptions |= {name: f"one of {', '.join(values)}, in turn" for name, values in settings.balanced_values.items()}
     if settings.keywords:
-        told["keywords"] = "words that the text was asked to hold"
+        descriptions["keywords"] = "words that the text was asked to hold"
     names = ["id", "group", *settings.fields, *settings.keep_columns, *(["keywords"] if settings.keywords else [])]
-    return [(name, told.get(name, "of the recipe's rows")) for name in names]
+    return [(name, descriptions.get(name, "of the recipe's rows")) for name in names]
 
 
-def _making(described: CorpusSummary) -> dict[str, str]:
+def _describe_making(summary: CorpusSummary) -> dict[str, str]:
     """How the corpus was made, line by line."""
-    config, recipe, ledger = described.config, described.recipe, described.ledger
-    settings, asked = recipe.settings, described.by_model
+    config, recipe, ledger = summary.config, summary.recipe, summary.ledger
+    settings, by_model = recipe.settings, summary.by_model
     lines = {"recipe": settings.name}
-    if described.model == "grammar":
-        lines["written by"] = f"a grammar, not a language model; its words and frames: {described.origin or 'not told'}"
-    elif not asked:
+    if summary.model == "grammar":
+        lines["written by"] = f"a grammar, not a language model; its words and frames: {summary.origin or 'not told'}"
+    elif not by_model:
         lines["written by"] = "whoever wrote the texts that the recipe's rows hold; they were filtered only"
     else:
-        lines["written by"] = f"the language model {described.model}, by source={config.source}"
+        lines["written by"] = f"the language model {summary.model}, by source={config.source}"
         if ledger.models:
             lines["the model's name at the server"] = ", ".join(
                 f"{name} ({num:,})" for name, num in ledger.models.items()
@@ -98,37 +102,35 @@ def _making(described: CorpusSummary) -> dict[str, str]:
             lines["servers asked"] = ", ".join(map(mask_address, ledger.servers))
     if recipe.template is not None:
         lines["template"] = f"{settings.template}, SHA-256 {hashlib.sha256(recipe.template.encode()).hexdigest()}"
-    if asked:
-        most = config.max_output_tokens or settings.max_output_tokens
+    if by_model:
+        max_output_tokens = config.max_output_tokens or settings.max_output_tokens
         lines["parameters"] = (
-            f"temperature {settings.temperature:g}, top_p {settings.top_p:g}, at most {most} tokens an answer"
+            f"temperature {settings.temperature:g}, top_p {settings.top_p:g}, at most {max_output_tokens} tokens an answer"
         )
         lines["system message"] = settings.system or "none"
-        shown = min(settings.examples_per_request, len(recipe.examples))
-        lines["in-context examples"] = f"{shown} of {len(recipe.examples)} in each prompt, drawn anew for each"
+        num_examples = min(settings.examples_per_request, len(recipe.examples))
+        lines["in-context examples"] = f"{num_examples} of {len(recipe.examples)} in each prompt, drawn anew for each"
     if settings.keywords:
         drawn_from = (
             "a user's list"
             if config.keywords.sampler == "list"
-            else (
-                f"{len(described.references):,} reference texts" if described.references else "the grammar's word lists"
-            )
+            else (f"{len(summary.references):,} reference texts" if summary.references else "the grammar's word lists")
         )
         lines["keywords"] = f"{settings.keywords} a request, sampler {config.keywords.sampler}, from {drawn_from}"
     lines["seed"] = str(config.seed)
-    if (began := find_first_request(described.folder)) is not None:
-        lines["begun"] = datetime.datetime.fromtimestamp(began, datetime.UTC).date().isoformat()
+    if (begin_time := find_first_request(summary.folder)) is not None:
+        lines["begun"] = datetime.datetime.fromtimestamp(begin_time, datetime.UTC).date().isoformat()
     return lines
 
 
-def _limits(described: CorpusSummary) -> list[str]:
-    filters = described.filters
+def _list_limits(summary: CorpusSummary) -> list[str]:
+    filters = summary.filters
     limits = [
         "Nobody has read and checked these texts. They may be false, odd or offensive, and carry the prejudices of "
         + {
             "grammar": "the texts that the grammar was drawn from.",
             "existing text": "those who wrote them.",
-        }.get(described.model, "the model that wrote them."),
+        }.get(summary.model, "the model that wrote them."),
         "The filters look at words. They do not see whether a text makes sense, describes anything that a picture could "
         "show, is true to its keywords' meaning, or repeats another in other words.",
     ]
@@ -143,22 +145,22 @@ def _limits(described: CorpusSummary) -> list[str]:
         limits.append(
             "Overlap with evaluation texts was not looked for; scores on a public test set may be flattered by it."
         )
-    if described.by_model:
+    if summary.by_model:
         limits.append("The same prompts would not give the same texts again: a server's sampling cannot be repeated.")
     return limits
 
 
-def _licences(described: CorpusSummary) -> list[str]:
-    notes = [described.recipe.settings.licence] if described.recipe.settings.licence else []
-    if described.model == "grammar":
+def _list_licence_notes(summary: CorpusSummary) -> list[str]:
+    notes = [summary.recipe.settings.licence] if summary.recipe.settings.licence else []
+    if summary.model == "grammar":
         notes.append(
-            f"The grammar's words and frames come from: {described.origin or 'a source that its file does not name'}."
+            f"The grammar's words and frames come from: {summary.origin or 'a source that its file does not name'}."
         )
-    elif described.model == "existing text":
+    elif summary.model == "existing text":
         notes.append("The texts are under the terms of where they come from.")
     else:
         notes.append("The terms of the model's provider apply to its output; check them before publishing.")
-    if described.references:
+    if summary.references:
         notes.append(
             "Reference texts gave keywords, examples or numbers to compare with. Their licence is not known to the program; "
             "whoever gave them has to know it."
@@ -166,47 +168,47 @@ def _licences(described: CorpusSummary) -> list[str]:
     return notes
 
 
-def _cell(value: object) -> str:
+def _escape_cell(value: object) -> str:
     """A text inside a Markdown table: on one line, with nothing that a reader of Markdown or HTML obeys."""
     text = " ".join(str(value).split())
-    for character, shown in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
-        text = text.replace(character, shown)
+    for character, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
+        text = text.replace(character, escaped)
     return text
 
 
 @cache
-def _template() -> jinja2.Template:
+def _load_template() -> jinja2.Template:
     loader = jinja2.PackageLoader("textgen.report", "templates")
     environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    environment.filters.update(cell=_cell, count=lambda number: f"{number:,}")
+    environment.filters.update(cell=_escape_cell, count=lambda number: f"{number:,}")
     return environment.get_template("card.md")
 
 
-def write_card(described: CorpusSummary) -> Path:
+def write_card(summary: CorpusSummary) -> Path:
     """Writes card.md into the corpus's folder; as README.md it is the card of a data set on the hub.
 
     Raises:
         UserError: if the journal is damaged.
         WriteError: if it cannot be written.
     """
-    ledger = described.ledger
-    sample = next(iter(described.records), None)
-    text = _template().render(
-        metadata=_metadata(described),
-        described=described,
-        name=described.recipe.settings.name,
-        filters=described.filters,
+    ledger = summary.ledger
+    sample = next(iter(summary.records), None)
+    text = _load_template().render(
+        metadata=_format_metadata(summary),
+        summary=summary,
+        name=summary.recipe.settings.name,
+        filters=summary.filters,
         ledger=ledger,
-        making=_making(described),
-        chain=build_chain_rows(described),
+        making=_describe_making(summary),
+        chain=build_chain_rows(summary),
         spend=build_spend_rows(ledger),
-        bound=Bound.of(described),
-        money=lambda cost: format_money(cost, described.prices),
-        columns=_columns(described),
+        bound=Bound.of(summary),
+        money=lambda cost: format_money(cost, summary.prices),
+        columns=_describe_columns(summary),
         sample=json.dumps(sample, indent=2, ensure_ascii=False) if sample else None,
-        training=f"{described.recipe.settings.train} data.path={described.folder.corpus.name}".strip(),
-        licences=_licences(described),
-        limits=_limits(described),
+        training=f"{summary.recipe.settings.train} data.path={summary.folder.corpus.name}".strip(),
+        licences=_list_licence_notes(summary),
+        limits=_list_limits(summary),
     )
-    write_text(described.folder.card, text)
-    return described.folder.card
+    write_text(summary.folder.card, text)
+    return summary.folder.card

@@ -57,40 +57,42 @@ class ChainRow:
     examples: tuple[Mapping[str, Any], ...] = ()
 
 
-def build_chain_rows(described: CorpusSummary) -> list[ChainRow]:
+def build_chain_rows(summary: CorpusSummary) -> list[ChainRow]:
     """From the requests planned to the texts kept."""
-    ledger, filters, planned = described.ledger, described.filters, described.num_planned
+    ledger, filters, planned = summary.ledger, summary.filters, summary.num_planned
     answered, declined = len(ledger.answered), ledger.refused
-    most = max(1, planned)
+    divisor = max(1, planned)
     rows = [
         ChainRow("requests planned", "", None, None, planned, False, 1.0),
-        ChainRow("answered", _unanswered(described), planned, planned - answered, answered, False, answered / most),
+        ChainRow(
+            "answered", _describe_unanswered(summary), planned, planned - answered, answered, False, answered / divisor
+        ),
     ]
-    if described.by_model:
-        left = answered - declined
-        rows.append(ChainRow("not declined by the model", "", answered, declined, left, False, left / most))
-    written, each = filters["num_texts"], described.recipe.settings.items_per_request
-    note = f"up to {each} to a request" if each > 1 else ""
-    if late := answered - filters["num_answers"]:
-        note = f"{late:,} answers came after these filters ran; action=filter takes them in"
+    if summary.by_model:
+        num_left = answered - declined
+        rows.append(ChainRow("not declined by the model", "", answered, declined, num_left, False, num_left / divisor))
+    written, texts_per_request = filters["num_texts"], summary.recipe.settings.items_per_request
+    note = f"up to {texts_per_request} to a request" if texts_per_request > 1 else ""
+    if num_late := answered - filters["num_answers"]:
+        note = f"{num_late:,} answers came after these filters ran; action=filter takes them in"
     rows.append(ChainRow("texts written", note, None, None, written, True, 1.0))
     for stage in filters["stages"]:
-        left = stage["num_in"] - stage["num_out"]
-        share, examples = left / max(1, written), tuple(stage["examples"])
-        rows.append(ChainRow(stage["name"], "", stage["num_in"], stage["num_out"], left, True, share, examples))
+        num_left = stage["num_in"] - stage["num_out"]
+        share, examples = num_left / max(1, written), tuple(stage["examples"])
+        rows.append(ChainRow(stage["name"], "", stage["num_in"], stage["num_out"], num_left, True, share, examples))
     return rows
 
 
-def _unanswered(described: CorpusSummary) -> str:
-    ledger = described.ledger
+def _describe_unanswered(summary: CorpusSummary) -> str:
+    ledger = summary.ledger
     given_up, under_way = len(ledger.failed), len(ledger.open)
-    not_asked = described.num_planned - len(ledger.answered) - given_up - under_way
-    told = [
+    not_asked = summary.num_planned - len(ledger.answered) - given_up - under_way
+    parts = [
         f"{given_up:,} given up" if given_up else "",
         f"{under_way:,} under way" if under_way else "",
         f"{not_asked:,} not asked yet" if not_asked > 0 else "",
     ]
-    return ", ".join(filter(None, told))
+    return ", ".join(filter(None, parts))
 
 
 @dataclass(frozen=True)
@@ -108,22 +110,22 @@ def build_spend_rows(ledger: Ledger) -> list[SpendRow]:
     """One row an outcome: answers, attempts lost in kills, then faults, the dearest first."""
     order = {"answer": 0, LOST: 1}
 
-    def key(outcome: str) -> tuple[int, int, str]:
+    def rank(outcome: str) -> tuple[int, int, str]:
         return order.get(outcome, 2), -ledger.spent_by_outcome.get(outcome, Spend()).tokens, outcome
 
     return [
         SpendRow(
             outcome,
-            _meaning(outcome),
+            _explain_outcome(outcome),
             ledger.by_outcome[outcome],
             ledger.spent_by_outcome.get(outcome, Spend()),
             ledger.charged_at_reserve[outcome],
         )
-        for outcome in sorted(ledger.by_outcome, key=key)
+        for outcome in sorted(ledger.by_outcome, key=rank)
     ]
 
 
-def _meaning(outcome: str) -> str:
+def _explain_outcome(outcome: str) -> str:
     if outcome in _MEANINGS:
         return _MEANINGS[outcome]
     if outcome.isdigit():
@@ -153,14 +155,14 @@ class Bound:
         return self.planned + self.lost + self.faults
 
     @classmethod
-    def of(cls, described: CorpusSummary) -> "Bound":
+    def of(cls, summary: CorpusSummary) -> "Bound":
         """Of a corpus."""
-        ledger = described.ledger
+        ledger = summary.ledger
         spent = ledger.spent_by_outcome
         charged = {name: num for name, num in ledger.by_outcome.items() if spent.get(name, Spend()).tokens}
         answers, lost = charged.pop("answer", 0), charged.pop(LOST, 0)
         faults = sum(charged.values())
-        return cls(answers + lost + faults, described.num_planned, lost, faults)
+        return cls(answers + lost + faults, summary.num_planned, lost, faults)
 
 
 def format_money(cost: float, prices: str) -> str:
@@ -180,17 +182,17 @@ def format_settings(config: SynthesizeCaptionsConfig) -> dict[str, Any]:
         settings["api_key_env"] = HIDDEN
     if config.base_url is not None:
         settings["base_url"] = mask_address(config.base_url)
-    return dict(_without(settings, os.environ.get(name, "")))
+    return dict(_remove_key(settings, os.environ.get(name, "")))
 
 
-def _without(value: Any, key: str) -> Any:
+def _remove_key(value: Any, key: str) -> Any:
     """A JSON value without the key, wherever it stands."""
     if len(key) < _SHORTEST_KEY:
         return value
     if isinstance(value, dict):
-        return {name: _without(one, key) for name, one in value.items()}
+        return {name: _remove_key(item, key) for name, item in value.items()}
     if isinstance(value, list):
-        return [_without(one, key) for one in value]
+        return [_remove_key(item, key) for item in value]
     return value.replace(key, HIDDEN) if isinstance(value, str) else value
 
 

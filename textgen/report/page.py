@@ -16,23 +16,23 @@ from textgen.text.statistics import WordRate
 
 
 @cache
-def _template() -> jinja2.Template:
+def _load_template() -> jinja2.Template:
     loader = jinja2.PackageLoader("textgen.report", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(count=_count, times=_times, percent=_percent)
+    environment.filters.update(count=_format_count, times=_format_times, percent=_format_percent)
     return environment.get_template("report.html")
 
 
-def _count(number: int) -> str:
+def _format_count(number: int) -> str:
     return f"{number:,}"
 
 
-def _percent(share: float) -> str:
+def _format_percent(share: float) -> str:
     """A share of 1; one digit after the point below 10 percent."""
     return f"{100 * share:.0f}%" if share >= 0.0995 or share == 0 else f"{100 * share:.1f}%"
 
 
-def _times(rate: WordRate) -> str:
+def _format_times(rate: WordRate) -> str:
     """How much more, or less, often a word comes than in the references."""
     if not rate.reference_occurrences:
         return "never in the references"
@@ -43,58 +43,58 @@ def _times(rate: WordRate) -> str:
     return f"1/{1 / rate.ratio:,.0f} as often" if rate.ratio <= 0.1 else f"{rate.ratio:.2f} times as often"
 
 
-def explain_comparison(described: CorpusSummary) -> str:
+def explain_comparison(summary: CorpusSummary) -> str:
     """What to do for columns of references, where there are none."""
-    config = described.config
+    config = summary.config
     # References decide the keywords of a recipe that draws any, so they cannot be added to its corpus later.
-    if described.recipe.settings.keywords:
+    if summary.recipe.settings.keywords:
         return (
             f"python scripts/synthesize_captions.py recipe={config.recipe.name} references=FILE output=ANOTHER_FOLDER"
         )
     return f"python scripts/synthesize_captions.py action=report output={config.output} references=FILE"
 
 
-def _records(described: CorpusSummary) -> list[dict[str, Any]]:
+def _list_kept(summary: CorpusSummary) -> list[dict[str, Any]]:
     """Texts that were kept, with what else the recipe asks for."""
-    shown = []
-    for record in sample_kept(described):
+    rows = []
+    for record in sample_kept(summary):
         more = {
             name: ", ".join(value) if isinstance(value, list) else str(value)
             for name, value in record.items()
             if name not in ("id", "group", "text")
         }
-        shown.append({"text": record["text"], "more": more})
-    return shown
+        rows.append({"text": record["text"], "more": more})
+    return rows
 
 
-def write_report(described: CorpusSummary) -> Path:
+def write_report(summary: CorpusSummary) -> Path:
     """Writes report.html into the corpus's folder.
 
     Raises:
         UserError: if plan, journal or template cannot be used.
         WriteError: if it cannot be written.
     """
-    ledger, recipe = described.ledger, described.recipe
-    kept = described.filters["num_kept"]
-    page = _template().render(
-        described=described,
+    ledger, recipe = summary.ledger, summary.recipe
+    num_kept = summary.filters["num_kept"]
+    page = _load_template().render(
+        summary=summary,
         recipe=recipe,
         ledger=ledger,
-        filters=described.filters,
+        filters=summary.filters,
         servers=[mask_address(server) for server in ledger.servers],
-        chain=build_chain_rows(described),
+        chain=build_chain_rows(summary),
         spend=build_spend_rows(ledger),
-        bound=Bound.of(described),
-        cost=format_money(ledger.spent.cost, described.prices),
-        cost_of_thousand=format_money(1000 * ledger.spent.cost / kept, described.prices) if kept else None,
-        money=lambda cost: format_money(cost, described.prices),
-        style=measure_style(described),
-        how_to_compare=explain_comparison(described),
-        followed=follow_requests(described),
-        examples=[json.dumps(dict(one), ensure_ascii=False) for one in recipe.examples[:NUM_EXAMPLES]],
-        kept=_records(described),
-        training=format_training_settings(described.config),
-        config=json.dumps(format_settings(described.config), indent=2, ensure_ascii=False),
+        bound=Bound.of(summary),
+        cost=format_money(ledger.spent.cost, summary.prices),
+        cost_of_thousand=format_money(1000 * ledger.spent.cost / num_kept, summary.prices) if num_kept else None,
+        money=lambda cost: format_money(cost, summary.prices),
+        style=measure_style(summary),
+        how_to_compare=explain_comparison(summary),
+        followed=follow_requests(summary),
+        examples=[json.dumps(dict(example), ensure_ascii=False) for example in recipe.examples[:NUM_EXAMPLES]],
+        kept=_list_kept(summary),
+        training=format_training_settings(summary.config),
+        config=json.dumps(format_settings(summary.config), indent=2, ensure_ascii=False),
     )
-    write_text(described.folder.report, page)
-    return described.folder.report
+    write_text(summary.folder.report, page)
+    return summary.folder.report

@@ -53,20 +53,20 @@ class Followed:
     outcomes: list[Outcome]
 
 
-def follow_requests(described: CorpusSummary) -> list[Followed]:
+def follow_requests(summary: CorpusSummary) -> list[Followed]:
     """The plan's first requests with what became of them; none without a plan.
 
     Raises:
         UserError: if plan or journal are damaged.
     """
-    folder, recipe = described.folder, described.recipe
+    folder, recipe = summary.folder, summary.recipe
     if not folder.plan.is_file():
         return []
     requests = list(islice(read_plan(folder.plan), NUM_FOLLOWED))
-    answers = _answers(folder, [request.id for request in requests])
-    wanted = {f"{name}-{number}" for name, event in answers.items() for number in range(len(event["items"]))}
-    fates = dict.fromkeys((one["id"] for one in described.records if one["id"] in wanted), "kept")
-    for line in _removed(folder, wanted - fates.keys()):
+    answers = _find_answers(folder, [request.id for request in requests])
+    candidate_ids = {f"{name}-{number}" for name, event in answers.items() for number in range(len(event["items"]))}
+    fates = dict.fromkeys((record["id"] for record in summary.records if record["id"] in candidate_ids), "kept")
+    for line in _find_removed(folder, candidate_ids - fates.keys()):
         fates[line["id"]] = f"taken out by “{line['stage']}”: {line['reason']}"
     followed = []
     for request in requests:
@@ -80,36 +80,36 @@ def follow_requests(described: CorpusSummary) -> list[Followed]:
     return followed
 
 
-def _answers(folder: CorpusFolder, wanted: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _find_answers(folder: CorpusFolder, request_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     if not folder.journal.is_file():
         return {}
-    found: dict[str, dict[str, Any]] = {}
+    answers: dict[str, dict[str, Any]] = {}
     for event in islice(read_answers(folder.journal), _MOST_ANSWERS):
-        if event["id"] in wanted:
-            found[event["id"]] = event
-            if len(found) == len(wanted):
+        if event["id"] in request_ids:
+            answers[event["id"]] = event
+            if len(answers) == len(request_ids):
                 break
-    return found
+    return answers
 
 
-def _removed(folder: CorpusFolder, wanted: set[str]) -> Iterator[dict[str, Any]]:
+def _find_removed(folder: CorpusFolder, candidate_ids: set[str]) -> Iterator[dict[str, Any]]:
     """Lines of removed.jsonl with these ids, read to the last of them."""
     if not folder.removed.is_file():
         return
-    left = len(wanted)
+    num_left = len(candidate_ids)
     with folder.removed.open(encoding="utf-8") as file:
         for text in file:
-            if not left:
+            if not num_left:
                 return
             line = json.loads(text)
-            if line["id"] in wanted:
-                left -= 1
+            if line["id"] in candidate_ids:
+                num_left -= 1
                 yield line
 
 
-def sample_kept(described: CorpusSummary) -> list[dict[str, Any]]:
+def sample_kept(summary: CorpusSummary) -> list[dict[str, Any]]:
     """Some lines of the corpus, in its order, the same ones every time."""
-    return draw(described.records, NUM_KEPT, 0)
+    return draw(summary.records, NUM_KEPT, 0)
 
 
 def find_first_request(folder: CorpusFolder) -> float | None:

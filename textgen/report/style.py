@@ -111,72 +111,72 @@ class Style:
     nearest: list[NearestReference]
 
 
-def measure_style(described: CorpusSummary) -> Style | None:
+def measure_style(summary: CorpusSummary) -> Style | None:
     """The numbers of a corpus's `text` column; None if no text was kept."""
-    texts = [record["text"] for record in described.records]
-    references = described.references
+    texts = [record["text"] for record in summary.records]
+    references = summary.references
     if not texts:
         return None
     smaller = min(len(texts), len(references) or len(texts))
     num_distinct, num_self_bleu = min(smaller, MOST_FOR_DISTINCT), min(smaller, MOST_FOR_SELF_BLEU)
     counts, reference_counts = count_words(texts), count_words(references)
-    style_words = described.recipe.settings.style_words
+    style_words = summary.recipe.settings.style_words
     lengths, reference_lengths = count_lengths(texts), count_lengths(references)
 
-    def numbers(of: Sequence[str], words: Mapping[str, int], sizes: Mapping[int, int]) -> Numbers:
-        drawn = draw(of, num_distinct, SEED)
+    def measure(some_texts: Sequence[str], words: Mapping[str, int], sizes: Mapping[int, int]) -> Numbers:
+        drawn = draw(some_texts, num_distinct, SEED)
         distinct = (compute_distinct_n(drawn, 1), compute_distinct_n(drawn, 2), compute_distinct_n(drawn, 3))
         total = sum(words.values())
         return Numbers(
-            len(of),
+            len(some_texts),
             total,
             len(words),
-            total / len(of),
-            statistics.median(_spread(sizes)),
+            total / len(some_texts),
+            statistics.median(_repeat_lengths(sizes)),
             distinct,
-            compute_self_bleu(of, num_self_bleu, SEED),
-            _share_with(of, style_words) if style_words else None,
+            compute_self_bleu(some_texts, num_self_bleu, SEED),
+            _measure_share_with(some_texts, style_words) if style_words else None,
         )
 
     comparable = any(counts.values()) and any(reference_counts.values())
     over, under = compare_word_rates(counts, reference_counts, _NUM_WORDS)
     return Style(
-        numbers(texts, counts, lengths),
-        numbers(references, reference_counts, reference_lengths) if references else None,
+        measure(texts, counts, lengths),
+        measure(references, reference_counts, reference_lengths) if references else None,
         num_distinct,
         num_self_bleu,
         measure_unigram_divergence(counts, reference_counts) if comparable else None,
         estimate_chance_divergence(references, len(texts), SEED),
-        _frequent(counts, reference_counts, frozenset()),
-        _frequent(counts, reference_counts, _function_words(described)),
+        _rank_words(counts, reference_counts, frozenset()),
+        _rank_words(counts, reference_counts, _list_function_words(summary)),
         over,
         under,
-        _bars(lengths, reference_lengths),
+        _build_bars(lengths, reference_lengths),
         find_nearest_references(texts, references, _NUM_NEAREST, SEED),
     )
 
 
-def _spread(sizes: Mapping[int, int]) -> list[int]:
+def _repeat_lengths(sizes: Mapping[int, int]) -> list[int]:
     return [size for size, num in sizes.items() for _ in range(num)]
 
 
-def _share_with(texts: Sequence[str], style_words: Sequence[str]) -> float:
+def _measure_share_with(texts: Sequence[str], style_words: Sequence[str]) -> float:
     """Share of texts that hold any of some words or word groups."""
     wanted = [f" {normalize_text(word)} " for word in style_words]
-    held = sum(any(word in text for word in wanted) for text in (f" {normalize_text(text)} " for text in texts))
-    return held / len(texts)
+    num_with = sum(any(word in text for word in wanted) for text in (f" {normalize_text(text)} " for text in texts))
+    return num_with / len(texts)
 
 
-def _function_words(described: CorpusSummary) -> frozenset[str]:
+def _list_function_words(summary: CorpusSummary) -> frozenset[str]:
     """The stop list of the texts' language, whose entries are compared without punctuation; empty if there is none."""
-    language = described.config.filters.language or described.config.keywords.language
+    language = summary.config.filters.language or summary.config.keywords.language
     try:
         return frozenset(normalize_text(word) for word in stop_list(language))
     except UserError:
         return frozenset()
 
 
-def _frequent(
+def _rank_words(
     counts: Mapping[str, int], reference_counts: Mapping[str, int], without: frozenset[str]
 ) -> list[FrequentWord]:
     total, reference_total = sum(counts.values()), sum(reference_counts.values())
@@ -191,34 +191,39 @@ def _frequent(
     ]
 
 
-def _bars(sizes: Mapping[int, int], reference_sizes: Mapping[int, int]) -> list[Bar]:
+def _build_bars(sizes: Mapping[int, int], reference_sizes: Mapping[int, int]) -> list[Bar]:
     """Lengths in at most _MOST_BARS bars and one for what is longer."""
-    both = [one for one in (sizes, reference_sizes) if one]
-    first = min(min(one) for one in both)
-    last = max(_quantile(one) for one in both)
+    sides = [side for side in (sizes, reference_sizes) if side]
+    first = min(min(side) for side in sides)
+    last = max(_find_last_length(side) for side in sides)
     width = -(-(last - first + 1) // _MOST_BARS)
     edges = list(range(first, last + 1, width))
     num, reference_num = sum(sizes.values()), sum(reference_sizes.values())
 
-    def share(of: Mapping[int, int], total: int, start: int, end: int | None) -> float | None:
+    def measure_share(lengths: Mapping[int, int], total: int, start: int, end: int | None) -> float | None:
         if not total:
             return None
-        return sum(n for size, n in of.items() if size >= start and (end is None or size <= end)) / total
+        return sum(n for size, n in lengths.items() if size >= start and (end is None or size <= end)) / total
 
     ends: list[int | None] = [edge + width - 1 for edge in edges]
-    if max(max(one) for one in both) > edges[-1] + width - 1:
+    if max(max(side) for side in sides) > edges[-1] + width - 1:
         edges, ends = [*edges, edges[-1] + width], [*ends, None]
     return [
-        Bar(start, end, share(sizes, num, start, end) or 0.0, share(reference_sizes, reference_num, start, end))
+        Bar(
+            start,
+            end,
+            measure_share(sizes, num, start, end) or 0.0,
+            measure_share(reference_sizes, reference_num, start, end),
+        )
         for start, end in zip(edges, ends, strict=True)
     ]
 
 
-def _quantile(sizes: Mapping[int, int]) -> int:
+def _find_last_length(sizes: Mapping[int, int]) -> int:
     """The length that _TAIL of the texts do not exceed."""
-    wanted, seen = _TAIL * sum(sizes.values()), 0
+    num_within, num_so_far = _TAIL * sum(sizes.values()), 0
     for size in sorted(sizes):
-        seen += sizes[size]
-        if seen >= wanted:
+        num_so_far += sizes[size]
+        if num_so_far >= num_within:
             return size
     return max(sizes)

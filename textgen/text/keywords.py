@@ -80,74 +80,80 @@ def count_keywords(texts: Iterable[str], settings: KeywordSettings) -> KeywordCo
         UserError: if the part of speech is asked for without spaCy or the pipeline, or nothing is left.
     """
     written: Counter[tuple[str, str]] = Counter()
-    find = _by_part_of_speech(settings) if settings.part_of_speech else _by_stop_list(settings, written)
+    find = (
+        _make_part_of_speech_finder(settings) if settings.part_of_speech else _make_stop_list_finder(settings, written)
+    )
     sets: list[tuple[str, ...]] = []
     counts: Counter[str] = Counter()
     num_texts = 0
-    for found in find(texts):
+    for keywords in find(texts):
         num_texts += 1
-        counts.update(found)
-        if found:
-            sets.append(found)
-    names = _names(written)
+        counts.update(keywords)
+        if keywords:
+            sets.append(keywords)
+    names = _choose_forms(written)
     if names:
-        sets = [tuple(names.get(word, word) for word in one) for one in sets]
+        sets = [tuple(names.get(word, word) for word in keyword_set) for keyword_set in sets]
         counts = Counter({names.get(word, word): n for word, n in counts.items()})
-    kept = {word: n for word, n in sorted(counts.items(), key=lambda one: (-one[1], one[0])) if n >= settings.min_count}
-    if not kept:
+    kept_counts = {
+        word: n for word, n in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])) if n >= settings.min_count
+    }
+    if not kept_counts:
         raise UserError(
             f"references: no keyword is in at least keywords.min_count={settings.min_count} of the {num_texts:,} texts; "
             "lower it, or give more texts"
         )
     if settings.min_count > 1:
-        sets = [kept_set for one in sets if (kept_set := tuple(word for word in one if word in kept))]
-    return KeywordCounts(kept, sets, num_texts)
+        sets = [
+            kept_set for keyword_set in sets if (kept_set := tuple(word for word in keyword_set if word in kept_counts))
+        ]
+    return KeywordCounts(kept_counts, sets, num_texts)
 
 
 _Finder = Callable[[Iterable[str]], Iterator[tuple[str, ...]]]
 
 
-def _names(written: Counter[tuple[str, str]]) -> dict[str, str]:
+def _choose_forms(written: Counter[tuple[str, str]]) -> dict[str, str]:
     """The commonest form, by lemma, of lemmas that no text holds; some dictionaries have odd ones ("playe" of playing)."""
     forms = {form for _, form in written}
     commonest: dict[str, tuple[int, str]] = {}
-    for (found, form), n in sorted(written.items()):
-        if found not in forms and n > commonest.get(found, (0, ""))[0]:
-            commonest[found] = n, form
-    taken = {found for found, _ in written}
-    return {found: form for found, (_, form) in commonest.items() if form not in taken}
+    for (lemma, form), n in sorted(written.items()):
+        if lemma not in forms and n > commonest.get(lemma, (0, ""))[0]:
+            commonest[lemma] = n, form
+    taken = {lemma for lemma, _ in written}
+    return {lemma: form for lemma, (_, form) in commonest.items() if form not in taken}
 
 
-def _by_stop_list(settings: KeywordSettings, written: Counter[tuple[str, str]]) -> _Finder:
+def _make_stop_list_finder(settings: KeywordSettings, written: Counter[tuple[str, str]]) -> _Finder:
     """By the stop list; `written` counts (lemma, form in the texts)."""
     unwanted = stop_list(settings.language) | {word.lower() for word in settings.drop}
 
     @cache
-    def keyword(word: str) -> str | None:
+    def find_keyword(word: str) -> str | None:
         if len(word) < 2 or word in unwanted:
             return None
-        found = lemmatize(word, settings.language)
-        return None if len(found) < 2 or found in unwanted else found
+        lemma = lemmatize(word, settings.language)
+        return None if len(lemma) < 2 or lemma in unwanted else lemma
 
     def find(texts: Iterable[str]) -> Iterator[tuple[str, ...]]:
         for text in texts:
-            held = [(found, word) for word in extract_words(text) if (found := keyword(word))]
-            written.update(held)
-            yield tuple(dict.fromkeys(found for found, _ in held))
+            pairs = [(lemma, word) for word in extract_words(text) if (lemma := find_keyword(word))]
+            written.update(pairs)
+            yield tuple(dict.fromkeys(lemma for lemma, _ in pairs))
 
     return find
 
 
-def _by_part_of_speech(settings: KeywordSettings) -> _Finder:
+def _make_part_of_speech_finder(settings: KeywordSettings) -> _Finder:
     """By a pipeline of spaCy that the user has: its models cannot be had from a package index."""
     wanted, name = set(settings.part_of_speech or ()), settings.spacy_pipeline
-    asked = f"keywords.part_of_speech=[{','.join(sorted(wanted))}]"
+    setting = f"keywords.part_of_speech=[{','.join(sorted(wanted))}]"
     if name is None:
         raise UserError(
-            f"{asked}: needs a spaCy pipeline; give keywords.spacy_pipeline=NAME, or keywords.part_of_speech=null"
+            f"{setting}: needs a spaCy pipeline; give keywords.spacy_pipeline=NAME, or keywords.part_of_speech=null"
         )
     if importlib.util.find_spec("spacy") is None:
-        raise UserError(f"{asked}: spaCy is not installed; pip install spacy, or keywords.part_of_speech=null")
+        raise UserError(f"{setting}: spaCy is not installed; pip install spacy, or keywords.part_of_speech=null")
     import spacy
 
     try:
@@ -161,7 +167,7 @@ def _by_part_of_speech(settings: KeywordSettings) -> _Finder:
 
     def find(texts: Iterable[str]) -> Iterator[tuple[str, ...]]:
         for document in pipeline.pipe(texts):
-            found = (token.lemma_.lower() for token in document if token.pos_ in wanted and token.is_alpha)
-            yield tuple(dict.fromkeys(word for word in found if len(word) > 1 and word not in unwanted))
+            lemmas = (token.lemma_.lower() for token in document if token.pos_ in wanted and token.is_alpha)
+            yield tuple(dict.fromkeys(word for word in lemmas if len(word) > 1 and word not in unwanted))
 
     return find

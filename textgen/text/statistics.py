@@ -118,7 +118,7 @@ def log_likelihood(count: int, total: int, reference_count: int, reference_total
     """
     share = (count + reference_count) / (total + reference_total)
     cells = ((count, total * share), (reference_count, reference_total * share))
-    return max(2 * sum(seen * math.log(seen / expected) for seen, expected in cells if seen), 0.0)
+    return max(2 * sum(observed * math.log(observed / expected) for observed, expected in cells if observed), 0.0)
 
 
 def estimate_chance_divergence(texts: Sequence[str], num: int, seed: int) -> float | None:
@@ -191,12 +191,12 @@ def find_nearest_references(
     Returns:
         the most alike first; empty without references.
     """
-    held = draw(references, MOST_REFERENCES, seed)
-    keys = [normalize_text(reference) for reference in held]
+    drawn = draw(references, MOST_REFERENCES, seed)
+    keys = [normalize_text(reference) for reference in drawn]
     pairs = []
     for text in draw(texts, num, seed):
-        if found := process.extractOne(normalize_text(text), keys, scorer=fuzz.ratio):
-            pairs.append(NearestReference(text, held[found[2]], found[1] / 100))
+        if match := process.extractOne(normalize_text(text), keys, scorer=fuzz.ratio):
+            pairs.append(NearestReference(text, drawn[match[2]], match[1] / 100))
     return sorted(pairs, key=lambda pair: -pair.similarity)
 
 

@@ -12,31 +12,31 @@ Lines = Iterator[tuple[int, str | RecordError]]
 Row = list[str]
 
 
-def _split(number: int, first: str, following: Lines, path: Path) -> Row | RecordError:
+def _split_row(number: int, first: str, following: Lines, path: Path) -> Row | RecordError:
     """The cells of the CSV row that begins with line `first`; takes more lines while a quote is open."""
-    taken = 0
+    num_following = 0
 
-    def texts() -> Iterator[str]:
-        nonlocal taken
+    def iterate_texts() -> Iterator[str]:
+        nonlocal num_following
         yield f"{first}\n"
         for _, line in following:
-            taken += 1
+            num_following += 1
             if isinstance(line, RecordError):
                 raise line
             yield f"{line}\n"
 
     try:
-        return next(csv.reader(texts(), strict=True))
+        return next(csv.reader(iterate_texts(), strict=True))
     except (csv.Error, RecordError) as error:
-        if not taken:
+        if not num_following:
             return RecordError(f"no valid CSV ({error})")
         raise UserError(
             f"{path}, line {number}: no valid CSV ({error}): a quote that opens in this line is not closed as it should be "
-            f"in the {taken:,} lines after it; mend the line"
+            f"in the {num_following:,} lines after it; mend the line"
         ) from None
 
 
-def _rows(path: Path, lines: Lines, tabs: bool) -> Iterator[tuple[int, Row | RecordError]]:
+def _parse_rows(path: Path, lines: Lines, tabs: bool) -> Iterator[tuple[int, Row | RecordError]]:
     for number, line in lines:
         if isinstance(line, RecordError):
             yield number, line
@@ -45,10 +45,10 @@ def _rows(path: Path, lines: Lines, tabs: bool) -> Iterator[tuple[int, Row | Rec
         elif tabs:  # in every TSV that datasets come as, quotes are letters
             yield number, line.split("\t")
         else:
-            yield number, _split(number, line, lines, path)
+            yield number, _split_row(number, line, lines, path)
 
 
-def _header(rows: Iterator[tuple[int, Row | RecordError]], path: Path) -> Sequence[str]:
+def _read_header(rows: Iterator[tuple[int, Row | RecordError]], path: Path) -> Sequence[str]:
     for number, row in rows:
         if isinstance(row, RecordError):
             raise UserError(f"{path}, line {number}: the header cannot be used: {row}; mend the line")
@@ -78,8 +78,8 @@ def read_cells(
         UserError: for a header that cannot be used, and for a quote that is left open, as what is within
             it and what is not cannot be told.
     """
-    rows = _rows(path, lines, tabs)
-    header = names or _header(rows, path)
+    rows = _parse_rows(path, lines, tabs)
+    header = names or _read_header(rows, path)
     for number, row in rows:
         if isinstance(row, RecordError):
             yield number, row

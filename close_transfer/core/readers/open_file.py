@@ -11,11 +11,11 @@ from typing import Any, BinaryIO
 from close_transfer.core.errors import UserError
 
 # Captions pack to a third, annotations to a twentieth; what unpacks to a hundred times its size is neither.
-_MOST_UNPACKED = 100
-_FREE_TO_UNPACK = 64 * 2**20
+_MAX_UNPACK_RATIO = 100
+_MIN_UNPACK_LIMIT = 64 * 2**20
 
 # First bytes of what is often taken for text.
-_NO_TEXT = {
+_NON_TEXT_SIGNATURES = {
     b"\xff\xfe": "is UTF-16; write it again as UTF-8",
     b"\xfe\xff": "is UTF-16; write it again as UTF-8",
     b"\x1f\x8b": "is packed by gzip; give it a name that ends with .gz",
@@ -37,7 +37,7 @@ class _Unpacked(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = gzip.open(path, "rb")  # noqa: SIM115  closed with this
-        self._most = max(_FREE_TO_UNPACK, _MOST_UNPACKED * path.stat().st_size)
+        self._limit = max(_MIN_UNPACK_LIMIT, _MAX_UNPACK_RATIO * path.stat().st_size)
         self._read = 0
 
     def readable(self) -> bool:
@@ -46,9 +46,9 @@ class _Unpacked(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         data = self._file.read(len(buffer))
         self._read += len(data)
-        if self._read > self._most:
+        if self._read > self._limit:
             raise UserError(
-                f"{self._path}: unpacks to more than {_MOST_UNPACKED} times its size, which no text does; it is not unpacked further"
+                f"{self._path}: unpacks to more than {_MAX_UNPACK_RATIO} times its size, which no text does; it is not unpacked further"
             )
         buffer[: len(data)] = data
         return len(data)
@@ -76,9 +76,9 @@ def open_file(path: Path, setting: str, place: Callable[[], str] = str) -> Itera
         raw: Any = io.BufferedReader(_Unpacked(path), 2**20) if path.suffix == ".gz" else path.open("rb")
         with raw as file:
             start = file.peek(4)
-            for sign, what in _NO_TEXT.items():
-                if start.startswith(sign):
-                    raise UserError(f"{setting}={path}: {what}")
+            for signature, problem in _NON_TEXT_SIGNATURES.items():
+                if start.startswith(signature):
+                    raise UserError(f"{setting}={path}: {problem}")
             yield file
     except (EOFError, zlib.error, OSError) as error:
         reason = str(error) or type(error).__name__

@@ -10,7 +10,7 @@ from pyarrow.parquet import ParquetFile
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import is_file
 
-_AT_ONCE = 4096  # rows
+_BATCH_ROWS = 4096  # rows
 
 
 def read_parquet(path: Path, setting: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -24,7 +24,7 @@ def read_parquet(path: Path, setting: str) -> Iterator[tuple[int, dict[str, Any]
     number = 0
     try:
         with ParquetFile(path) as file:
-            for batch in file.iter_batches(_AT_ONCE):
+            for batch in file.iter_batches(_BATCH_ROWS):
                 for record in batch.to_pylist():
                     number += 1
                     yield number, record

@@ -6,7 +6,7 @@ from pathlib import Path
 from close_transfer.core.errors import UserError
 from close_transfer.core.schema import OnBadRows
 
-_MOST_SHOWN = 5
+_MAX_SHOWN = 5
 
 
 class RecordError(Exception):
@@ -28,7 +28,7 @@ class RecordErrors:
     def add(self, where: str, fault: RecordError) -> None:
         """`where`: "line 7", "annotations[3]"."""
         self.count += 1
-        if len(self._shown) < _MOST_SHOWN:
+        if len(self._shown) < _MAX_SHOWN:
             self._shown.append(f"{self._path}, {where}: {fault}")
 
     def settle(self, num_usable: int) -> Counter[str]:

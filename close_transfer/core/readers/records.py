@@ -21,7 +21,7 @@ LINE_FORMATS = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
 _LONGEST_LINE = 16 * 2**20  # characters
 _LARGEST_DOCUMENT = 8 * 2**30  # bytes, unpacked
 _BLOCK = 16 * 2**20  # bytes
-_MOST_SHOWN = 60  # characters of what stands in a file, in messages
+_MAX_SHOWN = 60  # characters of what stands in a file, in messages
 
 
 def line_format(path: Path, setting: str, also: str = "") -> str:
@@ -38,7 +38,7 @@ def line_format(path: Path, setting: str, also: str = "") -> str:
     return suffix
 
 
-def _lines(path: Path, setting: str) -> Iterator[tuple[int, str | RecordError]]:
+def _iterate_lines(path: Path, setting: str) -> Iterator[tuple[int, str | RecordError]]:
     """Lines of text, counted from 1, without their end."""
     number = 0
     with (
@@ -56,20 +56,20 @@ def _lines(path: Path, setting: str) -> Iterator[tuple[int, str | RecordError]]:
             yield number, RecordError(f"the line is longer than {_LONGEST_LINE:,} characters")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | RecordError:
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | RecordError:
     """A JSON object; a `RecordError` stands for one with a key twice, of whose values one would be lost."""
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
+    fields = dict(pairs)
+    if len(fields) == len(pairs):
+        return fields
     keys = [key for key, _ in pairs]
     return RecordError(
-        f"the key {next(key for key in keys if keys.count(key) > 1)[:_MOST_SHOWN]!r} stands in one object twice"
+        f"the key {next(key for key in keys if keys.count(key) > 1)[:_MAX_SHOWN]!r} stands in one object twice"
     )
 
 
-def _parsed(line: str) -> Any:
+def _parse_json(line: str) -> Any:
     try:
-        return json.loads(line, object_pairs_hook=_object)
+        return json.loads(line, object_pairs_hook=_build_object)
     except (ValueError, RecursionError) as error:
         return RecordError(f"no valid JSON ({str(error).splitlines()[0][:80]})")
 
@@ -94,7 +94,7 @@ def read_lines(
     if kind == ".parquet":
         yield from read_parquet(path, setting)
         return
-    lines = _lines(path, setting)
+    lines = _iterate_lines(path, setting)
     if kind in (".csv", ".tsv"):
         yield from read_cells(path, lines, kind == ".tsv", names)
         return
@@ -104,7 +104,7 @@ def read_lines(
         elif kind == ".txt":
             yield number, {"text": line}
         else:
-            yield number, _parsed(line) if line.strip() else RecordError("the line is empty")
+            yield number, _parse_json(line) if line.strip() else RecordError("the line is empty")
 
 
 def read_document(path: Path, setting: str) -> Any:
@@ -120,7 +120,7 @@ def read_document(path: Path, setting: str) -> Any:
             if len(content) > _LARGEST_DOCUMENT:
                 raise UserError(f"{setting}={path}: holds more than {_LARGEST_DOCUMENT >> 30} GiB of JSON; split it")
     try:
-        document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_object)
+        document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_build_object)
     except UnicodeDecodeError as error:
         raise UserError(f"{setting}={path}: is not UTF-8 (byte {error.start:,}); write it again as UTF-8") from None
     except RecursionError:
@@ -138,28 +138,28 @@ def entries(document: Any, key: str | None, path: Path, setting: str) -> list[An
     Raises:
         UserError: if there is none, with the keys that there are.
     """
-    what = f"a list under {key!r}" if key else "a list"
+    expected = f"a list under {key!r}" if key else "a list"
     if key is not None and not isinstance(document, dict):
-        raise UserError(f"{setting}={path}: holds {_kind(document)} where an object with {what} should be")
-    found = document.get(key) if key is not None else document
-    if not isinstance(found, list):
-        have = f"; its keys are {_names(document)}" if isinstance(document, dict) else ""
-        raise UserError(f"{setting}={path}: {what} is missing{have}; give the dataset's own file")
-    return found
+        raise UserError(f"{setting}={path}: holds {_describe_kind(document)} where an object with {expected} should be")
+    listed = document.get(key) if key is not None else document
+    if not isinstance(listed, list):
+        keys_hint = f"; its keys are {_format_names(document)}" if isinstance(document, dict) else ""
+        raise UserError(f"{setting}={path}: {expected} is missing{keys_hint}; give the dataset's own file")
+    return listed
 
 
-def _names(record: dict[str, Any]) -> str:
-    return ", ".join(repr(key[:_MOST_SHOWN]) for key in list(record)[:12]) or "none"
+def _format_names(record: dict[str, Any]) -> str:
+    return ", ".join(repr(key[:_MAX_SHOWN]) for key in list(record)[:12]) or "none"
 
 
-def _kind(value: Any) -> str:
+def _describe_kind(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
 
-def _shown(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     """What a value is; of numbers also which, as what is in lists and objects has no end."""
-    return _kind(value) + (f" ({str(value)[:40]})" if isinstance(value, (int, float)) else "")
+    return _describe_kind(value) + (f" ({str(value)[:40]})" if isinstance(value, (int, float)) else "")
 
 
 def field(record: Any, name: str) -> Any:
@@ -171,10 +171,10 @@ def field(record: Any, name: str) -> Any:
     if isinstance(record, RecordError):
         raise record
     if not isinstance(record, dict):
-        raise RecordError(f"{_kind(record)} where an object with the field {name!r} should be")
+        raise RecordError(f"{_describe_kind(record)} where an object with the field {name!r} should be")
     value = record.get(name)
     if value is None:
-        raise RecordError(f"field {name!r} is missing; the fields here are {_names(record)}")
+        raise RecordError(f"field {name!r} is missing; the fields here are {_format_names(record)}")
     if isinstance(value, RecordError):
         raise value
     return value
@@ -189,7 +189,7 @@ def verbatim(value: Any, name: str) -> str:
     if isinstance(value, RecordError):
         raise value
     if not isinstance(value, str):
-        raise RecordError(f"field {name!r} is {_shown(value)}, not text")
+        raise RecordError(f"field {name!r} is {_describe_value(value)}, not text")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -222,14 +222,14 @@ def texts_field(record: Any, name: str) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value]
     if not values:
         raise RecordError(f"field {name!r} is an empty list")
-    return tuple(clean(one, name) for one in values)
+    return tuple(clean(text, name) for text in values)
 
 
 def choice_field(record: Any, name: str, allowed: Sequence[str]) -> str:
     """A field that is one of some words. Raises `RecordError`."""
     value = text_field(record, name)
     if value not in allowed:
-        raise RecordError(f"field {name!r} is {value[:_MOST_SHOWN]!r}; allowed are {', '.join(allowed)}")
+        raise RecordError(f"field {name!r} is {value[:_MAX_SHOWN]!r}; allowed are {', '.join(allowed)}")
     return value
 
 
@@ -237,16 +237,16 @@ def key_field(record: Any, name: str) -> str:
     """A field that names something: text or a whole number, as text. Raises `RecordError`."""
     value = field(record, name)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise RecordError(f"field {name!r} is {_shown(value)}, not text or a whole number")
+        raise RecordError(f"field {name!r} is {_describe_value(value)}, not text or a whole number")
     return clean(str(value), name)
 
 
-def new_key(record: Any, name: str, seen: set[str]) -> str:
-    """A field that names this one entry alone, and is entered in `seen`. Raises `RecordError`."""
+def new_key(record: Any, name: str, seen_keys: set[str]) -> str:
+    """A field that names this one entry alone, and is entered in `seen_keys`. Raises `RecordError`."""
     key = key_field(record, name)
-    if key in seen:
-        raise RecordError(f"field {name!r} is {key[:_MOST_SHOWN]!r}, which stands in another entry too")
-    seen.add(key)
+    if key in seen_keys:
+        raise RecordError(f"field {name!r} is {key[:_MAX_SHOWN]!r}, which stands in another entry too")
+    seen_keys.add(key)
     return key
 
 
@@ -254,5 +254,5 @@ def list_field(record: Any, name: str) -> list[Any]:
     """A field that is a list. Raises `RecordError`."""
     value = field(record, name)
     if not isinstance(value, list):
-        raise RecordError(f"field {name!r} is {_kind(value)}, not a list")
+        raise RecordError(f"field {name!r} is {_describe_kind(value)}, not a list")
     return value

@@ -39,13 +39,13 @@ class TextReader:
         Raises:
             UserError: naming the file, and the line of what cannot be used.
         """
-        column, place, records = self._records(path, column, setting)
+        column, place, records = self._read_records(path, column, setting)
         line = 0
         for line, record in records:
             try:
                 value = field(record, column)
                 values = value if isinstance(value, list) else [value]
-                texts = [clean(one, column) for one in values if not self._is_empty(one)]
+                texts = [clean(item, column) for item in values if not self._is_empty(item)]
             except RecordError as fault:
                 if self.on_bad_rows == "error":
                     raise UserError(
@@ -59,7 +59,7 @@ class TextReader:
             raise UserError(f"{setting}={path}: the file is empty; give one with at least one text")
 
     @staticmethod
-    def _records(path: Path, column: str, setting: str) -> tuple[str, str, Iterable[tuple[int, Any]]]:
+    def _read_records(path: Path, column: str, setting: str) -> tuple[str, str, Iterable[tuple[int, Any]]]:
         """The field that holds the text, what a record is called, and all records with their numbers."""
         if path.name.removesuffix(".gz").endswith(".json"):
             document = read_document(path, setting)
@@ -101,25 +101,25 @@ def read_corpus(
         unwanted = {normalize_text(text) for text in reader.read(exclude, exclude_column, "exclude")} - {""}
         if not unwanted:
             raise UserError(f"exclude={exclude}: holds no text; give a file with at least one, or exclude=null")
-    used: list[str] = []
-    met: Counter[str] = Counter()
+    texts: list[str] = []
+    excluded: Counter[str] = Counter()
     for path in paths:
         for text in reader.read(path, column, "text"):
             key = normalize_text(text) if unwanted else ""
             if key in unwanted:
-                met[key] += 1
+                excluded[key] += 1
             else:
-                used.append(text)
+                texts.append(text)
     counts = {
         "empty": reader.skipped["empty"],
         "unusable": reader.skipped["unusable"],
-        "excluded": met.total(),
+        "excluded": excluded.total(),
         "to_exclude": len(unwanted),
-        "excluded_distinct": len(met),
+        "excluded_distinct": len(excluded),
     }
-    if not used:
+    if not texts:
         raise UserError(
             f"text={','.join(map(str, paths))}: no text is left to train on ({counts['empty']} empty, "
             f"{counts['unusable']} unusable, {counts['excluded']} excluded); give other files"
         )
-    return Corpus(used, counts)
+    return Corpus(texts, counts)

@@ -27,7 +27,7 @@ _GROUNDS: dict[str, RGB] = {
 _HORIZON = 0.6
 
 
-def _gradient(draw: ImageDraw.ImageDraw, size: int, bottom: float, colours: tuple[RGB, RGB]) -> None:
+def _draw_gradient(draw: ImageDraw.ImageDraw, size: int, bottom: float, colours: tuple[RGB, RGB]) -> None:
     for y in range(round(size * bottom) + 1):
         share = y / (size * bottom)
         row = tuple(round(a + (b - a) * share) for a, b in zip(*colours, strict=True))
@@ -46,7 +46,7 @@ def draw_background(draw: ImageDraw.ImageDraw, scene: Scene, size: int, rng: ran
 
     ground = lit(_GROUNDS[scene.place])
     if scene.time is not None:
-        _gradient(draw, size, _HORIZON, _SKIES[scene.time])
+        _draw_gradient(draw, size, _HORIZON, _SKIES[scene.time])
         if scene.time == "night":
             for _ in range(14):
                 x, y = rng.random(), rng.random() * 0.5
@@ -62,7 +62,7 @@ _At = Callable[..., tuple[float, ...]]
 _Lit = Callable[[RGB], RGB]
 
 
-def _park(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
+def _draw_park(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
     for x in (-0.05, 0.14, 0.34, 0.55, 0.76, 0.93):
         draw.ellipse(at(x, 0.5, x + 0.2, 0.68), lit((116, 176, 96)))
     draw.rectangle(at(0, 0.62, 1, 1), lit(_GROUNDS["park"]))
@@ -70,14 +70,14 @@ def _park(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
         draw.line(at(x, 0.9, x + 0.02, 0.86, x + 0.04, 0.9), lit((96, 160, 70)), round(at(0.012)[0]))
 
 
-def _beach(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
+def _draw_beach(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
     draw.rectangle(at(0, 0.52, 1, 0.68), lit((62, 150, 206)))
     for x in (0.1, 0.4, 0.7):
         draw.arc(at(x, 0.56, x + 0.16, 0.62), 180, 360, lit((224, 240, 250)), round(at(0.014)[0]))
     draw.line(at(0, 0.68, 1, 0.68), lit((250, 250, 250)), round(at(0.02)[0]))
 
 
-def _street(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
+def _draw_street(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
     for x, top in ((0.0, 0.3), (0.2, 0.42), (0.44, 0.34), (0.66, 0.44), (0.84, 0.28)):
         draw.rectangle(at(x, top, x + 0.17, _HORIZON), lit((176, 170, 178)))
         for wx in (0.04, 0.1):
@@ -88,7 +88,7 @@ def _street(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
         draw.rectangle(at(x, 0.95, x + 0.16, 0.975), lit((250, 250, 240)))
 
 
-def _snow(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
+def _draw_snow(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
     for x, top in ((0.2, 0.24), (0.62, 0.16), (0.95, 0.3)):
         draw.polygon(at(x - 0.3, _HORIZON, x, top, x + 0.3, _HORIZON), lit((140, 156, 184)))
         draw.polygon(at(x - 0.1, top + 0.12, x, top, x + 0.1, top + 0.12), lit((246, 250, 254)))
@@ -96,7 +96,7 @@ def _snow(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
         draw.ellipse(at(x, y, x + 0.025, y + 0.025), lit((196, 212, 232)))
 
 
-def _desert(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
+def _draw_desert(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
     draw.ellipse(at(-0.2, 0.5, 0.6, 0.9), lit((222, 168, 92)))
     draw.ellipse(at(0.4, 0.54, 1.3, 1.0), lit((240, 194, 122)))
     cactus = lit((60, 130, 76))
@@ -105,7 +105,7 @@ def _desert(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
     draw.line(at(0.08, 0.48, 0.15, 0.48, 0.15, 0.4), cactus, round(at(0.03)[0]))
 
 
-def _farm(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
+def _draw_farm(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
     for number in range(5):
         y = 0.66 + number * 0.08
         draw.line(at(0, y, 1, y), lit((176, 156, 66)), round(at(0.02)[0]))
@@ -116,7 +116,7 @@ def _farm(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
         draw.line(at(x, 0.48, x, 0.62), wood, round(at(0.026)[0]))
 
 
-def _kitchen(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
+def _draw_kitchen(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
     draw.rectangle(at(0, 0, 1, _HORIZON), lit((250, 240, 208)))
     for x in range(7):
         draw.line(at(x / 6, _HORIZON, (x / 6 - 0.5) * 2 + 0.5, 1), lit((170, 170, 170)), round(at(0.012)[0]))
@@ -128,7 +128,7 @@ def _kitchen(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
     draw.line(at(0.78, 0.34, 0.98, 0.34), lit((120, 126, 134)), round(at(0.012)[0]))
 
 
-def _bedroom(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
+def _draw_bedroom(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
     draw.rectangle(at(0, 0, 1, _HORIZON), lit((196, 214, 236)))
     for x in (0.08, 0.26, 0.44, 0.62, 0.8, 0.98):
         draw.line(at(x, 0, x, _HORIZON), lit((178, 196, 222)), round(at(0.014)[0]))
@@ -138,12 +138,12 @@ def _bedroom(draw: ImageDraw.ImageDraw, at: _At, lit: _Lit) -> None:
 
 
 _PLACE_DETAILS: dict[str, Callable[[ImageDraw.ImageDraw, _At, _Lit], None]] = {
-    "park": _park,
-    "beach": _beach,
-    "street": _street,
-    "snow": _snow,
-    "desert": _desert,
-    "farm": _farm,
-    "kitchen": _kitchen,
-    "bedroom": _bedroom,
+    "park": _draw_park,
+    "beach": _draw_beach,
+    "street": _draw_street,
+    "snow": _draw_snow,
+    "desert": _draw_desert,
+    "farm": _draw_farm,
+    "kitchen": _draw_kitchen,
+    "bedroom": _draw_bedroom,
 }

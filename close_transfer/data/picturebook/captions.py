@@ -67,7 +67,7 @@ def capitalised(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _noun(rng: random.Random, kind: str, plural: bool, habits: _Habits) -> str:
+def _choose_noun(rng: random.Random, kind: str, plural: bool, habits: _Habits) -> str:
     entry = world.KINDS[kind]
     if rng.random() < habits.hypernyms:
         return entry.hypernym[plural]
@@ -75,20 +75,20 @@ def _noun(rng: random.Random, kind: str, plural: bool, habits: _Habits) -> str:
     return entry.nouns[1 if synonym else 0][plural]
 
 
-def _counted(rng: random.Random, phrase: str, count: int, exactly: bool) -> str:
+def _add_count(rng: random.Random, phrase: str, count: int, exactly: bool) -> str:
     if count == 1:
         return with_article(phrase)
     if not exactly:
         return f"{rng.choice(('some', 'several', 'a few'))} {phrase}"
     word = world.NUMBER_WORDS[count]
-    ways = [word, word, f"a group of {word}"]
+    phrasings = [word, word, f"a group of {word}"]
     if count == 2:
-        ways = [word, word, "a pair of", "a couple of"]
-    return f"{rng.choice(ways)} {phrase}"
+        phrasings = [word, word, "a pair of", "a couple of"]
+    return f"{rng.choice(phrasings)} {phrase}"
 
 
 @dataclass
-class _Told:
+class _Coverage:
     """What the caption under way tells; what stays False was left out."""
 
     colours: bool
@@ -98,14 +98,14 @@ class _Told:
     relation: bool = True
 
 
-def _noun_phrase(rng: random.Random, thing: Thing, scene: Scene, habits: _Habits, told: _Told) -> str:
-    """The words for one group of things; records in `told` what it leaves out."""
+def _write_noun_phrase(rng: random.Random, thing: Thing, scene: Scene, habits: _Habits, coverage: _Coverage) -> str:
+    """The words for one group of things; records in `coverage` what it leaves out."""
     plural = thing.count > 1
-    noun = _noun(rng, thing.kind, plural, habits)
+    noun = _choose_noun(rng, thing.kind, plural, habits)
     if noun == world.KINDS[thing.kind].hypernym[plural]:
-        told.things = False
+        coverage.things = False
     exactly = thing.count == 1 or rng.random() < habits.counts
-    told.counts &= exactly
+    coverage.counts &= exactly
     size = ""
     if world.SIZE_WORDS[thing.size] and rng.random() < habits.sizes:
         size = rng.choice(world.SIZE_WORDS[thing.size]) + " "
@@ -114,29 +114,36 @@ def _noun_phrase(rng: random.Random, thing: Thing, scene: Scene, habits: _Habits
         if rng.random() < habits.colours:
             colour = thing.colour
         else:
-            told.colours = False
+            coverage.colours = False
     if thing.kind == "box":
-        return _box_phrase(rng, thing, scene, size, colour, noun, habits, told)
+        return _write_box_phrase(rng, thing, scene, size, colour, noun, habits, coverage)
     if world.KINDS[thing.kind].hypernym == world.PERSON and colour:
-        ways = [f"in {colour}", f"wearing {colour}", f"dressed in {colour}"]
-        return f"{_counted(rng, size + noun, thing.count, exactly)} {rng.choice(ways)}"
-    return _counted(rng, f"{size}{colour} {noun}".replace("  ", " ").strip(), thing.count, exactly)
+        phrasings = [f"in {colour}", f"wearing {colour}", f"dressed in {colour}"]
+        return f"{_add_count(rng, size + noun, thing.count, exactly)} {rng.choice(phrasings)}"
+    return _add_count(rng, f"{size}{colour} {noun}".replace("  ", " ").strip(), thing.count, exactly)
 
 
-def _box_phrase(
-    rng: random.Random, thing: Thing, scene: Scene, size: str, colour: str, noun: str, habits: _Habits, told: _Told
+def _write_box_phrase(
+    rng: random.Random,
+    thing: Thing,
+    scene: Scene,
+    size: str,
+    colour: str,
+    noun: str,
+    habits: _Habits,
+    coverage: _Coverage,
 ) -> str:
     plain = f"{size}{colour} {noun}".strip()
     if rng.random() >= habits.box:
-        told.box = False
+        coverage.box = False
         return with_article(plain)
     if not thing.opened:
-        ways = [f"closed {plain}", f"{plain} with its lid on", f"closed {plain} with a ribbon"]
-        return with_article(rng.choice(ways))
+        phrasings = [f"closed {plain}", f"{plain} with its lid on", f"closed {plain} with a ribbon"]
+        return with_article(rng.choice(phrasings))
     if thing.content is None:
-        ways = [f"empty {plain}", f"open {plain} with nothing in it", f"open and empty {plain}"]
-        return with_article(rng.choice(ways))
-    content = _noun_phrase(rng, thing.content, scene, habits, told)
+        phrasings = [f"empty {plain}", f"open {plain} with nothing in it", f"open and empty {plain}"]
+        return with_article(rng.choice(phrasings))
+    content = _write_noun_phrase(rng, thing.content, scene, habits, coverage)
     plain = with_article(f"open {plain}")
     return rng.choice([f"{plain} with {content} in it", f"{plain} with {content} inside", f"{content} in {plain}"])
 
@@ -144,11 +151,11 @@ def _box_phrase(
 _SITTERS = (world.ANIMAL, world.PERSON)
 
 
-def _related(rng: random.Random, scene: Scene, first: str, second: str) -> str:
+def _join_related(rng: random.Random, scene: Scene, first: str, second: str) -> str:
     """The first two groups joined by a phrase that tells their relation."""
-    one, other = scene.things[:2]
+    first_thing, second_thing = scene.things[:2]
     if scene.relation == "left of":
-        ways = [
+        phrasings = [
             f"{first} to the left of {second}",
             f"{first} on the left of {second}",
             f"{second} to the right of {first}",
@@ -156,48 +163,52 @@ def _related(rng: random.Random, scene: Scene, first: str, second: str) -> str:
             f"{first} on the left and {second} on the right",
         ]
     elif scene.relation == "above":
-        ways = [
+        phrasings = [
             f"{first} above {second}",
             f"{first} over {second}",
             f"{second} below {first}",
             f"{second} under {first}",
         ]
         if scene.place in world.OUTDOORS:
-            ways.append(f"{first} in the sky above {second}")
+            phrasings.append(f"{first} in the sky above {second}")
     elif scene.relation == "on":
-        ways = [f"{first} on {second}", f"{first} on top of {second}", f"{second} with {first} on top"]
-        if world.KINDS[one.kind].hypernym in _SITTERS:
-            ways.append(f"{first} sitting on {second}")
+        phrasings = [f"{first} on {second}", f"{first} on top of {second}", f"{second} with {first} on top"]
+        if world.KINDS[first_thing.kind].hypernym in _SITTERS:
+            phrasings.append(f"{first} sitting on {second}")
     else:
-        ways = [f"{first} in front of {second}", f"{second} behind {first}"]
-        if other.count == 1:
-            ways.append(f"{second} with {first} in front of it")
-    return rng.choice(ways)
+        phrasings = [f"{first} in front of {second}", f"{second} behind {first}"]
+        if second_thing.count == 1:
+            phrasings.append(f"{second} with {first} in front of it")
+    return rng.choice(phrasings)
 
 
-def _core(rng: random.Random, scene: Scene, habits: _Habits, told: _Told) -> str:
+def _write_core(rng: random.Random, scene: Scene, habits: _Habits, coverage: _Coverage) -> str:
     """The things and their relation."""
     groups = list(scene.things)
     if len(groups) > 1 and rng.random() >= habits.all_things:
         groups = groups[: rng.randint(1, len(groups) - 1)]
-        told.things = told.relation = False
-    phrases = [_noun_phrase(rng, thing, scene, habits, told) for thing in groups]
+        coverage.things = coverage.relation = False
+    phrases = [_write_noun_phrase(rng, thing, scene, habits, coverage) for thing in groups]
     if len(phrases) == 1:
         return phrases[0]
     if rng.random() < habits.relation:
-        text = _related(rng, scene, *phrases[:2])
+        text = _join_related(rng, scene, *phrases[:2])
     else:
-        told.relation = False
-        ways = [f"{phrases[0]} and {phrases[1]}", f"{phrases[1]} and {phrases[0]}", f"{phrases[0]} with {phrases[1]}"]
+        coverage.relation = False
+        phrasings = [
+            f"{phrases[0]} and {phrases[1]}",
+            f"{phrases[1]} and {phrases[0]}",
+            f"{phrases[0]} with {phrases[1]}",
+        ]
         if scene.relation == "left of":
-            ways += [f"{phrases[0]} next to {phrases[1]}", f"{phrases[1]} beside {phrases[0]}"]
-        text = rng.choice(ways)
+            phrasings += [f"{phrases[0]} next to {phrases[1]}", f"{phrases[1]} beside {phrases[0]}"]
+        text = rng.choice(phrasings)
     if len(phrases) == 3:
         text += rng.choice([f", and also {phrases[2]}", f", with {phrases[2]} nearby", f", along with {phrases[2]}"])
     return text
 
 
-def _framed(rng: random.Random, scene: Scene, core: str, place: str, time: str, view: str) -> str:
+def _frame_core(rng: random.Random, scene: Scene, core: str, place: str, time: str, view: str) -> str:
     """Core, place, time and view in one of the orders people use."""
     where = [part for part in (place, time) if part]
     if view and scene.view == "black-and-white":
@@ -218,25 +229,25 @@ def _framed(rng: random.Random, scene: Scene, core: str, place: str, time: str, 
 
 def _write(rng: random.Random, scene: Scene, habits: _Habits) -> Caption:
     has_colours = scene.view != "black-and-white"
-    told = _Told(colours=has_colours, counts=True, box=True)
-    core = _core(rng, scene, habits, told)
-    told_place = rng.random() < habits.place
-    told_time = scene.time is not None and rng.random() < habits.time
-    told_view = scene.view != "clear" and rng.random() < habits.view
-    place = rng.choice(world.PLACES[scene.place][1]) if told_place else ""
-    time = rng.choice(world.TIMES[scene.time]) if told_time and scene.time else ""
-    text = _framed(rng, scene, core, place, time, "view" if told_view else "")
+    coverage = _Coverage(colours=has_colours, counts=True, box=True)
+    core = _write_core(rng, scene, habits, coverage)
+    tells_place = rng.random() < habits.place
+    tells_time = scene.time is not None and rng.random() < habits.time
+    tells_view = scene.view != "clear" and rng.random() < habits.view
+    place = rng.choice(world.PLACES[scene.place][1]) if tells_place else ""
+    time = rng.choice(world.TIMES[scene.time]) if tells_time and scene.time else ""
+    text = _frame_core(rng, scene, core, place, time, "view" if tells_view else "")
     tells: dict[Aspect, bool] = {
-        "things": told.things,
-        "colours": told.colours,
-        "counts": told.counts,
-        "relation": told.relation,
-        "place": told_place,
-        "time": told_time,
-        "view": told_view or scene.view == "clear",
-        "box": told.box and told.things,
+        "things": coverage.things,
+        "colours": coverage.colours,
+        "counts": coverage.counts,
+        "relation": coverage.relation,
+        "place": tells_place,
+        "time": tells_time,
+        "view": tells_view or scene.view == "clear",
+        "box": coverage.box and coverage.things,
     }
-    return Caption(capitalised(text) + ".", frozenset(aspect for aspect, yes in tells.items() if yes))
+    return Caption(capitalised(text) + ".", frozenset(aspect for aspect, is_told in tells.items() if is_told))
 
 
 def caption(scene: Scene, writer: int, rng: random.Random) -> Caption:

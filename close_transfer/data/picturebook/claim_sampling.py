@@ -26,7 +26,7 @@ from close_transfer.data.picturebook.scenes import Scene, fitting_relations
 T = TypeVar("T")
 
 
-def _exists(rng: random.Random, about: Scene, judged: Scene) -> Claim:
+def _sample_exists(rng: random.Random, about: Scene, judged: Scene) -> Claim:
     thing = rng.choice(visible_things(about))
     kinds: tuple[str, ...] = (thing.kind,)
     if rng.random() < 0.35:
@@ -36,13 +36,13 @@ def _exists(rng: random.Random, about: Scene, judged: Scene) -> Claim:
     return Exists(kinds, colour, place)
 
 
-def _has_colour(rng: random.Random, about: Scene, judged: Scene) -> Claim:
+def _sample_has_colour(rng: random.Random, about: Scene, judged: Scene) -> Claim:
     thing = rng.choice(visible_things(judged))
     colour = thing.colour if about is judged else rng.choice(tuple(world.COLOURS))
     return HasColour(thing.kind, colour)
 
 
-def _count(rng: random.Random, about: Scene, judged: Scene) -> Claim | None:
+def _sample_count(rng: random.Random, about: Scene, judged: Scene) -> Claim | None:
     # A box always stands alone, so that "two boxes" would never be true.
     countable = [thing for thing in judged.things if thing.kind != "box"]
     if not countable:
@@ -51,11 +51,11 @@ def _count(rng: random.Random, about: Scene, judged: Scene) -> Claim | None:
     return Count(thing.kind, rng.randint(2, 4), at_least=rng.random() < 0.35)
 
 
-def _at_time(rng: random.Random, about: Scene, judged: Scene) -> Claim:
+def _sample_at_time(rng: random.Random, about: Scene, judged: Scene) -> Claim:
     return AtTime(about.time or rng.choice(tuple(world.TIMES)))
 
 
-def _related(rng: random.Random, about: Scene, judged: Scene) -> Claim | None:
+def _sample_related(rng: random.Random, about: Scene, judged: Scene) -> Claim | None:
     if len(about.things) < 2 or about.relation is None:
         return None
     first, second = about.things[:2]
@@ -69,7 +69,7 @@ def _related(rng: random.Random, about: Scene, judged: Scene) -> Claim | None:
     return Related(first.kind, relation, second.kind)
 
 
-def _in_box(rng: random.Random, about: Scene, judged: Scene) -> Claim | None:
+def _sample_in_box(rng: random.Random, about: Scene, judged: Scene) -> Claim | None:
     if not any(thing.kind == "box" for thing in judged.things):
         return None
     roll = rng.random()
@@ -77,8 +77,8 @@ def _in_box(rng: random.Random, about: Scene, judged: Scene) -> Claim | None:
         return InBox(())
     content = rng.choice(world.BOX_CONTENTS)
     if about is judged:
-        seen = [t.content.kind for t in judged.things if t.content is not None]
-        content = rng.choice(seen or world.BOX_CONTENTS)
+        contents = [t.content.kind for t in judged.things if t.content is not None]
+        content = rng.choice(contents or world.BOX_CONTENTS)
     if roll < 0.45:
         hypernym = world.KINDS[content].hypernym[0]
         return InBox(tuple(k for k in world.list_kinds(hypernym) if k in world.BOX_CONTENTS))
@@ -88,12 +88,12 @@ def _in_box(rng: random.Random, about: Scene, judged: Scene) -> Claim | None:
 Family = Callable[[random.Random, Scene, Scene], Claim | None]
 
 FAMILIES: dict[str, Family] = {
-    "exists": _exists,
-    "colour": _has_colour,
-    "count": _count,
-    "time": _at_time,
-    "relation": _related,
-    "box": _in_box,
+    "exists": _sample_exists,
+    "colour": _sample_has_colour,
+    "count": _sample_count,
+    "time": _sample_at_time,
+    "relation": _sample_related,
+    "box": _sample_in_box,
 }
 
 
@@ -101,12 +101,12 @@ def claims_about(
     rng: random.Random, judged: Scene, others: Sequence[Scene], family: str, tries: int
 ) -> Iterable[Claim]:
     """Distinct claims of one family: half of the tries about the scene, half about another."""
-    seen: set[Claim] = set()
+    seen_claims: set[Claim] = set()
     for number in range(tries):
         about = judged if number % 2 == 0 else rng.choice(others)
         claim = FAMILIES[family](rng, about, judged)
-        if claim is not None and claim not in seen and claim.truth(judged) != "unclear":
-            seen.add(claim)
+        if claim is not None and claim not in seen_claims and claim.truth(judged) != "unclear":
+            seen_claims.add(claim)
             yield claim
 
 
@@ -115,7 +115,7 @@ def balanced(
     form: Callable[[T], Hashable],
     verdict: Callable[[T], Hashable],
     verdicts: Sequence[Hashable],
-    most_per_form: int,
+    max_per_form: int,
     rng: random.Random,
 ) -> list[T]:
     """Keeps equally many candidates of every verdict within each form, the rest is dropped.
@@ -126,9 +126,9 @@ def balanced(
     groups: dict[Hashable, dict[Hashable, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, candidate in enumerate(candidates):
         groups[form(candidate)][verdict(candidate)].append(index)
-    kept: list[int] = []
+    indices: list[int] = []
     for by_verdict in groups.values():
-        number = min(most_per_form, *(len(by_verdict.get(v, ())) for v in verdicts))
-        for one in verdicts:
-            kept += rng.sample(by_verdict.get(one, []), number)
-    return [candidates[index] for index in sorted(kept)]
+        number = min(max_per_form, *(len(by_verdict.get(v, ())) for v in verdicts))
+        for outcome in verdicts:
+            indices += rng.sample(by_verdict.get(outcome, []), number)
+    return [candidates[index] for index in sorted(indices)]

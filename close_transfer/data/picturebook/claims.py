@@ -36,14 +36,14 @@ class Exists:
     place: str | None = None
 
     def truth(self, scene: Scene) -> Truth:
-        there = [thing for thing in visible_things(scene) if thing.kind in self.kinds]
+        matching = [thing for thing in visible_things(scene) if thing.kind in self.kinds]
         if self.place is not None and scene.place != self.place:
             return "no"
-        if there and self.colour is None:
+        if matching and self.colour is None:
             return "yes"
         if self.colour is not None and scene.view == "black-and-white":
-            return "unknown" if there else "no"
-        if any(thing.colour == self.colour for thing in there):
+            return "unknown" if matching else "no"
+        if any(thing.colour == self.colour for thing in matching):
             return "yes"
         if scene.view == "fog":
             return "unknown"
@@ -87,14 +87,14 @@ class Count:
     at_least: bool = False
 
     def truth(self, scene: Scene) -> Truth:
-        seen = count_kind(scene, self.kind)
-        if self.at_least and seen >= self.number:
+        num_visible = count_kind(scene, self.kind)
+        if self.at_least and num_visible >= self.number:
             return "yes"
-        if seen > self.number:
+        if num_visible > self.number:
             return "no"
         if scene.view == "fog":
-            return "unclear" if seen == self.number else "unknown"
-        return "yes" if seen == self.number else "no"
+            return "unclear" if num_visible == self.number else "unknown"
+        return "yes" if num_visible == self.number else "no"
 
     def needs(self) -> set[Aspect]:
         return {"things", "counts", "view", "box"}
@@ -127,14 +127,14 @@ class Related:
         kinds = [thing.kind for thing in scene.things]
         both = kinds[:2]
         if both == [self.first, self.second]:
-            return self._same_pair(scene, reverse=False)
+            return self._judge_same_pair(scene, reverse=False)
         if both == [self.second, self.first]:
-            return self._same_pair(scene, reverse=True)
+            return self._judge_same_pair(scene, reverse=True)
         if self.first in kinds and self.second in kinds:
             return "unclear"  # the third group has no told relation
         return "unknown" if scene.view == "fog" else "no"
 
-    def _same_pair(self, scene: Scene, reverse: bool) -> Truth:
+    def _judge_same_pair(self, scene: Scene, reverse: bool) -> Truth:
         if not reverse and scene.relation == self.relation:
             return "yes"
         # Where one thing is higher and also to one side, both "above" and "left of" may be said.

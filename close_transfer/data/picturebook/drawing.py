@@ -33,22 +33,22 @@ class Placed:
     flip: bool
 
 
-def _measure(thing: Thing, most_width: float, most_height: float) -> tuple[float, float]:
+def _measure(thing: Thing, max_width: float, max_height: float) -> tuple[float, float]:
     kind = world.KINDS[thing.kind]
     height = kind.height * world.SIZES[thing.size]
     width = height * kind.aspect
-    scale = min(1.0, most_width / width, most_height / height)
+    scale = min(1.0, max_width / width, max_height / height)
     return width * scale, height * scale
 
 
-def _row(
-    rng: random.Random, thing: Thing, left: float, right: float, feet: float, most_height: float = 0.86
+def _place_row(
+    rng: random.Random, thing: Thing, left: float, right: float, feet: float, max_height: float = 0.86
 ) -> list[Placed]:
     """The `thing.count` copies side by side between left and right."""
     slot = (right - left) / thing.count
     placed = []
     for number in range(thing.count):
-        width, height = _measure(thing, slot * 0.96, most_height)
+        width, height = _measure(thing, slot * 0.96, max_height)
         spare = slot - width
         x = left + number * slot + spare * rng.uniform(0.3, 0.7)
         y = feet + rng.uniform(-0.02, 0.02)
@@ -56,7 +56,7 @@ def _row(
     return placed
 
 
-def _feet(thing: Thing) -> float:
+def _find_feet(thing: Thing) -> float:
     """Where the thing's lower edge is when nothing else decides."""
     if world.KINDS[thing.kind].sky:
         return 0.22 + world.KINDS[thing.kind].height * world.SIZES[thing.size] * 0.6
@@ -65,19 +65,19 @@ def _feet(thing: Thing) -> float:
 
 def arrange(scene: Scene) -> list[Placed]:
     """Places every single thing so that the scene's relation holds; painter's order, back first."""
-    return [_inside(one) for one in _arranged(scene)]
+    return [_fit_inside(placed) for placed in _place_things(scene)]
 
 
-def _inside(one: Placed) -> Placed:
+def _fit_inside(placed: Placed) -> Placed:
     """Shrunk towards its feet, then moved sideways, until no part is cut off by the picture's edge."""
-    x0, y0, x1, y1 = one.box
+    x0, y0, x1, y1 = placed.box
     scale = min(1.0, (y1 - _MARGIN) / (y1 - y0))
     half = (x1 - x0) * scale / 2
     centre = min(max((x0 + x1) / 2, half + _MARGIN), 1 - _MARGIN - half)
-    return Placed(one.thing, (centre - half, y1 - (y1 - y0) * scale, centre + half, y1), one.flip)
+    return Placed(placed.thing, (centre - half, y1 - (y1 - y0) * scale, centre + half, y1), placed.flip)
 
 
-def _arranged(scene: Scene) -> list[Placed]:
+def _place_things(scene: Scene) -> list[Placed]:
     rng = random.Random(scene.layout_seed)
     fog_left = rng.random() < 0.5
     left, right = 0.03, 0.97
@@ -89,31 +89,31 @@ def _arranged(scene: Scene) -> list[Placed]:
         third_left = rng.random() < 0.5
         share = 0.32 * (right - left)
         if third_left:
-            placed += _row(rng, things[2], left, left + share, _feet(things[2]))
+            placed += _place_row(rng, things[2], left, left + share, _find_feet(things[2]))
             left += share
         else:
-            placed += _row(rng, things[2], right - share, right, _feet(things[2]))
+            placed += _place_row(rng, things[2], right - share, right, _find_feet(things[2]))
             right -= share
     if len(things) == 1:
-        return placed + _row(rng, things[0], left, right, _feet(things[0]))
+        return placed + _place_row(rng, things[0], left, right, _find_feet(things[0]))
     first, second = things[:2]
     if scene.relation == "left of":
         weights = [t.count * world.KINDS[t.kind].height * world.KINDS[t.kind].aspect + 0.08 for t in (first, second)]
         middle = left + (right - left) * min(0.7, max(0.3, weights[0] / sum(weights)))
-        placed += _row(rng, first, left, middle, _feet(first))
-        placed += _row(rng, second, middle, right, _feet(second))
+        placed += _place_row(rng, first, left, middle, _find_feet(first))
+        placed += _place_row(rng, second, middle, right, _find_feet(second))
     elif scene.relation == "above":
-        placed += _row(rng, second, left, right, 0.94, most_height=0.58)
-        top = min(one.box[1] for one in placed[-second.count :])
-        above = _row(rng, first, left, right, 0.0)
+        placed += _place_row(rng, second, left, right, 0.94, max_height=0.58)
+        top = min(item.box[1] for item in placed[-second.count :])
+        above = _place_row(rng, first, left, right, 0.0)
         if second.count == first.count == 1:
             # Straight above: centred on the lower thing.
             centre = (placed[-1].box[0] + placed[-1].box[2]) / 2
-            above = [_moved(one, x=centre - (one.box[0] + one.box[2]) / 2) for one in above]
+            above = [_move(item, x=centre - (item.box[0] + item.box[2]) / 2) for item in above]
         feet = max(0.3, min(0.5, top - 0.03))
-        placed += [_moved(one, y=feet) for one in above]
+        placed += [_move(item, y=feet) for item in above]
     elif scene.relation == "on":
-        (lower,) = _row(rng, second, left, right, 0.94)
+        (lower,) = _place_row(rng, second, left, right, 0.94)
         x0, y0, x1, y1 = lower.box
         surface = world.KINDS[second.kind].surface or 0.0
         width, height = _measure(first, 0.5, max(0.16, y0 + surface * (y1 - y0) - 0.02))
@@ -121,24 +121,24 @@ def _arranged(scene: Scene) -> list[Placed]:
         x = (x0 + x1 - width) / 2 + rng.uniform(-0.06, 0.06) * (x1 - x0)
         placed += [lower, Placed(first, (x, feet - height, x + width, feet), rng.random() < 0.5)]
     else:
-        (behind,) = _row(rng, second, left, right, 0.8)
-        front = _row(rng, first, left, right, 0.97)
+        (behind,) = _place_row(rng, second, left, right, 0.8)
+        front = _place_row(rng, first, left, right, 0.97)
         centre = (behind.box[0] + behind.box[2]) / 2 + rng.uniform(-0.08, 0.08)
         middle = (front[0].box[0] + front[-1].box[2]) / 2
-        placed += [behind, *(_moved(one, x=(centre - middle)) for one in front)]
+        placed += [behind, *(_move(item, x=(centre - middle)) for item in front)]
     return placed
 
 
-def _moved(one: Placed, x: float = 0.0, y: float = 0.0) -> Placed:
-    x0, y0, x1, y1 = one.box
-    return Placed(one.thing, (x0 + x, y0 + y, x1 + x, y1 + y), one.flip)
+def _move(placed: Placed, x: float = 0.0, y: float = 0.0) -> Placed:
+    x0, y0, x1, y1 = placed.box
+    return Placed(placed.thing, (x0 + x, y0 + y, x1 + x, y1 + y), placed.flip)
 
 
-def _paint(draw: ImageDraw.ImageDraw, one: Placed, size: int) -> None:
-    box = [value * size for value in one.box]
-    thing = one.thing
+def _paint(draw: ImageDraw.ImageDraw, placed: Placed, size: int) -> None:
+    box = [value * size for value in placed.box]
+    thing = placed.thing
     colour = world.COLOURS[thing.colour]
-    pen = Pen(draw, box, colour, one.flip)
+    pen = Pen(draw, box, colour, placed.flip)
     if thing.kind != "box":
         SHAPES[thing.kind](pen)
     elif not thing.opened:
@@ -152,11 +152,11 @@ def _paint(draw: ImageDraw.ImageDraw, one: Placed, size: int) -> None:
             inner_width = min(0.7 * width, inner_height * world.KINDS[thing.content.kind].aspect)
             x, feet = x0 + (width - inner_width) / 2, y0 + 0.8 * height
             inner = (x, feet - inner_height, x + inner_width, feet)
-            SHAPES[thing.content.kind](Pen(draw, inner, world.COLOURS[thing.content.colour], one.flip))
+            SHAPES[thing.content.kind](Pen(draw, inner, world.COLOURS[thing.content.colour], placed.flip))
         open_box_front(pen)
 
 
-def _fog(image: Image.Image, fog_left: bool) -> Image.Image:
+def _add_fog(image: Image.Image, fog_left: bool) -> Image.Image:
     size = image.width
     x = np.linspace(0, 1, size) if fog_left else np.linspace(1, 0, size)
     # Opaque where x is below the hidden share, thinning to a haze on the far side.
@@ -173,10 +173,10 @@ def draw_scene(scene: Scene, size: int = DEFAULT_SIZE) -> Image.Image:
     rng = random.Random(scene.layout_seed)
     fog_left = rng.random() < 0.5  # the same first draw as in `arrange`
     draw_background(draw, scene, large, rng)
-    for one in arrange(scene):
-        _paint(draw, one, large)
+    for placed in arrange(scene):
+        _paint(draw, placed, large)
     if scene.view == "fog":
-        image = _fog(image, fog_left)
+        image = _add_fog(image, fog_left)
     elif scene.view == "black-and-white":
         image = image.convert("L").convert("RGB")
     return image.reduce(_OVERSAMPLING)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from close_transfer.data.picturebook import world
 
 
-def _either(words: Iterable[str]) -> str:
+def _join_alternatives(words: Iterable[str]) -> str:
     return "|".join(sorted(map(re.escape, words), key=len, reverse=True))
 
 
@@ -41,9 +41,9 @@ _COUNTS = {
 _SOME = ("some", "several", "a few")
 
 _THING = re.compile(
-    rf"\b(?P<count>an?|{_either([*_COUNTS, *_SOME])}) (?P<state>closed |open and empty |empty |open )?"
-    rf"(?:(?P<size>{_either(_SIZES)}) )?(?:(?P<colour>{_either(world.COLOURS)}) )?(?P<noun>{_either([*_NOUNS, *_HYPERNYMS])})\b"
-    rf"(?: (?P<wearing>in|wearing|dressed in) (?P<worn>{_either(world.COLOURS)})\b)?"
+    rf"\b(?P<count>an?|{_join_alternatives([*_COUNTS, *_SOME])}) (?P<state>closed |open and empty |empty |open )?"
+    rf"(?:(?P<size>{_join_alternatives(_SIZES)}) )?(?:(?P<colour>{_join_alternatives(world.COLOURS)}) )?(?P<noun>{_join_alternatives([*_NOUNS, *_HYPERNYMS])})\b"
+    rf"(?: (?P<wearing>in|wearing|dressed in) (?P<worn>{_join_alternatives(world.COLOURS)})\b)?"
     r"(?P<lid> with its lid on| with a ribbon| with nothing in it)?"
 )
 _BEFORE = r"(?:(?:\{(?:where|outdoors|when|fog)\}, )|\{(?:picture_of|black_and_white)\} |there is )*"
@@ -65,7 +65,7 @@ _RELATIONS: tuple[tuple[str, str, tuple[str, str], tuple[str, str]], ...] = (
 )
 
 
-def _counters() -> defaultdict[str, Counter[str]]:
+def _make_counters() -> defaultdict[str, Counter[str]]:
     return defaultdict(Counter)
 
 
@@ -73,15 +73,15 @@ def _counters() -> defaultdict[str, Counter[str]]:
 class _Counts:
     """How often what was seen, by symbol: value -> count, or value -> word -> count."""
 
-    frames: defaultdict[str, Counter[str]] = field(default_factory=_counters)
-    words: defaultdict[str, defaultdict[str, Counter[str]]] = field(default_factory=lambda: defaultdict(_counters))
-    unnamed: defaultdict[str, Counter[str]] = field(default_factory=_counters)
+    frames: defaultdict[str, Counter[str]] = field(default_factory=_make_counters)
+    words: defaultdict[str, defaultdict[str, Counter[str]]] = field(default_factory=lambda: defaultdict(_make_counters))
+    unnamed: defaultdict[str, Counter[str]] = field(default_factory=_make_counters)
     uncounted: Counter[str] = field(default_factory=Counter)
     alone: Counter[str] = field(default_factory=Counter)
     together: Counter[tuple[str, str]] = field(default_factory=Counter)
     num_things: int = 0
 
-    def thing(self, match: re.Match[str], role: str, around: Sequence[str], inside: str = "") -> str:
+    def count_thing(self, match: re.Match[str], role: str, around: Sequence[str], inside: str = "") -> str:
         """Counts the words of a thing, and gives its symbol."""
         word = match["noun"]
         kind, number = _NOUNS[word] if word in _NOUNS else (None, _HYPERNYMS[word])
@@ -103,9 +103,9 @@ class _Counts:
             self.uncounted[match["count"]] += 1
         elif number:
             self.words["count"][_COUNTS[match["count"]]][match["count"]] += 1
-        seen = [value for value in (kind.name if kind else "", colour, *around) if value]
-        self.alone.update(seen)
-        self.together.update(itertools.combinations(sorted(seen), 2))
+        values = [value for value in (kind.name if kind else "", colour, *around) if value]
+        self.alone.update(values)
+        self.together.update(itertools.combinations(sorted(values), 2))
         self.num_things += 1
 
         parts = ["{count}" if number else "a", (match["state"] or "").strip(), "{size}" if size else ""]
@@ -124,37 +124,37 @@ class _Counts:
         self.frames[part][phrase] += 1
         return whole
 
-    def caption(self, text: str) -> None:
+    def count_caption(self, text: str) -> None:
         """Counts a caption."""
         text = text[0].lower() + text[1:]
         place, time = "", ""
-        for way in sorted(_TIMES, key=len, reverse=True):
-            if not time and way in text:
-                time, text = _TIMES[way], text.replace(way, "{when}")
-                self.words["when"][time][way] += 1
-        for way in sorted(_PLACES, key=len, reverse=True):
-            if not place and way in text:
-                place = _PLACES[way]
+        for phrase in sorted(_TIMES, key=len, reverse=True):
+            if not time and phrase in text:
+                time, text = _TIMES[phrase], text.replace(phrase, "{when}")
+                self.words["when"][time][phrase] += 1
+        for phrase in sorted(_PLACES, key=len, reverse=True):
+            if not place and phrase in text:
+                place = _PLACES[phrase]
                 side = "indoors" if place in world.INDOORS else "outdoors"
-                self.words[side][place][way] += 1
+                self.words[side][place][phrase] += 1
                 if not time:
                     self.frames["where"][f"{{{side}}}"] += 1
-                text = text.replace(way, "{outdoors}" if time else "{where}")
-        for symbol, ways in _PHRASES.items():
-            for way in (way for way in ways if way in text):
-                self.words[symbol][symbol][way] += 1
-                text = text.replace(way, f"{{{symbol}}}")
-        self._frame(text, (place, _COLOURLESS if f"{{{_COLOURLESS}}}" in text else ""))
+                text = text.replace(phrase, "{outdoors}" if time else "{where}")
+        for symbol, phrases in _PHRASES.items():
+            for phrase in (phrase for phrase in phrases if phrase in text):
+                self.words[symbol][symbol][phrase] += 1
+                text = text.replace(phrase, f"{{{symbol}}}")
+        self._count_frame(text, (place, _COLOURLESS if f"{{{_COLOURLESS}}}" in text else ""))
 
-    def _frame(self, text: str, around: Sequence[str]) -> None:
-        found = list(_THING.finditer(text))
-        for number, match in reversed(list(enumerate(found))):
+    def _count_frame(self, text: str, around: Sequence[str]) -> None:
+        matches = list(_THING.finditer(text))
+        for number, match in reversed(list(enumerate(matches))):
             text = f"{text[: match.start()]}<{number}>{text[match.end() :]}"
         inside = _INSIDE.search(text)
         contents = {}
         if inside:
             box, content = int(inside[1] or inside[4]), int(inside[2] or inside[3])
-            symbol = self.thing(found[content], "inside", around)
+            symbol = self.count_thing(matches[content], "inside", around)
             contents[box] = inside[0].replace(f"<{content}>", f"{{{symbol}#inside}}").replace(f"<{box}>", "<box>")
             text = text.replace(inside[0], f"<{box}>")
         order = [int(number) for number in re.findall(r"<(\d+)>", text)]
@@ -165,20 +165,20 @@ class _Counts:
                 between = between.partition("<")[0]
             relation, roles, numbers = next((name, r, n) for form, name, r, n in _RELATIONS if re.search(form, between))
         how_many = {}
-        for number, role, place_in in zip(order, (*roles, "thing"), (*numbers, "3"), strict=False):
-            symbol = self.thing(found[number], role, around, contents.get(number, ""))
-            how_many[place_in] = symbol.split("_")[0]
-            text = text.replace(f"<{number}>", f"{{{symbol}#{place_in}}}")
-        group = "_".join([relation, *(how_many[one] for one in sorted(how_many))])
+        for number, role, position in zip(order, (*roles, "thing"), (*numbers, "3"), strict=False):
+            symbol = self.count_thing(matches[number], role, around, contents.get(number, ""))
+            how_many[position] = symbol.split("_")[0]
+            text = text.replace(f"<{number}>", f"{{{symbol}#{position}}}")
+        group = "_".join([relation, *(how_many[position] for position in sorted(how_many))])
         self.frames["caption"][f"{{{group}}}"] += 1
-        seen = f"{symbol}#1"
+        seen_symbol = f"{symbol}#1"
         if len(order) > 1:  # "there is" goes before one thing, so that the core's first thing is in its name
             before, core, after = _CORE.fullmatch(text).groups()  # type: ignore[union-attr]
             name = f"{group}_from_{'one' if core.startswith('{one') else 'several'}"
             self.frames[name][core] += 1
             text = f"{before}{{{name}}}{after}"
-            seen = name
-        self.frames["seen"][f"{{{seen}}}"] += 1
+            seen_symbol = name
+        self.frames["seen"][f"{{{seen_symbol}}}"] += 1
         self.frames[group][text] += 1
 
 
@@ -186,39 +186,39 @@ def _share_out(counts: _Counts) -> None:
     """General words become synonyms of the kinds that they may stand for, and "some" of each number."""
     for noun, words in counts.unnamed.items():
         for word, count in words.items():
-            of = {k: sum(c.values()) for k, c in counts.words[noun].items() if word in world.KINDS[k].hypernym}
-            for kind, share in of.items():
-                counts.words[noun][kind][word] += max(1, round(count * share / sum(of.values())))
+            kind_counts = {k: sum(c.values()) for k, c in counts.words[noun].items() if word in world.KINDS[k].hypernym}
+            for kind, share in kind_counts.items():
+                counts.words[noun][kind][word] += max(1, round(count * share / sum(kind_counts.values())))
     numbers = {value: sum(words.values()) for value, words in counts.words["count"].items()}
     for word, count in counts.uncounted.items():
         for value, share in numbers.items():
             counts.words["count"][value][word] += max(1, round(count * share / sum(numbers.values())))
 
 
-def _apart(counts: _Counts, min_expected: int) -> list[list[list[str]]]:
+def _find_apart(counts: _Counts, min_expected: int) -> list[list[list[str]]]:
     """Values that never stand together, though they would `min_expected` times by chance."""
-    never: defaultdict[str, list[str]] = defaultdict(list)
-    for one in (*world.KINDS, _COLOURLESS):
-        for other in (*world.COLOURS, *world.PLACES):
-            expected = counts.alone[one] * counts.alone[other] / counts.num_things
-            if expected >= min_expected and not counts.together[min(one, other), max(one, other)]:
-                never[one].append(other)
+    absent_partners: defaultdict[str, list[str]] = defaultdict(list)
+    for first in (*world.KINDS, _COLOURLESS):
+        for second in (*world.COLOURS, *world.PLACES):
+            expected = counts.alone[first] * counts.alone[second] / counts.num_things
+            if expected >= min_expected and not counts.together[min(first, second), max(first, second)]:
+                absent_partners[first].append(second)
     together: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-    for one, never_with in never.items():
-        together[tuple(never_with)].append(one)
-    pairs = [[values, list(never_with)] for never_with, values in together.items()]
+    for first, partners in absent_partners.items():
+        together[tuple(partners)].append(first)
+    pairs = [[values, list(partners)] for partners, values in together.items()]
     return [*pairs, [list(world.INDOORS), [*world.TIMES, *world.OUTDOORS]]]
 
 
-def _symbols(counts: _Counts, min_count: int) -> tuple[dict[str, dict[str, object]], float]:
+def _collect_symbols(counts: _Counts, min_count: int) -> tuple[dict[str, dict[str, object]], float]:
     """Symbols as they stand in the file, and the share of captions whose frame is among them."""
     total = counts.frames["caption"].total()
-    kept = 0
+    num_kept = 0
     symbols: dict[str, dict[str, object]] = {}
     for name, frames in sorted(counts.frames.items(), key=lambda pair: pair[0] != "caption"):
         often: dict[str, object] = {frame: count for frame, count in frames.most_common() if count >= min_count}
         if often and f"{{{name}}}" in counts.frames["caption"]:
-            kept += sum(count for count in frames.values() if count >= min_count)
+            num_kept += sum(count for count in frames.values() if count >= min_count)
         symbols[name] = often
     for name, values in sorted(counts.words.items()):
         symbols[name] = {
@@ -226,13 +226,13 @@ def _symbols(counts: _Counts, min_count: int) -> tuple[dict[str, dict[str, objec
             for value, words in sorted(values.items(), key=lambda pair: -pair[1].total())
         }
     while empty := [name for name, alternatives in symbols.items() if not alternatives]:
-        gone = re.compile(rf"\{{({_either(empty)})[#}}]")  # what was seen too seldom leads nowhere
+        gone = re.compile(rf"\{{({_join_alternatives(empty)})[#}}]")  # what was seen too seldom leads nowhere
         symbols = {
-            name: {one: weight for one, weight in alternatives.items() if not gone.search(one)}
+            name: {alternative: weight for alternative, weight in alternatives.items() if not gone.search(alternative)}
             for name, alternatives in symbols.items()
             if name not in empty
         }
-    return symbols, kept / total
+    return symbols, num_kept / total
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ def extract_frames(texts: Iterable[str], min_count: int, min_expected: int) -> F
     """
     counts = _Counts()
     for text in texts:
-        counts.caption(text)
+        counts.count_caption(text)
     _share_out(counts)
-    symbols, share = _symbols(counts, min_count)
-    return Frames(symbols, _apart(counts, min_expected), share)
+    symbols, share = _collect_symbols(counts, min_count)
+    return Frames(symbols, _find_apart(counts, min_expected), share)

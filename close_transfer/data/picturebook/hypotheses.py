@@ -178,38 +178,38 @@ def _say(rng: random.Random, claim: Claim, negated: bool) -> str:
     return capitalised(text) + "."
 
 
-def _label(truth: str, negated: bool) -> Label:
+def _decide_label(truth: str, negated: bool) -> Label:
     if truth == "unknown":
         return "neutral"
     return "entailment" if (truth == "yes") != negated else "contradiction"
 
 
-def hypotheses(scenes: Sequence[Scene], seed: int, most_per_form: int) -> list[Hypothesis]:
+def hypotheses(scenes: Sequence[Scene], seed: int, max_per_form: int) -> list[Hypothesis]:
     """Balanced hypotheses about these scenes, in the order of the scenes.
 
     Args:
         scenes: the scenes of one split.
         seed: decides which claims are tried and which words are used.
-        most_per_form: bound on hypotheses of each form and label, which bounds the whole.
+        max_per_form: bound on hypotheses of each form and label, which bounds the whole.
     """
     rng = random.Random(f"hypotheses/{seed}/{len(scenes)}")
     candidates = []
     for number, scene in enumerate(scenes):
-        told = captions(scene)
+        scene_captions = captions(scene)
         for family in FAMILIES:
             for claim in claims_about(rng, scene, scenes, family, _TRIES):
                 negated = rng.random() < _NEGATED_SHARE
-                label = _label(claim.truth(scene), negated)
+                label = _decide_label(claim.truth(scene), negated)
                 required = needs(claim, scene)
-                premises = tuple(caption.text for caption in told if required <= caption.mentions)
+                premises = tuple(caption.text for caption in scene_captions if required <= caption.mentions)
                 if premises:  # else nobody wrote what the label rests on
                     candidates.append(_Candidate(number, claim, negated, label, family, premises))
     rng.shuffle(candidates)
-    chosen = balanced(candidates, lambda c: c.form, lambda c: c.label, LABELS, most_per_form, rng)
+    chosen = balanced(candidates, lambda c: c.form, lambda c: c.label, LABELS, max_per_form, rng)
     chosen.sort(key=lambda c: c.scene_number)
-    written = []
+    sentences = []
     for candidate in chosen:
         text = _say(rng, candidate.claim, candidate.negated)
         premise = rng.choice(candidate.premises)
-        written.append(Hypothesis(candidate.scene_number, text, candidate.label, premise, candidate.family))
-    return written
+        sentences.append(Hypothesis(candidate.scene_number, text, candidate.label, premise, candidate.family))
+    return sentences

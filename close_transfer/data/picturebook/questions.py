@@ -109,7 +109,7 @@ def _ask_claim(rng: random.Random, claim: Claim) -> str | None:
     return None
 
 
-def _yes_no(rng: random.Random, scene: Scene, scenes: Sequence[Scene], family: str) -> Iterable[_Draft]:
+def _draft_yes_no(rng: random.Random, scene: Scene, scenes: Sequence[Scene], family: str) -> Iterable[_Draft]:
     for claim in claims_about(rng, scene, scenes, family, tries=4):
         truth = claim.truth(scene)
         text = _ask_claim(rng, claim)
@@ -117,7 +117,7 @@ def _yes_no(rng: random.Random, scene: Scene, scenes: Sequence[Scene], family: s
             yield _Draft(text, truth, ("no" if truth == "yes" else "yes",), needs(claim, scene))
 
 
-def _how_many(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
+def _draft_how_many(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
     if scene.view == "fog":
         return
     for thing in scene.things:
@@ -129,7 +129,7 @@ def _how_many(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
         yield _Draft(text, str(thing.count), slips, {"things", "counts"})
 
 
-def _what_colour(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
+def _draft_what_colour(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
     things = visible_things(scene)
     if scene.view == "black-and-white" or len({t.kind for t in things}) < len(things):
         return
@@ -141,8 +141,8 @@ def _what_colour(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
         yield _Draft(text, thing.colour, _LOOKS_LIKE[thing.colour], {"things", "colours", "box"})
 
 
-def _what(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
-    def slips(kind: str) -> tuple[str, ...]:
+def _draft_what(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
+    def list_slips(kind: str) -> tuple[str, ...]:
         entry = world.KINDS[kind]
         return entry.nouns[1][0], entry.hypernym[0]
 
@@ -150,19 +150,19 @@ def _what(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
         first, second = scene.things
         words = {"left of": "to the left of", "in front of": "in front of"}.get(scene.relation, scene.relation)
         other = choose_name(rng, (second.kind,), plural=second.count > 1)
-        yield _Draft(f"what is {words} the {other}", first.kind, slips(first.kind), {"things", "relation"})
+        yield _Draft(f"what is {words} the {other}", first.kind, list_slips(first.kind), {"things", "relation"})
         if scene.relation == "left of":
             other = choose_name(rng, (first.kind,), plural=first.count > 1)
             text = f"what is to the right of the {other}"
-            yield _Draft(text, second.kind, slips(second.kind), {"things", "relation"})
+            yield _Draft(text, second.kind, list_slips(second.kind), {"things", "relation"})
     for thing in scene.things:
         if thing.kind == "box" and thing.opened:
             answer = thing.content.kind if thing.content else "nothing"
-            said_instead = slips(answer) if thing.content else ("air",)
-            yield _Draft("what is in the box", answer, said_instead, {"things", "box"})
+            wrong_answers = list_slips(answer) if thing.content else ("air",)
+            yield _Draft("what is in the box", answer, wrong_answers, {"things", "box"})
 
 
-def _where(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
+def _draft_where(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
     thing = scene.things[0]
     noun = choose_name(rng, (thing.kind,), plural=thing.count > 1)
     verb = "are" if thing.count > 1 else "is"
@@ -170,7 +170,7 @@ def _where(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
     yield _Draft(text, world.PLACES[scene.place][0], _PLACE_SLIPS[scene.place], {"place"})
 
 
-def _when(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
+def _draft_when(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
     if scene.time is not None:
         answer, *slips = _TIME_ANSWERS[scene.time]
         yield _Draft("what time of day is it", answer, tuple(slips), {"time"})
@@ -180,27 +180,27 @@ _YES_NO = ("exists", "colour", "time", "relation")
 _ANSWER_TYPES: dict[str, AnswerType] = {**dict.fromkeys(_YES_NO, "yes/no"), "how many": "number"}  # else "other"
 
 _OPEN: dict[str, Callable[[random.Random, Scene], Iterable[_Draft]]] = {
-    "how many": _how_many,
-    "what colour": _what_colour,
-    "what": _what,
-    "where": _where,
-    "when": _when,
+    "how many": _draft_how_many,
+    "what colour": _draft_what_colour,
+    "what": _draft_what,
+    "where": _draft_where,
+    "when": _draft_when,
 }
 
 
-def _candidates(rng: random.Random, number: int, scenes: Sequence[Scene]) -> Iterator[_Candidate]:
+def _collect_candidates(rng: random.Random, number: int, scenes: Sequence[Scene]) -> Iterator[_Candidate]:
     """Everything that may be asked about one scene and that a caption of it answers."""
     scene = scenes[number]
-    told = [caption.mentions for caption in captions(scene)]
-    drafts = {family: _yes_no(rng, scene, scenes, family) for family in _YES_NO}
+    mentioned = [caption.mentions for caption in captions(scene)]
+    drafts = {family: _draft_yes_no(rng, scene, scenes, family) for family in _YES_NO}
     drafts |= {family: ask(rng, scene) for family, ask in _OPEN.items()}
-    for family, some in drafts.items():
-        for draft in some:
-            if any(draft.needs <= mentions for mentions in told):
+    for family, family_drafts in drafts.items():
+        for draft in family_drafts:
+            if any(draft.needs <= mentions for mentions in mentioned):
                 yield _Candidate(number, family, _ANSWER_TYPES.get(family, "other"), draft)
 
 
-def _annotated(rng: random.Random, answer: str, slips: Sequence[str]) -> tuple[str, ...]:
+def _simulate_annotators(rng: random.Random, answer: str, slips: Sequence[str]) -> tuple[str, ...]:
     """Ten answers, of which the true one is always the commonest or shares that place."""
     rate = _HARD if rng.random() < _HARD_SHARE else _EASY
     answers = [rng.choice(slips) if slips and rng.random() < rate else answer for _ in range(NUM_ANNOTATORS)]
@@ -209,35 +209,35 @@ def _annotated(rng: random.Random, answer: str, slips: Sequence[str]) -> tuple[s
     return tuple(answers)
 
 
-def questions(scenes: Sequence[Scene], seed: int, most_per_form: int) -> list[Question]:
+def questions(scenes: Sequence[Scene], seed: int, max_per_form: int) -> list[Question]:
     """Questions about these scenes, balanced by answer within each family, in the order of the scenes.
 
     Args:
         scenes: the scenes of one split.
         seed: decides which questions are tried, their words and the annotators' slips.
-        most_per_form: bound on questions of each family and answer, times the family's weight.
+        max_per_form: bound on questions of each family and answer, times the family's weight.
     """
     rng = random.Random(f"questions/{seed}/{len(scenes)}")
     by_family: dict[str, list[_Candidate]] = {}
     for number in range(len(scenes)):
-        for candidate in _candidates(rng, number, scenes):
+        for candidate in _collect_candidates(rng, number, scenes):
             by_family.setdefault(candidate.family, []).append(candidate)
     chosen: list[_Candidate] = []
     for family, candidates in by_family.items():
         rng.shuffle(candidates)
         answers = sorted({c.draft.answer for c in candidates})
-        most = most_per_form * _WEIGHTS[family]
+        max_per_answer = max_per_form * _WEIGHTS[family]
         if family == "what":
             # Some answers are rare here; leaving all others as rare would leave hardly any question.
-            chosen += _capped(candidates, most)
+            chosen += _cap_per_answer(candidates, max_per_answer)
         else:
-            chosen += balanced(candidates, lambda c: c.family, lambda c: c.draft.answer, answers, most, rng)
+            chosen += balanced(candidates, lambda c: c.family, lambda c: c.draft.answer, answers, max_per_answer, rng)
     chosen.sort(key=lambda c: c.scene_number)
     return [
         Question(
             c.scene_number,
             capitalised(c.draft.text) + "?",
-            _annotated(rng, c.draft.answer, c.draft.slips),
+            _simulate_annotators(rng, c.draft.answer, c.draft.slips),
             c.answer_type,
             c.family,
         )
@@ -245,14 +245,14 @@ def questions(scenes: Sequence[Scene], seed: int, most_per_form: int) -> list[Qu
     ]
 
 
-def _capped(candidates: Sequence[_Candidate], most: int) -> list[_Candidate]:
+def _cap_per_answer(candidates: Sequence[_Candidate], max_per_answer: int) -> list[_Candidate]:
     """At most so many candidates of each answer."""
-    left: dict[str, int] = {}
-    kept = []
+    remaining: dict[str, int] = {}
+    capped = []
     for candidate in candidates:
         answer = candidate.draft.answer
-        left.setdefault(answer, most)
-        if left[answer] > 0:
-            left[answer] -= 1
-            kept.append(candidate)
-    return kept
+        remaining.setdefault(answer, max_per_answer)
+        if remaining[answer] > 0:
+            remaining[answer] -= 1
+            capped.append(candidate)
+    return capped

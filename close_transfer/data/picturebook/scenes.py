@@ -87,45 +87,45 @@ def is_novel(kind: str, colour: str) -> bool:
     return (colour_number - 3 * kind_number) % 10 in (0, 5)
 
 
-def _accepts(scene: Scene, split: Split) -> bool:
+def _belongs_to(scene: Scene, split: Split) -> bool:
     novel = [is_novel(*pair) for pair in scene.pairs]
     if split == "test-novel":
         # The `clip` split leaves a share of the novel scenes to this one, so that they never meet.
-        return all(novel) and _bucket(scene) >= _SHARES["clip"]
+        return all(novel) and _compute_bucket(scene) >= _SHARES["clip"]
     if split != "clip" and any(novel):
         return False
     edges = itertools.accumulate(_SHARES.values(), initial=0)
     starts = dict(zip(_SHARES, edges, strict=False))
-    return starts[split] <= _bucket(scene) < starts[split] + _SHARES[split]
+    return starts[split] <= _compute_bucket(scene) < starts[split] + _SHARES[split]
 
 
-def _bucket(scene: Scene) -> int:
+def _compute_bucket(scene: Scene) -> int:
     digest = hashlib.sha256(repr(scene.content).encode()).digest()
     return int.from_bytes(digest[:8], "big") % 100
 
 
-def _weighted(rng: random.Random, weights: Mapping[K, int]) -> K:
+def _sample_weighted(rng: random.Random, weights: Mapping[K, int]) -> K:
     return rng.choices(list(weights), list(weights.values()))[0]
 
 
-def _colour(rng: random.Random, kind: str, novel: bool) -> str:
+def _sample_colour(rng: random.Random, kind: str, novel: bool) -> str:
     colours = [c for c in world.COLOURS if is_novel(kind, c) == novel] if novel else list(world.COLOURS)
     return rng.choice(colours)
 
 
-def _thing(rng: random.Random, kind: str, count: int, size: str, novel: bool) -> Thing:
-    colour = _colour(rng, kind, novel)
+def _sample_thing(rng: random.Random, kind: str, count: int, size: str, novel: bool) -> Thing:
+    colour = _sample_colour(rng, kind, novel)
     if kind != "box":
         return Thing(kind, colour, size, count)
     opened = rng.random() < 0.6
     content = None
     if opened and rng.random() < 0.8:
         inside = rng.choice(world.BOX_CONTENTS)
-        content = Thing(inside, _colour(rng, inside, novel))
+        content = Thing(inside, _sample_colour(rng, inside, novel))
     return Thing("box", colour, "medium", 1, opened, content)
 
 
-def _kind_weight(name: str) -> int:
+def _get_kind_weight(name: str) -> int:
     # Boxes carry the questions about what is inside, so they are commoner than other things.
     return 4 if name == "box" else 1
 
@@ -135,7 +135,7 @@ def _pick_kinds(rng: random.Random, pool: list[str], counts: tuple[int, ...], re
 
     def choose(fits) -> str:
         fitting = [name for name in pool if name not in chosen and fits(world.KINDS[name])]
-        return rng.choices(fitting, [_kind_weight(name) for name in fitting])[0]
+        return rng.choices(fitting, [_get_kind_weight(name) for name in fitting])[0]
 
     chosen: list[str] = []
     for position, count in enumerate(counts):
@@ -173,12 +173,12 @@ def fitting_relations(first: str, second: str, counts: tuple[int, int], place: s
     return tuple(relation for relation in world.RELATIONS if fits[relation])
 
 
-def _sample(rng: random.Random, novel: bool) -> Scene:
-    view = _weighted(rng, _VIEW_WEIGHTS)
+def _sample_scene(rng: random.Random, novel: bool) -> Scene:
+    view = _sample_weighted(rng, _VIEW_WEIGHTS)
     place = rng.choice(world.OUTDOORS if view == "fog" else tuple(world.PLACES))
     time = None if place in world.INDOORS else rng.choice(tuple(world.TIMES))
     pool = [name for name, kind in world.KINDS.items() if place not in world.INDOORS or kind.indoors]
-    counts = _weighted(rng, _GROUPINGS)
+    counts = _sample_weighted(rng, _GROUPINGS)
     relation = None
     if len(counts) > 1:
         allowed = dict(_RELATION_WEIGHTS)
@@ -186,13 +186,13 @@ def _sample(rng: random.Random, novel: bool) -> Scene:
             del allowed["on"]
         if counts[1] != 1 or counts[0] > 2 or place in world.INDOORS:
             del allowed["in front of"]
-        relation = _weighted(rng, allowed)
+        relation = _sample_weighted(rng, allowed)
     kinds = _pick_kinds(rng, pool, counts, relation)
     things = []
     for kind, count in zip(kinds, counts, strict=True):
         # Sizes are drawn and told only where there is room to tell them apart.
         size = rng.choice(tuple(world.SIZES)) if sum(counts) <= 2 else "medium"
-        things.append(_thing(rng, kind, count, size, novel))
+        things.append(_sample_thing(rng, kind, count, size, novel))
     if relation == "on" and things[1].kind == "box":
         things[1] = replace(things[1], opened=False, content=None)
     if relation == "on":
@@ -209,11 +209,11 @@ def iterate_scenes(split: Split, seed: int = 0) -> Iterator[Scene]:
     if split not in SPLITS:
         raise ValueError(f"no Picturebook split {split!r}; choose one of {', '.join(SPLITS)}")
     rng = random.Random(f"picturebook/{split}/{seed}")
-    seen: set[Scene] = set()
+    seen_contents: set[Scene] = set()
     while True:
-        scene = _sample(rng, novel=split == "test-novel")
-        if _accepts(scene, split) and scene.content not in seen:
-            seen.add(scene.content)
+        scene = _sample_scene(rng, novel=split == "test-novel")
+        if _belongs_to(scene, split) and scene.content not in seen_contents:
+            seen_contents.add(scene.content)
             yield scene
 
 

@@ -40,37 +40,37 @@ class Pen:
         self.width = max(2, round((self.y1 - self.y0) * 0.028))
         self.flip = flip
 
-    def _at(self, x: float, y: float) -> tuple[float, float]:
+    def _map_point(self, x: float, y: float) -> tuple[float, float]:
         x = 1 - x if self.flip else x
         return self.x0 + x * (self.x1 - self.x0), self.y0 + y * (self.y1 - self.y0)
 
-    def _box(self, x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float]:
-        left, top = self._at(x0, y0)
-        right, bottom = self._at(x1, y1)
+    def _map_box(self, x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float]:
+        left, top = self._map_point(x0, y0)
+        right, bottom = self._map_point(x1, y1)
         return min(left, right), top, max(left, right), bottom
 
     def ellipse(self, x0: float, y0: float, x1: float, y1: float, fill: RGB | None = None) -> None:
         fill = fill or self.colour
-        self.draw.ellipse(self._box(x0, y0, x1, y1), fill, self.line, self.width)
+        self.draw.ellipse(self._map_box(x0, y0, x1, y1), fill, self.line, self.width)
 
     def rect(self, x0: float, y0: float, x1: float, y1: float, fill: RGB | None = None) -> None:
         fill = fill or self.colour
-        self.draw.rectangle(self._box(x0, y0, x1, y1), fill, self.line, self.width)
+        self.draw.rectangle(self._map_box(x0, y0, x1, y1), fill, self.line, self.width)
 
     def rounded(self, x0: float, y0: float, x1: float, y1: float, fill: RGB | None = None) -> None:
-        box = self._box(x0, y0, x1, y1)
+        box = self._map_box(x0, y0, x1, y1)
         radius = 0.3 * min(box[2] - box[0], box[3] - box[1])
         self.draw.rounded_rectangle(box, radius, fill or self.colour, self.line, self.width)
 
     def polygon(self, *points: tuple[float, float], fill: RGB | None = None) -> None:
-        self.draw.polygon([self._at(*p) for p in points], fill or self.colour, self.line, self.width)
+        self.draw.polygon([self._map_point(*p) for p in points], fill or self.colour, self.line, self.width)
 
     def stroke(self, *points: tuple[float, float], fill: RGB | None = None, width: float = 0.04) -> None:
         pixels = max(2, round(width * (self.y1 - self.y0)))
-        self.draw.line([self._at(*p) for p in points], fill or self.line, pixels, joint="curve")
+        self.draw.line([self._map_point(*p) for p in points], fill or self.line, pixels, joint="curve")
 
     def dot(self, x: float, y: float, radius: float, fill: RGB = DARK) -> None:
-        centre_x, centre_y = self._at(x, y)
+        centre_x, centre_y = self._map_point(x, y)
         r = radius * (self.y1 - self.y0)
         self.draw.ellipse((centre_x - r, centre_y - r, centre_x + r, centre_y + r), fill)
 
@@ -208,7 +208,7 @@ def tree(pen: Pen) -> None:
     pen.rect(0.4, 0.56, 0.6, 1.0, WOOD)
     for box in ((0.0, 0.24, 0.56, 0.66), (0.44, 0.24, 1.0, 0.66), (0.16, 0.0, 0.84, 0.46)):
         pen.ellipse(*box)
-    pen.draw.ellipse(pen._box(0.2, 0.22, 0.8, 0.6), pen.colour)
+    pen.draw.ellipse(pen._map_box(0.2, 0.22, 0.8, 0.6), pen.colour)
 
 
 def flower(pen: Pen) -> None:
@@ -241,7 +241,7 @@ def balloon(pen: Pen) -> None:
     pen.stroke((0.5, 0.62), (0.42, 0.76), (0.56, 0.88), (0.5, 1.0), width=0.03)
     pen.polygon((0.5, 0.56), (0.38, 0.68), (0.62, 0.68))
     pen.ellipse(0.02, 0.0, 0.98, 0.62)
-    pen.draw.ellipse(pen._box(0.24, 0.1, 0.42, 0.26), shade(pen.colour, 1.6))
+    pen.draw.ellipse(pen._map_box(0.24, 0.1, 0.42, 0.26), shade(pen.colour, 1.6))
 
 
 def star(pen: Pen) -> None:

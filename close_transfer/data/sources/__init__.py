@@ -69,7 +69,7 @@ def load_examples(
         task: what they are for.
         split: "train", "val", "test", or Picturebook's "test-novel".
         texts_needed: False where images stand for the scenes, so that text need not be there.
-        pictures_needed: True where the images will be opened, so that they must be there.
+        images_needed: True where the images will be opened, so that they must be there.
 
     Raises:
         UserError: if the data cannot serve the task or the split, or cannot be read; and with the

@@ -42,7 +42,7 @@ def karpathy_examples(
         UserError: if there is none, with the splits that the file has.
     """
     examples = []
-    seen: set[str] = set()
+    seen_ids: set[str] = set()
     for number, entry in enumerate(entries(document, "images", path, setting)):
         try:
             if choice_field(entry, "split", _KARPATHY_SPLITS) not in splits:
@@ -50,17 +50,17 @@ def karpathy_examples(
             texts = tuple(text_field(sentence, "raw") for sentence in list_field(entry, "sentences"))
             name = text_field(entry, "filename")
             key = str(Path(clean(entry.get("filepath") or ".", "filepath"), name))
-            identifier = new_key(entry, "cocoid" if "cocoid" in entry else "filename", seen)
+            identifier = new_key(entry, "cocoid" if "cocoid" in entry else "filename", seen_ids)
             if not texts:
                 raise RecordError("field 'sentences' is an empty list")
             examples.append(Example(identifier, texts, image_file(root / key, key), references=texts))
         except RecordError as fault:
             faults.add(f"images[{number}]", fault)
     if not examples and not faults.count:
-        have = Counter(str(one.get("split")) for one in document["images"])
-        asked = "+".join(sorted(splits, reverse=True))
+        split_counts = Counter(str(image.get("split")) for image in document["images"])
+        wanted = "+".join(sorted(splits, reverse=True))
         raise UserError(
-            f"{setting}={path}: no image of split={asked}; there are {dict(have)}; give another split or file"
+            f"{setting}={path}: no image of split={wanted}; there are {dict(split_counts)}; give another split or file"
         )
     return examples
 
@@ -70,11 +70,11 @@ def official_examples(
 ) -> tuple[list[Example], int]:
     """Images of COCO's JSON with their captions; also how many images have none, and are left out."""
     names: dict[str, tuple[str, str]] = {}
-    seen: set[str] = set()
+    seen_ids: set[str] = set()
     captions: dict[str, list[str]] = {}
     for number, entry in enumerate(entries(document, "images", path, setting)):
         try:
-            key, name = new_key(entry, "id", seen), text_field(entry, "file_name")
+            key, name = new_key(entry, "id", seen_ids), text_field(entry, "file_name")
             domain = _DOMAINS[choice_field(entry, "domain", [*_DOMAINS])] if "domain" in entry else ""
             names[key] = name, domain
         except RecordError as fault:
@@ -107,11 +107,11 @@ def is_karpathy(document: Any) -> bool:
         isinstance(document, dict)
         and isinstance(document.get("images"), list)
         and "annotations" not in document
-        and any(isinstance(one, dict) and "sentences" in one for one in document["images"][:10])
+        and any(isinstance(image, dict) and "sentences" in image for image in document["images"][:10])
     )
 
 
-def _splits(data: CocoData | NocapsData, split: str) -> set[str]:
+def _select_splits(data: CocoData | NocapsData, split: str) -> set[str]:
     if split == "train" and isinstance(data, CocoData):
         return set(data.split.split("+"))
     return {split}
@@ -129,7 +129,7 @@ def load(data: CocoData | NocapsData, split: str) -> LoadedSplit:
     faults = RecordErrors(path, data.on_bad_rows, "entries")
     notes = []
     if is_karpathy(document):
-        examples = karpathy_examples(document, path, _splits(data, split), root, faults, setting)
+        examples = karpathy_examples(document, path, _select_splits(data, split), root, faults, setting)
     else:
         if isinstance(data, CocoData) and data.split != "train" and split == "train":
             raise UserError(

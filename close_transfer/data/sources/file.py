@@ -17,7 +17,9 @@ from close_transfer.data.sources.snli import LABELS
 _SETTING = "data.path"
 
 
-def _rows(path: Path, data: FileData, labels: Sequence[str] = ()) -> tuple[list[Row], dict[int, str], Counter[str]]:
+def _read_rows(
+    path: Path, data: FileData, labels: Sequence[str] = ()
+) -> tuple[list[Row], dict[int, str], Counter[str]]:
     """Usable rows, the image files of those that name one, by row number, and what was skipped."""
     rows: list[Row] = []
     images: dict[int, str] = {}
@@ -32,7 +34,7 @@ def _rows(path: Path, data: FileData, labels: Sequence[str] = ()) -> tuple[list[
     return rows, images, faults.settle(len(rows))
 
 
-def _image_ref(number: int, image: str | None, folder: Path) -> ImageRef:
+def _build_image_ref(number: int, image: str | None, folder: Path) -> ImageRef:
     if image is None:
         return no_image(
             f"row {number}",
@@ -52,13 +54,13 @@ def load(data: FileData, task: str, split: str) -> LoadedSplit:
     """
     check_columns(data, task)
     path = Path(data.val_path if split == "val" and data.val_path else data.path)
-    rows, images, skipped = _rows(path, data, LABELS if task == "snli-ve" else ())
+    rows, images, skipped = _read_rows(path, data, LABELS if task == "snli-ve" else ())
     examples, notes = build_examples(
         rows,
         data,
         task,
         lambda row: f"line {row.number + 1}",
-        lambda row: _image_ref(row.number, images.get(row.number), path.parent),
+        lambda row: _build_image_ref(row.number, images.get(row.number), path.parent),
         split if split in ("train", "val") and data.val_path is None else None,
     )
     return LoadedSplit(examples, skipped, notes)
@@ -75,7 +77,7 @@ def read_text_lines(data: FileData) -> list[str]:
     Raises:
         UserError: if a row holds several texts, or cannot be used.
     """
-    rows, _, _ = _rows(Path(data.path), data.model_copy(update={"on_bad_rows": "error"}))
+    rows, _, _ = _read_rows(Path(data.path), data.model_copy(update={"on_bad_rows": "error"}))
     for row in rows:
         if len(row.texts) != 1:
             raise UserError(

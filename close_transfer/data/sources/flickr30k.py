@@ -17,18 +17,18 @@ from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.official_files import image_folder, open_official_file
 
 
-def _at_tab(record: Any) -> tuple[str, str, str]:
+def _split_at_tab(record: Any) -> tuple[str, str, str]:
     """What stands before the first tab of a line, the tab, and the rest. Raises `RecordError`."""
     if isinstance(record, RecordError):
         raise record
     return record["text"].partition("\t")
 
 
-def _token_file(path: Path, setting: str, faults: RecordErrors) -> dict[str, list[str]]:
+def _read_token_file(path: Path, setting: str, faults: RecordErrors) -> dict[str, list[str]]:
     captions: dict[str, list[str]] = {}
     for line, record in read_lines(path, setting, kind=".txt"):
         try:
-            name, tab, caption = _at_tab(record)
+            name, tab, caption = _split_at_tab(record)
             image, hash_sign, _ = name.partition("#")
             if not (tab and hash_sign):
                 raise RecordError("not of the form IMAGE.jpg#NUMBER<tab>caption")
@@ -39,12 +39,12 @@ def _token_file(path: Path, setting: str, faults: RecordErrors) -> dict[str, lis
     return captions
 
 
-def _json_lines(path: Path, setting: str, faults: RecordErrors) -> dict[str, list[str]]:
+def _read_json_lines(path: Path, setting: str, faults: RecordErrors) -> dict[str, list[str]]:
     captions: dict[str, list[str]] = {}
     for line, record in read_lines(path, setting):
         try:
-            image, told = text_field(record, "image"), texts_field(record, "captions")
-            captions.setdefault(image, []).extend(told)
+            image, texts = text_field(record, "image"), texts_field(record, "captions")
+            captions.setdefault(image, []).extend(texts)
         except RecordError as fault:
             faults.add(f"line {line}", fault)
     return captions
@@ -64,9 +64,9 @@ def load(data: Flickr30kData, split: str) -> LoadedSplit:
         examples = karpathy_examples(read_document(path, setting), path, {split}, folder, faults, setting)
         return LoadedSplit(examples, faults.settle(len(examples)))
     faults = RecordErrors(path, data.on_bad_rows)
-    captions = (_json_lines if name.endswith(".jsonl") else _token_file)(path, setting, faults)
+    captions = (_read_json_lines if name.endswith(".jsonl") else _read_token_file)(path, setting, faults)
     examples = [
-        Example(image, tuple(told), image_file(folder / image, image), references=tuple(told))
-        for image, told in captions.items()
+        Example(image, tuple(texts), image_file(folder / image, image), references=tuple(texts))
+        for image, texts in captions.items()
     ]
     return LoadedSplit(examples, faults.settle(len(examples)))

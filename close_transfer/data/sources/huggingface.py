@@ -21,56 +21,58 @@ from close_transfer.data.sources.own_rows import Row, build_examples, check_colu
 from close_transfer.data.sources.snli import LABELS
 
 
-def _reason(error: Exception) -> str:
+def _explain_failure(error: Exception) -> str:
     """What the library's reader met; the library wraps it in an error that says less."""
     root = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else error
     return (str(root).splitlines() or [type(root).__name__])[0][:200]
 
 
-def _no_split(data: HuggingFaceData, split: str, name: str, have: Iterable[object]) -> UserError:
+def _build_split_error(data: HuggingFaceData, split: str, name: str, available: Iterable[object]) -> UserError:
     """What to do where the dataset lacks the split that the settings name."""
-    told = f"data.splits.{split}={name}: {data.path} has {', '.join(map(str, have))}"
+    problem = f"data.splits.{split}={name}: {data.path} has {', '.join(map(str, available))}"
     if split == "val":
         share = f"data.val_share={data.val_share:g}"
         return UserError(
-            f"{told}; give one of these, or data.splits.val=null to hold out {share} of the training split"
+            f"{problem}; give one of these, or data.splits.val=null to hold out {share} of the training split"
         )
-    return UserError(f"{told}; give data.splits.{split}=NAME, one of these")
+    return UserError(f"{problem}; give data.splits.{split}=NAME, one of these")
 
 
-def _saved(folder: Path) -> bool:
+def _is_saved(folder: Path) -> bool:
     """Whether `save_to_disk` wrote it."""
     return is_file(folder / "dataset_dict.json") or is_file(folder / "state.json")
 
 
-def _dataset(data: HuggingFaceData, split: str) -> tuple[datasets.Dataset, bool]:
+def _load_dataset(data: HuggingFaceData, split: str) -> tuple[datasets.Dataset, bool]:
     """The rows of a split, and whether training and validation share them."""
     splits: dict[Any, str | None] = {**data.splits}
     shared = split in ("train", "val") and splits.get("val") is None
-    asked = "train" if shared else split
-    name = splits.get(asked)
+    used_split = "train" if shared else split
+    name = splits.get(used_split)
     if name is None:
-        raise UserError(f"split={split}: give data.splits.{asked}=NAME, one of the dataset's own splits")
+        raise UserError(f"split={split}: give data.splits.{used_split}=NAME, one of the dataset's own splits")
     try:
-        if not _saved(Path(data.path)):
+        if not _is_saved(Path(data.path)):
             return datasets.load_dataset(data.path, data.config, split=name), shared
-        found = datasets.load_from_disk(data.path)
+        loaded = datasets.load_from_disk(data.path)
     except Exception as error:  # the library raises what its readers raise
         if str(error).startswith("Unknown split"):
-            raise _no_split(data, asked, name, datasets.get_dataset_split_names(data.path, data.config)) from None
+            raise _build_split_error(
+                data, used_split, name, datasets.get_dataset_split_names(data.path, data.config)
+            ) from None
         raise UserError(
-            f"data.path={data.path} (split {name}): cannot be loaded ({_reason(error)}); give a name of the hub and connect to it once, "
+            f"data.path={data.path} (split {name}): cannot be loaded ({_explain_failure(error)}); give a name of the hub and connect to it once, "
             "or a folder that holds a dataset's files or was written by save_to_disk"
         ) from None
-    if not isinstance(found, datasets.DatasetDict):  # one table without splits, as a file would be
-        return found, split in ("train", "val")
-    if name not in found:
-        raise _no_split(data, asked, name, found)
-    return found[name], shared
+    if not isinstance(loaded, datasets.DatasetDict):  # one table without splits, as a file would be
+        return loaded, split in ("train", "val")
+    if name not in loaded:
+        raise _build_split_error(data, used_split, name, loaded)
+    return loaded[name], shared
 
 
-def _rows(found: datasets.Dataset, data: HuggingFaceData) -> Iterator[tuple[int, Any]]:
-    rows = enumerate(found)
+def _iterate_rows(dataset: datasets.Dataset, data: HuggingFaceData) -> Iterator[tuple[int, Any]]:
+    rows = enumerate(dataset)
     number = -1
     while True:
         try:
@@ -79,7 +81,7 @@ def _rows(found: datasets.Dataset, data: HuggingFaceData) -> Iterator[tuple[int,
             return
         except Exception as error:  # as above; what is damaged may be met at any row
             raise UserError(
-                f"data.path={data.path}, row {number + 1}: the dataset is damaged ({_reason(error)}); restore it from its source"
+                f"data.path={data.path}, row {number + 1}: the dataset is damaged ({_explain_failure(error)}); restore it from its source"
             ) from None
         yield number, record
 
@@ -87,15 +89,15 @@ def _rows(found: datasets.Dataset, data: HuggingFaceData) -> Iterator[tuple[int,
 class _Images:
     """The images of a dataset, which stay packed until a vector of them is needed."""
 
-    def __init__(self, found: datasets.Dataset, column: str, data: HuggingFaceData, split: str) -> None:
-        if not isinstance(found.features[column], datasets.Image):
+    def __init__(self, dataset: datasets.Dataset, column: str, data: HuggingFaceData, split: str) -> None:
+        if not isinstance(dataset.features[column], datasets.Image):
             raise UserError(
-                f"data.image_column={column}: holds no images but {found.features[column]}; cast it to datasets.Image"
+                f"data.image_column={column}: holds no images but {dataset.features[column]}; cast it to datasets.Image"
             )
-        self._packed = found.select_columns([column]).cast_column(column, datasets.Image(decode=False))
+        self._packed = dataset.select_columns([column]).cast_column(column, datasets.Image(decode=False))
         self._column, self._path, self._split = column, data.path, split
 
-    def _content(self, row: int) -> bytes | Path:
+    def _read_content(self, row: int) -> bytes | Path:
         """The packed image, or the file that holds it."""
         value = self._packed[row][self._column] or {}
         if value.get("bytes"):
@@ -107,28 +109,30 @@ class _Images:
             raise UserError(f"{path}: there is no such image, which data.path={self._path} names in row {row}")
         return path
 
-    def _missing(self, row: int) -> str:
+    def _explain_missing(self, row: int) -> str:
         try:
-            self._content(row)
+            self._read_content(row)
         except UserError as error:
             return str(error)
         return ""
 
     def _open(self, row: int) -> Image.Image:
-        content = self._content(row)
+        content = self._read_content(row)
         if isinstance(content, Path):
             return open_image(content)
         return read_image(content, f"data.path={self._path}, row {row}")
 
-    def _digest(self, row: int) -> str:
-        content = self._content(row)
+    def _compute_digest(self, row: int) -> str:
+        content = self._read_content(row)
         if isinstance(content, bytes):
             return fingerprint([content])
         return fingerprint([content.read_bytes()])
 
     def __getitem__(self, row: int) -> ImageRef:
         key = f"{self._split}:{row}"
-        return KeptImage(key, partial(self._open, row), partial(self._digest, row), None, partial(self._missing, row))
+        return KeptImage(
+            key, partial(self._open, row), partial(self._compute_digest, row), None, partial(self._explain_missing, row)
+        )
 
 
 def load(data: HuggingFaceData, task: str, split: str) -> LoadedSplit:
@@ -141,26 +145,26 @@ def load(data: HuggingFaceData, task: str, split: str) -> LoadedSplit:
         UserError: naming row and field of what cannot be used.
     """
     check_columns(data, task)
-    found, shared = _dataset(data, split)
+    dataset, shared = _load_dataset(data, split)
     settings = ("text_column", "target_column", "group_column", "id_column", "references_column", "image_column")
     columns = {setting: column for setting in settings if (column := getattr(data, setting)) is not None}
     for setting, column in columns.items():
-        if column not in found.column_names:
+        if column not in dataset.column_names:
             raise UserError(
-                f"data.{setting}={column}: {data.path} has no such column; the columns are {', '.join(found.column_names)}"
+                f"data.{setting}={column}: {data.path} has no such column; the columns are {', '.join(dataset.column_names)}"
             )
     for column in find_columns(data.prompt):
-        if column not in found.column_names:
+        if column not in dataset.column_names:
             raise UserError(
-                f"data.prompt={data.prompt}: {data.path} has no column {column}; the columns are {', '.join(found.column_names)}"
+                f"data.prompt={data.prompt}: {data.path} has no column {column}; the columns are {', '.join(dataset.column_names)}"
             )
-    images = _Images(found, data.image_column, data, split) if data.image_column else None
+    images = _Images(dataset, data.image_column, data, split) if data.image_column else None
     rows: list[Row] = []
     faults = RecordErrors(Path(data.path), data.on_bad_rows, "rows")
-    wanted = [*dict.fromkeys(column for setting, column in columns.items() if setting != "image_column")]
-    wanted = list(dict.fromkeys([*wanted, *find_columns(data.prompt)]))
+    wanted_columns = [*dict.fromkeys(column for setting, column in columns.items() if setting != "image_column")]
+    wanted_columns = list(dict.fromkeys([*wanted_columns, *find_columns(data.prompt)]))
     labels = LABELS if task == "snli-ve" else ()
-    for number, record in _rows(found.select_columns(wanted), data):
+    for number, record in _iterate_rows(dataset.select_columns(wanted_columns), data):
         try:
             rows.append(parse_row(number, record, data, labels))
         except RecordError as fault:

@@ -26,28 +26,30 @@ class KeptImage(ImageRef):
     missing: Callable[[], str] = str
 
 
-def _missing(path: Path) -> str:
+def _explain_missing_file(path: Path) -> str:
     return "" if is_file(path) else f"{path}: there is no such image"
 
 
-def _digest(path: Path) -> str:
-    if reason := _missing(path):
+def _fingerprint_existing(path: Path) -> str:
+    if reason := _explain_missing_file(path):
         raise UserError(f"{reason}; put the dataset's images there, or name their folder (docs/data.md)")
     return fingerprint_file(path)
 
 
 def image_file(path: Path, key: str, row: int | None = None) -> ImageRef:
     """An image in a file; a missing or damaged one is a `UserError` when it is opened."""
-    return KeptImage(key, partial(open_image, path), partial(_digest, path), row, partial(_missing, path))
+    return KeptImage(
+        key, partial(open_image, path), partial(_fingerprint_existing, path), row, partial(_explain_missing_file, path)
+    )
 
 
 def no_image(key: str, reason: str, row: int | None = None) -> ImageRef:
     """What stands where there is a row of vectors but no image; opening it is a `UserError`."""
 
-    def missing() -> NoReturn:
+    def refuse() -> NoReturn:
         raise UserError(reason)
 
-    return ImageRef(key, missing, missing, row)
+    return ImageRef(key, refuse, refuse, row)
 
 
 def explain_missing(image: ImageRef) -> str:
@@ -69,14 +71,14 @@ def keep_with_images(
     reasons = {key: reason for key, image in named.items() if (reason := explain_missing(image))}
     if not reasons:
         return list(examples), Counter()
-    told = (
+    problem = (
         f"{len(reasons):,} of {len(named):,} images of {split} are missing, the first is {next(iter(reasons.values()))}"
     )
     if len(reasons) == len(named):
-        raise UserError(f"{told}; put the dataset's images there, or name their folder (docs/data.md)")
+        raise UserError(f"{problem}; put the dataset's images there, or name their folder (docs/data.md)")
     if on_missing_image == "error":
         raise UserError(
-            f"{told}; put them there, or leave out and count what needs them with data.on_missing_image=skip"
+            f"{problem}; put them there, or leave out and count what needs them with data.on_missing_image=skip"
         )
-    kept = [example for example in examples if example.image is None or example.image.key not in reasons]
-    return kept, Counter({"examples whose image is missing": len(examples) - len(kept)})
+    usable = [example for example in examples if example.image is None or example.image.key not in reasons]
+    return usable, Counter({"examples whose image is missing": len(examples) - len(usable)})

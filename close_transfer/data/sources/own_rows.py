@@ -45,15 +45,15 @@ def find_columns(prompt: str | None) -> list[str]:
         raise UserError(f"data.prompt={prompt}: {{}} names no column; write {{column}}, and {{{{ for a brace")
     for _, name, form, conversion in parts:
         if form or conversion:
-            told = (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+            suffix = (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
             raise UserError(
-                f"data.prompt={prompt}: {{{name}{told}}} asks for a format, but columns are put in as they stand; "
+                f"data.prompt={prompt}: {{{name}{suffix}}} asks for a format, but columns are put in as they stand; "
                 f"write {{{name}}}, and {{{{ for a brace"
             )
     return columns
 
 
-def _filled(prompt: str, record: Any) -> str:
+def _fill_prompt(prompt: str, record: Any) -> str:
     """The prompt with what the columns hold, as it stands there. Raises `RecordError`."""
     return "".join(
         text + (text_field(record, name) if name is not None else "") for text, name, *_ in Formatter().parse(prompt)
@@ -90,7 +90,7 @@ def parse_row(number: int, record: Any, data: OwnData, labels: Sequence[str] = (
     )
     texts = texts_field(record, data.text_column)
     references = texts_field(record, data.references_column) if data.references_column else None
-    prompt = _filled(data.prompt, record) if data.prompt is not None else ""
+    prompt = _fill_prompt(data.prompt, record) if data.prompt is not None else ""
     targets = texts_field(record, data.target_column) if data.target_column is not None else ()
     if labels:
         targets = (choice_field(record, str(data.target_column), labels),)
@@ -98,43 +98,43 @@ def parse_row(number: int, record: Any, data: OwnData, labels: Sequence[str] = (
 
 
 def scenes(
-    rows: Sequence[Row], data: OwnData, unnamed: Callable[[Row], str], image_of: Callable[[Row], ImageRef | None]
+    rows: Sequence[Row], data: OwnData, make_id: Callable[[Row], str], get_image: Callable[[Row], ImageRef | None]
 ) -> tuple[list[Example], list[str]]:
     """Rows of one group become one example; also what to say about captions that repeat.
 
     Args:
         rows: in the order of the source.
         data: where they came from.
-        unnamed: the id of a scene whose row gives none.
-        image_of: the image of a scene, given its first row.
+        make_id: the id of a scene whose row gives none.
+        get_image: the image of a scene, given its first row.
 
     Raises:
         UserError: if scenes share an id.
     """
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(row.group if row.group is not None else unnamed(row), []).append(row)
+        groups.setdefault(row.group if row.group is not None else make_id(row), []).append(row)
     examples, num_repeated = [], 0
     for name, members in groups.items():
-        told = [text for row in members for text in row.texts]
-        texts = tuple(dict.fromkeys(told))
-        num_repeated += len(told) - len(texts)
+        all_texts = [text for row in members for text in row.texts]
+        texts = tuple(dict.fromkeys(all_texts))
+        num_repeated += len(all_texts) - len(texts)
         # Of captions that annotators gave twice both count, as in the official scores; a list that every
         # row of a scene repeats counts once.
-        lists = dict.fromkeys(row.references for row in members if row.references is not None)
-        references = tuple(text for told in lists for text in told) or texts
-        examples.append(Example(members[0].id or name, texts, image_of(members[0]), references=references))
+        reference_lists = dict.fromkeys(row.references for row in members if row.references is not None)
+        references = tuple(text for listed in reference_lists for text in listed) or texts
+        examples.append(Example(members[0].id or name, texts, get_image(members[0]), references=references))
     _check_ids(examples, data)
     return examples, [f"{num_repeated} captions repeated within their scene are used once"] if num_repeated else []
 
 
 def fill_prompts(
-    rows: Sequence[Row], data: OwnData, unnamed: Callable[[Row], str], image_of: Callable[[Row], ImageRef | None]
+    rows: Sequence[Row], data: OwnData, make_id: Callable[[Row], str], get_image: Callable[[Row], ImageRef | None]
 ) -> list[Example]:
     """One example a row: what its scene is, what is asked of it and what is to be written; otherwise as `scenes`."""
     examples = [
         Example(
-            row.id or unnamed(row), row.texts, image_of(row), row.prompt, row.targets, row.references or row.targets
+            row.id or make_id(row), row.texts, get_image(row), row.prompt, row.targets, row.references or row.targets
         )
         for row in rows
     ]
@@ -155,33 +155,33 @@ def build_examples(
     rows: Sequence[Row],
     data: OwnData,
     task: str,
-    unnamed: Callable[[Row], str],
-    image_of: Callable[[Row], ImageRef | None],
+    make_id: Callable[[Row], str],
+    get_image: Callable[[Row], ImageRef | None],
     split: str | None,
 ) -> tuple[list[Example], list[str]]:
     """The examples of a task that rows make, and what to say about them.
 
     Args:
-        rows, data, unnamed, image_of: as of `scenes`.
+        rows, data, make_id, get_image: as of `scenes`.
         task: captioning has one example a scene, the others have one a row.
         split: "train" or "val" where the rows are of both, so that a part of them is wanted; else None. A scene, by its
             group or else its words, is on one side with all that is asked of it.
     """
     if task.startswith("captioning"):
-        examples, notes = scenes(rows, data, unnamed, image_of)
+        examples, notes = scenes(rows, data, make_id, get_image)
         keys = [example.id for example in examples]
     else:
-        examples, notes = fill_prompts(rows, data, unnamed, image_of), []
+        examples, notes = fill_prompts(rows, data, make_id, get_image), []
         keys = [row.group or "\x1f".join(row.texts) for row in rows]
     if split is None:
         return examples, notes
     if len(set(keys)) == 1:
         return examples, [*notes, "there is one scene only, so validation sees the training text"]
-    kept_back = hold_out(list(dict.fromkeys(keys)), data.val_share)
-    return [e for e, key in zip(examples, keys, strict=True) if (key in kept_back) == (split == "val")], notes
+    held_out = hold_out(list(dict.fromkeys(keys)), data.val_share)
+    return [e for e, key in zip(examples, keys, strict=True) if (key in held_out) == (split == "val")], notes
 
 
 def hold_out(ids: Sequence[str], share: float) -> set[str]:
     """The scenes kept for validation, chosen by a hash of the id, so that more rows move few."""
-    ordered = sorted(ids, key=lambda one: fingerprint(["validation", one]))
+    ordered = sorted(ids, key=lambda identifier: fingerprint(["validation", identifier]))
     return set(ordered[: max(1, round(share * len(ordered)))])

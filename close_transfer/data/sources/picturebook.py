@@ -25,7 +25,7 @@ def make_image_ref(scene: Scene) -> ImageRef:
     return ImageRef(key, open=partial(draw_scene, scene), digest=lambda: key)
 
 
-def _captioning(split: str, chosen: Sequence[Scene]) -> list[Example]:
+def _make_captioning(split: str, chosen: Sequence[Scene]) -> list[Example]:
     examples = []
     for number, scene in enumerate(chosen):
         texts = tuple(caption.text for caption in captions(scene))
@@ -33,34 +33,34 @@ def _captioning(split: str, chosen: Sequence[Scene]) -> list[Example]:
     return examples
 
 
-def _snli_ve(split: str, chosen: Sequence[Scene], seed: int) -> list[Example]:
-    most = max(1, _HYPOTHESES_PER_FORM * len(chosen) // 1000)
+def _make_snli_ve(split: str, chosen: Sequence[Scene], seed: int) -> list[Example]:
+    max_per_form = max(1, _HYPOTHESES_PER_FORM * len(chosen) // 1000)
     return [
         Example(
-            id=f"{split}-{one.scene_number:05d}-h{number:05d}",
-            texts=(one.premise,),
-            image=make_image_ref(chosen[one.scene_number]),
-            prompt=one.text,
-            references=(one.label,),
-            category=one.label,
+            id=f"{split}-{hypothesis.scene_number:05d}-h{number:05d}",
+            texts=(hypothesis.premise,),
+            image=make_image_ref(chosen[hypothesis.scene_number]),
+            prompt=hypothesis.text,
+            references=(hypothesis.label,),
+            category=hypothesis.label,
         )
-        for number, one in enumerate(hypotheses(chosen, seed, most))
+        for number, hypothesis in enumerate(hypotheses(chosen, seed, max_per_form))
     ]
 
 
-def _vqa(split: str, chosen: Sequence[Scene], seed: int) -> list[Example]:
-    most = max(1, _QUESTIONS_PER_FORM * len(chosen) // 1000)
+def _make_vqa(split: str, chosen: Sequence[Scene], seed: int) -> list[Example]:
+    max_per_form = max(1, _QUESTIONS_PER_FORM * len(chosen) // 1000)
     texts = [tuple(caption.text for caption in captions(scene)) for scene in chosen]
     return [
         Example(
-            id=f"{split}-{one.scene_number:05d}-q{number:05d}",
-            texts=texts[one.scene_number],
-            image=make_image_ref(chosen[one.scene_number]),
-            prompt=one.text,
-            references=one.answers,
-            category=one.answer_type,
+            id=f"{split}-{question.scene_number:05d}-q{number:05d}",
+            texts=texts[question.scene_number],
+            image=make_image_ref(chosen[question.scene_number]),
+            prompt=question.text,
+            references=question.answers,
+            category=question.answer_type,
         )
-        for number, one in enumerate(questions(chosen, seed, most))
+        for number, question in enumerate(questions(chosen, seed, max_per_form))
     ]
 
 
@@ -74,7 +74,7 @@ def load(data: PicturebookData, task: str, split: Split) -> LoadedSplit:
     }
     chosen = scenes(split, sizes[split], data.seed)
     if task == "snli-ve":
-        return LoadedSplit(_snli_ve(split, chosen, data.seed))
+        return LoadedSplit(_make_snli_ve(split, chosen, data.seed))
     if task == "vqa":
-        return LoadedSplit(_vqa(split, chosen, data.seed))
-    return LoadedSplit(_captioning(split, chosen))
+        return LoadedSplit(_make_vqa(split, chosen, data.seed))
+    return LoadedSplit(_make_captioning(split, chosen))

@@ -50,7 +50,7 @@ def load(data: SnliData, split: str) -> LoadedSplit:
     folder = image_folder(data, split)
     faults = RecordErrors(path, data.on_bad_rows)
     examples: list[Example] = []
-    seen: set[str] = set()
+    seen_ids: set[str] = set()
     num_without_label = 0
     for line, record in read_lines(path, setting):
         try:
@@ -58,7 +58,7 @@ def load(data: SnliData, split: str) -> LoadedSplit:
             if example is None:
                 num_without_label += 1
                 continue
-            new_key(record, "pairID", seen)
+            new_key(record, "pairID", seen_ids)
             examples.append(example)
         except RecordError as fault:
             faults.add(f"line {line}", fault)

@@ -20,7 +20,7 @@ from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.official_files import open_official_file
 
 
-def _inside(root: Path, entry: Any, field: str) -> Path:
+def _resolve_inside(root: Path, entry: Any, field: str) -> Path:
     """A file below the dataset's folder, wherever links in that folder lead."""
     name = os.path.normpath(text_field(entry, field))
     if Path(name).is_absolute() or Path(name).parts[:1] == ("..",):
@@ -28,7 +28,7 @@ def _inside(root: Path, entry: Any, field: str) -> Path:
     return root / name
 
 
-def _article(path: Path, whole: bool) -> str:
+def _read_article(path: Path, whole: bool) -> str:
     try:
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
@@ -36,16 +36,16 @@ def _article(path: Path, whole: bool) -> str:
     return clean(text if whole else text.lstrip().partition("\n")[0], "article")
 
 
-def _example(entry: Any, root: Path, whole: bool, seen: set[str]) -> Example | None:
-    key, caption = new_key(entry, "id", seen), text_field(entry, "caption")
-    article, picture = _inside(root, entry, "article_path"), _inside(root, entry, "image_path")
+def _build_example(entry: Any, root: Path, whole: bool, seen_ids: set[str]) -> Example | None:
+    key, caption = new_key(entry, "id", seen_ids), text_field(entry, "caption")
+    article, picture = _resolve_inside(root, entry, "article_path"), _resolve_inside(root, entry, "image_path")
     if not is_file(article):
         return None
     return Example(
         id=key,
         texts=(caption,),
         image=image_file(picture, picture.relative_to(root).as_posix()),
-        prompt=_article(article, whole),
+        prompt=_read_article(article, whole),
         references=(caption,),
     )
 
@@ -61,10 +61,10 @@ def load(data: VisualNewsData, split: str) -> LoadedSplit:
     path, setting = open_official_file(data, split)
     faults = RecordErrors(path, data.on_bad_rows, "entries")
     examples, num_missing = [], 0
-    seen: set[str] = set()
+    seen_ids: set[str] = set()
     for number, entry in enumerate(entries(read_document(path, setting), None, path, setting)):
         try:
-            example = _example(entry, Path(data.root), data.articles == "whole", seen)
+            example = _build_example(entry, Path(data.root), data.articles == "whole", seen_ids)
         except RecordError as fault:
             faults.add(f"entry [{number}]", fault)
             continue

@@ -43,7 +43,7 @@ class Annotation:
 def parse_annotation(entry: Any) -> Annotation:
     """One entry of an official annotations file. Raises `RecordError`."""
     # An answer may be empty or all spaces; the scorer strips it, and an annotator who said nothing counts.
-    answers = [verbatim(field(one, "answer"), "answer") for one in list_field(entry, "answers")]
+    answers = [verbatim(field(answer, "answer"), "answer") for answer in list_field(entry, "answers")]
     if not answers:
         raise RecordError("field 'answers' is an empty list")
     return Annotation(tuple(answers), text_field(entry, "answer_type"), text_field(entry, "question_type"))
@@ -52,10 +52,10 @@ def parse_annotation(entry: Any) -> Annotation:
 def read_annotations(path: Path, setting: str, faults: RecordErrors) -> dict[str, Annotation]:
     """Answers by question id, of an official annotations file."""
     annotations = {}
-    seen: set[str] = set()
+    seen_ids: set[str] = set()
     for number, entry in enumerate(entries(read_document(path, setting), "annotations", path, setting)):
         try:
-            annotations[new_key(entry, "question_id", seen)] = parse_annotation(entry)
+            annotations[new_key(entry, "question_id", seen_ids)] = parse_annotation(entry)
         except RecordError as fault:
             faults.add(f"annotations[{number}]", fault)
     return annotations
@@ -66,7 +66,7 @@ def format_coco_image_name(folder: Path, image_id: str) -> str:
     return f"COCO_{folder.name}_{image_id.zfill(12)}.jpg"
 
 
-def _captions(data: Vqa2Data, split: str, skipped: Counter[str]) -> dict[str, tuple[str, ...]]:
+def _read_captions(data: Vqa2Data, split: str, skipped: Counter[str]) -> dict[str, tuple[str, ...]]:
     """Captions by image id; counts in `skipped` what cannot be used."""
     path, setting = open_official_file(data, split, "captions")
     faults = RecordErrors(path, data.on_bad_rows, "caption entries")
@@ -75,7 +75,7 @@ def _captions(data: Vqa2Data, split: str, skipped: Counter[str]) -> dict[str, tu
     return {example.id: example.texts for example in examples}
 
 
-def _answers(data: Vqa2Data, split: str, skipped: Counter[str]) -> dict[str, Annotation] | None:
+def _read_answers(data: Vqa2Data, split: str, skipped: Counter[str]) -> dict[str, Annotation] | None:
     """Answers by question id, None where they are not public; counts in `skipped` what cannot be used."""
     if split not in data.annotations:
         return None
@@ -95,20 +95,20 @@ class _Question:
     text: str
 
 
-def _questions(data: Vqa2Data, split: str, skipped: Counter[str]) -> tuple[list[_Question], set[str]]:
+def _read_questions(data: Vqa2Data, split: str, skipped: Counter[str]) -> tuple[list[_Question], set[str]]:
     """All that were asked, and the ids of all entries; counts in `skipped` what cannot be used."""
     path, setting = open_official_file(data, split)
     faults = RecordErrors(path, data.on_bad_rows, "questions")
-    asked: list[_Question] = []
-    seen: set[str] = set()
+    questions: list[_Question] = []
+    seen_ids: set[str] = set()
     for number, entry in enumerate(entries(read_document(path, setting), "questions", path, setting)):
         try:
-            name, image = new_key(entry, "question_id", seen), key_field(entry, "image_id")
-            asked.append(_Question(name, image, text_field(entry, "question")))
+            name, image = new_key(entry, "question_id", seen_ids), key_field(entry, "image_id")
+            questions.append(_Question(name, image, text_field(entry, "question")))
         except RecordError as fault:
             faults.add(f"questions[{number}]", fault)
-    skipped += faults.settle(len(asked))
-    return asked, seen
+    skipped += faults.settle(len(questions))
+    return questions, seen_ids
 
 
 def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> LoadedSplit:
@@ -128,49 +128,58 @@ def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> LoadedSplit:
             images have no caption and `on_missing_scene` is "error".
     """
     skipped: Counter[str] = Counter()
-    annotations = _answers(data, split, skipped)
-    captions = _captions(data, split, skipped) if texts_needed else {}
-    asked, ids = _questions(data, split, skipped)
-    answered = asked if annotations is None else [one for one in asked if one.id in annotations]
+    annotations = _read_answers(data, split, skipped)
+    captions = _read_captions(data, split, skipped) if texts_needed else {}
+    questions, ids = _read_questions(data, split, skipped)
+    answered = questions if annotations is None else [question for question in questions if question.id in annotations]
     if not answered:
         raise UserError(
-            f"none of the {len(asked):,} questions of {split} has an annotation in data.annotations.{split}="
-            f"{_file(data.annotations, split)}; give the annotations of the same questions"
+            f"none of the {len(questions):,} questions of {split} has an annotation in data.annotations.{split}="
+            f"{_get_file(data.annotations, split)}; give the annotations of the same questions"
         )
-    told = [one for one in answered if one.image in captions] if texts_needed else answered
-    _check_missing(data, split, len(answered) - len(told), len(answered))
+    captioned = [question for question in answered if question.image in captions] if texts_needed else answered
+    _check_missing(data, split, len(answered) - len(captioned), len(answered))
     folder = image_folder(data, split)
     examples = []
-    for one in told:
-        found = annotations[one.id] if annotations is not None else Annotation((), "", "")
-        file = format_coco_image_name(folder, one.image)
+    for question in captioned:
+        annotation = annotations[question.id] if annotations is not None else Annotation((), "", "")
+        file = format_coco_image_name(folder, question.image)
         image = image_file(folder / file, file)
         examples.append(
-            Example(one.id, captions.get(one.image, ()), image, one.text, (), found.answers, found.answer_type, found.question_type)
-        )  # fmt: skip
+            Example(
+                question.id,
+                captions.get(question.image, ()),
+                image,
+                question.text,
+                (),
+                annotation.answers,
+                annotation.answer_type,
+                annotation.question_type,
+            )
+        )
     left_out = {
-        "questions whose image has no caption": len(answered) - len(told),
-        "questions without an annotation": len(asked) - len(answered),
+        "questions whose image has no caption": len(answered) - len(captioned),
+        "questions without an annotation": len(questions) - len(answered),
         "annotations without a question": len((annotations or {}).keys() - ids),
     }
     return LoadedSplit(examples, skipped + Counter(left_out))
 
 
-def _file(files: Mapping[Any, str], split: str) -> str:
+def _get_file(files: Mapping[Any, str], split: str) -> str:
     return files[split]
 
 
-def _check_missing(data: Vqa2Data, split: str, num_untold: int, num_questions: int) -> None:
-    if num_untold and data.on_missing_scene == "error":
+def _check_missing(data: Vqa2Data, split: str, num_uncaptioned: int, num_questions: int) -> None:
+    if num_uncaptioned and data.on_missing_scene == "error":
         raise UserError(
-            f"{num_untold:,} of {num_questions:,} questions of {split} are about images without a caption in data.captions.{split}="
-            f"{_file(data.captions, split)}; give the captions of the same images, or leave these questions out "
+            f"{num_uncaptioned:,} of {num_questions:,} questions of {split} are about images without a caption in data.captions.{split}="
+            f"{_get_file(data.captions, split)}; give the captions of the same images, or leave these questions out "
             "and count them with data.on_missing_scene=skip"
         )
-    if num_untold and num_untold == num_questions:
+    if num_uncaptioned and num_uncaptioned == num_questions:
         raise UserError(
             f"none of the {num_questions:,} questions of {split} is about an image with a caption in data.captions.{split}="
-            f"{_file(data.captions, split)}; give the captions of the same images"
+            f"{_get_file(data.captions, split)}; give the captions of the same images"
         )
 
 

@@ -52,8 +52,10 @@ def apply_adapters(
     """
     chain = AdapterChain(drop_noise_steps(steps), AdapterContext(vectors.shape[1], 0.0, statistics)).eval()
     blocks = (vectors[start : start + _AT_ONCE] for start in range(0, len(vectors), _AT_ONCE))
-    made = [chain(torch.from_numpy(np.asarray(block, dtype=np.float32)), input_modality).numpy() for block in blocks]
-    return np.concatenate(made).astype(np.float64)
+    adapted_blocks = [
+        chain(torch.from_numpy(np.asarray(block, dtype=np.float32)), input_modality).numpy() for block in blocks
+    ]
+    return np.concatenate(adapted_blocks).astype(np.float64)
 
 
 def apply_adapters_to_groups(steps: Steps, statistics: Statistics, vectors: GroupedVectors) -> GroupedVectors:
@@ -82,8 +84,8 @@ def fit_in_sequence(steps: Steps, known: Statistics, measure: Callable[[Steps, S
     arrays = dict(known.arrays)
     for number, step in enumerate(steps):
         if ADAPTERS[step["name"]].is_fitted:
-            found = measure(steps[:number], Statistics(arrays, known.facts))
-            for name, array in found.arrays.items():
+            measured = measure(steps[:number], Statistics(arrays, known.facts))
+            for name, array in measured.arrays.items():
                 arrays.setdefault(get_statistics_prefix(steps, number) + name, array)
     return Statistics(arrays, known.facts)
 
@@ -91,5 +93,5 @@ def fit_in_sequence(steps: Steps, known: Statistics, measure: Callable[[Steps, S
 def select_steps_before_noise(steps: Steps) -> list[dict[str, Any]]:
     """The steps that change vectors before the first noise of a chain; all of them where there is none."""
     names = [step["name"] for step in steps]
-    first = next((n for n, name in enumerate(names) if issubclass(ADAPTERS[name], Noise)), len(steps))
+    first = next((number for number, name in enumerate(names) if issubclass(ADAPTERS[name], Noise)), len(steps))
     return drop_noise_steps(steps[:first])

@@ -57,35 +57,39 @@ def load_or_compute_statistics(
             by nothing; and if an adapter needs what they lack.
     """
     steps = config.adapter.steps()
-    given = _given(config, encoder, steps)
-    if not given.arrays and not any(ADAPTERS[step["name"]].is_fitted for step in steps):
-        return given
+    given_statistics = _load_given_statistics(config, encoder, steps)
+    if not given_statistics.arrays and not any(ADAPTERS[step["name"]].is_fitted for step in steps):
+        return given_statistics
     vectors = normalize_scenes(scenes)
 
-    def own(seen: NDArray[np.floating]) -> Statistics:
-        mean, covariance = compute_moments(seen)
+    def measure_moments(inputs: NDArray[np.floating]) -> Statistics:
+        mean, covariance = compute_moments(inputs)
         return Statistics({f"{input_modality}_mean": mean, f"{input_modality}_covariance": covariance})
 
-    first = own(vectors)
+    own_statistics = measure_moments(vectors)
 
-    def measure(before: Steps, known: Statistics) -> Statistics:
-        return own(apply_adapters(before, known, vectors, input_modality)) if drop_noise_steps(before) else first
+    def measure(steps_before: Steps, known: Statistics) -> Statistics:
+        return (
+            measure_moments(apply_adapters(steps_before, known, vectors, input_modality))
+            if drop_noise_steps(steps_before)
+            else own_statistics
+        )
 
-    if given.arrays and input_modality == "text":
+    if given_statistics.arrays and input_modality == "text":
         num_scenes = len({get_scene_key(example) for example in examples})
-        _warn_of_another_domain(str(config.statistics), given, first.arrays, num_scenes)
-    return fit_in_sequence(steps, given, measure)
+        _warn_of_another_domain(str(config.statistics), given_statistics, own_statistics.arrays, num_scenes)
+    return fit_in_sequence(steps, given_statistics, measure)
 
 
 def summarize_statistics(statistics: Statistics) -> dict[str, Any] | None:
     """What results say of the statistics that a run read; None where it read none."""
-    told = ("data", "split", "num_texts", "num_scenes", "num_images", "paired", "data_fingerprint", "sha256")
+    keys = ("data", "split", "num_texts", "num_scenes", "num_images", "paired", "data_fingerprint", "sha256")
     if "sha256" not in statistics.facts:
         return None
-    return {key: statistics.facts.get(key) for key in told}
+    return {key: statistics.facts.get(key) for key in keys}
 
 
-def _given(config: TrainConfig, encoder: AnyEncoder, steps: Steps) -> Statistics:
+def _load_given_statistics(config: TrainConfig, encoder: AnyEncoder, steps: Steps) -> Statistics:
     """What `statistics=` names; nothing where it names nothing."""
     if config.statistics is None:
         needing = [step["name"] for step in steps if ADAPTERS[step["name"]].data_regime > "T0"]
@@ -96,47 +100,47 @@ def _given(config: TrainConfig, encoder: AnyEncoder, steps: Steps) -> Statistics
                 "statistics=FOLDER"
             )
         if config.noise in _CHOSEN_BY:
-            what = "pairs=true max_scenes=100" if config.noise == "auto-paired" else "images=true"
+            arguments = "pairs=true max_scenes=100" if config.noise == "auto-paired" else "images=true"
             raise UserError(
-                f"noise={config.noise} is chosen where images may be seen; run python scripts/compute_statistics.py {what} "
+                f"noise={config.noise} is chosen where images may be seen; run python scripts/compute_statistics.py {arguments} "
                 "output=FOLDER with the same encoder, and give statistics=FOLDER"
             )
         return Statistics({})
-    named = f"statistics={config.statistics}"
-    reads = [step["name"] for step in steps if ADAPTERS[step["name"]].is_fitted]
-    if not reads and config.noise not in _CHOSEN_BY:
+    setting = f"statistics={config.statistics}"
+    reading = [step["name"] for step in steps if ADAPTERS[step["name"]].is_fitted]
+    if not reading and config.noise not in _CHOSEN_BY:
         raise UserError(
-            f"{named}: adapter={','.join(config.adapter.names)} reads none; leave it out, or "
+            f"{setting}: adapter={','.join(config.adapter.names)} reads none; leave it out, or "
             "put an adapter that does first, such as adapter=[remove_mean,gaussian]"
         )
-    given = Statistics.load(Path(config.statistics), encoder.dim)
-    if given.facts.get("encoder_fingerprint") not in (None, encoder.fingerprint):
+    statistics = Statistics.load(Path(config.statistics), encoder.dim)
+    if statistics.facts.get("encoder_fingerprint") not in (None, encoder.fingerprint):
         raise UserError(
-            f"{named} were fitted on vectors of {given.facts.get('encoder')} with other weights "
+            f"{setting} were fitted on vectors of {statistics.facts.get('encoder')} with other weights "
             f"than {encoder.name}; fit them with this encoder"
         )
-    _check_chain(named, given, steps)
-    return given
+    _check_chain(setting, statistics, steps)
+    return statistics
 
 
-def _check_chain(named: str, given: Statistics, steps: Steps) -> None:
+def _check_chain(setting: str, statistics: Statistics, steps: Steps) -> None:
     """Statistics that were taken behind other adapters must have been taken behind the same ones."""
-    fitted_behind = list(given.facts.get("chain", []))
+    fitted_behind = list(statistics.facts.get("chain", []))
     for number, step in enumerate(steps):
-        read = f"{get_statistics_prefix(steps, number)}text_mean"
-        before = drop_noise_steps(steps[:number])
-        if before and read in given.arrays and before != fitted_behind[: len(before)]:
+        array_name = f"{get_statistics_prefix(steps, number)}text_mean"
+        steps_before = drop_noise_steps(steps[:number])
+        if steps_before and array_name in statistics.arrays and steps_before != fitted_behind[: len(steps_before)]:
             raise UserError(
-                f"{named}: {step['name']} was fitted behind {_named(fitted_behind)}, and stands behind {_named(before)} in "
+                f"{setting}: {step['name']} was fitted behind {_format_steps(fitted_behind)}, and stands behind {_format_steps(steps_before)} in "
                 "this run; fit with the run's adapter= and settings: python scripts/compute_statistics.py adapter=[...]"
             )
 
 
-def _named(steps: Sequence[Mapping[str, Any]]) -> str:
-    return f"[{','.join(_step_in_words(step) for step in steps)}]"
+def _format_steps(steps: Sequence[Mapping[str, Any]]) -> str:
+    return f"[{','.join(_format_step(step) for step in steps)}]"
 
 
-def _step_in_words(step: Mapping[str, Any]) -> str:
+def _format_step(step: Mapping[str, Any]) -> str:
     settings = ",".join(f"{key}={value}" for key, value in step.items() if key != "name")
     return f"{step['name']}({settings})" if settings else step["name"]
 
@@ -189,30 +193,30 @@ def choose_noise(
     Raises:
         UserError: if a rule cannot choose.
     """
-    given = resolve_requested_noise(config, input_modality, encoder.dim)
-    shaped = config.adapter.covariance_noise
-    if shaped is not None and shaped.shape == "difference" and given != 0:
-        return TrainingNoise(NoiseScale(_std_of_differences(config, statistics), encoder.dim))
-    if not isinstance(given, str):
-        return TrainingNoise(NoiseScale(given, encoder.dim))
+    requested = resolve_requested_noise(config, input_modality, encoder.dim)
+    covariance_noise = config.adapter.covariance_noise
+    if covariance_noise is not None and covariance_noise.shape == "difference" and requested != 0:
+        return TrainingNoise(NoiseScale(_compute_difference_std(config, statistics), encoder.dim))
+    if not isinstance(requested, str):
+        return TrainingNoise(NoiseScale(requested, encoder.dim))
     if input_modality == "image":
         raise UserError(
-            f"noise={given} chooses noise that lets texts stand in for images, and this run is trained on images; "
+            f"noise={requested} chooses noise that lets texts stand in for images, and this run is trained on images; "
             "give a number, or leave it out"
         )
     steps = config.adapter.steps()
-    if given in _CHOSEN_BY:
-        choice = _chosen_before(str(config.statistics), given, statistics, steps)
+    if requested in _CHOSEN_BY:
+        choice = _read_saved_choice(str(config.statistics), requested, statistics, steps)
     else:
         scenes = sample(group_by_scene(examples), _MOST_SCENES, _SEED)
         vectors = encode_groups(encoder, scenes, config.embedding_cache, with_images=False)
-        seen = apply_adapters_to_groups(select_steps_before_noise(steps), statistics, vectors)
-        averaged = len(inputs) / sum(1 / len(one.texts) for one in inputs)
-        choice = choose_from_texts(config.rule, seen, _SEED, averaged)
+        adapted = apply_adapters_to_groups(select_steps_before_noise(steps), statistics, vectors)
+        texts_an_input = len(inputs) / sum(1 / len(example.texts) for example in inputs)
+        choice = choose_from_texts(config.rule, adapted, _SEED, texts_an_input)
     return TrainingNoise(NoiseScale(choice.std, encoder.dim), choice)
 
 
-def _std_of_differences(config: TrainConfig, statistics: Statistics) -> float:
+def _compute_difference_std(config: TrainConfig, statistics: Statistics) -> float:
     """Root mean square, per coordinate, of the noise that has mean and covariance of image minus text."""
     steps = config.adapter.steps()
     number = config.adapter.names.index("covariance_noise")
@@ -222,37 +226,44 @@ def _std_of_differences(config: TrainConfig, statistics: Statistics) -> float:
     return float(((covariance.trace() + (mean**2).sum()) / len(mean)) ** 0.5)
 
 
-def _chosen_before(name: str, mode: str, statistics: Statistics, steps: Steps) -> NoiseChoice:
+def _read_saved_choice(name: str, mode: str, statistics: Statistics, steps: Steps) -> NoiseChoice:
     """The choice that compute_statistics.py made and saved."""
-    found = statistics.facts.get("noise", {}).get(_CHOSEN_BY[mode])
-    if found is None or "refused" in found:
-        reason = f": {found['refused']}" if found else ""
-        what = "pairs=true" if mode == "auto-paired" else "images=true and pairs=false"
-        raise UserError(f"noise={mode}: statistics={name} chose none{reason}; fit them with {what}, or use noise=auto")
-    behind = list(statistics.facts.get("noise_behind", []))
-    if behind != list(select_steps_before_noise(steps)):
+    saved_choice = statistics.facts.get("noise", {}).get(_CHOSEN_BY[mode])
+    if saved_choice is None or "refused" in saved_choice:
+        reason = f": {saved_choice['refused']}" if saved_choice else ""
+        arguments = "pairs=true" if mode == "auto-paired" else "images=true and pairs=false"
         raise UserError(
-            f"noise={mode}: statistics={name} chose it behind {_named(behind)}, and the run's noise stands behind "
-            f"{_named(select_steps_before_noise(steps))}; fit with the run's adapter=: python scripts/compute_statistics.py adapter=[...]"
+            f"noise={mode}: statistics={name} chose none{reason}; fit them with {arguments}, or use noise=auto"
         )
-    return NoiseChoice.from_dict(found)
+    steps_before = list(statistics.facts.get("noise_behind", []))
+    if steps_before != list(select_steps_before_noise(steps)):
+        raise UserError(
+            f"noise={mode}: statistics={name} chose it behind {_format_steps(steps_before)}, and the run's noise stands behind "
+            f"{_format_steps(select_steps_before_noise(steps))}; fit with the run's adapter=: python scripts/compute_statistics.py adapter=[...]"
+        )
+    return NoiseChoice.from_dict(saved_choice)
 
 
-def measure_domain_distance(given: Statistics, own: Mapping[str, Any], num_own: int) -> float:
+def measure_domain_distance(statistics: Statistics, training_moments: Mapping[str, Any], num_scenes: int) -> float:
     """How far the mean text of statistics is from training's, in units of the training texts' spread.
 
     Two samples of one domain differ by 1 / n of both in the square of this, n the number of scenes, as texts of
     one scene are alike; that is taken off, so the same domain gives about 0.
     """
-    moved = given.array("text_mean") - own["text_mean"]
-    squared = float((moved**2).sum() / own["text_covariance"].trace())
-    by_chance = 1 / max(1, int(given.facts.get("num_scenes", num_own))) + 1 / num_own
+    shift = statistics.array("text_mean") - training_moments["text_mean"]
+    squared = float((shift**2).sum() / training_moments["text_covariance"].trace())
+    by_chance = 1 / max(1, int(statistics.facts.get("num_scenes", num_scenes))) + 1 / num_scenes
     return max(0.0, squared - by_chance) ** 0.5
 
 
-def _warn_of_another_domain(name: str, given: Statistics, own: Mapping[str, Any], num_own: int) -> None:
+def _warn_of_another_domain(
+    name: str, statistics: Statistics, training_moments: Mapping[str, Any], num_scenes: int
+) -> None:
     """Says so where the texts of the statistics lie elsewhere than those of training."""
-    if "text_mean" in given.arrays and (distance := measure_domain_distance(given, own, num_own)) > _FAR:
+    if (
+        "text_mean" in statistics.arrays
+        and (distance := measure_domain_distance(statistics, training_moments, num_scenes)) > _FAR
+    ):
         print(
             f"  warning: the texts that statistics={name} were fitted on lie elsewhere: their mean is {distance:.2f} "
             "of the training texts' spread away (of one domain: near 0); such statistics can hurt, so compare with "

@@ -58,12 +58,12 @@ class NoiseChoice:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "NoiseChoice":
         """From what `dataclasses.asdict` made and JSON kept."""
-        interval, seen = values["interval"], values["sensitivity"]
+        interval, sensitivity = values["interval"], values["sensitivity"]
         return cls(
             **{
                 **values,
                 "interval": tuple(interval) if interval else None,
-                "sensitivity": tuple(Sensitivity(**one) for one in seen),
+                "sensitivity": tuple(Sensitivity(**scale) for scale in sensitivity),
             }
         )
 
@@ -86,17 +86,25 @@ class NoiseChoice:
         """A few lines for the terminal, by what they are about."""
         evidence = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in self.evidence.items())
         source = "" if self.grouped else "; hardly any scene has two texts, so each text's nearest stood in"
-        between = f", 95% interval {self.interval[0]:.3g} to {self.interval[1]:.3g}" if self.interval else ""
-        told = {"chosen by": f"{self.rule} ({self.data_regime}){between}", "evidence": evidence + source}
+        interval = f", 95% interval {self.interval[0]:.3g} to {self.interval[1]:.3g}" if self.interval else ""
+        lines = {"chosen by": f"{self.rule} ({self.data_regime}){interval}", "evidence": evidence + source}
         if self.sensitivity:
-            told["at 1/2, 1, 2"] = "; ".join(_in_words(one) for one in self.sensitivity)
-        return told
+            lines["at 1/2, 1, 2"] = "; ".join(_format_sensitivity(sensitivity) for sensitivity in self.sensitivity)
+        return lines
 
 
-def _in_words(seen: Sensitivity) -> str:
-    kept = f"{100 * seen.kept_neighbours:.0f}% of neighbours kept" if seen.kept_neighbours is not None else ""
-    own = f"{100 * seen.own_scene:.0f}% nearest to their scene" if seen.own_scene is not None else kept
-    return f"noise {seen.std:.3g} cosine {seen.cosine:.2f} {own}".rstrip()
+def _format_sensitivity(sensitivity: Sensitivity) -> str:
+    neighbour_effect = (
+        f"{100 * sensitivity.kept_neighbours:.0f}% of neighbours kept"
+        if sensitivity.kept_neighbours is not None
+        else ""
+    )
+    effect = (
+        f"{100 * sensitivity.own_scene:.0f}% nearest to their scene"
+        if sensitivity.own_scene is not None
+        else neighbour_effect
+    )
+    return f"noise {sensitivity.std:.3g} cosine {sensitivity.cosine:.2f} {effect}".rstrip()
 
 
 # From vectors and a seed to a choice without interval and sensitivity.
@@ -107,31 +115,36 @@ def select_scenes(vectors: GroupedVectors, scenes: Sequence[int] | Float64Array)
     """Those scenes, in that order; one that is named twice is two scenes, whose texts are alike."""
     starts = np.searchsorted(vectors.scene_of_text, np.arange(vectors.num_scenes + 1))
     rows = [np.arange(starts[int(scene)], starts[int(scene) + 1]) for scene in scenes]
-    told = np.concatenate(rows)
+    text_rows = np.concatenate(rows)
     return GroupedVectors(
-        vectors.texts[told],
-        np.repeat(np.arange(len(rows)), [len(one) for one in rows]),
+        vectors.texts[text_rows],
+        np.repeat(np.arange(len(rows)), [len(scene_rows) for scene_rows in rows]),
         None if vectors.images is None else vectors.images[np.asarray(scenes, dtype=np.int64)],
-        tuple(vectors.strings[i] for i in told) if vectors.strings else (),
+        tuple(vectors.strings[i] for i in text_rows) if vectors.strings else (),
     )
 
 
-def limit_scenes(vectors: GroupedVectors, most_texts: int, seed: int) -> GroupedVectors:
+def limit_scenes(vectors: GroupedVectors, max_texts: int, seed: int) -> GroupedVectors:
     """About so many texts, of scenes drawn by the seed; all of them where there are fewer."""
-    if len(vectors.texts) <= most_texts:
+    if len(vectors.texts) <= max_texts:
         return vectors
     order = np.random.default_rng(seed).permutation(vectors.num_scenes)
     counts = vectors.texts_a_scene()[order].cumsum()
-    return select_scenes(vectors, np.sort(order[: max(2, int(np.searchsorted(counts, most_texts, side="right")))]))
+    return select_scenes(vectors, np.sort(order[: max(2, int(np.searchsorted(counts, max_texts, side="right")))]))
 
 
 def measure_sensitivity(vectors: GroupedVectors, std: float, seed: int) -> tuple[Sensitivity, ...]:
     """What half, once and twice this scale do to the texts."""
-    some = replace(limit_scenes(vectors, _MOST_TEXTS, seed), images=None)
+    sample = replace(limit_scenes(vectors, _MOST_TEXTS, seed), images=None)
     stds = [factor * std for factor in _FACTORS]
     return tuple(
-        Sensitivity(one, NoiseScale(one, vectors.dim).cosine, seen.own_scene, seen.kept_neighbours)
-        for one, seen in zip(stds, measure_neighbourhoods(some, stds, seed), strict=True)
+        Sensitivity(
+            scaled_std,
+            NoiseScale(scaled_std, vectors.dim).cosine,
+            neighbourhood.own_scene,
+            neighbourhood.kept_neighbours,
+        )
+        for scaled_std, neighbourhood in zip(stds, measure_neighbourhoods(sample, stds, seed), strict=True)
     )
 
 
@@ -142,9 +155,9 @@ def add_sensitivity(choice: NoiseChoice, vectors: GroupedVectors, seed: int) -> 
         UserError: if it is no scale that can be trained with.
     """
     if not 0 < choice.std < np.inf:
-        told = ", ".join(f"{name} {value:.3g}" for name, value in choice.evidence.items())
+        evidence = ", ".join(f"{name} {value:.3g}" for name, value in choice.evidence.items())
         raise UserError(
-            f"the rule {choice.rule} chose noise {choice.std} ({told}), as the texts do not differ within their scenes; "
+            f"the rule {choice.rule} chose noise {choice.std} ({evidence}), as the texts do not differ within their scenes; "
             "give a number, such as noise=0.1"
         )
     return replace(choice, sensitivity=measure_sensitivity(vectors, choice.std, seed))

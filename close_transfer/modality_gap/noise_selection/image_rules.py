@@ -9,25 +9,27 @@ from close_transfer.modality_gap.noise_selection.pairs import compute_mean_inter
 from close_transfer.modality_gap.noise_selection.text_rules import choose_by_mean, cosine_to_std
 from close_transfer.modality_gap.vectors import GroupedVectors, Ints
 
-_MOST = 4_000  # texts, and images
-_LARGEST = 1.0
+_MAX_VECTORS = 4_000  # texts, and images
+_MAX_STD = 1.0
 _PRECISION = 1e-4
 
 
-def _nearest_cosines(queries: Float64Array, texts: Float64Array, own: tuple[Ints, Ints] | None = None) -> Float64Array:
+def _find_nearest_cosines(
+    queries: Float64Array, texts: Float64Array, scenes: tuple[Ints, Ints] | None = None
+) -> Float64Array:
     """Cosine of each query with its nearest text, shape (queries,).
 
     Args:
         queries, texts: unit vectors, shape (m, d) and (n, d).
-        own: scene of each query and of each text; texts of a query's own scene are left out.
+        scenes: scene of each query and of each text; texts of a query's own scene are left out.
     """
-    found = []
+    nearest_cosines = []
     for start in range(0, len(queries), 512):
         cosines = queries[start : start + 512] @ texts.T
-        if own is not None:
-            cosines[own[0][start : start + 512, None] == own[1]] = -np.inf
-        found.append(cosines.max(axis=1))
-    return np.concatenate(found)
+        if scenes is not None:
+            cosines[scenes[0][start : start + 512, None] == scenes[1]] = -np.inf
+        nearest_cosines.append(cosines.max(axis=1))
+    return np.concatenate(nearest_cosines)
 
 
 def choose_unpaired(texts: GroupedVectors, images: Float64Array, seed: int = 0) -> NoiseChoice:
@@ -44,33 +46,33 @@ def choose_unpaired(texts: GroupedVectors, images: Float64Array, seed: int = 0) 
     Raises:
         UserError: if no noise takes texts as far as that.
     """
-    told, scenes, images = texts.texts[:_MOST], texts.scene_of_text[:_MOST], images[:_MOST]
-    wanted = _nearest_cosines(images, told)
-    drawn = np.random.default_rng(seed).standard_normal(told.shape)
+    text_vectors, scenes, images = texts.texts[:_MAX_VECTORS], texts.scene_of_text[:_MAX_VECTORS], images[:_MAX_VECTORS]
+    image_cosines = _find_nearest_cosines(images, text_vectors)
+    drawn = np.random.default_rng(seed).standard_normal(text_vectors.shape)
 
-    def reached(std: float) -> float:
-        noised = told + std * drawn
+    def measure_text_cosine(std: float) -> float:
+        noised = text_vectors + std * drawn
         noised /= np.linalg.norm(noised, axis=1, keepdims=True)
-        return float(_nearest_cosines(noised, told, (scenes, scenes)).mean())
+        return float(_find_nearest_cosines(noised, text_vectors, (scenes, scenes)).mean())
 
-    def std_for(cosine: float) -> float:
-        least, most = 0.0, _LARGEST
-        while most - least > _PRECISION:
-            middle = (least + most) / 2
-            least, most = (middle, most) if reached(middle) > cosine else (least, middle)
-        return (least + most) / 2
+    def find_std(cosine: float) -> float:
+        lower, upper = 0.0, _MAX_STD
+        while upper - lower > _PRECISION:
+            middle = (lower + upper) / 2
+            lower, upper = (middle, upper) if measure_text_cosine(middle) > cosine else (lower, middle)
+        return (lower + upper) / 2
 
-    mean, clean = float(wanted.mean()), reached(0.0)
-    if not reached(_LARGEST) < mean < clean:
+    image_cosine, clean_cosine = float(image_cosines.mean()), measure_text_cosine(0.0)
+    if not measure_text_cosine(_MAX_STD) < image_cosine < clean_cosine:
         raise UserError(
-            f"noise=auto-unpaired: an image's nearest text has cosine {mean:.3f}, a text's nearest of another scene "
-            f"{clean:.3f}; no noise takes texts as far as these images are; give a number, or noise=auto"
+            f"noise=auto-unpaired: an image's nearest text has cosine {image_cosine:.3f}, a text's nearest of another scene "
+            f"{clean_cosine:.3f}; no noise takes texts as far as these images are; give a number, or noise=auto"
         )
-    ends = compute_mean_interval(wanted, np.arange(len(wanted)), seed)
-    low, high = sorted(map(std_for, ends or (mean, mean)))
-    evidence = {"nearest_text_of_a_picture": mean, "nearest_other_text_of_a_text": clean}
+    ends = compute_mean_interval(image_cosines, np.arange(len(image_cosines)), seed)
+    low, high = sorted(map(find_std, ends or (image_cosine, image_cosine)))
+    evidence = {"nearest_text_of_a_picture": image_cosine, "nearest_other_text_of_a_text": clean_cosine}
     return NoiseChoice(
-        "nearest_text", "T1", std_for(mean), evidence, grouped=True, interval=(low, high) if ends else None
+        "nearest_text", "T1", find_std(image_cosine), evidence, grouped=True, interval=(low, high) if ends else None
     )
 
 

@@ -47,12 +47,12 @@ def compute_mean_interval(values: Float64Array, scenes: Ints, seed: int) -> tupl
     """
     _, scene = np.unique(scenes, return_inverse=True)
     sums, counts = np.bincount(scene, values), np.bincount(scene)
-    rng, num = np.random.default_rng(seed), len(sums)
-    if num < _LEAST_SCENES:
+    rng, num_scenes = np.random.default_rng(seed), len(sums)
+    if num_scenes < _LEAST_SCENES:
         return None
     means = []
     for _ in range(_NUM_RESAMPLES):
-        drawn = rng.integers(num, size=num)
+        drawn = rng.integers(num_scenes, size=num_scenes)
         means.append(sums[drawn].sum() / counts[drawn].sum())
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)

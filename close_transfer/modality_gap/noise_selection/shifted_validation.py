@@ -46,17 +46,17 @@ def shift_randomly(vectors: Float64Array, mean: Float64Array, seed: int) -> Floa
     turn, _ = np.linalg.qr(rng.standard_normal((dim, dim)))
     drawn = rng.standard_normal(dim)
     gap = _GAP_LENGTH * drawn / np.linalg.norm(drawn)
-    own = vectors - mean
-    return normalize_rows(mean + np.sqrt(1 - _TURNED) * own + np.sqrt(_TURNED) * own @ turn + gap)
+    deviations = vectors - mean
+    return normalize_rows(mean + np.sqrt(1 - _TURNED) * deviations + np.sqrt(_TURNED) * deviations @ turn + gap)
 
 
-def _first_and_other(vectors: GroupedVectors, seed: int) -> tuple[Ints, Ints, bool]:
+def _pair_texts_by_scene(vectors: GroupedVectors, seed: int) -> tuple[Ints, Ints, bool]:
     """Two texts of each scene, or each text and its nearest where scenes have one."""
-    one, other, grouped = find_related_pairs(vectors, seed)
+    first, second, grouped = find_related_pairs(vectors, seed)
     if not grouped:
-        return one, other, False
-    _, first = np.unique(vectors.scene_of_text[one], return_index=True)
-    return one[first], other[first], True
+        return first, second, False
+    _, positions = np.unique(vectors.scene_of_text[first], return_index=True)
+    return first[positions], second[positions], True
 
 
 def choose_by_shifted_validation(vectors: GroupedVectors, seed: int = 0) -> NoiseChoice:
@@ -67,24 +67,27 @@ def choose_by_shifted_validation(vectors: GroupedVectors, seed: int = 0) -> Nois
     """
     if not vectors.strings:
         raise UserError("noise_rule=shifted_validation needs the texts and not their vectors alone")
-    some = limit_scenes(vectors, _MOST_TEXTS, seed)
-    one, other, grouped = _first_and_other(some, seed)
-    said = [(some.strings[i],) for i in one]
-    words, labels = build_keyword_matrix(said, _LEAST_SCENES, max(_LEAST_SCENES, int(_MOST_SHARE * len(said))))
+    sample = limit_scenes(vectors, _MOST_TEXTS, seed)
+    first, second, grouped = _pair_texts_by_scene(sample, seed)
+    captions = [(sample.strings[i],) for i in first]
+    words, labels = build_keyword_matrix(captions, _LEAST_SCENES, max(_LEAST_SCENES, int(_MOST_SHARE * len(captions))))
     if len(words) < 2:
         raise UserError(
-            f"noise_rule=shifted_validation: {len(said)} scenes have {len(words)} words in {_LEAST_SCENES} scenes or "
+            f"noise_rule=shifted_validation: {len(captions)} scenes have {len(words)} words in {_LEAST_SCENES} scenes or "
             "more; give more texts, or another noise_rule"
         )
-    told = labels.any(axis=1)
-    mean = some.texts.mean(axis=0)
-    moved = np.concatenate([shift_randomly(some.texts[other], mean, seed + draw) for draw in range(_NUM_DRAWS)])
-    rows, wanted = np.tile(told, _NUM_DRAWS), np.tile(labels, (_NUM_DRAWS, 1))
-    found = {}
+    has_keyword = labels.any(axis=1)
+    mean = sample.texts.mean(axis=0)
+    shifted = np.concatenate([shift_randomly(sample.texts[second], mean, seed + draw) for draw in range(_NUM_DRAWS)])
+    rows, targets = np.tile(has_keyword, _NUM_DRAWS), np.tile(labels, (_NUM_DRAWS, 1))
+    precisions = {}
     for cosine in _COSINES:
-        std = NoiseScale.of_cosine(cosine, some.dim).std
-        scores = score_probe(some.texts[one], labels, moved, check_noise_only(some.dim, std), seed)
-        found[std] = float(compute_average_precisions(scores[rows], wanted[rows]).mean())
-    best = max(found, key=lambda std: found[std])
-    evidence = {"keywords": float(len(words)), **{f"precision_at_{std:.3g}": value for std, value in found.items()}}
-    return NoiseChoice("shifted_validation", "T0", best, evidence, grouped)
+        std = NoiseScale.of_cosine(cosine, sample.dim).std
+        scores = score_probe(sample.texts[first], labels, shifted, check_noise_only(sample.dim, std), seed)
+        precisions[std] = float(compute_average_precisions(scores[rows], targets[rows]).mean())
+    best_std = max(precisions, key=lambda std: precisions[std])
+    evidence = {
+        "keywords": float(len(words)),
+        **{f"precision_at_{std:.3g}": value for std, value in precisions.items()},
+    }
+    return NoiseChoice("shifted_validation", "T0", best_std, evidence, grouped)

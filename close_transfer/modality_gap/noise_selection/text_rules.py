@@ -1,6 +1,6 @@
 """Rules that choose the noise from text vectors alone, with no image in sight (T0).
 
-Each gives a standard deviation per coordinate of a unit vector. docs/gap.md says what is known of each, and
+Each gives a standard deviation per coordinate of a unit vector. docs/modality_gap.md says what is known of each, and
 what had been seen of images when it was written.
 """
 
@@ -49,21 +49,21 @@ def cosine_to_std(dim: int) -> Callable[[float], float]:
 
 def choose_by_cosine(vectors: GroupedVectors, seed: int = 0) -> NoiseChoice:
     """Noise whose expected cosine is that of two texts which say the same."""
-    one, other, grouped = find_related_pairs(vectors, seed)
-    cosines = (vectors.texts[one] * vectors.texts[other]).sum(axis=1)
-    scenes = vectors.scene_of_text[one]
-    told = choose_by_mean("cosine", "T0", "cosine_of_two_texts", cosines, scenes, cosine_to_std(vectors.dim), seed)
-    return told.with_grouped(grouped)
+    first, second, grouped = find_related_pairs(vectors, seed)
+    cosines = (vectors.texts[first] * vectors.texts[second]).sum(axis=1)
+    scenes = vectors.scene_of_text[first]
+    choice = choose_by_mean("cosine", "T0", "cosine_of_two_texts", cosines, scenes, cosine_to_std(vectors.dim), seed)
+    return choice.with_grouped(grouped)
 
 
 def choose_by_largest_coordinate(vectors: GroupedVectors, seed: int = 0) -> NoiseChoice:
     """The mean of the largest coordinate in which two texts that say the same differ (CapDec, arXiv 2211.00575,
     section 4: the spread of an image's captions in the L-infinity norm)."""
-    one, other, grouped = find_related_pairs(vectors, seed)
-    largest = np.abs(vectors.texts[one] - vectors.texts[other]).max(axis=1)
-    scenes = vectors.scene_of_text[one]
-    told = choose_by_mean("largest_coordinate", "T0", "largest_coordinate", largest, scenes, lambda mean: mean, seed)
-    return told.with_grouped(grouped)
+    first, second, grouped = find_related_pairs(vectors, seed)
+    largest = np.abs(vectors.texts[first] - vectors.texts[second]).max(axis=1)
+    scenes = vectors.scene_of_text[first]
+    choice = choose_by_mean("largest_coordinate", "T0", "largest_coordinate", largest, scenes, lambda mean: mean, seed)
+    return choice.with_grouped(grouped)
 
 
 TEXT_RULES: dict[str, Rule] = {

@@ -77,21 +77,21 @@ class AdapterChain(nn.Module):
         data_regime: the data that the steps needed: "T0" text, "T1" unpaired images too, "T4" pairs.
     """
 
-    def __init__(self, steps: Steps, fit: AdapterContext) -> None:
+    def __init__(self, steps: Steps, context: AdapterContext) -> None:
         """`steps`: each adapter's `name` and settings, in their order.
 
         Raises:
             UserError: if an adapter needs what the statistics lack.
         """
         super().__init__()
-        built: dict[str, Adapter] = {}
+        adapters: dict[str, Adapter] = {}
         for number, step in enumerate(steps):
             settings = {key: value for key, value in step.items() if key != "name"}
-            built[step["name"]] = ADAPTERS[step["name"]](
-                replace(fit, stage=get_statistics_prefix(steps, number)), **settings
+            adapters[step["name"]] = ADAPTERS[step["name"]](
+                replace(context, stage=get_statistics_prefix(steps, number)), **settings
             )
-        self.steps = nn.ModuleDict(built)
-        self.data_regime = max((step.data_regime for step in built.values()), default="T0")
+        self.steps = nn.ModuleDict(adapters)
+        self.data_regime = max((step.data_regime for step in adapters.values()), default="T0")
 
     @property
     def noise_std(self) -> float:

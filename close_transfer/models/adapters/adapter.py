@@ -39,13 +39,15 @@ class NoiseSource:
 
     def normal_like(self, vectors: Tensor) -> Tensor:
         """Standard normal numbers for these vectors, drawn on the CPU whatever their device."""
-        return self._mine(torch.randn(self.num_examples, *vectors.shape[1:], generator=self.generator), vectors)
+        return self._take_rows(torch.randn(self.num_examples, *vectors.shape[1:], generator=self.generator), vectors)
 
     def uniform_like(self, vectors: Tensor) -> Tensor:
         """A number in 0..1 for each of these vectors; (b, *k, 1)."""
-        return self._mine(torch.rand(self.num_examples, *vectors.shape[1:-1], 1, generator=self.generator), vectors)
+        return self._take_rows(
+            torch.rand(self.num_examples, *vectors.shape[1:-1], 1, generator=self.generator), vectors
+        )
 
-    def _mine(self, drawn: Tensor, vectors: Tensor) -> Tensor:
+    def _take_rows(self, drawn: Tensor, vectors: Tensor) -> Tensor:
         return drawn[self.start : self.start + len(vectors)].to(vectors)
 
 
@@ -72,17 +74,17 @@ class AdapterContext:
         Raises:
             UserError: if it was not measured.
         """
-        return self._array(f"{of}_mean", (self.dim,))
+        return self._get_array(f"{of}_mean", (self.dim,))
 
     def covariance(self, of: str) -> Float64Array:
         """Covariance of "text", "image" or "difference", shape (d, d). Raises as `mean`."""
-        return self._array(f"{of}_covariance", (self.dim, self.dim))
+        return self._get_array(f"{of}_covariance", (self.dim, self.dim))
 
     def regression(self) -> tuple[Float64Array, Float64Array]:
         """Weight (d, d) and bias (d,) from text to image. Raises as `mean`."""
-        return self._array("linear_weight", (self.dim, self.dim)), self._array("linear_bias", (self.dim,))
+        return self._get_array("linear_weight", (self.dim, self.dim)), self._get_array("linear_bias", (self.dim,))
 
-    def _array(self, name: str, shape: tuple[int, ...]) -> Float64Array:
+    def _get_array(self, name: str, shape: tuple[int, ...]) -> Float64Array:
         return np.zeros(shape) if self.statistics is None else self.statistics.array(self.stage + name)
 
 
@@ -97,7 +99,7 @@ class Adapter(nn.Module, ABC):
     is_fitted: ClassVar[bool] = False
     data_regime: str = "T0"
 
-    def __init__(self, fit: AdapterContext, **settings: Any) -> None:
+    def __init__(self, context: AdapterContext, **settings: Any) -> None:
         """`settings` are those of the adapter's YAML."""
         super().__init__()
 
@@ -116,7 +118,7 @@ class Adapter(nn.Module, ABC):
             Vectors of any length; the chain brings them back to unit length.
         """
 
-    def keep(self, **arrays: NDArray[np.floating]) -> None:
+    def register_arrays(self, **arrays: NDArray[np.floating]) -> None:
         """Keeps arrays by name, in 32 bits, where they are saved with the model.
 
         They are made by numpy: transformers builds a model that is about to be loaded on a device without data.

@@ -10,7 +10,7 @@ from close_transfer.models.adapters.adapter import Adapter, AdapterContext, Nois
 from close_transfer.models.adapters.shifts import Vectors
 
 
-def _leading(covariance: Float64Array, count: int) -> Float64Array:
+def _find_leading_directions(covariance: Float64Array, count: int) -> Float64Array:
     """The leading principal directions as columns, shape (d, count)."""
     _, directions = np.linalg.eigh(covariance)
     return directions[:, ::-1][:, :count]
@@ -28,17 +28,17 @@ class Whiten(Adapter):
     is_fitted = True
     data_regime = "T1"
 
-    def __init__(self, fit: AdapterContext, shrinkage: float = 0.1) -> None:
+    def __init__(self, context: AdapterContext, shrinkage: float = 0.1) -> None:
         """`shrinkage`: this share of the mean variance stands in for each direction's own (Ledoit and Wolf
         2004); 0 blows up directions that carry nothing."""
-        super().__init__(fit)
+        super().__init__(context)
         if not 0 <= shrinkage <= 1:
             raise UserError(f"adapter.whiten.shrinkage={shrinkage}: give 0 to 1")
         for modality in ("text", "image"):
-            values, directions = np.linalg.eigh(fit.covariance(modality))
+            values, directions = np.linalg.eigh(context.covariance(modality))
             shrunk = (1 - shrinkage) * values.clip(0) + shrinkage * values.clip(0).mean()
             root = (directions / np.sqrt(shrunk.clip(1e-12))) @ directions.T
-            self.keep(**{f"{modality}_root": root, f"{modality}_mean": fit.mean(modality)})
+            self.register_arrays(**{f"{modality}_root": root, f"{modality}_mean": context.mean(modality)})
 
     def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
         return (vectors - self.get_buffer(f"{input_modality}_mean")) @ self.get_buffer(f"{input_modality}_root")
@@ -50,11 +50,13 @@ class Truncate(Adapter):
 
     is_fitted = True
 
-    def __init__(self, fit: AdapterContext, directions: int = 64) -> None:
+    def __init__(self, context: AdapterContext, directions: int = 64) -> None:
         """`directions` that are kept, at most d."""
-        super().__init__(fit)
-        _check_count("adapter.truncate.directions", directions, fit.dim)
-        self.keep(basis=_leading(fit.covariance("text"), directions), mean=fit.mean("text"))
+        super().__init__(context)
+        _check_count("adapter.truncate.directions", directions, context.dim)
+        self.register_arrays(
+            basis=_find_leading_directions(context.covariance("text"), directions), mean=context.mean("text")
+        )
 
     def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
         mean, basis = self.get_buffer("mean"), self.get_buffer("basis")
@@ -72,24 +74,26 @@ class LowRank(Adapter):
     is_fitted = True
     data_regime = "T1"
 
-    def __init__(self, fit: AdapterContext, directions: int = 16, bound: float = 0.5) -> None:
+    def __init__(self, context: AdapterContext, directions: int = 16, bound: float = 0.5) -> None:
         """`directions` that are corrected, at most d; `bound`: the longest correction of a unit vector."""
-        super().__init__(fit)
-        _check_count("adapter.low_rank.directions", directions, fit.dim)
+        super().__init__(context)
+        _check_count("adapter.low_rank.directions", directions, context.dim)
         self.bound = bound
-        of_texts, of_images = fit.covariance("text"), fit.covariance("image")
-        basis = _leading((of_texts + of_images) / 2, directions)
-        text_std, image_std = (np.sqrt(np.diag(basis.T @ c @ basis).clip(0)) for c in (of_texts, of_images))
+        text_covariance, image_covariance = context.covariance("text"), context.covariance("image")
+        basis = _find_leading_directions((text_covariance + image_covariance) / 2, directions)
+        text_std, image_std = (
+            np.sqrt(np.diag(basis.T @ covariance @ basis).clip(0)) for covariance in (text_covariance, image_covariance)
+        )
         scale = np.where(text_std > 0, image_std / text_std.clip(1e-12), 1.0)
-        shift = basis.T @ (fit.mean("image") - fit.mean("text"))
-        self.keep(basis=basis, text_mean=fit.mean("text"), shift=shift, scale=scale)
+        shift = basis.T @ (context.mean("image") - context.mean("text"))
+        self.register_arrays(basis=basis, text_mean=context.mean("text"), shift=shift, scale=scale)
 
     def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
         if input_modality == "image":
             return vectors
         basis = self.get_buffer("basis")
-        along = (vectors - self.get_buffer("text_mean")) @ basis
-        correction = along * (self.get_buffer("scale") - 1) + self.get_buffer("shift")
+        coordinates = (vectors - self.get_buffer("text_mean")) @ basis
+        correction = coordinates * (self.get_buffer("scale") - 1) + self.get_buffer("shift")
         length = correction.norm(dim=-1, keepdim=True)
         return vectors + (correction * (self.bound / length.clamp(min=self.bound))) @ basis.T
 
@@ -101,10 +105,10 @@ class Linear(Adapter):
     is_fitted = True
     data_regime = "T4"
 
-    def __init__(self, fit: AdapterContext) -> None:
-        super().__init__(fit)
-        weight, bias = fit.regression()
-        self.keep(weight=weight, bias=bias)
+    def __init__(self, context: AdapterContext) -> None:
+        super().__init__(context)
+        weight, bias = context.regression()
+        self.register_arrays(weight=weight, bias=bias)
 
     def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
         return vectors @ self.get_buffer("weight").T + self.get_buffer("bias") if input_modality == "text" else vectors

@@ -17,9 +17,9 @@ from close_transfer.models.adapters.adapter import Adapter, AdapterContext, Nois
 class Noise(Adapter):
     """Adds noise in training where there is a scale, and nothing else."""
 
-    def __init__(self, fit: AdapterContext) -> None:
-        super().__init__(fit)
-        self.std = fit.std
+    def __init__(self, context: AdapterContext) -> None:
+        super().__init__(context)
+        self.std = context.std
 
     def forward(
         self, vectors: Float[Tensor, "b *k d"], input_modality: InputModality, noise: NoiseSource | None
@@ -87,18 +87,20 @@ class CovarianceNoise(Noise):
 
     is_fitted = True
 
-    def __init__(self, fit: AdapterContext, shape: str = "text") -> None:
-        super().__init__(fit)
+    def __init__(self, context: AdapterContext, shape: str = "text") -> None:
+        super().__init__(context)
         if shape not in ("text", "difference"):
             raise UserError(f"adapter.covariance_noise.shape={shape}: allowed are text and difference")
-        values, directions = np.linalg.eigh(fit.covariance(shape))
+        values, directions = np.linalg.eigh(context.covariance(shape))
         root = directions * np.sqrt(values.clip(0))
         if shape == "text":
             length = np.sqrt(np.square(root).sum())
-            self.keep(root=root * (fit.std * math.sqrt(fit.dim) / max(length, 1e-12)), mean=np.zeros(fit.dim))
+            self.register_arrays(
+                root=root * (context.std * math.sqrt(context.dim) / max(length, 1e-12)), mean=np.zeros(context.dim)
+            )
         else:
             self.data_regime = "T4"
-            self.keep(root=root, mean=fit.mean(shape))
+            self.register_arrays(root=root, mean=context.mean(shape))
 
     def noised(self, vectors: Tensor, noise: NoiseSource) -> Tensor:
         return vectors + self.get_buffer("mean") + noise.normal_like(vectors) @ self.get_buffer("root").T

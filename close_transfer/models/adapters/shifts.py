@@ -14,11 +14,11 @@ class RandomShift(Adapter):
     """Adds one fixed random vector of a given length to texts: how much a wrong place costs (CLOSE, arXiv
     2211.09778, table on sensitivity to shifts). Images stay where they are."""
 
-    def __init__(self, fit: AdapterContext, length: float = 0.5, seed: int = 0) -> None:
+    def __init__(self, context: AdapterContext, length: float = 0.5, seed: int = 0) -> None:
         """`length` of the shift, beside unit vectors; `seed` of its direction."""
-        super().__init__(fit)
-        drawn = np.random.default_rng(seed).standard_normal(fit.dim)
-        self.keep(shift=length * drawn / np.linalg.norm(drawn))
+        super().__init__(context)
+        drawn = np.random.default_rng(seed).standard_normal(context.dim)
+        self.register_arrays(shift=length * drawn / np.linalg.norm(drawn))
 
     def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
         return vectors + self.get_buffer("shift") if input_modality == "text" else vectors
@@ -31,10 +31,10 @@ class MeanShift(Adapter):
     is_fitted = True
     data_regime = "T1"
 
-    def __init__(self, fit: AdapterContext, scale: float = 1.0) -> None:
+    def __init__(self, context: AdapterContext, scale: float = 1.0) -> None:
         """`scale`: 1 puts the mean text where the mean image is."""
-        super().__init__(fit)
-        self.keep(shift=scale * (fit.mean("image") - fit.mean("text")))
+        super().__init__(context)
+        self.register_arrays(shift=scale * (context.mean("image") - context.mean("text")))
 
     def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
         return vectors + self.get_buffer("shift") if input_modality == "text" else vectors
@@ -46,9 +46,9 @@ class RemoveMean(Adapter):
     is_fitted = True
     data_regime = "T1"
 
-    def __init__(self, fit: AdapterContext) -> None:
-        super().__init__(fit)
-        self.keep(text_mean=fit.mean("text"), image_mean=fit.mean("image"))
+    def __init__(self, context: AdapterContext) -> None:
+        super().__init__(context)
+        self.register_arrays(text_mean=context.mean("text"), image_mean=context.mean("image"))
 
     def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
         return vectors - self.get_buffer(f"{input_modality}_mean")
@@ -57,13 +57,13 @@ class RemoveMean(Adapter):
 class Standardize(RemoveMean):
     """Mean 0 and standard deviation 1 in each coordinate, for each modality (I0T, arXiv 2412.14384)."""
 
-    def __init__(self, fit: AdapterContext, floor: float = 0.01) -> None:
+    def __init__(self, context: AdapterContext, floor: float = 0.01) -> None:
         """`floor`: a coordinate's scale is at least this share of the mean scale, as dead coordinates would
         be blown up."""
-        super().__init__(fit)
+        super().__init__(context)
         for modality in ("text", "image"):
-            scale = np.sqrt(np.diag(fit.covariance(modality)).clip(0))
-            self.keep(**{f"{modality}_scale": scale.clip(floor * scale.mean() or 1.0)})
+            scale = np.sqrt(np.diag(context.covariance(modality)).clip(0))
+            self.register_arrays(**{f"{modality}_scale": scale.clip(floor * scale.mean() or 1.0)})
 
     def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
         return super().forward(vectors, input_modality, noise) / self.get_buffer(f"{input_modality}_scale")
@@ -76,11 +76,11 @@ class MeanTrace(Adapter):
     is_fitted = True
     data_regime = "T1"
 
-    def __init__(self, fit: AdapterContext) -> None:
-        super().__init__(fit)
-        of_texts, of_images = (np.trace(fit.covariance(modality)) for modality in ("text", "image"))
-        scale = np.sqrt(of_images / of_texts) if of_texts > 0 else 1.0
-        self.keep(text_mean=fit.mean("text"), image_mean=fit.mean("image"), scale=np.array(scale))
+    def __init__(self, context: AdapterContext) -> None:
+        super().__init__(context)
+        text_variance, image_variance = (np.trace(context.covariance(modality)) for modality in ("text", "image"))
+        scale = np.sqrt(image_variance / text_variance) if text_variance > 0 else 1.0
+        self.register_arrays(text_mean=context.mean("text"), image_mean=context.mean("image"), scale=np.array(scale))
 
     def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
         if input_modality == "image":

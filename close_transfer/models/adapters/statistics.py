@@ -58,7 +58,7 @@ class Statistics:
     @property
     def data_regime(self) -> str:
         """The data that all of it needed: "T0" text, "T1" unpaired images too, "T4" pairs."""
-        return max((REGIMES[_plain(name)] for name in self.arrays), default="T0")
+        return max((REGIMES[_strip_stage(name)] for name in self.arrays), default="T0")
 
     def array(self, name: str) -> Float64Array:
         """One of the arrays.
@@ -67,11 +67,11 @@ class Statistics:
             UserError: if it was not measured, with what measures it.
         """
         if name not in self.arrays:
-            stage, _, plain = name.rpartition("/")
-            how = {"T0": "texts", "T1": "images (images=true)", "T4": "pairs (pairs=true)"}[REGIMES[plain]]
+            stage, _, base_name = name.rpartition("/")
+            source = {"T0": "texts", "T1": "images (images=true)", "T4": "pairs (pairs=true)"}[REGIMES[base_name]]
             chain = f" with the run's adapter=[...,{stage},...], as {stage} is not the first" if stage else ""
             raise UserError(
-                f"the adapter needs {name}, which these statistics lack; fit them on {how}{chain}: "
+                f"the adapter needs {name}, which these statistics lack; fit them on {source}{chain}: "
                 "python scripts/compute_statistics.py"
             )
         return self.arrays[name]
@@ -84,8 +84,8 @@ class Statistics:
         """
         with atomic_path(folder / _ARRAYS) as temporary:
             save_file({name: np.ascontiguousarray(value) for name, value in self.arrays.items()}, temporary)
-        told = {"format": _FORMAT, "data_regime": self.data_regime, "dim": self.dim, "arrays": sorted(self.arrays)}
-        write_json(folder / _FACTS, told | {"sha256": fingerprint_file(folder / _ARRAYS)} | dict(self.facts))
+        facts = {"format": _FORMAT, "data_regime": self.data_regime, "dim": self.dim, "arrays": sorted(self.arrays)}
+        write_json(folder / _FACTS, facts | {"sha256": fingerprint_file(folder / _ARRAYS)} | dict(self.facts))
 
     @classmethod
     def load(cls, folder: Path, dim: int) -> "Statistics":
@@ -100,17 +100,17 @@ class Statistics:
             )
         try:
             facts = read_json(folder / _FACTS)
-            told = facts["sha256"]
+            recorded_fingerprint = facts["sha256"]
         except (UserError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"statistics={folder}: {_FACTS} is damaged; fit them again") from error
         try:
-            if told != fingerprint_file(folder / _ARRAYS):
+            if recorded_fingerprint != fingerprint_file(folder / _ARRAYS):
                 raise ValueError(f"{_ARRAYS} is not the file that {_FACTS} tells of")
             arrays = load_file(folder / _ARRAYS)
         except (OSError, ValueError, SafetensorError) as error:
             raise UserError(f"statistics={folder}: cannot be read ({str(error)[:120]}); fit them again") from error
         for name, array in arrays.items():
-            if _plain(name) not in REGIMES or array.shape not in ((dim,), (dim, dim)):
+            if _strip_stage(name) not in REGIMES or array.shape not in ((dim,), (dim, dim)):
                 raise UserError(
                     f"statistics={folder}: {name} has shape {array.shape}, but the encoder's vectors are {dim} wide; "
                     "fit statistics of this encoder"
@@ -118,20 +118,20 @@ class Statistics:
         return cls(arrays, facts)
 
 
-def _plain(name: str) -> str:
+def _strip_stage(name: str) -> str:
     return name.rpartition("/")[2]
 
 
 def compute_moments(vectors: NDArray[np.floating]) -> tuple[Float64Array, Float64Array]:
     """Mean (d,) and covariance (d, d) of unit vectors (n, d), float64, in blocks of rows."""
-    dim, total = vectors.shape[1], len(vectors)
-    first, second = np.zeros(dim), np.zeros((dim, dim))
-    for start in range(0, total, 16_384):
+    dim, num_vectors = vectors.shape[1], len(vectors)
+    vector_sum, product_sum = np.zeros(dim), np.zeros((dim, dim))
+    for start in range(0, num_vectors, 16_384):
         block = np.asarray(vectors[start : start + 16_384], dtype=np.float64)
-        first += block.sum(axis=0)
-        second += block.T @ block
-    mean = first / total
-    return mean, second / total - np.outer(mean, mean)
+        vector_sum += block.sum(axis=0)
+        product_sum += block.T @ block
+    mean = vector_sum / num_vectors
+    return mean, product_sum / num_vectors - np.outer(mean, mean)
 
 
 def measure_statistics(
@@ -160,8 +160,8 @@ def measure_statistics(
         arrays["difference_mean"], arrays["difference_covariance"] = compute_moments(paired - texts)
         centred = texts - text_mean
         penalty = ridge * np.trace(text_covariance) / len(text_mean)
-        covered = centred.T @ (paired - arrays["image_mean"]) / len(texts)
-        weight = np.linalg.solve(text_covariance + penalty * np.eye(len(text_mean)), covered).T
+        cross_covariance = centred.T @ (paired - arrays["image_mean"]) / len(texts)
+        weight = np.linalg.solve(text_covariance + penalty * np.eye(len(text_mean)), cross_covariance).T
         arrays["linear_weight"] = weight
         arrays["linear_bias"] = arrays["image_mean"] - weight @ text_mean
     assert all(math.isfinite(float(array.sum())) for array in arrays.values())
