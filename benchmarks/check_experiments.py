@@ -1,4 +1,4 @@
-"""Build every recipe of configs/experiment/ at full size, with random weights, and train it for three steps.
+"""Build every experiment of configs/experiment/ at full size, with random weights, and train it for three steps.
 
     python benchmarks/check_experiments.py                # all of them; needs about 16 GB of memory
     python benchmarks/check_experiments.py capdec close/t5_small
@@ -33,7 +33,7 @@ from close_transfer.models.network import TransferConfig, TransferNetwork
 from close_transfer.models.noise_scale import NoiseScale
 
 STEPS, BATCH, PROMPT_TOKENS = 3, 8, 4
-_MOST_BYTES = 16e9  # of weights, their gradients, and the optimiser's two moments
+_MAX_BYTES = 16e9  # of weights, their gradients, and the optimiser's two moments
 
 # Sizes of pretrained language models that experiments name, as their publishers' configurations have them.
 _T5 = {"d_kv": 64, "vocab_size": 32_128, "decoder_start_token_id": 0}
@@ -97,16 +97,16 @@ def image_shape(clip: ClipConfig) -> tuple[int, ...]:
         pixels = torch.zeros(1, 3, *(size if isinstance(size, (tuple, list)) else (size, size)))
         if clip.features == "pooled":
             return tuple(tower(pixels).shape[1:])
-        found = tower.forward_intermediates(pixels, indices=1, intermediates_only=True)
-        return tuple(flatten_grid(found["image_intermediates"][0]).shape[1:])
+        intermediates = tower.forward_intermediates(pixels, indices=1, intermediates_only=True)
+        return tuple(flatten_grid(intermediates["image_intermediates"][0]).shape[1:])
 
 
 def random_language_model(lm: LMConfig) -> PreTrainedModel:
     """The language model of an experiment with random weights, and what is trained of it."""
     if isinstance(lm, ScratchLM):
         sizes = lm.config | {"vocab_size": lm.vocab_size}
-        more = {"decoder_start_token_id": 0} if lm.architecture == "t5" else {}
-        model = build_from_config(AutoConfig.for_model(lm.architecture, **sizes, **more))
+        extra_settings = {"decoder_start_token_id": 0} if lm.architecture == "t5" else {}
+        model = build_from_config(AutoConfig.for_model(lm.architecture, **sizes, **extra_settings))
     else:
         model_type, settings = PUBLISHED[lm.name]
         model = build_from_config(AutoConfig.for_model(model_type, **settings)).to(getattr(torch, lm.dtype))
@@ -119,8 +119,8 @@ def _needs_meta(config: TrainConfig) -> bool:
     with torch.device("meta"):
         model = random_language_model(config.lm)
     # Weights are made in 32 bits, whatever they become.
-    held = sum(4 * p.numel() * (4 if p.requires_grad else 1) for p in model.parameters())
-    return held > _MOST_BYTES
+    num_bytes = sum(4 * p.numel() * (4 if p.requires_grad else 1) for p in model.parameters())
+    return num_bytes > _MAX_BYTES
 
 
 def check_experiment(name: str, config: TrainConfig) -> ExperimentCheck:
@@ -140,11 +140,11 @@ def check_experiment(name: str, config: TrainConfig) -> ExperimentCheck:
     torch.manual_seed(0)
     with device:
         lm = random_language_model(config.lm)
-        network = _network(config, lm, shape[-1])
-        _check_what_is_trained(config.lm, network)
-        losses = list(_trained(config, network, shape))
+        network = _build_network(config, lm, shape[-1])
+        _check_trained_parameters(config.lm, network)
+        losses = list(_train_steps(config, network, shape))
     trained = [p for p in network.parameters() if p.requires_grad]
-    checked = ExperimentCheck(
+    result = ExperimentCheck(
         shape,
         sum(p.numel() for p in network.parameters()),
         sum(p.numel() for p in trained),
@@ -155,24 +155,28 @@ def check_experiment(name: str, config: TrainConfig) -> ExperimentCheck:
     gc.collect()
     if name in VECTORS and shape != VECTORS[name]:
         raise ExperimentError(f"{name}: vectors have shape {shape}; published is {VECTORS[name]}")
-    millions = checked.num_trained / 1e6
+    millions = result.num_trained / 1e6
     if name in TRAINED and abs(millions / TRAINED[name] - 1) > 0.01:
         raise ExperimentError(f"{name}: {millions:.1f} million parameters are trained; published are {TRAINED[name]}")
-    return checked
+    return result
 
 
-def _check_what_is_trained(lm: LMConfig, network: TransferNetwork) -> None:
-    way = "full" if isinstance(lm, ScratchLM) else lm.tuning
-    wanted = {"full": lambda _: True, "lora": lambda name: "lora_" in name, "frozen": lambda _: False}[way]
-    wrong = [name for name, one in network.lm.named_parameters() if one.requires_grad != wanted(name)]
-    wrong += [name for name, one in network.mapper.named_parameters() if not one.requires_grad]
-    if wrong:
+def _check_trained_parameters(lm: LMConfig, network: TransferNetwork) -> None:
+    tuning = "full" if isinstance(lm, ScratchLM) else lm.tuning
+    should_be_trained = {"full": lambda _: True, "lora": lambda name: "lora_" in name, "frozen": lambda _: False}[
+        tuning
+    ]
+    wrong_names = [
+        name for name, parameter in network.lm.named_parameters() if parameter.requires_grad != should_be_trained(name)
+    ]
+    wrong_names += [name for name, parameter in network.mapper.named_parameters() if not parameter.requires_grad]
+    if wrong_names:
         raise ExperimentError(
-            f"lm.tuning={way}: {len(wrong)} weights are trained or left against it, such as {wrong[0]}"
+            f"lm.tuning={tuning}: {len(wrong_names)} weights are trained or left against it, such as {wrong_names[0]}"
         )
 
 
-def _network(config: TrainConfig, lm: PreTrainedModel, dim: int) -> TransferNetwork:
+def _build_network(config: TrainConfig, lm: PreTrainedModel, dim: int) -> TransferNetwork:
     is_frozen = not isinstance(config.lm, ScratchLM) and config.lm.tuning != "full"
     std = config.noise if isinstance(config.noise, float) else (config.noise_variance or config.task.noise**2) ** 0.5
     return TransferNetwork(
@@ -190,12 +194,12 @@ def _network(config: TrainConfig, lm: PreTrainedModel, dim: int) -> TransferNetw
     )
 
 
-def _trained(config: TrainConfig, network: TransferNetwork, shape: Sequence[int]) -> Iterator[float]:
+def _train_steps(config: TrainConfig, network: TransferNetwork, shape: Sequence[int]) -> Iterator[float]:
     device = network.device
     vocabulary = network.lm.get_input_embeddings().weight.shape[0]  # type: ignore[index]
-    trained = [p for p in network.parameters() if p.requires_grad]
+    parameters = [p for p in network.parameters() if p.requires_grad]
     loop = config.train
-    optimizer = torch.optim.AdamW(trained, lr=loop.learning_rate, weight_decay=loop.weight_decay)
+    optimizer = torch.optim.AdamW(parameters, lr=loop.learning_rate, weight_decay=loop.weight_decay)
     network.train()
     for step in range(STEPS):
         targets = torch.randint(1, int(vocabulary), (BATCH, config.task.max_target_tokens), device=device)
@@ -214,7 +218,7 @@ def _trained(config: TrainConfig, network: TransferNetwork, shape: Sequence[int]
         optimizer.zero_grad()
         loss.backward()
         if loop.clip_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(trained, loop.clip_grad_norm)
+            torch.nn.utils.clip_grad_norm_(parameters, loop.clip_grad_norm)
         optimizer.step()
         if device.type == "meta":
             continue
@@ -231,14 +235,14 @@ def main() -> None:
             "train", TrainConfig, [f"experiment={name}", "data.path=DATA"][: 1 + name.startswith("limber")]
         )
         try:
-            found = check_experiment(name, config)
+            result = check_experiment(name, config)
         except ExperimentError as error:
             sys.exit(f"error: {name}: {error}")
-        shape = " x ".join(map(str, found.vectors))
-        losses = ", ".join(f"{loss:.2f}" for loss in found.losses) or "shapes only (meta device)"
+        shape = " x ".join(map(str, result.vectors))
+        losses = ", ".join(f"{loss:.2f}" for loss in result.losses) or "shapes only (meta device)"
         print(
-            f"{name:<26} vectors {shape:<12} {found.num_parameters / 1e6:>7,.1f}M parameters, "
-            f"{found.num_trained / 1e6:>6,.1f}M trained; losses {losses}; {found.seconds:.0f} s",
+            f"{name:<26} vectors {shape:<12} {result.num_parameters / 1e6:>7,.1f}M parameters, "
+            f"{result.num_trained / 1e6:>6,.1f}M trained; losses {losses}; {result.seconds:.0f} s",
             flush=True,
         )
 

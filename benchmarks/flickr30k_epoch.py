@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 NUM_CAPTIONS = 145_000
-MOST_GIB = 3.0
+MAX_GIB = 3.0
 
 
 def main() -> None:
@@ -45,8 +45,8 @@ def main() -> None:
     print(f"largest resident memory: {gib:.2f} GiB")
     if trained != NUM_CAPTIONS:
         sys.exit(f"there were {trained:,} captions, not {NUM_CAPTIONS:,}")
-    if gib > MOST_GIB:
-        sys.exit(f"more than {MOST_GIB:g} GiB")
+    if gib > MAX_GIB:
+        sys.exit(f"more than {MAX_GIB:g} GiB")
 
 
 if __name__ == "__main__":

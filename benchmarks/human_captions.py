@@ -11,9 +11,13 @@ from close_transfer.metrics.captions import caption_scores
 
 
 def main() -> None:
-    told = [[caption.text for caption in captions(scene)] for scene in scenes("test", 1000)]
+    captions_by_scene = [[caption.text for caption in captions(scene)] for scene in scenes("test", 1000)]
     scores = [
-        caption_scores([c[writer] for c in told], [c[:writer] + c[writer + 1 :] for c in told], 10).metrics["CIDEr"]
+        caption_scores(
+            [scene_captions[writer] for scene_captions in captions_by_scene],
+            [scene_captions[:writer] + scene_captions[writer + 1 :] for scene_captions in captions_by_scene],
+            10,
+        ).metrics["CIDEr"]
         for writer in range(5)
     ]
     print(f"{np.mean(scores):.1f}")

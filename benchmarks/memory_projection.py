@@ -21,7 +21,7 @@ from close_transfer.models.text_memory import ExactMemory, NearestMemory
 QUERIES, TEMPERATURE, BLOCK, TEXTS_A_CENTRE = 1000, 0.01, 100_000, 50
 
 
-def resident() -> float:
+def measure_resident_memory() -> float:
     """Largest resident memory so far, in GiB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
@@ -49,7 +49,7 @@ def main() -> None:
         seconds = time.perf_counter() - began
         print(
             f"{name}: built in {built:.0f} s, {seconds:.1f} s for all queries, {QUERIES / seconds:,.0f} a second; "
-            f"largest resident memory so far {resident():.2f} GiB"
+            f"largest resident memory so far {measure_resident_memory():.2f} GiB"
         )
     agreement = (answers["exact"] * answers["nearest"]).sum(dim=1)
     print(f"cosine between the two: mean {agreement.mean():.4f}, lowest {agreement.min():.4f}")

@@ -46,11 +46,11 @@ EVERY = 10  # of so many captions one is planted
 REFERENCES, EVALUATION = 20_000, 5_000
 
 
-def caption(rng: random.Random) -> str:
+def write_caption(rng: random.Random) -> str:
     return " ".join(rng.choice(LISTS[word]) if word in LISTS else word for word in rng.choice(FRAMES))
 
 
-def planted(text: str, rng: random.Random) -> tuple[str, str]:
+def plant_duplicate(text: str, rng: random.Random) -> tuple[str, str]:
     """A repetition of a caption, and its kind."""
     words = text.split()
     kind = rng.choice(("last word exchanged", "inner word left out", "in capitals"))
@@ -63,7 +63,7 @@ def planted(text: str, rng: random.Random) -> tuple[str, str]:
     return " ".join(words), kind
 
 
-def resident() -> float:
+def measure_resident_memory() -> float:
     """Largest resident memory so far, in GiB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
@@ -78,23 +78,25 @@ def main() -> None:
     threshold = settings.near_duplicates
     assert threshold
     for number in range(num):
-        text = caption(rng)
+        text = write_caption(rng)
         if number % EVERY == EVERY - 1:
             original = candidates[rng.choice(range(number // EVERY + 1)) * EVERY].text  # one that is not planted itself
-            text, kind = planted(original, rng)
+            text, kind = plant_duplicate(original, rng)
             if measure_similarity(normalize_text(text), normalize_text(original)) >= threshold:
                 kinds[str(number)] = kind
         words = text.lower().split()
         candidates.append(Candidate(str(number), str(number), text, keywords=(words[1], words[-1])))
-    print(f"{num:,} captions, {len(kinds):,} planted at {threshold} or above; {resident():.2f} GiB before the filters")
+    print(
+        f"{num:,} captions, {len(kinds):,} planted at {threshold} or above; {measure_resident_memory():.2f} GiB before the filters"
+    )
 
     began = time.perf_counter()
     reasons = NearDuplicates(threshold).reasons(candidates)
-    print(f"near duplicates alone: {time.perf_counter() - began:.0f} s, {resident():.2f} GiB")
+    print(f"near duplicates alone: {time.perf_counter() - began:.0f} s, {measure_resident_memory():.2f} GiB")
     removed = {candidate.id for candidate, reason in zip(candidates, reasons, strict=True) if reason}
     for kind, count in sorted(Counter(kinds.values()).items()):
-        found = sum(1 for number in removed if kinds.get(number) == kind)
-        print(f"  {kind}: {found:,} of {count:,} found, {found / count:.2%}")
+        num_found = sum(1 for number in removed if kinds.get(number) == kind)
+        print(f"  {kind}: {num_found:,} of {count:,} found, {num_found / count:.2%}")
     print(f"  not planted, near by chance: {len(removed - kinds.keys()):,}")
 
     recipe = RecipeSettings(name="benchmark", template="benchmark.txt", fields={"text": FieldSettings()})
@@ -103,12 +105,14 @@ def main() -> None:
         settings,
         recipe,
         instructions="Write one caption for a photograph that shows {{ keywords }}. Use plain words and one sentence.",
-        examples=[caption(rng) for _ in range(20)],
-        references=[caption(rng) for _ in range(REFERENCES)],
-        evaluation=[caption(rng) for _ in range(EVALUATION)],
+        examples=[write_caption(rng) for _ in range(20)],
+        references=[write_caption(rng) for _ in range(REFERENCES)],
+        evaluation=[write_caption(rng) for _ in range(EVALUATION)],
     )
     result = run_chain(stages, candidates)
-    print(f"whole chain: {time.perf_counter() - began:.0f} s, {resident():.2f} GiB, {len(result.kept):,} kept")
+    print(
+        f"whole chain: {time.perf_counter() - began:.0f} s, {measure_resident_memory():.2f} GiB, {len(result.kept):,} kept"
+    )
     for stage in result.stages:
         print(f"  {stage.name}: {stage.num_out:,} of {stage.num_in:,} taken out")
 

@@ -35,11 +35,11 @@ RECIPE = Recipe(SETTINGS, "Write one caption of a photograph.\nKeywords: {{ keyw
 PARAMETERS = Parameters("model", None, 1.0, 1.0, 64)
 
 
-def requests(num: int, run: int) -> list[Request]:
+def build_requests(num: int, run: int) -> list[Request]:
     return [RECIPE.request("benchmark", i, ["dog", f"word{i}"], {}, (), run * num + i) for i in range(num)]
 
 
-def asked(access: Access, num: int, run: int) -> float:
+def measure_scheduler_rate(access: Access, num: int, run: int) -> float:
     """Requests a second of the real thing: prompts, caps, journal and all."""
     client = OpenAIClient(access, PARAMETERS, RECIPE.schema, "auto", 60.0)
     with tempfile.TemporaryDirectory() as folder:
@@ -50,16 +50,16 @@ def asked(access: Access, num: int, run: int) -> float:
                 client, journal, SETTINGS, Price(1e-7, 4e-7, ""), limits, 64, RECIPE.prompt, StopRequest()
             )
             with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):  # the progress bar
-                asker.run(requests(num, run), num)
+                asker.run(build_requests(num, run), num)
             assert len(journal.ledger.answered) == num
         return num / (time.perf_counter() - begun)
 
 
-def bare(access: Access, num: int, run: int) -> float:
+def measure_bare_rate(access: Access, num: int, run: int) -> float:
     """Requests a second of the client alone."""
     bodies = [
-        build_request_body(RECIPE.prompt(one), PARAMETERS, RECIPE.schema, one.seed, access)
-        for one in requests(num, run)
+        build_request_body(RECIPE.prompt(request), PARAMETERS, RECIPE.schema, request.seed, access)
+        for request in build_requests(num, run)
     ]
 
     async def loop() -> float:
@@ -83,7 +83,7 @@ def bare(access: Access, num: int, run: int) -> float:
 def main() -> None:
     with StandInServer({"delay": 0.5}) as server:
         access = Access(server.base_url, "key", "chat")
-        rates = [asked(access, 20 * CONCURRENCY, run) for run in range(RUNS)]
+        rates = [measure_scheduler_rate(access, 20 * CONCURRENCY, run) for run in range(RUNS)]
     ideal = CONCURRENCY / 0.5
     rate = statistics.median(rates)
     print(
@@ -91,10 +91,12 @@ def main() -> None:
     )
     with StandInServer({}) as server:
         access = Access(server.base_url, "key", "chat")
-        bare(access, 500, 0)
-        pairs = [(asked(access, 3000, run), bare(access, 3000, run)) for run in range(RUNS)]
+        measure_bare_rate(access, 500, 0)
+        pairs = [
+            (measure_scheduler_rate(access, 3000, run), measure_bare_rate(access, 3000, run)) for run in range(RUNS)
+        ]
     ours, theirs = (statistics.median(rates) for rates in zip(*pairs, strict=True))
-    share = statistics.median(one / other for one, other in pairs)
+    share = statistics.median(scheduler_rate / bare_rate for scheduler_rate, bare_rate in pairs)
     print(
         f"instant answers: {ours:.0f} requests a second, {100 * share:.1f}% of a bare client's {theirs:.0f} (median of pairs)"
     )

@@ -23,7 +23,7 @@ from textgen.text.statistics import measure_unigram_divergence
 DRAWS, PER_REQUEST, LISTED, SEEDS = 100_000, 2, 500, 3
 
 
-def drawn(name: str, counts: KeywordCounts, rng: random.Random) -> Iterator[tuple[str, ...]]:
+def draw_keywords(name: str, counts: KeywordCounts, rng: random.Random) -> Iterator[tuple[str, ...]]:
     if name != "list":
         return SAMPLERS[name](counts, PER_REQUEST, rng)  # type: ignore[index]
     # What a user might write down: the commonest words, each as often as it occurs, alone in a request.
@@ -39,23 +39,23 @@ def main() -> None:
     else:
         sys.exit("give a file of texts and its column, or set CLOSE_TRANSFER_DATA to a folder with flickr30k/")
     counts = count_keywords(read_texts(path, column, "FILE"), KeywordSettings())
-    together = {pair for one in counts.sets for pair in combinations(sorted(one), 2)}
+    together = {pair for keyword_set in counts.sets for pair in combinations(sorted(keyword_set), 2)}
     print(f"{counts.num_texts:,} texts, {len(counts.counts):,} keywords; {DRAWS:,} requests a sampler, {SEEDS} seeds")
     print("| sampler | divergence, bits | keywords used | pairs that a text holds |")
     print("|---|---|---|---|")
     for name in (*SAMPLERS, "list"):
-        found = []
+        measurements = []
         for seed in range(SEEDS):
-            sets = list(islice(drawn(name, counts, random.Random(seed)), DRAWS))
-            words = Counter(word for one in sets for word in one)
-            pairs = [tuple(sorted(one)) for one in sets if len(one) == 2]
+            sets = list(islice(draw_keywords(name, counts, random.Random(seed)), DRAWS))
+            words = Counter(word for keyword_set in sets for word in keyword_set)
+            pairs = [tuple(sorted(keyword_set)) for keyword_set in sets if len(keyword_set) == 2]
             known = sum(pair in together for pair in pairs) / len(pairs) if pairs else None
-            found.append((measure_unigram_divergence(words, Counter(counts.counts)), len(words), known))
-        divergence = sum(one[0] for one in found) / SEEDS
-        known = found[0][2]
-        told = "one a request" if known is None else f"{known:.0%}"
+            measurements.append((measure_unigram_divergence(words, Counter(counts.counts)), len(words), known))
+        divergence = sum(measurement[0] for measurement in measurements) / SEEDS
+        known = measurements[0][2]
+        share = "one a request" if known is None else f"{known:.0%}"
         label = f"list, the {LISTED} commonest by quota" if name == "list" else name
-        print(f"| {label} | {divergence:.4f} | {found[0][1]:,} | {told} |")
+        print(f"| {label} | {divergence:.4f} | {measurements[0][1]:,} | {share} |")
 
 
 if __name__ == "__main__":

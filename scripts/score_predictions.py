@@ -4,7 +4,7 @@
     python scripts/score_predictions.py task=vqa predictions=answers.json references=annotations.json output=scored
     python scripts/score_predictions.py task=snli-ve predictions=labels.jsonl references=snli_ve_test.jsonl output=scored
 
-All settings: configs/score_predictions.yaml. Formats: docs/scoring.md.
+All settings: configs/score_predictions.yaml. Formats: docs/evaluation.md.
 """
 
 from close_transfer.cli import run

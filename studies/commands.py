@@ -10,20 +10,22 @@ from close_transfer.core.schema import C
 FOLDERS = (Path(__file__).parent / "configs", CONFIGS)
 
 
-def _study(name: str, module: str, summary: str) -> Command:
+def _build_command(name: str, module: str, summary: str) -> Command:
     return Command(name, summary, config_module="studies.config", pipeline_module=f"studies.{module}")
 
 
 COMMANDS = {
     command.name: command
     for command in (
-        _study("run_study", "systems", "Train and compare several systems on several tasks."),
-        _study("sweep_noise", "noise_sweep", "Train over a grid of noise, and plot score against noise."),
-        _study("study_corpora", "corpora", "Train on growing pieces of text corpora."),
-        _study("study_few_shot", "few_shot", "Ask frozen language models questions with examples in the prompt."),
-        _study("study_real_vectors", "real_vectors", "Compare systems on real CLIP embeddings."),
-        _study("score_by_word_type", "word_transfer", "Score captions of Picturebook by type of word."),
-        _study("export_grammar", "export_grammar", "Derive a grammar from Picturebook's captions."),
+        _build_command("run_study", "systems", "Train and compare several systems on several tasks."),
+        _build_command("sweep_noise", "noise_sweep", "Train over a grid of noise, and plot score against noise."),
+        _build_command("study_corpora", "corpora", "Train on growing pieces of text corpora."),
+        _build_command(
+            "study_few_shot", "few_shot", "Ask frozen language models questions with examples in the prompt."
+        ),
+        _build_command("study_real_vectors", "real_vectors", "Compare systems on real CLIP embeddings."),
+        _build_command("score_by_word_type", "word_transfer", "Score captions of Picturebook by type of word."),
+        _build_command("export_grammar", "export_grammar", "Derive a grammar from Picturebook's captions."),
     )
 }
 

@@ -53,7 +53,7 @@ class RunStudyConfig(StrictModel):
 
     def of_task(self, task: str) -> str:
         """Settings of the trainings of this task alone."""
-        return next((given for name, given in self.task_overrides.items() if name == task), "")
+        return next((settings for name, settings in self.task_overrides.items() if name == task), "")
 
     def has(self, name: str, task: str) -> bool:
         """Whether a system is for a task."""
@@ -61,10 +61,12 @@ class RunStudyConfig(StrictModel):
         return tasks is None or task in tasks
 
     @model_validator(mode="after")
-    def _names_are_there(self) -> "RunStudyConfig":
-        named = {"baseline": self.baseline}
-        named |= {f"systems.{name}.run": one.run for name, one in self.systems.items() if one.run is not None}
-        for setting, name in named.items():
+    def _check_system_names(self) -> "RunStudyConfig":
+        name_by_setting = {"baseline": self.baseline}
+        name_by_setting |= {
+            f"systems.{name}.run": system.run for name, system in self.systems.items() if system.run is not None
+        }
+        for setting, name in name_by_setting.items():
             if name not in self.systems:
                 raise ValueError(f"{setting}={name}: there is no such system; allowed are {', '.join(self.systems)}")
         if not all(self.has(self.baseline, task) for task in self.tasks):
@@ -140,7 +142,7 @@ class StudyCorporaConfig(StrictModel):
     output: str
 
     @model_validator(mode="after")
-    def _not_given_twice(self) -> "StudyCorporaConfig":
+    def _check_train_overrides(self) -> "StudyCorporaConfig":
         for setting in shlex.split(self.train_overrides):
             if setting.partition("=")[0] in ("task", "seed", "output", "resume", "runs", "data", "data.path"):
                 raise ValueError(f"train_overrides={setting}: the study sets that itself; leave it out")
@@ -165,13 +167,13 @@ class SweepNoiseConfig(StrictModel):
     output: str
 
     @model_validator(mode="after")
-    def _statistics_are_there(self) -> "SweepNoiseConfig":
-        needing = [mode for mode in self.auto if mode != "auto"]
-        if needing and self.statistics is None:
+    def _check_statistics(self) -> "SweepNoiseConfig":
+        modes = [mode for mode in self.auto if mode != "auto"]
+        if modes and self.statistics is None:
             raise ValueError(
-                f"auto={','.join(needing)} is chosen by compute_statistics.py; run it, and give its folder as statistics="
+                f"auto={','.join(modes)} is chosen by compute_statistics.py; run it, and give its folder as statistics="
             )
-        if self.statistics is not None and not needing:
+        if self.statistics is not None and not modes:
             raise ValueError(
                 f"statistics={self.statistics} is for auto=auto-unpaired and auto=auto-paired; statistics that adapters "
                 "need go into train_overrides="
@@ -179,11 +181,23 @@ class SweepNoiseConfig(StrictModel):
         return self
 
     @model_validator(mode="after")
-    def _not_swept_twice(self) -> "SweepNoiseConfig":
-        taken = ("noise", "noise_rule", "noise_variance", "noise_cosine", "seed", "task", "output", "resume", "runs")
+    def _check_train_overrides(self) -> "SweepNoiseConfig":
+        own_settings = (
+            "noise",
+            "noise_rule",
+            "noise_variance",
+            "noise_cosine",
+            "seed",
+            "task",
+            "output",
+            "resume",
+            "runs",
+        )
         for setting in shlex.split(self.train_overrides):
-            if setting.partition("=")[0] in taken:
-                raise ValueError(f"train_overrides={setting}: the sweep sets {', '.join(taken)} itself; leave it out")
+            if setting.partition("=")[0] in own_settings:
+                raise ValueError(
+                    f"train_overrides={setting}: the sweep sets {', '.join(own_settings)} itself; leave it out"
+                )
         return self
 
 

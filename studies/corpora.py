@@ -50,27 +50,27 @@ class Trained:
     distinct: float
 
 
-def _slug(name: str) -> str:
+def _make_slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def _names(config: StudyCorporaConfig) -> dict[str, Path]:
+def _name_corpora(config: StudyCorporaConfig) -> dict[str, Path]:
     """The corpora by their folder's name, or the file's where it is not called corpus.jsonl.
 
     Raises:
         UserError: if two have the same.
     """
-    found: dict[str, Path] = {}
-    for one in map(Path, config.corpora):
-        name = one.absolute().parent.name if one.name == "corpus.jsonl" else one.stem
-        if _slug(name) in map(_slug, found):
-            raise UserError(f"corpora={one}: another one is called {name} too; rename its folder")
-        found[name] = one
-    return found
+    path_by_name: dict[str, Path] = {}
+    for path in map(Path, config.corpora):
+        name = path.absolute().parent.name if path.name == "corpus.jsonl" else path.stem
+        if _make_slug(name) in map(_make_slug, path_by_name):
+            raise UserError(f"corpora={path}: another one is called {name} too; rename its folder")
+        path_by_name[name] = path
+    return path_by_name
 
 
-def _piece(config: StudyCorporaConfig, name: str, size: int) -> Path:
-    return Path(config.output) / "corpora" / f"{_slug(name)}-{size}.jsonl"
+def _get_piece_path(config: StudyCorporaConfig, name: str, size: int) -> Path:
+    return Path(config.output) / "corpora" / f"{_make_slug(name)}-{size}.jsonl"
 
 
 def write_pieces(config: StudyCorporaConfig) -> None:
@@ -79,7 +79,7 @@ def write_pieces(config: StudyCorporaConfig) -> None:
     Raises:
         UserError: if one is missing or shorter than the largest size.
     """
-    for name, path in _names(config).items():
+    for name, path in _name_corpora(config).items():
         if not path.is_file():
             raise UserError(
                 f"corpora={path}: there is no such file; python scripts/synthesize_captions.py writes corpora"
@@ -92,7 +92,7 @@ def write_pieces(config: StudyCorporaConfig) -> None:
                 "with a higher num=, or ask for less"
             )
         for size in config.sizes:
-            piece = _piece(config, name, size)
+            piece = _get_piece_path(config, name, size)
             text = "".join(lines[:size])
             if piece.is_file() and piece.read_text(encoding="utf-8") != text:
                 raise UserError(f"{piece}: was made of another corpus; give another output=")
@@ -100,19 +100,19 @@ def write_pieces(config: StudyCorporaConfig) -> None:
                 temporary.write_text(text, encoding="utf-8")
 
 
-def _rows(config: StudyCorporaConfig) -> list[tuple[str, int | None, tuple[str, ...]]]:
+def _list_rows(config: StudyCorporaConfig) -> list[tuple[str, int | None, tuple[str, ...]]]:
     """(name, size, settings of training) of every row."""
     rows: list[tuple[str, int | None, tuple[str, ...]]] = [
         (settings, None, tuple(shlex.split(settings))) for settings in config.extra_systems
     ]
-    for name in _names(config):
+    for name in _name_corpora(config):
         for size in config.sizes:
-            rows.append((name, size, ("data=file", f"data.path={_piece(config, name, size)}")))
+            rows.append((name, size, ("data=file", f"data.path={_get_piece_path(config, name, size)}")))
     return rows
 
 
-def _folder(config: StudyCorporaConfig, name: str, size: int | None, seed: int) -> Path:
-    return Path(config.output) / (_slug(name) if size is None else f"{_slug(name)}-{size}") / f"seed-{seed}"
+def _get_run_folder(config: StudyCorporaConfig, name: str, size: int | None, seed: int) -> Path:
+    return Path(config.output) / (_make_slug(name) if size is None else f"{_make_slug(name)}-{size}") / f"seed-{seed}"
 
 
 def list_jobs(config: StudyCorporaConfig) -> list[Job]:
@@ -120,50 +120,50 @@ def list_jobs(config: StudyCorporaConfig) -> list[Job]:
     shared, test = shlex.split(config.train_overrides), tuple(shlex.split(config.eval_overrides))
     return [
         Job(
-            _folder(config, name, size, seed),
+            _get_run_folder(config, name, size, seed),
             "text",
             ("task=captioning", f"seed={seed}", *settings, *shared),
             {_TEST: test},
         )
         for seed in range(config.seeds)
-        for name, size, settings in _rows(config)
+        for name, size, settings in _list_rows(config)
     ]
 
 
 def measure_style_share(texts: Iterable[str], words: Sequence[str]) -> float:
     """Share of texts that hold one of the words, whatever its case; 0 to 1."""
     wanted = {word.lower() for word in words}
-    found = [not wanted.isdisjoint(_WORD.findall(text.lower())) for text in texts]
-    return sum(found) / max(1, len(found))
+    is_in_style = [not wanted.isdisjoint(_WORD.findall(text.lower())) for text in texts]
+    return sum(is_in_style) / max(1, len(is_in_style))
 
 
-def _texts(path: Path, column: str) -> list[str]:
+def _read_texts(path: Path, column: str) -> list[str]:
     with path.open(encoding="utf-8") as file:
         return [json.loads(line)[column] for line in file]
 
 
-def _trained(config: StudyCorporaConfig, name: str, size: int | None) -> Trained:
-    folders = [_folder(config, name, size, seed) / _TEST for seed in range(config.seeds)]
-    found = SceneScores.read(folders, {one: one for one in read_scores(folders[0])[1]})
-    said = [_texts(folder / "predictions.jsonl", "prediction") for folder in folders]
-    input_modality = None if size is None else _texts(_piece(config, name, size), "text")
+def _collect_row(config: StudyCorporaConfig, name: str, size: int | None) -> Trained:
+    folders = [_get_run_folder(config, name, size, seed) / _TEST for seed in range(config.seeds)]
+    scores = SceneScores.read(folders, {example_id: example_id for example_id in read_scores(folders[0])[1]})
+    captions = [_read_texts(folder / "predictions.jsonl", "prediction") for folder in folders]
+    corpus_texts = None if size is None else _read_texts(_get_piece_path(config, name, size), "text")
     return Trained(
         name,
         size,
-        found.metric,
-        found.score,
-        *found.interval(config.num_bootstrap),
-        found.by_seed,
-        measure_style_share([text for texts in said for text in texts], config.style_words),
-        None if input_modality is None else measure_style_share(input_modality, config.style_words),
-        sum(sum(texts.count(text) == 1 for text in texts) / len(texts) for texts in said) / len(said),
+        scores.metric,
+        scores.score,
+        *scores.interval(config.num_bootstrap),
+        scores.by_seed,
+        measure_style_share([text for texts in captions for text in texts], config.style_words),
+        None if corpus_texts is None else measure_style_share(corpus_texts, config.style_words),
+        sum(sum(texts.count(text) == 1 for text in texts) / len(texts) for texts in captions) / len(captions),
     )
 
 
 def markdown(rows: Sequence[Trained]) -> str:
     """A table, a row of training a line."""
-    head = ["trained on", "texts", rows[0].metric, "seeds", "in the style", "of its texts", "said of one image only"]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    header = ["trained on", "texts", rows[0].metric, "seeds", "in the style", "of its texts", "said of one image only"]
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     for row in rows:
         cells = [
             row.name,
@@ -183,14 +183,18 @@ def figure(rows: Sequence[Trained]) -> bytes:
     drawn = Figure(figsize=(7, 4), layout="constrained")
     axes = drawn.subplots()
     for name in dict.fromkeys(row.name for row in rows):
-        mine = [row for row in rows if row.name == name]
-        sizes = [row.size for row in mine if row.size is not None]
+        corpus_rows = [row for row in rows if row.name == name]
+        sizes = [row.size for row in corpus_rows if row.size is not None]
         if not sizes:
-            axes.axhline(mine[0].score, color="#5b6675", lw=1, ls="--", label=name)
+            axes.axhline(corpus_rows[0].score, color="#5b6675", lw=1, ls="--", label=name)
             continue
-        (line,) = axes.plot(sizes, [row.score for row in mine], marker="o", ms=4, label=name)
+        (line,) = axes.plot(sizes, [row.score for row in corpus_rows], marker="o", ms=4, label=name)
         axes.fill_between(
-            sizes, [row.low for row in mine], [row.high for row in mine], color=line.get_color(), alpha=0.2
+            sizes,
+            [row.low for row in corpus_rows],
+            [row.high for row in corpus_rows],
+            color=line.get_color(),
+            alpha=0.2,
         )
     axes.set(xlabel="texts", ylabel=rows[0].metric, xscale="log")
     axes.legend(frameon=False)
@@ -206,7 +210,7 @@ def run_study(config: StudyCorporaConfig) -> str:
     """
     write_pieces(config)
     run_jobs(list_jobs(config), config.num_workers, "corpora")
-    rows = [_trained(config, name, size) for name, size, _ in _rows(config)]
+    rows = [_collect_row(config, name, size) for name, size, _ in _list_rows(config)]
     folder, table = Path(config.output), markdown(rows)
     write_json(
         folder / "corpora.json", {"config": config.model_dump(mode="json"), "rows": [asdict(row) for row in rows]}

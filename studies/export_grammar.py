@@ -25,24 +25,24 @@ def _compare(real: Sequence[str], written: Sequence[str]) -> None:
 
 def main(config: ExportGrammarConfig) -> None:
     """Write the grammar, and print how what it writes compares with the captions."""
-    texts = [one.text for scene in scenes("train", config.num_train, config.seed) for one in captions(scene)]
-    found = extract_frames(texts, config.min_count, config.min_expected)
-    told = {
+    texts = [caption.text for scene in scenes("train", config.num_train, config.seed) for caption in captions(scene)]
+    frames = extract_frames(texts, config.min_count, config.min_expected)
+    document = {
         "origin": f"Picturebook, the captions of {config.num_train:,} scenes of split train, seed {config.seed}",
         "licence": "as Picturebook's captions: the licence of this repository",
-        "apart": found.apart,
-        "symbols": found.symbols,
+        "apart": frames.apart,
+        "symbols": frames.symbols,
     }
-    head = (
+    header = (
         "# Frames and words of Picturebook's captions, with their counts. Made by:\n"
         f"#   python scripts/export_grammar.py num_train={config.num_train} seed={config.seed} "
         f"min_count={config.min_count} min_expected={config.min_expected}\n"
         "# What the sections mean: textgen/grammar.py.\n"
     )
     path = Path(config.output)
-    write_text(path, head + yaml.safe_dump(told, sort_keys=False, width=1000, allow_unicode=True))
+    write_text(path, header + yaml.safe_dump(document, sort_keys=False, width=1000, allow_unicode=True))
     print(
-        f"{path}: {path.stat().st_size / 1000:.0f} kB, with the frames of {found.share:.1%} of {len(texts):,} captions"
+        f"{path}: {path.stat().st_size / 1000:.0f} kB, with the frames of {frames.share:.1%} of {len(texts):,} captions"
     )
     grammar = Grammar.read(path)
     rng = random.Random(config.seed)

@@ -27,7 +27,7 @@ from close_transfer.training.run_folder import read_run
 from studies.config import StudyFewShotConfig
 
 
-def _questions(run: Path, trained: TrainConfig, config: StudyFewShotConfig) -> DataConfig:
+def _get_question_data(run: Path, trained: TrainConfig, config: StudyFewShotConfig) -> DataConfig:
     """The data with the questions: what was asked for, else the run's own.
 
     Raises:
@@ -35,28 +35,28 @@ def _questions(run: Path, trained: TrainConfig, config: StudyFewShotConfig) -> D
     """
     data = config.data or trained.data
     serving = [name for name, tasks in SERVED_TASKS.items() if "vqa" in tasks]
-    own = data if isinstance(data, (FileData, HuggingFaceData)) else None
-    if data.name not in serving or (own and None in (own.prompt, own.target_column)):
-        whose = f"runs={run}: was trained on data={data.name}, " if config.data is None else f"data={data.name}: "
+    table_data = data if isinstance(data, (FileData, HuggingFaceData)) else None
+    if data.name not in serving or (table_data and None in (table_data.prompt, table_data.target_column)):
+        source = f"runs={run}: was trained on data={data.name}, " if config.data is None else f"data={data.name}: "
         raise UserError(
-            f"{whose}which names no questions; give data=, one of {', '.join(serving)}, of a table with "
+            f"{source}which names no questions; give data=, one of {', '.join(serving)}, of a table with "
             "data.prompt='{question}' data.target_column=answers"
         )
     if is_trained_on(data, data, config.split):
         raise UserError(
             f"data={data.name} split={config.split}: answered questions come from the same rows; give split=val"
-            + (", for which a share is held out, or data.val_path=FILE is read" if own else " or split=test")
+            + (", for which a share is held out, or data.val_path=FILE is read" if table_data else " or split=test")
         )
     return data
 
 
-def _examples(data: DataConfig, config: StudyFewShotConfig) -> tuple[list[Example], list[Example]]:
+def _draw_examples(data: DataConfig, config: StudyFewShotConfig) -> tuple[list[Example], list[Example]]:
     """Answered questions of the training split, and those that are asked; drawn, the same for all runs."""
     supports = sample(load_examples(data, "vqa", "train").examples, config.num_supports, 0)
     return supports, sample(load_examples(data, "vqa", config.split).examples, config.max_examples, 0)
 
 
-def _shots(
+def _build_shots(
     examples: Sequence[Example], scenes: SceneVectors, input_modality: InputModality, answered: bool
 ) -> list[Shot]:
     vectors = scenes[np.arange(len(scenes))]
@@ -68,10 +68,10 @@ def _shots(
     ]
 
 
-def _accuracies(run: Path, config: StudyFewShotConfig) -> tuple[dict[int, Float64Array], list[str]]:
+def _measure_accuracies(run: Path, config: StudyFewShotConfig) -> tuple[dict[int, Float64Array], list[str]]:
     """Accuracy of each question in percent by the number of shots, seeds averaged; and the scene of each question."""
     trained, facts = read_run(run)
-    data = _questions(run, trained, config)
+    data = _get_question_data(run, trained, config)
     device = pick_device(config.device)
     network, tokenizer = load_model(run, "best", device)
     if network.config.base_model is None:
@@ -79,25 +79,34 @@ def _accuracies(run: Path, config: StudyFewShotConfig) -> tuple[dict[int, Float6
             f"runs={run}: its language model was trained, and has forgotten how to answer; give lm.tuning=frozen"
         )
     encoder = build_encoder(trained.clip, data, device, texts_needed=facts["input_modality"] == "text")
-    supports, asked = _examples(data, config)
+    supports, asked_examples = _draw_examples(data, config)
     # What is shown with answered questions is what the run was trained on, so that text stays without images.
     from_text = facts["input_modality"] == "text"
-    shown = (encode_text_scenes if from_text else encode_image_scenes)(encoder, supports, trained.embedding_cache)
-    answered = _shots(supports, shown, "text" if from_text else "image", True)
-    questions = _shots(asked, encode_image_scenes(encoder, asked, trained.embedding_cache), "image", False)
-    found = {}
+    support_scenes = (encode_text_scenes if from_text else encode_image_scenes)(
+        encoder, supports, trained.embedding_cache
+    )
+    support_shots = _build_shots(supports, support_scenes, "text" if from_text else "image", True)
+    question_shots = _build_shots(
+        asked_examples, encode_image_scenes(encoder, asked_examples, trained.embedding_cache), "image", False
+    )
+    accuracies = {}
     for num_shots in config.shots:
         by_seed = []
         for seed in range(config.seeds if num_shots else 1):
             answers = FewShot(network, tokenizer, config.form, max_words=config.max_words).answers(
-                build_prompts(answered, questions, num_shots, seed)
+                build_prompts(support_shots, question_shots, num_shots, seed)
             )
-            by_seed.append([100 * compute_vqa_accuracy(a, e.references) for a, e in zip(answers, asked, strict=True)])
-        found[num_shots] = np.mean(by_seed, axis=0)
-    return found, [get_scene_key(example) for example in asked]
+            by_seed.append(
+                [
+                    100 * compute_vqa_accuracy(answer, question.references)
+                    for answer, question in zip(answers, asked_examples, strict=True)
+                ]
+            )
+        accuracies[num_shots] = np.mean(by_seed, axis=0)
+    return accuracies, [get_scene_key(example) for example in asked_examples]
 
 
-def _summary(accuracies: Float64Array, scenes: Sequence[str], num_bootstrap: int) -> dict[str, Any]:
+def _summarise_accuracies(accuracies: Float64Array, scenes: Sequence[str], num_bootstrap: int) -> dict[str, Any]:
     """The mean over questions, and its interval over scenes."""
     _, scene = np.unique(scenes, return_inverse=True)
     sums = np.stack([np.bincount(scene, weights=accuracies), np.bincount(scene).astype(float)], axis=1)
@@ -113,15 +122,19 @@ def run_study(config: StudyFewShotConfig) -> str:
     """
     rows: dict[str, dict[str, Any]] = {}
     for name in config.runs:
-        found, scenes = _accuracies(Path(name), config)
-        rows[name] = {str(shots): _summary(one, scenes, config.num_bootstrap) for shots, one in found.items()}
+        accuracies, scenes = _measure_accuracies(Path(name), config)
+        rows[name] = {
+            str(shots): _summarise_accuracies(run_accuracies, scenes, config.num_bootstrap)
+            for shots, run_accuracies in accuracies.items()
+        }
     lines = [
         f"| run | {' | '.join(f'{shots}-shot' for shots in config.shots)} |",
         "|---" * (1 + len(config.shots)) + "|",
     ]
     for name, row in rows.items():
         cells = [
-            f"{one['accuracy']:.1f} ({one['interval'][0]:.1f} to {one['interval'][1]:.1f})" for one in row.values()
+            f"{summary['accuracy']:.1f} ({summary['interval'][0]:.1f} to {summary['interval'][1]:.1f})"
+            for summary in row.values()
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     text = "\n".join(lines)

@@ -27,7 +27,7 @@ from close_transfer.pipelines.train import train
 
 T = TypeVar("T")
 
-_ASKED = "asked.json"
+_ASKED_FILE = "asked.json"
 
 
 @dataclass(frozen=True)
@@ -57,21 +57,25 @@ class Job:
         Raises:
             UserError: if the folder holds results of other settings.
         """
-        found = []
+        missing_tests = []
         for name in self.tests:
-            path = self.folder / name / _ASKED
+            path = self.folder / name / _ASKED_FILE
             if not path.is_file():
-                found.append(name)
-            elif (before := read_json(path)) != (now := self.asked(name)):
-                differing = sorted(one for key in now for one in set(_listed(before.get(key))) ^ set(_listed(now[key])))
+                missing_tests.append(name)
+            elif (old_settings := read_json(path)) != (new_settings := self.asked(name)):
+                differing = sorted(
+                    setting
+                    for key in new_settings
+                    for setting in set(_format_list(old_settings.get(key))) ^ set(_format_list(new_settings[key]))
+                )
                 raise UserError(
                     f"{self.folder / name} holds results of other settings ({', '.join(differing)}); give another output=, or "
                     "remove that folder"
                 )
-        return found
+        return missing_tests
 
 
-def _listed(value: Any) -> list[str]:
+def _format_list(value: Any) -> list[str]:
     return list(map(str, value)) if isinstance(value, list) else [str(value)]
 
 
@@ -83,21 +87,32 @@ def run_job(job: Job) -> None:
     Raises:
         UserError: with the job's folder, for whatever the user can mend, and if training was asked to stop.
     """
-    task = next((one for one in job.settings if one.startswith("task=")), "task=captioning")
-    where = [f"output={job.folder}", "resume=auto", f"runs={job.folder.parent / 'latest'}", "train.tensorboard=false"]
+    task = next((setting for setting in job.settings if setting.startswith("task=")), "task=captioning")
+    output_settings = [
+        f"output={job.folder}",
+        "resume=auto",
+        f"runs={job.folder.parent / 'latest'}",
+        "train.tensorboard=false",
+    ]
     try:
-        _, outcome = train(compose_config("train", TrainConfig, [*job.settings, *where]), job.input_modality)
+        _, outcome = train(compose_config("train", TrainConfig, [*job.settings, *output_settings]), job.input_modality)
         if outcome.stopped_early:
             raise UserError("training was stopped; the same command goes on from there")
         for name in job.missing:
-            asked = [task, f"run={job.folder}", f"output={job.folder / name}", "leakage=false", *job.tests[name]]
-            evaluate(compose_config("evaluate", EvaluateConfig, asked))
-            write_json(job.folder / name / _ASKED, job.asked(name))
+            eval_settings = [
+                task,
+                f"run={job.folder}",
+                f"output={job.folder / name}",
+                "leakage=false",
+                *job.tests[name],
+            ]
+            evaluate(compose_config("evaluate", EvaluateConfig, eval_settings))
+            write_json(job.folder / name / _ASKED_FILE, job.asked(name))
     except UserError as error:
         raise UserError(f"{job.folder}: {error}") from error
 
 
-def _quietly(job: Job) -> None:
+def _run_quietly(job: Job) -> None:
     torch.set_num_threads(1)
     with (
         Path(os.devnull).open("w") as nowhere,
@@ -114,12 +129,12 @@ def run_in_workers(
 
     Whatever ends the caller ends the workers: those that train save what they have.
     """
-    given = list(arguments)
-    before = os.environ.get("OMP_NUM_THREADS")
+    calls = list(arguments)
+    old_num_threads = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"  # of the workers, which read it when they start
     try:
-        with ProcessPoolExecutor(min(workers, max(1, len(given))), mp_context=get_context("spawn")) as pool:
-            futures = {pool.submit(function, *one): position for position, one in enumerate(given)}
+        with ProcessPoolExecutor(min(workers, max(1, len(calls))), mp_context=get_context("spawn")) as pool:
+            futures = {pool.submit(function, *call): position for position, call in enumerate(calls)}
             try:
                 for future in as_completed(futures):
                     yield futures[future], future.result()
@@ -129,10 +144,10 @@ def run_in_workers(
                     worker.terminate()
                 raise
     finally:
-        if before is None:
+        if old_num_threads is None:
             del os.environ["OMP_NUM_THREADS"]
         else:
-            os.environ["OMP_NUM_THREADS"] = before
+            os.environ["OMP_NUM_THREADS"] = old_num_threads
 
 
 def run_jobs(jobs: Sequence[Job], workers: int, what: str) -> None:
@@ -143,5 +158,5 @@ def run_jobs(jobs: Sequence[Job], workers: int, what: str) -> None:
     """
     waiting = [job for job in jobs if job.missing]
     with tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="training", desc=what) as bar:
-        for _ in run_in_workers(_quietly, ((job,) for job in waiting), workers):
+        for _ in run_in_workers(_run_quietly, ((job,) for job in waiting), workers):
             bar.update()

@@ -56,108 +56,131 @@ class Point:
         return self.given.startswith("auto")
 
 
-def _given(config: SweepNoiseConfig) -> list[str]:
+def _list_noise_settings(config: SweepNoiseConfig) -> list[str]:
     return [*(f"{noise:g}" for noise in config.noises), *config.auto]
 
 
-def _folder(config: SweepNoiseConfig, given: str, seed: int) -> Path:
-    return Path(config.output) / f"noise-{given}-seed-{seed}"
+def _get_run_folder(config: SweepNoiseConfig, noise_setting: str, seed: int) -> Path:
+    return Path(config.output) / f"noise-{noise_setting}-seed-{seed}"
 
 
-def _statistics(config: SweepNoiseConfig, given: str) -> list[str]:
-    return [f"statistics={config.statistics}"] if given in ("auto-unpaired", "auto-paired") else []
+def _build_statistics_settings(config: SweepNoiseConfig, noise_setting: str) -> list[str]:
+    return [f"statistics={config.statistics}"] if noise_setting in ("auto-unpaired", "auto-paired") else []
 
 
 def list_jobs(config: SweepNoiseConfig) -> list[Job]:
     """Every training of the sweep, with its tests on images and on texts."""
-    settings, asked = shlex.split(config.train_overrides), shlex.split(config.eval_overrides)
-    tests = {f"test-{scene}": (f"split={config.split}", f"scene={scene}", *asked) for scene in SCENES}
+    settings, eval_settings = shlex.split(config.train_overrides), shlex.split(config.eval_overrides)
+    tests = {f"test-{scene}": (f"split={config.split}", f"scene={scene}", *eval_settings) for scene in SCENES}
     return [
         Job(
-            _folder(config, given, seed),
+            _get_run_folder(config, noise_setting, seed),
             "text",
-            (f"task={config.task}", f"noise={given}", f"seed={seed}", *_statistics(config, given), *settings),
+            (
+                f"task={config.task}",
+                f"noise={noise_setting}",
+                f"seed={seed}",
+                *_build_statistics_settings(config, noise_setting),
+                *settings,
+            ),
             tests,
         )
         for seed in range(config.seeds)
-        for given in _given(config)
+        for noise_setting in _list_noise_settings(config)
     ]
 
 
 def read_points(config: SweepNoiseConfig) -> tuple[dict[str, Any], list[Point]]:
     """Facts of the results, and the scores of a finished sweep by kind of scene and noise."""
-    scene_of = map_examples_to_scenes(_folder(config, _given(config)[0], 0), config.split)
-    made: list[Point] = []
+    scene_of = map_examples_to_scenes(_get_run_folder(config, _list_noise_settings(config)[0], 0), config.split)
+    points: list[Point] = []
     facts: dict[str, Any] = {}
     for scene in SCENES:
-        found = {
-            given: SceneScores.read(
-                [_folder(config, given, seed) / f"test-{scene}" for seed in range(config.seeds)], scene_of
+        scores_by_noise = {
+            noise_setting: SceneScores.read(
+                [_get_run_folder(config, noise_setting, seed) / f"test-{scene}" for seed in range(config.seeds)],
+                scene_of,
             )
-            for given in _given(config)
+            for noise_setting in _list_noise_settings(config)
         }
-        best = max((found[f"{noise:g}"] for noise in config.noises), key=lambda one: one.score)
-        for given, one in found.items():
-            lost = best.minus(one, config.num_bootstrap)
-            made.append(
+        best = max((scores_by_noise[f"{noise:g}"] for noise in config.noises), key=lambda scores: scores.score)
+        for noise_setting, scores in scores_by_noise.items():
+            difference = best.minus(scores, config.num_bootstrap)
+            points.append(
                 Point(
-                    given, one.results["data_regime"], one.results["noise"]["std"], scene, one.score, *one.interval(config.num_bootstrap), one.by_seed,
-                    (lost.difference, lost.low, lost.high),
+                    noise_setting, scores.results["data_regime"], scores.results["noise"]["std"], scene, scores.score, *scores.interval(config.num_bootstrap), scores.by_seed,
+                    (difference.difference, difference.low, difference.high),
                 )
             )  # fmt: skip
-        told = ("task", "data", "split", "num_examples", "encoder")
-        facts = {"metric": best.metric, "num_scenes": len(best.counts), **{key: best.results[key] for key in told}}
-    return facts, sorted(made, key=lambda point: (point.scene, point.is_chosen, point.noise))
+        fact_names = ("task", "data", "split", "num_examples", "encoder")
+        facts = {
+            "metric": best.metric,
+            "num_scenes": len(best.counts),
+            **{key: best.results[key] for key in fact_names},
+        }
+    return facts, sorted(points, key=lambda point: (point.scene, point.is_chosen, point.noise))
 
 
-def format_verdicts(found: Sequence[Point]) -> list[str]:
+def format_verdicts(points: Sequence[Point]) -> list[str]:
     """For each choice, how much of the grid's best on images it reached, in a sentence."""
-    best = max((one for one in found if one.scene == "image" and not one.is_chosen), key=lambda one: one.score)
-    said = []
-    for one in found:
-        if one.scene == "image" and one.is_chosen:
-            lost, low, high = one.below_best
-            share = f"{one.score / best.score:.1%} of " if best.score else ""
-            said.append(
-                f"noise={one.given} ({one.data_regime}) took {one.noise:.3g} and reached {one.score:.1f} on images, {share}the grid's best "
-                f"({best.score:.1f} at {best.noise:g}); below it by {lost:.1f} ({low:.1f} to {high:.1f})"
+    best = max(
+        (point for point in points if point.scene == "image" and not point.is_chosen), key=lambda point: point.score
+    )
+    verdicts = []
+    for point in points:
+        if point.scene == "image" and point.is_chosen:
+            shortfall, low, high = point.below_best
+            share = f"{point.score / best.score:.1%} of " if best.score else ""
+            verdicts.append(
+                f"noise={point.given} ({point.data_regime}) took {point.noise:.3g} and reached {point.score:.1f} on images, {share}the grid's best "
+                f"({best.score:.1f} at {best.noise:g}); below it by {shortfall:.1f} ({low:.1f} to {high:.1f})"
             )
-    return said
+    return verdicts
 
 
-def figure(metric: str, found: Sequence[Point]) -> bytes:
+def figure(metric: str, points: Sequence[Point]) -> bytes:
     """Score against noise on images and on texts, with intervals as bands and choices as lines, as an SVG."""
     drawn = Figure(figsize=(8, 4), layout="constrained")
     axes = drawn.subplots()
     for scene in SCENES:
-        mine = sorted((one for one in found if one.scene == scene and not one.is_chosen), key=lambda one: one.noise)
-        x = [one.noise for one in mine]
+        grid_points = sorted(
+            (point for point in points if point.scene == scene and not point.is_chosen), key=lambda point: point.noise
+        )
+        x = [point.noise for point in grid_points]
         label = "tested on images" if scene == "image" else "tested on texts"
-        axes.plot(x, [one.score for one in mine], color=_COLOURS[scene], marker="o", ms=4, label=label)
-        axes.fill_between(x, [one.low for one in mine], [one.high for one in mine], color=_COLOURS[scene], alpha=0.2)
-        for one in (one for one in found if one.scene == scene):
-            axes.scatter([one.noise] * len(one.by_seed), one.by_seed, color=_COLOURS[scene], s=8, alpha=0.5)
-    for one in (one for one in found if one.is_chosen and one.scene == "image"):
-        axes.axvline(one.noise, color="#5b6675", lw=1, ls="--")
-        axes.plot([one.noise], [one.score], color=_COLOURS["image"], marker="D", ms=7, mec="white")
-        axes.annotate(f" noise={one.given}", (one.noise, axes.get_ylim()[0]), color="#5b6675", fontsize=9, va="bottom")
+        axes.plot(x, [point.score for point in grid_points], color=_COLOURS[scene], marker="o", ms=4, label=label)
+        axes.fill_between(
+            x,
+            [point.low for point in grid_points],
+            [point.high for point in grid_points],
+            color=_COLOURS[scene],
+            alpha=0.2,
+        )
+        for point in (point for point in points if point.scene == scene):
+            axes.scatter([point.noise] * len(point.by_seed), point.by_seed, color=_COLOURS[scene], s=8, alpha=0.5)
+    for point in (point for point in points if point.is_chosen and point.scene == "image"):
+        axes.axvline(point.noise, color="#5b6675", lw=1, ls="--")
+        axes.plot([point.noise], [point.score], color=_COLOURS["image"], marker="D", ms=7, mec="white")
+        axes.annotate(
+            f" noise={point.given}", (point.noise, axes.get_ylim()[0]), color="#5b6675", fontsize=9, va="bottom"
+        )
     axes.set(xlabel="noise in training, standard deviation per coordinate", ylabel=metric)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return render_svg(drawn)
 
 
-def markdown(metric: str, found: Sequence[Point]) -> str:
+def markdown(metric: str, points: Sequence[Point]) -> str:
     """A table of both kinds of scenes."""
-    head = ["tested on", "sees", "noise", metric, "seeds", "below the grid's best"]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for one in found:
-        lost, low, high = one.below_best
-        below = f"{lost:.1f} ({low:.1f} to {high:.1f})" if lost or low or high else ""
-        seeds = f"{min(one.by_seed):.1f} to {max(one.by_seed):.1f}"
-        noise = f"{one.given}: {one.noise:.3g}" if one.is_chosen else one.given
+    header = ["tested on", "sees", "noise", metric, "seeds", "below the grid's best"]
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    for point in points:
+        shortfall, low, high = point.below_best
+        below = f"{shortfall:.1f} ({low:.1f} to {high:.1f})" if shortfall or low or high else ""
+        seeds = f"{min(point.by_seed):.1f} to {max(point.by_seed):.1f}"
+        noise = f"{point.given}: {point.noise:.3g}" if point.is_chosen else point.given
         lines.append(
-            f"| {one.scene} | {one.data_regime} | {noise} | {one.score:.1f} ({one.low:.1f} to {one.high:.1f}) | {seeds} | {below} |"
+            f"| {point.scene} | {point.data_regime} | {noise} | {point.score:.1f} ({point.low:.1f} to {point.high:.1f}) | {seeds} | {below} |"
         )
     return "\n".join(lines)
 
@@ -169,13 +192,13 @@ def run_sweep(config: SweepNoiseConfig) -> str:
         UserError: if a training or a test fails, with its own words.
     """
     run_jobs(list_jobs(config), config.num_workers, config.task)
-    facts, found = read_points(config)
-    folder, metric, said = Path(config.output), facts["metric"], format_verdicts(found)
+    facts, points = read_points(config)
+    folder, metric, verdicts = Path(config.output), facts["metric"], format_verdicts(points)
     write_json(
         folder / "sweep.json",
-        {**facts, "points": [asdict(one) for one in found], "verdicts": said, "config": config.model_dump()},
+        {**facts, "points": [asdict(point) for point in points], "verdicts": verdicts, "config": config.model_dump()},
     )
-    table = "\n".join([markdown(metric, found), *(f"\n{one}" for one in said)])
+    table = "\n".join([markdown(metric, points), *(f"\n{verdict}" for verdict in verdicts)])
     write_text(folder / "sweep.md", table + "\n")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("close_transfer.reports", "templates"),
@@ -186,9 +209,9 @@ def run_sweep(config: SweepNoiseConfig) -> str:
         metric=metric,
         facts=facts,
         seeds=config.seeds,
-        points=found,
-        verdicts=said,
-        figure=f"data:image/svg+xml;base64,{base64.b64encode(figure(metric, found)).decode()}",
+        points=points,
+        verdicts=verdicts,
+        figure=f"data:image/svg+xml;base64,{base64.b64encode(figure(metric, points)).decode()}",
         is_world=facts["data"] == "picturebook",
     )
     write_text(folder / "sweep.html", page)

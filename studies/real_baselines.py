@@ -9,7 +9,7 @@ from studies.real_pairs import Pairs, assign_folds
 NEAREST = "nearest training caption"
 
 
-def _similarities(pairs: Pairs, folds: int) -> NDArray[np.floating]:
+def _compute_similarities(pairs: Pairs, folds: int) -> NDArray[np.floating]:
     """Cosine of every image with every caption, shape (pairs, pairs); -1 with captions of its own fold."""
     fold = assign_folds(len(pairs.captions), folds)
     cosines = normalize_rows(pairs.images) @ normalize_rows(pairs.texts).T
@@ -18,7 +18,7 @@ def _similarities(pairs: Pairs, folds: int) -> NDArray[np.floating]:
 
 def find_nearest_captions(pairs: Pairs, folds: int) -> list[str]:
     """For each image the caption of the other folds that is most similar to it."""
-    return [pairs.captions[row] for row in _similarities(pairs, folds).argmax(axis=1)]
+    return [pairs.captions[row] for row in _compute_similarities(pairs, folds).argmax(axis=1)]
 
 
 def find_nearest_keywords(pairs: Pairs, labels: NDArray[np.bool_], folds: int) -> NDArray[np.floating]:
@@ -32,5 +32,5 @@ def find_nearest_keywords(pairs: Pairs, labels: NDArray[np.bool_], folds: int) -
     Returns:
         Shape (pairs, keywords).
     """
-    similarities = _similarities(pairs, folds)
-    return np.stack([np.where(has, similarities, -1.0).max(axis=1) for has in labels.T], axis=1)
+    similarities = _compute_similarities(pairs, folds)
+    return np.stack([np.where(has_keyword, similarities, -1.0).max(axis=1) for has_keyword in labels.T], axis=1)

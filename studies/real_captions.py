@@ -23,7 +23,7 @@ from studies.jobs import run_in_workers
 from studies.real_pairs import Pairs, System, assign_folds, fit_for, list_systems
 
 
-def _training_settings(config: StudyRealVectorsConfig, system: System, seed: int, folder: Path) -> list[str]:
+def _list_training_settings(config: StudyRealVectorsConfig, system: System, seed: int, folder: Path) -> list[str]:
     table = folder / "captions.jsonl"
     needs_images = system.config.adapter or system.config.noise in ("auto-unpaired", "auto-paired")
     statistics = [f"statistics={folder / 'statistics'}"] if needs_images else []
@@ -46,30 +46,32 @@ def caption_fold(config: StudyRealVectorsConfig, system: System, fold: int, seed
     held_out = assign_folds(len(pairs.captions), config.folds) == fold
     with tempfile.TemporaryDirectory() as name, Path(os.devnull).open("w") as nowhere:
         folder = Path(name)
-        kept = np.flatnonzero(~held_out)
-        write_text(folder / "captions.jsonl", "".join(json.dumps({"caption": pairs.captions[i]}) + "\n" for i in kept))
-        np.save(folder / "texts.npy", pairs.texts[kept])
-        np.save(folder / "images.npy", pairs.images[kept])
+        train_rows = np.flatnonzero(~held_out)
+        write_text(
+            folder / "captions.jsonl", "".join(json.dumps({"caption": pairs.captions[i]}) + "\n" for i in train_rows)
+        )
+        np.save(folder / "texts.npy", pairs.texts[train_rows])
+        np.save(folder / "images.npy", pairs.images[train_rows])
         with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-            fit_for(system, pairs, kept, config.num_pairs).save(folder / "statistics")
-            settings = compose_config("train", TrainConfig, _training_settings(config, system, seed, folder))
+            fit_for(system, pairs, train_rows, config.num_pairs).save(folder / "statistics")
+            settings = compose_config("train", TrainConfig, _list_training_settings(config, system, seed, folder))
             run, outcome = train(settings, system.config.input_modality)
             if outcome.stopped_early:
                 raise UserError("training was stopped; the same command goes on from the folds that are done")
             model, tokenizer = load_model(run, "last", "cpu")
-            rows = np.flatnonzero(held_out)
-            vectors = np.asarray(pairs.images[rows], dtype=np.float32)
+            test_rows = np.flatnonzero(held_out)
+            vectors = np.asarray(pairs.images[test_rows], dtype=np.float32)
             if system.config.text_memory:
-                texts = model.adapter(torch.from_numpy(np.asarray(pairs.texts[kept], dtype=np.float32)), "text")
+                texts = model.adapter(torch.from_numpy(np.asarray(pairs.texts[train_rows], dtype=np.float32)), "text")
                 model.text_memory = ExactMemory(texts.detach().numpy(), config.text_memory_temperature)
             decoder = Decoder(model, tokenizer, Decoding(config.num_beams))
-            answers = decoder.predict([str(row) for row in rows], vectors.__getitem__, [""] * len(rows))
+            answers = decoder.predict([str(row) for row in test_rows], vectors.__getitem__, [""] * len(test_rows))
     return {int(answer.id): answer.text for answer in answers}
 
 
-def _key(config: StudyRealVectorsConfig) -> str:
+def _compute_key(config: StudyRealVectorsConfig) -> str:
     """Of all that decides an answer, so that a changed setting does not meet old answers."""
-    same = config.model_dump(
+    settings = config.model_dump(
         exclude={
             "output",
             "jobs",
@@ -84,26 +86,26 @@ def _key(config: StudyRealVectorsConfig) -> str:
         }
     )
     weights = Path(str(config.language_model)) / "model.safetensors"
-    return fingerprint([json.dumps(same, sort_keys=True), weights.read_bytes() if weights.is_file() else b""])[:12]
+    return fingerprint([json.dumps(settings, sort_keys=True), weights.read_bytes() if weights.is_file() else b""])[:12]
 
 
 def caption_all(config: StudyRealVectorsConfig) -> dict[tuple[str, int], dict[int, str]]:
     """Captions of all images by system and seed; what was done before is read back."""
-    folder = Path(config.output) / f"captions-{_key(config)}"
-    wanted = {
+    folder = Path(config.output) / f"captions-{_compute_key(config)}"
+    path_by_job = {
         (system.name, seed, fold): folder / f"{system.file_name(config)}-seed{seed}-fold{fold}.json"
         for system in list_systems(config)
         for seed in range(config.seeds)
         for fold in range(config.folds)
     }
-    missing = [job for job, path in wanted.items() if not path.is_file()]
+    missing = [job for job, path in path_by_job.items() if not path.is_file()]
     by_name = {system.name: system for system in list_systems(config)}
-    with tqdm(total=len(wanted), initial=len(wanted) - len(missing), unit="training") as bar:
+    with tqdm(total=len(path_by_job), initial=len(path_by_job) - len(missing), unit="training") as bar:
         arguments = ((config, by_name[name], fold, seed) for name, seed, fold in missing)
         for position, captions_by_row in run_in_workers(caption_fold, arguments, config.num_workers):
-            write_json(wanted[missing[position]], captions_by_row)
+            write_json(path_by_job[missing[position]], captions_by_row)
             bar.update()
     captions: dict[tuple[str, int], dict[int, str]] = {}
-    for (name, seed, _), path in wanted.items():
+    for (name, seed, _), path in path_by_job.items():
         captions.setdefault((name, seed), {}).update({int(row): text for row, text in read_json(path).items()})
     return captions

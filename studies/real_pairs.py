@@ -51,7 +51,7 @@ class Pairs:
             raise UserError(
                 f"pairs={folder}: {len(rows)} captions, {len(texts)} caption vectors and {len(images)} image vectors; row i of each must belong together"
             )
-        return cls([caption for caption, _ in rows], [told for _, told in rows], texts, images)
+        return cls([caption for caption, _ in rows], [references for _, references in rows], texts, images)
 
 
 @dataclass(frozen=True)
@@ -75,18 +75,18 @@ class System:
         """The least data that its parts need: "T0" texts, "T1" unpaired images too, "T4" pairs."""
         if self.config.input_modality == "image":
             return "T4"
-        of_noise = {"auto-unpaired": "T1", "auto-paired": "T4"}.get(str(self.config.noise), "T0")
-        return max(of_noise, *(ADAPTERS[step["name"]].data_regime for step in self.steps))
+        noise_data_regime = {"auto-unpaired": "T1", "auto-paired": "T4"}.get(str(self.config.noise), "T0")
+        return max(noise_data_regime, *(ADAPTERS[step["name"]].data_regime for step in self.steps))
 
     def file_name(self, study: StudyRealVectorsConfig) -> str:
         """What its answers are kept under; follows from what it is, not from its name."""
-        one = self.config
-        if self.is_plain and not isinstance(one.noise, str):
-            return f"{one.input_modality}-{one.noise:g}"
-        told = [one.model_dump_json(exclude={"name"}), f"rule {one.rule or DEFAULT_NOISE_RULE}"]
-        told += [f"pairs {study.num_pairs}"] if one.noise == "auto-paired" else []
-        told += [f"temperature {study.text_memory_temperature}"] if one.text_memory else []
-        return f"{one.input_modality}-{fingerprint(told)[:10]}"
+        config = self.config
+        if self.is_plain and not isinstance(config.noise, str):
+            return f"{config.input_modality}-{config.noise:g}"
+        parts = [config.model_dump_json(exclude={"name"}), f"rule {config.rule or DEFAULT_NOISE_RULE}"]
+        parts += [f"pairs {study.num_pairs}"] if config.noise == "auto-paired" else []
+        parts += [f"temperature {study.text_memory_temperature}"] if config.text_memory else []
+        return f"{config.input_modality}-{fingerprint(parts)[:10]}"
 
     @property
     def is_plain(self) -> bool:
@@ -96,12 +96,12 @@ class System:
 
 def list_systems(config: StudyRealVectorsConfig) -> list[System]:
     """Text at every noise, then the others that are named, then images without noise."""
-    found = []
+    systems = []
     for noise in config.noises:
         name = f"text, noise {noise:g}" if noise else "text, no noise"
-        found.append(System(RealSystemConfig(name=name, noise=noise)))
-    found += [System(one) for one in config.systems]
-    return [*found, System(RealSystemConfig(name="images, no noise", input_modality="image", noise=0.0))]
+        systems.append(System(RealSystemConfig(name=name, noise=noise)))
+    systems += [System(system_config) for system_config in config.systems]
+    return [*systems, System(RealSystemConfig(name="images, no noise", input_modality="image", noise=0.0))]
 
 
 def assign_folds(num_pairs: int, folds: int) -> NDArray[np.int64]:
@@ -110,60 +110,62 @@ def assign_folds(num_pairs: int, folds: int) -> NDArray[np.int64]:
     return np.random.default_rng(0).permutation(folded)
 
 
-def fit_for(system: System, pairs: Pairs, kept: NDArray[np.int64], num_pairs: int) -> Statistics:
+def fit_for(system: System, pairs: Pairs, visible: NDArray[np.int64], num_pairs: int) -> Statistics:
     """What `compute_statistics.py` would fit on the pairs that may be seen: unpaired halves, or some pairs.
 
     Args:
         system: whose chain is fitted; statistics are of all its vectors where it needs none.
         pairs: all of them.
-        kept: positions of those that may be seen.
+        visible: positions of those that may be seen.
         num_pairs: how many of them `auto-paired` sees.
     """
     before = drop_noise_steps(system.steps)
-    half = np.random.default_rng(0).permutation(kept)
-    told, shown = np.sort(half[: len(half) // 2]), np.sort(half[len(half) // 2 :])
-    seen = normalize_rows(pairs.texts[told]), normalize_rows(pairs.images[shown])
+    shuffled = np.random.default_rng(0).permutation(visible)
+    text_rows, image_rows = np.sort(shuffled[: len(shuffled) // 2]), np.sort(shuffled[len(shuffled) // 2 :])
+    unpaired_vectors = normalize_rows(pairs.texts[text_rows]), normalize_rows(pairs.images[image_rows])
 
     def measure(steps: Steps, known: Statistics) -> Statistics:
         if not drop_noise_steps(steps):
-            return measure_statistics(*seen)
-        texts, images = seen
+            return measure_statistics(*unpaired_vectors)
+        texts, images = unpaired_vectors
         return measure_statistics(
             apply_adapters(steps, known, texts, "text"), apply_adapters(steps, known, images, "image")
         )
 
     statistics = fit_in_sequence(system.steps, Statistics(measure([], Statistics({})).arrays), measure)
 
-    def behind(vectors: GroupedVectors) -> GroupedVectors:
+    def adapt_groups(vectors: GroupedVectors) -> GroupedVectors:
         return apply_adapters_to_groups(before, statistics, vectors)
 
     noise: dict[str, Any] = {}
     if system.config.noise == "auto-unpaired":
-        texts = behind(GroupedVectors(normalize_rows(pairs.texts[told]), np.arange(len(told))))
-        images = behind(
+        texts = adapt_groups(GroupedVectors(normalize_rows(pairs.texts[text_rows]), np.arange(len(text_rows))))
+        images = adapt_groups(
             GroupedVectors(
-                normalize_rows(pairs.texts[shown]), np.arange(len(shown)), normalize_rows(pairs.images[shown])
+                normalize_rows(pairs.texts[image_rows]),
+                np.arange(len(image_rows)),
+                normalize_rows(pairs.images[image_rows]),
             )
         )
         assert images.images is not None
         noise["unpaired"] = asdict(choose_unpaired(texts, images.images))
     elif system.config.noise == "auto-paired":
-        some = np.sort(half[:num_pairs])
-        both = GroupedVectors(
-            normalize_rows(pairs.texts[some]), np.arange(len(some)), normalize_rows(pairs.images[some])
+        pair_rows = np.sort(shuffled[:num_pairs])
+        paired_vectors = GroupedVectors(
+            normalize_rows(pairs.texts[pair_rows]), np.arange(len(pair_rows)), normalize_rows(pairs.images[pair_rows])
         )
-        noise["paired"] = asdict(choose_paired(behind(both)))
-    facts = {"num_texts": len(told), "chain": before, "noise_behind": before, "noise": noise}
+        noise["paired"] = asdict(choose_paired(adapt_groups(paired_vectors)))
+    facts = {"num_texts": len(text_rows), "chain": before, "noise_behind": before, "noise": noise}
     return Statistics(statistics.arrays, facts)
 
 
-def fit_chain(system: System, pairs: Pairs, kept: NDArray[np.int64], num_pairs: int) -> AdapterChain:
+def fit_chain(system: System, pairs: Pairs, visible: NDArray[np.int64], num_pairs: int) -> AdapterChain:
     """The adapters of a system, with their noise, fitted on the pairs that may be seen; arguments as `fit_for`."""
-    fitted = fit_for(system, pairs, kept, num_pairs)
+    fitted = fit_for(system, pairs, visible, num_pairs)
     noise = system.config.noise
     if noise == "auto":
-        strings = tuple(pairs.captions[i] for i in kept)
-        texts = GroupedVectors(normalize_rows(pairs.texts[kept]), np.arange(len(kept)), None, strings)
+        strings = tuple(pairs.captions[i] for i in visible)
+        texts = GroupedVectors(normalize_rows(pairs.texts[visible]), np.arange(len(visible)), None, strings)
         noise = choose_from_texts(
             system.config.rule or DEFAULT_NOISE_RULE,
             apply_adapters_to_groups(drop_noise_steps(system.steps), fitted, texts),

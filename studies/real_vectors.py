@@ -55,18 +55,18 @@ def caption_table(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) 
         for system in list_systems(config)
     }
     scored[NEAREST] = [caption_scores(find_nearest_captions(pairs, config.folds), pairs.references, 2)]
-    by_seed = {name: np.array([one.per_example for one in scores]) for name, scores in scored.items()}
-    table = _table(config, "CIDEr", by_seed, chains)
-    for name, scores in scored.items():
+    by_seed = {name: np.array([scores.per_example for scores in all_scores]) for name, all_scores in scored.items()}
+    table = _build_table(config, "CIDEr", by_seed, chains)
+    for name, all_scores in scored.items():
         for metric in _OTHER_METRICS:
-            table[name]["metrics"][metric] = float(np.mean([one.metrics[metric] for one in scores]))
+            table[name]["metrics"][metric] = float(np.mean([scores.metrics[metric] for scores in all_scores]))
     return table
 
 
 def score_probes(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) -> dict[str, dict[str, Any]]:
     """Mean average precision of keywords for each system, seeds averaged, with 95% intervals over images."""
     _, labels = build_keyword_matrix(pairs.references, config.least_keyword, config.most_keyword)
-    told = labels.any(axis=1)
+    has_keyword = labels.any(axis=1)
     folds = assign_folds(len(labels), config.folds)
     by_seed: dict[str, list[Float64Array]] = {system.name: [] for system in list_systems(config)}
     for system in tqdm(list_systems(config), unit="probe"):
@@ -76,17 +76,23 @@ def score_probes(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) -
         for seed in range(config.seeds):
             scores = np.zeros(labels.shape)
             for fold, chain in enumerate(chains[system.name]):
-                kept = folds != fold
-                scores[~kept] = score_probe(
-                    source[kept], labels[kept], pairs.images[~kept], chain.train(), seed, input_modality, temperature
+                is_train = folds != fold
+                scores[~is_train] = score_probe(
+                    source[is_train],
+                    labels[is_train],
+                    pairs.images[~is_train],
+                    chain.train(),
+                    seed,
+                    input_modality,
+                    temperature,
                 )
-            by_seed[system.name].append(100 * compute_average_precisions(scores[told], labels[told]))
+            by_seed[system.name].append(100 * compute_average_precisions(scores[has_keyword], labels[has_keyword]))
     nearest = find_nearest_keywords(pairs, labels, config.folds)
-    by_seed[NEAREST] = [100 * compute_average_precisions(nearest[told], labels[told])]
-    return _table(config, "mAP", {name: np.array(values) for name, values in by_seed.items()}, chains)
+    by_seed[NEAREST] = [100 * compute_average_precisions(nearest[has_keyword], labels[has_keyword])]
+    return _build_table(config, "mAP", {name: np.array(values) for name, values in by_seed.items()}, chains)
 
 
-def _table(
+def _build_table(
     config: StudyRealVectorsConfig, metric: str, by_seed: dict[str, Float64Array], chains: Chains
 ) -> dict[str, dict[str, Any]]:
     """Mean of the seeds, with its interval over images and its paired differences from some systems.
@@ -100,18 +106,20 @@ def _table(
     per_image = {name: values.mean(axis=0) for name, values in by_seed.items()}
     clean, *_, images = list_systems(config)
     scales = [
-        one for one in list_systems(config) if one.is_plain and one.data_regime == "T0" and one.config.noise != "auto"
+        system
+        for system in list_systems(config)
+        if system.is_plain and system.data_regime == "T0" and system.config.noise != "auto"
     ]
-    best = max((one.name for one in scales), key=lambda name: per_image[name].mean())
+    best = max((system.name for system in scales), key=lambda name: per_image[name].mean())
     bounds = {clean.name.removeprefix("text, "): clean.name, "images": images.name, "the best noise": best}
     table: dict[str, dict[str, Any]] = {}
-    data_regimes = {one.name: one.data_regime for one in list_systems(config)} | {NEAREST: "T0"}
+    data_regimes = {system.name: system.data_regime for system in list_systems(config)} | {NEAREST: "T0"}
     for name_of_system, values in per_image.items():
         means, intervals = average_scores({metric: values}, config.num_bootstrap)
         differences = {}
         for name, bound in bounds.items():
-            one = compare_paired_means(values, per_image[bound], config.num_bootstrap)
-            differences[name] = [one.difference, one.low, one.high]
+            comparison = compare_paired_means(values, per_image[bound], config.num_bootstrap)
+            differences[name] = [comparison.difference, comparison.low, comparison.high]
         table[name_of_system] = {
             "data_regime": data_regimes[name_of_system],
             "noise by fold": [chain.noise_std for chain in chains.get(name_of_system, [])],
@@ -123,9 +131,9 @@ def _table(
     return table
 
 
-def _rows(table: dict[str, dict[str, Any]], leading: str) -> Iterator[str]:
+def _format_rows(table: dict[str, dict[str, Any]], leading: str) -> Iterator[str]:
     others = [name for name in next(iter(table.values()))["metrics"] if name != leading]
-    head = [
+    header = [
         "trained on",
         "sees",
         "noise",
@@ -136,8 +144,8 @@ def _rows(table: dict[str, dict[str, Any]], leading: str) -> Iterator[str]:
         "against the best noise",
         *others,
     ]
-    yield f"| {' | '.join(head)} |"
-    yield "|---" * len(head) + "|"
+    yield f"| {' | '.join(header)} |"
+    yield "|---" * len(header) + "|"
     for name, row in table.items():
         low, high = row["intervals"][leading]
         metrics, seeds = row["metrics"], row["by seed"]
@@ -153,8 +161,10 @@ def _rows(table: dict[str, dict[str, Any]], leading: str) -> Iterator[str]:
         yield f"| {' | '.join([*cells, *(f'{metrics[other]:.1f}' for other in others)])} |"
 
 
-def _markdown(tables: Sequence[tuple[str, str, dict[str, dict[str, Any]]]]) -> str:
-    return "\n".join(line for title, leading, table in tables for line in (title, "", *_rows(table, leading), ""))
+def _format_markdown(tables: Sequence[tuple[str, str, dict[str, dict[str, Any]]]]) -> str:
+    return "\n".join(
+        line for title, leading, table in tables for line in (title, "", *_format_rows(table, leading), "")
+    )
 
 
 def run_study(config: StudyRealVectorsConfig) -> str:
@@ -165,13 +175,13 @@ def run_study(config: StudyRealVectorsConfig) -> str:
     """
     pairs = Pairs.read(Path(config.pairs))
     keywords, _ = build_keyword_matrix(pairs.references, config.least_keyword, config.most_keyword)
-    what = f"{len(pairs.captions)} pairs, {config.folds} folds, {config.seeds} seeds"
+    description = f"{len(pairs.captions)} pairs, {config.folds} folds, {config.seeds} seeds"
     chains = fit_chains(config, pairs)
     probe = score_probes(config, pairs, chains)
-    tables = [(f"{len(keywords)} keywords, {what}", "mAP", probe)]
+    tables = [(f"{len(keywords)} keywords, {description}", "mAP", probe)]
     if config.language_model is not None:
-        tables.append((f"captions, {what}", "CIDEr", caption_table(config, pairs, chains)))
-    text = _markdown(tables)
+        tables.append((f"captions, {description}", "CIDEr", caption_table(config, pairs, chains)))
+    text = _format_markdown(tables)
     folder = Path(config.output)
     write_json(
         folder / "results.json", {"config": config.model_dump(), "tables": {title: table for title, _, table in tables}}

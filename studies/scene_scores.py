@@ -43,14 +43,14 @@ class SceneScores:
         Raises:
             UserError: if the seeds did not answer the same examples.
         """
-        told = [read_scores(folder) for folder in folders]
-        ids = list(told[0][1])
-        if any(scores.keys() != told[0][1].keys() for _, scores in told):
+        scores_by_seed = [read_scores(folder) for folder in folders]
+        ids = list(scores_by_seed[0][1])
+        if any(scores.keys() != scores_by_seed[0][1].keys() for _, scores in scores_by_seed):
             raise UserError(f"{folders[0].parent.parent}: its seeds answered different examples; give another output=")
-        values = np.array([[scores[one] for one in ids] for _, scores in told])
-        _, scene = np.unique([scene_of[one] for one in ids], return_inverse=True)
+        values = np.array([[scores[example_id] for example_id in ids] for _, scores in scores_by_seed])
+        _, scene = np.unique([scene_of[example_id] for example_id in ids], return_inverse=True)
         return cls(
-            told[0][0],
+            scores_by_seed[0][0],
             values.mean(axis=1).tolist(),
             np.bincount(scene, weights=values.mean(axis=0)).astype(np.float64),
             np.bincount(scene).astype(np.float64),
@@ -62,20 +62,22 @@ class SceneScores:
         """Mean over examples and seeds."""
         return float(self.sums.sum() / self.counts.sum())
 
-    def _statistics(self) -> Float64Array:
+    def _stack_sums_and_counts(self) -> Float64Array:
         return np.stack([self.sums, self.counts], axis=1)
 
     def interval(self, num_resamples: int) -> tuple[float, float]:
         """95% bootstrap interval of the score over scenes."""
-        _, intervals = score_sums(self._statistics(), _mean, num_resamples)
+        _, intervals = score_sums(self._stack_sums_and_counts(), _compute_mean, num_resamples)
         return intervals["mean"]
 
     def minus(self, other: "SceneScores", num_resamples: int) -> PairedDifference:
         """How much higher this is, with its 95% interval; every resample draws the same scenes for both."""
-        return compare_paired(self._statistics(), other._statistics(), _mean, num_resamples)["mean"]
+        return compare_paired(
+            self._stack_sums_and_counts(), other._stack_sums_and_counts(), _compute_mean, num_resamples
+        )["mean"]
 
 
-def _mean(sums: Float64Array) -> dict[str, NDArray[np.float64]]:
+def _compute_mean(sums: Float64Array) -> dict[str, NDArray[np.float64]]:
     return {"mean": sums[:, 0] / sums[:, 1]}
 
 

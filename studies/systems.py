@@ -36,83 +36,92 @@ from studies.jobs import Job, run_jobs
 from studies.scene_scores import SceneScores, map_examples_to_scenes
 
 
-def _slug(name: str) -> str:
+def _make_slug(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
 
 
-def _run(config: RunStudyConfig, task: str, name: str, seed: int) -> Path:
+def _get_run_folder(config: RunStudyConfig, task: str, name: str, seed: int) -> Path:
     """The folder of a training; systems that differ in their test alone share it."""
     system = config.systems[name]
-    return Path(config.output) / task / _slug(system.run or name) / f"seed-{seed}"
+    return Path(config.output) / task / _make_slug(system.run or name) / f"seed-{seed}"
 
 
-def _statistics(config: RunStudyConfig, task: str, system: SystemConfig) -> Path:
-    told = [str(system.statistics_overrides), *_encoder_and_data(shlex.split(config.train_overrides))]
-    return Path(config.output) / task / f"statistics-{fingerprint(told)[:8]}"
+def _get_statistics_folder(config: RunStudyConfig, task: str, system: SystemConfig) -> Path:
+    settings = [str(system.statistics_overrides), *_select_encoder_and_data(shlex.split(config.train_overrides))]
+    return Path(config.output) / task / f"statistics-{fingerprint(settings)[:8]}"
 
 
-def _fit(config: RunStudyConfig, task: str) -> None:
+def _fit_statistics(config: RunStudyConfig, task: str) -> None:
     """Statistics of every system that needs some; what is there is not fitted again."""
-    shared = _encoder_and_data(shlex.split(config.train_overrides))
+    shared = _select_encoder_and_data(shlex.split(config.train_overrides))
     for system in config.systems.values():
-        folder = _statistics(config, task, system)
+        folder = _get_statistics_folder(config, task, system)
         if system.statistics_overrides is not None and not (folder / "statistics.json").is_file():
-            given = [f"task={task}", f"output={folder}", *shared, *shlex.split(system.statistics_overrides)]
+            settings = [f"task={task}", f"output={folder}", *shared, *shlex.split(system.statistics_overrides)]
             with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
-                compute_statistics(compose_config("compute_statistics", ComputeStatisticsConfig, given))
+                compute_statistics(compose_config("compute_statistics", ComputeStatisticsConfig, settings))
 
 
-def _encoder_and_data(settings: list[str]) -> list[str]:
-    return [one for one in settings if one.startswith(("data", "clip", "device", "embedding_cache"))]
+def _select_encoder_and_data(settings: list[str]) -> list[str]:
+    return [setting for setting in settings if setting.startswith(("data", "clip", "device", "embedding_cache"))]
 
 
-def _job(config: RunStudyConfig, task: str, name: str, seed: int) -> Job:
+def _build_job(config: RunStudyConfig, task: str, name: str, seed: int) -> Job:
     system = config.systems[name]
     owner = config.systems[system.run or name]
-    given = [
+    settings = [
         f"task={task}",
         f"seed={seed}",
         *shlex.split(config.train_overrides),
         *shlex.split(config.of_task(task)),
     ]
-    given += shlex.split(owner.train_overrides)
+    settings += shlex.split(owner.train_overrides)
     if owner.statistics_overrides is not None:
-        given.append(f"statistics={_statistics(config, task, owner)}")
+        settings.append(f"statistics={_get_statistics_folder(config, task, owner)}")
     test = (f"split={config.split}", *shlex.split(config.eval_overrides), *shlex.split(system.eval_overrides))
-    return Job(_run(config, task, name, seed), owner.input_modality, tuple(given), {f"test-{_slug(name)}": test})
+    return Job(
+        _get_run_folder(config, task, name, seed),
+        owner.input_modality,
+        tuple(settings),
+        {f"test-{_make_slug(name)}": test},
+    )
 
 
 def list_jobs(config: RunStudyConfig) -> list[Job]:
     """Trainings with their tests; every seed of all systems and tasks before the next one."""
-    found: dict[Path, Job] = {}
+    job_by_folder: dict[Path, Job] = {}
     for seed in range(config.seeds):
         for task in config.tasks:
             for name in config.systems:
                 if not config.has(name, task) or config.systems[name].baseline:
                     continue
-                job = _job(config, task, name, seed)
-                if job.folder in found:
-                    job = Job(job.folder, job.input_modality, job.settings, {**found[job.folder].tests, **job.tests})
-                found[job.folder] = job
-    return list(found.values())
+                job = _build_job(config, task, name, seed)
+                if job.folder in job_by_folder:
+                    job = Job(
+                        job.folder, job.input_modality, job.settings, {**job_by_folder[job.folder].tests, **job.tests}
+                    )
+                job_by_folder[job.folder] = job
+    return list(job_by_folder.values())
 
 
-def _baseline_folder(config: RunStudyConfig, task: str, name: str) -> Path:
-    return Path(config.output) / task / _slug(name)
+def _get_baseline_folder(config: RunStudyConfig, task: str, name: str) -> Path:
+    return Path(config.output) / task / _make_slug(name)
 
 
 def _known_and_asked(config: RunStudyConfig) -> list[str]:
     """The shared settings for a baseline: data that tests name are asked, and those of training are known."""
-    shared = _encoder_and_data(shlex.split(config.train_overrides))
-    asked = [one for one in shlex.split(config.eval_overrides) if one.startswith("data")]
-    if not asked:
+    shared = _select_encoder_and_data(shlex.split(config.train_overrides))
+    asked_settings = [setting for setting in shlex.split(config.eval_overrides) if setting.startswith("data")]
+    if not asked_settings:
         return shared
-    known = [re.sub(r"^data=", "data@training=", re.sub(r"^data\.", "training.", one)) for one in shared]
-    chosen = any(one.startswith("data=") for one in shared)
-    return [*known, *([] if chosen else ["data@training=picturebook"]), *asked]
+    known_settings = [
+        re.sub(r"^data=", "data@training=", re.sub(r"^data\.", "training.", setting)) for setting in shared
+    ]
+    names_data = any(setting.startswith("data=") for setting in shared)
+    return [*known_settings, *([] if names_data else ["data@training=picturebook"]), *asked_settings]
 
 
-def _baselines(config: RunStudyConfig) -> None:
+def _score_baselines(config: RunStudyConfig) -> None:
     """Scores the systems that need no training, where that is not done.
 
     Raises:
@@ -121,10 +130,10 @@ def _baselines(config: RunStudyConfig) -> None:
     shared = _known_and_asked(config)
     for name, system in config.systems.items():
         for task in config.tasks:
-            folder = _baseline_folder(config, task, name)
+            folder = _get_baseline_folder(config, task, name)
             if system.baseline is None or not config.has(name, task) or (folder / "results.json").is_file():
                 continue
-            given = [
+            settings = [
                 f"task={task}",
                 f"baseline={system.baseline}",
                 f"output={folder}",
@@ -133,20 +142,20 @@ def _baselines(config: RunStudyConfig) -> None:
             ]
             try:
                 evaluate_baseline(
-                    compose_config("baseline", BaselineConfig, [*given, *shlex.split(system.eval_overrides)])
+                    compose_config("baseline", BaselineConfig, [*settings, *shlex.split(system.eval_overrides)])
                 )
             except UserError as error:
                 raise UserError(f"systems.{name}: {error}; or leave this row out: '~systems.{name}'") from error
 
 
-def _tests(config: RunStudyConfig, task: str, name: str) -> list[Path]:
+def _list_test_folders(config: RunStudyConfig, task: str, name: str) -> list[Path]:
     """The evaluation folders of a system, one a seed; one in all of what has no seed."""
     if config.systems[name].baseline:
-        return [_baseline_folder(config, task, name)]
-    return [_run(config, task, name, seed) / f"test-{_slug(name)}" for seed in range(config.seeds)]
+        return [_get_baseline_folder(config, task, name)]
+    return [_get_run_folder(config, task, name, seed) / f"test-{_make_slug(name)}" for seed in range(config.seeds)]
 
 
-def _costs(run: Path) -> dict[str, float]:
+def _measure_costs(run: Path) -> dict[str, float]:
     """Parameters that a run trained, and minutes of its training."""
     facts = read_json(run / "facts.json")
     state = read_json(RunFolder(run).checkpoint("last") / "training_state.json")
@@ -170,14 +179,14 @@ def measure_cosine_to_images(run: Path, split: str) -> float:
     return float((texts * images[torch.from_numpy(vectors.scene_of_text)]).sum(dim=-1).mean())
 
 
-def _row(scores: SceneScores, baseline: SceneScores, num_bootstrap: int) -> dict[str, Any]:
-    against = scores.minus(baseline, num_bootstrap)
+def _build_row(scores: SceneScores, baseline: SceneScores, num_bootstrap: int) -> dict[str, Any]:
+    difference = scores.minus(baseline, num_bootstrap)
     return {
         "metric": scores.metric,
         "score": scores.score,
         "interval": list(scores.interval(num_bootstrap)),
         "by_seed": scores.by_seed,
-        "against_baseline": [against.difference, against.low, against.high],
+        "against_baseline": [difference.difference, difference.low, difference.high],
         "noise": scores.results["noise"]["std"],
         "data_regime": scores.results["data_regime"],
     }
@@ -185,59 +194,61 @@ def _row(scores: SceneScores, baseline: SceneScores, num_bootstrap: int) -> dict
 
 def build_table(config: RunStudyConfig) -> dict[str, dict[str, dict[str, Any]]]:
     """Of a finished study: by system and task, its score, interval, seeds and difference from the baseline."""
-    found: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in config.systems}
+    table: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in config.systems}
     for task in config.tasks:
-        scene_of = map_examples_to_scenes(_run(config, task, config.baseline, 0), config.split)
+        scene_of = map_examples_to_scenes(_get_run_folder(config, task, config.baseline, 0), config.split)
         scores = {
-            name: SceneScores.read(_tests(config, task, name), scene_of)
+            name: SceneScores.read(_list_test_folders(config, task, name), scene_of)
             for name in config.systems
             if config.has(name, task)
         }
-        for name, one in scores.items():
-            found[name][task] = _row(one, scores[config.baseline], config.num_bootstrap)
+        for name, system_scores in scores.items():
+            table[name][task] = _build_row(system_scores, scores[config.baseline], config.num_bootstrap)
             if config.systems[name].baseline:
                 continue
             if config.cosines:
-                found[name][task]["cosine"] = measure_cosine_to_images(_run(config, task, name, 0), config.split)
+                table[name][task]["cosine"] = measure_cosine_to_images(
+                    _get_run_folder(config, task, name, 0), config.split
+                )
             if config.costs:
-                found[name][task] |= _costs(_run(config, task, name, 0))
-    return found
+                table[name][task] |= _measure_costs(_get_run_folder(config, task, name, 0))
+    return table
 
 
-def _cell(row: Mapping[str, Any]) -> str:
+def _format_cell(row: Mapping[str, Any]) -> str:
     low, high = row["interval"]
     text = f"{row['score']:.1f} ({low:.1f} to {high:.1f})"
-    difference, *ends = row["against_baseline"]
-    return f"{text}; {difference:+.1f} ({ends[0]:+.1f} to {ends[1]:+.1f})" if difference or any(ends) else text
+    difference, *bounds = row["against_baseline"]
+    return f"{text}; {difference:+.1f} ({bounds[0]:+.1f} to {bounds[1]:+.1f})" if difference or any(bounds) else text
 
 
-def markdown(config: RunStudyConfig, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+def markdown(config: RunStudyConfig, table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """A row a system in the order given, with the data it needed; a column a task."""
-    metrics = {task: found[config.baseline][task]["metric"] for task in config.tasks}
-    head = [
+    metrics = {task: table[config.baseline][task]["metric"] for task in config.tasks}
+    header = [
         "system",
         "sees",
         *(["cosine"] if config.cosines else []),
         *(["parameters trained", "minutes"] if config.costs else []),
         *(f"{task} ({m})" for task, m in metrics.items()),
     ]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for name, row in found.items():
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    for name, row in table.items():
         if not row:
             continue  # for none of these tasks
         first = next(iter(row.values()))
-        more = [f"{first['cosine']:.2f}" if "cosine" in first else ""] if config.cosines else []
+        extra_cells = [f"{first['cosine']:.2f}" if "cosine" in first else ""] if config.cosines else []
         if config.costs:
             trains = "minutes" in first
-            more += [f"{first['trained_parameters']:,}", f"{first['minutes']:.1f}"] if trains else ["none", ""]
-        sees = "/".join(sorted({one["data_regime"] for one in row.values()}))
+            extra_cells += [f"{first['trained_parameters']:,}", f"{first['minutes']:.1f}"] if trains else ["none", ""]
+        sees = "/".join(sorted({result["data_regime"] for result in row.values()}))
         lines.append(
-            f"| {' | '.join([name, sees, *more, *(_cell(row[task]) if task in row else '' for task in config.tasks)])} |"
+            f"| {' | '.join([name, sees, *extra_cells, *(_format_cell(row[task]) if task in row else '' for task in config.tasks)])} |"
         )
     return "\n".join(lines)
 
 
-def _compose_all(config: RunStudyConfig) -> None:
+def _check_settings(config: RunStudyConfig) -> None:
     """Mistakes in settings are told before hours of training.
 
     Raises:
@@ -247,7 +258,7 @@ def _compose_all(config: RunStudyConfig) -> None:
         for task in config.tasks:
             if not config.has(name, task) or system.baseline:
                 continue
-            job = _job(config, task, name, 0)
+            job = _build_job(config, task, name, 0)
             try:
                 compose_config("train", TrainConfig, [*job.settings, "output=unused"])
                 for test in job.tests.values():
@@ -268,18 +279,20 @@ def run_study(config: RunStudyConfig) -> str:
     Raises:
         UserError: if a fit, a training or a test fails, with its own words.
     """
-    _compose_all(config)
+    _check_settings(config)
     for task in config.tasks:
-        _fit(config, task)
-    _baselines(config)  # minutes, before hours of training
+        _fit_statistics(config, task)
+    _score_baselines(config)  # minutes, before hours of training
     run_jobs(list_jobs(config), config.num_workers, config.name)
-    found = build_table(config)
-    text = markdown(config, found)
+    table = build_table(config)
+    text = markdown(config, table)
     folder = Path(config.output)
-    write_json(folder / "study.json", {"config": config.model_dump(mode="json"), "systems": found})
+    write_json(folder / "study.json", {"config": config.model_dump(mode="json"), "systems": table})
     write_text(folder / "study.md", text + "\n")
-    seeds = [value for row in found.values() for one in row.values() for value in [float(np.ptp(one["by_seed"]))]]
-    return f"{text}\n\n{config.seeds} seeds, at most {max(seeds):.1f} between those of one system; in {folder}"
+    seed_ranges = [
+        value for row in table.values() for result in row.values() for value in [float(np.ptp(result["by_seed"]))]
+    ]
+    return f"{text}\n\n{config.seeds} seeds, at most {max(seed_ranges):.1f} between those of one system; in {folder}"
 
 
 def main(config: RunStudyConfig) -> None:

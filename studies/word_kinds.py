@@ -20,14 +20,14 @@ _PLACES = {
 _TIMES = {"daylight": "day", "sunny": "day", "evening": "sunset", "sun": "sunset", "dark": "night"}
 
 
-def _nouns() -> dict[str, str]:
+def _map_nouns() -> dict[str, str]:
     """Plain singular name by noun of one word, synonyms and plurals included."""
     return {
         word: kind.name for kind in world.KINDS.values() for forms in kind.nouns for word in forms if " " not in word
     }
 
 
-_NOUNS = _nouns()
+_NOUNS = _map_nouns()
 _SIZES = {word: size for size, words in world.SIZE_WORDS.items() for word in words}
 
 # Of each kind of word, what each word says: synonyms say the same.
@@ -61,9 +61,9 @@ def score_words(captions: Sequence[str], references: Sequence[Sequence[str]], ki
         two references say, and how many of these were said.
     """
     rows = []
-    for caption, told in zip(captions, references, strict=True):
-        here = find_words(caption, kind)
-        votes = Counter(thing for one in told for thing in find_words(one, kind))
+    for caption, texts in zip(captions, references, strict=True):
+        said = find_words(caption, kind)
+        votes = Counter(thing for text in texts for thing in find_words(text, kind))
         agreed = {thing for thing, count in votes.items() if count > 1}
-        rows.append((len(here), len(here & votes.keys()), len(agreed), len(here & agreed)))
+        rows.append((len(said), len(said & votes.keys()), len(agreed), len(said & agreed)))
     return tuple(map(list, zip(*rows, strict=True)))

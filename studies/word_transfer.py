@@ -17,11 +17,11 @@ from studies.config import ScoreByWordTypeConfig
 from studies.word_kinds import KINDS_OF_WORDS, score_words
 
 
-def _f1(sums: Float64Array) -> dict[str, Float64Array]:
+def _compute_f1(sums: Float64Array) -> dict[str, Float64Array]:
     """Of sums of things said, of them right, things to say, of them said."""
-    said, right, wanted, told = sums.T
+    num_said, num_right, num_wanted, num_told = sums.T
     with np.errstate(invalid="ignore", divide="ignore"):
-        precision, recall = right / said, told / wanted
+        precision, recall = num_right / num_said, num_told / num_wanted
         # Nothing right is 0, also where nothing was said.
         return {"F1": np.nan_to_num(100 * 2 * precision * recall / (precision + recall))}
 
@@ -45,15 +45,21 @@ def build_word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
         results = read_json(folder / "results.json")
         if results["data"] != "picturebook" or not results["task"].startswith("captioning"):
             raise UserError(f"{folder}: holds no captions of Picturebook; give evaluations of task=captioning on it")
-        given = [one["data"] for one in results["config"].values() if one and one.get("data")]
-        data = PicturebookData.model_validate(given[-1])  # of the test, where that is on other data than the training
+        data_settings = [config["data"] for config in results["config"].values() if config and config.get("data")]
+        data = PicturebookData.model_validate(
+            data_settings[-1]
+        )  # of the test, where that is on other data than the training
         references = {e.id: e.references for e in load_examples(data, "captioning", results["split"]).examples}
-        said = [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
-        captions = [one["prediction"] for one in said]
+        predictions = [
+            json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
+        captions = [prediction["prediction"] for prediction in predictions]
         cells = []
         for kind in KINDS_OF_WORDS:
-            counts = np.array(score_words(captions, [references[one["id"]] for one in said], kind), dtype=float).T
-            values, intervals = score_sums(counts, _f1, num_bootstrap)
+            counts = np.array(
+                score_words(captions, [references[prediction["id"]] for prediction in predictions], kind), dtype=float
+            ).T
+            values, intervals = score_sums(counts, _compute_f1, num_bootstrap)
             low, high = intervals["F1"]
             cells.append(f"{values['F1']:.1f} ({low:.1f} to {high:.1f})")
         lines.append(f"| {folder} | {' | '.join(cells)} |")

@@ -88,7 +88,12 @@ def small(command):
 @pytest.mark.slow
 def test_own_data_as_documented():
     make_files()
-    commands = [line for block in blocks("custom_data_and_models.md") for line in block.splitlines() if line.startswith("python ")]
+    commands = [
+        line
+        for block in blocks("custom_data_and_models.md")
+        for line in block.splitlines()
+        if line.startswith("python ")
+    ]
     here = [line for line in commands if not any(need in line for need in NEEDS_MORE)]
     assert len(here) > 15
     typed(small(f"{BASE} runs=plain"))

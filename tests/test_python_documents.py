@@ -17,7 +17,7 @@ def python_of(document):
     ("document", "uses"),
     [
         ("README.md", (".caption(", ".answer(", ".judge(", ".from_embedding(")),
-        ("docs/own_data.md", (".caption(", ".from_embedding(", ".write(", ".save_pretrained(")),
+        ("docs/custom_data_and_models.md", (".caption(", ".from_embedding(", ".write(", ".save_pretrained(")),
     ],
 )
 def test_the_python_of_a_document_runs(document, uses, finished_runs, capsys):
@@ -32,7 +32,7 @@ def test_the_python_of_a_document_runs(document, uses, finished_runs, capsys):
 def test_every_field_of_a_result_is_documented():
     from close_transfer.data.examples import Prediction
 
-    table = (REPOSITORY / "docs/own_data.md").read_text().split("| field | |")[1].split("\n\n")[0]
+    table = (REPOSITORY / "docs/custom_data_and_models.md").read_text().split("| field | |")[1].split("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", " ".join(row.split("|")[1] for row in table.splitlines() if row))) == {
         *Prediction.__dataclass_fields__,
         "text",

@@ -17,10 +17,10 @@ from close_transfer.core.errors import UserError
 from close_transfer.evaluation.results import WORLD, Results, read_results, read_scores
 from close_transfer.metrics.bootstrap import PairedDifference, compare_paired_means
 
-_MOST_TOLD = 4
+_MAX_SHOWN_SETTINGS = 4
 
 # What was asked, of what kind of scene, fingerprint and number of the examples, whether they are Picturebook's.
-_Key = tuple[str, str | None, str, int, bool]
+_TableKey = tuple[str, str | None, str, int, bool]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def compute_t_quantile(freedom: int) -> float:
     By bisection of its distribution function for whole numbers (Abramowitz and Stegun, 26.7.3 and 26.7.4).
     """
 
-    def within(t: float) -> float:
+    def compute_central_probability(t: float) -> float:
         """Probability of lying between -t and t."""
         angle = math.atan(t / math.sqrt(freedom))
         cosine = math.cos(angle)
@@ -122,81 +122,88 @@ def compute_t_quantile(freedom: int) -> float:
     low, high = 0.0, 20.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if within(middle) < 0.95 else (low, middle)
+        low, high = (middle, high) if compute_central_probability(middle) < 0.95 else (low, middle)
     return (low + high) / 2
 
 
-def _value(metric: str, folded: Sequence[Results]) -> Value:
-    values = [one.metrics[metric] for one in folded]
+def _fold_values(metric: str, folded_results: Sequence[Results]) -> Value:
+    values = [results.metrics[metric] for results in folded_results]
     if len(values) == 1:
-        low, high = folded[0].intervals.get(metric, (None, None))
+        low, high = folded_results[0].intervals.get(metric, (None, None))
         return Value(values[0], low, high)
-    reach = compute_t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
-    return Value(fmean(values), fmean(values) - reach, fmean(values) + reach)
+    half_width = compute_t_quantile(len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    return Value(fmean(values), fmean(values) - half_width, fmean(values) + half_width)
 
 
-def _row(folded: Sequence[Results]) -> Row:
-    shared = [name for name in folded[0].metrics if all(name in one.metrics for one in folded)]
-    first = folded[0]
+def _build_row(folded_results: Sequence[Results]) -> Row:
+    shared_metrics = [
+        name for name in folded_results[0].metrics if all(name in results.metrics for results in folded_results)
+    ]
+    first = folded_results[0]
     return Row(
         first.name,
         first.data_regime,
-        sorted((one.seed for one in folded), key=lambda seed: -1 if seed is None else seed),
-        {_column(name, first): _value(name, folded) for name in shared},
+        sorted((results.seed for results in folded_results), key=lambda seed: -1 if seed is None else seed),
+        {_format_column(name, first): _fold_values(name, folded_results) for name in shared_metrics},
         first,
         first.settings(),
     )
 
 
-def _column(metric: str, results: Results) -> str:
+def _format_column(metric: str, results: Results) -> str:
     """The metric's name; CLIPScores of different encoders are different metrics."""
-    by = results.clipscore_encoder if "CLIPScore" in metric else None
-    return f"{metric} ({by})" if by else metric
+    encoder = results.clipscore_encoder if "CLIPScore" in metric else None
+    return f"{metric} ({encoder})" if encoder else metric
 
 
-def _tell_apart(rows: Sequence[Row]) -> None:
+def _disambiguate_names(rows: Sequence[Row]) -> None:
     """Adds to equal names of one table the settings that differ."""
     by_name: dict[tuple[str | None, str], list[Row]] = {}
     for row in rows:
         by_name.setdefault((row.data_regime, row.name), []).append(row)
-    for alike in by_name.values():
-        if len(alike) == 1:
+    for namesakes in by_name.values():
+        if len(namesakes) == 1:
             continue
-        keys = dict.fromkeys(key for row in alike for key in row.settings)
-        differing = [key for key in keys if len({json.dumps(row.settings.get(key)) for row in alike}) > 1]
-        for row in alike:
-            told = [f"{key}={row.settings[key]}" for key in differing if key in row.settings]
-            row.name += f" ({', '.join(told[:_MOST_TOLD])}{', ...' if len(told) > _MOST_TOLD else ''})" if told else ""
+        keys = dict.fromkeys(key for row in namesakes for key in row.settings)
+        differing_keys = [key for key in keys if len({json.dumps(row.settings.get(key)) for row in namesakes}) > 1]
+        for row in namesakes:
+            settings = [f"{key}={row.settings[key]}" for key in differing_keys if key in row.settings]
+            row.name += (
+                f" ({', '.join(settings[:_MAX_SHOWN_SETTINGS])}{', ...' if len(settings) > _MAX_SHOWN_SETTINGS else ''})"
+                if settings
+                else ""
+            )
 
 
-def _leading(rows: Iterable[Row]) -> str:
+def _find_leading_metric(rows: Iterable[Row]) -> str:
     names = dict.fromkeys(name for row in rows for name in row.values)
     return next((name for name in ("CIDEr", "accuracy") if name in names), next(iter(names)))
 
 
-def _names(found: Iterable[str | None]) -> str:
-    return " / ".join(sorted({name for name in found if name is not None}))
+def _join_names(names: Iterable[str | None]) -> str:
+    return " / ".join(sorted({name for name in names if name is not None}))
 
 
-def _table(key: _Key, rows: list[Row]) -> ResultTable:
+def _build_table(key: _TableKey, rows: list[Row]) -> ResultTable:
     kind, scene, fingerprint, num_examples, is_world = key
-    results = [row.first for row in rows]
-    tasks = {one.task for one in results}
+    all_results = [row.first for row in rows]
+    tasks = {results.task for results in all_results}
     if len(tasks) > 1:
         for row in rows:
             row.name += f", {row.first.task}" if row.first.is_trained else ""
     if not is_world:
         for row in rows:
             row.marks = row.first.marks
-    leading = _leading(rows)
-    _tell_apart(rows)
+    leading = _find_leading_metric(rows)
+    _disambiguate_names(rows)
     rows.sort(
         key=lambda row: (row.data_regime or "~", -row.values[leading].value if leading in row.values else math.inf)
     )
     return ResultTable(
         task=kind if len(tasks) > 1 else tasks.pop(),
-        data=_names(one.data for one in results if one.states_data) or _names(one.data for one in results),
-        split=_names(one.split for one in results) or None,
+        data=_join_names(results.data for results in all_results if results.states_data)
+        or _join_names(results.data for results in all_results),
+        split=_join_names(results.split for results in all_results) or None,
         scene=scene,
         fingerprint=fingerprint,
         num_examples=num_examples,
@@ -206,15 +213,15 @@ def _table(key: _Key, rows: list[Row]) -> ResultTable:
     )
 
 
-def _keyed(files: Mapping[Path, Results]) -> Iterator[tuple[_Key, Path, Results]]:
+def _key_results(files: Mapping[Path, Results]) -> Iterator[tuple[_TableKey, Path, Results]]:
     """Each result with its table's key: data without a stated name are Picturebook's where their references are."""
-    worlds: dict[str, set[bool]] = {}
-    for one in files.values():
-        if one.states_data:
-            worlds.setdefault(one.examples, set()).add(one.data == WORLD)
-    for path, one in files.items():
-        is_world = one.data == WORLD if one.states_data else worlds.get(one.examples) == {True}
-        yield (one.kind, one.scene, one.examples, one.num_examples, is_world), path, one
+    world_flags: dict[str, set[bool]] = {}
+    for results in files.values():
+        if results.states_data:
+            world_flags.setdefault(results.examples, set()).add(results.data == WORLD)
+    for path, results in files.items():
+        is_world = results.data == WORLD if results.states_data else world_flags.get(results.examples) == {True}
+        yield (results.kind, results.scene, results.examples, results.num_examples, is_world), path, results
 
 
 def build_tables(files: Mapping[Path, Results]) -> tuple[list[ResultTable], list[str]]:
@@ -224,42 +231,48 @@ def build_tables(files: Mapping[Path, Results]) -> tuple[list[ResultTable], list
     same examples with the same references, by whatever name they go; Picturebook's stand apart from all
     others. Of two results with the same seed the last by name counts.
     """
-    systems: dict[tuple[_Key, str | None, str, str, str], dict[int | None, tuple[Path, Results]]] = {}
+    systems: dict[tuple[_TableKey, str | None, str, str, str], dict[int | None, tuple[Path, Results]]] = {}
     notes = []
-    for table, path, one in _keyed(files):
+    for table_key, path, results in _key_results(files):
         # A result without a seed is a row of its own.
-        own = str(path) if one.seed is None else ""
-        seeds = systems.setdefault((table, one.data_regime, one.name, one.identity(), own), {})
-        if one.seed in seeds:
-            notes.append(f"{seeds[one.seed][0]} is left out: {path} is the same system with the same seed {one.seed}")
-        seeds[one.seed] = (path, one)
-    tables: dict[_Key, list[Row]] = {}
-    for key, seeds in systems.items():
-        folded = [one for _, one in seeds.values()]
-        tables.setdefault(key[0], []).append(_row(folded))
-        notes += _assumed(folded)
-    made = [_table(key, rows) for key, rows in tables.items()]
-    return sorted(made, key=lambda one: (one.is_world, one.task, one.data, one.split or "", one.scene or "")), notes
+        path_key = str(path) if results.seed is None else ""
+        by_seed = systems.setdefault((table_key, results.data_regime, results.name, results.identity(), path_key), {})
+        if results.seed in by_seed:
+            notes.append(
+                f"{by_seed[results.seed][0]} is left out: {path} is the same system with the same seed {results.seed}"
+            )
+        by_seed[results.seed] = (path, results)
+    rows_by_key: dict[_TableKey, list[Row]] = {}
+    for system_key, by_seed in systems.items():
+        folded_results = [results for _, results in by_seed.values()]
+        rows_by_key.setdefault(system_key[0], []).append(_build_row(folded_results))
+        notes += _list_assumptions(folded_results)
+    tables = [_build_table(table_key, rows) for table_key, rows in rows_by_key.items()]
+    return sorted(
+        tables, key=lambda table: (table.is_world, table.task, table.data, table.split or "", table.scene or "")
+    ), notes
 
 
-def _assumed(folded: Sequence[Results]) -> list[str]:
+def _list_assumptions(folded_results: Sequence[Results]) -> list[str]:
     """What is taken to be the same file though it lies in several places."""
     notes = []
     for key in ("lm.name", "clip.weights"):
-        places = {str(place) for one in folded if (place := one.trained_with(*key.split("."))) is not None}
+        places = {
+            str(place) for results in folded_results if (place := results.trained_with(*key.split("."))) is not None
+        }
         if len(places) > 1:
-            told = ", ".join(sorted(places))
-            notes.append(f"“{folded[0].name}”: seeds are folded as if {key} were the same file in {told}")
+            place_list = ", ".join(sorted(places))
+            notes.append(f"“{folded_results[0].name}”: seeds are folded as if {key} were the same file in {place_list}")
     return notes
 
 
-def _unlike(a: Results, b: Results) -> bool:
+def _are_incompatible(first: Results, second: Results) -> bool:
     """Whether two results are known to be of different examples, or stand on different sides of Picturebook."""
-    both_stated = a.states_data and b.states_data
-    if a.kind != b.kind or (both_stated and (a.data == WORLD) != (b.data == WORLD)):
+    both_stated = first.states_data and second.states_data
+    if first.kind != second.kind or (both_stated and (first.data == WORLD) != (second.data == WORLD)):
         return True
-    other_split = a.split is not None and b.split is not None and a.split != b.split
-    return a.examples != b.examples and ((both_stated and a.data != b.data) or other_split)
+    splits_differ = first.split is not None and second.split is not None and first.split != second.split
+    return first.examples != second.examples and ((both_stated and first.data != second.data) or splits_differ)
 
 
 def pair_evaluations(folders: Sequence[str], num_resamples: int) -> Pairing:
@@ -268,33 +281,44 @@ def pair_evaluations(folders: Sequence[str], num_resamples: int) -> Pairing:
     Raises:
         UserError: if their scores are not there, or are not of the same task, data and examples.
     """
-    first, second = (Path(name).parent if Path(name).name == "results.json" else Path(name) for name in folders)
-    a, b = (read_results(folder / "results.json", "compare") for folder in (first, second))
-    if _unlike(a, b):
-        named = [f"{one.task} on {one.data}{f', {one.split}' if one.split else ''}" for one in (a, b)]
+    first_folder, second_folder = (
+        Path(name).parent if Path(name).name == "results.json" else Path(name) for name in folders
+    )
+    first_results, second_results = (
+        read_results(folder / "results.json", "compare") for folder in (first_folder, second_folder)
+    )
+    if _are_incompatible(first_results, second_results):
+        descriptions = [
+            f"{results.task} on {results.data}{f', {results.split}' if results.split else ''}"
+            for results in (first_results, second_results)
+        ]
         raise UserError(
-            f"compare={first},{second}: {named[0]} cannot be paired with {named[1]}; give two evaluations of the same"
+            f"compare={first_folder},{second_folder}: {descriptions[0]} cannot be paired with {descriptions[1]}; give two evaluations of the same"
         )
-    (metric, scores_a), (metric_b, scores_b) = read_scores(first), read_scores(second)
-    only_a, only_b = scores_a.keys() - scores_b.keys(), scores_b.keys() - scores_a.keys()
-    if only_a or only_b or metric != metric_b:
+    (metric, first_scores), (second_metric, second_scores) = read_scores(first_folder), read_scores(second_folder)
+    only_first, only_second = first_scores.keys() - second_scores.keys(), second_scores.keys() - first_scores.keys()
+    if only_first or only_second or metric != second_metric:
         raise UserError(
-            f"compare={first},{second}: {len(only_a):,} examples are in the first only and {len(only_b):,} in the second only, "
-            f"scored in {metric} and {metric_b}; a paired bootstrap needs the same examples and metric"
+            f"compare={first_folder},{second_folder}: {len(only_first):,} examples are in the first only and {len(only_second):,} in the second only, "
+            f"scored in {metric} and {second_metric}; a paired bootstrap needs the same examples and metric"
         )
-    values_a, values_b = (np.array([scores[name] for name in scores_a]) for scores in (scores_a, scores_b))
-    difference = compare_paired_means(values_a, values_b, num_resamples)
-    data = _names(one.data for one in (a, b) if one.states_data) or _names([a.data, b.data])
+    first_values, second_values = (
+        np.array([scores[name] for name in first_scores]) for scores in (first_scores, second_scores)
+    )
+    difference = compare_paired_means(first_values, second_values, num_resamples)
+    data = _join_names(
+        results.data for results in (first_results, second_results) if results.states_data
+    ) or _join_names([first_results.data, second_results.data])
     return Pairing(
-        names=(a.name, b.name),
-        folders=(str(first), str(second)),
-        data_regimes=(a.data_regime, b.data_regime),
-        scenes=(a.scene, b.scene),
+        names=(first_results.name, second_results.name),
+        folders=(str(first_folder), str(second_folder)),
+        data_regimes=(first_results.data_regime, second_results.data_regime),
+        scenes=(first_results.scene, second_results.scene),
         data=data,
         metric=metric,
-        num_examples=len(scores_a),
-        same_references=a.examples == b.examples,
+        num_examples=len(first_scores),
+        same_references=first_results.examples == second_results.examples,
         difference=difference,
         is_world=data == WORLD,
-        marks=[] if data == WORLD else list(dict.fromkeys(a.marks + b.marks)),
+        marks=[] if data == WORLD else list(dict.fromkeys(first_results.marks + second_results.marks)),
     )

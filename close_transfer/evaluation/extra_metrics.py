@@ -39,23 +39,23 @@ def compute_extra_scores(
     Raises:
         UserError: if SPICE's models or an image are missing.
     """
-    extra: dict[str, Float64Array] = {}
+    scores: dict[str, Float64Array] = {}
     if "spice" in names:
         cache = get_cache_folder()
         hypotheses = [group[0] for group in tokenize_ptb([[answer] for answer in answers])]
         references = tokenize_ptb([e.references for e in examples], cache / "tokenized")
-        extra["SPICE"] = 100 * score_spice(hypotheses, references, cache / "spice")
+        scores["SPICE"] = 100 * score_spice(hypotheses, references, cache / "spice")
     if "clipscore" not in names:
-        return extra, None
+        return scores, None
     assert clip is not None
     encoder = OpenClipEncoder(clip, device)
-    return extra | _clip_scores(encoder, examples, answers, embedding_cache), {
+    return scores | _compute_clip_scores(encoder, examples, answers, embedding_cache), {
         "name": encoder.name,
         "fingerprint": encoder.fingerprint,
     }
 
 
-def _clip_scores(
+def _compute_clip_scores(
     encoder: OpenClipEncoder, examples: Sequence[Example], answers: Sequence[str], embedding_cache: EmbeddingCacheConfig
 ) -> dict[str, Float64Array]:
     images = encode_image_scenes(encoder, examples, embedding_cache)[np.arange(len(examples))]
@@ -63,11 +63,12 @@ def _clip_scores(
     references = [[CLIPSCORE_PREFIX + text for text in example.references] for example in examples]
     table = encode_texts(encoder, [*captions, *(text for group in references for text in group)], embedding_cache)
 
-    def vectors(texts: Sequence[str]) -> Any:
+    def gather_vectors(texts: Sequence[str]) -> Any:
         return table.gather(np.array([table.row_of[text] for text in texts]))
 
-    own = vectors(captions)
+    caption_vectors = gather_vectors(captions)
     return {
-        "CLIPScore": 100 * compute_clip_score(images, own),
-        "RefCLIPScore": 100 * compute_ref_clip_score(images, own, [vectors(group) for group in references]),
+        "CLIPScore": 100 * compute_clip_score(images, caption_vectors),
+        "RefCLIPScore": 100
+        * compute_ref_clip_score(images, caption_vectors, [gather_vectors(group) for group in references]),
     }

@@ -19,8 +19,8 @@ OFFICIAL_FIELDS = {
 
 def parse_official_id(identifier: str) -> int | str:
     """The id as the official files have it: a whole number where it is written as one."""
-    whole = identifier.isascii() and identifier.isdecimal() and str(int(identifier)) == identifier
-    return int(identifier) if whole else identifier
+    is_whole_number = identifier.isascii() and identifier.isdecimal() and str(int(identifier)) == identifier
+    return int(identifier) if is_whole_number else identifier
 
 
 def format_official_results(task: str, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
@@ -31,14 +31,16 @@ def format_official_results(task: str, predictions: Sequence[Prediction]) -> lis
     """
     if task not in OFFICIAL_FIELDS:
         raise UserError(f"task={task}: has no official results format; {', '.join(OFFICIAL_FIELDS)} have one")
-    identifier, answer = OFFICIAL_FIELDS[task]
-    return [{identifier: parse_official_id(p.id), answer: p.text} for p in predictions]
+    id_field, answer_field = OFFICIAL_FIELDS[task]
+    return [{id_field: parse_official_id(prediction.id), answer_field: prediction.text} for prediction in predictions]
 
 
 def format_score_lines(ids: Sequence[str], scores: Scores) -> str:
     """The content of scores.jsonl: each example's id and its leading metric, in the examples' order."""
     rows = zip(ids, scores.per_example, strict=True)
-    return "".join(json.dumps({"id": i, scores.leading: s}, ensure_ascii=False) + "\n" for i, s in rows)
+    return "".join(
+        json.dumps({"id": example_id, scores.leading: score}, ensure_ascii=False) + "\n" for example_id, score in rows
+    )
 
 
 def fingerprint_references(examples: Sequence[Example]) -> str:

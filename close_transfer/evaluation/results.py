@@ -17,7 +17,7 @@ from close_transfer.models.noise_scale import describe_adapters
 WORLD = "picturebook"
 
 # Settings that do not change what a system is: where things lie, and what they run on.
-_PLACES = {
+_IRRELEVANT_SETTINGS = {
     "output",
     "resume",
     "runs",
@@ -29,19 +29,19 @@ _PLACES = {
     "batch_size",
     "seed",
 }
-_SCORED = {
+_SCORING_SETTINGS = {
     "name", "data_regime", "data_name", "split", "scene", "images", "clip", "references", "questions", "extra_metrics",
     "id_field", "on_missing", "on_extra",
 }  # fmt: skip
-_IDLE = {"clip.batch_size", "train.log_every", "train.tensorboard"}
+_IDLE_SETTINGS = {"clip.batch_size", "train.log_every", "train.tensorboard"}
 # Settings of an evaluation that count where the first of them is given, by their beginnings.
-_ANSWERING = {
+_ANSWERING_SETTINGS = {
     "text_memory": ("text_memory",),
     "top_p": ("top_p", "temperature", "sampling_seed", "num_return"),
     "rerank": ("rerank", "num_return"),
 }
-_ROOTS = ("root", "captions_root")  # of data; the files below them are named relative to them
-_CAPTIONING = ("captioning", "captioning-multi")  # trained differently, asked and scored alike
+_ROOT_SETTINGS = ("root", "captions_root")  # of data; the files below them are named relative to them
+_CAPTIONING_TASKS = ("captioning", "captioning-multi")  # trained differently, asked and scored alike
 
 
 class Results(BaseModel):
@@ -79,7 +79,7 @@ class Results(BaseModel):
     @property
     def kind(self) -> str:
         """What was asked and how it was scored; equal for tasks whose results belong into one table."""
-        return _CAPTIONING[0] if self.task in _CAPTIONING else self.task
+        return _CAPTIONING_TASKS[0] if self.task in _CAPTIONING_TASKS else self.task
 
     @property
     def states_data(self) -> bool:
@@ -95,20 +95,20 @@ class Results(BaseModel):
     @property
     def marks(self) -> list[str]:
         """What of Picturebook is in the system, which says nothing about other data."""
-        clips = (self.encoder, self.trained_with("clip", "model"), _at(self.config, "eval", "clip", "model"))
+        clips = (self.encoder, self.trained_with("clip", "model"), _get_nested(self.config, "eval", "clip", "model"))
         return [
             mark
-            for mark, holds in (
+            for mark, applies in (
                 ("Picturebook's CLIP", WORLD in clips),
                 ("trained on Picturebook", self.trained_with("data", "name") == WORLD),
                 ("CLIPScore by Picturebook's CLIP", self.clipscore_encoder == WORLD),
             )
-            if holds
+            if applies
         ]
 
     def trained_with(self, *keys: str) -> Any:
         """A setting of the training; None where there is none."""
-        return _at(self.config, "train", *keys)
+        return _get_nested(self.config, "train", *keys)
 
     def settings(self) -> dict[str, Any]:
         """All that makes the system what it is, by dotted key, the same on any machine; not the seed."""
@@ -117,32 +117,38 @@ class Results(BaseModel):
         )
         # Seeds of someone else's system are files with the same name= and a seed= each.
         files = {"predictions"} if self.seed is not None else set()
-        kept = {key: value for key, value in train.items() if key not in _PLACES}
-        if isinstance(kept.get("data"), dict):
-            kept["data"] = {key: value for key, value in kept["data"].items() if key not in _ROOTS}
-        answered = {"checkpoint", "num_beams"}
-        for setting, beginnings in _ANSWERING.items():
+        settings = {key: value for key, value in train.items() if key not in _IRRELEVANT_SETTINGS}
+        if isinstance(settings.get("data"), dict):
+            settings["data"] = {key: value for key, value in settings["data"].items() if key not in _ROOT_SETTINGS}
+        answering_keys = {"checkpoint", "num_beams"}
+        for setting, beginnings in _ANSWERING_SETTINGS.items():
             if evaluation.get(setting):
-                answered |= {key for key in evaluation if key.startswith(beginnings)}
-        kept |= {key: value for key, value in evaluation.items() if key in answered}
-        kept |= {
-            key: value for key, value in baseline.items() if key not in _PLACES | {"data", "split", "max_examples"}
+                answering_keys |= {key for key in evaluation if key.startswith(beginnings)}
+        settings |= {key: value for key, value in evaluation.items() if key in answering_keys}
+        settings |= {
+            key: value
+            for key, value in baseline.items()
+            if key not in _IRRELEVANT_SETTINGS | {"data", "split", "max_examples"}
         }
-        kept |= {key: value for key, value in score.items() if key not in _PLACES | _SCORED | files}
-        flat = {key: value for key, value in _flat(kept).items() if key not in _IDLE}
-        told = {key: value if key == "predictions" else _portable(value) for key, value in flat.items()}
+        settings |= {
+            key: value for key, value in score.items() if key not in _IRRELEVANT_SETTINGS | _SCORING_SETTINGS | files
+        }
+        flat_settings = {key: value for key, value in _flatten(settings).items() if key not in _IDLE_SETTINGS}
+        portable_settings = {
+            key: value if key == "predictions" else _make_portable(value) for key, value in flat_settings.items()
+        }
         if self.statistics and self.statistics.get("sha256"):  # what was fitted, wherever it lies
-            told["statistics"] = str(self.statistics["sha256"])[:12]
+            portable_settings["statistics"] = str(self.statistics["sha256"])[:12]
         if self.training_data_fingerprint:
-            told["training_data"] = self.training_data_fingerprint[:12]
-        return told
+            portable_settings["training_data"] = self.training_data_fingerprint[:12]
+        return portable_settings
 
     def identity(self) -> str:
         """Text that is equal for results of one system, whichever machine and seed."""
-        told = self.settings()
+        settings = self.settings()
         if self.training_data_fingerprint:  # it stands for the data, wherever they lie
-            told = {key: value for key, value in told.items() if not key.startswith("data.")}
-        return json.dumps(told | {"task": self.task, "noise": (self.noise or {}).get("std")}, sort_keys=True)
+            settings = {key: value for key, value in settings.items() if not key.startswith("data.")}
+        return json.dumps(settings | {"task": self.task, "noise": (self.noise or {}).get("std")}, sort_keys=True)
 
     @property
     def name(self) -> str:
@@ -172,26 +178,32 @@ def describe_system_settings(
     if "blind" in adapters:
         return "blind (sees nothing)"
     trained = {"text": "trained on text", "image": "trained on images"}.get(training_input_modality or "", "system")
-    told = {"memory": "on a memory of texts", "top_p": "sampled", "rerank": "re-ranked"}
+    descriptions = {"memory": "on a memory of texts", "top_p": "sampled", "rerank": "re-ranked"}
     return ", ".join(
-        [trained, describe_adapters(adapters, std), *(words for key, words in told.items() if evaluation.get(key))]
+        [
+            trained,
+            describe_adapters(adapters, std),
+            *(words for key, words in descriptions.items() if evaluation.get(key)),
+        ]
     )
 
 
-def _at(value: Any, *keys: str) -> Any:
+def _get_nested(value: Any, *keys: str) -> Any:
     """What stands below the keys; None where there is nothing."""
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, dict):
-        return {k: v for key, one in value.items() for k, v in _flat(one, f"{prefix}.{key}" if prefix else key).items()}
+        return {
+            k: v for key, item in value.items() for k, v in _flatten(item, f"{prefix}.{key}" if prefix else key).items()
+        }
     return {prefix: value}
 
 
-def _portable(value: Any) -> Any:
+def _make_portable(value: Any) -> Any:
     """A setting that is a path as its last part, so that the same file elsewhere is the same."""
     if not isinstance(value, str):
         return value
@@ -211,10 +223,10 @@ def read_results(path: Path, setting: str) -> Results:
     try:
         return Results.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        first_error = error.errors()[0]
+        location = ".".join(str(part) for part in first_error["loc"]) or "the whole"
         raise UserError(
-            f"{setting}={path}: {where}: {first['msg'][0].lower()}{first['msg'][1:]}; this is no complete results.json, so evaluate again"
+            f"{setting}={path}: {location}: {first_error['msg'][0].lower()}{first_error['msg'][1:]}; this is no complete results.json, so evaluate again"
         ) from None
 
 
@@ -224,18 +236,18 @@ def find_results(patterns: Sequence[str], setting: str = "results") -> list[Path
     Raises:
         UserError: if a glob matches nothing.
     """
-    found: dict[Path, Path] = {}
+    path_by_target: dict[Path, Path] = {}
     for pattern in patterns:
-        matched = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207  absolute ones too
-        files = [one / "results.json" if one.is_dir() else one for one in matched]
-        files = [one for one in files if one.is_file()]
+        matches = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207  absolute ones too
+        files = [path / "results.json" if path.is_dir() else path for path in matches]
+        files = [path for path in files if path.is_file()]
         if not files:
             raise UserError(
                 f"{setting}={pattern}: matches no results.json; evaluate first, and quote a glob: {setting}='runs/**/results.json'"
             )
         for file in sorted(files):  # a run's folder and the link "latest" to it are one
-            found.setdefault(file.resolve(), file)
-    return sorted(found.values())
+            path_by_target.setdefault(file.resolve(), file)
+    return sorted(path_by_target.values())
 
 
 def read_scores(folder: Path) -> tuple[str, dict[str, float]]:
@@ -253,16 +265,16 @@ def read_scores(folder: Path) -> tuple[str, dict[str, float]]:
     metric = ""
     for line, record in read_lines(path, "compare"):
         try:
-            name = key_field(record, "id")
+            example_id = key_field(record, "id")
             (metric_here,) = (key for key in record if key != "id")
             value = record[metric_here]
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
                 raise RecordError(f"field {metric_here!r} is no number")
-            if name in scores or metric_here != (metric or metric_here):
+            if example_id in scores or metric_here != (metric or metric_here):
                 raise RecordError("the id stands there twice, or the metric changes")
         except (RecordError, ValueError) as fault:
             raise UserError(f"{path}, line {line}: {fault}; the file is damaged, so evaluate again") from None
-        metric, scores[name] = metric_here, float(value)
+        metric, scores[example_id] = metric_here, float(value)
     if not scores:
         raise UserError(f"{path}: is empty; evaluate again")
     return metric, scores

@@ -1,4 +1,4 @@
-"""The memory of texts that images are projected on at test time, without retraining (`projection.py`)."""
+"""The memory of texts that images are projected on at test time, without retraining (`models/text_memory.py`)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,14 +25,18 @@ from close_transfer.tasks import build_task
 _BLOCK = 65_536  # vectors that are adapted at once
 
 
-def _training_texts(trained: TrainConfig) -> list[str]:
+def _load_training_texts(trained: TrainConfig) -> list[str]:
     """The distinct texts that training fed to the encoder, without those that it was told to leave out."""
     examples, _ = exclude_overlap(trained, load_examples(trained.data, trained.task.name, "train").examples)
-    return list(dict.fromkeys(t for e in build_task(trained.task).for_training(examples).examples for t in e.texts))
+    return list(
+        dict.fromkeys(
+            text for example in build_task(trained.task).for_training(examples).examples for text in example.texts
+        )
+    )
 
 
 @torch.inference_mode()
-def _adapted(
+def _adapt_vectors(
     model: TransferNetwork, gather: Callable[[slice], NDArray[np.floating]], count: int
 ) -> NDArray[np.float16]:
     """`count` vectors as the mapper would be fed them, as texts; block by block, as they may be millions."""
@@ -68,10 +72,10 @@ def build_text_memory(
             )
         encoder = build_encoder(trained.clip, trained.data, device, texts_needed=True)
         check_encoder(encoder, model)
-        texts = sample(_training_texts(trained), config.text_memory_size, trained.seed)
+        texts = sample(_load_training_texts(trained), config.text_memory_size, trained.seed)
         table = encode_texts(encoder, texts, config.embedding_cache)
         rows = np.array([table.row_of[text] for text in texts], dtype=np.int64)
-        adapted = _adapted(model, lambda block: table.gather(rows[block]), len(rows))
+        adapted = _adapt_vectors(model, lambda block: table.gather(rows[block]), len(rows))
     else:
         vectors = read_array(config.text_memory_file, "text_memory")[: config.text_memory_size]
         if vectors.ndim != 2 or vectors.shape[1] != dim:
@@ -79,7 +83,7 @@ def build_text_memory(
                 f"text_memory={config.text_memory}: vectors of shape {vectors.shape[1:]}, but the run's encoder gives one of width "
                 f"{dim}; encode the memory's texts with that encoder"
             )
-        adapted = _adapted(model, vectors.__getitem__, len(vectors))
+        adapted = _adapt_vectors(model, vectors.__getitem__, len(vectors))
     memory: Memory = SEARCHES[config.text_memory_search](adapted, config.text_memory_temperature)
     facts = {
         "text_memory": config.text_memory,

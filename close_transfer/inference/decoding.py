@@ -119,14 +119,14 @@ class Decoder:
         with tqdm(total=len(ids), unit="example", desc="decoding") as bar:
             for start in range(0, len(order), self._batch_size):
                 rows = order[start : start + self._batch_size]
-                kept = next(answered, None)
-                if kept is not None:
-                    batch = [parse_prediction(one) for one in kept]
+                batch_fields = next(answered, None)
+                if batch_fields is not None:
+                    batch = [parse_prediction(fields) for fields in batch_fields]
                     bar.initial += len(rows)  # no part of the rate
                 else:
                     batch = self.answer([ids[r] for r in rows], vectors(rows), [prompts[r] for r in rows], labels)
                     if journal:
-                        journal.append([asdict(one) for one in batch])
+                        journal.append([asdict(prediction) for prediction in batch])
                 predictions.update(zip(rows.tolist(), batch, strict=True))
                 bar.update(len(rows))
         return [predictions[row] for row in range(len(ids))]
@@ -137,31 +137,35 @@ class Decoder:
     ) -> list[Prediction]:
         """Answers to one batch; arguments as in `predict`, the vectors themselves of shape (rows, dim)."""
         context = self._model.read(
-            torch.from_numpy(vectors).to(self._model.device), *self._prompts(prompts), self._input_modality
+            torch.from_numpy(vectors).to(self._model.device), *self._encode_prompts(prompts), self._input_modality
         )
         needed = context.states.shape[1] + self._max_new
         check_positions(self._model.lm, needed, "give shorter prompts, or train with a smaller task.max_prompt_tokens")
-        label_scores = self._label_scores(context, prompts, labels) if labels else None
+        label_scores = self._score_labels(context, prompts, labels) if labels else None
         with torch.random.fork_rng(enabled=self._decoding.top_p is not None):
             if self._decoding.top_p is not None:  # a batch is drawn alike whether it is the first or comes after a kill
                 torch.manual_seed(int(fingerprint([str(self._decoding.seed), *ids])[:15], 16))
             texts, scores = self._generate(context)
         predictions = []
-        for row, example in enumerate(ids):
+        for row, example_id in enumerate(ids):
             count = self._decoding.num_return
-            chosen = sorted(range(row * count, (row + 1) * count), key=lambda number: -scores[number])
+            candidate_rows = sorted(range(row * count, (row + 1) * count), key=lambda number: -scores[number])
             label, likelihoods = "", ()
             if label_scores is not None:
                 label, likelihoods = labels[int(label_scores[row].argmax())], tuple(label_scores[row].tolist())
             predictions.append(
                 Prediction(
-                    example, tuple(texts[n] for n in chosen), tuple(scores[n] for n in chosen), label, likelihoods
+                    example_id,
+                    tuple(texts[candidate] for candidate in candidate_rows),
+                    tuple(scores[candidate] for candidate in candidate_rows),
+                    label,
+                    likelihoods,
                 )
             )
         return predictions
 
-    def _prompts(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        rows = Ragged.of([self._format.prompt_ids(one, self._max_prompt)[0] for one in prompts])
+    def _encode_prompts(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        rows = Ragged.of([self._format.prompt_ids(prompt, self._max_prompt)[0] for prompt in prompts])
         ids, mask = rows.padded_and_mask(range(len(rows)), self._format.padding)
         return ids.to(self._model.device), mask.to(self._model.device)
 
@@ -176,17 +180,19 @@ class Decoder:
             eos_token_id=self._format.end,
             **self._decoding.settings(),
         )
-        written = self._model.conditioning.written(output)
+        tokens = self._model.conditioning.written(output)
         if self._decoding.num_beams > 1:
             scores = output.sequences_scores
         else:
-            chosen = self._model.lm.compute_transition_scores(output.sequences, output.logits, normalize_logits=True)
-            ended = (written == self._format.end).int().cumsum(dim=1)
-            counts = (ended - (written == self._format.end).int()) == 0  # up to the end token and with it
-            scores = (chosen.masked_fill(~counts, 0).sum(dim=1) / counts.sum(dim=1)).float()
-        return self._format.text(written), scores.tolist()
+            token_scores = self._model.lm.compute_transition_scores(
+                output.sequences, output.logits, normalize_logits=True
+            )
+            num_ends = (tokens == self._format.end).int().cumsum(dim=1)
+            is_counted = (num_ends - (tokens == self._format.end).int()) == 0  # up to the end token and with it
+            scores = (token_scores.masked_fill(~is_counted, 0).sum(dim=1) / is_counted.sum(dim=1)).float()
+        return self._format.text(tokens), scores.tolist()
 
-    def _label_scores(self, context: Context, prompts: Sequence[str], labels: Sequence[str]) -> Tensor:
+    def _score_labels(self, context: Context, prompts: Sequence[str], labels: Sequence[str]) -> Tensor:
         """Log-likelihood of every label, end token included; shape (examples, labels)."""
         targets = [self._format.target_ids(label, self._max_new, prompt)[0] for prompt in prompts for label in labels]
         ids = Ragged.of(targets).padded(range(len(targets)), IGNORED).to(context.states.device)
@@ -195,7 +201,9 @@ class Decoder:
         return -losses.sum(dim=1).view(len(prompts), len(labels))
 
 
-def parse_prediction(kept: dict[str, Any]) -> Prediction:
+def parse_prediction(fields: dict[str, Any]) -> Prediction:
     """The prediction whose fields a journal kept; floats come back as they were."""
-    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
-    return Prediction(**fields)
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
+    return Prediction(**values)

@@ -66,21 +66,22 @@ class FewShot:
         self._max_words = max_words
 
     @torch.inference_mode()
-    def answers(self, asked: Sequence[Sequence[Shot]], batch_size: int = 64) -> list[str]:
+    def answers(self, prompts: Sequence[Sequence[Shot]], batch_size: int = 64) -> list[str]:
         """The answer to the last question of each prompt.
 
         Args:
-            asked: prompts: answered shots, then the one to be answered.
+            prompts: answered shots, then the one to be answered.
             batch_size: prompts at once.
         """
-        found: list[str] = []
-        for start in tqdm(range(0, len(asked), batch_size), desc="answering", unit="batch"):
-            found += self._batch(asked[start : start + batch_size])
-        return found
+        answers: list[str] = []
+        for start in tqdm(range(0, len(prompts), batch_size), desc="answering", unit="batch"):
+            answers += self._answer_batch(prompts[start : start + batch_size])
+        return answers
 
-    def _batch(self, prompts: Sequence[Sequence[Shot]]) -> list[str]:
+    def _answer_batch(self, prompts: Sequence[Sequence[Shot]]) -> list[str]:
         rows = [
-            torch.cat([self._begin(), *(part for shot in prompt for part in self._parts(shot))]) for prompt in prompts
+            torch.cat([self._embed_beginning(), *(part for shot in prompt for part in self._embed_shot(shot))])
+            for prompt in prompts
         ]
         longest = max(map(len, rows))
         check_positions(self._network.lm, longest + self._max_new_tokens, "give fewer shots, or shorter questions")
@@ -95,18 +96,18 @@ class FewShot:
             pad_token_id=self._format.padding,
             eos_token_id=self._format.end,
         )
-        begin = self._form.partition("{question}")[0].strip()
+        beginning = self._form.partition("{question}")[0].strip()
         texts = self._format.text(self._network.conditioning.written(output))
         answers = (text.split("\n")[0] for text in texts)
-        whole = (one.partition(begin)[0] if begin else one for one in answers)
-        return [" ".join(one.split()[: self._max_words]) for one in whole]
+        first_answers = (answer.partition(beginning)[0] if beginning else answer for answer in answers)
+        return [" ".join(answer.split()[: self._max_words]) for answer in first_answers]
 
-    def _begin(self) -> Tensor:
+    def _embed_beginning(self) -> Tensor:
         """What the language model expects in front of any text, as in training; shape (tokens, h), often none."""
-        before = torch.tensor(self._format.before, dtype=torch.long, device=self._network.device)
-        return self._network.lm.get_input_embeddings()(before)
+        ids = torch.tensor(self._format.before, dtype=torch.long, device=self._network.device)
+        return self._network.lm.get_input_embeddings()(ids)
 
-    def _parts(self, shot: Shot) -> tuple[Tensor, Tensor]:
+    def _embed_shot(self, shot: Shot) -> tuple[Tensor, Tensor]:
         """The mapper's tokens, and those of the words behind them; shape (tokens, h) each."""
         network = self._network
         vector = torch.from_numpy(np.asarray(shot.vector, dtype=np.float32))[None].to(network.device)
@@ -119,14 +120,17 @@ class FewShot:
         return prefix.to(words.dtype), words
 
 
-def build_prompts(supports: Sequence[Shot], asked: Sequence[Shot], num_shots: int, seed: int) -> list[list[Shot]]:
+def build_prompts(supports: Sequence[Shot], questions: Sequence[Shot], num_shots: int, seed: int) -> list[list[Shot]]:
     """Each question behind so many answered ones, drawn for each anew.
 
     Args:
         supports: answered, of the training split.
-        asked: to be answered.
+        questions: to be answered.
         num_shots: answered ones in front of each; 0 or more.
         seed: of the draw.
     """
     rng = np.random.default_rng(seed)
-    return [[*(supports[i] for i in rng.choice(len(supports), num_shots, replace=False)), one] for one in asked]
+    return [
+        [*(supports[i] for i in rng.choice(len(supports), num_shots, replace=False)), question]
+        for question in questions
+    ]

@@ -41,7 +41,7 @@ def find_model(name: str | Path, checkpoint: str | None) -> tuple[Path, dict[str
         path = Path(snapshot_download(str(name)))
     except Exception as error:  # the hub's client has another HTTP library, and its errors, from version to version
         raise UserError(
-            f"{name}: is no folder here, and cannot be had from the hub ({_reason(error)}); give a run's folder, or connect "
+            f"{name}: is no folder here, and cannot be had from the hub ({_format_reason(error)}); give a run's folder, or connect "
             "to the hub"
         ) from error
     return path, read_about(path)
@@ -59,20 +59,20 @@ def publish(name: str, private: bool, save: Callable[[Path, str], None]) -> str:
         UserError: if the hub refuses or cannot be reached.
     """
     try:
-        with tempfile.TemporaryDirectory() as written:
-            folder, hub = Path(written), HfApi()
-            whole = hub.create_repo(name, private=private, exist_ok=True).repo_id
-            save(folder, whole)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder, hub = Path(temporary), HfApi()
+            full_name = hub.create_repo(name, private=private, exist_ok=True).repo_id
+            save(folder, full_name)
             write_json(folder / _CONFIG, redact_config(read_json(folder / _CONFIG)))
-            hub.upload_folder(repo_id=whole, folder_path=folder, commit_message="Model of close-transfer")
-            return f"{hub.endpoint}/{whole}"
+            hub.upload_folder(repo_id=full_name, folder_path=folder, commit_message="Model of close-transfer")
+            return f"{hub.endpoint}/{full_name}"
     except WriteError:
         raise
     except Exception as error:  # as above
         raise UserError(
-            f"push_to_hub={name}: the hub did not take it ({_reason(error)}); log in by `hf auth login`"
+            f"push_to_hub={name}: the hub did not take it ({_format_reason(error)}); log in by `hf auth login`"
         ) from error
 
 
-def _reason(error: Exception) -> str:
+def _format_reason(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -74,16 +74,16 @@ class PredictionJournal:
             os.close(self._handle)  # whoever held it has just finished
             return False
         with self.path.open("rb") as file:
-            first = file.readline()
-        header = _content(first) if _is_whole(first) else self._header
+            first_line = file.readline()
+        header = _parse_content(first_line) if _is_whole(first_line) else self._header
         if header == json.loads(json.dumps(self._header)):
             return True
-        old = self.path.with_name(self.path.name + ".old")
-        self.path.replace(old)
+        old_path = self.path.with_name(self.path.name + ".old")
+        self.path.replace(old_path)
         os.close(self._handle)
         print(
-            f"note: an unfinished command left {self.path}, but it differed in {_differing(header, self._header)}; "
-            f"its answers are set aside in {old.name}, and this one starts anew",
+            f"note: an unfinished command left {self.path}, but it differed in {_list_differences(header, self._header)}; "
+            f"its answers are set aside in {old_path.name}, and this one starts anew",
             file=sys.stderr,
         )
         return False
@@ -92,7 +92,7 @@ class PredictionJournal:
         """What was kept, in order, read as it is asked for."""
         with self.path.open("rb") as file:
             for line in islice(file, 1, 1 + self.num_batches):
-                yield _content(line)
+                yield _parse_content(line)
 
     def append(self, batch: Any) -> None:
         """Keeps the answers to the next batch, JSON values.
@@ -102,7 +102,7 @@ class PredictionJournal:
         """
         with report_write_errors(self.path):
             content = json.dumps(batch)
-            append_line(self._handle, f"{_checksum(content.encode())} {content}")
+            append_line(self._handle, f"{_compute_checksum(content.encode())} {content}")
             self.num_batches += 1
             if time.monotonic() - self._synced > _SYNC_EVERY:
                 os.fsync(self._handle)
@@ -121,23 +121,23 @@ class PredictionJournal:
         os.close(self._handle)
 
 
-def _checksum(content: bytes) -> str:
+def _compute_checksum(content: bytes) -> str:
     """CRC-32 as eight hexadecimal digits: what is guarded against is damage, not malice."""
     return f"{zlib.crc32(content):08x}"
 
 
 def _is_whole(line: bytes) -> bool:
-    return line.endswith(b"\n") and line[:8] == _checksum(line[9:-1]).encode()
+    return line.endswith(b"\n") and line[:8] == _compute_checksum(line[9:-1]).encode()
 
 
-def _content(line: bytes) -> Any:
+def _parse_content(line: bytes) -> Any:
     return json.loads(line[9:])
 
 
-def _differing(header: Any, wanted: Mapping[str, Any]) -> str:
+def _list_differences(header: Any, wanted: Mapping[str, Any]) -> str:
     """The names of what differs between two journals."""
-    key = header.get("key") if isinstance(header, dict) else None
-    if not isinstance(key, dict) or header.get("format") != wanted["format"]:
+    old_key = header.get("key") if isinstance(header, dict) else None
+    if not isinstance(old_key, dict) or header.get("format") != wanted["format"]:
         return "its format"
-    now = json.loads(json.dumps(wanted["key"]))
-    return ", ".join(name for name in {**key, **now} if key.get(name) != now.get(name))
+    new_key = json.loads(json.dumps(wanted["key"]))
+    return ", ".join(name for name in {**old_key, **new_key} if old_key.get(name) != new_key.get(name))

@@ -45,22 +45,22 @@ class PredictionInputs(Protocol):
 
 class _ImageInputs:
     def __init__(self, root: Path, model: TransferNetwork, clip: OpenClipConfig | TimmConfig, device: str) -> None:
-        found = find_images(root)
-        self._files = found.files
-        self.num, self.num_other = len(found.files), found.num_other
-        self.faults = [{"id": name, "reason": reason} for name, reason in found.faults]
+        images = find_images(root)
+        self._files = images.files
+        self.num, self.num_other = len(images.files), images.num_other
+        self.faults = [{"id": name, "reason": reason} for name, reason in images.faults]
         self._encoder = load_encoder(clip, device)
         check_encoder(self._encoder, model)
         self.key = {
             "encoder": fingerprint([self._encoder.image_key, OPENING, str(clip.batch_size)]),
-            "images": fingerprint(f"{name}\0{_stamp(path)}" for name, path in found.files),
+            "images": fingerprint(f"{name}\0{_compute_stamp(path)}" for name, path in images.files),
         }
 
     def batch(self, start: int, end: int) -> tuple[list[str], NDArray[np.float32], list[Unreadable]]:
         names: list[str] = []
         unreadable: list[Unreadable] = []
 
-        def opened() -> Iterator[Image.Image]:
+        def open_readable() -> Iterator[Image.Image]:
             for name, path in self._files[start:end]:
                 try:
                     image = open_image(path)
@@ -70,14 +70,14 @@ class _ImageInputs:
                 names.append(name)
                 yield image
 
-        return names, self._encoder.encode_images(opened()), unreadable
+        return names, self._encoder.encode_images(open_readable()), unreadable
 
     def seen_by(self, encoder: Encoder, start: int, end: int, ids: Sequence[str]) -> NDArray[np.float32]:
         readable = set(ids)
         return encoder.encode_images(open_image(path) for name, path in self._files[start:end] if name in readable)
 
 
-def _stamp(path: Path) -> str:
+def _compute_stamp(path: Path) -> str:
     """What changes when a file is written anew."""
     try:
         status = path.stat()

@@ -35,7 +35,7 @@ def write_predictions(inputs: PredictionInputs, output: Path, journal: Predictio
     Other answers that stand there are set aside.
     """
     unreadable_output = output.with_name(output.name + ".unreadable.jsonl")
-    first: list[str] = []
+    first_lines: list[str] = []
     num_predictions = 0
     unreadable = [*inputs.faults]
     with atomic_path(output) as temporary:
@@ -45,12 +45,12 @@ def write_predictions(inputs: PredictionInputs, output: Path, journal: Predictio
                 num_predictions += len(batch["predictions"])
                 for prediction in map(parse_prediction, batch["predictions"]):
                     file.write(json.dumps(prediction.as_dict(), ensure_ascii=False) + "\n")
-                    if len(first) < _NUM_SHOWN:
-                        first.append(f"{prediction.id}: {prediction.text}")
+                    if len(first_lines) < _NUM_SHOWN:
+                        first_lines.append(f"{prediction.id}: {prediction.text}")
         if num_predictions:
-            _keep_earlier(output, temporary, unreadable_output)
+            _archive_earlier(output, temporary, unreadable_output)
         if unreadable:
-            write_text(unreadable_output, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in unreadable))
+            write_text(unreadable_output, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in unreadable))
         else:
             unreadable_output.unlink(missing_ok=True)
         if not num_predictions:
@@ -60,7 +60,7 @@ def write_predictions(inputs: PredictionInputs, output: Path, journal: Predictio
     return PredictionSummary(
         output,
         num_predictions,
-        tuple(first),
+        tuple(first_lines),
         unreadable_output,
         len(unreadable),
         tuple(unreadable[:_NUM_UNREADABLE_SHOWN]),
@@ -68,10 +68,10 @@ def write_predictions(inputs: PredictionInputs, output: Path, journal: Predictio
     )
 
 
-def _keep_earlier(output: Path, written: Path, unreadable_output: Path) -> None:
-    """Sets an output aside, with the list of what could not be read, unless it is what was just `written`."""
-    if not output.is_file() or filecmp.cmp(output, written, shallow=False):
+def _archive_earlier(output: Path, new_output: Path, unreadable_output: Path) -> None:
+    """Sets an output aside, with the list of what could not be read, unless it is `new_output`."""
+    if not output.is_file() or filecmp.cmp(output, new_output, shallow=False):
         return
-    sync(written)
-    aside = archive_previous([unreadable_output, output], output.with_name(f"{output.name}.old"))
-    print(f"note: {output} held other answers, which are set aside in {aside}", file=sys.stderr)
+    sync(new_output)
+    archive = archive_previous([unreadable_output, output], output.with_name(f"{output.name}.old"))
+    print(f"note: {output} held other answers, which are set aside in {archive}", file=sys.stderr)

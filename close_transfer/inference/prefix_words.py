@@ -47,10 +47,10 @@ def find_nearest_words(
     weights = network.lm.get_input_embeddings().weight
     assert isinstance(weights, Tensor)
     embeddings = F.normalize(weights[: len(tokenizer)].float(), dim=-1)
-    found = []
+    words_by_vector = []
     for tokens in prefix:
         cosines, ids = (tokens @ embeddings.T).topk(count, dim=-1)
-        found.append(
+        words_by_vector.append(
             [
                 [
                     NearWord(str(tokenizer.decode([number])).strip(), value)
@@ -59,4 +59,4 @@ def find_nearest_words(
                 for row, values in zip(ids.tolist(), cosines.tolist(), strict=True)
             ]
         )
-    return found
+    return words_by_vector

@@ -65,20 +65,22 @@ class Reranker:
             predictions: with several candidates each.
             vectors: what was shown, raw, by the encoder; shape (predictions, dim).
         """
-        texts = list(dict.fromkeys(text for one in predictions for text in one.candidates))
+        texts = list(dict.fromkeys(text for prediction in predictions for text in prediction.candidates))
         if not texts:
             return list(predictions)
         row_of = {text: row for row, text in enumerate(texts)}
         encoded = self.encoder.encode_texts(texts)
         encoded = encoded / np.linalg.norm(encoded, axis=1, keepdims=True)
-        shown = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        shown_vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return [
-            _in_order(one, [float(encoded[row_of[text]] @ shown[row]) for text in one.candidates])
-            for row, one in enumerate(predictions)
+            _sort_candidates(
+                prediction, [float(encoded[row_of[text]] @ shown_vectors[row]) for text in prediction.candidates]
+            )
+            for row, prediction in enumerate(predictions)
         ]
 
 
-def _in_order(prediction: Prediction, similarities: Sequence[float]) -> Prediction:
+def _sort_candidates(prediction: Prediction, similarities: Sequence[float]) -> Prediction:
     order = np.argsort(np.negative(similarities), kind="stable")
     return replace(
         prediction,

@@ -127,20 +127,20 @@ class TransferModel:
         Raises:
             UserError: as `write`; if the model is of another task.
         """
-        self._is_for(("captioning", "captioning-multi"), "captions")
-        return self._texts(images, None, decoding)
+        self._check_task(("captioning", "captioning-multi"), "captions")
+        return self._write_texts(images, None, decoding)
 
     def answer(self, images: ImageInput | Sequence[ImageInput], question: str, **decoding: Any) -> Any:
         """The answer to a question about an image, or a list of one each; arguments as of `caption`."""
-        self._is_for(("vqa", "vqa-e"), "answers")
-        _asked("question", question)
-        return self._texts(images, question, decoding)
+        self._check_task(("vqa", "vqa-e"), "answers")
+        _check_question("question", question)
+        return self._write_texts(images, question, decoding)
 
     def judge(self, images: ImageInput | Sequence[ImageInput], hypothesis: str, **decoding: Any) -> Any:
         """Which of `labels` holds between an image and a sentence, or a list of one each; arguments as of `caption`."""
-        self._is_for(("snli-ve",), "judgements")
-        _asked("hypothesis", hypothesis)
-        return self._texts(images, hypothesis, decoding)
+        self._check_task(("snli-ve",), "judgements")
+        _check_question("hypothesis", hypothesis)
+        return self._write_texts(images, hypothesis, decoding)
 
     def write(
         self,
@@ -180,20 +180,20 @@ class TransferModel:
                 out of its range.
         """
         task = self.network.config.task
-        how = check_decoding(num_beams, num_return, top_p, temperature, seed, task["num_beams"])
+        decoding = check_decoding(num_beams, num_return, top_p, temperature, seed, task["num_beams"])
         batch_size, prompt = check_whole_number("batch_size", batch_size), check_prompt(prompt, task)
         images, texts = as_list(images, "images"), as_list(texts, "texts")
         if sum((len(images) > 0, len(texts) > 0, embeddings is not None)) != 1:
             raise UserError("give exactly one of images, texts and embeddings, and at least one of it")
         input_modality = check_input_modality(input_modality, texts, images)
-        vectors = self._vectors(images, texts, embeddings)
-        decoder = Decoder(self.network, self.tokenizer, how, batch_size, input_modality)
-        found: list[Prediction] = []
+        vectors = self._encode_inputs(images, texts, embeddings)
+        decoder = Decoder(self.network, self.tokenizer, decoding, batch_size, input_modality)
+        predictions: list[Prediction] = []
         for start in range(0, len(vectors), batch_size):
             block = vectors[start : start + batch_size]
             ids = [str(start + row) for row in range(len(block))]
-            found += decoder.answer(ids, block, [prompt] * len(block), self.labels)
-        return found
+            predictions += decoder.answer(ids, block, [prompt] * len(block), self.labels)
+        return predictions
 
     def from_embedding(
         self,
@@ -212,11 +212,11 @@ class TransferModel:
         Raises:
             UserError: as `write`.
         """
-        _one_candidate(decoding)
-        (found,) = self.write(
+        _check_one_candidate(decoding)
+        (prediction,) = self.write(
             embeddings=np.asarray(embedding)[None], prompt=prompt, input_modality=input_modality, **decoding
         )
-        return found.text
+        return prediction.text
 
     def save_pretrained(self, folder: str | Path, name: str | None = None, licence: str | None = None) -> None:
         """Writes weights, configuration and tokenizer, to be loaded by `from_pretrained`, and a model card.
@@ -255,20 +255,22 @@ class TransferModel:
         Raises:
             UserError: if the hub refuses or cannot be reached.
         """
-        return publish(name, private, lambda folder, whole: self.save_pretrained(folder, whole, licence))
+        return publish(name, private, lambda folder, full_name: self.save_pretrained(folder, full_name, licence))
 
-    def _texts(self, images: ImageInput | Sequence[ImageInput], prompt: str | None, decoding: dict[str, Any]) -> Any:
-        _one_candidate(decoding)
-        one = is_one_image(images)
-        several: Any = [images] if one else images
-        texts = [found.text for found in self.write(several, prompt=prompt, **decoding)]
-        return texts[0] if one else texts
+    def _write_texts(
+        self, images: ImageInput | Sequence[ImageInput], prompt: str | None, decoding: dict[str, Any]
+    ) -> Any:
+        _check_one_candidate(decoding)
+        is_single = is_one_image(images)
+        image_list: Any = [images] if is_single else images
+        texts = [prediction.text for prediction in self.write(image_list, prompt=prompt, **decoding)]
+        return texts[0] if is_single else texts
 
-    def _is_for(self, tasks: Sequence[str], what: str) -> None:
+    def _check_task(self, tasks: Sequence[str], what: str) -> None:
         if self.task not in tasks:
             raise UserError(f"this model was trained for task={self.task} and gives no {what}; use write(prompt=...)")
 
-    def _vectors(
+    def _encode_inputs(
         self, images: Sequence[ImageInput], texts: Sequence[str], embeddings: NDArray[np.floating] | None
     ) -> Float32Array:
         if embeddings is not None:
@@ -278,12 +280,12 @@ class TransferModel:
         return self.encoder.encode_images(map(open_given_image, images))
 
 
-def _asked(what: str, given: str) -> None:
-    if not isinstance(given, str) or not given.strip():
-        raise UserError(f"{what}={given!r}: should be a text")
+def _check_question(what: str, text: str) -> None:
+    if not isinstance(text, str) or not text.strip():
+        raise UserError(f"{what}={text!r}: should be a text")
 
 
-def _one_candidate(decoding: Mapping[str, Any]) -> None:
+def _check_one_candidate(decoding: Mapping[str, Any]) -> None:
     if decoding.get("num_return", 1) != 1:
         raise UserError(
             f"num_return={decoding['num_return']}: a single text is given back here; use write(..., num_return=...), whose "

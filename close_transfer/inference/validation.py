@@ -25,27 +25,27 @@ def is_one_image(images: Any) -> bool:
     return isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4)
 
 
-def as_list(given: Any, what: str) -> list[Any]:
+def as_list(values: Any, what: str) -> list[Any]:
     """Several images or texts as a list.
 
     Args:
-        given: a sequence of them.
+        values: a sequence of them.
         what: "images" or "texts", for messages.
 
     Raises:
         UserError: if it is a single one, whose letters or rows would be taken for several, or no sequence at all.
     """
-    is_one = is_one_image(given) if what == "images" else isinstance(given, str)
+    is_one = is_one_image(values) if what == "images" else isinstance(values, str)
     if is_one:
-        shown = repr(given) if isinstance(given, (str, Path)) else f"a {type(given).__name__}"
-        raise UserError(f"{what}={shown}: is one of them; give a list, such as {what}=[...]")
+        description = repr(values) if isinstance(values, (str, Path)) else f"a {type(values).__name__}"
+        raise UserError(f"{what}={description}: is one of them; give a list, such as {what}=[...]")
     try:
-        several = list(given)
+        items = list(values)
     except TypeError:
-        raise UserError(f"{what} of type {type(given).__name__}: give a list of them") from None
-    if what == "texts" and (other := [one for one in several if not isinstance(one, str)]):
-        raise UserError(f"texts hold {other[0]!r} of type {type(other[0]).__name__}; give texts only")
-    return several
+        raise UserError(f"{what} of type {type(values).__name__}: give a list of them") from None
+    if what == "texts" and (wrong_items := [item for item in items if not isinstance(item, str)]):
+        raise UserError(f"texts hold {wrong_items[0]!r} of type {type(wrong_items[0]).__name__}; give texts only")
+    return items
 
 
 def open_given_image(image: Any) -> Image.Image:
@@ -68,20 +68,22 @@ def open_given_image(image: Any) -> Image.Image:
     raise UserError(f"an image is of type {type(image).__name__}; give {_IMAGE_INPUTS}")
 
 
-def check_embeddings(given: Any, encoder: Mapping[str, Any]) -> Float32Array:
+def check_embeddings(embeddings: Any, encoder: Mapping[str, Any]) -> Float32Array:
     """Vectors of the encoder in 32 bits, of any length but none.
 
     Args:
-        given: shape (rows, dim), or (rows, cells, dim) where the encoder gives grids.
+        embeddings: shape (rows, dim), or (rows, cells, dim) where the encoder gives grids.
         encoder: what a model's config says of it.
 
     Raises:
         UserError: if they are of another shape or kind, there are none, or one is zero or not finite.
     """
     try:
-        array = np.asarray(given)
+        array = np.asarray(embeddings)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"embeddings of type {type(given).__name__}: are no array ({error}); give numbers") from None
+        raise UserError(
+            f"embeddings of type {type(embeddings).__name__}: are no array ({error}); give numbers"
+        ) from None
     if array.dtype.kind not in "fiu":
         raise UserError(f"embeddings of {array.dtype}: should be real numbers")
     config, dim = encoder.get("config", {}), encoder["dim"]
@@ -95,14 +97,14 @@ def check_embeddings(given: Any, encoder: Mapping[str, Any]) -> Float32Array:
         raise UserError(f"embeddings of shape {array.shape}: there is none; give at least one")
     with np.errstate(over="ignore"):
         vectors = array.astype(np.float32)
-    for bad, what in (
+    for is_bad, problem in (
         (~np.isfinite(vectors).all(axis=-1), "hold NaN or infinity, as numbers of 32 bits"),
         (~vectors.any(axis=-1), "are zero, which has no direction"),
     ):
-        rows = np.flatnonzero(bad.reshape(len(vectors), -1).any(axis=1))
+        rows = np.flatnonzero(is_bad.reshape(len(vectors), -1).any(axis=1))
         if len(rows):
             raise UserError(
-                f"embeddings: {len(rows):,} of {len(vectors):,} rows {what}, first row {rows[0]}; encode them again"
+                f"embeddings: {len(rows):,} of {len(vectors):,} rows {problem}, first row {rows[0]}; encode them again"
             )
     return vectors
 
@@ -117,10 +119,12 @@ def check_input_modality(
     """
     if input_modality not in (None, "image", "text"):
         raise UserError(f"input_modality={input_modality}: allowed are image and text")
-    own: InputModality | None = "text" if texts else "image" if images else None
-    if own and input_modality and own != input_modality:
-        raise UserError(f"input_modality={input_modality}: is of embeddings, and {own}s were given; leave it out")
-    return own or input_modality or "image"
+    own_modality: InputModality | None = "text" if texts else "image" if images else None
+    if own_modality and input_modality and own_modality != input_modality:
+        raise UserError(
+            f"input_modality={input_modality}: is of embeddings, and {own_modality}s were given; leave it out"
+        )
+    return own_modality or input_modality or "image"
 
 
 def check_prompt(prompt: str | None, task: Mapping[str, Any]) -> str:

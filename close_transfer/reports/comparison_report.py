@@ -12,7 +12,7 @@ from close_transfer.evaluation.comparison import Pairing, ResultTable, Row, Valu
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 
 WORLD_SENTENCE = "Picturebook is a built-in world of clip art. These numbers say nothing about published benchmarks."
-MARK_SENTENCE = (
+_MARK_SENTENCE = (
     "Marked {marks}: in part made for Picturebook, a built-in world of clip art, so these numbers say nothing "
     "about the method on other data."
 )
@@ -41,21 +41,21 @@ class Report:
     pairing: Pairing | None
 
 
-def format_data_regime(data_regime: str | None) -> str:
+def _format_data_regime(data_regime: str | None) -> str:
     """What a system was trained on: its code, and the code in words."""
     if data_regime is None:
         return "not stated"
     return f"{data_regime}: {_DATA_REGIMES[data_regime]}" if data_regime in _DATA_REGIMES else data_regime
 
 
-def group_by_data_regime(table: ResultTable) -> list[tuple[str, list[Row]]]:
+def _group_by_data_regime(table: ResultTable) -> list[tuple[str, list[Row]]]:
     """Rows under what they were trained on."""
     return [
-        (format_data_regime(code), list(rows)) for code, rows in groupby(table.rows, key=lambda row: row.data_regime)
+        (_format_data_regime(code), list(rows)) for code, rows in groupby(table.rows, key=lambda row: row.data_regime)
     ]
 
 
-def main_metrics(table: ResultTable) -> list[str]:
+def _list_main_metrics(table: ResultTable) -> list[str]:
     """The columns: metrics over all examples, in the scorer's order."""
     return [name for name in dict.fromkeys(n for row in table.rows for n in row.values) if not _is_part(name)]
 
@@ -64,143 +64,151 @@ def _is_part(metric: str) -> bool:
     return "/" in metric.partition(" (")[0]  # in brackets stands CLIPScore's encoder
 
 
-def group_metrics(table: ResultTable, question_types: bool) -> list[str]:
+def _list_group_metrics(table: ResultTable, question_types: bool) -> list[str]:
     """Metrics over some of the examples: by label, answer type, domain; question types where wanted."""
     names = dict.fromkeys(name for row in table.rows for name in row.values if _is_part(name))
     return [name for name in names if question_types or f"/{QUESTION_TYPE}" not in name]
 
 
-def find_best(rows: Sequence[Row], metric: str) -> Row | None:
+def _find_best(rows: Sequence[Row], metric: str) -> Row | None:
     """The row with the highest value; None where there is nothing to compare."""
-    having = [row for row in rows if metric in row.values]
-    return max(having, key=lambda row: row.values[metric].value) if len(having) > 1 else None
+    rows_with_metric = [row for row in rows if metric in row.values]
+    return max(rows_with_metric, key=lambda row: row.values[metric].value) if len(rows_with_metric) > 1 else None
 
 
-def format_title(table: ResultTable) -> str:
+def _format_title(table: ResultTable) -> str:
     """Task, data, split and scene in a line."""
     split = f", {table.split}" if table.split else ""
     scene = f", scene: {table.scene}" if table.scene else ""
     return f"{table.task} on {table.data}{split}{scene}"
 
 
-def format_facts(table: ResultTable, tables: Sequence[ResultTable]) -> str:
+def _format_facts(table: ResultTable, tables: Sequence[ResultTable]) -> str:
     """Which examples, and whether another table has others of the same split."""
-    said = f"{table.num_examples:,} examples, fingerprint {table.fingerprint[:12]}"
-    namesakes = [other for other in tables if format_title(other) == format_title(table)]
+    facts = f"{table.num_examples:,} examples, fingerprint {table.fingerprint[:12]}"
+    namesakes = [other for other in tables if _format_title(other) == _format_title(table)]
     if len(namesakes) > 1:
-        said += "; other examples or references than in the other table of this name, so do not compare across them"
-    return said
+        facts += "; other examples or references than in the other table of this name, so do not compare across them"
+    return facts
 
 
-def format_name(row: Row) -> str:
+def _format_name(row: Row) -> str:
     """The system's name, and in brackets what of Picturebook is in it where the data are others."""
     return row.name + "".join(f" [{mark}]" for mark in row.marks)
 
 
-def find_remarks(table: ResultTable) -> list[str]:
+def _find_remarks(table: ResultTable) -> list[str]:
     """What was left out of the examples, and which encoder saw them; each once, with its systems."""
-    said: dict[str, list[Row]] = {}
+    rows_by_remark: dict[str, list[Row]] = {}
     for row in table.rows:
         if row.first.num_skipped:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in row.first.skipped.items())
-            said.setdefault(f"left out: {reasons or f'{row.first.num_skipped:,}'}", []).append(row)
+            rows_by_remark.setdefault(f"left out: {reasons or f'{row.first.num_skipped:,}'}", []).append(row)
         if row.first.encoder:
-            said.setdefault(f"encoder: {row.first.encoder}", []).append(row)
-    everyone = len(table.rows)
+            rows_by_remark.setdefault(f"encoder: {row.first.encoder}", []).append(row)
+    num_rows = len(table.rows)
     return [
-        what if len(rows) == everyone else f"{what}, for {'; '.join(f'“{format_name(row)}”' for row in rows)}"
-        for what, rows in said.items()
+        remark if len(rows) == num_rows else f"{remark}, for {'; '.join(f'“{_format_name(row)}”' for row in rows)}"
+        for remark, rows in rows_by_remark.items()
     ]
 
 
-def find_warnings(of: ResultTable | Pairing) -> list[str]:
+def _find_warnings(subject: ResultTable | Pairing) -> list[str]:
     """What is to be said of Picturebook wherever these numbers stand."""
-    if of.is_world:
+    if subject.is_world:
         return [WORLD_SENTENCE]
-    marks = dict.fromkeys(of.marks if isinstance(of, Pairing) else (mark for row in of.rows for mark in row.marks))
-    return [MARK_SENTENCE.format(marks=" or ".join(f"[{mark}]" for mark in marks))] if marks else []
+    marks = dict.fromkeys(
+        subject.marks if isinstance(subject, Pairing) else (mark for row in subject.rows for mark in row.marks)
+    )
+    return [_MARK_SENTENCE.format(marks=" or ".join(f"[{mark}]" for mark in marks))] if marks else []
 
 
-def format_seeds(row: Row) -> str:
+def _format_seeds(row: Row) -> str:
     """How many seeds are in a row, and which."""
     known = [str(seed) for seed in row.seeds if seed is not None]
     return f"{len(known)} ({', '.join(known)})" if known else "not stated"
 
 
-def _rounded(metric: str, value: float) -> str:
+def _format_rounded(metric: str, value: float) -> str:
     """With the digits that the official tools print: VQA's has two of a percentage, the caption tool three of 0..1."""
     decimals = 2 if metric.startswith("accuracy") else 1
     return f"{round(value, decimals) + 0.0:.{decimals}f}"  # added, because -0.0 is no number to read
 
 
-def format_number(metric: str, value: Value | None) -> str:
+def _format_number(metric: str, value: Value | None) -> str:
     """The value as printed; empty where there is none."""
-    return "" if value is None else _rounded(metric, value.value)
+    return "" if value is None else _format_rounded(metric, value.value)
 
 
-def format_interval(metric: str, value: Value | None) -> str:
+def _format_interval(metric: str, value: Value | None) -> str:
     """The interval as printed; empty where there is none."""
     if value is None or value.low is None or value.high is None:
         return ""
-    return f"{_rounded(metric, value.low)} to {_rounded(metric, value.high)}"
+    return f"{_format_rounded(metric, value.low)} to {_format_rounded(metric, value.high)}"
 
 
-def format_verdict(pairing: Pairing) -> str:
+def _format_verdict(pairing: Pairing) -> str:
     """What the paired bootstrap supports, in a sentence or two."""
-    found = pairing.difference
-    a, b = pairing.names
-    if a == b:
-        a, b = pairing.folders
-    a, b = f"“{a}”", f"“{b}”"
-    shown = f"[{found.low:.2f}, {found.high:.2f}]"
-    if found.low > 0 or found.high < 0:
-        higher, lower = (a, b) if found.difference > 0 else (b, a)
-        told = f"{higher} scores higher than {lower}: the interval of the difference leaves out zero."
+    difference = pairing.difference
+    first, second = pairing.names
+    if first == second:
+        first, second = pairing.folders
+    first, second = f"“{first}”", f"“{second}”"
+    interval = f"[{difference.low:.2f}, {difference.high:.2f}]"
+    if difference.low > 0 or difference.high < 0:
+        higher, lower = (first, second) if difference.difference > 0 else (second, first)
+        conclusion = f"{higher} scores higher than {lower}: the interval of the difference leaves out zero."
     else:
-        told = f"Whether {a} or {b} scores higher is open: the interval of the difference holds zero."
-    said = (
-        f"{pairing.metric} on the same {pairing.num_examples:,} examples of {pairing.data}: {a} minus {b} is "
-        f"{found.difference:.2f}, 95% {shown}; the first is better in {100 * found.share_better:.1f}% of the resamples. {told}"
+        conclusion = f"Whether {first} or {second} scores higher is open: the interval of the difference holds zero."
+    verdict = (
+        f"{pairing.metric} on the same {pairing.num_examples:,} examples of {pairing.data}: {first} minus {second} is "
+        f"{difference.difference:.2f}, 95% {interval}; the first is better in {100 * difference.share_better:.1f}% of the resamples. {conclusion}"
     )
     if pairing.data_regimes[0] != pairing.data_regimes[1]:
-        first, second = map(format_data_regime, pairing.data_regimes)
-        said += f" They were trained on different things (first {first}; second {second})."
+        first_regime, second_regime = map(_format_data_regime, pairing.data_regimes)
+        verdict += f" They were trained on different things (first {first_regime}; second {second_regime})."
     if pairing.scenes[0] != pairing.scenes[1]:
-        shown_to = " and the second ".join(f"scene={scene or 'unknown'}" for scene in pairing.scenes)
-        said += f" They were not shown the same: the first {shown_to}."
+        scenes = " and the second ".join(f"scene={scene or 'unknown'}" for scene in pairing.scenes)
+        verdict += f" They were not shown the same: the first {scenes}."
     if not pairing.same_references:
-        said += " Their ids agree, but their references are not known to be the same."
-    return said
+        verdict += " Their ids agree, but their references are not known to be the same."
+    return verdict
 
 
-def _cell(text: str) -> str:
+def _escape_cell(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
-def _line(cells: Sequence[str]) -> str:
+def _format_line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _markdown_value(row: Row, metric: str, is_best: bool) -> str:
-    value, ends = format_number(metric, row.values.get(metric)), format_interval(metric, row.values.get(metric))
-    shown = f"**{value}**" if is_best and value else value
-    return f"{shown} ({ends})" if ends else shown
+def _format_markdown_value(row: Row, metric: str, is_best: bool) -> str:
+    value, interval = _format_number(metric, row.values.get(metric)), _format_interval(metric, row.values.get(metric))
+    text = f"**{value}**" if is_best and value else value
+    return f"{text} ({interval})" if interval else text
 
 
-def _markdown_table(table: ResultTable) -> list[str]:
-    metrics = main_metrics(table)
-    lines = [_line(["data regime", "system", "seeds", *metrics]), _line(["---"] * 3 + ["---:"] * len(metrics))]
-    for data_regime, rows in group_by_data_regime(table):
-        leaders = {metric: find_best(rows, metric) for metric in metrics}
+def _format_markdown_table(table: ResultTable) -> list[str]:
+    metrics = _list_main_metrics(table)
+    lines = [
+        _format_line(["data regime", "system", "seeds", *metrics]),
+        _format_line(["---"] * 3 + ["---:"] * len(metrics)),
+    ]
+    for data_regime, rows in _group_by_data_regime(table):
+        leaders = {metric: _find_best(rows, metric) for metric in metrics}
         for row in rows:
-            values = [_markdown_value(row, metric, leaders[metric] is row) for metric in metrics]
-            lines.append(_line([_cell(data_regime), _cell(format_name(row)), format_seeds(row), *values]))
-    groups = group_metrics(table, question_types=False)
+            values = [_format_markdown_value(row, metric, leaders[metric] is row) for metric in metrics]
+            lines.append(
+                _format_line([_escape_cell(data_regime), _escape_cell(_format_name(row)), _format_seeds(row), *values])
+            )
+    groups = _list_group_metrics(table, question_types=False)
     if groups:
-        names = [f"{row.data_regime or 'not stated'}: {format_name(row)}" for row in table.rows]
-        lines += ["", _line(["", *map(_cell, names)]), _line(["---", *["---:"] * len(names)])]
+        names = [f"{row.data_regime or 'not stated'}: {_format_name(row)}" for row in table.rows]
+        lines += ["", _format_line(["", *map(_escape_cell, names)]), _format_line(["---", *["---:"] * len(names)])]
         lines += [
-            _line([_cell(metric), *(_markdown_value(row, metric, False) for row in table.rows)]) for metric in groups
+            _format_line([_escape_cell(metric), *(_format_markdown_value(row, metric, False) for row in table.rows)])
+            for metric in groups
         ]
     return lines
 
@@ -209,15 +217,15 @@ def render_markdown(tables: Sequence[ResultTable], pairing: Pairing | None, note
     """The page as Markdown; accuracies by question type are in the HTML only."""
     lines = ["# Results", "", _INTERVALS]
     for table in tables:
-        lines += ["", f"## {_cell(format_title(table))}", "", f"{format_facts(table, tables)}."]
-        lines += [f"**{warning}**" for warning in find_warnings(table)]
-        lines += ["", *_markdown_table(table)]
-        lines += ["", *(f"- {_cell(remark)}" for remark in find_remarks(table))] if find_remarks(table) else []
+        lines += ["", f"## {_escape_cell(_format_title(table))}", "", f"{_format_facts(table, tables)}."]
+        lines += [f"**{warning}**" for warning in _find_warnings(table)]
+        lines += ["", *_format_markdown_table(table)]
+        lines += ["", *(f"- {_escape_cell(remark)}" for remark in _find_remarks(table))] if _find_remarks(table) else []
     if pairing is not None:
-        lines += ["", "## Two systems, paired", "", _cell(format_verdict(pairing))]
-        lines += [f"**{warning}**" for warning in find_warnings(pairing)]
+        lines += ["", "## Two systems, paired", "", _escape_cell(_format_verdict(pairing))]
+        lines += [f"**{warning}**" for warning in _find_warnings(pairing)]
     if notes:
-        lines += ["", "## Notes", "", *(f"- {_cell(note)}" for note in notes)]
+        lines += ["", "## Notes", "", *(f"- {_escape_cell(note)}" for note in notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -226,36 +234,39 @@ def render_html(tables: Sequence[ResultTable], pairing: Pairing | None, notes: S
     loader = jinja2.PackageLoader("close_transfer.reports", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template("comparison.html").render(
-        tables=[_shown(table, tables) for table in tables],
+        tables=[_build_table_context(table, tables) for table in tables],
         pairing=pairing,
-        verdict=format_verdict(pairing) if pairing else "",
+        verdict=_format_verdict(pairing) if pairing else "",
         notes=notes,
-        warnings=find_warnings,
+        find_warnings=_find_warnings,
         intervals=_INTERVALS,
-        number=format_number,
-        reach=format_interval,
-        called=format_name,
-        seeds=format_seeds,
-        data_regime=format_data_regime,
+        format_number=_format_number,
+        format_interval=_format_interval,
+        format_name=_format_name,
+        format_seeds=_format_seeds,
+        format_data_regime=_format_data_regime,
     )
 
 
-def _shown(table: ResultTable, tables: Sequence[ResultTable]) -> dict[str, Any]:
-    metrics = main_metrics(table)
-    most = {m: max(row.values[m].value for row in table.rows if m in row.values) or 1.0 for m in metrics}
+def _build_table_context(table: ResultTable, tables: Sequence[ResultTable]) -> dict[str, Any]:
+    metrics = _list_main_metrics(table)
+    max_values = {
+        metric: max(row.values[metric].value for row in table.rows if metric in row.values) or 1.0 for metric in metrics
+    }
     return {
-        "title": format_title(table),
-        "facts": format_facts(table, tables),
-        "warnings": find_warnings(table),
-        "remarks": find_remarks(table),
+        "title": _format_title(table),
+        "facts": _format_facts(table, tables),
+        "warnings": _find_warnings(table),
+        "remarks": _find_remarks(table),
         "leading": table.leading,
         "metrics": metrics,
-        "most": most,
+        "max_values": max_values,
         "data_regimes": [
-            (name, rows, {m: find_best(rows, m) for m in metrics}) for name, rows in group_by_data_regime(table)
+            (name, rows, {metric: _find_best(rows, metric) for metric in metrics})
+            for name, rows in _group_by_data_regime(table)
         ],
         "rows": table.rows,
-        "groups": group_metrics(table, question_types=True),
+        "groups": _list_group_metrics(table, question_types=True),
     }
 
 
@@ -264,6 +275,11 @@ def describe_report(report: Report) -> str:
     num_rows = sum(len(table.rows) for table in report.tables)
     lines = [f"files read: {report.num_files:,}, tables: {len(report.tables):,}, systems: {num_rows:,}"]
     lines += [f"note: {note}" for note in report.notes]
-    lines += [f"note: {format_title(t)}: {said}" for t in report.tables if not t.is_world for said in find_warnings(t)]
-    lines += [format_verdict(report.pairing)] if report.pairing else []
+    lines += [
+        f"note: {_format_title(table)}: {warning}"
+        for table in report.tables
+        if not table.is_world
+        for warning in _find_warnings(table)
+    ]
+    lines += [_format_verdict(report.pairing)] if report.pairing else []
     return "\n".join([*lines, *(f"report: {page}" for page in report.pages)])

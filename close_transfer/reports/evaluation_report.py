@@ -45,21 +45,21 @@ class ComparedEvaluation:
         Raises:
             UserError: if it holds no finished evaluation, or a damaged one.
         """
-        path, answered = folder / "results.json", folder / "predictions.jsonl"
-        if not path.is_file():
+        results_path, predictions_path = folder / "results.json", folder / "predictions.jsonl"
+        if not results_path.is_file():
             raise UserError(f"compare={folder}: there is no results.json; evaluate that run first")
-        system = read_results(path, "compare")
+        results = read_results(results_path, "compare")
         answers = {}
-        for line, record in read_lines(answered, "compare"):
+        for line, record in read_lines(predictions_path, "compare"):
             try:
                 answers[key_field(record, "id")] = verbatim(field(record, "prediction"), "prediction")
             except RecordError as fault:
-                raise damaged_file_error(answered, f"line {line}: {fault}") from None
-        if len(answers) != system.num_examples:
+                raise damaged_file_error(predictions_path, f"line {line}: {fault}") from None
+        if len(answers) != results.num_examples:
             raise damaged_file_error(
-                answered, f"it holds {len(answers):,} answers, and results.json counts {system.num_examples:,}"
+                predictions_path, f"it holds {len(answers):,} answers, and results.json counts {results.num_examples:,}"
             )
-        return cls(name or system.name, read_document(path, "compare"), answers)
+        return cls(name or results.name, read_document(results_path, "compare"), answers)
 
 
 def describe_system(results: dict[str, Any]) -> str:
@@ -95,11 +95,11 @@ def describe_noise(noise: dict[str, float], training_input_modality: str) -> str
     )
 
 
-def _data_uri(content: bytes, kind: str) -> str:
+def _build_data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _image(example: Example) -> str | None:
+def _encode_image(example: Example) -> str | None:
     if example.image is None:
         return None
     try:
@@ -109,10 +109,10 @@ def _image(example: Example) -> str | None:
     image.thumbnail((_PICTURE_WIDTH, _PICTURE_WIDTH))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
-    return _data_uri(buffer.getvalue(), "image/png")
+    return _build_data_uri(buffer.getvalue(), "image/png")
 
 
-def _curve(run: Path) -> str | None:
+def _plot_curve(run: Path) -> str | None:
     """Loss by step as an SVG image; None without a log."""
     curves = {name: points for name, points in read_learning_curves(run).items() if points}
     if not curves:
@@ -128,14 +128,14 @@ def _curve(run: Path) -> str | None:
     axes.set(xlabel="step", ylabel="loss, nats a token", yscale="log")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    return _data_uri(render_svg(figure), "image/svg+xml")
+    return _build_data_uri(render_svg(figure), "image/svg+xml")
 
 
-def _case(evaluation: Evaluation, row: int, others: Sequence[ComparedEvaluation]) -> dict[str, Any]:
+def _build_case(evaluation: Evaluation, row: int, others: Sequence[ComparedEvaluation]) -> dict[str, Any]:
     example, prediction = evaluation.examples[row], evaluation.predictions[row]
     references = list(dict.fromkeys(example.references))
     return {
-        "image": _image(example),
+        "image": _encode_image(example),
         "text": example.texts[0] if evaluation.config.scene == "text" and example.texts else None,
         "prompt": example.prompt,
         "answer": prediction.text,
@@ -145,11 +145,11 @@ def _case(evaluation: Evaluation, row: int, others: Sequence[ComparedEvaluation]
     }
 
 
-def _rows(evaluation: Evaluation, others: Sequence[ComparedEvaluation]) -> list[dict[str, Any]]:
+def _build_rows(evaluation: Evaluation, others: Sequence[ComparedEvaluation]) -> list[dict[str, Any]]:
     """One row a metric, one cell a system: value, low, high."""
     systems = [evaluation.results(), *(other.results for other in others)]
-    shown = [name for name in evaluation.scores.metrics if QUESTION_TYPE not in name]  # dozens; results.json has them
-    most = {name: max(s["metrics"].get(name, 0.0) for s in systems) for name in shown}
+    metrics = [name for name in evaluation.scores.metrics if QUESTION_TYPE not in name]  # dozens; results.json has them
+    max_values = {name: max(system["metrics"].get(name, 0.0) for system in systems) for name in metrics}
     return [
         {
             "name": name,
@@ -158,17 +158,17 @@ def _rows(evaluation: Evaluation, others: Sequence[ComparedEvaluation]) -> list[
                     "value": system["metrics"].get(name),
                     "low": system["intervals"].get(name, [0, 0])[0],
                     "high": system["intervals"].get(name, [0, 0])[1],
-                    "share": 100 * system["metrics"].get(name, 0.0) / (most[name] or 1.0),
+                    "share": 100 * system["metrics"].get(name, 0.0) / (max_values[name] or 1.0),
                 }
                 for system in systems
             ],
         }
-        for name in shown
+        for name in metrics
     ]
 
 
 @cache
-def _template() -> jinja2.Template:
+def _load_template() -> jinja2.Template:
     loader = jinja2.PackageLoader("close_transfer.reports", "templates")
     return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
         "report.html"
@@ -195,20 +195,20 @@ def write_report(evaluation: Evaluation, others: Sequence[ComparedEvaluation] = 
     by_score = np.argsort(per_example, kind="stable")
     shown = np.random.default_rng(0).permutation(len(per_example))[:_NUM_SHOWN]
 
-    def cases(rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
-        return [_case(evaluation, int(row), others) for row in rows]
+    def build_cases(rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
+        return [_build_case(evaluation, int(row), others) for row in rows]
 
-    page = _template().render(
+    page = _load_template().render(
         results=results,
         systems=[describe_system(results), *(other.name for other in others)],
-        rows=_rows(evaluation, others),
+        rows=_build_rows(evaluation, others),
         leading=evaluation.scores.leading,
         leakage=describe_leakage(evaluation.leakage),
         noise=describe_noise(evaluation.noise, evaluation.facts["input_modality"]),
-        curve=_curve(evaluation.run),
-        shown=cases(shown),
-        best=cases(by_score[::-1][:_NUM_EXTREME]),
-        worst=cases(by_score[:_NUM_EXTREME]),
+        curve=_plot_curve(evaluation.run),
+        shown=build_cases(shown),
+        best=build_cases(by_score[::-1][:_NUM_EXTREME]),
+        worst=build_cases(by_score[:_NUM_EXTREME]),
         config=json.dumps(results["config"], indent=2),
     )
     path = evaluation.folder / "report.html"

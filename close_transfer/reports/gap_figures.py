@@ -10,22 +10,22 @@ from close_transfer.modality_gap.measurement import Gap
 from close_transfer.modality_gap.vectors import GroupedVectors, Ints, normalize_rows
 
 TEXTS, IMAGES, NOISED, QUIET = "#2563a8", "#c2410c", "#7fb0de", "#8a94a3"
-_MOST_COSINES = 20_000
+_MAX_COSINES = 20_000
 
 
-def _plain(axes: Axes) -> None:
+def _hide_spines(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _pairs_of_scenes(num_scenes: int, seed: int) -> tuple[Ints, Ints]:
+def _draw_scene_pairs(num_scenes: int, seed: int) -> tuple[Ints, Ints]:
     """Two different scenes each time."""
     rng = np.random.default_rng(seed)
-    count = min(_MOST_COSINES, num_scenes * (num_scenes - 1))
+    count = min(_MAX_COSINES, num_scenes * (num_scenes - 1))
     first = rng.integers(0, num_scenes, count)
     return first, (first + rng.integers(1, num_scenes, count)) % num_scenes
 
 
-def _a_text(vectors: GroupedVectors, scenes: Ints, seed: int) -> Ints:
+def _draw_texts(vectors: GroupedVectors, scenes: Ints, seed: int) -> Ints:
     """Any one of each scene's texts."""
     counts = vectors.texts_a_scene().astype(np.int64)
     firsts = np.cumsum(counts) - counts
@@ -35,16 +35,16 @@ def _a_text(vectors: GroupedVectors, scenes: Ints, seed: int) -> Ints:
 def plot_cosine_histograms(vectors: GroupedVectors, seed: int = 0) -> bytes:
     """Cosines of images with their texts beside those of unrelated texts and unrelated images."""
     scenes = vectors.scene_of_text
-    one, other = _pairs_of_scenes(vectors.num_scenes, seed)
-    texts = [vectors.texts[_a_text(vectors, side, seed + k)] for k, side in enumerate((one, other))]
+    first, second = _draw_scene_pairs(vectors.num_scenes, seed)
+    texts = [vectors.texts[_draw_texts(vectors, side, seed + k)] for k, side in enumerate((first, second))]
     kinds = {"two texts, different scenes": ((texts[0] * texts[1]).sum(axis=1), TEXTS)}
-    same = np.flatnonzero(scenes[1:] == scenes[:-1])
-    if len(same):
-        cosines = (vectors.texts[same] * vectors.texts[same + 1]).sum(axis=1)
+    same_scene_rows = np.flatnonzero(scenes[1:] == scenes[:-1])
+    if len(same_scene_rows):
+        cosines = (vectors.texts[same_scene_rows] * vectors.texts[same_scene_rows + 1]).sum(axis=1)
         kinds["two texts, one scene"] = (cosines, NOISED)
     if vectors.images is not None:
         images = vectors.images
-        kinds["two images"] = ((images[one] * images[other]).sum(axis=1), QUIET)
+        kinds["two images"] = ((images[first] * images[second]).sum(axis=1), QUIET)
         kinds["an image and its text"] = ((images[scenes] * vectors.texts).sum(axis=1), IMAGES)
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()
@@ -54,11 +54,11 @@ def plot_cosine_histograms(vectors: GroupedVectors, seed: int = 0) -> bytes:
         axes.hist(values, edges.tolist(), density=True, histtype="stepfilled", alpha=0.55, color=colour, label=name)
     axes.set(xlabel="cosine", yticks=[])
     axes.legend(frameon=False, loc="upper left")
-    _plain(axes)
+    _hide_spines(axes)
     return render_svg(figure)
 
 
-def _scatter(axes: Axes, points: Float64Array, colour: str, name: str) -> None:
+def _plot_points(axes: Axes, points: Float64Array, colour: str, name: str) -> None:
     axes.scatter(points[:, 0], points[:, 1], s=7, color=colour, alpha=0.6, linewidths=0, label=name)
 
 
@@ -69,24 +69,24 @@ def plot_clouds(vectors: GroupedVectors, noise: float, num_drawn: int, seed: int
     same in both halves.
     """
     rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.permutation(vectors.num_scenes)[:num_drawn])
-    texts = vectors.texts[_a_text(vectors, chosen, seed)]
-    both = texts if vectors.images is None else np.concatenate([texts, vectors.images[chosen]])
-    centre = both.mean(axis=0)
-    _, _, directions = np.linalg.svd(both - centre, full_matrices=False)
+    scenes = np.sort(rng.permutation(vectors.num_scenes)[:num_drawn])
+    texts = vectors.texts[_draw_texts(vectors, scenes, seed)]
+    all_vectors = texts if vectors.images is None else np.concatenate([texts, vectors.images[scenes]])
+    centre = all_vectors.mean(axis=0)
+    _, _, directions = np.linalg.svd(all_vectors - centre, full_matrices=False)
     noised = normalize_rows(texts + noise * rng.standard_normal(texts.shape))
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     halves = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axes, shown, colour, name, title in (
+    for axes, points, colour, name, title in (
         (halves[0], texts, TEXTS, "texts", "as encoded"),
         (halves[1], noised, NOISED, "texts under noise", f"noise {noise:g} per coordinate"),
     ):
         if vectors.images is not None:
-            _scatter(axes, (vectors.images[chosen] - centre) @ directions[:2].T, IMAGES, "images")
-        _scatter(axes, (shown - centre) @ directions[:2].T, colour, name)
+            _plot_points(axes, (vectors.images[scenes] - centre) @ directions[:2].T, IMAGES, "images")
+        _plot_points(axes, (points - centre) @ directions[:2].T, colour, name)
         axes.set_title(title, fontsize=11)
         axes.legend(frameon=False, markerscale=2)
-        _plain(axes)
+        _hide_spines(axes)
     return render_svg(figure)
 
 
@@ -97,19 +97,21 @@ def plot_spectra(gap: Gap) -> bytes:
     styles = {"texts": ("texts", TEXTS), "images": ("images", IMAGES), "difference": ("image minus text", "#222")}
     for name, values in gap.spectra.items():
         label, colour = styles[name]
-        shown = np.array(values)
-        axes.plot(np.arange(1, len(shown) + 1), np.where(shown > 1e-9, shown, np.nan), color=colour, label=label)
+        shares = np.array(values)
+        axes.plot(np.arange(1, len(shares) + 1), np.where(shares > 1e-9, shares, np.nan), color=colour, label=label)
     axes.axhline(1 / gap.vectors.dim, color=QUIET, lw=0.8, ls=":", label="noise, the same in all directions")
     axes.set(xlabel="principal direction", ylabel="share of the variance", yscale="log", xscale="log")
     axes.legend(frameon=False)
-    _plain(axes)
+    _hide_spines(axes)
     return render_svg(figure)
 
 
 def plot_noise_curves(gap: Gap) -> bytes:
     """What each scale of noise does to neighbourhoods; images as dotted lines to compare with."""
-    noised = {one.noise: one for one in gap.neighbourhoods if one.noise is not None}
-    images = next((one for one in gap.neighbourhoods if one.noise is None), None)
+    neighbourhood_by_noise = {
+        neighbourhood.noise: neighbourhood for neighbourhood in gap.neighbourhoods if neighbourhood.noise is not None
+    }
+    images = next((neighbourhood for neighbourhood in gap.neighbourhoods if neighbourhood.noise is None), None)
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()
     for label, colour, field in (
@@ -118,12 +120,12 @@ def plot_noise_curves(gap: Gap) -> bytes:
         ("neighbours kept", QUIET, "kept_neighbours"),
         ("cosine with the image", IMAGES, "cosine_to_image"),
     ):
-        values = [getattr(one, field) for one in noised.values()]
+        values = [getattr(neighbourhood, field) for neighbourhood in neighbourhood_by_noise.values()]
         if None not in values:
-            axes.plot([*noised], values, color=colour, marker="o", ms=4, label=label)
+            axes.plot([*neighbourhood_by_noise], values, color=colour, marker="o", ms=4, label=label)
         if images is not None and field in ("cosine_to_texts", "own_scene"):
             axes.axhline(getattr(images, field), color=colour, lw=1, ls=":")
     axes.set(xlabel="noise, standard deviation per coordinate", ylim=(min(0, axes.get_ylim()[0]), 1.02))
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    _plain(axes)
+    _hide_spines(axes)
     return render_svg(figure)

@@ -12,7 +12,7 @@ from close_transfer.modality_gap.measurement import Gap
 from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports import gap_figures
 
-_SHOWN = {
+_METRIC_MEANINGS = {
     "paired_cosine": "an image and its own text",
     "unrelated_cross_cosine": "an image and another scene's text",
     "unrelated_text_cosine": "two texts of different scenes",
@@ -37,7 +37,7 @@ _SHOWN = {
 _DRAWN_NOISE = 0.1
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
@@ -47,9 +47,9 @@ def format_verdict(gap: Gap) -> str:
     if "paired_cosine" not in metrics:
         return ""
     paired, unrelated = metrics["paired_cosine"], metrics["unrelated_text_cosine"]
-    than = "less" if paired < unrelated else "more"
+    comparison = "less" if paired < unrelated else "more"
     return (
-        f"An image is {than} similar to its own text ({paired:.2f}) than two unrelated texts are to each other "
+        f"An image is {comparison} similar to its own text ({paired:.2f}) than two unrelated texts are to each other "
         f"({unrelated:.2f}). Taking the means away removes {metrics['difference_mean_share']:.0%} of the difference; "
         f"the rest lies in about {metrics['difference_effective_directions']:.0f} of {gap.vectors.dim} directions."
     )
@@ -58,24 +58,29 @@ def format_verdict(gap: Gap) -> str:
 def describe(gap: Gap) -> str:
     """The numbers with their intervals, a line each."""
     lines = [f"{gap.vectors.num_scenes:,} scenes, {len(gap.vectors.texts):,} texts, {gap.vectors.dim} wide"]
-    for name, meaning in _SHOWN.items():
+    for name, meaning in _METRIC_MEANINGS.items():
         if name in gap.metrics:
             low, high = gap.intervals[name]
             value = gap.metrics[name]
-            lines.append(f"  {meaning:<70} {_number(value):>7}   [{_number(low)}, {_number(high)}]")
-    lines += [f"  {f'noise by the rule {one.rule} ({one.data_regime})':<70} {one.std:>7.3f}" for one in gap.choices]
+            lines.append(
+                f"  {meaning:<70} {_format_number(value):>7}   [{_format_number(low)}, {_format_number(high)}]"
+            )
+    lines += [
+        f"  {f'noise by the rule {choice.rule} ({choice.data_regime})':<70} {choice.std:>7.3f}"
+        for choice in gap.choices
+    ]
     return "\n".join([*lines, format_verdict(gap)]).rstrip()
 
 
-def _uri(svg: bytes) -> str:
+def _build_data_uri(svg: bytes) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
-def _noise_rows(gap: Gap) -> list[dict[str, Any]]:
+def _build_noise_rows(gap: Gap) -> list[dict[str, Any]]:
     rows = []
-    for one in gap.neighbourhoods:
-        scale = None if one.noise is None else NoiseScale(one.noise, gap.vectors.dim)
-        rows.append({"scale": scale, **one.as_dict()})
+    for neighbourhood in gap.neighbourhoods:
+        scale = None if neighbourhood.noise is None else NoiseScale(neighbourhood.noise, gap.vectors.dim)
+        rows.append({"scale": scale, **neighbourhood.as_dict()})
     return rows
 
 
@@ -92,15 +97,15 @@ def write_page(gap: Gap, config: MeasureGapConfig) -> Path:
         facts=gap.provenance,
         verdict=format_verdict(gap),
         rows=[
-            (name, meaning, _number(gap.metrics[name]), *map(_number, gap.intervals[name]))
-            for name, meaning in _SHOWN.items()
+            (name, meaning, _format_number(gap.metrics[name]), *map(_format_number, gap.intervals[name]))
+            for name, meaning in _METRIC_MEANINGS.items()
             if name in gap.metrics
         ],
-        noise_rows=_noise_rows(gap),
-        cosines=_uri(gap_figures.plot_cosine_histograms(gap.vectors, config.seed)),
-        clouds=_uri(gap_figures.plot_clouds(gap.vectors, noise, config.num_drawn, config.seed)),
-        spectra=_uri(gap_figures.plot_spectra(gap)),
-        noise_curves=_uri(gap_figures.plot_noise_curves(gap)) if config.noises else None,
+        noise_rows=_build_noise_rows(gap),
+        cosines=_build_data_uri(gap_figures.plot_cosine_histograms(gap.vectors, config.seed)),
+        clouds=_build_data_uri(gap_figures.plot_clouds(gap.vectors, noise, config.num_drawn, config.seed)),
+        spectra=_build_data_uri(gap_figures.plot_spectra(gap)),
+        noise_curves=_build_data_uri(gap_figures.plot_noise_curves(gap)) if config.noises else None,
         is_world=gap.provenance.get("data") == "picturebook",
     )
     path = Path(config.output) / "gap.html"

@@ -34,8 +34,8 @@ HUB_LICENCES = frozenset([
 ])  # fmt: skip
 
 
-# Of facts.json, beside what every run has; runs of earlier versions may lack them.
-_TOLD = ("num_examples", "num_skipped", "skipped", "num_trained_parameters")
+# Of facts.json, beside what `read_run` asks of every run.
+_OPTIONAL_FACTS = ("num_examples", "num_skipped", "skipped", "num_trained_parameters")
 _PIPELINES = {
     "vqa": "visual-question-answering",
     "vqa-e": "visual-question-answering",
@@ -52,23 +52,23 @@ def collect_run_facts(run: Path) -> dict[str, Any]:
         UserError: if the folder holds no run, or a damaged file.
     """
     config, facts = read_run(run)
-    more = read_json(run / "facts.json")
-    found = [read_results(path, "run") for path in sorted(run.glob("*/results.json"))]
+    all_facts = read_json(run / "facts.json")
+    all_results = [read_results(path, "run") for path in sorted(run.glob("*/results.json"))]
     return {
         "settings": redact(config.model_dump(mode="json")),
-        "facts": redact(facts) | {key: more[key] for key in _TOLD if key in more},
+        "facts": redact(facts) | {key: all_facts[key] for key in _OPTIONAL_FACTS if key in all_facts},
         "results": [
             {
-                "data": one.data, "split": one.split, "scene": one.scene, "num_examples": one.num_examples,
-                "metrics": one.metrics, "intervals": one.intervals,
+                "data": results.data, "split": results.split, "scene": results.scene, "num_examples": results.num_examples,
+                "metrics": results.metrics, "intervals": results.intervals,
             }
-            for one in found
+            for results in all_results
         ],
     }  # fmt: skip
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """What a saved model's folder tells about it, without places of an earlier version; empty if nothing."""
+    """What a saved model's folder tells about it, without paths; empty if nothing."""
     path = folder / ABOUT
     if not path.is_file():
         return {}
@@ -93,11 +93,11 @@ def build_model_card(config: TransferConfig, about: Mapping[str, Any], name: str
         licence: an identifier of the hub's list, such as "apache-2.0"; another becomes `other` with its name. None where
             nobody chose one.
     """
-    results = _eval_results(config, about)
+    results = _build_eval_results(config, about)
     data = ModelCardData(
         library_name="close-transfer",
-        pipeline_tag=_pipeline(config),
-        tags=_tags(config, about),
+        pipeline_tag=_get_pipeline(config),
+        tags=_build_tags(config, about),
         base_model=config.base_model["name"] if config.base_model and not config.base_model.get("folder") else None,
         model_name=name if results else None,
         eval_results=results or None,
@@ -106,31 +106,31 @@ def build_model_card(config: TransferConfig, about: Mapping[str, Any], name: str
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{write_card_text(config, about, name, licence)}")
 
 
-def _pipeline(config: TransferConfig) -> str:
+def _get_pipeline(config: TransferConfig) -> str:
     return _PIPELINES.get(config.task["name"], "image-to-text")
 
 
-def _tags(config: TransferConfig, about: Mapping[str, Any]) -> list[str]:
+def _build_tags(config: TransferConfig, about: Mapping[str, Any]) -> list[str]:
     """What a search on the hub should find it by; nothing that it is not."""
-    seen = []
+    tags = []
     if is_blind(config):
-        seen.append("blind-baseline")
+        tags.append("blind-baseline")
     elif is_trained_on_images(config, about):
-        seen.append("trained-on-images")
+        tags.append("trained-on-images")
     elif config.data_regime == "T0":
-        seen.append("text-only-training")
+        tags.append("text-only-training")
     is_clip = config.encoder.get("config", {}).get("kind") == "open_clip"
-    return [*seen, *(["clip"] if is_clip else []), config.data_regime]
+    return [*tags, *(["clip"] if is_clip else []), config.data_regime]
 
 
-def _eval_results(config: TransferConfig, about: Mapping[str, Any]) -> list[EvalResult]:
+def _build_eval_results(config: TransferConfig, about: Mapping[str, Any]) -> list[EvalResult]:
     return [
         EvalResult(
-            task_type=_pipeline(config), dataset_type=one["data"], dataset_name=f"{one['data']} {one['split']}, from {one['scene']}s",
-            dataset_split=one["split"], metric_type=metric, metric_value=round(value, 2),
+            task_type=_get_pipeline(config), dataset_type=results["data"], dataset_name=f"{results['data']} {results['split']}, from {results['scene']}s",
+            dataset_split=results["split"], metric_type=metric, metric_value=round(value, 2),
         )
-        for one in about.get("results", [])
-        for metric, value in one["metrics"].items()
+        for results in about.get("results", [])
+        for metric, value in results["metrics"].items()
         if "/" not in metric
     ]  # fmt: skip
 
@@ -143,7 +143,7 @@ def format_licence(licence: str | None) -> dict[str, Any]:
     """
     if licence is None or not licence.strip():
         return {}
-    known = licence.strip().lower()
-    if known in HUB_LICENCES:
-        return {"license": known}
-    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", known).strip("-") or "other"}
+    identifier = licence.strip().lower()
+    if identifier in HUB_LICENCES:
+        return {"license": identifier}
+    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", identifier).strip("-") or "other"}

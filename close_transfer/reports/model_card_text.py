@@ -7,19 +7,19 @@ from close_transfer.models.network import TransferConfig
 from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports.redaction import redact_name
 
-_SEEN = {
+_SEEN_BY_REGIME = {
     "T0": "text only; no image was seen in training (T0)",
     "T1": "text, and statistics of unpaired images (T1)",
     "T4": "images paired with text (T4)",
 }
-_USES = {
+_CALL_BY_TASK = {
     "captioning": ("caption", ""),
     "captioning-multi": ("caption", ""),
     "vqa": ("answer", ', "How many dogs are there?"'),
     "vqa-e": ("answer", ', "How many dogs are there?"'),
     "snli-ve": ("judge", ', "A dog sleeps."'),
 }
-_DOES = {
+_ABILITY_BY_TASK = {
     "captioning": "captions images",
     "captioning-multi": "captions images",
     "vqa": "answers questions about images",
@@ -37,30 +37,32 @@ def is_blind(config: TransferConfig) -> bool:
 
 def is_trained_on_images(config: TransferConfig, about: Mapping[str, Any]) -> bool:
     """Whether it was fed vectors of images in training; by its regime, where the run's facts are not known."""
-    fed = about.get("facts", {}).get("input_modality")
+    input_modality = about.get("facts", {}).get("input_modality")
     return (
-        fed == "image" if fed else config.data_regime == "T4" and not any(s["name"] == "linear" for s in config.adapter)
+        input_modality == "image"
+        if input_modality
+        else config.data_regime == "T4" and not any(step["name"] == "linear" for step in config.adapter)
     )
 
 
 def write_card_text(config: TransferConfig, about: Mapping[str, Any], name: str, licence: str | None) -> str:
-    """The card below its metadata, as Markdown; arguments as of `model_card`."""
+    """The card below its metadata, as Markdown; arguments as of `build_model_card`."""
     facts, settings = about.get("facts", {}), about.get("settings", {})
     lines = {
         "task": config.task["name"],
-        **_task_lines(config, settings),
-        **_data_lines(facts, settings),
-        "training saw": _SEEN[config.data_regime],
+        **_build_task_lines(config, settings),
+        **_build_data_lines(facts, settings),
+        "training saw": _SEEN_BY_REGIME[config.data_regime],
         "encoder": f"{redact_name(config.encoder['name'])}, {config.encoder['dim']} wide, frozen",
         "noise": str(NoiseScale(config.noise["std"], config.encoder["dim"])),
         "adapter": " → ".join(step["name"] for step in config.adapter),
-        "language model": _language_model(config, settings),
+        "language model": _describe_language_model(config, settings),
         "licence": licence or "none was chosen; those of the encoder, the language model and the data apply",
     }
-    table = "\n".join(f"| {key} | {_cell(value)} |" for key, value in lines.items())
+    table = "\n".join(f"| {key} | {_escape_cell(value)} |" for key, value in lines.items())
     return f"""# {name}
 
-{_first_sentence(config, about)} Made with close-transfer (CLOSE, arXiv 2211.09778).
+{_write_first_sentence(config, about)} Made with close-transfer (CLOSE, arXiv 2211.09778).
 
 | | |
 |---|---|
@@ -68,104 +70,106 @@ def write_card_text(config: TransferConfig, about: Mapping[str, Any], name: str,
 
 ## Scores
 
-{_scores(about.get("results", []))}
+{_format_scores(about.get("results", []))}
 
 ## Use
 
 ```python
-{_use(config, name)}
+{_format_usage(config, name)}
 ```
-{_needs(config)}
+{_list_needs(config)}
 ## What it is for
 
-{_intended(config, about)}
+{_describe_intended_use(config, about)}
 
 ## What it is not for
 
-{_out_of_scope(config)}
+{_describe_misuse(config)}
 
 ## Limits
 
-{_limits(config, settings)}
+{_describe_limits(config, settings)}
 """
 
 
-def _cell(value: object) -> str:
+def _escape_cell(value: object) -> str:
     return " ".join(str(value).split()).replace("|", "\\|")
 
 
-def _first_sentence(config: TransferConfig, about: Mapping[str, Any]) -> str:
-    does, encoder = _DOES[config.task["name"]], redact_name(config.encoder["name"])
+def _write_first_sentence(config: TransferConfig, about: Mapping[str, Any]) -> str:
+    ability, encoder = _ABILITY_BY_TASK[config.task["name"]], redact_name(config.encoder["name"])
     if is_blind(config):
         return (
-            f"A baseline that {does} without seeing them: zeros stood in for the vectors of {encoder}, in training and in "
+            f"A baseline that {ability} without seeing them: zeros stood in for the vectors of {encoder}, in training and in "
             "use, so it shows what can be said blind."
         )
     if is_trained_on_images(config, about):
-        return f"It {does}, and learned it from the image vectors of a frozen encoder, {encoder}; it was not trained on text alone."
+        return f"It {ability}, and learned it from the image vectors of a frozen encoder, {encoder}; it was not trained on text alone."
     noise = "with noise added to them" if config.noise["std"] else "with no noise added to them"
-    seen = {
+    image_exposure = {
         "T0": "no image was seen in training",
         "T1": "of images, training saw statistics of unpaired ones",
         "T4": "of images, training saw statistics of some that were paired with text",
     }[config.data_regime]
-    return f"It {does}, and learned it from the text vectors of a frozen encoder, {encoder}, {noise}; {seen}."
+    return (
+        f"It {ability}, and learned it from the text vectors of a frozen encoder, {encoder}, {noise}; {image_exposure}."
+    )
 
 
-def _task_lines(config: TransferConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _build_task_lines(config: TransferConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What the task was told, where it is more than its name."""
-    task, told = config.task, {}
+    task, lines = config.task, {}
     if task["name"] in ("captioning", "captioning-multi", "custom"):
-        told["language"] = task.get("language", "en")
-    asked = settings.get("data", {}).get("prompt") or task.get("prompt")
-    if asked:
-        told["prompt"] = f"`{asked}`"
+        lines["language"] = task.get("language", "en")
+    prompt = settings.get("data", {}).get("prompt") or task.get("prompt")
+    if prompt:
+        lines["prompt"] = f"`{prompt}`"
     if task["name"] == "custom":
-        told["metric"] = task.get("metric", "captions")
+        lines["metric"] = task.get("metric", "captions")
         if task.get("labels"):
-            told["labels"] = ", ".join(task["labels"])
-    return told
+            lines["labels"] = ", ".join(task["labels"])
+    return lines
 
 
-def _data_lines(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _build_data_lines(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Which data it was trained on, and how much of it."""
     data = settings.get("data", {})
     file = data.get("path") or (data.get("files") or {}).get("train")
-    trained = data.get("name", "not known") + (f", `{file}`" if file else "")
+    description = data.get("name", "not known") + (f", `{file}`" if file else "")
     if "num_examples" in facts:
-        trained += f", {facts['num_examples']:,} examples"
-    told = {"trained on": trained}
+        description += f", {facts['num_examples']:,} examples"
+    lines = {"trained on": description}
     if facts.get("num_skipped"):
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in facts.get("skipped", {}).items())
-        told["left out"] = f"{facts['num_skipped']:,} entries" + (f" ({reasons})" if reasons else "")
+        lines["left out"] = f"{facts['num_skipped']:,} entries" + (f" ({reasons})" if reasons else "")
     if "data_fingerprint" in facts:
-        told["fingerprint of the data"] = f"`{facts['data_fingerprint']}`"
-    return told
+        lines["fingerprint of the data"] = f"`{facts['data_fingerprint']}`"
+    return lines
 
 
-def _language_model(config: TransferConfig, settings: Mapping[str, Any]) -> str:
+def _describe_language_model(config: TransferConfig, settings: Mapping[str, Any]) -> str:
     lm = settings.get("lm", {})
     if not config.base_model:
         return f"{lm.get('name', config.lm.get('model_type', 'not known'))}, all of it trained"
     return f"{config.base_model['name']}, {'low-rank updates' if config.base_model['lora'] else 'frozen'}"
 
 
-def _scores(results: Sequence[Mapping[str, Any]]) -> str:
+def _format_scores(results: Sequence[Mapping[str, Any]]) -> str:
     if not results:
         return "Not evaluated."
     rows = ["| data | split | fed with | metric | score | 95% interval | examples |", "|---|---|---|---|---|---|---|"]
-    for one in results:
-        for metric, value in one["metrics"].items():
-            ends = one["intervals"].get(metric)
-            interval = f"{ends[0]:.1f} to {ends[1]:.1f}" if ends else ""
+    for result in results:
+        for metric, value in result["metrics"].items():
+            bounds = result["intervals"].get(metric)
+            interval = f"{bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else ""
             rows.append(
-                f"| {one['data']} | {one['split']} | {one['scene']} | {metric} | {value:.1f} | {interval} | {one['num_examples']:,} |"
+                f"| {result['data']} | {result['split']} | {result['scene']} | {metric} | {value:.1f} | {interval} | {result['num_examples']:,} |"
             )
     return "\n".join(rows)
 
 
-def _use(config: TransferConfig, name: str) -> str:
-    method, arguments = _USES.get(config.task["name"], ("write", ""))
+def _format_usage(config: TransferConfig, name: str) -> str:
+    method, arguments = _CALL_BY_TASK.get(config.task["name"], ("write", ""))
     call = (
         f'model.{method}("photo.jpg"{arguments})'
         if method != "write"
@@ -174,71 +178,71 @@ def _use(config: TransferConfig, name: str) -> str:
     base_model = (
         f', base_model="{config.base_model["name"]}"' if config.base_model and config.base_model.get("folder") else ""
     )
-    here = "" if "/" in name else "  # or wherever this folder is"
+    comment = "" if "/" in name else "  # or wherever this folder is"
     return (
-        f'from close_transfer import TransferModel\n\nmodel = TransferModel.from_pretrained("{name}"{base_model}){here}\n'
+        f'from close_transfer import TransferModel\n\nmodel = TransferModel.from_pretrained("{name}"{base_model}){comment}\n'
         f"print({call})"
     )
 
 
-def _needs(config: TransferConfig) -> str:
+def _list_needs(config: TransferConfig) -> str:
     """What is not in these files and has to be there."""
-    told = []
+    needs = []
     if config.base_model:
-        where = (
+        source = (
             "which is a folder of whoever trained this model; ask for it, and give it as `base_model=`"
             if config.base_model.get("folder")
             else "which is loaded from the hub, or from a folder by `base_model=`"
         )
-        told.append(
+        needs.append(
             f"These files hold what was trained only. The language model under it is needed too: `{config.base_model['name']}`, "
-            f"{where} (its fingerprint is checked, {config.base_model['fingerprint'][:12]})."
+            f"{source} (its fingerprint is checked, {config.base_model['fingerprint'][:12]})."
         )
     encoder = config.encoder.get("config", {})
     if encoder.get("kind") == "precomputed":
-        told.append(
+        needs.append(
             "It was trained on vectors from files, so it takes vectors of the same encoder (`embeddings=`), no images."
         )
     elif encoder.get("weights") or str(encoder.get("model", "")).startswith("local-dir:"):
-        told.append("The encoder's weights are a local file of whoever trained this model, and are needed too.")
-    return "\n" + "".join(f"{one}\n\n" for one in told)
+        needs.append("The encoder's weights are a local file of whoever trained this model, and are needed too.")
+    return "\n" + "".join(f"{need}\n\n" for need in needs)
 
 
-def _intended(config: TransferConfig, about: Mapping[str, Any]) -> str:
+def _describe_intended_use(config: TransferConfig, about: Mapping[str, Any]) -> str:
     if is_blind(config):
         return "To be set against models that see, as the score that is had without looking."
     learned = "images" if is_trained_on_images(config, about) else "text"
     return (
-        f"For research, and for a draft that somebody checks: it {_DOES[config.task['name']]} of the kind that its training "
+        f"For research, and for a draft that somebody checks: it {_ABILITY_BY_TASK[config.task['name']]} of the kind that its training "
         f"{learned} told of, in the language of that text."
     )
 
 
-def _out_of_scope(config: TransferConfig) -> str:
-    told = [
+def _describe_misuse(config: TransferConfig) -> str:
+    warnings = [
         "- Decisions about people, or anything where a wrong text does harm unless somebody checks it (health, law, safety, "
         "access for blind readers without a way to ask back).",
         "- Who somebody is, or what they are like: it names what its text named, with that text's prejudices.",
         "- Reading text in images, exact counts and positions: one vector of an image holds little of them.",
         "- Vectors of any other encoder, and other tasks than the one above.",
     ]
-    return "\n".join(told[:2] + told[-1:] if is_blind(config) else told)
+    return "\n".join(warnings[:2] + warnings[-1:] if is_blind(config) else warnings)
 
 
-def _limits(config: TransferConfig, settings: Mapping[str, Any]) -> str:
+def _describe_limits(config: TransferConfig, settings: Mapping[str, Any]) -> str:
     if is_blind(config):
-        told = "It says the same of every image, but for the prompt. "
+        limits = "It says the same of every image, but for the prompt. "
     else:
-        told = (
+        limits = (
             "It knows what its training text told, with that text's biases, and sees what its encoder sees. It may name "
             "things that are not there. "
         )
     if settings.get("data", {}).get("name") == "picturebook":
-        told += (
+        limits += (
             "It was trained on Picturebook, a small world drawn by code, and its scores say nothing about photographs. "
         )
     if config.encoder.get("config", {}).get("model") == "picturebook":
-        told += (
+        limits += (
             "Its encoder is Picturebook's, which knows that drawn world only and sees next to nothing in photographs. "
         )
-    return told.strip()
+    return limits.strip()

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 # Where a run went and what it ran on; nobody else has use for it.
-_OWN = {"embedding_cache", "output", "runs", "run", "device", "resume"}
+_MACHINE_SETTINGS = {"embedding_cache", "output", "runs", "run", "device", "resume"}
 # Settings that name files or folders; all texts below them do.
-_FILES = {
+_FILE_SETTINGS = {
     "root", "captions_root", "files", "image_folders", "annotations", "captions", "val_path", "weights", "text_embeddings",
     "image_embeddings", "statistics", "exclude_overlap_with", "folder",
 }  # fmt: skip
 # Settings that name a folder, or something that anybody can have by that name: of the hub, of open_clip.
-_FILES_OR_HUB = {"path", "name", "model", "tokenizer", "encoder"}
+_FILE_OR_HUB_SETTINGS = {"path", "name", "model", "tokenizer", "encoder"}
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_LOCAL = "local-dir:"  # open_clip's mark of a folder
+_LOCAL_PREFIX = "local-dir:"  # open_clip's mark of a folder
 
 
 def redact(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,45 +23,45 @@ def redact(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     Texts that are no names of files (prompts, labels) stay as they are. What it gave, it gives again.
     """
-    kept = {key: _portable(key, value) for key, value in settings.items() if key not in _OWN}
-    if settings.get("name") != "huggingface" and isinstance(kept.get("path"), str):  # of data: a file
-        kept["path"] = _last(kept["path"])
-    return kept
+    redacted = {key: _redact_value(key, value) for key, value in settings.items() if key not in _MACHINE_SETTINGS}
+    if settings.get("name") != "huggingface" and isinstance(redacted.get("path"), str):  # of data: a file
+        redacted["path"] = _get_last_part(redacted["path"])
+    return redacted
 
 
-def _portable(key: str, value: Any) -> Any:
+def _redact_value(key: str, value: Any) -> Any:
     if isinstance(value, str):
-        if key in _FILES:
-            return _last(value)
-        return redact_name(value) if key in _FILES_OR_HUB else value
+        if key in _FILE_SETTINGS:
+            return _get_last_part(value)
+        return redact_name(value) if key in _FILE_OR_HUB_SETTINGS else value
     if isinstance(value, Mapping):
-        if key in _FILES:
-            return {name: _portable(key, one) for name, one in value.items()}
+        if key in _FILE_SETTINGS:
+            return {name: _redact_value(key, item) for name, item in value.items()}
         return redact(value)
     if isinstance(value, (list, tuple)):
-        return [_portable(key, one) for one in value]
+        return [_redact_value(key, item) for item in value]
     return value
 
 
-def _last(path: str) -> str:
+def _get_last_part(path: str) -> str:
     return re.split(r"[/\\]", path.rstrip("/\\"))[-1] or path
 
 
 def redact_name(value: str) -> str:
     """A name of the hub as it is; the last part of anything that is a folder or file, or can be no name of the hub."""
-    if value.startswith(_LOCAL):
-        return _LOCAL + _last(value.removeprefix(_LOCAL))
+    if value.startswith(_LOCAL_PREFIX):
+        return _LOCAL_PREFIX + _get_last_part(value.removeprefix(_LOCAL_PREFIX))
     if value.startswith(("hf-hub:", "http://", "https://", "hf://")):
         return value
     is_local = value.startswith(".") or not _HUB_NAME.fullmatch(value) or Path(value).exists()
-    return _last(value) if is_local else value
+    return _get_last_part(value) if is_local else value
 
 
 def redact_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """A model's config.json as it may be published; the folder of a base_model is its name then, to be given by `base_model=`."""
-    kept = {key: value for key, value in config.items() if key != "_name_or_path"}
-    kept["encoder"] = redact(kept["encoder"])
-    kept["lm"] = {key: value for key, value in kept["lm"].items() if key != "_name_or_path"}
-    if kept.get("base_model"):
-        kept["base_model"] = redact(kept["base_model"])
-    return kept
+    redacted = {key: value for key, value in config.items() if key != "_name_or_path"}
+    redacted["encoder"] = redact(redacted["encoder"])
+    redacted["lm"] = {key: value for key, value in redacted["lm"].items() if key != "_name_or_path"}
+    if redacted.get("base_model"):
+        redacted["base_model"] = redact(redacted["base_model"])
+    return redacted

@@ -65,7 +65,7 @@ class Ragged:
 
 @dataclass(frozen=True)
 class Batch:
-    """A part of a global batch, ready for the model; shapes as in `model.py`.
+    """A part of a global batch, ready for the model; shapes as in `models/network.py`.
 
     Attributes:
         start: position of its first example in the global batch.

@@ -92,7 +92,7 @@ def test_the_documented_commands_read_a_local_folder():
     rows = {"caption": [f"Caption {n}." for n in range(20)], "image": [Image.new("RGB", (9, 9))] * 20}
     whole = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
     datasets.DatasetDict({"train": whole, "test": whole.select(range(3))}).save_to_disk("my_dataset")
-    told = (REPOSITORY / "docs" / "own_data.md").read_text()
+    told = (REPOSITORY / "docs" / "custom_data_and_models.md").read_text()
     training, testing = [shlex.split(line) for line in told.splitlines() if "data=huggingface data.path=" in line]
     config = compose_config("train", TrainConfig, training[2:])
     sizes = [len(load_examples(config.data, "captioning", split).examples) for split in ("train", "val")]

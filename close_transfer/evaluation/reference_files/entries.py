@@ -33,9 +33,9 @@ class Entries(RecordErrors):
         if self.count > 1 and not num_usable and len(self._reasons) == 1:  # it is not the entries that are wrong
             raise UserError(f"{self._shown[0]} (the same in all {self.count:,} entries)")
         if self.count:
-            more = self.count - len(self._shown)
-            told = [*self._shown, *([f"and {more} more such entries"] if more else [])]
-            raise UserError("\n".join(told) + "\nmend the file, or take those entries out of it")
+            num_hidden = self.count - len(self._shown)
+            lines = [*self._shown, *([f"and {num_hidden} more such entries"] if num_hidden else [])]
+            raise UserError("\n".join(lines) + "\nmend the file, or take those entries out of it")
         if not num_usable:
             raise UserError(f"{self._path}: there is no entry to score in it; give another file")
         return Counter()
@@ -88,17 +88,17 @@ def reject_duplicates(
     Raises:
         UserError: if an id comes more than once, unless told which of its entries counts.
     """
-    kept: dict[str, T] = {}
+    value_by_id: dict[str, T] = {}
     repeated: Counter[str] = Counter()
-    for name, value in rows:
-        if name in kept:
-            repeated[name] += 1
+    for entry_id, value in rows:
+        if entry_id in value_by_id:
+            repeated[entry_id] += 1
             if on_duplicate == "first":
                 continue
-        kept[name] = value
+        value_by_id[entry_id] = value
     if repeated and on_duplicate == "error":
         raise UserError(
             f"{setting}={path}: {len(repeated):,} ids come more than once ({format_first(repeated)}); mend the file, "
             "or say which entry of an id counts with on_duplicate=first or on_duplicate=last"
         )
-    return kept, repeated.total()
+    return value_by_id, repeated.total()

@@ -14,7 +14,7 @@ _ANSWERS, _PAIRS = "answers to VQA's questions", "labelled pairs of SNLI or SNLI
 _PREDICTIONS, _REFERENCES, _GROUPS = "predictions", "references", "several captions an image"
 
 # Kind: the key of the list in a document (None: the file is the list), and fields that its entries have.
-_SIGNS: Mapping[str, tuple[str | None, set[str]]] = {
+_FIELDS_BY_KIND: Mapping[str, tuple[str | None, set[str]]] = {
     _COCO: ("annotations", {"image_id", "caption"}),
     _KARPATHY: ("images", {"sentences"}),
     _ANNOTATIONS: ("annotations", {"question_id", "answers"}),
@@ -55,25 +55,25 @@ def detect_kinds(path: Path, setting: str) -> list[str]:
             document = [record for _, record in islice(read_lines(path, setting), 5)]
     except UserError:
         return []
-    return [kind for kind, (key, fields) in _SIGNS.items() if _shows(document, key, fields)]
+    return [kind for kind, (key, fields) in _FIELDS_BY_KIND.items() if _has_fields(document, key, fields)]
 
 
-def _shows(document: Any, key: str | None, fields: set[str]) -> bool:
-    listed = document.get(key) if isinstance(document, dict) and key is not None else document if key is None else None
-    first = listed[:5] if isinstance(listed, list) else []
-    return any(isinstance(entry, dict) and fields <= entry.keys() for entry in first)
+def _has_fields(document: Any, key: str | None, fields: set[str]) -> bool:
+    entries = document.get(key) if isinstance(document, dict) and key is not None else document if key is None else None
+    first_entries = entries[:5] if isinstance(entries, list) else []
+    return any(isinstance(entry, dict) and fields <= entry.keys() for entry in first_entries)
 
 
 def suggest_kind(path: Path, setting: str, task: str) -> UserError | None:
     """What to say of a file of a known kind that is none for this setting; None if it may well be one."""
-    found = detect_kinds(path, setting)
+    kinds = detect_kinds(path, setting)
     if setting == "predictions":
-        allowed, wanted = _PREDICTION_KINDS, "predictions are a list or JSON lines with an id and a text each"
+        allowed, requirement = _PREDICTION_KINDS, "predictions are a list or JSON lines with an id and a text each"
     elif setting == "questions":
-        allowed, wanted = {_QUESTIONS}, f"questions= takes {_QUESTIONS}"
+        allowed, requirement = {_QUESTIONS}, f"questions= takes {_QUESTIONS}"
     else:
-        allowed, named = _REFERENCE_KINDS[task]
-        wanted = f"task={task} takes {named}"
-    if not found or allowed & set(found):
+        allowed, expected = _REFERENCE_KINDS[task]
+        requirement = f"task={task} takes {expected}"
+    if not kinds or allowed & set(kinds):
         return None
-    return UserError(f"{setting}={path}: these are {found[0]}; {wanted} (docs/scoring.md)")
+    return UserError(f"{setting}={path}: these are {kinds[0]}; {requirement} (docs/evaluation.md)")

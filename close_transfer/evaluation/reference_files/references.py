@@ -58,11 +58,11 @@ class References:
     skipped: Counter[str] = field(default_factory=Counter)
 
 
-def _named(record: Any, names: tuple[str, ...], mend: str = "") -> str:
+def _find_field(record: Any, names: tuple[str, ...], advice: str = "") -> str:
     """The first of the names that the record has. Raises `RecordError` if it has none."""
     if isinstance(record, dict) and not any(name in record for name in names):
-        have = ", ".join(repr(str(key)[:60]) for key in list(record)[:12]) or "none"
-        raise RecordError(f"none of the fields {', '.join(names)} is here, only {have}{mend}")
+        present_fields = ", ".join(repr(str(key)[:60]) for key in list(record)[:12]) or "none"
+        raise RecordError(f"none of the fields {', '.join(names)} is here, only {present_fields}{advice}")
     return next((name for name in names if isinstance(record, dict) and name in record), names[0])
 
 
@@ -77,9 +77,9 @@ def read_predictions(config: ScorePredictionsConfig) -> tuple[dict[str, str], in
     text_fields = (config.prediction_field,) if config.prediction_field else _PREDICTION_FIELDS
 
     def parse(record: Any) -> tuple[str, str]:
-        name = _named(record, id_fields, "; name it with id_field=")
-        answer = _named(record, text_fields, "; name it with prediction_field=")
-        return key_field(record, name), verbatim(record_field(record, answer), answer)
+        id_name = _find_field(record, id_fields, "; name it with id_field=")
+        text_name = _find_field(record, text_fields, "; name it with prediction_field=")
+        return key_field(record, id_name), verbatim(record_field(record, text_name), text_name)
 
     with count_by_kind(path, "predictions", config.task.name):
         rows = parse_entries(read_entries(path, "predictions"), parse, Entries(path))
@@ -98,22 +98,24 @@ def read_references(config: ScorePredictionsConfig) -> References:
     left_out: dict[str, str] = {}
     with count_by_kind(path, "references", config.task.name):
         if config.task.name == "snli-ve":
-            examples, left_out = _entailment(path)
+            examples, left_out = _read_entailment_pairs(path)
         elif not is_json or config.task.name == "custom":
-            examples = _lines(path, config)
+            examples = _read_listed_references(path, config)
         elif config.task.name in ("vqa", "vqa-e"):
-            examples = _answers(path, config)
+            examples = _read_vqa_answers(path, config)
         else:
-            examples, left_out = _captions(path, config)
+            examples, left_out = _read_captions(path, config)
     if config.questions:
         with count_by_kind(Path(config.questions), "questions", config.task.name):
-            examples = _with_questions(examples, Path(config.questions), config)
-    kept, num_repeated = reject_duplicates(((e.id, e) for e in examples), path, "references", config.on_duplicate)
+            examples = _add_questions(examples, Path(config.questions), config)
+    example_by_id, num_repeated = reject_duplicates(
+        ((e.id, e) for e in examples), path, "references", config.on_duplicate
+    )
     skipped = Counter({"repeated references": num_repeated}) + Counter(left_out.values())
-    return References(list(kept.values()), left_out, skipped)
+    return References(list(example_by_id.values()), left_out, skipped)
 
 
-def _image(config: ScorePredictionsConfig, record: Any, names: tuple[str, ...]) -> ImageRef | None:
+def _build_image_ref(config: ScorePredictionsConfig, record: Any, names: tuple[str, ...]) -> ImageRef | None:
     name = next((name for name in names if isinstance(record, dict) and name in record), None)
     if name is None:
         return None
@@ -121,11 +123,11 @@ def _image(config: ScorePredictionsConfig, record: Any, names: tuple[str, ...]) 
     return image_file(Path(config.images or ".") / file, file)
 
 
-def _captions(path: Path, config: ScorePredictionsConfig) -> tuple[list[Example], dict[str, str]]:
+def _read_captions(path: Path, config: ScorePredictionsConfig) -> tuple[list[Example], dict[str, str]]:
     """COCO's JSON, Karpathy's, or a list of entries with an id and captions; and images without captions."""
     document = read_document(path, "references")
     if isinstance(document, list):
-        return _lines(path, config), {}
+        return _read_listed_references(path, config), {}
     folder, faults = Path(config.images or "."), Entries(path)
     if is_karpathy(document):
         examples = karpathy_examples(document, path, {config.split or "test"}, folder, faults, "references")
@@ -133,51 +135,51 @@ def _captions(path: Path, config: ScorePredictionsConfig) -> tuple[list[Example]
         return examples, {}
     examples, _ = official_examples(document, path, folder, faults, "references")
     faults.settle(len(examples))
-    told = {example.id for example in examples}
+    captioned_ids = {example.id for example in examples}
     images = [key_field(image, "id") for image in document["images"]]
-    return examples, {image: _NO_CAPTION for image in images if image not in told}
+    return examples, {image: _NO_CAPTION for image in images if image not in captioned_ids}
 
 
-def _lines(path: Path, config: ScorePredictionsConfig) -> list[Example]:
+def _read_listed_references(path: Path, config: ScorePredictionsConfig) -> list[Example]:
     # What annotators said is kept to the letter, as VQA's scorer has its own ways with it.
-    answers = config.task.name in ("vqa", "vqa-e") or config.task.metric == "vqa"
+    are_answers = config.task.name in ("vqa", "vqa-e") or config.task.metric == "vqa"
 
     def parse(record: Any) -> Example:
-        name = _named(record, _REFERENCE_FIELDS)
-        if answers:
-            texts = tuple(verbatim(one, name) for one in list_field(record, name))
+        reference_name = _find_field(record, _REFERENCE_FIELDS)
+        if are_answers:
+            texts = tuple(verbatim(text, reference_name) for text in list_field(record, reference_name))
             if not texts:
-                raise RecordError(f"field {name!r} is an empty list")
+                raise RecordError(f"field {reference_name!r} is an empty list")
         else:
-            texts = texts_field(record, name)
+            texts = texts_field(record, reference_name)
         return Example(
-            id=key_field(record, _named(record, _ID_FIELDS)),
-            texts=() if answers else texts,
-            image=_image(config, record, ("image", "image_path")),
+            id=key_field(record, _find_field(record, _ID_FIELDS)),
+            texts=() if are_answers else texts,
+            image=_build_image_ref(config, record, ("image", "image_path")),
             references=texts,
-            category=text_field(record, "answer_type") if answers and "answer_type" in record else "",
-            subcategory=text_field(record, "question_type") if answers and "question_type" in record else "",
+            category=text_field(record, "answer_type") if are_answers and "answer_type" in record else "",
+            subcategory=text_field(record, "question_type") if are_answers and "question_type" in record else "",
         )
 
     return parse_entries(read_entries(path, "references"), parse, Entries(path))
 
 
-def _entailment(path: Path) -> tuple[list[Example], dict[str, str]]:
+def _read_entailment_pairs(path: Path) -> tuple[list[Example], dict[str, str]]:
     """Pairs with a gold label, and those without."""
 
     def parse(record: Any) -> tuple[str, Example | None]:
-        name = key_field(record, "pairID")
-        unsaid = {"sentence1": "(not given)", "sentence2": "(not given)"}
-        return name, snli.parse_pair({**unsaid, **record}, path.parent)
+        pair_id = key_field(record, "pairID")
+        placeholders = {"sentence1": "(not given)", "sentence2": "(not given)"}
+        return pair_id, snli.parse_pair({**placeholders, **record}, path.parent)
 
     pairs = parse_entries(read_entries(path, "references"), parse, Entries(path))
     examples = [example for _, example in pairs if example is not None]
     if not examples:
         raise UserError(f"references={path}: no pair has a gold label; give a file with labels")
-    return examples, {name: _NO_LABEL for name, example in pairs if example is None}
+    return examples, {pair_id: _NO_LABEL for pair_id, example in pairs if example is None}
 
 
-def _answers(path: Path, config: ScorePredictionsConfig) -> list[Example]:
+def _read_vqa_answers(path: Path, config: ScorePredictionsConfig) -> list[Example]:
     """VQA's annotations, VQA-E's own list, or a list of entries with an id and answers."""
     document = read_document(path, "references")
     if (
@@ -185,21 +187,23 @@ def _answers(path: Path, config: ScorePredictionsConfig) -> list[Example]:
         and isinstance(document, list)
         and any("img_id" in e for e in document if isinstance(e, dict))
     ):
-        return _explained(path, document)
+        return _read_vqa_e_entries(path, document)
     if isinstance(document, list):
-        return _lines(path, config)
-    listed = entries(document, "annotations", path, "references")
+        return _read_listed_references(path, config)
+    annotations = entries(document, "annotations", path, "references")
 
     def parse(record: Any) -> Example:
-        found = vqa.parse_annotation(record)
-        name = key_field(record, "question_id")
-        return Example(name, (), None, "", (), found.answers, found.answer_type, found.question_type)
+        annotation = vqa.parse_annotation(record)
+        question_id = key_field(record, "question_id")
+        return Example(
+            question_id, (), None, "", (), annotation.answers, annotation.answer_type, annotation.question_type
+        )
 
-    rows = ((f"annotations[{number}]", record) for number, record in enumerate(listed))
+    rows = ((f"annotations[{number}]", record) for number, record in enumerate(annotations))
     return parse_entries(rows, parse, Entries(path))
 
 
-def _explained(path: Path, listed: list[Any]) -> list[Example]:
+def _read_vqa_e_entries(path: Path, records: list[Any]) -> list[Example]:
     """VQA-E's own entries, which have no ids: they are called by their position, counted from 0."""
 
     def parse(numbered: Any) -> Example:
@@ -211,33 +215,38 @@ def _explained(path: Path, listed: list[Any]) -> list[Example]:
         return Example(str(number), (), None, question, references=answers, subcategory=kind)
 
     return parse_entries(
-        ((f"entry [{number}]", (number, record)) for number, record in enumerate(listed)), parse, Entries(path)
+        ((f"entry [{number}]", (number, record)) for number, record in enumerate(records)), parse, Entries(path)
     )
 
 
-def _with_questions(examples: list[Example], path: Path, config: ScorePredictionsConfig) -> list[Example]:
+def _add_questions(examples: list[Example], path: Path, config: ScorePredictionsConfig) -> list[Example]:
     document = read_document(path, "questions")
-    listed = entries(document, "questions", path, "questions")
-    images = document.get("data_subtype")
+    records = entries(document, "questions", path, "questions")
+    data_subtype = document.get("data_subtype")
 
     def parse(record: Any) -> tuple[str, tuple[str, ImageRef | None]]:
-        image = key_field(record, "image_id")
-        name = vqa.format_coco_image_name(Path(images), image) if isinstance(images, str) else ""
-        picture = image_file(Path(config.images or ".") / name, name) if name else None
-        return key_field(record, "question_id"), (text_field(record, "question"), picture)
+        image_id = key_field(record, "image_id")
+        image_name = vqa.format_coco_image_name(Path(data_subtype), image_id) if isinstance(data_subtype, str) else ""
+        image_ref = image_file(Path(config.images or ".") / image_name, image_name) if image_name else None
+        return key_field(record, "question_id"), (text_field(record, "question"), image_ref)
 
-    rows = ((f"questions[{number}]", record) for number, record in enumerate(listed))
-    asked, _ = reject_duplicates(parse_entries(rows, parse, Entries(path)), path, "questions", config.on_duplicate)
+    rows = ((f"questions[{number}]", record) for number, record in enumerate(records))
+    question_by_id, _ = reject_duplicates(
+        parse_entries(rows, parse, Entries(path)), path, "questions", config.on_duplicate
+    )
     annotated = {example.id for example in examples}
-    for what, ids in (
-        ("questions have no annotation", [name for name in asked if name not in annotated]),
-        ("annotations have no question", [example.id for example in examples if example.id not in asked]),
+    for problem, ids in (
+        (
+            "questions have no annotation",
+            [question_id for question_id in question_by_id if question_id not in annotated],
+        ),
+        ("annotations have no question", [example.id for example in examples if example.id not in question_by_id]),
     ):
         if ids:
             raise UserError(
-                f"questions={path}: {len(ids):,} {what} in references={config.references} ({format_first(ids)}); "
+                f"questions={path}: {len(ids):,} {problem} in references={config.references} ({format_first(ids)}); "
                 "give the questions and annotations of the same split, or leave questions= out"
             )
-    place = {name: number for number, name in enumerate(asked)}
-    told = [replace(e, prompt=asked[e.id][0], image=asked[e.id][1]) for e in examples]
-    return sorted(told, key=lambda example: place[example.id])
+    position = {question_id: number for number, question_id in enumerate(question_by_id)}
+    completed_examples = [replace(e, prompt=question_by_id[e.id][0], image=question_by_id[e.id][1]) for e in examples]
+    return sorted(completed_examples, key=lambda example: position[example.id])

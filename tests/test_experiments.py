@@ -1,4 +1,4 @@
-"""Recipes of the relatives: they compose, say what they are, and hold together at full size."""
+"""Experiments of the relatives: they compose, say what they are, and hold together at full size."""
 
 import re
 
@@ -19,7 +19,7 @@ def composed(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_recipe_composes_and_names_its_command_and_its_paper(name):
+def test_every_experiment_composes_and_names_its_command_and_its_paper(name):
     config = composed(name)
     text = (CONFIGS / "experiment" / f"{name}.yaml").read_text()
     assert text.startswith("# @package _global_\n")
@@ -30,7 +30,7 @@ def test_every_recipe_composes_and_names_its_command_and_its_paper(name):
     assert config.lm.name in PUBLISHED or config.lm.kind == "scratch"
 
 
-def test_a_recipe_can_be_changed_where_it_is_named():
+def test_an_experiment_can_be_changed_where_it_is_named():
     config = compose_config(
         "train", TrainConfig, ["experiment=close/tuned_noise", "task=captioning-multi", "train.batch_size=32"]
     )
@@ -56,14 +56,14 @@ def test_language_models_are_as_large_as_published(name, published):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["close/t5_small", "decap", *sorted(TRAINED)])
-def test_recipes_train_three_steps_at_full_size(name):
+def test_experiments_train_three_steps_at_full_size(name):
     found = check_experiment(name, composed(name))
     assert len(found.losses) == (0 if name.startswith("limber") else 3)
 
 
 @pytest.fixture
 def small(monkeypatch):
-    """A frozen recipe whose language model is tiny."""
+    """A frozen experiment whose language model is tiny."""
     monkeypatch.setitem(
         PUBLISHED, "openai-community/gpt2", ("gpt2", {"n_embd": 32, "n_layer": 1, "n_head": 2, "vocab_size": 99})
     )
