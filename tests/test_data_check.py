@@ -154,7 +154,7 @@ def test_pictures_are_counted_and_some_are_opened():
         picture(f"flickr30k-images/{name}")
     write("flickr30k-images/3.jpg", b"no image")
     found, text = check("flickr30k-jsonl")
-    pictures = found.splits["test"].pictures
+    pictures = found.splits["test"].images
     assert (pictures.num_named, pictures.num_there, len(pictures.unreadable)) == (30, 12, 1)
     assert "12 of 30 are there; of those opened, 1 CANNOT BE READ" in text
     assert "3.jpg: cannot be read as an image" in text
@@ -164,7 +164,7 @@ def test_pictures_are_counted_and_some_are_opened():
 def test_karpathy_s_pictures_are_found_in_the_folder_their_entry_names():
     write("dataset_coco.json", karpathy([karpathy_image(i, "test", ["A dog."], "val2014") for i in (1, 2)]))
     picture(f"val2014/{coco_name('val2014', 1)}")
-    pictures = check("coco")[0].splits["test"].pictures
+    pictures = check("coco")[0].splits["test"].images
     assert (pictures.num_named, pictures.num_there) == (2, 1)
 
 
@@ -286,5 +286,5 @@ def test_real_files_hold_what_is_published(choice):
     assert {key: told[key] for key in expected} == expected
     for command in commands(describe(found))[0]:
         script, *arguments = shlex.split(command)[1:]
-        name, schema = ("train", TrainConfig) if "train" in script else ("eval", EvaluateConfig)
+        name, schema = ("train", TrainConfig) if "train" in script else ("evaluate", EvaluateConfig)
         compose_config(name, schema, arguments)

@@ -89,7 +89,7 @@ STORED = [
 def test_damaged_vectors_are_encoded_again(name, how):
     settings = ["data.num_train=5", "data.num_val=2", "embedding_cache.folder=store"]
     _, _, facts = train(*settings, "output=first")
-    file = sorted(Path("embedding_cache").rglob(name))[-1]
+    file = sorted(Path("store").rglob(name))[-1]
     whole = file.read_bytes()
     damage(file, how)
     second, _, again = train(*settings, "output=second")

@@ -167,7 +167,7 @@ def test_words_that_every_caption_goes_on_from_stand_before_it():
     train(compose_config("train", TrainConfig, given), "text")
     found = evaluate(
         compose_config(
-            "eval",
+            "evaluate",
             EvaluateConfig,
             [
                 "run=run",
