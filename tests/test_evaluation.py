@@ -253,7 +253,7 @@ def test_a_disk_that_fills_up_leaves_the_earlier_results(finished_runs, tmp_path
             raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched, pytest.raises(WriteError, match=r"predictions\.jsonl: could not be written"):
-        patched.setattr("close_transfer.pipelines.evaluate.sync", full)
+        patched.setattr("close_transfer.evaluation.evaluation_folder.sync", full)
         run_evaluation(finished_runs, "num_beams=1", f"output={tmp_path}")
     left = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     assert left.pop("predictions.jsonl.journal")

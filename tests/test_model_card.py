@@ -42,10 +42,10 @@ LINEAR = [{"name": "linear"}, {"name": "gaussian"}]
         ({"noise": {"std": 0.0}}, "text", "with no noise added to them", "with noise", "text-only-training"),
         ({"data_regime": "T1"}, "text", "statistics of unpaired ones", "no image was seen", None),
         ({"data_regime": "T4", "adapter": LINEAR}, "text", "paired with text", "image vectors", None),
-        ({"data_regime": "T4", "noise": {"std": 0.0}}, "images", "from the image vectors", "text vectors", "trained-on-images"),
+        ({"data_regime": "T4", "noise": {"std": 0.0}}, "image", "from the image vectors", "text vectors", "trained-on-images"),
         ({"data_regime": "T4", "noise": {"std": 0.0}}, None, "from the image vectors", "text vectors", "trained-on-images"),
         ({"adapter": BLIND}, "text", "without seeing them", "text vectors", "blind-baseline"),
-        ({"adapter": BLIND, "data_regime": "T4"}, "images", "without seeing them", "image vectors", "blind-baseline"),
+        ({"adapter": BLIND, "data_regime": "T4"}, "image", "without seeing them", "image vectors", "blind-baseline"),
     ],
 )  # fmt: skip
 def test_the_first_sentence_and_the_tags_follow_what_training_saw(changed, fed, said, not_said, tag):
@@ -120,7 +120,7 @@ def test_the_card_tells_which_data_and_how_much_of_it(custom_run, tmp_path):
     facts = json.loads((custom_run / "facts.json").read_text())
     assert facts["num_examples"] > 10 and facts["num_skipped"] == 1
     for told in (
-        f"| trained on | table, `told.jsonl`, {facts['num_examples']} examples |",
+        f"| trained on | file, `told.jsonl`, {facts['num_examples']} examples |",
         "| left out | 1 entries (",
         f"| fingerprint of the data | `{facts['data_fingerprint']}` |",
         "| language | en |",

@@ -5,14 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from close_transfer.config.components import EmbeddingCacheConfig, OpenClipConfig
+from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig, OpenClipConfig
+from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.core.arrays import Float64Array
-from close_transfer.data.examples import Example
+from close_transfer.core.errors import UserError
+from close_transfer.data.examples import Example, Prediction
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.embeddings import encode_image_scenes, encode_texts
+from close_transfer.metrics.bootstrap import Scores, average_scores
 from close_transfer.metrics.clipscore import CLIPSCORE_PREFIX, compute_clip_score, compute_ref_clip_score
 from close_transfer.metrics.ptb import get_cache_folder, tokenize_ptb
 from close_transfer.metrics.spice import score_spice
+from close_transfer.tasks import Task
 
 
 def compute_extra_scores(
@@ -72,3 +76,39 @@ def _compute_clip_scores(
         "RefCLIPScore": 100
         * compute_ref_clip_score(images, caption_vectors, [gather_vectors(group) for group in references]),
     }
+
+
+def score_predictions(
+    config: EvaluateConfig,
+    task: Task,
+    clip: ClipConfig,
+    examples: Sequence[Example],
+    predictions: Sequence[Prediction],
+    device: str,
+) -> tuple[Scores, dict[str, Any] | None]:
+    """Score predictions by the task's metrics and the extra ones.
+
+    Returns:
+        The scores, empty where nobody published the answers (test-dev), and the encoder of CLIPScore if it was used.
+
+    Raises:
+        UserError: if CLIPScore has no encoder of both images and texts.
+    """
+    if not any(example.references for example in examples):
+        return Scores(), None
+    scores = task.score(examples, predictions, config.num_bootstrap)
+    if not config.extra_metrics:
+        return scores, None
+    scorer = config.clipscore or clip
+    if "clipscore" in config.extra_metrics and not isinstance(scorer, OpenClipConfig):
+        raise UserError(
+            "extra_metrics=clipscore compares captions with images, so an encoder of both is needed; give clip@clipscore=open_clip clipscore.model=NAME"
+        )
+    extra, encoder = compute_extra_scores(
+        config.extra_metrics, examples, [p.text for p in predictions],
+        scorer if isinstance(scorer, OpenClipConfig) else None, config.embedding_cache, device,
+    )  # fmt: skip
+    values, intervals = average_scores(extra, config.num_bootstrap)
+    scores.metrics |= values
+    scores.intervals |= intervals
+    return scores, encoder

@@ -11,14 +11,18 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from close_transfer.core.atomic_files import append_line, lock, remove_stale, report_write_errors
+import numpy as np
+
+from close_transfer.core.atomic_files import append_line, fingerprint, lock, remove_stale, report_write_errors
 from close_transfer.core.errors import UserError
+from close_transfer.data.examples import Example
+from close_transfer.encoders.embeddings import SceneVectors
 
 _FORMAT = 2
 _SYNC_EVERY = 1.0  # seconds; what a failing machine, unlike a kill, can take back
@@ -141,3 +145,12 @@ def _list_differences(header: Any, wanted: Mapping[str, Any]) -> str:
         return "its format"
     new_key = json.loads(json.dumps(wanted["key"]))
     return ", ".join(name for name in {**old_key, **new_key} if old_key.get(name) != new_key.get(name))
+
+
+def fingerprint_inputs(examples: Sequence[Example], scenes: SceneVectors) -> dict[str, str]:
+    """Fingerprint prompts and scene vectors for the key of a journal; the vectors stand for data and encoder."""
+    vectors = (scenes[np.arange(start, min(start + 1024, len(scenes)))] for start in range(0, len(scenes), 1024))
+    return {
+        "examples": fingerprint(part for e in examples for part in (e.id, e.prompt)),
+        "vectors": fingerprint(block.tobytes() for block in vectors),
+    }

@@ -2,11 +2,11 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from close_transfer.config.components import PrecomputedConfig
+from close_transfer.config.components import ClipConfig, PrecomputedConfig
 from close_transfer.config.data import (
     ConceptualCaptionsData,
     DataConfig,
@@ -42,10 +42,30 @@ _TRAINED_ON = {
 }
 
 
-def warn_about_encoder(config: TrainConfig, is_main_process: bool) -> None:
+def warn_about_encoder(clip: ClipConfig, data: DataConfig) -> None:
     """Print a note on standard error if the Picturebook CLIP is given other data."""
-    if is_main_process and (note := find_encoder_warning(config.clip, config.data)):
+    if note := find_encoder_warning(clip, data):
         print(note, file=sys.stderr)
+
+
+def warn_about_seen_images(seen: Mapping[str, Any] | None, data: DataConfig, split: str) -> None:
+    """Print a warning if the adapters were fitted on the very images that are evaluated now."""
+    if seen and seen["num_images"] and (seen["data"], seen["split"]) == (data.name, split):
+        print(
+            f"warning: the adapters were fitted on statistics of {seen['num_images']:,} images of split={split} of "
+            f"data={data.name}, which is evaluated now; fit them on another split",
+            file=sys.stderr,
+        )
+
+
+def warn_about_own_scorer(evaluation: Evaluation) -> None:
+    """Print a warning if CLIPScore is of the encoder by which the captions were chosen."""
+    if evaluation.is_scored_by_its_reranker:
+        print(
+            "warning: CLIPScore is of the encoder by which the captions were chosen, so it says nothing about them; give "
+            "another by clip@clipscore=open_clip clipscore.model=NAME",
+            file=sys.stderr,
+        )
 
 
 def print_plan(

@@ -43,7 +43,8 @@ def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Out
     # 2. What it learns from.
     data = load_training_data(config, input_modality)
     encoder = build_encoder(config.clip, config.data, device, texts_needed=input_modality == "text")
-    console.warn_about_encoder(config, accelerator.is_main_process)
+    if accelerator.is_main_process:
+        console.warn_about_encoder(config.clip, config.data)
     with ExitStack() as claims:
         if is_begun:  # before its checkpoint is read, so that no other process replaces it meanwhile
             claims.enter_context(folder.claimed(accelerator))

@@ -121,11 +121,11 @@ def test_every_study_that_is_shipped_composes_with_all_its_trainings(name):
 
 def test_mistakes_are_told_before_anything_is_trained(own_study):
     made, done = own_study
-    nowhere = made.settings + " clip=open_clip clip.model=local-dir:nowhere"
+    nowhere = made.train_overrides + " clip=open_clip clip.model=local-dir:nowhere"
     with pytest.raises(UserError, match=r"systems\.nearest: .*nowhere.*leave this row out: '~systems\.nearest'"):
         run_study(
             made.model_copy(
-                update={"settings": nowhere, "systems": {n: one for n, one in made.systems.items() if not one.fit}}
+                update={"train_overrides": nowhere, "systems": {n: one for n, one in made.systems.items() if not one.fit}}
             )
         )
     wrong = {**made.systems, "wrong": systems.SystemConfig(train="noise=0.1 adapter=whitten")}
