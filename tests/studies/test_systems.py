@@ -125,10 +125,10 @@ def test_mistakes_are_told_before_anything_is_trained(own_study):
     with pytest.raises(UserError, match=r"systems\.nearest: .*nowhere.*leave this row out: '~systems\.nearest'"):
         run_study(
             made.model_copy(
-                update={"train_overrides": nowhere, "systems": {n: one for n, one in made.systems.items() if not one.fit}}
+                update={"train_overrides": nowhere, "systems": {n: one for n, one in made.systems.items() if not one.statistics_overrides}}
             )
         )
-    wrong = {**made.systems, "wrong": systems.SystemConfig(train="noise=0.1 adapter=whitten")}
+    wrong = {**made.systems, "wrong": systems.SystemConfig(train_overrides="noise=0.1 adapter=whitten")}
     with pytest.raises(UserError, match=r"systems.wrong: adapter=whitten: allowed are .*did you mean whiten"):
         run_study(made.model_copy(update={"systems": wrong}))
     assert not done
