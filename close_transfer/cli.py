@@ -1,8 +1,9 @@
-"""Every command: its name, settings and pipeline; and how a script or `python -m close_transfer` runs it.
+"""Every command but the studies': its name, settings and pipeline; and how a script runs it.
 
-A command has one name: its settings are in ``configs/<name>.yaml``, their types in ``config/<name>.py``, what it
-does in ``pipelines/<name>.py``, and its script is ``scripts/<name>.py``. Training and evaluation are started by
-scripts of other names, which the method's users know.
+A command has one name, unless its row says otherwise: its settings are in ``configs/<name>.yaml``, their types in
+``config/<name>.py``, what it does in ``pipelines/<name>.py``, and its script is ``scripts/<name>.py``. Training and
+evaluation are started by scripts of other names, which the method's users know. The studies have a table of their
+own, ``studies/commands.py``.
 """
 
 import sys
@@ -24,7 +25,7 @@ class Command:
     """One command.
 
     Attributes:
-        name: stem of its YAML file, its schema's module and its pipeline's module.
+        name: stem of its YAML file, its schema's module and its pipeline's module, unless the fields below say otherwise.
         summary: one line for the list of commands.
         scripts: its scripts, each with the arguments that its pipeline gets besides the settings; empty: one
             script of the command's own name.

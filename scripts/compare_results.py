@@ -1,4 +1,4 @@
-"""Sets results side by side: seeds folded, regimes apart, two systems paired; as Markdown and HTML.
+"""Sets results side by side: seeds folded, data regimes apart, two systems paired; as Markdown and HTML.
 
     python scripts/compare_results.py results='runs/**/results.json'
     python scripts/compare_results.py results='[runs/**/results.json,scored/*/results.json]' output=tables/today

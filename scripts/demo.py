@@ -5,7 +5,7 @@
 
 Trains on images (the upper bound), on text without noise, and on text with noise (the method),
 evaluates each on images, and puts the numbers side by side. Takes the settings of
-train_text_only.py; noise= is that of the third model.
+train_text_only.py, but output= and resume=; noise= is that of the third model.
 """
 
 from close_transfer.cli import run

@@ -1,6 +1,8 @@
-"""How well captions of Picturebook tell kinds of things, colours, sizes, numbers, relations, places and times.
+"""Score captions of Picturebook by type of word: kinds, colours, sizes, numbers, relations, places and times.
 
-python scripts/score_by_word_type.py runs/study/relatives/captioning/*/seed-0/test-*
+    python scripts/score_by_word_type.py "evaluations=[runs/study/relatives/captioning/*/seed-0/test-*]"
+
+All settings: studies/configs/score_by_word_type.yaml.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Trains on text over a grid of noise and seeds, tests on images and on texts, and draws scores against noise.
 
     python scripts/sweep_noise.py task=vqa
-    python scripts/sweep_noise.py task=snli-ve noises=[0,0.05,0.1] seeds=1 settings="data.num_train=1000 train.epochs=4"
+    python scripts/sweep_noise.py task=snli-ve noises=[0,0.05,0.1] seeds=1 train_overrides="data.num_train=1000 train.epochs=4"
 
 Started again, it goes on from what is finished. All settings: studies/configs/sweep_noise.yaml.
 """

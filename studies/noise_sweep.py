@@ -201,7 +201,12 @@ def run_sweep(config: SweepNoiseConfig) -> str:
     table = "\n".join([markdown(metric, points), *(f"\n{verdict}" for verdict in verdicts)])
     write_text(folder / "sweep.md", table + "\n")
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("close_transfer.reports", "templates"),
+        loader=jinja2.ChoiceLoader(
+            [  # the page of reports is the frame of its own
+                jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+                jinja2.PackageLoader("close_transfer.reports", "templates"),
+            ]
+        ),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )

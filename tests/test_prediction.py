@@ -75,8 +75,14 @@ def test_entailment_predictions_are_labels(finished_runs, images):
         (["images=.", "num_return=9"], "num_return=9 is more than num_beams=5"),
         (["images=."], "no image in this folder"),
         (["images=.", "text_memory_size=5"], "text_memory_size=5, but there is no memory; give text_memory=train"),
-        (["embeddings=right.npy", "memory=wide.npy"], r"memory=wide\.npy: vectors of shape \(7,\).*width 128"),
-        (["embeddings=right.npy", "memory=wide.npy", "output=wide.npy"], r"output=wide\.npy: is what is to be read"),
+        (
+            ["embeddings=right.npy", "text_memory=wide.npy"],
+            r"text_memory=wide\.npy: vectors of shape \(7,\).*width 128",
+        ),
+        (
+            ["embeddings=right.npy", "text_memory=wide.npy", "output=wide.npy"],
+            r"output=wide\.npy: is what is to be read",
+        ),
         (["embeddings=wide.npy"], r"rows are 7 wide, but the run was trained on picturebook, 128 wide"),
     ],
 )
@@ -142,7 +148,7 @@ def test_pictures_are_projected_on_a_memory_of_one_text(finished_runs, images):
     settings = [f"images={images}", "batch_size=1"]
     _, plain = run_prediction(finished_runs, *settings)
     one_text(0)
-    _, alike = run_prediction(finished_runs, *settings, "memory=text.npy")
+    _, alike = run_prediction(finished_runs, *settings, "text_memory=text.npy")
     assert (len(answers(plain)), len(answers(alike))) == (3, 1)
 
 
@@ -162,7 +168,7 @@ def test_vectors_are_projected_on_the_training_texts(finished_runs, search):
 def test_answers_on_another_memory_are_not_mixed(
     finished_runs, images, monkeypatch, capsys, seed, temperature, differing
 ):
-    settings = [f"images={images}", "batch_size=1", "memory=text.npy"]
+    settings = [f"images={images}", "batch_size=1", "text_memory=text.npy"]
     one_text(0)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         die_at(patched, 2)

@@ -79,15 +79,12 @@ def test_the_prefix_is_read_as_words_and_words_are_scored_by_kind(finished_runs)
     assert all(len(re.findall(r"-?\d\.\d\d", line)) == 3 for line in tokens)
     baseline = run("baseline.py", "output=nearest", "num_bootstrap=20", *SMALL_DATA)
     assert baseline.returncode == 0, baseline.stderr
-    scored = run("score_by_word_type.py", "nearest")
+    scored = run("score_by_word_type.py", "evaluations=[nearest]")
     assert scored.returncode == 0, scored.stderr
     assert "| nearest | " in scored.stdout
-    usage = run("score_by_word_type.py", "--help")
-    assert usage.returncode == 0
-    assert "python scripts/score_by_word_type.py runs/" in usage.stdout
-    nothing = run("score_by_word_type.py", "nothing")
+    nothing = run("score_by_word_type.py", "evaluations=nothing")
     assert nothing.returncode == 2
-    assert "nothing: there is no results.json" in nothing.stderr
+    assert "evaluations=nothing: matches no results.json" in nothing.stderr
 
 
 def test_picturebook_clip_trains_and_serves(tmp_path):

@@ -171,7 +171,7 @@ def _build_rows(evaluation: Evaluation, others: Sequence[ComparedEvaluation]) ->
 def _load_template() -> jinja2.Template:
     loader = jinja2.PackageLoader("close_transfer.reports", "templates")
     return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
-        "report.html"
+        "evaluation.html"
     )
 
 

@@ -92,7 +92,7 @@ def write_page(gap: Gap, config: MeasureGapConfig) -> Path:
         undefined=jinja2.StrictUndefined,
     )
     noise = min(config.noises, key=lambda std: abs(std - _DRAWN_NOISE), default=_DRAWN_NOISE)
-    page = environment.get_template("gap.html").render(
+    page = environment.get_template("modality_gap.html").render(
         gap=gap,
         facts=gap.provenance,
         verdict=format_verdict(gap),

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from close_transfer.models.adapters import ADAPTERS, AdapterChain, AdapterContext, NoiseSource
+from close_transfer.config.train import NOISE_ADAPTERS
+from close_transfer.models.adapters import ADAPTERS, AdapterChain, AdapterContext, Noise, NoiseSource
 from close_transfer.models.noise_scale import NoiseScale
 
 
@@ -108,3 +109,7 @@ def test_several_vectors_an_example_are_noised_one_by_one(name):
 def test_blind_adapter_sees_nothing_in_training_and_test(vectors):
     assert not chain("blind").train()(vectors, "text", source()).any()
     assert not chain("blind").eval()(vectors, "image").any()
+
+
+def test_every_noise_adapter_is_known_to_the_settings():
+    assert {name for name, adapter in ADAPTERS.items() if issubclass(adapter, Noise)} == NOISE_ADAPTERS

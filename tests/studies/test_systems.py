@@ -125,7 +125,10 @@ def test_mistakes_are_told_before_anything_is_trained(own_study):
     with pytest.raises(UserError, match=r"systems\.nearest: .*nowhere.*leave this row out: '~systems\.nearest'"):
         run_study(
             made.model_copy(
-                update={"train_overrides": nowhere, "systems": {n: one for n, one in made.systems.items() if not one.statistics_overrides}}
+                update={
+                    "train_overrides": nowhere,
+                    "systems": {n: one for n, one in made.systems.items() if not one.statistics_overrides},
+                }
             )
         )
     wrong = {**made.systems, "wrong": systems.SystemConfig(train_overrides="noise=0.1 adapter=whitten")}
