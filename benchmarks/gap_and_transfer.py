@@ -15,7 +15,7 @@ MEASURES = ("paired_cosine", "mean_distance", "centred_distance", "difference_st
 def read_result_file(path: Path) -> dict:
     """A JSON file that `make reproduce-all` wrote."""
     if not path.is_file():
-        raise SystemExit(f"{path} is not there; make it with: make results")
+        raise SystemExit(f"{path} is not there; make it with: make reproduce-all")
     return json.loads(path.read_text())
 
 

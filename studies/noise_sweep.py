@@ -217,7 +217,7 @@ def run_sweep(config: SweepNoiseConfig) -> str:
         points=points,
         verdicts=verdicts,
         figure=f"data:image/svg+xml;base64,{base64.b64encode(figure(metric, points)).decode()}",
-        is_world=facts["data"] == "picturebook",
+        is_builtin=facts["data"] == "picturebook",
     )
     write_text(folder / "sweep.html", page)
     return f"{table}\npage: {folder / 'sweep.html'}"

@@ -15,7 +15,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.evaluation.comparison import compute_t_quantile
 from close_transfer.pipelines.compare_results import compare_results
 from close_transfer.pipelines.score_predictions import score_predictions
-from close_transfer.reports.comparison_report import WORLD_SENTENCE, describe_report
+from close_transfer.reports.comparison_report import BUILTIN_DATASET_SENTENCE, describe_report
 from tests.conftest import REPOSITORY
 
 
@@ -107,8 +107,8 @@ def test_picturebook_and_real_data_never_share_a_table():
     made, markdown, html = report()
     assert [[table.data, len(table.rows)] for table in made.tables] == [["coco", 1], ["picturebook", 1]]
     for page in (markdown, html):
-        assert page.count(WORLD_SENTENCE) == 1
-        assert page.index("picturebook") < page.index(WORLD_SENTENCE)
+        assert page.count(BUILTIN_DATASET_SENTENCE) == 1
+        assert page.index("picturebook") < page.index(BUILTIN_DATASET_SENTENCE)
 
 
 def test_a_link_to_a_run_is_that_run():
@@ -227,7 +227,7 @@ def test_a_pairing_says_what_makes_it_less_than_equal():
     b = put("runs/b", results(70.0, data="picturebook", data_regime="T4", data_fingerprint="d" * 64), [3.0, 2.0, 1.0])
     _, markdown, _ = report(f"compare=[{a},{b}]")
     paired = markdown[markdown.index("## Two systems, paired") :]
-    for told in ("holds zero", "trained on different things", "not known to be the same", WORLD_SENTENCE):
+    for told in ("holds zero", "trained on different things", "not known to be the same", BUILTIN_DATASET_SENTENCE):
         assert told in paired
 
 

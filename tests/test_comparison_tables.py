@@ -58,7 +58,7 @@ def test_unnamed_data_go_to_picturebook_only_by_their_references():
     put("runs/theirs", theirs())
     put("runs/other", theirs(60.0, data_fingerprint="b" * 64))
     made, _, _ = report()
-    assert [(t.is_world, [row.name for row in t.rows]) for t in made.tables] == [
+    assert [(t.is_builtin, [row.name for row in t.rows]) for t in made.tables] == [
         (False, ["theirs"]),
         (True, ["trained on text, noise 0.1", "theirs"]),
     ]

@@ -208,13 +208,13 @@ def training(folder: Path) -> None:
     assert killed.in_write >= 3
 
 
-WORLD = ["data.num_train=60", "data.num_val=10", "data.num_test=800"]
+BUILTIN_DATASET = ["data.num_train=60", "data.num_val=10", "data.num_test=800"]
 
 
 def a_run(folder: Path) -> Path:
     """A small run on Picturebook, for evaluation and prediction."""
     loop = ["train.max_steps=30", "train.num_validations=1"]
-    arguments = ["train_text_only.py", *WORLD, *loop, *SETTINGS, f"output={folder / 'run'}", f"runs={folder}"]
+    arguments = ["train_text_only.py", *BUILTIN_DATASET, *loop, *SETTINGS, f"output={folder / 'run'}", f"runs={folder}"]
     cache = {"CLOSE_TRANSFER_CACHE": str(folder / "cache")}
     Work(arguments, lambda: 0, 0, lambda: False, cache).finish()
     return folder / "run"

@@ -80,7 +80,7 @@ class Synthesis:
             texts_per_request = self.config.recipe.items_per_request
             raise UserError(
                 f"num_texts={self.config.num_texts}: {self.folder.plan} plans {num_before * texts_per_request:,} texts already, and a corpus only grows; "
-                "give no num= to go on with it, or another output="
+                "give no num_texts= to go on with it, or another output="
             )
         if num != num_before:
             if num < num_before:

@@ -6,6 +6,9 @@ from pydantic import BeforeValidator
 
 TaskName = Literal["captioning", "captioning-multi", "snli-ve", "vqa", "vqa-e", "visual-news", "custom"]
 EvalSplit = Literal["train", "val", "test", "test-novel"]
+# What training saw: T0 text only, T1 also statistics of unpaired images, T2 unpaired images, T3 images generated from the
+# text, T4 images with their text.
+DataRegime = Literal["T0", "T1", "T2", "T3", "T4"]
 # Whose embeddings the model is fed, in training or in evaluation; the setting is `scene`.
 InputModality = Literal["text", "image"]
 Checkpoint = Literal["best", "last"]

@@ -4,14 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from close_transfer.config.choices import ExtraMetric, Given, InputModality, as_tuple
+from close_transfer.config.choices import DataRegime, ExtraMetric, Given, InputModality, as_tuple
 from close_transfer.config.components import EmbeddingCacheConfig, OpenClipConfig, TaskConfig
 from close_transfer.core.schema import Natural, OnBadRows, Positive, StrictModel
 
 OnDuplicate = Literal["error", "first", "last"]
-
-
-DataRegime = Literal["T0", "T1", "T2", "T3", "T4"]
 
 
 _CAPTION_TASKS = ("captioning", "captioning-multi", "visual-news")

@@ -1,1 +1,1 @@
-"""What the packages here stand on: errors, files, signals, settings from the command line, tables of text."""
+"""Shared utilities: errors, files, signals, settings, readers of tables; no other package, no ML library."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from close_transfer.core.errors import UserError
-from close_transfer.evaluation.results import WORLD, Results, read_results, read_scores
+from close_transfer.evaluation.results import BUILTIN_DATASET, Results, read_results, read_scores
 from close_transfer.metrics.bootstrap import PairedDifference, compare_paired_means
 
 _MAX_SHOWN_SETTINGS = 4
@@ -63,7 +63,7 @@ class ResultTable:
         data, split: all names that the results have for them, where they state any.
         rows: by regime, within it the best first.
         leading: the metric they are ordered by.
-        is_world: whether the examples are Picturebook's, which say nothing about published benchmarks.
+        is_builtin: whether the examples are Picturebook's, which say nothing about published benchmarks.
     """
 
     task: str
@@ -74,7 +74,7 @@ class ResultTable:
     num_examples: int
     rows: list[Row]
     leading: str
-    is_world: bool
+    is_builtin: bool
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Pairing:
     Attributes:
         scenes: what each was shown.
         same_references: whether their references are known to be the same too.
-        is_world: whether the examples are Picturebook's.
+        is_builtin: whether the examples are Picturebook's.
         marks: what of Picturebook is in either, though the examples are other data.
     """
 
@@ -97,7 +97,7 @@ class Pairing:
     num_examples: int
     same_references: bool
     difference: PairedDifference
-    is_world: bool
+    is_builtin: bool
     marks: list[str]
 
 
@@ -185,13 +185,13 @@ def _join_names(names: Iterable[str | None]) -> str:
 
 
 def _build_table(key: _TableKey, rows: list[Row]) -> ResultTable:
-    kind, scene, fingerprint, num_examples, is_world = key
+    kind, scene, fingerprint, num_examples, is_builtin = key
     all_results = [row.first for row in rows]
     tasks = {results.task for results in all_results}
     if len(tasks) > 1:
         for row in rows:
             row.name += f", {row.first.task}" if row.first.is_trained else ""
-    if not is_world:
+    if not is_builtin:
         for row in rows:
             row.marks = row.first.marks
     leading = _find_leading_metric(rows)
@@ -209,7 +209,7 @@ def _build_table(key: _TableKey, rows: list[Row]) -> ResultTable:
         num_examples=num_examples,
         rows=rows,
         leading=leading,
-        is_world=is_world,
+        is_builtin=is_builtin,
     )
 
 
@@ -218,10 +218,12 @@ def _key_results(files: Mapping[Path, Results]) -> Iterator[tuple[_TableKey, Pat
     world_flags: dict[str, set[bool]] = {}
     for results in files.values():
         if results.states_data:
-            world_flags.setdefault(results.examples, set()).add(results.data == WORLD)
+            world_flags.setdefault(results.examples, set()).add(results.data == BUILTIN_DATASET)
     for path, results in files.items():
-        is_world = results.data == WORLD if results.states_data else world_flags.get(results.examples) == {True}
-        yield (results.kind, results.scene, results.examples, results.num_examples, is_world), path, results
+        is_builtin = (
+            results.data == BUILTIN_DATASET if results.states_data else world_flags.get(results.examples) == {True}
+        )
+        yield (results.kind, results.scene, results.examples, results.num_examples, is_builtin), path, results
 
 
 def build_tables(files: Mapping[Path, Results]) -> tuple[list[ResultTable], list[str]]:
@@ -249,7 +251,7 @@ def build_tables(files: Mapping[Path, Results]) -> tuple[list[ResultTable], list
         notes += _list_assumptions(folded_results)
     tables = [_build_table(table_key, rows) for table_key, rows in rows_by_key.items()]
     return sorted(
-        tables, key=lambda table: (table.is_world, table.task, table.data, table.split or "", table.scene or "")
+        tables, key=lambda table: (table.is_builtin, table.task, table.data, table.split or "", table.scene or "")
     ), notes
 
 
@@ -269,7 +271,9 @@ def _list_assumptions(folded_results: Sequence[Results]) -> list[str]:
 def _are_incompatible(first: Results, second: Results) -> bool:
     """Whether two results are known to be of different examples, or stand on different sides of Picturebook."""
     both_stated = first.states_data and second.states_data
-    if first.kind != second.kind or (both_stated and (first.data == WORLD) != (second.data == WORLD)):
+    if first.kind != second.kind or (
+        both_stated and (first.data == BUILTIN_DATASET) != (second.data == BUILTIN_DATASET)
+    ):
         return True
     splits_differ = first.split is not None and second.split is not None and first.split != second.split
     return first.examples != second.examples and ((both_stated and first.data != second.data) or splits_differ)
@@ -319,6 +323,6 @@ def pair_evaluations(folders: Sequence[str], num_resamples: int) -> Pairing:
         num_examples=len(first_scores),
         same_references=first_results.examples == second_results.examples,
         difference=difference,
-        is_world=data == WORLD,
-        marks=[] if data == WORLD else list(dict.fromkeys(first_results.marks + second_results.marks)),
+        is_builtin=data == BUILTIN_DATASET,
+        marks=[] if data == BUILTIN_DATASET else list(dict.fromkeys(first_results.marks + second_results.marks)),
     )

@@ -14,7 +14,7 @@ from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.readers.records import key_field, read_document, read_lines
 from close_transfer.models.noise_scale import describe_adapters
 
-WORLD = "picturebook"
+BUILTIN_DATASET = "picturebook"
 
 # Settings that do not change what a system is: where things lie, and what they run on.
 _IRRELEVANT_SETTINGS = {
@@ -85,7 +85,7 @@ class Results(BaseModel):
     def states_data(self) -> bool:
         """Whether `data` was said by someone, and is not just the name of the references' file."""
         score = self.config.get("score")
-        return score is None or score.get("data_name") is not None or self.data == WORLD
+        return score is None or score.get("data_name") is not None or self.data == BUILTIN_DATASET
 
     @property
     def is_trained(self) -> bool:
@@ -99,9 +99,9 @@ class Results(BaseModel):
         return [
             mark
             for mark, applies in (
-                ("Picturebook's CLIP", WORLD in clips),
-                ("trained on Picturebook", self.trained_with("data", "name") == WORLD),
-                ("CLIPScore by Picturebook's CLIP", self.clipscore_encoder == WORLD),
+                ("Picturebook's CLIP", BUILTIN_DATASET in clips),
+                ("trained on Picturebook", self.trained_with("data", "name") == BUILTIN_DATASET),
+                ("CLIPScore by Picturebook's CLIP", self.clipscore_encoder == BUILTIN_DATASET),
             )
             if applies
         ]
@@ -178,7 +178,7 @@ def describe_system_settings(
     if "blind" in adapters:
         return "blind (sees nothing)"
     trained = {"text": "trained on text", "image": "trained on images"}.get(training_input_modality or "", "system")
-    descriptions = {"memory": "on a memory of texts", "top_p": "sampled", "rerank": "re-ranked"}
+    descriptions = {"text_memory": "on a memory of texts", "top_p": "sampled", "rerank": "re-ranked"}
     return ", ".join(
         [
             trained,

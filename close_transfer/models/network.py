@@ -102,7 +102,7 @@ class TransferNetwork(PreTrainedModel):
         embeddings = lm.get_input_embeddings().weight
         assert isinstance(embeddings, Tensor)
         self.mapper = build_mapper(config.mapper, config.encoder["dim"], embeddings.shape[1])
-        # Set for testing only: projects adapted vectors on a memory of texts (`memory.py`).
+        # Set for testing only: projects adapted vectors on a memory of texts (`text_memory.py`).
         self.text_memory: Callable[[Tensor], Tensor] | None = None
         self.post_init()
 

@@ -1,4 +1,4 @@
-"""Answers for images or vectors that belong to no dataset: a file, a folder, a matrix.
+"""Predict for images or vectors of no data set: a file, a folder, a matrix.
 
 They are worked through in batches, so memory does not grow with their number, and a journal keeps what
 was answered: the same command goes on where a kill came.
@@ -32,6 +32,87 @@ from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.run_folder import find_run, is_saved_model, read_run
 
 
+def predict_files(config: PredictConfig) -> PredictionSummary:
+    """Write one JSON line per image or vector: id, prediction, candidates, scores.
+
+    What cannot be read goes with its reason into `<output>.unreadable.jsonl`.
+
+    Raises:
+        UserError: for whatever the user can correct; also if nothing could be read.
+    """
+    # 1. The model, and whether it can be asked this.
+    run, checkpoint, trained = _find_model(config)
+    device = pick_device(config.device)
+    model, tokenizer = load_model(run, checkpoint, device, config.base_model)
+    task, clip = TaskConfig.model_validate(model.config.task), trained.clip if trained else load_encoder_settings(model)
+    if task.name != config.task:
+        raise UserError(
+            f"task={config.task}: the model at {run} was trained for task={task.name}; give that task, or another run"
+        )
+    labels, prompt = build_task(task).labels, config.prompt or task.prompt
+    _check(config, labels, getattr(trained.data, "prompt", None) if trained else None)
+
+    # 2. How it answers: images or vectors in, candidates out, perhaps re-ranked.
+    decoder = Decoder(model, tokenizer, build_decoding(config, model), config.batch_size, config.scene)
+    inputs = open_inputs(config, model, clip, device)
+    model.text_memory, text_memory = build_text_memory(config, trained, model, device)
+    reranker = Reranker(config, clip, labels, device) if config.rerank else None
+
+    def answer_batch(start: int, end: int, names: list[str], vectors: NDArray[np.float32]) -> list[Prediction]:
+        predictions = decoder.answer(names, vectors, [prompt] * len(names), labels)
+        if reranker is None:
+            return predictions
+        compared = vectors if reranker.is_own else inputs.seen_by(reranker.encoder, start, end, names)
+        return reranker(predictions, compared)
+
+    # 3. Batch by batch into the journal, and from there into the output.
+    key = {"checkpoint": RunFolder(run).fingerprint(checkpoint), "prompt": prompt}
+    key |= {"reranker": reranker.facts["fingerprint"]} if reranker else {}
+    with PredictionJournal(Path(config.output), key | inputs.key | decoder.key | text_memory) as journal:
+        _answer(inputs, answer_batch, config, journal)
+        summary = write_predictions(inputs, Path(config.output), journal)
+        journal.remove()
+    return summary
+
+
+def _find_model(config: PredictConfig) -> tuple[Path, str, TrainConfig | None]:
+    """Return folder, checkpoint and settings of the run; a saved model is its own checkpoint and has no settings."""
+    if config.run != "latest" and is_saved_model(Path(config.run)):
+        if config.checkpoint != "best":
+            raise UserError(
+                f"checkpoint={config.checkpoint}: run={config.run} is one saved model; leave checkpoint out, or give the run's "
+                "folder"
+            )
+        return Path(config.run).resolve(), ".", None
+    run = find_run(config.run, config.runs, config.task)
+    return run, config.checkpoint, read_run(run)[0]
+
+
+def _answer(
+    inputs: PredictionInputs,
+    answer_batch: Callable[..., list[Prediction]],
+    config: PredictConfig,
+    journal: PredictionJournal,
+) -> None:
+    """Answers the batches that are not in the journal yet.
+
+    Args:
+        inputs: what is asked about.
+        answer_batch: gives the answers of a batch by its start, its end, and the ids and vectors that could be read.
+        config: batch size, and what inputs are called.
+        journal: gets the answers.
+    """
+    size = config.batch_size
+    done = min(inputs.num, journal.num_batches * size)
+    with tqdm(total=inputs.num, initial=done, unit="image" if config.images else "vector", desc="predicting") as bar:
+        for start in range(done, inputs.num, size):
+            end = min(start + size, inputs.num)
+            names, vectors, unreadable = inputs.batch(start, end)
+            answers = answer_batch(start, end, names, vectors) if names else []
+            journal.append({"predictions": [asdict(one) for one in answers], "unreadable": unreadable})
+            bar.update(end - start)
+
+
 def _check_prompt(config: PredictConfig, template: str | None) -> None:
     """Whether the prompt is one that training may have seen: the template of its data, with the columns filled in."""
     if template is None or (
@@ -56,82 +137,6 @@ def _check(config: PredictConfig, labels: Sequence[str], template: str | None) -
     for given in (config.images, config.embeddings, config.text_memory_file):
         if given and output.exists() and Path(given).exists() and output.samefile(given):
             raise UserError(f"output={output}: is what is to be read, and would be lost; give another output=")
-
-
-def predict_files(config: PredictConfig) -> PredictionSummary:
-    """Writes one JSON line an image or vector: id, prediction, candidates, scores.
-
-    What cannot be read goes with its reason into `<output>.unreadable.jsonl`.
-
-    Raises:
-        UserError: for whatever the user can mend; also if nothing could be read.
-    """
-    run, checkpoint, trained = _asked_model(config)
-    device = pick_device(config.device)
-    model, tokenizer = load_model(run, checkpoint, device, config.base_model)
-    task, clip = TaskConfig.model_validate(model.config.task), trained.clip if trained else load_encoder_settings(model)
-    if task.name != config.task:
-        raise UserError(
-            f"task={config.task}: the model at {run} was trained for task={task.name}; give that task, or another run"
-        )
-    labels, prompt = build_task(task).labels, config.prompt or task.prompt
-    _check(config, labels, getattr(trained.data, "prompt", None) if trained else None)
-    decoder = Decoder(model, tokenizer, build_decoding(config, model), config.batch_size, config.scene)
-    inputs = open_inputs(config, model, clip, device)
-    model.text_memory, text_memory = build_text_memory(config, trained, model, device)
-    reranker = Reranker(config, clip, labels, device) if config.rerank else None
-    key = {"checkpoint": RunFolder(run).fingerprint(checkpoint), "prompt": prompt}
-    key |= {"reranker": reranker.facts["fingerprint"]} if reranker else {}
-
-    def answers_of(start: int, end: int, names: list[str], vectors: NDArray[np.float32]) -> list[Prediction]:
-        found = decoder.answer(names, vectors, [prompt] * len(names), labels)
-        if reranker is None:
-            return found
-        return reranker(found, vectors if reranker.is_own else inputs.seen_by(reranker.encoder, start, end, names))
-
-    with PredictionJournal(Path(config.output), key | inputs.key | decoder.key | text_memory) as journal:
-        _answer(inputs, answers_of, config, journal)
-        summary = write_predictions(inputs, Path(config.output), journal)
-        journal.remove()
-    return summary
-
-
-def _asked_model(config: PredictConfig) -> tuple[Path, str, TrainConfig | None]:
-    """Folder and checkpoint of what is asked, and the run's settings; a saved model is its own checkpoint and has none."""
-    if config.run != "latest" and is_saved_model(Path(config.run)):
-        if config.checkpoint != "best":
-            raise UserError(
-                f"checkpoint={config.checkpoint}: run={config.run} is one saved model; leave checkpoint out, or give the run's "
-                "folder"
-            )
-        return Path(config.run).resolve(), ".", None
-    run = find_run(config.run, config.runs, config.task)
-    return run, config.checkpoint, read_run(run)[0]
-
-
-def _answer(
-    inputs: PredictionInputs,
-    answers_of: Callable[..., list[Prediction]],
-    config: PredictConfig,
-    journal: PredictionJournal,
-) -> None:
-    """Answers the batches that are not in the journal yet.
-
-    Args:
-        inputs: what is asked about.
-        answers_of: gives the answers of a batch by its start, its end, and the ids and vectors that could be read.
-        config: batch size, and what inputs are called.
-        journal: gets the answers.
-    """
-    size = config.batch_size
-    done = min(inputs.num, journal.num_batches * size)
-    with tqdm(total=inputs.num, initial=done, unit="image" if config.images else "vector", desc="predicting") as bar:
-        for start in range(done, inputs.num, size):
-            end = min(start + size, inputs.num)
-            names, vectors, unreadable = inputs.batch(start, end)
-            answers = answers_of(start, end, names, vectors) if names else []
-            journal.append({"predictions": [asdict(one) for one in answers], "unreadable": unreadable})
-            bar.update(end - start)
 
 
 def main(config: PredictConfig) -> None:

@@ -11,7 +11,9 @@ import jinja2
 from close_transfer.evaluation.comparison import Pairing, ResultTable, Row, Value
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 
-WORLD_SENTENCE = "Picturebook is a built-in world of clip art. These numbers say nothing about published benchmarks."
+BUILTIN_DATASET_SENTENCE = (
+    "Picturebook is a built-in world of clip art. These numbers say nothing about published benchmarks."
+)
 _MARK_SENTENCE = (
     "Marked {marks}: in part made for Picturebook, a built-in world of clip art, so these numbers say nothing "
     "about the method on other data."
@@ -115,8 +117,8 @@ def _find_remarks(table: ResultTable) -> list[str]:
 
 def _find_warnings(subject: ResultTable | Pairing) -> list[str]:
     """What is to be said of Picturebook wherever these numbers stand."""
-    if subject.is_world:
-        return [WORLD_SENTENCE]
+    if subject.is_builtin:
+        return [BUILTIN_DATASET_SENTENCE]
     marks = dict.fromkeys(
         subject.marks if isinstance(subject, Pairing) else (mark for row in subject.rows for mark in row.marks)
     )
@@ -278,7 +280,7 @@ def describe_report(report: Report) -> str:
     lines += [
         f"note: {_format_title(table)}: {warning}"
         for table in report.tables
-        if not table.is_world
+        if not table.is_builtin
         for warning in _find_warnings(table)
     ]
     lines += [_format_verdict(report.pairing)] if report.pairing else []

@@ -106,7 +106,7 @@ def write_page(gap: Gap, config: MeasureGapConfig) -> Path:
         clouds=_build_data_uri(gap_figures.plot_clouds(gap.vectors, noise, config.num_drawn, config.seed)),
         spectra=_build_data_uri(gap_figures.plot_spectra(gap)),
         noise_curves=_build_data_uri(gap_figures.plot_noise_curves(gap)) if config.noises else None,
-        is_world=gap.provenance.get("data") == "picturebook",
+        is_builtin=gap.provenance.get("data") == "picturebook",
     )
     path = Path(config.output) / "gap.html"
     write_text(path, page)

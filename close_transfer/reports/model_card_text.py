@@ -7,7 +7,7 @@ from close_transfer.models.network import TransferConfig
 from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports.redaction import redact_name
 
-_SEEN_BY_REGIME = {
+_SEEN_BY_DATA_REGIME = {
     "T0": "text only; no image was seen in training (T0)",
     "T1": "text, and statistics of unpaired images (T1)",
     "T4": "images paired with text (T4)",
@@ -52,7 +52,7 @@ def write_card_text(config: TransferConfig, about: Mapping[str, Any], name: str,
         "task": config.task["name"],
         **_build_task_lines(config, settings),
         **_build_data_lines(facts, settings),
-        "training saw": _SEEN_BY_REGIME[config.data_regime],
+        "training saw": _SEEN_BY_DATA_REGIME[config.data_regime],
         "encoder": f"{redact_name(config.encoder['name'])}, {config.encoder['dim']} wide, frozen",
         "noise": str(NoiseScale(config.noise["std"], config.encoder["dim"])),
         "adapter": " → ".join(step["name"] for step in config.adapter),

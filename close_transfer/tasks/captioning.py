@@ -6,8 +6,8 @@ target; in the multi-caption setting the targets are all other captions of the s
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
+from close_transfer.config.choices import InputModality
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.bootstrap import Scores
@@ -51,8 +51,8 @@ class _Captioning:
         notes = (f"{left_out} scenes with a single caption are not used for validation",) if left_out else ()
         return PreparedExamples(self._add_prompt(shaped), "another caption of the same scene", notes)
 
-    def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
-        if scene == "image":
+    def for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
+        if input_modality == "image":
             return self._add_prompt(list(examples))
         # The first caption stands in for the image; it must not be a reference as well.
         if all(len(e.texts) == 1 for e in examples):

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from close_transfer.config.choices import InputModality
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.accuracy import score_accuracy
@@ -40,7 +41,7 @@ class Custom:
     def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
         return PreparedExamples(list(examples), "the same text")
 
-    def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
+    def for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
         return [keep_with_targets(example, ()) for example in examples]
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:

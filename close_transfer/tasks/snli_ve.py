@@ -5,10 +5,10 @@ as a word; tested with an image as the premise (SNLI-VE, arXiv 1901.06706).
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
+from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import Float64Array
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.accuracy import build_confusion_table, score_accuracy
@@ -28,7 +28,7 @@ class SnliVe:
     def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
         return PreparedExamples([keep_with_targets(e, e.references) for e in examples], "the same text")
 
-    def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
+    def for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
         return list(examples)
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:

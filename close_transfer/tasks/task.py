@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+from close_transfer.config.choices import InputModality
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.bootstrap import Scores
 
@@ -38,7 +39,7 @@ class Task(Protocol):
     def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
         """Examples whose loss on text tells how an image would fare."""
 
-    def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
+    def for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
         """Examples as they are asked at test time; with `scene="text"` the text stands in."""
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:

@@ -4,8 +4,8 @@ CLOSE (arXiv 2211.09778, section 4.4); data of arXiv 2010.03743.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
+from close_transfer.config.choices import InputModality
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.captions import caption_scores
@@ -24,7 +24,7 @@ class VisualNews:
     def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
         return PreparedExamples([keep_with_targets(e, e.texts) for e in examples], "the same text")
 
-    def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
+    def for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
         return list(examples)
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:

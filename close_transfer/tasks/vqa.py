@@ -6,10 +6,10 @@ on which annotators agree are the targets.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
+from close_transfer.config.choices import InputModality
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.accuracy import score_accuracy
 from close_transfer.metrics.bootstrap import Scores
@@ -41,7 +41,7 @@ class Vqa:
     def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
         return PreparedExamples([keep_with_targets(e, answer_targets(e.references)) for e in examples], "the same text")
 
-    def for_testing(self, examples: Sequence[Example], scene: Literal["image", "text"]) -> list[Example]:
+    def for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
         return list(examples)
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:

@@ -5,7 +5,7 @@
     python tests/scripts/compare_commits.py AFTER --against before.json
 
 Each commit is checked out into a temporary folder and runs the same commands with this interpreter on one thread.
-Commands are written in the words of AFTER; `NAMES` translates them, and the fields of what is read, for BEFORE.
+Commands are written in the words of AFTER; `renamed.py` translates them, and the fields of what is read, for BEFORE.
 The exit status is 1 if anything differs.
 """
 
@@ -38,13 +38,19 @@ SMALL = f"{SMALL_DATA} {SMALL_LM} {SMALL_LOOP}"
 OWN = f"{SMALL_LM} {SMALL_LOOP}"
 EVAL = "num_bootstrap=20 device=cpu"
 TASKS = ("captioning", "captioning-multi", "snli-ve", "vqa")
-RECIPES = ("coco-style", "egocentric", "uplifting", "character", "news", "vqa", "entailment")
-# What differs between two runs of one commit: places, times, versions.
-VOLATILE = {
-    "run", "output", "runs", "versions", "git_commit", "embedding_cache", "folder", "seconds", "peak_memory", "created",
-    "resume", "statistics", "encoder_config", "model", "references", "path", "root", "captions_root", "date", "base_model",
-    "transformers_version", "lm", "images", "embeddings", "predictions",
-}  # fmt: skip
+RECIPES = (
+    "coco-style",
+    "egocentric",
+    "uplifting",
+    "character",
+    "news",
+    "vqa",
+    "entailment",
+    "paraphrase-group",
+    "reviews",
+)
+# What differs between two runs of one commit: times, versions, the commit.
+VOLATILE = {"versions", "git_commit", "seconds", "minutes", "peak_memory", "created", "date", "transformers_version"}
 
 
 def jobs(base_url):
@@ -192,15 +198,15 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def read(path: Path, is_before: bool):
-    """What is compared of a file."""
+def read(path: Path, places: dict[str, str]):
+    """What is compared of a file; `places` are folders of this run, which stand under a name instead."""
     if path.suffix in (".json", ".yaml", ".jsonl"):
         text = path.read_text(encoding="utf-8")
+        for place, name in places.items():
+            text = text.replace(place, name)
         if path.suffix == ".jsonl":
-            value = [json.loads(line) for line in text.splitlines()]
-        else:
-            value = yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text)
-        return stable(translate(value, FIELDS | FIELDS_OF_FILES.get(path.name, {})) if is_before else value)
+            return stable([json.loads(line) for line in text.splitlines()])
+        return stable(yaml.safe_load(text) if path.suffix == ".yaml" else json.loads(text))
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             return {name: digest(arrays[name].tobytes()) for name in sorted(arrays)}
@@ -347,6 +353,12 @@ def main() -> None:
     if given.only:
         before = {name: value for name, value in before.items() if re.search(given.only, name)}
     after = json.loads(json.dumps(record(given.commits[-1], False, given.only)))
+    before = {
+        job: {
+            name: translate(value, FIELDS | FIELDS_OF_FILES.get(Path(name).name, {})) for name, value in found.items()
+        }
+        for job, found in before.items()
+    }
     lines = differences(before, after)
     num_files = sum(len(found) for found in before.values())
     print(*lines[:60], f"{len(before)} jobs, {num_files} files: {len(lines)} differences", sep="\n")

@@ -98,7 +98,7 @@ def write_plan(path: Path, requests: Iterator[Request]) -> int:
             if old_line is not None and line != old_line:
                 raise UserError(
                     f"{path}, line {num}: the same settings now give another request, as after an update of this program or "
-                    "of a library; what is planned can be asked still (give no num=), and more of it goes to another output="
+                    "of a library; what is planned can be asked still (give no num_texts=), and more of it goes to another output="
                 )
             file.write(line)
     return num

@@ -23,7 +23,7 @@ from close_transfer.core.errors import UserError
 _ARRAYS, _FACTS = "statistics.safetensors", "statistics.json"
 _FORMAT = 1
 # The least data that each array can be measured on.
-REGIMES = {
+DATA_REGIMES_OF_STATISTICS = {
     "text_mean": "T0",
     "text_covariance": "T0",
     "image_mean": "T1",
@@ -58,7 +58,7 @@ class Statistics:
     @property
     def data_regime(self) -> str:
         """The data that all of it needed: "T0" text, "T1" unpaired images too, "T4" pairs."""
-        return max((REGIMES[_strip_stage(name)] for name in self.arrays), default="T0")
+        return max((DATA_REGIMES_OF_STATISTICS[_strip_stage(name)] for name in self.arrays), default="T0")
 
     def array(self, name: str) -> Float64Array:
         """One of the arrays.
@@ -68,7 +68,9 @@ class Statistics:
         """
         if name not in self.arrays:
             stage, _, base_name = name.rpartition("/")
-            source = {"T0": "texts", "T1": "images (images=true)", "T4": "pairs (pairs=true)"}[REGIMES[base_name]]
+            source = {"T0": "texts", "T1": "images (images=true)", "T4": "pairs (pairs=true)"}[
+                DATA_REGIMES_OF_STATISTICS[base_name]
+            ]
             chain = f" with the run's adapter=[...,{stage},...], as {stage} is not the first" if stage else ""
             raise UserError(
                 f"the adapter needs {name}, which these statistics lack; fit them on {source}{chain}: "
@@ -110,7 +112,7 @@ class Statistics:
         except (OSError, ValueError, SafetensorError) as error:
             raise UserError(f"statistics={folder}: cannot be read ({str(error)[:120]}); fit them again") from error
         for name, array in arrays.items():
-            if _strip_stage(name) not in REGIMES or array.shape not in ((dim,), (dim, dim)):
+            if _strip_stage(name) not in DATA_REGIMES_OF_STATISTICS or array.shape not in ((dim,), (dim, dim)):
                 raise UserError(
                     f"statistics={folder}: {name} has shape {array.shape}, but the encoder's vectors are {dim} wide; "
                     "fit statistics of this encoder"
