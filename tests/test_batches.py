@@ -108,9 +108,9 @@ def test_long_texts_are_cut_counted_and_still_end(examples, scenes):
 
 def test_an_epoch_may_be_a_random_draw_another_each_time():
     lengths = np.arange(100)
-    drawn = [np.concatenate(make_epoch_batches(lengths, 8, 0, epoch, most=30)) for epoch in (0, 1)]
+    drawn = [np.concatenate(make_epoch_batches(lengths, 8, 0, epoch, max_examples=30)) for epoch in (0, 1)]
     assert [len(set(one.tolist())) for one in drawn] == [30, 30]
     assert set(drawn[0].tolist()) != set(drawn[1].tolist())
     assert count_steps_per_epoch(100, 8, 30) == 4 == len(make_epoch_batches(lengths, 8, 0, 0, 30))
-    whole = list(iterate_batches(lengths, 8, 0, 0, 10, most=30))
-    assert all((a == b).all() for a, b in zip(whole[5:], iterate_batches(lengths, 8, 0, 5, 10, most=30), strict=True))
+    whole = list(iterate_batches(lengths, 8, 0, 0, 10, max_examples=30))
+    assert all((a == b).all() for a, b in zip(whole[5:], iterate_batches(lengths, 8, 0, 5, 10, max_examples=30), strict=True))

@@ -38,7 +38,7 @@ _BLOCK = 256  # images that are compared with all training texts at once
 
 
 def find_nearest_answers(
-    encoder: AnyEncoder, training: Sequence[Example], asked: Sequence[Example], config: BaselineConfig
+    encoder: AnyEncoder, training: Sequence[Example], examples_to_answer: Sequence[Example], config: BaselineConfig
 ) -> list[str]:
     """The first target of the training example that is most similar to each image and its question.
 
@@ -46,22 +46,24 @@ def find_nearest_answers(
     any.
     """
     scenes, images = (
-        _unit(encode_text_scenes(encoder, training, config.embedding_cache)),
-        _unit(encode_image_scenes(encoder, asked, config.embedding_cache)),
+        _normalize_scenes(encode_text_scenes(encoder, training, config.embedding_cache)),
+        _normalize_scenes(encode_image_scenes(encoder, examples_to_answer, config.embedding_cache)),
     )
-    told, questions = (_prompts(encoder, examples, config) for examples in (training, asked))
+    training_prompts, questions = (
+        _encode_prompts(encoder, examples, config) for examples in (training, examples_to_answer)
+    )
     answers = []
-    for start in range(0, len(asked), _BLOCK):
+    for start in range(0, len(examples_to_answer), _BLOCK):
         block = slice(start, start + _BLOCK)
         similarity = images[block] @ scenes.T
-        if questions is not None and told is not None:
-            similarity += questions[block] @ told.T
+        if questions is not None and training_prompts is not None:
+            similarity += questions[block] @ training_prompts.T
         answers += [training[row].targets[0] for row in similarity.argmax(axis=1)]
     return answers
 
 
 def choose_answers(
-    encoder: AnyEncoder, training: Sequence[Example], asked: Sequence[Example], config: BaselineConfig
+    encoder: AnyEncoder, training: Sequence[Example], examples_to_answer: Sequence[Example], config: BaselineConfig
 ) -> list[str]:
     """Of the commonest training answers, the one whose text, behind the question, is most similar to the image.
 
@@ -69,19 +71,19 @@ def choose_answers(
     """
     counts = Counter(target for example in training for target in example.targets)
     candidates = [answer for answer, _ in counts.most_common(config.num_answers)]
-    questions = list(dict.fromkeys(example.prompt for example in asked))
+    questions = list(dict.fromkeys(example.prompt for example in examples_to_answer))
     texts = [f"{question} {answer}".strip() for question in questions for answer in candidates]
-    vectors = _texts(encoder, texts, config).reshape(len(questions), len(candidates), -1)
+    vectors = _encode_texts(encoder, texts, config).reshape(len(questions), len(candidates), -1)
     row = {question: number for number, question in enumerate(questions)}
-    images = _unit(encode_image_scenes(encoder, asked, config.embedding_cache))
+    images = _normalize_scenes(encode_image_scenes(encoder, examples_to_answer, config.embedding_cache))
     return [
         candidates[int((vectors[row[example.prompt]] @ image).argmax())]
-        for example, image in zip(asked, images, strict=True)
+        for example, image in zip(examples_to_answer, images, strict=True)
     ]
 
 
 def classify_by_cosine(
-    encoder: AnyEncoder, training: Sequence[Example], asked: Sequence[Example], config: BaselineConfig
+    encoder: AnyEncoder, training: Sequence[Example], examples_to_answer: Sequence[Example], config: BaselineConfig
 ) -> list[str]:
     """Labels by the cosine of hypothesis and image alone, cut so that each is as frequent as in training.
 
@@ -90,27 +92,27 @@ def classify_by_cosine(
     the other images and hypotheses of the test (it is transductive), and one alone cannot be judged. These are unpaired
     images, so the regime is T1.
     """
-    seen = _texts(encoder, [example.prompt for example in training], config)
-    near = (_unit(encode_text_scenes(encoder, training, config.embedding_cache)) * seen).sum(axis=1)
+    seen = _encode_texts(encoder, [example.prompt for example in training], config)
+    near = (_normalize_scenes(encode_text_scenes(encoder, training, config.embedding_cache)) * seen).sum(axis=1)
     labels = np.array([example.targets[0] for example in training])
     order = sorted(set(labels.tolist()), key=lambda label: float(near[labels == label].mean()))
     shares = np.cumsum([float((labels == label).mean()) for label in order])[:-1]
-    images = _unit(encode_image_scenes(encoder, asked, config.embedding_cache))
-    cosines = (images * _texts(encoder, [example.prompt for example in asked], config)).sum(axis=1)
+    images = _normalize_scenes(encode_image_scenes(encoder, examples_to_answer, config.embedding_cache))
+    cosines = (images * _encode_texts(encoder, [example.prompt for example in examples_to_answer], config)).sum(axis=1)
     return [order[place] for place in np.searchsorted(np.quantile(cosines, shares), cosines)]
 
 
-def _unit(scenes: SceneVectors) -> Float32Array:
+def _normalize_scenes(scenes: SceneVectors) -> Float32Array:
     return normalize_rows(scenes[np.arange(len(scenes))]).astype(np.float32)
 
 
-def _texts(encoder: AnyEncoder, texts: Sequence[str], config: BaselineConfig) -> Float32Array:
+def _encode_texts(encoder: AnyEncoder, texts: Sequence[str], config: BaselineConfig) -> Float32Array:
     table = encode_texts(encoder, texts, config.embedding_cache)
     return normalize_rows(table.gather(np.array([table.row_of[text] for text in texts]))).astype(np.float32)
 
 
-def _prompts(encoder: AnyEncoder, examples: Sequence[Example], config: BaselineConfig) -> Float32Array | None:
-    return _texts(encoder, [example.prompt for example in examples], config) if examples[0].prompt else None
+def _encode_prompts(encoder: AnyEncoder, examples: Sequence[Example], config: BaselineConfig) -> Float32Array | None:
+    return _encode_texts(encoder, [example.prompt for example in examples], config) if examples[0].prompt else None
 
 
 def evaluate_baseline(config: BaselineConfig) -> Scores:
@@ -131,17 +133,19 @@ def evaluate_baseline(config: BaselineConfig) -> Scores:
     known = _training(config)
     training = task.for_training(known).examples
     loaded = load_examples(config.data, name, config.split, False, images_needed=True)
-    asked = task.for_testing(loaded.examples, "image")[: config.max_examples]
+    examples_to_answer = task.for_testing(loaded.examples, "image")[: config.max_examples]
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
-    answers = _way(config)(encoder, training, asked, config)
-    predictions = [Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(asked, answers, strict=True)]
-    scores = task.score(asked, predictions, config.num_bootstrap)
+    answers = _choose_baseline(config)(encoder, training, examples_to_answer, config)
+    predictions = [
+        Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(examples_to_answer, answers, strict=True)
+    ]
+    scores = task.score(examples_to_answer, predictions, config.num_bootstrap)
     folder = Path(config.output)
     lines = "".join(json.dumps(one.as_dict(), ensure_ascii=False) + "\n" for one in predictions)
     write_text(folder / "predictions.jsonl", lines)
     write_text(folder / "scores.jsonl", format_score_lines([one.id for one in predictions], scores))
-    leakage = measure_leakage(lambda: known, name, config.data, config.split, asked)
-    write_json(folder / "results.json", _results(config, encoder, asked, scores, dict(loaded.skipped)) | {
+    leakage = measure_leakage(lambda: known, name, config.data, config.split, examples_to_answer)
+    write_json(folder / "results.json", _build_results(config, encoder, examples_to_answer, scores, dict(loaded.skipped)) | {
         "leakage": leakage, "training_data_fingerprint": fingerprint_examples(known),
     })  # fmt: skip
     return scores
@@ -174,7 +178,7 @@ def _training(config: BaselineConfig) -> list[Example]:
         raise UserError(f"training: {error}") from error
 
 
-def _way(config: BaselineConfig) -> Callable[..., list[str]]:
+def _choose_baseline(config: BaselineConfig) -> Callable[..., list[str]]:
     """How answers are found; of a custom task labels are candidates, as its prompt need not be a claim."""
     if config.baseline == "nearest":
         return find_nearest_answers
@@ -188,14 +192,18 @@ _SYSTEMS: dict[Callable[..., list[str]], tuple[str, str]] = {  # with their regi
 }
 
 
-def _results(
-    config: BaselineConfig, encoder: AnyEncoder, asked: Sequence[Example], scores: Scores, skipped: dict[str, int]
+def _build_results(
+    config: BaselineConfig,
+    encoder: AnyEncoder,
+    examples_to_answer: Sequence[Example],
+    scores: Scores,
+    skipped: dict[str, int],
 ) -> dict[str, Any]:
-    system, data_regime = _SYSTEMS[_way(config)]
+    system, data_regime = _SYSTEMS[_choose_baseline(config)]
     return {
         "metrics": scores.metrics,
         "intervals": {name: list(ends) for name, ends in scores.intervals.items()},
-        "num_examples": len(asked),
+        "num_examples": len(examples_to_answer),
         "tables": scores.tables,
         "num_skipped": sum(skipped.values()),
         "skipped": skipped,
@@ -209,8 +217,8 @@ def _results(
         "training_input_modality": "text",
         "encoder": encoder.name,
         "config": {"baseline": config.model_dump(mode="json")},
-        "data_fingerprint": fingerprint_examples(asked),
-        "references_fingerprint": fingerprint_references(asked),
+        "data_fingerprint": fingerprint_examples(examples_to_answer),
+        "references_fingerprint": fingerprint_references(examples_to_answer),
         "versions": get_package_versions(),
         "git_commit": get_git_commit(),
     }

@@ -51,28 +51,28 @@ class _Seen:
     num_images: int
 
 
-def _see(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _Seen:
+def _encode_scenes(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _Seen:
     """Encodes what is missing. Unpaired images are of other scenes than the texts, in halves by the seed."""
     examples = load_examples(config.data, config.task, config.split).examples
     scenes = sample(group_by_scene(examples), config.max_scenes, config.seed)
-    told, shown = scenes, scenes
+    with_text, with_image = scenes, scenes
     if config.images and not config.pairs:
         order = np.random.default_rng(config.seed).permutation(len(scenes))
-        told, shown = ([scenes[i] for i in np.sort(half)] for half in np.array_split(order, 2))
-    if len(told) < 2:
+        with_text, with_image = ([scenes[i] for i in np.sort(half)] for half in np.array_split(order, 2))
+    if len(with_text) < 2:
         raise UserError(f"split={config.split}: {len(scenes)} scenes; statistics need more")
-    keys = {get_scene_key(scene) for scene in told}
+    keys = {get_scene_key(scene) for scene in with_text}
     shaped = TASKS[config.task].for_training([e for e in examples if get_scene_key(e) in keys]).examples
     texts = normalize_scenes(encode_text_scenes(encoder, shaped, config.embedding_cache))
     images = None
     if config.pairs:
         images = normalize_scenes(encode_image_scenes(encoder, shaped, config.embedding_cache))
     elif config.images:
-        images = normalize_scenes(encode_image_scenes(encoder, shown, config.embedding_cache))
-    return _Seen(texts, images, shaped, len(told), 0 if images is None else len(shown))
+        images = normalize_scenes(encode_image_scenes(encoder, with_image, config.embedding_cache))
+    return _Seen(texts, images, shaped, len(with_text), 0 if images is None else len(with_image))
 
 
-def _statistics(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, facts: dict[str, Any]) -> Statistics:
+def _compute(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, facts: dict[str, Any]) -> Statistics:
     """Of vectors as the encoder gives them, and as each fitted adapter gets them."""
 
     def measure(before: Steps, known: Statistics) -> Statistics:
@@ -88,7 +88,9 @@ def _statistics(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, fact
     return fit_in_sequence(steps, first, measure)
 
 
-def _noise(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, fitted: Statistics) -> dict[str, NoiseChoice]:
+def _choose_noise(
+    config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, fitted: Statistics
+) -> dict[str, NoiseChoice]:
     """The noise that images choose, by the way in which they were seen.
 
     Raises:
@@ -97,23 +99,23 @@ def _noise(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, fitted: S
     if seen.images is None:
         return {}
     before = select_steps_before_noise(steps)
-    vectors = apply_adapters_to_groups(before, fitted, _groups(seen, config.pairs))
+    vectors = apply_adapters_to_groups(before, fitted, _group_rows(seen, config.pairs))
     if config.pairs:
         return {"paired": add_sensitivity(choose_paired(vectors, config.seed), vectors, config.seed)}
     images = apply_adapters(before, fitted, seen.images, "image") if before else normalize_rows(seen.images)
     return {"unpaired": add_sensitivity(choose_unpaired(vectors, images, config.seed), vectors, config.seed)}
 
 
-def _groups(seen: _Seen, paired: bool) -> GroupedVectors:
+def _group_rows(seen: _Seen, paired: bool) -> GroupedVectors:
     """The inputs by scene, each once: several questions about an image are asked of one input."""
     first: dict[str, dict[tuple[str, ...], int]] = {}
     for row, example in enumerate(seen.inputs):
         first.setdefault(get_scene_key(example), {}).setdefault(example.texts, row)
-    rows = np.array([row for told in first.values() for row in told.values()])
-    scenes = np.repeat(np.arange(len(first)), [len(told) for told in first.values()])
+    rows = np.array([row for rows_of_scene in first.values() for row in rows_of_scene.values()])
+    scenes = np.repeat(np.arange(len(first)), [len(rows_of_scene) for rows_of_scene in first.values()])
     images = None
     if paired and seen.images is not None:
-        images = normalize_rows(seen.images[[next(iter(told.values())) for told in first.values()]])
+        images = normalize_rows(seen.images[[next(iter(rows_of_scene.values())) for rows_of_scene in first.values()]])
     return GroupedVectors(normalize_rows(seen.texts[rows]), scenes, images)
 
 
@@ -127,7 +129,7 @@ def compute_statistics(config: ComputeStatisticsConfig) -> tuple[Statistics, lis
         UserError: for whatever the user can mend.
     """
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
-    seen = _see(config, encoder)
+    seen = _encode_scenes(config, encoder)
     steps = config.adapter.steps()
     facts: dict[str, Any] = {
         "data": config.data.name,
@@ -145,14 +147,14 @@ def compute_statistics(config: ComputeStatisticsConfig) -> tuple[Statistics, lis
         "versions": get_package_versions(),
         "git_commit": get_git_commit(),
     }
-    fitted = _statistics(config, seen, steps, facts)
+    fitted = _compute(config, seen, steps, facts)
     noise: dict[str, Any] = {}
     lines = []
     try:
-        for how, choice in _noise(config, seen, steps, fitted).items():
+        for how, choice in _choose_noise(config, seen, steps, fitted).items():
             noise[how] = asdict(choice)
-            told = {f"noise=auto-{how}": f"{choice.std:.4g}", **choice.lines()}
-            lines += [f"  {name + ':':<21} {value}" for name, value in told.items()]
+            description = {f"noise=auto-{how}": f"{choice.std:.4g}", **choice.lines()}
+            lines += [f"  {name + ':':<21} {value}" for name, value in description.items()]
     except UserError as error:  # the statistics serve adapters all the same
         noise["paired" if config.pairs else "unpaired"] = {"refused": str(error)}
         lines.append(f"  note: {error}")

@@ -224,12 +224,12 @@ def describe_evaluation(evaluation: Evaluation) -> str:
             lines.append(f"  {name:<24} {value:6.1f}   [{low:.1f}, {high:.1f}]")
     lines += [f"skipped: {count:,} {reason}" for reason, count in evaluation.skipped.items()]
     leakage = evaluation.leakage
-    told = describe_leakage(leakage)
+    description = describe_leakage(leakage)
     if leakage.get("num_identical") or leakage.get("num_near"):
         setting = suggest_overlap_setting(evaluation.train_config, evaluation.data, config.split)
-        lines.append(f"leakage: {told}" + (f"; train with {setting} to leave them out" if setting else ""))
-    elif told and not leakage["checked"]:
-        lines.append(f"leakage: {told}")
+        lines.append(f"leakage: {description}" + (f"; train with {setting} to leave them out" if setting else ""))
+    elif description and not leakage["checked"]:
+        lines.append(f"leakage: {description}")
     lines.append(f"report: {evaluation.folder / 'report.html'}")
     return "\n".join(lines)
 

@@ -18,10 +18,10 @@ def draw_cell(sheet: Image.Image, scene: Scene, x: int, y: int) -> None:
     """One image with its first and its third caption below."""
     sheet.paste(draw_scene(scene, PICTURE), (x, y))
     draw = ImageDraw.Draw(sheet)
-    told = captions(scene)
+    scene_captions = captions(scene)
     lines = [
         (line, colour)
-        for caption, colour in ((told[0], "#1c2430"), (told[2], "#7a8594"))
+        for caption, colour in ((scene_captions[0], "#1c2430"), (scene_captions[2], "#7a8594"))
         for line in textwrap.wrap(caption.text, 31)
     ]
     for number, (line, colour) in enumerate(lines[:6]):

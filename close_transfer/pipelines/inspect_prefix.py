@@ -19,10 +19,10 @@ from close_transfer.training.run_folder import find_run, read_run
 def _images(config: InspectPrefixConfig, run: Path) -> Iterator[tuple[str, Image.Image]]:
     """The user's own with their names, or the first test images of what the run was trained on."""
     if config.images is not None:
-        found = find_images(Path(config.images))
-        for name, reason in found.faults:
+        files = find_images(Path(config.images))
+        for name, reason in files.faults:
             print(f"{name}: {reason}", file=sys.stderr)
-        yield from ((name, open_image(path)) for name, path in found.files)
+        yield from ((name, open_image(path)) for name, path in files.files)
         return
     trained, _ = read_run(run)
     examples = group_by_scene(load_examples(trained.data, config.task, "test", images_needed=True).examples)

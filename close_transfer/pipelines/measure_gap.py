@@ -22,8 +22,8 @@ def measure_gap(config: MeasureGapConfig) -> Gap:
         UserError: for whatever the user can mend.
     """
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
-    told = group_by_scene([e for e in load_examples(config.data, config.task, config.split).examples if e.texts])
-    examples = sample(told, config.max_scenes, config.seed)
+    scenes = group_by_scene([e for e in load_examples(config.data, config.task, config.split).examples if e.texts])
+    examples = sample(scenes, config.max_scenes, config.seed)
     if len(examples) < 2:
         raise UserError(f"split={config.split}: {len(examples)} scenes with text; at least two are needed")
     missing = sum(example.image is None for example in examples)

@@ -91,14 +91,14 @@ def _sentinels(config: PretrainLmConfig) -> list[str]:
     return [f"<extra_id_{number}>" for number in range(count)]
 
 
-def _tokenized(tokenizer: PreTrainedTokenizerBase, texts: list[str], most: int) -> tuple[Ragged, int]:
+def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_tokens: int) -> tuple[Ragged, int]:
     """Ids of every text with its end token, at most `most` of them; how many texts were longer."""
     rows, num_cut = [], 0
     for start in range(0, len(texts), _AT_ONCE):
         # A text that spells a special token is text.
         ids = tokenizer(texts[start : start + _AT_ONCE], split_special_tokens=True).input_ids
-        num_cut += sum(len(row) > most for row in ids)
-        rows += [np.array(truncate_ids(row, most), dtype=np.int32) for row in ids]
+        num_cut += sum(len(row) > max_tokens for row in ids)
+        rows += [np.array(truncate_ids(row, max_tokens), dtype=np.int32) for row in ids]
     return Ragged.of(rows), num_cut
 
 
@@ -130,7 +130,7 @@ def _check_output(config: PretrainLmConfig) -> Path:
 
 
 @contextmanager
-def _owned(folder: Path) -> Iterator[None]:
+def _own_folder(folder: Path) -> Iterator[None]:
     """Makes the folder, keeps other processes out of it, and clears what a killed one left half written."""
     with report_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,11 +157,11 @@ def _tokenizer(config: PretrainLmConfig, texts: list[str], folder: Path, resumed
 
 def _check_positions(config: PretrainLmConfig, model: PreTrainedModel) -> None:
     """Raises UserError for texts longer than the model's table of positions; T5 has none."""
-    most = getattr(model.config, "max_position_embeddings", None)
-    if config.used_objective == "causal" and most is not None and config.max_tokens >= most:
+    num_positions = getattr(model.config, "max_position_embeddings", None)
+    if config.used_objective == "causal" and num_positions is not None and config.max_tokens >= num_positions:
         raise UserError(
-            f"max_tokens={config.max_tokens}: the model has {most} positions, one of them for the end token that starts "
-            f"a text; give at most {most - 1}, or more positions in lm.config"
+            f"max_tokens={config.max_tokens}: the model has {num_positions} positions, one of them for the end token that starts "
+            f"a text; give at most {num_positions - 1}, or more positions in lm.config"
         )
 
 
@@ -181,7 +181,7 @@ def pretrain(config: PretrainLmConfig) -> PretrainOutcome:
         config.exclude_column or config.text_column,
         config.on_bad_rows,
     )
-    with _owned(folder):
+    with _own_folder(folder):
         try:
             return _pretrain(config, corpus, folder, device)
         except WriteError as error:
@@ -190,8 +190,8 @@ def pretrain(config: PretrainLmConfig) -> PretrainOutcome:
 
 def _pretrain(config: PretrainLmConfig, corpus: Corpus, folder: Path, device: torch.device) -> PretrainOutcome:
     text_fingerprint = fingerprint(corpus.texts)
-    asked = config.model_dump(mode="json", exclude=_FREE)
-    identity = fingerprint([json.dumps(asked, sort_keys=True), text_fingerprint])
+    deciding = config.model_dump(mode="json", exclude=_FREE)
+    identity = fingerprint([json.dumps(deciding, sort_keys=True), text_fingerprint])
     saved = read_saved_identity(folder) if config.resume else None  # none where a kill came before the first save
     if saved not in (None, identity):
         raise UserError(
@@ -200,8 +200,8 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, folder: Path, device: to
         )
     training, validation = _split(corpus.texts, config.val_share, config.seed)
     tokenizer = _tokenizer(config, training, folder, resumed=saved is not None)
-    texts, num_cut = _tokenized(tokenizer, training, config.max_tokens)
-    held_out, num_cut_held_out = _tokenized(tokenizer, validation, config.max_tokens)
+    texts, num_cut = _tokenize(tokenizer, training, config.max_tokens)
+    held_out, num_cut_held_out = _tokenize(tokenizer, validation, config.max_tokens)
     sentinel_ids = [int(tokenizer.get_vocab()[name]) for name in _sentinels(config)]
     torch.manual_seed(config.seed)
     model = build_from_scratch(config.lm, tokenizer)

@@ -57,8 +57,10 @@ def score_predictions(config: ScorePredictionsConfig) -> Scored:
     extra, encoder = compute_extra_scores(
         config.extra_metrics, examples, answers, config.clip, config.embedding_cache, pick_device(config.device)
     )
-    told = [Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(examples, answers, strict=True)]
-    scores = build_task(config.task).score(examples, told, config.num_bootstrap)
+    given_predictions = [
+        Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(examples, answers, strict=True)
+    ]
+    scores = build_task(config.task).score(examples, given_predictions, config.num_bootstrap)
     if extra:
         values, intervals = average_scores(extra, config.num_bootstrap)
         scores.metrics |= values

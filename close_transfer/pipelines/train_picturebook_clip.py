@@ -133,8 +133,8 @@ class _Contrast(torch.nn.Module):
     def forward(self, images: Tensor, rows: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
         (model,) = self._model
         image_vectors = model.encode_image(images, normalize=True)
-        told = rows * self._num_captions + rng.integers(self._num_captions, size=len(rows))
-        return self._loss(image_vectors, _encode_text(model, self._texts.batch(told)), model.logit_scale.exp())
+        caption_rows = rows * self._num_captions + rng.integers(self._num_captions, size=len(rows))
+        return self._loss(image_vectors, _encode_text(model, self._texts.batch(caption_rows)), model.logit_scale.exp())
 
 
 class _Classes(torch.nn.Module):
@@ -173,9 +173,9 @@ def train_clip(config: TrainPicturebookClipConfig) -> dict[str, float]:
     rng = np.random.default_rng(config.seed)
     began = time.monotonic()
     chosen = scenes("clip", config.num_scenes, config.seed)
-    told = [[caption.text for caption in captions(scene)] for scene in chosen]
-    num_captions = len(told[0])
-    flat = [text for texts in told for text in texts]
+    captions_by_scene = [[caption.text for caption in captions(scene)] for scene in chosen]
+    num_captions = len(captions_by_scene[0])
+    flat = [text for texts in captions_by_scene for text in texts]
     tokenizer = train_bpe(flat, config.vocab_size, end_token=_END, start_token=_START)
     texts = _Texts.of(tokenizer, flat, config.context_length)
     pixels = _draw_all(chosen, config.image_size)
@@ -231,17 +231,20 @@ def measure(
     texts = _Texts.of(tokenizer, [captions(scene)[0].text for scene in chosen], config.context_length)
     blocks = np.array_split(np.arange(len(chosen)), max(1, len(chosen) // 250))
     images = torch.cat([model.encode_image(_images(pixels[b]), normalize=True) for b in blocks]).numpy()
-    told = torch.cat([_encode_text(model, texts.batch(b)) for b in blocks]).numpy()
+    text_vectors = torch.cat([_encode_text(model, texts.batch(b)) for b in blocks]).numpy()
     recalls = {
         f"{way}_recall@{k}": compute_recall_at_k(queries, candidates, k)
-        for way, queries, candidates in (("image_to_text", images, told), ("text_to_image", told, images))
+        for way, queries, candidates in (
+            ("image_to_text", images, text_vectors),
+            ("text_to_image", text_vectors, images),
+        )
         for k in (1, 5, 10)
     }
     return recalls | {
-        "paired_cosine": compute_paired_cosine(images, told),
-        "unrelated_text_cosine": compute_unrelated_cosine(told),
+        "paired_cosine": compute_paired_cosine(images, text_vectors),
+        "unrelated_text_cosine": compute_unrelated_cosine(text_vectors),
         "unrelated_image_cosine": compute_unrelated_cosine(images),
-        "mean_distance": float(np.linalg.norm(images.mean(axis=0) - told.mean(axis=0))),
+        "mean_distance": float(np.linalg.norm(images.mean(axis=0) - text_vectors.mean(axis=0))),
     }
 
 

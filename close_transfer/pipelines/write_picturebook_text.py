@@ -19,8 +19,8 @@ def main(config: WritePicturebookTextConfig) -> None:
             lines += [{"group": example.id, "text": text} for text in example.texts]
             continue
         answer = Counter(example.references).most_common(1)[0][0]
-        told = {"scene": example.texts[0], "question": example.prompt, "answer": answer}
-        lines.append({"group": example.id, **told, "text": config.form.format(**told)})
+        fields = {"scene": example.texts[0], "question": example.prompt, "answer": answer}
+        lines.append({"group": example.id, **fields, "text": config.form.format(**fields)})
     if config.per_line > 1:
         texts = [line["text"] for line in lines]
         lines = [{"text": " ".join(texts[i : i + config.per_line])} for i in range(0, len(texts), config.per_line)]

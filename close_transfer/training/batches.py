@@ -172,19 +172,21 @@ class TokenizedExamples:
         )
 
 
-def count_steps_per_epoch(num_examples: int, batch_size: int, most: int | None = None) -> int:
-    """Optimiser steps in one epoch of at most `most` examples; the last batch may be smaller."""
-    return -(-min(num_examples, most or num_examples) // batch_size)
+def count_steps_per_epoch(num_examples: int, batch_size: int, max_examples: int | None = None) -> int:
+    """Optimiser steps in one epoch of at most `max_examples` examples; the last batch may be smaller."""
+    return -(-min(num_examples, max_examples or num_examples) // batch_size)
 
 
-def make_epoch_batches(lengths: Rows, batch_size: int, seed: int, epoch: int, most: int | None = None) -> list[Rows]:
+def make_epoch_batches(
+    lengths: Rows, batch_size: int, seed: int, epoch: int, max_examples: int | None = None
+) -> list[Rows]:
     """The global batches of one epoch: each example once, similar lengths together, random order.
 
-    With `most`, an epoch is a random draw of so many examples, another in each epoch. Depends on
+    With `max_examples`, an epoch is a random draw of so many examples, another in each epoch. Depends on
     nothing but the arguments, so an interrupted epoch can be taken up anywhere.
     """
     rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(lengths))[:most]
+    order = rng.permutation(len(lengths))[:max_examples]
     batches = []
     pool = _POOL * batch_size
     for start in range(0, len(order), pool):
@@ -195,11 +197,11 @@ def make_epoch_batches(lengths: Rows, batch_size: int, seed: int, epoch: int, mo
 
 
 def iterate_batches(
-    lengths: Rows, batch_size: int, seed: int, first_step: int, num_steps: int, most: int | None = None
+    lengths: Rows, batch_size: int, seed: int, first_step: int, num_steps: int, max_examples: int | None = None
 ) -> Iterator[Rows]:
     """Global batches for optimiser steps `first_step` to `num_steps`, over as many epochs as it takes."""
-    an_epoch = count_steps_per_epoch(len(lengths), batch_size, most)
+    an_epoch = count_steps_per_epoch(len(lengths), batch_size, max_examples)
     for epoch in range(first_step // an_epoch, -(-num_steps // an_epoch)):
         begin = max(0, first_step - epoch * an_epoch)
         end = min(an_epoch, num_steps - epoch * an_epoch)
-        yield from make_epoch_batches(lengths, batch_size, seed, epoch, most)[begin:end]
+        yield from make_epoch_batches(lengths, batch_size, seed, epoch, max_examples)[begin:end]

@@ -165,9 +165,9 @@ class RunFolder:
         remove_stale(self.path)
         for folder in (self.path / "checkpoints").glob(".*.tmp"):
             shutil.rmtree(folder)
-        found = self._checkpoints()
-        complete = [path for path in found if (path / _OPTIMIZER).is_file()]
-        if found and not complete:
+        checkpoints = self._checkpoints()
+        complete = [path for path in checkpoints if (path / _OPTIMIZER).is_file()]
+        if checkpoints and not complete:
             raise UserError(
                 f"{self.path}: no checkpoint holds {_OPTIMIZER}, so training cannot go on; give another output="
             )
@@ -181,8 +181,8 @@ class RunFolder:
 
     def _checkpoints(self) -> list[Path]:
         """All that are complete, in the order of their steps."""
-        found = [path for path in (self.path / "checkpoints").glob("step-*") if path.name[5:].isdecimal()]
-        return sorted(found, key=lambda path: int(path.name[5:]))
+        folders = [path for path in (self.path / "checkpoints").glob("step-*") if path.name[5:].isdecimal()]
+        return sorted(folders, key=lambda path: int(path.name[5:]))
 
     def save(
         self,
@@ -199,8 +199,8 @@ class RunFolder:
         target = self.path / "checkpoints" / _name(state.step)
         if target.is_dir():
             return  # saved at this step already
-        for told in _HOW_LOADED:  # differs once a run is resumed, and says nothing about the tokenizer
-            tokenizer.init_kwargs.pop(told, None)
+        for key in _HOW_LOADED:  # differs once a run is resumed, and says nothing about the tokenizer
+            tokenizer.init_kwargs.pop(key, None)
         temporary = target.with_name(f".{target.name}.tmp")
         with report_write_errors(target):
             try:

@@ -165,8 +165,8 @@ class Pretrainer:
 
     def _loss(self, inputs: dict[str, Tensor]) -> Tensor:
         """Mean over written tokens, in nats."""
-        asked = self.config.precision
-        bf16 = asked == "bf16" or (asked == "auto" and self.device.type == "cuda")
+        precision = self.config.precision
+        bf16 = precision == "bf16" or (precision == "auto" and self.device.type == "cuda")
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
             return self.model(**inputs).loss
 

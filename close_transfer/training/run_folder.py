@@ -89,11 +89,11 @@ def _resumed_folder(config: TrainConfig) -> Path:
     if not _is_run(folder):
         raise UserError(f"resume={config.resume}: there is no run at {folder}; start one without resume=")
     saved = read_run(folder)[0].model_dump(mode="json")
-    asked = config.model_dump(mode="json")
+    now = config.model_dump(mode="json")
     free = {"resume", "output", "runs", "device", "embedding_cache"}
-    differing = [key for key in asked if key not in free and asked[key] != saved[key]]
+    differing = [key for key in now if key not in free and now[key] != saved[key]]
     if differing:
-        what = "; ".join(f"{key} was {saved[key]} and is {asked[key]}" for key in differing)
+        what = "; ".join(f"{key} was {saved[key]} and is {now[key]}" for key in differing)
         raise UserError(
             f"resume={config.resume}: the run at {folder} was started with other settings ({what}); give the same ones"
         )

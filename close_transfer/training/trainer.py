@@ -54,12 +54,12 @@ def count_steps(config: LoopConfig, num_examples: int) -> int:
     return min(steps, config.max_steps or steps)
 
 
-def sample_validation_rows(num_examples: int, most: int, seed: int) -> Rows:
-    """The validation examples that are used, in order: all, or a draw of `most` that follows from the seed.
+def sample_validation_rows(num_examples: int, max_examples: int, seed: int) -> Rows:
+    """The validation examples that are used, in order: all, or a draw of `max_examples` that follows from the seed.
 
     The first ones would be of the first scenes alone, where a file is in some order.
     """
-    drawn = torch.randperm(num_examples, generator=make_generator(seed, "validation examples"))[:most]
+    drawn = torch.randperm(num_examples, generator=make_generator(seed, "validation examples"))[:max_examples]
     return drawn.sort().values.numpy()
 
 
@@ -248,9 +248,9 @@ class Trainer:
                 writer.close()
 
     def _bar(self, step: int, num_steps: int) -> tqdm:
-        most = self.config.max_examples_per_epoch
-        an_epoch = count_steps_per_epoch(len(self.examples), self.config.batch_size, most)
-        num_examples = min(len(self.examples), most or len(self.examples))
+        limit = self.config.max_examples_per_epoch
+        an_epoch = count_steps_per_epoch(len(self.examples), self.config.batch_size, limit)
+        num_examples = min(len(self.examples), limit or len(self.examples))
         done, all_of_it = (num_examples * s // an_epoch for s in (step, num_steps))
         return tqdm(
             total=all_of_it,

@@ -314,7 +314,7 @@ def record(commit: str, is_before: bool, only: str = "") -> dict:
                     said = f"exit {done.returncode}: {' '.join(words)}: {done.stderr[-600:]}"
             places = [name] if read_from is None else [read_from] if isinstance(read_from, str) else read_from
             found = {
-                str(path.relative_to(folder)): read(path, is_before)
+                str(path.relative_to(folder)): read(path, {str(folder): "HERE", str(tree): "TREE"})
                 for place in places
                 for path in files_of(folder / place)
             }
@@ -339,20 +339,25 @@ def differences(before, after, where="") -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("commits", nargs="+")
+    parser.add_argument("commits", nargs="*")
     parser.add_argument("--record", help="write what BEFORE computes, and end")
+    parser.add_argument("--new-words", action="store_true", help="of --record: the commit already has the names of AFTER")
     parser.add_argument("--against", help="a file that --record wrote, in place of BEFORE")
+    parser.add_argument("--with", dest="other", help="a file that --record --new-words wrote, in place of AFTER")
     parser.add_argument("--only", default="", help="a regular expression of job names")
     given = parser.parse_args()
     if given.record:
-        Path(given.record).write_text(json.dumps(record(given.commits[0], True, given.only)))
+        Path(given.record).write_text(json.dumps(record(given.commits[0], not given.new_words, given.only)))
         return
     before = (
         json.loads(Path(given.against).read_text()) if given.against else record(given.commits[0], True, given.only)
     )
     if given.only:
         before = {name: value for name, value in before.items() if re.search(given.only, name)}
-    after = json.loads(json.dumps(record(given.commits[-1], False, given.only)))
+    if given.other:
+        after = json.loads(Path(given.other).read_text())
+    else:
+        after = json.loads(json.dumps(record(given.commits[-1], False, given.only)))
     before = {
         job: {
             name: translate(value, FIELDS | FIELDS_OF_FILES.get(Path(name).name, {})) for name, value in found.items()
