@@ -75,7 +75,7 @@ def test_a_base_that_was_moved_is_given(lora_run, tmp_path):
     assert evaluate(compose_config("evaluate", EvaluateConfig, settings)).predictions
     model = TransferModel.from_pretrained(lora_run, device="cpu", base_model=moved)
     model.save_pretrained(tmp_path / "saved")
-    TransferModel.from_pretrained(tmp_path / "saved", device="cpu")  # says where the base_model is now
+    TransferModel.from_pretrained(tmp_path / "saved", device="cpu")  # says where the base model is now
 
 
 def test_another_base_is_refused_and_so_is_one_that_is_not_needed(lora_run, tmp_path):

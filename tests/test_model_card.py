@@ -143,7 +143,7 @@ def test_no_path_of_this_machine_is_published(custom_run, tmp_path, monkeypatch)
     assert TransferModel.from_pretrained(tmp_path / "saved", device="cpu").labels == (
         "red",
         "blue",
-    )  # the base_model is found
+    )  # the base model is found
     uploaded = {}
 
     class Hub:

@@ -1,5 +1,6 @@
 """The Python of README and docs, run as it stands there on models that are there already."""
 
+import os
 import re
 from pathlib import Path
 
@@ -27,6 +28,13 @@ def test_the_python_of_a_document_runs(document, uses, finished_runs, capsys):
     assert [use for use in uses if use not in code] == []
     exec(code, {})
     assert len(capsys.readouterr().out.splitlines()) == code.count("print(")
+
+
+@pytest.mark.skipif("CLOSE_TRANSFER_DATA" not in os.environ, reason="needs the published data, CLOSE_TRANSFER_DATA")
+def test_the_python_about_leakage_runs(capsys):
+    (code,) = python_of("docs/data.md")
+    exec(code, {})
+    assert "Leaks(" in capsys.readouterr().out
 
 
 def test_every_field_of_a_result_is_documented():

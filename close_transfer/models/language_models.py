@@ -2,7 +2,7 @@
 
 A model from scratch gets a tokenizer trained on the run's own text, so that any language and any
 vocabulary work from the first day. A pretrained one may be trained whole, by low-rank updates (LoRA), or
-not at all; then a checkpoint names the base_model and its fingerprint instead of holding its weights.
+not at all; then a checkpoint names the base model and its fingerprint instead of holding its weights.
 """
 
 from collections.abc import Iterable

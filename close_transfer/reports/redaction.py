@@ -58,7 +58,7 @@ def redact_name(value: str) -> str:
 
 
 def redact_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's config.json as it may be published; the folder of a base_model is its name then, to be given by `base_model=`."""
+    """A model's config.json as it may be published; the folder of a base model is its name then, to be given by `base_model=`."""
     redacted = {key: value for key, value in config.items() if key != "_name_or_path"}
     redacted["encoder"] = redact(redacted["encoder"])
     redacted["lm"] = {key: value for key, value in redacted["lm"].items() if key != "_name_or_path"}

@@ -98,7 +98,7 @@ class RunFolder:
         """
         folder = self.checkpoint(which)
         listed = folder / _CHECKSUMS
-        if not listed.is_file():  # an earlier version wrote none
+        if not listed.is_file():  # deleted by somebody who changed a file on purpose
             return folder
         expected = {**read_fields(listed, {"config.json": str}), **read_json(listed)}
         for name, checksum in expected.items():
