@@ -37,7 +37,7 @@ def main(config: ExportGrammarConfig) -> None:
         "# Frames and words of Picturebook's captions, with their counts. Made by:\n"
         f"#   python scripts/export_grammar.py num_train={config.num_train} seed={config.seed} "
         f"min_count={config.min_count} min_expected={config.min_expected}\n"
-        "# What the sections mean: textgen/grammar/grammar.py.\n"
+        "# What the sections mean: textgen/grammar.py.\n"
     )
     path = Path(config.output)
     write_text(path, header + yaml.safe_dump(document, sort_keys=False, width=1000, allow_unicode=True))

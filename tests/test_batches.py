@@ -113,4 +113,6 @@ def test_an_epoch_may_be_a_random_draw_another_each_time():
     assert set(drawn[0].tolist()) != set(drawn[1].tolist())
     assert count_steps_per_epoch(100, 8, 30) == 4 == len(make_epoch_batches(lengths, 8, 0, 0, 30))
     whole = list(iterate_batches(lengths, 8, 0, 0, 10, max_examples=30))
-    assert all((a == b).all() for a, b in zip(whole[5:], iterate_batches(lengths, 8, 0, 5, 10, max_examples=30), strict=True))
+    assert all(
+        (a == b).all() for a, b in zip(whole[5:], iterate_batches(lengths, 8, 0, 5, 10, max_examples=30), strict=True)
+    )

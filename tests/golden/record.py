@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from close_transfer.core.command_line import compose_config, options
 from close_transfer.inference.decoding import Decoder, Decoding
@@ -48,8 +48,8 @@ def fixed_values(shape: torch.Size, number: int) -> torch.Tensor:
     return torch.from_numpy(np.sin(np.arange(shape.numel()) * (1.7 + 0.31 * number)).astype(np.float32)).reshape(shape)
 
 
-def write_predictions() -> list[list[str]]:
-    """Candidates for fixed vectors, of a small network whose weights are a formula."""
+def build_fixed_network() -> tuple[TransferNetwork, PreTrainedTokenizerBase]:
+    """A small network whose weights are a formula, and its tokenizer."""
     tokenizer = train_bpe(TEXTS, 300, end_token=END_TOKEN)
     sizes = {"d_model": 16, "d_kv": 4, "d_ff": 32, "num_layers": 2, "num_heads": 2, "vocab_size": len(tokenizer)}
     tokens = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
@@ -68,6 +68,12 @@ def write_predictions() -> list[list[str]]:
     with torch.no_grad():
         for number, parameter in enumerate(network.parameters()):
             parameter.copy_(fixed_values(parameter.shape, number))
+    return network, tokenizer
+
+
+def write_predictions() -> list[list[str]]:
+    """Candidates for fixed vectors, of the fixed network."""
+    network, tokenizer = build_fixed_network()
     vectors = fixed_values(torch.Size([NUM_VECTORS, DIM]), 7).numpy()
     decoder = Decoder(network, tokenizer, Decoding(num_beams=3, num_return=2), batch_size=5)
     ids = [str(row) for row in range(NUM_VECTORS)]

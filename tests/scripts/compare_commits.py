@@ -341,7 +341,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commits", nargs="*")
     parser.add_argument("--record", help="write what BEFORE computes, and end")
-    parser.add_argument("--new-words", action="store_true", help="of --record: the commit already has the names of AFTER")
+    parser.add_argument(
+        "--new-words", action="store_true", help="of --record: the commit already has the names of AFTER"
+    )
     parser.add_argument("--against", help="a file that --record wrote, in place of BEFORE")
     parser.add_argument("--with", dest="other", help="a file that --record --new-words wrote, in place of AFTER")
     parser.add_argument("--only", default="", help="a regular expression of job names")
