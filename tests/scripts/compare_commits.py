@@ -176,15 +176,12 @@ def jobs(base_url):
     )
 
 
-def translate(value):
+def translate(value, fields):
     """`value` with the names of before as those of after."""
     if isinstance(value, dict):
-        return {
-            FIELDS.get(key, key): VALUES.get((key, str(one)), translate(one))
-            for key, one in value.items()
-            if key not in REMOVED
-        }
-    return [translate(one) for one in value] if isinstance(value, list) else value
+        kept = {key: one for key, one in value.items() if key not in REMOVED}
+        return {fields.get(key, key): VALUES.get((key, str(one)), translate(one, fields)) for key, one in kept.items()}
+    return [translate(one, fields) for one in value] if isinstance(value, list) else value
 
 
 def stable(value):
