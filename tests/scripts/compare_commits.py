@@ -28,7 +28,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.scripts.renamed import FIELDS, FIELDS_OF_FILES, REMOVED, SCRIPTS, SETTINGS, VALUES  # noqa: E402
+from tests.scripts.renamed import FIELDS, FIELDS_BELOW, FIELDS_OF_FILES, REMOVED, SCRIPTS, SETTINGS, VALUES, WORDING  # noqa: E402
 from tests.textgen.stand_in_server import StandInServer  # noqa: E402
 
 SMALL_DATA = "data.num_train=40 data.num_val=10 data.num_test=12 data.num_test_novel=10"
@@ -50,7 +50,17 @@ RECIPES = (
     "reviews",
 )
 # What differs between two runs of one commit: times, versions, the commit.
-VOLATILE = {"versions", "git_commit", "seconds", "minutes", "peak_memory", "created", "date", "transformers_version"}
+VOLATILE = {
+    "versions",
+    "git_commit",
+    "seconds",
+    "minutes",
+    "peak_memory",
+    "created",
+    "date",
+    "transformers_version",
+    *WORDING,
+}
 
 
 def jobs(base_url):
@@ -132,7 +142,7 @@ def jobs(base_url):
         "out/chain",
     )
     yield (
-        "mapper and noise shape",
+        "out/mapper",
         [f"train_text_only mapper=transformer adapter=uniform_ball noise=0.1 {SMALL} output=out/mapper"],
         None,
     )
@@ -176,12 +186,15 @@ def jobs(base_url):
     )
 
 
-def translate(value, fields):
-    """`value` with the names of before as those of after."""
+def translate(value, fields, parent=""):
+    """`value` with the names of before as those of after; wording is free, so it is left out."""
     if isinstance(value, dict):
         kept = {key: one for key, one in value.items() if key not in REMOVED}
-        return {fields.get(key, key): VALUES.get((key, str(one)), translate(one, fields)) for key, one in kept.items()}
-    return [translate(one, fields) for one in value] if isinstance(value, list) else value
+        names = fields | FIELDS_BELOW.get(parent, {})
+        return {
+            names.get(key, key): VALUES.get((key, str(one)), translate(one, fields, key)) for key, one in kept.items()
+        }
+    return [translate(one, fields, parent) for one in value] if isinstance(value, list) else value
 
 
 def stable(value):

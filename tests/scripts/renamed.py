@@ -33,6 +33,10 @@ FIELDS = {
 }
 # The same where a file has another name for it.
 FIELDS_OF_FILES = {"facts.json": {"trained_on": "input_modality"}}
+# The same below one field only.
+FIELDS_BELOW = {"lm": {"train": "tuning"}}
+# Fields that hold sentences, which are free to change.
+WORDING = {"validation_input", "system"}
 # Fields that are no longer written: clip.help=true became a script.
 REMOVED = {"help"}
 # Values that changed with a name: (field before, value before), value after.
