@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.core import command_line
-from close_transfer.core.command_line import CONFIGS, CliExtensions, groups, guarded, options
+from close_transfer.core.command_line import CONFIGS, CliExtensions, groups, options
+from close_transfer.core.guarded_run import run_guarded
 from close_transfer.core.schema import C, StrictModel
 
 __all__ = ["COMMANDS", "CONFIGS", "Command", "compose_config", "options", "run"]
@@ -152,7 +153,7 @@ def run_command(command: Command, script: str, folders: Sequence[Path] = (CONFIG
 
         command_line.run(command.config_name, schema, execute, _extensions(folders))
 
-    guarded(start)
+    run_guarded(start)
 
 
 def run(script: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from close_transfer.core import command_line
 from close_transfer.core.errors import UserError
+from close_transfer.core.guarded_run import run_guarded
 from close_transfer.core.signals import StopRequest
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.folder import CorpusFolder, merge_remembered_args
@@ -271,4 +272,4 @@ def run() -> None:
         sys.argv[1:] = arguments = merge_remembered_args(sys.argv[1:], "runs/synthetic/{recipe}", "coco-style")
         command_line.run("synthesize_captions", SynthesizeCaptionsConfig, lambda config: synthesize(config, arguments))
 
-    command_line.guarded(start)
+    run_guarded(start)

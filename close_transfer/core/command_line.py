@@ -8,12 +8,10 @@ import difflib
 import os
 import re
 import sys
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -24,13 +22,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from close_transfer.core.atomic_files import error_number
 from close_transfer.core.errors import UserError
+from close_transfer.core.guarded_run import run_guarded
 from close_transfer.core.schema import C, StrictModel, find_text_error, shorten, validate
-from close_transfer.core.signals import INTERRUPTED_STATUS, TERMINATED_STATUS, Terminated, end_when_terminated
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-USER_ERROR_STATUS = 2
 
 _PLAIN_KEY = re.compile(r"(\+{1,2}|~)?[A-Za-z_][\w.@/-]*", re.ASCII)
 _MAX_BRACKETS = 50  # more are text, and would take Hydra's parser minutes, or all of the stack
@@ -266,7 +262,7 @@ def run(
     def run_job(config: DictConfig) -> None:
         nonlocal begun
         begun = True
-        guarded(lambda: finish(execute(_resolve_and_validate(schema, config, extensions))))
+        run_guarded(lambda: finish(execute(_resolve_and_validate(schema, config, extensions))))
 
     def finish(status: int | None) -> None:
         if status:  # 0 ends nothing: a sweep (-m) has further jobs
@@ -289,32 +285,3 @@ def run(
             raise
         unchecked = [shorten(argument) for argument in arguments if argument.startswith(_UNCHECKED)]
         raise _build_refusal_error(error, " ".join(unchecked)) from error
-
-
-def guarded(run: Callable[[], Any]) -> None:
-    """Call `run`; an error that a user can correct becomes a message on standard error and exit status 2."""
-    end_when_terminated()
-    threading.excepthook = _report_thread_failure
-    try:
-        run()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(USER_ERROR_STATUS)
-    except OSError as error:
-        if error.strerror is None:
-            raise
-        where = f"{shorten(error.filename)}: " if error.filename else ""
-        print(f"error: {where}{error.strerror}", file=sys.stderr)
-        sys.exit(USER_ERROR_STATUS)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED_STATUS)
-    except Terminated as signal:
-        print(f"stopped by {signal}; the same command goes on from what is complete", file=sys.stderr)
-        sys.exit(TERMINATED_STATUS)
-
-
-def _report_thread_failure(failure: threading.ExceptHookArgs) -> None:
-    """Leaves errors of writing to the main thread, which meets them too (TensorBoard's writer)."""
-    if failure.exc_value is None or error_number(failure.exc_value) is None:
-        threading.__excepthook__(failure)

@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from close_transfer.evaluation.comparison import Pairing, ResultTable, Row, Value
+from close_transfer.evaluation.result_table import Pairing, ResultTable, Row, Value
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 
 BUILTIN_DATASET_SENTENCE = (

@@ -1,0 +1,42 @@
+"""Runs a command, so that what a user can correct ends in a message and an exit status, not in a traceback."""
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from close_transfer.core.atomic_files import error_number
+from close_transfer.core.errors import UserError
+from close_transfer.core.schema import shorten
+from close_transfer.core.signals import INTERRUPTED_STATUS, TERMINATED_STATUS, Terminated, end_when_terminated
+
+USER_ERROR_STATUS = 2
+
+
+def run_guarded(run: Callable[[], Any]) -> None:
+    """Call `run`; an error that a user can correct becomes a message on standard error and exit status 2."""
+    end_when_terminated()
+    threading.excepthook = _report_thread_failure
+    try:
+        run()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(USER_ERROR_STATUS)
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        where = f"{shorten(error.filename)}: " if error.filename else ""
+        print(f"error: {where}{error.strerror}", file=sys.stderr)
+        sys.exit(USER_ERROR_STATUS)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED_STATUS)
+    except Terminated as signal:
+        print(f"stopped by {signal}; the same command goes on from what is complete", file=sys.stderr)
+        sys.exit(TERMINATED_STATUS)
+
+
+def _report_thread_failure(failure: threading.ExceptHookArgs) -> None:
+    """Leaves errors of writing to the main thread, which meets them too (TensorBoard's writer)."""
+    if failure.exc_value is None or error_number(failure.exc_value) is None:
+        threading.__excepthook__(failure)
