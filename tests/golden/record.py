@@ -71,13 +71,14 @@ def build_fixed_network() -> tuple[TransferNetwork, PreTrainedTokenizerBase]:
     return network, tokenizer
 
 
-def write_predictions() -> list[list[str]]:
-    """Candidates for fixed vectors, of the fixed network."""
+def write_predictions() -> list[dict[str, float]]:
+    """Candidates for fixed vectors with their scores, of the fixed network."""
     network, tokenizer = build_fixed_network()
     vectors = fixed_values(torch.Size([NUM_VECTORS, DIM]), 7).numpy()
     decoder = Decoder(network, tokenizer, Decoding(num_beams=3, num_return=2), batch_size=5)
     ids = [str(row) for row in range(NUM_VECTORS)]
-    return [list(prediction.candidates) for prediction in decoder.answer(ids, vectors, [""] * NUM_VECTORS, ())]
+    predictions = decoder.answer(ids, vectors, [""] * NUM_VECTORS, ())
+    return [dict(zip(each.candidates, map(float, each.scores), strict=True)) for each in predictions]
 
 
 def compute() -> dict:

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.golden.record import GOLDEN, write_corpora, write_predictions
 
 HOW = "if this change means to alter them, record them anew: python -m tests.golden.record, and say why in the commit"
@@ -16,4 +18,6 @@ def test_plans_and_corpora_are_the_recorded_ones(tmp_path):
 
 
 def test_predictions_of_fixed_weights_are_the_recorded_ones():
-    assert write_predictions() == recorded()["predictions"], HOW
+    for now, before in zip(write_predictions(), recorded()["predictions"], strict=True):
+        # Scores in float32 differ in the last digits between machines, so two equally likely candidates may swap.
+        assert now == pytest.approx(before, abs=1e-4), HOW
