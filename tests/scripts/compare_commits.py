@@ -376,7 +376,7 @@ def main() -> None:
         }
         for job, found in before.items()
     }
-    lines = differences(before, after)
+    lines = differences(stable(before), stable(after))
     num_files = sum(len(found) for found in before.values())
     print(*lines[:60], f"{len(before)} jobs, {num_files} files: {len(lines)} differences", sep="\n")
     sys.exit(1 if lines else 0)
