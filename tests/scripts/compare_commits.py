@@ -368,6 +368,7 @@ def main() -> None:
         before = {name: value for name, value in before.items() if re.search(given.only, name)}
     if given.other:
         after = json.loads(Path(given.other).read_text())
+        after = {name: value for name, value in after.items() if re.search(given.only, name)}
     else:
         after = json.loads(json.dumps(record(given.commits[-1], False, given.only)))
     before = {
