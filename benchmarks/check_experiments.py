@@ -63,7 +63,7 @@ class ExperimentError(Exception):
 
 @dataclass(frozen=True)
 class ExperimentCheck:
-    """What was built and how it trained.
+    """The parts that were built, and how they trained.
 
     Attributes:
         vectors: shape of what the encoder gives for an image, (dim,) or (k, dim).

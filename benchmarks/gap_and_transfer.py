@@ -1,4 +1,4 @@
-"""Which measure of the gap goes with how much of training on images text reaches, encoder by encoder.
+"""Compare measures of the gap with the share of image training that text reaches, encoder by encoder.
 
     python benchmarks/gap_and_transfer.py
 

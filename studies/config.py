@@ -34,7 +34,7 @@ class SystemConfig(StrictModel):
 
 
 class RunStudyConfig(StrictModel):
-    """All of `run_study.py`."""
+    """Settings of `run_study.py`."""
 
     name: str
     tasks: Annotated[tuple[TaskName, ...], Field(min_length=1)]
@@ -75,7 +75,7 @@ class RunStudyConfig(StrictModel):
 
 
 class StudyFewShotConfig(StrictModel):
-    """All of `study_few_shot.py`."""
+    """Settings of `study_few_shot.py`."""
 
     runs: Annotated[tuple[str, ...], Field(min_length=1)]  # captioners with a frozen language model
     data: DataConfig | None = None  # with the questions; each run's own when None
@@ -103,7 +103,7 @@ class RealSystemConfig(StrictModel):
 
 
 class StudyRealVectorsConfig(StrictModel):
-    """All of `study_real_vectors.py`."""
+    """Settings of `study_real_vectors.py`."""
 
     pairs: str  # folder with image_embeddings.npy, caption_embeddings.npy, captions.jsonl
     language_model: str | None  # folder of a language model; None: only the probe
@@ -126,7 +126,7 @@ class StudyRealVectorsConfig(StrictModel):
 
 
 class StudyCorporaConfig(StrictModel):
-    """All of `study_corpora.py`."""
+    """Settings of `study_corpora.py`."""
 
     corpora: Annotated[
         tuple[str, ...], Field(min_length=1)
@@ -150,7 +150,7 @@ class StudyCorporaConfig(StrictModel):
 
 
 class SweepNoiseConfig(StrictModel):
-    """All of `sweep_noise.py`."""
+    """Settings of `sweep_noise.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
 
@@ -202,7 +202,7 @@ class SweepNoiseConfig(StrictModel):
 
 
 class ExportGrammarConfig(StrictModel):
-    """All of `export_grammar.py`."""
+    """Settings of `export_grammar.py`."""
 
     num_train: Positive  # scenes of split train
     seed: Natural
@@ -212,7 +212,7 @@ class ExportGrammarConfig(StrictModel):
 
 
 class ScoreByWordTypeConfig(StrictModel):
-    """All of `score_by_word_type.py`."""
+    """Settings of `score_by_word_type.py`."""
 
     evaluations: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(as_tuple)]
     num_bootstrap: Positive

@@ -9,7 +9,7 @@ from close_transfer.core.schema import Positive, StrictModel
 
 
 class BaselineConfig(StrictModel):
-    """All of `baseline.py`."""
+    """Settings of `baseline.py`."""
 
     task: TaskConfig
     data: DataConfig  # what is asked and scored

@@ -5,7 +5,7 @@ from close_transfer.core.schema import StrictModel
 
 
 class CheckDataConfig(StrictModel):
-    """All of `check_data.py`."""
+    """Settings of `check_data.py`."""
 
     data: DataConfig
     all: bool

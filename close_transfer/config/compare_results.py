@@ -15,7 +15,7 @@ def _require_globs(value: Any) -> Any:
 
 
 class CompareResultsConfig(StrictModel):
-    """All of `compare_results.py`."""
+    """Settings of `compare_results.py`."""
 
     results: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(_require_globs)]
     compare: tuple[str, ...]

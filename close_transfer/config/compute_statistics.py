@@ -12,7 +12,7 @@ from close_transfer.core.schema import AboveZero, Natural, Positive, StrictModel
 
 
 class ComputeStatisticsConfig(StrictModel):
-    """All of `compute_statistics.py`."""
+    """Settings of `compute_statistics.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
 

@@ -6,7 +6,7 @@ from close_transfer.core.schema import Natural, Positive, StrictModel
 
 
 class DrawPicturebookConfig(StrictModel):
-    """All of `draw_picturebook.py`."""
+    """Settings of `draw_picturebook.py`."""
 
     split: Literal["clip", "train", "val", "test", "test-novel"]
     seed: Natural

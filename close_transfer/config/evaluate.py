@@ -12,7 +12,7 @@ from close_transfer.core.schema import Positive
 
 
 class EvaluateConfig(AnsweringConfig):
-    """All of `eval_image.py`."""
+    """Settings of `eval_image.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
 

@@ -9,7 +9,7 @@ from close_transfer.core.schema import StrictModel
 
 
 class ExportModelConfig(StrictModel):
-    """All of `export_model.py`."""
+    """Settings of `export_model.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
 

@@ -7,7 +7,7 @@ from close_transfer.core.schema import Positive, StrictModel
 
 
 class InspectPrefixConfig(StrictModel):
-    """All of `inspect_prefix.py`."""
+    """Settings of `inspect_prefix.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
 

@@ -4,6 +4,6 @@ from close_transfer.core.schema import StrictModel
 
 
 class ListEncodersConfig(StrictModel):
-    """All of `list_encoders.py`."""
+    """Settings of `list_encoders.py`."""
 
     name: str | None

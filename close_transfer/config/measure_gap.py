@@ -11,7 +11,7 @@ from close_transfer.core.schema import Natural, NonNegative, Positive, StrictMod
 
 
 class MeasureGapConfig(StrictModel):
-    """All of `measure_gap.py`."""
+    """Settings of `measure_gap.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
 

@@ -15,7 +15,7 @@ from close_transfer.core.schema import Positive
 
 
 class PredictConfig(AnsweringConfig):
-    """All of `predict.py`."""
+    """Settings of `predict.py`."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
 

@@ -9,7 +9,7 @@ from close_transfer.core.schema import Natural, OnBadRows, Positive, Share, Stri
 
 
 class PretrainLmConfig(StrictModel):
-    """All of `pretrain_lm.py`."""
+    """Settings of `pretrain_lm.py`."""
 
     text: Annotated[
         tuple[str, ...],

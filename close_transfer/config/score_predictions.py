@@ -15,7 +15,7 @@ _CAPTION_TASKS = ("captioning", "captioning-multi", "visual-news")
 
 
 class ScorePredictionsConfig(StrictModel):
-    """All of `score_predictions.py`."""
+    """Settings of `score_predictions.py`."""
 
     task: TaskConfig
     predictions: Given

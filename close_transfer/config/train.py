@@ -46,7 +46,7 @@ def _parse_noise(value: Any) -> Any:
 
 
 class TrainConfig(StrictModel):
-    """All of `train_text_only.py` and `train_on_images.py`."""
+    """Settings of `train_text_only.py` and `train_on_images.py`."""
 
     task: TaskConfig
     data: DataConfig

@@ -8,7 +8,7 @@ from close_transfer.core.schema import Natural, NonNegative, Positive, StrictMod
 
 
 class TrainPicturebookClipConfig(StrictModel):
-    """All of `train_picturebook_clip.py`."""
+    """Settings of `train_picturebook_clip.py`."""
 
     embed_dim: Positive
     image_size: Positive

@@ -8,7 +8,7 @@ from close_transfer.core.schema import Positive, StrictModel
 
 
 class WritePicturebookTextConfig(StrictModel):
-    """All of `write_picturebook_text.py`."""
+    """Settings of `write_picturebook_text.py`."""
 
     data: PicturebookData
     split: EvalSplit
