@@ -19,7 +19,7 @@ import openai
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for the stand-in server of the tests
 
 from close_transfer.core.signals import StopRequest
-from tests.textgen.stand_in_server import StandInServer
+from tests.textgen.stand_in.server import StandInServer
 from textgen.config import FieldSettings, RecipeSettings
 from textgen.corpus.journal import RequestJournal
 from textgen.corpus.prices import Price

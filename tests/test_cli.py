@@ -81,7 +81,7 @@ def test_every_command_composes(command):
     compose_config(command, COMMANDS[command], NEEDED.get(command, []))
 
 
-# Those of `study` are composed in tests/studies/test_systems.py, those of `experiment` in tests/test_experiments.py; those
+# Those of `study` are composed in tests/studies/test_systems.py, those of `experiment` in tests/config/test_experiments.py; those
 # of `recipe` in tests/textgen; `grammars` holds data.
 _ELSEWHERE = ("study", "experiment", "recipe", "grammars")
 

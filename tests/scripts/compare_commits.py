@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.scripts.comparison_jobs import jobs, write_inputs  # noqa: E402
 from tests.scripts.renamed import FIELDS, FIELDS_BELOW, FIELDS_OF_FILES, REMOVED, SCRIPTS, SETTINGS, VALUES, WORDING  # noqa: E402
-from tests.textgen.stand_in_server import StandInServer  # noqa: E402
+from tests.textgen.stand_in.server import StandInServer  # noqa: E402
 
 # What differs between two runs of one commit: times, versions, the commit.
 VOLATILE = {

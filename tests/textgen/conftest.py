@@ -12,7 +12,7 @@ import pytest
 from close_transfer.core.command_line import CONFIGS, compose_config
 from close_transfer.core.signals import StopRequest
 from tests.conftest import REPOSITORY
-from tests.textgen.stand_in_server import StandInServer
+from tests.textgen.stand_in.server import StandInServer
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.journal import RequestJournal, read_ledger
 from textgen.pipeline import Synthesis, synthesize

@@ -10,7 +10,7 @@ import pytest
 import textgen
 from close_transfer.core.command_line import options
 from tests.conftest import REPOSITORY
-from tests.textgen.stand_in_server import StandInServer
+from tests.textgen.stand_in.server import StandInServer
 
 _BLOCKED = r'''
 import importlib.abc, json, re, sys

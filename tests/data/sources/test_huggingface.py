@@ -1,0 +1,216 @@
+import shlex
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from close_transfer.cli import compose_config
+from close_transfer.config.evaluate import EvaluateConfig
+from close_transfer.config.train import TrainConfig
+from close_transfer.core.errors import UserError
+from close_transfer.data.sources import load_examples
+from tests.conftest import REPOSITORY
+from tests.data.sources.made import load, picture, write
+
+ROWS = {"text": ["A dog.", "A hound.", "A cat."], "scene": [1, 1, 2], "name": ["a", "a", "b"]}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True, raising=False)
+    datasets.disable_progress_bars()
+
+
+def with_pictures():
+    colours = ("red", "green", "blue")
+    rows = ROWS | {"image": [Image.new("RGB", (10 + n, 10), colour) for n, colour in enumerate(colours)]}
+    return datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+
+
+def read(path, *overrides, split="train"):
+    return load("huggingface", "captioning", split, f"path={path}", *overrides)
+
+
+def saved(path="saved"):
+    datasets.DatasetDict({"train": with_pictures(), "validation": with_pictures().select([2])}).save_to_disk(path)
+    return path
+
+
+def parquet():
+    with_pictures().to_parquet(write("folder/train.parquet", ""))
+    return "folder"
+
+
+def test_what_save_to_disk_wrote_by_split():
+    saved()
+    assert [e.texts for e in read("saved").examples] == [("A dog.",), ("A hound.",), ("A cat.",)]
+    assert [e.texts for e in read("saved", split="val").examples] == [("A cat.",)]
+    with pytest.raises(
+        UserError,
+        match=r"data\.splits\.test=test: saved has train, validation; give data\.splits\.test=NAME, one of these",
+    ):
+        read("saved", split="test")
+
+
+def numbered(num=50):
+    return datasets.Dataset.from_dict({"text": [f"Caption {n}." for n in range(num)]})
+
+
+def write_train_only(kind):
+    if kind == "saved":
+        datasets.DatasetDict({"train": numbered()}).save_to_disk("folder")
+    else:
+        numbered().to_csv(write("folder/train.csv", ""))
+
+
+@pytest.mark.parametrize("kind", ["saved", "files"])
+def test_a_dataset_without_validation_says_how_to_hold_some_out(kind):
+    write_train_only(kind)
+    with pytest.raises(
+        UserError,
+        match=r"data\.splits\.val=validation: folder has train; .* data\.splits\.val=null to hold out data\.val_share",
+    ):
+        read("folder", split="val")
+    parts = {
+        split: {e.id for e in read("folder", "splits.val=null", "val_share=0.2", split=split).examples}
+        for split in ("train", "val")
+    }
+    assert [len(parts[split]) for split in ("train", "val")] == [40, 10]
+    assert not parts["train"] & parts["val"]
+
+
+def test_a_single_saved_dataset_is_all_for_testing_and_shared_by_training_and_validation():
+    numbered().save_to_disk("one")
+    parts = {split: {e.texts for e in read("one", split=split).examples} for split in ("train", "val", "test")}
+    assert [len(parts[split]) for split in ("train", "val", "test")] == [48, 2, 50]
+    assert not parts["train"] & parts["val"]
+
+
+def test_the_documented_commands_read_a_local_folder():
+    rows = {"caption": [f"Caption {n}." for n in range(20)], "image": [Image.new("RGB", (9, 9))] * 20}
+    whole = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+    datasets.DatasetDict({"train": whole, "test": whole.select(range(3))}).save_to_disk("my_dataset")
+    told = (REPOSITORY / "docs" / "custom_data_and_models.md").read_text()
+    training, testing = [shlex.split(line) for line in told.splitlines() if "data=huggingface data.path=" in line]
+    config = compose_config("train", TrainConfig, training[2:])
+    sizes = [len(load_examples(config.data, "captioning", split).examples) for split in ("train", "val")]
+    assert sizes == [19, 1]
+    config = compose_config("evaluate", EvaluateConfig, testing[2:])
+    assert len(load_examples(config.data, "captioning", "test", False, images_needed=True).examples) == 3
+
+
+def test_references_are_their_own_column():
+    rows = {"text": ["A dog."], "told": [["A hound.", "A dog runs."]]}
+    datasets.Dataset.from_dict(rows).save_to_disk("one")
+    (example,) = read("one", "references_column=told", split="test").examples
+    assert (example.texts, example.references) == (("A dog.",), ("A hound.", "A dog runs."))
+    with pytest.raises(UserError, match=r"data\.references_column=said: one has no such column"):
+        read("one", "references_column=said", split="test")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "json"])
+def test_a_folder_of_files(kind):
+    table = datasets.Dataset.from_dict(ROWS)
+    name = write(f"folder/train.{'jsonl' if kind == 'json' else kind}", "")
+    getattr(table, f"to_{kind}")(name)
+    assert [e.texts for e in read("folder").examples] == [("A dog.",), ("A hound.",), ("A cat.",)]
+
+
+@pytest.mark.parametrize("make", [saved, parquet])
+def test_pictures_are_those_of_the_rows(make):
+    examples = read(make(), "image_column=image").examples
+    assert [e.image.open().size for e in examples] == [(10, 10), (11, 10), (12, 10)]
+    assert np.asarray(examples[0].image.open())[0, 0].tolist() == [255, 0, 0]
+    assert len({e.image.digest() for e in examples}) == 3
+    assert len({e.image.key for e in examples}) == 3
+
+
+def test_pictures_of_an_image_folder_stay_files():
+    picture("folder/train/one.png")
+    write("folder/train/metadata.jsonl", '{"file_name": "one.png", "text": "A dog."}\n')
+    (example,) = read("folder", "image_column=image").examples
+    assert example.image.open().size == (40, 30)
+    assert len(example.image.digest()) == 64
+
+
+def test_training_on_text_opens_no_picture(monkeypatch):
+    saved()
+    monkeypatch.setattr(datasets.Image, "decode_example", lambda *_: pytest.fail("an image was opened"))
+    assert len(read("saved", "image_column=image").examples) == 3
+
+
+def test_rows_of_a_group_are_captions_of_one_scene():
+    saved()
+    loaded = read("saved", "group_column=scene", "id_column=name", "image_column=image")
+    assert {e.id: e.texts for e in loaded.examples} == {"a": ("A dog.", "A hound."), "b": ("A cat.",)}
+    assert loaded.examples[1].image.open().size == (12, 10)
+
+
+def test_ids_that_stand_for_several_scenes_are_refused():
+    saved()
+    with pytest.raises(UserError, match=r"data\.id_column=name: 'a' stands for several scenes"):
+        read("saved", "id_column=name")
+
+
+def test_lists_of_captions_are_scenes_and_repeats_are_said():
+    datasets.Dataset.from_dict({"text": [["A dog.", "A hound.", "A dog."]]}).save_to_disk("lists")
+    loaded = read("lists", split="test")
+    assert loaded.examples[0].texts == ("A dog.", "A hound.")
+    assert loaded.notes == ["1 captions repeated within their scene are used once"]
+
+
+def test_bad_rows_are_said_or_counted():
+    datasets.Dataset.from_dict({"text": ["A dog.", "  ", None]}).save_to_disk("bad")
+    with pytest.raises(UserError, match=r"bad, row 1: field 'text' is empty\n.*row 2: field 'text' is missing"):
+        read("bad")
+    loaded = read("bad", "on_bad_rows=skip")
+    assert (len(loaded.examples), loaded.num_skipped) == (1, 2)
+
+
+def test_columns_that_are_not_there_or_hold_no_pictures():
+    saved()
+    with pytest.raises(
+        UserError,
+        match=r"data\.text_column=caption: saved has no such column; the columns are text, scene, name, image",
+    ):
+        read("saved", "text_column=caption")
+    with pytest.raises(UserError, match=r"data\.image_column=name: holds no images but Value"):
+        read("saved", "image_column=name")
+
+
+def test_rows_without_a_picture_say_so_when_it_is_needed():
+    rows = datasets.Dataset.from_dict({"text": ["A dog."], "image": [None]}).cast_column("image", datasets.Image())
+    rows.save_to_disk("none")
+    (example,) = read("none", "image_column=image").examples
+    with pytest.raises(UserError, match=r"none, row 0: field 'image' holds no image"):
+        example.image.digest()
+
+
+@pytest.mark.parametrize("path", ["nowhere/at/all", "x" * 5000, "no-such-dataset-of-anyone"])
+def test_what_is_not_there_says_what_may_be_given(path):
+    with pytest.raises(UserError, match=r"cannot be loaded \(.*give a name of the hub"):
+        read(path)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+@pytest.mark.parametrize("kind", ["arrow", "parquet"])
+def test_damaged_files_are_sentences(kind, damage, tmp_path):
+    texts = [f"A dog number {n} runs in the snow." for n in range(500)]
+    table = datasets.Dataset.from_dict({"text": texts})
+    if kind == "arrow":
+        table.save_to_disk("folder")
+        file = next(tmp_path.cwd().glob("folder/*.arrow"))
+    else:
+        table.to_parquet(write("folder/train.parquet", ""))
+        file = tmp_path.cwd() / "folder/train.parquet"
+    content = bytearray(file.read_bytes())
+    if damage == "cut":
+        file.write_bytes(content[: len(content) // 2])
+    else:
+        middle = len(content) // 2
+        content[middle : middle + 200] = b"\xff" * 200
+        file.write_bytes(content)
+    with pytest.raises(UserError, match=r"data\.path=folder|folder, row \d+"):
+        read("folder")

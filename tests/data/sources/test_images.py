@@ -1,0 +1,77 @@
+"""Images that are not there: asked for only where images are used."""
+
+from collections import Counter
+
+import datasets
+import pytest
+from PIL import Image
+
+from close_transfer.core.errors import UserError
+from close_transfer.data.sources import images
+from tests.data.sources.made import annotation, annotations, coco_name, json_lines, load, picture, questions, write
+
+NAMES = [f"{number}.jpg" for number in range(4)]
+SKIPPED = "examples whose image is missing"
+
+
+def write_flickr(there):
+    write("captions_test.jsonl", json_lines({"image": name, "captions": ["A dog.", "A hound."]} for name in NAMES))
+    for name in there:
+        picture(f"flickr30k-images/{name}")
+
+
+def read(*overrides, **more):
+    return load("flickr30k-jsonl", "captioning", "test", *overrides, **more)
+
+
+def test_missing_pictures_are_an_error_with_counts_or_left_out_and_counted():
+    write_flickr(NAMES[1:3])
+    with pytest.raises(
+        UserError,
+        match=r"2 of 4 images of test are missing, the first is flickr30k-images/0\.jpg.*data\.on_missing_image=skip",
+    ):
+        read(images_needed=True)
+    loaded = read("on_missing_image=skip", images_needed=True)
+    assert [example.id for example in loaded.examples] == NAMES[1:3]
+    assert loaded.skipped == Counter({SKIPPED: 2})
+
+
+def test_without_any_picture_the_folder_is_to_be_named_whatever_the_setting():
+    write_flickr([])
+    with pytest.raises(UserError, match=r"4 of 4 images of test are missing, .*name their folder"):
+        read("on_missing_image=skip", images_needed=True)
+
+
+def test_no_file_is_looked_for_where_text_is_used(monkeypatch):
+    write_flickr([])
+    monkeypatch.setattr(images, "is_file", lambda path: pytest.fail(f"{path} was looked for"))
+    assert len(read().examples) == len(NAMES)
+
+
+def test_questions_about_one_picture_share_it():
+    asked = [(420, 42, "What is it?"), (421, 42, "Is it a dog?"), (70, 7, "How many?")]
+    write("v2_OpenEnded_mscoco_val2014_questions.json", questions(asked, "val2014"))
+    answered = [annotation(name, image, ["yes"] * 10) for name, image, _ in asked]
+    write("v2_mscoco_val2014_annotations.json", annotations(answered, "val2014"))
+    picture(f"val2014/{coco_name('val2014', 7)}")
+    with pytest.raises(UserError, match="1 of 2 images of val are missing"):
+        load("vqa2", "vqa", "val", texts_needed=False, images_needed=True)
+    loaded = load("vqa2", "vqa", "val", "on_missing_image=skip", texts_needed=False, images_needed=True)
+    assert [example.id for example in loaded.examples] == ["70"]
+    assert loaded.skipped == Counter({SKIPPED: 2})
+
+
+def test_own_tables_and_datasets_have_the_same_setting():
+    write("table.jsonl", json_lines([{"text": "A dog.", "file": "a.png"}, {"text": "A cat.", "file": "b.png"}]))
+    picture("a.png")
+    rows = {"text": ["A dog.", "A cat."], "image": [Image.new("RGB", (10, 10)), None]}
+    datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image()).save_to_disk("saved")
+    for own in (
+        ["file", "path=table.jsonl", "image_column=file"],
+        ["huggingface", "path=saved", "image_column=image"],
+    ):
+        with pytest.raises(UserError, match="1 of 2 images of test are missing"):
+            load(own[0], "captioning", "test", *own[1:], images_needed=True)
+        loaded = load(own[0], "captioning", "test", *own[1:], "on_missing_image=skip", images_needed=True)
+        assert [example.texts for example in loaded.examples] == [("A dog.",)]
+        assert loaded.skipped == Counter({SKIPPED: 1})

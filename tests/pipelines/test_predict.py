@@ -1,0 +1,240 @@
+"""Answers for images and vectors that belong to no dataset."""
+
+import json
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from close_transfer.cli import compose_config
+from close_transfer.config.predict import PredictConfig
+from close_transfer.core.errors import UserError
+from close_transfer.data.picturebook.drawing import draw_scene
+from close_transfer.data.picturebook.scenes import scenes
+from close_transfer.inference import prediction_inputs
+from close_transfer.pipelines.console import describe_prediction
+from close_transfer.pipelines.predict import predict_files
+from tests.conftest import die_at
+
+
+@pytest.fixture
+def images(tmp_path):
+    for number, scene in enumerate(scenes("test", 3)):
+        draw_scene(scene, 120).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    return tmp_path
+
+
+def run_prediction(runs, *overrides):
+    settings = [f"runs={runs}", "device=cpu", "output=out.jsonl", *overrides]
+    summary = predict_files(compose_config("predict", PredictConfig, settings))
+    return summary, [json.loads(line) for line in Path("out.jsonl").read_text().splitlines()]
+
+
+def test_captions_for_a_folder_with_the_unreadable_counted(finished_runs, images):
+    summary, lines = run_prediction(finished_runs, f"images={images}", "num_return=2")
+    assert [line["id"] for line in lines] == ["0.png", "1.png", "2.png"]
+    for line in lines:
+        assert set(line) == {"id", "prediction", "candidates", "scores"}
+        assert line["prediction"] == line["candidates"][0]
+        assert len(line["candidates"]) == len(line["scores"]) == 2
+    assert summary.num_unreadable == 1
+    unreadable = [json.loads(line) for line in Path("out.jsonl.unreadable.jsonl").read_text().splitlines()]
+    assert unreadable == [{"id": "broken.png", "reason": "not an image in a format that Pillow reads"}]
+    assert list(summary.first_unreadable) == unreadable
+
+
+def test_one_picture_and_its_vector_get_the_same_answer(finished_runs, images):
+    from close_transfer.config.components import OpenClipConfig
+    from close_transfer.encoders import OpenClipEncoder
+
+    question = "prompt=How many dogs, cats or birds are there?"
+    _, from_picture = run_prediction(finished_runs, f"images={images / '1.png'}", "task=vqa", question)
+    config = OpenClipConfig(kind="open_clip", model="picturebook", pretrained=None, weights=None, batch_size=8)
+    np.save("vector.npy", OpenClipEncoder(config).encode_images([Image.open(images / "1.png").convert("RGB")]))
+    _, from_vector = run_prediction(finished_runs, "embeddings=vector.npy", "task=vqa", question)
+    assert from_picture[0]["candidates"] == from_vector[0]["candidates"]
+    assert from_picture[0]["scores"] == pytest.approx(from_vector[0]["scores"], abs=1e-4)
+
+
+def test_entailment_predictions_are_labels(finished_runs, images):
+    _, lines = run_prediction(finished_runs, f"images={images}", "task=snli-ve", "prompt=There is a dog.")
+    assert {line["prediction"] for line in lines} <= {"entailment", "neutral", "contradiction"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "give exactly one of images=FILE|FOLDER and embeddings=FILE"),
+        (["images=a", "embeddings=b"], "give exactly one of"),
+        (["images=nowhere"], "images=nowhere: there is no such file or folder"),
+        (["images=.", "task=vqa"], r"task=vqa needs a question; give prompt='...'"),
+        (["images=.", "prompt=hello"], "task=captioning takes no prompt"),
+        (["images=.", "num_return=9"], "num_return=9 is more than num_beams=5"),
+        (["images=."], "no image in this folder"),
+        (["images=.", "text_memory_size=5"], "text_memory_size=5, but there is no memory; give text_memory=train"),
+        (
+            ["embeddings=right.npy", "text_memory=wide.npy"],
+            r"text_memory=wide\.npy: vectors of shape \(7,\).*width 128",
+        ),
+        (
+            ["embeddings=right.npy", "text_memory=wide.npy", "output=wide.npy"],
+            r"output=wide\.npy: is what is to be read",
+        ),
+        (["embeddings=wide.npy"], r"rows are 7 wide, but the run was trained on picturebook, 128 wide"),
+    ],
+)
+def test_mistakes_in_prediction(finished_runs, overrides, message):
+    np.save("wide.npy", np.zeros((2, 7), dtype=np.float32))
+    np.save("right.npy", np.ones((2, 128), dtype=np.float32))
+    with pytest.raises(UserError, match=message):
+        run_prediction(finished_runs, *overrides)
+
+
+def test_a_folder_of_all_sorts_is_answered_and_the_rest_is_listed(finished_runs, images):
+    Image.new("RGB", (50, 40), "red").save(images / "two\nlines.png")
+    (images / "deep" / "er").mkdir(parents=True)
+    Image.new("CMYK", (50, 40)).save(images / "deep" / "er" / "c.jpg")
+    (images / "deep" / "loop").symlink_to(images)
+    (images / "deep" / "none.jpg").write_bytes(b"")
+    (images / "notes.txt").write_text("")
+    summary, lines = run_prediction(finished_runs, f"images={images}", "batch_size=2")
+    assert [line["id"] for line in lines] == ["0.png", "1.png", "2.png", "deep/er/c.jpg", "two\nlines.png"]
+    listed = [json.loads(line) for line in Path("out.jsonl.unreadable.jsonl").read_text().splitlines()]
+    assert [one["id"] for one in listed] == ["broken.png", "deep/none.jpg"]
+    told = describe_prediction(summary)
+    assert "not read: deep/none.jpg: not an image in a format that Pillow reads" in told
+    assert "left out: 1 files whose names end like no image's" in told
+    assert "5 predictions, 2 unreadable files: out.jsonl" in told
+
+
+def test_predictions_go_on_where_they_were_interrupted(finished_runs, images, monkeypatch, capsys):
+    settings = [f"images={images}", "batch_size=1"]
+    _, whole = run_prediction(finished_runs, *settings)
+    Path("out.jsonl").unlink()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        die_at(patched, 3)
+        run_prediction(finished_runs, *settings)
+    assert not Path("out.jsonl").exists()
+    with monkeypatch.context() as patched:
+        calls = die_at(patched, None)
+        summary, parts = run_prediction(finished_runs, *settings)
+    assert calls == [("2.png",)]
+    assert parts == whole
+    assert summary.num_unreadable == 1
+    assert {p.name for p in Path().iterdir()} >= {"out.jsonl", "out.jsonl.unreadable.jsonl"}
+    assert not Path("out.jsonl.journal").exists()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        die_at(patched, 2)
+        run_prediction(finished_runs, *settings)
+    Image.new("RGB", (9, 9)).save(images / "new.png")
+    _, lines = run_prediction(finished_runs, *settings)
+    assert "it differed in images; its answers are set aside" in capsys.readouterr().err
+    assert [line["id"] for line in lines] == ["0.png", "1.png", "2.png", "new.png"]
+
+
+def one_text(seed):
+    vector = np.random.default_rng(seed).normal(size=(1, 128))
+    np.save("text.npy", (vector / np.linalg.norm(vector)).astype(np.float32))
+
+
+def answers(lines):
+    return {json.dumps([line["candidates"], line["scores"]]) for line in lines}
+
+
+def test_pictures_are_projected_on_a_memory_of_one_text(finished_runs, images):
+    settings = [f"images={images}", "batch_size=1"]
+    _, plain = run_prediction(finished_runs, *settings)
+    one_text(0)
+    _, alike = run_prediction(finished_runs, *settings, "text_memory=text.npy")
+    assert (len(answers(plain)), len(answers(alike))) == (3, 1)
+
+
+@pytest.mark.parametrize("search", ["exact", "nearest"])
+def test_vectors_are_projected_on_the_training_texts(finished_runs, search):
+    np.save("images.npy", np.random.default_rng(0).normal(size=(4, 128)).astype(np.float32))
+    _, plain = run_prediction(finished_runs, "embeddings=images.npy")
+    memory = ["text_memory=train", "text_memory_size=50", f"text_memory_search={search}"]
+    _, projected = run_prediction(finished_runs, "embeddings=images.npy", *memory)
+    assert len(projected) == 4
+    assert not answers(plain) & answers(projected)
+
+
+@pytest.mark.parametrize(
+    ("seed", "temperature", "differing"), [(1, 0.01, "fingerprint"), (0, 0.5, "temperature")], ids=str
+)
+def test_answers_on_another_memory_are_not_mixed(
+    finished_runs, images, monkeypatch, capsys, seed, temperature, differing
+):
+    settings = [f"images={images}", "batch_size=1", "text_memory=text.npy"]
+    one_text(0)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        die_at(patched, 2)
+        run_prediction(finished_runs, *settings)
+    one_text(seed)
+    _, lines = run_prediction(finished_runs, *settings, f"text_memory_temperature={temperature}")
+    assert f"it differed in {differing}; its answers are set aside" in capsys.readouterr().err
+    assert len(answers(lines)) == 1
+
+
+def test_one_picture_of_full_size_is_held_at_a_time(finished_runs, images, monkeypatch):
+    alive, most = weakref.WeakSet(), []
+
+    class Full:
+        """Counts images between their opening and their being made small."""
+
+    real = prediction_inputs.open_image
+
+    def counted(path):
+        picture = real(path)
+        mark = picture.mark = Full()
+        alive.add(mark)
+        most.append(len(alive))
+        return picture
+
+    monkeypatch.setattr(prediction_inputs, "open_image", counted)
+    for number in range(3, 12):
+        Image.new("RGB", (300, 200)).save(images / f"{number}.png")
+    run_prediction(finished_runs, f"images={images}", "batch_size=64")
+    assert len(most) == 12
+    assert max(most) <= 2
+
+
+def test_nothing_readable_is_an_error_and_overwrites_nothing(finished_runs, tmp_path):
+    Path("out.jsonl").write_text("before")
+    (tmp_path / "a.jpg").write_bytes(b"")
+    for images in (tmp_path / "a.jpg", tmp_path):
+        with pytest.raises(UserError, match=r"none of 1 inputs could be read \(a\.jpg: not an image"):
+            run_prediction(finished_runs, f"images={images}")
+    assert Path("out.jsonl").read_text() == "before"
+    assert not Path("out.jsonl.journal").exists()
+
+
+def test_other_answers_in_the_output_are_set_aside(finished_runs, images, capsys):
+    run_prediction(finished_runs, f"images={images}")
+    kept = {name: Path(name).read_bytes() for name in ("out.jsonl", "out.jsonl.unreadable.jsonl")}
+    run_prediction(finished_runs, f"images={images}")
+    assert "set aside" not in capsys.readouterr().err, "the same again"
+    _, lines = run_prediction(finished_runs, f"images={images / '1.png'}")
+    assert [line["id"] for line in lines] == ["1.png"]
+    assert "out.jsonl held other answers, which are set aside in out.jsonl.old-1" in capsys.readouterr().err
+    assert {p.name: p.read_bytes() for p in Path("out.jsonl.old-1").iterdir()} == kept
+    assert not Path("out.jsonl.unreadable.jsonl").exists()
+    run_prediction(finished_runs, f"images={images / '2.png'}")
+    assert [p.name for p in Path("out.jsonl.old-2").iterdir()] == ["out.jsonl"]
+
+
+def test_a_prompt_that_a_language_model_has_no_places_for_is_refused(tmp_path):
+    from close_transfer.inference.decoding import Decoder, Decoding
+    from tests.families import tiny_family
+    from tests.models.test_language_models import DIM, built
+
+    network, lm = built(tiny_family("gpt2", tmp_path / "lm", ["how many dogs are there"]))
+    network.config.task["max_prompt_tokens"] = 256
+    decoder = Decoder(network, lm.tokenizer, Decoding(1), 4)
+    vectors = np.ones((1, DIM), dtype=np.float32)
+    assert decoder.predict(["a"], vectors.__getitem__, ["how many dogs are there"])[0].id == "a"
+    with pytest.raises(UserError, match=r"has 128 positions, .*give shorter prompts"):
+        decoder.predict(["a"], vectors.__getitem__, ["how many dogs are there " * 40])

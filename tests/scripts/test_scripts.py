@@ -1,0 +1,158 @@
+"""The commands as a user types them, in processes of their own."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY, SMALL, SMALL_DATA
+from tests.data.sources.made import official, write
+
+SCRIPTS = REPOSITORY / "scripts"
+
+
+def run(script, *arguments):
+    """The finished process; run in the current folder."""
+    command = [sys.executable, str(SCRIPTS / script), *arguments]
+    return subprocess.run(command, text=True, capture_output=True, env=os.environ, timeout=300)
+
+
+def test_train_evaluate_predict_with_the_words_a_user_needs():
+    trained = run("train_text_only.py", "noise=0.1", *SMALL)
+    assert trained.returncode == 0, trained.stderr
+    assert "text only, no image is opened" in trained.stdout
+    assert "example/s" in trained.stderr
+    assert "loss=" in trained.stderr
+    folder = re.search(r"run: +(\S+)", trained.stdout)[1]
+    following = re.search(r"next: python scripts/(.*)", trained.stdout)[1].split()
+    evaluated = run(*following, "num_bootstrap=20")
+    assert evaluated.returncode == 0, evaluated.stderr
+    results = json.loads(Path(folder, "eval-test-image", "results.json").read_text())
+    assert f"{results['metrics']['CIDEr']:6.1f}" in evaluated.stdout
+    assert Path(folder, "eval-test-image", "report.html").is_file()
+    assert Path("runs/captioning/latest").resolve() == Path(folder).resolve()
+
+
+def test_without_a_run_the_command_to_type_is_named():
+    finished = run("eval_image.py", "task=snli-ve")
+    assert finished.returncode == 2
+    assert finished.stdout == ""
+    assert len(finished.stderr.strip().splitlines()) == 1
+    assert "python scripts/train_text_only.py task=snli-ve" in finished.stderr
+
+
+def test_mistakes_are_sentences_and_exit_with_2():
+    finished = run("train_text_only.py", "nosie=0.1", "task=snli")
+    assert finished.returncode == 2
+    assert "Traceback" not in finished.stderr
+    assert "did you mean" in finished.stderr
+
+
+def test_demo_shows_the_method_beside_its_bounds():
+    finished = run("demo.py", "task=vqa", *SMALL)
+    assert finished.returncode == 0, finished.stderr
+    table = finished.stdout[finished.stdout.rindex("vqa on ") :]
+    for system in ("trained on images, no noise", "trained on text, no noise", "trained on text, noise 0.04"):
+        assert system in table
+    page = Path(re.search(r"report: (\S+)", table)[1]).read_text()
+    assert "trained on images, no noise" in page
+
+
+def test_demo_refuses_a_folder_for_its_three_runs_before_it_trains():
+    finished = run("demo.py", "output=one")
+    assert finished.returncode == 2
+    assert "give runs=FOLDER" in finished.stderr
+    assert not Path("one").exists()
+
+
+def test_the_prefix_is_read_as_words_and_words_are_scored_by_kind(finished_runs):
+    read = run("inspect_prefix.py", f"runs={finished_runs}", "num_images=2", "num_words=3")
+    assert read.returncode == 0, read.stderr
+    lines = read.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines if not line.startswith(" ")] == ["test image 1", "test image 2"]
+    tokens = [line for line in lines if line.startswith("  token ")]
+    assert len(tokens) == 2 * 4
+    assert all(len(re.findall(r"-?\d\.\d\d", line)) == 3 for line in tokens)
+    baseline = run("baseline.py", "output=nearest", "num_bootstrap=20", *SMALL_DATA)
+    assert baseline.returncode == 0, baseline.stderr
+    scored = run("score_by_word_type.py", "evaluations=[nearest]")
+    assert scored.returncode == 0, scored.stderr
+    assert "| nearest | " in scored.stdout
+    nothing = run("score_by_word_type.py", "evaluations=nothing")
+    assert nothing.returncode == 2
+    assert "evaluations=nothing: matches no results.json" in nothing.stderr
+
+
+def test_picturebook_clip_trains_and_serves(tmp_path):
+    settings = ["steps=3", "batch_size=16", "num_scenes=64", "num_test=20", "image_size=32", "warmup_steps=1"]
+    finished = run("train_picturebook_clip.py", *settings, f"output={tmp_path / 'clip'}")
+    assert finished.returncode == 0, finished.stderr
+    assert "paired_cosine" in finished.stdout
+    trained = run("train_text_only.py", f"clip.model=local-dir:{tmp_path / 'clip'}", *SMALL)
+    assert trained.returncode == 0, trained.stderr
+
+
+def test_contact_sheet():
+    finished = run("draw_picturebook.py", "rows=1", "columns=2", "output=sheet.png")
+    assert finished.returncode == 0, finished.stderr
+    assert Path("sheet.png").is_file()
+
+
+def readme_commands():
+    """Every python command in the README's code blocks."""
+    blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)
+    lines = [re.split(r"\s#", line)[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("python scripts/")]
+
+
+def small(command):
+    """The command at reduced size: same script, same settings, fewer examples."""
+    import shlex
+
+    script, *arguments = shlex.split(command)[1:]
+    name = Path(script).name
+    own_data = any(argument.startswith("data=") for argument in arguments)
+    if name.startswith("train_") or name == "demo.py":
+        arguments += [o for o in SMALL if not (own_data and o in SMALL_DATA)]
+    if name == "eval_image.py":
+        arguments.append("num_bootstrap=20")
+    return name, arguments
+
+
+def test_readme_names_the_two_commands():
+    text = (REPOSITORY / "README.md").read_text()
+    assert "make demo" in text
+    assert "make test" in text
+    assert "python scripts/train_text_only.py noise=0.1" in readme_commands()
+    assert "python scripts/eval_image.py task=snli-ve" in readme_commands()
+
+
+@pytest.mark.slow
+def test_readme_commands_work_in_their_order():
+    from PIL import Image
+
+    Path("captions.jsonl").write_text(
+        "".join(json.dumps({"caption": f"a dog number {i}", "scene": i // 2}) + "\n" for i in range(20))
+    )
+    write("captions_val2017.json", official({1: ["a dog runs", "a brown dog"], 2: ["two cats", "cats on a mat"]}))
+    write("captions.json", [{"image_id": 1, "caption": "a dog"}, {"image_id": 2, "caption": "two cats on a mat"}])
+    Path("photos").mkdir()
+    Image.new("RGB", (80, 60), "red").save("photos/one.jpg")
+    Image.new("RGB", (80, 60), "red").save("photo.jpg")
+    for command in readme_commands():
+        if any(
+            one in command for one in ("data=coco", "data=nocaps", "experiment=", "study=")
+        ):  # needs data, or an hour
+            continue
+        if "picturebook_clip" in command or "ViT" in command or "lm=t5-small" in command:
+            continue
+        finished = run(*[part for item in [small(command)] for part in (item[0], *item[1])])
+        assert finished.returncode == 0, f"{command}\n{finished.stderr[-2000:]}"
+    (lines,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)
+    finished = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=300)
+    assert finished.returncode == 0, finished.stderr
+    assert len(finished.stdout.splitlines()) == lines.count("print(")
