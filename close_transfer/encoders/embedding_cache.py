@@ -55,7 +55,7 @@ class EmbeddingMatrix:
         return int(self._blocks[0].shape[-1])
 
     @property
-    def vectors_a_row(self) -> int:
+    def vectors_per_row(self) -> int:
         """One, or the cells of a grid."""
         return int(np.prod(self._blocks[0].shape[1:-1]))
 

@@ -177,11 +177,11 @@ def measure(vectors: GroupedVectors, noises: Sequence[float], num_resamples: int
     spectral_metrics, spectral_intervals = _resample_spectral_metrics(vectors, num_spectral_resamples, seed)
     centred_metrics, centred_intervals = _measure_centred_distance(vectors, num_spectral_resamples, seed)
     ones = np.ones(len(vectors.texts))
-    spectra = {"texts": Moments.of(vectors.texts, ones).spectrum().tolist()}
+    spectra = {"texts": Moments.from_rows(vectors.texts, ones).spectrum().tolist()}
     coordinates: dict[str, list[float]] = {}
     if vectors.images is not None:
-        difference = Moments.of(vectors.images[vectors.scene_of_text] - vectors.texts, ones)
-        spectra["images"] = Moments.of(vectors.images, np.ones(vectors.num_scenes)).spectrum().tolist()
+        difference = Moments.from_rows(vectors.images[vectors.scene_of_text] - vectors.texts, ones)
+        spectra["images"] = Moments.from_rows(vectors.images, np.ones(vectors.num_scenes)).spectrum().tolist()
         spectra["difference"] = difference.spectrum().tolist()
         coordinates = {
             "mean": difference.mean.tolist(),

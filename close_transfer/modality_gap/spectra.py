@@ -19,7 +19,7 @@ class Moments:
     covariance: Float64Array
 
     @classmethod
-    def of(cls, vectors: Float64Array, weights: Float64Array) -> "Moments":
+    def from_rows(cls, vectors: Float64Array, weights: Float64Array) -> "Moments":
         """Of vectors of shape (n, d) that count `weights` times each, shape (n,)."""
         total = weights.sum()
         mean = weights @ vectors / total
@@ -128,12 +128,12 @@ def compute_spectral_metrics(vectors: GroupedVectors, scene_weights: Float64Arra
         scene_weights: how often each scene counts, shape (s,).
     """
     weights = scene_weights[vectors.scene_of_text]
-    texts = Moments.of(vectors.texts, weights)
+    texts = Moments.from_rows(vectors.texts, weights)
     text_metrics = {"text_effective_dimension": texts.effective_dimension, "text_std": texts.std}
     if vectors.images is None:
         return text_metrics
-    images = Moments.of(vectors.images, scene_weights)
-    difference = Moments.of(vectors.images[vectors.scene_of_text] - vectors.texts, weights)
+    images = Moments.from_rows(vectors.images, scene_weights)
+    difference = Moments.from_rows(vectors.images[vectors.scene_of_text] - vectors.texts, weights)
     constant_part = float(np.square(difference.mean).sum())
     squared_length = constant_part + float(np.trace(difference.covariance))
     return text_metrics | {

@@ -99,7 +99,7 @@ def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_tokens: 
         ids = tokenizer(texts[start : start + _AT_ONCE], split_special_tokens=True).input_ids
         num_cut += sum(len(row) > max_tokens for row in ids)
         rows += [np.array(truncate_ids(row, max_tokens), dtype=np.int32) for row in ids]
-    return Ragged.of(rows), num_cut
+    return Ragged.from_rows(rows), num_cut
 
 
 def _save_into(folder: Path, part: PreTrainedModel | PreTrainedTokenizerBase) -> None:

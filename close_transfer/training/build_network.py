@@ -82,7 +82,7 @@ def check_prompt_lengths(
         UserError: if they have not.
     """
     mapper = network.mapper
-    prefix = mapper.tokens_a_vector * scenes.table.vectors_a_row + mapper.more_tokens
+    prefix = mapper.tokens_per_vector * scenes.table.vectors_per_row + mapper.more_tokens
     before, target = len(network.config.text_format["before"]), config.task.max_target_tokens
     remedy = (
         "give task.max_target_tokens, task.max_prompt_tokens or mapper.num_tokens a smaller value, or another "

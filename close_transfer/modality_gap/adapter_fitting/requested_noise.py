@@ -20,7 +20,7 @@ def resolve_requested_noise(
     if config.noise_variance is not None:
         return float(config.noise_variance**0.5)
     if config.noise_cosine is not None:
-        return NoiseScale.of_cosine(config.noise_cosine, dim).std
+        return NoiseScale.from_cosine(config.noise_cosine, dim).std
     if input_modality == "image" or not NOISE_ADAPTERS.intersection(config.adapter.names):
         return 0.0
     return config.data.noise.get(config.task.name, config.task.noise)

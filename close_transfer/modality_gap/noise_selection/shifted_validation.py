@@ -82,7 +82,7 @@ def choose_by_shifted_validation(vectors: GroupedVectors, seed: int = 0) -> Nois
     rows, targets = np.tile(has_keyword, _NUM_DRAWS), np.tile(labels, (_NUM_DRAWS, 1))
     precisions = {}
     for cosine in _COSINES:
-        std = NoiseScale.of_cosine(cosine, sample.dim).std
+        std = NoiseScale.from_cosine(cosine, sample.dim).std
         scores = score_probe(sample.texts[first], labels, shifted, check_noise_only(sample.dim, std), seed)
         precisions[std] = float(compute_average_precisions(scores[rows], targets[rows]).mean())
     best_std = max(precisions, key=lambda std: precisions[std])

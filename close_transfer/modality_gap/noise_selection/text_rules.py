@@ -44,7 +44,7 @@ def choose_by_mean(
 
 def cosine_to_std(dim: int) -> Callable[[float], float]:
     """From an expected cosine to the noise that has it: sqrt((1 / c**2 - 1) / d)."""
-    return lambda cosine: NoiseScale.of_cosine(min(max(cosine, 1e-3), 1.0), dim).std
+    return lambda cosine: NoiseScale.from_cosine(min(max(cosine, 1e-3), 1.0), dim).std
 
 
 def choose_by_cosine(vectors: GroupedVectors, seed: int = 0) -> NoiseChoice:

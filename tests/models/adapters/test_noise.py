@@ -38,8 +38,8 @@ def test_units_agree_with_each_other():
     assert scale.variance == pytest.approx(0.0064)
     assert scale.length == pytest.approx(0.08 * math.sqrt(768))
     assert scale.cosine == pytest.approx(1 / math.sqrt(1 + scale.length**2))
-    assert NoiseScale.of_cosine(scale.cosine, 768).std == pytest.approx(0.08)
-    assert NoiseScale.of_cosine(1.0, 768).std == 0
+    assert NoiseScale.from_cosine(scale.cosine, 768).std == pytest.approx(0.08)
+    assert NoiseScale.from_cosine(1.0, 768).std == 0
     assert "0.08 per coordinate" in str(scale)
     assert str(NoiseScale(0.0, 768)) == "none"
 
