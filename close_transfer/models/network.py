@@ -28,7 +28,7 @@ _WEIGHTS = "model.safetensors"
 
 
 class TransferConfig(PreTrainedConfig):
-    """Everything that inference needs besides the weights.
+    """Facts that inference needs in addition to the weights.
 
     Attributes:
         encoder: name, fingerprint and dim of the frozen encoder, and how to build it again.
@@ -40,7 +40,7 @@ class TransferConfig(PreTrainedConfig):
         lm: the language model's own config.
         text_format: how text is put to it (`prompt_format.py`), and the ids before the vector's tokens.
         base_model: the language model whose weights are not saved, as `LanguageModel.base_model`; None where all are.
-        statistics: what the adapters' statistics were measured on; None where none were read.
+        statistics: what the adapters' statistics were measured on; None if none were read.
     """
 
     model_type = "close_transfer"

@@ -1,4 +1,4 @@
-"""The noise that the settings of a run ask for."""
+"""The noise that a run's settings request."""
 
 from typing import Literal
 
@@ -10,10 +10,10 @@ from close_transfer.models.noise_scale import NoiseScale
 def resolve_requested_noise(
     config: TrainConfig, input_modality: Literal["text", "image"], dim: int
 ) -> float | AutoNoise:
-    """The standard deviation per coordinate that training uses, for vectors `dim` wide, or who chooses it.
+    """Return the training noise as a standard deviation per coordinate for vectors of width `dim`, or a rule's name.
 
-    What the user gave, else none when training on images or where no adapter adds noise, else the data's
-    value for the task, else the task's own (the values of the paper's code).
+    In this order: the user's value; 0 when training on images or if no adapter adds noise; the data's
+    value for the task; the task's own (the values of the paper's code).
     """
     if config.noise is not None:
         return config.noise

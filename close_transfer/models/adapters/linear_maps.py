@@ -123,7 +123,7 @@ class Linear(Adapter):
 
 
 class Blind(Adapter):
-    """All zeros, in training and test: the score that is possible without seeing the scene."""
+    """Zero vectors, in training and test: the score that is possible without seeing the scene."""
 
     def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
         return torch.zeros_like(vectors)
