@@ -143,7 +143,7 @@ def test_lengths_of_means_lie_amid_their_intervals():
 
 
 def test_one_scene_is_too_few():
-    with pytest.raises(UserError, match="fewer than two scenes"):
+    with pytest.raises(UserError, match="the gap needs two scenes or more"):
         measure(GroupedVectors(np.eye(2), np.array([0, 0])), [], 10)
 
 

@@ -207,7 +207,9 @@ def test_lora_reaches_the_layers_that_are_named(tmp_path):
     model, _ = built(folder, tuning="lora", lora=LoraConfig(rank=2, alpha=4, dropout=0.0, layers=("v_proj",)))
     trained = [name for name, one in model.lm.named_parameters() if one.requires_grad]
     assert trained and all("v_proj" in name for name in trained)
-    with pytest.raises(UserError, match=r"lm\.lora\.layers=v_proj,nowhere: .*no layer named nowhere\. Choose from: .*q_proj"):
+    with pytest.raises(
+        UserError, match=r"lm\.lora\.layers=v_proj,nowhere: .*no layer named nowhere\. Choose from: .*q_proj"
+    ):
         built(folder, tuning="lora", lora=LoraConfig(rank=2, alpha=4, dropout=0.0, layers=("v_proj", "nowhere")))
 
 

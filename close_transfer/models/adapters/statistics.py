@@ -71,7 +71,7 @@ class Statistics:
             source = {"T0": "texts", "T1": "images (images=true)", "T4": "pairs (pairs=true)"}[
                 DATA_REGIMES_OF_STATISTICS[base_name]
             ]
-            chain = f" with the run's adapter=[...,{stage},...], as {stage} is not the first" if stage else ""
+            chain = f" with the run's adapter=[...,{stage},...], because {stage} is not the first" if stage else ""
             raise UserError(
                 f"the adapter needs {name}, which these statistics lack. Fit them on {source}{chain}: "
                 "python scripts/compute_statistics.py"

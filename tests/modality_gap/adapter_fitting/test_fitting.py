@@ -179,7 +179,7 @@ def test_another_domain_is_told_where_only_the_noise_comes_from_statistics(capsy
     [
         (
             ["adapter=[remove_mean,gaussian]"],
-            r"remove_mean needs statistics of images; run .*compute_statistics\.py output=",
+            r"remove_mean needs statistics of images. Run .*compute_statistics\.py output=",
         ),
         (["adapter=[gaussian,uniform_ball]", "noise=0.1"], r"gaussian and uniform_ball both add noise; keep one"),
         (

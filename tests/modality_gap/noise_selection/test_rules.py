@@ -102,7 +102,7 @@ def test_validation_on_displaced_texts_needs_noise_and_finds_a_scale():
     found = {float(name.rpartition("_")[2]): value for name, value in choice.evidence.items() if "_at_" in name}
     assert found[min(found, key=lambda std: abs(std - choice.std))] == max(found.values())
     assert choice.std > min(found)
-    with pytest.raises(UserError, match="needs the texts and not their vectors alone"):
+    with pytest.raises(UserError, match="needs the texts themselves"):
         choose_by_shifted_validation(vectors, 0)
 
 
