@@ -41,7 +41,7 @@ def _look_up(path: str, key: str, default: Any, *, _root_: DictConfig) -> Any:
     """Return the value of a key in the mapping at `path`, or the default if the mapping lacks the key."""
     mapping = OmegaConf.select(_root_, path)
     if not isinstance(mapping, DictConfig):
-        raise ValueError(f"{path}={mapping} should be values by name; give {path}={{{key}: VALUE}}")
+        raise ValueError(f"{path}={mapping} should be values by name; give +{path}.{key}=VALUE")
     return mapping.get(key, default)
 
 
