@@ -3,7 +3,7 @@
 import shlex
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from close_transfer.config.choices import (
     AutoNoise,
@@ -12,11 +12,22 @@ from close_transfer.config.choices import (
     Given,
     InputModality,
     NoiseRule,
-    TaskName,
     as_tuple,
 )
 from close_transfer.config.data import DataConfig
+from close_transfer.core.errors import UserError
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, StrictModel
+from close_transfer.tasks import get_task
+
+
+def _require_task(name: str) -> str:
+    try:
+        return get_task(name).name
+    except UserError as error:
+        raise ValueError(str(error)) from None
+
+
+TaskName = Annotated[str, AfterValidator(_require_task)]
 
 
 class SystemConfig(StrictModel):

@@ -23,12 +23,13 @@ from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import fingerprint, read_json, write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import group_by_scene
-from close_transfer.data.sources import load_examples
 from close_transfer.encoders.build import build_encoder
 from close_transfer.inference.loading import load_model
 from close_transfer.modality_gap.vectors import encode_groups
 from close_transfer.pipelines.baseline import evaluate_baseline
 from close_transfer.pipelines.compute_statistics import compute_statistics
+from close_transfer.tasks import get_task
+from close_transfer.tasks.loading import load_task_examples
 from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.run_folder import read_run
 from studies.config import RunStudyConfig, SystemConfig
@@ -171,7 +172,7 @@ def measure_cosine_to_images(run: Path, split: str) -> float:
     config, _ = read_run(run)
     model, _ = load_model(run, "last", "cpu")
     encoder = build_encoder(config.clip, config.data, "cpu", texts_needed=True)
-    scenes = group_by_scene(load_examples(config.data, config.task.name, split).examples)
+    scenes = group_by_scene(load_task_examples(get_task(config.task.name), config.data, split).examples)
     vectors = encode_groups(encoder, scenes, config.embedding_cache, with_images=True)
     assert vectors.images is not None
     texts = model.adapter(torch.from_numpy(vectors.texts).float(), "text")

@@ -57,6 +57,7 @@ class RecipeSettings(StrictModel):
         grammar: symbol -> frames, added to those of the grammar's file; the fields are among them.
         style_words: words that mark the style, counted in the report.
         train: settings of scripts/train_text_only.py that read this corpus.
+        task_categories: the Hugging Face Hub's names for what the corpus serves, for the data card.
         licence: a note for the data card.
     """
 
@@ -81,6 +82,7 @@ class RecipeSettings(StrictModel):
     grammar: dict[str, str | tuple[str, ...] | dict[str, str | tuple[str, ...]]] = Field(default_factory=dict)
     style_words: tuple[str, ...] = ()
     train: str = "task=captioning data=file"
+    task_categories: tuple[str, ...] = ("text-generation", "image-to-text")
     licence: str = ""
 
     @model_validator(mode="after")

@@ -4,10 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from close_transfer.config.choices import TaskName
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, StrictModel
 
-_CAPTIONING = ("captioning", "captioning-multi")
+# Learning rates of language models that are trained from scratch go by it: comparing a prompt with a scene is learned
+# at a lower rate than writing without a prompt.
+LearningRateGroup = Literal["prompted", "unprompted"]
 
 
 def _refuse_non_text(value: Any) -> Any:
@@ -30,39 +31,25 @@ def _require_model_name(value: Any) -> Any:
 class TaskConfig(StrictModel):
     """What is trained and how its text is shaped."""
 
-    name: TaskName
+    name: str
     noise: NonNegative  # standard deviation per coordinate when `noise` is not given
+    epochs: Positive  # of training, if neither the data nor `train.epochs` says otherwise
+    learning_rate_group: LearningRateGroup
     max_target_tokens: Positive
     max_prompt_tokens: Positive
     lowercase_targets: bool
     num_beams: Positive
-    # Those below are of some tasks only; the others leave them out.
-    prompt: str = ""  # captioning: words that every caption goes on from
-    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] = "en"  # captioning, custom: how scorers split text
-    metric: Literal["captions", "accuracy", "vqa", "text"] = "captions"  # custom
-    labels: Annotated[
-        tuple[str, ...], BeforeValidator(_refuse_non_text)
-    ] = ()  # custom: what the answer is one of; empty: any text
+    # Those below are settings of some tasks only; None in the others. Each task's class names its own.
+    prompt: str | None = None  # words that every caption continues
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] | None = None  # how scorers split text
+    metric: Literal["captions", "accuracy", "vqa", "text"] | None = None
+    labels: Annotated[tuple[str, ...], BeforeValidator(_refuse_non_text)] | None = None  # empty: any text
 
-    @model_validator(mode="after")
-    def _is_of_the_task(self) -> "TaskConfig":
-        tasks_by_field = {
-            "prompt": _CAPTIONING,
-            "language": (*_CAPTIONING, "custom"),
-            "metric": ("custom",),
-            "labels": ("custom",),
-        }
-        for field, tasks in tasks_by_field.items():
-            if self.name not in tasks and getattr(self, field) != type(self).model_fields[field].default:
-                raise ValueError(f"task.{field} is of task={' and task='.join(tasks)}; leave it out")
-        if len(set(self.labels)) != len(self.labels) or len(self.labels) == 1:
-            raise ValueError(
-                f"task.labels=[{','.join(self.labels)}]: should be two or more different answers, such as "
-                "task.labels=[yes,no]; leave it out where any text is an answer"
-            )
-        if self.labels and self.metric != "accuracy":
-            raise ValueError(f"task.metric={self.metric}: with task.labels it is accuracy")
-        return self
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        """Settings that only some tasks have, by name; without those that are not given."""
+        optional = [name for name, field in type(self).model_fields.items() if not field.is_required()]
+        return {name: value for name in optional if (value := getattr(self, name)) is not None}
 
 
 # One vector of the whole image, or one of each cell of a grid over it.
@@ -151,7 +138,7 @@ class ScratchLM(StrictModel):
     vocab_size: Annotated[int, Field(ge=300, le=1_000_000)]
     config: dict[str, Any]  # for transformers' config of the architecture
     learning_rate: AboveZero
-    learning_rates: dict[TaskName, AboveZero]
+    learning_rates: dict[LearningRateGroup, AboveZero]
     warmup_steps: Natural
 
 

@@ -11,9 +11,6 @@ from close_transfer.core.schema import Natural, OnBadRows, Positive, StrictModel
 OnDuplicate = Literal["error", "first", "last"]
 
 
-_CAPTION_TASKS = ("captioning", "captioning-multi", "visual-news")
-
-
 class ScorePredictionsConfig(StrictModel):
     """Settings of `score_predictions.py`."""
 
@@ -39,16 +36,6 @@ class ScorePredictionsConfig(StrictModel):
     num_bootstrap: Positive
     output: Given
     device: str
-
-    @model_validator(mode="after")
-    def _fits_task(self) -> "ScorePredictionsConfig":
-        if self.extra_metrics and self.task.name not in _CAPTION_TASKS:
-            raise ValueError(
-                f"extra_metrics={','.join(self.extra_metrics)}: these score captions, and task={self.task.name} has none; use extra_metrics=[]"
-            )
-        if self.questions is not None and self.task.name not in ("vqa", "vqa-e"):
-            raise ValueError(f"questions={self.questions}: task={self.task.name} has no questions; leave it out")
-        return self
 
     @model_validator(mode="after")
     def _clipscore_has_images(self) -> "ScorePredictionsConfig":

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -36,6 +37,18 @@ _UNCHECKED = ("-", "+", "~", "hydra")  # beginnings of what only Hydra knows
 _REFUSALS = (HydraException, ValueError, RecursionError, YAMLError)
 
 
+def _look_up(path: str, key: str, default: Any, *, _root_: DictConfig) -> Any:
+    """Return the value of a key in the mapping at `path`, or the default if the mapping lacks the key."""
+    mapping = OmegaConf.select(_root_, path)
+    if not isinstance(mapping, DictConfig):
+        raise ValueError(f"{path}={mapping} should be values by name; give +{path}.{key}=VALUE")
+    return mapping.get(key, default)
+
+
+# YAML files write ${lookup:PATH,KEY,DEFAULT}, because an interpolation alone has no default.
+OmegaConf.register_new_resolver("lookup", _look_up)
+
+
 @dataclass(frozen=True)
 class CliExtensions:
     """Command-line syntax of a package beyond config groups and keys.
@@ -45,12 +58,14 @@ class CliExtensions:
         union_tags: as `validate` takes them.
         labels: plural names of some options ("group=option") for messages.
         config_folders: folders with YAML files of commands and of groups.
+        check_settings: raises a `UserError` if settings that are valid by their schema cannot be used.
     """
 
     expand_argument: Callable[[str, str], list[str]] = lambda argument, config_name: [argument]
     union_tags: Collection[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     config_folders: tuple[Path, ...] = (CONFIGS,)
+    check_settings: Callable[[StrictModel], None] = lambda config: None
 
 
 _NO_EXTENSIONS = CliExtensions()
@@ -243,7 +258,9 @@ def _resolve_and_validate(schema: type[C], config: DictConfig, extensions: CliEx
     except RecursionError as error:
         raise _build_refusal_error(error, getattr(error, "full_key", "") or "a setting") from error
     assert isinstance(values, dict)
-    return validate(schema, values, extensions.union_tags)  # type: ignore[arg-type]
+    settings = validate(schema, values, extensions.union_tags)  # type: ignore[arg-type]
+    extensions.check_settings(settings)
+    return settings
 
 
 def run(

@@ -16,13 +16,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from close_transfer.core.text_normalization import normalize_text
+from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import Example
 
 MIN_WORDS = 5
 _MAX_SHOWN = 5
 _64_BITS = 2**64 - 1
-# Tasks whose answers are sentences. Labels and answers of a word or two say nothing about leakage.
-_FREE_TEXT = ("captioning", "captioning-multi", "visual-news")
 
 Kind = Literal["identical", "near"]
 
@@ -120,29 +119,29 @@ def find_leaks(training_texts: Iterable[str], references: Iterable[str]) -> Leak
     return Leaks(num_training, len(lookup), counts["identical"], counts["near"], tuple(shown))
 
 
-def collect_training_texts(examples: Iterable[Example], task: str) -> Iterator[str]:
+def collect_training_texts(examples: Iterable[Example], kind: ExampleKind) -> Iterator[str]:
     """Yield the text that is learned from: the scenes' texts, and the targets if they are sentences.
 
     A target that is one of the scene's texts is given once.
     """
     for example in examples:
         yield from example.texts
-        if task in _FREE_TEXT:
+        if kind.free_text:
             yield from (target for target in example.targets if target not in example.texts)
 
 
-def collect_evaluation_texts(examples: Iterable[Example], task: str) -> Iterator[str]:
+def collect_evaluation_texts(examples: Iterable[Example], kind: ExampleKind) -> Iterator[str]:
     """Yield the text that must not be learned from: the references if they are sentences, else the scenes' texts.
 
-    References of the other tasks are labels and answers ("neutral", "2") that every training set
-    holds; for these tasks, the text describes the evaluation scenes (premises, captions, explanations).
+    References of the other kinds are labels and answers ("neutral", "2") that every training set
+    holds; for these kinds, the text describes the evaluation scenes (premises, captions, explanations).
     Scenes loaded without their text give none.
     """
     for example in examples:
-        yield from example.references if task in _FREE_TEXT else example.texts
+        yield from example.references if kind.free_text else example.texts
 
 
-def drop_leaked(examples: Iterable[Example], references: Iterable[str], task: str) -> tuple[list[Example], int]:
+def drop_leaked(examples: Iterable[Example], references: Iterable[str], kind: ExampleKind) -> tuple[list[Example], int]:
     """Return training examples without the texts and targets that repeat an evaluation text.
 
     An example is dropped when no text is left, or when it had targets and none is left.
@@ -156,11 +155,11 @@ def drop_leaked(examples: Iterable[Example], references: Iterable[str], task: st
     for example in examples:
         texts = tuple(text for text in example.texts if lookup.leak(text) is None)
         targets = example.targets
-        if task in _FREE_TEXT:
+        if kind.free_text:
             targets = tuple(target for target in targets if lookup.leak(target) is None)
         clean = replace(example, texts=texts, targets=targets)
-        num_before += sum(1 for _ in collect_training_texts([example], task))
+        num_before += sum(1 for _ in collect_training_texts([example], kind))
         if (texts or not example.texts) and (targets or not example.targets):
             remaining.append(clean)
-            num_after += sum(1 for _ in collect_training_texts([clean], task))
+            num_after += sum(1 for _ in collect_training_texts([clean], kind))
     return remaining, num_before - num_after

@@ -9,8 +9,9 @@ from typing import Any
 from close_transfer.core.archive import archive_previous
 from close_transfer.core.atomic_files import atomic_path, read_json, sync
 from close_transfer.core.errors import UserError
-from close_transfer.evaluation.official_formats import OFFICIAL_FIELDS, format_official_results, format_score_lines
+from close_transfer.evaluation.official_formats import format_official_results, format_score_lines
 from close_transfer.evaluation.record import Evaluation
+from close_transfer.tasks import get_task
 
 # What an evaluation leaves; the results, which make it complete, are the last.
 _FILES = ("report.html", "official_results.json", "scores.jsonl", "predictions.jsonl", "results.json")
@@ -34,7 +35,7 @@ def write_evaluation(evaluation: Evaluation) -> None:
     }
     if evaluation.scores.metrics:
         files["scores.jsonl"] = format_score_lines([p.id for p in predictions], evaluation.scores)
-    if task in OFFICIAL_FIELDS:
+    if get_task(task).official_fields is not None:
         files["official_results.json"] = json.dumps(format_official_results(task, predictions), ensure_ascii=False)
     with ExitStack() as stack:
         for name, content in files.items():

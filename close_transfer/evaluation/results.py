@@ -13,6 +13,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.readers.records import key_field, read_document, read_lines
 from close_transfer.models.noise_scale import describe_adapters
+from close_transfer.tasks import TASKS
 
 BUILTIN_DATASET = "picturebook"
 
@@ -41,7 +42,6 @@ _ANSWERING_SETTINGS = {
     "rerank": ("rerank", "num_return"),
 }
 _ROOT_SETTINGS = ("root", "captions_root")  # of data; the files below them are named relative to them
-_CAPTIONING_TASKS = ("captioning", "captioning-multi")  # trained differently, asked and scored alike
 
 
 class Results(BaseModel):
@@ -79,7 +79,7 @@ class Results(BaseModel):
     @property
     def kind(self) -> str:
         """What was asked and how it was scored; equal for tasks whose results belong into one table."""
-        return _CAPTIONING_TASKS[0] if self.task in _CAPTIONING_TASKS else self.task
+        return TASKS[self.task].get_results_group() if self.task in TASKS else self.task
 
     @property
     def states_data(self) -> bool:

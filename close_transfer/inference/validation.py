@@ -13,11 +13,11 @@ from close_transfer.core.arrays import Float32Array
 from close_transfer.core.errors import UserError
 from close_transfer.data.image_files import convert_to_rgb, open_image
 from close_transfer.inference.decoding import Decoding
+from close_transfer.tasks import get_task
 
 ImageInput = str | Path | Image.Image | NDArray[np.uint8]
 
 _IMAGE_INPUTS = "a path, a PIL.Image, or an array of uint8 of shape (height, width, 3)"
-_ASKS_NOTHING = ("captioning", "captioning-multi")
 
 
 def is_one_image(images: Any) -> bool:
@@ -134,10 +134,10 @@ def check_prompt(prompt: str | None, task: Mapping[str, Any]) -> str:
         UserError: if it is no text, or the task asks nothing.
     """
     if prompt is None:
-        return task.get("prompt", "")
+        return task.get("prompt") or ""
     if not isinstance(prompt, str):
         raise UserError(f"prompt={prompt!r}: should be a text")
-    if prompt and task["name"] in _ASKS_NOTHING:
+    if prompt and get_task(task["name"]).reads.prompt == "none":
         raise UserError(f"prompt={prompt}: task={task['name']} takes no prompt; leave it out")
     return prompt
 

@@ -16,7 +16,6 @@ from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import remove_stale
 from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import check_leakage
-from close_transfer.data.sources import load_examples
 from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.embeddings import encode_image_scenes, encode_text_scenes
 from close_transfer.evaluation.evaluation_folder import write_evaluation
@@ -32,6 +31,7 @@ from close_transfer.models.device import pick_device
 from close_transfer.pipelines import console
 from close_transfer.reports.evaluation_report import ComparedEvaluation, write_report
 from close_transfer.tasks import build_task
+from close_transfer.tasks.loading import load_task_examples
 from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.run_folder import find_run, read_run
 
@@ -57,11 +57,11 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     console.warn_about_encoder(clip, data)
     on_images = config.scene == "image"
     images_needed = on_images and not isinstance(clip, PrecomputedConfig)
-    loaded = load_examples(data, config.task, config.split, not on_images, images_needed=images_needed)
+    loaded = load_task_examples(task, data, config.split, not on_images, images_needed=images_needed)
     examples = task.for_testing(loaded.examples, config.scene)[: config.max_examples]
     leakage = {"checked": False, "reason": NOT_ASKED}
     if config.leakage:
-        leakage = check_leakage(trained, data, config.split, examples)
+        leakage = check_leakage(trained, task.reads, data, config.split, examples)
     if "spice" in config.extra_metrics:
         require_spice()  # before hours of answering
 

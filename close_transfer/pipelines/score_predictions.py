@@ -47,6 +47,12 @@ def score_predictions(config: ScorePredictionsConfig) -> Scored:
     Raises:
         UserError: for whatever the user can mend.
     """
+    task = build_task(config.task)
+    if config.extra_metrics and not task.writes_captions:
+        raise UserError(
+            f"extra_metrics={','.join(config.extra_metrics)}: these score captions, and task={task.name} has none; "
+            "use extra_metrics=[]"
+        )
     references = read_references(config)
     predictions, num_repeated = read_predictions(config)
     examples, skipped = pair_by_id(references, predictions, config)
@@ -60,7 +66,7 @@ def score_predictions(config: ScorePredictionsConfig) -> Scored:
     given_predictions = [
         Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(examples, answers, strict=True)
     ]
-    scores = build_task(config.task).score(examples, given_predictions, config.num_bootstrap)
+    scores = task.score(examples, given_predictions, config.num_bootstrap)
     if extra:
         values, intervals = average_scores(extra, config.num_bootstrap)
         scores.metrics |= values

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from close_transfer.config.write_picturebook_text import WritePicturebookTextConfig
 from close_transfer.core.atomic_files import atomic_path
+from close_transfer.data.example_kinds import EXAMPLE_KINDS
 from close_transfer.data.sources import load_examples
 
 
 def main(config: WritePicturebookTextConfig) -> None:
     """Write the file, and print how many lines it has."""
-    task = "captioning" if config.what == "captions" else "vqa"
-    examples = load_examples(config.data, task, config.split).examples
+    examples = load_examples(config.data, EXAMPLE_KINDS[config.what], config.split).examples
     lines = []
     for example in examples:
         if config.what == "captions":

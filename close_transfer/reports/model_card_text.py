@@ -6,27 +6,12 @@ from typing import Any
 from close_transfer.models.network import TransferConfig
 from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports.redaction import redact_name
+from close_transfer.tasks import get_task
 
 _SEEN_BY_DATA_REGIME = {
     "T0": "text only; no image was seen in training (T0)",
     "T1": "text, and statistics of unpaired images (T1)",
     "T4": "images paired with text (T4)",
-}
-_CALL_BY_TASK = {
-    "captioning": ("caption", ""),
-    "captioning-multi": ("caption", ""),
-    "vqa": ("answer", ', "How many dogs are there?"'),
-    "vqa-e": ("answer", ', "How many dogs are there?"'),
-    "snli-ve": ("judge", ', "A dog sleeps."'),
-}
-_ABILITY_BY_TASK = {
-    "captioning": "captions images",
-    "captioning-multi": "captions images",
-    "vqa": "answers questions about images",
-    "vqa-e": "answers questions about images",
-    "snli-ve": "judges whether an image entails a sentence, contradicts it, or leaves it open",
-    "visual-news": "captions the images of news articles",
-    "custom": "writes text for images",
 }
 
 
@@ -97,7 +82,7 @@ def _escape_cell(value: object) -> str:
 
 
 def _write_first_sentence(config: TransferConfig, about: Mapping[str, Any]) -> str:
-    ability, encoder = _ABILITY_BY_TASK[config.task["name"]], redact_name(config.encoder["name"])
+    ability, encoder = get_task(config.task["name"]).ability, redact_name(config.encoder["name"])
     if is_blind(config):
         return (
             f"A baseline that {ability} without seeing them: zeros stood in for the vectors of {encoder}, in training and in "
@@ -119,15 +104,15 @@ def _write_first_sentence(config: TransferConfig, about: Mapping[str, Any]) -> s
 def _build_task_lines(config: TransferConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What the task was told, where it is more than its name."""
     task, lines = config.task, {}
-    if task["name"] in ("captioning", "captioning-multi", "custom"):
-        lines["language"] = task.get("language", "en")
+    if task.get("language"):
+        lines["language"] = task["language"]
     prompt = settings.get("data", {}).get("prompt") or task.get("prompt")
     if prompt:
         lines["prompt"] = f"`{prompt}`"
-    if task["name"] == "custom":
-        lines["metric"] = task.get("metric", "captions")
-        if task.get("labels"):
-            lines["labels"] = ", ".join(task["labels"])
+    if task.get("metric"):
+        lines["metric"] = task["metric"]
+    if task.get("labels"):
+        lines["labels"] = ", ".join(task["labels"])
     return lines
 
 
@@ -169,10 +154,11 @@ def _format_scores(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _format_usage(config: TransferConfig, name: str) -> str:
-    method, arguments = _CALL_BY_TASK.get(config.task["name"], ("write", ""))
+    task = get_task(config.task["name"])
+    example_prompt = f', "{task.example_prompt}"' if task.example_prompt else ""
     call = (
-        f'model.{method}("photo.jpg"{arguments})'
-        if method != "write"
+        f'model.{task.method}("photo.jpg"{example_prompt})'
+        if task.method != "write"
         else 'model.write(["photo.jpg"], prompt="...")[0].text'
     )
     base_model = (
@@ -213,7 +199,7 @@ def _describe_intended_use(config: TransferConfig, about: Mapping[str, Any]) -> 
         return "To be set against models that see, as the score that is had without looking."
     learned = "images" if is_trained_on_images(config, about) else "text"
     return (
-        f"For research, and for a draft that somebody checks: it {_ABILITY_BY_TASK[config.task['name']]} of the kind that its training "
+        f"For research, and for a draft that somebody checks: it {get_task(config.task['name']).ability} of the kind that its training "
         f"{learned} told of, in the language of that text."
     )
 

@@ -3,7 +3,6 @@
 import datetime
 import hashlib
 import json
-import shlex
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,6 @@ from textgen.report.corpus_summary import CorpusSummary
 from textgen.report.funnel import Bound, build_chain_rows, build_spend_rows, format_money, mask_address
 from textgen.report.samples import find_first_request
 
-# The hub's own names, by what the recipe trains.
-_TASKS = {
-    "captioning": ("text-generation", "image-to-text"),
-    "captioning-multi": ("text-generation", "image-to-text"),
-    "visual-news": ("text-generation", "image-to-text"),
-    "custom": ("text-generation",),
-    "vqa": ("question-answering", "visual-question-answering"),
-    "vqa-e": ("question-answering", "visual-question-answering"),
-    "snli-ve": ("text-classification",),
-}
 _SIZES = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -41,11 +30,6 @@ def _find_size_category(num: int) -> str:
     return next((name for end, name in _SIZES if num < end), _LARGER)
 
 
-def _find_task(summary: CorpusSummary) -> str:
-    typed = dict(setting.split("=", 1) for setting in shlex.split(summary.recipe.settings.train) if "=" in setting)
-    return typed.get("task", "captioning")
-
-
 def _format_metadata(summary: CorpusSummary) -> str:
     """The YAML at the card's head.
 
@@ -57,7 +41,7 @@ def _format_metadata(summary: CorpusSummary) -> str:
         "license": "other",
         "license_name": "see-the-licence-notes",
         "size_categories": [_find_size_category(summary.filters["num_kept"])],
-        "task_categories": list(_TASKS.get(_find_task(summary), ("text-generation",))),
+        "task_categories": list(summary.recipe.settings.task_categories),
         "tags": [*(["synthetic"] if generated else []), "captions", "text-only-training"],
         # Without this the hub would read plan and journal as data too.
         "configs": [{"config_name": "default", "data_files": summary.folder.corpus.name}],

@@ -12,6 +12,7 @@ from close_transfer.cli import compose_config
 from close_transfer.config.compute_statistics import ComputeStatisticsConfig
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.core.errors import UserError
+from close_transfer.data.example_kinds import CAPTIONS, QUESTIONS
 from close_transfer.data.examples import group_by_scene
 from close_transfer.data.picturebook import drawing
 from close_transfer.data.sources import load_examples
@@ -116,7 +117,7 @@ def test_adapters_are_fitted_on_what_those_before_them_give():
     given = [*SMALL_DATA, "device=cpu"]
     config = compose_config("compute_statistics", ComputeStatisticsConfig, given)
     encoder = build_encoder(config.clip, config.data, "cpu", texts_needed=True)
-    examples = load_examples(config.data, "captioning", "val").examples
+    examples = load_examples(config.data, CAPTIONS, "val").examples
     half = np.sort(np.array_split(np.random.default_rng(0).permutation(len(examples)), 2)[0])
     told = [examples[i] for i in half]
     texts = torch.from_numpy(encode_groups(encoder, told, config.embedding_cache, False).texts).float()
@@ -209,7 +210,7 @@ def test_unpaired_pictures_are_no_scenes_of_the_texts_where_several_questions_sh
         group_by_scene(
             load_examples(
                 compose_config("compute_statistics", ComputeStatisticsConfig, [*SMALL_DATA, "data.num_val=30"]).data,
-                "vqa",
+                QUESTIONS,
                 "val",
             ).examples
         )
