@@ -14,7 +14,10 @@ def make_settings(schema: Any, file: str, part: str = "", **changed: Any) -> Any
     """Return settings of a schema: a YAML file of configs/, or a part of it, with changes."""
     values = yaml.safe_load((CONFIGS / file).read_text(encoding="utf-8"))
     values = values[part] if part else {key: value for key, value in values.items() if key != "defaults"}
-    return TypeAdapter(schema).validate_python({**values, **changed})
+    for key, value in changed.items():
+        merges = isinstance(value, dict) and isinstance(values.get(key), dict)
+        values[key] = {**values[key], **value} if merges else value
+    return TypeAdapter(schema).validate_python(values)
 
 
 def make_recipe(**changed: Any) -> RecipeSettings:
