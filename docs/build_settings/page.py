@@ -3,11 +3,9 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel
-
 from close_transfer import cli
 from close_transfer.cli import Command
-from close_transfer.core.command_line import groups, options
+from close_transfer.core.command_line import options
 from docs.build_settings.tables import Setting, find_file, list_settings, read_with_parents
 from docs.build_settings.value_types import list_models
 from docs.build_settings.yaml_help import read_yaml
@@ -21,7 +19,10 @@ GROUPS = {
     "task": ("train", "What is learned: prompts, targets and scores."),
     "data": ("train", "Where examples come from."),
     "clip": ("train", "The frozen encoder."),
-    "adapter": ("train", "What changes an embedding before the mapper sees it; several are given in order, `adapter=[remove_mean,gaussian]`."),
+    "adapter": (
+        "train",
+        "What changes an embedding before the mapper sees it; several are given in order, `adapter=[remove_mean,gaussian]`.",
+    ),
     "mapper": ("train", "The network from an embedding to tokens of the language model."),
     "lm": ("train", "The language model."),
     "recipe": ("synthesize_captions", "A style of synthetic text; docs/synthetic_text.md explains how to write one."),
@@ -29,6 +30,8 @@ GROUPS = {
     "study": ("run_study", "Systems that are compared."),
 }
 _NO_TABLE = ("experiment", "study")  # their files set what the tables of the commands explain
+
+BAR = "&#124;"
 
 _HEAD = """# Settings
 
@@ -46,7 +49,9 @@ def build_page() -> str:
     tables = (("Commands", cli.COMMANDS), ("Studies", studies.COMMANDS))
     lines = [_HEAD, "## Contents", ""]
     for title, commands in tables:
-        links = ", ".join(f"[{name}](#{name})" for name, command in commands.items() if command.settings in (None, name))
+        links = ", ".join(
+            f"[{name}](#{name})" for name, command in commands.items() if command.settings in (None, name)
+        )
         lines.append(f"- {title}: {links}")
     lines += [f"- [Groups](#groups): {', '.join(f'[{name}](#{name})' for name in GROUPS)}", ""]
     for title, commands in tables:
@@ -65,7 +70,8 @@ def list_command_settings(command: Command) -> list[Setting]:
     files = read_with_parents(find_file(command.config_name, FOLDERS), FOLDERS)
     if command.config_name == "run_study":  # a study's own settings, as the default one explains them
         files.insert(0, read_yaml(find_file("study/shifts", FOLDERS)))
-    return list(list_settings(files, [command.load_schema()]))
+    own = files[-1].helps
+    return sorted(list_settings(files, [command.load_schema()]), key=lambda row: row.key not in own)
 
 
 def list_group_settings(group: str) -> list[Setting]:
@@ -76,7 +82,7 @@ def list_group_settings(group: str) -> list[Setting]:
     rows: dict[str, Setting] = {}
     if group == "recipe":
         settings = list_settings([read_yaml(find_file("fragments/recipe", FOLDERS))], models)
-        return [row for row in settings]
+        return list(settings)
     for option in sort_options(group):
         for row in list_settings(read_with_parents(find_file(f"{group}/{option}", FOLDERS), FOLDERS), models, option):
             kept = rows.setdefault(row.key, row)
@@ -100,20 +106,27 @@ def _write_command(command: Command, commands: Sequence[Command]) -> Iterator[st
     yield ""
     chosen = [
         (group, default, help)
-        for file in read_with_parents(find_file(command.config_name, FOLDERS), FOLDERS)
+        for file in reversed(read_with_parents(find_file(command.config_name, FOLDERS), FOLDERS))
         for group, (default, help) in file.groups.items()
     ]
     yield "| setting | allowed | default | what it does |"
     yield "|---|---|---|---|"
     for group, default, help in chosen:
         name, _, package = group.partition("@")
-        yield _write_row(f"`{package or name}`" if not package else f"`{group}`", f"[{name}](#{name})", f"`{default}`", help or _group_help(name))
+        yield _write_row(
+            f"`{package or name}`" if not package else f"`{group}`",
+            f"[{name}](#{name})",
+            f"`{default}`",
+            help or _group_help(name),
+        )
     for row in list_command_settings(command):
         yield _write_row(f"`{row.key}`", row.type, row.defaults[""], row.help)
 
 
 def _group_help(name: str) -> str:
-    return GROUPS[name][1].split("; ")[0].rstrip(".")
+    """Return what a group is for, as the help of a setting is written."""
+    words = GROUPS[name][1].split("; ")[0].rstrip(".")
+    return words[0].lower() + words[1:]
 
 
 def _write_group(name: str) -> Iterator[str]:
@@ -153,4 +166,6 @@ def _format_defaults(defaults: dict[str, str], num_options: int) -> str:
 
 
 def _write_row(*cells: str) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    """Return a row of a table; `<` and `|` of a text are not Markdown's."""
+    escaped = (cell if cell.startswith("`") else cell.replace("<", "&lt;") for cell in cells)
+    return f"| {' | '.join(cell.replace('|', BAR) for cell in escaped)} |"

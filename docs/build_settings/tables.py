@@ -88,7 +88,9 @@ def _strip_marks(value: Any) -> str:
 
 def _flatten(values: dict[str, Any], models: Sequence[type[BaseModel]], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
-        inner = [m for model in models if key in model.model_fields for m in list_models(model.model_fields[key].annotation)]
+        inner = [
+            m for model in models if key in model.model_fields for m in list_models(model.model_fields[key].annotation)
+        ]
         if isinstance(value, dict) and inner:
             yield from _flatten(value, inner, f"{prefix}{key}.")
         else:
