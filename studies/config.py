@@ -31,17 +31,17 @@ TaskName = Annotated[str, AfterValidator(_require_task)]
 
 
 class SystemConfig(StrictModel):
-    """One row of a study's table, by what a user would type."""
+    """One row of a study's table, an entry of `systems`; it gives only the settings that it needs."""
 
     input_modality: InputModality = "text"
     train_overrides: str = ""  # settings of train_text_only.py or train_on_images.py
     statistics_overrides: str | None = (
-        None  # settings of compute_statistics.py; what it fits is the training's statistics=
+        None  # settings of compute_statistics.py, whose output the training uses; None: not run
     )
     eval_overrides: str = ""  # settings of eval_image.py
-    run: str | None = None  # the system whose training this one tests in its own way
-    baseline: Literal["nearest", "zero-shot"] | None = None  # of baseline.py, in place of a training
-    tasks: tuple[TaskName, ...] | None = None  # those it is for; None: all of the study's
+    run: str | None = None  # name of the system whose training this one evaluates in another way
+    baseline: Literal["nearest", "zero-shot"] | None = None  # of baseline.py, instead of a training
+    tasks: tuple[TaskName, ...] | None = None  # None: all of the study's
 
 
 class RunStudyConfig(StrictModel):
@@ -49,13 +49,13 @@ class RunStudyConfig(StrictModel):
 
     name: str
     tasks: Annotated[tuple[TaskName, ...], Field(min_length=1)]
-    baseline: str  # the system that the others are set against
+    baseline: str
     systems: Annotated[dict[str, SystemConfig], Field(min_length=1)]
-    cosines: bool  # a column with the mean cosine of texts and images behind the adapters
-    costs: bool = False  # columns with the parameters that were trained, and the minutes it took
-    train_overrides: str  # of all trainings
-    task_overrides: dict[TaskName, str]  # of the trainings of one task
-    eval_overrides: str  # of all tests
+    cosines: bool
+    costs: bool
+    train_overrides: str
+    task_overrides: dict[TaskName, str]
+    eval_overrides: str
     seeds: Positive
     split: EvalSplit
     num_bootstrap: Positive
@@ -88,13 +88,13 @@ class RunStudyConfig(StrictModel):
 class StudyFewShotConfig(StrictModel):
     """Settings of `study_few_shot.py`."""
 
-    runs: Annotated[tuple[str, ...], Field(min_length=1)]  # captioners with a frozen language model
-    data: DataConfig | None = None  # with the questions; each run's own when None
+    runs: Annotated[tuple[str, ...], Field(min_length=1)]
+    data: DataConfig | None = None
     shots: Annotated[tuple[Natural, ...], Field(min_length=1)]
-    num_supports: Positive  # training questions that shots are drawn from
+    num_supports: Positive
     max_examples: Positive | None
-    form: str  # of a question
-    max_words: Positive | None  # of an answer
+    form: str
+    max_words: Positive | None
     split: EvalSplit
     seeds: Positive
     num_bootstrap: Positive
@@ -103,24 +103,24 @@ class StudyFewShotConfig(StrictModel):
 
 
 class RealSystemConfig(StrictModel):
-    """One row of the study on real vectors."""
+    """One row of the study on real vectors, an entry of `systems`; it gives only the settings that it needs."""
 
     name: str
     input_modality: InputModality = "text"
     noise: NonNegative | AutoNoise = "auto"
     rule: NoiseRule | None = None  # of noise=auto
     adapter: tuple[Literal["remove_mean", "mean_shift", "standardize", "mean_trace", "whiten", "low_rank"], ...] = ()
-    text_memory: bool = False  # images are projected on the training captions
+    text_memory: bool = False  # True: images are projected on the training captions
 
 
 class StudyRealVectorsConfig(StrictModel):
     """Settings of `study_real_vectors.py`."""
 
-    pairs: str  # folder with image_embeddings.npy, caption_embeddings.npy, captions.jsonl
-    language_model: str | None  # folder of a language model; None: only the probe
+    pairs: str
+    language_model: str | None
     noises: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
-    systems: tuple[RealSystemConfig, ...]  # beside text at these noises, and images
-    num_pairs: Positive  # that noise=auto-paired sees
+    systems: tuple[RealSystemConfig, ...]
+    num_pairs: Positive
     text_memory_temperature: AboveZero
     folds: Annotated[int, Field(ge=2)]
     seeds: Positive
@@ -142,11 +142,11 @@ class StudyCorporaConfig(StrictModel):
     corpora: Annotated[
         tuple[str, ...], Field(min_length=1)
     ]  # corpus.jsonl of synthesize_captions.py, or tables with `text`
-    sizes: Annotated[tuple[Positive, ...], Field(min_length=1)]  # texts from the beginning of each
-    extra_systems: tuple[str, ...]  # settings of train_text_only.py, each a row that trains on something else
-    train_overrides: str  # of train_text_only.py, for all trainings
-    eval_overrides: str  # of eval_image.py
-    style_words: tuple[str, ...]  # a caption with one of these words is in the style
+    sizes: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    extra_systems: tuple[str, ...]
+    train_overrides: str
+    eval_overrides: str
+    style_words: tuple[str, ...]
     seeds: Positive
     num_bootstrap: Positive
     num_workers: Positive
@@ -167,12 +167,12 @@ class SweepNoiseConfig(StrictModel):
 
     task: ChosenTask
     noises: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
-    auto: Annotated[tuple[AutoNoise, ...], BeforeValidator(as_tuple)]  # chosen noise to train with as well
-    statistics: str | None  # of compute_statistics.py, for auto-unpaired and auto-paired alone
+    auto: Annotated[tuple[AutoNoise, ...], BeforeValidator(as_tuple)]
+    statistics: str | None
     seeds: Positive
     split: EvalSplit
-    train_overrides: str  # of train_text_only.py, for all trainings, as typed there
-    eval_overrides: str  # of eval_image.py
+    train_overrides: str
+    eval_overrides: str
     num_bootstrap: Positive
     num_workers: Positive
     output: str
@@ -215,10 +215,10 @@ class SweepNoiseConfig(StrictModel):
 class ExportGrammarConfig(StrictModel):
     """Settings of `export_grammar.py`."""
 
-    num_train: Positive  # scenes of split train
+    num_train: Positive
     seed: Natural
-    min_count: Positive  # captions that a frame must occur in
-    min_expected: Positive  # times that values would stand together by chance, to be kept apart if they never do
+    min_count: Positive
+    min_expected: Positive
     output: str
 
 

@@ -20,11 +20,11 @@ RESERVED = ("id", "group", "keywords", "stage", "reason")
 
 
 class FieldSettings(StrictModel):
-    """One field of an answer.
+    """One field of an answer, an entry of `recipe.fields`; it gives only the settings that it needs.
 
     Attributes:
-        description: told to the model with the JSON schema.
-        values: what is allowed, if not any text.
+        description: shown to the model in the JSON schema.
+        values: allowed values; None: any text.
     """
 
     description: str = ""
@@ -32,58 +32,31 @@ class FieldSettings(StrictModel):
 
 
 class RecipeSettings(StrictModel):
-    """What is asked for: a file of configs/recipe/.
-
-    Attributes:
-        name: of the recipe's file.
-        template: file of the prompt, beside the recipe's file; None where existing text is filtered.
-        system: the system message, if any.
-        keywords: words drawn for each request.
-        rows: a file of records that fill the template, one a request, in turn.
-        examples: in-context examples, records of the recipe's fields and `keywords`; or the name of a file of them;
-            or "references", to take them from the reference texts.
-        examples_per_request: how many of them each request shows.
-        items_per_request: texts in one answer; they share a group.
-        fields: of an item, in the order they are written; `text` is always one.
-        balanced_values: variables that take their values in turn, so that each comes equally often.
-        keep_columns: variables and columns of `rows` that the corpus keeps.
-        temperature: of sampling; 0 is greedy.
-        top_p: share of probability that is sampled from.
-        max_output_tokens: of one answer.
-        words: fewest and most words of `text`.
-        keywords_present: whether a text must hold all of its keywords, any of them, or none need be.
-        must_contain: field -> field that must hold it, word for word.
-        must_differ: fields of one item that may not say the same.
-        grammar: symbol -> frames, added to those of the grammar's file; the fields are among them.
-        style_words: words that mark the style, counted in the report.
-        train: settings of scripts/train_text_only.py that read this corpus.
-        task_categories: the Hugging Face Hub's names for what the corpus serves, for the data card.
-        licence: a note for the data card.
-    """
+    """What is asked for: a file of configs/recipe/, completed by configs/fragments/recipe.yaml."""
 
     name: str
     template: str | None
-    system: str | None = None
-    keywords: Natural = 0
-    rows: str | None = None
-    examples: tuple[dict[str, str | tuple[str, ...]], ...] | str = ()
-    examples_per_request: Natural = 0
-    items_per_request: Positive = 1
+    system: str | None
+    keywords: Natural
+    rows: str | None
+    examples: tuple[dict[str, str | tuple[str, ...]], ...] | str
+    examples_per_request: Natural
+    items_per_request: Positive
     fields: dict[Name, FieldSettings]
-    balanced_values: dict[Name, tuple[str, ...]] = Field(default_factory=dict)
-    keep_columns: tuple[Name, ...] = ()
-    temperature: NonNegative = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    max_output_tokens: Positive = 128
-    words: tuple[Natural, Positive] = (3, 40)
-    keywords_present: Literal["all", "any", "none"] = "all"
-    must_contain: dict[Name, Name] = Field(default_factory=dict)
-    must_differ: tuple[Name, ...] = ()
-    grammar: dict[str, str | tuple[str, ...] | dict[str, str | tuple[str, ...]]] = Field(default_factory=dict)
-    style_words: tuple[str, ...] = ()
-    train: str = "task=captioning data=file"
-    task_categories: tuple[str, ...] = ("text-generation", "image-to-text")
-    licence: str = ""
+    balanced_values: dict[Name, tuple[str, ...]]
+    keep_columns: tuple[Name, ...]
+    temperature: NonNegative
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    max_output_tokens: Positive
+    words: tuple[Natural, Positive]
+    keywords_present: Literal["all", "any", "none"]
+    must_contain: dict[Name, Name]
+    must_differ: tuple[Name, ...]
+    grammar: dict[str, str | tuple[str, ...] | dict[str, str | tuple[str, ...]]]
+    style_words: tuple[str, ...]
+    train: str
+    task_categories: tuple[str, ...]
+    licence: str
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
@@ -120,101 +93,83 @@ class RecipeSettings(StrictModel):
 class KeywordSettings(StrictModel):
     """Where keywords come from, and how they are drawn."""
 
-    sampler: SamplerName = "unigram"
-    list: str | None = None  # file of a user's words with quotas
-    min_count: Positive = 1
-    language: str = "en"
-    drop: tuple[str, ...] = ()
-    part_of_speech: tuple[str, ...] | None = None
-    spacy_pipeline: str | None = None
+    sampler: SamplerName
+    list: str | None
+    min_count: Positive
+    language: str
+    drop: tuple[str, ...]
+    part_of_speech: tuple[str, ...] | None
+    spacy_pipeline: str | None
 
 
 class FilterSettings(StrictModel):
-    """The chain of filters; None or false leaves a filter out.
+    """The chain of filters; None or false turns a filter off."""
 
-    Attributes:
-        language: of the texts, two or three letters; one that simplemma has a word list of.
-        min_known_words: share of a text's words, names and numbers aside, that the list must have.
-        refusals: take out refusals and assistant talk (textgen/filters/assistant_talk.txt).
-        leaks: take out the prompt's own words, placeholders and labels.
-        markup: take out markdown, tags, addresses, hashtags, braces and control characters.
-        repetition: take out texts that say the same one to four words four times in a row.
-        clip_tokens: most tokens of CLIP in `text`, the start and the end included.
-        exact_duplicates: take out texts whose words an earlier one has, in the same order.
-        near_duplicates: Jaccard similarity of words and word pairs from which the later text goes; what a value means
-            is in textgen/filters/near.py.
-        overused_share: share of the corpus that may hold one 4-gram.
-        overused_factor: times its share of the references that a 4-gram may reach, if that is more.
-        overused_min_count: number of texts that may hold any 4-gram.
-        evaluation_overlap: the similarity from which a text is an example of the prompt or an evaluation text. Where
-            it is None, evaluation texts are not looked at, and examples are taken out by their exact words alone.
-    """
-
-    language: str | None = "en"
-    min_known_words: Annotated[float, Field(ge=0, le=1)] = 0.75
-    refusals: bool = True
-    leaks: bool = True
-    markup: bool = True
-    repetition: bool = True
-    clip_tokens: Positive | None = 77
-    exact_duplicates: bool = True
-    near_duplicates: Share | None = 0.8
-    overused_share: Share | None = 0.03
-    overused_factor: AboveZero = 3.0
-    overused_min_count: Positive = 50
-    evaluation_overlap: Share | None = 0.8
+    language: str | None
+    min_known_words: Annotated[float, Field(ge=0, le=1)]
+    refusals: bool
+    leaks: bool
+    markup: bool
+    repetition: bool
+    clip_tokens: Positive | None
+    exact_duplicates: bool
+    near_duplicates: Share | None
+    overused_share: Share | None
+    overused_factor: AboveZero
+    overused_min_count: Positive
+    evaluation_overlap: Share | None
 
 
 class BatchSettings(StrictModel):
-    """Of source=openai-batch."""
+    """Settings of source=openai-batch."""
 
-    max_requests: Annotated[int, Field(ge=1, le=50_000)] = 50_000
-    max_bytes: Positive = 150_000_000
-    poll_seconds: AboveZero = 30.0
+    max_requests: Annotated[int, Field(ge=1, le=50_000)]
+    max_bytes: Positive
+    poll_seconds: AboveZero
 
 
 class LocalSettings(StrictModel):
-    """Of source=transformers."""
+    """Settings of source=transformers."""
 
-    batch_size: Positive = 16
-    device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    batch_size: Positive
+    device: str
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class SynthesizeCaptionsConfig(StrictModel):
-    """All settings."""
+    """Settings of `synthesize_captions.py`."""
 
-    action: Action = "run"
+    action: Action
     recipe: RecipeSettings
-    source: SourceName = "grammar"
-    num_texts: Positive | None = None
+    source: SourceName
+    num_texts: Positive | None
     output: str
-    references: str | None = None
-    references_column: str = "text"
-    evaluation: tuple[str, ...] = ()
-    evaluation_column: str = "text"
+    references: str | None
+    references_column: str
+    evaluation: tuple[str, ...]
+    evaluation_column: str
     grammar: str
-    model: str | None = None
-    base_url: str | None = None
-    api: Literal["auto", "responses", "chat"] = "auto"
-    json_schema: Literal["auto", "schema", "text"] = "auto"
-    api_key_env: str = "OPENAI_API_KEY"
-    concurrency: Positive = 32
-    requests_per_minute: Positive | None = None
-    tokens_per_minute: Positive | None = None
-    request_timeout: AboveZero = 60.0
-    max_attempts: Positive = 8
-    initial_backoff: NonNegative = 0.5
-    max_cost: NonNegative | None = None
-    max_total_tokens: Natural | None = None
-    max_output_tokens: Positive | None = None
+    model: str | None
+    base_url: str | None
+    api: Literal["auto", "responses", "chat"]
+    json_schema: Literal["auto", "schema", "text"]
+    api_key_env: str
+    concurrency: Positive
+    requests_per_minute: Positive | None
+    tokens_per_minute: Positive | None
+    request_timeout: AboveZero
+    max_attempts: Positive
+    initial_backoff: NonNegative
+    max_cost: NonNegative | None
+    max_total_tokens: Natural | None
+    max_output_tokens: Positive | None
     prices: str
-    allow_unpriced: bool = False
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    keywords: KeywordSettings = KeywordSettings()
-    filters: FilterSettings = FilterSettings()
-    batch: BatchSettings = BatchSettings()
-    local: LocalSettings = LocalSettings()
+    allow_unpriced: bool
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    keywords: KeywordSettings
+    filters: FilterSettings
+    batch: BatchSettings
+    local: LocalSettings
 
     @model_validator(mode="after")
     def _refuse_secrets(self) -> Self:

@@ -17,45 +17,45 @@ class NoSettings(StrictModel):
 class CovarianceNoiseSettings(StrictModel):
     """Whose covariance the noise has."""
 
-    shape: Literal["text", "difference"] = "text"
+    shape: Literal["text", "difference"]
 
 
 class RandomShiftSettings(StrictModel):
     """A fixed random vector."""
 
-    length: AboveZero = 0.5
-    seed: Natural = 0
+    length: AboveZero
+    seed: Natural
 
 
 class MeanShiftSettings(StrictModel):
     """How far to move, in units of the distance of the means."""
 
-    scale: _Finite = 1.0
+    scale: _Finite
 
 
 class StandardizeSettings(StrictModel):
     """The least scale of a coordinate, as a share of the mean scale."""
 
-    floor: AboveZero = 0.01
+    floor: AboveZero
 
 
 class WhitenSettings(StrictModel):
     """The share of the mean variance that stands in for each direction's own."""
 
-    shrinkage: Annotated[float, Field(ge=0, le=1)] = 0.1
+    shrinkage: Annotated[float, Field(ge=0, le=1)]
 
 
 class TruncateSettings(StrictModel):
     """How many directions are kept."""
 
-    directions: Positive = 64
+    directions: Positive
 
 
 class LowRankSettings(StrictModel):
     """How many directions are corrected, and the longest correction."""
 
-    directions: Positive = 16
-    bound: AboveZero = 0.5
+    directions: Positive
+    bound: AboveZero
 
 
 class AdapterConfig(StrictModel):

@@ -12,8 +12,8 @@ class BaselineConfig(StrictModel):
     """Settings of `baseline.py`."""
 
     task: TaskConfig
-    data: DataConfig  # what is asked and scored
-    training: DataConfig | None = None  # whose texts are known; the training split of `data` when None
+    data: DataConfig
+    training: DataConfig | None = None
     clip: ClipConfig
     baseline: Literal["nearest", "zero-shot"]
     split: EvalSplit

@@ -60,12 +60,12 @@ class OpenClipConfig(StrictModel):
     """A frozen encoder that `open_clip` builds."""
 
     kind: Literal["open_clip"]
-    model: str  # an architecture, "local-dir:PATH", "hf-hub:NAME", or "picturebook"
-    pretrained: str | None  # a tag of open_clip's list, or "random"
-    weights: str | None  # a local file instead of a download; `pretrained` then says how its weights are used
-    tokenizer: str | None = None  # a local folder instead of the architecture's own
-    features: Features = "pooled"  # "grid": images only
-    seed: Natural = 0  # of pretrained=random
+    model: str
+    pretrained: str | None
+    weights: str | None
+    tokenizer: str | None
+    features: Features
+    seed: Natural
     batch_size: Positive
 
     @model_validator(mode="before")
@@ -81,11 +81,11 @@ class TimmConfig(StrictModel):
     """An image encoder without a text tower, that `timm` builds."""
 
     kind: Literal["timm"]
-    model: str  # an architecture of timm.list_models()
+    model: str
     pretrained: Literal["yes", "random"]
-    weights: str | None  # a local file instead
+    weights: str | None
     features: Features
-    seed: Natural  # of pretrained=random
+    seed: Natural
     batch_size: Positive
 
 
@@ -113,7 +113,7 @@ class MlpMapperConfig(StrictModel):
 
     name: Literal["mlp"]
     num_tokens: Positive
-    hidden_dim: Positive | None  # None: half of all tokens' width
+    hidden_dim: Positive | None
 
 
 class TransformerMapperConfig(StrictModel):
@@ -148,7 +148,7 @@ class LoraConfig(StrictModel):
     rank: Positive
     alpha: AboveZero
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    layers: tuple[str, ...] | None  # last parts of the layers' names; None: every linear layer but the last
+    layers: tuple[str, ...] | None
 
 
 class PretrainedLM(StrictModel):
@@ -156,10 +156,10 @@ class PretrainedLM(StrictModel):
 
     kind: Literal["pretrained"]
     name: Annotated[str, BeforeValidator(_require_model_name)]
-    tuning: Literal["full", "lora", "frozen"] = "full"
-    lora: LoraConfig = LoraConfig(rank=16, alpha=32.0, dropout=0.0, layers=None)
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of weights that are not trained
-    format: Literal["auto", "plain", "chat"] = "auto"  # of models that are a decoder only
+    tuning: Literal["full", "lora", "frozen"]
+    lora: LoraConfig
+    dtype: Literal["float32", "bfloat16", "float16"]
+    format: Literal["auto", "plain", "chat"]
     learning_rate: AboveZero
     warmup_steps: Natural
 
@@ -180,18 +180,18 @@ class LoopConfig(StrictModel):
     """The training loop."""
 
     epochs: Positive
-    max_steps: Positive | None  # stops earlier; the schedule ends there too
-    batch_size: Positive  # scenes an optimiser step, over all processes and accumulation
+    max_steps: Positive | None
+    batch_size: Positive
     gradient_accumulation: Positive
     learning_rate: AboveZero
     warmup_steps: Natural
     schedule: Literal["linear", "cosine", "constant", "close-code"]
-    max_examples_per_epoch: Positive | None  # a random draw each epoch; None: all of them
+    max_examples_per_epoch: Positive | None
     weight_decay: NonNegative
     clip_grad_norm: AboveZero | None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["auto", "fp32", "bf16"]
-    num_validations: Positive  # how many, spread over training; the last is at its end
+    num_validations: Positive
     max_val_examples: Positive
     log_every: Positive
     tensorboard: bool
@@ -202,4 +202,4 @@ class EmbeddingCacheConfig(StrictModel):
 
     folder: str
     dtype: Literal["float32", "float16"]
-    shard_rows: Positive = 2048  # what a kill loses at most
+    shard_rows: Positive

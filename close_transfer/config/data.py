@@ -18,12 +18,12 @@ class PicturebookData(StrictModel):
 
     name: Literal["picturebook"]
     seed: Natural
-    num_train: Positive  # scenes; the examples a scene gives differ by task
+    num_train: Positive
     num_val: Positive
     num_test: Positive
     num_test_novel: Positive
-    noise: dict[str, NonNegative]  # by task, if the task's default does not fit this data
-    epochs: dict[str, Positive]  # by task, likewise
+    noise: dict[str, NonNegative]
+    epochs: dict[str, Positive]
 
 
 class FileData(StrictModel):
@@ -34,16 +34,16 @@ class FileData(StrictModel):
     name: Literal["file"]
     path: str
     val_path: str | None
-    val_share: Share  # of the scenes, held out for validation when there is no val_path
+    val_share: Share
     text_column: str
     group_column: str | None
     image_column: str | None
     id_column: str | None
-    references_column: str | None  # what predictions are scored against, when not the text itself
-    prompt: str | None = None  # with {column} for what a column holds; of tasks that ask something
-    target_column: str | None = None  # what is to be written, of tasks other than captioning
+    references_column: str | None
+    prompt: str | None
+    target_column: str | None
     on_bad_rows: OnBadRows
-    on_missing_image: OnBadRows = "error"  # scenes whose image is not there, where images are used
+    on_missing_image: OnBadRows
     noise: dict[str, NonNegative]
     epochs: dict[str, Positive]
 
@@ -54,10 +54,10 @@ class _OfficialData(StrictModel):
     provides: ClassVar[tuple[ExampleKindName, ...]]
 
     root: str
-    files: dict[FileSplit, str]  # relative to root; each is also found as NAME.gz
-    image_folders: dict[FileSplit, str]  # relative to root
+    files: dict[FileSplit, str]
+    image_folders: dict[FileSplit, str]
     on_bad_rows: OnBadRows
-    on_missing_image: OnBadRows = "error"  # scenes whose image is not there, where images are used
+    on_missing_image: OnBadRows = "error"
     noise: dict[str, NonNegative]
     epochs: dict[str, Positive]
 
@@ -68,7 +68,7 @@ class CocoData(_OfficialData):
     provides: ClassVar[tuple[ExampleKindName, ...]] = ("captions",)
 
     name: Literal["coco"]
-    split: Literal["train", "train+restval"]  # of Karpathy's; what is trained on
+    split: Literal["train", "train+restval"]
 
 
 class Flickr30kData(_OfficialData):
@@ -102,9 +102,9 @@ class Vqa2Data(_OfficialData):
 
     name: Literal["vqa2"]
     annotations: dict[FileSplit, str]
-    captions: dict[FileSplit, str]  # COCO captions, the words of the scenes
+    captions: dict[FileSplit, str]
     captions_root: str
-    on_missing_scene: OnBadRows  # questions whose image has no caption
+    on_missing_scene: OnBadRows
 
 
 class VqaEData(_OfficialData):
@@ -141,17 +141,17 @@ class HuggingFaceData(StrictModel):
     name: Literal["huggingface"]
     path: str
     config: str | None
-    splits: dict[FileSplit, str | None]  # the dataset's own names
-    val_share: Share  # of the training scenes, held out for validation when splits.val is None
+    splits: dict[FileSplit, str | None]
+    val_share: Share
     text_column: str
     group_column: str | None
     image_column: str | None
     id_column: str | None
-    references_column: str | None  # what predictions are scored against, when not the text itself
-    prompt: str | None  # with {column} for what a column holds; of tasks that ask something
-    target_column: str | None  # what is to be written, of tasks other than captioning
+    references_column: str | None
+    prompt: str | None
+    target_column: str | None
     on_bad_rows: OnBadRows
-    on_missing_image: OnBadRows  # scenes whose image is not there, where images are used
+    on_missing_image: OnBadRows
     noise: dict[str, NonNegative]
     epochs: dict[str, Positive]
 

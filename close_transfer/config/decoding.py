@@ -12,7 +12,7 @@ from close_transfer.core.schema import AboveZero, Natural, Positive, StrictModel
 class TextMemoryConfig(StrictModel):
     """The memory of texts that `eval_image.py` and `predict.py` project on, and where vectors are kept."""
 
-    text_memory: str | None  # train, or a file of vectors
+    text_memory: str | None
     text_memory_size: Positive | None
     text_memory_temperature: AboveZero
     text_memory_search: Literal["exact", "nearest"]
@@ -35,13 +35,13 @@ class TextMemoryConfig(StrictModel):
 class AnsweringConfig(TextMemoryConfig):
     """How text is written, and which of several texts is the answer."""
 
-    num_beams: Positive | None  # None: the task's own, 1 where it samples
+    num_beams: Positive | None
     num_return: Positive
-    top_p: Annotated[float, Field(gt=0, le=1)] | None  # samples instead of searching
+    top_p: Annotated[float, Field(gt=0, le=1)] | None
     temperature: AboveZero
     sampling_seed: Natural
-    rerank: bool  # by similarity to what was shown
-    rerank_encoder: OpenClipConfig | None = None  # whose similarity; the run's own encoder when None
+    rerank: bool
+    rerank_encoder: OpenClipConfig | None = None
 
     @model_validator(mode="after")
     def _sampling_is_whole(self) -> "AnsweringConfig":

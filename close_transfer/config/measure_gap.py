@@ -21,9 +21,9 @@ class MeasureGapConfig(StrictModel):
     split: EvalSplit
     images: bool
     max_scenes: Annotated[int, Field(ge=2, lt=2**31)] | None
-    noises: tuple[NonNegative, ...]  # standard deviations per coordinate to look at
+    noises: tuple[NonNegative, ...]
     num_bootstrap: Annotated[int, Field(ge=2, lt=2**31)]
-    num_drawn: Positive  # points of each cloud in the image
+    num_drawn: Positive
     seed: Natural
     embedding_cache: EmbeddingCacheConfig
     output: str

@@ -18,7 +18,7 @@ class PretrainLmConfig(StrictModel):
     ]
     text_column: str
     exclude: str | None
-    exclude_column: str | None  # None: `text_column`
+    exclude_column: str | None
     on_bad_rows: OnBadRows
     lowercase: bool
     lm: ScratchLM
@@ -27,7 +27,7 @@ class PretrainLmConfig(StrictModel):
     mean_span_length: Annotated[float, Field(ge=1, allow_inf_nan=False)]
     max_tokens: Annotated[int, Field(ge=2)]
     epochs: Positive
-    max_steps: Positive | None  # stops earlier; the schedule ends there too
+    max_steps: Positive | None
     batch_size: Positive
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     warmup_steps: Natural

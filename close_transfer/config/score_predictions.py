@@ -18,8 +18,8 @@ class ScorePredictionsConfig(StrictModel):
     predictions: Given
     references: Given
     questions: str | None
-    split: str | None  # Karpathy's; else only a name in tables
-    id_field: str | None  # of predictions, where it has an uncommon name
+    split: str | None
+    id_field: str | None
     prediction_field: str | None
     on_missing: OnBadRows
     on_extra: OnBadRows

@@ -57,17 +57,17 @@ class TrainConfig(StrictModel):
     train: LoopConfig
     embedding_cache: EmbeddingCacheConfig
     noise: Annotated[NonNegative | AutoNoise | None, BeforeValidator(_parse_noise)]
-    noise_rule: NoiseRule | None  # of noise=auto
+    noise_rule: NoiseRule | None
     noise_variance: NonNegative | None
     noise_cosine: Annotated[float, Field(gt=0, le=1)] | None
-    statistics: str | None  # folder of compute_statistics.py
+    statistics: str | None
     seed: Natural
     output: str | None
     resume: str | None
     exclude_overlap_with: Annotated[
         tuple[str, ...] | None, BeforeValidator(as_tuple)
     ]  # `LEAK_SPLITS` and files of texts
-    exclude_overlap_column: str  # of these files
+    exclude_overlap_column: str
     runs: str
     device: str
 

@@ -115,12 +115,21 @@ def _order_folders(config_name: str, config_folders: Sequence[Path]) -> list[Pat
     return sorted(config_folders, key=lambda folder: not (folder / f"{config_name}.yaml").is_file())
 
 
-def groups(config_name: str, config_folders: Sequence[Path] = (CONFIGS,)) -> set[str]:
-    """Return the config groups that this command composes."""
-    loaded = OmegaConf.load(_order_folders(config_name, config_folders)[0] / f"{config_name}.yaml")
+def _read_defaults_list(name: str, config_folders: Sequence[Path]) -> Sequence[object]:
+    loaded = OmegaConf.load(_order_folders(name, config_folders)[0] / f"{name}.yaml")
     assert isinstance(loaded, DictConfig)
-    defaults = loaded.get("defaults", [])
-    return {str(key).removeprefix("override ") for entry in defaults if OmegaConf.is_dict(entry) for key in entry}
+    return loaded.get("defaults", [])
+
+
+def groups(config_name: str, config_folders: Sequence[Path] = (CONFIGS,)) -> set[str]:
+    """Return the config groups that this command composes, those of its fragments included."""
+    found: set[str] = set()
+    for entry in _read_defaults_list(config_name, config_folders):
+        if OmegaConf.is_dict(entry):
+            found |= {str(key).removeprefix("override ").removeprefix("/") for key in entry}
+        elif entry != "_self_":
+            found |= groups(str(entry).partition("@")[0], config_folders)
+    return found
 
 
 def check_overrides(

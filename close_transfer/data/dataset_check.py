@@ -197,6 +197,7 @@ def _check_captions(data: Vqa2Data, split: FileSplit, questions: FileCheck) -> F
         files=data.captions,
         image_folders={},
         on_bad_rows=data.on_bad_rows,
+        on_missing_image="error",
         noise={},
         epochs={},
     )

@@ -20,6 +20,7 @@ from close_transfer.models.network import TransferConfig, TransferNetwork
 from close_transfer.models.prompt_format import TextFormat
 from close_transfer.training.batches import TokenizedExamples
 from tests.families import FAMILIES, tiny_family
+from tests.settings import make_settings
 
 DIM = 16
 WORDS = ["a red dog", "two cats in the snow"]
@@ -51,9 +52,7 @@ class StandInScenes:
 
 def built(folder, **settings):
     torch.manual_seed(0)
-    lm = build_language_model(
-        PretrainedLM(kind="pretrained", name=str(folder), learning_rate=1e-3, warmup_steps=0, **settings), []
-    )
+    lm = build_language_model(make_settings(PretrainedLM, "lm/pretrained.yaml", name=str(folder), **settings), [])
     config = TransferConfig(
         encoder={"name": "x", "dim": DIM, "fingerprint": "f"},
         adapter=[{"name": "gaussian"}],

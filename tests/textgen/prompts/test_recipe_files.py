@@ -8,7 +8,7 @@ import pytest
 import yaml
 from jinja2 import Environment, StrictUndefined, meta
 
-from textgen.config import RecipeSettings
+from tests.settings import make_recipe
 from textgen.grammar.grammar import Grammar
 from textgen.text.keywords import extract_words, lemmatize
 
@@ -18,7 +18,7 @@ NAMES = [file.stem for file in FILES]
 
 
 def recipe(name):
-    return RecipeSettings(**yaml.safe_load((ROOT / f"configs/recipe/{name}.yaml").read_text(encoding="utf-8")))
+    return make_recipe(**yaml.safe_load((ROOT / f"configs/recipe/{name}.yaml").read_text(encoding="utf-8")))
 
 
 def rows(of):
@@ -177,6 +177,4 @@ def test_written_hypotheses_about_colour_have_the_right_label():
 
 def test_a_recipe_that_does_not_say_how_it_trains_trains_on_captions():
     """The printed command must be whole: data.path= alone is refused by the trainer."""
-    unsaid = yaml.safe_load((ROOT / "configs/recipe_defaults.yaml").read_text(encoding="utf-8"))
-    own = RecipeSettings(name="own", template="own.j2", fields={"text": {}})
-    assert own.train == unsaid["train"] == "task=captioning data=file"
+    assert make_recipe().train == "task=captioning data=file"
