@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Share, StrictModel
 
 Action = Literal["run", "plan", "status", "collect", "filter", "report"]
@@ -119,7 +120,7 @@ class KeywordSettings(StrictModel):
     """Where keywords come from, and how they are drawn."""
 
     sampler: SamplerName = "unigram"
-    list: str | None = None  # file of a user's words with quotas
+    list: Annotated[str | None, Role.FINGERPRINTED] = None  # file of a user's words with quotas
     min_count: Positive = 1
     language: str = "en"
     drop: tuple[str, ...] = ()
@@ -175,7 +176,7 @@ class LocalSettings(StrictModel):
     """Of source=transformers."""
 
     batch_size: Positive = 16
-    device: str = "auto"
+    device: Annotated[str, Role.LOCATION] = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
 
@@ -186,7 +187,7 @@ class SynthesizeCaptionsConfig(StrictModel):
     recipe: RecipeSettings
     source: SourceName = "grammar"
     num_texts: Positive | None = None
-    output: str
+    output: Annotated[str, Role.LOCATION]
     references: str | None = None
     references_column: str = "text"
     evaluation: tuple[str, ...] = ()
@@ -203,8 +204,8 @@ class SynthesizeCaptionsConfig(StrictModel):
     request_timeout: AboveZero = 60.0
     max_attempts: Positive = 8
     initial_backoff: NonNegative = 0.5
-    max_cost: NonNegative | None = None
-    max_total_tokens: Natural | None = None
+    max_cost: Annotated[NonNegative | None, Role.BUDGET] = None
+    max_total_tokens: Annotated[Natural | None, Role.BUDGET] = None
     max_output_tokens: Positive | None = None
     prices: str
     allow_unpriced: bool = False

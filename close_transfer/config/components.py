@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from close_transfer.config.choices import TaskName
+from close_transfer.core.roles import Names, Role
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, StrictModel
 
 _CAPTIONING = ("captioning", "captioning-multi")
@@ -73,13 +74,15 @@ class OpenClipConfig(StrictModel):
     """A frozen encoder that `open_clip` builds."""
 
     kind: Literal["open_clip"]
-    model: str  # an architecture, "local-dir:PATH", "hf-hub:NAME", or "picturebook"
+    model: Annotated[str, Names.FILE_OR_HUB]  # an architecture, "local-dir:PATH", "hf-hub:NAME", or "picturebook"
     pretrained: str | None  # a tag of open_clip's list, or "random"
-    weights: str | None  # a local file instead of a download; `pretrained` then says how its weights are used
-    tokenizer: str | None = None  # a local folder instead of the architecture's own
+    weights: Annotated[
+        str | None, Names.FILE
+    ]  # a local file instead of a download; `pretrained` then says how its weights are used
+    tokenizer: Annotated[str | None, Names.FILE_OR_HUB] = None  # a local folder instead of the architecture's own
     features: Features = "pooled"  # "grid": images only
     seed: Natural = 0  # of pretrained=random
-    batch_size: Positive
+    batch_size: Annotated[Positive, Role.THROUGHPUT]
 
     @model_validator(mode="before")
     @classmethod
@@ -94,20 +97,20 @@ class TimmConfig(StrictModel):
     """An image encoder without a text tower, that `timm` builds."""
 
     kind: Literal["timm"]
-    model: str  # an architecture of timm.list_models()
+    model: Annotated[str, Names.FILE_OR_HUB]  # an architecture of timm.list_models()
     pretrained: Literal["yes", "random"]
-    weights: str | None  # a local file instead
+    weights: Annotated[str | None, Names.FILE]  # a local file instead
     features: Features
     seed: Natural  # of pretrained=random
-    batch_size: Positive
+    batch_size: Annotated[Positive, Role.THROUGHPUT]
 
 
 class PrecomputedConfig(StrictModel):
     """Vectors that were encoded elsewhere; row i belongs to line i of the data file."""
 
     kind: Literal["precomputed"]
-    text_embeddings: str | None
-    image_embeddings: str | None
+    text_embeddings: Annotated[str | None, Names.FILE]
+    image_embeddings: Annotated[str | None, Names.FILE]
 
 
 ClipConfig = Annotated[OpenClipConfig | TimmConfig | PrecomputedConfig, Field(discriminator="kind")]
@@ -168,7 +171,7 @@ class PretrainedLM(StrictModel):
     """A language model with pretrained weights: a hub name or a local directory."""
 
     kind: Literal["pretrained"]
-    name: Annotated[str, BeforeValidator(_require_model_name)]
+    name: Annotated[str, BeforeValidator(_require_model_name), Names.FILE_OR_HUB]
     tuning: Literal["full", "lora", "frozen"] = "full"
     lora: LoraConfig = LoraConfig(rank=16, alpha=32.0, dropout=0.0, layers=None)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of weights that are not trained
@@ -206,13 +209,13 @@ class LoopConfig(StrictModel):
     precision: Literal["auto", "fp32", "bf16"]
     num_validations: Positive  # how many, spread over training; the last is at its end
     max_val_examples: Positive
-    log_every: Positive
-    tensorboard: bool
+    log_every: Annotated[Positive, Role.REPORTING]
+    tensorboard: Annotated[bool, Role.REPORTING]
 
 
 class EmbeddingCacheConfig(StrictModel):
     """Where encoded vectors are kept, and in which precision."""
 
-    folder: str
+    folder: Annotated[str, Names.FILE]
     dtype: Literal["float32", "float16"]
     shard_rows: Positive = 2048  # what a kill loses at most

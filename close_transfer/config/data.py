@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from close_transfer.config.choices import TaskName
+from close_transfer.core.roles import Names, Role
 from close_transfer.core.schema import Natural, NonNegative, OnBadRows, Positive, Share, StrictModel
 
 FileSplit = Literal["train", "val", "test"]
@@ -27,8 +28,8 @@ class FileData(StrictModel):
     """Own captions: .txt, .jsonl, .csv or .tsv, each also .gz; .parquet."""
 
     name: Literal["file"]
-    path: str
-    val_path: str | None
+    path: Annotated[str, Names.FILE_OR_HUB]
+    val_path: Annotated[str | None, Names.FILE]
     val_share: Share  # of the scenes, held out for validation when there is no val_path
     text_column: str
     group_column: str | None
@@ -46,9 +47,9 @@ class FileData(StrictModel):
 class _OfficialData(StrictModel):
     """What all published datasets share: a folder, the files in it, what to do with bad entries."""
 
-    root: str
-    files: dict[FileSplit, str]  # relative to root; each is also found as NAME.gz
-    image_folders: dict[FileSplit, str]  # relative to root
+    root: Annotated[str, Role.ROOT, Names.FILE]
+    files: Annotated[dict[FileSplit, str], Names.FILE]  # relative to root; each is also found as NAME.gz
+    image_folders: Annotated[dict[FileSplit, str], Names.FILE]  # relative to root
     on_bad_rows: OnBadRows
     on_missing_image: OnBadRows = "error"  # scenes whose image is not there, where images are used
     noise: dict[TaskName, NonNegative]
@@ -84,9 +85,9 @@ class Vqa2Data(_OfficialData):
     """VQA v2: official questions (`files`) and annotations, scene text from COCO captions."""
 
     name: Literal["vqa2"]
-    annotations: dict[FileSplit, str]
-    captions: dict[FileSplit, str]  # COCO captions, the words of the scenes
-    captions_root: str
+    annotations: Annotated[dict[FileSplit, str], Names.FILE]
+    captions: Annotated[dict[FileSplit, str], Names.FILE]  # COCO captions, the words of the scenes
+    captions_root: Annotated[str, Role.ROOT, Names.FILE]
     on_missing_scene: OnBadRows  # questions whose image has no caption
 
 
@@ -114,7 +115,7 @@ class HuggingFaceData(StrictModel):
     """Any dataset of the `datasets` library, by hub name or local folder."""
 
     name: Literal["huggingface"]
-    path: str
+    path: Annotated[str, Names.FILE_OR_HUB]
     config: str | None
     splits: dict[FileSplit, str | None]  # the dataset's own names
     val_share: Share  # of the training scenes, held out for validation when splits.val is None

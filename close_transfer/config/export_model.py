@@ -1,10 +1,11 @@
 """Settings of the command that saves a trained model for others."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import model_validator
 
 from close_transfer.config.choices import Checkpoint, ChosenTask
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import StrictModel
 
 
@@ -14,11 +15,11 @@ class ExportModelConfig(StrictModel):
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
 
     task: ChosenTask
-    run: str
-    runs: str
+    run: Annotated[str, Role.LOCATION]
+    runs: Annotated[str, Role.LOCATION]
     checkpoint: Checkpoint
-    base_model: str | None
-    output: str | None
+    base_model: Annotated[str | None, Role.LOCATION]
+    output: Annotated[str | None, Role.LOCATION]
     push_to_hub: str | None
     private: bool
     licence: str | None

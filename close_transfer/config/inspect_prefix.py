@@ -1,8 +1,9 @@
 """Settings of the command that reads prefix tokens as words."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from close_transfer.config.choices import Checkpoint, ChosenTask
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import Positive, StrictModel
 
 
@@ -12,11 +13,11 @@ class InspectPrefixConfig(StrictModel):
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
 
     task: ChosenTask
-    run: str
-    runs: str
+    run: Annotated[str, Role.LOCATION]
+    runs: Annotated[str, Role.LOCATION]
     checkpoint: Checkpoint
-    base_model: str | None
+    base_model: Annotated[str | None, Role.LOCATION]
     images: str | None
     num_images: Positive
     num_words: Positive
-    device: str
+    device: Annotated[str, Role.LOCATION]

@@ -1,7 +1,7 @@
 """Settings of prediction."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import model_validator
 
@@ -11,6 +11,7 @@ from close_transfer.config.choices import (
     InputModality,
 )
 from close_transfer.config.decoding import AnsweringConfig
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import Positive
 
 
@@ -20,17 +21,17 @@ class PredictConfig(AnsweringConfig):
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
 
     task: ChosenTask
-    run: str
-    runs: str
+    run: Annotated[str, Role.LOCATION]
+    runs: Annotated[str, Role.LOCATION]
     checkpoint: Checkpoint
-    base_model: str | None
+    base_model: Annotated[str | None, Role.LOCATION]
     images: str | None
     embeddings: str | None
     scene: InputModality
     prompt: str
-    batch_size: Positive
-    output: str
-    device: str
+    batch_size: Annotated[Positive, Role.THROUGHPUT]
+    output: Annotated[str, Role.LOCATION]
+    device: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")
     def _one_input(self) -> "PredictConfig":

@@ -6,16 +6,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from close_transfer.config.evaluate import EvaluateConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.archive import archive_previous
 from close_transfer.core.atomic_files import atomic_path, read_json, sync
 from close_transfer.core.errors import UserError
+from close_transfer.core.roles import Role, drop_settings
 from close_transfer.evaluation.official_formats import OFFICIAL_FIELDS, format_official_results, format_score_lines
 from close_transfer.evaluation.record import Evaluation
 
 # What an evaluation leaves; the results, which make it complete, are the last.
 _FILES = ("report.html", "official_results.json", "scores.jsonl", "predictions.jsonl", "results.json")
-_PLACES = {"output", "resume", "run", "runs", "device", "embedding_cache", "base_model"}
-_BESIDES = {"batch_size", "compare", "leakage", "num_bootstrap", "extra_metrics", "clipscore"}
 
 
 def write_evaluation(evaluation: Evaluation) -> None:
@@ -65,9 +66,8 @@ def _keep_earlier(folder: Path, results: dict[str, Any]) -> None:
 
 
 def _settings(results: Any) -> dict[str, Any]:
-    """All settings that decide what a results.json says, by name; not what is merely reported besides."""
-    train, evaluation = results["config"]["train"], results["config"]["eval"]
-    return {
-        **{f"train.{key}": value for key, value in train.items() if key not in _PLACES},
-        **{key: value for key, value in evaluation.items() if key not in _PLACES | _BESIDES},
-    }
+    """Return the settings that decide what a results.json says, by name; not what is reported in addition."""
+    free = (Role.LOCATION, Role.REPORTING, Role.THROUGHPUT)
+    train = drop_settings(TrainConfig, results["config"]["train"], *free)
+    evaluation = drop_settings(EvaluateConfig, results["config"]["eval"], *free)
+    return {f"train.{key}": value for key, value in train.items()} | evaluation

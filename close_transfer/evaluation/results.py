@@ -9,38 +9,28 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from close_transfer.config.baseline import BaselineConfig
+from close_transfer.config.evaluate import EvaluateConfig
+from close_transfer.config.score_predictions import ScorePredictionsConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.readers.records import key_field, read_document, read_lines
+from close_transfer.core.roles import Role, drop_idle_settings, drop_settings
+from close_transfer.core.schema import StrictModel
 from close_transfer.models.noise_scale import describe_adapters
 
 BUILTIN_DATASET = "picturebook"
 
-# Settings that do not change what a system is: where things lie, and what they run on.
-_IRRELEVANT_SETTINGS = {
-    "output",
-    "resume",
-    "runs",
-    "run",
-    "device",
-    "embedding_cache",
-    "compare",
-    "num_bootstrap",
-    "batch_size",
-    "seed",
+# Roles of settings that may differ between two results of one system.
+_SYSTEM_FREE = (Role.LOCATION, Role.ROOT, Role.REPORTING, Role.THROUGHPUT, Role.SEED, Role.TEST, Role.LABEL)
+# The commands whose settings a results.json holds.
+_SCHEMAS: dict[str, type[StrictModel]] = {
+    "train": TrainConfig,
+    "eval": EvaluateConfig,
+    "baseline": BaselineConfig,
+    "score": ScorePredictionsConfig,
 }
-_SCORING_SETTINGS = {
-    "name", "data_regime", "data_name", "split", "scene", "images", "clip", "references", "questions", "extra_metrics",
-    "id_field", "on_missing", "on_extra",
-}  # fmt: skip
-_IDLE_SETTINGS = {"clip.batch_size", "train.log_every", "train.tensorboard"}
-# Settings of an evaluation that count where the first of them is given, by their beginnings.
-_ANSWERING_SETTINGS = {
-    "text_memory": ("text_memory",),
-    "top_p": ("top_p", "temperature", "sampling_seed", "num_return"),
-    "rerank": ("rerank", "num_return"),
-}
-_ROOT_SETTINGS = ("root", "captions_root")  # of data; the files below them are named relative to them
 _CAPTIONING_TASKS = ("captioning", "captioning-multi")  # trained differently, asked and scored alike
 
 
@@ -112,30 +102,14 @@ class Results(BaseModel):
 
     def settings(self) -> dict[str, Any]:
         """All that makes the system what it is, by dotted key, the same on any machine; not the seed."""
-        train, evaluation, score, baseline = (
-            self.config.get(key) or {} for key in ("train", "eval", "score", "baseline")
-        )
-        # Seeds of someone else's system are files with the same name= and a seed= each.
-        files = {"predictions"} if self.seed is not None else set()
-        settings = {key: value for key, value in train.items() if key not in _IRRELEVANT_SETTINGS}
-        if isinstance(settings.get("data"), dict):
-            settings["data"] = {key: value for key, value in settings["data"].items() if key not in _ROOT_SETTINGS}
-        answering_keys = {"checkpoint", "num_beams"}
-        for setting, beginnings in _ANSWERING_SETTINGS.items():
-            if evaluation.get(setting):
-                answering_keys |= {key for key in evaluation if key.startswith(beginnings)}
-        settings |= {key: value for key, value in evaluation.items() if key in answering_keys}
-        settings |= {
-            key: value
-            for key, value in baseline.items()
-            if key not in _IRRELEVANT_SETTINGS | {"data", "split", "max_examples"}
-        }
-        settings |= {
-            key: value for key, value in score.items() if key not in _IRRELEVANT_SETTINGS | _SCORING_SETTINGS | files
-        }
-        flat_settings = {key: value for key, value in _flatten(settings).items() if key not in _IDLE_SETTINGS}
+        settings: dict[str, Any] = {}
+        for command, schema in _SCHEMAS.items():
+            deciding = drop_settings(schema, self.config.get(command) or {}, *_SYSTEM_FREE)
+            settings |= drop_idle_settings(schema, deciding)
+        if self.seed is not None:  # seeds of someone else's system are files with the same name= and a seed= each
+            settings.pop("predictions", None)
         portable_settings = {
-            key: value if key == "predictions" else _make_portable(value) for key, value in flat_settings.items()
+            key: value if key == "predictions" else _make_portable(value) for key, value in _flatten(settings).items()
         }
         if self.statistics and self.statistics.get("sha256"):  # what was fitted, wherever it lies
             portable_settings["statistics"] = str(self.statistics["sha256"])[:12]
