@@ -8,10 +8,9 @@ import numpy as np
 
 from close_transfer.config.data import PicturebookData
 from close_transfer.core.arrays import Float64Array
-from close_transfer.core.atomic_files import read_json
 from close_transfer.core.errors import UserError
 from close_transfer.data.sources import load_examples
-from close_transfer.evaluation.results import find_results
+from close_transfer.evaluation.results import find_results, read_results
 from close_transfer.metrics.bootstrap import score_sums
 from studies.config import ScoreByWordTypeConfig
 from studies.word_kinds import KINDS_OF_WORDS, score_words
@@ -42,14 +41,14 @@ def build_word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
                 f"{folder}: there is no results.json; give folders of evaluations, such as "
                 "runs/captioning/latest/eval-test-image"
             )
-        results = read_json(folder / "results.json")
-        if results["data"] != "picturebook" or not results["task"].startswith("captioning"):
+        results = read_results(folder / "results.json", "evaluations")
+        if results.data != "picturebook" or not results.task.startswith("captioning"):
             raise UserError(f"{folder}: holds no captions of Picturebook; give evaluations of task=captioning on it")
-        data_settings = [config["data"] for config in results["config"].values() if config and config.get("data")]
+        data_settings = [config["data"] for config in results.config.values() if config and config.get("data")]
         data = PicturebookData.model_validate(
             data_settings[-1]
         )  # of the test, where that is on other data than the training
-        references = {e.id: e.references for e in load_examples(data, "captioning", results["split"]).examples}
+        references = {e.id: e.references for e in load_examples(data, "captioning", str(results.split)).examples}
         predictions = [
             json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
         ]
