@@ -29,6 +29,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.prompt_format import Format, TextFormat
+from close_transfer.models.saved_config import SavedBaseModel
 
 END_TOKEN = "</s>"
 
@@ -48,7 +49,7 @@ class LanguageModel:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     format: TextFormat
-    base_model: dict[str, Any] | None
+    base_model: SavedBaseModel | None
 
 
 def build_from_scratch(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
@@ -157,7 +158,7 @@ _GIVE_BASE = (
 )
 
 
-def load_base_model(base_model: dict[str, Any], folder: str | None = None) -> PreTrainedModel:
+def load_base_model(base_model: SavedBaseModel, folder: str | None = None) -> PreTrainedModel:
     """The language model that a checkpoint names and does not hold, with room for what it does.
 
     Args:
@@ -217,7 +218,7 @@ def build_language_model(config: LMConfig, texts: Iterable[str]) -> LanguageMode
     )
 
 
-def _describe_base_model(config: PretrainedLM, model: PreTrainedModel) -> dict[str, Any]:
+def _describe_base_model(config: PretrainedLM, model: PreTrainedModel) -> SavedBaseModel:
     """As `LanguageModel.base_model`; a folder is kept as its absolute path, as the model may be loaded from anywhere."""
     folder = Path(config.name).resolve() if Path(config.name).is_dir() else None
     return {
