@@ -15,7 +15,9 @@ from close_transfer.config.choices import (
     as_tuple,
 )
 from close_transfer.config.data import DataConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, StrictModel
 from close_transfer.tasks import get_task
 
@@ -28,6 +30,9 @@ def _require_task(name: str) -> str:
 
 
 TaskName = Annotated[str, AfterValidator(_require_task)]
+
+# Settings of a training that `jobs.py` sets, so that no study's overrides may.
+SET_BY_JOBS = ("output", "resume", "runs")
 
 
 class SystemConfig(StrictModel):
@@ -58,9 +63,9 @@ class RunStudyConfig(StrictModel):
     eval_overrides: str
     seeds: Positive
     split: EvalSplit
-    num_bootstrap: Positive
-    num_workers: Positive
-    output: str
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    num_workers: Annotated[Positive, Role.THROUGHPUT]
+    output: Annotated[str, Role.LOCATION]
 
     def of_task(self, task: str) -> str:
         """Settings of the trainings of this task alone."""
@@ -88,7 +93,7 @@ class RunStudyConfig(StrictModel):
 class StudyFewShotConfig(StrictModel):
     """Settings of `study_few_shot.py`."""
 
-    runs: Annotated[tuple[str, ...], Field(min_length=1)]
+    runs: Annotated[tuple[str, ...], Field(min_length=1), Role.LOCATION]
     data: DataConfig | None = None
     shots: Annotated[tuple[Natural, ...], Field(min_length=1)]
     num_supports: Positive
@@ -97,15 +102,15 @@ class StudyFewShotConfig(StrictModel):
     max_words: Positive | None
     split: EvalSplit
     seeds: Positive
-    num_bootstrap: Positive
-    output: str
-    device: str
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    output: Annotated[str, Role.LOCATION]
+    device: Annotated[str, Role.LOCATION]
 
 
 class RealSystemConfig(StrictModel):
     """One row of the study on real vectors, an entry of `systems`; it gives only the settings that it needs."""
 
-    name: str
+    name: Annotated[str, Role.LABEL]
     input_modality: InputModality = "text"
     noise: NonNegative | AutoNoise = "auto"
     rule: NoiseRule | None = None  # of noise=auto
@@ -118,22 +123,22 @@ class StudyRealVectorsConfig(StrictModel):
 
     pairs: str
     language_model: str | None
-    noises: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
-    systems: tuple[RealSystemConfig, ...]
-    num_pairs: Positive
-    text_memory_temperature: AboveZero
+    noises: Annotated[tuple[NonNegative, ...], Field(min_length=1), Role.KEYED]
+    systems: Annotated[tuple[RealSystemConfig, ...], Role.KEYED]
+    num_pairs: Annotated[Positive, Role.KEYED]
+    text_memory_temperature: Annotated[AboveZero, Role.KEYED]
     folds: Annotated[int, Field(ge=2)]
-    seeds: Positive
-    least_keyword: Positive
-    most_keyword: Positive
+    seeds: Annotated[Positive, Role.KEYED]
+    least_keyword: Annotated[Positive, Role.REPORTING]  # of the probe
+    most_keyword: Annotated[Positive, Role.REPORTING]
     epochs: Positive
     batch_size: Positive
     learning_rate: Annotated[float, Field(gt=0)]
     num_beams: Positive
     max_target_tokens: Positive
-    num_bootstrap: Positive
-    num_workers: Positive
-    output: str
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    num_workers: Annotated[Positive, Role.THROUGHPUT]
+    output: Annotated[str, Role.LOCATION]
 
 
 class StudyCorporaConfig(StrictModel):
@@ -148,14 +153,14 @@ class StudyCorporaConfig(StrictModel):
     eval_overrides: str
     style_words: tuple[str, ...]
     seeds: Positive
-    num_bootstrap: Positive
-    num_workers: Positive
-    output: str
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    num_workers: Annotated[Positive, Role.THROUGHPUT]
+    output: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")
     def _check_train_overrides(self) -> "StudyCorporaConfig":
         for setting in shlex.split(self.train_overrides):
-            if setting.partition("=")[0] in ("task", "seed", "output", "resume", "runs", "data", "data.path"):
+            if setting.partition("=")[0] in ("task", "seed", *SET_BY_JOBS, "data", "data.path"):
                 raise ValueError(f"train_overrides={setting}: the study sets that itself; leave it out")
         return self
 
@@ -173,9 +178,9 @@ class SweepNoiseConfig(StrictModel):
     split: EvalSplit
     train_overrides: str
     eval_overrides: str
-    num_bootstrap: Positive
-    num_workers: Positive
-    output: str
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    num_workers: Annotated[Positive, Role.THROUGHPUT]
+    output: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")
     def _check_statistics(self) -> "SweepNoiseConfig":
@@ -193,17 +198,8 @@ class SweepNoiseConfig(StrictModel):
 
     @model_validator(mode="after")
     def _check_train_overrides(self) -> "SweepNoiseConfig":
-        own_settings = (
-            "noise",
-            "noise_rule",
-            "noise_variance",
-            "noise_cosine",
-            "seed",
-            "task",
-            "output",
-            "resume",
-            "runs",
-        )
+        noise_settings = [name for name in TrainConfig.model_fields if name.startswith("noise")]
+        own_settings = (*noise_settings, "seed", "task", *SET_BY_JOBS)
         for setting in shlex.split(self.train_overrides):
             if setting.partition("=")[0] in own_settings:
                 raise ValueError(
@@ -219,11 +215,11 @@ class ExportGrammarConfig(StrictModel):
     seed: Natural
     min_count: Positive
     min_expected: Positive
-    output: str
+    output: Annotated[str, Role.LOCATION]
 
 
 class ScoreByWordTypeConfig(StrictModel):
     """Settings of `score_by_word_type.py`."""
 
     evaluations: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(as_tuple)]
-    num_bootstrap: Positive
+    num_bootstrap: Annotated[Positive, Role.REPORTING]

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from close_transfer.core.atomic_files import atomic_path, write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.core.svg import render_svg
-from close_transfer.evaluation.results import read_scores
+from close_transfer.evaluation.score_lines import read_scores
 from studies.config import StudyCorporaConfig
 from studies.jobs import Job, run_jobs
 from studies.scene_scores import SceneScores

@@ -108,7 +108,7 @@ def read_points(config: SweepNoiseConfig) -> tuple[dict[str, Any], list[Point]]:
             difference = best.minus(scores, config.num_bootstrap)
             points.append(
                 Point(
-                    noise_setting, scores.results["data_regime"], scores.results["noise"]["std"], scene, scores.score, *scores.interval(config.num_bootstrap), scores.by_seed,
+                    noise_setting, str(scores.results.data_regime), scores.results.noise_std or 0.0, scene, scores.score, *scores.interval(config.num_bootstrap), scores.by_seed,
                     (difference.difference, difference.low, difference.high),
                 )
             )  # fmt: skip
@@ -116,7 +116,7 @@ def read_points(config: SweepNoiseConfig) -> tuple[dict[str, Any], list[Point]]:
         facts = {
             "metric": best.metric,
             "num_scenes": len(best.counts),
-            **{key: best.results[key] for key in fact_names},
+            **{key: getattr(best.results, key) for key in fact_names},
         }
     return facts, sorted(points, key=lambda point: (point.scene, point.is_chosen, point.noise))
 

@@ -188,8 +188,8 @@ def _build_row(scores: SceneScores, baseline: SceneScores, num_bootstrap: int) -
         "interval": list(scores.interval(num_bootstrap)),
         "by_seed": scores.by_seed,
         "against_baseline": [difference.difference, difference.low, difference.high],
-        "noise": scores.results["noise"]["std"],
-        "data_regime": scores.results["data_regime"],
+        "noise": scores.results.noise_std,
+        "data_regime": scores.results.data_regime,
     }
 
 

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Share, StrictModel
 
 Action = Literal["run", "plan", "status", "collect", "filter", "report"]
@@ -94,7 +95,7 @@ class KeywordSettings(StrictModel):
     """Where keywords come from, and how they are drawn."""
 
     sampler: SamplerName
-    list: str | None
+    list: Annotated[str | None, Role.FINGERPRINTED]
     min_count: Positive
     language: str
     drop: tuple[str, ...]
@@ -132,7 +133,7 @@ class LocalSettings(StrictModel):
     """Settings of source=transformers."""
 
     batch_size: Positive
-    device: str
+    device: Annotated[str, Role.LOCATION]
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -143,7 +144,7 @@ class SynthesizeCaptionsConfig(StrictModel):
     recipe: RecipeSettings
     source: SourceName
     num_texts: Positive | None
-    output: str
+    output: Annotated[str, Role.LOCATION]
     references: str | None
     references_column: str
     evaluation: tuple[str, ...]
@@ -160,8 +161,8 @@ class SynthesizeCaptionsConfig(StrictModel):
     request_timeout: AboveZero
     max_attempts: Positive
     initial_backoff: NonNegative
-    max_cost: NonNegative | None
-    max_total_tokens: Natural | None
+    max_cost: Annotated[NonNegative | None, Role.BUDGET]
+    max_total_tokens: Annotated[Natural | None, Role.BUDGET]
     max_output_tokens: Positive | None
     prices: str
     allow_unpriced: bool

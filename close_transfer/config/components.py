@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from close_transfer.core.roles import Names, Role
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, StrictModel
 
 # Learning rates of language models that are trained from scratch go by it: comparing a prompt with a scene is learned
@@ -60,13 +61,13 @@ class OpenClipConfig(StrictModel):
     """A frozen encoder that `open_clip` builds."""
 
     kind: Literal["open_clip"]
-    model: str
+    model: Annotated[str, Names.FILE_OR_HUB]
     pretrained: str | None
-    weights: str | None
-    tokenizer: str | None
+    weights: Annotated[str | None, Names.FILE]
+    tokenizer: Annotated[str | None, Names.FILE_OR_HUB]
     features: Features
     seed: Natural
-    batch_size: Positive
+    batch_size: Annotated[Positive, Role.THROUGHPUT]
 
     @model_validator(mode="before")
     @classmethod
@@ -81,20 +82,20 @@ class TimmConfig(StrictModel):
     """An image encoder without a text tower, that `timm` builds."""
 
     kind: Literal["timm"]
-    model: str
+    model: Annotated[str, Names.FILE_OR_HUB]
     pretrained: Literal["yes", "random"]
-    weights: str | None
+    weights: Annotated[str | None, Names.FILE]
     features: Features
     seed: Natural
-    batch_size: Positive
+    batch_size: Annotated[Positive, Role.THROUGHPUT]
 
 
 class PrecomputedConfig(StrictModel):
     """Vectors that were encoded elsewhere; row i belongs to line i of the data file."""
 
     kind: Literal["precomputed"]
-    text_embeddings: str | None
-    image_embeddings: str | None
+    text_embeddings: Annotated[str | None, Names.FILE]
+    image_embeddings: Annotated[str | None, Names.FILE]
 
 
 ClipConfig = Annotated[OpenClipConfig | TimmConfig | PrecomputedConfig, Field(discriminator="kind")]
@@ -155,7 +156,7 @@ class PretrainedLM(StrictModel):
     """A language model with pretrained weights: a hub name or a local directory."""
 
     kind: Literal["pretrained"]
-    name: Annotated[str, BeforeValidator(_require_model_name)]
+    name: Annotated[str, BeforeValidator(_require_model_name), Names.FILE_OR_HUB]
     tuning: Literal["full", "lora", "frozen"]
     lora: LoraConfig
     dtype: Literal["float32", "bfloat16", "float16"]
@@ -193,13 +194,13 @@ class LoopConfig(StrictModel):
     precision: Literal["auto", "fp32", "bf16"]
     num_validations: Positive
     max_val_examples: Positive
-    log_every: Positive
-    tensorboard: bool
+    log_every: Annotated[Positive, Role.REPORTING]
+    tensorboard: Annotated[bool, Role.REPORTING]
 
 
 class EmbeddingCacheConfig(StrictModel):
     """Where encoded vectors are kept, and in which precision."""
 
-    folder: str
+    folder: Annotated[str, Names.FILE]
     dtype: Literal["float32", "float16"]
     shard_rows: Positive

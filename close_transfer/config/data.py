@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
+from close_transfer.core.roles import Names, Role
 from close_transfer.core.schema import Natural, NonNegative, OnBadRows, Positive, Share, StrictModel
 
 FileSplit = Literal["train", "val", "test"]
@@ -32,8 +33,8 @@ class FileData(StrictModel):
     provides: ClassVar[tuple[ExampleKindName, ...]] = ("captions", "pairs", "questions", "rows")
 
     name: Literal["file"]
-    path: str
-    val_path: str | None
+    path: Annotated[str, Names.FILE_OR_HUB]
+    val_path: Annotated[str | None, Names.FILE]
     val_share: Share
     text_column: str
     group_column: str | None
@@ -52,10 +53,9 @@ class _OfficialData(StrictModel):
     """What all published datasets share: a folder, the files in it, what to do with bad entries."""
 
     provides: ClassVar[tuple[ExampleKindName, ...]]
-
-    root: str
-    files: dict[FileSplit, str]
-    image_folders: dict[FileSplit, str]
+    root: Annotated[str, Role.ROOT, Names.FILE]
+    files: Annotated[dict[FileSplit, str], Names.FILE]
+    image_folders: Annotated[dict[FileSplit, str], Names.FILE]
     on_bad_rows: OnBadRows
     on_missing_image: OnBadRows = "error"
     noise: dict[str, NonNegative]
@@ -101,9 +101,9 @@ class Vqa2Data(_OfficialData):
     provides: ClassVar[tuple[ExampleKindName, ...]] = ("questions",)
 
     name: Literal["vqa2"]
-    annotations: dict[FileSplit, str]
-    captions: dict[FileSplit, str]
-    captions_root: str
+    annotations: Annotated[dict[FileSplit, str], Names.FILE]
+    captions: Annotated[dict[FileSplit, str], Names.FILE]
+    captions_root: Annotated[str, Role.ROOT, Names.FILE]
     on_missing_scene: OnBadRows
 
 
@@ -139,7 +139,7 @@ class HuggingFaceData(StrictModel):
     provides: ClassVar[tuple[ExampleKindName, ...]] = ("captions", "pairs", "questions", "rows")
 
     name: Literal["huggingface"]
-    path: str
+    path: Annotated[str, Names.FILE_OR_HUB]
     config: str | None
     splits: dict[FileSplit, str | None]
     val_share: Share

@@ -9,22 +9,23 @@ from close_transfer.config.components import ClipConfig, OpenClipConfig
 from close_transfer.config.data import DataConfig
 from close_transfer.config.decoding import AnsweringConfig
 from close_transfer.config.saved_run import RunReference
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import Positive
 
 
 class EvaluateConfig(RunReference, AnsweringConfig):
     """Settings of `eval_image.py`."""
 
-    data: DataConfig | None = None
-    clip: ClipConfig | None = None
-    split: EvalSplit
-    scene: InputModality
-    batch_size: Positive
-    max_examples: Positive | None
-    num_bootstrap: Positive
-    extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(as_tuple)]
-    clipscore: OpenClipConfig | None = None
-    leakage: bool
-    compare: tuple[str, ...]
-    output: str | None
-    device: str
+    data: Annotated[DataConfig | None, Role.TEST] = None
+    clip: Annotated[ClipConfig | None, Role.TEST] = None
+    split: Annotated[EvalSplit, Role.TEST]
+    scene: Annotated[InputModality, Role.TEST]
+    batch_size: Annotated[Positive, Role.THROUGHPUT]
+    max_examples: Annotated[Positive | None, Role.TEST]
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(as_tuple), Role.REPORTING]
+    clipscore: Annotated[OpenClipConfig | None, Role.REPORTING] = None
+    leakage: Annotated[bool, Role.REPORTING]
+    compare: Annotated[tuple[str, ...], Role.REPORTING]
+    output: Annotated[str | None, Role.LOCATION]
+    device: Annotated[str, Role.LOCATION]

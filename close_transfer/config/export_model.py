@@ -1,14 +1,17 @@
 """Settings of the command that saves a trained model for others."""
 
+from typing import Annotated
+
 from pydantic import model_validator
 
 from close_transfer.config.saved_run import RunReference
+from close_transfer.core.roles import Role
 
 
 class ExportModelConfig(RunReference):
     """Settings of `export_model.py`."""
 
-    output: str | None
+    output: Annotated[str | None, Role.LOCATION]
     push_to_hub: str | None
     private: bool
     licence: str | None

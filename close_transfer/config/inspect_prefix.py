@@ -1,6 +1,9 @@
 """Settings of the command that reads prefix tokens as words."""
 
+from typing import Annotated
+
 from close_transfer.config.saved_run import RunReference
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import Positive
 
 
@@ -10,4 +13,4 @@ class InspectPrefixConfig(RunReference):
     images: str | None
     num_images: Positive
     num_words: Positive
-    device: str
+    device: Annotated[str, Role.LOCATION]

@@ -1,6 +1,7 @@
 """Settings of prediction."""
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import model_validator
 
@@ -9,6 +10,7 @@ from close_transfer.config.choices import (
 )
 from close_transfer.config.decoding import AnsweringConfig
 from close_transfer.config.saved_run import RunReference
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import Positive
 
 
@@ -19,9 +21,9 @@ class PredictConfig(RunReference, AnsweringConfig):
     embeddings: str | None
     scene: InputModality
     prompt: str
-    batch_size: Positive
-    output: str
-    device: str
+    batch_size: Annotated[Positive, Role.THROUGHPUT]
+    output: Annotated[str, Role.LOCATION]
+    device: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")
     def _one_input(self) -> "PredictConfig":

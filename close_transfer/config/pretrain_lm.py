@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from close_transfer.config.components import ScratchLM
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import Natural, OnBadRows, Positive, Share, StrictModel
 
 
@@ -15,11 +16,12 @@ class PretrainLmConfig(StrictModel):
         tuple[str, ...],
         Field(min_length=1),
         BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+        Role.FINGERPRINTED,
     ]
-    text_column: str
-    exclude: str | None
-    exclude_column: str | None
-    on_bad_rows: OnBadRows
+    text_column: Annotated[str, Role.FINGERPRINTED]
+    exclude: Annotated[str | None, Role.FINGERPRINTED]
+    exclude_column: Annotated[str | None, Role.FINGERPRINTED]
+    on_bad_rows: Annotated[OnBadRows, Role.FINGERPRINTED]
     lowercase: bool
     lm: ScratchLM
     objective: Literal["reconstruct", "denoise", "causal"] | None
@@ -33,11 +35,11 @@ class PretrainLmConfig(StrictModel):
     warmup_steps: Natural
     precision: Literal["auto", "fp32", "bf16"]
     val_share: Share
-    log_every: Positive
+    log_every: Annotated[Positive, Role.REPORTING]
     seed: Natural
-    output: str
-    resume: bool
-    device: str
+    output: Annotated[str, Role.LOCATION]
+    resume: Annotated[bool, Role.LOCATION]
+    device: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="before")
     @classmethod

@@ -1,8 +1,9 @@
 """Settings that name a trained model, which every command that uses one shares."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from close_transfer.config.choices import Checkpoint, ChosenTask
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import StrictModel
 
 
@@ -11,8 +12,8 @@ class RunReference(StrictModel):
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
 
-    task: ChosenTask
-    run: str
-    runs: str
+    task: Annotated[ChosenTask, Role.TEST]
+    run: Annotated[str, Role.LOCATION]
+    runs: Annotated[str, Role.LOCATION]
     checkpoint: Checkpoint
-    base_model: str | None
+    base_model: Annotated[str | None, Role.LOCATION]

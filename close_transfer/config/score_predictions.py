@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, model_validator
 
 from close_transfer.config.choices import DataRegime, ExtraMetric, Given, InputModality, as_tuple
 from close_transfer.config.components import EmbeddingCacheConfig, OpenClipConfig, TaskConfig
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import Natural, OnBadRows, Positive, StrictModel
 
 OnDuplicate = Literal["error", "first", "last"]
@@ -16,26 +17,26 @@ class ScorePredictionsConfig(StrictModel):
 
     task: TaskConfig
     predictions: Given
-    references: Given
-    questions: str | None
-    split: str | None
-    id_field: str | None
+    references: Annotated[Given, Role.TEST]
+    questions: Annotated[str | None, Role.TEST]
+    split: Annotated[str | None, Role.TEST]
+    id_field: Annotated[str | None, Role.TEST]
     prediction_field: str | None
-    on_missing: OnBadRows
-    on_extra: OnBadRows
+    on_missing: Annotated[OnBadRows, Role.TEST]
+    on_extra: Annotated[OnBadRows, Role.TEST]
     on_duplicate: OnDuplicate
-    extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(as_tuple)]
-    images: str | None
-    clip: OpenClipConfig | None = None
-    embedding_cache: EmbeddingCacheConfig
-    name: str | None
-    data_name: str | None
-    scene: InputModality
-    data_regime: DataRegime | None
-    seed: Natural | None
-    num_bootstrap: Positive
-    output: Given
-    device: str
+    extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(as_tuple), Role.REPORTING]
+    images: Annotated[str | None, Role.TEST]
+    clip: Annotated[OpenClipConfig | None, Role.REPORTING] = None  # of CLIPScore
+    embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]
+    name: Annotated[str | None, Role.LABEL]
+    data_name: Annotated[str | None, Role.LABEL]
+    scene: Annotated[InputModality, Role.TEST]
+    data_regime: Annotated[DataRegime | None, Role.LABEL]
+    seed: Annotated[Natural | None, Role.SEED]
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    output: Annotated[Given, Role.LOCATION]
+    device: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")
     def _clipscore_has_images(self) -> "ScorePredictionsConfig":

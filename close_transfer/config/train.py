@@ -15,6 +15,7 @@ from close_transfer.config.components import (
     TaskConfig,
 )
 from close_transfer.config.data import DataConfig
+from close_transfer.core.roles import Names, Role
 from close_transfer.core.schema import Natural, NonNegative, StrictModel
 
 # Splits of the training data whose text `exclude_overlap_with` takes by name; whatever else it names is a file.
@@ -55,21 +56,21 @@ class TrainConfig(StrictModel):
     mapper: MapperConfig
     lm: LMConfig
     train: LoopConfig
-    embedding_cache: EmbeddingCacheConfig
+    embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]
     noise: Annotated[NonNegative | AutoNoise | None, BeforeValidator(_parse_noise)]
     noise_rule: NoiseRule | None
     noise_variance: NonNegative | None
     noise_cosine: Annotated[float, Field(gt=0, le=1)] | None
-    statistics: str | None
-    seed: Natural
-    output: str | None
-    resume: str | None
+    statistics: Annotated[str | None, Names.FILE]
+    seed: Annotated[Natural, Role.SEED]
+    output: Annotated[str | None, Role.LOCATION]
+    resume: Annotated[str | None, Role.LOCATION]
     exclude_overlap_with: Annotated[
-        tuple[str, ...] | None, BeforeValidator(as_tuple)
+        tuple[str, ...] | None, BeforeValidator(as_tuple), Names.FILE
     ]  # `LEAK_SPLITS` and files of texts
     exclude_overlap_column: str
-    runs: str
-    device: str
+    runs: Annotated[str, Role.LOCATION]
+    device: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")
     def _one_noise(self) -> "TrainConfig":

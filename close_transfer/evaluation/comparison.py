@@ -13,7 +13,9 @@ import numpy as np
 
 from close_transfer.core.errors import UserError
 from close_transfer.evaluation.result_table import Pairing, ResultTable, Row, Value
-from close_transfer.evaluation.results import BUILTIN_DATASET, Results, read_results, read_scores
+from close_transfer.evaluation.results import BUILTIN_DATASET, Results, read_results
+from close_transfer.evaluation.score_lines import read_scores
+from close_transfer.evaluation.system_identity import collect_system_settings, identify_system
 from close_transfer.metrics.bootstrap import compare_paired_means
 
 _MAX_SHOWN_SETTINGS = 4
@@ -67,7 +69,7 @@ def _build_row(folded_results: Sequence[Results]) -> Row:
         sorted((results.seed for results in folded_results), key=lambda seed: -1 if seed is None else seed),
         {_format_column(name, first): _fold_values(name, folded_results) for name in shared_metrics},
         first,
-        first.settings(),
+        collect_system_settings(first),
     )
 
 
@@ -159,7 +161,9 @@ def build_tables(files: Mapping[Path, Results]) -> tuple[list[ResultTable], list
     for table_key, path, results in _key_results(files):
         # A result without a seed is a row of its own.
         path_key = str(path) if results.seed is None else ""
-        by_seed = systems.setdefault((table_key, results.data_regime, results.name, results.identity(), path_key), {})
+        by_seed = systems.setdefault(
+            (table_key, results.data_regime, results.name, identify_system(results), path_key), {}
+        )
         if results.seed in by_seed:
             notes.append(
                 f"{by_seed[results.seed][0]} is left out: {path} is the same system with the same seed {results.seed}"

@@ -29,6 +29,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.prompt_format import Format, TextFormat
+from close_transfer.models.saved_config import SavedBaseModel
 
 END_TOKEN = "</s>"
 
@@ -48,7 +49,7 @@ class LanguageModel:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     format: TextFormat
-    base_model: dict[str, Any] | None
+    base_model: SavedBaseModel | None
 
 
 def build_from_scratch(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
@@ -162,7 +163,7 @@ _GIVE_BASE = (
 )
 
 
-def load_base_model(base_model: dict[str, Any], folder: str | None = None) -> PreTrainedModel:
+def load_base_model(base_model: SavedBaseModel, folder: str | None = None) -> PreTrainedModel:
     """Load the base language model that a checkpoint names, ready to receive the checkpoint's weights.
 
     Args:
@@ -222,7 +223,7 @@ def build_language_model(config: LMConfig, texts: Iterable[str]) -> LanguageMode
     )
 
 
-def _describe_base_model(config: PretrainedLM, model: PreTrainedModel) -> dict[str, Any]:
+def _describe_base_model(config: PretrainedLM, model: PreTrainedModel) -> SavedBaseModel:
     """Describe a base as `LanguageModel.base_model`; a folder is made absolute, so that the model loads from anywhere."""
     folder = Path(config.name).resolve() if Path(config.name).is_dir() else None
     return {

@@ -9,7 +9,7 @@ Shapes: b scenes, d width of the vectors, p prompt tokens, s = mapper's tokens +
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -23,8 +23,17 @@ from close_transfer.models.adapters import AdapterChain, AdapterContext, NoiseSo
 from close_transfer.models.language_models import build_from_config, load_base_model, reset_generation_config
 from close_transfer.models.lm_wrappers import Context, build_lm_wrapper
 from close_transfer.models.mappers import build_mapper
+from close_transfer.models.saved_config import (
+    SavedBaseModel,
+    SavedEncoder,
+    SavedNoise,
+    SavedStatistics,
+    SavedTask,
+    SavedTextFormat,
+    check_saved_config,
+)
 
-_WEIGHTS = "model.safetensors"
+_WEIGHTS, _CONFIG = "model.safetensors", "config.json"
 
 
 class TransferConfig(PreTrainedConfig):
@@ -47,26 +56,27 @@ class TransferConfig(PreTrainedConfig):
 
     def __init__(
         self,
-        encoder: dict[str, Any] | None = None,
+        encoder: SavedEncoder | None = None,
         adapter: list[dict[str, Any]] | None = None,
         mapper: dict[str, Any] | None = None,
-        noise: dict[str, Any] | None = None,
-        task: dict[str, Any] | None = None,
+        noise: SavedNoise | None = None,
+        task: SavedTask | None = None,
         data_regime: str = "T0",
         lm: dict[str, Any] | None = None,
-        text_format: dict[str, Any] | None = None,
-        base_model: dict[str, Any] | None = None,
-        statistics: dict[str, Any] | None = None,
+        text_format: SavedTextFormat | None = None,
+        base_model: SavedBaseModel | None = None,
+        statistics: SavedStatistics | None = None,
         **kwargs: Any,
     ) -> None:
-        self.encoder = encoder or {}
+        # transformers builds an empty one, to see which values differ from it; a model needs all parts.
+        self.encoder = encoder or cast(SavedEncoder, {})
         self.adapter = adapter or []
         self.mapper = mapper or {}
-        self.noise = noise or {}
-        self.task = task or {}
+        self.noise = noise or cast(SavedNoise, {})
+        self.task = task or cast(SavedTask, {})
         self.data_regime = data_regime
         self.lm = lm or {}
-        self.text_format = text_format or {"kind": "encoder-decoder", "before": []}
+        self.text_format: SavedTextFormat = text_format or {"kind": "encoder-decoder", "before": []}
         self.base_model = base_model
         self.statistics = statistics
         super().__init__(**kwargs)
@@ -176,9 +186,10 @@ class TransferNetwork(PreTrainedModel):
             base_model: folder of the language model whose weights were left out; None: its folder in training.
 
         Raises:
-            UserError: if such a base cannot be loaded or has other weights than in training, or if one is given
-                but the checkpoint holds the whole language model.
+            UserError: if config.json is damaged, if such a base cannot be loaded or has other weights than in training, or
+                if one is given but the checkpoint holds the whole language model.
         """
+        check_saved_config(Path(folder) / _CONFIG)
         config = TransferConfig.from_pretrained(folder)
         if config.base_model is None:
             if base_model is not None:
@@ -188,7 +199,7 @@ class TransferNetwork(PreTrainedModel):
             return super().from_pretrained(folder, *args, **kwargs)
         model = cls(config, load_base_model(config.base_model, base_model))
         if base_model is not None and config.base_model.get("folder"):  # saving again records the present folder
-            model.config.base_model = config.base_model | {"folder": str(Path(base_model).resolve())}
+            model.config.base_model = {**config.base_model, "folder": str(Path(base_model).resolve())}
         saved = load_file(Path(folder) / _WEIGHTS)
         missing, unexpected = model.load_state_dict(saved, strict=False)
         assert not unexpected and not set(missing) & model._collect_saved_state().keys(), (missing, unexpected)

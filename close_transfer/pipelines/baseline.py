@@ -17,15 +17,17 @@ from close_transfer.config.baseline import BaselineConfig
 from close_transfer.config.components import PrecomputedConfig
 from close_transfer.config.data import FileData, HuggingFaceData
 from close_transfer.core.arrays import Float32Array
-from close_transfer.core.atomic_files import read_json, write_json, write_text
+from close_transfer.core.atomic_files import write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import is_trained_on, measure_leakage
 from close_transfer.data.examples import Example, Prediction, fingerprint_examples
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.embeddings import SceneVectors, encode_image_scenes, encode_text_scenes, encode_texts
-from close_transfer.evaluation.official_formats import fingerprint_references, format_score_lines
+from close_transfer.evaluation.official_formats import fingerprint_references
 from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
+from close_transfer.evaluation.results import Results
+from close_transfer.evaluation.score_lines import format_score_lines
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.modality_gap.vectors import normalize_rows
 from close_transfer.models.device import pick_device
@@ -115,7 +117,7 @@ def _encode_prompts(encoder: AnyEncoder, examples: Sequence[Example], config: Ba
     return _encode_texts(encoder, [example.prompt for example in examples], config) if examples[0].prompt else None
 
 
-def evaluate_baseline(config: BaselineConfig) -> Scores:
+def evaluate_baseline(config: BaselineConfig) -> Results:
     """Answers, scores, and writes predictions.jsonl, scores.jsonl and results.json into `config.output`.
 
     Raises:
@@ -145,10 +147,9 @@ def evaluate_baseline(config: BaselineConfig) -> Scores:
     write_text(folder / "predictions.jsonl", lines)
     write_text(folder / "scores.jsonl", format_score_lines([one.id for one in predictions], scores))
     leakage = measure_leakage(lambda: known, task.reads, config.data, config.split, examples_to_answer)
-    write_json(folder / "results.json", _build_results(config, task, encoder, examples_to_answer, scores, dict(loaded.skipped)) | {
-        "leakage": leakage, "training_data_fingerprint": fingerprint_examples(known),
-    })  # fmt: skip
-    return scores
+    results = _build_results(config, task, encoder, examples_to_answer, scores, dict(loaded.skipped), leakage, known)
+    write_json(folder / "results.json", results.as_dict())
+    return results
 
 
 def _training(config: BaselineConfig, task: Task) -> list[Example]:
@@ -199,39 +200,43 @@ def _build_results(
     examples_to_answer: Sequence[Example],
     scores: Scores,
     skipped: dict[str, int],
-) -> dict[str, Any]:
+    leakage: dict[str, Any],
+    known: Sequence[Example],
+) -> Results:
     system, data_regime = _SYSTEMS[_choose_baseline(config, task)]
-    return {
-        "metrics": scores.metrics,
-        "intervals": {name: list(ends) for name, ends in scores.intervals.items()},
-        "num_examples": len(examples_to_answer),
-        "tables": scores.tables,
-        "num_skipped": sum(skipped.values()),
-        "skipped": skipped,
-        "system": system,
-        "task": config.task.name,
-        "data": config.data.name,
-        "split": config.split,
-        "scene": "image",
-        "noise": NoiseScale(0.0, encoder.dim).as_dict(),
-        "data_regime": data_regime,
-        "training_input_modality": "text",
-        "encoder": encoder.name,
-        "config": {"baseline": config.model_dump(mode="json")},
-        "data_fingerprint": fingerprint_examples(examples_to_answer),
-        "references_fingerprint": fingerprint_references(examples_to_answer),
-        "versions": get_package_versions(),
-        "git_commit": get_git_commit(),
-    }
+    return Results(
+        metrics=scores.metrics,
+        intervals={name: list(ends) for name, ends in scores.intervals.items()},
+        num_examples=len(examples_to_answer),
+        tables=scores.tables,
+        num_skipped=sum(skipped.values()),
+        skipped=skipped,
+        system=system,
+        task=config.task.name,
+        data=config.data.name,
+        split=config.split,
+        scene="image",
+        noise=NoiseScale(0.0, encoder.dim).as_dict(),
+        data_regime=data_regime,
+        training_input_modality="text",
+        encoder=encoder.name,
+        config={"baseline": config.model_dump(mode="json")},
+        data_fingerprint=fingerprint_examples(examples_to_answer),
+        references_fingerprint=fingerprint_references(examples_to_answer),
+        versions=get_package_versions(),
+        git_commit=get_git_commit(),
+        leakage=leakage,
+        training_data_fingerprint=fingerprint_examples(known),
+    )
 
 
 def main(config: BaselineConfig) -> None:
     """Evaluate a baseline, and print the numbers with their intervals."""
-    scores = evaluate_baseline(config)
-    for name, value in scores.metrics.items():
-        low, high = scores.intervals[name]
+    results = evaluate_baseline(config)
+    for name, value in results.metrics.items():
+        low, high = results.intervals[name]
         print(f"  {name:<24} {value:.1f} ({low:.1f} to {high:.1f})")
-    leakage = read_json(Path(config.output) / "results.json")["leakage"]
+    leakage = results.leakage or {}
     if leakage.get("num_identical") or leakage.get("num_near") or not leakage["checked"]:
         print(f"leakage: {describe_leakage(leakage)}")
     print(f"in {config.output}")

@@ -27,7 +27,7 @@ from close_transfer.inference.prediction_output import PredictionSummary
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 from close_transfer.modality_gap.adapter_fitting.for_training import TrainingNoise
 from close_transfer.models.network import TransferNetwork
-from close_transfer.reports.evaluation_report import describe_leakage, describe_system
+from close_transfer.reports.evaluation_report import describe_leakage
 from close_transfer.training.batches import TokenizedExamples
 from close_transfer.training.trainer import Outcome, count_steps
 from close_transfer.training.training_data import TrainingData
@@ -257,7 +257,7 @@ def _on_one_line(text: str) -> str:
 
 def format_side_by_side(evaluations: Sequence[Evaluation]) -> str:
     """One row a system, the metrics as columns, and where the report of the last one is."""
-    names = [describe_system(evaluation.results()) for evaluation in evaluations]
+    names = [evaluation.results().name for evaluation in evaluations]
     metrics = [name for name in evaluations[-1].scores.metrics if "/" not in name]
     width = max(map(len, names))
     first = evaluations[-1].config

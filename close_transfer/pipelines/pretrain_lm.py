@@ -37,6 +37,7 @@ from close_transfer.core.atomic_files import (
 )
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.texts import Corpus, read_corpus
+from close_transfer.core.roles import Role, drop_settings
 from close_transfer.core.text_normalization import normalize_text
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.device import pick_device
@@ -49,13 +50,6 @@ from close_transfer.training.span_corruption import SpanCorruptor, count_sentine
 
 _SUMMARY = "pretraining.json"
 _AT_ONCE = 10_000  # texts tokenized together
-# What may differ when a training is resumed; that the texts are the same is told by their fingerprint.
-_FREE = {"text", "text_column", "exclude", "exclude_column", "on_bad_rows"} | {
-    "output",
-    "resume",
-    "device",
-    "log_every",
-}
 
 
 @dataclass(frozen=True)
@@ -190,7 +184,9 @@ def pretrain(config: PretrainLmConfig) -> PretrainOutcome:
 
 def _pretrain(config: PretrainLmConfig, corpus: Corpus, folder: Path, device: torch.device) -> PretrainOutcome:
     text_fingerprint = fingerprint(corpus.texts)
-    deciding = config.model_dump(mode="json", exclude=_FREE)
+    # The fingerprint of the texts says that they are the same, wherever they are read from.
+    free = (Role.LOCATION, Role.REPORTING, Role.FINGERPRINTED)
+    deciding = drop_settings(PretrainLmConfig, config.model_dump(mode="json"), *free)
     identity = fingerprint([json.dumps(deciding, sort_keys=True), text_fingerprint])
     saved = read_saved_identity(folder) if config.resume else None  # none where a kill came before the first save
     if saved not in (None, identity):

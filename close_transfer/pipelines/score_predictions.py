@@ -8,17 +8,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.atomic_files import fingerprint_file, remove_stale, write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, Prediction, fingerprint_examples
 from close_transfer.evaluation.extra_metrics import compute_extra_scores
-from close_transfer.evaluation.official_formats import fingerprint_references, format_score_lines
+from close_transfer.evaluation.official_formats import fingerprint_references
 from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
 from close_transfer.evaluation.reference_files.entries import format_first
 from close_transfer.evaluation.reference_files.references import References, read_predictions, read_references
+from close_transfer.evaluation.results import Results
+from close_transfer.evaluation.score_lines import format_score_lines
 from close_transfer.metrics.bootstrap import Scores, average_scores
 from close_transfer.models.device import pick_device
 from close_transfer.tasks import build_task
@@ -117,44 +118,44 @@ def _file_stem(path: str) -> str:
     return Path(path).name.removesuffix(".gz").rpartition(".")[0]
 
 
-def _results(config: ScorePredictionsConfig, scored: Scored) -> dict[str, Any]:
-    """The content of results.json: an evaluation's fields; null where other people's predictions have none."""
-    return {
-        "system": config.name or _file_stem(config.predictions),
-        "metrics": scored.scores.metrics,
-        "intervals": {name: list(ends) for name, ends in scored.scores.intervals.items()},
-        "tables": scored.scores.tables,
-        "num_examples": len(scored.examples),
-        "num_skipped": scored.skipped.total(),
-        "skipped": dict(scored.skipped),
-        "task": config.task.name,
-        "data": config.data_name or _file_stem(config.references),
-        "split": config.split,
-        "scene": config.scene,
-        "noise": None,
-        "data_regime": config.data_regime,
-        "training_input_modality": None,
-        "validation_input": None,
-        "seed": config.seed,
-        "run": None,
-        "checkpoint": None,
-        "config": {"score": config.model_dump(mode="json")},
-        "data_fingerprint": fingerprint_examples(scored.examples),
-        "references_fingerprint": fingerprint_references(scored.examples),
-        "predictions_fingerprint": fingerprint_file(Path(config.predictions)),
-        "training_data_fingerprint": None,
-        "encoder": None,
-        "clipscore_encoder": scored.encoder,
-        "versions": get_package_versions(),
-        "git_commit": get_git_commit(),
-    }
+def _results(config: ScorePredictionsConfig, scored: Scored) -> Results:
+    """Return the content of results.json; null where other people's predictions have nothing to say."""
+    return Results(
+        system=config.name or _file_stem(config.predictions),
+        metrics=scored.scores.metrics,
+        intervals={name: list(ends) for name, ends in scored.scores.intervals.items()},
+        tables=scored.scores.tables,
+        num_examples=len(scored.examples),
+        num_skipped=scored.skipped.total(),
+        skipped=dict(scored.skipped),
+        task=config.task.name,
+        data=config.data_name or _file_stem(config.references),
+        split=config.split,
+        scene=config.scene,
+        noise=None,
+        data_regime=config.data_regime,
+        training_input_modality=None,
+        validation_input=None,
+        seed=config.seed,
+        run=None,
+        checkpoint=None,
+        config={"score": config.model_dump(mode="json")},
+        data_fingerprint=fingerprint_examples(scored.examples),
+        references_fingerprint=fingerprint_references(scored.examples),
+        predictions_fingerprint=fingerprint_file(Path(config.predictions)),
+        training_data_fingerprint=None,
+        encoder=None,
+        clipscore_encoder=scored.encoder,
+        versions=get_package_versions(),
+        git_commit=get_git_commit(),
+    )
 
 
 def _write(config: ScorePredictionsConfig, scored: Scored) -> None:
     folder = Path(config.output)
     remove_stale(folder)
     write_text(folder / "scores.jsonl", format_score_lines([e.id for e in scored.examples], scored.scores))
-    write_json(folder / "results.json", _results(config, scored))
+    write_json(folder / "results.json", _results(config, scored).as_dict())
 
 
 def describe_scoring(config: ScorePredictionsConfig, scored: Scored) -> str:

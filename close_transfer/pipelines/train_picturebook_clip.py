@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerFast
 
 from close_transfer.config.train_picturebook_clip import TrainPicturebookClipConfig
 from close_transfer.core.atomic_files import atomic_path, write_json
+from close_transfer.core.roles import Role, drop_settings
 from close_transfer.data.picturebook import world
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.drawing import draw_scene
@@ -205,9 +206,8 @@ def train_clip(config: TrainPicturebookClipConfig) -> dict[str, float]:
     _save(folder, model, tokenizer, model_config)
     measured = measure(model.eval(), tokenizer, config)
     measured["minutes"] = (time.monotonic() - began) / 60
-    write_json(
-        folder / "training.json", {"config": config.model_dump(mode="json", exclude={"output"}), "measured": measured}
-    )
+    settings = drop_settings(TrainPicturebookClipConfig, config.model_dump(mode="json"), Role.LOCATION)
+    write_json(folder / "training.json", {"config": settings, "measured": measured})
     return measured
 
 

@@ -9,12 +9,14 @@ from typing import Any
 
 from close_transfer.core.atomic_files import lock, read_fields, report_write_errors, write_json
 from close_transfer.core.errors import UserError
+from close_transfer.core.roles import Role, fields_with
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.journal import find_other_holder, read_ledger
 from textgen.text.hashing import hash_json
 
 _SETTINGS = "settings.json"
 _LONGEST_SHOWN = 40
-_CAPS = ("max_cost", "max_total_tokens")
+_CAPS = fields_with(SynthesizeCaptionsConfig, Role.BUDGET)
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def select_affordable(
     """The lines that the caps allow, if each costs the most it can; `stopped` is told the cap that ends it."""
     for line in lines:
         committed = committed.plus(line.reserve)
-        if cap := limits.reached(committed):
+        if cap := limits.find_reached(committed):
             stopped(cap)
             return
         yield line

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from close_transfer.modality_gap.vectors import encode_groups
 from close_transfer.models.adapters import ADAPTERS, Statistics, Steps, drop_noise_steps, get_statistics_prefix
 from close_transfer.models.adapters.statistics import compute_moments
 from close_transfer.models.noise_scale import NoiseScale
+from close_transfer.models.saved_config import SavedNoise, SavedStatistics
 
 _FAR = 0.3  # scenes that measure the training texts' own spread
 _MOST_SCENES = 5_000  # texts that the noise is chosen by
@@ -81,12 +82,12 @@ def load_or_compute_statistics(
     return fit_in_sequence(steps, given_statistics, measure)
 
 
-def summarize_statistics(statistics: Statistics) -> dict[str, Any] | None:
+def summarize_statistics(statistics: Statistics) -> SavedStatistics | None:
     """Return the facts of the statistics that a run read, for its results; None if it read none."""
     keys = ("data", "split", "num_texts", "num_scenes", "num_images", "paired", "data_fingerprint", "sha256")
     if "sha256" not in statistics.facts:
         return None
-    return {key: statistics.facts.get(key) for key in keys}
+    return cast(SavedStatistics, {key: statistics.facts.get(key) for key in keys})
 
 
 def _load_given_statistics(config: TrainConfig, encoder: AnyEncoder, steps: Steps) -> Statistics:
@@ -157,12 +158,13 @@ class TrainingNoise:
         """Return the data that the choice saw."""
         return self.choice.data_regime if self.choice else "T0"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> SavedNoise:
         """Return the fields for the model's config and results.json."""
-        return self.scale.as_dict() | ({"choice": asdict(self.choice)} if self.choice else {})
+        choice = {"choice": asdict(self.choice)} if self.choice else {}
+        return cast(SavedNoise, self.scale.as_dict() | choice)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any], dim: int) -> "TrainingNoise":
+    def from_dict(cls, values: SavedNoise, dim: int) -> "TrainingNoise":
         """Read the output of `as_dict`."""
         choice = values.get("choice")
         return cls(NoiseScale(values["std"], dim), NoiseChoice.from_dict(choice) if choice else None)
