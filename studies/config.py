@@ -3,7 +3,7 @@
 import shlex
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from close_transfer.config.choices import (
     AutoNoise,
@@ -91,6 +91,16 @@ class StudyFewShotConfig(StrictModel):
     device: str
 
 
+def _check_unpaired_adapters(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names if each adapter is fitted on unpaired images, which is what the study fits them on."""
+    from close_transfer.models.adapters import ADAPTERS  # here, because it imports torch
+
+    allowed = [name for name, adapter in ADAPTERS.items() if adapter.data_regime == "T1"]
+    if unknown := [name for name in names if name not in allowed]:
+        raise ValueError(f"{unknown[0]} is not fitted on unpaired images; choose among {', '.join(allowed)}")
+    return names
+
+
 class RealSystemConfig(StrictModel):
     """One row of the study on real vectors."""
 
@@ -98,7 +108,7 @@ class RealSystemConfig(StrictModel):
     input_modality: InputModality = "text"
     noise: NonNegative | AutoNoise = "auto"
     rule: NoiseRule | None = None  # of noise=auto
-    adapter: tuple[Literal["remove_mean", "mean_shift", "standardize", "mean_trace", "whiten", "low_rank"], ...] = ()
+    adapter: Annotated[tuple[str, ...], AfterValidator(_check_unpaired_adapters)] = ()
     text_memory: bool = False  # images are projected on the training captions
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from close_transfer.models.adapters import ADAPTERS
 from close_transfer.models.network import TransferConfig
 from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports.redaction import redact_name
@@ -32,7 +33,7 @@ _ABILITY_BY_TASK = {
 
 def is_blind(config: TransferConfig) -> bool:
     """Whether the model sees nothing, in training and in use."""
-    return any(step["name"] == "blind" for step in config.adapter)
+    return any(ADAPTERS[step["name"]].is_blind for step in config.adapter)
 
 
 def is_trained_on_images(config: TransferConfig, about: Mapping[str, Any]) -> bool:
@@ -41,7 +42,8 @@ def is_trained_on_images(config: TransferConfig, about: Mapping[str, Any]) -> bo
     return (
         input_modality == "image"
         if input_modality
-        else config.data_regime == "T4" and not any(step["name"] == "linear" for step in config.adapter)
+        else config.data_regime == "T4"
+        and not any(ADAPTERS[step["name"]].data_regime == "T4" for step in config.adapter)
     )
 
 

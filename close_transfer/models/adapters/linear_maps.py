@@ -117,5 +117,7 @@ class Linear(Adapter):
 class Blind(Adapter):
     """All zeros, in training and test: what can be had without seeing the scene."""
 
+    is_blind = True
+
     def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
         return torch.zeros_like(vectors)
