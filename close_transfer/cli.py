@@ -111,11 +111,12 @@ def _is_folder(name: str) -> bool:
 
 
 def _extensions(folders: Sequence[Path] = (CONFIGS,)) -> CliExtensions:
+    from close_transfer.config.components import ENCODER_KINDS
     from close_transfer.data.sources import SERVED_TASKS  # here, because it imports every reader
 
     return CliExtensions(
         _expand_argument,
-        union_tags={*SERVED_TASKS, "open_clip", "timm", "precomputed", "scratch", "pretrained"},
+        union_tags={*SERVED_TASKS, *ENCODER_KINDS, "scratch", "pretrained"},
         labels={"lm=pretrained": "pretrained models"},
         config_folders=tuple(folders),
     )

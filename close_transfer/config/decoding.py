@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from close_transfer.config.components import EmbeddingCacheConfig, OpenClipConfig
+from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
 from close_transfer.core.schema import AboveZero, Natural, Positive, StrictModel
 
 
@@ -41,7 +41,7 @@ class AnsweringConfig(TextMemoryConfig):
     temperature: AboveZero
     sampling_seed: Natural
     rerank: bool  # by similarity to what was shown
-    rerank_encoder: OpenClipConfig | None = None  # whose similarity; the run's own encoder when None
+    rerank_encoder: ClipConfig | None = None  # whose similarity; the run's own encoder when None
 
     @model_validator(mode="after")
     def _sampling_is_whole(self) -> "AnsweringConfig":

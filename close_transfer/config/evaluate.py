@@ -4,8 +4,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator
 
-from close_transfer.config.choices import Checkpoint, ChosenTask, EvalSplit, ExtraMetric, InputModality, as_tuple
-from close_transfer.config.components import ClipConfig, OpenClipConfig
+from close_transfer.config.choices import Checkpoint, ChosenTask, EvalSplit, ExtraMetricName, InputModality, as_tuple
+from close_transfer.config.components import ClipConfig
 from close_transfer.config.data import DataConfig
 from close_transfer.config.decoding import AnsweringConfig
 from close_transfer.core.schema import Positive
@@ -28,8 +28,8 @@ class EvaluateConfig(AnsweringConfig):
     batch_size: Positive
     max_examples: Positive | None
     num_bootstrap: Positive
-    extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(as_tuple)]
-    clipscore: OpenClipConfig | None = None  # the encoder that CLIPScore compares with; the run's own when None
+    extra_metrics: Annotated[tuple[ExtraMetricName, ...], BeforeValidator(as_tuple)]
+    clipscore: ClipConfig | None = None  # the encoder that CLIPScore compares with; the run's own when None
     leakage: bool
     compare: tuple[str, ...]  # evaluation folders to show beside this one
     output: str | None

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from close_transfer.config.choices import DataRegime, ExtraMetric, Given, InputModality, as_tuple
-from close_transfer.config.components import EmbeddingCacheConfig, OpenClipConfig, TaskConfig
+from close_transfer.config.choices import DataRegime, ExtraMetricName, Given, InputModality, as_tuple
+from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig, TaskConfig
 from close_transfer.core.schema import Natural, OnBadRows, Positive, StrictModel
 
 OnDuplicate = Literal["error", "first", "last"]
@@ -27,9 +27,9 @@ class ScorePredictionsConfig(StrictModel):
     on_missing: OnBadRows
     on_extra: OnBadRows
     on_duplicate: OnDuplicate
-    extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(as_tuple)]
+    extra_metrics: Annotated[tuple[ExtraMetricName, ...], BeforeValidator(as_tuple)]
     images: str | None
-    clip: OpenClipConfig | None = None
+    clip: ClipConfig | None = None
     embedding_cache: EmbeddingCacheConfig
     name: str | None
     data_name: str | None
@@ -48,12 +48,4 @@ class ScorePredictionsConfig(StrictModel):
             )
         if self.questions is not None and self.task.name not in ("vqa", "vqa-e"):
             raise ValueError(f"questions={self.questions}: task={self.task.name} has no questions; leave it out")
-        return self
-
-    @model_validator(mode="after")
-    def _clipscore_has_images(self) -> "ScorePredictionsConfig":
-        if "clipscore" in self.extra_metrics and (self.images is None or self.clip is None):
-            raise ValueError(
-                "extra_metrics=clipscore needs the images and an encoder; give images=FOLDER and clip=open_clip with its settings"
-            )
         return self

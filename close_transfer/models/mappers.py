@@ -33,7 +33,10 @@ class _Input(nn.Linear):
 
 
 class Mapper(nn.Module, ABC):
-    """What makes tokens of vectors.
+    """The trained part between the frozen encoder and the language model; it makes tokens of vectors.
+
+    A subclass is built from the width of the vectors, the width of the language model, and the settings of its YAML
+    but `name`.
 
     Attributes:
         tokens_a_vector: tokens that a single vector becomes, beside `more_tokens`.
@@ -100,8 +103,16 @@ class TransformerMapper(Mapper):
     def __init__(
         self, vector_dim: int, token_dim: int, num_tokens: int, num_vector_tokens: int, num_layers: int, num_heads: int
     ) -> None:
-        """`num_tokens` come out; `num_vector_tokens` are made of each vector and go in before them."""
+        """`num_tokens` come out; `num_vector_tokens` are made of each vector and go in before them.
+
+        Raises:
+            UserError: if the heads do not divide `token_dim`.
+        """
         super().__init__()
+        if token_dim % num_heads:
+            raise UserError(
+                f"mapper.num_heads={num_heads} does not divide the language model's width {token_dim}; choose a divisor"
+            )
         self.token_dim = token_dim
         self.tokens_a_vector, self.more_tokens = 0, num_tokens
         self.linear = _Input(vector_dim, num_vector_tokens * token_dim)
@@ -121,18 +132,18 @@ def _split_into_tokens(outputs: Float[Tensor, "b *k n"], token_dim: int) -> Floa
     return outputs.flatten(1).unflatten(-1, (-1, token_dim))
 
 
-MAPPERS: dict[str, type[Mapper]] = {"linear": LinearMapper, "mlp": MlpMapper, "transformer": TransformerMapper}
+MAPPERS: dict[str, type[Mapper]] = {
+    "linear": LinearMapper,
+    "mlp": MlpMapper,
+    "transformer": TransformerMapper,
+}
 
 
 def build_mapper(config: Mapping[str, Any], vector_dim: int, token_dim: int) -> Mapper:
-    """The mapper of these settings, `name` and those of its YAML.
+    """Return the mapper of these settings, `name` and those of its YAML.
 
     Raises:
-        UserError: if a transformer's heads do not divide the language model's width.
+        UserError: if the mapper cannot be built for this width, as its class says.
     """
-    if token_dim % config.get("num_heads", 1):
-        raise UserError(
-            f"mapper.num_heads={config['num_heads']} does not divide the language model's width {token_dim}; choose a divisor"
-        )
     settings = {key: value for key, value in config.items() if key != "name"}
     return MAPPERS[config["name"]](vector_dim, token_dim, **settings)

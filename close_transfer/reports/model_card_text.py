@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from close_transfer.config.components import find_encoder_class
 from close_transfer.models.adapters import ADAPTERS
 from close_transfer.models.network import TransferConfig
 from close_transfer.models.noise_scale import NoiseScale
@@ -201,7 +202,7 @@ def _list_needs(config: TransferConfig) -> str:
             f"{source} (its fingerprint is checked, {config.base_model['fingerprint'][:12]})."
         )
     encoder = config.encoder.get("config", {})
-    if encoder.get("kind") == "precomputed":
+    if not find_encoder_class(encoder).encodes_images:
         needs.append(
             "It was trained on vectors from files, so it takes vectors of the same encoder (`embeddings=`), no images."
         )
