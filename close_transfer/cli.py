@@ -131,9 +131,11 @@ def _check_task_settings(config: StrictModel) -> None:
 
 
 def _extensions(folders: Sequence[Path] = (CONFIGS,)) -> CliExtensions:
+    from close_transfer.config.components import ENCODER_KINDS
+
     return CliExtensions(
         _expand_argument,
-        union_tags={*DATASETS, "open_clip", "timm", "precomputed", "scratch", "pretrained"},
+        union_tags={*DATASETS, *ENCODER_KINDS, "scratch", "pretrained"},
         labels={"lm=pretrained": "pretrained models"},
         config_folders=tuple(folders),
         check_settings=_check_task_settings,

@@ -107,6 +107,16 @@ class StudyFewShotConfig(StrictModel):
     device: Annotated[str, Role.LOCATION]
 
 
+def _check_unpaired_adapters(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names if each adapter is fitted on unpaired images, which is what the study fits them on."""
+    from close_transfer.models.adapters import ADAPTERS  # here, because it imports torch
+
+    allowed = [name for name, adapter in ADAPTERS.items() if adapter.data_regime == "T1"]
+    if unknown := [name for name in names if name not in allowed]:
+        raise ValueError(f"{unknown[0]} is not fitted on unpaired images; choose among {', '.join(allowed)}")
+    return names
+
+
 class RealSystemConfig(StrictModel):
     """One row of the study on real vectors, an entry of `systems`; it gives only the settings that it needs."""
 
@@ -114,8 +124,8 @@ class RealSystemConfig(StrictModel):
     input_modality: InputModality = "text"
     noise: NonNegative | AutoNoise = "auto"
     rule: NoiseRule | None = None  # of noise=auto
-    adapter: tuple[Literal["remove_mean", "mean_shift", "standardize", "mean_trace", "whiten", "low_rank"], ...] = ()
-    text_memory: bool = False  # True: images are projected on the training captions
+    adapter: Annotated[tuple[str, ...], AfterValidator(_check_unpaired_adapters)] = ()
+    text_memory: bool = False  # images are projected on the training captions
 
 
 class StudyRealVectorsConfig(StrictModel):

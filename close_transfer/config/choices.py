@@ -14,7 +14,7 @@ Checkpoint = Literal["best", "last"]
 # Ways to choose the noise: from texts, from statistics of unpaired images, from statistics of pairs.
 AutoNoise = Literal["auto", "auto-unpaired", "auto-paired"]
 NoiseRule = Literal["largest_coordinate", "cosine", "shifted_validation"]
-ExtraMetric = Literal["spice", "clipscore"]
+ExtraMetricName = Literal["spice", "clipscore"]
 
 
 def as_tuple(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Settings of the parts that a run is made of: task, encoder, mapper, language model, loop, embedding cache."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -57,8 +58,45 @@ class TaskConfig(StrictModel):
 Features = Literal["pooled", "grid"]
 
 
-class OpenClipConfig(StrictModel):
+class EncoderSettings(StrictModel):
+    """Settings of one kind of frozen encoder, and the facts about it that other parts depend on.
+
+    Attributes:
+        kind: its name here and in `encoders.ENCODERS`.
+        encodes_images: it turns images into vectors; False if vectors come from files.
+        hub_tags: words by which a search on the hub should find models with this encoder.
+    """
+
+    encodes_images: ClassVar[bool] = True
+    hub_tags: ClassVar[tuple[str, ...]] = ()
+
+    kind: str
+
+    @property
+    def encodes_text(self) -> bool:
+        """It turns texts into vectors of the space of its images."""
+        return True
+
+    @property
+    def is_joint(self) -> bool:
+        """It encodes texts and images, so that the two can be compared."""
+        return self.encodes_text and self.encodes_images
+
+    @property
+    def made_for(self) -> str:
+        """The only dataset whose texts and images it knows; empty if it is for any."""
+        return ""
+
+    @property
+    def display_name(self) -> str:
+        """Its name in messages before it is built."""
+        return self.kind
+
+
+class OpenClipConfig(EncoderSettings):
     """A frozen encoder that `open_clip` builds."""
+
+    hub_tags = ("clip",)
 
     kind: Literal["open_clip"]
     model: Annotated[str, Names.FILE_OR_HUB]
@@ -77,8 +115,20 @@ class OpenClipConfig(StrictModel):
         is_own = values.get("weights") or str(values.get("model")).startswith(("picturebook", "local-dir:", "hf-hub:"))
         return values | {"pretrained": None if is_own else "openai"}
 
+    @property
+    def encodes_text(self) -> bool:
+        return self.features == "pooled"
 
-class TimmConfig(StrictModel):
+    @property
+    def made_for(self) -> str:
+        return self.model if self.model == "picturebook" else ""
+
+    @property
+    def display_name(self) -> str:
+        return self.model
+
+
+class TimmConfig(EncoderSettings):
     """An image encoder without a text tower, that `timm` builds."""
 
     kind: Literal["timm"]
@@ -89,39 +139,65 @@ class TimmConfig(StrictModel):
     seed: Natural
     batch_size: Annotated[Positive, Role.THROUGHPUT]
 
+    @property
+    def encodes_text(self) -> bool:
+        return False
 
-class PrecomputedConfig(StrictModel):
+    @property
+    def display_name(self) -> str:
+        return self.model
+
+
+class PrecomputedConfig(EncoderSettings):
     """Vectors that were encoded elsewhere; row i belongs to line i of the data file."""
+
+    encodes_images = False
 
     kind: Literal["precomputed"]
     text_embeddings: Annotated[str | None, Names.FILE]
     image_embeddings: Annotated[str | None, Names.FILE]
 
+    @property
+    def encodes_text(self) -> bool:
+        return False
+
 
 ClipConfig = Annotated[OpenClipConfig | TimmConfig | PrecomputedConfig, Field(discriminator="kind")]
+ENCODER_KINDS: dict[str, type[EncoderSettings]] = {
+    get_args(member.model_fields["kind"].annotation)[0]: member for member in get_args(get_args(ClipConfig)[0])
+}
 
 
-class LinearMapperConfig(StrictModel):
+def find_encoder_class(values: Mapping[str, Any]) -> type[EncoderSettings]:
+    """Return the class of an encoder's saved settings; `EncoderSettings` itself if they name no kind that is known."""
+    return ENCODER_KINDS.get(values.get("kind", ""), EncoderSettings)
+
+
+class MapperSettings(StrictModel):
+    """What every mapper's settings have: its name in `models.mappers.MAPPERS`, and how many tokens a vector becomes."""
+
+    name: str
+    num_tokens: Positive
+
+
+class LinearMapperConfig(MapperSettings):
     """One linear layer from a vector to tokens (CLOSE), or from each vector of a grid (LiMBeR)."""
 
     name: Literal["linear"]
-    num_tokens: Positive
     num_constant_tokens: Natural
 
 
-class MlpMapperConfig(StrictModel):
+class MlpMapperConfig(MapperSettings):
     """Two linear layers (ClipCap)."""
 
     name: Literal["mlp"]
-    num_tokens: Positive
     hidden_dim: Positive | None
 
 
-class TransformerMapperConfig(StrictModel):
+class TransformerMapperConfig(MapperSettings):
     """A transformer over tokens of the vector and learned ones (ClipCap, CapDec)."""
 
     name: Literal["transformer"]
-    num_tokens: Positive
     num_vector_tokens: Positive
     num_layers: Positive
     num_heads: Positive

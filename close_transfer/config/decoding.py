@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from close_transfer.config.components import EmbeddingCacheConfig, OpenClipConfig
+from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
 from close_transfer.core.roles import CountsWith, Role
 from close_transfer.core.schema import AboveZero, Natural, Positive, StrictModel
 
@@ -42,7 +42,7 @@ class AnsweringConfig(TextMemoryConfig):
     temperature: Annotated[AboveZero, CountsWith("top_p")]
     sampling_seed: Annotated[Natural, CountsWith("top_p")]
     rerank: Annotated[bool, CountsWith("rerank")]
-    rerank_encoder: Annotated[OpenClipConfig | None, CountsWith("rerank")] = None
+    rerank_encoder: Annotated[ClipConfig | None, CountsWith("rerank")] = None
 
     @model_validator(mode="after")
     def _sampling_is_whole(self) -> "AnsweringConfig":

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from close_transfer.config.choices import EvalSplit, ExtraMetric, InputModality, as_tuple
-from close_transfer.config.components import ClipConfig, OpenClipConfig
+from close_transfer.config.choices import EvalSplit, ExtraMetricName, InputModality, as_tuple
+from close_transfer.config.components import ClipConfig
 from close_transfer.config.data import DataConfig
 from close_transfer.config.decoding import AnsweringConfig
 from close_transfer.config.saved_run import RunReference
@@ -23,8 +23,8 @@ class EvaluateConfig(RunReference, AnsweringConfig):
     batch_size: Annotated[Positive, Role.THROUGHPUT]
     max_examples: Annotated[Positive | None, Role.TEST]
     num_bootstrap: Annotated[Positive, Role.REPORTING]
-    extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(as_tuple), Role.REPORTING]
-    clipscore: Annotated[OpenClipConfig | None, Role.REPORTING] = None
+    extra_metrics: Annotated[tuple[ExtraMetricName, ...], BeforeValidator(as_tuple), Role.REPORTING]
+    clipscore: Annotated[ClipConfig | None, Role.REPORTING] = None
     leakage: Annotated[bool, Role.REPORTING]
     compare: Annotated[tuple[str, ...], Role.REPORTING]
     output: Annotated[str | None, Role.LOCATION]

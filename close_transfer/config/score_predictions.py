@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator
 
-from close_transfer.config.choices import DataRegime, ExtraMetric, Given, InputModality, as_tuple
-from close_transfer.config.components import EmbeddingCacheConfig, OpenClipConfig, TaskConfig
+from close_transfer.config.choices import DataRegime, ExtraMetricName, Given, InputModality, as_tuple
+from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig, TaskConfig
 from close_transfer.core.roles import Role
 from close_transfer.core.schema import Natural, OnBadRows, Positive, StrictModel
 
@@ -25,9 +25,9 @@ class ScorePredictionsConfig(StrictModel):
     on_missing: Annotated[OnBadRows, Role.TEST]
     on_extra: Annotated[OnBadRows, Role.TEST]
     on_duplicate: OnDuplicate
-    extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(as_tuple), Role.REPORTING]
+    extra_metrics: Annotated[tuple[ExtraMetricName, ...], BeforeValidator(as_tuple), Role.REPORTING]
     images: Annotated[str | None, Role.TEST]
-    clip: Annotated[OpenClipConfig | None, Role.REPORTING] = None  # of CLIPScore
+    clip: Annotated[ClipConfig | None, Role.REPORTING] = None
     embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]
     name: Annotated[str | None, Role.LABEL]
     data_name: Annotated[str | None, Role.LABEL]
@@ -37,11 +37,3 @@ class ScorePredictionsConfig(StrictModel):
     num_bootstrap: Annotated[Positive, Role.REPORTING]
     output: Annotated[Given, Role.LOCATION]
     device: Annotated[str, Role.LOCATION]
-
-    @model_validator(mode="after")
-    def _clipscore_has_images(self) -> "ScorePredictionsConfig":
-        if "clipscore" in self.extra_metrics and (self.images is None or self.clip is None):
-            raise ValueError(
-                "extra_metrics=clipscore needs the images and an encoder; give images=FOLDER and clip=open_clip with its settings"
-            )
-        return self

@@ -17,6 +17,7 @@ from close_transfer.evaluation.results import BUILTIN_DATASET, Results, read_res
 from close_transfer.evaluation.score_lines import read_scores
 from close_transfer.evaluation.system_identity import collect_system_settings, identify_system
 from close_transfer.metrics.bootstrap import compare_paired_means
+from close_transfer.metrics.extra_metrics import ENCODER_SCORES
 
 _MAX_SHOWN_SETTINGS = 4
 
@@ -74,8 +75,8 @@ def _build_row(folded_results: Sequence[Results]) -> Row:
 
 
 def _format_column(metric: str, results: Results) -> str:
-    """The metric's name; CLIPScores of different encoders are different metrics."""
-    encoder = results.clipscore_encoder if "CLIPScore" in metric else None
+    """The metric's name; CLIPScores and the like of different encoders are different metrics."""
+    encoder = results.clipscore_encoder if metric in ENCODER_SCORES else None
     return f"{metric} ({encoder})" if encoder else metric
 
 

@@ -16,7 +16,7 @@ import transformers
 from numpy.typing import NDArray
 
 from close_transfer.config.choices import InputModality
-from close_transfer.config.components import PrecomputedConfig, TaskConfig
+from close_transfer.config.components import TaskConfig
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import report_write_errors, write_text
 from close_transfer.core.errors import UserError
@@ -108,7 +108,7 @@ class TransferModel:
         """
         if self._encoder is None:
             config = load_encoder_settings(self.network)
-            if isinstance(config, PrecomputedConfig):
+            if not config.encodes_images:
                 raise UserError(
                     f"the model was trained on vectors from files ({self.network.config.encoder['name']}), so nothing can be encoded here; give "
                     "embeddings="

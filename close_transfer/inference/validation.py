@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from close_transfer.config.choices import InputModality
+from close_transfer.config.components import find_encoder_class
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.errors import UserError
 from close_transfer.data.image_files import convert_to_rgb, open_image
@@ -89,7 +90,7 @@ def check_embeddings(embeddings: Any, encoder: Mapping[str, Any]) -> Float32Arra
     config, dim = encoder.get("config", {}), encoder["dim"]
     grid = config.get("features") == "grid"
     shapes = {3: f"(rows, cells, {dim})"} if grid else {2: f"(rows, {dim})"}
-    if config.get("kind") == "precomputed":  # of one kind or the other; nobody wrote down which
+    if not find_encoder_class(config).encodes_images:  # of one kind or the other; nobody wrote down which
         shapes = {2: f"(rows, {dim})", 3: f"(rows, cells, {dim})"}
     if array.ndim not in shapes or array.shape[-1] != dim:
         raise UserError(f"embeddings of shape {array.shape}: {encoder['name']} gives {' or '.join(shapes.values())}")

@@ -33,7 +33,10 @@ class _Input(nn.Linear):
 
 
 class Mapper(nn.Module, ABC):
-    """Base class: maps vectors to tokens.
+    """Base class of the trained part between the frozen encoder and the language model: maps vectors to tokens.
+
+    A subclass is built from the width of the vectors, the width of the language model, and the settings of its YAML
+    except `name`.
 
     Attributes:
         tokens_per_vector: number of tokens per vector.
@@ -99,8 +102,16 @@ class TransformerMapper(Mapper):
     def __init__(
         self, vector_dim: int, token_dim: int, num_tokens: int, num_vector_tokens: int, num_layers: int, num_heads: int
     ) -> None:
-        """Set the layers up: `num_tokens` tokens come out; `num_vector_tokens` per vector go in before the constants."""
+        """Set the layers up: `num_tokens` tokens come out; `num_vector_tokens` per vector go in before the constants.
+
+        Raises:
+            UserError: if the number of heads does not divide `token_dim`.
+        """
         super().__init__()
+        if token_dim % num_heads:
+            raise UserError(
+                f"mapper.num_heads={num_heads} does not divide the language model's width {token_dim}. Choose a divisor"
+            )
         self.token_dim = token_dim
         self.tokens_per_vector, self.more_tokens = 0, num_tokens
         self.linear = _Input(vector_dim, num_vector_tokens * token_dim)
@@ -120,18 +131,18 @@ def _split_into_tokens(outputs: Float[Tensor, "b *k n"], token_dim: int) -> Floa
     return outputs.flatten(1).unflatten(-1, (-1, token_dim))
 
 
-MAPPERS: dict[str, type[Mapper]] = {"linear": LinearMapper, "mlp": MlpMapper, "transformer": TransformerMapper}
+MAPPERS: dict[str, type[Mapper]] = {
+    "linear": LinearMapper,
+    "mlp": MlpMapper,
+    "transformer": TransformerMapper,
+}
 
 
 def build_mapper(config: Mapping[str, Any], vector_dim: int, token_dim: int) -> Mapper:
     """Build the mapper of a run's settings.
 
     Raises:
-        UserError: if the number of heads does not divide the language model's width.
+        UserError: if the mapper cannot be built for this width; its class says when.
     """
-    if token_dim % config.get("num_heads", 1):
-        raise UserError(
-            f"mapper.num_heads={config['num_heads']} does not divide the language model's width {token_dim}. Choose a divisor"
-        )
     settings = {key: value for key, value in config.items() if key != "name"}
     return MAPPERS[config["name"]](vector_dim, token_dim, **settings)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from close_transfer.config.baseline import BaselineConfig
-from close_transfer.config.components import PrecomputedConfig
 from close_transfer.config.data import FileData, HuggingFaceData
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import write_json, write_text
@@ -123,7 +122,7 @@ def evaluate_baseline(config: BaselineConfig) -> Results:
     Raises:
         UserError: for whatever the user can mend.
     """
-    if isinstance(config.clip, PrecomputedConfig):
+    if not config.clip.encodes_images:
         raise UserError(
             "clip=precomputed: a baseline encodes texts that are in no file; give clip=open_clip with its settings"
         )

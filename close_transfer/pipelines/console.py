@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from close_transfer.config.components import ClipConfig, PrecomputedConfig
+from close_transfer.config.components import ClipConfig
 from close_transfer.config.data import (
     ConceptualCaptionsData,
     DataConfig,
@@ -149,7 +149,7 @@ def _next(config: TrainConfig, folder: Path) -> str:
     data, split = config.data, find_evaluation_split(config.data)
     given = [f"task={config.task.name}", f"run={folder}"]
     notes = []
-    vectors = isinstance(config.clip, PrecomputedConfig)
+    vectors = not config.clip.encodes_images
     if isinstance(data, FileData) or not _names_images(data):
         given += _own_file(data)
         given += [] if vectors or _names_images(data) else ["data.image_column=IMAGE_COLUMN"]

@@ -2,10 +2,11 @@
 
 from close_transfer.config.choices import InputModality
 from close_transfer.config.evaluate import EvaluateConfig
-from close_transfer.config.train import TrainConfig, remove_noise
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.command_line import compose_config
 from close_transfer.core.errors import UserError
 from close_transfer.evaluation.record import Evaluation
+from close_transfer.modality_gap.adapter_fitting.requested_noise import remove_noise
 from close_transfer.pipelines.console import format_side_by_side
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train

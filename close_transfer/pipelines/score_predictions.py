@@ -13,7 +13,7 @@ from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.atomic_files import fingerprint_file, remove_stale, write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, Prediction, fingerprint_examples
-from close_transfer.evaluation.extra_metrics import compute_extra_scores
+from close_transfer.evaluation.extra_metrics import compute_extra_scores, list_image_metrics
 from close_transfer.evaluation.official_formats import fingerprint_references
 from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
 from close_transfer.evaluation.reference_files.entries import format_first
@@ -54,6 +54,7 @@ def score_predictions(config: ScorePredictionsConfig) -> Scored:
             f"extra_metrics={','.join(config.extra_metrics)}: these score captions, and task={task.name} has none; "
             "use extra_metrics=[]"
         )
+    _check_images(config)
     references = read_references(config)
     predictions, num_repeated = read_predictions(config)
     examples, skipped = pair_by_id(references, predictions, config)
@@ -75,6 +76,14 @@ def score_predictions(config: ScorePredictionsConfig) -> Scored:
     scored = Scored(examples, scores, skipped, encoder["name"] if encoder else None)
     _write(config, scored)
     return scored
+
+
+def _check_images(config: ScorePredictionsConfig) -> None:
+    compared = list_image_metrics(config.extra_metrics)
+    if compared and (config.images is None or config.clip is None or not config.clip.is_joint):
+        raise UserError(
+            f"extra_metrics={compared[0]} needs the images and an encoder; give images=FOLDER and clip=open_clip with its settings"
+        )
 
 
 def pair_by_id(

@@ -7,6 +7,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from close_transfer.config.components import find_encoder_class
 from close_transfer.core.atomic_files import read_json, write_json
 from close_transfer.core.errors import UserError
 from close_transfer.evaluation.results import read_results
@@ -111,8 +112,7 @@ def _build_tags(config: TransferConfig, about: Mapping[str, Any]) -> list[str]:
         tags.append("trained-on-images")
     elif config.data_regime == "T0":
         tags.append("text-only-training")
-    is_clip = config.encoder.get("config", {}).get("kind") == "open_clip"
-    return [*tags, *(["clip"] if is_clip else []), config.data_regime]
+    return [*tags, *find_encoder_class(config.encoder.get("config", {})).hub_tags, config.data_regime]
 
 
 def _build_eval_results(config: TransferConfig, about: Mapping[str, Any]) -> list[EvalResult]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from close_transfer.config.components import find_encoder_class
+from close_transfer.models.adapters import ADAPTERS
 from close_transfer.models.network import TransferConfig
 from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports.redaction import redact_name
@@ -17,7 +19,7 @@ _SEEN_BY_DATA_REGIME = {
 
 def is_blind(config: TransferConfig) -> bool:
     """Whether the model sees nothing, in training and in use."""
-    return any(step["name"] == "blind" for step in config.adapter)
+    return any(ADAPTERS[step["name"]].is_blind for step in config.adapter)
 
 
 def is_trained_on_images(config: TransferConfig, about: Mapping[str, Any]) -> bool:
@@ -26,7 +28,8 @@ def is_trained_on_images(config: TransferConfig, about: Mapping[str, Any]) -> bo
     return (
         input_modality == "image"
         if input_modality
-        else config.data_regime == "T4" and not any(step["name"] == "linear" for step in config.adapter)
+        else config.data_regime == "T4"
+        and not any(ADAPTERS[step["name"]].data_regime == "T4" for step in config.adapter)
     )
 
 
@@ -185,7 +188,7 @@ def _list_needs(config: TransferConfig) -> str:
             f"{source} (its fingerprint is checked, {config.base_model['fingerprint'][:12]})."
         )
     encoder = config.encoder.get("config", {})
-    if encoder.get("kind") == "precomputed":
+    if not find_encoder_class(encoder).encodes_images:
         needs.append(
             "It was trained on vectors from files, so it takes vectors of the same encoder (`embeddings=`), no images."
         )

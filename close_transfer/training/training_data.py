@@ -8,7 +8,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from close_transfer.config.choices import InputModality
-from close_transfer.config.components import EmbeddingCacheConfig, PrecomputedConfig, TaskConfig
+from close_transfer.config.components import EmbeddingCacheConfig, TaskConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.data.decontamination import exclude_overlap
 from close_transfer.data.examples import Example, fingerprint_examples
@@ -102,7 +102,7 @@ def load_training_data(config: TrainConfig, input_modality: InputModality) -> Tr
     """
     task = build_task(config.task)
     # Precomputed vectors stand for the images, so that these need not be there.
-    opens_images = input_modality == "image" and not isinstance(config.clip, PrecomputedConfig)
+    opens_images = input_modality == "image" and config.clip.encodes_images
     train, val = (
         load_task_examples(task, config.data, split, input_modality == "text", opens_images)
         for split in ("train", "val")

@@ -196,9 +196,8 @@ def choose_noise(
         UserError: if a rule cannot choose.
     """
     requested = resolve_requested_noise(config, input_modality, encoder.dim)
-    covariance_noise = config.adapter.covariance_noise
-    if covariance_noise is not None and covariance_noise.shape == "difference" and requested != 0:
-        return TrainingNoise(NoiseScale(_compute_difference_std(config, statistics), encoder.dim))
+    if (name := config.adapter.own_noise_scale) is not None and requested != 0:
+        return TrainingNoise(NoiseScale(_compute_difference_std(config, name, statistics), encoder.dim))
     if not isinstance(requested, str):
         return TrainingNoise(NoiseScale(requested, encoder.dim))
     if input_modality == "image":
@@ -218,10 +217,10 @@ def choose_noise(
     return TrainingNoise(NoiseScale(choice.std, encoder.dim), choice)
 
 
-def _compute_difference_std(config: TrainConfig, statistics: Statistics) -> float:
-    """Return the root mean square, per coordinate, of noise with the mean and covariance of image minus text."""
+def _compute_difference_std(config: TrainConfig, adapter: str, statistics: Statistics) -> float:
+    """Return the root mean square, per coordinate, of an adapter's noise with mean and covariance of image minus text."""
     steps = config.adapter.steps()
-    number = config.adapter.names.index("covariance_noise")
+    number = config.adapter.names.index(adapter)
     mean, covariance = (
         statistics.array(f"{get_statistics_prefix(steps, number)}difference_{name}") for name in ("mean", "covariance")
     )

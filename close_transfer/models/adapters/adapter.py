@@ -94,10 +94,12 @@ class Adapter(nn.Module, ABC):
     Attributes:
         is_fitted: True if it reads statistics.
         data_regime: the least data that those need ("T0" text, "T1" unpaired images, "T4" pairs).
+        is_blind: whether nothing of the vector is left, so that the model sees nothing.
     """
 
     is_fitted: ClassVar[bool] = False
     data_regime: str = "T0"
+    is_blind: ClassVar[bool] = False
 
     def __init__(self, context: AdapterContext, **settings: Any) -> None:
         """Build the step from the settings in the adapter's YAML."""

@@ -125,5 +125,7 @@ class Linear(Adapter):
 class Blind(Adapter):
     """Zero vectors, in training and test: the score that is possible without seeing the scene."""
 
+    is_blind = True
+
     def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
         return torch.zeros_like(vectors)

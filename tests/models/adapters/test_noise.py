@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from close_transfer.config.train import NOISE_ADAPTERS
+from close_transfer.config.adapters import AdapterConfig
 from close_transfer.models.adapters import ADAPTERS, AdapterChain, AdapterContext, Noise, NoiseSource
 from close_transfer.models.noise_scale import NoiseScale
 
@@ -112,4 +112,5 @@ def test_blind_adapter_sees_nothing_in_training_and_test(vectors):
 
 
 def test_every_noise_adapter_is_known_to_the_settings():
-    assert {name for name, adapter in ADAPTERS.items() if issubclass(adapter, Noise)} == NOISE_ADAPTERS
+    config = AdapterConfig.model_validate({name: {} for name in ADAPTERS})
+    assert [name for name, adapter in ADAPTERS.items() if issubclass(adapter, Noise)] == list(config.noise_names)
