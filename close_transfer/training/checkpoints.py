@@ -14,7 +14,6 @@ what a checkpoint is loaded from, so that a damaged one is not mistaken for what
 """
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -33,7 +32,6 @@ from close_transfer.core.atomic_files import (
     damaged_file_error,
     fingerprint,
     fingerprint_file,
-    lock,
     read_fields,
     read_json,
     remove_stale,
@@ -44,6 +42,7 @@ from close_transfer.core.atomic_files import (
     write_text,
 )
 from close_transfer.core.errors import UserError
+from close_transfer.core.locks import hold_lock, locate_lock
 from close_transfer.models.network import TransferNetwork
 from close_transfer.training.optimizer_state import collect_optimizer_tensors, restore_optimizer
 
@@ -139,15 +138,11 @@ class RunFolder:
         """
         with report_write_errors(self.path):
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path, os.O_RDONLY)
-        try:
-            if not lock(handle):
-                raise UserError(f"another process trains in {self.path}; wait for it, or give another output=")
+        refusal = UserError(f"another process trains in {self.path}; wait for it, or give another output=")
+        with hold_lock(locate_lock(self.path), refusal):
             with report_write_errors(self.path):
                 self._mend()
             yield
-        finally:
-            os.close(handle)
 
     @contextmanager
     def claimed(self, accelerator: Accelerator) -> Iterator[None]:
