@@ -10,6 +10,7 @@ from close_transfer.config.data import PicturebookData
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import read_json
 from close_transfer.core.errors import UserError
+from close_transfer.core.markdown import format_table
 from close_transfer.data.sources import load_examples
 from close_transfer.evaluation.results import find_results
 from close_transfer.metrics.bootstrap import score_sums
@@ -35,7 +36,7 @@ def build_word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
     Raises:
         UserError: if a folder holds no results, or none of captions of Picturebook.
     """
-    lines = [f"| results | {' | '.join(KINDS_OF_WORDS)} |", "|---" * (1 + len(KINDS_OF_WORDS)) + "|"]
+    rows = []
     for folder in folders:
         if not (folder / "results.json").is_file():
             raise UserError(
@@ -62,8 +63,8 @@ def build_word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
             values, intervals = score_sums(counts, _compute_f1, num_bootstrap)
             low, high = intervals["F1"]
             cells.append(f"{values['F1']:.1f} ({low:.1f} to {high:.1f})")
-        lines.append(f"| {folder} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([str(folder), *cells])
+    return format_table(["results", *KINDS_OF_WORDS], rows)
 
 
 def main(config: ScoreByWordTypeConfig) -> None:
