@@ -11,6 +11,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from close_transfer.core.atomic_files import atomic_path, write_json, write_text
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.core.markdown import format_table
 from close_transfer.core.svg import render_svg
@@ -224,4 +225,4 @@ def run_study(config: StudyCorporaConfig) -> str:
 
 def main(config: StudyCorporaConfig) -> None:
     """Run the study, and print its table."""
-    print(run_study(config))
+    show(run_study(config))

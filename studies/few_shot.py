@@ -12,6 +12,7 @@ from close_transfer.config.data import DataConfig, FileData, HuggingFaceData
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.core.markdown import format_table
 from close_transfer.data.decontamination import is_trained_on
@@ -143,4 +144,4 @@ def run_study(config: StudyFewShotConfig) -> str:
 
 def main(config: StudyFewShotConfig) -> None:
     """Run the study, and print its table."""
-    print(run_study(config))
+    show(run_study(config))

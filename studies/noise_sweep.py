@@ -15,6 +15,7 @@ import jinja2
 from matplotlib.figure import Figure
 
 from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.console import show
 from close_transfer.core.markdown import format_table
 from close_transfer.core.svg import render_svg
 from studies.config import SweepNoiseConfig
@@ -225,4 +226,4 @@ def run_sweep(config: SweepNoiseConfig) -> str:
 
 def main(config: SweepNoiseConfig) -> None:
     """Run the study, and print its table."""
-    print(run_sweep(config))
+    show(run_sweep(config))

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.console import show
 from close_transfer.core.markdown import format_table
 from close_transfer.metrics.bootstrap import average_scores, compare_paired_means
 from close_transfer.metrics.captions import caption_scores
@@ -193,4 +194,4 @@ def run_study(config: StudyRealVectorsConfig) -> str:
 
 def main(config: StudyRealVectorsConfig) -> None:
     """Run the study, and print its table."""
-    print(run_study(config))
+    show(run_study(config))

@@ -21,6 +21,7 @@ from close_transfer.config.compute_statistics import ComputeStatisticsConfig
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import fingerprint, read_json, write_json, write_text
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.core.markdown import format_table
 from close_transfer.data.examples import group_by_scene
@@ -297,4 +298,4 @@ def run_study(config: RunStudyConfig) -> str:
 
 def main(config: RunStudyConfig) -> None:
     """Run the study, and print its table."""
-    print(run_study(config))
+    show(run_study(config))

@@ -9,6 +9,7 @@ import numpy as np
 from close_transfer.config.data import PicturebookData
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import read_json
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.core.markdown import format_table
 from close_transfer.data.sources import load_examples
@@ -69,7 +70,7 @@ def build_word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
 
 def main(config: ScoreByWordTypeConfig) -> None:
     """Print the table."""
-    print(
+    show(
         build_word_table(
             [path.parent for path in find_results(config.evaluations, "evaluations")], config.num_bootstrap
         )

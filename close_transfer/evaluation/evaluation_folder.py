@@ -1,7 +1,7 @@
 """The folder of an evaluation: predictions, scores and results, complete or not there at all."""
 
 import json
-import sys
+import logging
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from close_transfer.core.atomic_files import atomic_path, read_json, sync
 from close_transfer.core.errors import UserError
 from close_transfer.evaluation.official_formats import OFFICIAL_FIELDS, format_official_results, format_score_lines
 from close_transfer.evaluation.record import Evaluation
+
+_logger = logging.getLogger(__name__)
 
 # What an evaluation leaves; the results, which make it complete, are the last.
 _FILES = ("report.html", "official_results.json", "scores.jsonl", "predictions.jsonl", "results.json")
@@ -57,10 +59,11 @@ def _keep_earlier(folder: Path, results: dict[str, Any]) -> None:
     if before != now:
         differing = sorted(key for key in now if before.get(key) != now[key]) if before else []
         aside = archive_previous([folder / name for name in _FILES], folder / "old")
-        print(
-            f"note: {folder} held the results of other settings ({', '.join(differing) or 'not known'}), which are set "
-            f"aside in {aside}; give output= to keep several",
-            file=sys.stderr,
+        _logger.warning(
+            "note: %s held the results of other settings (%s), which are set aside in %s; give output= to keep several",
+            folder,
+            ", ".join(differing) or "not known",
+            aside,
         )
 
 

@@ -7,8 +7,8 @@ number, is the same as without the kill.
 """
 
 import json
+import logging
 import os
-import sys
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +25,8 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.locks import hold_lock, locate_lock
 from close_transfer.data.examples import Example
 from close_transfer.encoders.embeddings import SceneVectors
+
+_logger = logging.getLogger(__name__)
 
 _FORMAT = 2
 _SYNC_EVERY = 1.0  # seconds; what a failing machine, unlike a kill, can take back
@@ -89,10 +91,12 @@ class PredictionJournal:
             return
         old_path = self.path.with_name(self.path.name + ".old")
         self.path.replace(old_path)
-        print(
-            f"note: an unfinished command left {self.path}, but it differed in {_list_differences(header, self._header)}; "
-            f"its answers are set aside in {old_path.name}, and this one starts anew",
-            file=sys.stderr,
+        _logger.warning(
+            "note: an unfinished command left %s, but it differed in %s; its answers are set aside in %s, and this one "
+            "starts anew",
+            self.path,
+            _list_differences(header, self._header),
+            old_path.name,
         )
 
     def batches(self) -> Iterator[Any]:

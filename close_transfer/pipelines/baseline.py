@@ -18,6 +18,7 @@ from close_transfer.config.components import PrecomputedConfig
 from close_transfer.config.data import FileData, HuggingFaceData
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import read_json, write_json, write_text
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import is_trained_on, measure_leakage
 from close_transfer.data.examples import Example, Prediction, fingerprint_examples
@@ -229,8 +230,8 @@ def main(config: BaselineConfig) -> None:
     scores = evaluate_baseline(config)
     for name, value in scores.metrics.items():
         low, high = scores.intervals[name]
-        print(f"  {name:<24} {value:.1f} ({low:.1f} to {high:.1f})")
+        show(f"  {name:<24} {value:.1f} ({low:.1f} to {high:.1f})")
     leakage = read_json(Path(config.output) / "results.json")["leakage"]
     if leakage.get("num_identical") or leakage.get("num_near") or not leakage["checked"]:
-        print(f"leakage: {describe_leakage(leakage)}")
-    print(f"in {config.output}")
+        show(f"leakage: {describe_leakage(leakage)}")
+    show(f"in {config.output}")

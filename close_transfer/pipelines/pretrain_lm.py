@@ -33,6 +33,7 @@ from close_transfer.core.atomic_files import (
     report_write_errors,
     write_json,
 )
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.core.locks import hold_lock, locate_lock
 from close_transfer.core.readers.texts import Corpus, read_corpus
@@ -223,7 +224,7 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, folder: Path, device: to
         "vocabulary": len(tokenizer),
         "parameters": model.num_parameters(),
     }
-    print(_plan(config, counts, trainer), flush=True)
+    show(_plan(config, counts, trainer), flush=True)
     state = trainer.restore() if saved else PretrainState()
     exit_status = trainer.run(state)
     _save_into(folder, model)
@@ -288,5 +289,5 @@ def describe_outcome(outcome: PretrainOutcome) -> str:
 def main(config: PretrainLmConfig) -> int:
     """Pretrain, print what came of it; return the exit status."""
     outcome = pretrain(config)
-    print(describe_outcome(outcome))
+    show(describe_outcome(outcome))
     return outcome.exit_status

@@ -14,8 +14,8 @@ what a checkpoint is loaded from, so that a damaged one is not mistaken for what
 """
 
 import json
+import logging
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -45,6 +45,8 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.locks import hold_lock, locate_lock
 from close_transfer.models.network import TransferNetwork
 from close_transfer.training.optimizer_state import collect_optimizer_tensors, restore_optimizer
+
+_logger = logging.getLogger(__name__)
 
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "training_state.json"
@@ -253,7 +255,7 @@ class RunFolder:
         lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
         entries = [entry for entry in map(_entry, lines) if entry is not None]
         if len(entries) < len(lines):
-            print(f"note: {len(lines) - len(entries)} lines of {self.log_path} cannot be read", file=sys.stderr)
+            _logger.warning("note: %d lines of %s cannot be read", len(lines) - len(entries), self.log_path)
         return entries
 
     def rewind_log(self, step: int) -> None:

@@ -1,6 +1,6 @@
 """What training fits when it begins: statistics of its own vectors, and the scale of its noise."""
 
-import sys
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ from close_transfer.modality_gap.vectors import encode_groups
 from close_transfer.models.adapters import ADAPTERS, Statistics, Steps, drop_noise_steps, get_statistics_prefix
 from close_transfer.models.adapters.statistics import compute_moments
 from close_transfer.models.noise_scale import NoiseScale
+
+_logger = logging.getLogger(__name__)
 
 _FAR = 0.3  # of the training texts' own spread
 _MOST_SCENES = 5_000  # that noise is chosen by
@@ -264,9 +266,9 @@ def _warn_of_another_domain(
         "text_mean" in statistics.arrays
         and (distance := measure_domain_distance(statistics, training_moments, num_scenes)) > _FAR
     ):
-        print(
-            f"  warning: the texts that statistics={name} were fitted on lie elsewhere: their mean is {distance:.2f} "
-            "of the training texts' spread away (of one domain: near 0); such statistics can hurt, so compare with "
-            "adapter=gaussian",
-            file=sys.stderr,
+        _logger.warning(
+            "  warning: the texts that statistics=%s were fitted on lie elsewhere: their mean is %.2f of the training "
+            "texts' spread away (of one domain: near 0); such statistics can hurt, so compare with adapter=gaussian",
+            name,
+            distance,
         )
