@@ -12,7 +12,9 @@ from close_transfer.config.data import DataConfig, FileData, HuggingFaceData
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
+from close_transfer.core.markdown import format_table
 from close_transfer.data.decontamination import is_trained_on
 from close_transfer.data.example_kinds import QUESTIONS, find_datasets
 from close_transfer.data.examples import Example, get_scene_key, sample
@@ -128,17 +130,14 @@ def run_study(config: StudyFewShotConfig) -> str:
             str(shots): _summarise_accuracies(run_accuracies, scenes, config.num_bootstrap)
             for shots, run_accuracies in accuracies.items()
         }
-    lines = [
-        f"| run | {' | '.join(f'{shots}-shot' for shots in config.shots)} |",
-        "|---" * (1 + len(config.shots)) + "|",
-    ]
+    lines = []
     for name, row in rows.items():
         cells = [
             f"{summary['accuracy']:.1f} ({summary['interval'][0]:.1f} to {summary['interval'][1]:.1f})"
             for summary in row.values()
         ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    text = "\n".join(lines)
+        lines.append([name, *cells])
+    text = format_table(["run", *(f"{shots}-shot" for shots in config.shots)], lines)
     write_json(Path(config.output) / "few_shot.json", {"config": config.model_dump(mode="json"), "runs": rows})
     write_text(Path(config.output) / "few_shot.md", text + "\n")
     return text
@@ -146,4 +145,4 @@ def run_study(config: StudyFewShotConfig) -> str:
 
 def main(config: StudyFewShotConfig) -> None:
     """Run the study, and print its table."""
-    print(run_study(config))
+    show(run_study(config))

@@ -21,7 +21,9 @@ from close_transfer.config.compute_statistics import ComputeStatisticsConfig
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import fingerprint, read_json, write_json, write_text
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
+from close_transfer.core.markdown import format_table
 from close_transfer.data.examples import group_by_scene
 from close_transfer.encoders.build import build_encoder
 from close_transfer.inference.loading import load_model
@@ -233,7 +235,7 @@ def markdown(config: RunStudyConfig, table: Mapping[str, Mapping[str, Mapping[st
         *(["parameters trained", "minutes"] if config.costs else []),
         *(f"{task} ({m})" for task, m in metrics.items()),
     ]
-    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    lines = []
     for name, row in table.items():
         if not row:
             continue  # for none of these tasks
@@ -243,10 +245,9 @@ def markdown(config: RunStudyConfig, table: Mapping[str, Mapping[str, Mapping[st
             trains = "minutes" in first
             extra_cells += [f"{first['trained_parameters']:,}", f"{first['minutes']:.1f}"] if trains else ["none", ""]
         sees = "/".join(sorted({result["data_regime"] for result in row.values()}))
-        lines.append(
-            f"| {' | '.join([name, sees, *extra_cells, *(_format_cell(row[task]) if task in row else '' for task in config.tasks)])} |"
-        )
-    return "\n".join(lines)
+        scores = (_format_cell(row[task]) if task in row else "" for task in config.tasks)
+        lines.append([name, sees, *extra_cells, *scores])
+    return format_table(header, lines)
 
 
 def _check_settings(config: RunStudyConfig) -> None:
@@ -298,4 +299,4 @@ def run_study(config: RunStudyConfig) -> str:
 
 def main(config: RunStudyConfig) -> None:
     """Run the study, and print its table."""
-    print(run_study(config))
+    show(run_study(config))

@@ -8,7 +8,9 @@ import numpy as np
 
 from close_transfer.config.data import PicturebookData
 from close_transfer.core.arrays import Float64Array
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
+from close_transfer.core.markdown import format_table
 from close_transfer.data.example_kinds import CAPTIONS
 from close_transfer.data.sources import load_examples
 from close_transfer.evaluation.results import find_results, read_results
@@ -36,7 +38,7 @@ def build_word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
     Raises:
         UserError: if a folder holds no results, or none of captions of Picturebook.
     """
-    lines = [f"| results | {' | '.join(KINDS_OF_WORDS)} |", "|---" * (1 + len(KINDS_OF_WORDS)) + "|"]
+    rows = []
     for folder in folders:
         if not (folder / "results.json").is_file():
             raise UserError(
@@ -63,13 +65,13 @@ def build_word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
             values, intervals = score_sums(counts, _compute_f1, num_bootstrap)
             low, high = intervals["F1"]
             cells.append(f"{values['F1']:.1f} ({low:.1f} to {high:.1f})")
-        lines.append(f"| {folder} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([str(folder), *cells])
+    return format_table(["results", *KINDS_OF_WORDS], rows)
 
 
 def main(config: ScoreByWordTypeConfig) -> None:
     """Print the table."""
-    print(
+    show(
         build_word_table(
             [path.parent for path in find_results(config.evaluations, "evaluations")], config.num_bootstrap
         )

@@ -5,7 +5,6 @@ here and nowhere else.
 """
 
 import errno
-import fcntl
 import glob
 import hashlib
 import json
@@ -131,22 +130,6 @@ def sync(path: Path) -> None:
             raise
     finally:
         os.close(handle)
-
-
-def lock(handle: int) -> bool:
-    """Locks an open file or folder for this process until it is closed; False if another process holds it.
-
-    The lock ends with the process, however that ends. Where the file system has no locks, nothing is
-    locked and the answer is True.
-    """
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF):
-            raise
-    return True
 
 
 def append_line(handle: int, line: str) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
+from scipy.stats import t as student_t
 
 from close_transfer.core.errors import UserError
 from close_transfer.evaluation.result_table import Pairing, ResultTable, Row, Value
@@ -26,28 +27,8 @@ _TableKey = tuple[str, str | None, str, int, bool]
 
 
 def compute_t_quantile(freedom: int) -> float:
-    """The 97.5% point of Student's t for that many degrees of freedom.
-
-    By bisection of its distribution function for whole numbers (Abramowitz and Stegun, 26.7.3 and 26.7.4).
-    """
-
-    def compute_central_probability(t: float) -> float:
-        """Probability of lying between -t and t."""
-        angle = math.atan(t / math.sqrt(freedom))
-        cosine = math.cos(angle)
-        term, total = (cosine, 0.0) if freedom % 2 else (1.0, 0.0)
-        for k in range(1 + freedom % 2, freedom, 2):
-            total += term
-            term *= cosine * cosine * k / (k + 1)
-        if freedom % 2:
-            return 2 / math.pi * (angle + math.sin(angle) * total)
-        return math.sin(angle) * total
-
-    low, high = 0.0, 20.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if compute_central_probability(middle) < 0.95 else (low, middle)
-    return (low + high) / 2
+    """Return the 97.5% point of Student's t, for a two-sided 95% interval."""
+    return float(student_t.ppf(0.975, freedom))
 
 
 def _fold_values(metric: str, folded_results: Sequence[Results]) -> Value:

@@ -1,7 +1,7 @@
 """The folder of an evaluation: predictions, scores and results, complete or not there at all."""
 
 import json
-import sys
+import logging
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from close_transfer.evaluation.record import Evaluation
 from close_transfer.evaluation.results import Results, read_results
 from close_transfer.evaluation.score_lines import format_score_lines
 from close_transfer.tasks import get_task
+
+_logger = logging.getLogger(__name__)
 
 # What an evaluation leaves; the results, which make it complete, are the last.
 _FILES = ("report.html", "official_results.json", "scores.jsonl", "predictions.jsonl", "results.json")
@@ -61,10 +63,11 @@ def _keep_earlier(folder: Path, results: Results) -> None:
     if before != now:
         differing = sorted(key for key in now if before.get(key) != now[key]) if before else []
         aside = archive_previous([folder / name for name in _FILES], folder / "old")
-        print(
-            f"note: {folder} held the results of other settings ({', '.join(differing) or 'not known'}), which are set "
-            f"aside in {aside}; give output= to keep several",
-            file=sys.stderr,
+        _logger.warning(
+            "note: %s held the results of other settings (%s), which are set aside in %s; give output= to keep several",
+            folder,
+            ", ".join(differing) or "not known",
+            aside,
         )
 
 

@@ -17,6 +17,7 @@ from close_transfer.config.baseline import BaselineConfig
 from close_transfer.config.data import FileData, HuggingFaceData
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import is_trained_on, measure_leakage
 from close_transfer.data.examples import Example, Prediction, fingerprint_examples
@@ -234,8 +235,8 @@ def main(config: BaselineConfig) -> None:
     results = evaluate_baseline(config)
     for name, value in results.metrics.items():
         low, high = results.intervals[name]
-        print(f"  {name:<24} {value:.1f} ({low:.1f} to {high:.1f})")
+        show(f"  {name:<24} {value:.1f} ({low:.1f} to {high:.1f})")
     leakage = results.leakage or {}
     if leakage.get("num_identical") or leakage.get("num_near") or not leakage["checked"]:
-        print(f"leakage: {describe_leakage(leakage)}")
-    print(f"in {config.output}")
+        show(f"leakage: {describe_leakage(leakage)}")
+    show(f"in {config.output}")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from close_transfer.config.compute_statistics import ComputeStatisticsConfig
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, fingerprint_examples, get_scene_key, group_by_scene, sample
 from close_transfer.encoders import AnyEncoder
@@ -168,7 +169,7 @@ def main(config: ComputeStatisticsConfig) -> None:
     """Compute statistics, and print what they are of and which noise they choose."""
     statistics, lines = compute_statistics(config)
     facts = statistics.facts
-    print(f"{facts['num_texts']:,} texts, {facts['num_images']:,} images{' of the same scenes' * facts['paired']}")
-    print(f"regime:     {statistics.data_regime}")
-    print(f"statistics: {config.output} ({', '.join(sorted(statistics.arrays))})")
-    print(*lines, sep="\n")
+    show(f"{facts['num_texts']:,} texts, {facts['num_images']:,} images{' of the same scenes' * facts['paired']}")
+    show(f"regime:     {statistics.data_regime}")
+    show(f"statistics: {config.output} ({', '.join(sorted(statistics.arrays))})")
+    show("\n".join(lines))

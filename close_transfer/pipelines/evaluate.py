@@ -13,6 +13,7 @@ from close_transfer.config.data import FileData
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import remove_stale
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import check_leakage
 from close_transfer.encoders.build import build_encoder
@@ -117,4 +118,4 @@ def main(config: EvaluateConfig) -> None:
     evaluation = evaluate(config)
     if evaluation.scores.metrics:
         write_report(evaluation, others)
-    print(console.describe_evaluation(evaluation))
+    show(console.describe_evaluation(evaluation))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from close_transfer.config.measure_gap import MeasureGapConfig
 from close_transfer.core.atomic_files import write_json
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import fingerprint_examples, group_by_scene, sample
 from close_transfer.encoders.build import build_encoder
@@ -60,5 +61,5 @@ def main(config: MeasureGapConfig) -> None:
     """Measure the gap, write the page, and print the numbers."""
     gap = measure_gap(config)
     page = write_page(gap, config)
-    print(describe(gap))
-    print(f"page: {page}")
+    show(describe(gap))
+    show(f"page: {page}")

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from close_transfer.config.components import TaskConfig
 from close_transfer.config.predict import PredictConfig
 from close_transfer.config.train import TrainConfig
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.data.sources.own_rows import find_columns
@@ -144,4 +145,4 @@ def _check(config: PredictConfig, template: str | None) -> None:
 
 def main(config: PredictConfig) -> None:
     """Predict, and print the first answers and where all of them are."""
-    print(describe_prediction(predict_files(config)))
+    show(describe_prediction(predict_files(config)))

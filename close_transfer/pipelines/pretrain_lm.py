@@ -11,7 +11,6 @@ The folder it makes is one that transformers loads, so that text-only training t
 
 import json
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -29,13 +28,14 @@ from close_transfer.core.atomic_files import (
     WriteError,
     atomic_path,
     fingerprint,
-    lock,
     read_json,
     remove_stale,
     report_write_errors,
     write_json,
 )
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
+from close_transfer.core.locks import hold_lock, locate_lock
 from close_transfer.core.readers.texts import Corpus, read_corpus
 from close_transfer.core.roles import Role, drop_settings
 from close_transfer.core.text_normalization import normalize_text
@@ -128,14 +128,10 @@ def _own_folder(folder: Path) -> Iterator[None]:
     """Makes the folder, keeps other processes out of it, and clears what a killed one left half written."""
     with report_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    try:
-        if not lock(handle):
-            raise UserError(f"another process trains in output={folder}; wait for it, or give another folder")
+    refusal = UserError(f"another process trains in output={folder}; wait for it, or give another folder")
+    with hold_lock(locate_lock(folder), refusal):
         remove_stale(folder)
         yield
-    finally:
-        os.close(handle)
 
 
 def _tokenizer(config: PretrainLmConfig, texts: list[str], folder: Path, resumed: bool) -> PreTrainedTokenizerBase:
@@ -224,7 +220,7 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, folder: Path, device: to
         "vocabulary": len(tokenizer),
         "parameters": model.num_parameters(),
     }
-    print(_plan(config, counts, trainer), flush=True)
+    show(_plan(config, counts, trainer), flush=True)
     state = trainer.restore() if saved else PretrainState()
     exit_status = trainer.run(state)
     _save_into(folder, model)
@@ -289,5 +285,5 @@ def describe_outcome(outcome: PretrainOutcome) -> str:
 def main(config: PretrainLmConfig) -> int:
     """Pretrain, print what came of it; return the exit status."""
     outcome = pretrain(config)
-    print(describe_outcome(outcome))
+    show(describe_outcome(outcome))
     return outcome.exit_status

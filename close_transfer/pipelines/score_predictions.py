@@ -11,6 +11,7 @@ from pathlib import Path
 
 from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.atomic_files import fingerprint_file, remove_stale, write_json, write_text
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, Prediction, fingerprint_examples
 from close_transfer.evaluation.extra_metrics import compute_extra_scores, list_image_metrics
@@ -183,4 +184,4 @@ def describe_scoring(config: ScorePredictionsConfig, scored: Scored) -> str:
 
 def main(config: ScorePredictionsConfig) -> None:
     """Score predictions, and print the numbers."""
-    print(describe_scoring(config, score_predictions(config)))
+    show(describe_scoring(config, score_predictions(config)))

@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerFast
 
 from close_transfer.config.train_picturebook_clip import TrainPicturebookClipConfig
 from close_transfer.core.atomic_files import atomic_path, write_json
+from close_transfer.core.console import show
 from close_transfer.core.roles import Role, drop_settings
 from close_transfer.data.picturebook import world
 from close_transfer.data.picturebook.captions import captions
@@ -251,5 +252,5 @@ def measure(
 def main(config: TrainPicturebookClipConfig) -> None:
     """Train, and print the measures."""
     for name, value in train_clip(config).items():
-        print(f"  {name:<24} {value:.3f}")
-    print(f"saved to {config.output}")
+        show(f"  {name:<24} {value:.3f}")
+    show(f"saved to {config.output}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from close_transfer.config.write_picturebook_text import WritePicturebookTextConfig
 from close_transfer.core.atomic_files import atomic_path
+from close_transfer.core.console import show
 from close_transfer.data.example_kinds import EXAMPLE_KINDS
 from close_transfer.data.sources import load_examples
 
@@ -26,4 +27,4 @@ def main(config: WritePicturebookTextConfig) -> None:
         lines = [{"text": " ".join(texts[i : i + config.per_line])} for i in range(0, len(texts), config.per_line)]
     with atomic_path(Path(config.output)) as temporary:
         temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    print(f"{len(lines):,} lines of split={config.split} in {config.output}")
+    show(f"{len(lines):,} lines of split={config.split} in {config.output}")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from close_transfer.config.components import find_encoder_class
+from close_transfer.core.markdown import escape_cell, format_table
 from close_transfer.models.adapters import ADAPTERS
 from close_transfer.models.network import TransferConfig
 from close_transfer.models.noise_scale import NoiseScale
@@ -47,13 +48,11 @@ def write_card_text(config: TransferConfig, about: Mapping[str, Any], name: str,
         "language model": _describe_language_model(config, settings),
         "licence": licence or "none was chosen; those of the encoder, the language model and the data apply",
     }
-    table = "\n".join(f"| {key} | {_escape_cell(value)} |" for key, value in lines.items())
+    table = format_table(["", ""], [[key, escape_cell(value, is_markdown=True)] for key, value in lines.items()])
     return f"""# {name}
 
 {_write_first_sentence(config, about)} Made with close-transfer (CLOSE, arXiv 2211.09778).
 
-| | |
-|---|---|
 {table}
 
 ## Scores
@@ -78,10 +77,6 @@ def write_card_text(config: TransferConfig, about: Mapping[str, Any], name: str,
 
 {_describe_limits(config, settings)}
 """
-
-
-def _escape_cell(value: object) -> str:
-    return " ".join(str(value).split()).replace("|", "\\|")
 
 
 def _write_first_sentence(config: TransferConfig, about: Mapping[str, Any]) -> str:
@@ -145,15 +140,14 @@ def _describe_language_model(config: TransferConfig, settings: Mapping[str, Any]
 def _format_scores(results: Sequence[Mapping[str, Any]]) -> str:
     if not results:
         return "Not evaluated."
-    rows = ["| data | split | fed with | metric | score | 95% interval | examples |", "|---|---|---|---|---|---|---|"]
+    rows = []
     for result in results:
         for metric, value in result["metrics"].items():
             bounds = result["intervals"].get(metric)
             interval = f"{bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else ""
-            rows.append(
-                f"| {result['data']} | {result['split']} | {result['scene']} | {metric} | {value:.1f} | {interval} | {result['num_examples']:,} |"
-            )
-    return "\n".join(rows)
+            named = [result["data"], result["split"], result["scene"], metric]
+            rows.append([*named, f"{value:.1f}", interval, f"{result['num_examples']:,}"])
+    return format_table(["data", "split", "fed with", "metric", "score", "95% interval", "examples"], rows)
 
 
 def _format_usage(config: TransferConfig, name: str) -> str:

@@ -1,14 +1,14 @@
 """The folder of a corpus: what lies where, and what decided it, so that nothing else is ever mixed in."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from close_transfer.core.atomic_files import lock, read_fields, report_write_errors, write_json
+from close_transfer.core.atomic_files import read_fields, report_write_errors, write_json
 from close_transfer.core.errors import UserError
+from close_transfer.core.locks import hold_lock, locate_lock
 from close_transfer.core.roles import Role, fields_with
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.journal import find_other_holder, read_ledger
@@ -84,10 +84,14 @@ class CorpusFolder:
         ledger = read_ledger(self.journal)
         if ledger.answered or ledger.open or ledger.parts or ledger.spent.tokens:
             return False
-        with self.journal.open("rb+") as file:
-            if not lock(file.fileno()):
-                return False  # another process is about to ask
-            self.journal.unlink()
+        refusal = find_other_holder(self.path)
+        try:
+            with hold_lock(locate_lock(self.journal), refusal):
+                self.journal.unlink()
+        except UserError as error:
+            if error is not refusal:
+                raise
+            return False  # another process is about to ask
         return True
 
     @contextmanager
@@ -104,13 +108,10 @@ class CorpusFolder:
         if not self.path.is_dir():
             yield
             return
-        handle = os.open(self.path, os.O_RDONLY)
         try:
-            if not lock(handle):
-                raise find_other_holder(self.path)
-            yield
+            with hold_lock(locate_lock(self.path), find_other_holder(self.path)):
+                yield
         finally:
-            os.close(handle)
             if is_new:
                 with suppress(OSError):  # holds something
                     self.path.rmdir()

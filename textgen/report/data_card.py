@@ -11,6 +11,7 @@ import jinja2
 import yaml
 
 from close_transfer.core.atomic_files import write_text
+from close_transfer.core.markdown import escape_cell
 from textgen.report.corpus_summary import CorpusSummary
 from textgen.report.funnel import Bound, build_chain_rows, build_spend_rows, format_money, mask_address
 from textgen.report.samples import find_first_request
@@ -152,19 +153,11 @@ def _list_licence_notes(summary: CorpusSummary) -> list[str]:
     return notes
 
 
-def _escape_cell(value: object) -> str:
-    """A text inside a Markdown table: on one line, with nothing that a reader of Markdown or HTML obeys."""
-    text = " ".join(str(value).split())
-    for character, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
-        text = text.replace(character, escaped)
-    return text
-
-
 @cache
 def _load_template() -> jinja2.Template:
     loader = jinja2.PackageLoader("textgen.report", "templates")
     environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    environment.filters.update(cell=_escape_cell, count=lambda number: f"{number:,}")
+    environment.filters.update(cell=escape_cell, count=lambda number: f"{number:,}")
     return environment.get_template("card.md")
 
 

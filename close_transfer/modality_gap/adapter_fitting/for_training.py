@@ -1,6 +1,6 @@
 """Fitting at the start of training: statistics of the run's own vectors, and the scale of its noise."""
 
-import sys
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,8 +30,10 @@ from close_transfer.models.adapters.statistics import compute_moments
 from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.models.saved_config import SavedNoise, SavedStatistics
 
-_FAR = 0.3  # scenes that measure the training texts' own spread
-_MOST_SCENES = 5_000  # texts that the noise is chosen by
+_logger = logging.getLogger(__name__)
+
+_FAR = 0.3  # distance of two domains at least, in units of the training texts' own spread
+_MOST_SCENES = 5_000  # scenes that the noise is chosen by; more hardly change the choice
 _SEED = 0  # seed of their draw, fixed so that the same data give the same noise for every seed of a run
 
 _CHOSEN_BY = {"auto-unpaired": "unpaired", "auto-paired": "paired"}
@@ -265,9 +267,9 @@ def _warn_of_another_domain(
         "text_mean" in statistics.arrays
         and (distance := measure_domain_distance(statistics, training_moments, num_scenes)) > _FAR
     ):
-        print(
-            f"  warning: the texts of statistics={name} are from another domain: their mean is {distance:.2f} "
-            "of the training texts' spread away (for one domain near 0). Such statistics can hurt, so compare with "
-            "adapter=gaussian",
-            file=sys.stderr,
+        _logger.warning(
+            "  warning: the texts of statistics=%s are from another domain: their mean is %.2f of the training texts' spread "
+            "away (for one domain near 0). Such statistics can hurt, so compare with adapter=gaussian",
+            name,
+            distance,
         )
