@@ -79,7 +79,7 @@ def run_chain(
                 passed.append(candidate)
                 continue
             if len(examples) < KEPT_EXAMPLES:
-                examples.append(Removal(candidate.id, reason, candidate.written))
+                examples.append(Removal(candidate.id, reason, candidate.full_text))
             if on_removed:
                 on_removed(stage.name, reason, candidate)
         counts.append(StageCount(stage.name, len(remaining), len(remaining) - len(passed), tuple(examples)))

@@ -16,7 +16,7 @@ class ExactDuplicates:
         first_ids: dict[str, str] = {}
         reasons: list[str | None] = []
         for candidate in candidates:
-            key = normalize_text(candidate.written)
+            key = normalize_text(candidate.full_text)
             reasons.append(f"the words of {first_ids[key]}" if key in first_ids else None)
             first_ids.setdefault(key, candidate.id)
         return reasons
@@ -34,11 +34,11 @@ class NearDuplicates:
         index = NearIndex(self._threshold)
         indexed: list[Candidate] = []
         reasons: list[str | None] = []
-        sketches = index.sketches(candidate.written for candidate in candidates)
+        sketches = index.sketches(candidate.full_text for candidate in candidates)
         for candidate, sketch in zip(candidates, sketches, strict=True):
             if match := index.find(sketch):
                 first = indexed[match[0]]
-                reasons.append(f"{match[1]:.2f} like {first.id}: {first.written}")
+                reasons.append(f"{match[1]:.2f} like {first.id}: {first.full_text}")
             else:
                 reasons.append(None)
                 indexed.append(candidate)

@@ -30,7 +30,7 @@ class Language:
         self._lexicon, self._min_known = lexicon, min_known
 
     def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
-        return [self._find_reason(candidate.written) for candidate in candidates]
+        return [self._find_reason(candidate.full_text) for candidate in candidates]
 
     def _find_reason(self, text: str) -> str | None:
         words = _list_counted_words(text)

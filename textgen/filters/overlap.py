@@ -35,8 +35,8 @@ class Overlap:
         self._look_up(reasons, candidates, [number for number, reason in enumerate(reasons) if not reason], "text")
         with_fields = [number for number, reason in enumerate(reasons) if not reason and candidates[number].fields]
         for number in with_fields:
-            reasons[number] = self._find_same_words(candidates[number].written)
-        self._look_up(reasons, candidates, [number for number in with_fields if not reasons[number]], "written")
+            reasons[number] = self._find_same_words(candidates[number].full_text)
+        self._look_up(reasons, candidates, [number for number in with_fields if not reasons[number]], "full_text")
         return reasons
 
     def _find_same_words(self, text: str) -> str | None:

@@ -97,13 +97,13 @@ def filter_corpus(folder: CorpusFolder, inputs: RecipeInputs, ledger: Ledger) ->
     with atomic_path(folder.removed) as temporary, temporary.open("w", encoding="utf-8") as file:
 
         def note(stage: str, reason: str, candidate: Candidate) -> None:
-            line = {**candidate.record(), "stage": stage, "reason": reason}
+            line = {**candidate.to_record(), "stage": stage, "reason": reason}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
         result = run_chain(stages, candidates, note)
     with atomic_path(folder.corpus) as temporary, temporary.open("w", encoding="utf-8") as file:
         for candidate in result.kept:
-            file.write(json.dumps(candidate.record(), ensure_ascii=False) + "\n")
+            file.write(json.dumps(candidate.to_record(), ensure_ascii=False) + "\n")
     counts = {
         "num_answers": len(ledger.answered),
         "num_declined": ledger.refused,

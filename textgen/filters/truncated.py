@@ -22,7 +22,7 @@ class Truncated:
         return [self._find_reason(candidate) for candidate in candidates]
 
     def _find_reason(self, candidate: Candidate) -> str | None:
-        if candidate.cut:
+        if candidate.is_truncated:
             return "max_output_tokens ended it"
         match = _UNFINISHED.search(candidate.text) if self._looks else None
         return f'it ends with "{match.group()}"' if match else None

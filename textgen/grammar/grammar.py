@@ -36,7 +36,7 @@ from textgen.grammar.parser import (
     read_grammar_file,
     read_symbols,
 )
-from textgen.text.keywords import extract_words, lemmatize, stop_list
+from textgen.text.keywords import extract_words, lemmatize, load_stop_list
 
 _TRIES = 6  # at an item that holds its keywords and repeats no other
 _ARTICLE = re.compile(r"\b([Aa]) (?=([A-Za-z]+))")
@@ -234,7 +234,7 @@ def _count_words(alternative: Alternative, share: float, frequency: defaultdict[
     total = sum(weight for _, weight in alternative.synonyms)
     for text, weight in alternative.synonyms:
         for word in extract_words(text):
-            if word not in stop_list("en"):
+            if word not in load_stop_list("en"):
                 frequency[lemmatize(word, "en")] += share * alternative.weight * weight / total
 
 

@@ -94,7 +94,7 @@ def write_plan(path: Path, requests: Iterator[Request]) -> int:
         old_lines = stack.enter_context(path.open(encoding="utf-8")) if path.is_file() else iter(())
         for num, request in enumerate(requests, start=1):
             old_line = next(old_lines, None)
-            line = json.dumps(request.record(), ensure_ascii=False) + "\n"
+            line = json.dumps(request.to_record(), ensure_ascii=False) + "\n"
             if old_line is not None and line != old_line:
                 raise UserError(
                     f"{path}, line {num}: the same settings now give another request, as after an update of this program or "
@@ -113,7 +113,7 @@ def read_plan(path: Path) -> Iterator[Request]:
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             try:
-                yield Request.of(json.loads(line))
+                yield Request.from_record(json.loads(line))
             except (ValueError, KeyError, TypeError) as error:
                 raise damaged_file_error(path, f"line {number}: {error!r}") from None
 

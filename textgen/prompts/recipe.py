@@ -36,7 +36,7 @@ class Request:
     examples: tuple[int, ...]
     seed: int
 
-    def record(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, Any]:
         """The line of plan.jsonl."""
         return {
             "id": self.id,
@@ -48,7 +48,7 @@ class Request:
         }
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> "Request":
+    def from_record(cls, record: Mapping[str, Any]) -> "Request":
         """From a line of plan.jsonl."""
         return cls(
             record["id"],

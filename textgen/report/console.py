@@ -48,8 +48,8 @@ def _describe_cost(inputs: RecipeInputs, prompts: list[str], num: int) -> list[s
         "unknown, as there is no price"
         if price.as_of == "unknown"
         else (
-            f"${price.of(num_input, num * max_output // 2).cost:,.4f} with answers half as long as they may be, "
-            f"at most ${price.of(max_input, num * max_output).cost:,.4f} (prices of {price.as_of})"
+            f"${price.compute_spend(num_input, num * max_output // 2).cost:,.4f} with answers half as long as they may be, "
+            f"at most ${price.compute_spend(max_input, num * max_output).cost:,.4f} (prices of {price.as_of})"
         )
     )
     return [

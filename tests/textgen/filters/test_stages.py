@@ -220,7 +220,10 @@ def test_stages_are_left_out_by_their_settings():
 
 
 def test_a_text_that_was_cut_short_is_taken_out_and_the_rest_of_its_answer_stays():
-    whole, cut = Candidate("r-0", "r", "A dog runs on grass."), Candidate("r-1", "r", "A cat sleeps on the", cut=True)
+    whole, cut = (
+        Candidate("r-0", "r", "A dog runs on grass."),
+        Candidate("r-1", "r", "A cat sleeps on the", is_truncated=True),
+    )
     result = run_chain(chain(), [whole, cut])
     assert result.kept == [whole]
     assert result.stages[0].examples == (("r-1", "max_output_tokens ended it", "A cat sleeps on the"),)
