@@ -204,7 +204,7 @@ class RecipeInputs:
         """The grammar with the recipe's own symbols."""
         recipe = self.config.recipe
         columns = sorted({name for row in self._rows for name in row})
-        return Grammar.read(resolve_path(self.config.grammar)).extended(
+        return Grammar.read(resolve_path(self.config.grammar)).extend(
             recipe.grammar, given=[*columns, *recipe.balanced_values]
         )
 
@@ -223,7 +223,7 @@ class RecipeInputs:
             return self._restrict_to_grammar(counts) if self.family == "grammar" else counts
         if self.family != "grammar":
             return None
-        words = sorted(self.grammar.words().items(), key=lambda pair: (-pair[1], pair[0]))
+        words = sorted(self.grammar.compute_word_frequencies().items(), key=lambda pair: (-pair[1], pair[0]))
         return KeywordCounts({word: max(1, round(share * _WORD_SCALE)) for word, share in words}, [], 0)
 
     def _restrict_to_grammar(self, counts: KeywordCounts) -> KeywordCounts:
@@ -232,7 +232,7 @@ class RecipeInputs:
         Raises:
             UserError: if there is none.
         """
-        words = self.grammar.words()
+        words = self.grammar.compute_word_frequencies()
         known = {word: n for word, n in counts.counts.items() if word in words}
         if not known:
             raise UserError(

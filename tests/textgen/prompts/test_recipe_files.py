@@ -104,8 +104,8 @@ def test_a_template_shows_the_request_and_its_examples(name):
 @pytest.mark.parametrize("name", WRITTEN)
 def test_the_grammar_writes_every_recipe_offline(name):
     of = recipe(name)
-    grammar = Grammar.read(ROOT / "configs/grammars/picturebook.yaml").extended(of.grammar, given(of, 0))
-    words = grammar.words()
+    grammar = Grammar.read(ROOT / "configs/grammars/picturebook.yaml").extend(of.grammar, given(of, 0))
+    words = grammar.compute_word_frequencies()
     rng = random.Random(0)
     num_held, num_texts, distinct = 0, 0, set()
     for number in range(120):
@@ -135,7 +135,7 @@ def test_words_of_a_style_mark_its_own_texts():
         marks = set(recipe(name).style_words)
 
         def share(style, marks=marks):
-            grammar = base.extended(recipe(style).grammar)
+            grammar = base.extend(recipe(style).grammar)
             texts = [grammar.write(["text"], 1, [], {}, rng)[0]["text"] for _ in range(200)]
             return sum(bool(marks & set(extract_words(text))) for text in texts) / 200
 
@@ -145,7 +145,7 @@ def test_words_of_a_style_mark_its_own_texts():
 
 def test_written_questions_are_answered_by_their_scenes():
     of = recipe("vqa")
-    grammar = Grammar.read(ROOT / "configs/grammars/picturebook.yaml").extended(of.grammar, of.balanced_values)
+    grammar = Grammar.read(ROOT / "configs/grammars/picturebook.yaml").extend(of.grammar, of.balanced_values)
     numbers = {"two", "three", "four"}
     rng = random.Random(0)
     for asked in of.balanced_values["asked"] * 40:
@@ -159,7 +159,7 @@ def test_written_questions_are_answered_by_their_scenes():
 
 def test_written_hypotheses_about_colour_have_the_right_label():
     of = recipe("entailment")
-    grammar = Grammar.read(ROOT / "configs/grammars/picturebook.yaml").extended(of.grammar, of.balanced_values)
+    grammar = Grammar.read(ROOT / "configs/grammars/picturebook.yaml").extend(of.grammar, of.balanced_values)
     colours = {"red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white"}
     rng = random.Random(0)
     num_seen = 0
