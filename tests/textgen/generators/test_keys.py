@@ -90,7 +90,7 @@ def test_a_wrong_key_is_refused_without_being_shown(serve, corpus):
 
 @pytest.mark.parametrize("address", [f"http://user:{KEY}@127.0.0.1:9/v1", f"http://{KEY}@127.0.0.1:9/v1"])
 def test_an_address_with_a_password_is_refused_without_being_shown(address, monkeypatch):
-    with pytest.raises(UserError, match="base_url: contains a user or password\. Leave it out") as caught:
+    with pytest.raises(UserError, match=r"base_url: contains a user or password\. Leave it out") as caught:
         get_access(address, "auto", "OPENAI_API_KEY")
     assert KEY not in str(caught.value)
     monkeypatch.setenv("OPENAI_BASE_URL", address)

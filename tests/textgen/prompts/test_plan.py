@@ -255,7 +255,7 @@ def test_a_refused_plan_leaves_the_folder_free(tmp_path):
         ([*OPENAI, "keywords.min_count=99"], r"no keyword is in at least keywords.min_count=99 of the 4 texts"),
         (["keywords.sampler=pairs"], r"keywords.sampler=pairs: .*Give references=FILE"),
         (["evaluation=[none.txt]"], r"evaluation=none.txt: there is no such file"),
-        (["filters.language=tlh"], r"filters.language=tlh: there is no word list of it"),
+        (["filters.language=tlh"], r"filters.language=tlh: there is no word list for it"),
         (["keywords.list=none.csv", "keywords.sampler=list"], r"keywords.list=none.csv: there is no such file"),
     ]:
         with pytest.raises(UserError, match=message):
