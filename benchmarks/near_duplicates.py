@@ -93,7 +93,7 @@ def main() -> None:
     )
 
     began = time.perf_counter()
-    reasons = NearDuplicates(threshold).reasons(candidates)
+    reasons = NearDuplicates(threshold).find_reasons(candidates)
     print(f"near duplicates alone: {time.perf_counter() - began:.0f} s, {measure_resident_memory():.2f} GiB")
     removed = {candidate.id for candidate, reason in zip(candidates, reasons, strict=True) if reason}
     for kind, count in sorted(Counter(kinds.values()).items()):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from close_transfer.core.command_line import compose_config
 from textgen.config import SynthesizeCaptionsConfig
-from textgen.prompts.keyword_samplers import SAMPLERS, Quota, by_quota
+from textgen.prompts.keyword_samplers import SAMPLERS, Quota, sample_by_quota
 from textgen.text.keywords import KeywordCounts, count_keywords
 from textgen.text.readers import read_texts
 from textgen.text.statistics import measure_unigram_divergence
@@ -28,7 +28,7 @@ def draw_keywords(name: str, counts: KeywordCounts, rng: random.Random) -> Itera
     if name != "list":
         return SAMPLERS[name](counts, PER_REQUEST, rng)  # type: ignore[index]
     # What a user might write down: the commonest words, each as often as it occurs, alone in a request.
-    return by_quota([Quota((word,), n) for word, n in islice(counts.counts.items(), LISTED)], rng)
+    return sample_by_quota([Quota((word,), n) for word, n in islice(counts.counts.items(), LISTED)], rng)
 
 
 def main() -> None:

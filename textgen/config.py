@@ -1,4 +1,4 @@
-"""The settings of scripts/synthesize_captions.py, with their ranges; configs/synthesize_captions.yaml says what they mean."""
+"""Settings of scripts/synthesize_captions.py with their ranges; configs/synthesize_captions.yaml explains each."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -16,16 +16,16 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 
-# Columns that every corpus has; a recipe cannot use them for anything else.
+# Columns of every corpus and of removed.jsonl; a recipe cannot use these names.
 RESERVED = ("id", "group", "keywords", "stage", "reason")
 
 
 class FieldSettings(StrictModel):
-    """One field of an answer, an entry of `recipe.fields`; it gives only the settings that it needs.
+    """Field of an answer, an entry of `recipe.fields`; it gives only the settings that it needs.
 
     Attributes:
-        description: shown to the model in the JSON schema.
-        values: allowed values; None: any text.
+        description: description in the JSON schema that the model gets.
+        values: allowed values; None for any text.
     """
 
     description: str = ""
@@ -33,7 +33,7 @@ class FieldSettings(StrictModel):
 
 
 class RecipeSettings(StrictModel):
-    """What is asked for: a file of configs/recipe/, completed by configs/fragments/recipe.yaml."""
+    """Recipe: the prompt, the fields of an answer and their checks. A file of configs/recipe/, completed by configs/fragments/recipe.yaml."""
 
     name: str
     template: str | None
@@ -62,37 +62,40 @@ class RecipeSettings(StrictModel):
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
         if "text" not in self.fields:
-            raise ValueError("recipe.fields: one must be `text`, what the trainer learns from")
+            raise ValueError("recipe.fields: has no `text`, which the trainer learns from. Add it")
         reserved = [name for name in (*self.fields, *self.keep_columns) if name in RESERVED]
         if reserved:
-            raise ValueError(f"recipe: {reserved[0]!r} is a column of every corpus; call the field something else")
+            raise ValueError(f"recipe: {reserved[0]!r} is a column of every corpus. Give the field another name")
         duplicated = sorted(set(self.fields) & set(self.keep_columns))
         if duplicated:
             raise ValueError(
-                f"recipe.keep_columns: {duplicated[0]!r} is a field of the answer already; leave it out there"
+                f"recipe.keep_columns: {duplicated[0]!r} is a field of the answer already. Remove it from keep_columns"
             )
         field_names = set(self.fields)
         for name in {*self.must_contain, *self.must_contain.values(), *self.must_differ} - field_names:
-            raise ValueError(f"recipe: {name!r} is no field; there are {', '.join(self.fields)}")
+            raise ValueError(f"recipe: {name!r} is not a field. Use one of {', '.join(self.fields)}")
         if self.words[0] > self.words[1]:
-            raise ValueError(f"recipe.words=[{self.words[0]},{self.words[1]}]: the fewest come first")
+            raise ValueError(
+                f"recipe.words=[{self.words[0]},{self.words[1]}]: is not a range. Give the smaller number first"
+            )
         empty = [name for name, values in self.balanced_values.items() if not values]
         if empty:
-            raise ValueError(f"recipe.balanced_values.{empty[0]}: names no value; give two or more, such as [yes,no]")
+            raise ValueError(f"recipe.balanced_values.{empty[0]}: has no value. Give two or more, such as [yes,no]")
         unknown = (
             [] if self.rows is not None else [name for name in self.keep_columns if name not in self.balanced_values]
         )
         if unknown:
             raise ValueError(
-                f"recipe.keep_columns: {unknown[0]!r} is neither in recipe.balanced_values nor a column of recipe.rows"
+                f"recipe.keep_columns: {unknown[0]!r} is neither in recipe.balanced_values nor a column of recipe.rows. "
+                "Remove it, or add it to one of them"
             )
         if self.template is None and self.rows is None:
-            raise ValueError("recipe: without a template it filters text that exists; give recipe.rows=FILE")
+            raise ValueError("recipe: without a template it filters existing text. Give recipe.rows=FILE")
         return self
 
 
 class KeywordSettings(StrictModel):
-    """Where keywords come from, and how they are drawn."""
+    """Extraction and sampling of keywords."""
 
     sampler: SamplerName
     list: Annotated[str | None, Role.FINGERPRINTED]
@@ -104,7 +107,7 @@ class KeywordSettings(StrictModel):
 
 
 class FilterSettings(StrictModel):
-    """The chain of filters; None or false turns a filter off."""
+    """Chain of filters; None or false turns a filter off."""
 
     language: str | None
     min_known_words: Annotated[float, Field(ge=0, le=1)]
@@ -138,7 +141,7 @@ class LocalSettings(StrictModel):
 
 
 class SynthesizeCaptionsConfig(StrictModel):
-    """Settings of `synthesize_captions.py`."""
+    """Settings of scripts/synthesize_captions.py."""
 
     action: Action
     recipe: RecipeSettings
@@ -174,16 +177,16 @@ class SynthesizeCaptionsConfig(StrictModel):
 
     @model_validator(mode="after")
     def _refuse_secrets(self) -> Self:
-        if not _VARIABLE.fullmatch(self.api_key_env):  # not shown: it may be the key itself
+        if not _VARIABLE.fullmatch(self.api_key_env):  # the message does not quote it: it may be the key itself
             raise ValueError(
-                "api_key_env: should be the name of a variable of the environment, in capitals, such as OPENAI_API_KEY"
+                "api_key_env: is not the name of an environment variable. Give one in capitals, such as OPENAI_API_KEY"
             )
         try:
             parts = urlsplit(self.base_url or "")
         except ValueError:
-            raise ValueError("base_url: is no address; it should be like http://localhost:8000/v1") from None
-        if parts.username or parts.password:  # not shown, and refused before anything is written
+            raise ValueError("base_url: is not an address. Give one such as http://localhost:8000/v1") from None
+        if parts.username or parts.password:  # not quoted, and refused before anything is written to a file
             raise ValueError(
-                f"base_url: holds a user or password; leave it out, and put the key into {self.api_key_env}"
+                f"base_url: contains a user or password. Leave it out, and put the key into {self.api_key_env}"
             )
         return self

@@ -102,7 +102,7 @@ class Synthesis:
         for request in requests:
             if asks_model and request.index < max(1, len(recipe.rows)):
                 try:
-                    recipe.prompt(request)
+                    recipe.render_prompt(request)
                 except UserError as error:
                     place = f"recipe.rows={self.config.recipe.rows}, row {request.index + 1}: " if recipe.rows else ""
                     raise UserError(f"{place}{error}") from error

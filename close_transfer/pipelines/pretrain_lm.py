@@ -175,7 +175,7 @@ def pretrain(config: PretrainLmConfig) -> PretrainOutcome:
         try:
             return _pretrain(config, corpus, folder, device)
         except WriteError as error:
-            raise error.then("go on with the same settings and resume=true") from error
+            raise error.with_next_step("go on with the same settings and resume=true") from error
 
 
 def _pretrain(config: PretrainLmConfig, corpus: Corpus, folder: Path, device: torch.device) -> PretrainOutcome:

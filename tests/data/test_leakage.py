@@ -180,7 +180,7 @@ def load_training():
         ("tset", "exclude_overlap_with=tset: there is no such file; allowed are val, test, and files of texts"),
         ("x.pdf", r"exclude_overlap_with=x\.pdf: cannot read \.pdf"),
         ("train.txt", r"exclude_overlap_with=train\.txt: leaves no training example"),
-        ("bad.jsonl", r"bad\.jsonl, line 1: no valid JSON .*with data\.on_bad_rows=skip"),
+        ("bad.jsonl", r"bad\.jsonl, line 1: not valid JSON .*with data\.on_bad_rows=skip"),
     ],
 )
 def test_mistakes_in_what_to_leave_out(setting, message):

@@ -141,7 +141,7 @@ class RequestScheduler:
         """Asks one request until it is answered, its attempts are used up, or all ends."""
         prompt = self.prompt(request)
         texts = self.client.request_texts(prompt)
-        reserve = self.price.of(bound_tokens(*texts), self.max_output_tokens)
+        reserve = self.price.compute_spend(bound_tokens(*texts), self.max_output_tokens)
         attempt = self.journal.ledger.attempts.get(request.id, 0)
         used = unreached = failed = 0
         answered = len(self.journal.ledger.answered)

@@ -48,7 +48,7 @@ class LineWriter:
         record = {"custom_id": request.id, "method": "POST", "url": f"/v1{PATHS[self.access.api]}", "body": body}
         schema = to_canonical_json(self.schema) if self.schema is not None else None
         max_tokens = bound_tokens(prompt, self.parameters.system, schema)
-        reserve = self.price.of(max_tokens, self.parameters.max_output_tokens)
+        reserve = self.price.compute_spend(max_tokens, self.parameters.max_output_tokens)
         return Line(request.id, reserve, json.dumps(record, ensure_ascii=False) + "\n")
 
 

@@ -124,7 +124,7 @@ class LocalModel:
         length = next((place for place, token in enumerate(ids) if token in end_ids), None)
         text = self._tokenizer.decode(ids[:length], skip_special_tokens=True)
         num_output = len(ids) if length is None else length + 1
-        return Reply(text, None, num_input, num_output, self.name, cut=length is None)
+        return Reply(text, None, num_input, num_output, self.name, is_truncated=length is None)
 
 
 def write_by_model(

@@ -179,7 +179,7 @@ def write_card(summary: CorpusSummary) -> Path:
         making=_describe_making(summary),
         chain=build_chain_rows(summary),
         spend=build_spend_rows(ledger),
-        bound=Bound.of(summary),
+        bound=Bound.from_summary(summary),
         money=lambda cost: format_money(cost, summary.prices),
         columns=_describe_columns(summary),
         sample=json.dumps(sample, indent=2, ensure_ascii=False) if sample else None,

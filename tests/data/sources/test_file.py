@@ -82,9 +82,9 @@ BAD = {
         '{"text": "fine"}\n{"text": 5}\n',
         r"number\.jsonl, line 2: field 'text' is a number \(5\), not text",
     ),
-    "broken.jsonl": ('{"text": "fine"}\n{"text": "x\n', r"broken\.jsonl, line 2: no valid JSON"),
+    "broken.jsonl": ('{"text": "fine"}\n{"text": "x\n', r"broken\.jsonl, line 2: not valid JSON"),
     "missing.jsonl": ('{"caption": "fine"}\n', r"line 1: field 'text' is missing; the fields here are 'caption'"),
-    "list.jsonl": ("[1, 2]\n", r"line 1: a list where an object with the field 'text' should be"),
+    "list.jsonl": ("[1, 2]\n", r"line 1: a list, not an object with the field 'text'"),
     "blank.txt": ("fine\n   \n", r"blank\.txt, line 2: field 'text' is empty"),
     "missing.csv": ("a,b\n1,2\n", r"missing\.csv, line 2: field 'text' is missing; the fields here are 'a', 'b'"),
     "latin.txt": ("fine\ncaf\xe9\n".encode("latin-1"), r"latin\.txt, line 2: field 'text' is not UTF-8"),
@@ -111,7 +111,7 @@ CELLS = {
     "extra": ("text,n\nfine,1\nA dog, a cat,2\n", r"line 3: 3 fields where there should be 2 \(text, n\)"),
     "short": ("text,n\nfine,1\nA do", r"line 3: 1 fields where there should be 2"),
     "blank": ("text,n\n\nfine,1\n", r"line 2: the line is empty"),
-    "quote": ('text,n\nfine,1\n"A "dog" runs",2\n', r"line 3: no valid CSV"),
+    "quote": ('text,n\nfine,1\n"A "dog" runs",2\n', r"line 3: not valid CSV"),
 }
 
 
@@ -139,15 +139,15 @@ def test_a_csv_whose_rows_cannot_be_told_apart_is_refused_even_when_skipping(con
 
 def test_a_key_that_stands_twice_is_no_silent_choice():
     path = write("k.jsonl", '{"text": "fine"}\n{"text": "one", "text": "two"}\n')
-    with pytest.raises(UserError, match=r"line 2: the key 'text' stands in one object twice"):
+    with pytest.raises(UserError, match=r"line 2: the key 'text' is in one object twice"):
         load_examples(table(path), CAPTIONS, "test")
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("wide.txt", "a dog\na cat\n".encode("utf-16"), "is UTF-16; write it again as UTF-8"),
-        ("packed.txt", gzip.compress(b"a dog\n"), r"is packed by gzip; give it a name that ends with \.gz"),
+        ("wide.txt", "a dog\na cat\n".encode("utf-16"), "is UTF-16. Save it as UTF-8"),
+        ("packed.txt", gzip.compress(b"a dog\n"), r"is compressed by gzip. Give it a name that ends with \.gz"),
         ("sheet.csv", b"PK\x03\x04\x14\0", "is a zip archive or a spreadsheet"),
     ],
 )
@@ -166,7 +166,7 @@ def test_damaged_and_unknown_files():
     whole = gzip.compress("".join(f"caption {i}\n" for i in range(999)).encode())
     with open("torn.txt.gz", "wb") as file:
         file.write(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=r"torn\.txt\.gz, line \d+: the file is damaged or cut short"):
+    with pytest.raises(UserError, match=r"torn\.txt\.gz, line \d+: the file is damaged or truncated"):
         load_examples(table("torn.txt.gz"), CAPTIONS, "test")
     with pytest.raises(UserError, match="there is no such file"):
         load_examples(table("nowhere.txt"), CAPTIONS, "test")

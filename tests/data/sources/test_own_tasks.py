@@ -118,7 +118,7 @@ def test_what_is_missing_or_wrong_is_named(task, more, message):
 
 def test_damaged_parquet_is_an_error_that_names_the_file():
     Path("bad.parquet").write_bytes(Path("rows.parquet").read_bytes()[:-200])
-    with pytest.raises(UserError, match=r"bad\.parquet, row 1: the file is damaged or no Parquet"):
+    with pytest.raises(UserError, match=r"bad\.parquet, row 1: the file is damaged or not Parquet"):
         loaded("vqa", "test", *QUESTIONS, name="bad.parquet")
     with pytest.raises(UserError, match=r"nowhere\.parquet: there is no such file"):
         loaded("vqa", "test", *QUESTIONS, name="nowhere.parquet")

@@ -46,7 +46,7 @@ def test_what_differs_is_named_with_both_values(folder):
     assert "model was gpt-5-mini and is gpt-5;" in told
     assert "grammar was None and is x" in told
     assert "seed" not in told
-    assert "give another output=" in told
+    assert "Give another output=" in told
 
 
 def test_before_anything_was_asked_a_plan_gives_way(folder):
@@ -83,7 +83,9 @@ def test_a_corpus_whose_settings_are_gone_or_damaged_is_left_alone(folder):
     with pytest.raises(UserError, match=r"settings.json: is damaged"):
         folder.keep(DECIDES, [])
     folder.settings.unlink()
-    with pytest.raises(UserError, match=r"holds a corpus whose settings.json is gone; bring it back, or give another"):
+    with pytest.raises(
+        UserError, match=r"holds a corpus whose settings.json is missing. Restore that file, or give another"
+    ):
         folder.keep(DECIDES, [])
     assert not folder.settings.exists()
 

@@ -79,7 +79,7 @@ def describe(
     config = make_settings(SynthesizeCaptionsConfig, "synthesize_captions.yaml", **given | settings)
     num_texts = len(texts) + num_unasked
     shown = list(range(min(1, len(recipe.examples))))
-    requests = [recipe.request("key", index, ["dog", "park"], {}, shown, index) for index in range(num_texts)]
+    requests = [recipe.make_request("key", index, ["dog", "park"], {}, shown, index) for index in range(num_texts)]
     folder.path.mkdir()
     write_plan(folder.plan, iter(requests))
     records, removed = [], []
