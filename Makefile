@@ -122,7 +122,7 @@ reproduce-baselines: $(ENCODERS)  ## Scores baselines that need no training
 	for encoder in wide learned; do $(BIN)/python scripts/baseline.py output=runs/baselines/nearest-$$encoder \
 		clip=open_clip clip.model=local-dir:runs/encoders/$$encoder; done
 
-reproduce-all: $(addprefix sweep-,$(TASKS)) $(ENCODERS) reproduce-baselines reproduce-related-work reproduce-synthetic  ## Makes Picturebook's numbers of docs/results.md (hours on two cores; resumable)
+reproduce-all: $(addprefix sweep-,$(TASKS)) $(ENCODERS) reproduce-baselines reproduce-related-work reproduce-synthetic  ## Makes Picturebook's numbers of docs/results/ (hours on two cores; resumable)
 	$(BIN)/python scripts/run_study.py study=adapters
 	$(BIN)/python scripts/run_study.py study=shifts
 	$(BIN)/python scripts/measure_gap.py split=test output=runs/gap/shipped
