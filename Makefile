@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-# Settings handed to the demo, for instance: make demo ARGS="task=vqa"
+# Settings of demo and report-bug, for instance: make demo ARGS="task=vqa"
 ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check-experiments test test-slow test-all test-floors update-constraints lint format typecheck check-imports check benchmark benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
+.PHONY: help demo check-experiments test test-slow test-all test-floors update-constraints lint format typecheck check-imports check report-bug benchmark benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
 
 help:  ## Lists the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-24s%s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ check-imports: $(INSTALLED)  ## Checks that no lower layer imports a higher one
 	$(BIN)/lint-imports
 
 check: lint typecheck check-imports  ## Linter, formatter, types and layers
+
+report-bug: $(INSTALLED)  ## Prints versions, machine and (ARGS=run=FOLDER) a run's settings for a bug report
+	@$(BIN)/python scripts/report_bug.py $(ARGS)
 
 benchmark: $(INSTALLED)  ## Times text encoding against full context
 	$(BIN)/python benchmarks/text_encoding.py
