@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-# Settings handed to the demo, for instance: make demo ARGS="task=vqa"
+# Settings of demo and report-bug, for instance: make demo ARGS="task=vqa"
 ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check-experiments test test-slow test-all test-floors update-constraints lint format settings typecheck check-imports check benchmark benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
+.PHONY: help demo check-experiments test test-slow test-all test-floors update-constraints lint format settings typecheck check-imports check report-bug benchmark benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
 
 help:  ## Lists the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-24s%s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ check-imports: $(INSTALLED)  ## Checks that no lower layer imports a higher one
 
 check: lint typecheck check-imports  ## Linter, formatter, types and layers
 
+report-bug: $(INSTALLED)  ## Prints versions, machine and (ARGS=run=FOLDER) a run's settings for a bug report
+	@$(BIN)/python scripts/report_bug.py $(ARGS)
+
 benchmark: $(INSTALLED)  ## Times text encoding against full context
 	$(BIN)/python benchmarks/text_encoding.py
 
@@ -125,7 +128,7 @@ reproduce-baselines: $(ENCODERS)  ## Scores baselines that need no training
 	for encoder in wide learned; do $(BIN)/python scripts/baseline.py output=runs/baselines/nearest-$$encoder \
 		clip=open_clip clip.model=local-dir:runs/encoders/$$encoder; done
 
-reproduce-all: $(addprefix sweep-,$(TASKS)) $(ENCODERS) reproduce-baselines reproduce-related-work reproduce-synthetic  ## Makes Picturebook's numbers of docs/results.md (hours on two cores; resumable)
+reproduce-all: $(addprefix sweep-,$(TASKS)) $(ENCODERS) reproduce-baselines reproduce-related-work reproduce-synthetic  ## Makes Picturebook's numbers of docs/results/ (hours on two cores; resumable)
 	$(BIN)/python scripts/run_study.py study=adapters
 	$(BIN)/python scripts/run_study.py study=shifts
 	$(BIN)/python scripts/measure_gap.py split=test output=runs/gap/shipped

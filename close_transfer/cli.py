@@ -85,6 +85,7 @@ COMMANDS = {
         Command("export_model", "Save a model with its card, or publish it."),
         Command("inspect_prefix", "Show the words nearest to each prefix token."),
         Command("list_encoders", "List the encoders that can be chosen by name."),
+        Command("report_bug", "Print versions, machine and a run's settings for a bug report."),
         Command("pretrain_lm", "Pretrain a small language model on text alone."),
         Command("train_picturebook_clip", "Train the CLIP of Picturebook, the built-in data set."),
         Command("draw_picturebook", "Draw a contact sheet of Picturebook."),
