@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from close_transfer.config.baseline import BaselineConfig
-from close_transfer.config.data import FileData, HuggingFaceData
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import write_json, write_text
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
-from close_transfer.data.decontamination import is_trained_on, measure_leakage
+from close_transfer.data.decontamination import measure_leakage
 from close_transfer.data.examples import Example, Prediction, fingerprint_examples
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.build import build_encoder
@@ -159,16 +158,15 @@ def _training(config: BaselineConfig, task: Task) -> list[Example]:
         UserError: if they would be those that are asked, or cannot be read.
     """
     training = config.training or config.data
-    if is_trained_on(training, config.data, config.split):
-        file = f" data.path={config.data.path}" if isinstance(config.data, (FileData, HuggingFaceData)) else ""
+    if training.trains_on(config.data, config.split):
         given = "training names the same" if config.training else "no training data are given"
         way = (
             f"data@training={config.data.name} training.path=TRAINING_DATA, with its columns as training.text_column and so on"
-            if file
+            if config.data.is_table
             else "split=test or split=val"
         )
         raise UserError(
-            f"data={config.data.name}{file} split={config.split}: is asked, and {given}, so that every answer would be "
+            f"{config.data.describe_source()} split={config.split}: is asked, and {given}, so that every answer would be "
             f"its own reference; give {way}"
         )
     try:

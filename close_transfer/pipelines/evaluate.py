@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from close_transfer.config.data import FileData
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import remove_stale
@@ -99,7 +98,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
 
 def _choose_data(config: EvaluateConfig, trained: TrainConfig):
     data = config.data or trained.data
-    if isinstance(data, FileData) and config.data is None:
+    if not data.has_splits and config.data is None:
         raise UserError(
             "the run was trained on data=file, whose file is not a test; give data=file data.path=TEST_FILE"
         )

@@ -36,6 +36,7 @@ _SMALL = {
     "train_text_only": SMALL,
     "eval_image": ["device=cpu", "num_bootstrap=20"],
     "predict": ["device=cpu"],
+    "baseline": ["device=cpu", "num_bootstrap=20"],
     "score_predictions": ["device=cpu", "num_bootstrap=20"],
 }
 
@@ -84,6 +85,7 @@ def apply_change(change: Change, folder: Path) -> None:
     path = folder / change.path
     if change.line is None:
         assert not path.exists(), f"{change.path} is there already"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(change.text, encoding="utf-8")
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -112,7 +114,9 @@ def run_commands(commands: Sequence[Sequence[str]], folder: Path) -> list[str]:
     small = []
     for python, script, *arguments in commands:
         assert python == "python"
-        small.append([script, *arguments, *_SMALL.get(Path(script).stem, [])])
+        other = any(argument.startswith("data=") and argument != "data=picturebook" for argument in arguments)
+        added = [one for one in _SMALL.get(Path(script).stem, []) if not (other and one.startswith("data."))]
+        small.append([script, *arguments, *added])
     (folder / "commands.json").write_text(json.dumps(small))
     ended = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("run_in_one_process.py")), "commands.json"],
