@@ -75,7 +75,7 @@ def test_a_metric_as_documented(tmp_path):
     _, evaluated, scored, _ = follow("adding_a_metric.md", tmp_path)
     assert "WordPrecision" in evaluated and "WordPrecision" in scored
     metrics = read_json(tmp_path / "runs/written/results.json")["metrics"]
-    assert metrics["WordPrecision"] == pytest.approx(100 * (5 / 6 + 1) / 2)  # "snow" is in no reference
+    assert metrics["WordPrecision"] == pytest.approx(100 * (4 / 6 + 1) / 2)  # no reference has "in" and "snow"
     assert "WordPrecision" in (tmp_path / "comparison.md").read_text()
 
 
