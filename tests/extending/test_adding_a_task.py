@@ -17,13 +17,13 @@ COPIED = ("close_transfer", "configs", "scripts", "textgen", "studies", "docs", 
 
 
 def read_steps(page: str) -> list[tuple[str, str, str]]:
-    """Each numbered step's file, the language of its block, and the block without its indentation."""
+    """Return each numbered step's file, the language of its block, and the block without its indentation."""
     steps = re.findall(r"^\d+\. [^`]*`([^`]+)`.*?^   ```(\w+)\n(.*?)^   ```$", page, flags=re.DOTALL | re.MULTILINE)
     return [(file, language, re.sub(r"^   ", "", block, flags=re.MULTILINE)) for file, language, block in steps]
 
 
 def insert_lines(text: str, block: str) -> str:
-    """The text with the block's lines that begin with + after the line that stands before them in the block."""
+    """Return the text with each line of the block that begins with +, inserted after the line before it in the block."""
     lines = text.splitlines()
     before = ""
     for line in block.splitlines():
