@@ -133,7 +133,7 @@ def evaluate_baseline(config: BaselineConfig) -> Results:
         )
     known = _training(config, task)
     training = task.for_training(known).examples
-    loaded = load_task_examples(task, config.data, config.split, False, images_needed=True)
+    loaded = load_task_examples(task.name, config.data, config.split, False, images_needed=True)
     examples_to_answer = task.for_testing(loaded.examples, "image")[: config.max_examples]
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
     answers = _choose_baseline(config, task)(encoder, training, examples_to_answer, config)
@@ -170,7 +170,7 @@ def _training(config: BaselineConfig, task: Task) -> list[Example]:
             f"its own reference; give {way}"
         )
     try:
-        return load_task_examples(task, training, "train").examples
+        return load_task_examples(task.name, training, "train").examples
     except UserError as error:
         if config.training is None:
             raise

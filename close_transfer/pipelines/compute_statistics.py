@@ -54,8 +54,7 @@ class _Seen:
 
 def _encode_scenes(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _Seen:
     """Encodes what is missing. Unpaired images are of other scenes than the texts, in halves by the seed."""
-    task = get_task(config.task)()
-    examples = load_task_examples(task, config.data, config.split).examples
+    examples = load_task_examples(config.task, config.data, config.split).examples
     scenes = sample(group_by_scene(examples), config.max_scenes, config.seed)
     with_text, with_image = scenes, scenes
     if config.images and not config.pairs:
@@ -64,7 +63,7 @@ def _encode_scenes(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _See
     if len(with_text) < 2:
         raise UserError(f"split={config.split}: {len(scenes)} scenes; statistics need more")
     keys = {get_scene_key(scene) for scene in with_text}
-    shaped = task.for_training([e for e in examples if get_scene_key(e) in keys]).examples
+    shaped = get_task(config.task)().for_training([e for e in examples if get_scene_key(e) in keys]).examples
     texts = normalize_scenes(encode_text_scenes(encoder, shaped, config.embedding_cache))
     images = None
     if config.pairs:
