@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from close_transfer.config.baseline import BaselineConfig
-from close_transfer.core.arrays import Float32Array
+from close_transfer.core.arrays import Float32Array, normalize_rows
 from close_transfer.core.atomic_files import write_json, write_text
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
@@ -28,7 +28,6 @@ from close_transfer.evaluation.provenance import get_git_commit, get_package_ver
 from close_transfer.evaluation.results import Results
 from close_transfer.evaluation.score_lines import format_score_lines
 from close_transfer.metrics.bootstrap import Scores
-from close_transfer.modality_gap.vectors import normalize_rows
 from close_transfer.models.device import pick_device
 from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports.evaluation_report import describe_leakage

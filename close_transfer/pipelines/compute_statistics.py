@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from close_transfer.config.compute_statistics import ComputeStatisticsConfig
+from close_transfer.core.arrays import normalize_rows
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, fingerprint_examples, get_scene_key, group_by_scene, sample
@@ -24,7 +25,7 @@ from close_transfer.modality_gap.adapter_fitting.chain import (
     select_steps_before_noise,
 )
 from close_transfer.modality_gap.noise_selection import NoiseChoice, add_sensitivity, choose_paired, choose_unpaired
-from close_transfer.modality_gap.vectors import GroupedVectors, normalize_rows
+from close_transfer.modality_gap.vectors import GroupedVectors
 from close_transfer.models.adapters import Statistics, Steps, drop_noise_steps
 from close_transfer.models.adapters.statistics import measure_statistics
 from close_transfer.models.device import pick_device

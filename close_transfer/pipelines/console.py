@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from close_transfer.config.choices import WORDS_BY_DATA_REGIME
 from close_transfer.config.components import ClipConfig
 from close_transfer.config.data import DataConfig
 from close_transfer.config.train import TrainConfig
@@ -24,13 +25,6 @@ from close_transfer.training.trainer import Outcome, count_steps
 from close_transfer.training.training_data import TrainingData
 
 Split = Literal["val", "test"]
-
-
-_TRAINED_ON = {
-    "T0": "text only, no image is opened",
-    "T1": "text, and statistics of unpaired images",
-    "T4": "text, and statistics of pairs",
-}
 
 
 def warn_about_encoder(clip: ClipConfig, data: DataConfig) -> None:
@@ -77,7 +71,9 @@ def print_plan(
         "task": config.task.name,
         "data": f"{config.data.name}: {len(data.scenes):,} scenes, {len(data.training.examples):,} training examples, "
         f"{_count_validated(config, data)} for validation ({describe_validation_input(data, noise)})",
-        "sees": "their images (the upper bound)" if on_images else _TRAINED_ON[network.config.data_regime],
+        "sees": "their images (the upper bound)"
+        if on_images
+        else WORDS_BY_DATA_REGIME[network.config.data_regime].training,
         "encoder": f"{encoder.name}, {encoder.dim} wide, frozen",
         "adapter": " → ".join(config.adapter.names),
         **noise.lines(),
