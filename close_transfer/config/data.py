@@ -50,7 +50,7 @@ class _OfficialData(StrictModel):
     files: dict[FileSplit, str]
     image_folders: dict[FileSplit, str]
     on_bad_rows: OnBadRows
-    on_missing_image: OnBadRows = "error"
+    on_missing_image: OnBadRows
     noise: dict[TaskName, NonNegative]
     epochs: dict[TaskName, Positive]
 
