@@ -16,7 +16,7 @@ from tests.conftest import REPOSITORY
 COMMANDS = {command.config_name: command for command in (*cli.COMMANDS.values(), *studies.COMMANDS.values())}
 
 # Settings whose name says all.
-SELF_EXPLAINING = {"seed", "mapper.name", "mapper.num_layers", "data.name", "task.name"}
+SELF_EXPLAINING = {"seed", "mapper.num_layers"}
 # Entries of lists and mappings that a user writes. They give only what they need, and no YAML states the rest.
 ENTRIES = {"FieldSettings", "SystemConfig", "RealSystemConfig"}
 # Settings that other tasks leave out.
