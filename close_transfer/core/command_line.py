@@ -115,7 +115,7 @@ def groups(config_name: str, config_folders: Sequence[Path] = (CONFIGS,)) -> set
     """Return the config groups that this command composes, those of its fragments included."""
     found: set[str] = set()
     for entry in _read_defaults_list(config_name, config_folders):
-        if OmegaConf.is_dict(entry):
+        if isinstance(entry, DictConfig):
             found |= {str(key).removeprefix("override ").removeprefix("/") for key in entry}
         elif entry != "_self_":
             found |= groups(str(entry).partition("@")[0], config_folders)
