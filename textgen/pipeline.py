@@ -1,4 +1,4 @@
-"""The actions of scripts/synthesize_captions.py: plan, ask, collect, filter, describe; each may be repeated."""
+"""Actions of scripts/synthesize_captions.py: plan, ask, collect, filter and report. Each may be repeated."""
 
 import json
 import sys
@@ -26,16 +26,16 @@ from textgen.report.corpus_summary import CorpusSummary, format_training_setting
 from textgen.report.data_card import write_card
 from textgen.report.page import write_report
 
-CAPPED_STATUS = 3  # of a command that a cap ended
+CAPPED_STATUS = 3  # exit status after a cap: neither success nor an error, so that scripts can tell them apart
 
 
 @dataclass
 class Synthesis:
-    """One corpus, and the actions on it.
+    """Synthesis of one corpus: its folder, its inputs and the actions on it.
 
     Attributes:
         config: the settings.
-        arguments: as they were typed; the folder of a new corpus remembers them.
+        arguments: the settings as they were typed; the folder of a new corpus remembers them.
     """
 
     config: SynthesizeCaptionsConfig
@@ -44,31 +44,29 @@ class Synthesis:
 
     @cached_property
     def folder(self) -> CorpusFolder:
-        """Where the corpus lies."""
+        """Folder of the corpus."""
         return CorpusFolder(Path(self.config.output))
 
     @cached_property
     def inputs(self) -> RecipeInputs:
-        """What it is made with."""
+        """Inputs of the corpus."""
         return RecipeInputs(self.config)
 
     def claim_folder(self) -> str:
-        """Notes in the folder what decides the requests, or compares it with what was noted; the corpus's key.
-
-        Done once: later calls give the same key.
+        """Claim the folder for these inputs, and return the key of the corpus; later calls return the same key.
 
         Raises:
-            UserError: if the folder is another corpus's.
+            UserError: if the folder holds another corpus.
         """
         if self._key is None:
             self._key = self.folder.keep(self.inputs.request_fingerprint_inputs, self.arguments)
         return self._key
 
     def plan(self) -> int:
-        """Writes the plan, or makes it longer; the number of requests.
+        """Write the plan, or extend it, and return its number of requests.
 
         Raises:
-            UserError: if `num_texts` is smaller than the plan that was begun, or settings cannot be used.
+            UserError: if `num_texts` is smaller than a plan whose requests were sent, or settings cannot be used.
         """
         self.inputs.check_price()
         check_filters(self.inputs)
@@ -81,22 +79,24 @@ class Synthesis:
         if num < num_before and self.folder.was_asked:
             texts_per_request = self.config.recipe.items_per_request
             raise UserError(
-                f"num_texts={self.config.num_texts}: {self.folder.plan} plans {num_before * texts_per_request:,} texts already, and a corpus only grows; "
-                "give no num_texts= to go on with it, or another output="
+                f"num_texts={self.config.num_texts}: {self.folder.plan} plans {num_before * texts_per_request:,} texts already, and a corpus only grows. "
+                "Leave num_texts= out to continue with it, or give another output="
             )
         if num != num_before:
             if num < num_before:
-                self.folder.plan.unlink()  # nothing of it was asked
+                self.folder.plan.unlink()  # none of its requests was sent
             counts = self.inputs.keyword_counts if self.config.recipe.keywords else None
             requests = make_requests(self.inputs.recipe, self.config, counts, key, num)
             write_plan(self.folder.plan, self._check_prompts(requests))
         return num
 
     def _check_prompts(self, requests: Iterator[Request]) -> Iterator[Request]:
-        """The same, after a look that every row fills the template: once something is paid for, neither may change.
+        """Yield the requests, after a check that every row fills the template.
+
+        Rows and template cannot be corrected after the first request is paid for.
 
         Raises:
-            UserError: naming the row that does not.
+            UserError: names the row that does not.
         """
         recipe, asks_model = self.inputs.recipe, self.inputs.family in ("openai", "transformers")
         for request in requests:
@@ -109,24 +109,24 @@ class Synthesis:
             yield request
 
     def _find_missing(self, ledger: Ledger) -> Iterator[Request]:
-        """Requests that have no answer and are not under way."""
+        """Yield the requests that have no answer and are not in flight."""
         for request in read_plan(self.folder.plan):
             if request.id not in ledger.answered and request.id not in ledger.open:
                 yield request
 
     def ask(self, journal: RequestJournal, stop: StopRequest) -> str | None:
-        """Asks for all that is missing; why it ended early, if it did."""
+        """Generate the missing answers; return the reason why that ended early, or None."""
         return ask_source(self.inputs, self.folder, self.claim_folder(), journal, self._find_missing, stop)
 
     def describe(self) -> None:
-        """Writes report.html and card.md.
+        """Write report.html and card.md.
 
         Raises:
             UserError: if there is no corpus yet.
         """
         filters = read_filters(self.folder)
         if filters is None:
-            raise UserError(f"output={self.folder.path}: holds no corpus yet; action=run makes one")
+            raise UserError(f"output={self.folder.path}: holds no corpus yet. Make one with action=run")
         with self.folder.corpus.open(encoding="utf-8") as file:
             records = [json.loads(line) for line in file]
         summary = CorpusSummary(
@@ -149,7 +149,7 @@ class Synthesis:
 def _require_plan(work: Synthesis) -> None:
     if not work.folder.plan.is_file():
         raise UserError(
-            f"output={work.folder.path}: holds no plan; action=plan or action=run makes one, or give the output= of another"
+            f"output={work.folder.path}: holds no plan. Make one with action=plan or action=run, or give the output= of another corpus"
         )
     if work.folder.was_asked:
         work.claim_folder()
@@ -162,7 +162,7 @@ def _run(work: Synthesis) -> int:
         end_reason = work.ask(journal, stop)
         ledger = journal.ledger
         if stop.asked:
-            show(f"stopped by a signal: {describe_status(ledger, num)}; the same command goes on")
+            show(f"stopped by a signal: {describe_status(ledger, num)}. Run the same command to continue")
             return stop.exit_status
         if ledger.answered:
             filter_corpus(work.folder, work.inputs, ledger)
@@ -170,13 +170,11 @@ def _run(work: Synthesis) -> int:
     if ledger.answered:
         _describe(work)
     if end_reason is not None:
-        show(
-            f"ended by {end_reason}: what was answered is kept; the same command goes on with a higher cap, or where this one has room left"
-        )
+        show(f"ended by {end_reason}: all answers are kept. Raise the cap and run the same command to continue")
         return CAPPED_STATUS
     if not ledger.answered:
         raise UserError(
-            f"no request was answered, so there is no corpus; what was said of each is in {work.folder.journal}"
+            f"no request was answered, so there is no corpus. Look up the fault of each request in {work.folder.journal}"
         )
     return 0
 
@@ -192,7 +190,7 @@ def _describe(work: Synthesis) -> None:
     if filters["num_texts"] and filters["num_kept"] < filters["num_texts"] / 2:
         strictest = max(filters["stages"], key=lambda stage: stage["num_out"])
         show(
-            f"most were taken out by the filter of {strictest['name']}: {strictest['num_out']:,}, as {strictest['examples'][0]['reason']}"
+            f"the filter {strictest['name']} removed the most texts: {strictest['num_out']:,}, for example because: {strictest['examples'][0]['reason']}"
         )
     if filters["num_kept"]:
         show(f"to train on it: python scripts/train_text_only.py {format_training_settings(work.config)}")
@@ -221,17 +219,17 @@ def _collect(work: Synthesis) -> int:
         )
         show(describe_status(journal.ledger, count_plan(work.folder.plan)))
     if waiting_note:
-        show(f"{waiting_note}; collect again later")
+        show(f"{waiting_note}. Run action=collect again later")
     return 0
 
 
 def _filter(work: Synthesis) -> int:
     _require_plan(work)
     if not work.folder.was_asked:
-        raise UserError(f"output={work.folder.path}: nothing was answered yet; action=run asks")
+        raise UserError(f"output={work.folder.path}: nothing was answered yet. Send the requests with action=run")
     with RequestJournal(work.folder.journal, work.claim_folder()) as journal:
         if not journal.ledger.answered:
-            raise UserError(f"output={work.folder.path}: nothing was answered yet; action=run asks")
+            raise UserError(f"output={work.folder.path}: nothing was answered yet. Send the requests with action=run")
         filter_corpus(work.folder, work.inputs, journal.ledger)
     _describe(work)
     return 0
@@ -254,20 +252,24 @@ ACTIONS = {
 
 
 def synthesize(config: SynthesizeCaptionsConfig, arguments: Sequence[str] = ()) -> int:
-    """Does `config.action`; the exit status.
+    """Execute `config.action` and return the exit status.
+
+    Args:
+        config: the settings.
+        arguments: the settings as they were typed.
 
     Raises:
-        UserError: for whatever the user can mend; what was answered is kept.
+        UserError: for errors that the user can correct; the answers so far are kept.
     """
     work = Synthesis(config, arguments)
-    if config.action == "status":
+    if config.action == "status":  # without the lock, so that it works while another process has it
         return _print_status(work)
     with work.folder.held(make=config.action in ("run", "plan")):
         return ACTIONS[config.action](work)
 
 
 def run() -> None:
-    """Run the command with the settings in `sys.argv`, after those that the corpus's folder remembers."""
+    """Run the command with the settings that the corpus's folder remembers and those in `sys.argv`."""
 
     def start() -> None:
         sys.argv[1:] = arguments = merge_remembered_args(sys.argv[1:], "runs/synthetic/{recipe}", "coco-style")

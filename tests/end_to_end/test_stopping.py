@@ -53,7 +53,7 @@ def test_sigterm_anywhere_else_ends_at_once_and_loses_nothing():
         {"CLOSE_TRANSFER_CACHE": "cache"},
     )  # fmt: skip
     status, said = stop(shards, signal.SIGUSR1, point=20)
-    assert (status, "stopped by SIGUSR1; the same command goes on" in said) == (143, True)
+    assert (status, "stopped by SIGUSR1. Run the same command again to continue" in said) == (143, True)
     assert not list(Path("cache").rglob("*.tmp"))
     kept = len(list(Path("cache").rglob("shard-*.vectors.npy")))
     assert kept >= 20
@@ -67,7 +67,7 @@ def test_sigterm_anywhere_else_ends_at_once_and_loses_nothing():
         lines("e/predictions.jsonl.journal"), 0, lambda: False,
     )  # fmt: skip
     status, said = stop(evaluation, signal.SIGTERM, point=20)
-    assert (status, "stopped by SIGTERM; the same command goes on" in said) == (143, True)
+    assert (status, "stopped by SIGTERM. Run the same command again to continue" in said) == (143, True)
     assert num_lines(Path("e/predictions.jsonl.journal")) >= 20
     evaluation.finish()
     left = {path.name for path in Path("e").iterdir()}

@@ -1,4 +1,4 @@
-"""The command: every recipe by the grammar, the same twice, nothing changed by repeating; and what it refuses."""
+"""The command: all recipes by the grammar, reproducible and repeatable; and refused settings."""
 
 import json
 import os
@@ -51,25 +51,25 @@ COLUMNS = {
 
 
 @pytest.mark.parametrize("recipe", options("recipe"))
-def test_every_recipe_is_written_without_a_model_and_twice_the_same(recipe, tmp_path, capsys):
-    one, other = tmp_path / "one", tmp_path / "other"
-    assert run(one, f"recipe={recipe}", "num_texts=60") == 0
-    told = capsys.readouterr().out
-    found = records(one)
-    assert f"{len(found)} of {60 if recipe != 'reviews' else 24} texts passed the filters" in told
-    assert all((one / name).is_file() for name in WRITTEN)
-    assert len(found) >= 20
-    assert all(list(record) == ["id", "group", "text", *COLUMNS[recipe]] for record in found)
-    assert len({record["id"] for record in found}) == len(found)
-    assert all(record["text"].strip() == record["text"] != "" for record in found)
-    sizes = {record["group"] for record in found}
-    assert len(sizes) <= (12 if recipe == "paraphrase-group" else 60)
-    assert run(other, f"recipe={recipe}", "num_texts=60") == 0
+def test_every_recipe_is_written_by_the_grammar_reproducibly(recipe, tmp_path, capsys):
+    first, second = tmp_path / "one", tmp_path / "other"
+    assert run(first, f"recipe={recipe}", "num_texts=60") == 0
+    printed = capsys.readouterr().out
+    texts = records(first)
+    assert f"{len(texts)} of {60 if recipe != 'reviews' else 24} texts passed the filters" in printed
+    assert all((first / name).is_file() for name in WRITTEN)
+    assert len(texts) >= 20
+    assert all(list(record) == ["id", "group", "text", *COLUMNS[recipe]] for record in texts)
+    assert len({record["id"] for record in texts}) == len(texts)
+    assert all(record["text"].strip() == record["text"] != "" for record in texts)
+    groups = {record["group"] for record in texts}
+    assert len(groups) <= (12 if recipe == "paraphrase-group" else 60)
+    assert run(second, f"recipe={recipe}", "num_texts=60") == 0
     for name in ("plan.jsonl", "corpus.jsonl"):
-        assert (one / name).read_bytes() == (other / name).read_bytes()
+        assert (first / name).read_bytes() == (second / name).read_bytes()
     assert run(tmp_path / "third", f"recipe={recipe}", "num_texts=60", "seed=1") == 0
     if recipe != "reviews":
-        assert {record["text"] for record in records(tmp_path / "third")} != {record["text"] for record in found}
+        assert {record["text"] for record in records(tmp_path / "third")} != {record["text"] for record in texts}
 
 
 def test_repeating_any_action_changes_no_byte_of_plan_journal_and_corpus(tmp_path):
@@ -80,7 +80,7 @@ def test_repeating_any_action_changes_no_byte_of_plan_journal_and_corpus(tmp_pat
         assert {name: (tmp_path / name).read_bytes() for name in kept} == kept, action
 
 
-def test_more_texts_are_added_to_those_that_are_there(tmp_path):
+def test_a_larger_num_texts_adds_texts(tmp_path):
     run(tmp_path, "num_texts=40")
     before = (tmp_path / "plan.jsonl").read_bytes(), (tmp_path / "journal.jsonl").read_bytes()
     run(tmp_path, "num_texts=90")
@@ -91,7 +91,7 @@ def test_more_texts_are_added_to_those_that_are_there(tmp_path):
     assert len(ids) == len(set(ids)) == 90
 
 
-def test_a_changed_setting_is_refused_where_a_corpus_was_begun(tmp_path, monkeypatch):
+def test_a_changed_setting_is_refused_for_an_existing_corpus(tmp_path, monkeypatch):
     run(tmp_path, "num_texts=10")
     before = (tmp_path / "corpus.jsonl").read_bytes()
     for changed in ("seed=1", "keywords.sampler=uniform", "recipe=vqa", "recipe.examples_per_request=1"):
@@ -114,13 +114,13 @@ def test_filters_may_be_changed_and_applied_again(tmp_path):
 def test_keywords_follow_the_references(tmp_path):
     (tmp_path / "captions.txt").write_text("A red dog.\nA red dog.\nA red dog.\nA blue bus.\n")
     run(tmp_path / "corpus", f"references={tmp_path / 'captions.txt'}", "num_texts=30")
-    drawn = {word for record in records(tmp_path / "corpus") for word in record["keywords"]}
-    assert drawn <= {"red", "dog", "blue", "bus"}
+    keywords = {word for record in records(tmp_path / "corpus") for word in record["keywords"]}
+    assert keywords <= {"red", "dog", "blue", "bus"}
 
 
 @pytest.mark.parametrize("action", ["filter", "report", "status", "collect"])
-def test_actions_on_an_empty_folder_say_what_makes_one(action, tmp_path):
-    with pytest.raises(UserError, match=r"holds no plan; action=plan or action=run makes one"):
+def test_actions_on_an_empty_folder_are_refused_with_the_next_step(action, tmp_path):
+    with pytest.raises(UserError, match=r"holds no plan\. Make one with action=plan or action=run"):
         run(tmp_path / "corpus", f"action={action}")
     assert not (tmp_path / "corpus").exists()
 
@@ -139,11 +139,11 @@ def test_actions_on_a_plan_alone(action, message, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["recipie=vqa"], r"recipie=vqa: there is no such setting; did you mean recipe"),
-        (["recipe=vqaa"], r"recipe=vqaa: allowed are .*vqa; did you mean vqa\?"),
-        (["max_costs=1"], r"did you mean max_cost\?"),
-        (["keywords.samplr=uniform"], r"did you mean keywords.sampler\?"),
-        (["filters.near_duplicate=null"], r"did you mean filters.near_duplicates\?"),
+        (["recipie=vqa"], r"recipie=vqa: there is no such setting\. Did you mean recipe"),
+        (["recipe=vqaa"], r"recipe=vqaa: allowed are .*vqa\. Did you mean vqa\?"),
+        (["max_costs=1"], r"Did you mean max_cost\?"),
+        (["keywords.samplr=uniform"], r"Did you mean keywords.sampler\?"),
+        (["filters.near_duplicate=null"], r"Did you mean filters.near_duplicates\?"),
         (
             ["keywords.sampler=uniforme"],
             r"keywords.sampler=uniforme: should be 'unigram', 'uniform', 'pairs' or 'list'",
@@ -154,28 +154,30 @@ def test_actions_on_a_plan_alone(action, message, tmp_path, capsys):
         (["num=many"], r"num=many: "),
         (["max_cost=-1"], r"max_cost=-1: should be greater than or equal to 0"),
         (["filters.near_duplicates=1.5"], r"filters.near_duplicates=1.5: should be less than 1"),
-        (["evaluation=test.txt"], r"evaluation=test.txt: should be a list; give evaluation=\[test.txt\]"),
-        (["base_url=http://me:secret@localhost/v1"], r"^base_url: holds a user or password"),
+        (["evaluation=test.txt"], r"evaluation=test.txt: should be a list\. Give evaluation=\[test.txt\]"),
+        (["base_url=http://me:secret@localhost/v1"], r"^base_url: contains a user or password"),
     ],
 )
-def test_settings_that_cannot_be_used(arguments, message):
+def test_invalid_settings_are_refused(arguments, message):
     with pytest.raises(UserError, match=message) as caught:
         compose_config("synthesize_captions", SynthesizeCaptionsConfig, arguments)
     assert "secret" not in str(caught.value)
 
 
-def test_a_key_is_asked_for_before_anything_is_written_about_it(tmp_path):
+def test_a_missing_key_is_reported(tmp_path):
     (tmp_path / "captions.txt").write_text("A red dog.\nA blue bus.\n")
     given = [f"references={tmp_path / 'captions.txt'}", "source=openai", "model=gpt-5-mini", "num_texts=3"]
-    with pytest.raises(UserError, match=r"OPENAI_API_KEY: is not set; export it, .* or take source=grammar"):
+    with pytest.raises(UserError, match=r"OPENAI_API_KEY: is not set\. Export it, .* or give source=grammar"):
         run(tmp_path / "corpus", *given)
     with pytest.raises(UserError, match=r"MY_KEY: is not set"):
         run(tmp_path / "corpus", *given, "api_key_env=MY_KEY")
-    with pytest.raises(UserError, match=r"base_url=localhost:8000: should be like http://localhost:8000/v1"):
+    with pytest.raises(
+        UserError, match=r"base_url=localhost:8000: is not an address\. Give one such as http://localhost:8000/v1"
+    ):
         run(tmp_path / "corpus", *given, "base_url=localhost:8000")
 
 
-def test_a_mistake_that_cost_nothing_does_not_cost_the_folder_either(tmp_path):
+def test_a_mistake_that_cost_nothing_does_not_block_the_folder(tmp_path):
     (tmp_path / "captions.txt").write_text("A red dog.\nA blue bus.\n")
     given = [f"references={tmp_path / 'captions.txt'}", "source=openai", "num_texts=3"]
     with pytest.raises(UserError, match=r"OPENAI_API_KEY: is not set"):
@@ -186,7 +188,7 @@ def test_a_mistake_that_cost_nothing_does_not_cost_the_folder_either(tmp_path):
     assert len((tmp_path / "corpus/plan.jsonl").read_text().splitlines()) == 4
 
 
-def test_a_user_types_it_and_later_only_the_folder(tmp_path):
+def test_later_commands_need_only_the_folder(tmp_path):
     begun = script("recipe=entailment", "num_texts=30", "seed=2", "output=corpus")
     assert begun.returncode == 0, begun.stderr
     assert "30 of 30 requests answered" in begun.stdout

@@ -29,19 +29,19 @@ NOTHING = Spend()
 
 @dataclass(frozen=True, kw_only=True)
 class Caps:
-    """How much may be spent on a corpus, whoever answers.
+    """Caps on the spend of a corpus, the same for every generator.
 
     Attributes:
-        max_cost: dollars for the whole corpus; None is no limit.
-        max_total_tokens: the same in tokens, input and output together.
+        max_cost: cap in dollars for the whole corpus; None for no cap.
+        max_total_tokens: cap in input and output tokens for the whole corpus; None for no cap.
     """
 
     max_cost: float | None = None
     max_total_tokens: int | None = None
 
     def find_reached(self, spend: Spend) -> str | None:
-        """Return the cap that so much would break; None if there is none."""
-        # Costs are sums of floats: one that is the cap but for rounding does not break it.
+        """Return the cap that this spend would exceed, as `setting=value`; None if there is none."""
+        # Costs are sums of floats, so one that equals the cap except for rounding does not exceed it.
         if self.max_cost is not None and spend.cost > self.max_cost * (1 + 1e-9):
             return f"max_cost={self.max_cost:g}"
         if self.max_total_tokens is not None and spend.tokens > self.max_total_tokens:

@@ -1,4 +1,4 @@
-"""Who writes the texts: a grammar, a server, batches, a model in this process, or text that exists."""
+"""Generators of texts: a grammar, a server, the Batch API, a local model, or existing text."""
 
 from textgen.generators.dispatch import ask_source
 

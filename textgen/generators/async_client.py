@@ -1,4 +1,4 @@
-"""Asks a server for what a plan still lacks: many requests at a time, each attempt in the journal, within the caps."""
+"""Concurrent requests to a server for the missing answers of a plan, journalled and within the caps."""
 
 import asyncio
 import contextlib
@@ -16,26 +16,26 @@ from textgen.config import RecipeSettings
 from textgen.corpus.journal import SYNC_SECONDS, RequestJournal
 from textgen.corpus.ledger import Caps, Spend
 from textgen.corpus.prices import Price, bound_tokens, estimate_tokens
-from textgen.generators.events import answer_event, make_fault_event
+from textgen.generators.events import make_answer_event, make_fault_event
 from textgen.generators.responses import NO_CONNECTION, TOO_FAST, Client, Reply, RequestError
 from textgen.prompts.recipe import Request
 
-_LONGEST_PAUSE = 60.0  # seconds between two attempts, if the server names no time
-_MOST_DOUBLINGS = 30  # of the pause
-_TOKEN_WINDOW = 10.0  # seconds over which tokens a minute are evened out
-_FIRST_TRIES = 3  # to connect to a server that no request of this run has reached
+_MAX_PAUSE = 60.0  # seconds between two attempts, unless the server asks for more
+_MAX_DOUBLINGS = 30  # of the pause; a larger exponent could overflow
+_TOKEN_WINDOW = 10.0  # seconds over which the rate of tokens is averaged
+_FIRST_TRIES = 3  # attempts to connect to a server that no request of this run has reached: it may not exist
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits(Caps):
-    """How fast, how long and how much is asked.
+    """Limits of rate, time and spend.
 
     Attributes:
-        concurrency: requests under way at a time.
-        requests_per_minute, tokens_per_minute: of the server; None is no limit.
+        concurrency: number of requests in flight.
+        requests_per_minute, tokens_per_minute: rate limits of the server; None for no limit.
         request_timeout: seconds for one attempt.
-        max_attempts: of one request in one run.
-        initial_backoff: seconds before the second attempt; doubled for each further one.
+        max_attempts: number of attempts per request and run.
+        initial_backoff: seconds before the second attempt, doubled for each further one.
     """
 
     concurrency: int
@@ -48,11 +48,19 @@ class Limits(Caps):
 
 @dataclass
 class RequestScheduler:
-    """One run over the requests that have no answer.
+    """Scheduler of one run over the requests without an answer.
 
     Attributes:
-        stopped: why it ended before its last request, if it did.
-        fatal: the fault that every further request would meet, if one did.
+        client: the server.
+        journal: journal of the attempts.
+        recipe: recipe, which decides the shape of an answer.
+        price: price of the model's tokens.
+        limits: limits of rate, time and spend.
+        max_output_tokens: token limit of one answer.
+        render_prompt: function of a request; returns its prompt.
+        stop: request to stop by a signal.
+        stopped: reason why the run ended before its last request; None if it did not.
+        fatal: fault that every further request would meet; None if there was none.
     """
 
     client: Client
@@ -61,21 +69,26 @@ class RequestScheduler:
     price: Price
     limits: Limits
     max_output_tokens: int
-    prompt: Callable[[Request], str]
+    render_prompt: Callable[[Request], str]
     stop: StopRequest
     stopped: str | None = None
     fatal: RequestError | None = None
-    _under_way: int = 0
+    _num_in_flight: int = 0
     _resume_at: float = 0.0
-    _reached: bool = False
+    _is_reached: bool = False
     _error: Exception | None = None
     _jitter: random.Random = field(default_factory=random.Random)
 
     def run(self, requests: Iterable[Request], num: int) -> None:
-        """Asks all of them, `num_texts` for the progress bar, unless a cap, a signal or a fatal fault ends it sooner.
+        """Send all requests, unless a cap, a signal or a fatal fault ends the run before.
 
-        An error of one request (a prompt that cannot be made, a full disk) is raised once what is under way has come
-        back: it was paid for.
+        Args:
+            requests: the requests.
+            num: their number, for the progress bar.
+
+        Raises:
+            Exception: if a prompt cannot be made or the journal cannot be written. It is raised after the requests in
+                flight have come back, because they are paid for.
         """
         asyncio.run(self._run(iter(requests), num))
 
@@ -99,13 +112,13 @@ class RequestScheduler:
     def _make_limiters(self) -> tuple[AsyncLimiter | None, AsyncLimiter | None]:
         requests, tokens = self.limits.requests_per_minute, self.limits.tokens_per_minute
         by_requests = None
-        if requests is not None:  # evened out: not a minute's worth at once
+        if requests is not None:  # spread evenly: never a minute's requests at once
             by_requests = AsyncLimiter(requests / 60, 1.0) if requests >= 60 else AsyncLimiter(1, 60.0 / requests)
         by_tokens = AsyncLimiter(tokens * _TOKEN_WINDOW / 60, _TOKEN_WINDOW) if tokens is not None else None
         return by_requests, by_tokens
 
     async def _watch(self, num: int) -> None:
-        """Shows what is flushed to the disk, and passes on signals."""
+        """Show the number of answers that are flushed to the disk, and end the run at a signal."""
         ledger, num_before = self.journal.ledger, self.journal.num_durable
         with tqdm(total=num, unit="request", smoothing=0.1) as bar:
             try:
@@ -138,40 +151,41 @@ class RequestScheduler:
             self._end("an error")
 
     async def _ask(self, request: Request) -> None:
-        """Asks one request until it is answered, its attempts are used up, or all ends."""
-        prompt = self.prompt(request)
-        texts = self.client.request_texts(prompt)
+        """Send one request until it is answered, its attempts are used up, or the run ends."""
+        prompt = self.render_prompt(request)
+        texts = self.client.list_request_texts(prompt)
         reserve = self.price.compute_spend(bound_tokens(*texts), self.max_output_tokens)
         attempt = self.journal.ledger.attempts.get(request.id, 0)
-        used = unreached = failed = 0
-        answered = len(self.journal.ledger.answered)
+        num_used = num_unreached = num_failed = 0
+        num_answered = len(self.journal.ledger.answered)
         while True:
             await self._wait_for_turn(estimate_tokens(*texts) + self.max_output_tokens)
             if not await self._wait_until_affordable(reserve):
                 return
             attempt += 1
+            # Before the request leaves: after a kill the journal must know what may have been paid for.
             self.journal.append({"event": "sent", "id": request.id, "attempt": attempt, **reserve._asdict()})
             try:
                 reply = await self._attempt(prompt, request.seed)
-                event = answer_event(request.id, attempt, reply, self.recipe, self.price, reserve)
+                event = make_answer_event(request.id, attempt, reply, self.recipe, self.price, reserve)
             except RequestError as fault:
                 self.journal.append(make_fault_event(request.id, attempt, fault, self.price, reserve))
                 self._notify()
-                unreached = self._count_unreached(fault, unreached)
-                # A server that answers others meanwhile asks for patience: that says nothing about this request.
-                answered_before, answered = answered, len(self.journal.ledger.answered)
-                used += fault.counts and not (fault.kind == TOO_FAST and answered > answered_before)
-                failed += fault.counts
-                if not await self._should_continue(request, fault, used, failed):
+                num_unreached = self._count_unreached(fault, num_unreached)
+                # A server that answers other requests meanwhile is only busy: this attempt does not count.
+                num_answered_before, num_answered = num_answered, len(self.journal.ledger.answered)
+                num_used += fault.counts and not (fault.kind == TOO_FAST and num_answered > num_answered_before)
+                num_failed += fault.counts
+                if not await self._should_continue(request, fault, num_used, num_failed):
                     return
             else:
                 self.journal.append(event)
                 self._notify()
-                self._reached = True
+                self._is_reached = True
                 return
 
     async def _attempt(self, prompt: str, seed: int) -> Reply:
-        self._under_way += 1
+        self._num_in_flight += 1
         try:
             async with asyncio.timeout(self.limits.request_timeout):
                 return await self.client.ask(prompt, seed)
@@ -180,45 +194,51 @@ class RequestScheduler:
                 "deadline", "reserved", f"no answer within request_timeout={self.limits.request_timeout:g} s"
             ) from None
         finally:
-            self._under_way -= 1
+            self._num_in_flight -= 1
 
-    def _count_unreached(self, fault: RequestError, unreached_before: int) -> int:
-        """How many of a request's last attempts found no server; after too many there is none for the others either."""
+    def _count_unreached(self, fault: RequestError, num_before: int) -> int:
+        """Return how many of a request's last attempts in a row found no server; too many make the fault fatal."""
         if fault.kind != NO_CONNECTION:
-            self._reached = True
+            self._is_reached = True
             return 0
         max_attempts = self.limits.max_attempts
-        fault.fatal = unreached_before + 1 >= (max_attempts if self._reached else min(_FIRST_TRIES, max_attempts))
-        return unreached_before + 1
+        fault.fatal = num_before + 1 >= (max_attempts if self._is_reached else min(_FIRST_TRIES, max_attempts))
+        return num_before + 1
 
-    async def _should_continue(self, request: Request, fault: RequestError, used: int, failed: int) -> bool:
-        """Waits as long as the fault asks for; False if the request is not asked again.
+    async def _should_continue(self, request: Request, fault: RequestError, num_used: int, num_failed: int) -> bool:
+        """Wait as long as the fault requires; return False if the request must not be sent again.
 
-        Of `failed` attempts, `used` count as the request's own. Where the server names a time, all wait for it, and then
-        longer the more often they failed, so that they do not all come back at once.
+        If the server names a time, all requests wait for it. Each then waits a random time that grows with its failures,
+        so that they do not all come back at once.
+
+        Args:
+            request: the request.
+            fault: fault of its last attempt.
+            num_used: number of attempts that count towards `max_attempts`.
+            num_failed: number of failed attempts, which decides the pause.
         """
         if fault.fatal:
             self.fatal = self.fatal or fault
             self._end(str(fault))
             return False
-        if not fault.retry or used >= self.limits.max_attempts:
+        if not fault.retry or num_used >= self.limits.max_attempts:
             self.journal.append({"event": "gave_up", "id": request.id, "fault": fault.kind})
             return False
         if fault.retry_after:
             self._resume_at = max(self._resume_at, time.monotonic() + fault.retry_after)
         if fault.counts:
-            pause = min(_LONGEST_PAUSE, self.limits.initial_backoff * 2 ** min(failed - 1, _MOST_DOUBLINGS))
+            pause = min(_MAX_PAUSE, self.limits.initial_backoff * 2 ** min(num_failed - 1, _MAX_DOUBLINGS))
             spread = (0.0, 1.0) if fault.retry_after else (0.5, 1.5)
             await self._sleep((fault.retry_after or 0.0) + pause * self._jitter.uniform(*spread))
         return not self.stopped
 
     async def _sleep(self, seconds: float) -> None:
-        """Until then, or until all ends."""
+        """Sleep for this time, or until the run ends."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ending.wait(), seconds)
 
     async def _await_unless_ending(self, waiting: Coroutine[Any, Any, None]) -> None:
-        """Until it is done, or until all ends."""
+        """Wait until a coroutine is done, or until the run ends."""
         tasks = [asyncio.create_task(waiting), asyncio.create_task(self._ending.wait())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -235,12 +255,15 @@ class RequestScheduler:
             await self._sleep(pause)
 
     async def _wait_until_affordable(self, reserve: Spend) -> bool:
-        """Whether the caps hold if this request costs the most it can; waits for what is under way to free some."""
+        """Return True if the caps hold even if this request costs the most it can; False if the run ends.
+
+        Requests in flight reserve more than they will probably cost, so wait for them before giving up.
+        """
         while not self.stopped:
             cap = self.limits.find_reached(self.journal.ledger.committed.plus(reserve))
             if cap is None:
                 return True
-            if not self._under_way:
+            if not self._num_in_flight:
                 self._end(cap)
             else:
                 await self._changed.wait()

@@ -1,4 +1,4 @@
-"""The files of the Batch API: requests written within its limits, results read whatever their order."""
+"""Files of the Batch API: requests within its size limits, and results in any order."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +18,13 @@ from textgen.text.hashing import to_canonical_json
 
 @dataclass(frozen=True)
 class Line:
-    """One request of a batch, with the most that it can cost."""
+    """Line of a batch file.
+
+    Attributes:
+        id: id of the request.
+        reserve: the most that the request can cost.
+        text: the line itself, with its line end.
+    """
 
     id: str
     reserve: Spend
@@ -27,23 +33,27 @@ class Line:
 
 @dataclass(frozen=True)
 class LineWriter:
-    """Writes requests as lines of a batch's file.
+    """Writer of requests as lines of a batch file.
 
     Attributes:
-        schema: of the answers; None asks for plain text.
-        schema_optional: whether a provider's refusal of the schema ends its use.
+        access: server and key.
+        parameters: parameters of the model.
+        schema: JSON schema of the answers; None asks for plain text.
+        is_schema_optional: True if requests may go without the schema after the provider refused it.
+        price: price of the model's tokens.
+        render_prompt: function of a request; returns its prompt.
     """
 
     access: Access
     parameters: Parameters
     schema: Mapping[str, Any] | None
-    schema_optional: bool
+    is_schema_optional: bool
     price: Price
-    prompt: Callable[[Request], str]
+    render_prompt: Callable[[Request], str]
 
-    def line(self, request: Request) -> Line:
-        """The line of a request, with its end."""
-        prompt = self.prompt(request)
+    def make_line(self, request: Request) -> Line:
+        """Make the line of a request."""
+        prompt = self.render_prompt(request)
         body = build_request_body(prompt, self.parameters, self.schema, request.seed, self.access)
         record = {"custom_id": request.id, "method": "POST", "url": f"/v1{PATHS[self.access.api]}", "body": body}
         schema = to_canonical_json(self.schema) if self.schema is not None else None
@@ -53,7 +63,7 @@ class LineWriter:
 
 
 def split_into_files(lines: Iterable[Line], settings: BatchSettings) -> Iterator[list[Line]]:
-    """Lines in order, in files of at most `max_requests` lines and `max_bytes` bytes.
+    """Split lines, in order, into files of at most `max_requests` lines and `max_bytes` bytes.
 
     Raises:
         UserError: if one line alone is larger.
@@ -63,7 +73,7 @@ def split_into_files(lines: Iterable[Line], settings: BatchSettings) -> Iterator
     for line in lines:
         length = len(line.text.encode())
         if length > settings.max_bytes:
-            raise UserError(f"batch.max_bytes={settings.max_bytes}: one request alone has {length:,} bytes; raise it")
+            raise UserError(f"batch.max_bytes={settings.max_bytes}: one request alone has {length:,} bytes. Raise it")
         if file and (len(file) >= settings.max_requests or size + length > settings.max_bytes):
             yield file
             file, size = [], 0
@@ -74,39 +84,47 @@ def split_into_files(lines: Iterable[Line], settings: BatchSettings) -> Iterator
 
 
 def select_affordable(
-    lines: Iterable[Line], committed: Spend, limits: Limits, stopped: Callable[[str], None]
+    lines: Iterable[Line], committed: Spend, limits: Limits, on_cap: Callable[[str], None]
 ) -> Iterator[Line]:
-    """The lines that the caps allow, if each costs the most it can; `stopped` is told the cap that ends it."""
+    """Yield lines as long as the caps hold even if each costs the most it can.
+
+    Args:
+        lines: lines in order.
+        committed: spend so far and reserved cost in flight.
+        limits: the caps.
+        on_cap: function called with the cap that ended the selection, if one did.
+    """
     for line in lines:
         committed = committed.plus(line.reserve)
         if cap := limits.find_reached(committed):
-            stopped(cap)
+            on_cap(cap)
             return
         yield line
 
 
-def read_result_lines(text: str) -> Iterator[str]:
-    """The lines of an output or error file; JSON may hold other characters that Python takes for line ends."""
+def split_result_lines(text: str) -> Iterator[str]:
+    """Yield the non-empty lines of an output or error file."""
+    # Not `splitlines`: texts in JSON may contain other characters that Python takes for line ends.
     return (stripped for line in text.split("\n") if (stripped := line.strip()))
 
 
-def read_result(line: str, access: Access, schema_optional: bool) -> tuple[str, Reply | RequestError]:
-    """The id and outcome of one line of an output or error file; the id is empty where there is none."""
+def read_result(line: str, access: Access, is_schema_optional: bool) -> tuple[str, Reply | RequestError]:
+    """Return the request's id and the outcome in a line of an output or error file; the id is empty if it has none."""
     try:
         record = json.loads(line)
         request = str(record["custom_id"])
     except (ValueError, KeyError, TypeError):
-        return "", RequestError("malformed", "reserved", "a line of the results is no JSON with a custom_id")
+        return "", RequestError("malformed", "reserved", "a line of the results is not JSON with a custom_id")
     error, response = record.get("error") or {}, record.get("response") or {}
     status = response.get("status_code")
     try:
         if status == 200:
             return request, read_reply(response.get("body"), access.api)
         if error.get("code") == "batch_expired":
-            raise RequestError("batch expired", "no", "the provider did not come to it within a day")
+            raise RequestError("batch expired", "no", "the provider did not process it within a day")
         body = response.get("body")
         error_fields = (body.get("error") if isinstance(body, Mapping) else None) or error
-        message = access.masked(str(error_fields.get("message") or "no reason given"))
-        raise classify_status(int(status or 500), message, error_fields.get("code"), None, True, schema_optional)
+        message = access.mask_key(str(error_fields.get("message") or "no reason given"))
+        raise classify_status(int(status or 500), message, error_fields.get("code"), None, True, is_schema_optional)
     except RequestError as fault:
         return request, fault

@@ -1,4 +1,4 @@
-"""Gives a plan's missing requests to the source that the settings name."""
+"""Dispatch of a plan's missing requests to the source of the settings."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
@@ -40,20 +40,24 @@ def ask_source(
     *,
     only_collect: bool = False,
 ) -> str | None:
-    """Has what is missing written; why it ended early, if it did.
+    """Generate the missing answers.
 
     Args:
-        inputs: what the corpus is made with.
-        folder: of the corpus.
-        key: of the corpus.
-        journal: that answers go to.
-        missing: the requests to ask, by the journal's ledger.
-        stop: signals.
-        only_collect: fetch results of ended batches and ask nothing.
+        inputs: inputs of the corpus.
+        folder: folder of the corpus.
+        key: key of the corpus.
+        journal: journal of the answers.
+        missing: function of the journal's ledger; returns the requests to send.
+        stop: request to stop by a signal.
+        only_collect: True to fetch the results of ended batches and send nothing.
+
+    Returns:
+        the reason why generation ended early, or None.
 
     Raises:
-        UserError: for whatever the user can mend; what was answered is kept.
+        UserError: for errors that the user can correct; the answers so far are kept.
     """
+    # Batches of an earlier run are collected first, whatever the source is now: they are paid for.
     source, ledger = inputs.config.source, journal.ledger
     if ledger.waiting or (source == "openai-batch" and not only_collect):
         only_collect_batches = only_collect or source != "openai-batch"
@@ -100,8 +104,8 @@ def _ask_server(inputs: RecipeInputs, journal: RequestJournal, missing: Missing,
     scheduler.run(missing(journal.ledger), num_missing)
     if scheduler.fatal is not None:
         raise UserError(
-            f"{client.server}: {scheduler.fatal.detail or scheduler.fatal.kind}. {len(journal.ledger.answered):,} answers are kept; "
-            "mend that, and the same command goes on"
+            f"{client.server}: {scheduler.fatal.detail or scheduler.fatal.kind}. {len(journal.ledger.answered):,} answers are kept. "
+            "Correct the problem and run the same command to continue"
         )
     return scheduler.stopped
 
@@ -118,9 +122,9 @@ def _ask_by_batches(
     config, recipe = inputs.config, inputs.recipe
     access = _begin_session(inputs, journal)
     schema = None if config.json_schema == "text" else recipe.schema
-    schema_optional = config.json_schema != "schema"
+    is_schema_optional = config.json_schema != "schema"
     price = inputs.batch_price
-    writer = LineWriter(access, _make_parameters(inputs), schema, schema_optional, price, recipe.render_prompt)
+    writer = LineWriter(access, _make_parameters(inputs), schema, is_schema_optional, price, recipe.render_prompt)
     client = BatchClient(
         access,
         writer,
@@ -134,8 +138,8 @@ def _ask_by_batches(
         stop,
     )
     if only_collect:
-        num_under_way = client.collect()
-        return f"{num_under_way} batches are under way" if num_under_way else None
+        num_in_progress = client.collect()
+        return f"{num_in_progress} batches are in progress" if num_in_progress else None
     client.run(lambda: missing(journal.ledger))
     return client.stopped
 
@@ -145,7 +149,7 @@ def _ask_local_model(
 ) -> str | None:
     if not any(True for _ in missing(journal.ledger)):
         return None
-    from textgen.generators.local import LocalModel, write_by_model  # torch and transformers
+    from textgen.generators.local import LocalModel, write_by_model  # here, because it needs torch and transformers
 
     model = LocalModel(inputs.model, inputs.config.local, _make_parameters(inputs))
     plan: Iterator[Request] = read_plan(folder.plan)

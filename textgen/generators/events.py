@@ -1,4 +1,4 @@
-"""The journal's events of an attempt that came to an end."""
+"""Journal events of finished attempts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,11 +9,11 @@ from textgen.corpus.prices import Price
 from textgen.generators.response_parser import Unusable, make_storable, parse_items
 from textgen.generators.responses import Reply, RequestError, read_usage_fields
 
-_LONGEST_DETAIL = 300
+_MAX_DETAIL = 300  # characters of a server's message in the journal
 
 
 def _charge(reply: Reply | None, price: Price, reserve: Spend) -> dict[str, Any]:
-    """What the server said it used, or else the most it can have."""
+    """Return the spend that the server reported, or the reserve if it reported none."""
     if reply is None or reply.input_tokens is None or reply.output_tokens is None:
         return {"paid": "reserved", **reserve._asdict()}
     spent = price.compute_spend(reply.input_tokens, reply.output_tokens)
@@ -21,24 +21,32 @@ def _charge(reply: Reply | None, price: Price, reserve: Spend) -> dict[str, Any]
 
 
 def _ends_within(text: str, item: Mapping[str, str]) -> bool:
-    """Whether an answer ends in its last item, and not behind it, in JSON's brackets or in what is not part of any."""
+    """Return True if an answer ends inside this item, and not after it, for instance in JSON's closing brackets."""
     return " ".join(make_storable(text).split()).endswith(list(item.values())[-1])
 
 
-def answer_event(
+def make_answer_event(
     request: str, attempt: int, reply: Reply, recipe: RecipeSettings, price: Price, reserve: Spend
 ) -> dict[str, Any]:
-    """The event of a reply that holds items, or says that the model declines; both are final.
+    """Make the event of a reply with items, or of a refusal; both are final.
+
+    Args:
+        request: id of the request.
+        attempt: number of the attempt, counted from 1.
+        reply: the server's reply.
+        recipe: recipe, which decides the shape of an item.
+        price: price of the model's tokens.
+        reserve: the most that the attempt can cost.
 
     Raises:
-        RequestError: if it holds neither.
+        RequestError: if the reply has neither items nor a refusal.
     """
     event = {"event": "answer", "id": request, "attempt": attempt, "model": make_storable(reply.model)}
     if reply.refusal:
         return {
             **event,
             "items": [],
-            "refusal": make_storable(reply.refusal)[:_LONGEST_DETAIL],
+            "refusal": make_storable(reply.refusal)[:_MAX_DETAIL],
             **_charge(reply, price, reserve),
         }
     try:
@@ -52,10 +60,10 @@ def answer_event(
 
 
 def make_fault_event(request: str, attempt: int, fault: RequestError, price: Price, reserve: Spend) -> dict[str, Any]:
-    """The event of an attempt without a usable answer, with what it may have cost."""
+    """Make the event of an attempt without a usable answer, with its charge."""
     event = {"event": "fault", "id": request, "attempt": attempt, "fault": fault.kind}
     if fault.detail:
-        event["detail"] = make_storable(fault.detail)[:_LONGEST_DETAIL]
+        event["detail"] = make_storable(fault.detail)[:_MAX_DETAIL]
     if fault.paid == "no":
         return {**event, "paid": "no"}
     return {**event, **_charge(fault.reply if fault.paid == "reported" else None, price, reserve)}

@@ -1,4 +1,7 @@
-"""source=transformers: a model of transformers in this process. Torch and transformers are imported here, on use."""
+"""Source `transformers`: a causal language model in this process.
+
+Torch and transformers are imported when a model is loaded, because other sources do not need them.
+"""
 
 import hashlib
 import itertools
@@ -14,7 +17,7 @@ from textgen.config import LocalSettings
 from textgen.corpus.journal import RequestJournal
 from textgen.corpus.ledger import Caps, Spend
 from textgen.corpus.prices import FREE
-from textgen.generators.events import answer_event, make_fault_event
+from textgen.generators.events import make_answer_event, make_fault_event
 from textgen.generators.openai_api import Parameters
 from textgen.generators.responses import Reply, RequestError
 from textgen.prompts.recipe import Recipe, Request
@@ -22,10 +25,12 @@ from textgen.prompts.recipe import Recipe, Request
 
 @dataclass
 class LocalModel:
-    """A causal language model with its tokenizer.
+    """Causal language model with its tokenizer.
 
     Attributes:
-        name: folder or name, as transformers takes it.
+        name: folder or name of a model, as transformers takes it.
+        settings: batch size, device and number format.
+        parameters: system message, sampling and token limit.
     """
 
     name: str
@@ -33,17 +38,17 @@ class LocalModel:
     parameters: Parameters
 
     def __post_init__(self) -> None:
-        """Loads both.
+        """Load model and tokenizer.
 
         Raises:
-            UserError: if they are not there, or the device is not, or the libraries are not installed.
+            UserError: if the model, the device or a library is missing.
         """
         try:
             import torch
             from transformers import AutoModelForCausalLM, AutoTokenizer
         except ImportError as error:
             raise UserError(
-                f"source=transformers: needs torch and transformers ({error}); pip install torch transformers, or take "
+                f"source=transformers: needs torch and transformers ({error}). Run pip install torch transformers, or give "
                 "source=openai with a server, or source=grammar"
             ) from None
 
@@ -51,22 +56,23 @@ class LocalModel:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
+            # Padding on the left, so that generation continues each prompt right at its end.
             self._tokenizer: Any = AutoTokenizer.from_pretrained(self.name, padding_side="left")
             self._model: Any = AutoModelForCausalLM.from_pretrained(self.name, dtype=self.settings.dtype)
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
             raise UserError(
-                f"model={self.name}: transformers cannot load it ({reason}); give a folder or a name of a causal language model"
+                f"model={self.name}: transformers cannot load it ({reason}). Give the folder or name of a causal language model"
             ) from None
         try:
             self._model.to(device).eval()  # type: ignore[arg-type]
         except (RuntimeError, AssertionError) as error:
-            raise UserError(f"local.device={device}: {str(error).splitlines()[0]}; take auto, cpu or cuda") from None
+            raise UserError(f"local.device={device}: {str(error).splitlines()[0]}. Give auto, cpu or cuda") from None
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token or "<pad>"
 
     def _encode_prompt(self, prompt: str) -> list[int]:
-        """As a chat where the tokenizer has a template for one, else as plain text."""
+        """Encode a prompt as a chat if the tokenizer has a chat template, else as plain text."""
         if self._tokenizer.chat_template is None:
             text = "\n\n".join(filter(None, [self.parameters.system, prompt]))
             return list(self._tokenizer(text)["input_ids"])
@@ -75,15 +81,15 @@ class LocalModel:
         encoded = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
         return list(encoded["input_ids"])
 
-    def most_tokens(self, prompts: Sequence[str]) -> int:
-        """The most tokens that the prompts and their answers can have together."""
+    def bound_tokens(self, prompts: Sequence[str]) -> int:
+        """Return an upper bound of the tokens of the prompts and their answers."""
         return sum(len(self._encode_prompt(prompt)) + self.parameters.max_output_tokens for prompt in prompts)
 
     def answer(self, prompts: Sequence[str], seed: int) -> list[Reply]:
-        """Answers of a batch; the same prompts with the same seed get the same ones on the same machine.
+        """Answer a batch of prompts; the same prompts and seed give the same answers on the same machine.
 
         Raises:
-            UserError: if the model cannot read as many tokens.
+            UserError: if a prompt and its answer exceed the model's context.
         """
         import torch
 
@@ -92,7 +98,7 @@ class LocalModel:
         batch = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self._model.device)
         sampling: dict[str, Any] = {"do_sample": False}
         if self.parameters.temperature > 0:
-            # A model's own settings often cut the words to choose from (top_k); the recipe's alone should say how it writes.
+            # Many models' own settings limit top_k; only the recipe's settings should decide the sampling.
             sampling = {"do_sample": True, "temperature": self.parameters.temperature, "top_p": self.parameters.top_p}
             sampling["top_k"] = 0
         torch.manual_seed(seed)
@@ -113,9 +119,9 @@ class LocalModel:
         limit = getattr(self._model.config, "max_position_embeddings", None)
         if limit is not None and num_input + self.parameters.max_output_tokens > limit:
             raise UserError(
-                f"model={self.name}: reads and writes {limit} tokens, and a prompt has {num_input} before an answer of "
-                f"max_output_tokens={self.parameters.max_output_tokens}; show fewer examples (recipe.examples_per_request=), "
-                "lower max_output_tokens=, or take another model"
+                f"model={self.name}: has a context of {limit} tokens, and a prompt has {num_input} before an answer of "
+                f"max_output_tokens={self.parameters.max_output_tokens}. Show fewer examples (recipe.examples_per_request=), "
+                "lower max_output_tokens=, or give another model"
             )
 
     def _make_reply(self, num_input: int, ids: list[int]) -> Reply:
@@ -132,15 +138,27 @@ def write_by_model(
     recipe: Recipe,
     model: LocalModel,
     journal: RequestJournal,
-    prompt: Callable[[Request], str],
+    render_prompt: Callable[[Request], str],
     stop: StopRequest,
     caps: Caps,
 ) -> str | None:
-    """Answers a plan in batches; why it ended early, if it did.
+    """Answer a plan in batches.
 
-    A batch is always made of the same requests, whichever of them were answered before, so that a killed run that goes
-    on writes what it would have written. An answer that is cut short or cannot be read is not tried again: the same
-    prompt with the same seed gives the same.
+    A batch always has the same requests, even if some were answered before, so that a resumed run writes the same texts
+    as an uninterrupted one. A truncated or unreadable answer is not tried again, because the same prompt and seed give
+    the same answer.
+
+    Args:
+        plan: all requests of the plan, in order.
+        recipe: recipe, which decides the shape of an answer.
+        model: the model.
+        journal: journal of the answers.
+        render_prompt: function of a request; returns its prompt.
+        stop: request to stop by a signal.
+        caps: caps on the spend of the whole corpus.
+
+    Returns:
+        the reason why it ended early, or None.
     """
     size = model.settings.batch_size
     with tqdm(unit="request") as bar:
@@ -153,10 +171,12 @@ def write_by_model(
             if todo:
                 if stop.asked:
                     return "a signal"
-                tokens_after = journal.ledger.spent.tokens + model.most_tokens([prompt(request) for request in todo])
+                tokens_after = journal.ledger.spent.tokens + model.bound_tokens(
+                    [render_prompt(request) for request in todo]
+                )
                 if cap := caps.find_reached(Spend(tokens_after)):
                     return cap
-                replies = model.answer([prompt(request) for request in block], _derive_seed(block))
+                replies = model.answer([render_prompt(request) for request in block], _derive_seed(block))
                 for request, reply in zip(block, replies, strict=True):
                     if request in todo:
                         _record_reply(journal, request, reply, recipe)
@@ -171,12 +191,13 @@ def _split_into_blocks(plan: Iterable[Request], size: int) -> Iterator[list[Requ
 
 
 def _derive_seed(block: Sequence[Request]) -> int:
+    # From the ids, so that a batch's seed does not depend on its place in the plan; 7 bytes fit torch's signed 64 bits.
     return int.from_bytes(hashlib.sha256("".join(request.id for request in block).encode()).digest()[:7])
 
 
 def _record_reply(journal: RequestJournal, request: Request, reply: Reply, recipe: Recipe) -> None:
     try:
-        journal.append(answer_event(request.id, 1, reply, recipe.settings, FREE, Spend()))
+        journal.append(make_answer_event(request.id, 1, reply, recipe.settings, FREE, Spend()))
     except RequestError as fault:
         journal.append(make_fault_event(request.id, 1, fault, FREE, Spend()))
         journal.append({"event": "gave_up", "id": request.id, "fault": fault.kind})

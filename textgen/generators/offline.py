@@ -1,4 +1,4 @@
-"""Sources that cost nothing and need no server: the grammar, and text that exists."""
+"""Offline sources, which cost nothing: the grammar and existing text."""
 
 import random
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from textgen.prompts.recipe import Recipe, Request
 def write_by_grammar(
     requests: Iterable[Request], recipe: Recipe, grammar: Grammar, journal: RequestJournal, stop: StopRequest
 ) -> None:
-    """Answers requests from a grammar, the same ones the same way every time, until `stop` asks for an end."""
+    """Answer requests by a grammar until a signal comes; each request's seed decides its answer."""
     fields = list(recipe.settings.fields)
     for request in requests:
         if stop.asked:
@@ -25,7 +25,7 @@ def write_by_grammar(
 
 
 def take_existing(requests: Iterable[Request], recipe: Recipe, journal: RequestJournal, stop: StopRequest) -> None:
-    """Takes each row's own fields as the answer, until `stop` asks for an end."""
+    """Take the fields of each row as the answer until a signal comes."""
     for request in requests:
         if stop.asked:
             return

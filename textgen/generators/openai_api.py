@@ -1,4 +1,4 @@
-"""What the two OpenAI APIs want and give: request bodies, answers, faults. No connection is made here."""
+"""Request bodies, replies and faults of the two OpenAI APIs, without any connection."""
 
 import email.utils
 import math
@@ -17,22 +17,22 @@ Api = Literal["responses", "chat"]
 PATHS: Mapping[Api, str] = {"responses": "/responses", "chat": "/chat/completions"}
 _SCHEMA_NAME = "answer"
 _MASK = "[key]"
-_NO_KEY = "none"  # what a local server without keys is given, as the client wants one
+_NO_KEY = "none"  # for a local server without keys, because the client requires one
 
-# Codes of a 429 and of a 400 that no waiting mends.
+# Codes of a 429, and of other statuses, for which waiting does not help.
 _EXHAUSTED = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
-_MOST_TOKENS = 10**9  # of one answer, that a server is believed to have counted
 _UNAVAILABLE = ("model_not_found", "invalid_api_key", "unsupported_parameter", "unsupported_value")
+_MAX_COUNT = 10**9  # tokens of one answer; a larger count is a server's mistake
 
 
 @dataclass(frozen=True)
 class Access:
-    """Where and with what key is asked.
+    """Access to a server.
 
     Attributes:
-        base_url: of the server; None is the provider's own.
-        key: from the environment; never written anywhere.
-        api: which of the two APIs.
+        base_url: address of the server; None for the provider.
+        key: key from the environment; it is never written to a file.
+        api: API of the server.
     """
 
     base_url: str | None
@@ -41,21 +41,26 @@ class Access:
 
     @property
     def server(self) -> str:
-        """The server as it may be told to anyone."""
+        """Name of the server for messages and the journal; it contains no secret."""
         return self.base_url or "the provider's own address"
 
-    def masked(self, text: str) -> str:
-        """A text without the key, as some servers repeat it in their messages."""
+    def mask_key(self, text: str) -> str:
+        """Return a text with the key masked, because some servers repeat it in their messages."""
         return text.replace(self.key, _MASK) if self.key not in ("", _NO_KEY) else text
 
 
 def get_access(base_url: str | None, api: Literal["auto", "responses", "chat"], key_variable: str) -> Access:
-    """The server, and the key from the environment.
+    """Return the access to a server, with the key from the environment.
 
-    The provider is asked by Responses, compatible servers by Chat Completions, which all of them have.
+    `api=auto` chooses Responses for the provider and Chat Completions for other servers, which all support it.
+
+    Args:
+        base_url: address of the server; None for OPENAI_BASE_URL or the provider.
+        api: the API.
+        key_variable: environment variable with the key.
 
     Raises:
-        UserError: if the provider is asked without a key, or the address holds a password.
+        UserError: if the provider's key is missing, or the address contains a password.
     """
     base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
     if base_url is not None:
@@ -67,12 +72,12 @@ def get_access(base_url: str | None, api: Literal["auto", "responses", "chat"], 
     key = os.environ.get(key_variable, "").strip()
     if not key and base_url is None:
         raise UserError(
-            f"{key_variable}: is not set; export it, name another variable with api_key_env=, give base_url= of a server "
-            "of your own, or take source=grammar, which needs neither"
+            f"{key_variable}: is not set. Export it, name another variable with api_key_env=, give base_url= of your own "
+            "server, or give source=grammar, which needs neither"
         )
     if not key.isascii() or not key.isprintable() or " " in key:
         raise UserError(
-            f"{key_variable}: holds what no key can (spaces, line breaks or letters with accents); set it again"
+            f"{key_variable}: contains characters that no key has (spaces, line breaks or accented letters). Set it again"
         )
     chosen_api: Api = ("responses" if base_url is None else "chat") if api == "auto" else api
     return Access(base_url, key or _NO_KEY, chosen_api)
@@ -80,7 +85,7 @@ def get_access(base_url: str | None, api: Literal["auto", "responses", "chat"], 
 
 @dataclass(frozen=True)
 class Parameters:
-    """How a model is asked, the same for all requests of a corpus."""
+    """Parameters of a model, the same for all requests of a corpus."""
 
     model: str
     system: str | None
@@ -92,10 +97,16 @@ class Parameters:
 def build_request_body(
     prompt: str, parameters: Parameters, schema: Mapping[str, Any] | None, seed: int | None, access: Access
 ) -> dict[str, Any]:
-    """The JSON body of one request; without a `schema` the answer is plain text.
+    """Build the JSON body of a request.
 
-    Sampling at the provider's defaults is not spelt out there, as its reasoning models refuse the parameters.
+    Args:
+        prompt: the prompt.
+        parameters: parameters of the model.
+        schema: JSON schema of the answer; None for plain text.
+        seed: sampling seed; None to send none.
+        access: server and API.
     """
+    # The provider's reasoning models refuse sampling parameters, even the default values.
     messages = [{"role": "user", "content": prompt}]
     body: dict[str, Any] = {"model": parameters.model}
     is_default_sampling = access.base_url is None and parameters.temperature == 1 and parameters.top_p == 1
@@ -110,7 +121,7 @@ def build_request_body(
         return body
     if parameters.system:
         messages.insert(0, {"role": "system", "content": parameters.system})
-    # Compatible servers know the older name; the provider's newer models refuse it.
+    # Compatible servers support the older name, which the provider's newer models refuse.
     limit_name = "max_completion_tokens" if access.base_url is None else "max_tokens"
     body.update({"messages": messages, limit_name: parameters.max_output_tokens})
     if schema is not None:
@@ -124,28 +135,28 @@ def build_request_body(
 
 
 def read_reply(body: Any, api: Api) -> Reply:
-    """A server's answer.
+    """Read a server's answer.
 
     Raises:
-        RequestError: if it is none, or holds nothing; what was reported of its usage is charged.
+        RequestError: if it is not an answer, or an empty one; reported usage is charged.
     """
     if not isinstance(body, Mapping):
-        raise RequestError("truncated", "reserved", "the answer is no JSON")
+        raise RequestError("truncated", "reserved", "the answer is not JSON")
     try:
         usage = body.get("usage")
         reply = (_read_response if api == "responses" else _read_completion)(
             body, usage if isinstance(usage, Mapping) else {}
         )
     except (KeyError, TypeError, AttributeError, IndexError) as error:
-        raise RequestError("malformed", "reserved", f"the answer is not as the API says ({error!r})") from None
+        raise RequestError("malformed", "reserved", f"the answer does not follow the API ({error!r})") from None
     if not isinstance(reply.text, str) or not isinstance(reply.refusal, str | None):
-        raise RequestError("malformed", "reported", "the answer's text is no text", reply=reply)
+        raise RequestError("malformed", "reported", "the answer's text is not a string", reply=reply)
     return reply
 
 
 def _check_count(tokens: Any) -> int | None:
-    """A number of tokens; None for what is none, so that the reserve is charged."""
-    return tokens if isinstance(tokens, int) and 0 <= tokens <= _MOST_TOKENS else None
+    """Return a plausible number of tokens, else None, so that the reserve is charged."""
+    return tokens if isinstance(tokens, int) and 0 <= tokens <= _MAX_COUNT else None
 
 
 def _read_completion(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply:
@@ -171,33 +182,42 @@ def _read_response(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply:
         for part in (item.get("content") or ()) if item.get("type") == "message" else ():
             texts += [part["text"]] if part["type"] == "output_text" else []
             refusals += [part["refusal"]] if part["type"] == "refusal" else []
-    cut = body.get("status") == "incomplete"
+    is_truncated = body.get("status") == "incomplete"
     reply = Reply(
         "".join(texts),
         " ".join(refusals) or None,
         _check_count(usage.get("input_tokens")),
         _check_count(usage.get("output_tokens")),
         str(body.get("model") or ""),
-        cut,
+        is_truncated,
     )
-    if not texts and not refusals and not cut:
+    if not texts and not refusals and not is_truncated:
         raise RequestError("empty", "reported", "no output", reply=reply)
     return reply
 
 
 def classify_status(
-    status: int, message: str, code: str | None, retry_after: float | None, with_schema: bool, schema_optional: bool
+    status: int, message: str, code: str | None, retry_after: float | None, with_schema: bool, is_schema_optional: bool
 ) -> RequestError:
-    """The fault of an HTTP status other than 200; the server took no such request, so none is paid for."""
+    """Return the fault for an HTTP status other than 200, which is assumed to cost nothing.
+
+    Args:
+        status: the HTTP status.
+        message: the server's message.
+        code: the server's error code; None if it gave none.
+        retry_after: seconds that the server asks to wait; None if it does not.
+        with_schema: True if the request had a JSON schema.
+        is_schema_optional: True if requests may go without the schema.
+    """
     detail = f"HTTP {status}: {message}"
     if status == 429 and code not in _EXHAUSTED:
         return RequestError(TOO_FAST, "no", detail, retry_after=retry_after)
     if status in (401, 403, 404) or code in _EXHAUSTED or code in _UNAVAILABLE:
         return RequestError(str(status), "no", detail, fatal=True)
     if status in (400, 422) and with_schema and _is_about_schema(message):
-        if schema_optional:
+        if is_schema_optional:
             return RequestError(NO_SCHEMA, "no", detail, counts=False)
-        return RequestError(NO_SCHEMA, "no", f"{detail} (json_schema=text asks without one)", fatal=True)
+        return RequestError(NO_SCHEMA, "no", f"{detail} (json_schema=text sends no schema)", fatal=True)
     if status in (408, 409) or status >= 500:
         return RequestError(str(status), "no", detail, retry_after=retry_after)
     return RequestError(str(status), "no", detail, retry=False)
@@ -208,7 +228,7 @@ def _is_about_schema(message: str) -> bool:
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks to wait (RFC 9110, section 10.2.3), from now; None if it does not."""
+    """Return the seconds from now that a server asks to wait (RFC 9110, section 10.2.3); None if it does not."""
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         value = headers.get(name)
         if value is None:
@@ -216,7 +236,7 @@ def parse_retry_after(headers: Mapping[str, str]) -> float | None:
         with suppress(ValueError):
             seconds = float(value) * unit
             return max(0.0, seconds) if math.isfinite(seconds) else None
-        with suppress(ValueError, OverflowError):  # of years that no clock has
+        with suppress(ValueError, OverflowError):  # a date beyond the clock's range
             date = email.utils.parsedate_tz(value)
             if date is not None:
                 return max(0.0, email.utils.mktime_tz(date) - time.time())

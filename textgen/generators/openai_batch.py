@@ -1,7 +1,7 @@
-"""source=openai-batch: files of requests that a provider answers within a day, at a lower price.
+"""Source `openai-batch`: files of requests that a provider answers within a day at a lower price.
 
-What could be paid for is in the journal before it is submitted, and the provider's id before anyone waits. A batch that
-was submitted in the moment of a kill is found again by its metadata, so that no file is submitted twice.
+A batch's requests and their reserved cost are in the journal before it is submitted, and the provider's id right after.
+A batch that was submitted at the moment of a kill is found by its metadata, so no file is submitted twice.
 """
 
 import time
@@ -27,33 +27,43 @@ from textgen.generators.async_client import Limits
 from textgen.generators.batch_files import (
     LineWriter,
     read_result,
-    read_result_lines,
     select_affordable,
     split_into_files,
+    split_result_lines,
 )
-from textgen.generators.events import answer_event, make_fault_event
+from textgen.generators.events import make_answer_event, make_fault_event
 from textgen.generators.openai_api import PATHS, Access, classify_status, parse_retry_after
 from textgen.generators.responses import NO_SCHEMA, Paid, Reply, RequestError
 from textgen.prompts.recipe import Request, hash_json
 
 T = TypeVar("T")
 
-_METADATA = "corpus_part"  # names a part at the provider
+_METADATA = "corpus_part"  # metadata field that names a file at the provider
 _ENDED = ("completed", "failed", "expired", "cancelled")
-_LONGEST_PAUSE = 60.0
-_LOOK_SECONDS = 0.2  # between looks for a signal
+_MAX_PAUSE = 60.0  # seconds between two attempts of a call
+_CHECK_SECONDS = 0.2  # between two checks for a signal while waiting
 
 
 class _Stopped(Exception):
-    """A signal came while a call was to be tried again."""
+    """Stop by a signal before a call was tried again."""
 
 
 @dataclass
 class BatchClient:
-    """Submits what is missing as batches, and collects what is ready.
+    """Client of the Batch API that submits the missing requests and collects results.
 
     Attributes:
-        stopped: why not all was submitted, if so.
+        access: server and key.
+        writer: writer of the files' lines.
+        journal: journal of the attempts.
+        recipe: recipe, which decides the shape of an answer.
+        price: batch price of the model's tokens.
+        limits: number of attempts, pauses and caps.
+        settings: size limits of the files, and polling interval.
+        folder: folder of the files.
+        key: key of the corpus.
+        stop: request to stop by a signal.
+        stopped: reason why not all requests were submitted; None if they were.
     """
 
     access: Access
@@ -69,22 +79,23 @@ class BatchClient:
     stopped: str | None = None
 
     def __post_init__(self) -> None:
-        """Makes no connection yet."""
+        """Create the client; it makes no connection yet."""
         self._progress: dict[int, int] = {}
         self._given_up: set[str] = set()
         self._fatal: RequestError | None = None
+        # No retries by the library: `_retry` counts them, and looks for a batch before it submits again.
         self._client = openai.OpenAI(
             api_key=self.access.key, base_url=self.access.base_url, max_retries=0, timeout=self.limits.request_timeout
         )
 
     def run(self, missing: Callable[[], Iterable[Request]]) -> None:
-        """Submits, waits and collects until nothing is missing, a cap is reached, or a signal comes.
+        """Submit, wait and collect until nothing is missing, a cap is reached, or a signal comes.
 
         Args:
-            missing: the requests without an answer that are not under way.
+            missing: returns the requests that have no answer and are not in flight.
 
         Raises:
-            UserError: if the provider refuses; what was collected is kept.
+            UserError: if the provider refuses a call or a batch; collected answers are kept.
         """
         try:
             self._run(lambda: (request for request in missing() if request.id not in self._given_up))
@@ -93,7 +104,7 @@ class BatchClient:
 
     def _run(self, missing: Callable[[], Iterable[Request]]) -> None:
         for part in self.journal.ledger.waiting:
-            if part.batch_id is None:  # a kill or a refusal came between the journal and the provider
+            if part.batch_id is None:  # a kill or an error came between the journal's entry and the provider's answer
                 self._find_or_drop(part)
         for _ in range(self.limits.max_attempts):
             cap = self._submit(missing())
@@ -105,10 +116,10 @@ class BatchClient:
             self.journal.append({"event": "gave_up", "id": request.id, "fault": "no result in any batch"})
 
     def _submit(self, requests: Iterable[Request]) -> str | None:
-        """Submits requests in files; the cap that kept some back, if one did."""
+        """Submit requests in files; return the cap that kept some back, or None."""
         caps: list[str] = []
         ledger = self.journal.ledger
-        lines = select_affordable(map(self.writer.line, requests), ledger.committed, self.limits, caps.append)
+        lines = select_affordable(map(self.writer.make_line, requests), ledger.committed, self.limits, caps.append)
         for file in split_into_files(lines, self.settings):
             number = len(ledger.parts) + 1
             with atomic_path(self._get_path(number)) as temporary:
@@ -135,22 +146,22 @@ class BatchClient:
         return f"{self.key[:32]}/{part.number}/{hash_json(sorted(part.ids), 8)}"
 
     def _find_or_drop(self, part: Part) -> None:
-        """Takes up a part that the provider has; the requests of another are asked anew, in files as they are wanted now."""
+        """Take up a file if the provider has it; otherwise drop it, so that its requests are submitted in new files."""
         if batch_id := self._retry(partial(self._find, part)):
             self._note(part, batch_id)
         else:
             self.journal.append({"event": "batch_dropped", "part": part.number})
 
     def _create(self, part: Part) -> None:
-        """Gives a part to the provider, once: before it is tried again, it is looked for there."""
+        """Submit a file once: before another attempt, check that the provider does not have it already."""
         file_id: str | None = None
-        look_first = False
+        is_retry = False
 
         def create() -> str:
-            nonlocal look_first, file_id
-            if look_first and (batch_id := self._find(part)):
+            nonlocal is_retry, file_id
+            if is_retry and (batch_id := self._find(part)):
                 return batch_id
-            look_first = True
+            is_retry = True
             if file_id is None:
                 with self._get_path(part.number).open("rb") as file:
                     file_id = self._client.files.create(file=file, purpose="batch").id
@@ -167,14 +178,14 @@ class BatchClient:
         self.journal.append({"event": "batch_submitted", "part": part.number, "batch_id": batch_id})
 
     def _find(self, part: Part) -> str | None:
-        """The id of the part's batch, if the provider has it."""
+        """Return the id of a file's batch if the provider has it, else None."""
         for batch in self._client.batches.list(limit=100):
             if (batch.metadata or {}).get(_METADATA) == self._make_name(part):
                 return batch.id
         return None
 
     def _wait(self) -> None:
-        """Looks every `poll_seconds` until all batches have ended, or a signal comes."""
+        """Check every `poll_seconds` until all batches have ended, or a signal comes."""
         waiting = self.journal.ledger.waiting
         with tqdm(total=sum(len(part.open) for part in waiting), unit="request", desc="batches") as bar:
             while self.collect() and not self.stop.asked:
@@ -183,10 +194,10 @@ class BatchClient:
             bar.update(sum(self._progress.values()) - bar.n)
 
     def collect(self) -> int:
-        """Puts the results of ended batches into the journal; the number of batches that are still under way.
+        """Write the results of ended batches to the journal, and return the number of batches still in progress.
 
         Raises:
-            UserError: if the provider refused a batch, or every request of it.
+            UserError: if the provider refused a batch, or all of its requests.
         """
         with suppress(_Stopped):
             self._collect()
@@ -197,7 +208,7 @@ class BatchClient:
             if part.batch_id is None:
                 if batch_id := self._retry(partial(self._find, part)):
                     self._note(part, batch_id)
-                else:  # it was never submitted
+                else:  # it was not submitted; the next run drops it
                     continue
             assert part.batch_id is not None
             batch = self._retry(partial(self._client.batches.retrieve, part.batch_id))
@@ -207,53 +218,53 @@ class BatchClient:
                 self._take(part, batch)
 
     def _take(self, part: Part, batch: Batch) -> None:
-        """Joins results to requests by id, whatever their order; what comes twice or from elsewhere is counted."""
-        ignored, seen_ids = 0, set()
+        """Match results to requests by id, in any order; count duplicate and foreign lines, and ignore them."""
+        num_ignored, seen_ids = 0, set()
         for file in filter(None, (batch.output_file_id, batch.error_file_id)):
             content = self._retry(partial(self._client.files.content, file))
-            for line in read_result_lines(content.text):
-                request, outcome = read_result(line, self.access, self.writer.schema_optional)
+            for line in split_result_lines(content.text):
+                request, outcome = read_result(line, self.access, self.writer.is_schema_optional)
                 if request in seen_ids or request not in part.ids:
-                    ignored += 1
-                elif request in part.open:  # or else a killed run has taken it
-                    self._keep(request, outcome)
+                    num_ignored += 1
+                elif request in part.open:  # otherwise a killed run has recorded it already
+                    self._record(request, outcome)
                 seen_ids.add(request)
         paid: Paid = "reserved" if batch.status == "completed" else "no"
         for request in sorted(part.open):
-            self._keep(
+            self._record(
                 request, RequestError("no result", paid, f"the batch ended as {batch.status} without a line for it")
             )
-        self.journal.append({"event": "batch_done", "part": part.number, "ignored_lines": ignored})
+        self.journal.append({"event": "batch_done", "part": part.number, "ignored_lines": num_ignored})
         errors = batch.errors.data if batch.errors and batch.errors.data else []
         if batch.status == "failed":
             reasons = (
-                "; ".join(f"{error.code}: {self.access.masked(str(error.message))}" for error in errors[:3])
+                "; ".join(f"{error.code}: {self.access.mask_key(str(error.message))}" for error in errors[:3])
                 or "no reason given"
             )
             raise UserError(
-                f"batch {part.batch_id}: the provider refused the file ({reasons}); nothing was paid for it. Mend that "
-                "(batch.max_requests= and batch.max_bytes= make files smaller), then run the same command again"
+                f"batch {part.batch_id}: the provider refused the file ({reasons}), and nothing was paid for it. Correct the "
+                "problem (batch.max_requests= and batch.max_bytes= make files smaller) and run the same command again"
             )
         if self._fatal is not None:
             raise UserError(
-                f"batch {part.batch_id}: {self._fatal.detail or self._fatal.kind}. All that was answered is kept; mend "
-                "that, and the same command goes on"
+                f"batch {part.batch_id}: {self._fatal.detail or self._fatal.kind}. All answers are kept. Correct the "
+                "problem and run the same command to continue"
             )
 
-    def _keep(self, request: str, outcome: Reply | RequestError) -> None:
+    def _record(self, request: str, outcome: Reply | RequestError) -> None:
         sent = self.journal.ledger.open[request]
         try:
             if isinstance(outcome, RequestError):
                 raise outcome
-            event = answer_event(request, sent.attempt, outcome, self.recipe, self.price, sent.reserved)
+            event = make_answer_event(request, sent.attempt, outcome, self.recipe, self.price, sent.reserved)
         except RequestError as fault:
             self.journal.append(make_fault_event(request, sent.attempt, fault, self.price, sent.reserved))
-            self._judge(request, fault)
+            self._prepare_retry(request, fault)
         else:
             self.journal.append(event)
 
-    def _judge(self, request: str, fault: RequestError) -> None:
-        """Decides whether, and how, the next file asks a request again."""
+    def _prepare_retry(self, request: str, fault: RequestError) -> None:
+        """Decide if, and in which form, the next file repeats a request."""
         if fault.fatal:
             self._fatal = self._fatal or fault
         elif fault.kind == NO_SCHEMA:
@@ -263,14 +274,14 @@ class BatchClient:
             self.journal.append({"event": "gave_up", "id": request, "fault": fault.kind})
 
     def _retry(self, call: Callable[[], T]) -> T:
-        """The answer of a call that costs nothing, asked again where that may help.
+        """Return the result of a call that costs nothing, and repeat the call after faults that may pass.
 
         Raises:
-            UserError: if the provider refuses it, or cannot be reached.
-            _Stopped: if a signal comes before it is tried again.
+            UserError: if the provider refuses the call, or cannot be reached.
+            _Stopped: if a signal comes before another attempt.
         """
         for attempt in range(self.limits.max_attempts):
-            wait = min(_LONGEST_PAUSE, self.limits.initial_backoff * 2**attempt)
+            wait = min(_MAX_PAUSE, self.limits.initial_backoff * 2**attempt)
             try:
                 return call()
             except openai.APIStatusError as error:
@@ -286,11 +297,11 @@ class BatchClient:
             if self.stop.asked:
                 raise _Stopped
         raise UserError(
-            f"{self.access.server}: {self.access.masked(last_message)}. All that was answered is kept; the same command goes on"
+            f"{self.access.server}: {self.access.mask_key(last_message)}. All answers are kept. Run the same command to continue"
         )
 
     def _pause(self, seconds: float) -> None:
-        """Until then, or until a signal comes."""
-        until = time.monotonic() + seconds
-        while not self.stop.asked and (remaining := until - time.monotonic()) > 0:
-            time.sleep(min(remaining, _LOOK_SECONDS))
+        """Sleep for this time, or until a signal comes."""
+        end = time.monotonic() + seconds
+        while not self.stop.asked and (remaining := end - time.monotonic()) > 0:
+            time.sleep(min(remaining, _CHECK_SECONDS))

@@ -1,4 +1,4 @@
-"""source=openai: the `openai` client, one attempt at a time; retries are the caller's, so that each is journalled."""
+"""Source `openai`: single attempts by the `openai` client. The caller retries, so that each attempt is journalled."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -17,16 +17,16 @@ from textgen.generators.openai_api import (
 from textgen.generators.responses import NO_CONNECTION, NO_SCHEMA, Reply, RequestError
 from textgen.text.hashing import to_canonical_json
 
-# Errors of making a connection, before any request was sent; by name, as the client's HTTP library may change.
+# Errors while a connection is made, before a request is sent. By name, because the client may change its HTTP library.
 _NOT_SENT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
 
 
 class OpenAIClient:
-    """Asks an OpenAI-compatible server.
+    """Client of an OpenAI-compatible server.
 
     Attributes:
-        server: its address, for the journal.
-        json_schema: whether answers are asked for by JSON schema; with "auto" a server's refusal ends that.
+        server: address of the server, for the journal.
+        uses_json_schema: True if requests have a JSON schema; a refusal turns it off if `json_schema` is "auto".
     """
 
     def __init__(
@@ -35,19 +35,25 @@ class OpenAIClient:
         parameters: Parameters,
         schema: Mapping[str, Any],
         json_schema: Literal["auto", "schema", "text"],
-        deadline: float,
+        request_timeout: float,
     ) -> None:
-        """Makes no connection yet.
+        """Create the client; it makes no connection yet.
 
-        The caller keeps the `request_timeout`, in seconds. Half of it bounds the making of a connection here, so that what was
-        never sent is told apart from what may have been answered.
+        Args:
+            access: server and key.
+            parameters: parameters of the model.
+            schema: JSON schema of the answers.
+            json_schema: "text" to send no schema, "schema" to insist on it, "auto" to send it until the server refuses.
+            request_timeout: seconds for one attempt, which the caller enforces.
         """
         self.server = access.server
         self.uses_json_schema = json_schema != "text"
-        self._optional = json_schema == "auto"
+        self._is_schema_optional = json_schema == "auto"
         self._access, self._parameters, self._schema = access, parameters, schema
-        timeout = openai.Timeout(2 * deadline, connect=deadline / 2, pool=deadline / 2)
-        # As many connections as requests under way, and all kept open; the client's own limits are 1,000 and 100.
+        # Half of the time for a connection, so that a request that was never sent can be told from one that may have
+        # been answered. The total is longer than the caller's, which must end the attempt first.
+        timeout = openai.Timeout(2 * request_timeout, connect=request_timeout / 2, pool=request_timeout / 2)
+        # One open connection per request in flight; the client's own limits are 1,000 and 100 kept open.
         limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=None, max_keepalive_connections=None)
         self._client = openai.AsyncOpenAI(
             api_key=access.key,
@@ -57,15 +63,15 @@ class OpenAIClient:
             http_client=openai.DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
         )
 
-    def request_texts(self, prompt: str) -> tuple[str | None, ...]:
-        """Prompt, system message and schema."""
+    def list_request_texts(self, prompt: str) -> tuple[str | None, ...]:
+        """Return prompt, system message and schema."""
         return prompt, self._parameters.system, to_canonical_json(self._schema) if self.uses_json_schema else None
 
     async def ask(self, prompt: str, seed: int) -> Reply:
-        """One attempt.
+        """Send a prompt once.
 
         Raises:
-            RequestError: if it brings no answer.
+            RequestError: if no answer comes.
         """
         schema = self._schema if self.uses_json_schema else None
         body = build_request_body(prompt, self._parameters, schema, seed, self._access)
@@ -79,12 +85,12 @@ class OpenAIClient:
                 raise RequestError(NO_CONNECTION, "no", f"the server cannot be reached ({cause})") from None
             raise RequestError("connection lost", "reserved", cause) from None
         except (openai.OpenAIError, ValueError, RecursionError) as error:
-            raise RequestError("truncated", "reserved", self._access.masked(str(error))) from None
+            raise RequestError("truncated", "reserved", self._access.mask_key(str(error))) from None
         reply = read_reply(answer, self._access.api)
         if reply.refusal:
             return Reply(
                 "",
-                self._access.masked(reply.refusal),
+                self._access.mask_key(reply.refusal),
                 reply.input_tokens,
                 reply.output_tokens,
                 reply.model,
@@ -93,16 +99,16 @@ class OpenAIClient:
         return reply
 
     def _classify_error(self, error: openai.APIStatusError, with_schema: bool) -> RequestError:
-        # The body's own message: the client's adds the whole body to it.
+        # The message in the body, because the client's adds the whole body to it.
         error_fields = error.body if isinstance(error.body, Mapping) else {}
-        message = self._access.masked(str(error_fields.get("message") or error.message))
+        message = self._access.mask_key(str(error_fields.get("message") or error.message))
         code = error_fields.get("code") or error.code
         retry_after = parse_retry_after(error.response.headers)
-        fault = classify_status(error.status_code, message, code, retry_after, with_schema, self._optional)
+        fault = classify_status(error.status_code, message, code, retry_after, with_schema, self._is_schema_optional)
         if fault.kind == NO_SCHEMA:
             self.uses_json_schema = False
         return fault
 
     async def close(self) -> None:
-        """Ends the connections."""
+        """Close the connections."""
         await self._client.close()

@@ -1,4 +1,4 @@
-"""From a model's answer to items: JSON where the model kept to the schema, plain lines where it did not."""
+"""Parser of a model's answer: items of JSON if the model followed the schema, otherwise of plain lines."""
 
 import json
 import re
@@ -8,37 +8,37 @@ from typing import Any
 from textgen.config import RecipeSettings
 
 _FENCE = re.compile(r"```[A-Za-z]*\n?|```")
-_THOUGHTS = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)  # of reasoning models, where the server leaves them in
+_THOUGHTS = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)  # of reasoning models, if the server does not remove them
 _BULLET = re.compile(r"^\s*(?:[-*•]|\(?\d{1,3}[.):])\s+")
-# What a prompt calls a text, before it: "Caption:", "**Sentence 2:**".
+# Labels of a text that models repeat from the prompt: "Caption:", "**Sentence 2:**".
 _NAMED_TEXT = re.compile(
     r"^[\W_]*(?:(?:alt(?:ernative)? )?text|caption|sentence|scene|description)[\W_]*\d*[\W_]*:[*_\s]*", re.IGNORECASE
 )
-_LABEL = re.compile(r"[A-Z]\w*(?: \w+){0,2}:(?:\s|$)")  # "Words:", as the next example of a prompt would begin
+_LABEL = re.compile(r"[A-Z]\w*(?: \w+){0,2}:(?:\s|$)")  # "Words:", the beginning of a further example of the prompt
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»"}  # noqa: RUF001
 
-_BROKEN = re.compile("[\0\ud800-\udfff]")  # what no file of UTF-8 text holds; a filter takes such texts out
-_REPLACEMENT = "\ufffd"
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # NUL and lone surrogates, which UTF-8 files must not contain
+_REPLACEMENT = "\ufffd"  # the filter of markup removes texts with it
 
 
 class Unusable(ValueError):
-    """The answer holds no item of the wanted shape; the message says why."""
+    """Answer without an item of the wanted form; the message says why."""
 
 
 def make_storable(text: str) -> str:
-    """A text with the replacement character for whatever no file of UTF-8 text holds."""
-    return _BROKEN.sub(_REPLACEMENT, text)
+    """Return a text that can be written to a UTF-8 file, with replacement characters where it could not."""
+    return _UNSTORABLE.sub(_REPLACEMENT, text)
 
 
 def parse_items(answer: str, recipe: RecipeSettings) -> list[dict[str, str]]:
-    """The items of an answer, each with the recipe's fields.
+    """Parse the items of an answer, each with the recipe's fields.
 
-    JSON is taken first, wherever in the answer it stands. If there is none, a plain answer is read: one item a line
-    where the recipe has one field, `field: value` lines where it has several. Items of another shape are left out, and
-    more items than were asked for are cut.
+    JSON anywhere in the answer is used first. Without JSON the answer is read as plain text: one item per line if the
+    recipe has one field, `field: value` lines if it has several. Items of another form are skipped, and surplus items
+    are dropped.
 
     Raises:
-        Unusable: if no item is left; says what was wrong with the first.
+        Unusable: describes the first item's mistake, if no item is left.
     """
     text = _FENCE.sub("", _THOUGHTS.sub("", answer)).strip()
     if not text:
@@ -47,7 +47,7 @@ def parse_items(answer: str, recipe: RecipeSettings) -> list[dict[str, str]]:
     if values:
         raw_items = _unwrap(values, recipe)
     elif text[0] in "{[":
-        raise Unusable("its JSON is cut short or broken")
+        raise Unusable("its JSON is truncated or broken")
     else:
         raw_items = _parse_lines(text, recipe)
     items, faults = [], []
@@ -62,7 +62,7 @@ def parse_items(answer: str, recipe: RecipeSettings) -> list[dict[str, str]]:
 
 
 def _find_json(text: str) -> list[Any]:
-    """The JSON objects and lists of objects or strings in a text, in order, not those within others."""
+    """Return the outermost JSON objects, and lists of objects or strings, in a text, in order."""
     decoder = json.JSONDecoder()
     values: list[Any] = []
     end = 0
@@ -72,7 +72,7 @@ def _find_json(text: str) -> list[Any]:
         try:
             value, end = decoder.raw_decode(text, match.start())
         except (ValueError, RecursionError):
-            if match.start() == 0:  # what follows are pieces of it
+            if match.start() == 0:  # the whole answer is broken JSON, and any further match is a part of it
                 return []
             continue
         holds_items = bool(value) if isinstance(value, dict) else any(isinstance(part, (dict, str)) for part in value)
@@ -82,7 +82,7 @@ def _find_json(text: str) -> list[Any]:
 
 
 def _unwrap(values: list[Any], recipe: RecipeSettings) -> list[Any]:
-    """The items in {"items": [...]}, by that name or another, in a list, or in objects one after another."""
+    """Return the items in {"items": [...]} (with any name), in a list, or in consecutive objects."""
     names = {name.lower() for name in recipe.fields}
     if len(values) > 1 and all(isinstance(value, dict) for value in values):
         return values
@@ -123,7 +123,7 @@ def _parse_lines(text: str, recipe: RecipeSettings) -> list[Any]:
         lines = lines[1:]
     texts = [_NAMED_TEXT.sub("", _strip_marks(line)).strip() for line in lines]
     if recipe.items_per_request == 1:
-        # A model that only continues text writes further examples after its answer.
+        # A base model, which only continues text, writes further examples after its answer.
         example_starts = (number for number, text in enumerate(texts) if number and _LABEL.match(text))
         return [_strip_marks(" ".join(texts[: next(example_starts, None)]))]
     bulleted = [text for text, line in zip(texts, lines, strict=True) if _BULLET.match(line)]
@@ -131,7 +131,7 @@ def _parse_lines(text: str, recipe: RecipeSettings) -> list[Any]:
 
 
 def _strip_marks(line: str) -> str:
-    """A line without a bullet or number before it and quotes around it."""
+    """Return a line without a bullet or number before it and without quotes around it."""
     line = _BULLET.sub("", line).strip()
     if len(line) > 1 and _QUOTES.get(line[0]) == line[-1] and line[0] not in line[1:-1]:
         line = line[1:-1].strip()
@@ -139,7 +139,7 @@ def _strip_marks(line: str) -> str:
 
 
 def _parse_named_lines(lines: Sequence[str], names: Sequence[str]) -> list[Any]:
-    """Items of `field: value` lines, the value perhaps on the next; a field that comes again begins the next item."""
+    """Parse items of `field: value` lines; the value may be on the next line, and a repeated field begins a new item."""
     items: list[dict[str, str]] = [{}]
     named_line = re.compile(rf"[\W_]*({'|'.join(map(re.escape, names))})[\W_]*[:=][*_\s]*(.*)", re.IGNORECASE)
     by_lower = {name.lower(): name for name in names}
@@ -154,7 +154,7 @@ def _parse_named_lines(lines: Sequence[str], names: Sequence[str]) -> list[Any]:
         if name in items[-1]:
             items.append({})
         items[-1][name] = _strip_marks(match[2])
-    whole = [item for item in items if all(item.get(name) for name in names)]
-    if not whole:
+    complete = [item for item in items if all(item.get(name) for name in names)]
+    if not complete:
         raise Unusable(f"no lines name all of {', '.join(names)}")
-    return whole
+    return complete

@@ -1,27 +1,27 @@
-"""What comes back from a server for one request: a reply, or a fault that says what was paid for it."""
+"""Outcome of one attempt: a reply, or a fault with its charge; and the protocol of a server's client."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-# "no": the server did not take the request; "reported": it told the usage; "reserved": it may have answered, and did
-# not tell, so the most that it can have cost is charged.
+# Charge of an attempt. "no": the server did not accept the request. "reported": the server reported the usage.
+# "reserved": the server may have answered without reporting the usage, so the most that it can cost is charged.
 Paid = Literal["no", "reported", "reserved"]
 
-# Kinds of faults that say nothing about the request: no server was found, it takes no JSON schema, or it was asked
-# too fast.
+# Kinds of faults that do not depend on the request: no server was found, the server does not support JSON schemas, or
+# requests came too fast.
 NO_CONNECTION, NO_SCHEMA, TOO_FAST = "no connection", "no schema", "429"
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A server's answer.
+    """Answer of a server.
 
     Attributes:
-        text: what the model wrote.
-        refusal: what it said instead, where the server tells a refusal from an answer.
-        input_tokens, output_tokens: as the server counted; None if it did not tell.
-        model: the server's name for it.
-        cut: whether the model was stopped by max_output_tokens.
+        text: text of the model.
+        refusal: text of a refusal, if the server marks it as one.
+        input_tokens, output_tokens: the server's counts; None if it reported none.
+        model: the server's name for the model.
+        is_truncated: True if max_output_tokens ended the answer.
     """
 
     text: str
@@ -33,7 +33,7 @@ class Reply:
 
 
 class RequestError(Exception):
-    """An attempt without a usable answer."""
+    """Failed attempt: no usable answer."""
 
     def __init__(
         self,
@@ -47,17 +47,17 @@ class RequestError(Exception):
         fatal: bool = False,
         reply: Reply | None = None,
     ) -> None:
-        """Describes the attempt.
+        """Describe the attempt.
 
         Args:
-            kind: for people and for the report's table.
-            paid: what to charge.
-            detail: what the server said.
-            retry: whether asking again may help.
-            retry_after: seconds that the server wants everybody to wait.
-            counts: whether it is one of the attempts a request has.
-            fatal: whether every other request would fare the same.
-            reply: with the usage, where paid is "reported".
+            kind: kind of fault, for messages and the report's table.
+            paid: charge of the attempt.
+            detail: message of the server.
+            retry: True if another attempt may succeed.
+            retry_after: seconds that all requests should wait, if the server names a time.
+            counts: True if the attempt counts towards `max_attempts`.
+            fatal: True if every other request would fail in the same way.
+            reply: reply with the usage, if `paid` is "reported".
         """
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind, self.paid, self.detail = kind, paid, detail
@@ -65,25 +65,25 @@ class RequestError(Exception):
 
 
 class Client(Protocol):
-    """A server that is asked one prompt at a time."""
+    """Client of a server that takes one prompt per request."""
 
     server: str
 
     async def ask(self, prompt: str, seed: int) -> Reply:
-        """One attempt. Raises `RequestError`."""
+        """Send a prompt once; raise `RequestError` if no usable answer comes."""
         ...
 
-    def request_texts(self, prompt: str) -> tuple[str | None, ...]:
-        """All texts of a request that a server counts as input."""
+    def list_request_texts(self, prompt: str) -> tuple[str | None, ...]:
+        """Return all texts of a request that the server counts as input."""
         ...
 
     async def close(self) -> None:
-        """Ends connections."""
+        """Close the connections."""
         ...
 
 
 def read_usage_fields(reply: Reply | None) -> dict[str, Any]:
-    """A journal's fields of what the server counted."""
+    """Return the journal's fields for the usage that the server reported; empty if it reported none."""
     if reply is None or reply.input_tokens is None or reply.output_tokens is None:
         return {}
     return {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}

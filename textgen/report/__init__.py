@@ -1,1 +1,1 @@
-"""Reports and data cards of a corpus."""
+"""Report page, data card and console output of a corpus."""

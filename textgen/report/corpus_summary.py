@@ -1,4 +1,4 @@
-"""All that the report and the data card tell of a corpus."""
+"""Summary of a corpus for the report and the data card."""
 
 import shlex
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from textgen.prompts.recipe import Recipe
 
 @dataclass(frozen=True)
 class CorpusSummary:
-    """A corpus with how it came to be.
+    """Corpus with its settings, requests, spend and filters.
 
     Attributes:
-        folder: where it lies.
+        folder: folder of the corpus.
         config: the settings, without any key.
-        recipe: with its template and examples.
-        model: what wrote it; "grammar" or "existing text" where no model did.
-        prices: date of the prices, "free" or "unknown".
-        ledger: what was asked, answered and paid.
-        num_planned: requests.
-        filters: as filters.json has them.
-        records: lines of corpus.jsonl.
-        references: texts to compare with; none without references=.
-        origin: of a grammar's words and frames; empty elsewhere.
+        recipe: recipe with its template and examples.
+        model: name of the language model; "grammar" or "existing text" without one.
+        prices: date of the prices; "free" or "unknown" without one.
+        ledger: requests, answers and spend.
+        num_planned: number of planned requests.
+        filters: content of filters.json.
+        records: records of corpus.jsonl.
+        references: reference texts; empty without references=.
+        origin: source of a grammar's words and frames; empty for other sources.
     """
 
     folder: CorpusFolder
@@ -44,19 +44,19 @@ class CorpusSummary:
 
     @property
     def by_model(self) -> bool:
-        """Whether a language model wrote the texts."""
+        """True if a language model wrote the texts."""
         return self.model not in ("grammar", "existing text")
 
     @property
     def writer(self) -> str:
-        """Who wrote the texts, for people who must not take one kind for another."""
+        """Writer of the texts, so that readers do not take a grammar's texts for a model's."""
         return {
             "grammar": "written by a grammar, not by a language model",
-            "existing text": "texts that existed, filtered; nothing was written",
+            "existing text": "existing texts, filtered; nothing was generated",
         }.get(self.model, f"written by the language model {self.model}")
 
 
 def format_training_settings(config: SynthesizeCaptionsConfig) -> str:
-    """What to give scripts/train_text_only.py for this corpus."""
+    """Return the settings of scripts/train_text_only.py for this corpus."""
     path = shlex.quote(f"data.path={CorpusFolder(Path(config.output)).corpus}")
     return f"{config.recipe.train} {path}".strip()

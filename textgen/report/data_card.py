@@ -1,4 +1,4 @@
-"""The data card beside every corpus, in the form of the Hugging Face hub: what it is, how it was made, what is not known."""
+"""Data card of a corpus in the format of the Hugging Face hub: content, making, spend, licence notes and limits."""
 
 import datetime
 import hashlib
@@ -24,7 +24,7 @@ _SIZES = (
     (10_000_000, "1M<n<10M"),
 )
 _LARGER = "10M<n<100M"
-_OVERLAP = "examples and evaluation texts"
+_OVERLAP = "examples and evaluation texts"  # name of that filter stage
 
 
 def _find_size_category(num: int) -> str:
@@ -32,9 +32,9 @@ def _find_size_category(num: int) -> str:
 
 
 def _format_metadata(summary: CorpusSummary) -> str:
-    """The YAML at the card's head.
+    """Format the YAML header of the card.
 
-    The licence is "other": the terms of whoever wrote the texts, and of what they were made from, are in the card.
+    The licence is "other", because it depends on the model and on the inputs; the card's notes say which terms apply.
     """
     generated = summary.model != "existing text"
     values: dict[str, Any] = {
@@ -44,7 +44,7 @@ def _format_metadata(summary: CorpusSummary) -> str:
         "size_categories": [_find_size_category(summary.filters["num_kept"])],
         "task_categories": list(summary.recipe.settings.task_categories),
         "tags": [*(["synthetic"] if generated else []), "captions", "text-only-training"],
-        # Without this the hub would read plan and journal as data too.
+        # Without this the hub would take the plan and the journal for data too.
         "configs": [{"config_name": "default", "data_files": summary.folder.corpus.name}],
     }
     if summary.config.filters.language:
@@ -53,30 +53,32 @@ def _format_metadata(summary: CorpusSummary) -> str:
 
 
 def _describe_columns(summary: CorpusSummary) -> list[tuple[str, str]]:
-    """Columns of corpus.jsonl with what they hold."""
+    """Return the columns of corpus.jsonl with their descriptions."""
     settings = summary.recipe.settings
     descriptions = {
-        "id": "of the text",
-        "group": "texts of one group tell of one scene",
-        "text": "what is learned from",
+        "id": "id of the text",
+        "group": "texts of one group describe one scene",
+        "text": "text to train on",
     }
     descriptions |= {name: field.description for name, field in settings.fields.items() if field.description}
     descriptions |= {name: f"one of {', '.join(values)}, in turn" for name, values in settings.balanced_values.items()}
     if settings.keywords:
-        descriptions["keywords"] = "words that the text was asked to hold"
+        descriptions["keywords"] = "words that the text should contain"
     names = ["id", "group", *settings.fields, *settings.keep_columns, *(["keywords"] if settings.keywords else [])]
-    return [(name, descriptions.get(name, "of the recipe's rows")) for name in names]
+    return [(name, descriptions.get(name, "column of the recipe's rows")) for name in names]
 
 
 def _describe_making(summary: CorpusSummary) -> dict[str, str]:
-    """How the corpus was made, line by line."""
+    """Return the rows of the table that describes how the corpus was made."""
     config, recipe, ledger = summary.config, summary.recipe, summary.ledger
     settings, by_model = recipe.settings, summary.by_model
     lines = {"recipe": settings.name}
     if summary.model == "grammar":
-        lines["written by"] = f"a grammar, not a language model; its words and frames: {summary.origin or 'not told'}"
+        lines["written by"] = (
+            f"a grammar, not a language model; its words and frames: {summary.origin or 'origin unknown'}"
+        )
     elif not by_model:
-        lines["written by"] = "whoever wrote the texts that the recipe's rows hold; they were filtered only"
+        lines["written by"] = "the authors of the texts in the recipe's rows; they were filtered only"
     else:
         lines["written by"] = f"the language model {summary.model}, by source={config.source}"
         if ledger.models:
@@ -90,18 +92,18 @@ def _describe_making(summary: CorpusSummary) -> dict[str, str]:
     if by_model:
         max_output_tokens = config.max_output_tokens or settings.max_output_tokens
         lines["parameters"] = (
-            f"temperature {settings.temperature:g}, top_p {settings.top_p:g}, at most {max_output_tokens} tokens an answer"
+            f"temperature {settings.temperature:g}, top_p {settings.top_p:g}, at most {max_output_tokens} tokens per answer"
         )
         lines["system message"] = settings.system or "none"
         num_examples = min(settings.examples_per_request, len(recipe.examples))
-        lines["in-context examples"] = f"{num_examples} of {len(recipe.examples)} in each prompt, drawn anew for each"
+        lines["in-context examples"] = f"{num_examples} of {len(recipe.examples)} in each prompt, drawn at random"
     if settings.keywords:
         drawn_from = (
             "a user's list"
             if config.keywords.sampler == "list"
             else (f"{len(summary.references):,} reference texts" if summary.references else "the grammar's word lists")
         )
-        lines["keywords"] = f"{settings.keywords} a request, sampler {config.keywords.sampler}, from {drawn_from}"
+        lines["keywords"] = f"{settings.keywords} per request, sampler {config.keywords.sampler}, from {drawn_from}"
     lines["seed"] = str(config.seed)
     if (begin_time := find_first_request(summary.folder)) is not None:
         lines["begun"] = datetime.datetime.fromtimestamp(begin_time, datetime.UTC).date().isoformat()
@@ -111,44 +113,42 @@ def _describe_making(summary: CorpusSummary) -> dict[str, str]:
 def _list_limits(summary: CorpusSummary) -> list[str]:
     filters = summary.filters
     limits = [
-        "Nobody has read and checked these texts. They may be false, odd or offensive, and carry the prejudices of "
+        "Nobody has read and checked these texts. They may be false, odd or offensive, and reflect the biases of "
         + {
-            "grammar": "the texts that the grammar was drawn from.",
-            "existing text": "those who wrote them.",
+            "grammar": "the texts that the grammar was derived from.",
+            "existing text": "their authors.",
         }.get(summary.model, "the model that wrote them."),
-        "The filters look at words. They do not see whether a text makes sense, describes anything that a picture could "
-        "show, is true to its keywords' meaning, or repeats another in other words.",
+        "The filters compare words only. They do not check if a text makes sense, describes something that an image could "
+        "show, uses its keywords in their meaning, or paraphrases another text.",
     ]
     removed = {stage["name"]: stage["num_out"] for stage in filters["stages"]}
     if filters["num_evaluation"]:
         limits.append(
-            f"Overlap with {filters['num_evaluation']:,} evaluation texts was looked for by their words; that filter took out "
-            f"{removed.get(_OVERLAP, 0):,} texts, some of which may have been like an example of the prompt instead. A "
-            "paraphrase of an evaluation text is not found."
+            f"Overlap with {filters['num_evaluation']:,} evaluation texts was checked by their words. That filter removed "
+            f"{removed.get(_OVERLAP, 0):,} texts, some of which may have matched an example of the prompt instead. "
+            "Paraphrases of evaluation texts are not found."
         )
     else:
-        limits.append(
-            "Overlap with evaluation texts was not looked for; scores on a public test set may be flattered by it."
-        )
+        limits.append("Overlap with evaluation texts was not checked, so scores on a public test set may be inflated.")
     if summary.by_model:
-        limits.append("The same prompts would not give the same texts again: a server's sampling cannot be repeated.")
+        limits.append(
+            "The same prompts may not give the same texts again, because a server's sampling is not reproducible."
+        )
     return limits
 
 
 def _list_licence_notes(summary: CorpusSummary) -> list[str]:
     notes = [summary.recipe.settings.licence] if summary.recipe.settings.licence else []
     if summary.model == "grammar":
-        notes.append(
-            f"The grammar's words and frames come from: {summary.origin or 'a source that its file does not name'}."
-        )
+        notes.append(f"The grammar's words and frames come from: {summary.origin or 'an unknown source'}.")
     elif summary.model == "existing text":
-        notes.append("The texts are under the terms of where they come from.")
+        notes.append("The texts are under the terms of their source.")
     else:
         notes.append("The terms of the model's provider apply to its output; check them before publishing.")
     if summary.references:
         notes.append(
-            "Reference texts gave keywords, examples or numbers to compare with. Their licence is not known to the program; "
-            "whoever gave them has to know it."
+            "Reference texts were used for keywords, examples or comparisons. The program does not know their licence; "
+            "check it before publishing."
         )
     return notes
 
@@ -162,7 +162,7 @@ def _load_template() -> jinja2.Template:
 
 
 def write_card(summary: CorpusSummary) -> Path:
-    """Writes card.md into the corpus's folder; as README.md it is the card of a data set on the hub.
+    """Write card.md into the corpus's folder, and return its path. Renamed to README.md, it is a dataset card of the hub.
 
     Raises:
         UserError: if the journal is damaged.

@@ -1,4 +1,4 @@
-"""The report's tables of what became of every request, and of what was paid for it."""
+"""Tables of the report: requests and texts left after each step, and spend by outcome."""
 
 import os
 import re
@@ -12,39 +12,39 @@ from textgen.corpus.ledger import LOST, Ledger, Spend
 from textgen.report.corpus_summary import CorpusSummary
 
 HIDDEN = "[hidden]"
-_SHORTEST_KEY = 8  # what is shorter protects nothing, and may be a word of any setting
+_MIN_KEY_LENGTH = 8  # a shorter value is not a real key, and hiding it could mangle ordinary words
 
 _MEANINGS = {
-    "answer": "in the journal, and never asked again",
+    "answer": "in the journal; the request is never sent again",
     LOST: "the process was killed before the answer was in the journal",
-    "429": "the server was asked too fast; it refused",
-    "no schema": "the server takes no JSON schema, and was asked without from then on",
+    "429": "the server refused the request because of its rate limit",
+    "no schema": "the server does not support JSON schemas; later requests had none",
     "no connection": "the server was not reached",
     "connection lost": "the connection broke after the request was sent",
     "deadline": "no answer in time",
-    "truncated": "what came was no whole JSON",
-    "malformed": "what came was not as the API says",
+    "truncated": "the answer was not complete JSON",
+    "malformed": "the answer did not follow the API",
     "empty": "an answer without text",
     "wrong shape": "an answer without the recipe's fields",
     "cut short": "an answer longer than max_output_tokens",
-    "batch expired": "the provider did not come to it in time",
-    "no result": "the batch ended without a line for it",
+    "batch expired": "the provider did not process it in time",
+    "no result": "the batch ended without a result for it",
 }
 
 
 @dataclass(frozen=True)
 class ChainRow:
-    """One step from the plan to the corpus; `removed` is None where nothing can be taken out.
+    """Step from the plan to the corpus.
 
     Attributes:
-        name: of the step.
-        note: a few words about it.
-        num_in: requests or texts that reached it.
-        removed: how many ended there.
-        left: how many went on.
-        of_texts: whether it counts texts; requests otherwise.
-        share: of the requests planned, or of the texts written, that are left, 0 to 1.
-        examples: id, reason and text of some that were taken out.
+        name: name of the step.
+        note: short remark.
+        num_in: number of requests or texts that reached the step; None for the first of each.
+        removed: number of them that ended there; None if the step removes nothing.
+        left: number of them that passed.
+        of_texts: True if it counts texts, False if it counts requests.
+        share: share of the planned requests, or of the written texts, that is left, 0 to 1.
+        examples: id, reason and text of some that were removed.
     """
 
     name: str
@@ -58,7 +58,7 @@ class ChainRow:
 
 
 def build_chain_rows(summary: CorpusSummary) -> list[ChainRow]:
-    """From the requests planned to the texts kept."""
+    """Build the rows from the planned requests to the kept texts."""
     ledger, filters, planned = summary.ledger, summary.filters, summary.num_planned
     answered, declined = len(ledger.answered), ledger.refused
     divisor = max(1, planned)
@@ -72,9 +72,9 @@ def build_chain_rows(summary: CorpusSummary) -> list[ChainRow]:
         num_left = answered - declined
         rows.append(ChainRow("not declined by the model", "", answered, declined, num_left, False, num_left / divisor))
     written, texts_per_request = filters["num_texts"], summary.recipe.settings.items_per_request
-    note = f"up to {texts_per_request} to a request" if texts_per_request > 1 else ""
+    note = f"up to {texts_per_request} per request" if texts_per_request > 1 else ""
     if num_late := answered - filters["num_answers"]:
-        note = f"{num_late:,} answers came after these filters ran; action=filter takes them in"
+        note = f"{num_late:,} answers came after these filters ran; action=filter includes them"
     rows.append(ChainRow("texts written", note, None, None, written, True, 1.0))
     for stage in filters["stages"]:
         num_left = stage["num_in"] - stage["num_out"]
@@ -85,19 +85,27 @@ def build_chain_rows(summary: CorpusSummary) -> list[ChainRow]:
 
 def _describe_unanswered(summary: CorpusSummary) -> str:
     ledger = summary.ledger
-    given_up, under_way = len(ledger.failed), len(ledger.open)
-    not_asked = summary.num_planned - len(ledger.answered) - given_up - under_way
+    num_failed, num_open = len(ledger.failed), len(ledger.open)
+    num_unsent = summary.num_planned - len(ledger.answered) - num_failed - num_open
     parts = [
-        f"{given_up:,} given up" if given_up else "",
-        f"{under_way:,} under way" if under_way else "",
-        f"{not_asked:,} not asked yet" if not_asked > 0 else "",
+        f"{num_failed:,} given up" if num_failed else "",
+        f"{num_open:,} in flight" if num_open else "",
+        f"{num_unsent:,} not sent yet" if num_unsent > 0 else "",
     ]
     return ", ".join(filter(None, parts))
 
 
 @dataclass(frozen=True)
 class SpendRow:
-    """Attempts that ended alike, and what they cost."""
+    """Attempts with one outcome, and their cost.
+
+    Attributes:
+        outcome: "answer", a kind of fault, or `LOST`.
+        meaning: explanation of the outcome.
+        attempts: number of attempts.
+        spend: their cost.
+        at_reserve: number of attempts charged at the reserve.
+    """
 
     outcome: str
     meaning: str
@@ -107,7 +115,7 @@ class SpendRow:
 
 
 def build_spend_rows(ledger: Ledger) -> list[SpendRow]:
-    """One row an outcome: answers, attempts lost in kills, then faults, the dearest first."""
+    """Build one row per outcome: answers, attempts lost in kills, then faults, the most expensive first."""
     order = {"answer": 0, LOST: 1}
 
     def rank(outcome: str) -> tuple[int, int, str]:
@@ -135,13 +143,13 @@ def _explain_outcome(outcome: str) -> str:
 
 @dataclass(frozen=True)
 class Bound:
-    """How many attempts were paid for, beside the most that can have been.
+    """Number of paid attempts with its upper bound.
 
     Attributes:
-        paid: attempts that were charged.
-        planned: requests.
-        lost: attempts in flight at kills.
-        faults: attempts that failed after the server may have taken them; each was charged.
+        paid: number of attempts that were charged.
+        planned: number of planned requests.
+        lost: number of attempts in flight at kills.
+        faults: number of charged attempts that failed after the server may have accepted them.
     """
 
     paid: int
@@ -150,13 +158,13 @@ class Bound:
     faults: int
 
     @property
-    def most(self) -> int:
-        """Each request once, and again for each attempt that was paid for and gave nothing."""
+    def maximum(self) -> int:
+        """Upper bound: each request once, and once more for each paid attempt without an answer."""
         return self.planned + self.lost + self.faults
 
     @classmethod
     def from_summary(cls, summary: CorpusSummary) -> "Bound":
-        """Of a corpus."""
+        """Count the paid attempts of a corpus."""
         ledger = summary.ledger
         spent = ledger.spent_by_outcome
         charged = {name: num for name, num in ledger.by_outcome.items() if spent.get(name, Spend()).tokens}
@@ -166,7 +174,7 @@ class Bound:
 
 
 def format_money(cost: float, prices: str) -> str:
-    """Dollars for people; what has no price has no cost that anyone knows."""
+    """Format dollars for the report; "not known" without a price."""
     if prices == "unknown":
         return "not known"
     if 0 < cost < 0.0001:
@@ -175,7 +183,10 @@ def format_money(cost: float, prices: str) -> str:
 
 
 def format_settings(config: SynthesizeCaptionsConfig) -> dict[str, Any]:
-    """The settings as JSON has them, without what may be a key: pasted as the variable's name, or in an address."""
+    """Return the settings as JSON values, with everything hidden that may be a key.
+
+    A key may have been typed as the variable's name or in an address.
+    """
     settings = config.model_dump(mode="json")
     name = config.api_key_env
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
@@ -186,8 +197,8 @@ def format_settings(config: SynthesizeCaptionsConfig) -> dict[str, Any]:
 
 
 def _remove_key(value: Any, key: str) -> Any:
-    """A JSON value without the key, wherever it stands."""
-    if len(key) < _SHORTEST_KEY:
+    """Return a JSON value with the key hidden in all of its texts."""
+    if len(key) < _MIN_KEY_LENGTH:
         return value
     if isinstance(value, dict):
         return {name: _remove_key(item, key) for name, item in value.items()}
@@ -197,7 +208,7 @@ def _remove_key(value: Any, key: str) -> Any:
 
 
 def mask_address(address: str) -> str:
-    """A server's address without user, password and query."""
+    """Return a server's address without user, password and query."""
     try:
         parts = urlsplit(address)
     except ValueError:

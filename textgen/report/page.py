@@ -1,4 +1,4 @@
-"""The page beside every corpus: what became of each request, what was paid, and how the texts are written."""
+"""Report page of a corpus: requests, spend, filters and style."""
 
 import json
 from functools import cache
@@ -28,12 +28,12 @@ def _format_count(number: int) -> str:
 
 
 def _format_percent(share: float) -> str:
-    """A share of 1; one digit after the point below 10 percent."""
+    """Format a share of 1 in percent, with one decimal below 10 percent."""
     return f"{100 * share:.0f}%" if share >= 0.0995 or share == 0 else f"{100 * share:.1f}%"
 
 
 def _format_times(rate: WordRate) -> str:
-    """How much more, or less, often a word comes than in the references."""
+    """Describe how much more or less frequent a word is than in the references."""
     if not rate.reference_occurrences:
         return "never in the references"
     if not rate.occurrences:
@@ -44,9 +44,9 @@ def _format_times(rate: WordRate) -> str:
 
 
 def explain_comparison(summary: CorpusSummary) -> str:
-    """What to do for columns of references, where there are none."""
+    """Return the command that adds columns of references to the report."""
     config = summary.config
-    # References decide the keywords of a recipe that draws any, so they cannot be added to its corpus later.
+    # Recipes with keywords draw them from the references, so references cannot be added to their corpus later.
     if summary.recipe.settings.keywords:
         return (
             f"python scripts/synthesize_captions.py recipe={config.recipe.name} references=FILE output=ANOTHER_FOLDER"
@@ -55,7 +55,7 @@ def explain_comparison(summary: CorpusSummary) -> str:
 
 
 def _list_kept(summary: CorpusSummary) -> list[dict[str, Any]]:
-    """Texts that were kept, with what else the recipe asks for."""
+    """Return a sample of kept texts with their other columns."""
     rows = []
     for record in sample_kept(summary):
         more = {
@@ -68,10 +68,10 @@ def _list_kept(summary: CorpusSummary) -> list[dict[str, Any]]:
 
 
 def write_report(summary: CorpusSummary) -> Path:
-    """Writes report.html into the corpus's folder.
+    """Write report.html into the corpus's folder, and return its path.
 
     Raises:
-        UserError: if plan, journal or template cannot be used.
+        UserError: if the plan, the journal or the template cannot be used.
         WriteError: if it cannot be written.
     """
     ledger, recipe = summary.ledger, summary.recipe

@@ -1,4 +1,4 @@
-"""What the report shows of every stage: a few requests followed all the way, and texts that were kept."""
+"""Samples for the report: a few requests from the prompt to the filters, and kept texts."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,48 +16,48 @@ from textgen.text.statistics import draw
 NUM_FOLLOWED = 5
 NUM_KEPT = 24
 NUM_EXAMPLES = 6
-_MOST_ANSWERS = 20_000  # of the journal's beginning, among which the answers to the first requests are looked for
+_MAX_ANSWERS = 20_000  # answers at the beginning of the journal that are searched for those to the first requests
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One item of an answer, and what became of it.
+    """Item of an answer with the result of the filters.
 
     Attributes:
-        fields: the item, by field.
+        fields: field -> text.
         fate: "kept", or the filter and its reason.
-        kept: whether it is in the corpus.
+        is_kept: True if it is in the corpus.
     """
 
     fields: Mapping[str, str]
     fate: str
-    kept: bool
+    is_kept: bool
 
 
 @dataclass(frozen=True)
-class Followed:
-    """A request with its prompt and its answer.
+class FollowedRequest:
+    """Request with its prompt and its answer.
 
     Attributes:
-        request: as planned.
-        prompt: what the model was asked; None where no model is.
-        answered: whether it was.
-        refusal: what the model said instead of an answer, if it declined.
-        outcomes: the answer's items.
+        request: the planned request.
+        prompt: its prompt; None for a recipe without a template.
+        is_answered: True if it has an answer.
+        refusal: text of the model's refusal, if it declined.
+        outcomes: items of the answer.
     """
 
     request: Request
     prompt: str | None
-    answered: bool
+    is_answered: bool
     refusal: str
     outcomes: list[Outcome]
 
 
-def follow_requests(summary: CorpusSummary) -> list[Followed]:
-    """The plan's first requests with what became of them; none without a plan.
+def follow_requests(summary: CorpusSummary) -> list[FollowedRequest]:
+    """Return the plan's first requests with their answers and the results of the filters; empty without a plan.
 
     Raises:
-        UserError: if plan or journal are damaged.
+        UserError: if the plan or the journal is damaged.
     """
     folder, recipe = summary.folder, summary.recipe
     if not folder.plan.is_file():
@@ -67,7 +67,7 @@ def follow_requests(summary: CorpusSummary) -> list[Followed]:
     candidate_ids = {f"{name}-{number}" for name, event in answers.items() for number in range(len(event["items"]))}
     fates = dict.fromkeys((record["id"] for record in summary.records if record["id"] in candidate_ids), "kept")
     for line in _find_removed(folder, candidate_ids - fates.keys()):
-        fates[line["id"]] = f"taken out by “{line['stage']}”: {line['reason']}"
+        fates[line["id"]] = f"removed by “{line['stage']}”: {line['reason']}"
     followed = []
     for request in requests:
         event = answers.get(request.id, {"items": []})
@@ -76,7 +76,7 @@ def follow_requests(summary: CorpusSummary) -> list[Followed]:
             fate = fates.get(f"{request.id}-{number}", "not filtered yet")
             outcomes.append(Outcome(item, fate, fate == "kept"))
         prompt = None if recipe.template is None else recipe.render_prompt(request)
-        followed.append(Followed(request, prompt, request.id in answers, event.get("refusal", ""), outcomes))
+        followed.append(FollowedRequest(request, prompt, request.id in answers, event.get("refusal", ""), outcomes))
     return followed
 
 
@@ -84,7 +84,7 @@ def _find_answers(folder: CorpusFolder, request_ids: Sequence[str]) -> dict[str,
     if not folder.journal.is_file():
         return {}
     answers: dict[str, dict[str, Any]] = {}
-    for event in islice(read_answers(folder.journal), _MOST_ANSWERS):
+    for event in islice(read_answers(folder.journal), _MAX_ANSWERS):
         if event["id"] in request_ids:
             answers[event["id"]] = event
             if len(answers) == len(request_ids):
@@ -93,7 +93,7 @@ def _find_answers(folder: CorpusFolder, request_ids: Sequence[str]) -> dict[str,
 
 
 def _find_removed(folder: CorpusFolder, candidate_ids: set[str]) -> Iterator[dict[str, Any]]:
-    """Lines of removed.jsonl with these ids, read to the last of them."""
+    """Yield the records of removed.jsonl with these ids; reading stops at the last of them."""
     if not folder.removed.is_file():
         return
     num_left = len(candidate_ids)
@@ -108,12 +108,12 @@ def _find_removed(folder: CorpusFolder, candidate_ids: set[str]) -> Iterator[dic
 
 
 def sample_kept(summary: CorpusSummary) -> list[dict[str, Any]]:
-    """Some lines of the corpus, in its order, the same ones every time."""
+    """Return a fixed sample of the corpus's records, in their order."""
     return draw(summary.records, NUM_KEPT, 0)
 
 
 def find_first_request(folder: CorpusFolder) -> float | None:
-    """When the first answer came, in seconds since 1970; None if that is not known."""
+    """Return the time of the first answer in seconds since 1970; None if it is not known."""
     if not folder.journal.is_file():
         return None
     first = next(read_answers(folder.journal), {})

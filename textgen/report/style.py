@@ -1,4 +1,4 @@
-"""How a corpus is written, in numbers beside those of its references, for the report and the card."""
+"""Style of a corpus compared with its references, for the report."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -22,28 +22,28 @@ from textgen.text.statistics import (
     measure_unigram_divergence,
 )
 
-SEED = 0
-MOST_FOR_DISTINCT = 20_000
-MOST_FOR_SELF_BLEU = 200
+SEED = 0  # a second report draws the same samples
+MAX_FOR_DISTINCT = 20_000  # texts; distinct-n depends on their number, so both sides have equally many
+MAX_FOR_SELF_BLEU = 200  # texts; its time grows with the square
 _NUM_WORDS = 20
 _NUM_NEAREST = 12
-_MOST_BARS = 40
-_TAIL = 0.995  # share of the texts that the histogram shows by length; longer ones share its last bar
+_MAX_BARS = 40
+_TAIL = 0.995  # share of the texts that the histogram shows by length; the longest ones share its last bar
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """Of some texts.
+    """Numbers of one side, the corpus or its references.
 
     Attributes:
-        num_texts: of them.
-        num_words: in them.
-        num_different: different words.
-        mean_words: of a text.
-        median_words: of a text.
-        distinct: distinct-1, -2 and -3 of equally many texts on both sides.
-        self_bleu: of equally many texts on both sides, 0 to 1.
-        with_style: share of the texts with any of the recipe's style words; None if it names none.
+        num_texts: number of texts.
+        num_words: number of words.
+        num_different: number of different words.
+        mean_words: mean length of a text in words.
+        median_words: median length of a text in words.
+        distinct: distinct-1, -2 and -3, of equally many texts on both sides.
+        self_bleu: self-BLEU of equally many texts on both sides, 0 to 1.
+        with_style: share of the texts with any of the recipe's style words; None if it has none.
     """
 
     num_texts: int
@@ -58,7 +58,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class FrequentWord:
-    """A word with how often it comes in 1,000 words."""
+    """Word with its frequency per 1,000 words, in the corpus and in the references."""
 
     word: str
     rate: float
@@ -67,7 +67,13 @@ class FrequentWord:
 
 @dataclass(frozen=True)
 class Bar:
-    """Texts of `first` to `last` words, as shares of each side; the last bar has no `last`."""
+    """Bar of the histogram of lengths.
+
+    Attributes:
+        first, last: smallest and largest length in words; the last bar may have no largest (None).
+        share: share of the corpus's texts with these lengths.
+        reference_share: share of the references; None without references.
+    """
 
     first: int
     last: int | None
@@ -76,7 +82,7 @@ class Bar:
 
     @property
     def label(self) -> str:
-        """Its lengths."""
+        """Lengths as text."""
         if self.last is None:
             return f"{self.first} or more"
         return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
@@ -84,17 +90,18 @@ class Bar:
 
 @dataclass(frozen=True)
 class Style:
-    """All that the report says of style; what needs references is None or empty without them.
+    """Style of a corpus; fields that need references are None or empty without them.
 
     Attributes:
         corpus, references: numbers of both sides.
-        num_distinct, num_self_bleu: texts that distinct-n and self-BLEU were computed from, on each side.
-        divergence: of the words of both sides, in bits.
-        divergence_by_chance: of as many references, drawn at random, from the others; of half of them, if there are fewer.
-        words: the corpus's most frequent words; `content_words` without the stop list's.
-        over, under: words that come more, and less, often than in the references.
-        bars: of the histogram of lengths.
-        nearest: for some texts the reference most like them.
+        num_distinct, num_self_bleu: number of texts on each side that distinct-n and self-BLEU are computed from.
+        divergence: Jensen-Shannon divergence of the words of both sides, in bits.
+        divergence_by_chance: divergence that sampling alone causes, in bits; see `estimate_chance_divergence`.
+        words: most frequent words of the corpus.
+        content_words: most frequent words that are not in the stop list.
+        over, under: words that the corpus overuses and underuses.
+        bars: histogram of lengths.
+        nearest: most similar references for a sample of texts.
     """
 
     corpus: Numbers
@@ -112,20 +119,20 @@ class Style:
 
 
 def measure_style(summary: CorpusSummary) -> Style | None:
-    """The numbers of a corpus's `text` column; None if no text was kept."""
+    """Measure the style of a corpus's `text` column; return None if no text was kept."""
     texts = [record["text"] for record in summary.records]
     references = summary.references
     if not texts:
         return None
     smaller = min(len(texts), len(references) or len(texts))
-    num_distinct, num_self_bleu = min(smaller, MOST_FOR_DISTINCT), min(smaller, MOST_FOR_SELF_BLEU)
+    num_distinct, num_self_bleu = min(smaller, MAX_FOR_DISTINCT), min(smaller, MAX_FOR_SELF_BLEU)
     counts, reference_counts = count_words(texts), count_words(references)
     style_words = summary.recipe.settings.style_words
     lengths, reference_lengths = count_lengths(texts), count_lengths(references)
 
     def measure(some_texts: Sequence[str], words: Mapping[str, int], sizes: Mapping[int, int]) -> Numbers:
-        drawn = draw(some_texts, num_distinct, SEED)
-        distinct = (compute_distinct_n(drawn, 1), compute_distinct_n(drawn, 2), compute_distinct_n(drawn, 3))
+        sampled = draw(some_texts, num_distinct, SEED)
+        distinct = (compute_distinct_n(sampled, 1), compute_distinct_n(sampled, 2), compute_distinct_n(sampled, 3))
         total = sum(words.values())
         return Numbers(
             len(some_texts),
@@ -161,14 +168,14 @@ def _repeat_lengths(sizes: Mapping[int, int]) -> list[int]:
 
 
 def _measure_share_with(texts: Sequence[str], style_words: Sequence[str]) -> float:
-    """Share of texts that hold any of some words or word groups."""
+    """Return the share of texts that contain any of the words or phrases."""
     wanted = [f" {normalize_text(word)} " for word in style_words]
     num_with = sum(any(word in text for word in wanted) for text in (f" {normalize_text(text)} " for text in texts))
     return num_with / len(texts)
 
 
 def _list_function_words(summary: CorpusSummary) -> frozenset[str]:
-    """The stop list of the texts' language, whose entries are compared without punctuation; empty if there is none."""
+    """Return the stop list of the texts' language, without punctuation; empty if there is none."""
     language = summary.config.filters.language or summary.config.keywords.language
     try:
         return frozenset(normalize_text(word) for word in load_stop_list(language))
@@ -192,11 +199,11 @@ def _rank_words(
 
 
 def _build_bars(sizes: Mapping[int, int], reference_sizes: Mapping[int, int]) -> list[Bar]:
-    """Lengths in at most _MOST_BARS bars and one for what is longer."""
+    """Build a histogram of lengths with at most _MAX_BARS bars, and one more for longer texts."""
     sides = [side for side in (sizes, reference_sizes) if side]
     first = min(min(side) for side in sides)
     last = max(_find_last_length(side) for side in sides)
-    width = -(-(last - first + 1) // _MOST_BARS)
+    width = -(-(last - first + 1) // _MAX_BARS)
     edges = list(range(first, last + 1, width))
     num, reference_num = sum(sizes.values()), sum(reference_sizes.values())
 
@@ -220,7 +227,7 @@ def _build_bars(sizes: Mapping[int, int], reference_sizes: Mapping[int, int]) ->
 
 
 def _find_last_length(sizes: Mapping[int, int]) -> int:
-    """The length that _TAIL of the texts do not exceed."""
+    """Return the length that the share _TAIL of the texts does not exceed."""
     num_within, num_so_far = _TAIL * sum(sizes.values()), 0
     for size in sorted(sizes):
         num_so_far += sizes[size]

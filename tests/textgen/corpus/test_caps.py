@@ -1,4 +1,4 @@
-"""max_cost and max_total_tokens hold whatever fails, across runs, and a stop by them keeps everything."""
+"""Caps max_cost and max_total_tokens: they hold with any faults and across runs, and all answers are kept."""
 
 import pytest
 
@@ -11,11 +11,11 @@ MIXED = {
     "429": 0.05, "500": 0.05, "reset": 0.08, "truncated-json": 0.08, "empty-choice": 0.08, "wrong-schema": 0.08,
     "length": 0.08, "refusal": 0.05,
 }  # fmt: skip
-NUM = 30  # requests; an answer costs about $0.3, and some five times that is reserved for it
+NUM = 30  # requests; an answer costs about $0.3, and the reserve is about five times that
 
 
-def highest(corpus):
-    """The most that was committed at any time, by the journal's events in their order."""
+def find_highest_spend(corpus):
+    """Return the largest committed spend at any time, by the journal's events in their order."""
     from textgen.corpus.ledger import Ledger
 
     ledger, top = Ledger(), Spend()
@@ -25,7 +25,7 @@ def highest(corpus):
     return top
 
 
-def used(counts):
+def count_tokens(counts):
     return counts["input_tokens"] + counts["output_tokens"]
 
 
@@ -34,9 +34,9 @@ def test_caps_are_never_exceeded(seed, no_usage, serve, corpus):
     server = serve(seed=seed, faults=MIXED, max_faults=3, no_usage=no_usage)
     made = corpus(server, f"concurrency={(1, 7, 40)[seed]}", num_texts=NUM)
     for cap in (4.0 + seed, 11.5):
-        ended = made.ask(f"max_cost={cap}")
-        assert ended == f"max_cost={cap:g}" or made.is_complete
-        assert highest(made).cost <= cap * (1 + 1e-9)
+        end_reason = made.ask(f"max_cost={cap}")
+        assert end_reason == f"max_cost={cap:g}" or made.is_complete
+        assert find_highest_spend(made).cost <= cap * (1 + 1e-9)
         assert priced(server.counts()) <= made.ledger.spent.cost * (1 + 1e-9)
         assert made.ledger.reserved == Spend()
     assert made.ask() is None
@@ -48,20 +48,20 @@ def test_caps_in_tokens_are_never_exceeded(seed, no_usage, serve, corpus):
     server = serve(seed=seed, faults=MIXED, max_faults=3, no_usage=no_usage)
     made = corpus(server, f"concurrency={(1, 7, 40)[seed - 3]}", num_texts=NUM)
     for cap in (2301 + seed, 11_000):
-        ended = made.ask(f"max_total_tokens={cap}")
-        assert ended == f"max_total_tokens={cap}" or made.is_complete
-        assert highest(made).tokens <= cap
-        assert used(server.counts()) <= made.ledger.spent.tokens
+        end_reason = made.ask(f"max_total_tokens={cap}")
+        assert end_reason == f"max_total_tokens={cap}" or made.is_complete
+        assert find_highest_spend(made).tokens <= cap
+        assert count_tokens(server.counts()) <= made.ledger.spent.tokens
 
 
-def test_a_cap_uses_what_it_can(serve, corpus):
+def test_a_cap_is_used_up(serve, corpus):
     made = corpus(serve(), "concurrency=16", "max_cost=6", num_texts=NUM)
     assert made.ask() == "max_cost=6"
-    reserve = max(one["cost"] for one in made.events("sent"))
+    reserve = max(event["cost"] for event in made.events("sent"))
     assert made.ledger.spent.cost > 6 - 1.2 * reserve  # the next prompt may be somewhat longer
 
 
-def test_nothing_is_sent_that_a_cap_cannot_hold(serve, corpus):
+def test_nothing_is_sent_that_could_exceed_a_cap(serve, corpus):
     server = serve()
     made = corpus(server)
     assert made.ask("max_cost=0") == "max_cost=0"
@@ -69,19 +69,19 @@ def test_nothing_is_sent_that_a_cap_cannot_hold(serve, corpus):
     assert not server.log.exists() or not server.served()
 
 
-def test_a_cap_ends_the_command_with_a_status_of_its_own(serve, corpus, capsys):
+def test_a_cap_ends_the_command_with_exit_status_3(serve, corpus, capsys):
     server = serve()
     made = corpus(server, num_texts=30)
     assert made.run("max_cost=6") == CAPPED_STATUS == 3
-    said = capsys.readouterr().out
-    assert "ended by max_cost=6" in said
-    assert "what was answered is kept" in said
+    printed = capsys.readouterr().out
+    assert "ended by max_cost=6" in printed
+    assert "all answers are kept" in printed
     first, requests = made.answers(), server.counts()["requests"]
     assert 0 < len(first) < 30
     assert (made.folder / "corpus.jsonl").is_file()
     assert (made.folder / "report.html").is_file()
 
-    assert made.run("max_cost=6") == 3  # what was spent before counts
+    assert made.run("max_cost=6") == 3  # earlier spend counts
     assert server.counts()["requests"] - requests <= 1
     assert made.run("max_cost=100") == 0
     assert made.is_complete
@@ -108,7 +108,7 @@ def test_caps_hold_for_batches(max_cost, serve, corpus):
     server = serve(batch=script, faults={"wrong-schema": 0.2, "length": 0.1}, max_faults=2)
     made = corpus(server, f"max_cost={max_cost}", "batch.max_requests=5", source="openai-batch", num_texts=NUM)
     assert made.ask() == f"max_cost={max_cost:g}"
-    assert highest(made).cost <= max_cost * (1 + 1e-9)
+    assert find_highest_spend(made).cost <= max_cost * (1 + 1e-9)
     assert priced(server.counts()) / 2 <= made.ledger.spent.cost  # batches cost half
     assert made.ask("max_cost=1000") is None
     assert made.is_complete

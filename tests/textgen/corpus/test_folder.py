@@ -1,4 +1,4 @@
-"""A corpus's folder: what it remembers, and that two corpora are never mixed in it."""
+"""Folder of a corpus: remembered settings, and refusal of another corpus."""
 
 import json
 
@@ -19,7 +19,7 @@ def folder(tmp_path):
     return CorpusFolder(tmp_path / "corpus")
 
 
-def begun(folder, arguments=("recipe=coco-style", "num_texts=10"), asked=True):
+def begin(folder, arguments=("recipe=coco-style", "num_texts=10"), asked=True):
     key = folder.keep(DECIDES, arguments)
     folder.plan.write_text("{}\n")
     if asked:
@@ -29,28 +29,28 @@ def begun(folder, arguments=("recipe=coco-style", "num_texts=10"), asked=True):
 
 
 def test_the_same_settings_have_the_same_key_and_change_nothing(folder):
-    key = begun(folder)
+    key = begin(folder)
     before = folder.settings.read_bytes()
     assert folder.keep(dict(reversed(DECIDES.items())), ["num_texts=99"]) == key
     assert folder.settings.read_bytes() == before
     assert CorpusFolder(folder.path.parent / "other").keep({**DECIDES, "seed": "1"}, []) != key
 
 
-def test_what_differs_is_named_with_both_values(folder):
-    begun(folder)
+def test_differences_are_named_with_both_values(folder):
+    begin(folder)
     changed = {**DECIDES, "template": "b" * 64, "model": "gpt-5", "grammar": "x"}
     with pytest.raises(UserError) as caught:
         folder.keep(changed, [])
-    told = str(caught.value)
-    assert "template was aaaaaaaa and is bbbbbbbb" in told
-    assert "model was gpt-5-mini and is gpt-5;" in told
-    assert "grammar was None and is x" in told
-    assert "seed" not in told
-    assert "Give another output=" in told
+    message = str(caught.value)
+    assert "template was aaaaaaaa and is bbbbbbbb" in message
+    assert "model was gpt-5-mini and is gpt-5;" in message
+    assert "grammar was None and is x" in message
+    assert "seed" not in message
+    assert "Give another output=" in message
 
 
-def test_before_anything_was_asked_a_plan_gives_way(folder):
-    begun(folder, asked=False)
+def test_a_plan_is_replaced_before_the_first_request(folder):
+    begin(folder, asked=False)
     folder.keep(DECIDES, ["num_texts=20"])
     assert folder.plan.exists()
     key = folder.keep({**DECIDES, "model": "gpt-5"}, ["num_texts=20", "model=gpt-5"])
@@ -59,14 +59,14 @@ def test_before_anything_was_asked_a_plan_gives_way(folder):
     assert (noted["key"], noted["arguments"]) == (key, ["num_texts=20", "model=gpt-5"])
 
 
-def test_a_journal_without_anything_answered_or_paid_gives_way_too(folder):
+def test_a_journal_without_answers_and_spend_is_replaced_too(folder):
     for event, stays in [
         ({"event": "session", "server": "s"}, False),
         ({"event": "fault", "id": "a", "fault": "404", "paid": "no"}, False),
         ({"event": "fault", "id": "a", "fault": "stall", "paid": "reserved", "tokens": 9, "cost": 0.1}, True),
         ({"event": "sent", "id": "a", "attempt": 1, "tokens": 9, "cost": 0.1}, True),
     ]:
-        begun(folder, asked=False)
+        begin(folder, asked=False)
         folder.journal.write_text(json.dumps({"event": "corpus"}) + "\n" + json.dumps(event) + "\n")
         if stays:
             with pytest.raises(UserError, match="seed was 0 and is 1"):
@@ -77,8 +77,8 @@ def test_a_journal_without_anything_answered_or_paid_gives_way_too(folder):
         folder.journal.unlink(missing_ok=True)
 
 
-def test_a_corpus_whose_settings_are_gone_or_damaged_is_left_alone(folder):
-    begun(folder)
+def test_a_corpus_with_missing_or_damaged_settings_is_not_changed(folder):
+    begin(folder)
     folder.settings.write_text("[]")
     with pytest.raises(UserError, match=r"settings.json: is damaged"):
         folder.keep(DECIDES, [])
@@ -90,53 +90,59 @@ def test_a_corpus_whose_settings_are_gone_or_damaged_is_left_alone(folder):
     assert not folder.settings.exists()
 
 
-def again(*arguments):
+def merge(*arguments):
     return merge_remembered_args(arguments, "runs/{recipe}", "coco-style")
 
 
-def test_later_commands_need_only_say_which_folder(folder):
-    begun(folder, ["recipe=vqa", "action=plan", f"output={folder.path}", "num_texts=10", "seed=3", "max_cost=2"])
-    assert again(f"output={folder.path}", "action=report") == [
+def test_later_commands_need_only_the_folder(folder):
+    begin(folder, ["recipe=vqa", "action=plan", f"output={folder.path}", "num_texts=10", "seed=3", "max_cost=2"])
+    assert merge(f"output={folder.path}", "action=report") == [
         "recipe=vqa", "seed=3", "max_cost=2", f"output={folder.path}", "action=report",
     ]  # fmt: skip
 
 
-def test_a_typed_setting_wins_over_a_remembered_one(folder):
-    begun(folder, ["recipe=vqa", "num_texts=10", "max_cost=2", "filters.clip_tokens=null"])
-    told = again(f"output={folder.path}", "max_cost=5", "num_texts=50")
-    assert told == ["recipe=vqa", "filters.clip_tokens=null", f"output={folder.path}", "max_cost=5", "num_texts=50"]
+def test_a_typed_setting_overrides_a_remembered_one(folder):
+    begin(folder, ["recipe=vqa", "num_texts=10", "max_cost=2", "filters.clip_tokens=null"])
+    arguments = merge(f"output={folder.path}", "max_cost=5", "num_texts=50")
+    assert arguments == [
+        "recipe=vqa",
+        "filters.clip_tokens=null",
+        f"output={folder.path}",
+        "max_cost=5",
+        "num_texts=50",
+    ]
 
 
-def test_how_many_texts_is_remembered_until_the_plan_was_begun(folder):
-    begun(folder, ["num_texts=10"], asked=False)
-    assert again(f"output={folder.path}") == ["num_texts=10", f"output={folder.path}"]
+def test_num_texts_is_remembered_until_the_first_request(folder):
+    begin(folder, ["num_texts=10"], asked=False)
+    assert merge(f"output={folder.path}") == ["num_texts=10", f"output={folder.path}"]
     folder.journal.write_text("{}\n")
-    assert again(f"output={folder.path}") == [f"output={folder.path}"]
+    assert merge(f"output={folder.path}") == [f"output={folder.path}"]
 
 
 def test_the_folder_of_a_recipe_is_known_without_output(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    begun(CorpusFolder(tmp_path / "runs/vqa"), ["recipe=vqa", "seed=3"])
-    begun(CorpusFolder(tmp_path / "runs/coco-style"), ["seed=4"])
-    assert again("recipe=vqa") == ["seed=3", "recipe=vqa"]
-    assert again("action=status") == ["seed=4", "action=status"]
+    begin(CorpusFolder(tmp_path / "runs/vqa"), ["recipe=vqa", "seed=3"])
+    begin(CorpusFolder(tmp_path / "runs/coco-style"), ["seed=4"])
+    assert merge("recipe=vqa") == ["seed=3", "recipe=vqa"]
+    assert merge("action=status") == ["seed=4", "action=status"]
 
 
 def test_nothing_is_remembered_of_a_folder_without_a_plan(folder, tmp_path):
     folder.keep(DECIDES, ["source=openai"])
     for output in (folder.path, tmp_path / "none", "\0", "x" * 5000):
-        assert again(f"output={output}") == [f"output={output}"]
-    assert again("--help") == ["--help"]
+        assert merge(f"output={output}") == [f"output={output}"]
+    assert merge("--help") == ["--help"]
 
 
-def test_a_damaged_note_is_told(folder):
-    begun(folder)
+def test_damaged_settings_are_reported(folder):
+    begin(folder)
     folder.settings.write_text("{")
     with pytest.raises(UserError, match=r"settings.json: is damaged"):
-        again(f"output={folder.path}")
+        merge(f"output={folder.path}")
 
 
-def test_a_folder_is_one_commands_at_a_time_and_status_may_look_on(tmp_path, capsys):
+def test_only_status_works_while_another_command_runs(tmp_path, capsys):
     given = [f"output={tmp_path / 'corpus'}", "num_texts=3", "filters.clip_tokens=null"]
     made = compose_config("synthesize_captions", SynthesizeCaptionsConfig, given)
     assert synthesize(made) == 0
@@ -149,9 +155,9 @@ def test_a_folder_is_one_commands_at_a_time_and_status_may_look_on(tmp_path, cap
 
 
 def test_a_command_that_is_refused_leaves_no_folder(tmp_path):
-    asked = compose_config(
+    refused = compose_config(
         "synthesize_captions", SynthesizeCaptionsConfig, [f"output={tmp_path / 'corpus'}", "source=openai", "model=x"]
     )
     with pytest.raises(UserError, match="has no price for it"):
-        synthesize(asked)
+        synthesize(refused)
     assert not (tmp_path / "corpus").exists()

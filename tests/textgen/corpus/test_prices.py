@@ -1,4 +1,4 @@
-"""Prices of models: what a request costs, and when it cannot be known."""
+"""Prices of models: costs, bounds, and refused price lists."""
 
 import pytest
 
@@ -10,7 +10,7 @@ LIST = "as_of: 2026-01-02\nbatch: 0.4\nmodels:\n  small: {input: 1, output: 4}\n
 
 
 @pytest.fixture
-def listed(tmp_path):
+def price_list(tmp_path):
     path = tmp_path / "prices.yaml"
     path.write_text(LIST)
     return path
@@ -20,31 +20,31 @@ def price(path, model="small", batch=False, allow_unpriced=False, max_cost=None)
     return find_price(model, path, batch, allow_unpriced, max_cost)
 
 
-def test_tokens_cost_what_the_list_says(listed):
-    spend = price(listed).compute_spend(1_000_000, 500_000)
+def test_costs_follow_the_list(price_list):
+    spend = price(price_list).compute_spend(1_000_000, 500_000)
     assert spend.tokens == 1_500_000
     assert spend.cost == pytest.approx(1 + 2)
-    assert price(listed).as_of == "2026-01-02"
-    assert price(listed, "own", max_cost=1.0).compute_spend(10, 10).cost == 0
+    assert price(price_list).as_of == "2026-01-02"
+    assert price(price_list, "own", max_cost=1.0).compute_spend(10, 10).cost == 0
 
 
-def test_a_batch_costs_its_share(listed):
-    assert price(listed, batch=True).compute_spend(1_000_000, 1_000_000).cost == pytest.approx(0.4 * 5)
-    listed.write_text(LIST.replace("batch: 0.4\n", ""))
-    assert price(listed, batch=True).compute_spend(1_000_000, 1_000_000).cost == pytest.approx(0.5 * 5)
+def test_a_batch_costs_its_share(price_list):
+    assert price(price_list, batch=True).compute_spend(1_000_000, 1_000_000).cost == pytest.approx(0.4 * 5)
+    price_list.write_text(LIST.replace("batch: 0.4\n", ""))
+    assert price(price_list, batch=True).compute_spend(1_000_000, 1_000_000).cost == pytest.approx(0.5 * 5)
 
 
-def test_a_model_without_a_price_is_refused_unless_the_user_allows_it(listed):
+def test_a_model_without_a_price_is_refused_unless_the_user_allows_it(price_list):
     with pytest.raises(
         UserError, match=r"model=smal: .*prices.yaml has no price for it, .*; it has small, own\. .*allow_unpriced=true"
     ):
-        price(listed, "smal")
-    unknown = price(listed, "smal", allow_unpriced=True)
+        price(price_list, "smal")
+    unknown = price(price_list, "smal", allow_unpriced=True)
     assert unknown.as_of == "unknown"
     assert unknown.compute_spend(10, 10).tokens == 20
     with pytest.raises(UserError, match=r"max_cost=2.0: cannot be kept without a price for smal"):
-        price(listed, "smal", allow_unpriced=True, max_cost=2.0)
-    assert price(listed, allow_unpriced=True).as_of == "2026-01-02"  # a price that is there is used
+        price(price_list, "smal", allow_unpriced=True, max_cost=2.0)
+    assert price(price_list, allow_unpriced=True).as_of == "2026-01-02"  # an existing price is used
 
 
 @pytest.mark.parametrize(
@@ -62,34 +62,34 @@ def test_a_model_without_a_price_is_refused_unless_the_user_allows_it(listed):
         (LIST.replace("2026-01-02", "soon"), r"as_of=soon: "),
     ],
 )
-def test_a_list_that_cannot_be_used_is_named_with_the_mistake(listed, content, message):
-    listed.write_text(content)
+def test_an_invalid_list_is_refused_with_the_mistake(price_list, content, message):
+    price_list.write_text(content)
     with pytest.raises(UserError, match=message):
-        price(listed)
+        price(price_list)
 
 
-def test_a_list_that_is_no_text_or_not_there(tmp_path, listed):
-    listed.write_bytes(b"\xff\xfe\x00models")
+def test_a_binary_or_missing_list_is_refused(tmp_path, price_list):
+    price_list.write_bytes(b"\xff\xfe\x00models")
     with pytest.raises(UserError, match=r"is not YAML"):
-        price(listed)
+        price(price_list)
     with pytest.raises(
         UserError, match=r"prices=.*none.yaml: there is no such file\. Write one like configs/prices.yaml"
     ):
         price(tmp_path / "none.yaml")
 
 
-def test_the_list_that_comes_along_is_found_from_every_folder():
-    found = price(resolve_path("configs/prices.yaml"), "gpt-5-mini")
-    assert 0 < found.input < found.output
-    assert found.as_of.startswith("20")
+def test_the_shipped_list_is_found_from_any_folder():
+    shipped = price(resolve_path("configs/prices.yaml"), "gpt-5-mini")
+    assert 0 < shipped.input < shipped.output
+    assert shipped.as_of.startswith("20")
 
 
-def test_no_text_has_more_tokens_than_is_reserved_for_it():
+def test_bounds_and_estimates_of_tokens():
     text = "Ein Hund läuft. 一只狗在跑 🐕"
     assert bound_tokens(text) >= len(text.encode())
     assert bound_tokens(text, None, "a") == bound_tokens(text, "a") > bound_tokens(text)
     assert estimate_tokens("word " * 100) < bound_tokens("word " * 100)
 
 
-def test_what_costs_nothing():
+def test_a_free_price_costs_nothing():
     assert FREE.compute_spend(1000, 1000) == (2000, 0.0)

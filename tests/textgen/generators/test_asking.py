@@ -1,4 +1,4 @@
-"""Requests are asked at the pace that was set, none again that was answered, and none of another corpus."""
+"""Requests: pace, no repetition of answered ones, and no mixture of corpora."""
 
 import json
 
@@ -14,33 +14,33 @@ from textgen.prompts.plan import read_plan
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory):
-    """A server and a corpus that it has answered, which no test may change."""
+    """Yield a server and a corpus that it has answered, which no test may change."""
     with StandInServer() as server:
         made = Corpus(tmp_path_factory.mktemp("asked"), server.base_url)
         made.ask()
         yield server, made
 
 
-def files_of(corpus):
+def read_files(corpus):
     return {path.name: path.read_bytes() for path in corpus.folder.iterdir()}
 
 
-def test_a_second_run_asks_nothing(serve, corpus):
+def test_a_second_run_sends_nothing(serve, corpus):
     server = serve(faults={"500": 0.2, "refusal": 0.1}, permanent=["refusal"])
     made = corpus(server, num_texts=20)
     assert made.run() == 0
-    before, requests = files_of(made), server.counts()["requests"]
+    before, requests = read_files(made), server.counts()["requests"]
     assert made.run() == 0
     assert made.run("action=plan") == made.run("action=status") == made.run("action=filter") == 0
     assert made.run("action=collect") == made.run("action=report") == 0
     assert server.counts()["requests"] == requests
-    after = files_of(made)
+    after = read_files(made)
     assert {name: after[name] for name in ("plan.jsonl", "corpus.jsonl", "journal.jsonl")} == {
         name: before[name] for name in ("plan.jsonl", "corpus.jsonl", "journal.jsonl")
     }
 
 
-def test_a_plan_grows_and_only_what_is_new_is_asked(serve, corpus):
+def test_a_longer_plan_sends_only_the_new_requests(serve, corpus):
     server = serve()
     made = corpus(server, num_texts=10)
     made.ask()
@@ -54,7 +54,7 @@ def test_a_plan_grows_and_only_what_is_new_is_asked(serve, corpus):
     assert server.counts()["requests"] == 25
 
 
-def test_plans_and_status_ask_nothing(serve, corpus, capsys):
+def test_plan_and_status_send_nothing(serve, corpus, capsys):
     server = serve()
     made = corpus(server, num_texts=10)
     assert made.run("action=plan") == 0
@@ -72,16 +72,16 @@ def test_two_processes_on_one_journal_refuse_each_other(serve, corpus):
         with pytest.raises(UserError, match=r"another process is at work on .*corpus"):
             made.ask()
         other = start(*made.settings)
-        said, _ = other.communicate(timeout=60)
+        output, _ = other.communicate(timeout=60)
         assert other.returncode == 2
-        assert "another process is at work" in said
+        assert "another process is at work" in output
         assert made.run("action=status") == 0
     assert made.ask() is None
     assert made.is_complete
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "difference"),
     [
         ("model=another", "model was stand-in and is another"),
         ("recipe.temperature=0.5", "temperature was 1.0 and is 0.5"),
@@ -94,17 +94,17 @@ def test_two_processes_on_one_journal_refuse_each_other(serve, corpus):
         ("source=grammar", "source was openai and is grammar"),
     ],
 )
-def test_another_corpus_is_never_mixed_in(setting, told, asked, tmp_path):
+def test_two_corpora_are_never_mixed(setting, difference, asked, tmp_path):
     server, made = asked
-    before = files_of(made)
+    before = read_files(made)
     (tmp_path / "other.j2").write_text("Write of {{ keywords | join(' and ') }}.")
-    with pytest.raises(UserError, match=rf"made with other settings .*{told}.*never mixed.*another output="):
+    with pytest.raises(UserError, match=rf"made with other settings .*{difference}.*never mixed.*another output="):
         made.ask(setting.replace("TEMPLATE", str(tmp_path / "other.j2")), "allow_unpriced=true")
-    assert files_of(made) == before
+    assert read_files(made) == before
     assert server.counts()["requests"] == 6
 
 
-def test_settings_that_change_no_answer_may_change(serve, corpus):
+def test_settings_that_do_not_affect_answers_may_change(serve, corpus):
     server = serve()
     made = corpus(server)
     made.ask()
@@ -113,7 +113,7 @@ def test_settings_that_change_no_answer_may_change(serve, corpus):
 
 
 @pytest.mark.parametrize("cut", [1, 30])
-def test_a_torn_last_line_is_lost_and_asked_again(cut, serve, corpus):
+def test_the_request_of_an_incomplete_last_line_is_sent_again(cut, serve, corpus):
     server = serve()
     made = corpus(server, "concurrency=1")
     made.ask()
@@ -128,14 +128,14 @@ def test_a_torn_last_line_is_lost_and_asked_again(cut, serve, corpus):
     assert made.is_complete
     assert server.counts()["requests"] == 7
     (lost,) = made.events("lost")
-    sent = [one for one in made.events("sent") if one["id"] == answers[-1]["id"]]
-    assert [one["attempt"] for one in sent] == [1, 2]
+    sent = [event for event in made.events("sent") if event["id"] == answers[-1]["id"]]
+    assert [event["attempt"] for event in sent] == [1, 2]
     assert (lost["id"], lost["attempt"], lost["cost"]) == (sent[0]["id"], 1, sent[0]["cost"])
     assert made.ledger.by_outcome == {"answer": 6, LOST: 1}
     assert made.ledger.spent.cost == pytest.approx(spent.cost + lost["cost"])
 
 
-def test_a_damaged_line_in_the_middle_is_told(serve, corpus):
+def test_a_damaged_line_in_the_middle_is_reported(serve, corpus):
     server = serve()
     made = corpus(server)
     made.ask()
@@ -150,17 +150,17 @@ def test_a_damaged_line_in_the_middle_is_told(serve, corpus):
     assert server.counts()["requests"] == 6
 
 
-def test_anothers_journal_is_refused(serve, corpus):
+def test_the_journal_of_another_corpus_is_refused(serve, corpus):
     server = serve()
-    one, other = corpus(server), corpus(server, "seed=5")
-    one.ask()
+    first, other = corpus(server), corpus(server, "seed=5")
+    first.ask()
     other.work().plan()
-    other.journal.write_bytes(one.journal.read_bytes())
+    other.journal.write_bytes(first.journal.read_bytes())
     with pytest.raises(UserError, match="is the journal of another corpus"):
         other.ask()
-    one.journal.write_bytes(b'{"event": "sent"}\n')
+    first.journal.write_bytes(b'{"event": "sent"}\n')
     with pytest.raises(UserError, match="its first line does not name its corpus"):
-        one.ask()
+        first.ask()
 
 
 def test_a_journal_that_is_being_written_can_be_read(tmp_path):
@@ -191,25 +191,25 @@ def test_the_ledger_of_a_journal_is_that_of_the_run(tmp_path):
         assert kept.committed == Spend(13, 3.0)
     assert read_ledger(path) == kept
     with RequestJournal(path, "key") as journal:
-        assert journal.ledger.spent == Spend(13, 3.0)  # c is charged at what was reserved
+        assert journal.ledger.spent == Spend(13, 3.0)  # c is charged at its reserve
         assert journal.ledger.reserved == Spend()
         assert journal.ledger.by_outcome == {"500": 1, "answer": 1, LOST: 1}
 
 
-def test_ids_follow_from_what_is_asked(serve, corpus):
+def test_ids_depend_on_the_request_alone(serve, corpus):
     server = serve()
-    one = corpus(server)
-    pairs = next(setting for setting in one.settings if setting.startswith("keywords.list="))
+    first = corpus(server)
+    pairs = next(setting for setting in first.settings if setting.startswith("keywords.list="))
     same, other = corpus(server, pairs), corpus(server, pairs, "seed=1")
-    for made in (one, same, other):
+    for made in (first, same, other):
         made.work().plan()
-    assert one.planned == same.planned
-    assert not set(one.planned) & set(other.planned)
-    assert len({request.seed for request in read_plan(one.folder / "plan.jsonl")}) == 6
+    assert first.planned == same.planned
+    assert not set(first.planned) & set(other.planned)
+    assert len({request.seed for request in read_plan(first.folder / "plan.jsonl")}) == 6
 
 
 @pytest.mark.parametrize("as_date", [False, True])
-def test_retry_after_pauses_everybody(as_date, serve, corpus):
+def test_retry_after_pauses_all_requests(as_date, serve, corpus):
     server = serve(faults={"429-retry-after": 1}, max_faults=1, retry_after=0.5, retry_after_date=as_date)
     made = corpus(server, "concurrency=4", num_texts=4)
     assert made.ask() is None
@@ -220,14 +220,14 @@ def test_retry_after_pauses_everybody(as_date, serve, corpus):
     assert served[4]["time"] - served[3]["time"] >= 0.4
 
 
-def test_a_pause_that_one_meets_is_kept_by_requests_that_never_met_it(serve, corpus):
+def test_a_pause_holds_for_all_requests(serve, corpus):
     server = serve(faults={"429-retry-after": 0.1}, max_faults=1, retry_after=0.3, seed=3)
     made = corpus(server, "concurrency=4", num_texts=40)
     assert made.ask() is None
     served = server.served()
     paused = [number for number, line in enumerate(served) if line["outcome"] == "429-retry-after"]
     assert 0 < len(paused) < 20
-    for number in paused:  # at most the others that were under way come within the pause
+    for number in paused:  # only requests already in flight may come within the pause
         within = [line for line in served[number + 1 :] if line["time"] < served[number]["time"] + 0.29]
         assert len(within) <= 3
 
@@ -238,8 +238,8 @@ def test_requests_per_minute_are_kept(serve, corpus):
     assert made.ask() is None
     times = [line["time"] for line in server.served()]
     assert len(times) == 25
-    for begin in times:  # 10 a second: in any second those, and as many that were saved up before
-        assert sum(begin <= one < begin + 1.0 for one in times) <= 21
+    for begin in times:  # 10 per second, and at most as many saved up before
+        assert sum(begin <= time < begin + 1.0 for time in times) <= 21
 
 
 @pytest.mark.slow
@@ -248,5 +248,5 @@ def test_tokens_per_minute_are_kept(serve, corpus):
     made = corpus(server, "tokens_per_minute=30000", "concurrency=32", num_texts=20)
     assert made.ask() is None
     times = [line["time"] for line in server.served()]
-    # A request is taken for 300 to 450 tokens, and 5,000 pass at once.
-    assert sum(one < times[0] + 0.5 for one in times) <= 17
+    # A request counts as 300 to 450 tokens, and 5,000 may pass at once.
+    assert sum(time < times[0] + 0.5 for time in times) <= 17

@@ -1,4 +1,4 @@
-"""A key is in the environment and nowhere else: not in a file, a message or a log, whatever the server repeats."""
+"""Keys: never in a file, a message or a log, even if a server repeats them."""
 
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +17,7 @@ KEY = "sk-planted-4f1b9c7e2a60d853"
 
 
 class Repeating(BaseHTTPRequestHandler):
-    """Refuses everybody, and repeats the key in its message."""
+    """Server that refuses every request and repeats the key in its message."""
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"] or 0))
@@ -31,7 +31,7 @@ class Repeating(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_):
-        """Says nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -42,50 +42,50 @@ def repeating_server():
         server.shutdown()
 
 
-def without_key(said, *folders):
-    """Looks for the key in what was said and in every file below the folders."""
-    assert KEY not in said
+def check_without_key(output, *folders):
+    """Check that the key is neither in the output nor in any file below the folders."""
+    assert KEY not in output
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     assert len(files) >= 3
     assert [path for path in files if KEY.encode() in path.read_bytes()] == []
 
 
-def said_by(corpus, status=0):
+def run_command(corpus, status=0):
     process = start(*corpus.settings, OPENAI_API_KEY=KEY)
-    said, _ = process.communicate(timeout=100)
-    assert process.returncode == status, said
-    return said
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == status, output
+    return output
 
 
 @pytest.mark.parametrize("source", ["openai", pytest.param("openai-batch", marks=pytest.mark.slow)])
-def test_the_key_is_nowhere(source, serve, corpus, monkeypatch, capfd):
+def test_the_key_is_not_written_anywhere(source, serve, corpus, monkeypatch, capfd):
     faults = {"429": 0.1, "500": 0.1, "reset": 0.1, "truncated-json": 0.1, "wrong-schema": 0.1, "refusal": 0.1}
     server = serve(key=KEY, faults=faults, max_faults=2, batch={"fail": 0.2})
     made = corpus(server, source=source, num_texts=20)
-    said = said_by(made)
+    output = run_command(made)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     for action in ("plan", "status", "filter", "report", "collect", "run"):
         assert made.run(f"action={action}") == 0
-    told = capfd.readouterr()
-    said += told.out + told.err
-    assert "20 of 20 requests answered" in said
+    captured = capfd.readouterr()
+    output += captured.out + captured.err
+    assert "20 of 20 requests answered" in output
     assert server.counts()["paid"] >= 20  # the key was used
-    without_key(said, made.folder, Path.cwd())
+    check_without_key(output, made.folder, Path.cwd())
 
 
 @pytest.mark.parametrize("source", [pytest.param("openai", marks=pytest.mark.slow), "openai-batch"])
 def test_a_server_that_repeats_the_key_is_not_quoted(source, corpus, repeating_server):
     made = corpus(repeating_server, source=source, num_texts=20)
-    said = said_by(made, status=2)
-    assert "Incorrect API key provided: [key]" in said
-    without_key(said, made.folder, Path.cwd())
+    output = run_command(made, status=2)
+    assert "Incorrect API key provided: [key]" in output
+    check_without_key(output, made.folder, Path.cwd())
 
 
 def test_a_wrong_key_is_refused_without_being_shown(serve, corpus):
     made = corpus(serve(key="sk-other"))
-    said = said_by(made, status=2)
-    assert "Incorrect API key" in said
-    without_key(said, made.folder, Path.cwd())
+    output = run_command(made, status=2)
+    assert "Incorrect API key" in output
+    check_without_key(output, made.folder, Path.cwd())
 
 
 @pytest.mark.parametrize("address", [f"http://user:{KEY}@127.0.0.1:9/v1", f"http://{KEY}@127.0.0.1:9/v1"])
@@ -110,26 +110,26 @@ def test_a_password_is_refused_before_anything_is_written(source, corpus):
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\n{KEY}", f"{KEY} {KEY}", f"{KEY}\u2026"])
-def test_a_key_that_no_header_can_hold_is_refused_without_being_shown(key, monkeypatch):
+def test_an_impossible_key_is_refused_without_being_shown(key, monkeypatch):
     monkeypatch.setenv("MY_KEY", key)
-    with pytest.raises(UserError, match="MY_KEY: holds what no key can") as caught:
+    with pytest.raises(UserError, match="MY_KEY: contains characters that no key has") as caught:
         get_access("http://127.0.0.1:9/v1", "auto", "MY_KEY")
     assert KEY not in str(caught.value)
-    monkeypatch.setenv("MY_KEY", f" {KEY}\n")  # as a file that was read into the variable may end
+    monkeypatch.setenv("MY_KEY", f" {KEY}\n")  # as from a file that ends with a line break
     assert get_access("http://127.0.0.1:9/v1", "auto", "MY_KEY").key == KEY
 
 
-def test_the_provider_is_not_asked_without_a_key(corpus, monkeypatch):
+def test_nothing_is_sent_to_the_provider_without_a_key(corpus, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     made = corpus("", "base_url=null")
-    with pytest.raises(UserError, match=r"OPENAI_API_KEY: is not set; .*api_key_env=.*source=grammar"):
+    with pytest.raises(UserError, match=r"OPENAI_API_KEY: is not set\. .*api_key_env=.*source=grammar"):
         made.ask()
     assert made.events("sent") == []
 
 
-def test_without_a_key_words_are_left_as_they_are():
-    assert Access("http://127.0.0.1:9/v1", "none", "chat").masked("none of the models") == "none of the models"
+def test_without_a_key_nothing_is_masked():
+    assert Access("http://127.0.0.1:9/v1", "none", "chat").mask_key("none of the models") == "none of the models"
 
 
 def test_a_variable_of_another_name_holds_the_key(serve, corpus, monkeypatch):

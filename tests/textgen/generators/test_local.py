@@ -1,4 +1,4 @@
-"""source=transformers: a tiny model with random weights writes, is stopped, goes on, and its babble is taken out."""
+"""Source `transformers`: a tiny model with random weights writes, is stopped and resumed, and its babble is removed."""
 
 import json
 
@@ -14,8 +14,8 @@ TEXTS = ["a dog sits on a bench near a tree", "two cats and a bus on the road", 
 SETTINGS = ["max_output_tokens=12", "local.batch_size=4", "local.device=cpu", "recipe.examples_per_request=1"]
 
 
-def tiny(folder, family="qwen2"):
-    """A model that ends an answer after a few tokens, as far as random weights let it."""
+def save_tiny_model(folder, family="qwen2"):
+    """Save a tiny model with random weights that mostly ends an answer after a few tokens."""
     tiny_family(family, folder, TEXTS)
     model = AutoModelForCausalLM.from_pretrained(folder)
     for name in ("max_position_embeddings", "n_positions"):
@@ -27,7 +27,7 @@ def tiny(folder, family="qwen2"):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return tiny(tmp_path_factory.mktemp("model"))
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
 def corpus(tmp_path, name, model, *settings, num_texts=14):
@@ -42,33 +42,33 @@ def corpus(tmp_path, name, model, *settings, num_texts=14):
     )
 
 
-def told(one):
-    """What each request was answered or failed with, but for times."""
+def list_outcomes(made):
+    """Return the answers and faults of all requests, without times."""
     return sorted(
         json.dumps({key: value for key, value in event.items() if key != "time"})
-        for event in one.events("answer", "fault", "gave_up")
+        for event in made.events("answer", "fault", "gave_up")
     )
 
 
-def test_it_writes_the_same_twice_and_something_else_by_another_seed(tmp_path, model):
-    one, other, third = (
+def test_the_seed_decides_the_texts(tmp_path, model):
+    first, second, third = (
         corpus(tmp_path, name, model, *more) for name, more in [("a", []), ("b", []), ("c", ["seed=1"])]
     )
-    for each in (one, other, third):
+    for each in (first, second, third):
         assert each.ask() is None
-    assert told(one) == told(other)
-    ledger = one.ledger
+    assert list_outcomes(first) == list_outcomes(second)
+    ledger = first.ledger
     assert len(ledger.answered) + len(ledger.failed) == 14
     assert len(ledger.answered) >= 8
     assert ledger.spent.cost == 0 and ledger.spent.tokens > 14 * 50
-    texts = [items[0]["text"] for items in one.answers().values()]
+    texts = [items[0]["text"] for items in first.answers().values()]
     assert len(set(texts)) == len(texts)
     assert not set(texts) & {items[0]["text"] for items in third.answers().values()}
 
 
-def test_a_run_that_was_stopped_goes_on_with_what_it_would_have_written(tmp_path, model, monkeypatch):
-    whole, halted = corpus(tmp_path, "whole", model), corpus(tmp_path, "halted", model)
-    whole.ask()
+def test_a_resumed_run_writes_the_same_as_an_uninterrupted_one(tmp_path, model, monkeypatch):
+    complete, halted = corpus(tmp_path, "whole", model), corpus(tmp_path, "halted", model)
+    complete.ask()
     append, left = RequestJournal.append, [6]
 
     def dies(self, event):
@@ -84,71 +84,71 @@ def test_a_run_that_was_stopped_goes_on_with_what_it_would_have_written(tmp_path
             halted.ask()
     assert len(halted.ledger.answered) == 6
     halted.ask()
-    assert told(halted) == told(whole)
-    assert whole.ask() is None  # and nothing is written again
-    assert told(halted) == told(whole)
+    assert list_outcomes(halted) == list_outcomes(complete)
+    assert complete.ask() is None  # and nothing is written again
+    assert list_outcomes(halted) == list_outcomes(complete)
 
 
-def test_a_cap_on_tokens_ends_it_and_a_higher_one_goes_on(tmp_path, model):
-    whole, capped = corpus(tmp_path, "whole", model), corpus(tmp_path, "capped", model)
-    whole.ask()
-    cap = whole.ledger.spent.tokens - 1
+def test_a_cap_on_tokens_ends_a_run_and_a_higher_one_continues_it(tmp_path, model):
+    complete, capped = corpus(tmp_path, "whole", model), corpus(tmp_path, "capped", model)
+    complete.ask()
+    cap = complete.ledger.spent.tokens - 1
     assert capped.ask(f"max_total_tokens={cap}") == f"max_total_tokens={cap}"
     assert 0 < len(capped.ledger.answered) < 14
     assert capped.ledger.spent.tokens <= cap
     assert capped.ask() is None
-    assert told(capped) == told(whole)
+    assert list_outcomes(capped) == list_outcomes(complete)
 
 
-def test_its_babble_is_taken_out(tmp_path, model, capfd):
+def test_babble_is_removed(tmp_path, model, capfd):
     babble = corpus(tmp_path, "babble", model)
     assert babble.run() == 0
     filters = json.loads((babble.folder / "filters.json").read_text())
     assert filters["num_texts"] >= 8
     assert filters["num_kept"] == 0
     assert sum(stage["num_out"] for stage in filters["stages"]) == filters["num_texts"]
-    said = capfd.readouterr().out
-    assert "0 of" in said
-    assert "most were taken out by the filter of" in said
+    printed = capfd.readouterr().out
+    assert "0 of" in printed
+    assert "removed the most texts" in printed
     assert (babble.folder / "corpus.jsonl").read_text() == ""
     assert (babble.folder / "report.html").is_file() and (babble.folder / "card.md").is_file()
 
 
-def test_answers_that_cannot_be_read_are_given_up_and_the_reason_is_told(tmp_path, model, capfd):
+def test_unreadable_answers_are_given_up_with_the_reason(tmp_path, model, capfd):
     babble = corpus(tmp_path, "babble", model, "recipe=entailment", num_texts=4)
     with pytest.raises(UserError, match=r"no request was answered.*journal\.jsonl"):
         babble.run()
     assert "0 of 4 requests answered, 4 given up (cut short: 4)" in capfd.readouterr().out
-    before = told(babble)
+    before = list_outcomes(babble)
     with pytest.raises(UserError, match="no request was answered"):
         babble.run()
-    assert told(babble) == before  # the same prompt with the same seed gives the same
+    assert list_outcomes(babble) == before  # the same prompt with the same seed gives the same
 
 
 def test_greedy_answers_do_not_depend_on_the_seed(tmp_path, model):
-    one, other = (corpus(tmp_path, f"s{seed}", model, "recipe.temperature=0") for seed in (0, 1))
-    one.ask()
-    other.ask()
-    assert {items[0]["text"] for items in one.answers().values()}
+    first, second = (corpus(tmp_path, f"s{seed}", model, "recipe.temperature=0") for seed in (0, 1))
+    first.ask()
+    second.ask()
+    assert {items[0]["text"] for items in first.answers().values()}
     again = corpus(tmp_path, "again", model, "recipe.temperature=0")
     again.ask()
-    assert told(again) == told(one)
+    assert list_outcomes(again) == list_outcomes(first)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "t5", None])
 def test_a_model_that_cannot_be_used_is_refused(family, tmp_path):
     folder = tiny_family(family, tmp_path / "model", TEXTS) if family else tmp_path / "none"
     message = {
-        "gpt2": r"model=.*: reads and writes 128 tokens, and a prompt has \d+ before an answer of max_output_tokens=12",
-        "t5": r"model=.*: transformers cannot load it .*; give a folder or a name of a causal language model",
+        "gpt2": r"model=.*: has a context of 128 tokens, and a prompt has \d+ before an answer of max_output_tokens=12",
+        "t5": r"model=.*: transformers cannot load it .*\. Give the folder or name of a causal language model",
         None: r"model=.*none: transformers cannot load it",
     }[family]
     with pytest.raises(UserError, match=message):
         corpus(tmp_path, "corpus", folder).ask()
 
 
-def test_a_device_that_is_not_there_is_refused(tmp_path, model):
-    with pytest.raises(UserError, match=r"local.device=cuda:99: .*; take auto, cpu or cuda"):
+def test_a_missing_device_is_refused(tmp_path, model):
+    with pytest.raises(UserError, match=r"local.device=cuda:99: .*\. Give auto, cpu or cuda"):
         corpus(tmp_path, "corpus", model, "local.device=cuda:99").ask()
     with pytest.raises(UserError, match=r"local.device=gpu: "):
         corpus(tmp_path, "corpus", model, "local.device=gpu").ask()

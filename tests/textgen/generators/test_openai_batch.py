@@ -1,4 +1,4 @@
-"""source=openai-batch: files within the limits, each submitted once, results joined by id whatever comes back."""
+"""Source `openai-batch`: files within the limits, each submitted once, results matched by id."""
 
 import json
 import random
@@ -11,7 +11,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from tests.textgen.conftest import INPUT, NUM_PAIRS, OUTPUT, start
 from textgen.corpus.ledger import Spend
-from textgen.generators.batch_files import read_result_lines
+from textgen.generators.batch_files import split_result_lines
 
 CREATE, UPLOAD = "POST /v1/batches", "POST /v1/files"
 
@@ -24,8 +24,8 @@ def batches(corpus):
     return make
 
 
-def parts(made):
-    """The requests of each file that was written, in order."""
+def read_parts(made):
+    """Return the requests of each written file, in order."""
     paths = sorted((made.folder / "batches").glob("part-*.jsonl"))
     return [[json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line] for path in paths]
 
@@ -39,7 +39,7 @@ def wait_for(process, seen):
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
-def test_results_are_joined_by_id_whatever_comes_back(api, serve, batches):
+def test_results_are_matched_by_id(api, serve, batches):
     faults = {"wrong-schema": 0.1, "null-content": 0.1, "length": 0.1, "empty-choice": 0.1, "refusal": 0.1}
     script = {"shuffle": True, "duplicate": 0.3, "expire": 0.2, "expire_batches": 2, "fail": 0.2, "polls": 2}
     server = serve(batch=script, faults=faults, max_faults=2, permanent=["refusal"])
@@ -47,7 +47,7 @@ def test_results_are_joined_by_id_whatever_comes_back(api, serve, batches):
     assert made.ask() is None
     assert made.is_complete
     for request, items in made.answers().items():  # the keywords of the request are in its answer
-        (planned,) = [line for part in parts(made) for line in part if line["custom_id"] == request][:1]
+        (planned,) = [line for part in read_parts(made) for line in part if line["custom_id"] == request][:1]
         keywords = planned["body"]["messages" if api == "chat" else "input"][-1]["content"].splitlines()[-1]
         for item in items:
             assert set(keywords.removeprefix("Words: ").split(", ")) <= set(item["text"].split())
@@ -57,7 +57,7 @@ def test_results_are_joined_by_id_whatever_comes_back(api, serve, batches):
     }  # fmt: skip
     assert counts["outcomes"]["500"] and counts["outcomes"]["expired"] and ledger.refused
     assert ledger.ignored_lines > 0
-    assert sum(ledger.by_outcome.values()) == counts["requests"] == sum(map(len, parts(made)))
+    assert sum(ledger.by_outcome.values()) == counts["requests"] == sum(map(len, read_parts(made)))
     assert ledger.spent.tokens == counts["input_tokens"] + counts["output_tokens"]
     assert ledger.spent.cost == pytest.approx(
         (INPUT * counts["input_tokens"] + OUTPUT * counts["output_tokens"]) / 2  # a batch's share of the price
@@ -71,9 +71,9 @@ def test_files_are_split_by_requests(serve, batches):
     server = serve()
     made = batches(server, "batch.max_requests=7", num_texts=20)
     assert made.ask() is None
-    assert [len(part) for part in parts(made)] == [7, 7, 6]
+    assert [len(part) for part in read_parts(made)] == [7, 7, 6]
     assert server.calls()[CREATE] == server.calls()[UPLOAD] == 3
-    assert [line["custom_id"] for part in parts(made) for line in part] == made.planned
+    assert [line["custom_id"] for part in read_parts(made) for line in part] == made.planned
 
 
 def test_files_are_split_by_bytes(serve, batches):
@@ -85,18 +85,18 @@ def test_files_are_split_by_bytes(serve, batches):
     sizes = [path.stat().st_size for path in sorted((made.folder / "batches").glob("part-*.jsonl"))]
     assert len(sizes) > 1
     assert max(sizes) <= largest
-    longest = max(len(json.dumps(line, ensure_ascii=False).encode()) for part in parts(made) for line in part)
+    longest = max(len(json.dumps(line, ensure_ascii=False).encode()) for part in read_parts(made) for line in part)
     assert all(size + longest + 1 > largest for size in sizes[:-1])  # as few files as it takes
-    with pytest.raises(UserError, match=r"batch\.max_bytes=99: one request alone has .* bytes; raise it"):
+    with pytest.raises(UserError, match=r"batch\.max_bytes=99: one request alone has .* bytes\. Raise it"):
         batches(server, "batch.max_bytes=99").ask()
 
 
-def test_ids_of_batches_are_kept_before_anyone_waits(serve, batches):
+def test_ids_of_batches_are_in_the_journal_before_waiting(serve, batches):
     made = batches(serve(batch={"polls": 3}), "batch.max_requests=3")
     made.ask()
     events = made.events("session", "batch", "batch_submitted", "answer", "batch_done")
-    assert [one["event"] for one in events[:5]] == ["session"] + ["batch", "batch_submitted"] * 2
-    assert len({one["batch_id"] for one in made.events("batch_submitted")}) == 2
+    assert [event["event"] for event in events[:5]] == ["session"] + ["batch", "batch_submitted"] * 2
+    assert len({event["batch_id"] for event in made.events("batch_submitted")}) == 2
 
 
 @pytest.mark.parametrize("faults", [["reset"], ["500", "reset", "503"], ["reset", "reset"], ["429"]])
@@ -109,7 +109,7 @@ def test_a_batch_whose_reply_was_lost_is_found_again(faults, serve, batches):
     assert server.counts()["paid_again"] == 0
 
 
-def test_a_kill_before_the_id_was_kept_submits_nothing_twice(serve, batches):
+def test_a_kill_before_the_id_is_recorded_submits_nothing_twice(serve, batches):
     server = serve()
     made = batches(server, num_texts=10)
     made.ask()
@@ -127,7 +127,7 @@ def test_a_kill_before_the_id_was_kept_submits_nothing_twice(serve, batches):
     assert server.calls()[CREATE] == 1
 
 
-def test_a_kill_before_the_upload_submits_it_then(serve, batches):
+def test_after_a_kill_before_the_upload_the_file_is_submitted(serve, batches):
     server = serve()
     made = batches(server, num_texts=10)
     made.ask()
@@ -164,42 +164,42 @@ def test_kills_at_any_time_submit_nothing_twice(seed, serve, batches):
     assert made.ledger.by_outcome == {"answer": 20}
 
 
-def test_collect_takes_what_is_ready_and_asks_nothing(serve, batches, capsys):
+def test_collect_fetches_results_and_sends_nothing(serve, batches, capsys):
     server = serve(batch={"polls": 4})
     made = batches(server, "batch.poll_seconds=60", num_texts=10)
     process = start(*made.settings)
     try:
         wait_for(process, lambda: made.journal.exists() and made.events("batch_submitted"))
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=30)
     finally:
         process.kill()
-    assert process.returncode == 143, said
+    assert process.returncode == 143, output
     assert made.ledger.spent == Spend()
     for _ in range(5):
         assert made.run("action=collect", "num_texts=10") == 0
-    said = capsys.readouterr().out
-    assert "1 batches are under way; collect again later" in said
-    assert "10 of 10 requests answered" in said
+    printed = capsys.readouterr().out
+    assert "1 batches are in progress. Run action=collect again later" in printed
+    assert "10 of 10 requests answered" in printed
     assert made.is_complete
     assert server.calls()[CREATE] == 1
 
 
-def test_a_signal_while_the_provider_fails_ends_as_one(serve, batches):
+def test_a_signal_stops_a_run_while_the_provider_fails(serve, batches):
     server = serve(call_faults={"GET /v1/batches/{id}": ["503"] * 100})
     made = batches(server, "initial_backoff=5")
     process = start(*made.settings)
     try:
         wait_for(process, lambda: server.log.exists() and server.calls()["GET /v1/batches/{id}"])
         process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=30)
     finally:
         process.kill()
-    assert process.returncode == 143, said
-    assert "the same command goes on" in said
+    assert process.returncode == 143, output
+    assert "Run the same command to continue" in output
 
 
-def test_another_source_collects_and_asks_the_rest(serve, batches):
+def test_another_source_collects_batches_and_sends_the_rest(serve, batches):
     server = serve(batch={"polls": 1, "expire": 0.5})
     made = batches(server, "batch.poll_seconds=60", num_texts=10)
     stop = StopRequest(asked=True)
@@ -212,7 +212,7 @@ def test_another_source_collects_and_asks_the_rest(serve, batches):
     assert server.counts()["paid"] == 15
 
 
-def test_what_the_provider_rejects_is_told_and_smaller_files_work(serve, batches):
+def test_a_rejected_file_is_reported_and_smaller_files_work(serve, batches):
     server = serve(batch={"reject_over_requests": 8})
     made = batches(server, num_texts=20)
     with pytest.raises(
@@ -229,16 +229,16 @@ def test_what_the_provider_rejects_is_told_and_smaller_files_work(serve, batches
     ("script", "words"),
     [({"key": "right"}, "401: .*Incorrect API key"), ({"fatal": "insufficient_quota"}, "exceeded your current quota")],
 )
-def test_what_no_waiting_mends_is_told_at_once(script, words, serve, batches):
+def test_permanent_faults_end_the_run_at_once(script, words, serve, batches):
     made = batches(serve(**script), "initial_backoff=5")
-    with pytest.raises(UserError, match=f"{words}.*All that was answered is kept; the same command goes on"):
+    with pytest.raises(UserError, match=rf"{words}.*All answers are kept\. .*un the same command to continue"):
         made.ask()
     assert made.ledger.spent == Spend()
     assert made.ask(f"base_url={serve().base_url}") is None
     assert made.is_complete
 
 
-def test_a_server_that_takes_no_schema_gets_batches_without(serve, batches):
+def test_a_server_without_schemas_gets_batches_without_one(serve, batches):
     server = serve(no_schema=True)
     made = batches(server)
     assert made.ask() is None
@@ -249,7 +249,7 @@ def test_a_server_that_takes_no_schema_gets_batches_without(serve, batches):
     assert server.calls()[CREATE] == 3
 
 
-def test_what_is_refused_is_not_submitted_again_in_the_same_run(serve, batches, monkeypatch):
+def test_a_refused_request_is_not_submitted_again_in_the_same_run(serve, batches, monkeypatch):
     from textgen.generators import batch_files
 
     body = batch_files.build_request_body
@@ -282,4 +282,4 @@ def test_a_batch_that_keeps_failing_is_given_up(serve, batches):
 def test_results_are_lines_by_line_feeds_alone():
     lines = [json.dumps({"custom_id": str(number), "said": f"a{mark}b"}, ensure_ascii=False) for number, mark in
              enumerate("\u2028\u2029\x85\x1c")]  # fmt: skip
-    assert list(read_result_lines("\n".join(lines) + "\r\n\n")) == lines
+    assert list(split_result_lines("\n".join(lines) + "\r\n\n")) == lines

@@ -1,4 +1,4 @@
-"""Answers as models give them: what is read from each, and what is refused with which reason."""
+"""Parser of real forms of answers: items, and reasons of refusals."""
 
 import pytest
 
@@ -51,7 +51,7 @@ DOG = "A dog runs."
         f"<think>\nA dog {{runs}}? Or a cat.\n</think>\n\n{DOG}",
     ],
 )  # fmt: skip
-def test_one_text_however_it_is_wrapped(answer):
+def test_one_text_is_found_in_any_wrapping(answer):
     assert parse_items(answer, ONE) == [{"text": DOG}]
 
 
@@ -77,7 +77,7 @@ def test_one_text_however_it_is_wrapped(answer):
         '{"items": [{"text": "One dog."}, {"text": " "}, 7, {"text": "Two dogs."}, {"text": "Three dogs."}]}',
     ],
 )
-def test_several_texts_and_no_more_than_were_asked_for(answer):
+def test_several_texts_are_found_and_surplus_is_dropped(answer):
     assert [item["text"] for item in parse_items(answer, THREE)] == ["One dog.", "Two dogs.", "Three dogs."]
 
 
@@ -99,12 +99,12 @@ def test_several_texts_and_no_more_than_were_asked_for(answer):
         "text:\nA dog runs.\nhypothesis:\nIt rests.",
     ],
 )
-def test_named_fields(answer):
+def test_named_fields_are_found(answer):
     (item,) = parse_items(answer, PAIR)
     assert list(item.items()) == [("text", "A dog runs."), ("hypothesis", "It rests.")]
 
 
-def test_a_field_that_comes_again_begins_the_next_item():
+def test_a_repeated_field_begins_a_new_item():
     answer = "1. text: One.\nhypothesis: Not one.\n2. text: Two.\n3. text: Three.\nhypothesis: Not three."
     assert parse_items(answer, PAIRS) == [
         {"text": "One.", "hypothesis": "Not one."},
@@ -112,7 +112,7 @@ def test_a_field_that_comes_again_begins_the_next_item():
     ]
 
 
-def test_text_is_left_as_it_is():
+def test_text_is_unchanged():
     for text in (
         "Ein Hund läuft über die Straße.",
         "一只狗在跑。",
@@ -131,7 +131,7 @@ def test_text_is_left_as_it_is():
     assert parse_items('{"text": "Zażółć \\"gęślą\\" {jaźń}"}', ONE) == [{"text": 'Zażółć "gęślą" {jaźń}'}]
 
 
-def test_allowed_values_in_any_case_come_out_as_they_are_listed():
+def test_allowed_values_are_matched_in_any_case():
     answer = '[{"text": "One.", "mood": "SAD"}, {"text": "Two.", "mood": "angry"}, {"text": "Three.", "mood": "glad"}]'
     assert parse_items(answer, MOOD) == [{"text": "One.", "mood": "sad"}, {"text": "Three.", "mood": "glad"}]
 
@@ -142,10 +142,10 @@ def test_allowed_values_in_any_case_come_out_as_they_are_listed():
         ("", ONE, "the answer is empty"),
         (" \n```json\n```", ONE, "the answer is empty"),
         ("<think>hm</think>", ONE, "the answer is empty"),
-        ('{"text": "A dog ru', ONE, "its JSON is cut short or broken"),
-        ('[{"text": "A dog runs."}, {"text": "A c', THREE, "its JSON is cut short or broken"),
-        ('{"text": "A dog runs.",}', ONE, "its JSON is cut short or broken"),
-        ("[" * 100_000, ONE, "its JSON is cut short or broken"),
+        ('{"text": "A dog ru', ONE, "its JSON is truncated or broken"),
+        ('[{"text": "A dog runs."}, {"text": "A c', THREE, "its JSON is truncated or broken"),
+        ('{"text": "A dog runs.",}', ONE, "its JSON is truncated or broken"),
+        ("[" * 100_000, ONE, "its JSON is truncated or broken"),
         ("[]", ONE, "its list of items is empty"),
         ('{"items": []}', THREE, "its list of items is empty"),
         ("{}", ONE, "an item has no text in 'text'"),
@@ -160,12 +160,12 @@ def test_allowed_values_in_any_case_come_out_as_they_are_listed():
         ('{"text": "A dog.", "mood": "angry"}', MOOD, "mood is 'angry', not one of glad, sad"),
     ],
 )
-def test_what_cannot_be_used_says_why(answer, recipe, reason):
+def test_an_unusable_answer_is_refused_with_the_reason(answer, recipe, reason):
     with pytest.raises(Unusable) as caught:
         parse_items(answer, recipe)
     assert str(caught.value) == reason
 
 
-def test_what_no_file_can_hold_becomes_the_replacement_character():
+def test_characters_that_no_file_can_hold_are_replaced():
     assert parse_items('{"text": "A dog \\ud83d runs."}', ONE) == [{"text": "A dog \ufffd runs."}]
     assert parse_items("A dog\0 runs.", ONE) == [{"text": "A dog\ufffd runs."}]

@@ -1,4 +1,4 @@
-"""End to end against a server that no one here wrote: `transformers serve` with a tiny chat model of random weights."""
+"""End to end with an independent server: `transformers serve` and a tiny chat model with random weights."""
 
 import json
 import os
@@ -60,26 +60,26 @@ def test_babble_of_a_served_model_is_kept_in_the_journal_and_out_of_the_corpus(s
     base_url, model = server
     references = tmp_path / "references.txt"
     references.write_text("\n".join(TEXTS))
-    asked = [
+    arguments = [
         f"output={tmp_path / 'corpus'}", "source=openai", f"base_url={base_url}", f"model={model}", "num_texts=12",
         f"references={references}", "allow_unpriced=true", "max_total_tokens=100000", "concurrency=2",
         "max_output_tokens=150", "max_attempts=3", "initial_backoff=0.1", "recipe.examples_per_request=2",
     ]  # fmt: skip
-    done = synthesize(*asked)
+    done = synthesize(*arguments)
     assert done.returncode == 0, done.stderr
     journal = [json.loads(line) for line in (tmp_path / "corpus" / "journal.jsonl").read_text().splitlines()]
     answers = [event for event in journal if event["event"] == "answer"]
     faults = [event for event in journal if event["event"] == "fault"]
     assert answers
-    # The server counts tokens, so what was cut short or unreadable is charged as it says.
+    # The server counts tokens, so truncated and unreadable answers are charged by its count.
     assert all(event["paid"] == "reported" for event in [*answers, *faults]), faults[:2]
     filters = json.loads((tmp_path / "corpus" / "filters.json").read_text())
     assert filters["num_texts"] == len(answers)
     assert filters["num_kept"] == 0
-    taken_out = {stage["name"]: stage["num_out"] for stage in filters["stages"] if stage["num_out"]}
-    assert sum(taken_out.values()) == len(answers)
+    num_removed = {stage["name"]: stage["num_out"] for stage in filters["stages"] if stage["num_out"]}
+    assert sum(num_removed.values()) == len(answers)
     report = (tmp_path / "corpus" / "report.html").read_text()
-    for stage in taken_out:
+    for stage in num_removed:
         assert stage in report
     again = synthesize(f"output={tmp_path / 'corpus'}", "action=status")
     assert again.returncode == 0 and f"{len(answers)} of 12 requests answered" in again.stdout

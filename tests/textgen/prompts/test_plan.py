@@ -232,7 +232,7 @@ def test_planning_makes_no_connection_and_needs_no_key(tmp_path, monkeypatch, ca
     plan(tmp_path / "corpus", *OPENAI, "num_texts=30")
     printed = capsys.readouterr().out
     assert "30 requests for 30 texts, by gpt-5-mini" in printed
-    assert "tokens of prompts, at most 1,920 of answers (64 each)" in printed
+    assert "tokens in prompts, at most 1,920 in answers (64 each)" in printed
     assert "cost: $" in printed and "prices of 20" in printed
     assert printed.count("--- prompt") == 3
     assert "Now one for new words." in printed

@@ -15,7 +15,7 @@ from textgen.report.corpus_summary import CorpusSummary
 
 TEMPLATE = "Write a caption with {{ keywords|join(' and ') }}.{% for one in examples %} {{ one.text }}{% endfor %}"
 HOSTILE = '<script>alert("x")</script> <img src=x onerror=alert(1)> a dog'
-# A journal's events of four attempts that failed, and of a server whose address holds secrets.
+# Events of a journal: four failed attempts, and a server whose address contains secrets.
 FAULTS = [
     {"event": "session", "source": "openai", "server": "http://user:hunter2@localhost:8000/v1?token=s3cret"},
     {"event": "sent", "id": "a", "attempt": 1, "tokens": 300, "cost": 2.0},
@@ -29,7 +29,7 @@ FAULTS = [
 ]
 
 
-def recipe_of(**settings: Any) -> Recipe:
+def make_recipe(**settings: Any) -> Recipe:
     given: dict[str, Any] = {
         "name": "pets",
         "template": "pets.j2",
@@ -46,8 +46,8 @@ def recipe_of(**settings: Any) -> Recipe:
     return Recipe(checked, None if checked.template is None else TEMPLATE, examples)
 
 
-def stage(name: str, num_in: int, removed: Sequence[tuple[str, str, str]] = ()) -> dict[str, Any]:
-    examples = [{"id": one, "reason": reason, "text": text} for one, reason, text in removed]
+def make_stage(name: str, num_in: int, removed: Sequence[tuple[str, str, str]] = ()) -> dict[str, Any]:
+    examples = [{"id": text_id, "reason": reason, "text": text} for text_id, reason, text in removed]
     return {"name": name, "num_in": num_in, "num_out": len(removed), "examples": examples}
 
 
@@ -60,16 +60,16 @@ def describe(
     prices: str = "free",
     references: Sequence[str] = (),
     events: Sequence[dict[str, Any]] = (),
-    num_unasked: int = 0,
+    num_unsent: int = 0,
     num_evaluation: int = 0,
     origin: str = "",
     **settings: Any,
 ) -> CorpusSummary:
-    """A corpus on disk: one request for each text, all kept but the last, which the length filter took out.
+    """Write a corpus with one request per text; all texts are kept but the last, which the filter of length removed.
 
-    `events` come in the journal before the answers; `num_unasked` requests have no answer.
+    `events` come before the answers in the journal; `num_unsent` requests have no answer.
     """
-    recipe, folder = recipe or recipe_of(), CorpusFolder(tmp_path / "pets")
+    recipe, folder = recipe or make_recipe(), CorpusFolder(tmp_path / "pets")
     given = {
         "recipe": recipe.settings.model_dump(),
         "output": str(folder.path),
@@ -77,7 +77,7 @@ def describe(
         "prices": "p.yaml",
     }
     config = make_settings(SynthesizeCaptionsConfig, "synthesize_captions.yaml", **given | settings)
-    num_texts = len(texts) + num_unasked
+    num_texts = len(texts) + num_unsent
     shown = list(range(min(1, len(recipe.examples))))
     requests = [recipe.make_request("key", index, ["dog", "park"], {}, shown, index) for index in range(num_texts)]
     folder.path.mkdir()
@@ -92,10 +92,10 @@ def describe(
             journal.append(answer if model in ("grammar", "existing text") else answer | paid)
             records.append({"id": f"{request.id}-0", "group": request.id, "text": text, "keywords": ["dog", "park"]})
         ledger = journal.ledger
-    gone = records.pop()
-    removed.append({**gone, "stage": "length", "reason": "2 words, fewest is 3"})
-    folder.removed.write_text("".join(json.dumps(one) + "\n" for one in removed))
-    folder.corpus.write_text("".join(json.dumps(one) + "\n" for one in records))
+    last = records.pop()
+    removed.append({**last, "stage": "length", "reason": "2 words, fewest is 3"})
+    folder.removed.write_text("".join(json.dumps(record) + "\n" for record in removed))
+    folder.corpus.write_text("".join(json.dumps(record) + "\n" for record in records))
     filters = {
         "num_answers": len(texts),
         "num_declined": ledger.refused,
@@ -103,8 +103,8 @@ def describe(
         "num_texts": len(texts),
         "num_kept": len(records),
         "stages": [
-            stage("length", len(texts), [(gone["id"], "2 words, fewest is 3", gone["text"])]),
-            stage("examples and evaluation texts", len(records)),
+            make_stage("length", len(texts), [(last["id"], "2 words, fewest is 3", last["text"])]),
+            make_stage("examples and evaluation texts", len(records)),
         ],
         "num_references": len(references),
         "num_evaluation": num_evaluation,

@@ -1,10 +1,10 @@
-"""How far a corpus is, in words."""
+"""Console output of a corpus's status."""
 
 from textgen.corpus.ledger import Ledger, Spend
 from textgen.report.console import describe_status
 
 
-def test_what_was_spent_without_a_price_is_not_told_in_dollars():
+def test_spend_without_a_price_has_no_dollars():
     ledger = Ledger()
     ledger.spent = Spend(28_358, 0.0)
     assert describe_status(ledger, 100) == "0 of 100 requests answered, 28,358 tokens spent"
