@@ -67,7 +67,7 @@ def compose(script, arguments):
         for command in table.values():
             if script in command.all_scripts():
                 return cli.compose_config(command.config_name, command.load_schema(), arguments, folders)
-    raise AssertionError(f"scripts/{script}.py is no command")
+    raise AssertionError(f"scripts/{script}.py is not a command")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
