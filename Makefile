@@ -9,7 +9,7 @@ ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check-experiments test test-slow test-all test-floors update-constraints lint format typecheck check-imports check report-bug benchmark benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
+.PHONY: help demo check-experiments test test-slow test-all test-floors update-constraints lint format settings typecheck check-imports check report-bug benchmark benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
 
 help:  ## Lists the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-24s%s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ lint: $(INSTALLED)  ## Runs the linter and checks the format
 format: $(INSTALLED)  ## Formats the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+settings: $(INSTALLED)  ## Writes docs/settings.md from configs/ and the schemas
+	$(BIN)/python -m docs.build_settings
 
 typecheck: $(INSTALLED)  ## Checks the types
 	$(BIN)/mypy

@@ -19,8 +19,8 @@ import openai
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for the stand-in server of the tests
 
 from close_transfer.core.signals import StopRequest
+from tests.settings import make_recipe
 from tests.textgen.stand_in.server import StandInServer
-from textgen.config import FieldSettings, RecipeSettings
 from textgen.corpus.journal import RequestJournal
 from textgen.corpus.prices import Price
 from textgen.generators.async_client import Limits, RequestScheduler
@@ -30,13 +30,13 @@ from textgen.prompts.recipe import Recipe, Request
 
 CONCURRENCY = 64
 RUNS = 5
-SETTINGS = RecipeSettings(name="benchmark", template="", keywords=2, fields={"text": FieldSettings()})
+SETTINGS = make_recipe(name="benchmark", template="", keywords=2)
 RECIPE = Recipe(SETTINGS, "Write one caption of a photograph.\nKeywords: {{ keywords | join(', ') }}")
 PARAMETERS = Parameters("model", None, 1.0, 1.0, 64)
 
 
 def build_requests(num: int, run: int) -> list[Request]:
-    return [RECIPE.request("benchmark", i, ["dog", f"word{i}"], {}, (), run * num + i) for i in range(num)]
+    return [RECIPE.make_request("benchmark", i, ["dog", f"word{i}"], {}, (), run * num + i) for i in range(num)]
 
 
 def measure_scheduler_rate(access: Access, num: int, run: int) -> float:
@@ -47,7 +47,7 @@ def measure_scheduler_rate(access: Access, num: int, run: int) -> float:
         with RequestJournal(Path(folder) / "journal.jsonl", "benchmark") as journal:
             limits = Limits(CONCURRENCY, max_cost=1e6, max_total_tokens=10**12)
             asker = RequestScheduler(
-                client, journal, SETTINGS, Price(1e-7, 4e-7, ""), limits, 64, RECIPE.prompt, StopRequest()
+                client, journal, SETTINGS, Price(1e-7, 4e-7, ""), limits, 64, RECIPE.render_prompt, StopRequest()
             )
             with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):  # the progress bar
                 asker.run(build_requests(num, run), num)
@@ -58,7 +58,7 @@ def measure_scheduler_rate(access: Access, num: int, run: int) -> float:
 def measure_bare_rate(access: Access, num: int, run: int) -> float:
     """Requests a second of the client alone."""
     bodies = [
-        build_request_body(RECIPE.prompt(request), PARAMETERS, RECIPE.schema, request.seed, access)
+        build_request_body(RECIPE.render_prompt(request), PARAMETERS, RECIPE.schema, request.seed, access)
         for request in build_requests(num, run)
     ]
 

@@ -13,6 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from close_transfer.config.components import TaskConfig
+from close_transfer.config.data import DATASETS
 from close_transfer.core import command_line
 from close_transfer.core.command_line import CONFIGS, CliExtensions, groups, options
 from close_transfer.core.guarded_run import run_guarded
@@ -111,14 +113,33 @@ def _is_folder(name: str) -> bool:
         return False
 
 
+def _check_task_settings(config: StrictModel) -> None:
+    """Check what the schemas cannot know, because each task's class owns it: names of tasks, and their settings.
+
+    Raises:
+        UserError: if there is no such task, or it cannot be built with its settings.
+    """
+    from close_transfer.tasks import build_task, get_task  # here, because it imports the metrics
+
+    task, data = getattr(config, "task", None), getattr(config, "data", None)
+    if isinstance(task, TaskConfig):
+        build_task(task)
+    elif isinstance(task, str):
+        get_task(task)
+    for setting in ("noise", "epochs"):
+        for name in getattr(data, setting, {}):
+            get_task(name, f"data.{setting}")
+
+
 def _extensions(folders: Sequence[Path] = (CONFIGS,)) -> CliExtensions:
-    from close_transfer.data.sources import SERVED_TASKS  # here, because it imports every reader
+    from close_transfer.config.components import ENCODER_KINDS
 
     return CliExtensions(
         _expand_argument,
-        union_tags={*SERVED_TASKS, "open_clip", "timm", "precomputed", "scratch", "pretrained"},
+        union_tags={*DATASETS, *ENCODER_KINDS, "scratch", "pretrained"},
         labels={"lm=pretrained": "pretrained models"},
         config_folders=tuple(folders),
+        check_settings=_check_task_settings,
     )
 
 

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from close_transfer.core.console import show_log
+
 # Before any library reads them: tests use no network, and each session its own vectors.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
+
+show_log()  # as every command does
 
 REPOSITORY = Path(__file__).parent.parent
 

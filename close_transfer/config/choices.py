@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
-TaskName = Literal["captioning", "captioning-multi", "snli-ve", "vqa", "vqa-e", "visual-news", "custom"]
 EvalSplit = Literal["train", "val", "test", "test-novel"]
 # What training saw: T0 text only, T1 also statistics of unpaired images, T2 unpaired images, T3 images generated from the
 # text, T4 images with their text.
@@ -15,7 +14,7 @@ Checkpoint = Literal["best", "last"]
 # Ways to choose the noise: from texts, from statistics of unpaired images, from statistics of pairs.
 AutoNoise = Literal["auto", "auto-unpaired", "auto-paired"]
 NoiseRule = Literal["largest_coordinate", "cosine", "shifted_validation"]
-ExtraMetric = Literal["spice", "clipscore"]
+ExtraMetricName = Literal["spice", "clipscore"]
 
 
 def as_tuple(value: Any) -> Any:
@@ -24,7 +23,7 @@ def as_tuple(value: Any) -> Any:
 
 
 # `task=` names a file of the group; what is in it was settled when the run was trained.
-ChosenTask = Annotated[TaskName, BeforeValidator(lambda task: task["name"] if isinstance(task, dict) else task)]
+ChosenTask = Annotated[str, BeforeValidator(lambda task: task["name"] if isinstance(task, dict) else task)]
 
 
 def _require_value(value: Any) -> Any:

@@ -1,1 +1,1 @@
-"""Shared utilities: errors, files, signals, settings, readers of tables; no other package, no ML library."""
+"""Shared utilities: errors, files, signals, settings and file readers. Imports no other package and no ML library."""

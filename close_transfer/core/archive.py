@@ -1,4 +1,4 @@
-"""Keeps what an earlier command wrote when another output takes its place."""
+"""Backup of earlier output before a new one replaces it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,18 +7,20 @@ from close_transfer.core.atomic_files import report_write_errors, sync
 
 
 def archive_previous(paths: Sequence[Path], into: Path) -> Path:
-    """Moves the files that are there into a folder of their own: `into-1`, or the next number.
+    """Move those of the files that exist into a new folder: `into-1`, or the next free number.
 
-    The last of the paths says that they belong together. It goes last, so that after a kill the next
-    call moves the rest into the same folder.
+    Args:
+        paths: files to move. The last one marks a backup as complete, so it is moved last.
+        into: path of the backup folder without its number.
 
     Returns:
-        The folder.
+        the folder that now holds the files.
 
     Raises:
         WriteError: if they cannot be moved.
     """
     number = 1
+    # A folder without the last file was left by a kill: this call moves the rest into the same folder.
     while (folder := into.with_name(f"{into.name}-{number}")).joinpath(paths[-1].name).exists():
         number += 1
     with report_write_errors(folder):

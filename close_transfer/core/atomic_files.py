@@ -1,11 +1,10 @@
-"""Writing files so that a reader never sees half of one, and fingerprints of what was read.
+"""Atomic file writing, JSON files that commands write, locks, and fingerprints.
 
-Whatever cannot be written (a full disk, a quota, a limit, missing rights) is a `WriteError`, raised
-here and nowhere else.
+A reader never sees a file that is half written. Failed writes (full disk, quota, size limit, missing permission) raise
+`WriteError`, here and nowhere else.
 """
 
 import errno
-import fcntl
 import glob
 import hashlib
 import json
@@ -21,34 +20,42 @@ from typing import Any
 
 from close_transfer.core.errors import UserError
 
+# Errors that more space would solve, and errors that another place would solve: a message gives the right advice.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 _REPORTED = _FULL | _REFUSED | {errno.EIO, errno.ENOENT, errno.ESTALE, errno.ENXIO}
 
 
 class WriteError(UserError):
-    """Something could not be written; what stood there before is untouched."""
+    """Failed write. The earlier content of the file is intact."""
 
-    def __init__(self, what: str, mend: str, again: str = "run the same command again") -> None:
-        """`what` happened, what would `mend` it, and how to go on `again`."""
-        super().__init__(f"{what}. What was complete before is intact: {mend}, then {again}")
-        self._what, self._mend = what, mend
+    def __init__(self, problem: str, remedy: str, next_step: str = "run the same command again") -> None:
+        """Compose the message.
 
-    def then(self, again: str) -> "WriteError":
-        """The same with another way to go on."""
-        return WriteError(self._what, self._mend, again)
+        Args:
+            problem: sentence that names the file and the reason, without a full stop.
+            remedy: action that solves the problem, such as "make room".
+            next_step: action that continues the work afterwards.
+        """
+        super().__init__(f"{problem}. What was complete before is intact: {remedy}, then {next_step}")
+        self._problem, self._remedy = problem, remedy
+
+    def with_next_step(self, next_step: str) -> "WriteError":
+        """Return the same error with another way to continue."""
+        return WriteError(self._problem, self._remedy, next_step)
 
 
 def error_number(error: BaseException) -> int | None:
-    """The operating system's number of an error, also of one that a library written in Rust reports."""
+    """Return the `errno` of an error, or None if it has none."""
     if isinstance(error, OSError):
         return error.errno
+    # safetensors and tokenizers are written in Rust and report the number in the text only.
     reported = re.search(r"\(os error (\d+)\)", str(error))
     return int(reported[1]) if reported else None
 
 
 def write_error(error: BaseException, path: Path) -> WriteError | None:
-    """The error as a sentence about `path`; None if it is not one of writing."""
+    """Convert an error into a `WriteError` about `path`; return None if it is not a write error."""
     if isinstance(error, WriteError):
         return error
     number = error_number(error)
@@ -58,22 +65,22 @@ def write_error(error: BaseException, path: Path) -> WriteError | None:
     reason = f"{os.strerror(number)}; {shutil.disk_usage(folder).free / 1e6:,.1f} MB are free there"
     if number == errno.EFBIG:
         reason += ", so it is a limit on the size of a file (ulimit -f)"
-    mend = "make room" if number in _FULL else "choose a place that can be written to"
-    return WriteError(f"{path}: could not be written ({reason})", mend)
+    remedy = "make room" if number in _FULL else "choose a place that can be written to"
+    return WriteError(f"{path}: could not be written ({reason})", remedy)
 
 
 def _concerns(error: BaseException, path: Path) -> bool:
-    """Whether an error is about `path`, what is in it, or a folder above it; most name no file."""
-    named = getattr(error, "filename", None)
-    if not isinstance(named, str):
+    """Return True if an error is about `path`, a file below it or a folder above it, or names no file."""
+    error_file = getattr(error, "filename", None)
+    if not isinstance(error_file, str):
         return True
-    error_folder, path_folder = Path(named).absolute().parent, path.absolute().parent
+    error_folder, path_folder = Path(error_file).absolute().parent, path.absolute().parent
     return error_folder.is_relative_to(path_folder) or path_folder.is_relative_to(error_folder)
 
 
 @contextmanager
 def report_write_errors(path: Path) -> Iterator[None]:
-    """Errors of writing `path` become a `WriteError` that names it.
+    """Turn errors of writing `path` within the block into a `WriteError` that names it.
 
     Raises:
         WriteError: if the disk is full, or the place cannot be written to.
@@ -89,10 +96,10 @@ def report_write_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; renames it to `path` when the block ends well.
+    """Yield a temporary path in the folder of `path`, and rename it to `path` when the block ends without an error.
 
-    Whatever stood at `path` stays untouched until then, and after any error. The content is
-    flushed to the disk before the rename.
+    An existing file at `path` is untouched until then, and after any error. The content is flushed to the disk before
+    the rename.
 
     Raises:
         WriteError: if it cannot be written.
@@ -116,41 +123,31 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove_stale(folder: Path, name: str | None = None) -> None:
-    """Removes what killed writers of `name` (or of any file) left in a folder; no other may be at work there."""
+    """Remove temporary files that killed writers of `name` (None: of any file) left in a folder.
+
+    No other process may be writing there.
+    """
     for temporary in folder.glob(f".{glob.escape(name) if name else '*'}.*.tmp"):
         temporary.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
-    """Flushes a file, or the names in a folder, to the disk."""
+    """Flush a file's content, or a folder's entries, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # file systems that cannot flush a folder
+        if error.errno != errno.EINVAL:  # some file systems cannot flush a folder
             raise
     finally:
         os.close(handle)
 
 
-def lock(handle: int) -> bool:
-    """Locks an open file or folder for this process until it is closed; False if another process holds it.
-
-    The lock ends with the process, however that ends. Where the file system has no locks, nothing is
-    locked and the answer is True.
-    """
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF):
-            raise
-    return True
-
-
 def append_line(handle: int, line: str) -> int:
-    """Appends a line to a file open for appending, all of it or nothing; the number of bytes."""
+    """Append a line to a file that is open for appending, and return the number of bytes written.
+
+    If the disk fills up in the middle, the part already written is removed.
+    """
     content = line.encode() + b"\n"
     size, num_written = os.fstat(handle).st_size, 0
     try:
@@ -163,25 +160,25 @@ def append_line(handle: int, line: str) -> int:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text atomically."""
+    """Write UTF-8 text atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON atomically. NaN and infinity are refused, as JSON has none.
+    """Write indented JSON atomically.
 
     Raises:
-        ValueError: if `value` holds a number that JSON cannot hold.
+        ValueError: if `value` holds NaN or infinity, which JSON cannot represent.
     """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file that a command wrote.
+    """Read a JSON file that a command wrote.
 
     Raises:
-        UserError: naming the file, if it is no JSON.
+        UserError: names the file, if it is not valid JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -190,30 +187,34 @@ def read_json(path: Path) -> Any:
 
 
 def read_fields(path: Path, kinds: Mapping[str, type | UnionType]) -> dict[str, Any]:
-    """These fields of a JSON object that a command wrote.
+    """Read fields of a JSON object that a command wrote.
+
+    Args:
+        path: the JSON file.
+        kinds: field name -> type of its value.
 
     Raises:
-        UserError: naming the file, if it is no such object, or a field is missing or of another kind.
+        UserError: names the file, if it does not hold an object, or a field is missing or has another type.
     """
     value = read_json(path)
     if not isinstance(value, dict):
-        raise damaged_file_error(path, "it holds no object")
+        raise damaged_file_error(path, "it does not hold a JSON object")
     for name, kind in kinds.items():
         if name not in value or not isinstance(value[name], kind):
-            raise damaged_file_error(path, f"field {name!r} is missing or of another kind")
+            raise damaged_file_error(path, f"field {name!r} is missing or has another type")
     return {name: value[name] for name in kinds}
 
 
 def damaged_file_error(path: Path, reason: str) -> UserError:
-    """That a file is not as a command wrote it."""
+    """Return the error for a file that is not as a command wrote it."""
     first_line = (reason.splitlines() or ["no reason given"])[0][:200]
     return UserError(
-        f"{path}: is damaged ({first_line}); restore it from a copy, or make it again by the command that wrote it"
+        f"{path}: is damaged ({first_line}). Restore it from a copy, or run the command that wrote it again"
     )
 
 
 def replace_link(link: Path, target: Path) -> None:
-    """Points the symbolic link at `target`, relative to the link's folder, in one step."""
+    """Point the symbolic link at `target`, relative to the link's folder, in one atomic step."""
     with report_write_errors(link):
         temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
         with suppress(FileNotFoundError):
@@ -227,16 +228,17 @@ def replace_link(link: Path, target: Path) -> None:
 
 
 def fingerprint(parts: Iterable[bytes | str]) -> str:
-    """SHA-256 over the parts and their boundaries, as 64 hexadecimal digits."""
+    """Return the SHA-256 of the parts and their boundaries, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
+        # The length comes first, so that ("ab", "c") and ("a", "bc") differ.
         digest.update(len(data).to_bytes(8, "big"))
         digest.update(data)
     return digest.hexdigest()
 
 
 def fingerprint_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,7 @@
-"""From the command line to a checked configuration, by Hydra; and from mistakes to plain sentences.
+"""Command line to checked settings, with Hydra.
 
-Hydra composes and overrides. Before it runs, the overrides are looked at, so that a misspelt key or
-group is answered with the nearest that exists, and all of them at once.
+Hydra composes the settings. The overrides are checked before it runs, so that one message reports all misspelt keys and
+groups, each with the nearest name that exists.
 """
 
 import difflib
@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -29,11 +30,23 @@ from close_transfer.core.schema import C, StrictModel, find_text_error, shorten,
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 _PLAIN_KEY = re.compile(r"(\+{1,2}|~)?[A-Za-z_][\w.@/-]*", re.ASCII)
-_MAX_BRACKETS = 50  # more are text, and would take Hydra's parser minutes, or all of the stack
-_UNCHECKED = ("-", "+", "~", "hydra")  # beginnings of what only Hydra knows
+_MAX_BRACKETS = 50  # a value with more is text; Hydra's parser would take minutes or overflow the stack
+_UNCHECKED = ("-", "+", "~", "hydra")  # arguments that begin so are checked by Hydra alone
 
-# What Hydra raises for settings it cannot use; not all of that is its own.
+# Exceptions that Hydra raises for settings it cannot use. Some come from Python and YAML.
 _REFUSALS = (HydraException, ValueError, RecursionError, YAMLError)
+
+
+def _look_up(path: str, key: str, default: Any, *, _root_: DictConfig) -> Any:
+    """Return the value of a key in the mapping at `path`, or the default if the mapping lacks the key."""
+    mapping = OmegaConf.select(_root_, path)
+    if not isinstance(mapping, DictConfig):
+        raise ValueError(f"{path}={mapping} should be values by name; give +{path}.{key}=VALUE")
+    return mapping.get(key, default)
+
+
+# YAML files write ${lookup:PATH,KEY,DEFAULT}, because an interpolation alone has no default.
+OmegaConf.register_new_resolver("lookup", _look_up)
 
 
 @dataclass(frozen=True)
@@ -41,25 +54,27 @@ class CliExtensions:
     """Command-line syntax of a package beyond config groups and keys.
 
     Attributes:
-        expand_argument: returns the arguments that one argument of a command, given by its config name, stands for.
-        union_tags: as `validate` takes them.
-        labels: plural names of some options ("group=option") for messages.
-        config_folders: folders with YAML files of commands and of groups.
+        expand_argument: function of an argument and the command's config name; returns the arguments to use instead.
+        union_tags: `members` of `validate`.
+        labels: "group=option" -> plural name of the option for messages.
+        config_folders: folders with the YAML files of commands and of groups.
+        check_settings: function that raises a `UserError` if settings that are valid by their schema cannot be used.
     """
 
     expand_argument: Callable[[str, str], list[str]] = lambda argument, config_name: [argument]
     union_tags: Collection[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     config_folders: tuple[Path, ...] = (CONFIGS,)
+    check_settings: Callable[[StrictModel], None] = lambda config: None
 
 
 _NO_EXTENSIONS = CliExtensions()
 
 
 def _quote_value(argument: str, sweeps: bool) -> str:
-    """The override as it is where Hydra's grammar takes it, else with its value quoted.
+    """Return the override unchanged if Hydra's grammar accepts it, else with its value quoted.
 
-    So that prompts and paths can be typed without a thought for commas, quotes and brackets.
+    Users can therefore type prompts and paths with commas, quotes and brackets.
     """
     key, equals, value = argument.partition("=")
     if not equals or not _PLAIN_KEY.fullmatch(key):
@@ -69,21 +84,21 @@ def _quote_value(argument: str, sweeps: bool) -> str:
             parsed = OverridesParser.create().parse_override(argument)
             if sweeps or not parsed.is_sweep_override():
                 return argument
-        except (HydraException, ValueError):  # the latter for numbers of thousands of digits
+        except (HydraException, ValueError):  # Python refuses to parse integers of thousands of digits
             pass
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'{key}="{escaped}"'
 
 
 def options(group: str, config_folders: Sequence[Path] = (CONFIGS,)) -> list[str]:
-    """Return the options of a config group, by the names that are given for them."""
+    """Return the options of a config group, sorted by name."""
     folders = [folder / group.partition("@")[0] for folder in config_folders]
     return sorted(path.relative_to(f).with_suffix("").as_posix() for f in folders for path in f.rglob("*.yaml"))
 
 
 def _suggest_nearest(word: str, words: Sequence[str]) -> str:
     matches = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]}?" if matches else ""
+    return f". Did you mean {matches[0]}?" if matches else ""
 
 
 def _iterate_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
@@ -96,25 +111,34 @@ def _iterate_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
 
 
 def _order_folders(config_name: str, config_folders: Sequence[Path]) -> list[Path]:
-    """The same folders, the one with the command's own file first."""
+    """Return the folders with the one that holds the command's own file first."""
     return sorted(config_folders, key=lambda folder: not (folder / f"{config_name}.yaml").is_file())
 
 
-def groups(config_name: str, config_folders: Sequence[Path] = (CONFIGS,)) -> set[str]:
-    """Return the config groups that this command composes."""
-    loaded = OmegaConf.load(_order_folders(config_name, config_folders)[0] / f"{config_name}.yaml")
+def _read_defaults_list(name: str, config_folders: Sequence[Path]) -> Sequence[object]:
+    loaded = OmegaConf.load(_order_folders(name, config_folders)[0] / f"{name}.yaml")
     assert isinstance(loaded, DictConfig)
-    defaults = loaded.get("defaults", [])
-    return {str(key).removeprefix("override ") for entry in defaults if OmegaConf.is_dict(entry) for key in entry}
+    return loaded.get("defaults", [])
+
+
+def groups(config_name: str, config_folders: Sequence[Path] = (CONFIGS,)) -> set[str]:
+    """Return the config groups that this command composes, those of its fragments included."""
+    found: set[str] = set()
+    for entry in _read_defaults_list(config_name, config_folders):
+        if OmegaConf.is_dict(entry):
+            found |= {str(key).removeprefix("override ").removeprefix("/") for key in entry}
+        elif entry != "_self_":
+            found |= groups(str(entry).partition("@")[0], config_folders)
+    return found
 
 
 def check_overrides(
     config_name: str, schema: type[StrictModel], arguments: Sequence[str], extensions: CliExtensions = _NO_EXTENSIONS
 ) -> None:
-    """Looks for groups, options and keys that do not exist.
+    """Check that all groups, options and keys of the arguments exist.
 
     Raises:
-        UserError: naming every one of them with the nearest that exists.
+        UserError: names each one that does not, with the nearest that exists.
     """
     folders = extensions.config_folders
     known_groups, chosen, problems = groups(config_name, folders), [], []
@@ -125,12 +149,12 @@ def check_overrides(
             problems.append(f"{shorten(argument)}: {fault}")
         elif argument.startswith(_UNCHECKED):
             if not key.strip("+~"):
-                problems.append(f"{shorten(argument)}: names no setting; settings are given as key=value")
+                problems.append(f"{shorten(argument)}: names no setting. Give settings as key=value")
         elif not equals:
-            problems.append(f"{shorten(argument)}: settings are given as key=value")
+            problems.append(f"{shorten(argument)}: has no value. Give settings as key=value")
         elif key in known_groups:
             allowed = options(key, folders)
-            names = value.strip("[]").split(",")  # several of one group, or a sweep
+            names = value.strip("[]").split(",")  # a list of options, or a sweep over them
             unknown = [name for name in names if name not in allowed]
             if unknown:
                 problems.append(
@@ -140,7 +164,7 @@ def check_overrides(
                 chosen.append(f"{key}={value if value.startswith('[') else names[0]}")
         else:
             plain.append((key, value))
-    if not problems:
+    if not problems:  # the keys that exist depend on the chosen options, so the options are checked first
         hidden = tuple(f"{group}." for group in schema.choices_only)
         known_names = sorted(
             {
@@ -153,7 +177,7 @@ def check_overrides(
         for key, value in plain:
             if key not in known_names:
                 owners = _find_other_options(config_name, key, hidden, extensions)
-                hint = f", which is of {owners}" if owners else _suggest_nearest(key, known_names)
+                hint = f"; it only applies with {owners}" if owners else _suggest_nearest(key, known_names)
                 problems.append(
                     f"{shorten(f'{key}={value}')}: there is no such setting{' here' if owners else ''}{hint}"
                 )
@@ -162,7 +186,7 @@ def check_overrides(
 
 
 def _find_other_options(config_name: str, key: str, hidden: tuple[str, ...], extensions: CliExtensions) -> str:
-    """The options of the key's group that have such a setting, where the chosen one has not; empty if none has."""
+    """Return the other options of the key's group that accept the key, for a message; empty if there are none."""
     folders = extensions.config_folders
     group = key.partition(".")[0]
     if group not in groups(config_name, folders) or key.startswith(hidden):
@@ -181,22 +205,22 @@ def _find_other_options(config_name: str, key: str, hidden: tuple[str, ...], ext
 
 
 def _compose(config_name: str, overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
-    GlobalHydra.instance().clear()
+    GlobalHydra.instance().clear()  # Hydra refuses a second initialization in one process
     first, *others = _order_folders(config_name, folders)
     with initialize_config_dir(version_base=None, config_dir=str(first)):
         return compose(config_name, [*overrides, *_format_search_path(others)])
 
 
 def _compose_or_explain(config_name: str, overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
-    """The settings as Hydra composes them.
+    """Compose the settings with Hydra.
 
     Raises:
-        UserError: naming the overrides that Hydra cannot use.
+        UserError: names the overrides that Hydra cannot use.
     """
     try:
         return _compose(config_name, overrides, folders)
     except _REFUSALS as error:
-        culprits = []
+        culprits = []  # overrides without which Hydra can compose the rest
         for number, override in enumerate(overrides):
             with suppress(*_REFUSALS):
                 _compose(config_name, [*overrides[:number], *overrides[number + 1 :]], folders)
@@ -205,23 +229,29 @@ def _compose_or_explain(config_name: str, overrides: Sequence[str], folders: Seq
 
 
 def _format_search_path(folders: Sequence[Path]) -> list[str]:
-    """The override by which Hydra looks for groups in further folders; none if there are none."""
+    """Return the override that makes Hydra look for groups in further folders, as a list of at most one."""
     return [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in folders)}]"] if folders else []
 
 
-def _build_refusal_error(error: Exception, what: str) -> UserError:
-    """Hydra's first two lines about `what`."""
+def _build_refusal_error(error: Exception, subject: str) -> UserError:
+    """Return the error for `subject` with the first two lines of Hydra's message; the rest describes its parser."""
     reason = "is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split("\n")[:2])
-    return UserError(f"{what}: {shorten(reason)}")
+    return UserError(f"{subject}: {shorten(reason)}")
 
 
 def compose_config(
     config_name: str, schema: type[C], arguments: Sequence[str] = (), extensions: CliExtensions = _NO_EXTENSIONS
 ) -> C:
-    """The checked configuration that a command would get for these arguments.
+    """Compose and check the settings that a command gets for these arguments.
+
+    Args:
+        config_name: stem of the command's YAML file.
+        schema: class of the settings.
+        arguments: overrides as `key=value`.
+        extensions: command-line syntax of the package.
 
     Raises:
-        UserError: for every mistake in them.
+        UserError: lists every mistake in the arguments.
     """
     arguments = [
         _quote_value(expanded, sweeps=False)
@@ -235,15 +265,21 @@ def compose_config(
 
 
 def _resolve_and_validate(schema: type[C], config: DictConfig, extensions: CliExtensions) -> C:
-    """The composed settings, resolved and validated; whatever is wrong with them is a `UserError`."""
+    """Resolve and validate composed settings.
+
+    Raises:
+        UserError: if an interpolation cannot be resolved, or a value is not allowed.
+    """
     try:
         values = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
-        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}; look at its value in configs/") from error
+        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}. Check its value in configs/") from error
     except RecursionError as error:
         raise _build_refusal_error(error, getattr(error, "full_key", "") or "a setting") from error
     assert isinstance(values, dict)
-    return validate(schema, values, extensions.union_tags)  # type: ignore[arg-type]
+    settings = validate(schema, values, extensions.union_tags)  # type: ignore[arg-type]
+    extensions.check_settings(settings)
+    return settings
 
 
 def run(
@@ -252,10 +288,16 @@ def run(
     execute: Callable[[C], int | None],
     extensions: CliExtensions = _NO_EXTENSIONS,
 ) -> None:
-    """Execute a function of the checked settings that `sys.argv` gives, or show help; exit with its status.
+    """Check the settings in `sys.argv` and execute a function of them, or show help.
+
+    Args:
+        config_name: stem of the command's YAML file.
+        schema: class of the settings.
+        execute: function of the settings; returns the exit status, None for 0.
+        extensions: command-line syntax of the package.
 
     Raises:
-        UserError: for every mistake in the settings, and as `execute` does.
+        UserError: lists every mistake in the settings; `execute` may raise others.
     """
     begun = False
 
@@ -265,7 +307,7 @@ def run(
         run_guarded(lambda: finish(execute(_resolve_and_validate(schema, config, extensions))))
 
     def finish(status: int | None) -> None:
-        if status:  # 0 ends nothing: a sweep (-m) has further jobs
+        if status:  # no exit for 0, because a sweep (-m) has further jobs
             sys.exit(status)
 
     sweeps = bool({"-m", "--multirun"} & set(sys.argv[1:]))
@@ -273,11 +315,11 @@ def run(
     arguments = [_quote_value(argument, sweeps) for argument in typed]
     if any(argument.startswith("-") for argument in arguments):
         check_overrides(config_name, schema, arguments, extensions)
-    else:  # Hydra's own reports of mistakes have another exit status
+    else:  # compose first, because Hydra itself reports mistakes with another exit status
         compose_config(config_name, schema, sys.argv[1:], extensions)
     first, *others = _order_folders(config_name, extensions.config_folders)
     sys.argv[1:] = [*arguments, *_format_search_path(others)]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # else it ends with its own message and exit status
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra exits with its own message and status
     try:
         hydra.main(version_base=None, config_path=str(first), config_name=config_name)(run_job)()
     except _REFUSALS as error:

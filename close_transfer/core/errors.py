@@ -1,9 +1,9 @@
-"""The one exception for mistakes that a user can mend."""
+"""Exception for mistakes that a user can correct."""
 
 
 class UserError(ValueError):
-    """What the user gave cannot be used.
+    """Input from the user that cannot be used.
 
-    The message names the value, what is allowed and what to do next. The commands print it as it
-    is, without a traceback, and exit with status 2.
+    The message names the value, what is allowed and what to do next. Commands print it without a traceback and exit
+    with status 2.
     """

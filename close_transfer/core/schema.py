@@ -1,4 +1,4 @@
-"""What all settings share: ranges of numbers, text that can be typed, and the class that refuses unknown keys."""
+"""Base class and types of all settings: ranges of numbers, checks of text, refusal of unknown keys."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -18,7 +18,7 @@ def _refuse_booleans(value: Any) -> Any:
 
 _Number = BeforeValidator(_refuse_booleans)  # pydantic takes true for 1
 
-# Bounds are below what PyTorch takes as a size, as a seed, and as a number of 32 bits.
+# The upper bounds keep values within what PyTorch accepts as a size, as a seed and as a 32-bit float.
 Positive = Annotated[int, Field(ge=1, lt=2**31), _Number]
 Natural = Annotated[int, Field(ge=0, lt=2**63), _Number]
 NonNegative = Annotated[float, Field(ge=0, le=1e6), _Number]
@@ -27,13 +27,16 @@ Share = Annotated[float, Field(gt=0, lt=1), _Number]
 
 
 def find_text_error(text: str) -> str:
-    """Why a text can be no setting: no file can be named so, and no file hold it; empty if it can."""
+    """Return the reason why a text cannot be a setting's value, or an empty string if it can.
+
+    Such a text can neither be a file's name nor be written to a file.
+    """
     if "\0" in text:
-        return "holds a NUL character; leave it out"
+        return "holds a NUL character. Leave it out"
     try:
         text.encode()
     except UnicodeEncodeError:
-        return "is not UTF-8; type it as UTF-8, and give files names in UTF-8"
+        return "is not UTF-8. Type it as UTF-8, and give files names in UTF-8"
     return ""
 
 
@@ -48,11 +51,12 @@ def _iterate_texts(value: Any) -> Iterator[str]:
 
 
 class StrictModel(BaseModel):
-    """A part of the configuration: unknown keys are errors, values do not change."""
+    """Group of settings. Unknown keys are errors, and values cannot be changed afterwards."""
 
+    # pydantic reserves names that begin with `model_`; settings may use them.
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    # Config groups of which only the choice counts here; the settings below them cannot be given.
+    # Config groups of which only the chosen option counts for this command; keys below them are refused.
     choices_only: ClassVar[tuple[str, ...]] = ()
 
     @field_validator("*")
@@ -70,36 +74,40 @@ _LONGEST_SHOWN = 200
 
 
 def shorten(value: object) -> str:
-    """A value on one line, and not all of it where it is long."""
+    """Return a value as one printable line for a message, cut to 200 characters."""
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}... ({len(text):,} characters)"
 
 
 def _explain(error: Mapping[str, Any], members: Collection[str]) -> str:
+    # Place 1 of a path may be the tag of a union's member, which pydantic adds and the user did not type.
     path = ".".join(str(part) for place, part in enumerate(error["loc"]) if place != 1 or part not in members)
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
-    # What is wrong within a part names its setting, and need not show the part.
+    # A validator of a whole group names the setting itself; the group's other values would only distract.
     if not path or message.startswith(f"{path}."):
         return message
     if error["type"] in ("tuple_type", "list_type"):
-        return f"{path}={shorten(error['input'])}: should be a list; give {path}=[{shorten(error['input'])}]"
+        return f"{path}={shorten(error['input'])}: should be a list. Give {path}=[{shorten(error['input'])}]"
     if error["type"] == "extra_forbidden":
         return f"{path}: there is no such key"
     if error["type"] == "missing":
-        return f"{path}: missing; give {path}=VALUE"
+        return f"{path}: missing. Give {path}=VALUE"
     return f"{path}={shorten(error['input'])}: {message[0].lower()}{message[1:]}"
 
 
 def validate(schema: type[C], values: Mapping[str, Any], members: Collection[str] = ()) -> C:
-    """Checks composed values against a schema.
+    """Check composed values against a schema.
 
     Args:
-        schema: the class of the settings.
-        values: what was composed for it.
-        members: names of unions' members, which pydantic puts into the path of a mistake and no user typed.
+        schema: class of the settings.
+        values: values that Hydra composed for it.
+        members: tags of union members, which pydantic adds to the path of a mistake and messages leave out.
+
+    Returns:
+        The checked settings.
 
     Raises:
-        UserError: listing every mistake, one a line.
+        UserError: lists every mistake, one per line.
     """
     try:
         return schema.model_validate(values)

@@ -1,4 +1,4 @@
-"""Signals that ask a command to stop, and the exit statuses by which a scheduler knows."""
+"""Stop signals, and the exit statuses that report them to a scheduler."""
 
 import signal
 from collections.abc import Iterator
@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
-# SIGUSR1 is what schedulers can be told to send a while before the end.
+# Schedulers such as Slurm can send SIGUSR1 some time before they end a job.
 _TERMINATING = (signal.SIGTERM, signal.SIGUSR1)
+# 128 + number: a shell's exit status of a command that a signal ended.
 INTERRUPTED_STATUS, TERMINATED_STATUS = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 @dataclass
 class StopRequest:
-    """Set by Ctrl-C, SIGTERM or SIGUSR1; a second Ctrl-C interrupts at once.
+    """Request to stop, set by Ctrl-C, SIGTERM or SIGUSR1. A second Ctrl-C interrupts at once.
 
     Attributes:
-        asked: whether to stop.
-        exit_status: what the command should end with then.
+        asked: True once a signal has come.
+        exit_status: exit status for a command that this signal stopped.
     """
 
     asked: bool = False
@@ -26,7 +27,7 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Takes the signals until the block ends."""
+        """Handle the signals until the block ends."""
 
         def handle(number: int, frame: FrameType | None) -> None:
             if self.asked and number == signal.SIGINT:
@@ -36,7 +37,7 @@ class StopRequest:
 
         try:
             previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, *_TERMINATING)}
-        except ValueError:  # not the main thread: whoever started it decides about signals
+        except ValueError:  # not the main thread: only the main thread may set handlers
             previous = {}
         try:
             yield
@@ -46,15 +47,17 @@ class StopRequest:
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGUSR1 came where there is nothing to save."""
+    """Exit by SIGTERM or SIGUSR1 while there is nothing to save."""
+
+    # A BaseException, as KeyboardInterrupt is: `except Exception` must not stop the exit.
 
 
 def end_when_terminated() -> None:
-    """From now on SIGTERM and SIGUSR1 raise `Terminated`, so that temporary files are removed on the way out."""
+    """Make SIGTERM and SIGUSR1 raise `Terminated`, so that temporary files are removed before the exit."""
 
     def handle(number: int, frame: FrameType | None) -> NoReturn:
         for terminating in _TERMINATING:
-            signal.signal(terminating, signal.SIG_IGN)  # schedulers send several; the way out is short
+            signal.signal(terminating, signal.SIG_IGN)  # schedulers send several; a second must not stop the clean-up
         raise Terminated(signal.Signals(number).name)
 
     with suppress(ValueError):  # not the main thread

@@ -1,13 +1,14 @@
-"""When two texts are the same: the same words in the same order, however they are written down."""
+"""Text normalization for comparing texts: case, punctuation and spacing are ignored."""
 
 import unicodedata
 
 
 class _Folding(dict[int, str | None]):
-    """A table for `str.translate`, filled as characters are met: punctuation goes, the rest stays."""
+    """Table for `str.translate` that removes punctuation; an entry is added when a character is first seen."""
 
     def __missing__(self, code: int) -> str | None:
         character = chr(code)
+        # Unicode's categories of punctuation begin with P, in every script.
         self[code] = None if unicodedata.category(character).startswith("P") else character
         return self[code]
 
@@ -16,8 +17,8 @@ _FOLDING = _Folding()
 
 
 def normalize_text(text: str) -> str:
-    """What two texts share that differ in case, punctuation, spaces and compatible characters only.
+    """Normalize a text: Unicode NFKC, lower case, no punctuation, single spaces.
 
-    The text in lower case and Unicode's NFKC, without punctuation, with single spaces; empty if nothing is left.
+    Two texts are the same if their normalized texts are equal. The result is empty if the text has no words.
     """
     return " ".join(unicodedata.normalize("NFKC", text).lower().translate(_FOLDING).split())

@@ -10,9 +10,10 @@ from tqdm import tqdm
 
 from close_transfer.config.data import CocoData, DataConfig, FileSplit, OfficialData, Vqa2Data
 from close_transfer.core.errors import UserError
+from close_transfer.data.example_kinds import EXAMPLE_KINDS, ExampleKind
 from close_transfer.data.examples import Example
 from close_transfer.data.leakage import Leaks, collect_evaluation_texts, collect_training_texts, find_leaks
-from close_transfer.data.sources import SERVED_TASKS, LoadedSplit, load_examples
+from close_transfer.data.sources import LoadedSplit, load_examples
 from close_transfer.data.sources.images import explain_missing
 from close_transfer.data.sources.official_files import find_file, image_folder
 from close_transfer.data.sources.published import ORIGINS, Published, published_count
@@ -105,9 +106,9 @@ class DataCheck:
     leaks: Leaks | None = None
 
     @property
-    def task(self) -> str:
-        """The first task that the data serve."""
-        return SERVED_TASKS[self.data.name][0]
+    def kind(self) -> ExampleKind:
+        """The kind of its examples."""
+        return EXAMPLE_KINDS[self.data.provides[0]]
 
     @property
     def evaluation_split(self) -> str:
@@ -124,14 +125,15 @@ class DataCheck:
         )
 
 
-def _load(data: OfficialData, task: str, split: str) -> tuple[LoadedSplit | None, str]:
+def _load(data: OfficialData, split: str) -> tuple[LoadedSplit | None, str]:
     """What can be used of a split, and what is wrong with the rest."""
+    kind = EXAMPLE_KINDS[data.provides[0]]
     try:
-        return load_examples(data.model_copy(update={"on_bad_rows": "error"}), task, split, texts_needed=False), ""
+        return load_examples(data.model_copy(update={"on_bad_rows": "error"}), kind, split, texts_needed=False), ""
     except UserError as error:
         fault = str(error)
     try:
-        return load_examples(data.model_copy(update={"on_bad_rows": "skip"}), task, split, texts_needed=False), fault
+        return load_examples(data.model_copy(update={"on_bad_rows": "skip"}), kind, split, texts_needed=False), fault
     except UserError as error:
         return None, str(error)
 
@@ -148,14 +150,14 @@ def _determine_state(loaded: LoadedSplit, fault: str, published: Published | Non
     return "larger" if num > published.num or num_captions > expected else "subset"
 
 
-def _check_file(data: OfficialData, task: str, split: FileSplit, role: str) -> FileCheck:
+def _check_file(data: OfficialData, split: FileSplit, role: str) -> FileCheck:
     name = data.files[split]
     path = find_file(Path(data.root), name)
     if path is None:
         return FileCheck(role, Path(data.root, name), "missing")
     named_split = data.split if isinstance(data, CocoData) and split == "train" else split
     published = published_count(data.name, named_split, path)
-    loaded, fault = _load(data, task, split)
+    loaded, fault = _load(data, split)
     if loaded is None:
         return FileCheck(role, path, "unreadable", published, fault=fault)
     notes = [*loaded.notes, *(f"{count:,} {reason}, left out" for reason, count in loaded.skipped.items())]
@@ -195,10 +197,11 @@ def _check_captions(data: Vqa2Data, split: FileSplit, questions: FileCheck) -> F
         files=data.captions,
         image_folders={},
         on_bad_rows=data.on_bad_rows,
+        on_missing_image="error",
         noise={},
         epochs={},
     )
-    check = _check_file(captions, "captioning", split, f"captions of {split}")
+    check = _check_file(captions, split, f"captions of {split}")
     captioned = {format_coco_image_name(image_folder(data, split), example.id) for example in check.examples}
     uncaptioned = [
         question
@@ -223,7 +226,7 @@ def _find_split_leaks(check: DataCheck) -> Leaks | None:
     if train is None or test is None or not (train.usable and test.usable):
         return None
     return find_leaks(
-        collect_training_texts(train.examples, check.task), collect_evaluation_texts(test.examples, check.task)
+        collect_training_texts(train.examples, check.kind), collect_evaluation_texts(test.examples, check.kind)
     )
 
 
@@ -243,7 +246,6 @@ def check_data(data: DataConfig, choice: str, overrides: Sequence[str] = (), lea
         raise UserError(
             f"data={choice}: is no published dataset, so there is nothing to compare with; allowed are {', '.join(ORIGINS)} and all"
         )
-    task = SERVED_TASKS[data.name][0]
     check = DataCheck(choice, tuple(overrides), data, {}, [])
     splits = [split for split in get_args(FileSplit) if split in data.files]
     for split in (bar := tqdm(splits, leave=False, disable=None)):
@@ -255,7 +257,7 @@ def check_data(data: DataConfig, choice: str, overrides: Sequence[str] = (), lea
                 check.others.append(missing_answers)
                 answered = {name: file for name, file in data.annotations.items() if name != split}
                 readable = data.model_copy(update={"annotations": answered})
-        split_check = _check_file(readable, task, split, split)
+        split_check = _check_file(readable, split, split)
         split_check.images = _check_images(data, split, split_check.examples)
         check.splits[split] = split_check
         if isinstance(data, Vqa2Data) and split in data.captions:

@@ -10,12 +10,34 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from close_transfer.core.arrays import Float64Array
+from close_transfer.metrics.extra_metric import ExtraMetric, MetricInputs
 
 CLIPSCORE_PREFIX = "A photo depicts "
 """What the authors put before every text they encode, references included."""
 
 CLIPSCORE_WEIGHT = 2.5
 """Stretches the cosines, which CLIP keeps between 0 and 0.4, to about 0..1."""
+
+
+class ClipScore(ExtraMetric):
+    """CLIPScore and RefCLIPScore, times 100."""
+
+    score_names = ("CLIPScore", "RefCLIPScore")
+    needs_images = True
+
+    def score(self, inputs: MetricInputs) -> dict[str, Float64Array]:
+        assert inputs.encoder is not None
+        images = inputs.encoder.encode_images()
+        captions = [CLIPSCORE_PREFIX + caption for caption in inputs.captions]
+        references = [[CLIPSCORE_PREFIX + text for text in group] for group in inputs.references]
+        texts = [*captions, *(text for group in references for text in group)]
+        vectors = inputs.encoder.encode_texts(texts)
+        ends = np.cumsum([len(captions), *map(len, references)])
+        caption_vectors, *reference_vectors = np.split(vectors, ends[:-1])
+        return {
+            "CLIPScore": 100 * compute_clip_score(images, caption_vectors),
+            "RefCLIPScore": 100 * compute_ref_clip_score(images, caption_vectors, reference_vectors),
+        }
 
 
 def _normalize_rows(vectors: ArrayLike) -> Float64Array:

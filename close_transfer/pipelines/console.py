@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from close_transfer.config.components import ClipConfig, PrecomputedConfig
+from close_transfer.config.components import ClipConfig
 from close_transfer.config.data import (
     ConceptualCaptionsData,
     DataConfig,
@@ -27,7 +27,7 @@ from close_transfer.inference.prediction_output import PredictionSummary
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 from close_transfer.modality_gap.adapter_fitting.for_training import TrainingNoise
 from close_transfer.models.network import TransferNetwork
-from close_transfer.reports.evaluation_report import describe_leakage, describe_system
+from close_transfer.reports.evaluation_report import describe_leakage
 from close_transfer.training.batches import TokenizedExamples
 from close_transfer.training.trainer import Outcome, count_steps
 from close_transfer.training.training_data import TrainingData
@@ -149,7 +149,7 @@ def _next(config: TrainConfig, folder: Path) -> str:
     data, split = config.data, find_evaluation_split(config.data)
     given = [f"task={config.task.name}", f"run={folder}"]
     notes = []
-    vectors = isinstance(config.clip, PrecomputedConfig)
+    vectors = not config.clip.encodes_images
     if isinstance(data, FileData) or not _names_images(data):
         given += _own_file(data)
         given += [] if vectors or _names_images(data) else ["data.image_column=IMAGE_COLUMN"]
@@ -257,7 +257,7 @@ def _on_one_line(text: str) -> str:
 
 def format_side_by_side(evaluations: Sequence[Evaluation]) -> str:
     """One row a system, the metrics as columns, and where the report of the last one is."""
-    names = [describe_system(evaluation.results()) for evaluation in evaluations]
+    names = [evaluation.results().name for evaluation in evaluations]
     metrics = [name for name in evaluations[-1].scores.metrics if "/" not in name]
     width = max(map(len, names))
     first = evaluations[-1].config

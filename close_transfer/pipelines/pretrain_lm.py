@@ -11,7 +11,6 @@ The folder it makes is one that transformers loads, so that text-only training t
 
 import json
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -29,14 +28,16 @@ from close_transfer.core.atomic_files import (
     WriteError,
     atomic_path,
     fingerprint,
-    lock,
     read_json,
     remove_stale,
     report_write_errors,
     write_json,
 )
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
+from close_transfer.core.locks import hold_lock, locate_lock
 from close_transfer.core.readers.texts import Corpus, read_corpus
+from close_transfer.core.roles import Role, drop_settings
 from close_transfer.core.text_normalization import normalize_text
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.device import pick_device
@@ -49,13 +50,6 @@ from close_transfer.training.span_corruption import SpanCorruptor, count_sentine
 
 _SUMMARY = "pretraining.json"
 _AT_ONCE = 10_000  # texts tokenized together
-# What may differ when a training is resumed; that the texts are the same is told by their fingerprint.
-_FREE = {"text", "text_column", "exclude", "exclude_column", "on_bad_rows"} | {
-    "output",
-    "resume",
-    "device",
-    "log_every",
-}
 
 
 @dataclass(frozen=True)
@@ -99,7 +93,7 @@ def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_tokens: 
         ids = tokenizer(texts[start : start + _AT_ONCE], split_special_tokens=True).input_ids
         num_cut += sum(len(row) > max_tokens for row in ids)
         rows += [np.array(truncate_ids(row, max_tokens), dtype=np.int32) for row in ids]
-    return Ragged.of(rows), num_cut
+    return Ragged.from_rows(rows), num_cut
 
 
 def _save_into(folder: Path, part: PreTrainedModel | PreTrainedTokenizerBase) -> None:
@@ -134,14 +128,10 @@ def _own_folder(folder: Path) -> Iterator[None]:
     """Makes the folder, keeps other processes out of it, and clears what a killed one left half written."""
     with report_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    try:
-        if not lock(handle):
-            raise UserError(f"another process trains in output={folder}; wait for it, or give another folder")
+    refusal = UserError(f"another process trains in output={folder}; wait for it, or give another folder")
+    with hold_lock(locate_lock(folder), refusal):
         remove_stale(folder)
         yield
-    finally:
-        os.close(handle)
 
 
 def _tokenizer(config: PretrainLmConfig, texts: list[str], folder: Path, resumed: bool) -> PreTrainedTokenizerBase:
@@ -185,12 +175,14 @@ def pretrain(config: PretrainLmConfig) -> PretrainOutcome:
         try:
             return _pretrain(config, corpus, folder, device)
         except WriteError as error:
-            raise error.then("go on with the same settings and resume=true") from error
+            raise error.with_next_step("go on with the same settings and resume=true") from error
 
 
 def _pretrain(config: PretrainLmConfig, corpus: Corpus, folder: Path, device: torch.device) -> PretrainOutcome:
     text_fingerprint = fingerprint(corpus.texts)
-    deciding = config.model_dump(mode="json", exclude=_FREE)
+    # The fingerprint of the texts says that they are the same, wherever they are read from.
+    free = (Role.LOCATION, Role.REPORTING, Role.FINGERPRINTED)
+    deciding = drop_settings(PretrainLmConfig, config.model_dump(mode="json"), *free)
     identity = fingerprint([json.dumps(deciding, sort_keys=True), text_fingerprint])
     saved = read_saved_identity(folder) if config.resume else None  # none where a kill came before the first save
     if saved not in (None, identity):
@@ -228,7 +220,7 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, folder: Path, device: to
         "vocabulary": len(tokenizer),
         "parameters": model.num_parameters(),
     }
-    print(_plan(config, counts, trainer), flush=True)
+    show(_plan(config, counts, trainer), flush=True)
     state = trainer.restore() if saved else PretrainState()
     exit_status = trainer.run(state)
     _save_into(folder, model)
@@ -293,5 +285,5 @@ def describe_outcome(outcome: PretrainOutcome) -> str:
 def main(config: PretrainLmConfig) -> int:
     """Pretrain, print what came of it; return the exit status."""
     outcome = pretrain(config)
-    print(describe_outcome(outcome))
+    show(describe_outcome(outcome))
     return outcome.exit_status

@@ -7,6 +7,7 @@ import torch
 
 from close_transfer.config.choices import InputModality
 from close_transfer.config.train import TrainConfig
+from close_transfer.core.console import show
 from close_transfer.encoders.build import build_encoder
 from close_transfer.modality_gap.adapter_fitting.for_training import (
     TrainingNoise,
@@ -91,5 +92,5 @@ def main(config: TrainConfig, input_modality: InputModality) -> int:
     """Train, print where the run is and what to type next; return the exit status."""
     folder, outcome = train(config, input_modality)
     script = "train_text_only" if input_modality == "text" else "train_on_images"
-    print(console.describe_training(config, folder, outcome, script))
+    show(console.describe_training(config, folder, outcome, script))
     return outcome.exit_status if outcome.stopped_early else 0

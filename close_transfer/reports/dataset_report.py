@@ -7,6 +7,7 @@ from close_transfer.config.data import Vqa2Data
 from close_transfer.data.dataset_check import DataCheck, FileCheck, ImageCheck
 from close_transfer.data.leakage import Leaks
 from close_transfer.data.sources.published import ORIGINS, UNITS
+from close_transfer.tasks import list_tasks
 
 _WIDTH = 118
 
@@ -140,7 +141,7 @@ def _explain_refusal(check: DataCheck, splits: tuple[str, ...], needs_text: bool
 
 
 def _format_settings(check: DataCheck, splits: tuple[str, ...], needs_text: bool) -> str:
-    settings = [f"task={check.task}", f"data={check.choice}", *map(shlex.quote, check.overrides)]
+    settings = [f"task={list_tasks(check.kind)[0]}", f"data={check.choice}", *map(shlex.quote, check.overrides)]
     files = [check.splits[split] for split in splits if split in check.splits]
     if any(file_check.state == "damaged" for file_check in files):
         settings.append("data.on_bad_rows=skip")

@@ -27,7 +27,7 @@ def _draw_scene_pairs(num_scenes: int, seed: int) -> tuple[Ints, Ints]:
 
 def _draw_texts(vectors: GroupedVectors, scenes: Ints, seed: int) -> Ints:
     """Any one of each scene's texts."""
-    counts = vectors.texts_a_scene().astype(np.int64)
+    counts = vectors.texts_per_scene().astype(np.int64)
     firsts = np.cumsum(counts) - counts
     return firsts[scenes] + np.random.default_rng(seed).integers(0, counts[scenes])
 

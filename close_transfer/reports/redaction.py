@@ -5,15 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Where a run went and what it ran on; nobody else has use for it.
-_MACHINE_SETTINGS = {"embedding_cache", "output", "runs", "run", "device", "resume"}
-# Settings that name files or folders; all texts below them do.
-_FILE_SETTINGS = {
-    "root", "captions_root", "files", "image_folders", "annotations", "captions", "val_path", "weights", "text_embeddings",
-    "image_embeddings", "statistics", "exclude_overlap_with", "folder",
-}  # fmt: skip
-# Settings that name a folder, or something that anybody can have by that name: of the hub, of open_clip.
-_FILE_OR_HUB_SETTINGS = {"path", "name", "model", "tokenizer", "encoder"}
+from close_transfer.config.evaluate import EvaluateConfig
+from close_transfer.config.train import TrainConfig
+from close_transfer.core.roles import Names, Role, fields_with, names_with
+
+# By name and not by schema, because facts about a run and a saved model have keys that settings have, and no schema.
+_MACHINE_SETTINGS = {name for schema in (TrainConfig, EvaluateConfig) for name in fields_with(schema, Role.LOCATION)}
+_FILE_SETTINGS = names_with(TrainConfig, Names.FILE)  # all texts below them name files
+_FILE_OR_HUB_SETTINGS = names_with(TrainConfig, Names.FILE_OR_HUB) | {"encoder"}  # the encoder of a run's facts
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _LOCAL_PREFIX = "local-dir:"  # open_clip's mark of a folder
 # Free text, such as a prompt, may quote anything: keys of OpenAI, Hugging Face, GitHub and AWS, and absolute paths.

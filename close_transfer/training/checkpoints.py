@@ -14,9 +14,8 @@ what a checkpoint is loaded from, so that a damaged one is not mistaken for what
 """
 
 import json
-import os
+import logging
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -33,7 +32,6 @@ from close_transfer.core.atomic_files import (
     damaged_file_error,
     fingerprint,
     fingerprint_file,
-    lock,
     read_fields,
     read_json,
     remove_stale,
@@ -44,8 +42,11 @@ from close_transfer.core.atomic_files import (
     write_text,
 )
 from close_transfer.core.errors import UserError
+from close_transfer.core.locks import hold_lock, locate_lock
 from close_transfer.models.network import TransferNetwork
 from close_transfer.training.optimizer_state import collect_optimizer_tensors, restore_optimizer
+
+_logger = logging.getLogger(__name__)
 
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "training_state.json"
@@ -139,15 +140,11 @@ class RunFolder:
         """
         with report_write_errors(self.path):
             (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path, os.O_RDONLY)
-        try:
-            if not lock(handle):
-                raise UserError(f"another process trains in {self.path}; wait for it, or give another output=")
+        refusal = UserError(f"another process trains in {self.path}; wait for it, or give another output=")
+        with hold_lock(locate_lock(self.path), refusal):
             with report_write_errors(self.path):
                 self._mend()
             yield
-        finally:
-            os.close(handle)
 
     @contextmanager
     def claimed(self, accelerator: Accelerator) -> Iterator[None]:
@@ -258,7 +255,7 @@ class RunFolder:
         lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
         entries = [entry for entry in map(_entry, lines) if entry is not None]
         if len(entries) < len(lines):
-            print(f"note: {len(lines) - len(entries)} lines of {self.log_path} cannot be read", file=sys.stderr)
+            _logger.warning("note: %d lines of %s cannot be read", len(lines) - len(entries), self.log_path)
         return entries
 
     def rewind_log(self, step: int) -> None:

@@ -144,22 +144,22 @@ class Pretrainer:
         if self.config.used_objective == "causal":
             return self._causal_inputs(ids, rows)
         pairs = [self.corruption(ids[row], rng) for row in rows]
-        read, written = (Ragged.of(part) for part in zip(*pairs, strict=True))
+        read, written = (Ragged.from_rows(part) for part in zip(*pairs, strict=True))
         every = range(len(rows))
-        input_ids = read.padded(every, self.padding)
+        input_ids = read.pad(every, self.padding)
         mask = torch.arange(input_ids.shape[1]) < torch.from_numpy(read.lengths())[:, None]
-        inputs = {"input_ids": input_ids, "attention_mask": mask.long(), "labels": written.padded(every, IGNORED)}
+        inputs = {"input_ids": input_ids, "attention_mask": mask.long(), "labels": written.pad(every, IGNORED)}
         on_device = {name: tensor.to(self.device) for name, tensor in inputs.items()}
         return on_device, len(read.values), len(written.values)
 
     def _causal_inputs(self, ids: Ragged, rows: Rows) -> tuple[dict[str, Tensor], int, int]:
         """Whole texts behind an end token, from which the first word follows as others follow from a prompt."""
         end = self.corruption.end
-        whole = Ragged.of([[end, *ids[row]] for row in rows])
+        whole = Ragged.from_rows([[end, *ids[row]] for row in rows])
         every = range(len(rows))
-        input_ids, mask = whole.padded_and_mask(every, self.padding)
+        input_ids, mask = whole.pad_with_mask(every, self.padding)
         # The model itself sets labels against the tokens before them, and so skips the first.
-        inputs = {"input_ids": input_ids, "attention_mask": mask, "labels": whole.padded(every, IGNORED)}
+        inputs = {"input_ids": input_ids, "attention_mask": mask, "labels": whole.pad(every, IGNORED)}
         written = len(whole.values) - len(rows)
         return {name: tensor.to(self.device) for name, tensor in inputs.items()}, len(rows), written
 

@@ -22,6 +22,7 @@ from close_transfer.core.atomic_files import (
     write_text,
 )
 from close_transfer.core.errors import UserError
+from close_transfer.core.roles import Role, drop_settings
 
 # What training saw, in the codes that later work uses to keep comparisons fair.
 DATA_REGIMES: dict[InputModality, str] = {"text": "T0", "image": "T4"}
@@ -88,10 +89,12 @@ def _resumed_folder(config: TrainConfig) -> Path:
     )
     if not _is_run(folder):
         raise UserError(f"resume={config.resume}: there is no run at {folder}; start one without resume=")
-    saved = read_run(folder)[0].model_dump(mode="json")
-    now = config.model_dump(mode="json")
-    free = {"resume", "output", "runs", "device", "embedding_cache"}
-    differing = [key for key in now if key not in free and now[key] != saved[key]]
+    # The batch sizes of encoders count: with another one the vectors, and so the run, agree but for rounding.
+    saved, now = (
+        drop_settings(TrainConfig, one.model_dump(mode="json"), Role.LOCATION, Role.REPORTING)
+        for one in (read_run(folder)[0], config)
+    )
+    differing = [key for key in now if now[key] != saved.get(key)]
     if differing:
         what = "; ".join(f"{key} was {saved[key]} and is {now[key]}" for key in differing)
         raise UserError(

@@ -116,7 +116,7 @@ class Trainer:
         try:
             return self._run(resume)
         except WriteError as error:
-            raise error.then(f"go on with the same settings and resume={self.folder.path}") from error
+            raise error.with_next_step(f"go on with the same settings and resume={self.folder.path}") from error
 
     def _run(self, resume: bool) -> Outcome:
         state = self.folder.load_state(self.model, self._optimizer) if resume else TrainingState()

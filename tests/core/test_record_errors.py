@@ -15,7 +15,7 @@ def test_faults_are_told_with_the_setting_that_skips_them():
     lines = str(caught.value).splitlines()
     assert lines[0] == "seeds.jsonl, line 1: field 'text' is missing"
     assert lines[-2] == "and 2 more such seeds"
-    assert lines[-1] == "mend the file, or skip and count such seeds with seeds.on_bad_rows=skip"
+    assert lines[-1] == "Correct the file, or skip and count such seeds with seeds.on_bad_rows=skip"
 
 
 def test_skipped_faults_are_counted():

@@ -260,7 +260,7 @@ def test_the_script_s_exit_status_tells_complete_from_not_and_from_wrong(tmp_pat
     assert all(f"\n{choice}: " in f"\n{everything.stdout}" for choice in ORIGINS)
     wrong = run_script("data=flikr30k", folder=tmp_path)
     assert wrong.returncode == 2
-    assert "did you mean flickr30k?" in wrong.stderr
+    assert "Did you mean flickr30k?" in wrong.stderr
 
 
 REAL = {

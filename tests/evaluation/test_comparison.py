@@ -182,7 +182,7 @@ def test_pages_need_nothing_else_and_take_names_as_text():
 @pytest.mark.parametrize(
     ("content", "where"),
     [
-        ("{", "no valid JSON"),
+        ("{", "not valid JSON"),
         ("[]", "the whole"),
         ("{}", "metrics"),
         (json.dumps({**results(), "metrics": {"CIDEr": "90"}}), r"metrics\.CIDEr"),
@@ -190,7 +190,7 @@ def test_pages_need_nothing_else_and_take_names_as_text():
         (json.dumps({**results(), "metrics": {}}), "metrics"),
         (json.dumps({**results(), "intervals": {"CIDEr": [1]}}), r"intervals\.CIDEr"),
         (json.dumps({**results(), "config": {"train": {"adapter": "x"}}, "seed": "0"}), "seed"),
-        ("[" * 100_000, "nested too deeply|no valid JSON"),
+        ("[" * 100_000, "nested too deeply|not valid JSON"),
     ],
 )
 def test_damaged_results_are_told_with_file_and_field(content, where):
@@ -238,7 +238,7 @@ def test_a_pairing_says_what_makes_it_less_than_equal():
         (lambda: Path("runs/b/scores.jsonl").write_text('{"id": "0", "CIDEr": 1}\n'), "2 examples are in the first only"),
         (lambda: Path("runs/b/scores.jsonl").write_text('{"id": "0", "CIDEr": NaN}\n'), "line 1: .*no number"),
         (lambda: Path("runs/b/scores.jsonl").write_text('{"id": "0"}\n'), "line 1"),
-        (lambda: Path("runs/b/scores.jsonl").write_text("x\n"), "line 1: no valid JSON"),
+        (lambda: Path("runs/b/scores.jsonl").write_text("x\n"), "line 1: not valid JSON"),
         (lambda: Path("runs/b/scores.jsonl").write_text(""), "is empty"),
         (lambda: Path("runs/b/results.json").write_text(json.dumps(results(data="picturebook"))), "cannot be paired with"),
         (lambda: Path("runs/b/results.json").unlink(), r"compare=runs/b/results\.json: there is no such file"),

@@ -116,7 +116,7 @@ SETTINGS = [
     ("train_text_only", "seed=1.5", "seed=1.5"),
     ("train_text_only", f"seed={DIGITS}", "seed=999"),
     ("train_text_only", "seed=٣", "seed=٣"),
-    ("train_text_only", "nöise=1", "did you mean noise?"),
+    ("train_text_only", "nöise=1", "Did you mean noise?"),
     ("train_text_only", "x" * DEEP + "=1", "there is no such setting"),
     ("train_text_only", "=1", "=1: there is no such setting"),
     ("train_text_only", "+=1", "+=1: names no setting"),

@@ -164,7 +164,7 @@ def test_packed_lines(name, case):
     readable = unpacked is not None and not unpacked.startswith(UNREADABLE)
     check_rows(name, json_rows(unpacked) if readable else None)
     if unpacked is None:
-        assert re.search(r"damaged or cut short|nothing to use|is a zip archive", str(read(name)))
+        assert re.search(r"damaged or truncated|nothing to use|is a zip archive", str(read(name)))
 
 
 def fits(array):

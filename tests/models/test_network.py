@@ -137,7 +137,7 @@ def test_pretrained_language_models_load_from_a_folder(tmp_path):
 
 def test_a_language_model_that_cannot_be_had_says_what_to_do():
     with pytest.raises(
-        UserError, match=r"lm=t5-small: cannot be loaded .*connect to the hub once, or give a folder"
+        UserError, match=r"lm=t5-small: cannot be loaded .*Connect to the hub once, or give a folder"
     ) as caught:
         train(
             compose_config("train", TrainConfig, [*[o for o in SMALL if not o.startswith("lm.")], "lm=t5-small"]),

@@ -237,7 +237,7 @@ def broken_gz():
         (lambda: write_jsonl("x.jsonl", [{"text": "a"}, {"caption": "b"}]), ["text=x.jsonl"],
          r"x\.jsonl, line 2: field 'text' is missing; the fields here are 'caption'"),
         (lambda: write_jsonl("x.jsonl", [{"text": 7}]), ["text=x.jsonl"], r"x\.jsonl, line 1: field 'text' is a number"),
-        (lambda: Path("x.jsonl").write_text('{"text": "a"}\n{"text"\n'), ["text=x.jsonl"], r"x\.jsonl, line 2: no valid JSON"),
+        (lambda: Path("x.jsonl").write_text('{"text": "a"}\n{"text"\n'), ["text=x.jsonl"], r"x\.jsonl, line 2: not valid JSON"),
         (lambda: Path("x.json").write_text('{"annotations": [{"image_id": 1}]}'), ["text=x.json"],
          r"x\.json, annotation 1: field 'caption' is missing"),
         (lambda: Path("x.txt").write_bytes(b"a\n\xff\xfe\n"), ["text=x.txt"], r"x\.txt, line 2: .* not UTF-8"),
@@ -265,8 +265,8 @@ def test_what_a_user_can_mend_is_told(prepare, overrides, message):
         ("corruption_rate=1", r"corruption_rate=1"),
         ("objective=bert", r"objective=bert"),
         ("text=[]", r"text"),
-        ("text=???", r"^text: missing; give text=VALUE"),
-        ("output=???", r"^output: missing; give output=VALUE"),
+        ("text=???", r"^text: missing. Give text=VALUE"),
+        ("output=???", r"^output: missing. Give output=VALUE"),
     ],
 )
 def test_settings_that_cannot_be_used(override, message):

@@ -49,7 +49,7 @@ def test_mistakes_are_sentences_and_exit_with_2():
     finished = run("train_text_only.py", "nosie=0.1", "task=snli")
     assert finished.returncode == 2
     assert "Traceback" not in finished.stderr
-    assert "did you mean" in finished.stderr
+    assert "Did you mean" in finished.stderr
 
 
 def test_demo_shows_the_method_beside_its_bounds():

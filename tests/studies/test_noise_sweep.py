@@ -31,7 +31,7 @@ def in_this_process(monkeypatch):
 
     def stand_in(jobs, workers, what):
         for job in jobs:
-            if job.missing:
+            if job.find_missing_tests():
                 run_job(job)
                 done.append(job.folder.name)
 
@@ -126,5 +126,5 @@ def test_statistics_go_with_the_choices_that_need_them(overrides, message):
 def test_processes_of_their_own_and_a_failure_in_its_own_words():
     said = run_sweep(config("seeds=1", "num_workers=2", "auto=[]"))
     assert said.count("| image |") == 2
-    with pytest.raises(UserError, match=r"other.noise-.*data\.num_trian.*did you mean data\.num_train"):
+    with pytest.raises(UserError, match=r"other.noise-.*data\.num_trian.*Did you mean data\.num_train"):
         run_sweep(config("output=other", "train_overrides=data.num_trian=3"))

@@ -32,7 +32,7 @@ def own_study(monkeypatch, tmp_path):
 
     def stand_in(jobs, workers, what):
         for job in jobs:
-            if job.missing:
+            if job.find_missing_tests():
                 run_job(job)
                 done.append("/".join(job.folder.parts[-3:]))
 
@@ -132,7 +132,7 @@ def test_mistakes_are_told_before_anything_is_trained(own_study):
             )
         )
     wrong = {**made.systems, "wrong": systems.SystemConfig(train_overrides="noise=0.1 adapter=whitten")}
-    with pytest.raises(UserError, match=r"systems.wrong: adapter=whitten: allowed are .*did you mean whiten"):
+    with pytest.raises(UserError, match=r"systems.wrong: adapter=whitten: allowed are .*Did you mean whiten"):
         run_study(made.model_copy(update={"systems": wrong}))
     assert not done
     with pytest.raises(
@@ -166,5 +166,5 @@ def test_every_study_composes(name):
 
 def test_a_list_of_one_is_asked_for_as_a_list():
     schema = COMMANDS["study_few_shot"].load_schema()
-    with pytest.raises(UserError, match=r"^runs=r/one: should be a list; give runs=\[r/one\]$"):
+    with pytest.raises(UserError, match=r"^runs=r/one: should be a list\. Give runs=\[r/one\]$"):
         compose_config("study_few_shot", schema, ["runs=r/one"])

@@ -47,14 +47,14 @@ def test_an_error_of_one_request_waits_for_the_answers_under_way(serve, corpus, 
     made = corpus(server, num_texts=40)
     work = made.work()
     work.plan()
-    prompt, broken = work.inputs.recipe.prompt, made.planned[12]
+    prompt, broken = work.inputs.recipe.render_prompt, made.planned[12]
 
     def failing(self, request):
         if request.id == broken:
             raise UserError("it cannot be asked")
         return prompt(request)
 
-    monkeypatch.setattr(type(work.inputs.recipe), "prompt", failing)
+    monkeypatch.setattr(type(work.inputs.recipe), "render_prompt", failing)
     with pytest.raises(UserError, match="it cannot be asked"):
         made.ask()
     ledger, counts = made.ledger, server.counts()

@@ -96,7 +96,7 @@ def test_a_changed_setting_is_refused_where_a_corpus_was_begun(tmp_path, monkeyp
     before = (tmp_path / "corpus.jsonl").read_bytes()
     for changed in ("seed=1", "keywords.sampler=uniform", "recipe=vqa", "recipe.examples_per_request=1"):
         for action in ("run", "plan", "filter", "report", "status", "collect"):
-            with pytest.raises(UserError, match="holds a corpus made otherwise"):
+            with pytest.raises(UserError, match="holds a corpus made with other settings"):
                 run(tmp_path, changed, f"action={action}")
     assert (tmp_path / "corpus.jsonl").read_bytes() == before
 
@@ -201,7 +201,9 @@ def test_a_user_types_it_and_later_only_the_folder(tmp_path):
     assert "45 of 45 requests answered" in script("output=corpus").stdout
     refused = script("output=corpus", "seed=3")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert refused.stderr.startswith("error: output=corpus: holds a corpus made otherwise (seed was 2 and is 3)")
+    assert refused.stderr.startswith(
+        "error: output=corpus: holds a corpus made with other settings (seed was 2 and is 3)"
+    )
 
 
 def test_mistakes_end_with_status_two_and_one_plain_message():

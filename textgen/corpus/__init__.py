@@ -1,1 +1,1 @@
-"""The folder of a corpus: paths, request journal, ledger and prices."""
+"""Folder of a corpus: paths, request journal, ledger and prices."""

@@ -1,4 +1,4 @@
-"""One text that a source wrote, on its way through the filters."""
+"""Generated text before filtering."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,16 +7,16 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A line of the corpus, if the filters let it pass.
+    """Text that becomes a line of the corpus if it passes the filters.
 
     Attributes:
-        id: of the request and the place in its answer, for instance "3f0c…-0".
-        group: the request's id: texts of one request tell of one scene.
-        text: what becomes the caption, premise or scene text.
-        fields: what else the recipe asks for (a hypothesis, a question, an answer), by name.
-        given: what the request was made of and the corpus keeps (a label, an article), by name.
-        keywords: words that the text was to hold.
-        cut: whether the source was stopped before its end.
+        id: id of the request and the text's place in its answer, for instance "3f0c…-0".
+        group: id of the request; the texts of one request describe one scene.
+        text: the caption, premise or scene text.
+        fields: name -> other fields that the recipe asks for, such as a hypothesis, a question or an answer.
+        given: name -> inputs of the request that the corpus keeps, such as a label or an article.
+        keywords: words that the request asked for.
+        is_truncated: True if the token limit ended the answer inside this text.
     """
 
     id: str
@@ -25,14 +25,14 @@ class Candidate:
     fields: Mapping[str, str] = field(default_factory=dict)
     given: Mapping[str, str] = field(default_factory=dict)
     keywords: tuple[str, ...] = ()
-    cut: bool = False
+    is_truncated: bool = False
 
     @property
-    def written(self) -> str:
-        """All that the source wrote, on one line."""
+    def full_text(self) -> str:
+        """Text and all other fields, on one line."""
         return " ".join([self.text, *self.fields.values()])
 
-    def record(self) -> dict[str, Any]:
-        """The line of corpus.jsonl."""
+    def to_record(self) -> dict[str, Any]:
+        """Return the record for a line of corpus.jsonl."""
         line = {"id": self.id, "group": self.group, "text": self.text, **self.fields, **self.given}
         return {**line, "keywords": list(self.keywords)} if self.keywords else line

@@ -1,20 +1,23 @@
-"""The folder of a corpus: what lies where, and what decided it, so that nothing else is ever mixed in."""
+"""Folder of a corpus: its files, and the settings that decide its requests, so that two corpora are never mixed."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from close_transfer.core.atomic_files import lock, read_fields, report_write_errors, write_json
+from close_transfer.core.atomic_files import read_fields, report_write_errors, write_json
 from close_transfer.core.errors import UserError
-from textgen.corpus.journal import find_other_holder, read_ledger
+from close_transfer.core.locks import hold_lock, locate_lock
+from close_transfer.core.roles import Role, fields_with
+from textgen.config import SynthesizeCaptionsConfig
+from textgen.corpus.journal import make_busy_error, read_ledger
 from textgen.text.hashing import hash_json
 
 _SETTINGS = "settings.json"
-_LONGEST_SHOWN = 40
-_CAPS = ("max_cost", "max_total_tokens")
+_MAX_SHOWN = 40  # characters of a value in a message
+# Remembered as typed last; other settings as typed when the corpus was begun.
+_CAPS = fields_with(SynthesizeCaptionsConfig, Role.BUDGET)
 
 
 @dataclass(frozen=True)
@@ -25,56 +28,56 @@ class CorpusFolder:
 
     @property
     def plan(self) -> Path:
-        """One request a line."""
+        """File of planned requests, one per line."""
         return self.path / "plan.jsonl"
 
     @property
     def journal(self) -> Path:
-        """One event a line."""
+        """File of events, one per line."""
         return self.path / "journal.jsonl"
 
     @property
     def batches(self) -> Path:
-        """Files that were given to the Batch API."""
+        """Folder of files submitted to the Batch API."""
         return self.path / "batches"
 
     @property
     def corpus(self) -> Path:
-        """What passed the filters."""
+        """File of texts that passed the filters."""
         return self.path / "corpus.jsonl"
 
     @property
     def removed(self) -> Path:
-        """What did not, each with the filter and its reason."""
+        """File of removed texts, each with the filter and its reason."""
         return self.path / "removed.jsonl"
 
     @property
     def filters(self) -> Path:
-        """Counts of the filters; written last, so that its presence means a complete corpus."""
+        """File of filter counts; written last, so that it marks a complete corpus."""
         return self.path / "filters.json"
 
     @property
     def report(self) -> Path:
-        """The page about it."""
+        """Report page."""
         return self.path / "report.html"
 
     @property
     def card(self) -> Path:
-        """The data card."""
+        """Data card."""
         return self.path / "card.md"
 
     @property
     def settings(self) -> Path:
-        """What was typed, and what decides the requests."""
+        """File of the typed settings and of the inputs that decide the requests."""
         return self.path / _SETTINGS
 
     @property
     def was_asked(self) -> bool:
-        """Whether requests may have been sent, so that the plan can only grow."""
+        """True if requests may have been sent; the plan can then only grow."""
         return self.journal.exists() or self.corpus.exists()
 
     def _drop_unanswered_journal(self, request_fingerprint_inputs: Mapping[str, str]) -> bool:
-        """Takes away a journal of other settings in which nothing was answered or paid for; False if it stays."""
+        """Delete a journal of other settings if it holds no answer and no spend; return False if it is kept."""
         if self.corpus.exists() or not self.settings.is_file() or not self.journal.is_file():
             return False
         if read_fields(self.settings, {"decides": dict})["decides"] == dict(request_fingerprint_inputs):
@@ -82,18 +85,25 @@ class CorpusFolder:
         ledger = read_ledger(self.journal)
         if ledger.answered or ledger.open or ledger.parts or ledger.spent.tokens:
             return False
-        with self.journal.open("rb+") as file:
-            if not lock(file.fileno()):
-                return False  # another process is about to ask
-            self.journal.unlink()
+        refusal = make_busy_error(self.path)
+        try:
+            with hold_lock(locate_lock(self.journal), refusal):
+                self.journal.unlink()
+        except UserError as error:
+            if error is not refusal:
+                raise
+            return False  # another process is about to send requests
         return True
 
     @contextmanager
     def held(self, *, make: bool) -> Iterator[None]:
-        """Keeps other processes from working on the corpus meanwhile; `make` makes the folder where there is none.
+        """Lock the corpus for this process until the block ends.
+
+        Args:
+            make: True to create the folder if it does not exist; an empty new folder is removed at the end.
 
         Raises:
-            UserError: if another one is at work.
+            UserError: if another process holds the lock.
         """
         is_new = make and not self.path.exists()
         if make:
@@ -102,29 +112,29 @@ class CorpusFolder:
         if not self.path.is_dir():
             yield
             return
-        handle = os.open(self.path, os.O_RDONLY)
         try:
-            if not lock(handle):
-                raise find_other_holder(self.path)
-            yield
+            with hold_lock(locate_lock(self.path), make_busy_error(self.path)):
+                yield
         finally:
-            os.close(handle)
             if is_new:
-                with suppress(OSError):  # holds something
+                with suppress(OSError):  # the folder is not empty
                     self.path.rmdir()
 
     def keep(self, request_fingerprint_inputs: Mapping[str, str], arguments: Sequence[str]) -> str:
-        """Notes what decides the requests of a new corpus, or compares it with what was noted; the corpus's key.
+        """Record the inputs that decide the requests of a new corpus, or compare them with the recorded ones.
 
-        Before anything was answered or paid for, a plan made otherwise gives way to the next: prompts can be looked at
-        and changed, and a misspelt model costs no folder.
+        Before anything was answered or paid for, a plan with other settings is replaced. So prompts can be inspected and
+        changed, and a misspelt model name does not block the folder.
 
         Args:
-            request_fingerprint_inputs: all that decides a request, by name.
-            arguments: the settings that were typed, for the next command on this folder.
+            request_fingerprint_inputs: name -> fingerprint or value of every input that decides a request.
+            arguments: the typed settings, for the next command on this folder.
+
+        Returns:
+            the key of the corpus, a hash of the inputs.
 
         Raises:
-            UserError: naming what differs, if the folder is another corpus's.
+            UserError: names the inputs that differ, if the folder holds another corpus.
         """
         key = hash_json(dict(request_fingerprint_inputs))
         if not self.was_asked or self._drop_unanswered_journal(request_fingerprint_inputs):
@@ -136,7 +146,7 @@ class CorpusFolder:
             return key
         if not self.settings.is_file():
             raise UserError(
-                f"output={self.path}: holds a corpus whose {_SETTINGS} is gone; bring it back, or give another output="
+                f"output={self.path}: holds a corpus whose {_SETTINGS} is missing. Restore that file, or give another output="
             )
         noted = read_fields(self.settings, {"key": str, "arguments": list, "decides": dict})
         noted_inputs = noted["decides"]
@@ -151,14 +161,14 @@ class CorpusFolder:
                 for name in differing
             )
             raise UserError(
-                f"output={self.path}: holds a corpus made otherwise ({differences}); two corpora are never mixed, so give "
-                "another output=, or go back to what it was made with"
+                f"output={self.path}: holds a corpus made with other settings ({differences}), and two corpora are never mixed. "
+                "Give another output=, or go back to the settings of this one"
             )
         self._remember_caps(noted, arguments)
         return key
 
     def _remember_caps(self, note: Mapping[str, Any], arguments: Sequence[str]) -> None:
-        """Notes caps that were typed later, so that the next command, which may not repeat them, keeps them too."""
+        """Record caps that were typed after the corpus was begun, so that they hold for the next command too."""
         noted_caps, typed_caps = _select_caps(note["arguments"]), _select_caps(arguments)
         if {**noted_caps, **typed_caps} != noted_caps:
             others = [argument for argument in note["arguments"] if argument.partition("=")[0] not in _CAPS]
@@ -173,35 +183,39 @@ def _select_caps(arguments: Sequence[str]) -> dict[str, str]:
 
 def _shorten(value: Any) -> str:
     text = str(value)
-    if len(text) == 64 and all(digit in "0123456789abcdef" for digit in text):
+    if len(text) == 64 and all(digit in "0123456789abcdef" for digit in text):  # a SHA-256
         return text[:8]
-    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
 
 
-# Settings of one call; the rest of what was typed is remembered by the folder.
-_OF_ONE_CALL = ("action",)
+# Settings that apply to one command only. The folder remembers all others.
+_ONE_CALL_SETTINGS = ("action",)
 
 
 def merge_remembered_args(arguments: Sequence[str], default_output: str, default_recipe: str) -> list[str]:
-    """What was typed, after what was typed when the corpus was begun, so that later commands need not repeat it.
+    """Put the settings that the corpus was begun with before the typed ones, so that later commands need not repeat them.
 
     Args:
-        arguments: settings as `key=value`.
-        default_output: where a corpus goes without output=; `{recipe}` in it is the recipe's name.
-        default_recipe: the recipe without recipe=.
+        arguments: typed settings as `key=value`.
+        default_output: folder of a corpus if output= is not given; `{recipe}` in it is the recipe's name.
+        default_recipe: recipe if recipe= is not given.
+
+    Returns:
+        the remembered settings that were not typed again, then the typed ones.
 
     Raises:
-        UserError: if the folder's note cannot be read.
+        UserError: if the folder's settings.json cannot be read.
     """
     typed = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     name = typed.get("recipe", default_recipe)
     folder = CorpusFolder(Path(typed.get("output") or default_output.format(recipe=name)))
     try:
         is_begun = folder.plan.is_file() and folder.settings.is_file()
-    except (OSError, ValueError):  # a name that no file can have; refused with the other settings
+    except (OSError, ValueError):  # a name that no file can have; the check of all settings refuses it later
         is_begun = False
     if not is_begun:
         return list(arguments)
     remembered = read_fields(folder.settings, {"arguments": list})["arguments"]
-    forgotten = {*typed, *_OF_ONE_CALL, *(["num_texts"] if folder.was_asked else [])}  # the plan says how many
+    # Once requests were sent, the plan has the number of texts, and a remembered num_texts= may be out of date.
+    forgotten = {*typed, *_ONE_CALL_SETTINGS, *(["num_texts"] if folder.was_asked else [])}
     return [*(argument for argument in remembered if argument.partition("=")[0] not in forgotten), *arguments]

@@ -1,9 +1,9 @@
-"""The append-only record of every request sent and every answer got, so that nothing is paid for twice.
+"""Append-only journal of every request sent and every answer received, so that nothing is paid for twice.
 
-Each line is one event. It is handed to the operating system before the program goes on, so a killed process loses
-none; a thread flushes lines to the disk at most every 50 ms, so a failing machine loses no more than that. An answer is
-counted once it is flushed. Opening the journal again takes a line that a kill cut short off its end, and charges what
-was under way at the price that was reserved for it.
+Each line is one event. It is written before the program continues, so a killed process loses no event. A thread flushes
+lines to the disk at most every 50 ms, so a machine failure loses the events of that time at most. An answer counts once
+it is flushed. When the journal is opened again, an incomplete last line is removed, and requests that were in flight are
+charged at their reserved price.
 """
 
 import json
@@ -11,64 +11,65 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from close_transfer.core.atomic_files import append_line, damaged_file_error, lock, report_write_errors
+from close_transfer.core.atomic_files import append_line, damaged_file_error, report_write_errors
 from close_transfer.core.errors import UserError
+from close_transfer.core.locks import hold_lock, locate_lock
 from textgen.corpus.ledger import Ledger
 
-FORMAT = 1
-SYNC_SECONDS = 0.05
+FORMAT = 1  # version of the events, in the first line
+SYNC_SECONDS = 0.05  # a flush per event would limit the rate of answers on slow disks
 
 
-def find_other_holder(folder: Path) -> UserError:
-    """That two processes cannot work on one corpus."""
+def make_busy_error(folder: Path) -> UserError:
+    """Return the error for a corpus that another process works on."""
     return UserError(
-        f"another process is at work on {folder}; wait for it, or give another output= "
-        "(action=status may look on meanwhile)"
+        f"another process is at work on {folder}. Wait for it, or give another output= "
+        "(action=status can be used meanwhile)"
     )
 
 
 class RequestJournal:
-    """The journal of one corpus, held by one process at a time.
+    """Journal of one corpus, open in one process at a time.
 
     Attributes:
         path: the file.
-        ledger: what all events amount to.
-        num_durable: answers that are flushed to the disk.
+        ledger: summary of all events.
+        num_durable: number of answers that are flushed to the disk.
     """
 
     def __init__(self, path: Path, key: str) -> None:
-        """Opens the journal, or begins one.
+        """Open the journal, or create it.
 
         Args:
             path: the file.
-            key: of the corpus, which the first line says.
+            key: key of the corpus, which the first line records.
 
         Raises:
-            UserError: if another process holds it, it is another corpus's, or it is damaged.
+            UserError: if another process has it open, it belongs to another corpus, or it is damaged.
             WriteError: if it cannot be written.
         """
         self.path, self.ledger = path, Ledger()
         with report_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        if not lock(self._handle):
-            os.close(self._handle)
-            raise find_other_holder(path.parent)
-        try:
+        with ExitStack() as held:
+            held.enter_context(hold_lock(locate_lock(path), make_busy_error(path.parent)))
+            with report_write_errors(path):
+                self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            held.callback(os.close, self._handle)
             self._replay(key)
-        except BaseException:
-            os.close(self._handle)
-            raise
+            self._held = held.pop_all()
         self.num_durable = len(self.ledger.answered)
         self._failure: OSError | None = None
         self._dirty, self._closing = threading.Event(), False
         self._syncer = threading.Thread(target=self._sync_regularly, name="journal", daemon=True)
         self._syncer.start()
-        for request, sent in self.ledger.lost().items():
+        # Nobody knows whether the server answered these before the kill, so the most they can cost is charged.
+        for request, sent in self.ledger.find_lost().items():
             lost = {"event": "lost", "id": request, "attempt": sent.attempt, "paid": "reserved"}
             self.append({**lost, **sent.reserved._asdict()})
 
@@ -85,10 +86,10 @@ class RequestJournal:
                 append_line(self._handle, json.dumps({"event": "corpus", "format": FORMAT, "key": key}))
 
     def append(self, event: Mapping[str, Any]) -> None:
-        """Keeps an event: when this returns, it survives the process.
+        """Append an event; once this returns, a kill of the process cannot lose it.
 
         Raises:
-            WriteError: if the disk is full; what was kept before stays.
+            WriteError: if the disk is full; earlier events are intact.
         """
         with report_write_errors(self.path):
             if self._failure is not None:
@@ -101,24 +102,24 @@ class RequestJournal:
         while not self._closing:
             self._dirty.wait()
             self._dirty.clear()
-            num = len(self.ledger.answered)
+            num = len(self.ledger.answered)  # before the flush: later answers may not be in it
             try:
                 os.fsync(self._handle)
             except OSError as error:
-                self._failure = error
+                self._failure = error  # the next `append` raises it in the main thread
                 return
             self.num_durable = num
             time.sleep(SYNC_SECONDS)
 
     def close(self) -> None:
-        """Flushes what is left."""
+        """Flush the last events and close the file."""
         self._closing = True
         self._dirty.set()
         self._syncer.join()
         with report_write_errors(self.path):
             os.fsync(self._handle)
         self.num_durable = len(self.ledger.answered)
-        os.close(self._handle)
+        self._held.close()
 
     def __enter__(self) -> "RequestJournal":
         return self
@@ -131,15 +132,13 @@ class RequestJournal:
 
 def _check_header(path: Path, event: Mapping[str, Any], key: str) -> None:
     if event.get("event") != "corpus" or event.get("format") != FORMAT:
-        raise damaged_file_error(path, "its first line does not say whose it is")
+        raise damaged_file_error(path, "its first line does not name its corpus")
     if event["key"] != key:
-        raise UserError(
-            f"{path}: is the journal of another corpus; give another output=, and this one keeps what it has"
-        )
+        raise UserError(f"{path}: is the journal of another corpus. Give another output=; this one is left unchanged")
 
 
 def _read_events(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """The whole events of a journal, each with the position of its end; a torn end is left out.
+    """Yield the complete events of a journal, each with the byte position of its end; skip an incomplete last line.
 
     Raises:
         UserError: if a line in the middle is damaged.
@@ -147,7 +146,7 @@ def _read_events(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     torn, end = 0, 0
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):  # its end, at the moment; another process may be writing on
+            if not line.endswith(b"\n"):  # the last line; another process may still be writing it
                 return
             try:
                 event = json.loads(line)
@@ -156,14 +155,14 @@ def _read_events(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
             if not isinstance(event, dict) or "event" not in event:
                 torn = torn or number
                 continue
-            if torn:  # a kill leaves nothing behind a torn line
-                raise damaged_file_error(path, f"line {torn} is no event")
+            if torn:  # a kill can only damage the last line, so this damage has another cause
+                raise damaged_file_error(path, f"line {torn} is not an event")
             end += len(line)
             yield event, end
 
 
 def read_ledger(path: Path) -> Ledger:
-    """What a journal says at the moment; another process may be writing it.
+    """Read the ledger of a journal, which another process may be writing.
 
     Raises:
         UserError: if it is damaged.
@@ -179,13 +178,11 @@ def _apply_event(path: Path, ledger: Ledger, event: Mapping[str, Any]) -> None:
     try:
         ledger.apply(event)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise damaged_file_error(
-            path, f"an event lacks what it should say: {json.dumps(event)[:80]} ({error!r})"
-        ) from error
+        raise damaged_file_error(path, f"an event lacks a field: {json.dumps(event)[:80]} ({error!r})") from error
 
 
 def read_answers(path: Path) -> Iterator[dict[str, Any]]:
-    """The answers of a journal, in the order they came.
+    """Yield the answers of a journal in the order they came; of several answers to a request, the first.
 
     Raises:
         UserError: if it is damaged.

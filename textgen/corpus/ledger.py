@@ -1,42 +1,64 @@
-"""What the journal says happened: who was answered, what was paid for it, and what is under way."""
+"""Ledger of a journal: answered requests, spend, and requests in flight."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-# A request that was sent and has no outcome when the journal is opened again: the process was killed meanwhile.
+# Outcome of an attempt that was sent and has no result when the journal is opened again: the process was killed.
 LOST = "in flight at a kill"
 
 
 class Spend(NamedTuple):
-    """Tokens, input and output together, and dollars."""
+    """Spend in tokens (input and output together) and in dollars."""
 
     tokens: int = 0
     cost: float = 0.0
 
     def plus(self, other: "Spend") -> "Spend":
-        """Both together."""
+        """Return the sum."""
         return Spend(self.tokens + other.tokens, self.cost + other.cost)
 
     def minus(self, other: "Spend") -> "Spend":
-        """Without the other."""
+        """Return the difference."""
         return Spend(self.tokens - other.tokens, self.cost - other.cost)
 
 
 NOTHING = Spend()
 
 
-@dataclass
-class Part:
-    """One file of a batch.
+@dataclass(frozen=True, kw_only=True)
+class Caps:
+    """How much may be spent on a corpus, whoever answers.
 
     Attributes:
-        number: counted from 1.
-        ids: of its requests.
-        open: those of them without a result yet.
-        batch_id: the provider's, once it was submitted.
-        done: whether its results are in the journal, or it was never submitted.
+        max_cost: dollars for the whole corpus; None is no limit.
+        max_total_tokens: the same in tokens, input and output together.
+    """
+
+    max_cost: float | None = None
+    max_total_tokens: int | None = None
+
+    def find_reached(self, spend: Spend) -> str | None:
+        """Return the cap that so much would break; None if there is none."""
+        # Costs are sums of floats: one that is the cap but for rounding does not break it.
+        if self.max_cost is not None and spend.cost > self.max_cost * (1 + 1e-9):
+            return f"max_cost={self.max_cost:g}"
+        if self.max_total_tokens is not None and spend.tokens > self.max_total_tokens:
+            return f"max_total_tokens={self.max_total_tokens}"
+        return None
+
+
+@dataclass
+class Part:
+    """One file submitted to the Batch API.
+
+    Attributes:
+        number: number of the file, counted from 1.
+        ids: ids of its requests.
+        open: ids of its requests without a result.
+        batch_id: the provider's id of the batch; None before it is submitted.
+        done: True if its results are in the journal, or it was never submitted.
     """
 
     number: int
@@ -48,7 +70,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Sent:
-    """An attempt under way."""
+    """Attempt in flight.
+
+    Attributes:
+        attempt: number of the attempt, counted from 1.
+        reserved: the most it can cost.
+        part: number of its batch file; None for a request that was sent alone.
+    """
 
     attempt: int
     reserved: Spend
@@ -57,25 +85,25 @@ class Sent:
 
 @dataclass
 class Ledger:
-    """The journal's events, summed up. Costs are in dollars; "reserved" is the most that a request can cost.
+    """Summary of the journal's events. Costs are in dollars; "reserved" is the most that a request can cost.
 
     Attributes:
         answered: ids of requests with an answer.
-        refused: how many of them the model declined.
-        failed: id -> last fault of requests that were given up; a later run asks them again.
-        open: id -> what is under way.
-        attempts: id -> how often it was asked, of those without an answer.
-        spent: on everything that has an outcome.
-        reserved: for what is under way.
-        by_outcome: "answer", a kind of fault, or `LOST` -> number of attempts.
-        spent_by_outcome: the same -> what they cost.
-        charged_at_reserve: the same -> attempts whose usage nobody reported.
-        parts: batches, by number.
-        models: names that servers gave for the model, with counts.
-        servers: where was asked, in order.
-        over_reserve: attempts that cost more than was reserved.
-        ignored_lines: of batches' results, that came twice or belong to no request.
-        usage: input_tokens and output_tokens, as servers reported them.
+        refused: number of these that the model declined.
+        failed: id -> last fault of requests that were given up; a later run sends them again.
+        open: id -> attempt in flight.
+        attempts: id -> number of attempts, for requests without an answer.
+        spent: cost of all attempts that have an outcome.
+        reserved: reserved cost of all attempts in flight.
+        by_outcome: outcome ("answer", a kind of fault, or `LOST`) -> number of attempts.
+        spent_by_outcome: outcome -> cost of its attempts.
+        charged_at_reserve: outcome -> number of its attempts whose usage the server did not report.
+        parts: number -> batch file.
+        models: name that servers gave for the model -> number of answers.
+        servers: servers that requests went to, in order; the values are not used.
+        over_reserve: number of attempts that cost more than was reserved.
+        ignored_lines: number of lines in batch results that were duplicates or matched no request.
+        usage: totals of input_tokens and output_tokens, as servers reported them.
     """
 
     answered: set[str] = field(default_factory=set)
@@ -96,7 +124,7 @@ class Ledger:
     usage: Counter[str] = field(default_factory=Counter)
 
     def apply(self, event: Mapping[str, Any]) -> None:
-        """Takes the next event into account."""
+        """Update the ledger with the next event."""
         kind = event["event"]
         if kind == "sent":
             self._send(event["id"], event["attempt"], _read_spend(event), None)
@@ -119,6 +147,7 @@ class Ledger:
         request, paid = event["id"], _read_spend(event)
         sent = self.open.pop(request, None)
         if sent is not None:
+            # Exactly 0 when nothing is in flight: rounding errors of many sums must not stay.
             self.reserved = self.reserved.minus(sent.reserved) if self.open else Spend()
             if sent.part is not None:
                 self.parts[sent.part].open.discard(request)
@@ -151,25 +180,25 @@ class Ledger:
         elif kind == "batch_done":
             self.parts[number].done = True
             self.ignored_lines += event.get("ignored_lines", 0)
-        elif kind == "batch_dropped":  # the provider never had it
+        elif kind == "batch_dropped":  # the provider never received it, so it costs nothing
             part = self.parts[number]
             for request in part.open:
                 self.reserved = self.reserved.minus(self.open.pop(request).reserved)
             part.open.clear()
             part.done = True
 
-    def lost(self) -> dict[str, Sent]:
-        """What was under way when the process was killed, by id; what waits in a batch is not lost."""
+    def find_lost(self) -> dict[str, Sent]:
+        """Return the attempts that a killed process left in flight, by id; the provider still has those in batches."""
         return {request: sent for request, sent in self.open.items() if sent.part is None}
 
     @property
     def waiting(self) -> list[Part]:
-        """Batches whose results are not in the journal, by number."""
+        """Batch files whose results are not in the journal, by number."""
         return [part for _, part in sorted(self.parts.items()) if not part.done]
 
     @property
     def committed(self) -> Spend:
-        """What is spent, and what may be spent on what is under way."""
+        """Spend so far plus the reserved cost of attempts in flight."""
         return self.spent.plus(self.reserved)
 
 

@@ -1,4 +1,4 @@
-"""What takes texts out of a corpus, stage after stage, and says why."""
+"""Filters that remove texts from a corpus, stage by stage, with a reason for each removal."""
 
 from textgen.filters.build import build_chain
 from textgen.filters.chain import ChainResult, Removal, Stage, StageCount, run_chain

@@ -1,4 +1,4 @@
-"""Which stages a corpus goes through, and in which order."""
+"""Construction of the filter chain from the settings."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,9 +9,10 @@ from textgen.filters.clip_tokens import ClipTokens, require_clip
 from textgen.filters.duplicates import ExactDuplicates, NearDuplicates
 from textgen.filters.language import Language
 from textgen.filters.length import Length
+from textgen.filters.markup import Markup
 from textgen.filters.overlap import Overlap
 from textgen.filters.overused import OverusedNgrams
-from textgen.filters.prompt_echo import Markup, PromptEcho
+from textgen.filters.prompt_leaks import PromptLeaks
 from textgen.filters.recipe_checks import FieldsAgree, KeywordsPresent
 from textgen.filters.repetition import Repetition
 from textgen.filters.truncated import Truncated
@@ -27,19 +28,21 @@ def build_chain(
     references: Iterable[str],
     evaluation: Iterable[str],
 ) -> list[Stage]:
-    """The stages that the settings and the recipe ask for.
+    """Build the stages for the settings and the recipe, in the order they run.
 
     Args:
-        settings: of the filters; what is None or false is left out.
-        recipe: what was asked for.
+        settings: settings of the filters; None or false turns a stage off.
+        recipe: settings of the recipe.
         instructions: the template's own words, with or without its placeholders.
-        examples: texts that were shown in the prompts; never come out as results.
-        references: texts whose style is wanted; say how often a 4-gram may occur. Read when that stage runs.
-        evaluation: texts that a model will be scored on; never come out as results.
+        examples: in-context examples, which the corpus must not contain.
+        references: texts in the wanted style, which limit how often a 4-gram may occur; read when that stage runs.
+        evaluation: texts that a model will be scored on, which the corpus must not contain.
 
     Raises:
-        UserError: if there is no word list of the language, or open_clip is needed and not installed.
+        UserError: if there is no word list for the language, or open_clip is needed and not installed.
     """
+    # Stages that read one text come first and are cheap. Those that compare texts see what is left: a removed text
+    # must not make another one a duplicate or count towards an overused phrase.
     lexicon = Lexicon(settings.language)
     stages: list[Stage] = [Truncated(settings.language), Length(recipe.words)]
     if settings.language is not None:
@@ -47,7 +50,7 @@ def build_chain(
     if settings.refusals:
         stages.append(AssistantTalk())
     if settings.leaks:
-        stages.append(PromptEcho(instructions, [*recipe.fields, *recipe.keep_columns]))
+        stages.append(PromptLeaks(instructions, [*recipe.fields, *recipe.keep_columns]))
     if settings.markup:
         stages.append(Markup())
     if settings.repetition:

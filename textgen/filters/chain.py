@@ -1,4 +1,4 @@
-"""Runs candidates through stages, and counts what each took out."""
+"""Chain of filter stages, with counts of the removed texts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,27 +6,27 @@ from typing import NamedTuple, Protocol
 
 from textgen.corpus.candidate import Candidate
 
-KEPT_EXAMPLES = 20
+KEPT_EXAMPLES = 20  # removed texts of each stage that the report can show
 
 
 class Stage(Protocol):
-    """One reason to take texts out.
+    """Filter that removes texts for one kind of reason.
 
     Attributes:
-        name: what the report calls it.
+        name: name of the stage in the report and in removed.jsonl.
     """
 
     name: str
 
-    def reasons(self, candidates: Sequence[Candidate]) -> Sequence[str | None]:
-        """Why each candidate is taken out, in their order; None keeps it.
+    def find_reasons(self, candidates: Sequence[Candidate]) -> Sequence[str | None]:
+        """Return the reason to remove each candidate, in their order; None keeps it.
 
-        The answer depends on the candidates and their order alone.
+        The result depends on the candidates and their order alone.
         """
 
 
 class Removal(NamedTuple):
-    """A text that was taken out."""
+    """Removed text."""
 
     id: str
     reason: str
@@ -35,13 +35,13 @@ class Removal(NamedTuple):
 
 @dataclass(frozen=True)
 class StageCount:
-    """What one stage did.
+    """Counts of one stage.
 
     Attributes:
-        name: of the stage.
-        num_in: candidates that reached it.
-        num_out: candidates that it took out.
-        examples: the first KEPT_EXAMPLES of them.
+        name: name of the stage.
+        num_in: number of candidates that reached it.
+        num_out: number of candidates that it removed.
+        examples: the first KEPT_EXAMPLES removed candidates.
     """
 
     name: str
@@ -52,7 +52,7 @@ class StageCount:
 
 @dataclass(frozen=True)
 class ChainResult:
-    """What is left, in the order it came, and what each stage did."""
+    """Kept candidates in their order, and the counts of each stage."""
 
     kept: list[Candidate]
     stages: list[StageCount]
@@ -63,23 +63,23 @@ def run_chain(
     candidates: Sequence[Candidate],
     on_removed: Callable[[str, str, Candidate], None] | None = None,
 ) -> ChainResult:
-    """Runs all candidates through one stage after the other.
+    """Run all candidates through one stage after the other.
 
     Args:
-        stages: in the order they are applied.
-        candidates: in the order they are to be preferred: of texts that are too much alike the first stays.
-        on_removed: is told of every removal: the stage's name, the reason, the candidate.
+        stages: stages in the order they are applied.
+        candidates: candidates in order of preference: of texts that are too similar, the first is kept.
+        on_removed: function called for every removal, with the stage's name, the reason and the candidate.
     """
     remaining, counts = list(candidates), []
     for stage in stages:
         passed: list[Candidate] = []
         examples: list[Removal] = []
-        for candidate, reason in zip(remaining, stage.reasons(remaining), strict=True):
+        for candidate, reason in zip(remaining, stage.find_reasons(remaining), strict=True):
             if reason is None:
                 passed.append(candidate)
                 continue
             if len(examples) < KEPT_EXAMPLES:
-                examples.append(Removal(candidate.id, reason, candidate.written))
+                examples.append(Removal(candidate.id, reason, candidate.full_text))
             if on_removed:
                 on_removed(stage.name, reason, candidate)
         counts.append(StageCount(stage.name, len(remaining), len(remaining) - len(passed), tuple(examples)))

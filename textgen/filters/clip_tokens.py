@@ -1,4 +1,4 @@
-"""Takes out texts that CLIP would cut."""
+"""Filter of texts that CLIP would truncate."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -8,12 +8,13 @@ from typing import Any
 from close_transfer.core.errors import UserError
 from textgen.corpus.candidate import Candidate
 
-# The most bytes that Unicode's composition (NFC) makes of one byte in UTF-8: unicode.org/faq/normalization.
-_MOST_GROWTH = 3
+# Largest growth of a UTF-8 text under Unicode's composition (NFC), which the tokenizer applies:
+# unicode.org/faq/normalization.
+_MAX_GROWTH = 3
 
 
 def require_clip() -> None:
-    """Checks that CLIP's tokenizer can be loaded, without loading it.
+    """Check that CLIP's tokenizer can be loaded, without loading it.
 
     Raises:
         UserError: if open_clip or torch, which it needs, is not installed.
@@ -21,48 +22,48 @@ def require_clip() -> None:
     missing = [name for name in ("open_clip", "torch") if not _is_installed(name)]
     if missing:
         raise UserError(
-            f"filters.clip_tokens counts tokens with open_clip, and {' and '.join(missing)} cannot be imported; install "
-            "open_clip_torch, or give filters.clip_tokens=null to keep texts of every length"
+            f"filters.clip_tokens counts tokens with open_clip, and {' and '.join(missing)} cannot be imported. Install "
+            "open_clip_torch, or give filters.clip_tokens=null to keep texts of any length"
         )
 
 
 def _is_installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except (ImportError, ValueError):  # something stands in its way, or it is blocked
+    except (ImportError, ValueError):  # a broken installation, or a module that is blocked in sys.modules
         return False
 
 
 class ClipTokens:
-    """No more tokens of CLIP in `text` than its text encoder reads, the start and the end included."""
+    """Stage that removes texts with more CLIP tokens than its text encoder reads, including start and end token."""
 
     name = "CLIP's tokens"
 
     def __init__(self, max_tokens: int) -> None:
         self._max_tokens = max_tokens
 
-    def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
+    def find_reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
         return [self._find_reason(candidate.text) for candidate in candidates]
 
     def _find_reason(self, text: str) -> str | None:
-        if _bound_tokens(text) <= self._max_tokens:
+        if _bound_tokens(text) <= self._max_tokens:  # saves the tokenizer's seconds to load and to run
             return None
         count = len(self._tokenizer.encode(text)) + 2
         return f"{count} tokens of CLIP; it reads {self._max_tokens}" if count > self._max_tokens else None
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from open_clip.tokenizer import SimpleTokenizer  # takes seconds, and most texts are short
+        from open_clip.tokenizer import SimpleTokenizer  # imports torch, which takes seconds
 
         return SimpleTokenizer()
 
 
 def _bound_tokens(text: str) -> int:
-    """More tokens than this a text cannot have: a token holds one byte at least, and spaces make none.
+    """Return an upper bound of a text's tokens: a token has at least one byte, and spaces have none.
 
-    The tokenizer first resolves HTML's character references, so with an ampersand anything is possible.
+    The tokenizer first resolves HTML character references, so a text with an ampersand has no bound.
     """
     if "&" in text:
         return 2**31
     size = sum(map(len, text.split()))
-    return 2 + (size if text.isascii() else _MOST_GROWTH * len("".join(text.split()).encode()))
+    return 2 + (size if text.isascii() else _MAX_GROWTH * len("".join(text.split()).encode()))

@@ -1,7 +1,7 @@
-"""Takes out texts of another language, and babble: too few of their words are in a word list.
+"""Filter of texts in another language and of babble: too few of their words are in a word list.
 
-Words that begin with a capital letter inside a sentence are taken for names and count neither way, as do numbers.
-One strange word never takes out a text that has two known ones.
+Numbers do not count, and neither do words with a capital letter inside a sentence, which are probably names. A single
+unknown word never removes a text with two known words.
 """
 
 import re
@@ -12,42 +12,42 @@ from textgen.filters.words import Lexicon
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 _SENTENCE_END = re.compile(r"[.!?\u2026][\"'\u201d\u2019)]*\s*$|^\W*$")
-_SHOWN = 5
+_MAX_SHOWN = 5  # unknown words that a reason lists
 
 
 class Language:
-    """A share of the words, at least, is in the lexicon."""
+    """Stage that removes texts with too small a share of words in the lexicon."""
 
     name = "language"
 
     def __init__(self, lexicon: Lexicon, min_known: float) -> None:
-        """Says what passes.
+        """Set the limit.
 
         Args:
-            lexicon: of the language that is wanted.
-            min_known: share of the counted words that must be known, 0 to 1.
+            lexicon: lexicon of the wanted language.
+            min_known: smallest share of the counted words that must be known, 0 to 1.
         """
         self._lexicon, self._min_known = lexicon, min_known
 
-    def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
-        return [self._find_reason(candidate.written) for candidate in candidates]
+    def find_reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
+        return [self._find_reason(candidate.full_text) for candidate in candidates]
 
     def _find_reason(self, text: str) -> str | None:
         words = _list_counted_words(text)
-        strange = [word for word in words if not self._lexicon.knows(word)]
-        num_known = len(words) - len(strange)
+        unknown = [word for word in words if not self._lexicon.knows(word)]
+        num_known = len(words) - len(unknown)
         if not words:
             return None if _WORD.search(text) else "it holds no words"
-        if num_known >= self._min_known * len(words) or (len(strange) == 1 and num_known >= 2):
+        if num_known >= self._min_known * len(words) or (len(unknown) == 1 and num_known >= 2):
             return None
         return (
             f"{num_known / len(words):.0%} of its words are in the list of language {self._lexicon.language!r}, of "
-            f"{self._min_known:.0%} wanted; it has not {', '.join(strange[:_SHOWN])}"
+            f"{self._min_known:.0%} wanted; it has not {', '.join(unknown[:_MAX_SHOWN])}"
         )
 
 
 def _list_counted_words(text: str) -> list[str]:
-    """The words that count, in lower case. Where all letters are capitals, every word counts."""
+    """Return the words that count, in lower case; if all letters are capitals, every word counts."""
     is_all_capitals = text.isupper()
     words = []
     for match in _WORD.finditer(text):
@@ -58,8 +58,8 @@ def _list_counted_words(text: str) -> list[str]:
 
 
 def _is_name(word: str) -> bool:
-    """Whether it is written as names and abbreviations are; capitals inside a word are signs of babble.
+    """Return True if a word is written like a name or an abbreviation.
 
-    Scripts without case have no names by this rule.
+    Capitals inside a word are a sign of babble. Scripts without case have no names by this rule.
     """
     return word[0].isupper() and (word[1:].islower() or (len(word) <= 5 and word.isupper()) or "-" in word)

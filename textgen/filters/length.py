@@ -1,4 +1,4 @@
-"""Takes out texts that are shorter or longer than was asked for, or of which a part is missing."""
+"""Filter of texts that are too short, too long or incomplete."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,14 @@ from textgen.corpus.candidate import Candidate
 
 
 class Length:
-    """Words of `text` between two numbers, and no field empty; words are what spaces divide."""
+    """Stage that removes texts with too few or too many space-separated words, or with an empty field."""
 
     name = "length"
 
     def __init__(self, words: tuple[int, int]) -> None:
         self._min_words, self._max_words = words
 
-    def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
+    def find_reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
         return [self._find_reason(candidate) for candidate in candidates]
 
     def _find_reason(self, candidate: Candidate) -> str | None:

@@ -1,4 +1,4 @@
-"""Takes out texts that were shown in the prompt, and texts that a model will be scored on."""
+"""Filter of texts that copy an in-context example or an evaluation text."""
 
 from collections.abc import Sequence
 
@@ -10,33 +10,34 @@ _EXAMPLE, _EVALUATION = "an example of the prompt", "an evaluation text"
 
 
 class Overlap:
-    """Neither `text` alone nor all that was written is one of these texts, or near one."""
+    """Stage that removes texts whose `text`, or all fields together, match an example or an evaluation text."""
 
     name = "examples and evaluation texts"
 
     def __init__(self, examples: Sequence[str], evaluation: Sequence[str], threshold: float | None) -> None:
-        """Indexes the texts.
+        """Index the texts.
 
         Args:
-            examples: texts that the prompts showed.
-            evaluation: texts that are evaluated on.
-            threshold: Jaccard similarity from which texts are near (textgen/filters/near.py); None: only the same words.
+            examples: texts of the in-context examples.
+            evaluation: evaluation texts.
+            threshold: Jaccard similarity from which texts match (textgen/filters/near.py); None for equal words only.
         """
         labelled_texts = [(text, _EVALUATION) for text in evaluation] + [(text, _EXAMPLE) for text in examples]
         self._exact = {key: (text, kind) for text, kind in labelled_texts if (key := normalize_text(text))}
         self._texts = list(self._exact.values())
         self._near = None if threshold is None else NearIndex(threshold)
         if self._near:
-            for sketch in self._near.sketches(text for text, _ in self._texts):
+            for sketch in self._near.make_sketches(text for text, _ in self._texts):
                 self._near.add(sketch)
 
-    def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
+    def find_reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
+        # The cheap comparisons come first: equal words before similarity, and `text` before all fields together.
         reasons = [self._find_same_words(candidate.text) for candidate in candidates]
         self._look_up(reasons, candidates, [number for number, reason in enumerate(reasons) if not reason], "text")
         with_fields = [number for number, reason in enumerate(reasons) if not reason and candidates[number].fields]
         for number in with_fields:
-            reasons[number] = self._find_same_words(candidates[number].written)
-        self._look_up(reasons, candidates, [number for number in with_fields if not reasons[number]], "written")
+            reasons[number] = self._find_same_words(candidates[number].full_text)
+        self._look_up(reasons, candidates, [number for number in with_fields if not reasons[number]], "full_text")
         return reasons
 
     def _find_same_words(self, text: str) -> str | None:
@@ -46,10 +47,10 @@ class Overlap:
     def _look_up(
         self, reasons: list[str | None], candidates: Sequence[Candidate], numbers: Sequence[int], part: str
     ) -> None:
-        """Fills in reasons for candidates whose `part` is near a text."""
+        """Fill in reasons for candidates whose attribute `part` is near an indexed text."""
         if not self._near:
             return
-        sketches = self._near.sketches(getattr(candidates[number], part) for number in numbers)
+        sketches = self._near.make_sketches(getattr(candidates[number], part) for number in numbers)
         for number, sketch in zip(numbers, sketches, strict=True):
             if match := self._near.find(sketch):
                 text, kind = self._texts[match[0]]

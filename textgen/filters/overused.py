@@ -1,8 +1,8 @@
-"""Takes out texts with a phrase that too many texts before them hold.
+"""Filter of texts with a phrase that too many earlier texts contain.
 
-CLOSE's script counts all 4- to 9-grams and rejects a text with an n-gram that was seen 50 times with a probability of
-its count / 800 (arXiv 2211.09778 and its released code). Here nothing is drawn: a 4-gram may be in
-so many texts, and no more. Longer n-grams hold a 4-gram that is at least as frequent, so 4-grams are enough.
+CLOSE's script counts all 4- to 9-grams, and rejects a text with an n-gram that was seen 50 times with probability
+count / 800 (arXiv 2211.09778 and its released code). Here the limit is fixed instead of random: a 4-gram may be in a
+certain number of texts. 4-grams are enough, because a longer n-gram contains one that is at least as frequent.
 """
 
 from array import array
@@ -21,16 +21,16 @@ N = 4  # words
 
 @dataclass
 class OverusedNgrams:
-    """Every 4-gram of `text` is in a limited number of kept texts; later texts that hold it go.
+    """Stage that limits the number of kept texts with the same 4-gram, and removes later texts that contain it.
 
-    The limit is the largest of `min_count`, `share` of the candidates, and `factor` times the 4-gram's share of the
-    reference texts times the number of candidates. A 4-gram counts once a text.
+    The limit is the largest of `min_count`, `share` times the number of candidates, and `factor` times the 4-gram's
+    share of the reference texts times the number of candidates. A 4-gram counts once per text.
 
     Attributes:
-        references: texts in the style that is wanted; may be none.
-        share: of the candidates, 0 to 1.
-        factor: how much more frequent than in the references a 4-gram may be.
-        min_count: texts that may hold any 4-gram.
+        references: texts in the wanted style; may be empty.
+        share: share of the candidates that may contain one 4-gram, 0 to 1.
+        factor: largest ratio of a 4-gram's share in the corpus and in the references.
+        min_count: number of texts that may contain any 4-gram.
     """
 
     references: Iterable[str]
@@ -39,7 +39,7 @@ class OverusedNgrams:
     min_count: int
     name = "overused n-grams"
 
-    def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
+    def find_reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
         reasons: list[str | None] = [None] * len(candidates)
         floor = max(self.min_count, self.share * len(candidates))
         grams, texts, names = _find_frequent(candidates, floor)
@@ -59,7 +59,7 @@ class OverusedNgrams:
         return reasons
 
     def _compute_limits(self, names: Sequence[str], floor: float, num: int) -> list[float]:
-        """The number of texts that may hold each 4-gram."""
+        """Return the number of texts that may contain each 4-gram."""
         if not names:
             return []
         counts, total = dict.fromkeys(names, 0), 0
@@ -73,11 +73,12 @@ class OverusedNgrams:
 def _find_frequent(
     candidates: Sequence[Candidate], floor: float
 ) -> tuple[Int[np.ndarray, " held"], Int[np.ndarray, " held"], list[str]]:
-    """The 4-grams that are in more than `floor` texts, and the texts that hold them.
+    """Find the 4-grams in more than `floor` texts, and the texts that contain them.
 
     Returns:
-        numbers of 4-grams and numbers of texts, ordered by text; the 4-grams by number.
+        numbers of 4-grams and numbers of their texts, as pairs ordered by text; the 4-grams by number.
     """
+    # In numpy, because a million captions have millions of 4-grams.
     vocabulary: dict[str, int] = {}
     words, lengths = array("q"), array("q")
     for candidate in candidates:
@@ -87,15 +88,15 @@ def _find_frequent(
     ids, counts = np.frombuffer(words, dtype=np.int64), np.frombuffer(lengths, dtype=np.int64)
     owner = np.repeat(np.arange(len(counts)), counts)
     begins = np.flatnonzero(owner[: -N + 1] == owner[N - 1 :]) if len(ids) >= N else np.zeros(0, np.int64)
-    # A 4-gram is two pairs of words side by side; numbering pairs first keeps the codes exact in 64 bits.
+    # A 4-gram is two neighbouring pairs of words; numbering the pairs first makes its code fit into 64 bits.
     pairs = np.unique(ids[:-1] << 32 | ids[1:], return_inverse=True)[1] if len(begins) else ids
     codes, first, grams = np.unique(pairs[begins] << 32 | pairs[begins + 2], return_index=True, return_inverse=True)
     num = max(len(counts), 1)
-    grams, texts = np.divmod(np.unique(grams * num + owner[begins]), num)  # a 4-gram counts once a text
+    grams, texts = np.divmod(np.unique(grams * num + owner[begins]), num)  # a 4-gram counts once per text
     frequent = np.bincount(grams, minlength=len(codes)) > floor
     is_frequent = frequent[grams]
     grams, texts = (np.cumsum(frequent) - 1)[grams[is_frequent]], texts[is_frequent]
-    spelled = list(vocabulary)
-    names = [" ".join(spelled[word] for word in ids[at : at + N]) for at in begins[first[frequent]]]
-    order = np.argsort(texts, kind="stable")
+    spellings = list(vocabulary)
+    names = [" ".join(spellings[word] for word in ids[begin : begin + N]) for begin in begins[first[frequent]]]
+    order = np.argsort(texts, kind="stable")  # stable: the 4-grams of a text keep their order
     return grams[order], texts[order], names

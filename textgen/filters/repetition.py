@@ -1,4 +1,4 @@
-"""Takes out texts that are caught in a loop, as small language models are at times."""
+"""Filter of texts that loop, as small language models sometimes do."""
 
 import re
 from collections.abc import Sequence
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from close_transfer.core.text_normalization import normalize_text
 from textgen.corpus.candidate import Candidate
 
-TIMES = 4  # "very, very, very good" is honest
+TIMES = 4  # three times are ordinary emphasis: "very, very, very good"
 _LOOP = re.compile(rf"(?<!\S)(\S+(?: \S+){{0,3}})(?: \1(?!\S)){{{TIMES - 1},}}")
 
 
 class Repetition:
-    """No word, and no run of up to four words, comes four times in a row; case and punctuation do not count."""
+    """Stage that removes texts with the same one to four words four times in a row, ignoring case and punctuation."""
 
     name = "repetition"
 
-    def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
+    def find_reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
         return [self._find_reason(candidate) for candidate in candidates]
 
     def _find_reason(self, candidate: Candidate) -> str | None:

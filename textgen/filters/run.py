@@ -1,4 +1,4 @@
-"""From a journal's answers to the corpus: every item through the filters, what is taken out kept aside."""
+"""Filtering of a journal's answers into the corpus; removed texts are kept in a file of their own."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,9 @@ from textgen.prompts.recipe import Recipe, Request
 
 
 def list_candidates(
-    request: Request, items: Sequence[dict[str, str]], recipe: Recipe, cut: bool = False
+    request: Request, items: Sequence[dict[str, str]], recipe: Recipe, is_truncated: bool = False
 ) -> Iterator[Candidate]:
-    """The items of one answer; of one that was `cut`, the last is unfinished."""
+    """Yield the candidates of one answer; if it `is_truncated`, the last one is incomplete."""
     given = {name: str(request.given[name]) for name in recipe.settings.keep_columns}
     for number, item in enumerate(items):
         fields = {name: text for name, text in item.items() if name != "text"}
@@ -30,12 +30,12 @@ def list_candidates(
             fields,
             given,
             request.keywords,
-            cut and number == len(items) - 1,
+            is_truncated and number == len(items) - 1,
         )
 
 
 def _list_example_texts(recipe: Recipe) -> Iterator[str]:
-    """What the prompts' examples say: their texts, and further texts of the same scene."""
+    """Yield the texts of the in-context examples, and further texts of the same scene."""
     for example in recipe.examples:
         for name, value in example.items():
             if name == "text":
@@ -45,27 +45,29 @@ def _list_example_texts(recipe: Recipe) -> Iterator[str]:
 
 
 def read_candidates(folder: CorpusFolder, recipe: Recipe) -> list[Candidate]:
-    """All items that were answered, in the plan's order, whatever the order in which they came.
+    """Read the candidates of all answers, in the plan's order.
+
+    The order of the answers has no influence, so the same answers always make the same corpus.
 
     Raises:
-        UserError: if plan or journal are damaged.
+        UserError: if the plan or the journal is damaged.
     """
     answers = {event["id"]: (event["items"], event.get("cut", False)) for event in read_answers(folder.journal)}
     return [
         candidate
         for request in read_plan(folder.plan)
         if request.id in answers
-        for items, cut in [answers.pop(request.id)]
-        for candidate in list_candidates(request, items, recipe, cut)
+        for items, is_truncated in [answers.pop(request.id)]
+        for candidate in list_candidates(request, items, recipe, is_truncated)
     ]
 
 
 def check_filters(inputs: RecipeInputs) -> None:
-    """Looks for what filtering and the report need, before anything is asked.
+    """Check the inputs of filters and report before the first request, so that no paid answer waits for a correction.
 
     Raises:
-        UserError: for references and evaluation texts that cannot be read, a language without a word list, or CLIP's
-            tokenizer where it is not installed.
+        UserError: if references or evaluation texts cannot be read, the language has no word list, or CLIP's tokenizer
+            is needed and not installed.
     """
     settings = inputs.config.filters
     if settings.clip_tokens is not None:
@@ -75,14 +77,14 @@ def check_filters(inputs: RecipeInputs) -> None:
 
 
 def filter_corpus(folder: CorpusFolder, inputs: RecipeInputs, ledger: Ledger) -> dict[str, Any]:
-    """Writes corpus.jsonl and removed.jsonl, and filters.json last; gives what that holds.
+    """Write corpus.jsonl, removed.jsonl and, last, filters.json; return the content of filters.json.
 
     Raises:
-        UserError: if a filter cannot work, or a file is damaged.
+        UserError: if a filter cannot run, or a file is damaged.
     """
     recipe = inputs.recipe
     settings = inputs.config.filters
-    if inputs.family == "grammar":  # which repeats its frames as often as it was told to
+    if inputs.family == "grammar":  # a grammar repeats its frames by design
         settings = settings.model_copy(update={"overused_share": None})
     stages = build_chain(
         settings,
@@ -93,17 +95,17 @@ def filter_corpus(folder: CorpusFolder, inputs: RecipeInputs, ledger: Ledger) ->
         evaluation=inputs.evaluation,
     )
     candidates = read_candidates(folder, recipe)
-    folder.filters.unlink(missing_ok=True)
+    folder.filters.unlink(missing_ok=True)  # it marks a complete corpus
     with atomic_path(folder.removed) as temporary, temporary.open("w", encoding="utf-8") as file:
 
         def note(stage: str, reason: str, candidate: Candidate) -> None:
-            line = {**candidate.record(), "stage": stage, "reason": reason}
+            line = {**candidate.to_record(), "stage": stage, "reason": reason}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
         result = run_chain(stages, candidates, note)
     with atomic_path(folder.corpus) as temporary, temporary.open("w", encoding="utf-8") as file:
         for candidate in result.kept:
-            file.write(json.dumps(candidate.record(), ensure_ascii=False) + "\n")
+            file.write(json.dumps(candidate.to_record(), ensure_ascii=False) + "\n")
     counts = {
         "num_answers": len(ledger.answered),
         "num_declined": ledger.refused,
@@ -128,5 +130,5 @@ def filter_corpus(folder: CorpusFolder, inputs: RecipeInputs, ledger: Ledger) ->
 
 
 def read_filters(folder: CorpusFolder) -> dict[str, Any] | None:
-    """What filters.json holds; None before the corpus was filtered."""
+    """Read filters.json; return None before the corpus was filtered."""
     return dict(read_json(folder.filters)) if folder.filters.is_file() else None

@@ -1,28 +1,28 @@
-"""Takes out what was not finished."""
+"""Filter of truncated texts."""
 
 import re
 from collections.abc import Sequence
 
 from textgen.corpus.candidate import Candidate
 
-# English words that no whole text ends with; real captions that do, a few in 200,000, are cut short themselves.
+# English words that no complete text ends with. A few in 200,000 real captions do, and these are truncated themselves.
 _UNFINISHED = re.compile(r"\b(?:an?|the|and|or|because|while)$", re.IGNORECASE)
 
 
 class Truncated:
-    """Texts at the end of an answer that max_output_tokens ended, and English ones that end with "a", "the" or "and"."""
+    """Stage that removes texts that max_output_tokens ended, and English texts that end with "a", "the", "and" and so on."""
 
     name = "cut short"
 
     def __init__(self, language: str | None) -> None:
-        """`language` is that of the texts; in another than English, or None, their last words are not looked at."""
-        self._looks = language == "en"
+        """Choose the checks; the last word is checked only if `language` is "en"."""
+        self._checks_last_word = language == "en"
 
-    def reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
+    def find_reasons(self, candidates: Sequence[Candidate]) -> list[str | None]:
         return [self._find_reason(candidate) for candidate in candidates]
 
     def _find_reason(self, candidate: Candidate) -> str | None:
-        if candidate.cut:
+        if candidate.is_truncated:
             return "max_output_tokens ended it"
-        match = _UNFINISHED.search(candidate.text) if self._looks else None
+        match = _UNFINISHED.search(candidate.text) if self._checks_last_word else None
         return f'it ends with "{match.group()}"' if match else None

@@ -1,4 +1,4 @@
-"""The words of texts, and what a word list knows of them; every word is looked up once."""
+"""Words of texts, and a lexicon that looks every word up once."""
 
 import re
 from collections.abc import Sequence
@@ -11,43 +11,43 @@ from simplemma.strategies.dictionaries.dictionary_factory import SUPPORTED_LANGU
 from close_transfer.core.errors import UserError
 from close_transfer.core.text_normalization import normalize_text
 
-# Endings that English writes after an apostrophe are no words of their own.
+# Endings after an English apostrophe, which are not words.
 _ENDINGS = frozenset({"s", "t", "d", "m", "re", "ve", "ll"})
-# simplemma's English list has all forms of "she" but this one, the 30th word of Flickr30k's captions.
+# simplemma's English list lacks this form of "she", the 30th most frequent word of Flickr30k's captions.
 _ALSO_KNOWN = {"en": frozenset({"her"})}
 _PARTS = re.compile(r"['-]")
 _ALPHANUMERIC = re.compile(r"[^\W_]+")
 
 
 def fold_words(text: str) -> list[str]:
-    """The words of a text without case and punctuation, as texts are compared by `normalize_text`."""
+    """Return the words of a text as `normalize_text` compares them, without case and punctuation."""
     return normalize_text(text).split()
 
 
 def list_runs(words: Sequence[str], n: int) -> list[str]:
-    """All runs of n words, each joined by spaces, in order and with repetitions."""
-    if n == 2:
+    """Return all runs of n words, joined by spaces, in order and with repetitions."""
+    if n == 2:  # the near-duplicate search makes millions of pairs, and this is faster
         return [f"{first} {second}" for first, second in pairwise(words)]
     return [" ".join(words[start : start + n]) for start in range(len(words) - n + 1)]
 
 
 class Lexicon:
-    """simplemma's word list of one language, or of none."""
+    """Word list and lemmas of one language, by simplemma."""
 
     def __init__(self, language: str | None) -> None:
-        """Checks the language.
+        """Check the language.
 
         Args:
-            language: two or three letters, or None: then no word is known and every word is its own lemma.
+            language: two or three letters; with None no word is known, and every word is its own lemma.
 
         Raises:
-            UserError: if simplemma has no list of it.
+            UserError: lists the known languages, if simplemma has no list for this one.
         """
         if language is not None and language not in SUPPORTED_LANGUAGES:
             allowed = ", ".join(sorted(SUPPORTED_LANGUAGES))
             raise UserError(
-                f"filters.language={language}: there is no word list of it; allowed are {allowed}, and null, which "
-                "keeps texts of every language"
+                f"filters.language={language}: there is no word list for it. Give one of {allowed}, or null, which "
+                "keeps texts of any language"
             )
         self.language = language
 
@@ -60,7 +60,7 @@ class Lexicon:
         return {}
 
     def knows(self, word: str) -> bool:
-        """Whether a word in lower case is in the list, or all parts of it that a hyphen or apostrophe divides."""
+        """Return True if a lower-case word is in the list, or all of its parts between hyphens and apostrophes are."""
         if (known := self._known.get(word)) is None:
             known = self._known[word] = self._is_in_list(word.replace("\u2019", "'"))
         return known
@@ -76,8 +76,8 @@ class Lexicon:
         parts = _PARTS.split(word)
         return len(parts) > 1 and all(map(self.knows, parts))
 
-    def lemmas(self, text: str) -> list[str]:
-        """The lemmas of a text's words in lower case, in order; hyphens and apostrophes divide words."""
+    def lemmatize(self, text: str) -> list[str]:
+        """Return the lemmas of a text's words in lower case, in order; hyphens and apostrophes split words."""
         return [self._find_lemma(word) for word in _ALPHANUMERIC.findall(text.lower())]
 
     def _find_lemma(self, word: str) -> str:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from close_transfer.core.signals import StopRequest
 from textgen.config import RecipeSettings
 from textgen.corpus.journal import SYNC_SECONDS, RequestJournal
-from textgen.corpus.ledger import Spend
+from textgen.corpus.ledger import Caps, Spend
 from textgen.corpus.prices import Price, bound_tokens, estimate_tokens
 from textgen.generators.events import answer_event, make_fault_event
 from textgen.generators.responses import NO_CONNECTION, TOO_FAST, Client, Reply, RequestError
@@ -26,8 +26,8 @@ _TOKEN_WINDOW = 10.0  # seconds over which tokens a minute are evened out
 _FIRST_TRIES = 3  # to connect to a server that no request of this run has reached
 
 
-@dataclass(frozen=True)
-class Limits:
+@dataclass(frozen=True, kw_only=True)
+class Limits(Caps):
     """How fast, how long and how much is asked.
 
     Attributes:
@@ -36,8 +36,6 @@ class Limits:
         request_timeout: seconds for one attempt.
         max_attempts: of one request in one run.
         initial_backoff: seconds before the second attempt; doubled for each further one.
-        max_cost: dollars for the whole corpus; None is no limit.
-        max_total_tokens: the same in tokens, input and output together.
     """
 
     concurrency: int
@@ -46,16 +44,6 @@ class Limits:
     request_timeout: float = 60.0
     max_attempts: int = 8
     initial_backoff: float = 0.5
-    max_cost: float | None = None
-    max_total_tokens: int | None = None
-
-    def reached(self, spend: Spend) -> str | None:
-        """The cap that so much would break; None if there is none."""
-        if self.max_cost is not None and spend.cost > self.max_cost * (1 + 1e-9):
-            return f"max_cost={self.max_cost:g}"
-        if self.max_total_tokens is not None and spend.tokens > self.max_total_tokens:
-            return f"max_total_tokens={self.max_total_tokens}"
-        return None
 
 
 @dataclass
@@ -153,7 +141,7 @@ class RequestScheduler:
         """Asks one request until it is answered, its attempts are used up, or all ends."""
         prompt = self.prompt(request)
         texts = self.client.request_texts(prompt)
-        reserve = self.price.of(bound_tokens(*texts), self.max_output_tokens)
+        reserve = self.price.compute_spend(bound_tokens(*texts), self.max_output_tokens)
         attempt = self.journal.ledger.attempts.get(request.id, 0)
         used = unreached = failed = 0
         answered = len(self.journal.ledger.answered)
@@ -249,7 +237,7 @@ class RequestScheduler:
     async def _wait_until_affordable(self, reserve: Spend) -> bool:
         """Whether the caps hold if this request costs the most it can; waits for what is under way to free some."""
         while not self.stopped:
-            cap = self.limits.reached(self.journal.ledger.committed.plus(reserve))
+            cap = self.limits.find_reached(self.journal.ledger.committed.plus(reserve))
             if cap is None:
                 return True
             if not self._under_way:

@@ -48,7 +48,7 @@ class LineWriter:
         record = {"custom_id": request.id, "method": "POST", "url": f"/v1{PATHS[self.access.api]}", "body": body}
         schema = to_canonical_json(self.schema) if self.schema is not None else None
         max_tokens = bound_tokens(prompt, self.parameters.system, schema)
-        reserve = self.price.of(max_tokens, self.parameters.max_output_tokens)
+        reserve = self.price.compute_spend(max_tokens, self.parameters.max_output_tokens)
         return Line(request.id, reserve, json.dumps(record, ensure_ascii=False) + "\n")
 
 
@@ -79,7 +79,7 @@ def select_affordable(
     """The lines that the caps allow, if each costs the most it can; `stopped` is told the cap that ends it."""
     for line in lines:
         committed = committed.plus(line.reserve)
-        if cap := limits.reached(committed):
+        if cap := limits.find_reached(committed):
             stopped(cap)
             return
         yield line

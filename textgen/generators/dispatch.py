@@ -95,7 +95,7 @@ def _ask_server(inputs: RecipeInputs, journal: RequestJournal, missing: Missing,
     )
     limits, max_output_tokens = _make_limits(inputs), inputs.max_output_tokens
     scheduler = RequestScheduler(
-        client, journal, recipe.settings, price, limits, max_output_tokens, recipe.prompt, stop
+        client, journal, recipe.settings, price, limits, max_output_tokens, recipe.render_prompt, stop
     )
     scheduler.run(missing(journal.ledger), num_missing)
     if scheduler.fatal is not None:
@@ -120,7 +120,7 @@ def _ask_by_batches(
     schema = None if config.json_schema == "text" else recipe.schema
     schema_optional = config.json_schema != "schema"
     price = inputs.batch_price
-    writer = LineWriter(access, _make_parameters(inputs), schema, schema_optional, price, recipe.prompt)
+    writer = LineWriter(access, _make_parameters(inputs), schema, schema_optional, price, recipe.render_prompt)
     client = BatchClient(
         access,
         writer,
@@ -149,5 +149,4 @@ def _ask_local_model(
 
     model = LocalModel(inputs.model, inputs.config.local, _make_parameters(inputs))
     plan: Iterator[Request] = read_plan(folder.plan)
-    max_total_tokens = inputs.config.max_total_tokens
-    return write_by_model(plan, inputs.recipe, model, journal, inputs.recipe.prompt, stop, max_total_tokens)
+    return write_by_model(plan, inputs.recipe, model, journal, inputs.recipe.render_prompt, stop, _make_limits(inputs))

@@ -16,7 +16,7 @@ def _charge(reply: Reply | None, price: Price, reserve: Spend) -> dict[str, Any]
     """What the server said it used, or else the most it can have."""
     if reply is None or reply.input_tokens is None or reply.output_tokens is None:
         return {"paid": "reserved", **reserve._asdict()}
-    spent = price.of(reply.input_tokens, reply.output_tokens)
+    spent = price.compute_spend(reply.input_tokens, reply.output_tokens)
     return {"paid": "reported", **read_usage_fields(reply), **spent._asdict()}
 
 
@@ -44,9 +44,9 @@ def answer_event(
     try:
         items = parse_items(reply.text, recipe)
     except Unusable as error:
-        kind = "cut short" if reply.cut else "wrong shape" if reply.text.strip() else "empty"
+        kind = "cut short" if reply.is_truncated else "wrong shape" if reply.text.strip() else "empty"
         raise RequestError(kind, "reported", str(error), reply=reply) from None
-    if reply.cut and _ends_within(reply.text, items[-1]):
+    if reply.is_truncated and _ends_within(reply.text, items[-1]):
         event["cut"] = True
     return {**event, "items": items, **_charge(reply, price, reserve)}
 

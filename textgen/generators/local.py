@@ -12,7 +12,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from textgen.config import LocalSettings
 from textgen.corpus.journal import RequestJournal
-from textgen.corpus.ledger import Spend
+from textgen.corpus.ledger import Caps, Spend
 from textgen.corpus.prices import FREE
 from textgen.generators.events import answer_event, make_fault_event
 from textgen.generators.openai_api import Parameters
@@ -124,7 +124,7 @@ class LocalModel:
         length = next((place for place, token in enumerate(ids) if token in end_ids), None)
         text = self._tokenizer.decode(ids[:length], skip_special_tokens=True)
         num_output = len(ids) if length is None else length + 1
-        return Reply(text, None, num_input, num_output, self.name, cut=length is None)
+        return Reply(text, None, num_input, num_output, self.name, is_truncated=length is None)
 
 
 def write_by_model(
@@ -134,7 +134,7 @@ def write_by_model(
     journal: RequestJournal,
     prompt: Callable[[Request], str],
     stop: StopRequest,
-    max_total_tokens: int | None,
+    caps: Caps,
 ) -> str | None:
     """Answers a plan in batches; why it ended early, if it did.
 
@@ -154,8 +154,8 @@ def write_by_model(
                 if stop.asked:
                     return "a signal"
                 tokens_after = journal.ledger.spent.tokens + model.most_tokens([prompt(request) for request in todo])
-                if max_total_tokens is not None and tokens_after > max_total_tokens:
-                    return f"max_total_tokens={max_total_tokens}"
+                if cap := caps.find_reached(Spend(tokens_after)):
+                    return cap
                 replies = model.answer([prompt(request) for request in block], _derive_seed(block))
                 for request, reply in zip(block, replies, strict=True):
                     if request in todo:

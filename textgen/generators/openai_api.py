@@ -61,9 +61,9 @@ def get_access(base_url: str | None, api: Literal["auto", "responses", "chat"], 
     if base_url is not None:
         parts = urlsplit(base_url)
         if parts.username or parts.password:
-            raise UserError(f"base_url: holds a user or password; leave it out, and put the key into {key_variable}")
+            raise UserError(f"base_url: contains a user or password. Leave it out, and put the key into {key_variable}")
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise UserError(f"base_url={base_url}: should be like http://localhost:8000/v1")
+            raise UserError(f"base_url={base_url}: is not an address. Give one such as http://localhost:8000/v1")
     key = os.environ.get(key_variable, "").strip()
     if not key and base_url is None:
         raise UserError(

@@ -83,7 +83,12 @@ class OpenAIClient:
         reply = read_reply(answer, self._access.api)
         if reply.refusal:
             return Reply(
-                "", self._access.masked(reply.refusal), reply.input_tokens, reply.output_tokens, reply.model, reply.cut
+                "",
+                self._access.masked(reply.refusal),
+                reply.input_tokens,
+                reply.output_tokens,
+                reply.model,
+                reply.is_truncated,
             )
         return reply
 

@@ -29,7 +29,7 @@ class Reply:
     input_tokens: int | None = None
     output_tokens: int | None = None
     model: str = ""
-    cut: bool = False
+    is_truncated: bool = False
 
 
 class RequestError(Exception):

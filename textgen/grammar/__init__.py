@@ -1,1 +1,1 @@
-"""Grammars: frames and word lists that write captions without a model."""
+"""Grammars of frames and word lists, which write captions without a language model."""

@@ -1,4 +1,4 @@
-"""From symbols to words: draws with bindings, distinct values, values kept apart, and keywords put in."""
+"""Derivation of texts from symbols, with bound names, distinct values, incompatible values and given keywords."""
 
 import itertools
 import random
@@ -12,13 +12,15 @@ Scope = tuple[str, ...]
 Keywords = frozenset[str]
 
 _NONE: Keywords = frozenset()
-_DRAWS = 6  # before all alternatives are looked at; the shares come out the same
-_REDRAWS = 8  # of frames, in one item, where values that keep apart left nothing
-_MOST_WAYS = 200  # to share keywords out among the slots of one alternative
+# Random draws before all alternatives are checked. Rejected draws and the final choice give the same distribution;
+# drawing first is faster, because the first alternative mostly fits.
+_DRAWS = 6
+_REDRAWS = 8  # new frames per item after incompatible values left none for a symbol
+_MAX_ASSIGNMENTS = 200  # distributions of keywords to the slots of one alternative; their number grows exponentially
 
 
 class DeadEnd(Exception):
-    """What was drawn so far leaves no value for a symbol."""
+    """Symbol that has no possible value left after the draws so far."""
 
     def __init__(self, name: str):
         super().__init__(name)
@@ -26,98 +28,110 @@ class DeadEnd(Exception):
 
 
 @lru_cache(maxsize=100_000)
-def keys(text: str) -> Keywords:
-    """Words by which a text is found: itself, its words and their lemmas, in lower case."""
+def list_search_words(text: str) -> Keywords:
+    """Return the words that match a text: the text itself, its words and their lemmas, in lower case."""
     words = extract_words(text)
     return frozenset([text.lower(), *words, *(lemmatize(word, "en") for word in words)])
 
 
 class Derivations:
-    """What a set of symbols can write.
+    """Texts that a set of symbols can write.
+
+    Results are cached, because a corpus asks for the same keywords again and again.
 
     Args:
-        symbols: by name; a slot of another name is given by each request.
-        apart: value -> values that never stand with it.
+        symbols: name -> symbol; a slot with any other name is filled by the request.
+        apart: value -> values that never occur together with it.
     """
 
     def __init__(self, symbols: Mapping[str, Symbol], apart: Mapping[str, frozenset[str]]):
         self.symbols = symbols
         self.apart = apart
-        self._reach: dict[str, Keywords] = {}
-        self._reach_of_one: dict[Alternative, Keywords] = {}
+        self._reachable: dict[str, Keywords] = {}
+        self._reachable_from: dict[Alternative, Keywords] = {}
         self._can_hold: dict[tuple[str, Keywords], bool] = {}
         self._candidates: dict[tuple[str, Keywords], tuple[list[Alternative], list[float]]] = {}
-        self._ways: dict[tuple[Alternative, Keywords], list[dict[Slot, Keywords]]] = {}
+        self._assignments: dict[tuple[Alternative, Keywords], list[dict[Slot, Keywords]]] = {}
 
     def can_hold(self, name: str, keywords: Keywords) -> bool:
-        """Whether a symbol can write a text with all of these words."""
+        """Return True if a symbol can write a text with all of the keywords."""
         if len(keywords) == 1:
-            return keywords <= self.reach(name)
+            return keywords <= self.list_reachable_words(name)
         if (name, keywords) not in self._can_hold:
-            able = (self.fits(alternative, keywords) for alternative in self.candidates(name, keywords)[0])
-            self._can_hold[name, keywords] = any(able)
+            fitting = (self.fits(alternative, keywords) for alternative in self.list_candidates(name, keywords)[0])
+            self._can_hold[name, keywords] = any(fitting)
         return self._can_hold[name, keywords]
 
-    def reach(self, name: str) -> Keywords:
-        """All words that a symbol can write."""
+    def list_reachable_words(self, name: str) -> Keywords:
+        """Return all words that a symbol can write."""
         if name not in self.symbols:
             return _NONE
-        if name not in self._reach:
-            self._reach[name] = _NONE.union(*map(self._find_reach, self.symbols[name].alternatives))
-        return self._reach[name]
+        if name not in self._reachable:
+            self._reachable[name] = _NONE.union(*map(self._list_reachable_from, self.symbols[name].alternatives))
+        return self._reachable[name]
 
-    def _find_reach(self, alternative: Alternative) -> Keywords:
-        if alternative not in self._reach_of_one:
-            words = [keys(word) for word, _ in alternative.synonyms]
-            below = [self.reach(slot.name) for slot in alternative.slots]
-            self._reach_of_one[alternative] = self._collect_literal_words(alternative).union(*words, *below)
-        return self._reach_of_one[alternative]
+    def _list_reachable_from(self, alternative: Alternative) -> Keywords:
+        if alternative not in self._reachable_from:
+            words = [list_search_words(word) for word, _ in alternative.synonyms]
+            below = [self.list_reachable_words(slot.name) for slot in alternative.slots]
+            self._reachable_from[alternative] = self._collect_literal_words(alternative).union(*words, *below)
+        return self._reachable_from[alternative]
 
     def _collect_literal_words(self, alternative: Alternative) -> Keywords:
-        return _NONE.union(*(keys(part) for part in alternative.parts if isinstance(part, str)))
+        return _NONE.union(*(list_search_words(part) for part in alternative.parts if isinstance(part, str)))
 
-    def candidates(self, name: str, keywords: Keywords) -> tuple[list[Alternative], list[float]]:
-        """The alternatives that can hold each of these words, if perhaps not all, with running sums of weights."""
+    def list_candidates(self, name: str, keywords: Keywords) -> tuple[list[Alternative], list[float]]:
+        """Return alternatives that can hold each keyword by itself, with the running sums of their weights.
+
+        A candidate need not hold all keywords together; `fits` checks that.
+        """
         if (name, keywords) not in self._candidates:
             symbol = self.symbols.get(name)
-            able = [choice for choice in symbol.alternatives if keywords <= self._find_reach(choice)] if symbol else []
-            self._candidates[name, keywords] = (able, list(itertools.accumulate(choice.weight for choice in able)))
+            matching = (
+                [choice for choice in symbol.alternatives if keywords <= self._list_reachable_from(choice)]
+                if symbol
+                else []
+            )
+            cumulative = list(itertools.accumulate(choice.weight for choice in matching))
+            self._candidates[name, keywords] = (matching, cumulative)
         return self._candidates[name, keywords]
 
     def fits(self, alternative: Alternative, keywords: Keywords) -> bool:
-        """Whether an alternative can hold all of these words."""
+        """Return True if an alternative can hold all of the keywords together."""
         if alternative.synonyms:
-            return any(keywords <= keys(word) for word, _ in alternative.synonyms)
-        return bool(self.ways(alternative, keywords))
+            return any(keywords <= list_search_words(word) for word, _ in alternative.synonyms)
+        return bool(self.assign_to_slots(alternative, keywords))
 
-    def ways(self, alternative: Alternative, keywords: Keywords) -> list[dict[Slot, Keywords]]:
-        """All ways to share words out among the slots of an alternative."""
-        if (alternative, keywords) not in self._ways:
-            rest = sorted(keywords - self._collect_literal_words(alternative))
-            able = [[slot for slot in alternative.slots if word in self.reach(slot.name)] for word in rest]
+    def assign_to_slots(self, alternative: Alternative, keywords: Keywords) -> list[dict[Slot, Keywords]]:
+        """Return the possible assignments of the keywords to the slots of an alternative."""
+        if (alternative, keywords) not in self._assignments:
+            rest = sorted(keywords - self._collect_literal_words(alternative))  # sorted: sets have no fixed order
+            options = [
+                [slot for slot in alternative.slots if word in self.list_reachable_words(slot.name)] for word in rest
+            ]
             assignments = []
-            for chosen in itertools.islice(itertools.product(*able), _MOST_WAYS):
+            for chosen in itertools.islice(itertools.product(*options), _MAX_ASSIGNMENTS):
                 shares: dict[Slot, set[str]] = {}
                 for slot, word in zip(chosen, rest, strict=True):
                     shares.setdefault(slot, set()).add(word)
                 assignment = {slot: frozenset(share) for slot, share in shares.items()}
                 if all(len(share) == 1 or self.can_hold(slot.name, share) for slot, share in assignment.items()):
                     assignments.append(assignment)
-            self._ways[alternative, keywords] = assignments
-        return self._ways[alternative, keywords]
+            self._assignments[alternative, keywords] = assignments
+        return self._assignments[alternative, keywords]
 
 
 class Item:
-    """One item under way.
+    """Item that is being written.
 
     Args:
-        derivations: what can be written.
-        shared: what the items of the request have in common: (name, scope) -> alternative; this item adds to it.
-        given: text of the symbols that the request gives.
-        rng: draws.
+        derivations: texts that the symbols can write.
+        shared: (name, scope) -> alternative bound for all items of the request; this item adds to it.
+        given: name -> text of the symbols that the request provides.
+        rng: random number generator.
 
     Attributes:
-        missed: whether a wanted word met a name that was bound to another.
+        is_keyword_missed: True if a keyword could not be placed because its name was already bound.
     """
 
     def __init__(
@@ -132,22 +146,27 @@ class Item:
         self._given = given
         self._rng = rng
         self._texts: dict[tuple[str, Scope], str] = {}
-        self._said_words: set[str] = set()
+        self._used_words: set[str] = set()
         self._redraws = _REDRAWS
-        self.missed = False
+        self.is_keyword_missed = False
 
     def expand(self, name: str, scope: Scope = (), wanted: Keywords = _NONE) -> str:
-        """The text of a symbol, with the wanted words in it.
+        """Return the text of a symbol that contains the wanted keywords.
+
+        Args:
+            name: name of the symbol.
+            scope: scopes (`#1`) of the slots above it, outermost first.
+            wanted: keywords that the text must contain.
 
         Raises:
-            DeadEnd: if values that keep apart leave nothing.
+            DeadEnd: if incompatible values leave no value for a symbol.
         """
         if name in self._given:
             return self._given[name]
         binding = (name, scope)
         if binding in self._texts:
             text = self._texts[binding]
-            self.missed |= not all(word in keys(text) for word in wanted)
+            self.is_keyword_missed |= not all(word in list_search_words(text) for word in wanted)
             return text
         symbol = self._derivations.symbols[name]
         if symbol.kind == "frames":
@@ -159,7 +178,7 @@ class Item:
             alternative = self._draw_alternative(symbol, scope, wanted)
             self._shared[binding] = alternative
         elif wanted and not self._derivations.fits(alternative, wanted):
-            self.missed = True
+            self.is_keyword_missed = True
             wanted = _NONE
         text = (
             self._choose_word(alternative, wanted)
@@ -170,7 +189,9 @@ class Item:
         return text
 
     def _expand_frames(self, symbol: Symbol, scope: Scope, wanted: Keywords) -> str:
-        shared, texts, said_words, missed = dict(self._shared), dict(self._texts), set(self._said_words), self.missed
+        # The state before the draw, which a dead end restores.
+        shared, texts, used_words = dict(self._shared), dict(self._texts), set(self._used_words)
+        is_keyword_missed = self.is_keyword_missed
         while True:
             try:
                 alternative = self._draw_alternative(symbol, scope, wanted)
@@ -179,19 +200,20 @@ class Item:
                     if alternative.synonyms
                     else self._fill_slots(alternative, scope, wanted)
                 )
-            except DeadEnd:  # another frame may do without what keeps apart
+            except DeadEnd:  # another frame may not need the incompatible values
                 self._redraws -= 1
                 if self._redraws < 0:
                     raise
                 self._shared.clear()
                 self._shared.update(shared)
-                self._texts, self._said_words, self.missed = dict(texts), set(said_words), missed
+                self._texts, self._used_words = dict(texts), set(used_words)
+                self.is_keyword_missed = is_keyword_missed
 
     def _fill_slots(self, alternative: Alternative, scope: Scope, wanted: Keywords) -> str:
         shares: Mapping[Slot, Keywords] = {}
         if wanted:
-            shares = self._rng.choice(self._derivations.ways(alternative, wanted))
-            for slot, share in shares.items():  # first, so that no chance draw binds their names
+            shares = self._rng.choice(self._derivations.assign_to_slots(alternative, wanted))
+            for slot, share in shares.items():  # before the other slots, so that no random draw binds these names
                 self.expand(slot.name, (*scope, slot.scope) if slot.scope else scope, share)
         return "".join(
             part
@@ -203,56 +225,62 @@ class Item:
     def _choose_word(self, alternative: Alternative, wanted: Keywords) -> str:
         if len(alternative.synonyms) == 1:
             return alternative.synonyms[0][0]
-        able = [(word, weight) for word, weight in alternative.synonyms if not wanted or wanted <= keys(word)]
-        able = [(word, weight) for word, weight in able if word not in self._said_words] or able
-        word = self._rng.choices([word for word, _ in able], [weight for _, weight in able])[0]
-        self._said_words.add(word)
+        matching = [
+            (word, weight) for word, weight in alternative.synonyms if not wanted or wanted <= list_search_words(word)
+        ]
+        matching = [(word, weight) for word, weight in matching if word not in self._used_words] or matching
+        word = self._rng.choices([word for word, _ in matching], [weight for _, weight in matching])[0]
+        self._used_words.add(word)
         return word
 
     def _draw_alternative(self, symbol: Symbol, scope: Scope, wanted: Keywords) -> Alternative:
         choices: Sequence[Alternative] = symbol.alternatives
         cumulative: Sequence[float] = symbol.cumulative
         if wanted:
-            choices, cumulative = self._derivations.candidates(symbol.name, wanted)
+            choices, cumulative = self._derivations.list_candidates(symbol.name, wanted)
             if symbol.kind != "words":
                 for _ in range(_DRAWS):
-                    drawn = self._rng.choices(choices, cum_weights=cumulative)[0]
-                    if self._derivations.fits(drawn, wanted):
-                        return drawn
+                    alternative = self._rng.choices(choices, cum_weights=cumulative)[0]
+                    if self._derivations.fits(alternative, wanted):
+                        return alternative
             choices = [choice for choice in choices if self._derivations.fits(choice, wanted)]
             cumulative = list(itertools.accumulate(choice.weight for choice in choices))
         if symbol.kind != "words":
             return self._rng.choices(choices, cum_weights=cumulative)[0]
-        used, barred = self._find_taken_values(scope)
-        for _ in range(_DRAWS):  # mostly the first serves
-            drawn = self._rng.choices(choices, cum_weights=cumulative)[0]
-            if drawn.value not in used and drawn.value not in barred:
-                return drawn
-        possible = [choice for choice in choices if choice.value not in barred]
+        used, excluded = self._find_taken_values(scope)
+        for _ in range(_DRAWS):
+            alternative = self._rng.choices(choices, cum_weights=cumulative)[0]
+            if alternative.value not in used and alternative.value not in excluded:
+                return alternative
+        possible = [choice for choice in choices if choice.value not in excluded]
+        # A used value may come again if there is no other; an excluded one never.
         possible = [choice for choice in possible if choice.value not in used] or possible
         if not possible:
             raise DeadEnd(symbol.name)
         return self._rng.choices(possible, [choice.weight for choice in possible])[0]
 
     def _find_taken_values(self, scope: Scope) -> tuple[set[str], set[str]]:
-        """Values in use, and values that keep apart from those whose scope holds this one or is held by it."""
+        """Return the values in use, and the values that must not occur together with those of related scopes.
+
+        Scopes are related if one contains the other.
+        """
         used: set[str] = set()
-        barred: set[str] = set()
+        excluded: set[str] = set()
         apart = self._derivations.apart
         for (_, other_scope), alternative in self._shared.items():
             if alternative.synonyms:
                 used.add(alternative.value)
                 if alternative.value in apart and all(a == b for a, b in zip(scope, other_scope, strict=False)):
-                    barred |= apart[alternative.value]
-        return used, barred
+                    excluded |= apart[alternative.value]
+        return used, excluded
 
 
 def count_expected_uses(symbols: Mapping[str, Iterable[Symbol]], start: str) -> dict[str, float]:
-    """How often each symbol is expanded in one text, on average.
+    """Return the expected number of expansions of each symbol in one text.
 
     Args:
-        symbols: by name, the symbols of each value of a balanced variable, which come equally often.
-        start: the symbol of the whole text.
+        symbols: name -> symbols for each value of a balanced variable, which are equally frequent.
+        start: symbol of the whole text.
     """
     order: list[str] = []
 
@@ -266,7 +294,7 @@ def count_expected_uses(symbols: Mapping[str, Iterable[Symbol]], start: str) -> 
     visit(start)
     uses = dict.fromkeys(order, 0.0)
     uses[start] = 1.0
-    for name in reversed(order):
+    for name in reversed(order):  # a symbol before those in its slots
         values = list(symbols[name])
         for symbol in values:
             for alternative in symbol.alternatives:

@@ -1,20 +1,20 @@
-"""A grammar of frames and word lists: captions without a model, without a network, and the same ones every time.
+"""Grammar of frames and word lists that writes captions without a model, offline and reproducibly.
 
-Tracery and its kin expand symbols too. This is own code because a corpus needs more of it: weights (word frequencies
-are what makes generated captions train well), names that stay bound (a question speaks of the caption's things),
-values that differ (a contradiction) or keep apart (no bus in a kitchen), and keywords put where they fit.
+Tracery and similar libraries expand symbols too. They lack what a corpus needs: weights (captions train well if their
+word frequencies are right), names that stay bound (a question is about the objects of the caption), values that differ
+(a contradiction) or exclude each other (no bus in a kitchen), and keywords placed where they fit.
 
 A file has `symbols`: name -> alternatives. In an alternative,
 
-- `{name}` becomes one of the symbol's alternatives, and stays that for the whole item;
-- `{name#2}` is another draw, with another value wherever the symbol has one left; `#` may be followed by any letters
-  and digits. Slots inside what it expands to belong to it: where `thing` is "a {colour} {noun}", `{thing#2}` draws
-  `{colour#2}` and `{noun#2}`.
+- `{name}` becomes one of the symbol's alternatives, and stays the same in the whole item;
+- `{name#2}` is another draw, with a different value if the symbol has one left; `#` may be followed by any letters and
+  digits. Slots inside the expansion inherit it: if `thing` is "a {colour} {noun}", `{thing#2}` draws `{colour#2}` and
+  `{noun#2}`.
 
-"a" before a vowel becomes "an", and a text that ends as a sentence begins with a capital.
+"a" before a vowel sound becomes "an", and a text that ends like a sentence begins with a capital.
 
-The items of one request tell of one scene: they share the draws of word lists, and of symbols whose every alternative
-is a slot and nothing else ("one thing or several"). Frames and synonyms are drawn anew for each.
+The items of one request describe one scene. They share the draws of word lists, and of symbols whose alternatives are
+all single slots ("one thing or several"). Frames and synonyms are drawn for each item.
 """
 
 import random
@@ -36,10 +36,11 @@ from textgen.grammar.parser import (
     read_grammar_file,
     read_symbols,
 )
-from textgen.text.keywords import extract_words, lemmatize, stop_list
+from textgen.text.keywords import extract_words, lemmatize, load_stop_list
 
-_TRIES = 6  # at an item that holds its keywords and repeats no other
+_MAX_TRIES = 6  # attempts at an item that contains its keywords and differs from the earlier items
 _ARTICLE = re.compile(r"\b([Aa]) (?=([A-Za-z]+))")
+# English words that begin with a vowel letter but a consonant sound ("a unicorn"), and the reverse ("an hour").
 _SOUNDS_LIKE_CONSONANT = re.compile(r"one(?!r)|once|uni(?!n)|us[eu]|uten|eu|ewe", re.IGNORECASE)
 _SILENT_H = re.compile(r"hour|honest|honou?r|heir", re.IGNORECASE)
 _SPACES = re.compile(r"\s+")
@@ -48,14 +49,14 @@ _SENTENCE_END = (".", "!", "?", '."', '!"', '?"')
 
 
 class Grammar:
-    """Symbols that can be written from.
+    """Grammar that writes texts.
 
     Args:
-        symbols: by name.
-        apart: value -> values that never stand with it.
-        origin: where it comes from.
-        licence: of it.
-        where: what error messages call it.
+        symbols: name -> symbol.
+        apart: value -> values that never occur together with it.
+        origin: source of its words and frames, for the data card.
+        licence: licence of its words and frames.
+        label: name of the grammar in error messages.
     """
 
     def __init__(
@@ -64,51 +65,51 @@ class Grammar:
         apart: Mapping[str, frozenset[str]],
         origin: str = "",
         licence: str = "",
-        where: str = "grammar",
+        label: str = "grammar",
     ):
         self.origin = origin
         self.licence = licence
         self._symbols = dict(symbols)
         self._apart = apart
-        self._where = where
+        self._label = label
         self._by_value = sorted(name for name, entry in symbols.items() if not isinstance(entry, Symbol))
         self._derivations: dict[tuple[str, ...], Derivations] = {}
         self._placed: dict[tuple[object, ...], Keywords] = {}
 
     @classmethod
     def read(cls, path: Path) -> "Grammar":
-        """The grammar of a YAML file: `symbols`, and perhaps `origin`, `licence` and `apart`.
+        """Read a grammar from a YAML file with `symbols` and optionally `origin`, `licence` and `apart`.
 
         Raises:
-            UserError: names the file, and the symbol that is unknown, of no use, or without end.
+            UserError: names the file and the symbol that is unknown, unusable or contains itself.
         """
         sections = read_grammar_file(path)
-        where = f"grammar={path}"
-        symbols = read_symbols(where, sections["symbols"])
-        check_symbols(where, symbols, ())
-        apart = read_apart(where, sections.get("apart"))
-        return cls(symbols, apart, str(sections.get("origin", "")), str(sections.get("licence", "")), where)
+        label = f"grammar={path}"
+        symbols = read_symbols(label, sections["symbols"])
+        check_symbols(label, symbols, ())
+        apart = read_apart(label, sections.get("apart"))
+        return cls(symbols, apart, str(sections.get("origin", "")), str(sections.get("licence", "")), label)
 
-    def extended(self, symbols: Mapping[str, Any], given: Collection[str] = ()) -> "Grammar":
-        """The grammar with more symbols, or others in place of its own.
+    def extend(self, symbols: Mapping[str, Any], given: Collection[str] = ()) -> "Grammar":
+        """Return the grammar with further symbols, which replace its own of the same name.
 
         Args:
             symbols: name -> a frame, frames, or {value of a balanced variable -> frames}.
-            given: names of variables that every request brings.
+            given: names of variables that every request provides.
 
         Raises:
-            UserError: as `read`.
+            UserError: names the symbol that is unknown, unusable or contains itself.
         """
-        where = "recipe.grammar"
-        all_symbols = {**self._symbols, **read_symbols(where, symbols)}
-        check_symbols(where, all_symbols, given)
-        return Grammar(all_symbols, self._apart, self.origin, self.licence, self._where)
+        label = "recipe.grammar"
+        all_symbols = {**self._symbols, **read_symbols(label, symbols)}
+        check_symbols(label, all_symbols, given)
+        return Grammar(all_symbols, self._apart, self.origin, self.licence, self._label)
 
-    def words(self, start: str = "text") -> Mapping[str, float]:
-        """Lemma -> how often a text holds it on average, of the content words of the word lists; commonest first.
+    def compute_word_frequencies(self, start: str = "text") -> Mapping[str, float]:
+        """Return lemma -> expected occurrences per text, for content words of the word lists; most frequent first.
 
         Args:
-            start: the symbol of the whole text; `caption` serves where there is none of that name.
+            start: symbol of the whole text; `caption` if the grammar has no symbol of that name.
         """
         symbols = {name: list(expand_variants(entry)) for name, entry in self._symbols.items()}
         uses = count_expected_uses(symbols, start if start in symbols else "caption")
@@ -129,24 +130,25 @@ class Grammar:
         given: Mapping[str, str],
         rng: random.Random,
     ) -> list[dict[str, str]]:
-        """The items of one request; the same state of `rng` gives the same ones.
+        """Write the items of one request; the same state of `rng` gives the same items.
 
         Args:
-            fields: of an item; each is a symbol. `text` is written first, and gets the keywords.
-            num_items: how many.
-            keywords: put in where the grammar can; those it cannot put in together are left out from the end.
-            given: variables of the request, which frames may use by name; they go before symbols of that name, except
-                for fields.
-            rng: draws.
+            fields: fields of an item; each is a symbol. `text` is written first, and contains the keywords.
+            num_items: number of items.
+            keywords: words to use, in order of priority; those that the grammar cannot combine with the earlier ones are
+                left out.
+            given: name -> value of the request's variables, which frames may use by name. They take precedence over
+                symbols of the same name, except for fields.
+            rng: random number generator.
 
         Raises:
-            UserError: names a field that is no symbol, or a balanced value that a symbol has no frames for.
+            UserError: names a field that is not a symbol, or a balanced value without frames.
         """
         missing = [name for name in fields if name not in self._symbols]
         if missing:
             raise UserError(
-                f"recipe.grammar: has no symbol {missing[0]!r}, which is a field of the recipe; "
-                f"add frames for it (recipe.grammar.{missing[0]}), or write with a model: source=openai"
+                f"recipe.grammar: has no symbol {missing[0]!r}, which is a field of the recipe. "
+                f"Add frames for it (recipe.grammar.{missing[0]}), or use a language model: source=openai"
             )
         given = {name: value for name, value in given.items() if name not in fields}
         derivations = self._choose_derivations(given)
@@ -174,10 +176,10 @@ class Grammar:
     ) -> tuple[dict[tuple[str, tuple[str, ...]], Alternative], dict[str, str]]:
         best = None
         dead_end = ""
-        for keywords in (wanted, frozenset[str]()):  # without keywords where they keep apart
-            for _ in range(_TRIES):
-                drawn = dict(shared)
-                item = Item(derivations, drawn, given, rng)
+        for keywords in (wanted, frozenset[str]()):  # without keywords if they exclude each other
+            for _ in range(_MAX_TRIES):
+                bindings = dict(shared)
+                item = Item(derivations, bindings, given, rng)
                 try:
                     texts = {
                         name: _finish(item.expand(name, (), keywords if name == order[0] else frozenset()))
@@ -186,12 +188,12 @@ class Grammar:
                 except DeadEnd as error:
                     dead_end = error.name
                     continue
-                if not item.missed and texts[order[0]] not in earlier_texts:
-                    return drawn, texts
-                best = best or (drawn, texts)
+                if not item.is_keyword_missed and texts[order[0]] not in earlier_texts:
+                    return bindings, texts
+                best = best or (bindings, texts)
             if best:
                 return best
-        raise UserError(f"{self._where}: apart leaves no value for symbol {dead_end!r}; take a pair out of it")
+        raise UserError(f"{self._label}: apart leaves no value for symbol {dead_end!r}. Remove a pair from apart")
 
     def _choose_derivations(self, given: Mapping[str, str]) -> Derivations:
         values = tuple(self._choose_value(name, given) for name in self._by_value)
@@ -212,20 +214,20 @@ class Grammar:
                 return value
         raise UserError(
             f"recipe.grammar.{name}: has frames for {', '.join(entry)}, and the request gives "
-            f"{', '.join(f'{key}={value[:40]}' for key, value in given.items()) or 'no variable'}; add frames for it"
+            f"{', '.join(f'{key}={value[:40]}' for key, value in given.items()) or 'no variable'}. Add frames for it"
         )
 
     def _select_placeable(self, derivations: Derivations, name: str, keywords: Sequence[str]) -> Keywords:
-        """As many of the keywords, from the first on, as one text can hold."""
+        """Select the keywords, in order of priority, that one text can hold together."""
         key = (derivations, name, *keywords)
         if key not in self._placed:
             placed: Keywords = frozenset()
             for keyword in keywords:
                 lower = keyword.lower()
-                reach = derivations.reach(name)
-                known = lower if lower in reach else lemmatize(lower, "en")
-                if known in reach and derivations.can_hold(name, placed | {known}):
-                    placed |= {known}
+                reachable = derivations.list_reachable_words(name)
+                word = lower if lower in reachable else lemmatize(lower, "en")
+                if word in reachable and derivations.can_hold(name, placed | {word}):
+                    placed |= {word}
             self._placed[key] = placed
         return self._placed[key]
 
@@ -234,7 +236,7 @@ def _count_words(alternative: Alternative, share: float, frequency: defaultdict[
     total = sum(weight for _, weight in alternative.synonyms)
     for text, weight in alternative.synonyms:
         for word in extract_words(text):
-            if word not in stop_list("en"):
+            if word not in load_stop_list("en"):
                 frequency[lemmatize(word, "en")] += share * alternative.weight * weight / total
 
 

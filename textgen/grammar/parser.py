@@ -1,4 +1,4 @@
-"""Reads a grammar's symbols, and refuses those that lead nowhere or back to themselves."""
+"""Parser of a grammar's symbols; it refuses unknown slots and symbols that contain themselves."""
 
 import difflib
 import itertools
@@ -23,7 +23,7 @@ Kind = Literal["words", "choice", "frames"]
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """`{name}` or `{name#scope}` in an alternative."""
+    """Slot of an alternative: `{name}` or `{name#scope}`."""
 
     name: str
     scope: str = ""
@@ -34,13 +34,13 @@ class Slot:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Alternative:
-    """One of the texts that a symbol stands for.
+    """One of the possible texts of a symbol.
 
     Attributes:
-        value: what it is known by; of a word with synonyms, the name of what they all mean.
-        weight: its share among the symbol's alternatives.
-        parts: literal text and slots, in order; where there are synonyms, none.
-        synonyms: words that say it, with their weights; of a text with slots, none.
+        value: identity of the alternative; for a word with synonyms, the meaning that they share.
+        weight: relative frequency among the symbol's alternatives.
+        parts: literal text and slots, in order; empty for an alternative with synonyms.
+        synonyms: words with this meaning and their weights; empty for a text with slots.
     """
 
     value: str
@@ -50,18 +50,18 @@ class Alternative:
 
     @property
     def slots(self) -> tuple[Slot, ...]:
-        """Its slots, each once, in order."""
+        """Slots, each once, in order."""
         return tuple(dict.fromkeys(part for part in self.parts if isinstance(part, Slot)))
 
 
 @dataclass(frozen=True, eq=False)
 class Symbol:
-    """What `{name}` may become.
+    """Symbol of a grammar.
 
     Attributes:
-        name: of the symbol.
-        alternatives: what it may become.
-        kind: "words" if no alternative has a slot; "choice" if each is a slot and nothing else; else "frames".
+        name: name of the symbol.
+        alternatives: its possible texts.
+        kind: "words" if no alternative has a slot; "choice" if each is a single slot; else "frames".
         cumulative: running sums of the weights.
     """
 
@@ -71,9 +71,10 @@ class Symbol:
     cumulative: tuple[float, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        lone = all(len(alternative.parts) == 1 and alternative.slots for alternative in self.alternatives)
-        words = all(alternative.synonyms for alternative in self.alternatives)
-        object.__setattr__(self, "kind", "words" if words else "choice" if lone else "frames")
+        are_single_slots = all(len(alternative.parts) == 1 and alternative.slots for alternative in self.alternatives)
+        are_words = all(alternative.synonyms for alternative in self.alternatives)
+        # The class is frozen, so that these two are set past its own `__setattr__`.
+        object.__setattr__(self, "kind", "words" if are_words else "choice" if are_single_slots else "frames")
         object.__setattr__(
             self, "cumulative", tuple(itertools.accumulate(alternative.weight for alternative in self.alternatives))
         )
@@ -84,21 +85,21 @@ Entry = Symbol | Mapping[str, Symbol]
 
 
 def read_symbols(where: str, forms: Mapping[str, Any]) -> dict[str, Entry]:
-    """Symbols by name, from what stands in a file.
+    """Read the symbols of a grammar's file or of a recipe.
 
     Args:
-        where: what error messages call the place.
+        where: name of the place in error messages.
         forms: name -> alternatives, in one of the forms of `_FORM`.
 
     Raises:
-        UserError: names the symbol and what cannot be used.
+        UserError: names the symbol and the part that cannot be used.
     """
     return {name: _read_entry(f"{where}: symbol {name!r}", name, form) for name, form in forms.items()}
 
 
 def _read_entry(where: str, name: str, form: Any) -> Entry:
     if not isinstance(name, str) or not _SLOT.fullmatch(f"{{{name}}}"):
-        raise UserError(f"{where}: a name is letters, digits and underscores, and begins with a letter")
+        raise UserError(f"{where}: cannot be a name. Use letters, digits and underscores, and begin with a letter")
     if isinstance(form, str):
         form = [form]
     if isinstance(form, Mapping) and form and all(isinstance(variant, (str, list, tuple)) for variant in form.values()):
@@ -107,7 +108,7 @@ def _read_entry(where: str, name: str, form: Any) -> Entry:
     if isinstance(form, (list, tuple)):
         form = _count_alternatives(where, form)
     if not isinstance(form, Mapping) or not form:
-        raise UserError(f"{where}: is {form!r}; give {_FORM}")
+        raise UserError(f"{where}: is {form!r}. Give {_FORM}")
     return Symbol(name, tuple(_read_alternative(where, str(value), weight) for value, weight in form.items()))
 
 
@@ -115,7 +116,7 @@ def _count_alternatives(where: str, alternatives: Collection[Any]) -> dict[str, 
     weights: dict[str, float] = {}
     for text in alternatives:
         if not isinstance(text, str):
-            raise UserError(f"{where}: {text!r} is no text; put it in quotes")
+            raise UserError(f"{where}: {text!r} is not text. Put it in quotes")
         weights[text] = weights.get(text, 0) + 1
     return weights
 
@@ -124,7 +125,7 @@ def _read_alternative(where: str, value: str, weight: Any) -> Alternative:
     if isinstance(weight, Mapping) and weight:
         words = tuple((str(word), _read_weight(where, str(word), share)) for word, share in weight.items())
         if any("{" in word or "}" in word for word, _ in words):
-            raise UserError(f"{where}: synonyms of {value!r} hold no slots; give those an alternative of their own")
+            raise UserError(f"{where}: synonyms of {value!r} cannot have slots. Make a separate alternative of each")
         return Alternative(value, sum(share for _, share in words), synonyms=words)
     parts = _split_parts(where, value)
     if any(isinstance(part, Slot) for part in parts):
@@ -134,7 +135,7 @@ def _read_alternative(where: str, value: str, weight: Any) -> Alternative:
 
 def _read_weight(where: str, value: str, weight: Any) -> float:
     if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < 1e12:
-        raise UserError(f"{where}: the weight of {value!r} is {weight!r}; give a number above 0")
+        raise UserError(f"{where}: the weight of {value!r} is {weight!r}. Give a number above 0")
     return float(weight)
 
 
@@ -146,22 +147,22 @@ def _split_parts(where: str, text: str) -> tuple[str | Slot, ...]:
         end = match.end()
     parts.append(text[end:])
     if any(isinstance(part, str) and ("{" in part or "}" in part) for part in parts):
-        raise UserError(f"{where}: {text!r} has a brace that is no slot; slots are {{name}} and {{name#2}}")
+        raise UserError(f"{where}: {text!r} has a brace outside a slot. Write slots as {{name}} or {{name#2}}")
     return tuple(part for part in parts if part != "")
 
 
 def expand_variants(entry: Entry) -> Iterator[Symbol]:
-    """The symbol, or the symbols of each value."""
+    """Yield the symbol, or the symbols for all values of a balanced variable."""
     yield from [entry] if isinstance(entry, Symbol) else entry.values()
 
 
 def check_symbols(where: str, symbols: Mapping[str, Entry], given: Collection[str]) -> None:
-    """Refuses slots that no symbol fills, and symbols that hold themselves.
+    """Check that every slot has a symbol, and that no symbol contains itself.
 
-    A symbol cannot hold itself, however deep: a name is bound while it is expanded, and would wait for itself.
+    A symbol must not contain itself at any depth, because its expansion would never end.
 
     Raises:
-        UserError: names the symbol, and the nearest that exists, or the way round.
+        UserError: names the symbol, and the nearest name that exists or the circle.
     """
     names = {*symbols, *given}
     for name, entry in symbols.items():
@@ -169,8 +170,8 @@ def check_symbols(where: str, symbols: Mapping[str, Entry], given: Collection[st
             for slot in alternative.slots:
                 if slot.name not in names:
                     near = difflib.get_close_matches(slot.name, sorted(names), 1)
-                    hint = f"did you mean {{{near[0]}}}?" if near else f"there are {', '.join(sorted(names)[:20])}"
-                    raise UserError(f"{where}: symbol {name!r} has {slot}, and there is no symbol of that name; {hint}")
+                    hint = f"Did you mean {{{near[0]}}}?" if near else f"Use one of {', '.join(sorted(names)[:20])}"
+                    raise UserError(f"{where}: symbol {name!r} has {slot}, and there is no symbol of that name. {hint}")
     done: set[str] = set()
     for name in symbols:
         _check_ends(where, symbols, name, [], done)
@@ -179,7 +180,7 @@ def check_symbols(where: str, symbols: Mapping[str, Entry], given: Collection[st
 def _check_ends(where: str, symbols: Mapping[str, Entry], name: str, path: list[str], done: set[str]) -> None:
     if name in path:
         circle = " > ".join([*path[path.index(name) :], name])
-        raise UserError(f"{where}: symbol {name!r} holds itself and would never end ({circle}); take one of them out")
+        raise UserError(f"{where}: symbol {name!r} contains itself and would never end ({circle}). Remove one of them")
     if name in done or name not in symbols:
         return
     for symbol in expand_variants(symbols[name]):
@@ -190,17 +191,21 @@ def _check_ends(where: str, symbols: Mapping[str, Entry], name: str, path: list[
 
 
 def read_grammar_file(path: Path) -> dict[str, Any]:
-    """The sections of a grammar's file.
+    """Read the sections of a grammar's file.
 
     Raises:
-        UserError: if it is no such file.
+        UserError: if the file cannot be read, or is not a grammar.
     """
     try:
         sections = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"grammar={path}: there is no such file; configs/grammars/picturebook.yaml is one") from None
+        raise UserError(
+            f"grammar={path}: there is no such file. Give a grammar such as configs/grammars/picturebook.yaml"
+        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"grammar={path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+        raise UserError(
+            f"grammar={path}: cannot be read as YAML ({' '.join(str(error).split())}). Correct the file"
+        ) from None
     allowed = ("origin", "licence", "apart", "symbols")
     if (
         not isinstance(sections, dict)
@@ -208,26 +213,24 @@ def read_grammar_file(path: Path) -> dict[str, Any]:
         or not set(sections) <= set(allowed)
     ):
         contents = ", ".join(map(str, sections)) if isinstance(sections, dict) else repr(sections)[:60]
-        raise UserError(
-            f"grammar={path}: holds {contents}; a grammar has `symbols`, and may have {', '.join(allowed[:3])}"
-        )
+        raise UserError(f"grammar={path}: holds {contents}. Give `symbols`, and optionally {', '.join(allowed[:3])}")
     return sections
 
 
 def read_apart(where: str, pairs: Any) -> dict[str, frozenset[str]]:
-    """Value -> values that never stand with it.
+    """Return value -> values that never occur together with it.
 
     Args:
-        where: what error messages call the place.
-        pairs: pairs of lists; every value of the one keeps apart from every value of the other.
+        where: name of the place in error messages.
+        pairs: pairs of lists; no value of one list occurs together with a value of the other.
 
     Raises:
-        UserError: if it is anything else.
+        UserError: if `pairs` has another form.
     """
     apart: dict[str, set[str]] = {}
     for pair in pairs or ():
         if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(side, list) for side in pair)):
-            raise UserError(f"{where}: apart holds {pair!r}; give pairs of lists, such as [[bus, car], [kitchen]]")
+            raise UserError(f"{where}: apart holds {pair!r}. Give pairs of lists, such as [[bus, car], [kitchen]]")
         for first, second in itertools.product(*pair):
             apart.setdefault(str(first), set()).add(str(second))
             apart.setdefault(str(second), set()).add(str(first))

@@ -1,1 +1,1 @@
-"""Recipes, and the plan of requests that is made from them."""
+"""Recipes, and the plan of requests made from them."""

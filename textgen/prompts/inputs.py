@@ -1,4 +1,4 @@
-"""From settings to what a corpus is made with: the recipe with its files, keywords, and all that decides a request."""
+"""Inputs of a corpus: recipe with its files, keywords, price, and the fingerprints that decide a request."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,8 @@ from typing import Any
 from close_transfer.core.atomic_files import fingerprint_file
 from close_transfer.core.command_line import CONFIGS
 from close_transfer.core.errors import UserError
-from textgen.config import RecipeSettings, SynthesizeCaptionsConfig
+from close_transfer.core.roles import Role, drop_settings
+from textgen.config import KeywordSettings, RecipeSettings, SynthesizeCaptionsConfig
 from textgen.corpus.prices import FREE, Price, find_price
 from textgen.grammar.grammar import Grammar
 from textgen.prompts.recipe import Recipe, resolve_beside_recipe
@@ -19,8 +20,8 @@ from textgen.text.keywords import KeywordCounts, count_keywords, extract_words
 from textgen.text.readers import check_columns, read_rows, read_texts
 
 RECIPES = CONFIGS / "recipe"
-_REFERENCE_EXAMPLES = 200  # texts that examples=references rotates through
-_WORD_SCALE = 1_000_000  # a grammar's frequencies, as counts
+_REFERENCE_EXAMPLES = 200  # number of reference texts that examples=references draws in-context examples from
+_WORD_SCALE = 1_000_000  # a grammar's word frequencies as counts: samplers take integers
 
 
 def _read_template(settings: RecipeSettings) -> str | None:
@@ -31,7 +32,7 @@ def _read_template(settings: RecipeSettings) -> str | None:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"recipe.template={settings.template}: cannot be read ({error}); it lies beside the recipe"
+            f"recipe.template={settings.template}: cannot be read ({error}). Put it in the folder of the recipe, or give its path"
         ) from None
 
 
@@ -41,10 +42,10 @@ def _read_rows(settings: RecipeSettings) -> list[dict[str, Any]]:
     path = resolve_beside_recipe(settings.rows, RECIPES)
     rows = list(read_rows(path, "recipe.rows"))
     if not rows:
-        raise UserError(f"recipe.rows={settings.rows}: the file is empty; give one with a record a line")
+        raise UserError(f"recipe.rows={settings.rows}: the file is empty. Give one with one record per line")
     reserved = [name for name in ("keywords", "examples", "num_items") if name in rows[0]]
     if reserved and settings.template is not None:
-        raise UserError(f"{path}: a template has {reserved[0]!r} of its own; call the column something else")
+        raise UserError(f"{path}: {reserved[0]!r} is a variable of every template. Give the column another name")
     field_names = list(settings.fields) if settings.template is None else []
     check_columns(
         rows, [*field_names, *(name for name in settings.keep_columns if name not in settings.balanced_values)], path
@@ -66,7 +67,7 @@ def _read_examples(
         missing = [name for name in wanted if name not in example]
         if missing:
             raise UserError(
-                f"recipe.examples, number {number}: has no {missing[0]!r}; an example has {', '.join(wanted)}"
+                f"recipe.examples, number {number}: has no {missing[0]!r}. Give every example {', '.join(wanted)}"
             )
     return examples
 
@@ -74,12 +75,13 @@ def _read_examples(
 def _make_reference_examples(
     settings: RecipeSettings, references: Sequence[str], seed: int, counts: KeywordCounts | None
 ) -> list[dict[str, Any]]:
-    """Reference texts with keywords that they hold, as in CLOSE (arXiv 2211.09778)."""
+    """Make in-context examples of reference texts and some of their keywords, as CLOSE does (arXiv 2211.09778)."""
     if list(settings.fields) != ["text"] or not references or counts is None:
         raise UserError(
-            "recipe.examples=references: needs references=FILE, and a recipe of one field that draws keywords"
+            "recipe.examples=references: needs reference texts and a recipe with keywords and one field. "
+            "Give references=FILE, or another recipe"
         )
-    rng = random.Random(f"examples/{seed}")
+    rng = random.Random(f"examples/{seed}")  # independent of the draws of keywords and values
     texts = rng.sample(references, min(_REFERENCE_EXAMPLES, len(references)))
     keywords = set(counts.counts)
     examples = []
@@ -92,62 +94,66 @@ def _make_reference_examples(
 
 def _fingerprint(name: str, setting: str) -> str:
     if not Path(name).is_file():
-        raise UserError(f"{setting}={name}: there is no such file")
+        raise UserError(f"{setting}={name}: there is no such file. Give one that exists")
     return fingerprint_file(Path(name))
 
 
 def resolve_path(name: str) -> Path:
-    """A file as it was given, or else from the repository, so that commands work in any folder."""
+    """Return the path as given if it exists, else relative to the repository, so that commands work in any folder."""
     return Path(name) if Path(name).exists() else CONFIGS.parent / name
 
 
 @dataclass(frozen=True)
 class RecipeInputs:
-    """What a corpus is made with. Parts that take time are read on first use."""
+    """Inputs of a corpus. Files are read on first use."""
 
     config: SynthesizeCaptionsConfig
     _texts: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def family(self) -> str:
-        """The source as far as it decides answers: a batch gives what the same model gives one by one."""
+        """Source family: "existing text", "grammar", "openai" or "transformers".
+
+        `openai` and `openai-batch` are one family, because they give the same answers.
+        """
         if self.config.recipe.template is None:
             return "existing text"
         return "openai" if self.config.source == "openai-batch" else self.config.source
 
     @property
     def model(self) -> str:
-        """The model's name; the grammar's file has none.
+        """Name of the model; the family's name if no model is used.
 
         Raises:
-            UserError: if a model is asked and none is named.
+            UserError: if a model is needed and `model` is not given.
         """
         if self.family in ("grammar", "existing text"):
             return self.family
         if self.config.model is None:
             raise UserError(
-                f"source={self.config.source}: give model=NAME" + ("" if self.family == "openai" else " or a folder")
+                f"source={self.config.source}: needs a model. Give model=NAME"
+                + ("" if self.family == "openai" else " or a folder")
             )
         return self.config.model
 
     @property
     def max_output_tokens(self) -> int:
-        """Of one answer."""
+        """Token limit of one answer."""
         return self.config.max_output_tokens or self.config.recipe.max_output_tokens
 
     @property
     def price(self) -> Price:
-        """Of the model's tokens.
+        """Price of the model's tokens; free for every source but a server.
 
         Raises:
-            UserError: if it has none and the user does not allow that.
+            UserError: if the model has no price and `allow_unpriced` is false.
         """
         if self.family != "openai":
             return FREE
         return self._find_price(batch=self.config.source == "openai-batch")
 
     def check_price(self) -> None:
-        """Looks the price up, before anything is asked.
+        """Look up the price before the first request.
 
         Raises:
             UserError: as `price`.
@@ -157,7 +163,7 @@ class RecipeInputs:
 
     @property
     def batch_price(self) -> Price:
-        """Of the same in batches, whatever the source is now: batches may be left from before.
+        """Batch price of the model's tokens, for any source: batches of an earlier run may still be in flight.
 
         Raises:
             UserError: as `price`.
@@ -170,16 +176,16 @@ class RecipeInputs:
 
     @property
     def references(self) -> list[str]:
-        """The reference texts; none without references=."""
+        """Reference texts; empty without references=."""
         return self._read_references()
 
     @property
     def evaluation(self) -> list[str]:
-        """Texts that must not come out as results."""
+        """Evaluation texts, which the corpus must not contain."""
         return self._read_evaluation()
 
     def check_texts(self) -> None:
-        """Reads reference and evaluation texts, before anything is asked.
+        """Read reference and evaluation texts before the first request.
 
         Raises:
             UserError: if they cannot be read.
@@ -201,42 +207,44 @@ class RecipeInputs:
 
     @cached_property
     def grammar(self) -> Grammar:
-        """The grammar with the recipe's own symbols."""
+        """Grammar with the recipe's symbols."""
         recipe = self.config.recipe
         columns = sorted({name for row in self._rows for name in row})
-        return Grammar.read(resolve_path(self.config.grammar)).extended(
+        return Grammar.read(resolve_path(self.config.grammar)).extend(
             recipe.grammar, given=[*columns, *recipe.balanced_values]
         )
 
     @property
     def origin(self) -> str:
-        """Where a grammar's words and frames come from, and its licence; empty for other sources."""
+        """Origin of the grammar's words and frames, and its licence; empty for other sources."""
         if self.family != "grammar":
             return ""
         return "; licence: ".join(filter(None, [self.grammar.origin, self.grammar.licence]))
 
     @cached_property
     def keyword_counts(self) -> KeywordCounts | None:
-        """Keywords to draw from: of the references, or else of the grammar's word lists."""
+        """Keywords to draw from: those of the references, else of the grammar's word lists; None without either."""
         if self.references:
             counts = count_keywords(self.references, self.config.keywords)
             return self._restrict_to_grammar(counts) if self.family == "grammar" else counts
         if self.family != "grammar":
             return None
-        words = sorted(self.grammar.words().items(), key=lambda pair: (-pair[1], pair[0]))
+        words = sorted(self.grammar.compute_word_frequencies().items(), key=lambda pair: (-pair[1], pair[0]))
         return KeywordCounts({word: max(1, round(share * _WORD_SCALE)) for word, share in words}, [], 0)
 
     def _restrict_to_grammar(self, counts: KeywordCounts) -> KeywordCounts:
-        """The references' keywords that a grammar can write: it would leave out any other, and a filter the text.
+        """Keep the keywords that the grammar can write.
+
+        The grammar leaves out all others, and the filter of keywords would then remove the text.
 
         Raises:
-            UserError: if there is none.
+            UserError: if no keyword is left.
         """
-        words = self.grammar.words()
+        words = self.grammar.compute_word_frequencies()
         known = {word: n for word, n in counts.counts.items() if word in words}
         if not known:
             raise UserError(
-                f"references={self.config.references}: {self.config.grammar} has none of their keywords; give a grammar of "
+                f"references={self.config.references}: {self.config.grammar} has none of their keywords. Give a grammar for "
                 "such texts, or leave references out"
             )
         sets = [
@@ -252,7 +260,7 @@ class RecipeInputs:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """The recipe with its template, examples and rows."""
+        """Recipe with its template, examples and rows."""
         settings = self.config.recipe
         from_references = settings.examples == "references"
         counts = self.keyword_counts if from_references else None
@@ -261,7 +269,11 @@ class RecipeInputs:
 
     @cached_property
     def request_fingerprint_inputs(self) -> Mapping[str, str]:
-        """By name, everything that decides a request or its answer."""
+        """Name -> value or fingerprint of every input that decides a request or its answer.
+
+        The corpus's key, and with it every request's id, is a hash of this mapping: a changed name or value makes
+        another corpus.
+        """
         config, recipe = self.config, self.config.recipe
         fingerprint_inputs = {
             **self.recipe.fingerprints,
@@ -281,7 +293,10 @@ class RecipeInputs:
             fingerprint_inputs["grammar"] = fingerprint_file(resolve_path(config.grammar))
             fingerprint_inputs["recipe's grammar"] = hash_json(recipe.model_dump(mode="json")["grammar"])
         if recipe.keywords:
-            fingerprint_inputs["keywords"] = hash_json(config.keywords.model_dump(mode="json", exclude={"list"}))
+            keyword_settings = config.keywords.model_dump(mode="json")
+            fingerprint_inputs["keywords"] = hash_json(
+                drop_settings(KeywordSettings, keyword_settings, Role.FINGERPRINTED)
+            )
             fingerprint_inputs["references"] = (
                 _fingerprint(config.references, "references") if config.references else "none"
             )

@@ -1,7 +1,7 @@
-"""Which keywords each request gets. Every sampler is endless and seeded, so a longer plan begins with the shorter one.
+"""Samplers of each request's keywords. All are endless and seeded, so a longer plan begins with the shorter one.
 
-CLOSE (arXiv 2211.09778) compares `uniform` with `unigram`: with the same language model, keywords that follow the
-corpus's own word frequencies are worth 16 CIDEr.
+CLOSE (arXiv 2211.09778) compares `uniform` with `unigram`: with the same language model, keywords that follow the word
+frequencies of real captions gain 16 CIDEr.
 """
 
 import heapq
@@ -22,8 +22,8 @@ from textgen.text.readers import read_rows
 Keywords = tuple[str, ...]
 
 
-def unigram(keyword_counts: KeywordCounts, num: int, rng: random.Random) -> Iterator[Keywords]:
-    """`num_texts` different keywords, each drawn as often as it occurs in the texts."""
+def sample_unigram(keyword_counts: KeywordCounts, num: int, rng: random.Random) -> Iterator[Keywords]:
+    """Yield `num` different keywords, each with a probability proportional to the number of texts that contain it."""
     words, weights = list(keyword_counts.counts), list(accumulate(keyword_counts.counts.values()))
     while True:
         chosen: dict[str, None] = {}
@@ -32,25 +32,25 @@ def unigram(keyword_counts: KeywordCounts, num: int, rng: random.Random) -> Iter
         yield tuple(chosen)
 
 
-def uniform(keyword_counts: KeywordCounts, num: int, rng: random.Random) -> Iterator[Keywords]:
-    """`num_texts` different keywords, each as likely as any other."""
+def sample_uniform(keyword_counts: KeywordCounts, num: int, rng: random.Random) -> Iterator[Keywords]:
+    """Yield `num` different keywords, all equally likely."""
     words = list(keyword_counts.counts)
     while True:
         yield tuple(rng.sample(words, min(num, len(words))))
 
 
-def pairs(keyword_counts: KeywordCounts, num: int, rng: random.Random) -> Iterator[Keywords]:
-    """`num_texts` keywords of one text, so that they do occur together; each text is as likely as any other.
+def sample_pairs(keyword_counts: KeywordCounts, num: int, rng: random.Random) -> Iterator[Keywords]:
+    """Yield `num` keywords of one text, which therefore do occur together; all texts are equally likely.
 
     Raises:
-        UserError: if no text holds so many.
+        UserError: if no text has `num` keywords.
     """
     sets = [keyword_set for keyword_set in keyword_counts.sets if len(keyword_set) >= num]
     if not keyword_counts.sets:
-        raise UserError("keywords.sampler=pairs: takes words of one text together; give references=FILE of texts")
+        raise UserError("keywords.sampler=pairs: needs texts to take words from. Give references=FILE")
     if not sets:
         raise UserError(
-            f"keywords.sampler=pairs: no text holds {num} keywords (recipe.keywords={num}); ask for fewer, or give longer texts"
+            f"keywords.sampler=pairs: no text has {num} keywords (recipe.keywords={num}). Lower recipe.keywords, or give longer texts"
         )
     while True:
         yield tuple(rng.sample(rng.choice(sets), num))
@@ -58,52 +58,57 @@ def pairs(keyword_counts: KeywordCounts, num: int, rng: random.Random) -> Iterat
 
 @dataclass(frozen=True)
 class Quota:
-    """Keywords of a user's list and how often they are asked for, relative to the others."""
+    """Keywords of a user's list, with their frequency relative to the other entries."""
 
     keywords: Keywords
     weight: float
 
 
 def read_quotas(path: Path) -> list[Quota]:
-    """A user's list: `keyword` (several with commas between them) and `quota` (above 0; 1 where there is none) of each row.
+    """Read a user's keyword list.
 
-    Of a .txt, each line is a keyword with quota 1.
+    Each row has `keyword` (one, or several separated by commas) and optionally `quota` (above 0; default 1). In a .txt
+    file each line is an entry with quota 1.
 
     Raises:
-        UserError: naming the row that cannot be used.
+        UserError: names the row that cannot be used.
     """
     quotas = []
     for number, row in enumerate(read_rows(path, "keywords.list"), start=1):
         cell = row.get("keyword", row.get("text"))
         keywords = tuple(word.strip() for word in str(cell or "").split(",") if word.strip())
         if not keywords:
-            raise UserError(f"{path}, row {number}: has no `keyword`; its columns are {', '.join(row)}")
+            raise UserError(f"{path}, row {number}: has no `keyword`; its columns are {', '.join(row)}. Add a keyword")
         quota = row.get("quota")
         try:
             weight = 1.0 if quota is None or quota == "" else float(quota)
         except (TypeError, ValueError):
-            weight = 0.0
+            weight = 0.0  # refused below
         if not 0 < weight < 1e12:
-            raise UserError(f"{path}, row {number}: quota {quota!r} should be a number above 0")
+            raise UserError(f"{path}, row {number}: quota {quota!r} is not a number above 0. Correct it")
         quotas.append(Quota(keywords, weight))
     if not quotas:
-        raise UserError(f"keywords.list={path}: the file is empty; give a keyword a line")
+        raise UserError(f"keywords.list={path}: the file is empty. Give one keyword per line")
     return quotas
 
 
-def by_quota(quotas: Sequence[Quota], rng: random.Random) -> Iterator[Keywords]:
-    """The list's entries in turn, so that after any number each has come as often as its quota says, give or take one.
+def sample_by_quota(quotas: Sequence[Quota], rng: random.Random) -> Iterator[Keywords]:
+    """Yield the list's entries so that after any number of requests each has come as often as its quota says, +- 1.
 
-    Earliest deadline first among those whose turn has begun (Baruah et al., Proportionate progress, 1996): turn k of an
-    entry that comes every p requests is within [floor((k - 1) p), ceil(k p)). In fractions, as rounding would let an
-    entry slip out of its window. `rng` decides in what order equal ones come.
+    Earliest deadline first among the turns that have begun (Baruah et al., Proportionate progress, 1996): turn k of an
+    entry with period p falls within [floor((k - 1) p), ceil(k p)).
+
+    Args:
+        quotas: entries of the list.
+        rng: random number generator; it decides the order of entries with equal deadlines.
     """
     order = list(range(len(quotas)))
     rng.shuffle(order)
+    # Exact fractions: rounding could move a turn out of its window.
     total = sum(Fraction(quota.weight) for quota in quotas)
     periods = [total / Fraction(quota.weight) for quota in quotas]
     later: list[tuple[int, int, int]] = []  # (begin of the turn, entry, turn)
-    begun = [(ceil(periods[entry]), place, entry, 1) for place, entry in enumerate(order)]  # (its end, ...)
+    begun = [(ceil(periods[entry]), place, entry, 1) for place, entry in enumerate(order)]  # (end of the turn, ...)
     heapq.heapify(begun)
     places = {entry: place for place, entry in enumerate(order)}
     for now in count():
@@ -116,11 +121,15 @@ def by_quota(quotas: Sequence[Quota], rng: random.Random) -> Iterator[Keywords]:
 
 
 Sampler = Callable[[KeywordCounts, int, random.Random], Iterator[Keywords]]
-SAMPLERS: Mapping[SamplerName, Sampler] = {"unigram": unigram, "uniform": uniform, "pairs": pairs}
+SAMPLERS: Mapping[SamplerName, Sampler] = {
+    "unigram": sample_unigram,
+    "uniform": sample_uniform,
+    "pairs": sample_pairs,
+}
 
 
 def cycle_values(values: Mapping[str, Sequence[str]], rng: random.Random) -> Iterator[dict[str, Any]]:
-    """One value of each variable, each equally often: every round holds each value once, in another order."""
+    """Yield one value of each variable, all equally often: each round has every value once, in random order."""
     rounds: dict[str, list[str]] = {name: [] for name in values}
     while True:
         chosen = {}

@@ -1,4 +1,4 @@
-"""A recipe at work: prompts from its template, and the shape of the answers it asks for."""
+"""Recipe: prompts made from its template, and the JSON schema of the answers it asks for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from close_transfer.core.errors import UserError
 from textgen.config import RecipeSettings
 from textgen.text.hashing import hash_json
 
-_CODE_BYTES = 12  # of an id: 96 bits, so that a million requests share none
+_ID_BYTES = 12  # 96 bits: a collision among a million requests has a probability below 1e-16
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One thing to ask for.
+    """Planned request.
 
     Attributes:
-        id: of everything that decides the answer; the same request always has the same.
-        index: place in the plan.
-        keywords: words that each text of the answer is to hold.
-        given: what else fills the template (columns of a row, values in turn), by name.
-        examples: in-context examples, by their place in the recipe's.
-        seed: of sampling.
+        id: hash of everything that decides the answer; equal requests have equal ids.
+        index: place in the plan, counted from 0.
+        keywords: words that each text of the answer should contain.
+        given: name -> other inputs of the template: columns of a row and balanced values.
+        examples: in-context examples, by their places in the recipe's list.
+        seed: sampling seed.
     """
 
     id: str
@@ -36,8 +36,8 @@ class Request:
     examples: tuple[int, ...]
     seed: int
 
-    def record(self) -> dict[str, Any]:
-        """The line of plan.jsonl."""
+    def to_record(self) -> dict[str, Any]:
+        """Return the record for a line of plan.jsonl."""
         return {
             "id": self.id,
             "index": self.index,
@@ -48,8 +48,8 @@ class Request:
         }
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> "Request":
-        """From a line of plan.jsonl."""
+    def from_record(cls, record: Mapping[str, Any]) -> "Request":
+        """Make a request from a record of plan.jsonl."""
         return cls(
             record["id"],
             record["index"],
@@ -61,12 +61,13 @@ class Request:
 
 
 class Recipe:
-    """A recipe's settings with its template, examples and rows read.
+    """Recipe with its template, examples and rows.
 
     Attributes:
-        settings: of the recipe's file.
+        settings: settings of the recipe's file.
+        template: text of the template; None for a recipe that filters existing text.
         examples: in-context examples.
-        rows: records that fill the template, one a request.
+        rows: records that fill the template, one per request.
     """
 
     def __init__(
@@ -76,27 +77,28 @@ class Recipe:
         examples: Sequence[Mapping[str, Any]] = (),
         rows: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Compiles the template.
+        """Compile the template.
 
         Raises:
-            UserError: if it is no Jinja template.
+            UserError: if it is not a valid Jinja template.
         """
         self.settings, self.template, self.examples, self.rows = settings, template, examples, rows
         self._compiled = None if template is None else self._compile(template)
 
     def _compile(self, template: str) -> Template:
+        # Sandboxed, because users share templates, and strict, because a misspelt variable must not make an empty prompt.
         environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         try:
             return environment.from_string(template)
         except TemplateError as error:
             reason = " ".join(str(error).split())
-            raise UserError(f"recipe.template={self.settings.template}: {reason}; mend the template") from error
+            raise UserError(f"recipe.template={self.settings.template}: {reason}. Correct the template") from error
 
-    def prompt(self, request: Request) -> str:
-        """What the model is asked.
+    def render_prompt(self, request: Request) -> str:
+        """Return the prompt of a request.
 
         Raises:
-            UserError: if the template speaks of a variable that the request does not have, or cannot be filled.
+            UserError: if the template uses a variable that the request does not have, or cannot be rendered.
         """
         assert self._compiled is not None
         variables = {
@@ -107,25 +109,26 @@ class Recipe:
         }
         try:
             return self._compiled.render(variables).strip()
-        except Exception as error:  # whatever the template's expressions raise
+        except Exception as error:  # expressions of a template can raise any exception
             raise UserError(
-                f"recipe.template={self.settings.template}: {error}; a request has {', '.join(sorted(variables))}"
+                f"recipe.template={self.settings.template}: {error}. Use the variables of a request: "
+                f"{', '.join(sorted(variables))}"
             ) from error
 
     @cached_property
     def instructions(self) -> str:
-        """The template's own words: a prompt without keywords, examples and rows."""
+        """Prompt without keywords, examples and rows: the template's own words, for the filter of leaked prompts."""
         if self._compiled is None:
             return ""
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         try:
             return environment.from_string(self.template or "").render(examples=[], keywords=[], num_items="")
-        except Exception:  # a template that computes with what is missing
+        except Exception:  # a template that computes with the missing variables
             return ""
 
     @cached_property
     def schema(self) -> dict[str, Any]:
-        """JSON schema of an answer, within what strict structured output allows."""
+        """JSON schema of an answer, limited to the features of strict structured output."""
         properties = {
             name: {
                 "type": "string",
@@ -143,7 +146,10 @@ class Recipe:
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
-        """By name, what of the recipe decides an answer; values are short enough to be compared and shown."""
+        """Name -> value or hash of each part of the recipe that decides an answer.
+
+        The names and values are part of every request's id, so they must not change.
+        """
         settings = self.settings
         return {
             "recipe": settings.name,
@@ -158,7 +164,7 @@ class Recipe:
             "number of keywords": str(settings.keywords),
         }
 
-    def request(
+    def make_request(
         self,
         corpus: str,
         index: int,
@@ -167,12 +173,12 @@ class Recipe:
         examples: Sequence[int],
         seed: int,
     ) -> Request:
-        """A request with its id; `corpus` stands for all that the requests of a plan share."""
+        """Make a request with its id; `corpus` is the key of the inputs that all requests of a plan share."""
         shown_examples = [dict(self.examples[number]) for number in examples]
-        request_id = hash_json([corpus, list(keywords), dict(given), shown_examples, seed], _CODE_BYTES)
+        request_id = hash_json([corpus, list(keywords), dict(given), shown_examples, seed], _ID_BYTES)
         return Request(request_id, index, tuple(keywords), given, tuple(examples), seed)
 
 
 def resolve_beside_recipe(name: str, folder: Path) -> Path:
-    """A file that a recipe names: from the working folder, or else beside the recipe."""
+    """Return the path of a file that a recipe names: in the working folder if it exists there, else in `folder`."""
     return Path(name) if Path(name).is_file() else folder / name

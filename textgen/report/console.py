@@ -27,7 +27,7 @@ def describe_plan(inputs: RecipeInputs, folder: CorpusFolder) -> str:
         return "\n".join([*lines, "the texts exist already, so nothing is asked"])
     step = max(1, num // _MEASURED)
     requests = list(islice(read_plan(folder.plan), 0, None, step))
-    prompts = [recipe.prompt(request) for request in requests]
+    prompts = [recipe.render_prompt(request) for request in requests]
     if inputs.family == "openai":
         lines += _describe_cost(inputs, prompts, num)
     else:
@@ -45,11 +45,11 @@ def _describe_cost(inputs: RecipeInputs, prompts: list[str], num: int) -> list[s
     num_input = num * sum(estimate_tokens(prompt, system, schema) for prompt in prompts) // len(prompts)
     max_input = num * sum(bound_tokens(prompt, system, schema) for prompt in prompts) // len(prompts)
     dollars = (
-        "unknown, as there is no price"
+        "unknown, because the model has no price"
         if price.as_of == "unknown"
         else (
-            f"${price.of(num_input, num * max_output // 2).cost:,.4f} with answers half as long as they may be, "
-            f"at most ${price.of(max_input, num * max_output).cost:,.4f} (prices of {price.as_of})"
+            f"${price.compute_spend(num_input, num * max_output // 2).cost:,.4f} with answers half as long as they may be, "
+            f"at most ${price.compute_spend(max_input, num * max_output).cost:,.4f} (prices of {price.as_of})"
         )
     )
     return [

@@ -155,7 +155,7 @@ class Bound:
         return self.planned + self.lost + self.faults
 
     @classmethod
-    def of(cls, summary: CorpusSummary) -> "Bound":
+    def from_summary(cls, summary: CorpusSummary) -> "Bound":
         """Of a corpus."""
         ledger = summary.ledger
         spent = ledger.spent_by_outcome

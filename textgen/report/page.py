@@ -84,7 +84,7 @@ def write_report(summary: CorpusSummary) -> Path:
         servers=[mask_address(server) for server in ledger.servers],
         chain=build_chain_rows(summary),
         spend=build_spend_rows(ledger),
-        bound=Bound.of(summary),
+        bound=Bound.from_summary(summary),
         cost=format_money(ledger.spent.cost, summary.prices),
         cost_of_thousand=format_money(1000 * ledger.spent.cost / num_kept, summary.prices) if num_kept else None,
         money=lambda cost: format_money(cost, summary.prices),

@@ -75,7 +75,7 @@ def follow_requests(summary: CorpusSummary) -> list[Followed]:
         for number, item in enumerate(event["items"]):
             fate = fates.get(f"{request.id}-{number}", "not filtered yet")
             outcomes.append(Outcome(item, fate, fate == "kept"))
-        prompt = None if recipe.template is None else recipe.prompt(request)
+        prompt = None if recipe.template is None else recipe.render_prompt(request)
         followed.append(Followed(request, prompt, request.id in answers, event.get("refusal", ""), outcomes))
     return followed
 

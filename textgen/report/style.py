@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from close_transfer.core.errors import UserError
 from close_transfer.core.text_normalization import normalize_text
 from textgen.report.corpus_summary import CorpusSummary
-from textgen.text.keywords import stop_list
+from textgen.text.keywords import load_stop_list
 from textgen.text.statistics import (
     NearestReference,
     WordRate,
@@ -171,7 +171,7 @@ def _list_function_words(summary: CorpusSummary) -> frozenset[str]:
     """The stop list of the texts' language, whose entries are compared without punctuation; empty if there is none."""
     language = summary.config.filters.language or summary.config.keywords.language
     try:
-        return frozenset(normalize_text(word) for word in stop_list(language))
+        return frozenset(normalize_text(word) for word in load_stop_list(language))
     except UserError:
         return frozenset()
 

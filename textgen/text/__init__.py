@@ -1,1 +1,1 @@
-"""Text utilities: hashing, keywords, readers and statistics."""
+"""Text utilities: hashing, keywords, readers and corpus statistics."""

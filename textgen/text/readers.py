@@ -1,4 +1,4 @@
-"""What a corpus is made from, read from files: reference texts, rows, examples, a user's keywords."""
+"""Readers of a corpus's input files: reference texts, rows, in-context examples and keyword lists."""
 
 import json
 from collections import Counter
@@ -14,45 +14,55 @@ from close_transfer.core.schema import find_text_error
 
 
 def read_texts(path: str, column: str, setting: str) -> list[str]:
-    """The texts of .txt, .jsonl, .csv, .tsv, .parquet or COCO's .json, each of text also .gz; empty ones left out.
+    """Read the non-empty texts of a .txt, .jsonl, .csv, .tsv, .parquet or COCO .json file; all but .parquet also .gz.
+
+    Args:
+        path: the file.
+        column: field that holds the text.
+        setting: name of the setting that holds the path, for messages.
 
     Raises:
-        UserError: naming the file, and the line of what cannot be used.
+        UserError: names the file and the line that cannot be used.
     """
     if not Path(path).is_file():
-        raise UserError(f"{setting}={path}: there is no such file; give one of texts: .txt, .jsonl, .csv, .json")
+        raise UserError(f"{setting}={path}: there is no such file. Give a file of texts: .txt, .jsonl, .csv or .json")
+    # Completes "or skip and count such lines with ...": this command has no setting that skips lines.
     skip = f"a file without them, and {setting}_column= for another column than {column!r}"
     return list(TextReader("error", Counter(), skip).read(Path(path), column, setting))
 
 
 def read_rows(path: Path, setting: str) -> Iterator[dict[str, Any]]:
-    """The records of a table.
+    """Yield the records of a .jsonl, .csv or .tsv file.
 
     Raises:
-        UserError: naming the file, and the line of what is no record.
+        UserError: names the file and the line that is not a record.
     """
     if not path.is_file():
-        raise UserError(f"{setting}={path}: there is no such file; give a .jsonl, .csv or .tsv")
+        raise UserError(f"{setting}={path}: there is no such file. Give a .jsonl, .csv or .tsv file")
     for line, record in read_lines(path, setting):
         if isinstance(record, RecordError):
-            raise UserError(f"{path}, line {line}: {record}; mend the line")
+            raise UserError(f"{path}, line {line}: {record}. Correct the line")
         if not isinstance(record, Mapping):
-            raise UserError(f"{path}, line {line}: holds no object with fields; give one JSON object a line")
+            raise UserError(f"{path}, line {line}: is not an object with fields. Give one JSON object per line")
         for value in record.values():
             if isinstance(value, RecordError):
-                raise UserError(f"{path}, line {line}: {value}; mend the line")
+                raise UserError(f"{path}, line {line}: {value}. Correct the line")
+        # The record is written to the plan later, as UTF-8.
         if fault := find_text_error(json.dumps(record, ensure_ascii=False)):
             raise UserError(f"{path}, line {line}: {fault}")
         yield dict(record)
 
 
 def check_columns(rows: Sequence[Mapping[str, Any]], names: Sequence[str], path: Path) -> None:
-    """Looks for columns that a recipe needs.
+    """Check that every row has text in the columns that a recipe needs.
 
     Raises:
-        UserError: naming the first row without one of them.
+        UserError: names the first row without one of them.
     """
     for number, row in enumerate(rows, start=1):
         for name in names:
             if not isinstance(row.get(name), str) or not row[name].strip():
-                raise UserError(f"{path}, row {number}: has no text in {name!r}; its columns are {', '.join(row)}")
+                raise UserError(
+                    f"{path}, row {number}: has no text in column {name!r}; its columns are {', '.join(row)}. "
+                    "Correct the row, or change the recipe's columns"
+                )

@@ -1,6 +1,6 @@
-"""Numbers that say how a corpus is written, alone and beside the references whose style it should have.
+"""Style statistics of a corpus, alone and compared with reference texts.
 
-A word is what `normalize_text` leaves between spaces: lower case, no punctuation.
+Words are those of `normalize_text`: lower case, no punctuation, split at spaces.
 """
 
 import math
@@ -16,20 +16,20 @@ from close_transfer.core.text_normalization import normalize_text
 
 _Item = TypeVar("_Item")
 
-MOST_REFERENCES = 50_000  # of which a nearest one is looked for
-# G2 above which two rates differ, at p < 0.0001 with one degree of freedom (Rayson, Berridge & Francis 2004).
+MAX_REFERENCES = 50_000  # limit for the search of nearest references, which compares every pair
+# Critical value of G2 at p < 0.0001 with one degree of freedom (Rayson, Berridge & Francis 2004).
 SIGNIFICANT = 15.13
-_SMOOTHING = 0.5  # occurrences added on both sides, so that a word that one side lacks has a finite ratio
+_SMOOTHING = 0.5  # occurrences added on both sides, so that the ratio is finite for a word that one side lacks
 
 
 class WordRate(NamedTuple):
-    """How often a word occurs in two texts.
+    """Frequency of a word in a corpus compared with its references.
 
     Attributes:
-        word: in lower case.
-        occurrences: in the texts.
-        reference_occurrences: in the references.
-        ratio: of the two rates: 23.0 is 23 times as often as in the references, 0.5 half as often.
+        word: the word in lower case.
+        occurrences: its number in the corpus.
+        reference_occurrences: its number in the references.
+        ratio: rate in the corpus / rate in the references; 23.0 is 23 times as often, 0.5 half as often.
         g2: log-likelihood ratio of the two rates, at least 0.
     """
 
@@ -41,7 +41,7 @@ class WordRate(NamedTuple):
 
 
 class NearestReference(NamedTuple):
-    """A text, the reference that is written most like it, and how alike, 0 to 1."""
+    """Text with its most similar reference and their similarity, 0 to 1."""
 
     text: str
     reference: str
@@ -49,7 +49,7 @@ class NearestReference(NamedTuple):
 
 
 def count_words(texts: Iterable[str]) -> Counter[str]:
-    """How often each word occurs."""
+    """Count the occurrences of each word."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(normalize_text(text).split())
@@ -57,43 +57,43 @@ def count_words(texts: Iterable[str]) -> Counter[str]:
 
 
 def count_lengths(texts: Iterable[str]) -> dict[int, int]:
-    """Number of texts of each length in words, shortest first."""
+    """Count the texts of each length in words; shortest length first."""
     return dict(sorted(Counter(len(normalize_text(text).split()) for text in texts).items()))
 
 
 def measure_unigram_divergence(counts: Mapping[str, int], reference_counts: Mapping[str, int]) -> float:
-    """Jensen-Shannon divergence of two distributions of words, in bits: 0 the same, 1 no word in common.
+    """Return the Jensen-Shannon divergence of two word distributions, in bits.
 
-    Lin (1991), equation 4.1 with equal weights.
+    Lin (1991), equation 4.1 with equal weights: 0 for the same distribution, 1 for no word in common.
 
     Raises:
-        ValueError: if one holds no words.
+        ValueError: if one side has no words.
     """
     total, reference_total = sum(counts.values()), sum(reference_counts.values())
     if not total or not reference_total:
-        raise ValueError("there is no divergence from, or of, a text without words")
+        raise ValueError("the divergence is not defined for a side without words. Give at least one word per side")
     terms = []
     for word in counts.keys() | reference_counts.keys():
         p, q = counts.get(word, 0) / total, reference_counts.get(word, 0) / reference_total
         terms += [share / 2 * math.log2(2 * share / (p + q)) for share in (p, q) if share]
-    # The words come in no fixed order, and an exact sum does not depend on it.
+    # The order of the set differs between processes; `fsum` is exact, so the result does not depend on it.
     return min(max(math.fsum(terms), 0.0), 1.0)
 
 
 def compare_word_rates(
     counts: Mapping[str, int], reference_counts: Mapping[str, int], num: int
 ) -> tuple[list[WordRate], list[WordRate]]:
-    """The words that are most over- and under-used beside the references.
+    """Find the words that the corpus overuses and underuses most, compared with the references.
 
-    Only words whose rates differ significantly (G2 of Dunning 1993, above SIGNIFICANT) are named.
+    Only words whose rates differ significantly (G2 of Dunning 1993, above SIGNIFICANT) are listed.
 
     Args:
-        counts: of words in the texts.
-        reference_counts: of words in the references.
-        num: most words of either kind.
+        counts: word -> occurrences in the corpus.
+        reference_counts: word -> occurrences in the references.
+        num: largest number of words in each list.
 
     Returns:
-        over-used words, the largest ratio first, and under-used ones, the smallest first. None if a side has no words.
+        overused words, largest ratio first, and underused words, smallest ratio first; empty if a side has no words.
     """
     total, reference_total = sum(counts.values()), sum(reference_counts.values())
     if not total or not reference_total:
@@ -101,7 +101,7 @@ def compare_word_rates(
     rates = []
     for word in counts.keys() | reference_counts.keys():
         count, reference_count = counts.get(word, 0), reference_counts.get(word, 0)
-        g2 = log_likelihood(count, total, reference_count, reference_total)
+        g2 = compute_log_likelihood(count, total, reference_count, reference_total)
         if g2 > SIGNIFICANT:
             rate = (count + _SMOOTHING) / (total + _SMOOTHING)
             reference_rate = (reference_count + _SMOOTHING) / (reference_total + _SMOOTHING)
@@ -111,10 +111,17 @@ def compare_word_rates(
     return over[:num], under[:num]
 
 
-def log_likelihood(count: int, total: int, reference_count: int, reference_total: int) -> float:
-    """G2 of one word's counts in two texts, as corpus linguistics computes it (Rayson & Garside 2000, equation 2).
+def compute_log_likelihood(count: int, total: int, reference_count: int, reference_total: int) -> float:
+    """Return G2, the log-likelihood ratio of a word's counts in two corpora (Rayson & Garside 2000, equation 2).
 
-    At least 0; 0 where both rates are the same.
+    Args:
+        count: occurrences of the word in the corpus.
+        total: number of words of the corpus.
+        reference_count: occurrences of the word in the references.
+        reference_total: number of words of the references.
+
+    Returns:
+        G2, at least 0; 0 if both rates are equal.
     """
     share = (count + reference_count) / (total + reference_total)
     cells = ((count, total * share), (reference_count, reference_total * share))
@@ -122,86 +129,94 @@ def log_likelihood(count: int, total: int, reference_count: int, reference_total
 
 
 def estimate_chance_divergence(texts: Sequence[str], num: int, seed: int) -> float | None:
-    """The divergence of so many of the texts from the others: what chance alone makes of a corpus of that size.
+    """Estimate the divergence that sampling alone causes between a corpus of `num` texts and its references.
 
-    Fewer texts are further from any others, as most of their words come once or never. Where not twice as many texts
-    are there, half of them are drawn.
+    Small samples diverge more, because most words occur in them once or never. The estimate is the divergence of `num`
+    of the texts, drawn at random, from the rest. If there are fewer than 2 * `num` texts, half of them are drawn.
+
+    Args:
+        texts: the references.
+        num: number of texts of the corpus.
+        seed: seed of the draw.
 
     Returns:
-        bits, as `measure_unigram_divergence` gives them; None if one side holds no words.
+        divergence in bits, as `measure_unigram_divergence`; None if one side has no words.
     """
-    drawn = frozenset(draw(range(len(texts)), min(num, len(texts) // 2), seed))
+    drawn_places = frozenset(draw(range(len(texts)), min(num, len(texts) // 2), seed))
     sides: tuple[list[str], list[str]] = ([], [])
-    for at, text in enumerate(texts):
-        sides[at not in drawn].append(text)
+    for place, text in enumerate(texts):
+        sides[place not in drawn_places].append(text)
     counts, others = map(count_words, sides)
     return measure_unigram_divergence(counts, others) if counts and others else None
 
 
 def compute_distinct_n(texts: Iterable[str], n: int) -> float:
-    """Different n-grams of words over all of them (Li et al. 2016), 0 to 1; 0 if no text has n words.
+    """Return distinct-n: the number of different word n-grams / number of all n-grams (Li et al. 2016), 0 to 1.
 
-    It falls with the number of texts: compare equally many.
+    It falls with the number of texts, so compare equal numbers. It is 0 if no text has n words.
     """
-    different, total = set(), 0
+    distinct, total = set(), 0
     for text in texts:
         words = normalize_text(text).split()
         grams = list(zip(*(words[start:] for start in range(n)), strict=False))
-        different.update(grams)
+        distinct.update(grams)
         total += len(grams)
-    return len(different) / total if total else 0.0
+    return len(distinct) / total if total else 0.0
 
 
 def compute_self_bleu(texts: Sequence[str], sample: int, seed: int) -> float:
-    """How much texts repeat each other, 0 to 1: the mean BLEU-4 of each with all others as references.
+    """Return self-BLEU: the mean BLEU-4 of each text with all others as references (Zhu et al. 2018).
 
-    Zhu et al. (2018), by sacrebleu on lower case, with its smoothing and the order cut for short texts. Time grows
-    with the square of the sample: 200 texts take seconds.
+    Computed by sacrebleu in lower case, with its smoothing and a lower n-gram order for short texts. Time grows with the
+    square of the sample; 200 texts take seconds.
 
     Args:
-        texts: of the corpus.
-        sample: how many are drawn, without replacement.
-        seed: of the draw.
+        texts: texts of the corpus.
+        sample: number of texts to draw, without replacement.
+        seed: seed of the draw.
 
     Returns:
-        0 for fewer than two texts.
+        self-BLEU, 0 to 1; more means more alike. 0 for fewer than two texts.
     """
-    drawn = draw(texts, sample, seed)
-    if len(drawn) < 2:
+    sampled = draw(texts, sample, seed)
+    if len(sampled) < 2:
         return 0.0
     bleu = BLEU(lowercase=True, effective_order=True)
-    scores = [bleu.sentence_score(text, drawn[:at] + drawn[at + 1 :]).score for at, text in enumerate(drawn)]
+    scores = [bleu.sentence_score(text, sampled[:at] + sampled[at + 1 :]).score for at, text in enumerate(sampled)]
     return min(math.fsum(scores) / len(scores) / 100, 1.0)
 
 
 def find_nearest_references(
     texts: Sequence[str], references: Sequence[str], num: int, seed: int
 ) -> list[NearestReference]:
-    """For some texts the reference that is written most like them: what may have been learnt by heart.
+    """Find the most similar reference for a sample of texts, which shows copies of references.
 
-    The similarity is rapidfuzz's ratio without regard to case and punctuation: 1 - (insertions + deletions of
-    characters) / (characters of both). Of more than MOST_REFERENCES references so many are drawn.
+    The similarity is rapidfuzz's ratio, ignoring case and punctuation: 1 - (inserted + deleted characters) / (characters
+    of both). If there are more than MAX_REFERENCES references, that many of them are drawn.
 
     Args:
-        texts: of the corpus.
-        references: that it is held against.
-        num: how many texts are drawn.
-        seed: of both draws.
+        texts: texts of the corpus.
+        references: reference texts.
+        num: number of texts to draw.
+        seed: seed of both draws.
 
     Returns:
-        the most alike first; empty without references.
+        pairs of text and reference, most similar first; empty without references.
     """
-    drawn = draw(references, MOST_REFERENCES, seed)
-    keys = [normalize_text(reference) for reference in drawn]
+    sampled = draw(references, MAX_REFERENCES, seed)
+    keys = [normalize_text(reference) for reference in sampled]
     pairs = []
     for text in draw(texts, num, seed):
         if match := process.extractOne(normalize_text(text), keys, scorer=fuzz.ratio):
-            pairs.append(NearestReference(text, drawn[match[2]], match[1] / 100))
+            pairs.append(NearestReference(text, sampled[match[2]], match[1] / 100))
     return sorted(pairs, key=lambda pair: -pair.similarity)
 
 
 def draw(items: Sequence[_Item], num: int, seed: int) -> list[_Item]:
-    """At most so many of the items, without replacement, in their order; the same ones every time."""
+    """Draw at most `num` of the items, without replacement, and return them in their order.
+
+    The same seed draws the same places.
+    """
     if len(items) <= num:
         return list(items)
-    return [items[at] for at in sorted(random.Random(seed).sample(range(len(items)), num))]
+    return [items[place] for place in sorted(random.Random(seed).sample(range(len(items)), num))]

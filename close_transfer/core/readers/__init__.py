@@ -1,1 +1,1 @@
-"""Readers of records and texts from files that anyone may have written."""
+"""Readers of records and texts from untrusted files."""

@@ -1,4 +1,4 @@
-"""Rows of CSV and TSV: as strict as data deserve, so that no cell is lost without a word."""
+"""CSV and TSV rows, parsed strictly so that no cell is lost silently."""
 
 import csv
 from collections import Counter
@@ -13,7 +13,7 @@ Row = list[str]
 
 
 def _split_row(number: int, first: str, following: Lines, path: Path) -> Row | RecordError:
-    """The cells of the CSV row that begins with line `first`; takes more lines while a quote is open."""
+    """Return the cells of the CSV row that begins with line `first`; read further lines while a quote is open."""
     num_following = 0
 
     def iterate_texts() -> Iterator[str]:
@@ -29,10 +29,10 @@ def _split_row(number: int, first: str, following: Lines, path: Path) -> Row | R
         return next(csv.reader(iterate_texts(), strict=True))
     except (csv.Error, RecordError) as error:
         if not num_following:
-            return RecordError(f"no valid CSV ({error})")
+            return RecordError(f"not valid CSV ({error})")
         raise UserError(
-            f"{path}, line {number}: no valid CSV ({error}): a quote that opens in this line is not closed as it should be "
-            f"in the {num_following:,} lines after it; mend the line"
+            f"{path}, line {number}: not valid CSV ({error}): a quote that opens in this line is not closed correctly "
+            f"in the {num_following:,} lines after it. Correct the line"
         ) from None
 
 
@@ -42,7 +42,7 @@ def _parse_rows(path: Path, lines: Lines, tabs: bool) -> Iterator[tuple[int, Row
             yield number, line
         elif not line.strip():
             yield number, RecordError("the line is empty")
-        elif tabs:  # in every TSV that datasets come as, quotes are letters
+        elif tabs:  # in the TSV files of datasets, quotes are ordinary characters
             yield number, line.split("\t")
         else:
             yield number, _split_row(number, line, lines, path)
@@ -51,11 +51,11 @@ def _parse_rows(path: Path, lines: Lines, tabs: bool) -> Iterator[tuple[int, Row
 def _read_header(rows: Iterator[tuple[int, Row | RecordError]], path: Path) -> Sequence[str]:
     for number, row in rows:
         if isinstance(row, RecordError):
-            raise UserError(f"{path}, line {number}: the header cannot be used: {row}; mend the line")
+            raise UserError(f"{path}, line {number}: the header cannot be used: {row}. Correct the line")
         repeated = [name for name, count in Counter(row).items() if name and count > 1]
         if repeated:
             raise UserError(
-                f"{path}, line {number}: the header names {repeated[0][:40]!r} twice; give every column a name of its own"
+                f"{path}, line {number}: the header names {repeated[0][:40]!r} twice. Give every column a different name"
             )
         return row
     return ()
@@ -64,19 +64,18 @@ def _read_header(rows: Iterator[tuple[int, Row | RecordError]], path: Path) -> S
 def read_cells(
     path: Path, lines: Lines, tabs: bool, names: Sequence[str] | None
 ) -> Iterator[tuple[int, dict[str, str] | RecordError]]:
-    """(line counted from 1, fields by name or `RecordError`) of every row below the header.
+    """Yield every row below the header as (line number, fields by name or `RecordError`).
 
-    A quoted CSV cell may hold line breaks; the row's line is its first.
+    Lines are counted from 1. A quoted CSV cell may contain line breaks; the row's number is that of its first line.
 
     Args:
-        path: for messages.
-        lines: of the file.
-        tabs: whether tabs separate, and quotes mean nothing.
-        names: of the columns, if there is no header.
+        path: the file, for messages.
+        lines: numbered lines of the file.
+        tabs: True for TSV, whose quotes have no special meaning; False for CSV.
+        names: names of the columns if the file has no header, else None.
 
     Raises:
-        UserError: for a header that cannot be used, and for a quote that is left open, as what is within
-            it and what is not cannot be told.
+        UserError: if the header cannot be used, or a quote stays open, because then the cells cannot be told apart.
     """
     rows = _parse_rows(path, lines, tabs)
     header = names or _read_header(rows, path)

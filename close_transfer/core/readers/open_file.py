@@ -1,4 +1,4 @@
-"""Opens files that anyone may have written, packed or not; what is wrong with one is a `UserError`."""
+"""Opening of untrusted text files, plain or gzip-compressed; every problem is a `UserError`."""
 
 import gzip
 import io
@@ -10,21 +10,21 @@ from typing import Any, BinaryIO
 
 from close_transfer.core.errors import UserError
 
-# Captions pack to a third, annotations to a twentieth; what unpacks to a hundred times its size is neither.
+# Protection against decompression bombs: gzip shrinks captions to a third and annotations to a twentieth of their size.
 _MAX_UNPACK_RATIO = 100
-_MIN_UNPACK_LIMIT = 64 * 2**20
+_MIN_UNPACK_LIMIT = 64 * 2**20  # bytes that any file may unpack to: a tiny file of one repeated text packs well
 
-# First bytes of what is often taken for text.
+# First bytes of files that users often take for text.
 _NON_TEXT_SIGNATURES = {
-    b"\xff\xfe": "is UTF-16; write it again as UTF-8",
-    b"\xfe\xff": "is UTF-16; write it again as UTF-8",
-    b"\x1f\x8b": "is packed by gzip; give it a name that ends with .gz",
-    b"PK\x03\x04": "is a zip archive or a spreadsheet; unpack it, or save it as text",
+    b"\xff\xfe": "is UTF-16. Save it as UTF-8",
+    b"\xfe\xff": "is UTF-16. Save it as UTF-8",
+    b"\x1f\x8b": "is compressed by gzip. Give it a name that ends with .gz",
+    b"PK\x03\x04": "is a zip archive or a spreadsheet. Unpack it, or save it as text",
 }
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; a name that no file can have is no error."""
+    """Return True if the file exists; False also for a name that no file can have, such as one that is too long."""
     try:
         return path.is_file()
     except OSError:
@@ -32,7 +32,7 @@ def is_file(path: Path) -> bool:
 
 
 class _Unpacked(io.RawIOBase):
-    """The bytes of a .gz file, until they are too many for what was packed."""
+    """Decompressed stream of a .gz file that stops at a limit of its size."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -48,7 +48,8 @@ class _Unpacked(io.RawIOBase):
         self._read += len(data)
         if self._read > self._limit:
             raise UserError(
-                f"{self._path}: unpacks to more than {_MAX_UNPACK_RATIO} times its size, which no text does; it is not unpacked further"
+                f"{self._path}: unpacks to more than {_MAX_UNPACK_RATIO} times its size, which no real text does. "
+                "Check the file, or unpack it yourself"
             )
         buffer[: len(data)] = data
         return len(data)
@@ -60,15 +61,15 @@ class _Unpacked(io.RawIOBase):
 
 @contextmanager
 def open_file(path: Path, setting: str, place: Callable[[], str] = str) -> Iterator[BinaryIO]:
-    """The unpacked bytes of a file of text.
+    """Open a text file for reading its decompressed bytes.
 
     Args:
-        path: the file; a name that ends with .gz says that it is packed.
-        setting: what the user gave it as, for messages.
-        place: says how far it was read.
+        path: the file; it is decompressed if its name ends with .gz.
+        setting: name of the setting that holds the path, for messages.
+        place: returns how far the file was read, for messages.
 
     Raises:
-        UserError: if there is no such file, it is no text, or cannot be read to its end.
+        UserError: if the file does not exist, is not text, or cannot be read to its end.
     """
     if not is_file(path):
         raise UserError(f"{setting}={path}: there is no such file")
@@ -83,5 +84,5 @@ def open_file(path: Path, setting: str, place: Callable[[], str] = str) -> Itera
     except (EOFError, zlib.error, OSError) as error:
         reason = str(error) or type(error).__name__
         raise UserError(
-            f"{path}{place()}: the file is damaged or cut short ({reason}); restore it from its source"
+            f"{path}{place()}: the file is damaged or truncated ({reason}). Restore it from its source"
         ) from None

@@ -10,14 +10,14 @@ from pyarrow.parquet import ParquetFile
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import is_file
 
-_BATCH_ROWS = 4096  # rows
+_BATCH_ROWS = 4096  # rows in memory at a time
 
 
 def read_parquet(path: Path, setting: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(row counted from 1, its fields) of every row.
+    """Yield every row as (row number counted from 1, fields by name).
 
     Raises:
-        UserError: if there is no such file, or it is no Parquet, or cannot be read to its end.
+        UserError: if the file does not exist, is not Parquet, or cannot be read to its end.
     """
     if not is_file(path):
         raise UserError(f"{setting}={path}: there is no such file")
@@ -31,5 +31,5 @@ def read_parquet(path: Path, setting: str) -> Iterator[tuple[int, dict[str, Any]
     except (pyarrow.ArrowException, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
-            f"{path}, row {number + 1}: the file is damaged or no Parquet ({reason}); restore it from its source"
+            f"{path}, row {number + 1}: the file is damaged or not Parquet ({reason}). Restore it from its source"
         ) from None

@@ -1,8 +1,7 @@
-"""Reads records from files that anyone may have written: JSON, JSON lines, CSV, TSV, text, each also .gz; Parquet.
+"""Readers of records from untrusted files: JSON, JSON Lines, CSV, TSV and text, each also .gz; Parquet.
 
-Nothing here trusts its input. A file that cannot be read at all is a `UserError`; an entry that cannot
-be used is a `RecordError`, and `faults.RecordErrors` decides what becomes of the file: an error that shows the first
-few, or a count of what was skipped.
+A file that cannot be read raises `UserError`. A record that cannot be used is a `RecordError`; `record_errors.RecordErrors`
+reports the first few of a file, or counts the skipped ones.
 """
 
 import io
@@ -18,52 +17,58 @@ from close_transfer.core.readers.parquet import read_parquet
 from close_transfer.core.readers.record_errors import RecordError
 
 LINE_FORMATS = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
-_LONGEST_LINE = 16 * 2**20  # characters
-_LARGEST_DOCUMENT = 8 * 2**30  # bytes, unpacked
-_BLOCK = 16 * 2**20  # bytes
-_MAX_SHOWN = 60  # characters of what stands in a file, in messages
+_MAX_LINE_LENGTH = 16 * 2**20  # characters; a file without line ends must not fill the memory
+_MAX_DOCUMENT_SIZE = 8 * 2**30  # bytes after decompression; a document is parsed in memory as a whole
+_BLOCK = 16 * 2**20  # bytes read at a time
+_MAX_SHOWN = 60  # characters of a file's content that a message quotes
 
 
 def line_format(path: Path, setting: str, also: str = "") -> str:
-    """The file's format by its name, one of `LINE_FORMATS`.
+    """Return the file's format by its name, one of `LINE_FORMATS`.
+
+    Args:
+        path: the file.
+        setting: name of the setting that holds the path, for messages.
+        also: further format that the caller accepts, for messages.
 
     Raises:
-        UserError: for any other name, with what is allowed, and what the caller takes `also`.
+        UserError: lists the allowed formats, if the name has another.
     """
     suffix = Path(path.name.removesuffix(".gz")).suffix
     if suffix not in LINE_FORMATS:
         raise UserError(
-            f"{setting}={path}: cannot read {suffix or 'a file without extension'}; allowed are {', '.join([*LINE_FORMATS, *filter(None, [also])])}, each of text also with .gz"
+            f"{setting}={path}: cannot read {suffix or 'a file without extension'}; allowed are "
+            f"{', '.join([*LINE_FORMATS, *filter(None, [also])])}, text formats also with .gz. Convert the file to one of them"
         )
     return suffix
 
 
 def _iterate_lines(path: Path, setting: str) -> Iterator[tuple[int, str | RecordError]]:
-    """Lines of text, counted from 1, without their end."""
+    """Yield the lines of a text file with their numbers, counted from 1, without line ends."""
     number = 0
     with (
         open_file(path, setting, lambda: f", line {number + 1}") as file,
-        # Bytes that are no UTF-8 become lone surrogates, which `clean` finds and reports by line.
+        # Bytes that are not UTF-8 become lone surrogates, which `clean` finds and reports by line.
         io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as text,
     ):
-        while line := text.readline(_LONGEST_LINE):
+        while line := text.readline(_MAX_LINE_LENGTH):
             number += 1
-            if len(line) < _LONGEST_LINE or line.endswith("\n"):
+            if len(line) < _MAX_LINE_LENGTH or line.endswith("\n"):
                 yield number, line.rstrip("\r\n")
                 continue
-            while (rest := text.readline(_LONGEST_LINE)) and not rest.endswith("\n"):
-                pass
-            yield number, RecordError(f"the line is longer than {_LONGEST_LINE:,} characters")
+            while (rest := text.readline(_MAX_LINE_LENGTH)) and not rest.endswith("\n"):
+                pass  # skip the rest of the line, so that numbering stays right
+            yield number, RecordError(f"the line is longer than {_MAX_LINE_LENGTH:,} characters")
 
 
 def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | RecordError:
-    """A JSON object; a `RecordError` stands for one with a key twice, of whose values one would be lost."""
+    """Build a JSON object; return a `RecordError` for duplicate keys, because one of the values would be lost."""
     fields = dict(pairs)
     if len(fields) == len(pairs):
         return fields
     keys = [key for key, _ in pairs]
     return RecordError(
-        f"the key {next(key for key in keys if keys.count(key) > 1)[:_MAX_SHOWN]!r} stands in one object twice"
+        f"the key {next(key for key in keys if keys.count(key) > 1)[:_MAX_SHOWN]!r} is in one object twice"
     )
 
 
@@ -71,24 +76,25 @@ def _parse_json(line: str) -> Any:
     try:
         return json.loads(line, object_pairs_hook=_build_object)
     except (ValueError, RecursionError) as error:
-        return RecordError(f"no valid JSON ({str(error).splitlines()[0][:80]})")
+        return RecordError(f"not valid JSON ({str(error).splitlines()[0][:80]})")
 
 
 def read_lines(
     path: Path, setting: str, names: Sequence[str] | None = None, kind: str | None = None
 ) -> Iterator[tuple[int, Any]]:
-    """(line counted from 1, record or `RecordError`) of every row; a record is whatever JSON held, or a dict of fields.
+    """Yield every row as (line number counted from 1, record or `RecordError`).
 
-    The file is read as a stream. A line of .txt is the record {"text": line}.
+    A record of JSON Lines is any JSON value; of other formats it is a dict of fields. A line of .txt is the record
+    {"text": line}. The file is read as a stream.
 
     Args:
         path: the file.
-        setting: what the user gave it as, for messages.
-        names: fields of a .csv or .tsv without a header.
-        kind: one of `LINE_FORMATS`, where the name does not tell.
+        setting: name of the setting that holds the path, for messages.
+        names: names of the columns of a .csv or .tsv without a header.
+        kind: one of `LINE_FORMATS`; None takes it from the file's name.
 
     Raises:
-        UserError: if there is no such file, or it cannot be read to its end.
+        UserError: if the file does not exist, or cannot be read to its end.
     """
     kind = kind or line_format(path, setting)
     if kind == ".parquet":
@@ -108,44 +114,46 @@ def read_lines(
 
 
 def read_document(path: Path, setting: str) -> Any:
-    """What a JSON file holds; a `RecordError` stands for every object in it with a key twice.
+    """Return the value of a JSON file, with a `RecordError` in place of every object with duplicate keys.
 
     Raises:
-        UserError: if there is no such file, or it is no JSON; with the place of the fault.
+        UserError: names the place of the mistake, if the file does not exist or is not JSON.
     """
     content = bytearray()
     with open_file(path, setting) as file:
         while block := file.read(_BLOCK):
             content += block
-            if len(content) > _LARGEST_DOCUMENT:
-                raise UserError(f"{setting}={path}: holds more than {_LARGEST_DOCUMENT >> 30} GiB of JSON; split it")
+            if len(content) > _MAX_DOCUMENT_SIZE:
+                raise UserError(f"{setting}={path}: holds more than {_MAX_DOCUMENT_SIZE >> 30} GiB of JSON. Split it")
     try:
         document = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_build_object)
     except UnicodeDecodeError as error:
-        raise UserError(f"{setting}={path}: is not UTF-8 (byte {error.start:,}); write it again as UTF-8") from None
+        raise UserError(f"{setting}={path}: is not UTF-8 (byte {error.start:,}). Save it as UTF-8") from None
     except RecursionError:
-        raise UserError(f"{setting}={path}: is nested too deeply to be a dataset; restore it from its source") from None
+        raise UserError(f"{setting}={path}: is nested too deeply to be a dataset. Restore it from its source") from None
     except ValueError as error:
-        raise UserError(f"{setting}={path}: is no valid JSON ({error}); restore it from its source") from None
+        raise UserError(f"{setting}={path}: is not valid JSON ({error}). Restore it from its source") from None
     if isinstance(document, RecordError):
-        raise UserError(f"{setting}={path}: {document}; restore it from its source")
+        raise UserError(f"{setting}={path}: {document}. Restore it from its source")
     return document
 
 
 def entries(document: Any, key: str | None, path: Path, setting: str) -> list[Any]:
-    """The list under `key` of a JSON document (the document itself when None).
+    """Return the list under `key` of a JSON document, or the document itself if `key` is None.
 
     Raises:
-        UserError: if there is none, with the keys that there are.
+        UserError: lists the keys of the document, if it has no such list.
     """
     expected = f"a list under {key!r}" if key else "a list"
     if key is not None and not isinstance(document, dict):
-        raise UserError(f"{setting}={path}: holds {_describe_kind(document)} where an object with {expected} should be")
-    listed = document.get(key) if key is not None else document
-    if not isinstance(listed, list):
+        raise UserError(
+            f"{setting}={path}: holds {_describe_kind(document)}, not an object with {expected}. Give the dataset's own file"
+        )
+    records = document.get(key) if key is not None else document
+    if not isinstance(records, list):
         keys_hint = f"; its keys are {_format_names(document)}" if isinstance(document, dict) else ""
-        raise UserError(f"{setting}={path}: {expected} is missing{keys_hint}; give the dataset's own file")
-    return listed
+        raise UserError(f"{setting}={path}: {expected} is missing{keys_hint}. Give the dataset's own file")
+    return records
 
 
 def _format_names(record: dict[str, Any]) -> str:
@@ -158,20 +166,20 @@ def _describe_kind(value: Any) -> str:
 
 
 def _describe_value(value: Any) -> str:
-    """What a value is; of numbers also which, as what is in lists and objects has no end."""
+    """Describe a value by its kind, with the value of a number; texts and lists may be too long to show."""
     return _describe_kind(value) + (f" ({str(value)[:40]})" if isinstance(value, (int, float)) else "")
 
 
 def field(record: Any, name: str) -> Any:
-    """One field of a record.
+    """Return one field of a record.
 
     Raises:
-        RecordError: if there is no such field, or the record has no fields.
+        RecordError: if the field is missing or null, or the record is not an object.
     """
     if isinstance(record, RecordError):
         raise record
     if not isinstance(record, dict):
-        raise RecordError(f"{_describe_kind(record)} where an object with the field {name!r} should be")
+        raise RecordError(f"{_describe_kind(record)}, not an object with the field {name!r}")
     value = record.get(name)
     if value is None:
         raise RecordError(f"field {name!r} is missing; the fields here are {_format_names(record)}")
@@ -181,10 +189,10 @@ def field(record: Any, name: str) -> Any:
 
 
 def verbatim(value: Any, name: str) -> str:
-    """Text as it stands, as what was read from field `name`; it may be empty.
+    """Return the text of field `name` unchanged; it may be empty.
 
     Raises:
-        RecordError: if it is no text, or holds what no UTF-8 text does.
+        RecordError: if the value is not text, not UTF-8, or holds a NUL character.
     """
     if isinstance(value, RecordError):
         raise value
@@ -195,15 +203,15 @@ def verbatim(value: Any, name: str) -> str:
     except UnicodeEncodeError:
         raise RecordError(f"field {name!r} is not UTF-8") from None
     if "\0" in value:
-        raise RecordError(f"field {name!r} holds a NUL character, as text that was written as UTF-16 does")
+        raise RecordError(f"field {name!r} holds a NUL character; the text may have been saved as UTF-16")
     return value
 
 
 def clean(value: Any, name: str) -> str:
-    """Text with single spaces, as what was read from field `name`.
+    """Return the text of field `name` with single spaces.
 
     Raises:
-        RecordError: if it is no text, no UTF-8, or empty.
+        RecordError: if the value is not text, not UTF-8, or empty.
     """
     text = " ".join(verbatim(value, name).split())
     if not text:
@@ -212,12 +220,12 @@ def clean(value: Any, name: str) -> str:
 
 
 def text_field(record: Any, name: str) -> str:
-    """A field that is text, with single spaces. Raises `RecordError`."""
+    """Return a text field with single spaces; raise `RecordError` for any other value."""
     return clean(field(record, name), name)
 
 
 def texts_field(record: Any, name: str) -> tuple[str, ...]:
-    """A field that is a text or a list of texts, at least one. Raises `RecordError`."""
+    """Return the texts of a field that holds one text or a list of them; raise `RecordError` if there is none."""
     value = field(record, name)
     values = value if isinstance(value, list) else [value]
     if not values:
@@ -226,7 +234,7 @@ def texts_field(record: Any, name: str) -> tuple[str, ...]:
 
 
 def choice_field(record: Any, name: str, allowed: Sequence[str]) -> str:
-    """A field that is one of some words. Raises `RecordError`."""
+    """Return a text field that has one of the allowed values; raise `RecordError` for any other."""
     value = text_field(record, name)
     if value not in allowed:
         raise RecordError(f"field {name!r} is {value[:_MAX_SHOWN]!r}; allowed are {', '.join(allowed)}")
@@ -234,7 +242,7 @@ def choice_field(record: Any, name: str, allowed: Sequence[str]) -> str:
 
 
 def key_field(record: Any, name: str) -> str:
-    """A field that names something: text or a whole number, as text. Raises `RecordError`."""
+    """Return an identifier, text or a whole number, as text; raise `RecordError` for any other value."""
     value = field(record, name)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise RecordError(f"field {name!r} is {_describe_value(value)}, not text or a whole number")
@@ -242,16 +250,16 @@ def key_field(record: Any, name: str) -> str:
 
 
 def new_key(record: Any, name: str, seen_keys: set[str]) -> str:
-    """A field that names this one entry alone, and is entered in `seen_keys`. Raises `RecordError`."""
+    """Return an identifier that is not in `seen_keys`, and add it there; raise `RecordError` if it is."""
     key = key_field(record, name)
     if key in seen_keys:
-        raise RecordError(f"field {name!r} is {key[:_MAX_SHOWN]!r}, which stands in another entry too")
+        raise RecordError(f"field {name!r} is {key[:_MAX_SHOWN]!r}, which another entry has too")
     seen_keys.add(key)
     return key
 
 
 def list_field(record: Any, name: str) -> list[Any]:
-    """A field that is a list. Raises `RecordError`."""
+    """Return a list field; raise `RecordError` for any other value."""
     value = field(record, name)
     if not isinstance(value, list):
         raise RecordError(f"field {name!r} is {_describe_kind(value)}, not a list")

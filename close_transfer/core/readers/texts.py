@@ -1,4 +1,4 @@
-"""Plain texts from files, without those that must not be trained on."""
+"""Reader of plain texts from files, with exclusion of texts that must not be trained on."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,12 +15,12 @@ from close_transfer.core.text_normalization import normalize_text
 
 @dataclass
 class TextReader:
-    """Reads texts of .txt (a text a line), .jsonl, .csv, .tsv and COCO's .json, each also .gz; counts what it skips.
+    """Reader of texts in .txt (one per line), .jsonl, .csv, .tsv and COCO's .json, each also .gz, and .parquet.
 
     Attributes:
-        on_bad_rows: whether a line that cannot be used is an error, or skipped and counted.
-        skipped: "empty" texts and "unusable" lines so far.
-        skip: the setting that skips such lines, for messages.
+        on_bad_rows: "error" to report a line that cannot be used, "skip" to count it.
+        skipped: number of "empty" texts and "unusable" lines so far.
+        skip: setting that skips such lines, for messages.
     """
 
     on_bad_rows: OnBadRows
@@ -28,16 +28,16 @@ class TextReader:
     skip: str = "on_bad_rows=skip"
 
     def read(self, path: Path, column: str, setting: str) -> Iterator[str]:
-        """The texts of a file, with single spaces.
+        """Yield the texts of a file, with single spaces.
 
         Args:
             path: the file.
-            column: the field of .jsonl, .csv and .tsv; in JSONL it may hold a list of texts. Text
-                lines have none, and the captions of COCO's annotations (.json) are always `caption`.
-            setting: what the user gave the file as, for messages.
+            column: field that holds the text; in JSON Lines it may hold a list of texts. Not used for .txt, and for
+                COCO's annotations (.json), whose field is always `caption`.
+            setting: name of the setting that holds the path, for messages.
 
         Raises:
-            UserError: naming the file, and the line of what cannot be used.
+            UserError: names the file and the line that cannot be used.
         """
         column, place, records = self._read_records(path, column, setting)
         line = 0
@@ -49,18 +49,18 @@ class TextReader:
             except RecordError as fault:
                 if self.on_bad_rows == "error":
                     raise UserError(
-                        f"{path}, {place} {line}: {fault}; mend it, or skip and count such lines with {self.skip}"
+                        f"{path}, {place} {line}: {fault}. Correct it, or skip and count such lines with {self.skip}"
                     ) from None
                 self.skipped["unusable"] += 1
                 continue
             self.skipped["empty"] += len(values) - len(texts)
             yield from texts
         if not line:
-            raise UserError(f"{setting}={path}: the file is empty; give one with at least one text")
+            raise UserError(f"{setting}={path}: the file is empty. Give one with at least one text")
 
     @staticmethod
     def _read_records(path: Path, column: str, setting: str) -> tuple[str, str, Iterable[tuple[int, Any]]]:
-        """The field that holds the text, what a record is called, and all records with their numbers."""
+        """Return the field that holds the text, the name of one record, and all records with their numbers."""
         if path.name.removesuffix(".gz").endswith(".json"):
             document = read_document(path, setting)
             return "caption", "annotation", enumerate(entries(document, "annotations", path, setting), start=1)
@@ -74,13 +74,12 @@ class TextReader:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Texts to train on.
+    """Training texts.
 
     Attributes:
-        texts: in the files' order, repeated ones included.
-        counts: "empty" and "unusable" as `TextReader` counts them, in all files; "excluded": texts left
-            out because `exclude` holds them; "to_exclude": its distinct texts; "excluded_distinct": those
-            of them that were met.
+        texts: texts in the files' order, with repetitions.
+        counts: numbers of "empty" texts and "unusable" lines in all files, of "excluded" texts, of distinct texts
+            "to_exclude", and of those of them that occurred ("excluded_distinct").
     """
 
     texts: list[str]
@@ -90,17 +89,24 @@ class Corpus:
 def read_corpus(
     paths: Sequence[Path], column: str, exclude: Path | None, exclude_column: str, on_bad_rows: OnBadRows
 ) -> Corpus:
-    """All texts of some files without those of another; `normalize_text` says what is the same text.
+    """Read the texts of some files without those of another; texts are compared by `normalize_text`.
+
+    Args:
+        paths: files of texts.
+        column: field that holds the text in `paths`.
+        exclude: file of texts to leave out; None for none.
+        exclude_column: field that holds the text in `exclude`.
+        on_bad_rows: "error" to report a line that cannot be used, "skip" to count it.
 
     Raises:
-        UserError: for what cannot be read, and if no text is left.
+        UserError: if a file cannot be read, or no text is left.
     """
     reader = TextReader(on_bad_rows, Counter())
     unwanted: set[str] = set()
     if exclude is not None:
         unwanted = {normalize_text(text) for text in reader.read(exclude, exclude_column, "exclude")} - {""}
         if not unwanted:
-            raise UserError(f"exclude={exclude}: holds no text; give a file with at least one, or exclude=null")
+            raise UserError(f"exclude={exclude}: holds no text. Give a file with at least one, or exclude=null")
     texts: list[str] = []
     excluded: Counter[str] = Counter()
     for path in paths:
@@ -120,6 +126,6 @@ def read_corpus(
     if not texts:
         raise UserError(
             f"text={','.join(map(str, paths))}: no text is left to train on ({counts['empty']} empty, "
-            f"{counts['unusable']} unusable, {counts['excluded']} excluded); give other files"
+            f"{counts['unusable']} unusable, {counts['excluded']} excluded). Give other files"
         )
     return Corpus(texts, counts)

@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 
 from close_transfer.cli import CONFIGS
 from close_transfer.config.data import DataConfig
-from close_transfer.data.sources import load_examples
+from close_transfer.tasks import get_task
+from close_transfer.tasks.loading import load_task_examples
 
 
 def data_config(choice, *overrides):
@@ -22,7 +23,7 @@ def data_config(choice, *overrides):
 
 
 def load(choice, task, split, *overrides, texts_needed=True, images_needed=False):
-    return load_examples(data_config(choice, *overrides), task, split, texts_needed, images_needed)
+    return load_task_examples(get_task(task), data_config(choice, *overrides), split, texts_needed, images_needed)
 
 
 def write(name, content):

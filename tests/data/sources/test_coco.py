@@ -97,8 +97,8 @@ FAULTS = {
     "only caption": (lambda d: d["annotations"][2].update(caption=" "), r"annotations\[2\]: field 'caption' is empty"),
     "stray": (lambda d: d["annotations"][0].update(image_id=99), r"annotations\[0\]: field 'image_id' is 99, which is no image"),
     "id": (lambda d: d["images"][0].pop("id"), r"images\[0\]: field 'id' is missing; the fields here are 'license'"),
-    "twice": (lambda d: d["images"].append(d["images"][0]), r"images\[2\]: field 'id' is '42', which stands in another entry too"),
-    "number": (lambda d: d["images"].append(5), r"images\[2\]: a number where an object with the field 'id' should be"),
+    "twice": (lambda d: d["images"].append(d["images"][0]), r"images\[2\]: field 'id' is '42', which another entry has too"),
+    "number": (lambda d: d["images"].append(5), r"images\[2\]: a number, not an object with the field 'id'"),
 }  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def test_a_limit_ends_the_unpacking_too():
     whole = gzip.compress("".join(LINES * 100_000).encode(), 1)
     Path(f"{TRAIN}.gz").write_bytes(whole[: len(whole) // 2])
     assert len(load("conceptual-captions", "captioning", "train", "max_captions=3").examples) == 3
-    with pytest.raises(UserError, match=r"line [\d]+: the file is damaged or cut short"):
+    with pytest.raises(UserError, match=r"line [\d]+: the file is damaged or truncated"):
         load("conceptual-captions", "captioning", "train")
 
 

@@ -109,8 +109,8 @@ def test_what_is_unusable_in_any_of_the_files_is_said_and_counted():
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("questions", r"questions\[3\]: field 'question_id' is '420', which stands in another entry too"),
-        ("annotations", r"annotations\[3\]: field 'question_id' is '420', which stands in another entry too"),
+        ("questions", r"questions\[3\]: field 'question_id' is '420', which another entry has too"),
+        ("annotations", r"annotations\[3\]: field 'question_id' is '420', which another entry has too"),
     ],
 )
 def test_repeated_ids_are_no_silent_choice(where, message):

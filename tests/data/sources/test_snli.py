@@ -36,7 +36,7 @@ def test_snli_ve_has_the_picture_that_the_premise_told_of(name):
 
 BAD = {
     "label": ({"gold_label": "maybe"}, r"line 4: field 'gold_label' is 'maybe'; allowed are entailment, neutral, contradiction, -"),
-    "twice": ({"pairID": "1"}, r"line 4: field 'pairID' is '1', which stands in another entry too"),
+    "twice": ({"pairID": "1"}, r"line 4: field 'pairID' is '1', which another entry has too"),
     "premise": ({"sentence1": None}, r"line 4: field 'sentence1' is missing"),
     "hypothesis": ({"sentence2": ""}, r"line 4: field 'sentence2' is empty"),
 }  # fmt: skip

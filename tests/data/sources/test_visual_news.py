@@ -110,5 +110,5 @@ def test_names_that_no_file_can_have_are_missing_files():
 
 def test_repeated_ids_are_no_silent_choice():
     write_news([entry(1), entry(1)])
-    with pytest.raises(UserError, match=r"entry \[1\]: field 'id' is '1', which stands in another entry too"):
+    with pytest.raises(UserError, match=r"entry \[1\]: field 'id' is '1', which another entry has too"):
         load("visual-news", "visual-news", "train")

@@ -91,9 +91,9 @@ def test_a_cap_ends_the_command_with_a_status_of_its_own(serve, corpus, capsys):
 
 def test_a_model_without_a_price_is_refused(serve, corpus):
     server = serve()
-    with pytest.raises(UserError, match=r"model=other.*has no price.*allow_unpriced=true.*it has stand-in"):
+    with pytest.raises(UserError, match=r"model=other.*has no price.*it has stand-in.*allow_unpriced=true"):
         corpus(server, "model=other").ask()
-    with pytest.raises(UserError, match=r"max_cost=5.*cannot be kept without a price of other"):
+    with pytest.raises(UserError, match=r"max_cost=5.*cannot be kept without a price for other"):
         corpus(server, "model=other", "allow_unpriced=true", "max_cost=5").ask()
     assert not server.log.exists() or not server.served()
     made = corpus(server, "model=other", "allow_unpriced=true", "max_total_tokens=6000", num_texts=NUM)

@@ -1,13 +1,12 @@
 """A corpus's folder: what it remembers, and that two corpora are never mixed in it."""
 
 import json
-import os
 
 import pytest
 
-from close_transfer.core.atomic_files import lock
 from close_transfer.core.command_line import compose_config
 from close_transfer.core.errors import UserError
+from close_transfer.core.locks import hold_lock, locate_lock
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.folder import CorpusFolder, merge_remembered_args
 from textgen.pipeline import synthesize
@@ -47,7 +46,7 @@ def test_what_differs_is_named_with_both_values(folder):
     assert "model was gpt-5-mini and is gpt-5;" in told
     assert "grammar was None and is x" in told
     assert "seed" not in told
-    assert "give another output=" in told
+    assert "Give another output=" in told
 
 
 def test_before_anything_was_asked_a_plan_gives_way(folder):
@@ -84,7 +83,9 @@ def test_a_corpus_whose_settings_are_gone_or_damaged_is_left_alone(folder):
     with pytest.raises(UserError, match=r"settings.json: is damaged"):
         folder.keep(DECIDES, [])
     folder.settings.unlink()
-    with pytest.raises(UserError, match=r"holds a corpus whose settings.json is gone; bring it back, or give another"):
+    with pytest.raises(
+        UserError, match=r"holds a corpus whose settings.json is missing. Restore that file, or give another"
+    ):
         folder.keep(DECIDES, [])
     assert not folder.settings.exists()
 
@@ -139,15 +140,11 @@ def test_a_folder_is_one_commands_at_a_time_and_status_may_look_on(tmp_path, cap
     given = [f"output={tmp_path / 'corpus'}", "num_texts=3", "filters.clip_tokens=null"]
     made = compose_config("synthesize_captions", SynthesizeCaptionsConfig, given)
     assert synthesize(made) == 0
-    handle = os.open(tmp_path / "corpus", os.O_RDONLY)
-    assert lock(handle)
-    try:
+    with hold_lock(locate_lock(tmp_path / "corpus"), UserError("held")):
         for action in ("run", "plan", "collect", "filter", "report"):
             with pytest.raises(UserError, match=r"another process is at work on .*corpus"):
                 synthesize(made.model_copy(update={"action": action}))
         assert synthesize(made.model_copy(update={"action": "status"})) == 0
-    finally:
-        os.close(handle)
     assert synthesize(made) == 0
 
 

@@ -21,28 +21,28 @@ def price(path, model="small", batch=False, allow_unpriced=False, max_cost=None)
 
 
 def test_tokens_cost_what_the_list_says(listed):
-    spend = price(listed).of(1_000_000, 500_000)
+    spend = price(listed).compute_spend(1_000_000, 500_000)
     assert spend.tokens == 1_500_000
     assert spend.cost == pytest.approx(1 + 2)
     assert price(listed).as_of == "2026-01-02"
-    assert price(listed, "own", max_cost=1.0).of(10, 10).cost == 0
+    assert price(listed, "own", max_cost=1.0).compute_spend(10, 10).cost == 0
 
 
 def test_a_batch_costs_its_share(listed):
-    assert price(listed, batch=True).of(1_000_000, 1_000_000).cost == pytest.approx(0.4 * 5)
+    assert price(listed, batch=True).compute_spend(1_000_000, 1_000_000).cost == pytest.approx(0.4 * 5)
     listed.write_text(LIST.replace("batch: 0.4\n", ""))
-    assert price(listed, batch=True).of(1_000_000, 1_000_000).cost == pytest.approx(0.5 * 5)
+    assert price(listed, batch=True).compute_spend(1_000_000, 1_000_000).cost == pytest.approx(0.5 * 5)
 
 
 def test_a_model_without_a_price_is_refused_unless_the_user_allows_it(listed):
     with pytest.raises(
-        UserError, match=r"model=smal: .*prices.yaml has no price for it, .*allow_unpriced=true.*; it has small, own"
+        UserError, match=r"model=smal: .*prices.yaml has no price for it, .*; it has small, own\. .*allow_unpriced=true"
     ):
         price(listed, "smal")
     unknown = price(listed, "smal", allow_unpriced=True)
     assert unknown.as_of == "unknown"
-    assert unknown.of(10, 10).tokens == 20
-    with pytest.raises(UserError, match=r"max_cost=2.0: cannot be kept without a price of smal"):
+    assert unknown.compute_spend(10, 10).tokens == 20
+    with pytest.raises(UserError, match=r"max_cost=2.0: cannot be kept without a price for smal"):
         price(listed, "smal", allow_unpriced=True, max_cost=2.0)
     assert price(listed, allow_unpriced=True).as_of == "2026-01-02"  # a price that is there is used
 
@@ -50,9 +50,9 @@ def test_a_model_without_a_price_is_refused_unless_the_user_allows_it(listed):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("models: [a: {", r"prices=.*prices.yaml: is no YAML \(.*line 1"),
-        ("", r"should hold as_of, batch and models, as configs/prices.yaml does"),
-        ("- small\n", r"should hold as_of, batch and models"),
+        ("models: [a: {", r"prices=.*prices.yaml: is not YAML \(.*line 1"),
+        ("", r"is not a price list\. Give as_of, batch and models, as in configs/prices.yaml"),
+        ("- small\n", r"is not a price list"),
         (LIST.replace("as_of: 2026-01-02\n", ""), r"prices=.*: as_of: missing"),
         (LIST.replace("input: 1,", "input: -1,"), r"models.small.input=-1: should be greater than or equal to 0"),
         (LIST.replace("input: 1,", ""), r"models.small.input: missing"),
@@ -70,9 +70,11 @@ def test_a_list_that_cannot_be_used_is_named_with_the_mistake(listed, content, m
 
 def test_a_list_that_is_no_text_or_not_there(tmp_path, listed):
     listed.write_bytes(b"\xff\xfe\x00models")
-    with pytest.raises(UserError, match=r"is no YAML"):
+    with pytest.raises(UserError, match=r"is not YAML"):
         price(listed)
-    with pytest.raises(UserError, match=r"prices=.*none.yaml: there is no such file; configs/prices.yaml shows"):
+    with pytest.raises(
+        UserError, match=r"prices=.*none.yaml: there is no such file\. Write one like configs/prices.yaml"
+    ):
         price(tmp_path / "none.yaml")
 
 
@@ -90,4 +92,4 @@ def test_no_text_has_more_tokens_than_is_reserved_for_it():
 
 
 def test_what_costs_nothing():
-    assert FREE.of(1000, 1000) == (2000, 0.0)
+    assert FREE.compute_spend(1000, 1000) == (2000, 0.0)

@@ -1,4 +1,4 @@
-"""What each stage of the filters takes out, and what it leaves in."""
+"""Filters one by one: removed and kept texts, and the chain of all."""
 
 import subprocess
 import sys
@@ -7,7 +7,8 @@ import pytest
 
 from close_transfer.core.errors import UserError
 from tests.conftest import REPOSITORY
-from textgen.config import FieldSettings, FilterSettings, RecipeSettings
+from tests.settings import make_filters, make_recipe
+from textgen.config import FieldSettings
 from textgen.corpus.candidate import Candidate
 from textgen.filters import build_chain, require_clip, run_chain
 from textgen.filters.chain import KEPT_EXAMPLES
@@ -23,16 +24,16 @@ def candidates(*texts, **fields):
 
 
 def reason(stage, text, **fields):
-    return stage.reasons(candidates(text, **fields))[0]
+    return stage.find_reasons(candidates(text, **fields))[0]
 
 
 def recipe(**settings):
-    return RecipeSettings(**{"name": "t", "template": "t.txt", "fields": {"text": FieldSettings()}, **settings})
+    return make_recipe(**{"name": "t", "template": "t.txt", **settings})
 
 
-def chain(filters=None, of=None, **texts):
+def chain(filters=None, settings=None, **texts):
     given = {"instructions": "", "examples": [], "references": [], "evaluation": [], **texts}
-    return build_chain(filters or FilterSettings(), of or recipe(), **given)
+    return build_chain(filters or make_filters(), settings or recipe(), **given)
 
 
 def test_length_counts_words_of_the_text():
@@ -42,13 +43,13 @@ def test_length_counts_words_of_the_text():
     assert "6 words" in reason(stage, "one two three four five six")
 
 
-def test_an_empty_field_is_taken_out():
+def test_a_text_with_an_empty_field_is_removed():
     assert reason(Length((1, 5)), "A dog", fields={"question": "What?", "answer": " "}) == "its answer is empty"
 
 
 @pytest.fixture(scope="module")
 def english():
-    return Language(Lexicon("en"), FilterSettings().min_known_words)
+    return Language(Lexicon("en"), make_filters().min_known_words)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def english():
         "My mother\u2019s dog isn\u2019t here.",
     ],
 )
-def test_english_captions_stay(english, text):
+def test_english_captions_are_kept(english, text):
     assert reason(english, text) is None
 
 
@@ -81,18 +82,18 @@ def test_english_captions_stay(english, text):
         "$ 42 !!",
     ],
 )
-def test_other_languages_and_babble_go(english, text):
+def test_other_languages_and_babble_are_removed(english, text):
     assert reason(english, text)
 
 
 def test_the_reason_names_the_share_and_the_words(english):
-    told = reason(english, "a dog xqzt wvrk")
-    assert "50%" in told
-    assert "75%" in told
-    assert "xqzt, wvrk" in told
+    message = reason(english, "a dog xqzt wvrk")
+    assert "50%" in message
+    assert "75%" in message
+    assert "xqzt, wvrk" in message
 
 
-def test_german_captions_stay_where_german_is_wanted():
+def test_german_captions_are_kept_if_german_is_wanted():
     german = Language(Lexicon("de"), 0.75)
     assert reason(german, "Zwei Hunde spielen im Schnee.") is None
     assert reason(german, "Two dogs are playing together with their owners.")
@@ -100,10 +101,10 @@ def test_german_captions_stay_where_german_is_wanted():
 
 def test_an_unknown_language_is_refused():
     with pytest.raises(UserError, match=r"filters\.language=xx.*en.*null"):
-        chain(FilterSettings(language="xx"))
+        chain(make_filters(language="xx"))
 
 
-def test_keywords_are_found_by_their_lemmas():
+def test_keywords_are_compared_by_their_lemmas():
     every = KeywordsPresent(Lexicon("en"), every=True)
     assert reason(every, "Two dogs were running.", keywords=("dog", "run")) is None
     assert reason(every, "Two dogs were sleeping.", keywords=("dog", "run")) == "does not hold 'run'"
@@ -111,17 +112,17 @@ def test_keywords_are_found_by_their_lemmas():
     assert reason(every, "Anything at all.") is None
 
 
-def test_keywords_of_several_words_follow_each_other():
+def test_the_words_of_a_keyword_must_be_consecutive():
     every = KeywordsPresent(Lexicon("en"), every=True)
     assert reason(every, "Two cell phones lie there.", keywords=("cell phone",)) is None
     assert reason(every, "A T-shirt", keywords=("t-shirt",)) is None
     assert reason(every, "A phone lies in a cell.", keywords=("cell phone",))
 
 
-def test_any_keyword_is_enough_where_the_recipe_says_so():
-    one = KeywordsPresent(Lexicon("en"), every=False)
-    assert reason(one, "A dog sleeps.", keywords=("dog", "run")) is None
-    assert reason(one, "A cat sleeps.", keywords=("dog", "run")) == "does not hold 'dog', 'run'"
+def test_any_keyword_is_enough_if_the_recipe_allows_it():
+    any_keyword = KeywordsPresent(Lexicon("en"), every=False)
+    assert reason(any_keyword, "A dog sleeps.", keywords=("dog", "run")) is None
+    assert reason(any_keyword, "A cat sleeps.", keywords=("dog", "run")) == "does not hold 'dog', 'run'"
 
 
 def test_an_answer_must_be_in_the_text_as_whole_words():
@@ -139,7 +140,7 @@ def test_fields_that_must_differ():
     assert reason(stage, "A dog runs.", fields={"hypothesis": "A cat runs."}) is None
 
 
-def test_clip_reads_77_tokens():
+def test_texts_longer_than_clips_context_are_removed():
     stage = ClipTokens(77)
     assert reason(stage, " ".join(["dog"] * 75)) is None  # with start and end 77
     assert reason(stage, " ".join(["dog"] * 76)) == "78 tokens of CLIP; it reads 77"
@@ -157,7 +158,7 @@ def test_without_open_clip_the_setting_is_refused(monkeypatch):
         require_clip()
     with pytest.raises(UserError, match="clip_tokens"):
         chain()
-    assert chain(FilterSettings(clip_tokens=None))
+    assert chain(make_filters(clip_tokens=None))
 
 
 WITHOUT_TORCH = """
@@ -165,11 +166,12 @@ import re, sys
 sys.modules["torch"] = sys.modules["transformers"] = sys.modules["open_clip"] = None
 import textgen.text.statistics
 from textgen.corpus.candidate import Candidate
-from textgen.config import FieldSettings, FilterSettings, RecipeSettings
+from close_transfer.core.command_line import compose_config
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.filters import build_chain, run_chain
-recipe = RecipeSettings(name="t", template="t.txt", fields={"text": FieldSettings()})
+config = compose_config("synthesize_captions", SynthesizeCaptionsConfig, ["recipe.words=[3,40]", "filters.clip_tokens=null"])
 chain = build_chain(
-    FilterSettings(clip_tokens=None), recipe, instructions="", examples=["A cat."], references=[], evaluation=["A bird."]
+    config.filters, config.recipe, instructions="", examples=["A cat."], references=[], evaluation=["A bird."]
 )
 print(len(run_chain(chain, [Candidate("r-0", "r", "A dog runs on grass."), Candidate("r-1", "r", "No")]).kept))
 assert not [name for name in sys.modules if re.match("close_transfer.(?!core)", name)]
@@ -187,9 +189,9 @@ def test_importing_the_filters_does_not_import_torch():
 
 
 def test_the_chain_counts_and_keeps_examples():
-    told = []
+    removals = []
     texts = ["A dog runs on grass.", "No", "Certainly! A cat sleeps.", *(["Dogs"] * KEPT_EXAMPLES)]
-    result = run_chain(chain(), candidates(*texts), lambda *removal: told.append(removal))
+    result = run_chain(chain(), candidates(*texts), lambda *removal: removals.append(removal))
     assert [candidate.id for candidate in result.kept] == ["r-0"]
     counts = {stage.name: (stage.num_in, stage.num_out) for stage in result.stages}
     assert counts["length"] == (23, 21)
@@ -197,30 +199,33 @@ def test_the_chain_counts_and_keeps_examples():
     (length,) = [stage for stage in result.stages if stage.name == "length"]
     assert len(length.examples) == KEPT_EXAMPLES
     assert tuple(length.examples[0]) == ("r-1", "1 words; 3 to 40 were asked for", "No")
-    assert len(told) == 22
-    assert told[-1][0] == "refusals and assistant talk"
-    assert told[-1][2].id == "r-2"
+    assert len(removals) == 22
+    assert removals[-1][0] == "refusals and assistant talk"
+    assert removals[-1][2].id == "r-2"
 
 
-def test_the_order_of_the_stages():
-    of = recipe(fields={"text": FieldSettings(), "answer": FieldSettings()}, must_contain={"answer": "text"})
-    assert [stage.name for stage in chain(of=of, evaluation=["A dog."])] == [
+def test_the_stages_run_in_order():
+    settings = recipe(fields={"text": FieldSettings(), "answer": FieldSettings()}, must_contain={"answer": "text"})
+    assert [stage.name for stage in chain(settings=settings, evaluation=["A dog."])] == [
         "cut short", "length", "language", "refusals and assistant talk", "leaked prompt", "markup", "repetition", "keywords",
         "fields", "CLIP's tokens", "examples and evaluation texts", "exact duplicates", "near duplicates", "overused n-grams",
     ]  # fmt: skip
 
 
-def test_stages_are_left_out_by_their_settings():
-    off = FilterSettings(
+def test_settings_turn_stages_off():
+    off = make_filters(
         language=None, refusals=False, leaks=False, markup=False, repetition=False, clip_tokens=None,
         exact_duplicates=False, near_duplicates=None, overused_share=None, evaluation_overlap=None,
     )  # fmt: skip
-    of = recipe(keywords_present="none")
-    assert [stage.name for stage in chain(off, of, evaluation=["A dog."])] == ["cut short", "length"]
+    settings = recipe(keywords_present="none")
+    assert [stage.name for stage in chain(off, settings, evaluation=["A dog."])] == ["cut short", "length"]
 
 
-def test_a_text_that_was_cut_short_is_taken_out_and_the_rest_of_its_answer_stays():
-    whole, cut = Candidate("r-0", "r", "A dog runs on grass."), Candidate("r-1", "r", "A cat sleeps on the", cut=True)
-    result = run_chain(chain(), [whole, cut])
-    assert result.kept == [whole]
+def test_a_truncated_text_is_removed_and_the_rest_of_its_answer_kept():
+    complete, truncated = (
+        Candidate("r-0", "r", "A dog runs on grass."),
+        Candidate("r-1", "r", "A cat sleeps on the", is_truncated=True),
+    )
+    result = run_chain(chain(), [complete, truncated])
+    assert result.kept == [complete]
     assert result.stages[0].examples == (("r-1", "max_output_tokens ended it", "A cat sleeps on the"),)

@@ -1,16 +1,17 @@
-"""Stages that read one text for itself: what an assistant says, the prompt's words, markup, loops, ends that are missing."""
+"""Filters that read one text: assistant talk, leaked prompts, markup, loops and truncation."""
 
 import pytest
 
 from textgen.corpus.candidate import Candidate
 from textgen.filters.assistant_talk import AssistantTalk
-from textgen.filters.prompt_echo import Markup, PromptEcho
+from textgen.filters.markup import Markup
+from textgen.filters.prompt_leaks import PromptLeaks
 from textgen.filters.repetition import Repetition
 from textgen.filters.truncated import Truncated
 
 
 def reason(stage, text, **fields):
-    return stage.reasons([Candidate("r-0", "r", text, **fields)])[0]
+    return stage.find_reasons([Candidate("r-0", "r", text, **fields)])[0]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def reason(stage, text, **fields):
         "A dog in a park, both keywords used.",
     ],
 )
-def test_assistant_talk_goes(text):
+def test_assistant_talk_is_removed(text):
     assert reason(AssistantTalk(), text)
 
 
@@ -86,7 +87,7 @@ def test_assistant_talk_goes(text):
         "Four girls (12 years) hold a sign with two words.",
     ],
 )
-def test_honest_first_person_captions_stay(text):
+def test_first_person_captions_are_kept(text):
     assert reason(AssistantTalk(), text) is None
 
 
@@ -119,8 +120,8 @@ Alternative text:"""
         ("A photo of [object] in [place]", "placeholder"),
     ],
 )
-def test_the_prompt_does_not_come_back(text, why):
-    assert why in reason(PromptEcho(PROMPT, ["premise"]), text)
+def test_leaked_parts_of_the_prompt_are_removed(text, why):
+    assert why in reason(PromptLeaks(PROMPT, ["premise"]), text)
 
 
 @pytest.mark.parametrize(
@@ -133,8 +134,8 @@ def test_the_prompt_does_not_come_back(text, why):
         "Score: [3] to 2",
     ],
 )
-def test_fewer_words_of_the_prompt_are_no_leak(text):
-    assert reason(PromptEcho(PROMPT, ["premise"]), text) is None
+def test_fewer_words_of_the_prompt_are_not_a_leak(text):
+    assert reason(PromptLeaks(PROMPT, ["premise"]), text) is None
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_fewer_words_of_the_prompt_are_no_leak(text):
         "a dog \ufffd", r"a dog\n\na cat",
     ],
 )  # fmt: skip
-def test_markup_goes(text):
+def test_markup_is_removed(text):
     assert reason(Markup(), text)
 
 
@@ -164,7 +165,7 @@ def test_markup_goes(text):
         "A 5* hotel, 2 * 3 = 6",
     ],
 )
-def test_plain_text_is_no_markup(text):
+def test_plain_text_is_kept(text):
     assert reason(Markup(), text) is None
 
 
@@ -172,12 +173,12 @@ def test_plain_text_is_no_markup(text):
     "text",
     ["the the the the the", "A dog, a dog, a dog, a dog", "Dog dog. DOG dog", "a man sits on a on a on a on a bench"],
 )
-def test_loops_go(text):
+def test_loops_are_removed(text):
     assert "4 times in a row" in reason(Repetition(), text)
 
 
 @pytest.mark.parametrize("text", ["A very, very, very big dog.", "A cat catches a cat.", "Ok Ok Ok, says the sign."])
-def test_emphasis_is_no_loop(text):
+def test_emphasis_is_kept(text):
     assert reason(Repetition(), text) is None
 
 
@@ -185,7 +186,7 @@ def test_a_loop_is_found_in_every_field():
     assert reason(Repetition(), "A dog runs.", fields={"answer": "dog dog dog dog"})
 
 
-def test_english_texts_end_with_a_whole_phrase():
+def test_english_texts_that_end_with_a_function_word_are_removed():
     assert reason(Truncated("en"), "A man rides a") == 'it ends with "a"'
     assert reason(Truncated("en"), "A man rides a bike and.") is None
     assert reason(Truncated("en"), "A ramp that a boy rides on") is None

@@ -98,7 +98,7 @@ def test_another_corpus_is_never_mixed_in(setting, told, asked, tmp_path):
     server, made = asked
     before = files_of(made)
     (tmp_path / "other.j2").write_text("Write of {{ keywords | join(' and ') }}.")
-    with pytest.raises(UserError, match=rf"made otherwise .*{told}.*never mixed.*another output="):
+    with pytest.raises(UserError, match=rf"made with other settings .*{told}.*never mixed.*another output="):
         made.ask(setting.replace("TEMPLATE", str(tmp_path / "other.j2")), "allow_unpriced=true")
     assert files_of(made) == before
     assert server.counts()["requests"] == 6
@@ -144,7 +144,7 @@ def test_a_damaged_line_in_the_middle_is_told(serve, corpus):
         content = b"".join([*lines[:4], damage + b"\n", *lines[5:]])
         made.journal.write_bytes(content)
         for action in ("run", "status"):
-            with pytest.raises(UserError, match=r"journal\.jsonl: is damaged \(line 5 is no event\)"):
+            with pytest.raises(UserError, match=r"journal\.jsonl: is damaged \(line 5 is not an event\)"):
                 made.run(f"action={action}")
         assert made.journal.read_bytes() == content
     assert server.counts()["requests"] == 6
@@ -159,7 +159,7 @@ def test_anothers_journal_is_refused(serve, corpus):
     with pytest.raises(UserError, match="is the journal of another corpus"):
         other.ask()
     one.journal.write_bytes(b'{"event": "sent"}\n')
-    with pytest.raises(UserError, match="its first line does not say whose it is"):
+    with pytest.raises(UserError, match="its first line does not name its corpus"):
         one.ask()
 
 

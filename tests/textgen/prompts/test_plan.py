@@ -1,4 +1,4 @@
-"""Plans: the same ones in every process, longer ones that begin with shorter ones, and nothing spent on them."""
+"""Plans: the same in every process, longer ones begin with shorter ones, and planning spends nothing."""
 
 import json
 import socket
@@ -71,21 +71,21 @@ def plan(output, *arguments):
 def test_a_longer_plan_begins_with_the_shorter_one_and_no_request_comes_twice(arguments):
     long = requests(1000, *arguments)
     assert requests(100, *arguments) == long[:100]
-    assert len({one.id for one in long}) == len({one.seed for one in long}) == 1000
-    assert [one.index for one in long] == list(range(1000))
+    assert len({request.id for request in long}) == len({request.seed for request in long}) == 1000
+    assert [request.index for request in long] == list(range(1000))
     assert requests(100, *arguments, "seed=1") != long[:100]
 
 
-def test_a_list_of_ones_own_words(tmp_path):
+def test_a_users_keyword_list_is_followed(tmp_path):
     (tmp_path / "words.csv").write_text('keyword,quota\nowl,3\n"red,ball",1\n')
     given = ["keywords.sampler=list", "keywords.list=words.csv", "source=openai", "model=gpt-5-mini"]
-    asked = Counter(one.keywords for one in requests(40, *given))
-    assert asked == {("owl",): 30, ("red", "ball"): 10}
-    with pytest.raises(UserError, match=r"keywords.sampler=list: give keywords.list=FILE"):
+    counts = Counter(request.keywords for request in requests(40, *given))
+    assert counts == {("owl",): 30, ("red", "ball"): 10}
+    with pytest.raises(UserError, match=r"keywords.sampler=list: needs a list\. Give keywords.list=FILE"):
         requests(1, "keywords.sampler=list")
 
 
-def test_the_same_plan_comes_out_of_every_process(tmp_path):
+def test_every_process_makes_the_same_plan(tmp_path):
     line = (
         "import sys; from close_transfer.core.command_line import compose_config; from textgen.config import SynthesizeCaptionsConfig; "
         "from textgen.pipeline import synthesize; "
@@ -134,30 +134,30 @@ def test_ids_change_with_everything_that_decides_an_answer(tmp_path):
     assert not seen[1] & set(again)
 
 
-def test_ids_are_the_same_where_nothing_of_that_changed(tmp_path):
+def test_ids_do_not_change_with_other_settings(tmp_path):
     base = [*OPENAI, "num_texts=5"]
     for other in (["concurrency=3"], ["max_cost=1"], ["source=openai-batch"], ["filters.clip_tokens=null"]):
         assert plan(tmp_path / "a", *base) == plan(tmp_path / "_".join(other), *base, *other)
 
 
-def test_in_context_examples_rotate_and_none_comes_twice_in_a_prompt():
-    shown = [one.examples for one in requests(300, *OPENAI)]
-    assert all(len(set(one)) == 8 for one in shown)
+def test_in_context_examples_rotate_without_repetition_in_a_prompt():
+    shown = [request.examples for request in requests(300, *OPENAI)]
+    assert all(len(set(examples)) == 8 for examples in shown)
     assert len(set(shown)) > 290
-    counts = Counter(number for one in shown for number in one)
+    counts = Counter(number for examples in shown for number in examples)
     assert set(counts) == set(range(18))
     assert max(counts.values()) < 1.5 * min(counts.values())
 
 
-def test_rows_come_in_order_and_again_from_the_beginning():
-    people = [one.given["person"] for one in requests(30, "recipe=news")]
+def test_rows_come_in_order_and_repeat():
+    people = [request.given["person"] for request in requests(30, "recipe=news")]
     assert people[:12] == people[12:24]
     assert people[:6] == people[24:]
     assert len(set(people)) == 12
 
 
 def test_labels_come_equally_often():
-    labels = Counter(one.given["label"] for one in requests(999, "recipe=entailment"))
+    labels = Counter(request.given["label"] for request in requests(999, "recipe=entailment"))
     assert set(labels.values()) == {333}
 
 
@@ -176,11 +176,11 @@ def test_labels_come_equally_often():
     ],
     ids=str,
 )
-def test_how_many_requests_make_so_many_texts(tmp_path, arguments, num_texts):
+def test_number_of_requests_for_a_number_of_texts(tmp_path, arguments, num_texts):
     assert len(plan(tmp_path / "corpus", *arguments)) == num_texts
 
 
-def test_a_plan_that_nothing_was_asked_of_may_be_made_anew(tmp_path, capsys):
+def test_a_plan_can_be_replaced_before_the_first_request(tmp_path, capsys):
     corpus = tmp_path / "corpus"
     first = plan(corpus, *OPENAI, "num_texts=50")
     assert plan(corpus, *OPENAI) == first  # as many as planned
@@ -190,7 +190,7 @@ def test_a_plan_that_nothing_was_asked_of_may_be_made_anew(tmp_path, capsys):
     assert len(other) == 50 and not set(other) & set(first)
 
 
-def test_a_plan_that_was_begun_only_grows(tmp_path):
+def test_a_plan_only_grows_after_the_first_request(tmp_path):
     corpus = tmp_path / "corpus"
     assert run(f"output={corpus}", "num_texts=50") == 0
     before = (corpus / "plan.jsonl").read_bytes()
@@ -202,7 +202,7 @@ def test_a_plan_that_was_begun_only_grows(tmp_path):
     assert after.startswith(before) and after.count(b"\n") == 80
 
 
-def test_requests_that_came_out_otherwise_are_no_longer_plan(tmp_path):
+def test_a_longer_plan_with_other_requests_is_refused(tmp_path):
     short = requests(5, *OPENAI)
     write_plan(tmp_path / "plan.jsonl", iter(short))
     before = (tmp_path / "plan.jsonl").read_bytes()
@@ -213,7 +213,7 @@ def test_requests_that_came_out_otherwise_are_no_longer_plan(tmp_path):
     assert list(islice(read_plan(tmp_path / "plan.jsonl"), 5)) == short
 
 
-def test_a_damaged_plan_is_told_by_line(tmp_path):
+def test_a_damaged_plan_is_reported_with_its_line(tmp_path):
     path = tmp_path / "plan.jsonl"
     assert count_plan(path) == 0
     write_plan(path, iter(requests(3)))
@@ -230,29 +230,32 @@ def test_planning_makes_no_connection_and_needs_no_key(tmp_path, monkeypatch, ca
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(OpenAIClient, "__init__", refuse)
     plan(tmp_path / "corpus", *OPENAI, "num_texts=30")
-    told = capsys.readouterr().out
-    assert "30 requests for 30 texts, by gpt-5-mini" in told
-    assert "tokens of prompts, at most 1,920 of answers (64 each)" in told
-    assert "cost: $" in told and "prices of 20" in told
-    assert told.count("--- prompt") == 3
-    assert "Now one for new words." in told
+    printed = capsys.readouterr().out
+    assert "30 requests for 30 texts, by gpt-5-mini" in printed
+    assert "tokens of prompts, at most 1,920 of answers (64 each)" in printed
+    assert "cost: $" in printed and "prices of 20" in printed
+    assert printed.count("--- prompt") == 3
+    assert "Now one for new words." in printed
     assert not (tmp_path / "corpus/journal.jsonl").exists()
     plan(tmp_path / "own", *OPENAI, "num_texts=3", "model=mine", "allow_unpriced=true")
-    assert "cost: unknown, as there is no price" in capsys.readouterr().out
+    assert "cost: unknown, because the model has no price" in capsys.readouterr().out
 
 
-def test_what_cannot_be_planned_is_refused_and_the_folder_is_free_for_the_next_try(tmp_path):
+def test_a_refused_plan_leaves_the_folder_free(tmp_path):
     output = f"output={tmp_path / 'corpus'}"
     for arguments, message in [
-        (["source=openai", "model=gpt-5-mini"], r"recipe=coco-style draws keywords: give references=FILE"),
-        (["source=openai", "references=captions.txt"], r"source=openai: give model=NAME"),
-        (["source=transformers", "references=captions.txt"], r"source=transformers: give model=NAME or a folder"),
+        (["source=openai", "model=gpt-5-mini"], r"recipe=coco-style: needs texts or a list .*\. Give references=FILE"),
+        (["source=openai", "references=captions.txt"], r"source=openai: needs a model\. Give model=NAME"),
+        (
+            ["source=transformers", "references=captions.txt"],
+            r"source=transformers: needs a model\. Give model=NAME or a folder",
+        ),
         ([*OPENAI, "model=gpt5"], r"model=gpt5: .* has no price for it"),
         ([*OPENAI, "references=none.txt"], r"references=none.txt: there is no such file"),
         ([*OPENAI, "keywords.min_count=99"], r"no keyword is in at least keywords.min_count=99 of the 4 texts"),
-        (["keywords.sampler=pairs"], r"keywords.sampler=pairs: .*give references=FILE"),
+        (["keywords.sampler=pairs"], r"keywords.sampler=pairs: .*Give references=FILE"),
         (["evaluation=[none.txt]"], r"evaluation=none.txt: there is no such file"),
-        (["filters.language=tlh"], r"filters.language=tlh: there is no word list of it"),
+        (["filters.language=tlh"], r"filters.language=tlh: there is no word list for it"),
         (["keywords.list=none.csv", "keywords.sampler=list"], r"keywords.list=none.csv: there is no such file"),
     ]:
         with pytest.raises(UserError, match=message):

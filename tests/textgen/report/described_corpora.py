@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from textgen.config import RecipeSettings, SynthesizeCaptionsConfig
+from tests.settings import make_recipe, make_settings
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.folder import CorpusFolder
 from textgen.corpus.journal import RequestJournal
 from textgen.prompts.plan import write_plan
@@ -40,7 +41,7 @@ def recipe_of(**settings: Any) -> Recipe:
         "train": "task=captioning data=file",
         "licence": "The example is free to use.",
     }
-    checked = RecipeSettings.model_validate(given | settings)
+    checked = make_recipe(**given | settings)
     examples = checked.examples if not isinstance(checked.examples, str) else ()
     return Recipe(checked, None if checked.template is None else TEMPLATE, examples)
 
@@ -69,13 +70,16 @@ def describe(
     `events` come in the journal before the answers; `num_unasked` requests have no answer.
     """
     recipe, folder = recipe or recipe_of(), CorpusFolder(tmp_path / "pets")
-    config = SynthesizeCaptionsConfig.model_validate(
-        {"recipe": recipe.settings.model_dump(), "output": str(folder.path), "grammar": "g.yaml", "prices": "p.yaml"}
-        | settings
-    )
+    given = {
+        "recipe": recipe.settings.model_dump(),
+        "output": str(folder.path),
+        "grammar": "g.yaml",
+        "prices": "p.yaml",
+    }
+    config = make_settings(SynthesizeCaptionsConfig, "synthesize_captions.yaml", **given | settings)
     num_texts = len(texts) + num_unasked
     shown = list(range(min(1, len(recipe.examples))))
-    requests = [recipe.request("key", index, ["dog", "park"], {}, shown, index) for index in range(num_texts)]
+    requests = [recipe.make_request("key", index, ["dog", "park"], {}, shown, index) for index in range(num_texts)]
     folder.path.mkdir()
     write_plan(folder.plan, iter(requests))
     records, removed = [], []

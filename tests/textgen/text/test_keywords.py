@@ -6,8 +6,8 @@ import types
 import pytest
 
 from close_transfer.core.errors import UserError
-from textgen.config import KeywordSettings
-from textgen.text.keywords import count_keywords, extract_words, lemmatize, stop_list
+from tests.settings import make_keywords
+from textgen.text.keywords import count_keywords, extract_words, lemmatize, load_stop_list
 
 TEXTS = [
     "A dog sits near two dogs that sit in the park.",
@@ -19,7 +19,7 @@ TEXTS = [
 
 
 def keywords(texts=TEXTS, **settings):
-    return count_keywords(texts, KeywordSettings(**settings))
+    return count_keywords(texts, make_keywords(**settings))
 
 
 def test_lemmas_are_counted_once_a_text_the_commonest_first():
@@ -36,7 +36,7 @@ def test_lemmas_are_counted_once_a_text_the_commonest_first():
 
 def test_function_words_numbers_and_letters_are_no_keywords():
     found = keywords()
-    assert not set(found.counts) & (stop_list("en") | {"a", "t", "123", "4th", "s", "'s"})
+    assert not set(found.counts) & (load_stop_list("en") | {"a", "t", "123", "4th", "s", "'s"})
     assert not any(word.isdigit() or len(word) < 2 for word in found.counts)
 
 
@@ -62,7 +62,7 @@ def test_rare_words_are_left_out_also_of_the_texts():
     found = keywords(min_count=2)
     assert found.counts == {"dog": 2, "man": 2, "park": 2}
     assert found.sets == [("dog", "park"), ("dog", "park", "man"), ("man",)]
-    with pytest.raises(UserError, match=r"no keyword is in at least keywords.min_count=9 of the 5 texts; lower it"):
+    with pytest.raises(UserError, match=r"no keyword is in at least keywords.min_count=9 of the 5 texts\. Lower it"):
         keywords(min_count=9)
 
 
@@ -84,9 +84,13 @@ def test_other_languages_have_their_own_lists():
 
 
 def test_languages_without_a_list_or_a_dictionary_are_refused_with_those_that_have_one():
-    with pytest.raises(UserError, match=r"keywords.language=tlh: there is no stop list; there are lists for .*\bde\b"):
+    with pytest.raises(
+        UserError, match=r"keywords.language=tlh: there is no stop list for it\. Choose one of .*\bde\b"
+    ):
         keywords(language="tlh")
-    with pytest.raises(UserError, match=r"keywords.language=zh: there is no dictionary; there are .*\ben\b"):
+    with pytest.raises(
+        UserError, match=r"keywords.language=zh: there is no dictionary for it\. Choose one of .*\ben\b"
+    ):
         lemmatize("dog", "zh")
 
 
@@ -119,7 +123,9 @@ def test_parts_of_speech_without_spacy_or_its_pipeline_are_refused(monkeypatch):
     with pytest.raises(UserError, match=r"keywords.part_of_speech=\[ADJ,NOUN\]: needs a spaCy pipeline"):
         keywords(part_of_speech=["NOUN", "ADJ"])
     monkeypatch.setitem(sys.modules, "spacy", None)
-    with pytest.raises(UserError, match=r"spaCy is not installed; pip install spacy, or keywords.part_of_speech=null"):
+    with pytest.raises(
+        UserError, match=r"spaCy is not installed\. Run pip install spacy, or give keywords.part_of_speech=null"
+    ):
         keywords(part_of_speech=["NOUN"], spacy_pipeline="en_core_web_sm")
 
     def load(name, exclude):

@@ -5,15 +5,15 @@ import math
 import pytest
 
 from textgen.text.statistics import (
-    MOST_REFERENCES,
+    MAX_REFERENCES,
     compare_word_rates,
     compute_distinct_n,
+    compute_log_likelihood,
     compute_self_bleu,
     count_lengths,
     count_words,
     estimate_chance_divergence,
     find_nearest_references,
-    log_likelihood,
     measure_unigram_divergence,
 )
 
@@ -54,10 +54,10 @@ def test_there_is_no_divergence_from_nothing():
 
 def test_log_likelihood_by_hand():
     # 10 and 0 of 100 each: 5 are expected, 2 * 10 ln 2.
-    assert log_likelihood(10, 100, 0, 100) == pytest.approx(20 * math.log(2))
+    assert compute_log_likelihood(10, 100, 0, 100) == pytest.approx(20 * math.log(2))
     # 20 and 10 of 100 each: 15 are expected, 2 * (20 ln(4/3) + 10 ln(2/3)) = 2 * (5.7536 - 4.0547).
-    assert log_likelihood(20, 100, 10, 100) == pytest.approx(3.3980, abs=1e-4)
-    assert log_likelihood(30, 300, 10, 100) == 0
+    assert compute_log_likelihood(20, 100, 10, 100) == pytest.approx(3.3980, abs=1e-4)
+    assert compute_log_likelihood(30, 300, 10, 100) == 0
 
 
 def test_overused_and_underused_words():
@@ -115,7 +115,7 @@ def test_nearest_references():
 
 
 def test_nearest_references_draws_texts_and_references():
-    references = [f"number {number}" for number in range(MOST_REFERENCES + 1)]
+    references = [f"number {number}" for number in range(MAX_REFERENCES + 1)]
     texts = [f"text {number}" for number in range(50)]
     drawn = find_nearest_references(texts, references, 3, 1)
     assert len(drawn) == 3
