@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from close_transfer.config.report_bug import ReportBugConfig
+from close_transfer.core.console import show
 from close_transfer.reports.bug_report import format_bug_report
 from close_transfer.training.run_folder import read_run
 
@@ -14,4 +15,4 @@ def main(config: ReportBugConfig) -> None:
         UserError: if there is no run at that folder.
     """
     settings = None if config.run is None else read_run(Path(config.run))[0].model_dump(mode="json")
-    print(format_bug_report(settings))
+    show(format_bug_report(settings))
