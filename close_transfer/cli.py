@@ -121,14 +121,15 @@ def _check_task_settings(config: StrictModel) -> None:
     """
     from close_transfer.tasks import build_task, get_task  # here, because it imports the metrics
 
-    task, data = getattr(config, "task", None), getattr(config, "data", None)
+    task = getattr(config, "task", None)
     if isinstance(task, TaskConfig):
         build_task(task)
     elif isinstance(task, str):
         get_task(task)
-    for setting in ("noise", "epochs"):
-        for name in getattr(data, setting, {}):
-            get_task(name, f"data.{setting}")
+    for group in ("data", "training"):  # the second are the data that a baseline knows
+        for setting in ("noise", "epochs"):
+            for name in getattr(getattr(config, group, None), setting, {}):
+                get_task(name, f"{group}.{setting}")
 
 
 def _extensions(folders: Sequence[Path] = (CONFIGS,)) -> CliExtensions:

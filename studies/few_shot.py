@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from close_transfer.config.choices import InputModality
-from close_transfer.config.data import DataConfig, FileData, HuggingFaceData
+from close_transfer.config.data import DataConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import write_json, write_text
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.core.markdown import format_table
-from close_transfer.data.decontamination import is_trained_on
 from close_transfer.data.example_kinds import QUESTIONS, find_datasets
 from close_transfer.data.examples import Example, get_scene_key, sample
 from close_transfer.data.sources import load_examples
@@ -38,17 +37,16 @@ def _get_question_data(run: Path, trained: TrainConfig, config: StudyFewShotConf
     """
     data = config.data or trained.data
     serving = find_datasets(QUESTIONS)
-    table_data = data if isinstance(data, (FileData, HuggingFaceData)) else None
-    if data.name not in serving or (table_data and None in (table_data.prompt, table_data.target_column)):
+    if data.name not in serving or not data.names_prompts:
         source = f"runs={run}: was trained on data={data.name}, " if config.data is None else f"data={data.name}: "
         raise UserError(
             f"{source}which names no questions; give data=, one of {', '.join(serving)}, of a table with "
             "data.prompt='{question}' data.target_column=answers"
         )
-    if is_trained_on(data, data, config.split):
+    if data.trains_on(data, config.split):
         raise UserError(
             f"data={data.name} split={config.split}: answered questions come from the same rows; give split=val"
-            + (", for which a share is held out, or data.val_path=FILE is read" if table_data else " or split=test")
+            + (", for which a share is held out, or data.val_path=FILE is read" if data.is_table else " or split=test")
         )
     return data
 

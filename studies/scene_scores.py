@@ -13,7 +13,6 @@ from close_transfer.data.examples import get_scene_key
 from close_transfer.evaluation.results import Results, read_results
 from close_transfer.evaluation.score_lines import read_scores
 from close_transfer.metrics.bootstrap import PairedDifference, compare_paired, score_sums
-from close_transfer.tasks import get_task
 from close_transfer.tasks.loading import load_task_examples
 from close_transfer.training.run_folder import read_run
 
@@ -84,5 +83,5 @@ def _compute_mean(sums: Float64Array) -> dict[str, NDArray[np.float64]]:
 def map_examples_to_scenes(run: Path, split: str) -> dict[str, str]:
     """The scene of each example of the data that a run was trained on, by example id."""
     config, _ = read_run(run)
-    examples = load_task_examples(get_task(config.task.name), config.data, split).examples
+    examples = load_task_examples(config.task.name, config.data, split).examples
     return {example.id: get_scene_key(example) for example in examples}

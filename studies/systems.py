@@ -30,7 +30,6 @@ from close_transfer.inference.loading import load_model
 from close_transfer.modality_gap.vectors import encode_groups
 from close_transfer.pipelines.baseline import evaluate_baseline
 from close_transfer.pipelines.compute_statistics import compute_statistics
-from close_transfer.tasks import get_task
 from close_transfer.tasks.loading import load_task_examples
 from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.run_folder import read_run
@@ -174,7 +173,7 @@ def measure_cosine_to_images(run: Path, split: str) -> float:
     config, _ = read_run(run)
     model, _ = load_model(run, "last", "cpu")
     encoder = build_encoder(config.clip, config.data, "cpu", texts_needed=True)
-    scenes = group_by_scene(load_task_examples(get_task(config.task.name), config.data, split).examples)
+    scenes = group_by_scene(load_task_examples(config.task.name, config.data, split).examples)
     vectors = encode_groups(encoder, scenes, config.embedding_cache, with_images=True)
     assert vectors.images is not None
     texts = model.adapter(torch.from_numpy(vectors.texts).float(), "text")

@@ -10,10 +10,24 @@ from close_transfer.core.command_line import CONFIGS
 from textgen.config import FilterSettings, KeywordSettings, RecipeSettings
 
 
+def read_settings(file: str) -> dict[str, Any]:
+    """Return the values of a YAML file of configs/, those of the files that it extends included."""
+    path = CONFIGS / file
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    merged: dict[str, Any] = {}
+    for entry in values.pop("defaults", []):
+        if isinstance(entry, str) and entry != "_self_" and "@recipe" not in entry:
+            name = entry.partition("@")[0]
+            beside = path.parent / f"{name}.yaml"
+            parent = beside if beside.is_file() else CONFIGS / f"{name.removeprefix('/')}.yaml"
+            merged |= read_settings(str(parent.relative_to(CONFIGS)))
+    return merged | values
+
+
 def make_settings(schema: Any, file: str, part: str = "", **changed: Any) -> Any:
     """Return settings of a schema: a YAML file of configs/, or a part of it, with changes."""
-    values = yaml.safe_load((CONFIGS / file).read_text(encoding="utf-8"))
-    values = values[part] if part else {key: value for key, value in values.items() if key != "defaults"}
+    values = read_settings(file)
+    values = values[part] if part else {key: value for key, value in values.items() if key != "hydra"}
     for key, value in changed.items():
         merges = isinstance(value, dict) and isinstance(values.get(key), dict)
         values[key] = {**values[key], **value} if merges else value

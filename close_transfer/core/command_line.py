@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -25,6 +24,7 @@ from yaml import YAMLError
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.guarded_run import run_guarded
+from close_transfer.core.resolvers import register_resolvers
 from close_transfer.core.schema import C, StrictModel, find_text_error, shorten, validate
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -36,17 +36,7 @@ _UNCHECKED = ("-", "+", "~", "hydra")  # arguments that begin so are checked by 
 # Exceptions that Hydra raises for settings it cannot use. Some come from Python and YAML.
 _REFUSALS = (HydraException, ValueError, RecursionError, YAMLError)
 
-
-def _look_up(path: str, key: str, default: Any, *, _root_: DictConfig) -> Any:
-    """Return the value of a key in the mapping at `path`, or the default if the mapping lacks the key."""
-    mapping = OmegaConf.select(_root_, path)
-    if not isinstance(mapping, DictConfig):
-        raise ValueError(f"{path}={mapping} should be values by name; give +{path}.{key}=VALUE")
-    return mapping.get(key, default)
-
-
-# YAML files write ${lookup:PATH,KEY,DEFAULT}, because an interpolation alone has no default.
-OmegaConf.register_new_resolver("lookup", _look_up)
+register_resolvers()
 
 
 @dataclass(frozen=True)
@@ -125,7 +115,7 @@ def groups(config_name: str, config_folders: Sequence[Path] = (CONFIGS,)) -> set
     """Return the config groups that this command composes, those of its fragments included."""
     found: set[str] = set()
     for entry in _read_defaults_list(config_name, config_folders):
-        if OmegaConf.is_dict(entry):
+        if isinstance(entry, DictConfig):
             found |= {str(key).removeprefix("override ").removeprefix("/") for key in entry}
         elif entry != "_self_":
             found |= groups(str(entry).partition("@")[0], config_folders)

@@ -1,7 +1,6 @@
 """Markdown tables, and text that is safe inside them."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 _ESCAPES = (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
 
@@ -22,14 +21,14 @@ def escape_cell(value: object, *, is_markdown: bool = False) -> str:
 def format_table(
     header: Sequence[str],
     rows: Iterable[Sequence[str]],
-    alignments: Sequence[Literal["left", "right"]] | None = None,
+    alignments: Sequence[str] | None = None,
 ) -> str:
     """Return a Markdown table without a line break at its end; cells are Markdown, and may be empty.
 
     Args:
         header: a title per column.
         rows: a cell per column.
-        alignments: one per column; None aligns all columns left.
+        alignments: "left" or "right" per column; None aligns all columns left.
     """
     rules = ["---:" if alignment == "right" else "---" for alignment in alignments or ["left"] * len(header)]
     lines = [f"| {' | '.join(cells)} |" for cells in (header, *rows)]

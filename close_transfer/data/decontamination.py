@@ -6,15 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.config.data import (
-    CocoData,
     DataConfig,
-    FileData,
-    HuggingFaceData,
-    NocapsData,
-    OfficialData,
-    PicturebookData,
-    SnliData,
-    Vqa2Data,
 )
 from close_transfer.config.train import LEAK_SPLITS, TrainConfig
 from close_transfer.core.errors import UserError
@@ -42,8 +34,7 @@ def exclude_overlap(
     """
     if not config.exclude_overlap_with:
         return list(examples), Counter()
-    on_bad_rows = "error" if isinstance(config.data, PicturebookData) else config.data.on_bad_rows
-    reader = TextReader(on_bad_rows, Counter(), "data.on_bad_rows=skip")
+    reader = TextReader(config.data.bad_rows, Counter(), "data.on_bad_rows=skip")
     unwanted: list[str] = []
     for name in config.exclude_overlap_with:
         if name in LEAK_SPLITS:
@@ -113,25 +104,24 @@ def _report_unchecked(reason: str) -> dict[str, Any]:
 
 def _load_scene_texts(data: DataConfig, kind: ExampleKind, split: str, examples: Sequence[Example]) -> list[str]:
     """The texts of the scenes that are asked about, where the images alone were loaded."""
-    if isinstance(data, Vqa2Data):
-        if split not in data.captions:
-            return []
-        data = data.model_copy(update={"on_missing_scene": "skip"})
+    readable = data.prepare_for_texts(split)
+    if readable is None:
+        return []
     asked_ids = {example.id for example in examples}
-    split_examples = load_examples(data, kind, split).examples
+    split_examples = load_examples(readable, kind, split).examples
     return list(collect_evaluation_texts((example for example in split_examples if example.id in asked_ids), kind))
 
 
 def suggest_overlap_setting(trained: TrainConfig, data: DataConfig, split: str) -> str:
     """The setting of a training that leaves out the text of an evaluation split; empty if there is none."""
     before = trained.exclude_overlap_with or ()
-    if _is_same_split(trained.data, data, split):
+    if trained.data.is_same_split(data, split):
         return (
             f"exclude_overlap_with={_format_list((*before, split))}"
             if split in LEAK_SPLITS and split not in before
             else ""
         )
-    if isinstance(data, PicturebookData):
+    if data.is_generated:
         return ""
     file, column = _find_text_file(data, split)
     setting = f"exclude_overlap_with={_format_list((*before, file))}"
@@ -142,44 +132,10 @@ def _format_list(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"[{','.join(names)}]"
 
 
-def _is_same_split(first: DataConfig, second: DataConfig, split: str) -> bool:
-    """Whether a split of two data is the same file."""
-    if isinstance(first, OfficialData) and isinstance(second, OfficialData):
-        first_file, second_file = ({**data.files}.get(split) for data in (first, second))  # type: ignore[call-overload]
-        return (first.name, first.root, first_file) == (second.name, second.root, second_file)
-    return first == second
-
-
-def is_trained_on(training: DataConfig, data: DataConfig, split: str) -> bool:
-    """Whether a split of `data` is in the rows that the training split of `training` reads.
-
-    Told by files and names of splits, not by what is in them; slices of a split are taken for different ones.
-    """
-    if split == "train":
-        return _is_same_split(training, data, split)
-    if isinstance(training, FileData) and isinstance(data, FileData):
-        file = data.val_path if split == "val" and data.val_path else data.path
-        same = Path(file).resolve() == Path(training.path).resolve()
-        held_out = data.val_path is None
-    elif isinstance(training, HuggingFaceData) and isinstance(data, HuggingFaceData):
-        parts = {**training.splits}.get("train"), {**data.splits}.get(split)  # type: ignore[call-overload]
-        whole = is_file(Path(data.path) / "state.json")  # saved without splits: every split is all of it
-        held_out = whole or parts[1] is None
-        same = (training.path, training.config) == (data.path, data.config) and (held_out or parts[0] == parts[1])
-    else:
-        return False
-    # Of one file or split a share is held out for validation, and that is asked only.
-    return same and not (split == "val" and held_out and training == data)
-
-
 def _find_text_file(data: DataConfig, split: str) -> tuple[str, str]:
-    """The file that holds the texts of a split, and their field; FILE where they must be written to one first."""
-    if isinstance(data, FileData):
-        return data.path, data.references_column or data.text_column
-    if isinstance(data, (CocoData, NocapsData, SnliData)) and split in data.files:
-        path = find_file(Path(data.root), data.files[split])
-        if path and isinstance(data, SnliData):
-            return str(path), "sentence1"
-        if path and (isinstance(data, NocapsData) or path.name.startswith("captions_")):  # not Karpathy's
-            return str(path), ""
+    """Return the file that holds the texts of a split, and their field; FILE if they must be written to one first."""
+    for root, name in data.list_text_files(split):
+        path = find_file(Path(root), name) if root else name
+        if path is not None:
+            return str(path), data.text_field
     return "FILE", ""

@@ -25,7 +25,7 @@ from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.inference.decoding import Decoder
 from close_transfer.inference.hub import find_model, publish
 from close_transfer.inference.loading import check_encoder, load_encoder_settings
-from close_transfer.inference.validation import (
+from close_transfer.inference.model_inputs import (
     ImageInput,
     as_list,
     check_decoding,

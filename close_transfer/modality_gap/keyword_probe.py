@@ -72,6 +72,8 @@ def score_probe(
     Returns:
         Shape (others, keywords).
     """
+    # scikit-learn's LogisticRegression sees fixed rows, so it cannot draw the noise anew at every step; ten noised
+    # copies of every row do not replace that.
     generator = torch.Generator().manual_seed(seed)
     inputs, targets = torch.from_numpy(np.asarray(train, np.float32)), torch.from_numpy(labels).float()
     scale = inputs.shape[1] ** 0.5
@@ -98,8 +100,11 @@ def compute_average_precisions(scores: FloatArray, labels: NDArray[np.bool_]) ->
     """Return each scene's average precision over keywords, in 0..1; shape (scenes,).
 
     Average precision is the mean, over the keywords that the scene has, of the precision among all
-    keywords scored at least as high (Manning et al., Introduction to Information Retrieval, section
+    keywords ranked at least as high (Manning et al., Introduction to Information Retrieval, section
     8.4). A mean over scenes, unlike one over keywords, can be resampled by scene without bias.
+
+    Keywords of the same score are ranked in their order. scikit-learn ranks them all last, and gives the
+    same numbers to the last bit or two if there are none; it takes fifty times as long.
 
     Args:
         scores: shape (scenes, keywords).

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from close_transfer.core.arrays import Float64Array
-from close_transfer.modality_gap.vectors import GroupedVectors, Ints, normalize_rows
+from close_transfer.core.arrays import Float64Array, normalize_rows
+from close_transfer.modality_gap.vectors import GroupedVectors, Ints
 
 RECALLS = (1, 5, 10)
 _QUERIES_AT_ONCE = 512

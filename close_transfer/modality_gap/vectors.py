@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from close_transfer.config.components import EmbeddingCacheConfig
-from close_transfer.core.arrays import Float64Array
+from close_transfer.core.arrays import Float64Array, normalize_rows
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example
 from close_transfer.encoders import AnyEncoder
@@ -50,18 +50,6 @@ class GroupedVectors:
     def texts_per_scene(self) -> Float64Array:
         """Return the number of texts of each scene, shape (scenes,)."""
         return np.bincount(self.scene_of_text).astype(np.float64)
-
-
-def normalize_rows(vectors: NDArray[np.floating]) -> Float64Array:
-    """Scale rows to unit length, float64.
-
-    Raises:
-        UserError: if a row is zero, which has no direction.
-    """
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=-1, keepdims=True)
-    if not lengths.all():
-        raise UserError(f"{int((lengths == 0).sum())} vectors are zero and have no direction; encode them again")
-    return vectors / lengths
 
 
 def encode_groups(

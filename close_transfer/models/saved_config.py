@@ -48,17 +48,17 @@ class SavedNoise(TypedDict):
 
 
 class SavedTask(TypedDict):
-    """The task, its limits, and how its text is shaped; as `TaskConfig`."""
+    """Settings of the task, as `TaskConfig`; None is a setting that the task does not have."""
 
     name: str
     max_prompt_tokens: int
     max_target_tokens: int
     num_beams: int
     lowercase_targets: NotRequired[bool]
-    prompt: NotRequired[str]
-    language: NotRequired[str]
-    metric: NotRequired[str]
-    labels: NotRequired[Sequence[str]]
+    prompt: NotRequired[str | None]
+    language: NotRequired[str | None]
+    metric: NotRequired[str | None]
+    labels: NotRequired[Sequence[str] | None]
 
 
 class SavedTextFormat(TypedDict):

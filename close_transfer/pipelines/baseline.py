@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 
 from close_transfer.config.baseline import BaselineConfig
-from close_transfer.config.data import FileData, HuggingFaceData
-from close_transfer.core.arrays import Float32Array
+from close_transfer.core.arrays import Float32Array, normalize_rows
 from close_transfer.core.atomic_files import write_json, write_text
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
-from close_transfer.data.decontamination import is_trained_on, measure_leakage
+from close_transfer.data.decontamination import measure_leakage
 from close_transfer.data.examples import Example, Prediction, fingerprint_examples
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.build import build_encoder
@@ -29,7 +28,6 @@ from close_transfer.evaluation.provenance import get_git_commit, get_package_ver
 from close_transfer.evaluation.results import Results
 from close_transfer.evaluation.score_lines import format_score_lines
 from close_transfer.metrics.bootstrap import Scores
-from close_transfer.modality_gap.vectors import normalize_rows
 from close_transfer.models.device import pick_device
 from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports.evaluation_report import describe_leakage
@@ -134,7 +132,7 @@ def evaluate_baseline(config: BaselineConfig) -> Results:
         )
     known = _training(config, task)
     training = task.for_training(known).examples
-    loaded = load_task_examples(task, config.data, config.split, False, images_needed=True)
+    loaded = load_task_examples(task.name, config.data, config.split, False, images_needed=True)
     examples_to_answer = task.for_testing(loaded.examples, "image")[: config.max_examples]
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
     answers = _choose_baseline(config, task)(encoder, training, examples_to_answer, config)
@@ -159,20 +157,19 @@ def _training(config: BaselineConfig, task: Task) -> list[Example]:
         UserError: if they would be those that are asked, or cannot be read.
     """
     training = config.training or config.data
-    if is_trained_on(training, config.data, config.split):
-        file = f" data.path={config.data.path}" if isinstance(config.data, (FileData, HuggingFaceData)) else ""
+    if training.trains_on(config.data, config.split):
         given = "training names the same" if config.training else "no training data are given"
         way = (
             f"data@training={config.data.name} training.path=TRAINING_DATA, with its columns as training.text_column and so on"
-            if file
+            if config.data.is_table
             else "split=test or split=val"
         )
         raise UserError(
-            f"data={config.data.name}{file} split={config.split}: is asked, and {given}, so that every answer would be "
+            f"{config.data.describe_source()} split={config.split}: is asked, and {given}, so that every answer would be "
             f"its own reference; give {way}"
         )
     try:
-        return load_task_examples(task, training, "train").examples
+        return load_task_examples(task.name, training, "train").examples
     except UserError as error:
         if config.training is None:
             raise

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from close_transfer.config.compute_statistics import ComputeStatisticsConfig
+from close_transfer.core.arrays import normalize_rows
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, fingerprint_examples, get_scene_key, group_by_scene, sample
@@ -24,7 +25,7 @@ from close_transfer.modality_gap.adapter_fitting.chain import (
     select_steps_before_noise,
 )
 from close_transfer.modality_gap.noise_selection import NoiseChoice, add_sensitivity, choose_paired, choose_unpaired
-from close_transfer.modality_gap.vectors import GroupedVectors, normalize_rows
+from close_transfer.modality_gap.vectors import GroupedVectors
 from close_transfer.models.adapters import Statistics, Steps, drop_noise_steps
 from close_transfer.models.adapters.statistics import measure_statistics
 from close_transfer.models.device import pick_device
@@ -54,8 +55,7 @@ class _Seen:
 
 def _encode_scenes(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _Seen:
     """Encodes what is missing. Unpaired images are of other scenes than the texts, in halves by the seed."""
-    task = get_task(config.task)()
-    examples = load_task_examples(task, config.data, config.split).examples
+    examples = load_task_examples(config.task, config.data, config.split).examples
     scenes = sample(group_by_scene(examples), config.max_scenes, config.seed)
     with_text, with_image = scenes, scenes
     if config.images and not config.pairs:
@@ -64,7 +64,7 @@ def _encode_scenes(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _See
     if len(with_text) < 2:
         raise UserError(f"split={config.split}: {len(scenes)} scenes; statistics need more")
     keys = {get_scene_key(scene) for scene in with_text}
-    shaped = task.for_training([e for e in examples if get_scene_key(e) in keys]).examples
+    shaped = get_task(config.task)().for_training([e for e in examples if get_scene_key(e) in keys]).examples
     texts = normalize_scenes(encode_text_scenes(encoder, shaped, config.embedding_cache))
     images = None
     if config.pairs:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from close_transfer.config.data import FileData
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import remove_stale
@@ -56,7 +55,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     console.warn_about_encoder(clip, data)
     on_images = config.scene == "image"
     images_needed = on_images and clip.encodes_images
-    loaded = load_task_examples(task, data, config.split, not on_images, images_needed=images_needed)
+    loaded = load_task_examples(task.name, data, config.split, not on_images, images_needed=images_needed)
     examples = task.for_testing(loaded.examples, config.scene)[: config.max_examples]
     leakage = {"checked": False, "reason": NOT_ASKED}
     if config.leakage:
@@ -99,7 +98,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
 
 def _choose_data(config: EvaluateConfig, trained: TrainConfig):
     data = config.data or trained.data
-    if isinstance(data, FileData) and config.data is None:
+    if not data.has_splits and config.data is None:
         raise UserError(
             "the run was trained on data=file, whose file is not a test; give data=file data.path=TEST_FILE"
         )

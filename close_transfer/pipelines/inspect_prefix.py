@@ -13,7 +13,6 @@ from close_transfer.core.console import show
 from close_transfer.data.examples import group_by_scene
 from close_transfer.data.image_files import find_images, open_image
 from close_transfer.inference.prefix_words import find_nearest_words
-from close_transfer.tasks import get_task
 from close_transfer.tasks.loading import load_task_examples
 from close_transfer.training.run_folder import find_run, read_run
 
@@ -29,7 +28,7 @@ def _images(config: InspectPrefixConfig, run: Path) -> Iterator[tuple[str, Image
         yield from ((name, open_image(path)) for name, path in files.files)
         return
     trained, _ = read_run(run)
-    loaded = load_task_examples(get_task(config.task), trained.data, "test", images_needed=True)
+    loaded = load_task_examples(config.task, trained.data, "test", images_needed=True)
     examples = group_by_scene(loaded.examples)
     for number, example in enumerate(examples[: config.num_images], start=1):
         assert example.image is not None

@@ -13,7 +13,6 @@ from close_transfer.modality_gap.measurement import Gap, measure
 from close_transfer.modality_gap.vectors import encode_groups
 from close_transfer.models.device import pick_device
 from close_transfer.reports.gap_report import describe, write_page
-from close_transfer.tasks import get_task
 from close_transfer.tasks.loading import load_task_examples
 
 
@@ -24,7 +23,7 @@ def measure_gap(config: MeasureGapConfig) -> Gap:
         UserError: for whatever the user can mend.
     """
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
-    loaded = load_task_examples(get_task(config.task), config.data, config.split)
+    loaded = load_task_examples(config.task, config.data, config.split)
     scenes = group_by_scene([example for example in loaded.examples if example.texts])
     examples = sample(scenes, config.max_scenes, config.seed)
     if len(examples) < 2:

@@ -22,6 +22,7 @@ from close_transfer.training.checkpoints import RunFolder
 from close_transfer.training.run_folder import DATA_REGIMES, choose_folder, start_run
 from close_transfer.training.trainer import Outcome, Trainer, build_accelerator
 from close_transfer.training.training_data import collect_facts, load_training_data
+from close_transfer.training.transfer_objective import TransferObjective
 
 
 def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Outcome]:
@@ -82,9 +83,8 @@ def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Out
                 start_run(config, folder.path, collect_facts(data, encoder, network, validation_input))
 
         # 6. The loop.
-        trainer = Trainer(
-            network, tokenizer, training, validation, input_modality, config.train, config.seed, folder, accelerator
-        )
+        objective = TransferObjective(training, validation, input_modality, config.train, config.seed)
+        trainer = Trainer(network, tokenizer, objective, config.train, config.seed, folder, accelerator)
         return folder.path, trainer.run(resumes)
 
 

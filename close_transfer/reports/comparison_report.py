@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 
+from close_transfer.config.choices import WORDS_BY_DATA_REGIME
 from close_transfer.core.markdown import escape_cell, format_table
 from close_transfer.evaluation.result_table import Pairing, ResultTable, Row, Value
 from close_transfer.metrics.accuracy import QUESTION_TYPE
@@ -20,13 +21,6 @@ _MARK_SENTENCE = (
     "about the method on other data."
 )
 
-_DATA_REGIMES = {
-    "T0": "text only",
-    "T1": "text, and statistics of unpaired images",
-    "T2": "text, and unpaired images",
-    "T3": "text, and images generated from it",
-    "T4": "images with their text",
-}
 _INTERVALS = (
     "Beside each number is its 95% interval: over seeds (Student's t) where several were folded into a mean, "
     "else over examples (bootstrap). Bold: the best of its regime."
@@ -48,7 +42,7 @@ def _format_data_regime(data_regime: str | None) -> str:
     """What a system was trained on: its code, and the code in words."""
     if data_regime is None:
         return "not stated"
-    return f"{data_regime}: {_DATA_REGIMES[data_regime]}" if data_regime in _DATA_REGIMES else data_regime
+    return f"{data_regime}: {words.table}" if (words := WORDS_BY_DATA_REGIME.get(data_regime)) else data_regime
 
 
 def _group_by_data_regime(table: ResultTable) -> list[tuple[str, list[Row]]]:

@@ -3,7 +3,6 @@
 import shlex
 import textwrap
 
-from close_transfer.config.data import Vqa2Data
 from close_transfer.data.dataset_check import DataCheck, FileCheck, ImageCheck
 from close_transfer.data.leakage import Leaks
 from close_transfer.data.sources.published import ORIGINS, UNITS
@@ -184,7 +183,7 @@ def _list_runs(check: DataCheck) -> list[str]:
         prefix = f"no ({refusal}): " if refusal else "yes: "
         lines += _wrap_paragraph(f"{prefix}python scripts/{command}", "  ")
     lines += _wrap_paragraph(_PARTS_NEED, "  ")
-    if isinstance(check.data, Vqa2Data) and tested_split != "test":
+    if check.data.hides_test_answers and tested_split != "test":
         lines += _wrap_paragraph("test has no answers to score against; its predictions go to the evaluation server")
     return ["what can be run", *lines]
 

@@ -4,10 +4,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from close_transfer.core.arrays import Float64Array
+from close_transfer.core.arrays import Float64Array, normalize_rows
 from close_transfer.core.svg import render_svg
 from close_transfer.modality_gap.measurement import Gap
-from close_transfer.modality_gap.vectors import GroupedVectors, Ints, normalize_rows
+from close_transfer.modality_gap.vectors import GroupedVectors, Ints
 
 TEXTS, IMAGES, NOISED, QUIET = "#2563a8", "#c2410c", "#7fb0de", "#8a94a3"
 _MAX_COSINES = 20_000

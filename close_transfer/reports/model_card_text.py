@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from close_transfer.config.choices import WORDS_BY_DATA_REGIME
 from close_transfer.config.components import find_encoder_class
 from close_transfer.core.markdown import escape_cell, format_table
 from close_transfer.models.adapters import ADAPTERS
@@ -10,12 +11,6 @@ from close_transfer.models.network import TransferConfig
 from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports.redaction import redact_name
 from close_transfer.tasks import get_task
-
-_SEEN_BY_DATA_REGIME = {
-    "T0": "text only; no image was seen in training (T0)",
-    "T1": "text, and statistics of unpaired images (T1)",
-    "T4": "images paired with text (T4)",
-}
 
 
 def is_blind(config: TransferConfig) -> bool:
@@ -41,7 +36,7 @@ def write_card_text(config: TransferConfig, about: Mapping[str, Any], name: str,
         "task": config.task["name"],
         **_build_task_lines(config, settings),
         **_build_data_lines(facts, settings),
-        "training saw": _SEEN_BY_DATA_REGIME[config.data_regime],
+        "training saw": f"{WORDS_BY_DATA_REGIME[config.data_regime].card} ({config.data_regime})",
         "encoder": f"{redact_name(config.encoder['name'])}, {config.encoder['dim']} wide, frozen",
         "noise": str(NoiseScale(config.noise["std"], config.encoder["dim"])),
         "adapter": " → ".join(step["name"] for step in config.adapter),
@@ -89,11 +84,7 @@ def _write_first_sentence(config: TransferConfig, about: Mapping[str, Any]) -> s
     if is_trained_on_images(config, about):
         return f"It {ability}, and learned it from the image vectors of a frozen encoder, {encoder}; it was not trained on text alone."
     noise = "with noise added to them" if config.noise["std"] else "with no noise added to them"
-    image_exposure = {
-        "T0": "no image was seen in training",
-        "T1": "of images, training saw statistics of unpaired ones",
-        "T4": "of images, training saw statistics of some that were paired with text",
-    }[config.data_regime]
+    image_exposure = WORDS_BY_DATA_REGIME[config.data_regime].sentence
     return (
         f"It {ability}, and learned it from the text vectors of a frozen encoder, {encoder}, {noise}; {image_exposure}."
     )

@@ -31,7 +31,7 @@ def get_task(name: str, setting: str = "task") -> type[Task]:
 
     Args:
         name: as in `task=`.
-        setting: where the name was given, for the message.
+        setting: the setting that gave the name, for the message.
 
     Raises:
         UserError: if there is no such task.

@@ -35,7 +35,7 @@ class Custom(Task):
         if len(set(labels)) != len(labels) or len(labels) == 1:
             raise UserError(
                 f"task.labels=[{','.join(labels)}]: should be two or more different answers, such as "
-                "task.labels=[yes,no]; leave it out where any text is an answer"
+                "task.labels=[yes,no]; leave it out if any text is an answer"
             )
         if labels and metric != "accuracy":
             raise UserError(f"task.metric={metric}: with task.labels it is accuracy")

@@ -82,6 +82,9 @@ class Batch:
     num_examples: int
     num_target_tokens: int
 
+    def __len__(self) -> int:
+        return len(self.vectors)
+
     def inputs(
         self, device: torch.device, input_modality: InputModality, generator: torch.Generator | None
     ) -> dict[str, object]:

@@ -18,14 +18,14 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from close_transfer.core.atomic_files import (
     append_line,
@@ -43,7 +43,6 @@ from close_transfer.core.atomic_files import (
 )
 from close_transfer.core.errors import UserError
 from close_transfer.core.locks import hold_lock, locate_lock
-from close_transfer.models.network import TransferNetwork
 from close_transfer.training.optimizer_state import collect_optimizer_tensors, restore_optimizer
 
 _logger = logging.getLogger(__name__)
@@ -70,6 +69,9 @@ class TrainingState:
     best_step: int = -1
     best_loss: float | None = None
     seconds: float = 0.0
+
+
+State = TypeVar("State", bound=TrainingState)
 
 
 class RunFolder:
@@ -170,7 +172,7 @@ class RunFolder:
             )
         if complete:
             last = complete[-1]
-            best = last.with_name(_name(_read_state(last).best_step))
+            best = last.with_name(_name(read_state(last, TrainingState).best_step))
             replace_link(self.path / "last", last)
             if best.is_dir():
                 replace_link(self.path / "best", best)
@@ -183,7 +185,7 @@ class RunFolder:
 
     def save(
         self,
-        model: TransferNetwork,
+        model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         optimizer: torch.optim.Optimizer,
         state: TrainingState,
@@ -229,14 +231,20 @@ class RunFolder:
             elif folder.resolve() != last:
                 (folder / _OPTIMIZER).unlink(missing_ok=True)
 
-    def load_state(self, model: TransferNetwork, optimizer: torch.optim.Optimizer) -> TrainingState:
-        """Puts the optimiser where the last checkpoint left it, and says where that was.
+    def load_state(self, model: PreTrainedModel, optimizer: torch.optim.Optimizer, kind: type[State]) -> State:
+        """Put the optimiser where the last checkpoint left it, and return the state that belongs to it.
 
         The model must have been loaded from the same checkpoint.
         """
         folder = self.checkpoint("last")
         restore_optimizer(model, optimizer, load_file(folder / _OPTIMIZER))
-        return _read_state(folder)
+        return read_state(folder, kind)
+
+    def remove_checkpoints(self) -> None:
+        """Remove all checkpoints, of a training whose model was saved elsewhere."""
+        for link in ("best", "last"):
+            (self.path / link).unlink(missing_ok=True)
+        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
 
     @property
     def log_path(self) -> Path:
@@ -274,12 +282,13 @@ def _entry(line: str) -> dict[str, Any] | None:
     return entry if usable and all(isinstance(value, int | float) for value in entry.values()) else None
 
 
-def _read_state(folder: Path) -> TrainingState:
-    """The state that belongs to a checkpoint. Raises `UserError` if it is damaged."""
+def read_state(folder: Path, kind: type[State]) -> State:
+    """Return the state that belongs to a checkpoint. Raises `UserError` if it is damaged."""
     path = folder / _STATE
     if not path.is_file():
         raise damaged_file_error(path, "it is missing")
-    state = TrainingState(**read_fields(path, _STATE_KINDS))
+    more = {field.name: field.type for field in fields(kind) if field.name not in _STATE_KINDS}
+    state = kind(**read_fields(path, _STATE_KINDS | more))  # type: ignore[operator]
     if _name(state.step) != folder.name:
         raise damaged_file_error(path, f"its step is {state.step}")
     return state

@@ -1,6 +1,6 @@
 """The Markdown of docs/settings.md."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from close_transfer import cli
@@ -29,6 +29,8 @@ GROUPS = {
     "experiment": ("train", "Settings of published systems; each file says its command and its published numbers."),
     "study": ("run_study", "Systems that are compared."),
 }
+# Settings that tell the options of a group apart; they come with the option.
+_CHOSEN = ("task.name", "data.name", "mapper.name", "clip.kind", "lm.kind")
 _NO_TABLE = ("experiment", "study")  # their files set what the tables of the commands explain
 
 BAR = "&#124;"
@@ -71,7 +73,7 @@ def list_command_settings(command: Command) -> list[Setting]:
     if command.config_name == "run_study":  # a study's own settings, as the default one explains them
         files.insert(0, read_yaml(find_file("study/shifts", FOLDERS)))
     own = files[-1].helps
-    return sorted(list_settings(files, [command.load_schema()]), key=lambda row: row.key not in own)
+    return sorted(list_settings(files, [command.load_schema()]), key=lambda row: row.key.removesuffix(".*") not in own)
 
 
 def list_group_settings(group: str) -> list[Setting]:
@@ -88,7 +90,7 @@ def list_group_settings(group: str) -> list[Setting]:
             kept = rows.setdefault(row.key, row)
             kept.defaults |= row.defaults
             kept.help = kept.help or row.help
-    return list(rows.values())
+    return [row for row in rows.values() if f"{group}.{row.key}" not in _CHOSEN]
 
 
 def sort_options(group: str) -> list[str]:
@@ -98,7 +100,7 @@ def sort_options(group: str) -> list[str]:
     return sorted(names, key=lambda name: name not in extended)
 
 
-def _write_command(command: Command, commands: Sequence[Command]) -> Iterator[str]:
+def _write_command(command: Command, commands: Iterable[Command]) -> Iterator[str]:
     scripts = [s for one in commands if command.config_name == one.config_name for s in one.all_scripts()]
     yield f"### {command.name}"
     yield ""
@@ -157,7 +159,7 @@ def _format_defaults(defaults: dict[str, str], num_options: int) -> str:
         by_value.setdefault(value, []).append(option)
     if len(by_value) == 1:
         (value,) = by_value
-        return value if len(defaults) in (1, num_options) or len(defaults) > 4 else f"{value} ({', '.join(defaults)})"
+        return value if len(defaults) == num_options or len(defaults) > 4 else f"{value} ({', '.join(defaults)})"
     common = max(by_value, key=lambda value: len(by_value[value]))
     others = [f"{value} for {', '.join(names)}" for value, names in by_value.items() if value != common]
     if len(others) > 4 or any(value == "see the file" for value in by_value):

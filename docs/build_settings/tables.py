@@ -56,13 +56,17 @@ def list_settings(files: Sequence[YamlFile], models: Sequence[type[BaseModel]], 
         for key, value in _flatten(file.values, models):
             row = rows.setdefault(key, Setting(key, _find_type(models, key.split("."))))
             row.defaults[option] = format_value(value)
-            row.help = file.helps.get(key, "") or row.help
-    # The help of a part, such as `lora:`, goes in front of its settings' own.
+            row.help = row.help or file.helps.get(key, "")
+    parts: set[str] = set()
     for key, row in rows.items():
-        part = next((help for f in files if (help := f.helps.get(key.rpartition(".")[0], ""))), "")
-        if part and not row.help:
-            row.help = part
-    yield from rows.values()
+        part = key.rpartition(".")[0]
+        help_of_part = next((text for file in files if (text := file.helps.get(part, ""))), "")
+        if help_of_part and not row.help:
+            row.help = help_of_part
+        elif help_of_part and part not in parts:
+            yield Setting(f"{part}.*", "settings", {option: ""}, help_of_part)
+        parts.add(part)
+        yield row
 
 
 def format_value(value: Any) -> str:

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conftest import REPOSITORY, SMALL
+from tests.conftest import REPOSITORY, SMALL_DATA, SMALL_LOOP, SMALL_MODEL
 
 COPIED = ("close_transfer", "configs", "scripts", "studies", "textgen")
 CODE = ("close_transfer/", "configs/", "scripts/", "studies/", "textgen/")
@@ -33,9 +33,10 @@ _EDIT = re.compile(r"In `([^`]+)`, (before|after|in place of) the line `([^`]+)`
 
 # Added to a command, so that it takes seconds.
 _SMALL = {
-    "train_text_only": SMALL,
+    "train_text_only": [*SMALL_MODEL, *SMALL_LOOP, "device=cpu"],
     "eval_image": ["device=cpu", "num_bootstrap=20"],
     "predict": ["device=cpu"],
+    "baseline": ["device=cpu", "num_bootstrap=20"],
     "score_predictions": ["device=cpu", "num_bootstrap=20"],
 }
 
@@ -84,6 +85,7 @@ def apply_change(change: Change, folder: Path) -> None:
     path = folder / change.path
     if change.line is None:
         assert not path.exists(), f"{change.path} is there already"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(change.text, encoding="utf-8")
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -107,12 +109,18 @@ def make_copy(page: Page, folder: Path) -> None:
         apply_change(change, folder)
 
 
+def _shrink(script: str, arguments: Sequence[str]) -> list[str]:
+    """Return the command at test size; Picturebook has its sizes in the command that names it, if only by default."""
+    name = Path(script).stem
+    data = [argument for argument in arguments if argument.startswith("data=")]
+    is_picturebook = data == ["data=picturebook"] or (name == "train_text_only" and not data)
+    return [script, *arguments, *_SMALL.get(name, []), *(SMALL_DATA if is_picturebook else [])]
+
+
 def run_commands(commands: Sequence[Sequence[str]], folder: Path) -> list[str]:
     """Run commands as typed, but at test size, in one process of the copy; return what each printed."""
-    small = []
-    for python, script, *arguments in commands:
-        assert python == "python"
-        small.append([script, *arguments, *_SMALL.get(Path(script).stem, [])])
+    assert all(python == "python" for python, *_ in commands)
+    small = [_shrink(script, arguments) for _, script, *arguments in commands]
     (folder / "commands.json").write_text(json.dumps(small))
     ended = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("run_in_one_process.py")), "commands.json"],

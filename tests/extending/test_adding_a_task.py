@@ -17,13 +17,13 @@ COPIED = ("close_transfer", "configs", "scripts", "textgen", "studies", "docs", 
 
 
 def read_steps(page: str) -> list[tuple[str, str, str]]:
-    """Each numbered step's file, the language of its block, and the block without its indentation."""
+    """Return each numbered step's file, the language of its block, and the block without its indentation."""
     steps = re.findall(r"^\d+\. [^`]*`([^`]+)`.*?^   ```(\w+)\n(.*?)^   ```$", page, flags=re.DOTALL | re.MULTILINE)
     return [(file, language, re.sub(r"^   ", "", block, flags=re.MULTILINE)) for file, language, block in steps]
 
 
 def insert_lines(text: str, block: str) -> str:
-    """The text with the block's lines that begin with + after the line that stands before them in the block."""
+    """Return the text with each line of the block that begins with +, inserted after the line before it in the block."""
     lines = text.splitlines()
     before = ""
     for line in block.splitlines():
@@ -56,7 +56,6 @@ import close_transfer
 from close_transfer.cli import COMMANDS, compose_config
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
-from close_transfer.tasks import build_task
 from close_transfer.tasks.loading import load_task_examples
 
 repository = Path(sys.argv[1])
@@ -76,7 +75,7 @@ execute("evaluate", "task=okvqa", "device=cpu", "num_bootstrap=20")
 execute("draw_picturebook", "rows=1", "columns=1", "output=photo.jpg")
 execute("predict", "task=okvqa", "images=photo.jpg", "device=cpu", "prompt=What is this animal known for?")
 settings = compose_config("train", TrainConfig, ["task=okvqa", *small])
-examples = load_task_examples(build_task(settings.task), settings.data, "test").examples
+examples = load_task_examples(settings.task.name, settings.data, "test").examples
 lines = [json.dumps({"id": example.id, "references": example.references}) + "\\n" for example in examples]
 Path("references.jsonl").write_text("".join(lines))
 execute("score_predictions", "task=okvqa", f"predictions={evaluation}/predictions.jsonl", "references=references.jsonl",

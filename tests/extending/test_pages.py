@@ -8,6 +8,7 @@ from tests.conftest import REPOSITORY
 from tests.extending.follow_page import follow, read_page
 
 PAGES = (
+    "adding_a_dataset.md",
     "adding_an_adapter.md",
     "adding_a_mapper.md",
     "adding_an_encoder.md",
@@ -74,7 +75,7 @@ def test_a_metric_as_documented(tmp_path):
     _, evaluated, scored, _ = follow("adding_a_metric.md", tmp_path)
     assert "WordPrecision" in evaluated and "WordPrecision" in scored
     metrics = read_json(tmp_path / "runs/written/results.json")["metrics"]
-    assert metrics["WordPrecision"] == pytest.approx(100 * (5 / 6 + 1) / 2)  # "snow" is in no reference
+    assert metrics["WordPrecision"] == pytest.approx(100 * (4 / 6 + 1) / 2)  # no reference has "in" and "snow"
     assert "WordPrecision" in (tmp_path / "comparison.md").read_text()
 
 
@@ -87,3 +88,13 @@ def test_a_recipe_as_documented(tmp_path):
     assert len(texts) > 100
     assert all(text.startswith(("Greetings from", "Wish you were here")) for text in texts)
     assert "CIDEr" in evaluated
+
+
+@pytest.mark.slow
+def test_a_dataset_as_documented(tmp_path):
+    *_, trained, evaluated, nearest = follow("adding_a_dataset.md", tmp_path)
+    assert "note: the Picturebook CLIP" in trained or "run:" in trained
+    assert "2 examples of test, scene=image" in evaluated
+    results = read_json(tmp_path / "runs/album/eval-album-test-image/results.json")
+    assert (results["data"], results["num_examples"]) == ("album", 2)
+    assert "CIDEr" in nearest

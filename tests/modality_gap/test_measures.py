@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from close_transfer.core.arrays import normalize_rows
 from close_transfer.core.errors import UserError
 from close_transfer.modality_gap.cosines import compute_cosine_metrics
 from close_transfer.modality_gap.measurement import measure
 from close_transfer.modality_gap.neighbours import find_recall_hits, measure_neighbourhoods
 from close_transfer.modality_gap.spectra import Moments, compute_spectral_metrics, find_directions
-from close_transfer.modality_gap.vectors import GroupedVectors, normalize_rows
+from close_transfer.modality_gap.vectors import GroupedVectors
 
 SCENES = np.array([0, 0, 0, 1, 2, 2, 3, 3, 3, 3])
 

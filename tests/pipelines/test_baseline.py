@@ -16,7 +16,6 @@ from close_transfer.data.sources import load_examples
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.evaluation.results import read_results
 from close_transfer.pipelines.baseline import evaluate_baseline
-from close_transfer.tasks import get_task
 from close_transfer.tasks.loading import load_task_examples
 from tests.conftest import SMALL_DATA
 
@@ -57,7 +56,7 @@ def test_questions_and_hypotheses_are_answered(task, baseline):
     scores = evaluate_baseline(config(f"task={task}", f"baseline={baseline}", "num_answers=7"))
     assert 0 <= scores.metrics["accuracy"] <= 100
     told = [line["candidates"][0] for line in predictions()]
-    training = load_task_examples(get_task(task), config(f"task={task}").data, "train").examples
+    training = load_task_examples(task, config(f"task={task}").data, "train").examples
     known = {answer for example in training for answer in example.references}
     assert set(told) <= known
     if task == "vqa" and baseline == "zero-shot":

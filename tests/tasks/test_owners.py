@@ -22,7 +22,7 @@ OTHER_NAMES = {
 
 
 def find_task_names(source: str, allowed: set[str]) -> list[tuple[int, str]]:
-    """Line and text of string constants that are names of tasks."""
+    """Return line and text of string constants that are names of tasks."""
     constants = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
     return [(node.lineno, node.value) for node in constants if node.value in set(TASKS) - allowed]
 

@@ -46,7 +46,7 @@ def trainer(settings):
 
 
 def loaded(config):
-    found = [load_task_examples(build_task(config.task), config.data, split) for split in ("train", "val")]
+    found = [load_task_examples(config.task.name, config.data, split) for split in ("train", "val")]
     assert not any(one.num_skipped for one in found)
     assert all(one.examples for one in found)
     return [example for one in found for example in one.examples]

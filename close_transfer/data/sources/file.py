@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from close_transfer.config.data import FileData
+from close_transfer.config.dataset import DatasetSettings
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import key_field, read_lines
@@ -64,6 +65,19 @@ def load(data: FileData, kind: ExampleKind, split: str) -> LoadedSplit:
         split if split in ("train", "val") and data.val_path is None else None,
     )
     return LoadedSplit(examples, skipped, notes)
+
+
+def require_numbered_lines(data: DatasetSettings) -> FileData:
+    """Return the data if it is one file, whose line i belongs to row i of precomputed vectors.
+
+    Raises:
+        UserError: if it is not.
+    """
+    if not isinstance(data, FileData):
+        raise UserError(
+            f"clip=precomputed needs data=file, whose line i belongs to row i of the vectors, not data={data.name}"
+        )
+    return data
 
 
 def count_lines(data: FileData) -> int:

@@ -16,7 +16,7 @@ from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.image_files import open_image, read_image
-from close_transfer.data.sources.images import KeptImage
+from close_transfer.data.sources.images import KeptImage, describe_missing_image
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.own_rows import Row, build_examples, check_columns, find_columns, parse_row
 
@@ -106,7 +106,7 @@ class _Images:
             raise UserError(f"data.path={self._path}, row {row}: field {self._column!r} holds no image")
         path = Path(value["path"])
         if not is_file(path):
-            raise UserError(f"{path}: there is no such image, which data.path={self._path} names in row {row}")
+            raise UserError(f"{describe_missing_image(path)}, which data.path={self._path} names in row {row}")
         return path
 
     def _explain_missing(self, row: int) -> str:

@@ -12,7 +12,7 @@ No constant is estimated from an image: the gap's length is that of published CL
 
 import numpy as np
 
-from close_transfer.core.arrays import Float64Array
+from close_transfer.core.arrays import Float64Array, normalize_rows
 from close_transfer.core.errors import UserError
 from close_transfer.modality_gap.keyword_probe import (
     build_keyword_matrix,
@@ -22,7 +22,7 @@ from close_transfer.modality_gap.keyword_probe import (
 )
 from close_transfer.modality_gap.noise_selection.choice import NoiseChoice, limit_scenes
 from close_transfer.modality_gap.noise_selection.pairs import find_related_pairs
-from close_transfer.modality_gap.vectors import GroupedVectors, Ints, normalize_rows
+from close_transfer.modality_gap.vectors import GroupedVectors, Ints
 from close_transfer.models.noise_scale import NoiseScale
 
 _GAP_LENGTH = 0.8

@@ -16,7 +16,6 @@ from close_transfer.inference.transfer_model import TransferModel
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.predict import predict_files
 from close_transfer.pipelines.train import train
-from close_transfer.tasks import get_task
 from close_transfer.tasks.loading import load_task_examples
 from tests.conftest import SMALL_LOOP, SMALL_MODEL
 
@@ -35,7 +34,7 @@ def settings(name, *more):
 
 def loaded(task, split, *more, name="rows.jsonl"):
     config = compose_config("train", TrainConfig, [f"task={task}", *settings(name, *more)])
-    return load_task_examples(get_task(task), config.data, split).examples
+    return load_task_examples(task, config.data, split).examples
 
 
 @pytest.fixture(autouse=True)
@@ -68,14 +67,13 @@ def test_datasets_serve_the_same_tasks(tmp_path):
     ]
     config = compose_config("train", TrainConfig, given)
     assert (
-        load_task_examples(get_task("vqa"), config.data, "test").examples[3].prompt
-        == loaded("vqa", "test", *QUESTIONS)[3].prompt
+        load_task_examples("vqa", config.data, "test").examples[3].prompt == loaded("vqa", "test", *QUESTIONS)[3].prompt
     )
     given[-2] = "data.prompt={querry}"
     with pytest.raises(
         UserError, match=r"data\.prompt=\{querry\}: saved has no column querry; the columns are .*question"
     ):
-        load_task_examples(get_task("vqa"), compose_config("train", TrainConfig, given).data, "test")
+        load_task_examples("vqa", compose_config("train", TrainConfig, given).data, "test")
 
 
 def test_a_scene_is_held_out_with_all_that_is_asked_of_it():

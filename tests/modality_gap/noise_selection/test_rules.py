@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from close_transfer.core.arrays import normalize_rows
 from close_transfer.core.errors import UserError
 from close_transfer.modality_gap.noise_selection import TEXT_RULES, choose_from_texts
 from close_transfer.modality_gap.noise_selection.image_rules import choose_paired, choose_unpaired
 from close_transfer.modality_gap.noise_selection.pairs import find_related_pairs
 from close_transfer.modality_gap.noise_selection.shifted_validation import choose_by_shifted_validation, shift_randomly
 from close_transfer.modality_gap.noise_selection.text_rules import choose_by_cosine, choose_by_largest_coordinate
-from close_transfer.modality_gap.vectors import GroupedVectors, normalize_rows
+from close_transfer.modality_gap.vectors import GroupedVectors
 from close_transfer.models.noise_scale import NoiseScale
 
 DIM, NUM_SCENES = 64, 300

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from close_transfer.core.command_line import compose_config, options
 from tests.textgen.report.described_corpora import FAULTS, HOSTILE, TEMPLATE, describe, recipe_of
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.report.data_card import write_card
 
 
@@ -38,10 +40,27 @@ def test_size_categories(tmp_path: Path, num_texts: int, size: str) -> None:
     assert parts_of(write_card(described))[0]["size_categories"] == [size]
 
 
-def test_task_follows_what_the_recipe_trains(tmp_path: Path) -> None:
-    recipe = recipe_of(train='task=vqa data=file data.prompt="{question} of it"')
+def test_task_categories_are_those_of_the_recipe(tmp_path: Path) -> None:
+    recipe = recipe_of(task_categories=("question-answering", "visual-question-answering"))
     metadata, _ = parts_of(write_card(describe(tmp_path, recipe=recipe)))
     assert metadata["task_categories"] == ["question-answering", "visual-question-answering"]
+
+
+# The hub's names for the corpus of a task.
+CATEGORIES = {
+    "captioning": ("text-generation", "image-to-text"),
+    "captioning-multi": ("text-generation", "image-to-text"),
+    "custom": ("text-generation",),
+    "vqa": ("question-answering", "visual-question-answering"),
+    "snli-ve": ("text-classification",),
+}
+
+
+@pytest.mark.parametrize("name", options("recipe"))
+def test_task_categories_of_a_recipe_fit_what_it_trains(name: str) -> None:
+    recipe = compose_config("synthesize_captions", SynthesizeCaptionsConfig, [f"recipe={name}"]).recipe
+    (task,) = [setting.removeprefix("task=") for setting in recipe.train.split() if setting.startswith("task=")]
+    assert recipe.task_categories == CATEGORIES[task]
 
 
 def test_language_is_left_out_where_nobody_checked_it(tmp_path: Path) -> None:
