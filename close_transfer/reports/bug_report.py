@@ -51,7 +51,7 @@ def format_bug_report(settings: Mapping[str, Any] | None = None) -> str:
     """Return a bug report as Markdown.
 
     Args:
-        settings: of a run, as it was started; paths become the names at their ends. None: no run.
+        settings: of a run when it was started; paths become the names at their ends. None: no run.
     """
     facts = describe_machine() | collect_versions()
     lines = [f"- {name}: {value}" for name, value in facts.items()]

@@ -53,7 +53,7 @@ def build_network(
         adapter=config.adapter.steps(),
         mapper=config.mapper.model_dump(),
         noise=noise,
-        task=cast(SavedTask, config.task.model_dump()),
+        task=cast(SavedTask, config.task.model_dump(exclude_none=True)),
         lm=lm.model.config.to_dict(),
         text_format={"kind": lm.format.kind, "before": list(lm.format.before)},
         base_model=lm.base_model,

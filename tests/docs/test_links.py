@@ -55,7 +55,7 @@ def test_relative_links_and_anchors_resolve(path):
 
 
 def test_every_page_is_linked():
-    """A page that no other page links is found by nobody."""
+    """Readers do not find a page that no other page links."""
     linked = {
         (path.parent / target.partition("#")[0]).resolve()
         for path in DOCUMENTS

@@ -1,4 +1,4 @@
-"""A bug report helps whoever reads it, and holds no path of this machine and no key."""
+"""Bug reports name versions and settings, and hold no path of this machine and no key."""
 
 import os
 import platform

@@ -107,7 +107,8 @@ def readme_commands():
     text = "\n".join((REPOSITORY / name).read_text() for name in ("README.md", "docs/commands.md"))
     blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", text, flags=re.DOTALL)
     lines = [re.split(r"\s#", line)[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("python scripts/")]
+    # The second page repeats some of the first, so that each page is complete.
+    return list(dict.fromkeys(line for line in lines if line.startswith("python scripts/")))
 
 
 def small(command):
