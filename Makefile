@@ -9,7 +9,7 @@ ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check-experiments test test-slow test-all test-floors update-constraints lint format settings typecheck check-imports check report-bug benchmark benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
+.PHONY: help demo check-experiments test test-quick test-slow test-all test-floors update-constraints lint format settings typecheck check-imports check report-bug benchmark benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
 
 help:  ## Lists the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-24s%s\n", $$1, $$2}'
@@ -24,14 +24,19 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## Trains on text and on images, tests on images, writes a report (about ten minutes on two cores)
 	$(BIN)/python scripts/demo.py $(ARGS)
 
-test: $(INSTALLED)  ## Runs the default tests
-	$(BIN)/python -m pytest
+# pyproject.toml says how many tests run at once; TESTS="-n0 tests/data" runs some of them, one after the other.
+TESTS ?=
+test: $(INSTALLED)  ## Runs the default tests (about six minutes on two cores)
+	$(BIN)/python -m pytest $(TESTS)
+
+test-quick: $(INSTALLED)  ## Runs the tests that neither train nor start a process
+	$(BIN)/python -m pytest -m 'not slow and not train and not subprocess' $(TESTS)
 
 test-slow: $(INSTALLED)  ## Runs the slow tests (kills, full disks, the README's commands)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(TESTS)
 
 test-all: $(INSTALLED)  ## Runs all tests, the slow ones included
-	$(BIN)/python -m pytest -m 'slow or not slow'
+	$(BIN)/python -m pytest -m 'slow or not slow' $(TESTS)
 
 # The lowest versions that pyproject.toml allows, in an environment of their own. Not part of .ci/run.
 FLOORS := .venv-floors

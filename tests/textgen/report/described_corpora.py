@@ -29,7 +29,7 @@ FAULTS = [
 ]
 
 
-def make_recipe(**settings: Any) -> Recipe:
+def make_pets_recipe(**settings: Any) -> Recipe:
     given: dict[str, Any] = {
         "name": "pets",
         "template": "pets.j2",
@@ -69,7 +69,7 @@ def describe(
 
     `events` come before the answers in the journal; `num_unsent` requests have no answer.
     """
-    recipe, folder = recipe or make_recipe(), CorpusFolder(tmp_path / "pets")
+    recipe, folder = recipe or make_pets_recipe(), CorpusFolder(tmp_path / "pets")
     given = {
         "recipe": recipe.settings.model_dump(),
         "output": str(folder.path),

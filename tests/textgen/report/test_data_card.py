@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from close_transfer.core.command_line import compose_config, options
-from tests.textgen.report.described_corpora import FAULTS, HOSTILE, TEMPLATE, describe, make_recipe
+from tests.textgen.report.described_corpora import FAULTS, HOSTILE, TEMPLATE, describe, make_pets_recipe
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.report.data_card import write_card
 
@@ -41,7 +41,7 @@ def test_size_categories(tmp_path: Path, num_texts: int, size: str) -> None:
 
 
 def test_task_categories_are_those_of_the_recipe(tmp_path: Path) -> None:
-    recipe = make_recipe(task_categories=("question-answering", "visual-question-answering"))
+    recipe = make_pets_recipe(task_categories=("question-answering", "visual-question-answering"))
     metadata, _ = read_card(write_card(describe(tmp_path, recipe=recipe)))
     assert metadata["task_categories"] == ["question-answering", "visual-question-answering"]
 
@@ -76,7 +76,7 @@ def test_texts_of_a_grammar_are_not_called_a_models(tmp_path: Path) -> None:
 
 
 def test_existing_text_is_not_called_synthetic(tmp_path: Path) -> None:
-    recipe = make_recipe(template=None, rows="rows.jsonl", keywords=0, examples=(), examples_per_request=0)
+    recipe = make_pets_recipe(template=None, rows="rows.jsonl", keywords=0, examples=(), examples_per_request=0)
     metadata, text = read_card(write_card(describe(tmp_path, recipe=recipe, model="existing text")))
     assert "synthetic" not in metadata["tags"]
     assert "Synthetic" not in text
