@@ -45,7 +45,7 @@ def measure_scheduler_rate(access: Access, num: int, run: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         with RequestJournal(Path(folder) / "journal.jsonl", "benchmark") as journal:
-            limits = Limits(CONCURRENCY, max_cost=1e6, max_total_tokens=10**12)
+            limits = Limits(concurrency=CONCURRENCY, max_cost=1e6, max_total_tokens=10**12)
             asker = RequestScheduler(
                 client, journal, SETTINGS, Price(1e-7, 4e-7, ""), limits, 64, RECIPE.render_prompt, StopRequest()
             )

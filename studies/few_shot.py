@@ -25,7 +25,7 @@ from close_transfer.inference.loading import load_model
 from close_transfer.metrics.bootstrap import score_sums
 from close_transfer.metrics.vqa import compute_vqa_accuracy
 from close_transfer.models.device import pick_device
-from close_transfer.training.run_folder import read_run
+from close_transfer.training.runs import read_run
 from studies.config import StudyFewShotConfig
 
 

@@ -14,7 +14,7 @@ from close_transfer.evaluation.results import Results, read_results
 from close_transfer.evaluation.score_lines import read_scores
 from close_transfer.metrics.bootstrap import PairedDifference, compare_paired, score_sums
 from close_transfer.tasks.loading import load_task_examples
-from close_transfer.training.run_folder import read_run
+from close_transfer.training.runs import read_run
 
 
 @dataclass(frozen=True)

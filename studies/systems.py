@@ -31,8 +31,8 @@ from close_transfer.modality_gap.vectors import encode_groups
 from close_transfer.pipelines.baseline import evaluate_baseline
 from close_transfer.pipelines.compute_statistics import compute_statistics
 from close_transfer.tasks.loading import load_task_examples
-from close_transfer.training.checkpoints import RunFolder
-from close_transfer.training.run_folder import read_run
+from close_transfer.training.run_folder import RunFolder
+from close_transfer.training.runs import read_run
 from studies.config import RunStudyConfig, SystemConfig
 from studies.jobs import Job, run_jobs
 from studies.scene_scores import SceneScores, map_examples_to_scenes

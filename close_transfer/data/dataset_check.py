@@ -11,6 +11,7 @@ from tqdm import tqdm
 from close_transfer.config.data import DataConfig, PublishedData
 from close_transfer.config.dataset import FileSplit
 from close_transfer.core.errors import UserError
+from close_transfer.core.schema import OnBadRows
 from close_transfer.data.example_kinds import EXAMPLE_KINDS, ExampleKind
 from close_transfer.data.examples import Example
 from close_transfer.data.leakage import Leaks, collect_evaluation_texts, collect_training_texts, find_leaks
@@ -127,13 +128,17 @@ class DataCheck:
 
 def _load(data: PublishedData, split: str) -> tuple[LoadedSplit | None, str]:
     """What can be used of a split, and what is wrong with the rest."""
-    kind = EXAMPLE_KINDS[data.provides[0]]
+
+    def load(on_bad_rows: OnBadRows) -> LoadedSplit:
+        readable = cast(DataConfig, data.model_copy(update={"on_bad_rows": on_bad_rows}))
+        return load_examples(readable, EXAMPLE_KINDS[data.provides[0]], split, texts_needed=False)
+
     try:
-        return load_examples(data.model_copy(update={"on_bad_rows": "error"}), kind, split, texts_needed=False), ""
+        return load("error"), ""
     except UserError as error:
         fault = str(error)
     try:
-        return load_examples(data.model_copy(update={"on_bad_rows": "skip"}), kind, split, texts_needed=False), fault
+        return load("skip"), fault
     except UserError as error:
         return None, str(error)
 
@@ -236,21 +241,21 @@ def check_data(data: DataConfig, choice: str, overrides: Sequence[str] = (), lea
         raise UserError(
             f"data={choice}: is no published dataset, so there is nothing to compare with; allowed are {', '.join(ORIGINS)} and all"
         )
-    data = cast(PublishedData, data)  # `is_published` says so
-    check = DataCheck(choice, tuple(overrides), data, {}, [])
-    splits = [split for split in get_args(FileSplit) if split in data.files]
-    captions = data.build_text_source()
+    published = cast(PublishedData, data)
+    check = DataCheck(choice, tuple(overrides), published, {}, [])
+    splits = [split for split in get_args(FileSplit) if split in published.files]
+    captions = cast(PublishedData | None, published.build_text_source())
     for split in (bar := tqdm(splits, leave=False, disable=None)):
         bar.set_description(f"reading {split}")
-        readable = data
-        if missing_answers := _check_answers(data, split):
+        readable = published
+        if missing_answers := _check_answers(published, split):
             check.others.append(missing_answers)
-            readable = data.remove_answers(split)
+            readable = published.remove_answers(split)
         split_check = _check_file(readable, split, split)
-        split_check.images = _check_images(data, split, split_check.examples)
+        split_check.images = _check_images(published, split, split_check.examples)
         check.splits[split] = split_check
         if captions is not None and split in captions.files:
-            check.others.append(_check_captions(data, captions, split, split_check))
+            check.others.append(_check_captions(published, captions, split, split_check))
     if leakage:
         check.leaks = _find_split_leaks(check)
     return check

@@ -30,8 +30,8 @@ from close_transfer.pipelines import console
 from close_transfer.reports.evaluation_report import ComparedEvaluation, write_report
 from close_transfer.tasks import build_task
 from close_transfer.tasks.loading import load_task_examples
-from close_transfer.training.checkpoints import RunFolder
-from close_transfer.training.run_folder import find_run, read_run
+from close_transfer.training.run_folder import RunFolder
+from close_transfer.training.runs import find_run, read_run
 
 
 def evaluate(config: EvaluateConfig) -> Evaluation:

@@ -3,7 +3,7 @@
 from close_transfer import TransferModel
 from close_transfer.config.export_model import ExportModelConfig
 from close_transfer.core.console import show
-from close_transfer.training.run_folder import find_run
+from close_transfer.training.runs import find_run
 
 
 def main(config: ExportModelConfig) -> None:

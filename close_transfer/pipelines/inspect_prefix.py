@@ -14,7 +14,7 @@ from close_transfer.data.examples import group_by_scene
 from close_transfer.data.image_files import find_images, open_image
 from close_transfer.inference.prefix_words import find_nearest_words
 from close_transfer.tasks.loading import load_task_examples
-from close_transfer.training.run_folder import find_run, read_run
+from close_transfer.training.runs import find_run, read_run
 
 _logger = logging.getLogger(__name__)
 

@@ -29,8 +29,8 @@ from close_transfer.inference.reranking import Reranker, build_decoding
 from close_transfer.models.device import pick_device
 from close_transfer.pipelines.console import describe_prediction
 from close_transfer.tasks import TASKS, build_task, get_task
-from close_transfer.training.checkpoints import RunFolder
-from close_transfer.training.run_folder import find_run, is_saved_model, read_run
+from close_transfer.training.run_folder import RunFolder
+from close_transfer.training.runs import find_run, is_saved_model, read_run
 
 
 def predict_files(config: PredictConfig) -> PredictionSummary:

@@ -6,7 +6,7 @@ The folder it makes is one that transformers loads, so that text-only training t
     tokenizer.json and its config    the tokenizer, from the beginning
     pretraining.json                 settings, counts, losses, fingerprint of the texts
     training.jsonl                   loss and learning rate by step
-    checkpoints/, best, last         as of a run (training/checkpoints.py); removed when training is done
+    checkpoints/, best, last         as of a run (training/run_folder.py); removed when training is done
 """
 
 import json
@@ -42,13 +42,13 @@ from close_transfer.models.language_models import END_TOKEN, build_from_scratch
 from close_transfer.models.prompt_format import truncate_ids
 from close_transfer.pipelines.pretraining_summary import PretrainOutcome, describe_outcome, describe_plan
 from close_transfer.training.batches import Ragged
-from close_transfer.training.checkpoints import RunFolder, TrainingState, read_state
 from close_transfer.training.pretraining_objective import (
     NextTokenCollator,
     PretrainingObjective,
     PretrainState,
     SpanCorruptionCollator,
 )
+from close_transfer.training.run_folder import RunFolder, TrainingState, read_state
 from close_transfer.training.span_corruption import SpanCorruptor, count_sentinels
 from close_transfer.training.train_step import NonFiniteError
 from close_transfer.training.trainer import Trainer, build_accelerator, count_steps

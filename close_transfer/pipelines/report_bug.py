@@ -5,7 +5,7 @@ from pathlib import Path
 from close_transfer.config.report_bug import ReportBugConfig
 from close_transfer.core.console import show
 from close_transfer.reports.bug_report import format_bug_report
-from close_transfer.training.run_folder import read_run
+from close_transfer.training.runs import read_run
 
 
 def main(config: ReportBugConfig) -> None:

@@ -18,8 +18,8 @@ from close_transfer.modality_gap.adapter_fitting.for_training import (
 from close_transfer.models.device import pick_device
 from close_transfer.pipelines import console
 from close_transfer.training.build_network import build_network, check_prompt_lengths, load_last_network
-from close_transfer.training.checkpoints import RunFolder
-from close_transfer.training.run_folder import DATA_REGIMES, choose_folder, start_run
+from close_transfer.training.run_folder import RunFolder
+from close_transfer.training.runs import DATA_REGIMES, choose_folder, start_run
 from close_transfer.training.trainer import Outcome, Trainer, build_accelerator
 from close_transfer.training.training_data import collect_facts, load_training_data
 from close_transfer.training.transfer_objective import TransferObjective

@@ -15,7 +15,7 @@ from close_transfer.models.network import TransferConfig
 from close_transfer.reports.model_card_text import is_blind, is_trained_on_images, write_card_text
 from close_transfer.reports.redaction import redact
 from close_transfer.tasks import get_task
-from close_transfer.training.run_folder import read_run
+from close_transfer.training.runs import read_run
 
 ABOUT = "about.json"
 

@@ -100,8 +100,8 @@ def _build_task_lines(config: TransferConfig, settings: Mapping[str, Any]) -> di
         lines["prompt"] = f"`{prompt}`"
     if task.get("metric"):
         lines["metric"] = task["metric"]
-    if task.get("labels"):
-        lines["labels"] = ", ".join(task["labels"])
+    if labels := task.get("labels"):
+        lines["labels"] = ", ".join(labels)
     return lines
 
 

@@ -14,7 +14,7 @@ from close_transfer.models.lm_wrappers import check_positions
 from close_transfer.models.network import TransferConfig, TransferNetwork
 from close_transfer.models.saved_config import SavedNoise, SavedStatistics, SavedTask
 from close_transfer.training.batches import TokenizedExamples
-from close_transfer.training.checkpoints import RunFolder
+from close_transfer.training.run_folder import RunFolder
 
 
 def build_network(

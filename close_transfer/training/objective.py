@@ -1,14 +1,14 @@
 """Interface between the training loop and what it minimises."""
 
 from collections.abc import Sequence, Sized
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
 from close_transfer.training.batches import Rows
-from close_transfer.training.checkpoints import TrainingState
+from close_transfer.training.run_folder import TrainingState
 
 
 class Objective(Protocol):
@@ -21,8 +21,8 @@ class Objective(Protocol):
         unit: an example's name there.
     """
 
-    activity: str
-    unit: str
+    activity: ClassVar[str]
+    unit: ClassVar[str]
 
     def lengths(self) -> Rows:
         """Return the length of every training example, for batches of similar length."""

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from close_transfer.config.pretrain_lm import PretrainLmConfig
 from close_transfer.models.lm_wrappers import IGNORED
 from close_transfer.training.batches import Ragged, Rows, count_steps_per_epoch
-from close_transfer.training.checkpoints import TrainingState
+from close_transfer.training.run_folder import TrainingState
 from close_transfer.training.span_corruption import Ids, SpanCorruptor
 
 _CORRUPTION, _DROPOUT, _VALIDATION = 1, 2, 3  # streams of random numbers besides that of the order

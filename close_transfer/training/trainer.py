@@ -24,8 +24,8 @@ from close_transfer.config.components import LoopConfig
 from close_transfer.core.atomic_files import WriteError, report_write_errors
 from close_transfer.core.signals import TERMINATED_STATUS, StopRequest
 from close_transfer.training.batches import count_steps_per_epoch, iterate_batches
-from close_transfer.training.checkpoints import RunFolder, TrainingState
 from close_transfer.training.objective import Objective
+from close_transfer.training.run_folder import RunFolder, TrainingState
 from close_transfer.training.schedules import compute_learning_rate_factor
 from close_transfer.training.train_step import NonFiniteError, train_step
 

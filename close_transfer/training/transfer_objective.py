@@ -11,7 +11,7 @@ from close_transfer.config.choices import InputModality
 from close_transfer.config.components import LoopConfig
 from close_transfer.models.network import TransferNetwork
 from close_transfer.training.batches import Batch, Rows, TokenizedExamples
-from close_transfer.training.checkpoints import TrainingState
+from close_transfer.training.run_folder import TrainingState
 from close_transfer.training.train_step import make_generator, sum_loss
 
 

@@ -12,7 +12,7 @@ from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.language_models import build_language_model
 from close_transfer.models.network import TransferConfig, TransferNetwork
 from close_transfer.pipelines.train import train
-from close_transfer.training.checkpoints import RunFolder
+from close_transfer.training.run_folder import RunFolder
 from tests.conftest import SMALL, small_config
 
 
