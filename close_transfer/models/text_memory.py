@@ -6,7 +6,7 @@ language model only meets mixtures of text vectors.
 Shapes: b queries, n memory vectors, d width.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ _NEAREST = 1024  # neighbours of an approximate search
 _MANY_LISTS, _TRAINING_VECTORS_A_LIST = 4096, 40  # faiss warns below 39
 
 
+@runtime_checkable
 class Memory(Protocol):
     """Interface: projects unit-length queries, shape (b, d), onto a memory; returns unit vectors."""
 
