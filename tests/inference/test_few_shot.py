@@ -88,8 +88,8 @@ def _nothing(settings):
 def test_an_answer_ends_where_something_else_begins(written, max_words, answer, model):
     network, lm = model
     answerer = FewShot(network, lm.tokenizer, max_words=max_words)
-    answerer._format = SimpleNamespace(**vars(answerer._format), text=lambda ids: [written])
-    answerer._format.prompt_ids, answerer._format.target_ids = (lambda *_: ([1], False)), None
+    answerer._format = SimpleNamespace(**vars(answerer._format), decode=lambda ids: [written])
+    answerer._format.encode_prompt, answerer._format.encode_target = (lambda *_: ([1], False)), None
     assert answerer.answers([[shot(0)]]) == [answer]
 
 
@@ -100,7 +100,7 @@ def test_a_language_model_in_16_bits_answers(tmp_path):
 
 def test_prompts_beyond_the_models_positions_are_refused(model):
     network, lm = model
-    with pytest.raises(UserError, match=r"has 128 positions, and .* may take \d+; give fewer shots"):
+    with pytest.raises(UserError, match=r"has 128 positions, but .* may take \d+\. Please give fewer shots"):
         FewShot(network, lm.tokenizer).answers([[shot(n, "yes") for n in range(20)]])
 
 
