@@ -4,12 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-# Settings handed to the demo, for instance: make demo ARGS="task=vqa"
+# Settings of demo and report-bug, for instance: make demo ARGS="task=vqa"
 ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check-experiments test test-slow test-all test-floors update-constraints lint format typecheck check-imports check benchmark benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
+.PHONY: help demo check-experiments test test-quick test-slow test-all test-floors update-constraints lint format settings typecheck check-imports check report-bug benchmark benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
 
 help:  ## Lists the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-24s%s\n", $$1, $$2}'
@@ -24,14 +24,19 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## Trains on text and on images, tests on images, writes a report (about ten minutes on two cores)
 	$(BIN)/python scripts/demo.py $(ARGS)
 
-test: $(INSTALLED)  ## Runs the default tests
-	$(BIN)/python -m pytest
+# pyproject.toml says how many tests run at once; TESTS="-n0 tests/data" runs some of them, one after the other.
+TESTS ?=
+test: $(INSTALLED)  ## Runs the default tests (about six minutes on two cores)
+	$(BIN)/python -m pytest $(TESTS)
+
+test-quick: $(INSTALLED)  ## Runs the tests that neither train nor start a process
+	$(BIN)/python -m pytest -m 'not slow and not train and not subprocess' $(TESTS)
 
 test-slow: $(INSTALLED)  ## Runs the slow tests (kills, full disks, the README's commands)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(TESTS)
 
 test-all: $(INSTALLED)  ## Runs all tests, the slow ones included
-	$(BIN)/python -m pytest -m 'slow or not slow'
+	$(BIN)/python -m pytest -m 'slow or not slow' $(TESTS)
 
 # The lowest versions that pyproject.toml allows, in an environment of their own. Not part of .ci/run.
 FLOORS := .venv-floors
@@ -57,6 +62,9 @@ format: $(INSTALLED)  ## Formats the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+settings: $(INSTALLED)  ## Writes docs/settings.md from configs/ and the schemas
+	$(BIN)/python -m docs.build_settings
+
 typecheck: $(INSTALLED)  ## Checks the types
 	$(BIN)/mypy
 
@@ -64,6 +72,9 @@ check-imports: $(INSTALLED)  ## Checks that no lower layer imports a higher one
 	$(BIN)/lint-imports
 
 check: lint typecheck check-imports  ## Linter, formatter, types and layers
+
+report-bug: $(INSTALLED)  ## Prints versions, machine and (ARGS=run=FOLDER) a run's settings for a bug report
+	@$(BIN)/python scripts/report_bug.py $(ARGS)
 
 benchmark: $(INSTALLED)  ## Times text encoding against full context
 	$(BIN)/python benchmarks/text_encoding.py
@@ -122,7 +133,7 @@ reproduce-baselines: $(ENCODERS)  ## Scores baselines that need no training
 	for encoder in wide learned; do $(BIN)/python scripts/baseline.py output=runs/baselines/nearest-$$encoder \
 		clip=open_clip clip.model=local-dir:runs/encoders/$$encoder; done
 
-reproduce-all: $(addprefix sweep-,$(TASKS)) $(ENCODERS) reproduce-baselines reproduce-related-work reproduce-synthetic  ## Makes Picturebook's numbers of docs/results.md (hours on two cores; resumable)
+reproduce-all: $(addprefix sweep-,$(TASKS)) $(ENCODERS) reproduce-baselines reproduce-related-work reproduce-synthetic  ## Makes Picturebook's numbers of docs/results/ (hours on two cores; resumable)
 	$(BIN)/python scripts/run_study.py study=adapters
 	$(BIN)/python scripts/run_study.py study=shifts
 	$(BIN)/python scripts/measure_gap.py split=test output=runs/gap/shipped

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import open_clip
 import timm
@@ -31,6 +31,7 @@ from close_transfer.models.language_models import build_from_config, reset_gener
 from close_transfer.models.lm_wrappers import IGNORED
 from close_transfer.models.network import TransferConfig, TransferNetwork
 from close_transfer.models.noise_scale import NoiseScale
+from close_transfer.models.saved_config import SavedBaseModel, SavedNoise, SavedTask
 
 STEPS, BATCH, PROMPT_TOKENS = 3, 8, 4
 _MAX_BYTES = 16e9  # of weights, their gradients, and the optimiser's two moments
@@ -184,11 +185,11 @@ def _build_network(config: TrainConfig, lm: PreTrainedModel, dim: int) -> Transf
             encoder={"name": config.clip.kind, "dim": dim, "fingerprint": "", "config": {}},
             adapter=config.adapter.steps(),
             mapper=config.mapper.model_dump(),
-            noise=NoiseScale(std, dim).as_dict(),
-            task=config.task.model_dump(),
+            noise=cast(SavedNoise, NoiseScale(std, dim).as_dict()),
+            task=cast(SavedTask, config.task.model_dump()),
             lm=lm.config.to_dict(),
             text_format={"kind": "encoder-decoder" if lm.config.is_encoder_decoder else "plain", "before": []},
-            base_model={"lora": None} if is_frozen else None,
+            base_model=cast(SavedBaseModel, {"lora": None}) if is_frozen else None,
         ),
         lm,
     )

@@ -15,8 +15,9 @@ import sys
 import time
 from collections import Counter
 
+from close_transfer.core.command_line import compose_config
 from close_transfer.core.text_normalization import normalize_text
-from textgen.config import FieldSettings, FilterSettings, RecipeSettings
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.candidate import Candidate
 from textgen.filters import build_chain, run_chain
 from textgen.filters.duplicates import NearDuplicates
@@ -74,7 +75,8 @@ def main() -> None:
     rng = random.Random(0)
     candidates: list[Candidate] = []
     kinds: dict[str, str] = {}
-    settings = FilterSettings()
+    config = compose_config("synthesize_captions", SynthesizeCaptionsConfig, ["recipe.words=[3,40]"])
+    settings = config.filters
     threshold = settings.near_duplicates
     assert threshold
     for number in range(num):
@@ -99,11 +101,10 @@ def main() -> None:
         print(f"  {kind}: {num_found:,} of {count:,} found, {num_found / count:.2%}")
     print(f"  not planted, near by chance: {len(removed - kinds.keys()):,}")
 
-    recipe = RecipeSettings(name="benchmark", template="benchmark.txt", fields={"text": FieldSettings()})
     began = time.perf_counter()
     stages = build_chain(
         settings,
-        recipe,
+        config.recipe,
         instructions="Write one caption for a photograph that shows {{ keywords }}. Use plain words and one sentence.",
         examples=[write_caption(rng) for _ in range(20)],
         references=[write_caption(rng) for _ in range(REFERENCES)],

@@ -19,8 +19,8 @@ import openai
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for the stand-in server of the tests
 
 from close_transfer.core.signals import StopRequest
+from tests.settings import make_recipe
 from tests.textgen.stand_in.server import StandInServer
-from textgen.config import FieldSettings, RecipeSettings
 from textgen.corpus.journal import RequestJournal
 from textgen.corpus.prices import Price
 from textgen.generators.async_client import Limits, RequestScheduler
@@ -30,7 +30,7 @@ from textgen.prompts.recipe import Recipe, Request
 
 CONCURRENCY = 64
 RUNS = 5
-SETTINGS = RecipeSettings(name="benchmark", template="", keywords=2, fields={"text": FieldSettings()})
+SETTINGS = make_recipe(name="benchmark", template="", keywords=2)
 RECIPE = Recipe(SETTINGS, "Write one caption of a photograph.\nKeywords: {{ keywords | join(', ') }}")
 PARAMETERS = Parameters("model", None, 1.0, 1.0, 64)
 
@@ -45,7 +45,7 @@ def measure_scheduler_rate(access: Access, num: int, run: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         with RequestJournal(Path(folder) / "journal.jsonl", "benchmark") as journal:
-            limits = Limits(CONCURRENCY, max_cost=1e6, max_total_tokens=10**12)
+            limits = Limits(concurrency=CONCURRENCY, max_cost=1e6, max_total_tokens=10**12)
             asker = RequestScheduler(
                 client, journal, SETTINGS, Price(1e-7, 4e-7, ""), limits, 64, RECIPE.render_prompt, StopRequest()
             )

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from itertools import combinations, islice
 from pathlib import Path
 
-from textgen.config import KeywordSettings
+from close_transfer.core.command_line import compose_config
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.prompts.keyword_samplers import SAMPLERS, Quota, sample_by_quota
 from textgen.text.keywords import KeywordCounts, count_keywords
 from textgen.text.readers import read_texts
@@ -38,7 +39,9 @@ def main() -> None:
         column = "captions"
     else:
         sys.exit("give a file of texts and its column, or set CLOSE_TRANSFER_DATA to a folder with flickr30k/")
-    counts = count_keywords(read_texts(path, column, "FILE"), KeywordSettings())
+    counts = count_keywords(
+        read_texts(path, column, "FILE"), compose_config("synthesize_captions", SynthesizeCaptionsConfig).keywords
+    )
     together = {pair for keyword_set in counts.sets for pair in combinations(sorted(keyword_set), 2)}
     print(f"{counts.num_texts:,} texts, {len(counts.counts):,} keywords; {DRAWS:,} requests a sampler, {SEEDS} seeds")
     print("| sampler | divergence, bits | keywords used | pairs that a text holds |")

@@ -13,6 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from close_transfer.config.components import TaskConfig
+from close_transfer.config.data import DATASETS
 from close_transfer.core import command_line
 from close_transfer.core.command_line import CONFIGS, CliExtensions, groups, options
 from close_transfer.core.guarded_run import run_guarded
@@ -83,6 +85,7 @@ COMMANDS = {
         Command("export_model", "Save a model with its card, or publish it."),
         Command("inspect_prefix", "Show the words nearest to each prefix token."),
         Command("list_encoders", "List the encoders that can be chosen by name."),
+        Command("report_bug", "Print versions, machine and a run's settings for a bug report."),
         Command("pretrain_lm", "Pretrain a small language model on text alone."),
         Command("train_picturebook_clip", "Train the CLIP of Picturebook, the built-in data set."),
         Command("draw_picturebook", "Draw a contact sheet of Picturebook."),
@@ -110,14 +113,34 @@ def _is_folder(name: str) -> bool:
         return False
 
 
+def _check_task_settings(config: StrictModel) -> None:
+    """Check what the schemas cannot know, because each task's class owns it: names of tasks, and their settings.
+
+    Raises:
+        UserError: if there is no such task, or it cannot be built with its settings.
+    """
+    from close_transfer.tasks import build_task, get_task  # here, because it imports the metrics
+
+    task = getattr(config, "task", None)
+    if isinstance(task, TaskConfig):
+        build_task(task)
+    elif isinstance(task, str):
+        get_task(task)
+    for group in ("data", "training"):  # the second are the data that a baseline knows
+        for setting in ("noise", "epochs"):
+            for name in getattr(getattr(config, group, None), setting, {}):
+                get_task(name, f"{group}.{setting}")
+
+
 def _extensions(folders: Sequence[Path] = (CONFIGS,)) -> CliExtensions:
-    from close_transfer.data.sources import SERVED_TASKS  # here, because it imports every reader
+    from close_transfer.config.components import ENCODER_KINDS
 
     return CliExtensions(
         _expand_argument,
-        union_tags={*SERVED_TASKS, "open_clip", "timm", "precomputed", "scratch", "pretrained"},
+        union_tags={*DATASETS, *ENCODER_KINDS, "scratch", "pretrained"},
         labels={"lm=pretrained": "pretrained models"},
         config_folders=tuple(folders),
+        check_settings=_check_task_settings,
     )
 
 

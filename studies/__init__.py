@@ -1,1 +1,1 @@
-"""Experiments whose numbers stand in docs/results.md, each with a script of its name."""
+"""Experiments behind the numbers in docs/results/, each with a script of its name."""

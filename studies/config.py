@@ -3,7 +3,7 @@
 import shlex
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from close_transfer.config.choices import (
     AutoNoise,
@@ -12,25 +12,41 @@ from close_transfer.config.choices import (
     Given,
     InputModality,
     NoiseRule,
-    TaskName,
     as_tuple,
 )
 from close_transfer.config.data import DataConfig
+from close_transfer.config.train import TrainConfig
+from close_transfer.core.errors import UserError
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, StrictModel
+from close_transfer.tasks import get_task
+
+
+def _require_task(name: str) -> str:
+    try:
+        return get_task(name).name
+    except UserError as error:
+        raise ValueError(str(error)) from None
+
+
+TaskName = Annotated[str, AfterValidator(_require_task)]
+
+# Settings of a training that `jobs.py` sets, so that no study's overrides may.
+SET_BY_JOBS = ("output", "resume", "runs")
 
 
 class SystemConfig(StrictModel):
-    """One row of a study's table, by what a user would type."""
+    """One row of a study's table, an entry of `systems`; it gives only the settings that it needs."""
 
     input_modality: InputModality = "text"
     train_overrides: str = ""  # settings of train_text_only.py or train_on_images.py
     statistics_overrides: str | None = (
-        None  # settings of compute_statistics.py; what it fits is the training's statistics=
+        None  # settings of compute_statistics.py, whose output the training uses; None: not run
     )
     eval_overrides: str = ""  # settings of eval_image.py
-    run: str | None = None  # the system whose training this one tests in its own way
-    baseline: Literal["nearest", "zero-shot"] | None = None  # of baseline.py, in place of a training
-    tasks: tuple[TaskName, ...] | None = None  # those it is for; None: all of the study's
+    run: str | None = None  # name of the system whose training this one evaluates in another way
+    baseline: Literal["nearest", "zero-shot"] | None = None  # of baseline.py, instead of a training
+    tasks: tuple[TaskName, ...] | None = None  # None: all of the study's
 
 
 class RunStudyConfig(StrictModel):
@@ -38,18 +54,18 @@ class RunStudyConfig(StrictModel):
 
     name: str
     tasks: Annotated[tuple[TaskName, ...], Field(min_length=1)]
-    baseline: str  # the system that the others are set against
+    baseline: str
     systems: Annotated[dict[str, SystemConfig], Field(min_length=1)]
-    cosines: bool  # a column with the mean cosine of texts and images behind the adapters
-    costs: bool = False  # columns with the parameters that were trained, and the minutes it took
-    train_overrides: str  # of all trainings
-    task_overrides: dict[TaskName, str]  # of the trainings of one task
-    eval_overrides: str  # of all tests
+    cosines: bool
+    costs: bool
+    train_overrides: str
+    task_overrides: dict[TaskName, str]
+    eval_overrides: str
     seeds: Positive
     split: EvalSplit
-    num_bootstrap: Positive
-    num_workers: Positive
-    output: str
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    num_workers: Annotated[Positive, Role.THROUGHPUT]
+    output: Annotated[str, Role.LOCATION]
 
     def of_task(self, task: str) -> str:
         """Settings of the trainings of this task alone."""
@@ -77,52 +93,62 @@ class RunStudyConfig(StrictModel):
 class StudyFewShotConfig(StrictModel):
     """Settings of `study_few_shot.py`."""
 
-    runs: Annotated[tuple[str, ...], Field(min_length=1)]  # captioners with a frozen language model
-    data: DataConfig | None = None  # with the questions; each run's own when None
+    runs: Annotated[tuple[str, ...], Field(min_length=1), Role.LOCATION]
+    data: DataConfig | None = None
     shots: Annotated[tuple[Natural, ...], Field(min_length=1)]
-    num_supports: Positive  # training questions that shots are drawn from
+    num_supports: Positive
     max_examples: Positive | None
-    form: str  # of a question
-    max_words: Positive | None  # of an answer
+    form: str
+    max_words: Positive | None
     split: EvalSplit
     seeds: Positive
-    num_bootstrap: Positive
-    output: str
-    device: str
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    output: Annotated[str, Role.LOCATION]
+    device: Annotated[str, Role.LOCATION]
+
+
+def _check_unpaired_adapters(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names if each adapter is fitted on unpaired images, which is what the study fits them on."""
+    from close_transfer.models.adapters import ADAPTERS  # here, because it imports torch
+
+    allowed = [name for name, adapter in ADAPTERS.items() if adapter.data_regime == "T1"]
+    if unknown := [name for name in names if name not in allowed]:
+        raise ValueError(f"{unknown[0]} is not fitted on unpaired images; choose among {', '.join(allowed)}")
+    return names
 
 
 class RealSystemConfig(StrictModel):
-    """One row of the study on real vectors."""
+    """One row of the study on real vectors, an entry of `systems`; it gives only the settings that it needs."""
 
-    name: str
+    name: Annotated[str, Role.LABEL]
     input_modality: InputModality = "text"
     noise: NonNegative | AutoNoise = "auto"
     rule: NoiseRule | None = None  # of noise=auto
-    adapter: tuple[Literal["remove_mean", "mean_shift", "standardize", "mean_trace", "whiten", "low_rank"], ...] = ()
+    adapter: Annotated[tuple[str, ...], AfterValidator(_check_unpaired_adapters)] = ()
     text_memory: bool = False  # images are projected on the training captions
 
 
 class StudyRealVectorsConfig(StrictModel):
     """Settings of `study_real_vectors.py`."""
 
-    pairs: str  # folder with image_embeddings.npy, caption_embeddings.npy, captions.jsonl
-    language_model: str | None  # folder of a language model; None: only the probe
-    noises: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
-    systems: tuple[RealSystemConfig, ...]  # beside text at these noises, and images
-    num_pairs: Positive  # that noise=auto-paired sees
-    text_memory_temperature: AboveZero
+    pairs: str
+    language_model: str | None
+    noises: Annotated[tuple[NonNegative, ...], Field(min_length=1), Role.KEYED]
+    systems: Annotated[tuple[RealSystemConfig, ...], Role.KEYED]
+    num_pairs: Annotated[Positive, Role.KEYED]
+    text_memory_temperature: Annotated[AboveZero, Role.KEYED]
     folds: Annotated[int, Field(ge=2)]
-    seeds: Positive
-    least_keyword: Positive
-    most_keyword: Positive
+    seeds: Annotated[Positive, Role.KEYED]
+    least_keyword: Annotated[Positive, Role.REPORTING]  # of the probe
+    most_keyword: Annotated[Positive, Role.REPORTING]
     epochs: Positive
     batch_size: Positive
     learning_rate: Annotated[float, Field(gt=0)]
     num_beams: Positive
     max_target_tokens: Positive
-    num_bootstrap: Positive
-    num_workers: Positive
-    output: str
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    num_workers: Annotated[Positive, Role.THROUGHPUT]
+    output: Annotated[str, Role.LOCATION]
 
 
 class StudyCorporaConfig(StrictModel):
@@ -131,20 +157,20 @@ class StudyCorporaConfig(StrictModel):
     corpora: Annotated[
         tuple[str, ...], Field(min_length=1)
     ]  # corpus.jsonl of synthesize_captions.py, or tables with `text`
-    sizes: Annotated[tuple[Positive, ...], Field(min_length=1)]  # texts from the beginning of each
-    extra_systems: tuple[str, ...]  # settings of train_text_only.py, each a row that trains on something else
-    train_overrides: str  # of train_text_only.py, for all trainings
-    eval_overrides: str  # of eval_image.py
-    style_words: tuple[str, ...]  # a caption with one of these words is in the style
+    sizes: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    extra_systems: tuple[str, ...]
+    train_overrides: str
+    eval_overrides: str
+    style_words: tuple[str, ...]
     seeds: Positive
-    num_bootstrap: Positive
-    num_workers: Positive
-    output: str
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    num_workers: Annotated[Positive, Role.THROUGHPUT]
+    output: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")
     def _check_train_overrides(self) -> "StudyCorporaConfig":
         for setting in shlex.split(self.train_overrides):
-            if setting.partition("=")[0] in ("task", "seed", "output", "resume", "runs", "data", "data.path"):
+            if setting.partition("=")[0] in ("task", "seed", *SET_BY_JOBS, "data", "data.path"):
                 raise ValueError(f"train_overrides={setting}: the study sets that itself; leave it out")
         return self
 
@@ -156,15 +182,15 @@ class SweepNoiseConfig(StrictModel):
 
     task: ChosenTask
     noises: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
-    auto: Annotated[tuple[AutoNoise, ...], BeforeValidator(as_tuple)]  # chosen noise to train with as well
-    statistics: str | None  # of compute_statistics.py, for auto-unpaired and auto-paired alone
+    auto: Annotated[tuple[AutoNoise, ...], BeforeValidator(as_tuple)]
+    statistics: str | None
     seeds: Positive
     split: EvalSplit
-    train_overrides: str  # of train_text_only.py, for all trainings, as typed there
-    eval_overrides: str  # of eval_image.py
-    num_bootstrap: Positive
-    num_workers: Positive
-    output: str
+    train_overrides: str
+    eval_overrides: str
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    num_workers: Annotated[Positive, Role.THROUGHPUT]
+    output: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")
     def _check_statistics(self) -> "SweepNoiseConfig":
@@ -182,17 +208,8 @@ class SweepNoiseConfig(StrictModel):
 
     @model_validator(mode="after")
     def _check_train_overrides(self) -> "SweepNoiseConfig":
-        own_settings = (
-            "noise",
-            "noise_rule",
-            "noise_variance",
-            "noise_cosine",
-            "seed",
-            "task",
-            "output",
-            "resume",
-            "runs",
-        )
+        noise_settings = [name for name in TrainConfig.model_fields if name.startswith("noise")]
+        own_settings = (*noise_settings, "seed", "task", *SET_BY_JOBS)
         for setting in shlex.split(self.train_overrides):
             if setting.partition("=")[0] in own_settings:
                 raise ValueError(
@@ -204,15 +221,15 @@ class SweepNoiseConfig(StrictModel):
 class ExportGrammarConfig(StrictModel):
     """Settings of `export_grammar.py`."""
 
-    num_train: Positive  # scenes of split train
+    num_train: Positive
     seed: Natural
-    min_count: Positive  # captions that a frame must occur in
-    min_expected: Positive  # times that values would stand together by chance, to be kept apart if they never do
-    output: str
+    min_count: Positive
+    min_expected: Positive
+    output: Annotated[str, Role.LOCATION]
 
 
 class ScoreByWordTypeConfig(StrictModel):
     """Settings of `score_by_word_type.py`."""
 
     evaluations: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(as_tuple)]
-    num_bootstrap: Positive
+    num_bootstrap: Annotated[Positive, Role.REPORTING]

@@ -11,9 +11,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from close_transfer.core.atomic_files import atomic_path, write_json, write_text
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
+from close_transfer.core.markdown import format_table
 from close_transfer.core.svg import render_svg
-from close_transfer.evaluation.results import read_scores
+from close_transfer.evaluation.score_lines import read_scores
 from studies.config import StudyCorporaConfig
 from studies.jobs import Job, run_jobs
 from studies.scene_scores import SceneScores
@@ -163,19 +165,20 @@ def _collect_row(config: StudyCorporaConfig, name: str, size: int | None) -> Tra
 def markdown(rows: Sequence[Trained]) -> str:
     """A table, a row of training a line."""
     header = ["trained on", "texts", rows[0].metric, "seeds", "in the style", "of its texts", "said of one image only"]
-    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    lines = []
     for row in rows:
-        cells = [
-            row.name,
-            "all" if row.size is None else f"{row.size:,}",
-            f"{row.score:.1f} ({row.low:.1f} to {row.high:.1f})",
-            f"{min(row.by_seed):.1f} to {max(row.by_seed):.1f}",
-            f"{row.in_style:.1%}",
-            "" if row.corpus_in_style is None else f"{row.corpus_in_style:.1%}",
-            f"{row.distinct:.0%}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append(
+            [
+                row.name,
+                "all" if row.size is None else f"{row.size:,}",
+                f"{row.score:.1f} ({row.low:.1f} to {row.high:.1f})",
+                f"{min(row.by_seed):.1f} to {max(row.by_seed):.1f}",
+                f"{row.in_style:.1%}",
+                "" if row.corpus_in_style is None else f"{row.corpus_in_style:.1%}",
+                f"{row.distinct:.0%}",
+            ]
+        )
+    return format_table(header, lines)
 
 
 def figure(rows: Sequence[Trained]) -> bytes:
@@ -222,4 +225,4 @@ def run_study(config: StudyCorporaConfig) -> str:
 
 def main(config: StudyCorporaConfig) -> None:
     """Run the study, and print its table."""
-    print(run_study(config))
+    show(run_study(config))

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from close_transfer.core.atomic_files import write_text
+from close_transfer.core.console import show
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.grammar_frames import extract_frames
 from close_transfer.data.picturebook.scenes import scenes
@@ -17,10 +18,10 @@ from textgen.text.statistics import count_words, measure_unigram_divergence
 
 def _compare(real: Sequence[str], written: Sequence[str]) -> None:
     counts = count_words(real), count_words(written)
-    print(f"words a caption: {counts[0].total() / len(real):.2f}, written {counts[1].total() / len(written):.2f}")
-    print(f"Jensen-Shannon divergence of their word frequencies: {measure_unigram_divergence(*counts):.4f} bits")
+    show(f"words a caption: {counts[0].total() / len(real):.2f}, written {counts[1].total() / len(written):.2f}")
+    show(f"Jensen-Shannon divergence of their word frequencies: {measure_unigram_divergence(*counts):.4f} bits")
     different = set(written)
-    print(f"{len(different):,} of {len(written):,} are different; {len(different & set(real)):,} are of the split too")
+    show(f"{len(different):,} of {len(written):,} are different; {len(different & set(real)):,} are of the split too")
 
 
 def main(config: ExportGrammarConfig) -> None:
@@ -41,7 +42,7 @@ def main(config: ExportGrammarConfig) -> None:
     )
     path = Path(config.output)
     write_text(path, header + yaml.safe_dump(document, sort_keys=False, width=1000, allow_unicode=True))
-    print(
+    show(
         f"{path}: {path.stat().st_size / 1000:.0f} kB, with the frames of {frames.share:.1%} of {len(texts):,} captions"
     )
     grammar = Grammar.read(path)

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 
 from close_transfer.config.choices import InputModality
-from close_transfer.config.data import DataConfig, FileData, HuggingFaceData
+from close_transfer.config.data import DataConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
-from close_transfer.data.decontamination import is_trained_on
+from close_transfer.core.markdown import format_table
+from close_transfer.data.example_kinds import QUESTIONS, find_datasets
 from close_transfer.data.examples import Example, get_scene_key, sample
-from close_transfer.data.sources import SERVED_TASKS, load_examples
+from close_transfer.data.sources import load_examples
 from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.embeddings import SceneVectors, encode_image_scenes, encode_text_scenes
 from close_transfer.inference.few_shot import FewShot, Shot, build_prompts
@@ -23,7 +25,7 @@ from close_transfer.inference.loading import load_model
 from close_transfer.metrics.bootstrap import score_sums
 from close_transfer.metrics.vqa import compute_vqa_accuracy
 from close_transfer.models.device import pick_device
-from close_transfer.training.run_folder import read_run
+from close_transfer.training.runs import read_run
 from studies.config import StudyFewShotConfig
 
 
@@ -34,26 +36,25 @@ def _get_question_data(run: Path, trained: TrainConfig, config: StudyFewShotConf
         UserError: if the data have none, or those that are asked would stand answered in front of themselves.
     """
     data = config.data or trained.data
-    serving = [name for name, tasks in SERVED_TASKS.items() if "vqa" in tasks]
-    table_data = data if isinstance(data, (FileData, HuggingFaceData)) else None
-    if data.name not in serving or (table_data and None in (table_data.prompt, table_data.target_column)):
+    serving = find_datasets(QUESTIONS)
+    if data.name not in serving or not data.names_prompts:
         source = f"runs={run}: was trained on data={data.name}, " if config.data is None else f"data={data.name}: "
         raise UserError(
             f"{source}which names no questions; give data=, one of {', '.join(serving)}, of a table with "
             "data.prompt='{question}' data.target_column=answers"
         )
-    if is_trained_on(data, data, config.split):
+    if data.trains_on(data, config.split):
         raise UserError(
             f"data={data.name} split={config.split}: answered questions come from the same rows; give split=val"
-            + (", for which a share is held out, or data.val_path=FILE is read" if table_data else " or split=test")
+            + (", for which a share is held out, or data.val_path=FILE is read" if data.is_table else " or split=test")
         )
     return data
 
 
 def _draw_examples(data: DataConfig, config: StudyFewShotConfig) -> tuple[list[Example], list[Example]]:
     """Answered questions of the training split, and those that are asked; drawn, the same for all runs."""
-    supports = sample(load_examples(data, "vqa", "train").examples, config.num_supports, 0)
-    return supports, sample(load_examples(data, "vqa", config.split).examples, config.max_examples, 0)
+    supports = sample(load_examples(data, QUESTIONS, "train").examples, config.num_supports, 0)
+    return supports, sample(load_examples(data, QUESTIONS, config.split).examples, config.max_examples, 0)
 
 
 def _build_shots(
@@ -127,17 +128,14 @@ def run_study(config: StudyFewShotConfig) -> str:
             str(shots): _summarise_accuracies(run_accuracies, scenes, config.num_bootstrap)
             for shots, run_accuracies in accuracies.items()
         }
-    lines = [
-        f"| run | {' | '.join(f'{shots}-shot' for shots in config.shots)} |",
-        "|---" * (1 + len(config.shots)) + "|",
-    ]
+    lines = []
     for name, row in rows.items():
         cells = [
             f"{summary['accuracy']:.1f} ({summary['interval'][0]:.1f} to {summary['interval'][1]:.1f})"
             for summary in row.values()
         ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    text = "\n".join(lines)
+        lines.append([name, *cells])
+    text = format_table(["run", *(f"{shots}-shot" for shots in config.shots)], lines)
     write_json(Path(config.output) / "few_shot.json", {"config": config.model_dump(mode="json"), "runs": rows})
     write_text(Path(config.output) / "few_shot.md", text + "\n")
     return text
@@ -145,4 +143,4 @@ def run_study(config: StudyFewShotConfig) -> str:
 
 def main(config: StudyFewShotConfig) -> None:
     """Run the study, and print its table."""
-    print(run_study(config))
+    show(run_study(config))

@@ -50,9 +50,8 @@ class Job:
         """All that decides the results of one test."""
         return {"input_modality": self.input_modality, "train": sorted(self.settings), "test": sorted(self.tests[test])}
 
-    @property
-    def missing(self) -> list[str]:
-        """Tests that are not finished.
+    def find_missing_tests(self) -> list[str]:
+        """Return the names of the tests that are not finished.
 
         Raises:
             UserError: if the folder holds results of other settings.
@@ -98,7 +97,7 @@ def run_job(job: Job) -> None:
         _, outcome = train(compose_config("train", TrainConfig, [*job.settings, *output_settings]), job.input_modality)
         if outcome.stopped_early:
             raise UserError("training was stopped; the same command goes on from there")
-        for name in job.missing:
+        for name in job.find_missing_tests():
             eval_settings = [
                 task,
                 f"run={job.folder}",
@@ -156,7 +155,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, what: str) -> None:
     Raises:
         UserError: of the first job that failed; the others are kept.
     """
-    waiting = [job for job in jobs if job.missing]
+    waiting = [job for job in jobs if job.find_missing_tests()]
     with tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="training", desc=what) as bar:
         for _ in run_in_workers(_run_quietly, ((job,) for job in waiting), workers):
             bar.update()

@@ -15,6 +15,8 @@ import jinja2
 from matplotlib.figure import Figure
 
 from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.console import show
+from close_transfer.core.markdown import format_table
 from close_transfer.core.svg import render_svg
 from studies.config import SweepNoiseConfig
 from studies.jobs import Job, run_jobs
@@ -108,7 +110,7 @@ def read_points(config: SweepNoiseConfig) -> tuple[dict[str, Any], list[Point]]:
             difference = best.minus(scores, config.num_bootstrap)
             points.append(
                 Point(
-                    noise_setting, scores.results["data_regime"], scores.results["noise"]["std"], scene, scores.score, *scores.interval(config.num_bootstrap), scores.by_seed,
+                    noise_setting, str(scores.results.data_regime), scores.results.noise_std or 0.0, scene, scores.score, *scores.interval(config.num_bootstrap), scores.by_seed,
                     (difference.difference, difference.low, difference.high),
                 )
             )  # fmt: skip
@@ -116,7 +118,7 @@ def read_points(config: SweepNoiseConfig) -> tuple[dict[str, Any], list[Point]]:
         facts = {
             "metric": best.metric,
             "num_scenes": len(best.counts),
-            **{key: best.results[key] for key in fact_names},
+            **{key: getattr(best.results, key) for key in fact_names},
         }
     return facts, sorted(points, key=lambda point: (point.scene, point.is_chosen, point.noise))
 
@@ -173,16 +175,15 @@ def figure(metric: str, points: Sequence[Point]) -> bytes:
 def markdown(metric: str, points: Sequence[Point]) -> str:
     """A table of both kinds of scenes."""
     header = ["tested on", "sees", "noise", metric, "seeds", "below the grid's best"]
-    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    lines = []
     for point in points:
         shortfall, low, high = point.below_best
         below = f"{shortfall:.1f} ({low:.1f} to {high:.1f})" if shortfall or low or high else ""
         seeds = f"{min(point.by_seed):.1f} to {max(point.by_seed):.1f}"
         noise = f"{point.given}: {point.noise:.3g}" if point.is_chosen else point.given
-        lines.append(
-            f"| {point.scene} | {point.data_regime} | {noise} | {point.score:.1f} ({point.low:.1f} to {point.high:.1f}) | {seeds} | {below} |"
-        )
-    return "\n".join(lines)
+        score = f"{point.score:.1f} ({point.low:.1f} to {point.high:.1f})"
+        lines.append([point.scene, point.data_regime, noise, score, seeds, below])
+    return format_table(header, lines)
 
 
 def run_sweep(config: SweepNoiseConfig) -> str:
@@ -225,4 +226,4 @@ def run_sweep(config: SweepNoiseConfig) -> str:
 
 def main(config: SweepNoiseConfig) -> None:
     """Run the study, and print its table."""
-    print(run_sweep(config))
+    show(run_sweep(config))

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from close_transfer.modality_gap.vectors import normalize_rows
+from close_transfer.core.arrays import normalize_rows
 from studies.real_pairs import Pairs, assign_folds
 
 NEAREST = "nearest training caption"

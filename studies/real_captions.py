@@ -14,6 +14,7 @@ from close_transfer.cli import compose_config
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import fingerprint, read_json, write_json, write_text
 from close_transfer.core.errors import UserError
+from close_transfer.core.roles import Role, drop_settings
 from close_transfer.inference.decoding import Decoder, Decoding
 from close_transfer.inference.loading import load_model
 from close_transfer.models.text_memory import ExactMemory
@@ -71,20 +72,8 @@ def caption_fold(config: StudyRealVectorsConfig, system: System, fold: int, seed
 
 def _compute_key(config: StudyRealVectorsConfig) -> str:
     """Of all that decides an answer, so that a changed setting does not meet old answers."""
-    settings = config.model_dump(
-        exclude={
-            "output",
-            "jobs",
-            "noises",
-            "systems",
-            "seeds",
-            "num_bootstrap",
-            "least_keyword",
-            "most_keyword",
-            "num_pairs",
-            "text_memory_temperature",
-        }
-    )
+    roles = (Role.LOCATION, Role.THROUGHPUT, Role.REPORTING, Role.KEYED)
+    settings = drop_settings(StudyRealVectorsConfig, config.model_dump(), *roles)
     weights = Path(str(config.language_model)) / "model.safetensors"
     return fingerprint([json.dumps(settings, sort_keys=True), weights.read_bytes() if weights.is_file() else b""])[:12]
 

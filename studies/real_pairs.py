@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 
 from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.train import DEFAULT_NOISE_RULE
+from close_transfer.core.arrays import normalize_rows
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import read_lines, text_field, texts_field
+from close_transfer.core.roles import Role, fields_with
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.modality_gap.adapter_fitting.chain import apply_adapters, apply_adapters_to_groups, fit_in_sequence
 from close_transfer.modality_gap.noise_selection import choose_from_texts, choose_paired, choose_unpaired
-from close_transfer.modality_gap.vectors import GroupedVectors, normalize_rows
+from close_transfer.modality_gap.vectors import GroupedVectors
 from close_transfer.models.adapters import ADAPTERS, AdapterChain, AdapterContext, Statistics, Steps, drop_noise_steps
 from close_transfer.models.adapters.statistics import measure_statistics
 from studies.config import RealSystemConfig, StudyRealVectorsConfig
@@ -83,7 +85,10 @@ class System:
         config = self.config
         if self.is_plain and not isinstance(config.noise, str):
             return f"{config.input_modality}-{config.noise:g}"
-        parts = [config.model_dump_json(exclude={"name"}), f"rule {config.rule or DEFAULT_NOISE_RULE}"]
+        parts = [
+            config.model_dump_json(exclude=set(fields_with(RealSystemConfig, Role.LABEL))),
+            f"rule {config.rule or DEFAULT_NOISE_RULE}",
+        ]
         parts += [f"pairs {study.num_pairs}"] if config.noise == "auto-paired" else []
         parts += [f"temperature {study.text_memory_temperature}"] if config.text_memory else []
         return f"{config.input_modality}-{fingerprint(parts)[:10]}"

@@ -5,7 +5,7 @@ as `train_text_only.py`; and on the image vectors of four folds, as the upper bo
 asked once for every system and seed, so scores are over all pairs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from tqdm import tqdm
 from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.console import show
+from close_transfer.core.markdown import format_table
 from close_transfer.metrics.bootstrap import average_scores, compare_paired_means
 from close_transfer.metrics.captions import caption_scores
 from close_transfer.modality_gap.keyword_probe import build_keyword_matrix, compute_average_precisions, score_probe
@@ -131,7 +133,7 @@ def _build_table(
     return table
 
 
-def _format_rows(table: dict[str, dict[str, Any]], leading: str) -> Iterator[str]:
+def _format_result_table(table: dict[str, dict[str, Any]], leading: str) -> str:
     others = [name for name in next(iter(table.values()))["metrics"] if name != leading]
     header = [
         "trained on",
@@ -144,8 +146,7 @@ def _format_rows(table: dict[str, dict[str, Any]], leading: str) -> Iterator[str
         "against the best noise",
         *others,
     ]
-    yield f"| {' | '.join(header)} |"
-    yield "|---" * len(header) + "|"
+    lines = []
     for name, row in table.items():
         low, high = row["intervals"][leading]
         metrics, seeds = row["metrics"], row["by seed"]
@@ -158,12 +159,13 @@ def _format_rows(table: dict[str, dict[str, Any]], leading: str) -> Iterator[str
         ]
         for value, *ends in row["differences"].values():
             cells.append(f"{value:+.1f} ({ends[0]:+.1f} to {ends[1]:+.1f})" if value or any(ends) else "")
-        yield f"| {' | '.join([*cells, *(f'{metrics[other]:.1f}' for other in others)])} |"
+        lines.append([*cells, *(f"{metrics[other]:.1f}" for other in others)])
+    return format_table(header, lines)
 
 
 def _format_markdown(tables: Sequence[tuple[str, str, dict[str, dict[str, Any]]]]) -> str:
     return "\n".join(
-        line for title, leading, table in tables for line in (title, "", *_format_rows(table, leading), "")
+        line for title, leading, table in tables for line in (title, "", _format_result_table(table, leading), "")
     )
 
 
@@ -192,4 +194,4 @@ def run_study(config: StudyRealVectorsConfig) -> str:
 
 def main(config: StudyRealVectorsConfig) -> None:
     """Run the study, and print its table."""
-    print(run_study(config))
+    show(run_study(config))

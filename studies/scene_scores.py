@@ -3,19 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from close_transfer.core.arrays import Float64Array
-from close_transfer.core.atomic_files import read_json
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import get_scene_key
-from close_transfer.data.sources import load_examples
-from close_transfer.evaluation.results import read_scores
+from close_transfer.evaluation.results import Results, read_results
+from close_transfer.evaluation.score_lines import read_scores
 from close_transfer.metrics.bootstrap import PairedDifference, compare_paired, score_sums
-from close_transfer.training.run_folder import read_run
+from close_transfer.tasks.loading import load_task_examples
+from close_transfer.training.runs import read_run
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class SceneScores:
     by_seed: list[float]
     sums: Float64Array
     counts: Float64Array
-    results: Mapping[str, Any]
+    results: Results
 
     @classmethod
     def read(cls, folders: Sequence[Path], scene_of: Mapping[str, str]) -> "SceneScores":
@@ -54,7 +53,7 @@ class SceneScores:
             values.mean(axis=1).tolist(),
             np.bincount(scene, weights=values.mean(axis=0)).astype(np.float64),
             np.bincount(scene).astype(np.float64),
-            read_json(folders[0] / "results.json"),
+            read_results(folders[0] / "results.json", "output"),
         )
 
     @property
@@ -84,6 +83,5 @@ def _compute_mean(sums: Float64Array) -> dict[str, NDArray[np.float64]]:
 def map_examples_to_scenes(run: Path, split: str) -> dict[str, str]:
     """The scene of each example of the data that a run was trained on, by example id."""
     config, _ = read_run(run)
-    return {
-        example.id: get_scene_key(example) for example in load_examples(config.data, config.task.name, split).examples
-    }
+    examples = load_task_examples(config.task.name, config.data, split).examples
+    return {example.id: get_scene_key(example) for example in examples}

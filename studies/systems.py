@@ -21,16 +21,18 @@ from close_transfer.config.compute_statistics import ComputeStatisticsConfig
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import fingerprint, read_json, write_json, write_text
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
+from close_transfer.core.markdown import format_table
 from close_transfer.data.examples import group_by_scene
-from close_transfer.data.sources import load_examples
 from close_transfer.encoders.build import build_encoder
 from close_transfer.inference.loading import load_model
 from close_transfer.modality_gap.vectors import encode_groups
 from close_transfer.pipelines.baseline import evaluate_baseline
 from close_transfer.pipelines.compute_statistics import compute_statistics
-from close_transfer.training.checkpoints import RunFolder
-from close_transfer.training.run_folder import read_run
+from close_transfer.tasks.loading import load_task_examples
+from close_transfer.training.run_folder import RunFolder
+from close_transfer.training.runs import read_run
 from studies.config import RunStudyConfig, SystemConfig
 from studies.jobs import Job, run_jobs
 from studies.scene_scores import SceneScores, map_examples_to_scenes
@@ -171,7 +173,7 @@ def measure_cosine_to_images(run: Path, split: str) -> float:
     config, _ = read_run(run)
     model, _ = load_model(run, "last", "cpu")
     encoder = build_encoder(config.clip, config.data, "cpu", texts_needed=True)
-    scenes = group_by_scene(load_examples(config.data, config.task.name, split).examples)
+    scenes = group_by_scene(load_task_examples(config.task.name, config.data, split).examples)
     vectors = encode_groups(encoder, scenes, config.embedding_cache, with_images=True)
     assert vectors.images is not None
     texts = model.adapter(torch.from_numpy(vectors.texts).float(), "text")
@@ -187,8 +189,8 @@ def _build_row(scores: SceneScores, baseline: SceneScores, num_bootstrap: int) -
         "interval": list(scores.interval(num_bootstrap)),
         "by_seed": scores.by_seed,
         "against_baseline": [difference.difference, difference.low, difference.high],
-        "noise": scores.results["noise"]["std"],
-        "data_regime": scores.results["data_regime"],
+        "noise": scores.results.noise_std,
+        "data_regime": scores.results.data_regime,
     }
 
 
@@ -232,7 +234,7 @@ def markdown(config: RunStudyConfig, table: Mapping[str, Mapping[str, Mapping[st
         *(["parameters trained", "minutes"] if config.costs else []),
         *(f"{task} ({m})" for task, m in metrics.items()),
     ]
-    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    lines = []
     for name, row in table.items():
         if not row:
             continue  # for none of these tasks
@@ -242,10 +244,9 @@ def markdown(config: RunStudyConfig, table: Mapping[str, Mapping[str, Mapping[st
             trains = "minutes" in first
             extra_cells += [f"{first['trained_parameters']:,}", f"{first['minutes']:.1f}"] if trains else ["none", ""]
         sees = "/".join(sorted({result["data_regime"] for result in row.values()}))
-        lines.append(
-            f"| {' | '.join([name, sees, *extra_cells, *(_format_cell(row[task]) if task in row else '' for task in config.tasks)])} |"
-        )
-    return "\n".join(lines)
+        scores = (_format_cell(row[task]) if task in row else "" for task in config.tasks)
+        lines.append([name, sees, *extra_cells, *scores])
+    return format_table(header, lines)
 
 
 def _check_settings(config: RunStudyConfig) -> None:
@@ -297,4 +298,4 @@ def run_study(config: RunStudyConfig) -> str:
 
 def main(config: RunStudyConfig) -> None:
     """Run the study, and print its table."""
-    print(run_study(config))
+    show(run_study(config))

@@ -8,11 +8,14 @@ import numpy as np
 
 from close_transfer.config.data import PicturebookData
 from close_transfer.core.arrays import Float64Array
-from close_transfer.core.atomic_files import read_json
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
+from close_transfer.core.markdown import format_table
+from close_transfer.data.example_kinds import CAPTIONS
 from close_transfer.data.sources import load_examples
-from close_transfer.evaluation.results import find_results
+from close_transfer.evaluation.results import find_results, read_results
 from close_transfer.metrics.bootstrap import score_sums
+from close_transfer.tasks import get_task
 from studies.config import ScoreByWordTypeConfig
 from studies.word_kinds import KINDS_OF_WORDS, score_words
 
@@ -35,21 +38,21 @@ def build_word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
     Raises:
         UserError: if a folder holds no results, or none of captions of Picturebook.
     """
-    lines = [f"| results | {' | '.join(KINDS_OF_WORDS)} |", "|---" * (1 + len(KINDS_OF_WORDS)) + "|"]
+    rows = []
     for folder in folders:
         if not (folder / "results.json").is_file():
             raise UserError(
                 f"{folder}: there is no results.json; give folders of evaluations, such as "
                 "runs/captioning/latest/eval-test-image"
             )
-        results = read_json(folder / "results.json")
-        if results["data"] != "picturebook" or not results["task"].startswith("captioning"):
+        results = read_results(folder / "results.json", "evaluations")
+        if results.data != "picturebook" or get_task(results.task).reads != CAPTIONS:
             raise UserError(f"{folder}: holds no captions of Picturebook; give evaluations of task=captioning on it")
-        data_settings = [config["data"] for config in results["config"].values() if config and config.get("data")]
+        data_settings = [config["data"] for config in results.config.values() if config and config.get("data")]
         data = PicturebookData.model_validate(
             data_settings[-1]
         )  # of the test, where that is on other data than the training
-        references = {e.id: e.references for e in load_examples(data, "captioning", results["split"]).examples}
+        references = {e.id: e.references for e in load_examples(data, CAPTIONS, str(results.split)).examples}
         predictions = [
             json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
         ]
@@ -62,13 +65,13 @@ def build_word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
             values, intervals = score_sums(counts, _compute_f1, num_bootstrap)
             low, high = intervals["F1"]
             cells.append(f"{values['F1']:.1f} ({low:.1f} to {high:.1f})")
-        lines.append(f"| {folder} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([str(folder), *cells])
+    return format_table(["results", *KINDS_OF_WORDS], rows)
 
 
 def main(config: ScoreByWordTypeConfig) -> None:
     """Print the table."""
-    print(
+    show(
         build_word_table(
             [path.parent for path in find_results(config.evaluations, "evaluations")], config.num_bootstrap
         )

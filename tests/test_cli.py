@@ -18,7 +18,7 @@ from tests.conftest import REPOSITORY
 
 COMMANDS = {command.config_name: command.load_schema() for command in cli.COMMANDS.values()}
 # Files that commands read on their way.
-PARTS = {"prices", "recipe_defaults"}
+PARTS = {"prices"}
 # What a file of a group cannot say by itself.
 NEEDED = {
     "data=file": ["data.path=x.txt"],
@@ -82,8 +82,8 @@ def test_every_command_composes(command):
 
 
 # Those of `study` are composed in tests/studies/test_systems.py, those of `experiment` in tests/config/test_experiments.py; those
-# of `recipe` in tests/textgen; `grammars` holds data.
-_ELSEWHERE = ("study", "experiment", "recipe", "grammars")
+# of `recipe` in tests/textgen; `grammars` holds data, `fragments` what several files share.
+_ELSEWHERE = ("study", "experiment", "recipe", "grammars", "fragments")
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_every_file_of_a_group_composes(path):
         assert chosen.names == (path.stem,)
         return
     written = OmegaConf.load(path)
-    key = "kind" if "kind" in written else "name"
-    assert getattr(chosen, key) == written[key]
+    keys = [key for key in ("kind", "name", "model") if OmegaConf.select(written, key) is not None]
+    assert keys and all(getattr(chosen, key) == written[key] for key in keys)
 
 
 def test_a_misspelt_key_suggests_the_nearest():

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Share, StrictModel
 
 Action = Literal["run", "plan", "status", "collect", "filter", "report"]
@@ -20,7 +21,7 @@ RESERVED = ("id", "group", "keywords", "stage", "reason")
 
 
 class FieldSettings(StrictModel):
-    """Field of an answer.
+    """Field of an answer, an entry of `recipe.fields`; it gives only the settings that it needs.
 
     Attributes:
         description: description in the JSON schema that the model gets.
@@ -32,56 +33,31 @@ class FieldSettings(StrictModel):
 
 
 class RecipeSettings(StrictModel):
-    """Recipe: the prompt, the fields of an answer and their checks. One file of configs/recipe/.
-
-    Attributes:
-        name: stem of the recipe's file.
-        template: file of the prompt, in the folder of the recipe; None for a recipe that filters existing text.
-        system: system message; None for none.
-        keywords: number of words drawn for each request.
-        rows: file of records that fill the template, one per request, in turn.
-        examples: in-context examples, as records of the recipe's fields and `keywords`; or the name of a file of them;
-            or "references", to make them from the reference texts.
-        examples_per_request: number of examples in each prompt.
-        items_per_request: number of texts in one answer; they share a group.
-        fields: name -> field of an item, in the order they are written; `text` is required.
-        balanced_values: variable -> values that it takes in turn, so that all are equally frequent.
-        keep_columns: variables and columns of `rows` that the corpus keeps.
-        temperature: sampling temperature; 0 is greedy.
-        top_p: probability mass of nucleus sampling.
-        max_output_tokens: token limit of one answer.
-        words: smallest and largest number of words of `text`.
-        keywords_present: keywords that a text must contain: "all", "any" or "none".
-        must_contain: field -> field that must contain it, word for word.
-        must_differ: fields of one item that must not be equal.
-        grammar: symbol -> frames, added to those of the grammar's file; each field is a symbol.
-        style_words: words that mark the style, counted in the report.
-        train: settings of scripts/train_text_only.py for this corpus.
-        licence: note for the data card.
-    """
+    """Recipe: the prompt, the fields of an answer and their checks. A file of configs/recipe/, completed by configs/fragments/recipe.yaml."""
 
     name: str
     template: str | None
-    system: str | None = None
-    keywords: Natural = 0
-    rows: str | None = None
-    examples: tuple[dict[str, str | tuple[str, ...]], ...] | str = ()
-    examples_per_request: Natural = 0
-    items_per_request: Positive = 1
+    system: str | None
+    keywords: Natural
+    rows: str | None
+    examples: tuple[dict[str, str | tuple[str, ...]], ...] | str
+    examples_per_request: Natural
+    items_per_request: Positive
     fields: dict[Name, FieldSettings]
-    balanced_values: dict[Name, tuple[str, ...]] = Field(default_factory=dict)
-    keep_columns: tuple[Name, ...] = ()
-    temperature: NonNegative = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    max_output_tokens: Positive = 128
-    words: tuple[Natural, Positive] = (3, 40)
-    keywords_present: Literal["all", "any", "none"] = "all"
-    must_contain: dict[Name, Name] = Field(default_factory=dict)
-    must_differ: tuple[Name, ...] = ()
-    grammar: dict[str, str | tuple[str, ...] | dict[str, str | tuple[str, ...]]] = Field(default_factory=dict)
-    style_words: tuple[str, ...] = ()
-    train: str = "task=captioning data=file"
-    licence: str = ""
+    balanced_values: dict[Name, tuple[str, ...]]
+    keep_columns: tuple[Name, ...]
+    temperature: NonNegative
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    max_output_tokens: Positive
+    words: tuple[Natural, Positive]
+    keywords_present: Literal["all", "any", "none"]
+    must_contain: dict[Name, Name]
+    must_differ: tuple[Name, ...]
+    grammar: dict[str, str | tuple[str, ...] | dict[str, str | tuple[str, ...]]]
+    style_words: tuple[str, ...]
+    train: str
+    task_categories: tuple[str, ...]
+    licence: str
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
@@ -121,101 +97,83 @@ class RecipeSettings(StrictModel):
 class KeywordSettings(StrictModel):
     """Extraction and sampling of keywords."""
 
-    sampler: SamplerName = "unigram"
-    list: str | None = None  # file of the user's keywords with quotas
-    min_count: Positive = 1
-    language: str = "en"
-    drop: tuple[str, ...] = ()
-    part_of_speech: tuple[str, ...] | None = None
-    spacy_pipeline: str | None = None
+    sampler: SamplerName
+    list: Annotated[str | None, Role.FINGERPRINTED]
+    min_count: Positive
+    language: str
+    drop: tuple[str, ...]
+    part_of_speech: tuple[str, ...] | None
+    spacy_pipeline: str | None
 
 
 class FilterSettings(StrictModel):
-    """Chain of filters; None or false turns a filter off.
+    """Chain of filters; None or false turns a filter off."""
 
-    Attributes:
-        language: language of the texts, two or three letters; simplemma must have a word list of it.
-        min_known_words: smallest share of a text's words that the list must have; names and numbers do not count.
-        refusals: remove refusals and assistant talk (textgen/filters/assistant_talk.txt).
-        leaks: remove texts with words, placeholders or labels of the prompt.
-        markup: remove texts with Markdown, tags, web addresses, hashtags, braces or control characters.
-        repetition: remove texts that repeat the same one to four words four times in a row.
-        clip_tokens: largest number of CLIP tokens in `text`, including start and end token.
-        exact_duplicates: remove texts with the same words in the same order as an earlier one.
-        near_duplicates: Jaccard similarity of words and word pairs from which the later text is removed;
-            textgen/filters/near.py shows examples of values.
-        overused_share: share of the corpus that may contain one 4-gram.
-        overused_factor: multiple of its share of the references that a 4-gram may reach, if that is more.
-        overused_min_count: number of texts that may contain any 4-gram.
-        evaluation_overlap: similarity from which a text counts as a copy of an in-context example or an evaluation text.
-            With None, evaluation texts are not compared, and examples only by their exact words.
-    """
-
-    language: str | None = "en"
-    min_known_words: Annotated[float, Field(ge=0, le=1)] = 0.75
-    refusals: bool = True
-    leaks: bool = True
-    markup: bool = True
-    repetition: bool = True
-    clip_tokens: Positive | None = 77
-    exact_duplicates: bool = True
-    near_duplicates: Share | None = 0.8
-    overused_share: Share | None = 0.03
-    overused_factor: AboveZero = 3.0
-    overused_min_count: Positive = 50
-    evaluation_overlap: Share | None = 0.8
+    language: str | None
+    min_known_words: Annotated[float, Field(ge=0, le=1)]
+    refusals: bool
+    leaks: bool
+    markup: bool
+    repetition: bool
+    clip_tokens: Positive | None
+    exact_duplicates: bool
+    near_duplicates: Share | None
+    overused_share: Share | None
+    overused_factor: AboveZero
+    overused_min_count: Positive
+    evaluation_overlap: Share | None
 
 
 class BatchSettings(StrictModel):
     """Settings of source=openai-batch."""
 
-    max_requests: Annotated[int, Field(ge=1, le=50_000)] = 50_000
-    max_bytes: Positive = 150_000_000
-    poll_seconds: AboveZero = 30.0
+    max_requests: Annotated[int, Field(ge=1, le=50_000)]
+    max_bytes: Positive
+    poll_seconds: AboveZero
 
 
 class LocalSettings(StrictModel):
     """Settings of source=transformers."""
 
-    batch_size: Positive = 16
-    device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    batch_size: Positive
+    device: Annotated[str, Role.LOCATION]
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class SynthesizeCaptionsConfig(StrictModel):
     """Settings of scripts/synthesize_captions.py."""
 
-    action: Action = "run"
+    action: Action
     recipe: RecipeSettings
-    source: SourceName = "grammar"
-    num_texts: Positive | None = None
-    output: str
-    references: str | None = None
-    references_column: str = "text"
-    evaluation: tuple[str, ...] = ()
-    evaluation_column: str = "text"
+    source: SourceName
+    num_texts: Positive | None
+    output: Annotated[str, Role.LOCATION]
+    references: str | None
+    references_column: str
+    evaluation: tuple[str, ...]
+    evaluation_column: str
     grammar: str
-    model: str | None = None
-    base_url: str | None = None
-    api: Literal["auto", "responses", "chat"] = "auto"
-    json_schema: Literal["auto", "schema", "text"] = "auto"
-    api_key_env: str = "OPENAI_API_KEY"
-    concurrency: Positive = 32
-    requests_per_minute: Positive | None = None
-    tokens_per_minute: Positive | None = None
-    request_timeout: AboveZero = 60.0
-    max_attempts: Positive = 8
-    initial_backoff: NonNegative = 0.5
-    max_cost: NonNegative | None = None
-    max_total_tokens: Natural | None = None
-    max_output_tokens: Positive | None = None
+    model: str | None
+    base_url: str | None
+    api: Literal["auto", "responses", "chat"]
+    json_schema: Literal["auto", "schema", "text"]
+    api_key_env: str
+    concurrency: Positive
+    requests_per_minute: Positive | None
+    tokens_per_minute: Positive | None
+    request_timeout: AboveZero
+    max_attempts: Positive
+    initial_backoff: NonNegative
+    max_cost: Annotated[NonNegative | None, Role.BUDGET]
+    max_total_tokens: Annotated[Natural | None, Role.BUDGET]
+    max_output_tokens: Positive | None
     prices: str
-    allow_unpriced: bool = False
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    keywords: KeywordSettings = KeywordSettings()
-    filters: FilterSettings = FilterSettings()
-    batch: BatchSettings = BatchSettings()
-    local: LocalSettings = LocalSettings()
+    allow_unpriced: bool
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    keywords: KeywordSettings
+    filters: FilterSettings
+    batch: BatchSettings
+    local: LocalSettings
 
     @model_validator(mode="after")
     def _refuse_secrets(self) -> Self:

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from close_transfer.core import command_line
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.core.guarded_run import run_guarded
 from close_transfer.core.signals import StopRequest
@@ -161,15 +162,15 @@ def _run(work: Synthesis) -> int:
         end_reason = work.ask(journal, stop)
         ledger = journal.ledger
         if stop.asked:
-            print(f"stopped by a signal: {describe_status(ledger, num)}. Run the same command to continue")
+            show(f"stopped by a signal: {describe_status(ledger, num)}. Run the same command to continue")
             return stop.exit_status
         if ledger.answered:
             filter_corpus(work.folder, work.inputs, ledger)
-    print(describe_status(ledger, num))
+    show(describe_status(ledger, num))
     if ledger.answered:
         _describe(work)
     if end_reason is not None:
-        print(f"ended by {end_reason}: all answers are kept. Raise the cap and run the same command to continue")
+        show(f"ended by {end_reason}: all answers are kept. Raise the cap and run the same command to continue")
         return CAPPED_STATUS
     if not ledger.answered:
         raise UserError(
@@ -182,28 +183,28 @@ def _describe(work: Synthesis) -> None:
     work.describe()
     filters = read_filters(work.folder)
     assert filters is not None
-    print(
+    show(
         f"{work.folder.corpus}: {filters['num_kept']:,} of {filters['num_texts']:,} texts passed the filters\n"
         f"report: {work.folder.report}"
     )
     if filters["num_texts"] and filters["num_kept"] < filters["num_texts"] / 2:
         strictest = max(filters["stages"], key=lambda stage: stage["num_out"])
-        print(
+        show(
             f"the filter {strictest['name']} removed the most texts: {strictest['num_out']:,}, for example because: {strictest['examples'][0]['reason']}"
         )
     if filters["num_kept"]:
-        print(f"to train on it: python scripts/train_text_only.py {format_training_settings(work.config)}")
+        show(f"to train on it: python scripts/train_text_only.py {format_training_settings(work.config)}")
 
 
 def _plan(work: Synthesis) -> int:
     work.plan()
-    print(describe_plan(work.inputs, work.folder))
+    show(describe_plan(work.inputs, work.folder))
     return 0
 
 
 def _print_status(work: Synthesis) -> int:
     _require_plan(work)
-    print(describe_status(read_ledger(work.folder.journal), count_plan(work.folder.plan)))
+    show(describe_status(read_ledger(work.folder.journal), count_plan(work.folder.plan)))
     return 0
 
 
@@ -216,9 +217,9 @@ def _collect(work: Synthesis) -> int:
         waiting_note = ask_source(
             work.inputs, work.folder, work.claim_folder(), journal, work._find_missing, stop, only_collect=True
         )
-        print(describe_status(journal.ledger, count_plan(work.folder.plan)))
+        show(describe_status(journal.ledger, count_plan(work.folder.plan)))
     if waiting_note:
-        print(f"{waiting_note}. Run action=collect again later")
+        show(f"{waiting_note}. Run action=collect again later")
     return 0
 
 

@@ -1,7 +1,7 @@
 """Settings of each adapter, and the chain that a command line names."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_serializer, model_validator
 
@@ -10,72 +10,89 @@ from close_transfer.core.schema import AboveZero, Natural, Positive, StrictModel
 _Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
-class NoSettings(StrictModel):
-    """Of an adapter that has none of its own; noise takes its scale from `noise=`."""
+class AdapterSettings(StrictModel):
+    """Settings of one adapter, and the facts about it that other settings depend on; by itself, those without settings."""
+
+    adds_noise: ClassVar[bool] = False  # its class is a `Noise` then, and takes its scale from `noise=`
+
+    @property
+    def has_own_noise_scale(self) -> bool:
+        """The scale of the noise comes from the statistics, so that no rule can choose it."""
+        return False
 
 
-class CovarianceNoiseSettings(StrictModel):
+class NoiseSettings(AdapterSettings):
+    """Settings of an adapter that adds noise; by itself, of noise that has a scale only."""
+
+    adds_noise = True
+
+
+class CovarianceNoiseSettings(NoiseSettings):
     """Whose covariance the noise has."""
 
-    shape: Literal["text", "difference"] = "text"
+    shape: Literal["text", "difference"]
+
+    @property
+    def has_own_noise_scale(self) -> bool:
+        return self.shape == "difference"
 
 
-class RandomShiftSettings(StrictModel):
+class RandomShiftSettings(AdapterSettings):
     """A fixed random vector."""
 
-    length: AboveZero = 0.5
-    seed: Natural = 0
+    length: AboveZero
+    seed: Natural
 
 
-class MeanShiftSettings(StrictModel):
+class MeanShiftSettings(AdapterSettings):
     """How far to move, in units of the distance of the means."""
 
-    scale: _Finite = 1.0
+    scale: _Finite
 
 
-class StandardizeSettings(StrictModel):
+class StandardizeSettings(AdapterSettings):
     """The least scale of a coordinate, as a share of the mean scale."""
 
-    floor: AboveZero = 0.01
+    floor: AboveZero
 
 
-class WhitenSettings(StrictModel):
+class WhitenSettings(AdapterSettings):
     """The share of the mean variance that stands in for each direction's own."""
 
-    shrinkage: Annotated[float, Field(ge=0, le=1)] = 0.1
+    shrinkage: Annotated[float, Field(ge=0, le=1)]
 
 
-class TruncateSettings(StrictModel):
+class TruncateSettings(AdapterSettings):
     """How many directions are kept."""
 
-    directions: Positive = 64
+    directions: Positive
 
 
-class LowRankSettings(StrictModel):
+class LowRankSettings(AdapterSettings):
     """How many directions are corrected, and the longest correction."""
 
-    directions: Positive = 16
-    bound: AboveZero = 0.5
+    directions: Positive
+    bound: AboveZero
 
 
 class AdapterConfig(StrictModel):
     """What is done to a vector before the mapper sees it: adapters by name, in the order they were given."""
 
-    gaussian: NoSettings | None = None
-    uniform_ball: NoSettings | None = None
-    random_magnitude: NoSettings | None = None
-    cosine_bounded: NoSettings | None = None
+    gaussian: NoiseSettings | None = None
+    uniform_ball: NoiseSettings | None = None
+    random_magnitude: NoiseSettings | None = None
+    cosine_bounded: NoiseSettings | None = None
     covariance_noise: CovarianceNoiseSettings | None = None
     random_shift: RandomShiftSettings | None = None
     mean_shift: MeanShiftSettings | None = None
-    remove_mean: NoSettings | None = None
+    remove_mean: AdapterSettings | None = None
     standardize: StandardizeSettings | None = None
-    mean_trace: NoSettings | None = None
+    mean_trace: AdapterSettings | None = None
     whiten: WhitenSettings | None = None
     truncate: TruncateSettings | None = None
     low_rank: LowRankSettings | None = None
-    linear: NoSettings | None = None
-    blind: NoSettings | None = None
+    linear: AdapterSettings | None = None
+    blind: AdapterSettings | None = None
 
     _order: tuple[str, ...] = PrivateAttr(())
 
@@ -101,3 +118,18 @@ class AdapterConfig(StrictModel):
     def names(self) -> tuple[str, ...]:
         """The adapters in their order."""
         return self._order
+
+    @property
+    def settings(self) -> tuple[AdapterSettings, ...]:
+        """The settings of the adapters, in their order."""
+        return tuple(getattr(self, name) for name in self._order)
+
+    @property
+    def noise_names(self) -> tuple[str, ...]:
+        """The adapters that add noise."""
+        return tuple(name for name in self._order if getattr(self, name).adds_noise)
+
+    @property
+    def own_noise_scale(self) -> str | None:
+        """The adapter whose noise has its own scale; None if `noise=` or a rule gives the scale."""
+        return next((name for name in self._order if getattr(self, name).has_own_noise_scale), None)

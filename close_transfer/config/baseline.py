@@ -1,10 +1,11 @@
 """Settings of the command that scores what needs no training."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from close_transfer.config.choices import EvalSplit
 from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig, TaskConfig
 from close_transfer.config.data import DataConfig
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import Positive, StrictModel
 
 
@@ -12,14 +13,14 @@ class BaselineConfig(StrictModel):
     """Settings of `baseline.py`."""
 
     task: TaskConfig
-    data: DataConfig  # what is asked and scored
-    training: DataConfig | None = None  # whose texts are known; the training split of `data` when None
+    data: Annotated[DataConfig, Role.TEST]
+    training: DataConfig | None = None
     clip: ClipConfig
     baseline: Literal["nearest", "zero-shot"]
-    split: EvalSplit
+    split: Annotated[EvalSplit, Role.TEST]
     num_answers: Positive
-    max_examples: Positive | None
-    num_bootstrap: Positive
-    output: str
-    device: str
-    embedding_cache: EmbeddingCacheConfig
+    max_examples: Annotated[Positive | None, Role.TEST]
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    output: Annotated[str, Role.LOCATION]
+    device: Annotated[str, Role.LOCATION]
+    embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]

@@ -1,13 +1,11 @@
 """Names that several settings choose from."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator
 
-TaskName = Literal["captioning", "captioning-multi", "snli-ve", "vqa", "vqa-e", "visual-news", "custom"]
 EvalSplit = Literal["train", "val", "test", "test-novel"]
-# What training saw: T0 text only, T1 also statistics of unpaired images, T2 unpaired images, T3 images generated from the
-# text, T4 images with their text.
+# What training saw; `WORDS_BY_DATA_REGIME` says it in words.
 DataRegime = Literal["T0", "T1", "T2", "T3", "T4"]
 # Whose embeddings the model is fed, in training or in evaluation; the setting is `scene`.
 InputModality = Literal["text", "image"]
@@ -15,7 +13,7 @@ Checkpoint = Literal["best", "last"]
 # Ways to choose the noise: from texts, from statistics of unpaired images, from statistics of pairs.
 AutoNoise = Literal["auto", "auto-unpaired", "auto-paired"]
 NoiseRule = Literal["largest_coordinate", "cosine", "shifted_validation"]
-ExtraMetric = Literal["spice", "clipscore"]
+ExtraMetricName = Literal["spice", "clipscore"]
 
 
 def as_tuple(value: Any) -> Any:
@@ -24,7 +22,7 @@ def as_tuple(value: Any) -> Any:
 
 
 # `task=` names a file of the group; what is in it was settled when the run was trained.
-ChosenTask = Annotated[TaskName, BeforeValidator(lambda task: task["name"] if isinstance(task, dict) else task)]
+ChosenTask = Annotated[str, BeforeValidator(lambda task: task["name"] if isinstance(task, dict) else task)]
 
 
 def _require_value(value: Any) -> Any:
@@ -34,3 +32,38 @@ def _require_value(value: Any) -> Any:
 
 
 Given = Annotated[str, BeforeValidator(_require_value)]
+
+
+class RegimeWords(NamedTuple):
+    """Words for what training saw: in a table, while training on text, in a model card and at the end of its sentence."""
+
+    table: str
+    training: str
+    card: str
+    sentence: str
+
+
+_UNPAIRED_STATISTICS = "text, and statistics of unpaired images"
+_UNPAIRED, _GENERATED = "text, and unpaired images", "text, and images generated from it"
+WORDS_BY_DATA_REGIME: dict[str, RegimeWords] = {
+    "T0": RegimeWords(
+        "text only",
+        "text only, no image is opened",
+        "text only; no image was seen in training",
+        "no image was seen in training",
+    ),
+    "T1": RegimeWords(
+        _UNPAIRED_STATISTICS,
+        _UNPAIRED_STATISTICS,
+        _UNPAIRED_STATISTICS,
+        "of images, training saw statistics of unpaired ones",
+    ),
+    "T2": RegimeWords(_UNPAIRED, _UNPAIRED, _UNPAIRED, "training saw unpaired images"),
+    "T3": RegimeWords(_GENERATED, _GENERATED, _GENERATED, "training saw images that were generated from its text"),
+    "T4": RegimeWords(
+        "images with their text",
+        "text, and statistics of pairs",
+        "images paired with text",
+        "of images, training saw statistics of some that were paired with text",
+    ),
+}

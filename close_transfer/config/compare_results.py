@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from close_transfer.config.choices import Given, as_tuple
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import Positive, StrictModel
 
 
@@ -18,9 +19,9 @@ class CompareResultsConfig(StrictModel):
     """Settings of `compare_results.py`."""
 
     results: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(_require_globs)]
-    compare: tuple[str, ...]
-    num_bootstrap: Positive
-    output: str
+    compare: Annotated[tuple[str, ...], Role.REPORTING]
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    output: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")
     def _two_runs(self) -> "CompareResultsConfig":

@@ -1,13 +1,16 @@
 """Settings of the parts that a run is made of: task, encoder, mapper, language model, loop, embedding cache."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from close_transfer.config.choices import TaskName
+from close_transfer.core.roles import Names, Role
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, StrictModel
 
-_CAPTIONING = ("captioning", "captioning-multi")
+# Learning rates of language models that are trained from scratch go by it: comparing a prompt with a scene is learned
+# at a lower rate than writing without a prompt.
+LearningRateGroup = Literal["prompted", "unprompted"]
 
 
 def _refuse_non_text(value: Any) -> Any:
@@ -30,56 +33,79 @@ def _require_model_name(value: Any) -> Any:
 class TaskConfig(StrictModel):
     """What is trained and how its text is shaped."""
 
-    name: TaskName
+    name: str
     noise: NonNegative  # standard deviation per coordinate when `noise` is not given
+    epochs: Positive  # of training, if neither the data nor `train.epochs` says otherwise
+    learning_rate_group: LearningRateGroup
     max_target_tokens: Positive
     max_prompt_tokens: Positive
     lowercase_targets: bool
     num_beams: Positive
-    # Those below are of some tasks only; the others leave them out.
-    prompt: str = ""  # captioning: words that every caption goes on from
-    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] = "en"  # captioning, custom: how scorers split text
-    metric: Literal["captions", "accuracy", "vqa", "text"] = "captions"  # custom
-    labels: Annotated[
-        tuple[str, ...], BeforeValidator(_refuse_non_text)
-    ] = ()  # custom: what the answer is one of; empty: any text
+    # Those below are settings of some tasks only; None in the others. Each task's class names its own.
+    prompt: str | None = None  # words that every caption continues
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] | None = None  # how scorers split text
+    metric: Literal["captions", "accuracy", "vqa", "text"] | None = None
+    labels: Annotated[tuple[str, ...], BeforeValidator(_refuse_non_text)] | None = None  # empty: any text
 
-    @model_validator(mode="after")
-    def _is_of_the_task(self) -> "TaskConfig":
-        tasks_by_field = {
-            "prompt": _CAPTIONING,
-            "language": (*_CAPTIONING, "custom"),
-            "metric": ("custom",),
-            "labels": ("custom",),
-        }
-        for field, tasks in tasks_by_field.items():
-            if self.name not in tasks and getattr(self, field) != type(self).model_fields[field].default:
-                raise ValueError(f"task.{field} is of task={' and task='.join(tasks)}; leave it out")
-        if len(set(self.labels)) != len(self.labels) or len(self.labels) == 1:
-            raise ValueError(
-                f"task.labels=[{','.join(self.labels)}]: should be two or more different answers, such as "
-                "task.labels=[yes,no]; leave it out where any text is an answer"
-            )
-        if self.labels and self.metric != "accuracy":
-            raise ValueError(f"task.metric={self.metric}: with task.labels it is accuracy")
-        return self
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        """Settings that only some tasks have, by name; without those that are not given."""
+        optional = [name for name, field in type(self).model_fields.items() if not field.is_required()]
+        return {name: value for name in optional if (value := getattr(self, name)) is not None}
 
 
 # One vector of the whole image, or one of each cell of a grid over it.
 Features = Literal["pooled", "grid"]
 
 
-class OpenClipConfig(StrictModel):
+class EncoderSettings(StrictModel):
+    """Settings of one kind of frozen encoder, and the facts about it that other parts depend on.
+
+    Attributes:
+        kind: its name here and in `encoders.ENCODERS`.
+        encodes_images: it turns images into vectors; False if vectors come from files.
+        hub_tags: words by which a search on the hub should find models with this encoder.
+    """
+
+    encodes_images: ClassVar[bool] = True
+    hub_tags: ClassVar[tuple[str, ...]] = ()
+
+    kind: str
+
+    @property
+    def encodes_text(self) -> bool:
+        """It turns texts into vectors of the space of its images."""
+        return True
+
+    @property
+    def is_joint(self) -> bool:
+        """It encodes texts and images, so that the two can be compared."""
+        return self.encodes_text and self.encodes_images
+
+    @property
+    def made_for(self) -> str:
+        """The only dataset whose texts and images it knows; empty if it is for any."""
+        return ""
+
+    @property
+    def display_name(self) -> str:
+        """Its name in messages before it is built."""
+        return self.kind
+
+
+class OpenClipConfig(EncoderSettings):
     """A frozen encoder that `open_clip` builds."""
 
+    hub_tags = ("clip",)
+
     kind: Literal["open_clip"]
-    model: str  # an architecture, "local-dir:PATH", "hf-hub:NAME", or "picturebook"
-    pretrained: str | None  # a tag of open_clip's list, or "random"
-    weights: str | None  # a local file instead of a download; `pretrained` then says how its weights are used
-    tokenizer: str | None = None  # a local folder instead of the architecture's own
-    features: Features = "pooled"  # "grid": images only
-    seed: Natural = 0  # of pretrained=random
-    batch_size: Positive
+    model: Annotated[str, Names.FILE_OR_HUB]
+    pretrained: str | None
+    weights: Annotated[str | None, Names.FILE]
+    tokenizer: Annotated[str | None, Names.FILE_OR_HUB]
+    features: Features
+    seed: Natural
+    batch_size: Annotated[Positive, Role.THROUGHPUT]
 
     @model_validator(mode="before")
     @classmethod
@@ -89,51 +115,89 @@ class OpenClipConfig(StrictModel):
         is_own = values.get("weights") or str(values.get("model")).startswith(("picturebook", "local-dir:", "hf-hub:"))
         return values | {"pretrained": None if is_own else "openai"}
 
+    @property
+    def encodes_text(self) -> bool:
+        return self.features == "pooled"
 
-class TimmConfig(StrictModel):
+    @property
+    def made_for(self) -> str:
+        return self.model if self.model == "picturebook" else ""
+
+    @property
+    def display_name(self) -> str:
+        return self.model
+
+
+class TimmConfig(EncoderSettings):
     """An image encoder without a text tower, that `timm` builds."""
 
     kind: Literal["timm"]
-    model: str  # an architecture of timm.list_models()
+    model: Annotated[str, Names.FILE_OR_HUB]
     pretrained: Literal["yes", "random"]
-    weights: str | None  # a local file instead
+    weights: Annotated[str | None, Names.FILE]
     features: Features
-    seed: Natural  # of pretrained=random
-    batch_size: Positive
+    seed: Natural
+    batch_size: Annotated[Positive, Role.THROUGHPUT]
+
+    @property
+    def encodes_text(self) -> bool:
+        return False
+
+    @property
+    def display_name(self) -> str:
+        return self.model
 
 
-class PrecomputedConfig(StrictModel):
+class PrecomputedConfig(EncoderSettings):
     """Vectors that were encoded elsewhere; row i belongs to line i of the data file."""
 
+    encodes_images = False
+
     kind: Literal["precomputed"]
-    text_embeddings: str | None
-    image_embeddings: str | None
+    text_embeddings: Annotated[str | None, Names.FILE]
+    image_embeddings: Annotated[str | None, Names.FILE]
+
+    @property
+    def encodes_text(self) -> bool:
+        return False
 
 
 ClipConfig = Annotated[OpenClipConfig | TimmConfig | PrecomputedConfig, Field(discriminator="kind")]
+ENCODER_KINDS: dict[str, type[EncoderSettings]] = {
+    get_args(member.model_fields["kind"].annotation)[0]: member for member in get_args(get_args(ClipConfig)[0])
+}
 
 
-class LinearMapperConfig(StrictModel):
+def find_encoder_class(values: Mapping[str, Any]) -> type[EncoderSettings]:
+    """Return the class of an encoder's saved settings; `EncoderSettings` itself if they name no kind that is known."""
+    return ENCODER_KINDS.get(values.get("kind", ""), EncoderSettings)
+
+
+class MapperSettings(StrictModel):
+    """What every mapper's settings have: its name in `models.mappers.MAPPERS`, and how many tokens a vector becomes."""
+
+    name: str
+    num_tokens: Positive
+
+
+class LinearMapperConfig(MapperSettings):
     """One linear layer from a vector to tokens (CLOSE), or from each vector of a grid (LiMBeR)."""
 
     name: Literal["linear"]
-    num_tokens: Positive
     num_constant_tokens: Natural
 
 
-class MlpMapperConfig(StrictModel):
+class MlpMapperConfig(MapperSettings):
     """Two linear layers (ClipCap)."""
 
     name: Literal["mlp"]
-    num_tokens: Positive
-    hidden_dim: Positive | None  # None: half of all tokens' width
+    hidden_dim: Positive | None
 
 
-class TransformerMapperConfig(StrictModel):
+class TransformerMapperConfig(MapperSettings):
     """A transformer over tokens of the vector and learned ones (ClipCap, CapDec)."""
 
     name: Literal["transformer"]
-    num_tokens: Positive
     num_vector_tokens: Positive
     num_layers: Positive
     num_heads: Positive
@@ -151,7 +215,7 @@ class ScratchLM(StrictModel):
     vocab_size: Annotated[int, Field(ge=300, le=1_000_000)]
     config: dict[str, Any]  # for transformers' config of the architecture
     learning_rate: AboveZero
-    learning_rates: dict[TaskName, AboveZero]
+    learning_rates: dict[LearningRateGroup, AboveZero]
     warmup_steps: Natural
 
 
@@ -161,18 +225,18 @@ class LoraConfig(StrictModel):
     rank: Positive
     alpha: AboveZero
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    layers: tuple[str, ...] | None  # last parts of the layers' names; None: every linear layer but the last
+    layers: tuple[str, ...] | None
 
 
 class PretrainedLM(StrictModel):
     """A language model with pretrained weights: a hub name or a local directory."""
 
     kind: Literal["pretrained"]
-    name: Annotated[str, BeforeValidator(_require_model_name)]
-    tuning: Literal["full", "lora", "frozen"] = "full"
-    lora: LoraConfig = LoraConfig(rank=16, alpha=32.0, dropout=0.0, layers=None)
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"  # of weights that are not trained
-    format: Literal["auto", "plain", "chat"] = "auto"  # of models that are a decoder only
+    name: Annotated[str, BeforeValidator(_require_model_name), Names.FILE_OR_HUB]
+    tuning: Literal["full", "lora", "frozen"]
+    lora: LoraConfig
+    dtype: Literal["float32", "bfloat16", "float16"]
+    format: Literal["auto", "plain", "chat"]
     learning_rate: AboveZero
     warmup_steps: Natural
 
@@ -193,26 +257,26 @@ class LoopConfig(StrictModel):
     """The training loop."""
 
     epochs: Positive
-    max_steps: Positive | None  # stops earlier; the schedule ends there too
-    batch_size: Positive  # scenes an optimiser step, over all processes and accumulation
+    max_steps: Positive | None
+    batch_size: Positive
     gradient_accumulation: Positive
     learning_rate: AboveZero
     warmup_steps: Natural
     schedule: Literal["linear", "cosine", "constant", "close-code"]
-    max_examples_per_epoch: Positive | None  # a random draw each epoch; None: all of them
+    max_examples_per_epoch: Positive | None
     weight_decay: NonNegative
     clip_grad_norm: AboveZero | None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     precision: Literal["auto", "fp32", "bf16"]
-    num_validations: Positive  # how many, spread over training; the last is at its end
+    num_validations: Positive
     max_val_examples: Positive
-    log_every: Positive
-    tensorboard: bool
+    log_every: Annotated[Positive, Role.REPORTING]
+    tensorboard: Annotated[bool, Role.REPORTING]
 
 
 class EmbeddingCacheConfig(StrictModel):
     """Where encoded vectors are kept, and in which precision."""
 
-    folder: str
+    folder: Annotated[str, Names.FILE]
     dtype: Literal["float32", "float16"]
-    shard_rows: Positive = 2048  # what a kill loses at most
+    shard_rows: Positive

@@ -1,6 +1,6 @@
 """Settings of the command that fits statistics for adapters."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import model_validator
 
@@ -8,6 +8,7 @@ from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.choices import ChosenTask, EvalSplit
 from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
 from close_transfer.config.data import DataConfig
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import AboveZero, Natural, Positive, StrictModel
 
 
@@ -26,9 +27,9 @@ class ComputeStatisticsConfig(StrictModel):
     max_scenes: Positive | None
     ridge: AboveZero
     seed: Natural
-    embedding_cache: EmbeddingCacheConfig
-    output: str
-    device: str
+    embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION]
+    device: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")
     def _pairs_are_seen(self) -> "ComputeStatisticsConfig":

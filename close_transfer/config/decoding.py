@@ -5,18 +5,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from close_transfer.config.components import EmbeddingCacheConfig, OpenClipConfig
+from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
+from close_transfer.core.roles import CountsWith, Role
 from close_transfer.core.schema import AboveZero, Natural, Positive, StrictModel
 
 
 class TextMemoryConfig(StrictModel):
     """The memory of texts that `eval_image.py` and `predict.py` project on, and where vectors are kept."""
 
-    text_memory: str | None  # train, or a file of vectors
-    text_memory_size: Positive | None
-    text_memory_temperature: AboveZero
-    text_memory_search: Literal["exact", "nearest"]
-    embedding_cache: EmbeddingCacheConfig
+    text_memory: Annotated[str | None, CountsWith("text_memory")]
+    text_memory_size: Annotated[Positive | None, CountsWith("text_memory")]
+    text_memory_temperature: Annotated[AboveZero, CountsWith("text_memory")]
+    text_memory_search: Annotated[Literal["exact", "nearest"], CountsWith("text_memory")]
+    embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]
 
     @property
     def text_memory_file(self) -> Path | None:
@@ -35,13 +36,13 @@ class TextMemoryConfig(StrictModel):
 class AnsweringConfig(TextMemoryConfig):
     """How text is written, and which of several texts is the answer."""
 
-    num_beams: Positive | None  # None: the task's own, 1 where it samples
-    num_return: Positive
-    top_p: Annotated[float, Field(gt=0, le=1)] | None  # samples instead of searching
-    temperature: AboveZero
-    sampling_seed: Natural
-    rerank: bool  # by similarity to what was shown
-    rerank_encoder: OpenClipConfig | None = None  # whose similarity; the run's own encoder when None
+    num_beams: Positive | None
+    num_return: Annotated[Positive, CountsWith("top_p", "rerank")]
+    top_p: Annotated[Annotated[float, Field(gt=0, le=1)] | None, CountsWith("top_p")]
+    temperature: Annotated[AboveZero, CountsWith("top_p")]
+    sampling_seed: Annotated[Natural, CountsWith("top_p")]
+    rerank: Annotated[bool, CountsWith("rerank")]
+    rerank_encoder: Annotated[ClipConfig | None, CountsWith("rerank")] = None
 
     @model_validator(mode="after")
     def _sampling_is_whole(self) -> "AnsweringConfig":

@@ -1,7 +1,8 @@
 """Settings of the command that draws a contact sheet of Picturebook."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import Natural, Positive, StrictModel
 
 
@@ -12,4 +13,4 @@ class DrawPicturebookConfig(StrictModel):
     seed: Natural
     columns: Positive
     rows: Positive
-    output: str
+    output: Annotated[str, Role.LOCATION]

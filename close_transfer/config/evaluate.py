@@ -1,36 +1,31 @@
 """Settings of evaluation."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from close_transfer.config.choices import Checkpoint, ChosenTask, EvalSplit, ExtraMetric, InputModality, as_tuple
-from close_transfer.config.components import ClipConfig, OpenClipConfig
+from close_transfer.config.choices import EvalSplit, ExtraMetricName, InputModality, as_tuple
+from close_transfer.config.components import ClipConfig
 from close_transfer.config.data import DataConfig
 from close_transfer.config.decoding import AnsweringConfig
+from close_transfer.config.saved_run import RunReference
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import Positive
 
 
-class EvaluateConfig(AnsweringConfig):
+class EvaluateConfig(RunReference, AnsweringConfig):
     """Settings of `eval_image.py`."""
 
-    choices_only: ClassVar[tuple[str, ...]] = ("task",)
-
-    task: ChosenTask
-    run: str
-    runs: str
-    checkpoint: Checkpoint
-    base_model: str | None
-    data: DataConfig | None = None  # the run's own when None
-    clip: ClipConfig | None = None  # the run's own when None
-    split: EvalSplit
-    scene: InputModality
-    batch_size: Positive
-    max_examples: Positive | None
-    num_bootstrap: Positive
-    extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(as_tuple)]
-    clipscore: OpenClipConfig | None = None  # the encoder that CLIPScore compares with; the run's own when None
-    leakage: bool
-    compare: tuple[str, ...]  # evaluation folders to show beside this one
-    output: str | None
-    device: str
+    data: Annotated[DataConfig | None, Role.TEST] = None
+    clip: Annotated[ClipConfig | None, Role.TEST] = None
+    split: Annotated[EvalSplit, Role.TEST]
+    scene: Annotated[InputModality, Role.TEST]
+    batch_size: Annotated[Positive, Role.THROUGHPUT]
+    max_examples: Annotated[Positive | None, Role.TEST]
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    extra_metrics: Annotated[tuple[ExtraMetricName, ...], BeforeValidator(as_tuple), Role.REPORTING]
+    clipscore: Annotated[ClipConfig | None, Role.REPORTING] = None
+    leakage: Annotated[bool, Role.REPORTING]
+    compare: Annotated[tuple[str, ...], Role.REPORTING]
+    output: Annotated[str | None, Role.LOCATION]
+    device: Annotated[str, Role.LOCATION]

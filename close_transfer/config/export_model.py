@@ -1,24 +1,17 @@
 """Settings of the command that saves a trained model for others."""
 
-from typing import ClassVar
+from typing import Annotated
 
 from pydantic import model_validator
 
-from close_transfer.config.choices import Checkpoint, ChosenTask
-from close_transfer.core.schema import StrictModel
+from close_transfer.config.saved_run import RunReference
+from close_transfer.core.roles import Role
 
 
-class ExportModelConfig(StrictModel):
+class ExportModelConfig(RunReference):
     """Settings of `export_model.py`."""
 
-    choices_only: ClassVar[tuple[str, ...]] = ("task",)
-
-    task: ChosenTask
-    run: str
-    runs: str
-    checkpoint: Checkpoint
-    base_model: str | None
-    output: str | None
+    output: Annotated[str | None, Role.LOCATION]
     push_to_hub: str | None
     private: bool
     licence: str | None

@@ -1,22 +1,16 @@
 """Settings of the command that reads prefix tokens as words."""
 
-from typing import ClassVar
+from typing import Annotated
 
-from close_transfer.config.choices import Checkpoint, ChosenTask
-from close_transfer.core.schema import Positive, StrictModel
+from close_transfer.config.saved_run import RunReference
+from close_transfer.core.roles import Role
+from close_transfer.core.schema import Positive
 
 
-class InspectPrefixConfig(StrictModel):
+class InspectPrefixConfig(RunReference):
     """Settings of `inspect_prefix.py`."""
 
-    choices_only: ClassVar[tuple[str, ...]] = ("task",)
-
-    task: ChosenTask
-    run: str
-    runs: str
-    checkpoint: Checkpoint
-    base_model: str | None
     images: str | None
     num_images: Positive
     num_words: Positive
-    device: str
+    device: Annotated[str, Role.LOCATION]

@@ -7,6 +7,7 @@ from pydantic import Field
 from close_transfer.config.choices import ChosenTask, EvalSplit
 from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
 from close_transfer.config.data import DataConfig
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import Natural, NonNegative, Positive, StrictModel
 
 
@@ -21,10 +22,10 @@ class MeasureGapConfig(StrictModel):
     split: EvalSplit
     images: bool
     max_scenes: Annotated[int, Field(ge=2, lt=2**31)] | None
-    noises: tuple[NonNegative, ...]  # standard deviations per coordinate to look at
+    noises: tuple[NonNegative, ...]
     num_bootstrap: Annotated[int, Field(ge=2, lt=2**31)]
-    num_drawn: Positive  # points of each cloud in the image
+    num_drawn: Positive
     seed: Natural
-    embedding_cache: EmbeddingCacheConfig
-    output: str
-    device: str
+    embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION]
+    device: Annotated[str, Role.LOCATION]

@@ -1,36 +1,29 @@
 """Settings of prediction."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated
 
 from pydantic import model_validator
 
 from close_transfer.config.choices import (
-    Checkpoint,
-    ChosenTask,
     InputModality,
 )
 from close_transfer.config.decoding import AnsweringConfig
+from close_transfer.config.saved_run import RunReference
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import Positive
 
 
-class PredictConfig(AnsweringConfig):
+class PredictConfig(RunReference, AnsweringConfig):
     """Settings of `predict.py`."""
 
-    choices_only: ClassVar[tuple[str, ...]] = ("task",)
-
-    task: ChosenTask
-    run: str
-    runs: str
-    checkpoint: Checkpoint
-    base_model: str | None
     images: str | None
     embeddings: str | None
     scene: InputModality
     prompt: str
-    batch_size: Positive
-    output: str
-    device: str
+    batch_size: Annotated[Positive, Role.THROUGHPUT]
+    output: Annotated[str, Role.LOCATION]
+    device: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")
     def _one_input(self) -> "PredictConfig":

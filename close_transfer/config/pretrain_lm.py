@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from close_transfer.config.components import ScratchLM
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import Natural, OnBadRows, Positive, Share, StrictModel
 
 
@@ -15,11 +16,12 @@ class PretrainLmConfig(StrictModel):
         tuple[str, ...],
         Field(min_length=1),
         BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+        Role.FINGERPRINTED,
     ]
-    text_column: str
-    exclude: str | None
-    exclude_column: str | None  # None: `text_column`
-    on_bad_rows: OnBadRows
+    text_column: Annotated[str, Role.FINGERPRINTED]
+    exclude: Annotated[str | None, Role.FINGERPRINTED]
+    exclude_column: Annotated[str | None, Role.FINGERPRINTED]
+    on_bad_rows: Annotated[OnBadRows, Role.FINGERPRINTED]
     lowercase: bool
     lm: ScratchLM
     objective: Literal["reconstruct", "denoise", "causal"] | None
@@ -27,17 +29,17 @@ class PretrainLmConfig(StrictModel):
     mean_span_length: Annotated[float, Field(ge=1, allow_inf_nan=False)]
     max_tokens: Annotated[int, Field(ge=2)]
     epochs: Positive
-    max_steps: Positive | None  # stops earlier; the schedule ends there too
+    max_steps: Positive | None
     batch_size: Positive
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     warmup_steps: Natural
     precision: Literal["auto", "fp32", "bf16"]
     val_share: Share
-    log_every: Positive
+    log_every: Annotated[Positive, Role.REPORTING]
     seed: Natural
-    output: str
-    resume: bool
-    device: str
+    output: Annotated[str, Role.LOCATION]
+    resume: Annotated[bool, Role.LOCATION]
+    device: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="before")
     @classmethod

@@ -2,16 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator
 
-from close_transfer.config.choices import DataRegime, ExtraMetric, Given, InputModality, as_tuple
-from close_transfer.config.components import EmbeddingCacheConfig, OpenClipConfig, TaskConfig
+from close_transfer.config.choices import DataRegime, ExtraMetricName, Given, InputModality, as_tuple
+from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig, TaskConfig
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import Natural, OnBadRows, Positive, StrictModel
 
 OnDuplicate = Literal["error", "first", "last"]
-
-
-_CAPTION_TASKS = ("captioning", "captioning-multi", "visual-news")
 
 
 class ScorePredictionsConfig(StrictModel):
@@ -19,41 +17,23 @@ class ScorePredictionsConfig(StrictModel):
 
     task: TaskConfig
     predictions: Given
-    references: Given
-    questions: str | None
-    split: str | None  # Karpathy's; else only a name in tables
-    id_field: str | None  # of predictions, where it has an uncommon name
+    references: Annotated[Given, Role.TEST]
+    questions: Annotated[str | None, Role.TEST]
+    split: Annotated[str | None, Role.TEST]
+    id_field: Annotated[str | None, Role.TEST]
     prediction_field: str | None
-    on_missing: OnBadRows
-    on_extra: OnBadRows
+    on_missing: Annotated[OnBadRows, Role.TEST]
+    on_extra: Annotated[OnBadRows, Role.TEST]
     on_duplicate: OnDuplicate
-    extra_metrics: Annotated[tuple[ExtraMetric, ...], BeforeValidator(as_tuple)]
-    images: str | None
-    clip: OpenClipConfig | None = None
-    embedding_cache: EmbeddingCacheConfig
-    name: str | None
-    data_name: str | None
-    scene: InputModality
-    data_regime: DataRegime | None
-    seed: Natural | None
-    num_bootstrap: Positive
-    output: Given
-    device: str
-
-    @model_validator(mode="after")
-    def _fits_task(self) -> "ScorePredictionsConfig":
-        if self.extra_metrics and self.task.name not in _CAPTION_TASKS:
-            raise ValueError(
-                f"extra_metrics={','.join(self.extra_metrics)}: these score captions, and task={self.task.name} has none; use extra_metrics=[]"
-            )
-        if self.questions is not None and self.task.name not in ("vqa", "vqa-e"):
-            raise ValueError(f"questions={self.questions}: task={self.task.name} has no questions; leave it out")
-        return self
-
-    @model_validator(mode="after")
-    def _clipscore_has_images(self) -> "ScorePredictionsConfig":
-        if "clipscore" in self.extra_metrics and (self.images is None or self.clip is None):
-            raise ValueError(
-                "extra_metrics=clipscore needs the images and an encoder; give images=FOLDER and clip=open_clip with its settings"
-            )
-        return self
+    extra_metrics: Annotated[tuple[ExtraMetricName, ...], BeforeValidator(as_tuple), Role.REPORTING]
+    images: Annotated[str | None, Role.TEST]
+    clip: Annotated[ClipConfig | None, Role.REPORTING] = None
+    embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]
+    name: Annotated[str | None, Role.LABEL]
+    data_name: Annotated[str | None, Role.LABEL]
+    scene: Annotated[InputModality, Role.TEST]
+    data_regime: Annotated[DataRegime | None, Role.LABEL]
+    seed: Annotated[Natural | None, Role.SEED]
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    output: Annotated[Given, Role.LOCATION]
+    device: Annotated[str, Role.LOCATION]

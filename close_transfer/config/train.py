@@ -15,6 +15,7 @@ from close_transfer.config.components import (
     TaskConfig,
 )
 from close_transfer.config.data import DataConfig
+from close_transfer.core.roles import Names, Role
 from close_transfer.core.schema import Natural, NonNegative, StrictModel
 
 # Splits of the training data whose text `exclude_overlap_with` takes by name; whatever else it names is a file.
@@ -26,9 +27,6 @@ _UNITS = {
     "noise_variance": "a variance",
     "noise_cosine": "an expected cosine",
 }
-
-
-NOISE_ADAPTERS = {"gaussian", "uniform_ball", "random_magnitude", "cosine_bounded", "covariance_noise"}
 
 
 DEFAULT_NOISE_RULE: NoiseRule = "largest_coordinate"
@@ -55,21 +53,21 @@ class TrainConfig(StrictModel):
     mapper: MapperConfig
     lm: LMConfig
     train: LoopConfig
-    embedding_cache: EmbeddingCacheConfig
+    embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]
     noise: Annotated[NonNegative | AutoNoise | None, BeforeValidator(_parse_noise)]
-    noise_rule: NoiseRule | None  # of noise=auto
+    noise_rule: NoiseRule | None
     noise_variance: NonNegative | None
     noise_cosine: Annotated[float, Field(gt=0, le=1)] | None
-    statistics: str | None  # folder of compute_statistics.py
-    seed: Natural
-    output: str | None
-    resume: str | None
+    statistics: Annotated[str | None, Names.FILE]
+    seed: Annotated[Natural, Role.SEED]
+    output: Annotated[str | None, Role.LOCATION]
+    resume: Annotated[str | None, Role.LOCATION]
     exclude_overlap_with: Annotated[
-        tuple[str, ...] | None, BeforeValidator(as_tuple)
+        tuple[str, ...] | None, BeforeValidator(as_tuple), Names.FILE
     ]  # `LEAK_SPLITS` and files of texts
-    exclude_overlap_column: str  # of these files
-    runs: str
-    device: str
+    exclude_overlap_column: str
+    runs: Annotated[str, Role.LOCATION]
+    device: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")
     def _one_noise(self) -> "TrainConfig":
@@ -89,14 +87,12 @@ class TrainConfig(StrictModel):
 
     @model_validator(mode="after")
     def _noise_is_added_once(self) -> "TrainConfig":
-        adding = [name for name in self.adapter.names if name in NOISE_ADAPTERS]
+        adding = self.adapter.noise_names
         if len(adding) > 1:
             raise ValueError(f"adapter={','.join(self.adapter.names)}: {' and '.join(adding)} both add noise; keep one")
-        shaped = self.adapter.covariance_noise
-        if shaped is not None and shaped.shape == "difference" and isinstance(self.noise, str):
-            raise ValueError(
-                f"noise={self.noise}: adapter.covariance_noise.shape=difference has a scale of its own; leave noise out"
-            )
+        if (name := self.adapter.own_noise_scale) is not None and isinstance(self.noise, str):
+            settings = ",".join(f"adapter.{name}.{key}={value}" for key, value in getattr(self.adapter, name))
+            raise ValueError(f"noise={self.noise}: {settings} has a scale of its own; leave noise out")
         return self
 
     @property
@@ -105,7 +101,7 @@ class TrainConfig(StrictModel):
         return self.noise_rule or DEFAULT_NOISE_RULE
 
     def _check_adapter_adds_noise(self, setting: tuple[str, float]) -> None:
-        if not NOISE_ADAPTERS.intersection(self.adapter.names):
+        if not self.adapter.noise_names:
             raise ValueError(
                 f"{setting[0]}={setting[1]}, but adapter={','.join(self.adapter.names)} adds no noise; add one that does, "
                 f"such as adapter=[{','.join((*self.adapter.names, 'gaussian'))}], or leave {setting[0]} out"
@@ -125,11 +121,3 @@ class TrainConfig(StrictModel):
                 f"train.gradient_accumulation={self.train.gradient_accumulation} equal parts; choose a multiple"
             )
         return self
-
-
-def remove_noise(config: TrainConfig) -> TrainConfig:
-    """The same run without noise, and without statistics where only the noise was chosen by them."""
-    chosen = config.noise in ("auto-unpaired", "auto-paired")
-    only_noise = chosen and set(config.adapter.names) <= NOISE_ADAPTERS - {"covariance_noise"}
-    no_noise = {"noise": 0.0, "noise_rule": None, "noise_variance": None, "noise_cosine": None}
-    return config.model_copy(update=no_noise | ({"statistics": None} if only_noise else {}))

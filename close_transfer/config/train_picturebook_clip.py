@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import Natural, NonNegative, Positive, StrictModel
 
 
@@ -12,9 +13,9 @@ class TrainPicturebookClipConfig(StrictModel):
 
     embed_dim: Positive
     image_size: Positive
-    vision: dict[str, Any]  # the rest of open_clip's vision_cfg
+    vision: dict[str, Any]
     context_length: Positive
-    text: dict[str, Any]  # the rest of open_clip's text_cfg
+    text: dict[str, Any]
     vocab_size: Annotated[int, Field(ge=300)]
     num_scenes: Positive
     num_test: Positive
@@ -26,7 +27,7 @@ class TrainPicturebookClipConfig(StrictModel):
     temperature: Annotated[float, Field(gt=0)]
     learn_temperature: bool
     objective: Literal["contrastive", "classes", "none"]
-    image_offset: NonNegative  # length that the last bias of each tower starts with
+    image_offset: NonNegative
     text_offset: NonNegative
     seed: Natural
-    output: str
+    output: Annotated[str, Role.LOCATION]

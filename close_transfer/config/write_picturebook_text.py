@@ -1,9 +1,10 @@
 """Settings of the command that writes Picturebook's text."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from close_transfer.config.choices import EvalSplit
 from close_transfer.config.data import PicturebookData
+from close_transfer.core.roles import Role
 from close_transfer.core.schema import Positive, StrictModel
 
 
@@ -15,4 +16,4 @@ class WritePicturebookTextConfig(StrictModel):
     what: Literal["captions", "questions"]
     form: str
     per_line: Positive
-    output: str
+    output: Annotated[str, Role.LOCATION]

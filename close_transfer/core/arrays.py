@@ -1,9 +1,28 @@
-"""Array types."""
+"""Array types, and rows of unit length."""
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from close_transfer.core.errors import UserError
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 FloatArray = NDArray[np.floating]
 IntArray = NDArray[np.int64]
+
+
+def normalize_rows(vectors: ArrayLike, *, keep_zeros: bool = False) -> Float64Array:
+    """Return rows at unit length, in float64.
+
+    Args:
+        vectors: shape (..., dim).
+        keep_zeros: whether rows of zeros stay zero.
+
+    Raises:
+        UserError: if a row is zero, which has no direction, and is not to stay.
+    """
+    rows = np.asarray(vectors, dtype=np.float64)
+    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
+    if not keep_zeros and not lengths.all():
+        raise UserError(f"{int((lengths == 0).sum())} vectors are zero and have no direction; encode them again")
+    return rows / np.where(lengths == 0, 1.0, lengths)

@@ -5,7 +5,6 @@ A reader never sees a file that is half written. Failed writes (full disk, quota
 """
 
 import errno
-import fcntl
 import glob
 import hashlib
 import json
@@ -142,22 +141,6 @@ def sync(path: Path) -> None:
             raise
     finally:
         os.close(handle)
-
-
-def lock(handle: int) -> bool:
-    """Lock an open file or folder until it is closed; return False if another process holds the lock.
-
-    The lock ends with the process, even with a killed one. On a file system without locks nothing is locked, and the
-    result is True.
-    """
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF):
-            raise
-    return True
 
 
 def append_line(handle: int, line: str) -> int:

@@ -24,6 +24,7 @@ from yaml import YAMLError
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.guarded_run import run_guarded
+from close_transfer.core.resolvers import register_resolvers
 from close_transfer.core.schema import C, StrictModel, find_text_error, shorten, validate
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -35,6 +36,8 @@ _UNCHECKED = ("-", "+", "~", "hydra")  # arguments that begin so are checked by 
 # Exceptions that Hydra raises for settings it cannot use. Some come from Python and YAML.
 _REFUSALS = (HydraException, ValueError, RecursionError, YAMLError)
 
+register_resolvers()
+
 
 @dataclass(frozen=True)
 class CliExtensions:
@@ -45,12 +48,14 @@ class CliExtensions:
         union_tags: `members` of `validate`.
         labels: "group=option" -> plural name of the option for messages.
         config_folders: folders with the YAML files of commands and of groups.
+        check_settings: function that raises a `UserError` if settings that are valid by their schema cannot be used.
     """
 
     expand_argument: Callable[[str, str], list[str]] = lambda argument, config_name: [argument]
     union_tags: Collection[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     config_folders: tuple[Path, ...] = (CONFIGS,)
+    check_settings: Callable[[StrictModel], None] = lambda config: None
 
 
 _NO_EXTENSIONS = CliExtensions()
@@ -100,12 +105,21 @@ def _order_folders(config_name: str, config_folders: Sequence[Path]) -> list[Pat
     return sorted(config_folders, key=lambda folder: not (folder / f"{config_name}.yaml").is_file())
 
 
-def groups(config_name: str, config_folders: Sequence[Path] = (CONFIGS,)) -> set[str]:
-    """Return the config groups that this command composes."""
-    loaded = OmegaConf.load(_order_folders(config_name, config_folders)[0] / f"{config_name}.yaml")
+def _read_defaults_list(name: str, config_folders: Sequence[Path]) -> Sequence[object]:
+    loaded = OmegaConf.load(_order_folders(name, config_folders)[0] / f"{name}.yaml")
     assert isinstance(loaded, DictConfig)
-    defaults = loaded.get("defaults", [])
-    return {str(key).removeprefix("override ") for entry in defaults if OmegaConf.is_dict(entry) for key in entry}
+    return loaded.get("defaults", [])
+
+
+def groups(config_name: str, config_folders: Sequence[Path] = (CONFIGS,)) -> set[str]:
+    """Return the config groups that this command composes, those of its fragments included."""
+    found: set[str] = set()
+    for entry in _read_defaults_list(config_name, config_folders):
+        if isinstance(entry, DictConfig):
+            found |= {str(key).removeprefix("override ").removeprefix("/") for key in entry}
+        elif entry != "_self_":
+            found |= groups(str(entry).partition("@")[0], config_folders)
+    return found
 
 
 def check_overrides(
@@ -253,7 +267,9 @@ def _resolve_and_validate(schema: type[C], config: DictConfig, extensions: CliEx
     except RecursionError as error:
         raise _build_refusal_error(error, getattr(error, "full_key", "") or "a setting") from error
     assert isinstance(values, dict)
-    return validate(schema, values, extensions.union_tags)  # type: ignore[arg-type]
+    settings = validate(schema, values, extensions.union_tags)  # type: ignore[arg-type]
+    extensions.check_settings(settings)
+    return settings
 
 
 def run(

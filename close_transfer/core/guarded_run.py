@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from close_transfer.core.atomic_files import error_number
+from close_transfer.core.console import show_error, show_log
 from close_transfer.core.errors import UserError
 from close_transfer.core.schema import shorten
 from close_transfer.core.signals import INTERRUPTED_STATUS, TERMINATED_STATUS, Terminated, end_when_terminated
@@ -15,24 +16,25 @@ USER_ERROR_STATUS = 2
 
 def run_guarded(run: Callable[[], Any]) -> None:
     """Call `run`; turn an error that a user can correct into a message on standard error and exit status 2."""
+    show_log()
     end_when_terminated()
     threading.excepthook = _report_thread_failure
     try:
         run()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        show_error(f"error: {error}")
         sys.exit(USER_ERROR_STATUS)
     except OSError as error:
         if error.strerror is None:  # raised by a library with a text alone: a bug, so show the traceback
             raise
         where = f"{shorten(error.filename)}: " if error.filename else ""
-        print(f"error: {where}{error.strerror}", file=sys.stderr)
+        show_error(f"error: {where}{error.strerror}")
         sys.exit(USER_ERROR_STATUS)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        show_error("interrupted")
         sys.exit(INTERRUPTED_STATUS)
     except Terminated as signal:
-        print(f"stopped by {signal}. Run the same command again to continue from what is complete", file=sys.stderr)
+        show_error(f"stopped by {signal}. Run the same command again to continue from what is complete")
         sys.exit(TERMINATED_STATUS)
 
 

@@ -4,15 +4,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from tqdm import tqdm
 
-from close_transfer.config.data import CocoData, DataConfig, FileSplit, OfficialData, Vqa2Data
+from close_transfer.config.data import DataConfig, PublishedData
+from close_transfer.config.dataset import FileSplit
 from close_transfer.core.errors import UserError
+from close_transfer.core.schema import OnBadRows
+from close_transfer.data.example_kinds import EXAMPLE_KINDS, ExampleKind
 from close_transfer.data.examples import Example
 from close_transfer.data.leakage import Leaks, collect_evaluation_texts, collect_training_texts, find_leaks
-from close_transfer.data.sources import SERVED_TASKS, LoadedSplit, load_examples
+from close_transfer.data.sources import LoadedSplit, load_examples
 from close_transfer.data.sources.images import explain_missing
 from close_transfer.data.sources.official_files import find_file, image_folder
 from close_transfer.data.sources.published import ORIGINS, Published, published_count
@@ -99,21 +102,20 @@ class DataCheck:
 
     choice: str
     overrides: tuple[str, ...]
-    data: OfficialData
+    data: PublishedData
     splits: dict[str, FileCheck]
     others: list[FileCheck]
     leaks: Leaks | None = None
 
     @property
-    def task(self) -> str:
-        """The first task that the data serve."""
-        return SERVED_TASKS[self.data.name][0]
+    def kind(self) -> ExampleKind:
+        """The kind of its examples."""
+        return EXAMPLE_KINDS[self.data.provides[0]]
 
     @property
     def evaluation_split(self) -> str:
         """The test split, or the validation split where that has no file or no answers."""
-        unanswered = isinstance(self.data, Vqa2Data) and "test" not in self.data.annotations
-        return "test" if "test" in self.splits and not unanswered else "val"
+        return self.data.find_evaluation_split()
 
     @property
     def complete(self) -> bool:
@@ -124,14 +126,19 @@ class DataCheck:
         )
 
 
-def _load(data: OfficialData, task: str, split: str) -> tuple[LoadedSplit | None, str]:
+def _load(data: PublishedData, split: str) -> tuple[LoadedSplit | None, str]:
     """What can be used of a split, and what is wrong with the rest."""
+
+    def load(on_bad_rows: OnBadRows) -> LoadedSplit:
+        readable = cast(DataConfig, data.model_copy(update={"on_bad_rows": on_bad_rows}))
+        return load_examples(readable, EXAMPLE_KINDS[data.provides[0]], split, texts_needed=False)
+
     try:
-        return load_examples(data.model_copy(update={"on_bad_rows": "error"}), task, split, texts_needed=False), ""
+        return load("error"), ""
     except UserError as error:
         fault = str(error)
     try:
-        return load_examples(data.model_copy(update={"on_bad_rows": "skip"}), task, split, texts_needed=False), fault
+        return load("skip"), fault
     except UserError as error:
         return None, str(error)
 
@@ -148,24 +155,24 @@ def _determine_state(loaded: LoadedSplit, fault: str, published: Published | Non
     return "larger" if num > published.num or num_captions > expected else "subset"
 
 
-def _check_file(data: OfficialData, task: str, split: FileSplit, role: str) -> FileCheck:
+def _check_file(data: PublishedData, split: FileSplit, role: str) -> FileCheck:
     name = data.files[split]
     path = find_file(Path(data.root), name)
     if path is None:
         return FileCheck(role, Path(data.root, name), "missing")
-    named_split = data.split if isinstance(data, CocoData) and split == "train" else split
+    named_split = data.name_published_split(split)
     published = published_count(data.name, named_split, path)
-    loaded, fault = _load(data, task, split)
+    loaded, fault = _load(data, split)
     if loaded is None:
         return FileCheck(role, path, "unreadable", published, fault=fault)
     notes = [*loaded.notes, *(f"{count:,} {reason}, left out" for reason, count in loaded.skipped.items())]
-    domains = Counter(example.category for example in loaded.examples if data.name == "nocaps" and example.category)
+    domains = Counter(example.category for example in loaded.examples if data.has_domains and example.category)
     if domains:
         notes.append(", ".join(f"{count:,} {domain}" for domain, count in domains.items()))
     return FileCheck(role, path, _determine_state(loaded, fault, published), published, loaded.examples, fault, notes)
 
 
-def _check_images(data: OfficialData, split: str, examples: Iterable[Example]) -> ImageCheck | None:
+def _check_images(data: PublishedData, split: str, examples: Iterable[Example]) -> ImageCheck | None:
     named = {example.image.key: example.image for example in examples if example.image is not None}
     if not named:
         return None
@@ -179,26 +186,17 @@ def _check_images(data: OfficialData, split: str, examples: Iterable[Example]) -
     return ImageCheck(image_folder(data, split), len(named), len(present), tuple(unreadable))
 
 
-def _check_answers(data: Vqa2Data, split: FileSplit) -> FileCheck | None:
-    """The missing annotations of a split; what is there is read with the questions."""
-    if split in data.annotations and find_file(Path(data.root), data.annotations[split]) is None:
-        return FileCheck(f"answers of {split}", Path(data.root, data.annotations[split]), "missing")
+def _check_answers(data: PublishedData, split: FileSplit) -> FileCheck | None:
+    """Return the missing file with the answers of a split; one that is there is read with the questions."""
+    name = data.answer_files.get(split)
+    if name is not None and find_file(Path(data.root), name) is None:
+        return FileCheck(f"answers of {split}", Path(data.root, name), "missing")
     return None
 
 
-def _check_captions(data: Vqa2Data, split: FileSplit, questions: FileCheck) -> FileCheck:
-    """The words of the scenes; tells `questions` how many are about images without any."""
-    captions = CocoData(
-        name="coco",
-        split="train",
-        root=data.captions_root,
-        files=data.captions,
-        image_folders={},
-        on_bad_rows=data.on_bad_rows,
-        noise={},
-        epochs={},
-    )
-    check = _check_file(captions, "captioning", split, f"captions of {split}")
+def _check_captions(data: PublishedData, captions: PublishedData, split: FileSplit, questions: FileCheck) -> FileCheck:
+    """Return the state of the scenes' texts; note in `questions` how many are about images without any."""
+    check = _check_file(captions, split, f"captions of {split}")
     captioned = {format_coco_image_name(image_folder(data, split), example.id) for example in check.examples}
     uncaptioned = [
         question
@@ -216,14 +214,14 @@ def _check_captions(data: Vqa2Data, split: FileSplit, questions: FileCheck) -> F
 
 def _find_split_leaks(check: DataCheck) -> Leaks | None:
     train, test = check.splits.get("train"), check.splits.get(check.evaluation_split)
-    if isinstance(check.data, Vqa2Data):
+    if check.data.build_text_source() is not None:
         captions = {other.role: other for other in check.others}
         train = captions.get("captions of train")
         test = captions.get(f"captions of {check.evaluation_split}")
     if train is None or test is None or not (train.usable and test.usable):
         return None
     return find_leaks(
-        collect_training_texts(train.examples, check.task), collect_evaluation_texts(test.examples, check.task)
+        collect_training_texts(train.examples, check.kind), collect_evaluation_texts(test.examples, check.kind)
     )
 
 
@@ -239,27 +237,25 @@ def check_data(data: DataConfig, choice: str, overrides: Sequence[str] = (), lea
     Raises:
         UserError: if the data is no published dataset.
     """
-    if not isinstance(data, get_args(OfficialData)):
+    if not data.is_published:
         raise UserError(
             f"data={choice}: is no published dataset, so there is nothing to compare with; allowed are {', '.join(ORIGINS)} and all"
         )
-    task = SERVED_TASKS[data.name][0]
-    check = DataCheck(choice, tuple(overrides), data, {}, [])
-    splits = [split for split in get_args(FileSplit) if split in data.files]
+    published = cast(PublishedData, data)
+    check = DataCheck(choice, tuple(overrides), published, {}, [])
+    splits = [split for split in get_args(FileSplit) if split in published.files]
+    captions = cast(PublishedData | None, published.build_text_source())
     for split in (bar := tqdm(splits, leave=False, disable=None)):
         bar.set_description(f"reading {split}")
-        readable = data
-        if isinstance(data, Vqa2Data):
-            missing_answers = _check_answers(data, split)
-            if missing_answers:
-                check.others.append(missing_answers)
-                answered = {name: file for name, file in data.annotations.items() if name != split}
-                readable = data.model_copy(update={"annotations": answered})
-        split_check = _check_file(readable, task, split, split)
-        split_check.images = _check_images(data, split, split_check.examples)
+        readable = published
+        if missing_answers := _check_answers(published, split):
+            check.others.append(missing_answers)
+            readable = published.remove_answers(split)
+        split_check = _check_file(readable, split, split)
+        split_check.images = _check_images(published, split, split_check.examples)
         check.splits[split] = split_check
-        if isinstance(data, Vqa2Data) and split in data.captions:
-            check.others.append(_check_captions(data, split, split_check))
+        if captions is not None and split in captions.files:
+            check.others.append(_check_captions(published, captions, split, split_check))
     if leakage:
         check.leaks = _find_split_leaks(check)
     return check

@@ -6,41 +6,40 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.config.data import (
-    CocoData,
     DataConfig,
-    FileData,
-    HuggingFaceData,
-    NocapsData,
-    OfficialData,
-    PicturebookData,
-    SnliData,
-    Vqa2Data,
 )
 from close_transfer.config.train import LEAK_SPLITS, TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import is_file
 from close_transfer.core.readers.texts import TextReader
+from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import Example
 from close_transfer.data.leakage import collect_evaluation_texts, collect_training_texts, drop_leaked, find_leaks
 from close_transfer.data.sources import load_examples
 from close_transfer.data.sources.official_files import find_file
 
 
-def exclude_overlap(config: TrainConfig, examples: Sequence[Example]) -> tuple[list[Example], Counter[str]]:
-    """Training examples without what `exclude_overlap_with` names, and how much was left out.
+def exclude_overlap(
+    config: TrainConfig, kind: ExampleKind, examples: Sequence[Example]
+) -> tuple[list[Example], Counter[str]]:
+    """Return training examples without what `exclude_overlap_with` names, and how much was left out.
+
+    Args:
+        config: settings of the training.
+        kind: of the examples that the task reads.
+        examples: the training split's.
 
     Raises:
         UserError: if what it names cannot be read.
     """
     if not config.exclude_overlap_with:
         return list(examples), Counter()
-    on_bad_rows = "error" if isinstance(config.data, PicturebookData) else config.data.on_bad_rows
-    reader = TextReader(on_bad_rows, Counter(), "data.on_bad_rows=skip")
+    reader = TextReader(config.data.bad_rows, Counter(), "data.on_bad_rows=skip")
     unwanted: list[str] = []
     for name in config.exclude_overlap_with:
         if name in LEAK_SPLITS:
-            evaluation_examples = load_examples(config.data, config.task.name, name).examples
-            unwanted += collect_evaluation_texts(evaluation_examples, config.task.name)
+            evaluation_examples = load_examples(config.data, kind, name).examples
+            unwanted += collect_evaluation_texts(evaluation_examples, kind)
             continue
         if not is_file(Path(name)):
             raise UserError(
@@ -48,7 +47,7 @@ def exclude_overlap(config: TrainConfig, examples: Sequence[Example]) -> tuple[l
                 "(.txt, .jsonl, .csv, .tsv, COCO's .json)"
             )
         unwanted += reader.read(Path(name), config.exclude_overlap_column, "exclude_overlap_with")
-    remaining, num_removed = drop_leaked(examples, unwanted, config.task.name)
+    remaining, num_removed = drop_leaked(examples, unwanted, kind)
     if not remaining:
         raise UserError(
             f"exclude_overlap_with={_format_list(config.exclude_overlap_with)}: leaves no training example; give text that is not the training text"
@@ -59,28 +58,35 @@ def exclude_overlap(config: TrainConfig, examples: Sequence[Example]) -> tuple[l
     return remaining, skipped
 
 
-def check_leakage(trained: TrainConfig, data: DataConfig, split: str, examples: Sequence[Example]) -> dict[str, Any]:
+def check_leakage(
+    trained: TrainConfig, kind: ExampleKind, data: DataConfig, split: str, examples: Sequence[Example]
+) -> dict[str, Any]:
     """How much of the training text is evaluation text, or why that is not known.
 
     Args:
         trained: settings of the run.
+        kind: of the examples that its task reads.
         data: what it is evaluated on.
         split: of these data.
         examples: what it is asked; their scenes' texts are read if they came without.
     """
 
     def load_training() -> list[Example]:
-        return exclude_overlap(trained, load_examples(trained.data, trained.task.name, "train").examples)[0]
+        return exclude_overlap(trained, kind, load_examples(trained.data, kind, "train").examples)[0]
 
-    return measure_leakage(load_training, trained.task.name, data, split, examples)
+    return measure_leakage(load_training, kind, data, split, examples)
 
 
 def measure_leakage(
-    load_training: Callable[[], Sequence[Example]], task: str, data: DataConfig, split: str, examples: Sequence[Example]
+    load_training: Callable[[], Sequence[Example]],
+    kind: ExampleKind,
+    data: DataConfig,
+    split: str,
+    examples: Sequence[Example],
 ) -> dict[str, Any]:
     """The same for training examples that are read only if there is text to hold them against."""
     try:
-        references = list(collect_evaluation_texts(examples, task)) or _load_scene_texts(data, task, split, examples)
+        references = list(collect_evaluation_texts(examples, kind)) or _load_scene_texts(data, kind, split, examples)
     except UserError as error:
         return _report_unchecked(f"the evaluation scenes have no text: {error}")
     if not references:
@@ -89,34 +95,33 @@ def measure_leakage(
         training_examples = load_training()
     except UserError as error:  # the training data may be elsewhere by now
         return _report_unchecked(f"the training text cannot be read: {error}")
-    return {"checked": True} | find_leaks(collect_training_texts(training_examples, task), references).as_dict()
+    return {"checked": True} | find_leaks(collect_training_texts(training_examples, kind), references).as_dict()
 
 
 def _report_unchecked(reason: str) -> dict[str, Any]:
     return {"checked": False, "reason": reason}
 
 
-def _load_scene_texts(data: DataConfig, task: str, split: str, examples: Sequence[Example]) -> list[str]:
+def _load_scene_texts(data: DataConfig, kind: ExampleKind, split: str, examples: Sequence[Example]) -> list[str]:
     """The texts of the scenes that are asked about, where the images alone were loaded."""
-    if isinstance(data, Vqa2Data):
-        if split not in data.captions:
-            return []
-        data = data.model_copy(update={"on_missing_scene": "skip"})
+    readable = data.prepare_for_texts(split)
+    if readable is None:
+        return []
     asked_ids = {example.id for example in examples}
-    split_examples = load_examples(data, task, split).examples
-    return list(collect_evaluation_texts((example for example in split_examples if example.id in asked_ids), task))
+    split_examples = load_examples(readable, kind, split).examples
+    return list(collect_evaluation_texts((example for example in split_examples if example.id in asked_ids), kind))
 
 
 def suggest_overlap_setting(trained: TrainConfig, data: DataConfig, split: str) -> str:
     """The setting of a training that leaves out the text of an evaluation split; empty if there is none."""
     before = trained.exclude_overlap_with or ()
-    if _is_same_split(trained.data, data, split):
+    if trained.data.is_same_split(data, split):
         return (
             f"exclude_overlap_with={_format_list((*before, split))}"
             if split in LEAK_SPLITS and split not in before
             else ""
         )
-    if isinstance(data, PicturebookData):
+    if data.is_generated:
         return ""
     file, column = _find_text_file(data, split)
     setting = f"exclude_overlap_with={_format_list((*before, file))}"
@@ -127,44 +132,10 @@ def _format_list(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"[{','.join(names)}]"
 
 
-def _is_same_split(first: DataConfig, second: DataConfig, split: str) -> bool:
-    """Whether a split of two data is the same file."""
-    if isinstance(first, OfficialData) and isinstance(second, OfficialData):
-        first_file, second_file = ({**data.files}.get(split) for data in (first, second))  # type: ignore[call-overload]
-        return (first.name, first.root, first_file) == (second.name, second.root, second_file)
-    return first == second
-
-
-def is_trained_on(training: DataConfig, data: DataConfig, split: str) -> bool:
-    """Whether a split of `data` is in the rows that the training split of `training` reads.
-
-    Told by files and names of splits, not by what is in them; slices of a split are taken for different ones.
-    """
-    if split == "train":
-        return _is_same_split(training, data, split)
-    if isinstance(training, FileData) and isinstance(data, FileData):
-        file = data.val_path if split == "val" and data.val_path else data.path
-        same = Path(file).resolve() == Path(training.path).resolve()
-        held_out = data.val_path is None
-    elif isinstance(training, HuggingFaceData) and isinstance(data, HuggingFaceData):
-        parts = {**training.splits}.get("train"), {**data.splits}.get(split)  # type: ignore[call-overload]
-        whole = is_file(Path(data.path) / "state.json")  # saved without splits: every split is all of it
-        held_out = whole or parts[1] is None
-        same = (training.path, training.config) == (data.path, data.config) and (held_out or parts[0] == parts[1])
-    else:
-        return False
-    # Of one file or split a share is held out for validation, and that is asked only.
-    return same and not (split == "val" and held_out and training == data)
-
-
 def _find_text_file(data: DataConfig, split: str) -> tuple[str, str]:
-    """The file that holds the texts of a split, and their field; FILE where they must be written to one first."""
-    if isinstance(data, FileData):
-        return data.path, data.references_column or data.text_column
-    if isinstance(data, (CocoData, NocapsData, SnliData)) and split in data.files:
-        path = find_file(Path(data.root), data.files[split])
-        if path and isinstance(data, SnliData):
-            return str(path), "sentence1"
-        if path and (isinstance(data, NocapsData) or path.name.startswith("captions_")):  # not Karpathy's
-            return str(path), ""
+    """Return the file that holds the texts of a split, and their field; FILE if they must be written to one first."""
+    for root, name in data.list_text_files(split):
+        path = find_file(Path(root), name) if root else name
+        if path is not None:
+            return str(path), data.text_field
     return "FILE", ""

@@ -1,4 +1,4 @@
-"""The one record in which every source and every task meet."""
+"""Examples and predictions: the records that all data sources, tasks and models share."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,13 +14,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ImageRef:
-    """An image that nobody has opened yet.
+    """An image that is not opened yet.
 
     Attributes:
         key: its name, the same on any machine; unique within its split.
-        open: reads or draws the image, as RGB.
-        digest: a fingerprint of what the image shows, so that vectors can be kept under it.
-        row: line of the file it came from, counted from 0; precomputed embeddings go by it.
+        open: function that reads or draws the image, as RGB.
+        digest: function that fingerprints the image's content, so that its vector can be cached.
+        row: line of the file it came from, from 0; precomputed embeddings are indexed by it.
     """
 
     key: str
@@ -31,17 +31,17 @@ class ImageRef:
 
 @dataclass(frozen=True)
 class Example:
-    """One scene, what is asked of it, and what should be answered.
+    """One scene with a prompt and the expected answers.
 
     Attributes:
         id: unique within its split.
-        texts: what stands for the scene in words. Several are averaged into one vector before
+        texts: descriptions of the scene. Several are averaged into one vector before
             normalising (CLOSE's scene text for VQA).
-        image: what stands for the scene in images; None where there is none.
+        image: image of the scene; None if there is none.
         prompt: question, hypothesis or article; empty for captioning.
-        targets: what the model should write. Several are separate targets of one scene.
-        references: what predictions are scored against: captions, the gold label, or one answer
-            an annotator.
+        targets: texts that the model should write. Several are separate targets of one scene.
+        references: texts that predictions are scored against: captions, the gold label, or one answer
+            per annotator.
         category: label or answer type, for scores by category.
         subcategory: question type, for scores by it.
     """
@@ -57,12 +57,12 @@ class Example:
 
 
 def get_scene_key(example: Example) -> str:
-    """What tells scenes apart: the image's name, which is not opened, or the texts where there is none."""
+    """Return a key that is equal for examples of one scene: the image's name, or the texts without an image."""
     return example.image.key if example.image else "\x1f".join(example.texts)
 
 
 def group_by_scene(examples: Iterable[Example]) -> list[Example]:
-    """One example a scene, with all its distinct texts: several questions about an image are one scene."""
+    """Return one example per scene, with all its distinct texts: several questions about an image are one scene."""
     texts: dict[str, dict[str, None]] = {}
     first: dict[str, Example] = {}
     for example in examples:
@@ -73,7 +73,7 @@ def group_by_scene(examples: Iterable[Example]) -> list[Example]:
 
 
 def sample(items: Sequence[T], max_items: int | None, seed: int) -> list[T]:
-    """At most so many of the items, drawn by the seed, in their order; all of them where `max_items` is None."""
+    """Draw at most `max_items` of the items by the seed, in their order; all if `max_items` is None."""
     if max_items is None or len(items) <= max_items:
         return list(items)
     indices = np.sort(np.random.default_rng(seed).choice(len(items), max_items, replace=False))
@@ -81,7 +81,7 @@ def sample(items: Sequence[T], max_items: int | None, seed: int) -> list[T]:
 
 
 def fingerprint_examples(examples: Iterable[Example]) -> str:
-    """A fingerprint of all that is in the examples, images by their keys."""
+    """Return a fingerprint of the examples' whole content, images by their keys."""
     return fingerprint(
         "\x1f".join(
             (e.id, *e.texts, "\x1e", e.image.key if e.image else "", e.prompt, *e.targets, "\x1e", *e.references)
@@ -92,13 +92,13 @@ def fingerprint_examples(examples: Iterable[Example]) -> str:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model answered to one example.
+    """Answer of a model to one example.
 
     Attributes:
-        id: the example's.
+        id: id of the example.
         candidates: generated texts, best first.
         scores: log-probability of each candidate as beam search ranks it (length-normalised).
-        similarities: cosine of each candidate with what was shown, where candidates were ranked by it; else empty.
+        similarities: cosine of each candidate with the input, if candidates were re-ranked by it; else empty.
         label: the task's label of highest likelihood; empty for tasks without fixed labels.
         label_scores: log-likelihood of every label of the task, in the task's order.
     """
@@ -112,11 +112,11 @@ class Prediction:
 
     @property
     def text(self) -> str:
-        """The answer: the likeliest label where the task has labels, else the best candidate."""
+        """Return the answer: the likeliest label if the task has labels, else the best candidate."""
         return self.label or self.candidates[0]
 
     def as_dict(self) -> dict[str, object]:
-        """The line of a predictions file."""
+        """Return the fields of a line in a predictions file."""
         line: dict[str, object] = {
             "id": self.id,
             "prediction": self.text,

@@ -1,6 +1,6 @@
-"""Finds and opens images that anyone may have made: upright, RGB, 8 bits, the first frame, on white.
+"""Image files from any source: found, and opened upright, as RGB, 8 bits, the first frame, on white.
 
-An image that cannot be used is a `UserError` that names it and says why; nothing else is raised.
+An image that cannot be used raises a `UserError` that names it and the reason, and nothing else.
 """
 
 import io
@@ -15,27 +15,27 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from close_transfer.core.errors import UserError
 
-# Names what is done on opening; kept vectors go by it.
+# Name of the conversion on opening; the embedding cache keys by it.
 OPENING = "upright, first frame, on white, 16 bits scaled to 8"
 
-# An image is shrunk until its shorter side fits the encoder; this many times longer than wide and the
-# rest of it would fill the memory.
+# An image is shrunk until its shorter side fits the encoder. If it is longer than this times its width, the
+# other side would fill the memory.
 _MAX_ASPECT_RATIO = 200
 
 
 class _Unusable(Exception):
-    """Why an image cannot be used."""
+    """Reason why an image cannot be used."""
 
 
 @dataclass(frozen=True)
 class FoundImages:
-    """The images of a folder, none of them opened yet.
+    """Images of a folder, none of them opened yet.
 
     Attributes:
-        files: id and path of each, in the order of their names. An id is the path relative to the
-            folder, with slashes; what is no UTF-8 in it is escaped. Ids are unique.
-        faults: folders that could not be listed, and why.
-        num_other: files whose names end like no image's.
+        files: id and path of each, sorted by name. An id is the path relative to the folder, with
+            slashes; bytes that are not UTF-8 are escaped. Ids are unique.
+        faults: folders that could not be listed, and the reason.
+        num_other: number of files without an image extension.
     """
 
     files: list[tuple[str, Path]]
@@ -44,7 +44,7 @@ class FoundImages:
 
 
 def find_images(root: Path) -> FoundImages:
-    """The file, or all images in the folder and below; a folder that is linked twice counts once.
+    """Find the file, or all images in the folder and below; a folder that is linked twice counts once.
 
     Raises:
         UserError: if there is no such file, or no image in the folder.
@@ -59,7 +59,7 @@ def find_images(root: Path) -> FoundImages:
     paths, num_files = [], 0
     for folder, folders, names in os.walk(root, followlinks=True, onerror=faults.append):
         status = Path(folder).stat()
-        if (status.st_dev, status.st_ino) in visited:  # links that lead back
+        if (status.st_dev, status.st_ino) in visited:  # a link may lead back to a parent
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
@@ -87,12 +87,12 @@ def _make_relative(path: Path, root: Path) -> str:
 
 
 def _escape_undecodable(name: str) -> str:
-    """The name with bytes that are no UTF-8 written as escapes."""
+    """Write bytes of the name that are not UTF-8 as escapes."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _assign_ids(names: list[str]) -> list[str]:
-    """The names as ids: those that are UTF-8 as they are, the others escaped and unlike all else."""
+    """Turn names into ids: UTF-8 names stay, others are escaped and made unique."""
     taken = {name for name in names if name == _escape_undecodable(name)}
     ids = []
     for name in names:
@@ -106,51 +106,51 @@ def _assign_ids(names: list[str]) -> list[str]:
 
 
 def open_image(path: Path) -> Image.Image:
-    """The image in a file, as 8-bit RGB.
+    """Open the image in a file as 8-bit RGB.
 
-    Turned as its EXIF data say, transparency on white, 16 bits scaled to 8, the first of several
-    frames.
+    It is rotated by its EXIF data, transparency becomes white, 16 bits are scaled to 8, and the first of
+    several frames is used.
 
     Raises:
-        UserError: naming the file and the reason, for whatever cannot be used.
+        UserError: with the file and the reason, if it cannot be used.
     """
     try:
         is_other = path.exists() and not path.is_file()
-    except OSError:  # a name that no file can have; opening it says which
+    except OSError:  # an impossible file name; opening it raises the reason
         is_other = False
     if is_other:  # opening a pipe would wait for ever
         reason = "it is not a file"
-        raise UserError(f"{path}: cannot be read as an image ({reason}); give another file") from _Unusable(reason)
+        raise UserError(f"{path}: cannot be read as an image ({reason}). Give another file") from _Unusable(reason)
     return _open_source(path, str(path))
 
 
 def read_image(content: bytes, name: str) -> Image.Image:
-    """The image that these bytes hold, as `open_image`; `name` is for messages."""
+    """Read the image in these bytes, as `open_image`; `name` is for messages."""
     return _open_source(io.BytesIO(content), name)
 
 
 def explain_unreadable(error: UserError) -> str:
-    """The reason alone, of an error of `open_image`."""
+    """Return the reason alone, from an error of `open_image`."""
     return str(error.__cause__ or error)
 
 
 def _open_source(source: Path | BinaryIO, name: str) -> Image.Image:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damage that Pillow gets over
+            warnings.simplefilter("ignore")  # Pillow warns about damage that it can repair
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(source) as image:
                 _check_shape(image.size)
                 return convert_to_rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         megapixels = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        reason = f"more than {megapixels:.0f} megapixels, the limit against decompression bombs; make it smaller"
+        reason = f"more than {megapixels:.0f} megapixels, the limit against decompression bombs. Make it smaller"
     except UnidentifiedImageError:
         reason = "not an image in a format that Pillow reads"
-    except Exception as error:  # of any kind, where a decoder meets what it did not expect
+    except Exception as error:  # decoders raise errors of any kind on damaged data
         detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
         reason = (detail.splitlines() or [type(error).__name__])[0]
-    raise UserError(f"{name}: cannot be read as an image ({reason}); give another file") from _Unusable(reason)
+    raise UserError(f"{name}: cannot be read as an image ({reason}). Give another file") from _Unusable(reason)
 
 
 def _check_shape(size: tuple[int, int]) -> None:
@@ -162,12 +162,12 @@ def _turn_upright(image: Image.Image) -> Image.Image:
     image.load()
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF data say nothing about the image
+    except Exception:  # damaged EXIF data do not affect the pixels
         return image
 
 
 def convert_to_rgb(image: Image.Image) -> Image.Image:
-    """An opened image as `open_image` gives it."""
+    """Convert an opened image as `open_image` does."""
     image = _turn_upright(image)
     if image.mode.startswith(("I", "F")):
         image = _scale_to_eight_bits(image)
@@ -180,10 +180,10 @@ def convert_to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _scale_to_eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits, or of floats, scaled to 0 to 255; never clipped.
+    """Scale grey of 16 or 32 bits, or of floats, to 0 to 255 without clipping.
 
-    Integers up to 65,535 are taken for 16 bits. Beyond that, and for floats, the smallest value of
-    the image becomes black and the largest white, as no range is agreed on.
+    Integers up to 65,535 count as 16 bits. Beyond that, and for floats, there is no agreed range, so the
+    smallest value of the image becomes black and the largest white.
     """
     values = np.asarray(image)
     low, high = values.min(), values.max()

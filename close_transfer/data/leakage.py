@@ -1,14 +1,14 @@
-"""Finds training text that is also evaluation text, word for word or nearly.
+"""Leakage: training text that is also evaluation text, word for word or nearly.
 
 Identical: the same words in the same order by `normalize_text` (case, punctuation and spaces do not
 count). Nearly identical: both texts have at least `MIN_WORDS` words and hold the same words, each as
-often, in any order, but for at most one word that is missing, added or replaced.
+often, in any order, except for at most one word that is missing, added or replaced.
 
-A text of n words has n + 1 signatures: the sum of its words' 64-bit hashes, and that sum without one of
-the words, for each. Two texts are near exactly if they share a signature, so each training text is
-looked up in one table of the references' signatures: linear in both, and training text can be
-streamed. MinHash, the usual tool, estimates the overlap of sets from samples; for captions of ten
-words its error is larger than the difference of one word that is looked for here.
+A text of n words has n + 1 signatures: the sum of its words' 64-bit hashes, and for each word that sum
+without it. Two texts are nearly identical exactly if they share a signature. So each training text is looked
+up in one table of the references' signatures: the cost is linear in both, and training text can be streamed.
+MinHash, the usual tool, estimates the overlap of sets from samples; for captions of ten words its error is
+larger than the difference of one word.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,19 +16,18 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from close_transfer.core.text_normalization import normalize_text
+from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import Example
 
 MIN_WORDS = 5
 _MAX_SHOWN = 5
 _64_BITS = 2**64 - 1
-# Tasks whose answers are sentences. Labels and answers of a word or two say nothing about leakage.
-_FREE_TEXT = ("captioning", "captioning-multi", "visual-news")
 
 Kind = Literal["identical", "near"]
 
 
 def _compute_signatures(words: Sequence[str]) -> Iterator[int]:
-    """The sum of the words' hashes, and the same without each of them."""
+    """Return the sum of the words' hashes, and that sum without each of them."""
     hashes = [hash(word) for word in words]
     total = sum(hashes)
     yield total & _64_BITS
@@ -38,7 +37,7 @@ def _compute_signatures(words: Sequence[str]) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class LeakedPair:
-    """A training text, and the evaluation text that it repeats; both as they were given."""
+    """A training text and the evaluation text that it repeats, both in their original spelling."""
 
     kind: Kind
     training: str
@@ -47,10 +46,10 @@ class LeakedPair:
 
 @dataclass(frozen=True)
 class Leaks:
-    """How much of some training text is evaluation text as well.
+    """Amount of training text that is evaluation text as well.
 
     Attributes:
-        num_training: training texts looked at, repeated ones included.
+        num_training: number of training texts, including repeated ones.
         num_references: distinct evaluation texts, by `normalize_text`.
         num_identical: training texts identical to one of these.
         num_near: training texts nearly identical to one, and identical to none.
@@ -64,12 +63,12 @@ class Leaks:
     examples: tuple[LeakedPair, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """What `results.json` holds."""
+        """Return the fields for `results.json`."""
         return asdict(self) | {"examples": [asdict(pair) for pair in self.examples]}
 
 
 class References:
-    """Evaluation texts, ready to be looked up; holds them and their signatures."""
+    """Index of evaluation texts and their signatures."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._identical: dict[str, str] = {}
@@ -88,7 +87,7 @@ class References:
         return len(self._identical)
 
     def leak(self, text: str) -> LeakedPair | None:
-        """The pair of a training text and the first reference it repeats, if any."""
+        """Return the pair of a training text and the first reference that it repeats, if any."""
         key = normalize_text(text)
         if (reference := self._identical.get(key)) is not None:
             return LeakedPair("identical", text, reference)
@@ -101,11 +100,11 @@ class References:
 
 
 def find_leaks(training_texts: Iterable[str], references: Iterable[str]) -> Leaks:
-    """Counts the training texts that repeat an evaluation text.
+    """Count the training texts that repeat an evaluation text.
 
     Args:
         training_texts: read once and not kept.
-        references: evaluation texts; kept with their signatures, one more than words a text.
+        references: evaluation texts; kept with their signatures, one per word and one more.
     """
     lookup = References(references)
     counts: dict[Kind, int] = {"identical": 0, "near": 0}
@@ -120,35 +119,35 @@ def find_leaks(training_texts: Iterable[str], references: Iterable[str]) -> Leak
     return Leaks(num_training, len(lookup), counts["identical"], counts["near"], tuple(shown))
 
 
-def collect_training_texts(examples: Iterable[Example], task: str) -> Iterator[str]:
-    """What is learned from: the scenes' texts, and the targets where they are sentences.
+def collect_training_texts(examples: Iterable[Example], kind: ExampleKind) -> Iterator[str]:
+    """Yield the text that is learned from: the scenes' texts, and the targets if they are sentences.
 
     A target that is one of the scene's texts is given once.
     """
     for example in examples:
         yield from example.texts
-        if task in _FREE_TEXT:
+        if kind.free_text:
             yield from (target for target in example.targets if target not in example.texts)
 
 
-def collect_evaluation_texts(examples: Iterable[Example], task: str) -> Iterator[str]:
-    """What must not be learned from: the references where they are sentences, else the scenes' texts.
+def collect_evaluation_texts(examples: Iterable[Example], kind: ExampleKind) -> Iterator[str]:
+    """Yield the text that must not be learned from: the references if they are sentences, else the scenes' texts.
 
-    References of the other tasks are labels and answers ("neutral", "2") that every training set
-    holds; there, text describes the evaluation scenes (premises, captions, explanations). Scenes
-    loaded without their text give none.
+    References of the other kinds are labels and answers ("neutral", "2") that every training set
+    holds; for these kinds, the text describes the evaluation scenes (premises, captions, explanations).
+    Scenes loaded without their text give none.
     """
     for example in examples:
-        yield from example.references if task in _FREE_TEXT else example.texts
+        yield from example.references if kind.free_text else example.texts
 
 
-def drop_leaked(examples: Iterable[Example], references: Iterable[str], task: str) -> tuple[list[Example], int]:
-    """Training examples without the texts and targets that repeat an evaluation text.
+def drop_leaked(examples: Iterable[Example], references: Iterable[str], kind: ExampleKind) -> tuple[list[Example], int]:
+    """Return training examples without the texts and targets that repeat an evaluation text.
 
-    An example goes when no text is left, or when it had targets and none is left.
+    An example is dropped when no text is left, or when it had targets and none is left.
 
     Returns:
-        The examples that are left, in order, and how many of `collect_training_texts` were removed.
+        The remaining examples, in order, and how many of `collect_training_texts` were removed.
     """
     lookup = References(references)
     remaining: list[Example] = []
@@ -156,11 +155,11 @@ def drop_leaked(examples: Iterable[Example], references: Iterable[str], task: st
     for example in examples:
         texts = tuple(text for text in example.texts if lookup.leak(text) is None)
         targets = example.targets
-        if task in _FREE_TEXT:
+        if kind.free_text:
             targets = tuple(target for target in targets if lookup.leak(target) is None)
         clean = replace(example, texts=texts, targets=targets)
-        num_before += sum(1 for _ in collect_training_texts([example], task))
+        num_before += sum(1 for _ in collect_training_texts([example], kind))
         if (texts or not example.texts) and (targets or not example.targets):
             remaining.append(clean)
-            num_after += sum(1 for _ in collect_training_texts([clean], task))
+            num_after += sum(1 for _ in collect_training_texts([clean], kind))
     return remaining, num_before - num_after

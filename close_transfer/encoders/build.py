@@ -1,9 +1,8 @@
 """Builds the frozen encoder that the settings name."""
 
-from close_transfer.config.components import ClipConfig, OpenClipConfig, PrecomputedConfig, TimmConfig
-from close_transfer.config.data import DataConfig, FileData
-from close_transfer.core.errors import UserError
-from close_transfer.data.sources.file import count_lines, read_text_lines
+from close_transfer.config.components import ClipConfig, PrecomputedConfig
+from close_transfer.config.data import DataConfig
+from close_transfer.data.sources.file import count_lines, read_text_lines, require_numbered_lines
 from close_transfer.encoders import AnyEncoder, PrecomputedEncoder, load_encoder
 from close_transfer.encoders.encoder import no_text_tower_error
 
@@ -15,18 +14,17 @@ def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed:
         UserError: if it cannot be built, or vectors do not fit the data.
     """
     if not isinstance(clip, PrecomputedConfig):
-        if texts_needed and (isinstance(clip, TimmConfig) or clip.features == "grid"):
-            raise no_text_tower_error(clip.model)
+        if texts_needed and not clip.encodes_text:
+            raise no_text_tower_error(clip.display_name)
         return load_encoder(clip, device)
-    if not isinstance(data, FileData):
-        raise UserError("clip=precomputed needs data=file, whose line i belongs to row i of the vectors")
-    texts = read_text_lines(data) if texts_needed else None
-    return PrecomputedEncoder(clip, len(texts) if texts is not None else count_lines(data), texts)
+    file = require_numbered_lines(data)
+    texts = read_text_lines(file) if texts_needed else None
+    return PrecomputedEncoder(clip, len(texts) if texts is not None else count_lines(file), texts)
 
 
 def find_encoder_warning(clip: ClipConfig, data: DataConfig) -> str:
     """What to know where the Picturebook CLIP is given other data; empty elsewhere."""
-    if not isinstance(clip, OpenClipConfig) or clip.model != "picturebook" or data.name == "picturebook":
+    if clip.made_for in ("", data.name):
         return ""
     return (
         f"note: the Picturebook CLIP knows Picturebook's language only, so numbers on data={data.name} say nothing; "

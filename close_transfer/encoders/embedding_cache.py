@@ -8,7 +8,7 @@ order of the items and not from what a kill left, so the shards are the same to 
 
 import hashlib
 import io
-import sys
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +29,8 @@ from close_transfer.core.atomic_files import (
     write_json,
 )
 from close_transfer.core.errors import UserError
+
+_logger = logging.getLogger(__name__)
 
 Rows = NDArray[np.int64]
 
@@ -55,7 +57,7 @@ class EmbeddingMatrix:
         return int(self._blocks[0].shape[-1])
 
     @property
-    def vectors_a_row(self) -> int:
+    def vectors_per_row(self) -> int:
         """One, or the cells of a grid."""
         return int(np.prod(self._blocks[0].shape[1:-1]))
 
@@ -140,7 +142,7 @@ class EmbeddingCache:
             try:
                 lock.acquire(blocking=False)
             except Timeout:
-                print(f"waiting for another process that writes to {self.folder}", file=sys.stderr)
+                _logger.info("waiting for another process that writes to %s", self.folder)
                 lock.acquire()
         try:
             remove_stale(self.folder)
@@ -167,10 +169,12 @@ class EmbeddingCache:
 
     def _report_damage(self, num_missing: int, unit: str) -> None:
         if self.num_damaged:
-            print(
-                f"note: {self.num_damaged:,} shards of vectors in {self.folder} were incomplete or damaged; "
-                f"{num_missing:,} {unit}s are encoded now",
-                file=sys.stderr,
+            _logger.warning(
+                "note: %s shards of vectors in %s were incomplete or damaged; %s %ss are encoded now",
+                f"{self.num_damaged:,}",
+                self.folder,
+                f"{num_missing:,}",
+                unit,
             )
 
     def _is_intact(self, shard: dict) -> bool:

@@ -10,11 +10,15 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
+from scipy.stats import t as student_t
 
 from close_transfer.core.errors import UserError
 from close_transfer.evaluation.result_table import Pairing, ResultTable, Row, Value
-from close_transfer.evaluation.results import BUILTIN_DATASET, Results, read_results, read_scores
+from close_transfer.evaluation.results import BUILTIN_DATASET, Results, read_results
+from close_transfer.evaluation.score_lines import read_scores
+from close_transfer.evaluation.system_identity import collect_system_settings, identify_system
 from close_transfer.metrics.bootstrap import compare_paired_means
+from close_transfer.metrics.extra_metrics import ENCODER_SCORES
 
 _MAX_SHOWN_SETTINGS = 4
 
@@ -23,28 +27,8 @@ _TableKey = tuple[str, str | None, str, int, bool]
 
 
 def compute_t_quantile(freedom: int) -> float:
-    """The 97.5% point of Student's t for that many degrees of freedom.
-
-    By bisection of its distribution function for whole numbers (Abramowitz and Stegun, 26.7.3 and 26.7.4).
-    """
-
-    def compute_central_probability(t: float) -> float:
-        """Probability of lying between -t and t."""
-        angle = math.atan(t / math.sqrt(freedom))
-        cosine = math.cos(angle)
-        term, total = (cosine, 0.0) if freedom % 2 else (1.0, 0.0)
-        for k in range(1 + freedom % 2, freedom, 2):
-            total += term
-            term *= cosine * cosine * k / (k + 1)
-        if freedom % 2:
-            return 2 / math.pi * (angle + math.sin(angle) * total)
-        return math.sin(angle) * total
-
-    low, high = 0.0, 20.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if compute_central_probability(middle) < 0.95 else (low, middle)
-    return (low + high) / 2
+    """Return the 97.5% point of Student's t, for a two-sided 95% interval."""
+    return float(student_t.ppf(0.975, freedom))
 
 
 def _fold_values(metric: str, folded_results: Sequence[Results]) -> Value:
@@ -67,13 +51,13 @@ def _build_row(folded_results: Sequence[Results]) -> Row:
         sorted((results.seed for results in folded_results), key=lambda seed: -1 if seed is None else seed),
         {_format_column(name, first): _fold_values(name, folded_results) for name in shared_metrics},
         first,
-        first.settings(),
+        collect_system_settings(first),
     )
 
 
 def _format_column(metric: str, results: Results) -> str:
-    """The metric's name; CLIPScores of different encoders are different metrics."""
-    encoder = results.clipscore_encoder if "CLIPScore" in metric else None
+    """The metric's name; CLIPScores and the like of different encoders are different metrics."""
+    encoder = results.clipscore_encoder if metric in ENCODER_SCORES else None
     return f"{metric} ({encoder})" if encoder else metric
 
 
@@ -159,7 +143,9 @@ def build_tables(files: Mapping[Path, Results]) -> tuple[list[ResultTable], list
     for table_key, path, results in _key_results(files):
         # A result without a seed is a row of its own.
         path_key = str(path) if results.seed is None else ""
-        by_seed = systems.setdefault((table_key, results.data_regime, results.name, results.identity(), path_key), {})
+        by_seed = systems.setdefault(
+            (table_key, results.data_regime, results.name, identify_system(results), path_key), {}
+        )
         if results.seed in by_seed:
             notes.append(
                 f"{by_seed[results.seed][0]} is left out: {path} is the same system with the same seed {results.seed}"

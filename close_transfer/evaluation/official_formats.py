@@ -1,20 +1,12 @@
-"""Answers in the forms that others take: evaluation servers, and a comparison of two systems."""
+"""Answers in the form that evaluation servers take, and the fingerprint of what they are scored against."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, Prediction
-from close_transfer.metrics.bootstrap import Scores
-
-# Task -> the fields of the official results formats of COCO captions and VQA.
-OFFICIAL_FIELDS = {
-    "captioning": ("image_id", "caption"),
-    "captioning-multi": ("image_id", "caption"),
-    "vqa": ("question_id", "answer"),
-}
+from close_transfer.tasks import TASKS, get_task
 
 
 def parse_official_id(identifier: str) -> int | str:
@@ -29,18 +21,12 @@ def format_official_results(task: str, predictions: Sequence[Prediction]) -> lis
     Raises:
         UserError: if the task has no official results format.
     """
-    if task not in OFFICIAL_FIELDS:
-        raise UserError(f"task={task}: has no official results format; {', '.join(OFFICIAL_FIELDS)} have one")
-    id_field, answer_field = OFFICIAL_FIELDS[task]
+    fields = get_task(task).official_fields
+    if fields is None:
+        others = [name for name, other in TASKS.items() if other.official_fields]
+        raise UserError(f"task={task}: has no official results format; {', '.join(others)} have one")
+    id_field, answer_field = fields
     return [{id_field: parse_official_id(prediction.id), answer_field: prediction.text} for prediction in predictions]
-
-
-def format_score_lines(ids: Sequence[str], scores: Scores) -> str:
-    """The content of scores.jsonl: each example's id and its leading metric, in the examples' order."""
-    rows = zip(ids, scores.per_example, strict=True)
-    return "".join(
-        json.dumps({"id": example_id, scores.leading: score}, ensure_ascii=False) + "\n" for example_id, score in rows
-    )
 
 
 def fingerprint_references(examples: Sequence[Example]) -> str:

@@ -1,4 +1,4 @@
-"""The record of one evaluation, and the content of its results.json."""
+"""Record of one evaluation."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from close_transfer.evaluation.official_formats import (
     fingerprint_references,
 )
 from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
+from close_transfer.evaluation.results import Results
 from close_transfer.metrics.bootstrap import Scores
 
 NOT_ASKED = "leakage=false"
@@ -44,37 +45,37 @@ class Evaluation:
         """Whether CLIPScore is of the encoder that chose the captions by it, so that it measures nothing."""
         return bool(self.scorer and self.reranker and self.scorer["fingerprint"] == self.reranker["fingerprint"])
 
-    def results(self) -> dict[str, Any]:
-        """The content of results.json."""
-        return {
-            "metrics": self.scores.metrics,
-            "intervals": {name: list(ends) for name, ends in self.scores.intervals.items()},
-            "num_examples": len(self.examples),
-            "tables": self.scores.tables,
-            "num_skipped": self.skipped.total(),
-            "skipped": dict(self.skipped),
-            "leakage": self.leakage,
-            "task": self.config.task,
-            "data": self.data.name,
-            "split": self.config.split,
-            "scene": self.config.scene,
-            "noise": self.noise,
-            "text_memory": self.text_memory,
-            "statistics": self.facts["statistics"],
-            "data_regime": self.facts["data_regime"],
-            "training_input_modality": self.facts["input_modality"],
-            "validation_input": self.facts["validation_input"],
-            "seed": self.train_config.seed,
-            "run": str(self.run),
-            "checkpoint": self.config.checkpoint,
-            "config": {"train": self.train_config.model_dump(mode="json"), "eval": self.config.model_dump(mode="json")},
-            "data_fingerprint": fingerprint_examples(self.examples),
-            "references_fingerprint": fingerprint_references(self.examples),
-            "training_data_fingerprint": self.facts["data_fingerprint"],
-            "encoder": self.facts["encoder"],
-            "clipscore_encoder": self.scorer["name"] if self.scorer else None,
-            "reranked_by": self.reranker,
-            "scored_by_its_reranker": self.is_scored_by_its_reranker,
-            "versions": get_package_versions(),
-            "git_commit": get_git_commit(),
-        }
+    def results(self) -> Results:
+        """Return the content of results.json."""
+        return Results(
+            metrics=self.scores.metrics,
+            intervals={name: list(ends) for name, ends in self.scores.intervals.items()},
+            num_examples=len(self.examples),
+            tables=self.scores.tables,
+            num_skipped=self.skipped.total(),
+            skipped=dict(self.skipped),
+            leakage=self.leakage,
+            task=self.config.task,
+            data=self.data.name,
+            split=self.config.split,
+            scene=self.config.scene,
+            noise=self.noise,
+            text_memory=self.text_memory,
+            statistics=self.facts["statistics"],
+            data_regime=self.facts["data_regime"],
+            training_input_modality=self.facts["input_modality"],
+            validation_input=self.facts["validation_input"],
+            seed=self.train_config.seed,
+            run=str(self.run),
+            checkpoint=self.config.checkpoint,
+            config={"train": self.train_config.model_dump(mode="json"), "eval": self.config.model_dump(mode="json")},
+            data_fingerprint=fingerprint_examples(self.examples),
+            references_fingerprint=fingerprint_references(self.examples),
+            training_data_fingerprint=self.facts["data_fingerprint"],
+            encoder=self.facts["encoder"],
+            clipscore_encoder=self.scorer["name"] if self.scorer else None,
+            reranked_by=self.reranker,
+            scored_by_its_reranker=self.is_scored_by_its_reranker,
+            versions=get_package_versions(),
+            git_commit=get_git_commit(),
+        )

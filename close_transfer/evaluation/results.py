@@ -1,75 +1,116 @@
-"""Reads what evaluations and scorings wrote, trusting none of it: results.json and scores.jsonl."""
+"""The content of results.json: one schema that evaluations, baselines and scorings write and everything else reads.
+
+Files are not trusted: a damaged one is an error that names the field.
+"""
 
 import glob
-import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.record_errors import RecordError
-from close_transfer.core.readers.records import key_field, read_document, read_lines
+from close_transfer.core.readers.records import read_document
 from close_transfer.models.noise_scale import describe_adapters
+from close_transfer.tasks import TASKS
 
 BUILTIN_DATASET = "picturebook"
 
-# Settings that do not change what a system is: where things lie, and what they run on.
-_IRRELEVANT_SETTINGS = {
-    "output",
-    "resume",
-    "runs",
-    "run",
-    "device",
-    "embedding_cache",
-    "compare",
-    "num_bootstrap",
-    "batch_size",
-    "seed",
-}
-_SCORING_SETTINGS = {
-    "name", "data_regime", "data_name", "split", "scene", "images", "clip", "references", "questions", "extra_metrics",
-    "id_field", "on_missing", "on_extra",
-}  # fmt: skip
-_IDLE_SETTINGS = {"clip.batch_size", "train.log_every", "train.tensorboard"}
-# Settings of an evaluation that count where the first of them is given, by their beginnings.
-_ANSWERING_SETTINGS = {
-    "text_memory": ("text_memory",),
-    "top_p": ("top_p", "temperature", "sampling_seed", "num_return"),
-    "rerank": ("rerank", "num_return"),
-}
-_ROOT_SETTINGS = ("root", "captions_root")  # of data; the files below them are named relative to them
-_CAPTIONING_TASKS = ("captioning", "captioning-multi")  # trained differently, asked and scored alike
-
 
 class Results(BaseModel):
-    """What is used of a results.json."""
+    """The content of a results.json; None where a command has no such thing to say.
+
+    Attributes:
+        metrics: value by name, in percent or times 100; empty if nobody published the answers.
+        intervals: low and high end of the 95% bootstrap interval, by the same names.
+        num_examples: how many were scored.
+        tables: what no single number holds, by name, such as the confusion matrix.
+        num_skipped, skipped: entries that were left out, in all and by reason.
+        leakage: what training may have seen of the evaluation text (`data/leakage.py`).
+        system: name of a system that is not a run of ours.
+        task, data, split, scene: what was asked, and whether images or texts were shown.
+        noise: what training added, as `NoiseScale.as_dict` and the `choice` of a rule.
+        text_memory: what vectors were projected on; empty if they were not.
+        statistics: what the adapters' statistics were measured on.
+        data_regime: what training saw, T0 to T4.
+        training_input_modality: "text" or "image".
+        validation_input: what the validation loss was measured on.
+        seed: of the training.
+        run, checkpoint: what was evaluated.
+        config: settings by command: train and eval, baseline, or score.
+        data_fingerprint, references_fingerprint: of the examples, and of what they were scored against.
+        predictions_fingerprint: of a file of predictions that was scored.
+        training_data_fingerprint: of the examples that were trained on.
+        encoder, clipscore_encoder: names of the encoder, and of CLIPScore's.
+        reranked_by: what chose among candidates, as `Reranker.facts`.
+        scored_by_its_reranker: whether CLIPScore is of the encoder that chose the captions.
+        versions, git_commit: of the packages and of this code.
+    """
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
-    metrics: Annotated[dict[str, FiniteFloat], Field(min_length=1)]
+    metrics: dict[str, FiniteFloat]
     intervals: dict[str, Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]] = {}
     num_examples: int
+    tables: dict[str, Any] | None = None
     num_skipped: int = 0
     skipped: dict[str, int] = {}
+    leakage: dict[str, Any] | None = None
+    system: str | None = None
     task: str
     data: str
     split: str | None = None
     scene: str | None = None
     noise: dict[str, Any] | None = None
+    text_memory: dict[str, Any] | None = None
+    statistics: dict[str, Any] | None = None
     data_regime: str | None = None
     training_input_modality: str | None = None
+    validation_input: str | None = None
     seed: int | None = None
-    system: str | None = None
-    encoder: str | None = None
-    clipscore_encoder: str | None = None
-    training_data_fingerprint: str | None = None
-    statistics: dict[str, Any] | None = None
+    run: str | None = None
+    checkpoint: str | None = None
     config: dict[str, dict[str, Any] | None]
     data_fingerprint: str
     references_fingerprint: str | None = None
+    predictions_fingerprint: str | None = None
+    training_data_fingerprint: str | None = None
+    encoder: str | None = None
+    clipscore_encoder: str | None = None
+    reranked_by: dict[str, Any] | None = None
+    scored_by_its_reranker: bool | None = None
+    versions: dict[str, str] | None = None
+    git_commit: str | None = None
+
+    _keys: tuple[str, ...] = PrivateAttr(())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_order(cls, values: Any, handler: ModelWrapValidatorHandler["Results"]) -> "Results":
+        results = handler(values)
+        if isinstance(values, Mapping):
+            results._keys = tuple(name for name in values if name in cls.model_fields)
+        return results
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the content of the file: those keys that were given, in their order."""
+        return {name: getattr(self, name) for name in self._keys}
+
+    @property
+    def noise_std(self) -> float | None:
+        """Standard deviation per coordinate of the training noise; None if nothing is known of it."""
+        std = (self.noise or {}).get("std")
+        return std if isinstance(std, (int, float)) else None
 
     @property
     def examples(self) -> str:
@@ -79,7 +120,7 @@ class Results(BaseModel):
     @property
     def kind(self) -> str:
         """What was asked and how it was scored; equal for tasks whose results belong into one table."""
-        return _CAPTIONING_TASKS[0] if self.task in _CAPTIONING_TASKS else self.task
+        return TASKS[self.task].get_results_group() if self.task in TASKS else self.task
 
     @property
     def states_data(self) -> bool:
@@ -110,56 +151,16 @@ class Results(BaseModel):
         """A setting of the training; None where there is none."""
         return _get_nested(self.config, "train", *keys)
 
-    def settings(self) -> dict[str, Any]:
-        """All that makes the system what it is, by dotted key, the same on any machine; not the seed."""
-        train, evaluation, score, baseline = (
-            self.config.get(key) or {} for key in ("train", "eval", "score", "baseline")
-        )
-        # Seeds of someone else's system are files with the same name= and a seed= each.
-        files = {"predictions"} if self.seed is not None else set()
-        settings = {key: value for key, value in train.items() if key not in _IRRELEVANT_SETTINGS}
-        if isinstance(settings.get("data"), dict):
-            settings["data"] = {key: value for key, value in settings["data"].items() if key not in _ROOT_SETTINGS}
-        answering_keys = {"checkpoint", "num_beams"}
-        for setting, beginnings in _ANSWERING_SETTINGS.items():
-            if evaluation.get(setting):
-                answering_keys |= {key for key in evaluation if key.startswith(beginnings)}
-        settings |= {key: value for key, value in evaluation.items() if key in answering_keys}
-        settings |= {
-            key: value
-            for key, value in baseline.items()
-            if key not in _IRRELEVANT_SETTINGS | {"data", "split", "max_examples"}
-        }
-        settings |= {
-            key: value for key, value in score.items() if key not in _IRRELEVANT_SETTINGS | _SCORING_SETTINGS | files
-        }
-        flat_settings = {key: value for key, value in _flatten(settings).items() if key not in _IDLE_SETTINGS}
-        portable_settings = {
-            key: value if key == "predictions" else _make_portable(value) for key, value in flat_settings.items()
-        }
-        if self.statistics and self.statistics.get("sha256"):  # what was fitted, wherever it lies
-            portable_settings["statistics"] = str(self.statistics["sha256"])[:12]
-        if self.training_data_fingerprint:
-            portable_settings["training_data"] = self.training_data_fingerprint[:12]
-        return portable_settings
-
-    def identity(self) -> str:
-        """Text that is equal for results of one system, whichever machine and seed."""
-        settings = self.settings()
-        if self.training_data_fingerprint:  # it stands for the data, wherever they lie
-            settings = {key: value for key, value in settings.items() if not key.startswith("data.")}
-        return json.dumps(settings | {"task": self.task, "noise": (self.noise or {}).get("std")}, sort_keys=True)
-
     @property
     def name(self) -> str:
         """What a table calls the system."""
         if self.system is not None:
             return self.system
-        adapter, std = self.trained_with("adapter"), (self.noise or {}).get("std")
+        adapter = self.trained_with("adapter")
         return describe_system_settings(
             self.training_input_modality,
             adapter if isinstance(adapter, dict) else {},
-            std if isinstance(std, (int, float)) else 0.0,
+            self.noise_std or 0.0,
             self.config.get("eval") or {},
         )
 
@@ -195,39 +196,32 @@ def _get_nested(value: Any, *keys: str) -> Any:
     return value
 
 
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {
-            k: v for key, item in value.items() for k, v in _flatten(item, f"{prefix}.{key}" if prefix else key).items()
-        }
-    return {prefix: value}
+def read_results(path: Path, setting: str, *, scores_needed: bool = True) -> Results:
+    """Read one results.json.
 
-
-def _make_portable(value: Any) -> Any:
-    """A setting that is a path as its last part, so that the same file elsewhere is the same."""
-    if not isinstance(value, str):
-        return value
-    kind = PureWindowsPath if "\\" in value else PurePosixPath
-    # "a/b" may be the name of a model at a hub.
-    is_path = kind(value).is_absolute() or value.startswith((".", "~")) or len(kind(value).parts) > 2
-    return kind(value).name if is_path else value
-
-
-def read_results(path: Path, setting: str) -> Results:
-    """One results.json.
+    Args:
+        path: of the file.
+        setting: the one that named it, for errors.
+        scores_needed: whether results without a metric are refused, as those are whose answers nobody published.
 
     Raises:
         UserError: naming the file and the field, if it is damaged or something else.
     """
-    document = read_document(path, setting)
     try:
-        return Results.model_validate(document)
+        results = Results.model_validate(read_document(path, setting))
     except ValidationError as error:
         first_error = error.errors()[0]
         location = ".".join(str(part) for part in first_error["loc"]) or "the whole"
-        raise UserError(
-            f"{setting}={path}: {location}: {first_error['msg'][0].lower()}{first_error['msg'][1:]}; this is no complete results.json, so evaluate again"
-        ) from None
+        raise _incomplete_error(setting, path, location, first_error["msg"]) from None
+    if scores_needed and not results.metrics:
+        raise _incomplete_error(setting, path, "metrics", "there are none")
+    return results
+
+
+def _incomplete_error(setting: str, path: Path, location: str, message: str) -> UserError:
+    return UserError(
+        f"{setting}={path}: {location}: {message[0].lower()}{message[1:]}; this is no complete results.json, so evaluate again"
+    )
 
 
 def find_results(patterns: Sequence[str], setting: str = "results") -> list[Path]:
@@ -248,33 +242,3 @@ def find_results(patterns: Sequence[str], setting: str = "results") -> list[Path
         for file in sorted(files):  # a run's folder and the link "latest" to it are one
             path_by_target.setdefault(file.resolve(), file)
     return sorted(path_by_target.values())
-
-
-def read_scores(folder: Path) -> tuple[str, dict[str, float]]:
-    """The leading metric's name, and its value by example id.
-
-    Raises:
-        UserError: if there are none, or the file is damaged.
-    """
-    path = folder / "scores.jsonl"
-    if not path.is_file():
-        raise UserError(
-            f"compare={folder}: there is no scores.jsonl, which holds the score of every example; evaluate or score that system again"
-        )
-    scores: dict[str, float] = {}
-    metric = ""
-    for line, record in read_lines(path, "compare"):
-        try:
-            example_id = key_field(record, "id")
-            (metric_here,) = (key for key in record if key != "id")
-            value = record[metric_here]
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise RecordError(f"field {metric_here!r} is no number")
-            if example_id in scores or metric_here != (metric or metric_here):
-                raise RecordError("the id stands there twice, or the metric changes")
-        except (RecordError, ValueError) as fault:
-            raise UserError(f"{path}, line {line}: {fault}; the file is damaged, so evaluate again") from None
-        metric, scores[example_id] = metric_here, float(value)
-    if not scores:
-        raise UserError(f"{path}: is empty; evaluate again")
-    return metric, scores

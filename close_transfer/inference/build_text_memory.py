@@ -13,7 +13,6 @@ from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import exclude_overlap
 from close_transfer.data.examples import sample
-from close_transfer.data.sources import load_examples
 from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.embeddings import encode_texts
 from close_transfer.encoders.precomputed import read_array
@@ -21,18 +20,16 @@ from close_transfer.inference.loading import check_encoder
 from close_transfer.models.network import TransferNetwork
 from close_transfer.models.text_memory import SEARCHES, Memory
 from close_transfer.tasks import build_task
+from close_transfer.tasks.loading import load_task_examples
 
 _BLOCK = 65_536  # vectors that are adapted at once
 
 
 def _load_training_texts(trained: TrainConfig) -> list[str]:
     """The distinct texts that training fed to the encoder, without those that it was told to leave out."""
-    examples, _ = exclude_overlap(trained, load_examples(trained.data, trained.task.name, "train").examples)
-    return list(
-        dict.fromkeys(
-            text for example in build_task(trained.task).for_training(examples).examples for text in example.texts
-        )
-    )
+    task = build_task(trained.task)
+    examples, _ = exclude_overlap(trained, task.reads, load_task_examples(task.name, trained.data, "train").examples)
+    return list(dict.fromkeys(text for example in task.for_training(examples).examples for text in example.texts))
 
 
 @torch.inference_mode()

@@ -165,8 +165,8 @@ class Decoder:
         return predictions
 
     def _encode_prompts(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        rows = Ragged.of([self._format.prompt_ids(prompt, self._max_prompt)[0] for prompt in prompts])
-        ids, mask = rows.padded_and_mask(range(len(rows)), self._format.padding)
+        rows = Ragged.from_rows([self._format.encode_prompt(prompt, self._max_prompt)[0] for prompt in prompts])
+        ids, mask = rows.pad_with_mask(range(len(rows)), self._format.padding)
         return ids.to(self._model.device), mask.to(self._model.device)
 
     def _generate(self, context: Context) -> tuple[list[str], list[float]]:
@@ -180,7 +180,7 @@ class Decoder:
             eos_token_id=self._format.end,
             **self._decoding.settings(),
         )
-        tokens = self._model.conditioning.written(output)
+        tokens = self._model.conditioning.extract_generated(output)
         if self._decoding.num_beams > 1:
             scores = output.sequences_scores
         else:
@@ -190,13 +190,15 @@ class Decoder:
             num_ends = (tokens == self._format.end).int().cumsum(dim=1)
             is_counted = (num_ends - (tokens == self._format.end).int()) == 0  # up to the end token and with it
             scores = (token_scores.masked_fill(~is_counted, 0).sum(dim=1) / is_counted.sum(dim=1)).float()
-        return self._format.text(tokens), scores.tolist()
+        return self._format.decode(tokens), scores.tolist()
 
     def _score_labels(self, context: Context, prompts: Sequence[str], labels: Sequence[str]) -> Tensor:
         """Log-likelihood of every label, end token included; shape (examples, labels)."""
-        targets = [self._format.target_ids(label, self._max_new, prompt)[0] for prompt in prompts for label in labels]
-        ids = Ragged.of(targets).padded(range(len(targets)), IGNORED).to(context.states.device)
-        logits = self._model.conditioning.logits(self._model.lm, context.repeated(len(labels)), ids)
+        targets = [
+            self._format.encode_target(label, self._max_new, prompt)[0] for prompt in prompts for label in labels
+        ]
+        ids = Ragged.from_rows(targets).pad(range(len(targets)), IGNORED).to(context.states.device)
+        logits = self._model.conditioning.compute_logits(self._model.lm, context.repeat(len(labels)), ids)
         losses = F.cross_entropy(logits.float().transpose(1, 2), ids, ignore_index=IGNORED, reduction="none")
         return -losses.sum(dim=1).view(len(prompts), len(labels))
 

@@ -97,7 +97,7 @@ class FewShot:
             eos_token_id=self._format.end,
         )
         beginning = self._form.partition("{question}")[0].strip()
-        texts = self._format.text(self._network.conditioning.written(output))
+        texts = self._format.decode(self._network.conditioning.extract_generated(output))
         answers = (text.split("\n")[0] for text in texts)
         first_answers = (answer.partition(beginning)[0] if beginning else answer for answer in answers)
         return [" ".join(answer.split()[: self._max_words]) for answer in first_answers]
@@ -113,9 +113,9 @@ class FewShot:
         vector = torch.from_numpy(np.asarray(shot.vector, dtype=np.float32))[None].to(network.device)
         embeddings = network.lm.get_input_embeddings()
         prefix = network.mapper(network.adapter(vector, shot.input_modality))[0]
-        ids = self._format.prompt_ids(self._form.format(question=shot.question), 10_000)[0]
+        ids = self._format.encode_prompt(self._form.format(question=shot.question), 10_000)[0]
         if shot.answer:
-            ids = [*ids, *self._format.target_ids(shot.answer, 10_000, "before it")[0][:-1]]
+            ids = [*ids, *self._format.encode_target(shot.answer, 10_000, "before it")[0][:-1]]
         words = embeddings(torch.tensor(ids, device=network.device))
         return prefix.to(words.dtype), words
 

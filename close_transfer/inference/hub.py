@@ -11,7 +11,7 @@ from close_transfer.core.atomic_files import WriteError, read_json, write_json
 from close_transfer.core.errors import UserError
 from close_transfer.reports.model_card import collect_run_facts, read_about
 from close_transfer.reports.redaction import redact_config
-from close_transfer.training.checkpoints import RunFolder
+from close_transfer.training.run_folder import RunFolder
 
 _CONFIG = "config.json"
 

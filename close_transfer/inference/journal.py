@@ -7,11 +7,12 @@ number, is the same as without the kill.
 """
 
 import json
+import logging
 import os
-import sys
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -19,10 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from close_transfer.core.atomic_files import append_line, fingerprint, lock, remove_stale, report_write_errors
+from close_transfer.core.atomic_files import append_line, fingerprint, remove_stale, report_write_errors
 from close_transfer.core.errors import UserError
+from close_transfer.core.locks import hold_lock, locate_lock
 from close_transfer.data.examples import Example
 from close_transfer.encoders.embeddings import SceneVectors
+
+_logger = logging.getLogger(__name__)
 
 _FORMAT = 2
 _SYNC_EVERY = 1.0  # seconds; what a failing machine, unlike a kill, can take back
@@ -52,9 +56,20 @@ class PredictionJournal:
         self._synced = time.monotonic()
         with report_write_errors(self.path):
             output.parent.mkdir(parents=True, exist_ok=True)
-            while not self._open():
-                pass
-        self.num_batches, size = -1, 0  # the header is no batch
+        refusal = UserError(f"another process is at work on {output}; wait for it, or give another output=")
+        with ExitStack() as held:
+            held.enter_context(hold_lock(locate_lock(self.path), refusal))
+            with report_write_errors(self.path):
+                self._set_aside_other()
+                self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            held.callback(os.close, self._handle)
+            self._drop_damaged_end()
+            remove_stale(output.parent, output.name)
+            self._held = held.pop_all()
+
+    def _drop_damaged_end(self) -> None:
+        """Count whole batches, and cut off what follows them; begin with a header if there is none."""
+        self.num_batches, size = -1, 0  # the header is not a batch
         with self.path.open("rb") as file:
             for line in file:
                 if not _is_whole(line):
@@ -64,33 +79,25 @@ class PredictionJournal:
         os.ftruncate(self._handle, size)
         if self.num_batches < 0:
             self.append(self._header)
-        remove_stale(output.parent, output.name)
 
-    def _open(self) -> bool:
-        """Opens and locks the file; False if it was another's and is out of the way now."""
-        self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        if not lock(self._handle):
-            os.close(self._handle)
-            raise UserError(
-                f"another process is at work on {self.path.with_suffix('')}; wait for it, or give another output="
-            )
-        if not self.path.exists() or not os.path.samestat(os.fstat(self._handle), self.path.stat()):
-            os.close(self._handle)  # whoever held it has just finished
-            return False
+    def _set_aside_other(self) -> None:
+        """Rename a journal of other settings; one whose header was cut short is used."""
+        if not self.path.exists():
+            return
         with self.path.open("rb") as file:
             first_line = file.readline()
         header = _parse_content(first_line) if _is_whole(first_line) else self._header
         if header == json.loads(json.dumps(self._header)):
-            return True
+            return
         old_path = self.path.with_name(self.path.name + ".old")
         self.path.replace(old_path)
-        os.close(self._handle)
-        print(
-            f"note: an unfinished command left {self.path}, but it differed in {_list_differences(header, self._header)}; "
-            f"its answers are set aside in {old_path.name}, and this one starts anew",
-            file=sys.stderr,
+        _logger.warning(
+            "note: an unfinished command left %s, but it differed in %s; its answers are set aside in %s, and this one "
+            "starts anew",
+            self.path,
+            _list_differences(header, self._header),
+            old_path.name,
         )
-        return False
 
     def batches(self) -> Iterator[Any]:
         """What was kept, in order, read as it is asked for."""
@@ -122,7 +129,7 @@ class PredictionJournal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._handle)
+        self._held.close()
 
 
 def _compute_checksum(content: bytes) -> str:

@@ -10,7 +10,7 @@ from close_transfer.config.components import ClipConfig
 from close_transfer.core.errors import UserError
 from close_transfer.encoders import AnyEncoder
 from close_transfer.models.network import TransferNetwork
-from close_transfer.training.checkpoints import RunFolder
+from close_transfer.training.run_folder import RunFolder
 
 
 def load_model(

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from close_transfer.config.components import OpenClipConfig, PrecomputedConfig, TimmConfig
+from close_transfer.config.components import ClipConfig
 from close_transfer.config.predict import PredictConfig
 from close_transfer.core.atomic_files import fingerprint, fingerprint_file
 from close_transfer.core.errors import UserError
@@ -44,7 +44,7 @@ class PredictionInputs(Protocol):
 
 
 class _ImageInputs:
-    def __init__(self, root: Path, model: TransferNetwork, clip: OpenClipConfig | TimmConfig, device: str) -> None:
+    def __init__(self, root: Path, model: TransferNetwork, clip: ClipConfig, device: str) -> None:
         images = find_images(root)
         self._files = images.files
         self.num, self.num_other = len(images.files), images.num_other
@@ -52,7 +52,7 @@ class _ImageInputs:
         self._encoder = load_encoder(clip, device)
         check_encoder(self._encoder, model)
         self.key = {
-            "encoder": fingerprint([self._encoder.image_key, OPENING, str(clip.batch_size)]),
+            "encoder": fingerprint([self._encoder.image_key, OPENING, clip.model_dump_json()]),
             "images": fingerprint(f"{name}\0{_compute_stamp(path)}" for name, path in images.files),
         }
 
@@ -108,7 +108,7 @@ class _EmbeddingInputs:
         )
 
 
-def open_inputs(config: PredictConfig, model: TransferNetwork, clip: Any, device: str) -> PredictionInputs:
+def open_inputs(config: PredictConfig, model: TransferNetwork, clip: ClipConfig, device: str) -> PredictionInputs:
     """Return the images or vectors that the settings name.
 
     Raises:
@@ -117,7 +117,7 @@ def open_inputs(config: PredictConfig, model: TransferNetwork, clip: Any, device
     if config.embeddings is not None:
         return _EmbeddingInputs(Path(config.embeddings), model)
     assert config.images is not None
-    if isinstance(clip, PrecomputedConfig):
+    if not clip.encodes_images:
         raise UserError(
             "the run was trained on precomputed vectors, so images cannot be encoded here; give embeddings=FILE"
         )

@@ -2,7 +2,7 @@
 
 import filecmp
 import json
-import sys
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from close_transfer.core.errors import UserError
 from close_transfer.inference.decoding import parse_prediction
 from close_transfer.inference.journal import PredictionJournal
 from close_transfer.inference.prediction_inputs import PredictionInputs, Unreadable
+
+_logger = logging.getLogger(__name__)
 
 _NUM_SHOWN, _NUM_UNREADABLE_SHOWN = 3, 10
 
@@ -74,4 +76,4 @@ def _archive_earlier(output: Path, new_output: Path, unreadable_output: Path) ->
         return
     sync(new_output)
     archive = archive_previous([unreadable_output, output], output.with_name(f"{output.name}.old"))
-    print(f"note: {output} held other answers, which are set aside in {archive}", file=sys.stderr)
+    _logger.warning("note: %s held other answers, which are set aside in %s", output, archive)

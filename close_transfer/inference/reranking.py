@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from close_transfer.config.components import ClipConfig, OpenClipConfig
+from close_transfer.config.components import ClipConfig
 from close_transfer.config.decoding import AnsweringConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
@@ -47,7 +47,7 @@ class Reranker:
                 f"rerank=true: the task's answer is one of {', '.join(labels)} by likelihood; leave rerank out"
             )
         clip = config.rerank_encoder or trained
-        if not isinstance(clip, OpenClipConfig) or clip.features == "grid":
+        if not clip.is_joint:
             raise UserError(
                 "rerank=true compares texts with images, so an encoder of both is needed; give clip@rerank_encoder=open_clip "
                 "rerank_encoder.model=NAME"

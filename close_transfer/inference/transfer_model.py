@@ -16,7 +16,7 @@ import transformers
 from numpy.typing import NDArray
 
 from close_transfer.config.choices import InputModality
-from close_transfer.config.components import PrecomputedConfig, TaskConfig
+from close_transfer.config.components import TaskConfig
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import report_write_errors, write_text
 from close_transfer.core.errors import UserError
@@ -25,7 +25,7 @@ from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.inference.decoding import Decoder
 from close_transfer.inference.hub import find_model, publish
 from close_transfer.inference.loading import check_encoder, load_encoder_settings
-from close_transfer.inference.validation import (
+from close_transfer.inference.model_inputs import (
     ImageInput,
     as_list,
     check_decoding,
@@ -70,7 +70,8 @@ class TransferModel:
         self.network = network.eval()
         self.tokenizer = tokenizer
         self.task: str = network.config.task["name"]
-        self.labels = build_task(TaskConfig.model_validate(network.config.task)).labels
+        task = build_task(TaskConfig.model_validate(network.config.task))
+        self.labels, self._method = task.labels, task.method
         self.about = about or {}
         self._encoder = encoder
 
@@ -107,7 +108,7 @@ class TransferModel:
         """
         if self._encoder is None:
             config = load_encoder_settings(self.network)
-            if isinstance(config, PrecomputedConfig):
+            if not config.encodes_images:
                 raise UserError(
                     f"the model was trained on vectors from files ({self.network.config.encoder['name']}), so nothing can be encoded here; give "
                     "embeddings="
@@ -127,18 +128,18 @@ class TransferModel:
         Raises:
             UserError: as `write`; if the model is of another task.
         """
-        self._check_task(("captioning", "captioning-multi"), "captions")
+        self._check_method("caption", "captions")
         return self._write_texts(images, None, decoding)
 
     def answer(self, images: ImageInput | Sequence[ImageInput], question: str, **decoding: Any) -> Any:
         """The answer to a question about an image, or a list of one each; arguments as of `caption`."""
-        self._check_task(("vqa", "vqa-e"), "answers")
+        self._check_method("answer", "answers")
         _check_question("question", question)
         return self._write_texts(images, question, decoding)
 
     def judge(self, images: ImageInput | Sequence[ImageInput], hypothesis: str, **decoding: Any) -> Any:
         """Which of `labels` holds between an image and a sentence, or a list of one each; arguments as of `caption`."""
-        self._check_task(("snli-ve",), "judgements")
+        self._check_method("judge", "judgements")
         _check_question("hypothesis", hypothesis)
         return self._write_texts(images, hypothesis, decoding)
 
@@ -266,8 +267,8 @@ class TransferModel:
         texts = [prediction.text for prediction in self.write(image_list, prompt=prompt, **decoding)]
         return texts[0] if is_single else texts
 
-    def _check_task(self, tasks: Sequence[str], what: str) -> None:
-        if self.task not in tasks:
+    def _check_method(self, method: str, what: str) -> None:
+        if self._method != method:
             raise UserError(f"this model was trained for task={self.task} and gives no {what}; use write(prompt=...)")
 
     def _encode_inputs(

@@ -17,8 +17,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 from close_transfer.core.arrays import Float64Array
 from close_transfer.metrics.any_language import chrf, split_words
 from close_transfer.metrics.bootstrap import Scores, score_sums
-from close_transfer.metrics.java import find_java
-from close_transfer.metrics.meteor import start_meteor
+from close_transfer.metrics.meteor import share_meteor
 from close_transfer.metrics.ptb import get_cache_folder, tokenize_ptb
 
 CAPTION_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
@@ -71,7 +70,7 @@ def caption_scores(
     by_image = _score_images(hypothesis_tokens, reference_tokens)
     bleu_counts = _count_bleu_statistics(hypothesis_tokens, reference_tokens)
     means = np.column_stack([*by_image.values(), np.ones(len(hypotheses))])
-    with find_java(), start_meteor() as meteor:
+    with share_meteor() as meteor:
         meteor_counts = meteor.statistics(hypothesis_tokens, reference_tokens)
         blocks = np.cumsum([bleu_counts.shape[1], means.shape[1]])
 

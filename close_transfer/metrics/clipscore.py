@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from close_transfer.core.arrays import Float64Array
+from close_transfer.core.arrays import Float64Array, normalize_rows
+from close_transfer.metrics.extra_metric import ExtraMetric, MetricInputs
 
 CLIPSCORE_PREFIX = "A photo depicts "
 """What the authors put before every text they encode, references included."""
@@ -18,13 +19,37 @@ CLIPSCORE_WEIGHT = 2.5
 """Stretches the cosines, which CLIP keeps between 0 and 0.4, to about 0..1."""
 
 
-def _normalize_rows(vectors: ArrayLike) -> Float64Array:
-    """Rows of unit length in float64; zero rows stay zero."""
+class ClipScore(ExtraMetric):
+    """CLIPScore and RefCLIPScore, times 100."""
+
+    score_names = ("CLIPScore", "RefCLIPScore")
+    needs_images = True
+
+    def score(self, inputs: MetricInputs) -> dict[str, Float64Array]:
+        assert inputs.encoder is not None
+        images = inputs.encoder.encode_images()
+        captions = [CLIPSCORE_PREFIX + caption for caption in inputs.captions]
+        references = [[CLIPSCORE_PREFIX + text for text in group] for group in inputs.references]
+        texts = [*captions, *(text for group in references for text in group)]
+        vectors = inputs.encoder.encode_texts(texts)
+        ends = np.cumsum([len(captions), *map(len, references)])
+        caption_vectors, *reference_vectors = np.split(vectors, ends[:-1])
+        return {
+            "CLIPScore": 100 * compute_clip_score(images, caption_vectors),
+            "RefCLIPScore": 100 * compute_ref_clip_score(images, caption_vectors, reference_vectors),
+        }
+
+
+def _normalize_matrix(vectors: ArrayLike) -> Float64Array:
+    """Return the rows of a matrix at unit length; zero rows stay zero.
+
+    Raises:
+        ValueError: if it is not a matrix.
+    """
     rows = np.asarray(vectors, dtype=np.float64)
     if rows.ndim != 2:
         raise ValueError(f"vectors have shape {rows.shape}, expected (rows, dim)")
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(lengths == 0, 1.0, lengths)
+    return normalize_rows(rows, keep_zeros=True)
 
 
 def compute_clip_score(image_vectors: ArrayLike, caption_vectors: ArrayLike) -> Float64Array:
@@ -39,7 +64,7 @@ def compute_clip_score(image_vectors: ArrayLike, caption_vectors: ArrayLike) -> 
     Raises:
         ValueError: if the shapes differ.
     """
-    images, captions = _normalize_rows(image_vectors), _normalize_rows(caption_vectors)
+    images, captions = _normalize_matrix(image_vectors), _normalize_matrix(caption_vectors)
     if images.shape != captions.shape:
         raise ValueError(f"image vectors have shape {images.shape}, caption vectors {captions.shape}")
     return CLIPSCORE_WEIGHT * np.maximum((images * captions).sum(axis=1), 0.0)
@@ -62,12 +87,12 @@ def compute_ref_clip_score(
         ValueError: if the shapes do not fit together, or an example has no reference.
     """
     by_image = compute_clip_score(image_vectors, caption_vectors)
-    captions = _normalize_rows(caption_vectors)
+    captions = _normalize_matrix(caption_vectors)
     if len(reference_vectors) != len(captions):
         raise ValueError(f"{len(captions)} captions, but references for {len(reference_vectors)}")
     by_reference = np.zeros(len(captions))
     for row, (caption, group) in enumerate(zip(captions, reference_vectors, strict=True)):
-        references = _normalize_rows(group)
+        references = _normalize_matrix(group)
         if not len(references):
             raise ValueError(f"example {row} has no reference")
         by_reference[row] = max((references @ caption).max(), 0.0)

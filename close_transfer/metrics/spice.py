@@ -19,7 +19,9 @@ from pycocoevalcap.spice import get_stanford_models, spice
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import report_write_errors
 from close_transfer.core.errors import UserError
+from close_transfer.metrics.extra_metric import ExtraMetric, MetricInputs
 from close_transfer.metrics.java import run_java
+from close_transfer.metrics.ptb import get_cache_folder, tokenize_ptb
 
 _PROGRAM = Path(spice.__file__).with_name(spice.SPICE_JAR)
 _LIBRARIES = _PROGRAM.parent / get_stanford_models.SPICELIB
@@ -27,6 +29,21 @@ _MODELS = (f"{get_stanford_models.JAR}.jar", f"{get_stanford_models.JAR}-models.
 
 # It prints its results with the JavaScript engine that Java had from version 8 to 14.
 _JAVA_VERSIONS = range(8, 15)
+
+
+class Spice(ExtraMetric):
+    """SPICE times 100."""
+
+    score_names = ("SPICE",)
+
+    def check_requirements(self) -> None:
+        require_spice()
+
+    def score(self, inputs: MetricInputs) -> dict[str, Float64Array]:
+        cache = get_cache_folder()
+        hypotheses = [group[0] for group in tokenize_ptb([[caption] for caption in inputs.captions])]
+        references = tokenize_ptb(inputs.references, cache / "tokenized")
+        return {"SPICE": 100 * score_spice(hypotheses, references, cache / "spice")}
 
 
 def score_spice(hypotheses: Sequence[str], references: Sequence[Sequence[str]], cache: Path) -> Float64Array:

@@ -1,9 +1,9 @@
 """Cosines and means of two clouds of unit vectors, with bootstrap intervals over scenes.
 
-Everything here is a function of sums over scenes, so a resample needs the sums alone. Two texts of one
-scene, or a scene drawn twice, are never taken for unrelated.
+All metrics are functions of sums over scenes, so a resample needs the sums only. Two texts of one scene, or a
+scene that was drawn twice, never count as unrelated.
 
-Shapes: s scenes, d width, r resamples; weights say how often a resample drew each scene.
+Shapes: s scenes, d width, r resamples; weights count the draws of each scene in a resample.
 """
 
 from collections.abc import Callable
@@ -13,16 +13,16 @@ import numpy as np
 from close_transfer.core.arrays import Float64Array
 from close_transfer.modality_gap.vectors import GroupedVectors
 
-# Lengths of means: repeated scenes make a resample's longer than the data's, so percentiles lie too high.
+# Lengths of means: a resample repeats scenes, so its means are longer than the data's and percentiles are biased up.
 LENGTHS = ("text_mean_length", "image_mean_length", "mean_distance")
 
 
 def _compute_cosine_between_scenes(sums: Float64Array, counts: Float64Array, weights: Float64Array) -> Float64Array:
-    """Mean cosine of two vectors of different scenes, for each resample; shape (r,).
+    """Return the mean cosine of two vectors of different scenes, per resample; shape (r,).
 
     Args:
         sums: summed unit vectors of each scene, shape (s, d).
-        counts: how many each sum is of, shape (s,).
+        counts: number of vectors in each sum, shape (s,).
         weights: shape (r, s).
     """
     cosine_sums = np.square(weights @ sums).sum(axis=1) - np.square(weights) @ np.square(sums).sum(axis=1)
@@ -32,9 +32,9 @@ def _compute_cosine_between_scenes(sums: Float64Array, counts: Float64Array, wei
 
 
 def compute_cosine_metrics(vectors: GroupedVectors) -> Callable[[Float64Array], dict[str, Float64Array]]:
-    """A function from weights, shape (r, s), to metrics, shape (r,) each.
+    """Return a function from weights, shape (r, s), to metrics, shape (r,) each.
 
-    - `unrelated_text_cosine`, `same_scene_text_cosine`: two texts of different scenes, of one scene.
+    - `unrelated_text_cosine`, `same_scene_text_cosine`: two texts of different scenes, or of one scene.
     - `caption_spread`: standard deviation per coordinate of a text around its scene's mean text,
       sqrt((1 - same_scene_text_cosine) / d); the unit of `noise=`.
     - `text_mean_length`: length of the mean text vector; 1 if all point the same way.
@@ -42,7 +42,7 @@ def compute_cosine_metrics(vectors: GroupedVectors) -> Callable[[Float64Array], 
       `unrelated_cross_cosine` of an image with another scene's text, `image_mean_length`, and
       `mean_distance` between the two means, the modality gap of Liang et al. (arXiv 2203.02053).
     """
-    sums, counts = vectors.sum_by_scene(vectors.texts), vectors.texts_a_scene()
+    sums, counts = vectors.sum_by_scene(vectors.texts), vectors.texts_per_scene()
     same_scene_pairs = counts * (counts - 1)
     same_scene_sums = np.square(sums).sum(axis=1) - counts
     images = vectors.images

@@ -1,8 +1,8 @@
-"""What survives of the words when a linear probe goes from text vectors to image vectors.
+"""Linear probe for words: the information about words that transfers from text vectors to image vectors.
 
-A captioner trained on a few hundred pairs says little; a linear probe for single words resolves more. It
-is trained to tell from a caption's vector, with the method's noise, which words people used for the
-scene, and asked of the image's vector.
+A captioner trained on a few hundred pairs resolves little; a linear probe for single words resolves more. It
+learns from a caption's vector, under the method's noise, the words that people used for the scene, and is
+tested on the image's vector.
 """
 
 import re
@@ -28,12 +28,12 @@ _WEIGHT_DECAY = 1e-4
 def build_keyword_matrix(
     references: Sequence[Sequence[str]], least: int, most: int
 ) -> tuple[list[str], NDArray[np.bool_]]:
-    """Which words people used for which scene.
+    """Return the keywords of some captions, and which scene has which.
 
     Args:
         references: captions of each scene.
-        least, most: a keyword is a word of three letters or more in the captions of at least and at most so
-            many scenes, which leaves out what is too rare to learn and what is said of everything.
+        least, most: a keyword is a word of three letters or more in the captions of at least `least` and at most
+            `most` scenes. This leaves out words that are too rare to learn and words that fit every scene.
 
     Returns:
         The keywords, and a matrix of shape (scenes, keywords).
@@ -45,7 +45,7 @@ def build_keyword_matrix(
 
 
 def check_noise_only(dim: int, std: float) -> AdapterChain:
-    """Plain Gaussian noise, as an adapter."""
+    """Return plain Gaussian noise as an adapter."""
     return AdapterChain([{"name": "gaussian"}], AdapterContext(dim, std))
 
 
@@ -58,20 +58,22 @@ def score_probe(
     input_modality: InputModality = "text",
     text_memory_temperature: float | None = None,
 ) -> FloatArray:
-    """Logits of every keyword for test vectors, by logistic regression on train vectors under noise.
+    """Return logits of every keyword for test vectors, by logistic regression on train vectors under noise.
 
     Args:
         train: vectors to train on, shape (rows, dim).
         labels: shape (rows, keywords).
         test: vectors of images, shape (others, dim).
-        adapter: what is done to both; its noise is drawn anew at every one of the full-batch steps.
-        seed: of the noise.
-        input_modality: what `train` was made from.
-        text_memory_temperature: test vectors are projected on the adapted train vectors with it; None: they are not.
+        adapter: applied to both; its noise is drawn anew at every full-batch step.
+        seed: seed of the noise.
+        input_modality: source of `train`, "text" or "image".
+        text_memory_temperature: test vectors are projected onto the adapted train vectors with it; None: they are not.
 
     Returns:
         Shape (others, keywords).
     """
+    # scikit-learn's LogisticRegression sees fixed rows, so it cannot draw the noise anew at every step; ten noised
+    # copies of every row do not replace that.
     generator = torch.Generator().manual_seed(seed)
     inputs, targets = torch.from_numpy(np.asarray(train, np.float32)), torch.from_numpy(labels).float()
     scale = inputs.shape[1] ** 0.5
@@ -95,11 +97,14 @@ def score_probe(
 
 
 def compute_average_precisions(scores: FloatArray, labels: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """How well each scene's own keywords are ranked before the others, in 0..1; shape (scenes,).
+    """Return each scene's average precision over keywords, in 0..1; shape (scenes,).
 
     Average precision is the mean, over the keywords that the scene has, of the precision among all
-    keywords scored at least as high (Manning et al., Introduction to Information Retrieval, section
+    keywords ranked at least as high (Manning et al., Introduction to Information Retrieval, section
     8.4). A mean over scenes, unlike one over keywords, can be resampled by scene without bias.
+
+    Keywords of the same score are ranked in their order. scikit-learn ranks them all last, and gives the
+    same numbers to the last bit or two if there are none; it takes fifty times as long.
 
     Args:
         scores: shape (scenes, keywords).

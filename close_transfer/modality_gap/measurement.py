@@ -1,4 +1,4 @@
-"""Measures the gap of an encoder on some scenes: numbers with intervals, and what the page draws."""
+"""Measurement of an encoder's modality gap on some scenes: metrics with intervals, and data for the report."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,25 +24,25 @@ Metrics = dict[str, float]
 Intervals = dict[str, tuple[float, float]]
 
 _RESAMPLES_AT_ONCE = 200
-_SPECTRAL_RESAMPLES = 100  # of what needs eigenvalues
+_SPECTRAL_RESAMPLES = 100  # for metrics that need eigenvalues, which are slow
 _HALF_WIDTH = 1.96  # standard deviations
-_SPLITS = 10  # of the scenes into halves; more hardly steady it
-_CENTRED_SCENES = 4  # fewer leave a half without spread
+_SPLITS = 10  # splits of the scenes into halves; more change the mean little
+_CENTRED_SCENES = 4  # with fewer scenes a half has no spread
 
 
 @dataclass(frozen=True)
 class Gap:
-    """What was measured.
+    """Result of a measurement.
 
     Attributes:
         metrics, intervals: by the names that `compute_cosine_metrics`, `find_recall_hits` and `compute_spectral_metrics` explain, and
             `centred_distance`, the signed root of `measure_centred_squared` (with images of at least 4 scenes).
-        neighbourhoods: one a scale of noise, then one for images where there are any.
+        neighbourhoods: one per scale of noise, then one for images if there are any.
         spectra: share of the variance along each principal direction of "texts", and with images of
             "images" and "difference".
         choices: the noise that each rule chooses, from the texts alone or from the pairs.
         coordinates: "mean" and "std" of image minus text in each coordinate; empty without images.
-        vectors: what all this is of.
+        vectors: the vectors that were measured.
     """
 
     metrics: Metrics
@@ -55,7 +55,7 @@ class Gap:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The content of gap.json."""
+        """Return the content of gap.json."""
         return {
             "metrics": self.metrics,
             "intervals": self.intervals,
@@ -72,7 +72,7 @@ class Gap:
 
 def _check_finite(value: float) -> float:
     if not np.isfinite(value):
-        raise UserError("fewer than two scenes: nothing is unrelated to anything; give more data")
+        raise UserError("the gap needs two scenes or more, because it compares unrelated vectors. Give more data")
     return float(value)
 
 
@@ -82,17 +82,17 @@ def _draw_scene_weights(num_scenes: int, num_resamples: int, rng: np.random.Gene
 
 
 def _compute_normal_interval(value: float, drawn: Sequence[float] | Float64Array) -> tuple[float, float]:
-    """Normal interval: the value and 1.96 standard deviations of its resamples.
+    """Return the normal interval: the value and 1.96 standard deviations of its resamples.
 
-    Resamples repeat scenes and so look flatter and farther off than the data; their spread is right and
-    their centre is not (Efron and Tibshirani 1993, section 12.4).
+    Resamples repeat scenes, so they look flatter and farther apart than the data. Their spread is right and
+    their centre is biased (Efron and Tibshirani 1993, section 12.4).
     """
     half_width = _HALF_WIDTH * float(np.std(drawn, ddof=1))
     return value - half_width, value + half_width
 
 
 def _resample_metrics(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
-    """Cosines and recalls with percentile intervals, `LENGTHS` with normal ones; scenes are drawn with replacement."""
+    """Return intervals of cosines and recalls (percentile) and of `LENGTHS` (normal); scenes are drawn with replacement."""
     compute_cosines, hits = compute_cosine_metrics(vectors), find_recall_hits(vectors)
     num_scenes = vectors.num_scenes
 
@@ -112,14 +112,14 @@ def _resample_metrics(vectors: GroupedVectors, num_resamples: int, seed: int) ->
         if name in LENGTHS:
             intervals[name] = _compute_normal_interval(value, values)
         else:
-            # A resample of one scene has nothing unrelated: rounding over zero.
+            # A resample of a single scene has no unrelated pairs, so it divides rounding errors by zero.
             low, high = np.nanpercentile(np.where(np.isfinite(values), values, np.nan), [2.5, 97.5])
             intervals[name] = (float(low), float(high))
     return metrics, intervals
 
 
 def _resample_spectral_metrics(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
-    """Metrics of eigenvalues, with normal intervals around them."""
+    """Return metrics of eigenvalues, with normal intervals around them."""
     metrics = compute_spectral_metrics(vectors, np.ones(vectors.num_scenes))
     rng = np.random.default_rng(seed)
     drawn = [
@@ -132,10 +132,10 @@ def _resample_spectral_metrics(vectors: GroupedVectors, num_resamples: int, seed
 
 
 def _measure_centred_distance(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
-    """`centred_distance` with an interval that is normal in squares, where chance is taken off.
+    """Return `centred_distance` with an interval that is normal for its square, which is unbiased.
 
-    A resample is split once, so the chance of the split widens the interval: by little where the clouds
-    differ, about twofold where they do not.
+    A resample is split once, so the chance of the split widens the interval: a little if the clouds differ,
+    about twofold if they do not.
     """
     num_scenes = vectors.num_scenes
     if vectors.images is None or num_scenes < _CENTRED_SCENES:
@@ -152,7 +152,7 @@ def _measure_centred_distance(vectors: GroupedVectors, num_resamples: int, seed:
 
 
 def _choose_noises(vectors: GroupedVectors, seed: int) -> list[NoiseChoice]:
-    """The noise that each rule chooses; a rule that these texts do not serve is left out."""
+    """Return the noise that each rule chooses, without the rules that these texts cannot serve."""
     choices = []
     for rule in (*TEXT_RULES.values(), *([choose_paired] if vectors.images is not None else [])):
         with suppress(UserError):
@@ -161,13 +161,13 @@ def _choose_noises(vectors: GroupedVectors, seed: int) -> list[NoiseChoice]:
 
 
 def measure(vectors: GroupedVectors, noises: Sequence[float], num_resamples: int, seed: int = 0) -> Gap:
-    """Everything that can be said of these vectors.
+    """Measure the gap between these vectors.
 
     Args:
         vectors: at least two scenes.
-        noises: standard deviations per coordinate to look at.
-        num_resamples: bootstrap draws, at least 2; at most 100 are used for what needs eigenvalues.
-        seed: of the draws and of the noise.
+        noises: scales of noise to measure, as standard deviations per coordinate.
+        num_resamples: bootstrap draws, at least 2; at most 100 are used for metrics of eigenvalues.
+        seed: seed of the draws and of the noise.
 
     Raises:
         UserError: if there are fewer than two scenes.
@@ -177,11 +177,11 @@ def measure(vectors: GroupedVectors, noises: Sequence[float], num_resamples: int
     spectral_metrics, spectral_intervals = _resample_spectral_metrics(vectors, num_spectral_resamples, seed)
     centred_metrics, centred_intervals = _measure_centred_distance(vectors, num_spectral_resamples, seed)
     ones = np.ones(len(vectors.texts))
-    spectra = {"texts": Moments.of(vectors.texts, ones).spectrum().tolist()}
+    spectra = {"texts": Moments.from_rows(vectors.texts, ones).spectrum().tolist()}
     coordinates: dict[str, list[float]] = {}
     if vectors.images is not None:
-        difference = Moments.of(vectors.images[vectors.scene_of_text] - vectors.texts, ones)
-        spectra["images"] = Moments.of(vectors.images, np.ones(vectors.num_scenes)).spectrum().tolist()
+        difference = Moments.from_rows(vectors.images[vectors.scene_of_text] - vectors.texts, ones)
+        spectra["images"] = Moments.from_rows(vectors.images, np.ones(vectors.num_scenes)).spectrum().tolist()
         spectra["difference"] = difference.spectrum().tolist()
         coordinates = {
             "mean": difference.mean.tolist(),

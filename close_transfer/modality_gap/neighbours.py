@@ -1,4 +1,4 @@
-"""Who is nearest to whom: recall both ways, and what noise of each scale does to neighbourhoods."""
+"""Nearest neighbours: recall in both directions, and the effect of noise on neighbourhoods."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from close_transfer.core.arrays import Float64Array
-from close_transfer.modality_gap.vectors import GroupedVectors, Ints, normalize_rows
+from close_transfer.core.arrays import Float64Array, normalize_rows
+from close_transfer.modality_gap.vectors import GroupedVectors, Ints
 
 RECALLS = (1, 5, 10)
 _QUERIES_AT_ONCE = 512
@@ -15,7 +15,7 @@ _NEAREST = 10
 
 
 def rank_own(queries: Float64Array, scene_of_query: Ints, candidates: Float64Array, scene_of_candidate: Ints) -> Ints:
-    """How many candidates of other scenes are at least as near as the nearest of the query's own; (queries,).
+    """Count the candidates of other scenes that are at least as near as the nearest of the query's own; (queries,).
 
     Ties count against the query, so vectors that are all alike find nothing.
 
@@ -34,31 +34,31 @@ def rank_own(queries: Float64Array, scene_of_query: Ints, candidates: Float64Arr
 
 
 def find_recall_hits(vectors: GroupedVectors) -> dict[str, Float64Array]:
-    """Whether each query finds its own among the k nearest, by metric, as a number a scene; shape (scenes,).
+    """Return recall per scene, by metric: 1 if a query's own is among the k nearest, else 0; shape (scenes,).
 
     `recall@k`: an image looks for any of its texts among all texts. `text_to_image_recall@k`: a text
-    looks for its image among all images, averaged over the scene's texts. Both as COCO's retrieval
-    benchmarks count them.
+    looks for its image among all images, averaged over the scene's texts. COCO's retrieval benchmarks count
+    both in this way.
     """
     if vectors.images is None:
         return {}
     scenes = np.arange(vectors.num_scenes)
     image_ranks = rank_own(vectors.images, scenes, vectors.texts, vectors.scene_of_text)
     text_ranks = rank_own(vectors.texts, vectors.scene_of_text, vectors.images, scenes)
-    counts = vectors.texts_a_scene()
+    counts = vectors.texts_per_scene()
     hits = {f"recall@{k}": (image_ranks < k).astype(np.float64) for k in RECALLS}
     return hits | {f"text_to_image_recall@{k}": vectors.sum_by_scene(text_ranks < k) / counts for k in RECALLS}
 
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Where a query lands among the clean texts; a query is a noised text, or an image.
+    """Position of queries among the clean texts; a query is a noised text, or an image.
 
     Attributes:
         noise: standard deviation per coordinate; None for images.
         cosine_to_texts: mean cosine with its own text (all of the scene's texts, for an image).
-        own_scene: share of queries whose nearest text, its own left out, is of the same scene; for
-            images no text is left out. None where scenes have one text each.
+        own_scene: share of queries whose nearest text, except their own, is of the same scene; for
+            images no text is excepted. None if scenes have one text each.
         kept_neighbours: share of a text's ten nearest texts that are still among its ten nearest under
             noise; None for images.
         cosine_to_image: mean cosine with the scene's image; None without images.
@@ -71,12 +71,12 @@ class Neighbourhood:
     cosine_to_image: float | None
 
     def as_dict(self) -> dict[str, float | None]:
-        """For gap.json."""
+        """Return the fields for gap.json."""
         return asdict(self)
 
 
 def _find_nearest(queries: Float64Array, vectors: GroupedVectors, leave_out: bool) -> NDArray[np.int64]:
-    """The nearest texts of each query, nearest first; row i leaves text i out where asked; (queries, k)."""
+    """Return the nearest texts of each query, nearest first, shape (queries, k); row i can leave text i out."""
     num_neighbours = min(_NEAREST, len(vectors.texts) - leave_out)
     neighbours = []
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
@@ -91,12 +91,12 @@ def _find_nearest(queries: Float64Array, vectors: GroupedVectors, leave_out: boo
 
 
 def measure_neighbourhoods(vectors: GroupedVectors, noises: Sequence[float], seed: int = 0) -> list[Neighbourhood]:
-    """Noised texts among the clean ones at each scale, then images among them, for comparison.
+    """Measure noised texts among the clean ones at each scale, then images among them for comparison.
 
     Args:
         vectors: the clouds.
         noises: standard deviations per coordinate; every scale gets the same draws, scaled.
-        seed: of the draws.
+        seed: seed of the draws.
     """
     scenes = vectors.scene_of_text
     has_several_texts = len(scenes) > vectors.num_scenes

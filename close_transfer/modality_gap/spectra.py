@@ -1,4 +1,4 @@
-"""How the clouds are shaped: directions that carry them, and what is left between them without their means.
+"""Shape of the clouds: principal directions, and the distance that is left once the means are removed.
 
 Shapes: s scenes, d width, t texts.
 """
@@ -19,8 +19,8 @@ class Moments:
     covariance: Float64Array
 
     @classmethod
-    def of(cls, vectors: Float64Array, weights: Float64Array) -> "Moments":
-        """Of vectors of shape (n, d) that count `weights` times each, shape (n,)."""
+    def from_rows(cls, vectors: Float64Array, weights: Float64Array) -> "Moments":
+        """Compute the moments of vectors, shape (n, d), with weights, shape (n,)."""
         total = weights.sum()
         mean = weights @ vectors / total
         centred = vectors - mean
@@ -28,28 +28,28 @@ class Moments:
 
     @property
     def std(self) -> float:
-        """Standard deviation per coordinate, the root of the mean variance; the unit of `noise=`."""
+        """Return the standard deviation per coordinate, the root of the mean variance; the unit of `noise=`."""
         return float(np.sqrt(np.trace(self.covariance) / len(self.mean)))
 
     @property
     def effective_dimension(self) -> float:
-        """Participation ratio of the covariance's eigenvalues, (sum l)^2 / sum l^2; 1 to d."""
+        """Return the participation ratio of the covariance's eigenvalues, (sum l)^2 / sum l^2; 1 to d."""
         square = np.square(self.covariance).sum()
         return float(np.trace(self.covariance) ** 2 / square) if square else 0.0
 
     def spectrum(self) -> Float64Array:
-        """Share of the variance along each principal direction, falling; shape (d,)."""
+        """Return the share of the variance along each principal direction, in descending order; shape (d,)."""
         values = np.linalg.eigvalsh(self.covariance)[::-1].clip(0)
         return values / values.sum() if values.any() else values
 
 
 def find_directions(spectrum: Float64Array, share: float) -> int:
-    """How many leading directions carry that share of the variance."""
+    """Count the leading directions that carry that share of the variance."""
     return int(np.searchsorted(np.cumsum(spectrum), share * spectrum.sum() - 1e-12)) + 1
 
 
 def factorize(vectors: Float64Array, weights: Float64Array) -> Float64Array:
-    """R of at most d rows with R'R the covariance of vectors (n, d) that count `weights` times each, shape (n,)."""
+    """Return R, at most d rows, with R'R the covariance of vectors (n, d) with weights, shape (n,)."""
     total = weights.sum()
     rows: Float64Array = (vectors - weights @ vectors / total) * np.sqrt(weights / total)[:, None]
     if len(rows) > rows.shape[1]:
@@ -58,9 +58,9 @@ def factorize(vectors: Float64Array, weights: Float64Array) -> Float64Array:
 
 
 def measure_overlap(first: Float64Array, second: Float64Array) -> float:
-    """tr (A^1/2 B A^1/2)^1/2 of the covariances A, B with these factors; tr A if both are one.
+    """Return tr (A^1/2 B A^1/2)^1/2 of the covariances A, B with these factors; tr A if A = B.
 
-    As Gaussians with one mean they are sqrt(tr A + tr B - 2 overlap) apart in the 2-Wasserstein distance
+    Two Gaussians with one mean have the 2-Wasserstein distance sqrt(tr A + tr B - 2 overlap)
     (Dowson and Landau 1982, eq. 16).
     """
     return float(np.linalg.svd(first @ second.T, compute_uv=False).sum())
@@ -69,22 +69,22 @@ def measure_overlap(first: Float64Array, second: Float64Array) -> float:
 def measure_centred_squared(
     vectors: GroupedVectors, scene_weights: Float64Array, num_splits: int, rng: np.random.Generator
 ) -> float:
-    """What is left of the gap, squared, when both means are taken away, less what chance gives.
+    """Return the squared distance that is left of the gap without both means, without its bias.
 
-    W is the 2-Wasserstein distance of two clouds as Gaussians with one mean. Two samples of one law are
-    already far apart by W where scenes are few for the width, so each split of the scenes at random into
-    halves 1 and 2, one text a scene, gives
+    W is the 2-Wasserstein distance of two clouds as Gaussians with one mean. With few scenes for the width, W
+    is large even between two samples of one distribution. So each split of the scenes at random into halves
+    1 and 2, one text per scene, gives
 
         (W(texts 1, images 2)^2 + W(texts 2, images 1)^2 - W(texts 1, texts 2)^2 - W(images 1, images 2)^2) / 2,
 
-    the mean of which is returned. All four terms compare other scenes by halves of the same size. If a text
-    and an image follow one law, their expectations agree, and that of the whole is 0 at any number of scenes
-    and any width; single values may be negative. For other laws it nears the distance of the laws as
-    scenes are added, mostly from below.
+    and the mean over splits is returned. All four terms compare different scenes by halves of the same size. If
+    texts and images follow one distribution, the terms' expectations agree and that of the whole is 0 for any
+    number of scenes and any width; single values may be negative. Otherwise it approaches the distance of the
+    distributions as scenes are added, mostly from below.
 
     Args:
         vectors: with images.
-        scene_weights: how often each scene counts, shape (s,); a scene stands in one half however often.
+        scene_weights: count of each scene, shape (s,); all copies of a scene are in one half.
         num_splits: at least 1.
         rng: draws the splits and the text of each scene.
     """
@@ -92,7 +92,7 @@ def measure_centred_squared(
     first_texts = np.searchsorted(vectors.scene_of_text, np.arange(vectors.num_scenes))
     counts = np.bincount(vectors.scene_of_text)
     scenes = np.flatnonzero(scene_weights)
-    if len(scenes) < 2:  # a resample of one scene: nothing is spread
+    if len(scenes) < 2:  # a resample of one scene has no spread
         return 0.0
     squares = []
     for _ in range(num_splits):
@@ -100,7 +100,7 @@ def measure_centred_squared(
         halves = np.array_split(rng.permutation(scenes), 2)
         text_factors = [factorize(texts[half], scene_weights[half]) for half in halves]
         image_factors = [factorize(vectors.images[half], scene_weights[half]) for half in halves]
-        # The traces of the four distances cancel.
+        # The traces of the four distances cancel out.
         within = measure_overlap(*text_factors) + measure_overlap(*image_factors)
         squares.append(
             within
@@ -111,12 +111,12 @@ def measure_centred_squared(
 
 
 def take_signed_root(squared: float) -> float:
-    """Square root of the size, with the sign."""
+    """Return the square root of the absolute value, with the sign."""
     return float(np.copysign(np.sqrt(abs(squared)), squared))
 
 
 def compute_spectral_metrics(vectors: GroupedVectors, scene_weights: Float64Array) -> dict[str, float]:
-    """Shape of the clouds for one resample of the scenes.
+    """Return metrics of the clouds' shape for one resample of the scenes.
 
     - `text_effective_dimension`, `text_std`, and the same of images.
     - `difference_*` of image minus text, one for each text: `difference_length` (root mean square),
@@ -125,15 +125,15 @@ def compute_spectral_metrics(vectors: GroupedVectors, scene_weights: Float64Arra
 
     Args:
         vectors: the clouds.
-        scene_weights: how often each scene counts, shape (s,).
+        scene_weights: count of each scene, shape (s,).
     """
     weights = scene_weights[vectors.scene_of_text]
-    texts = Moments.of(vectors.texts, weights)
+    texts = Moments.from_rows(vectors.texts, weights)
     text_metrics = {"text_effective_dimension": texts.effective_dimension, "text_std": texts.std}
     if vectors.images is None:
         return text_metrics
-    images = Moments.of(vectors.images, scene_weights)
-    difference = Moments.of(vectors.images[vectors.scene_of_text] - vectors.texts, weights)
+    images = Moments.from_rows(vectors.images, scene_weights)
+    difference = Moments.from_rows(vectors.images[vectors.scene_of_text] - vectors.texts, weights)
     constant_part = float(np.square(difference.mean).sum())
     squared_length = constant_part + float(np.trace(difference.covariance))
     return text_metrics | {

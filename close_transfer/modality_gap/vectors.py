@@ -1,4 +1,4 @@
-"""The vectors whose gap is measured: unit length, several texts a scene, at most one image."""
+"""Vectors for gap measurements: unit length, several texts per scene, at most one image per scene."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from close_transfer.config.components import EmbeddingCacheConfig
-from close_transfer.core.arrays import Float64Array
+from close_transfer.core.arrays import Float64Array, normalize_rows
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example
 from close_transfer.encoders import AnyEncoder
@@ -18,13 +18,13 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class GroupedVectors:
-    """Unit vectors of scenes in words, and in images where there are any.
+    """Unit vectors of scenes' texts, and of their images if there are any.
 
     Attributes:
-        texts: shape (texts, d), float64; the texts of a scene one after the other.
-        scene_of_text: scene of each text, counted from 0, never falling; shape (texts,).
-        images: shape (scenes, d), float64; None where no image is looked at.
-        strings: the texts themselves, where they are known; length texts.
+        texts: shape (texts, d), float64; the texts of a scene follow each other.
+        scene_of_text: scene of each text, from 0, in ascending order; shape (texts,).
+        images: shape (scenes, d), float64; None without images.
+        strings: the texts themselves, if they are known; length texts.
     """
 
     texts: Float64Array
@@ -34,43 +34,31 @@ class GroupedVectors:
 
     @property
     def num_scenes(self) -> int:
-        """How many scenes there are."""
+        """Return the number of scenes."""
         return int(self.scene_of_text[-1]) + 1
 
     @property
     def dim(self) -> int:
-        """Width of the vectors."""
+        """Return the width of the vectors."""
         return self.texts.shape[1]
 
     def sum_by_scene(self, values: NDArray[np.floating] | NDArray[np.bool_]) -> Float64Array:
-        """Sums over the texts of each scene; (texts, ...) to (scenes, ...)."""
+        """Sum over the texts of each scene; (texts, ...) to (scenes, ...)."""
         starts = np.searchsorted(self.scene_of_text, np.arange(self.num_scenes))
         return np.add.reduceat(np.asarray(values, dtype=np.float64), starts, axis=0)
 
-    def texts_a_scene(self) -> Float64Array:
-        """How many texts each scene has, shape (scenes,)."""
+    def texts_per_scene(self) -> Float64Array:
+        """Return the number of texts of each scene, shape (scenes,)."""
         return np.bincount(self.scene_of_text).astype(np.float64)
-
-
-def normalize_rows(vectors: NDArray[np.floating]) -> Float64Array:
-    """Rows at unit length, float64.
-
-    Raises:
-        UserError: if a row is zero, which has no direction.
-    """
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=-1, keepdims=True)
-    if not lengths.all():
-        raise UserError(f"{int((lengths == 0).sum())} vectors are zero and have no direction; encode them again")
-    return vectors / lengths
 
 
 def encode_groups(
     encoder: AnyEncoder, examples: Sequence[Example], embedding_cache: EmbeddingCacheConfig, with_images: bool
 ) -> GroupedVectors:
-    """Encodes what is not kept yet, of one example a scene (`examples.by_scene`).
+    """Encode one example per scene (`examples.by_scene`), except vectors that the cache holds.
 
     Raises:
-        UserError: if vectors are grids of several a scene, or images are asked for and missing.
+        UserError: if vectors are grids of several per scene, or images are requested and missing.
     """
     strings = [text for example in examples for text in example.texts]
     table = encode_texts(encoder, strings, embedding_cache)
@@ -78,7 +66,7 @@ def encode_groups(
     vectors = table.gather(np.array([table.row_of[text] for text in strings], dtype=np.int64))
     if vectors.ndim != 2:
         raise UserError(
-            f"{encoder.name} gives {vectors.shape[1]} vectors a text; the gap is measured between single vectors, "
+            f"{encoder.name} gives {vectors.shape[1]} vectors per text, but the gap is measured between single vectors. "
             "so choose an encoder with one"
         )
     images = None

@@ -1,4 +1,4 @@
-"""Byte-level BPE tokenizers trained on the text at hand: no download, no unknown characters."""
+"""Byte-level BPE tokenizers trained on the run's own text: no download, and no unknown characters."""
 
 from collections.abc import Iterable, Sequence
 
@@ -16,16 +16,16 @@ def train_bpe(
     more_special: Sequence[str] = (),
     lowercase: bool = True,
 ) -> PreTrainedTokenizerFast:
-    """A tokenizer by which any text can be encoded; none becomes "unknown".
+    """Train a tokenizer that can encode any text; no character becomes "unknown".
 
     Args:
-        texts: what it is trained on.
-        vocab_size: upper bound on its entries, at least 259 and the special ones; frequent words become
-            single entries.
-        end_token: put after every text.
-        start_token: put before every text, where given.
+        texts: texts to train on.
+        vocab_size: upper bound on the number of entries, at least 259 plus the special tokens; frequent words
+            become single entries.
+        end_token: token after every text.
+        start_token: token before every text, if given.
         more_special: further tokens that no text is split into and that decoding can skip.
-        lowercase: whether texts are put in lower case first.
+        lowercase: True to lower-case texts first.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])])

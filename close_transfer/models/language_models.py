@@ -1,8 +1,8 @@
-"""Language models: pretrained ones through transformers, or a small one built from a config.
+"""Language models: pretrained ones loaded by transformers, or a small one built from a config.
 
-A model from scratch gets a tokenizer trained on the run's own text, so that any language and any
-vocabulary work from the first day. A pretrained one may be trained whole, by low-rank updates (LoRA), or
-not at all; then a checkpoint names the base model and its fingerprint instead of holding its weights.
+A model from scratch gets a tokenizer trained on the run's own text, so any language and any vocabulary work
+without a download. A pretrained model is trained in full, by low-rank updates (LoRA), or not at all. In the
+last two cases a checkpoint holds the name and fingerprint of the base model instead of its weights.
 """
 
 from collections.abc import Iterable
@@ -29,33 +29,34 @@ from close_transfer.core.errors import UserError
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.prompt_format import Format, TextFormat
+from close_transfer.models.saved_config import SavedBaseModel
 
 END_TOKEN = "</s>"
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A language model and how it is used.
+    """A language model with its tokenizer and text format.
 
     Attributes:
-        model: of transformers; what is not trained needs no gradient.
-        tokenizer: its own.
-        format: how text is put to it.
-        base_model: name, folder (its absolute path; None where it is the hub's), fingerprint, precision, and what is trained of
-            it, where a checkpoint leaves its weights out; None where all of the model is saved.
+        model: the transformers model; frozen parameters require no gradient.
+        tokenizer: its tokenizer.
+        format: how prompts and targets become token ids.
+        base_model: None if checkpoints hold the whole model. Otherwise the name, folder (absolute path; None for
+            a model of the hub), fingerprint, precision and tuning of the base whose weights they leave out.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     format: TextFormat
-    base_model: dict[str, Any] | None
+    base_model: SavedBaseModel | None
 
 
 def build_from_scratch(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """A model with random weights for this tokenizer.
+    """Build a model with random weights for this tokenizer.
 
     Raises:
-        UserError: if transformers' config refuses a setting, or the sizes make no model.
+        UserError: if transformers' config refuses a setting, or the sizes do not fit together.
     """
     settings = config.config | {
         "vocab_size": len(tokenizer),
@@ -75,22 +76,24 @@ def build_from_scratch(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) ->
     except (StrictDataclassError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"lm.config={config.config}: cannot become a {config.architecture} model ({reason}); see transformers' "
+            f"lm.config={config.config}: cannot become a {config.architecture} model ({reason}). See transformers' "
             "configuration of that architecture"
         ) from error
 
 
 def build_from_config(config: PreTrainedConfig) -> PreTrainedModel:
-    """The language model of a config, with random weights."""
+    """Build the language model of a transformers config, with random weights."""
     family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     model = family.from_config(config)
     if not config.is_encoder_decoder:
-        model.loss_type = "ForCausalLM"  # transformers finds no loss in the name GPT2LMHeadModel, and says so each run
+        model.loss_type = (
+            "ForCausalLM"  # transformers derives no loss from the name GPT2LMHeadModel, and warns about it in every run
+        )
     return model
 
 
 def _load_pretrained(name: str, dtype: str) -> PreTrainedModel:
-    """Raises OSError or ValueError as transformers does; whoever asks knows what was asked for."""
+    """Load with transformers; its OSError or ValueError becomes a UserError that names `subject` and `remedy`."""
     config = AutoConfig.from_pretrained(name)
     family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     model = family.from_pretrained(name, config=config, dtype=getattr(torch, dtype))
@@ -100,17 +103,17 @@ def _load_pretrained(name: str, dtype: str) -> PreTrainedModel:
 
 def _build_loading_error(subject: str, error: Exception, remedy: str) -> UserError:
     reason = (str(error).splitlines() or [""])[0][:200]
-    return UserError(f"{subject}: cannot be loaded ({reason}); connect to the hub once, or {remedy}")
+    return UserError(f"{subject}: cannot be loaded ({reason}). Connect to the hub once, or {remedy}")
 
 
 def reset_generation_config(model: PreTrainedModel) -> None:
-    """Drops the model's own habits of decoding (sampling, penalties, lengths): a decoder says how it decodes."""
+    """Remove the model's own decoding settings (sampling, penalties, lengths): the decoder sets them."""
     start = getattr(model.config, "decoder_start_token_id", None)
     model.generation_config = GenerationConfig(decoder_start_token_id=start)
 
 
 def set_trainable(model: PreTrainedModel, config: PretrainedLM) -> None:
-    """Lets gradients reach what is trained of the model: all, low-rank updates, or nothing."""
+    """Enable gradients for what is tuned: the full model, low-rank updates, or nothing."""
     if config.tuning == "full":
         return
     model.requires_grad_(False)
@@ -119,10 +122,10 @@ def set_trainable(model: PreTrainedModel, config: PretrainedLM) -> None:
 
 
 def _add_lora(model: PreTrainedModel, settings: dict[str, Any]) -> None:
-    """Low-rank updates of a model's linear layers (LoRA, Hu et al. 2021, arXiv 2106.09685).
+    """Add low-rank updates to a model's linear layers (LoRA, Hu et al. 2021, arXiv 2106.09685).
 
     Raises:
-        UserError: if the model has no layer of a name that was given, or peft cannot add them.
+        UserError: if the model has no layer of a given name, or peft cannot add them.
     """
     layers = settings["layers"]
     names = [name for name, module in model.named_modules() if not list(module.children())]
@@ -130,8 +133,8 @@ def _add_lora(model: PreTrainedModel, settings: dict[str, Any]) -> None:
     if layers and unknown:
         existing = sorted({name.rpartition(".")[2] for name in names})
         raise UserError(
-            f"lm.lora.layers={','.join(layers)}: the model has no layer named {' or '.join(unknown)}; "
-            f"it has {', '.join(existing)}"
+            f"lm.lora.layers={','.join(layers)}: the model has no layer named {' or '.join(unknown)}. Choose from: "
+            f"{', '.join(existing)}"
         )
     lora = LoraConfig(
         r=settings["rank"],
@@ -141,13 +144,16 @@ def _add_lora(model: PreTrainedModel, settings: dict[str, Any]) -> None:
     )
     try:
         model.add_adapter(lora)
-    except (ImportError, ValueError) as error:  # such as versions of peft and transformers that do not fit
+    except (
+        ImportError,
+        ValueError,
+    ) as error:  # for example, versions of peft and transformers that do not fit together
         raise UserError(
             f"LoRA layers cannot be added to this model: {error}. If this names a version, install the tested "
             "versions: pip install -c constraints.txt -e ."
         ) from error
     for parameter in model.parameters():
-        if parameter.requires_grad:  # small steps are lost in 16 bits
+        if parameter.requires_grad:  # 16 bits lose small update steps
             parameter.data = parameter.data.float()
 
 
@@ -157,32 +163,32 @@ _GIVE_BASE = (
 )
 
 
-def load_base_model(base_model: dict[str, Any], folder: str | None = None) -> PreTrainedModel:
-    """The language model that a checkpoint names and does not hold, with room for what it does.
+def load_base_model(base_model: SavedBaseModel, folder: str | None = None) -> PreTrainedModel:
+    """Load the base language model that a checkpoint names, ready to receive the checkpoint's weights.
 
     Args:
-        base_model: as `LanguageModel.base_model`.
-        folder: the folder that holds it now; None: it is where `base_model` says.
+        base_model: see `LanguageModel.base_model`.
+        folder: its present folder; None: the folder in `base_model`.
 
     Raises:
-        UserError: if it cannot be loaded, or its weights are not those of the training.
+        UserError: if it cannot be loaded, or its weights differ from those in training.
     """
     name = folder or base_model.get("folder") or base_model["name"]
-    if name == base_model.get("folder") and not Path(name).is_dir():  # no model of the hub, whatever it is called there
+    if (
+        name == base_model.get("folder") and not Path(name).is_dir()
+    ):  # a local folder in training, even if its name could be one of the hub's
         raise UserError(
-            f"{name}: there is no such folder, and the model was trained on the language model in it; {_GIVE_BASE}"
+            f"{name}: there is no such folder, and the model was trained on the language model in it. Please {_GIVE_BASE}"
         )
     try:
         model = _load_pretrained(name, base_model["dtype"])
     except (OSError, ValueError) as error:
-        raise _build_loading_error(
-            f"{name}: the language model that this one was trained on", error, _GIVE_BASE
-        ) from error
+        raise _build_loading_error(f"{name}, the base language model of this checkpoint", error, _GIVE_BASE) from error
     fingerprint = fingerprint_weights(model)
     if fingerprint != base_model["fingerprint"]:
         raise UserError(
-            f"{name} has other weights than the language model of the training (fingerprint {fingerprint[:12]}, not "
-            f"{base_model['fingerprint'][:12]}); {_GIVE_BASE}, or train again"
+            f"{name} has other weights than the language model in training (fingerprint {fingerprint[:12]}, not "
+            f"{base_model['fingerprint'][:12]}). Please {_GIVE_BASE}, or train again"
         )
     model.requires_grad_(False)
     if base_model["lora"]:
@@ -191,14 +197,14 @@ def load_base_model(base_model: dict[str, Any], folder: str | None = None) -> Pr
 
 
 def build_language_model(config: LMConfig, texts: Iterable[str]) -> LanguageModel:
-    """A language model with what is trained of it.
+    """Build or load a language model, with gradients enabled for what is tuned.
 
     Args:
-        config: from scratch, or pretrained.
-        texts: prompts and targets of the training data; a tokenizer from scratch is trained on them.
+        config: a model from scratch, or a pretrained one.
+        texts: prompts and targets of the training data; a model from scratch trains its tokenizer on them.
 
     Raises:
-        UserError: if pretrained weights cannot be had, or the model lacks what its settings ask for.
+        UserError: if pretrained weights are not available, or the model lacks what its settings need.
     """
     if isinstance(config, ScratchLM):
         tokenizer: PreTrainedTokenizerBase = train_bpe(texts, config.vocab_size, end_token=END_TOKEN)
@@ -217,8 +223,8 @@ def build_language_model(config: LMConfig, texts: Iterable[str]) -> LanguageMode
     )
 
 
-def _describe_base_model(config: PretrainedLM, model: PreTrainedModel) -> dict[str, Any]:
-    """As `LanguageModel.base_model`; a folder is kept as its absolute path, as the model may be loaded from anywhere."""
+def _describe_base_model(config: PretrainedLM, model: PreTrainedModel) -> SavedBaseModel:
+    """Describe a base as `LanguageModel.base_model`; a folder is made absolute, so that the model loads from anywhere."""
     folder = Path(config.name).resolve() if Path(config.name).is_dir() else None
     return {
         "name": folder.name if folder else config.name,
@@ -232,10 +238,10 @@ def _describe_base_model(config: PretrainedLM, model: PreTrainedModel) -> dict[s
 def _choose_format(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, requested: str) -> Format:
     if model.config.is_encoder_decoder:
         if requested != "auto":
-            raise UserError(f"lm.format={requested}: is of models that are a decoder only; leave it out")
+            raise UserError(f"lm.format={requested} only applies to models that are a decoder only. Leave it out")
         return "encoder-decoder"
     if requested == "chat" and not tokenizer.chat_template:
-        raise UserError("lm.format=chat: the tokenizer has no chat template; give lm.format=plain")
+        raise UserError("lm.format=chat: the tokenizer has no chat template. Give lm.format=plain")
     if requested == "plain" or not tokenizer.chat_template:
         return "plain"
     return "chat"

@@ -1,10 +1,9 @@
-"""How a language model reads a vector's tokens and a prompt, and what it writes after them.
+"""Language models behind one interface: read a vector's tokens and a prompt, then score or generate targets.
 
-One class for models with an encoder and a decoder, one for models that are a decoder only; a third kind
-would be a third class.
+`EncoderDecoder` serves models with an encoder and a decoder, `DecoderOnly` models with a decoder only.
 
-Shapes: b scenes, m tokens of the vector, p prompt tokens, s all of them, t targets, l target tokens,
-h width of the language model, v vocabulary.
+Shapes: b scenes, m tokens of the vector, p prompt tokens, s = all tokens that are read, t targets,
+l target tokens, h width of the language model, v vocabulary.
 """
 
 import inspect
@@ -20,46 +19,48 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from close_transfer.core.errors import UserError
 
-IGNORED = -100  # label of a padded target token
+IGNORED = -100  # label of a padded target token; the value that PyTorch's cross entropy ignores
 
 
 @dataclass(frozen=True)
 class Context:
-    """What targets are written from: states of shape (b, s, h), and a mask (b, s) of which of them count."""
+    """States that targets are generated from, shape (b, s, h), and a mask (b, s) of the valid ones."""
 
     states: Tensor
     mask: Tensor
 
-    def of(self, rows: Tensor) -> "Context":
-        """The contexts of these scenes, each as often as it is named."""
+    def select(self, rows: Tensor) -> "Context":
+        """Select contexts by row index; rows may repeat."""
         return Context(self.states[rows], self.mask[rows])
 
-    def repeated(self, times: int) -> "Context":
-        """Every scene so many times in a row."""
+    def repeat(self, times: int) -> "Context":
+        """Repeat every scene `times` times in a row."""
         return Context(self.states.repeat_interleave(times, dim=0), self.mask.repeat_interleave(times, dim=0))
 
 
 class Conditioning(Protocol):
-    """A way to write from vectors."""
+    """Interface of a language model that writes from vectors."""
 
     def read(
         self, lm: PreTrainedModel, before: Sequence[int], prefix: Float[Tensor, "b m h"], prompt: Float[Tensor, "b p h"],
         prompt_mask: Int[Tensor, "b p"],
     ) -> Context:  # fmt: skip
-        """The context of tokens `before` the vector's, the vector's, and the prompt's."""
+        """Return the context of the tokens `before` the vector, the vector's tokens, and the prompt."""
 
-    def logits(self, lm: PreTrainedModel, context: Context, labels: Int[Tensor, "t l"]) -> Float[Tensor, "t l v"]:
-        """Logits of every target token; `IGNORED` where there is none."""
+    def compute_logits(
+        self, lm: PreTrainedModel, context: Context, labels: Int[Tensor, "t l"]
+    ) -> Float[Tensor, "t l v"]:
+        """Return logits of every target token; labels that are `IGNORED` are padding."""
 
     def generate(self, lm: PreTrainedModel, context: Context, **settings: Any) -> Any:
-        """What transformers' `generate` gives, as a dictionary."""
+        """Return the output of transformers' `generate` as a dictionary."""
 
-    def written(self, output: Any) -> Int[Tensor, "t l"]:
-        """The tokens of such an output that the model wrote."""
+    def extract_generated(self, output: Any) -> Int[Tensor, "t l"]:
+        """Return the generated tokens of such an output, without those that were read."""
 
 
 class EncoderDecoder:
-    """T5 and its like: the encoder reads a scene once, however many targets are written from it."""
+    """T5-like models: the encoder reads a scene once, for any number of targets."""
 
     def read(
         self, lm: PreTrainedModel, before: Sequence[int], prefix: Tensor, prompt: Tensor, prompt_mask: Tensor
@@ -69,7 +70,7 @@ class EncoderDecoder:
         embedded = torch.cat([prefix, prompt], dim=1)
         return Context(lm.get_encoder()(inputs_embeds=embedded, attention_mask=mask).last_hidden_state, mask)
 
-    def logits(self, lm: PreTrainedModel, context: Context, labels: Tensor) -> Tensor:
+    def compute_logits(self, lm: PreTrainedModel, context: Context, labels: Tensor) -> Tensor:
         return lm(
             encoder_outputs=BaseModelOutput(last_hidden_state=context.states),
             attention_mask=context.mask,
@@ -83,15 +84,15 @@ class EncoderDecoder:
             encoder_outputs=states, attention_mask=context.mask, return_dict_in_generate=True, **settings
         )
 
-    def written(self, output: Any) -> Tensor:
-        return output.sequences[:, 1:]  # the first one starts the decoder
+    def extract_generated(self, output: Any) -> Tensor:
+        return output.sequences[:, 1:]  # the first token starts the decoder
 
 
 class DecoderOnly:
-    """GPT-2 and its like: one row of tokens, the scene's and then the target's.
+    """GPT-like models: one row of tokens, the scene's followed by the target's.
 
-    Contexts of different lengths are filled up on the left, so that the last token of each is the one that
-    the target follows; positions are counted over what the mask shows.
+    Contexts of different lengths are padded on the left, so that the target follows the last token of each.
+    Positions count the tokens that the mask shows.
     """
 
     def read(
@@ -109,8 +110,8 @@ class DecoderOnly:
             states.gather(1, source_positions[..., None].expand_as(states)), mask.gather(1, source_positions)
         )
 
-    def logits(self, lm: PreTrainedModel, context: Context, labels: Tensor) -> Tensor:
-        input_ids = labels[:, :-1]  # the last one is followed by nothing
+    def compute_logits(self, lm: PreTrainedModel, context: Context, labels: Tensor) -> Tensor:
+        input_ids = labels[:, :-1]  # no label follows the last token
         is_token = input_ids != IGNORED
         targets = lm.get_input_embeddings()(input_ids.masked_fill(~is_token, 0)).to(context.states.dtype)
         mask = torch.cat([context.mask, is_token.to(context.mask.dtype)], dim=1)
@@ -130,23 +131,23 @@ class DecoderOnly:
             inputs_embeds=context.states, attention_mask=context.mask, return_dict_in_generate=True, **settings
         )
 
-    def written(self, output: Any) -> Tensor:
-        return output.sequences  # begins behind the embeddings it was given
+    def extract_generated(self, output: Any) -> Tensor:
+        return output.sequences  # generate() returns tokens after the embeddings only
 
 
 def check_positions(lm: PreTrainedModel, needed: int, remedy: str) -> None:
-    """Whether a language model has places for a row of tokens; T5 counts distances and takes any number.
+    """Check that a language model has enough positions; T5's relative positions have no limit.
 
     Raises:
-        UserError: with the remedy, if it has not.
+        UserError: if it has not, with the remedy.
     """
     num_positions = getattr(lm.config, "max_position_embeddings", None)
     if not lm.config.is_encoder_decoder and num_positions is not None and needed > num_positions:
         raise UserError(
-            f"the language model has {num_positions:,} positions, and an image with its text may take {needed:,}; {remedy}"
+            f"the language model has {num_positions:,} positions, but an image with its text may take {needed:,}. {remedy}"
         )
 
 
 def build_lm_wrapper(is_encoder_decoder: bool) -> Conditioning:
-    """The way to write for a language model whose config says so."""
+    """Build the wrapper that fits a language model's config."""
     return EncoderDecoder() if is_encoder_decoder else DecoderOnly()

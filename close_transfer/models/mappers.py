@@ -1,6 +1,6 @@
-"""From an encoder's vector, or its grid of vectors, to tokens of the language model.
+"""Mappers: from an encoder's vector, or its grid of vectors, to input tokens of the language model.
 
-Shapes: b examples, optional k vectors an example (grid features), d width of the vectors, t tokens,
+Shapes: b examples, optional k vectors per example (grid features), d width of the vectors, t tokens,
 h width of the language model.
 """
 
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from close_transfer.core.errors import UserError
 
-# Weights start at a tenth of PyTorch's default. Images are displaced from texts along directions in
-# which texts hardly vary; training on texts leaves the weights along those as they began, and at full
-# size they throw the tokens of every image off.
+# Initial weights are a tenth of PyTorch's default. Images are displaced from texts along directions in
+# which texts hardly vary. Training on texts leaves the weights along these directions as they began, and
+# weights of the default size would add noise to the tokens of every image.
 _INITIAL_SCALE = 0.1
 
 
 class _Input(nn.Linear):
-    """The first layer: unit vectors enter with coordinates of size one, as models from scratch prefer."""
+    """First layer; unit vectors are scaled to coordinates of size one, which models from scratch prefer."""
 
     def __init__(self, vector_dim: int, width: int) -> None:
         super().__init__(vector_dim, width)
@@ -33,33 +33,36 @@ class _Input(nn.Linear):
 
 
 class Mapper(nn.Module, ABC):
-    """What makes tokens of vectors.
+    """Base class of the trained part between the frozen encoder and the language model: maps vectors to tokens.
+
+    A subclass is built from the width of the vectors, the width of the language model, and the settings of its YAML
+    except `name`.
 
     Attributes:
-        tokens_a_vector: tokens that a single vector becomes, beside `more_tokens`.
-        more_tokens: tokens that do not depend on how many vectors there are.
+        tokens_per_vector: number of tokens per vector.
+        more_tokens: number of tokens in addition, for any number of vectors.
     """
 
-    tokens_a_vector: int
+    tokens_per_vector: int
     more_tokens: int = 0
 
     @abstractmethod
     def forward(self, vectors: Float[Tensor, "b *k d"]) -> Float[Tensor, "b t h"]:
-        """Tokens of each example's vector or vectors."""
+        """Map each example's vector or vectors to tokens."""
 
 
 class LinearMapper(Mapper):
-    """One linear layer from a vector to a few tokens, and learned constant tokens after them.
+    """One linear layer from a vector to a few tokens, followed by learned constant tokens.
 
-    CLOSE (arXiv 2211.09778, section 3.1): 4 tokens and no constants; 768 to 4 x 768 are 2,362,368 parameters.
-    LiMBeR (arXiv 2209.15162, section 3): one token of each vector of a grid. Constants start at zero.
+    CLOSE (arXiv 2211.09778, section 3.1): 4 tokens and no constants; 768 to 4 x 768 has 2,362,368 parameters.
+    LiMBeR (arXiv 2209.15162, section 3): one token per vector of a grid. Constants start at zero.
     """
 
     def __init__(self, vector_dim: int, token_dim: int, num_tokens: int, num_constant_tokens: int) -> None:
-        """`vector_dim`: width d; `token_dim`: width h; at least one token, constants may be none."""
+        """Set the layer up for width d (`vector_dim`) and width h (`token_dim`); there may be no constants."""
         super().__init__()
         self.token_dim = token_dim
-        self.tokens_a_vector, self.more_tokens = num_tokens, num_constant_tokens
+        self.tokens_per_vector, self.more_tokens = num_tokens, num_constant_tokens
         self.linear = _Input(vector_dim, num_tokens * token_dim)
         self.constants = nn.Parameter(torch.zeros(num_constant_tokens, token_dim))
 
@@ -71,15 +74,15 @@ class LinearMapper(Mapper):
 class MlpMapper(Mapper):
     """Two linear layers with a hyperbolic tangent between them.
 
-    ClipCap (arXiv 2111.09734, section 3.2, and its code): 10 tokens, half of their width between the layers; 640 to
-    10 x 768 are 31,960,320 parameters (32M in the paper's table).
+    ClipCap (arXiv 2111.09734, section 3.2, and its code): 10 tokens, and a hidden width of half of all tokens'
+    width; 640 to 10 x 768 has 31,960,320 parameters (32M in the paper's table).
     """
 
     def __init__(self, vector_dim: int, token_dim: int, num_tokens: int, hidden_dim: int | None) -> None:
-        """`hidden_dim`: width between the layers; None: half of all tokens'."""
+        """Set the layers up; `hidden_dim` is the width between them, None for half of all tokens' width."""
         super().__init__()
         self.token_dim = token_dim
-        self.tokens_a_vector = num_tokens
+        self.tokens_per_vector = num_tokens
         hidden_dim = hidden_dim or num_tokens * token_dim // 2
         self.first = _Input(vector_dim, hidden_dim)
         self.second = nn.Linear(hidden_dim, num_tokens * token_dim)
@@ -89,21 +92,28 @@ class MlpMapper(Mapper):
 
 
 class TransformerMapper(Mapper):
-    """A linear layer to a few tokens, learned constants after them, and a transformer over all; the constants' places
-    are what the language model gets.
+    """A transformer over a few tokens of the vector and learned constants; its output at the constants is used.
 
-    ClipCap (arXiv 2111.09734, section 3.2, and its code) and CapDec (arXiv 2211.00575): 8 layers of 8 heads, twice the
-    width between the layers of each, 10 tokens of either kind (CapDec: 40); with 640 wide vectors and GPT-2 about 43
-    million parameters.
+    ClipCap (arXiv 2111.09734, section 3.2, and its code) and CapDec (arXiv 2211.00575): 8 layers of 8 heads, a
+    feed-forward width of twice the model's, 10 tokens of either kind (CapDec: 40). For vectors of width 640 and
+    GPT-2 about 43 million parameters.
     """
 
     def __init__(
         self, vector_dim: int, token_dim: int, num_tokens: int, num_vector_tokens: int, num_layers: int, num_heads: int
     ) -> None:
-        """`num_tokens` come out; `num_vector_tokens` are made of each vector and go in before them."""
+        """Set the layers up: `num_tokens` tokens come out; `num_vector_tokens` per vector go in before the constants.
+
+        Raises:
+            UserError: if the number of heads does not divide `token_dim`.
+        """
         super().__init__()
+        if token_dim % num_heads:
+            raise UserError(
+                f"mapper.num_heads={num_heads} does not divide the language model's width {token_dim}. Choose a divisor"
+            )
         self.token_dim = token_dim
-        self.tokens_a_vector, self.more_tokens = 0, num_tokens
+        self.tokens_per_vector, self.more_tokens = 0, num_tokens
         self.linear = _Input(vector_dim, num_vector_tokens * token_dim)
         self.constants = nn.Parameter(torch.randn(num_tokens, token_dim))
         layer = nn.TransformerEncoderLayer(
@@ -121,18 +131,18 @@ def _split_into_tokens(outputs: Float[Tensor, "b *k n"], token_dim: int) -> Floa
     return outputs.flatten(1).unflatten(-1, (-1, token_dim))
 
 
-MAPPERS: dict[str, type[Mapper]] = {"linear": LinearMapper, "mlp": MlpMapper, "transformer": TransformerMapper}
+MAPPERS: dict[str, type[Mapper]] = {
+    "linear": LinearMapper,
+    "mlp": MlpMapper,
+    "transformer": TransformerMapper,
+}
 
 
 def build_mapper(config: Mapping[str, Any], vector_dim: int, token_dim: int) -> Mapper:
-    """The mapper of these settings, `name` and those of its YAML.
+    """Build the mapper of a run's settings.
 
     Raises:
-        UserError: if a transformer's heads do not divide the language model's width.
+        UserError: if the mapper cannot be built for this width; its class says when.
     """
-    if token_dim % config.get("num_heads", 1):
-        raise UserError(
-            f"mapper.num_heads={config['num_heads']} does not divide the language model's width {token_dim}; choose a divisor"
-        )
     settings = {key: value for key, value in config.items() if key != "name"}
     return MAPPERS[config["name"]](vector_dim, token_dim, **settings)

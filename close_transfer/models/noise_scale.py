@@ -1,9 +1,8 @@
-"""The units in which people state noise, and how they convert.
+"""Units of noise and their conversion.
 
-Gaussian noise is added to a unit vector before it is brought back to unit length (CLOSE,
-arXiv 2211.09778, section 3). CLOSE states its standard deviation per coordinate; CapDec
-(arXiv 2211.00575) its variance; neither says much across encoders of different width, the expected
-length and cosine do.
+Gaussian noise is added to a unit vector, which is then scaled back to unit length (CLOSE,
+arXiv 2211.09778, section 3). CLOSE states the standard deviation per coordinate, CapDec
+(arXiv 2211.00575) the variance. Both depend on the encoder's width; the expected length and cosine do not.
 """
 
 import math
@@ -13,33 +12,33 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NoiseScale:
-    """Gaussian noise of standard deviation `std` per coordinate on unit vectors of `dim` numbers."""
+    """Gaussian noise of standard deviation `std` per coordinate, on unit vectors of width `dim`."""
 
     std: float
     dim: int
 
     @classmethod
-    def of_cosine(cls, cosine: float, dim: int) -> "NoiseScale":
-        """The scale whose expected cosine this is, in 0..1 without 0: std = sqrt((1 / cosine**2 - 1) / dim)."""
+    def from_cosine(cls, cosine: float, dim: int) -> "NoiseScale":
+        """Return the scale with this expected cosine, in (0, 1]: std = sqrt((1 / cosine**2 - 1) / dim)."""
         return cls(math.sqrt((1 / cosine**2 - 1) / dim), dim)
 
     @property
     def variance(self) -> float:
-        """Variance per coordinate, CapDec's unit."""
+        """Return the variance per coordinate, CapDec's unit."""
         return self.std**2
 
     @property
     def length(self) -> float:
-        """Expected length of the noise vector, about std * sqrt(dim); the signal has length 1."""
+        """Return the expected length of the noise vector, about std * sqrt(dim); the signal has length 1."""
         return self.std * math.sqrt(self.dim)
 
     @property
     def cosine(self) -> float:
-        """Expected cosine of a vector with its noised self, about 1 / sqrt(1 + std**2 * dim)."""
+        """Return the expected cosine of a vector with its noised self, about 1 / sqrt(1 + std**2 * dim)."""
         return 1 / math.sqrt(1 + self.std**2 * self.dim)
 
     def as_dict(self) -> dict[str, float]:
-        """For results.json and the model's config."""
+        """Return all units by name, for results.json and the model's config."""
         return {"std": self.std, "variance": self.variance, "length": self.length, "cosine": self.cosine}
 
     def __str__(self) -> str:
@@ -52,6 +51,6 @@ class NoiseScale:
 
 
 def describe_adapters(names: Iterable[str], std: float) -> str:
-    """A few words for a chain of adapters: those beside plain Gaussian noise, then the noise."""
+    """Describe a chain of adapters in a few words: the adapters other than plain Gaussian noise, then the noise."""
     others = [name for name in names if name != "gaussian"]
     return ", ".join([*others, f"noise {std:.3g}" if std else "no noise"])

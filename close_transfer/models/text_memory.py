@@ -1,7 +1,7 @@
-"""Projection on a memory of text vectors (DeCap, arXiv 2303.03032, section 3.3).
+"""Projection onto a memory of text vectors (DeCap, arXiv 2303.03032, section 3.3).
 
-An image's vector v becomes the mean of the memory's vectors, weighted by softmax(v . m / temperature): what
-texts say that lie where the image points. So the language model meets only what texts are made of.
+An image's vector v becomes the mean of the memory's vectors, weighted by softmax(v . m / temperature). So the
+language model only meets mixtures of text vectors.
 
 Shapes: b queries, n memory vectors, d width.
 """
@@ -17,27 +17,27 @@ from torch.nn import functional as F
 
 from close_transfer.core.errors import UserError
 
-_BLOCK = 65_536  # memory vectors that queries are compared with at once
-_NEAREST = 1024  # of an approximate search
-_MANY_LISTS, _TRAINING_VECTORS_A_LIST = 4096, 40  # faiss asks for 39 and more
+_BLOCK = 65_536  # memory vectors per block; bounds the memory of the comparison
+_NEAREST = 1024  # neighbours of an approximate search
+_MANY_LISTS, _TRAINING_VECTORS_A_LIST = 4096, 40  # faiss warns below 39
 
 
 class Memory(Protocol):
-    """Projects queries of unit length, (b, d), on a memory; gives unit vectors."""
+    """Interface: projects unit-length queries, shape (b, d), onto a memory; returns unit vectors."""
 
     def __call__(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]: ...
 
 
 class ExactMemory:
-    """Compares every query with the whole memory, block by block, so that only a block is in memory at a time."""
+    """Projection onto the whole memory, block by block, so that only one block is in RAM at a time."""
 
     def __init__(self, vectors: NDArray[np.floating], temperature: float) -> None:
-        """`vectors` of unit length, shape (n, d), may be a memory map of 16 bits; `temperature` above 0."""
+        """Keep `vectors` of unit length, shape (n, d), which may be a float16 memory map; `temperature` is above 0."""
         self._vectors = vectors
         self._temperature = temperature
 
     def __call__(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
-        """The weighted mean, by a softmax whose maximum and sum are carried from block to block."""
+        """Return the weighted mean, by a softmax whose maximum and sum are carried from block to block."""
         highest = vectors.new_full((len(vectors), 1), -torch.inf)
         total, weighted = torch.zeros_like(highest), torch.zeros_like(vectors)
         for start in range(0, len(self._vectors), _BLOCK):
@@ -52,13 +52,13 @@ class ExactMemory:
 
 
 class NearestMemory:
-    """Compares every query with the nearest 1,024 memory vectors that faiss finds in an inverted index.
+    """Projection onto the nearest 1,024 memory vectors, found by faiss in an inverted index.
 
-    At low temperatures the others carry next to nothing.
+    At low temperatures the other vectors have almost no weight.
     """
 
     def __init__(self, vectors: NDArray[np.floating], temperature: float, num_probes: int = 32) -> None:
-        """Builds the index; arguments as `ExactMemory`, and the lists that are searched.
+        """Build the index; arguments as for `ExactMemory`, and the number of lists to search.
 
         Raises:
             UserError: if faiss is not installed.
@@ -67,13 +67,13 @@ class NearestMemory:
             import faiss
         except ImportError as error:
             raise UserError(
-                "text_memory_search=nearest needs faiss: pip install faiss-cpu; or use text_memory_search=exact"
+                "text_memory_search=nearest needs faiss. Install it by pip install faiss-cpu, or use text_memory_search=exact"
             ) from error
         self._temperature = temperature
-        # Each list is found around a vector of its own, so there are no more of them than vectors.
+        # Each list has one vector as its centre, so there cannot be more lists than vectors.
         dim, num_lists = vectors.shape[1], min(len(vectors), int(4 * len(vectors) ** 0.5))
         drawn = np.random.default_rng(0).permutation(len(vectors))[: _TRAINING_VECTORS_A_LIST * num_lists]
-        # Among thousands of lists the nearest are found by a graph, which takes a fraction of comparing them all.
+        # With thousands of lists, a graph finds the nearest ones much faster than comparing with all.
         lists = f"IVF{num_lists}_HNSW32" if num_lists >= _MANY_LISTS else f"IVF{num_lists}"
         index: Any = faiss.index_factory(dim, f"{lists},SQfp16", faiss.METRIC_INNER_PRODUCT)
         index.train(np.asarray(vectors[np.sort(drawn)], dtype=np.float32))
@@ -84,10 +84,10 @@ class NearestMemory:
         self._index = index
 
     def __call__(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
-        """The mean of the nearest, weighted by the softmax over them."""
+        """Return the mean of the nearest vectors, weighted by a softmax over them."""
         queries = vectors.detach().cpu().float().numpy()
         cosines, nearest = self._index.search(queries, min(_NEAREST, self._index.ntotal))
-        cosines[nearest < 0] = -np.inf  # fewer than asked for in the lists that were searched
+        cosines[nearest < 0] = -np.inf  # -1: the searched lists hold fewer vectors than requested
         weights = np.exp((cosines - cosines.max(axis=1, keepdims=True)) / self._temperature)
         neighbours = [self._index.reconstruct_batch(np.maximum(indices, 0)) for indices in nearest]
         means = np.stack([weight @ rows / weight.sum() for weight, rows in zip(weights, neighbours, strict=True)])

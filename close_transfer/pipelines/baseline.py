@@ -14,25 +14,25 @@ from typing import Any
 import numpy as np
 
 from close_transfer.config.baseline import BaselineConfig
-from close_transfer.config.components import PrecomputedConfig
-from close_transfer.config.data import FileData, HuggingFaceData
-from close_transfer.core.arrays import Float32Array
-from close_transfer.core.atomic_files import read_json, write_json, write_text
+from close_transfer.core.arrays import Float32Array, normalize_rows
+from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
-from close_transfer.data.decontamination import is_trained_on, measure_leakage
+from close_transfer.data.decontamination import measure_leakage
 from close_transfer.data.examples import Example, Prediction, fingerprint_examples
-from close_transfer.data.sources import load_examples
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.embeddings import SceneVectors, encode_image_scenes, encode_text_scenes, encode_texts
-from close_transfer.evaluation.official_formats import fingerprint_references, format_score_lines
+from close_transfer.evaluation.official_formats import fingerprint_references
 from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
+from close_transfer.evaluation.results import Results
+from close_transfer.evaluation.score_lines import format_score_lines
 from close_transfer.metrics.bootstrap import Scores
-from close_transfer.modality_gap.vectors import normalize_rows
 from close_transfer.models.device import pick_device
 from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports.evaluation_report import describe_leakage
-from close_transfer.tasks import build_task
+from close_transfer.tasks import Task, build_task
+from close_transfer.tasks.loading import load_task_examples
 
 _BLOCK = 256  # images that are compared with all training texts at once
 
@@ -115,27 +115,27 @@ def _encode_prompts(encoder: AnyEncoder, examples: Sequence[Example], config: Ba
     return _encode_texts(encoder, [example.prompt for example in examples], config) if examples[0].prompt else None
 
 
-def evaluate_baseline(config: BaselineConfig) -> Scores:
+def evaluate_baseline(config: BaselineConfig) -> Results:
     """Answers, scores, and writes predictions.jsonl, scores.jsonl and results.json into `config.output`.
 
     Raises:
         UserError: for whatever the user can mend.
     """
-    if isinstance(config.clip, PrecomputedConfig):
+    if not config.clip.encodes_images:
         raise UserError(
             "clip=precomputed: a baseline encodes texts that are in no file; give clip=open_clip with its settings"
         )
-    task, name = build_task(config.task), config.task.name
-    if config.baseline == "zero-shot" and name.startswith("captioning"):
+    task = build_task(config.task)
+    if config.baseline == "zero-shot" and task.zero_shot is None:
         raise UserError(
-            f"baseline=zero-shot: candidates of task={name} are the training captions; that is baseline=nearest"
+            f"baseline=zero-shot: candidates of task={task.name} are the training captions; that is baseline=nearest"
         )
-    known = _training(config)
+    known = _training(config, task)
     training = task.for_training(known).examples
-    loaded = load_examples(config.data, name, config.split, False, images_needed=True)
+    loaded = load_task_examples(task.name, config.data, config.split, False, images_needed=True)
     examples_to_answer = task.for_testing(loaded.examples, "image")[: config.max_examples]
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
-    answers = _choose_baseline(config)(encoder, training, examples_to_answer, config)
+    answers = _choose_baseline(config, task)(encoder, training, examples_to_answer, config)
     predictions = [
         Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(examples_to_answer, answers, strict=True)
     ]
@@ -144,45 +144,43 @@ def evaluate_baseline(config: BaselineConfig) -> Scores:
     lines = "".join(json.dumps(one.as_dict(), ensure_ascii=False) + "\n" for one in predictions)
     write_text(folder / "predictions.jsonl", lines)
     write_text(folder / "scores.jsonl", format_score_lines([one.id for one in predictions], scores))
-    leakage = measure_leakage(lambda: known, name, config.data, config.split, examples_to_answer)
-    write_json(folder / "results.json", _build_results(config, encoder, examples_to_answer, scores, dict(loaded.skipped)) | {
-        "leakage": leakage, "training_data_fingerprint": fingerprint_examples(known),
-    })  # fmt: skip
-    return scores
+    leakage = measure_leakage(lambda: known, task.reads, config.data, config.split, examples_to_answer)
+    results = _build_results(config, task, encoder, examples_to_answer, scores, dict(loaded.skipped), leakage, known)
+    write_json(folder / "results.json", results.as_dict())
+    return results
 
 
-def _training(config: BaselineConfig) -> list[Example]:
+def _training(config: BaselineConfig, task: Task) -> list[Example]:
     """The examples whose texts are known.
 
     Raises:
         UserError: if they would be those that are asked, or cannot be read.
     """
     training = config.training or config.data
-    if is_trained_on(training, config.data, config.split):
-        file = f" data.path={config.data.path}" if isinstance(config.data, (FileData, HuggingFaceData)) else ""
+    if training.trains_on(config.data, config.split):
         given = "training names the same" if config.training else "no training data are given"
         way = (
             f"data@training={config.data.name} training.path=TRAINING_DATA, with its columns as training.text_column and so on"
-            if file
+            if config.data.is_table
             else "split=test or split=val"
         )
         raise UserError(
-            f"data={config.data.name}{file} split={config.split}: is asked, and {given}, so that every answer would be "
+            f"{config.data.describe_source()} split={config.split}: is asked, and {given}, so that every answer would be "
             f"its own reference; give {way}"
         )
     try:
-        return load_examples(training, config.task.name, "train").examples
+        return load_task_examples(task.name, training, "train").examples
     except UserError as error:
         if config.training is None:
             raise
         raise UserError(f"training: {error}") from error
 
 
-def _choose_baseline(config: BaselineConfig) -> Callable[..., list[str]]:
-    """How answers are found; of a custom task labels are candidates, as its prompt need not be a claim."""
+def _choose_baseline(config: BaselineConfig, task: Task) -> Callable[..., list[str]]:
+    """Return the function that finds answers."""
     if config.baseline == "nearest":
         return find_nearest_answers
-    return classify_by_cosine if config.task.name == "snli-ve" else choose_answers
+    return classify_by_cosine if task.zero_shot == "classify" else choose_answers
 
 
 _SYSTEMS: dict[Callable[..., list[str]], tuple[str, str]] = {  # with their regimes
@@ -194,43 +192,48 @@ _SYSTEMS: dict[Callable[..., list[str]], tuple[str, str]] = {  # with their regi
 
 def _build_results(
     config: BaselineConfig,
+    task: Task,
     encoder: AnyEncoder,
     examples_to_answer: Sequence[Example],
     scores: Scores,
     skipped: dict[str, int],
-) -> dict[str, Any]:
-    system, data_regime = _SYSTEMS[_choose_baseline(config)]
-    return {
-        "metrics": scores.metrics,
-        "intervals": {name: list(ends) for name, ends in scores.intervals.items()},
-        "num_examples": len(examples_to_answer),
-        "tables": scores.tables,
-        "num_skipped": sum(skipped.values()),
-        "skipped": skipped,
-        "system": system,
-        "task": config.task.name,
-        "data": config.data.name,
-        "split": config.split,
-        "scene": "image",
-        "noise": NoiseScale(0.0, encoder.dim).as_dict(),
-        "data_regime": data_regime,
-        "training_input_modality": "text",
-        "encoder": encoder.name,
-        "config": {"baseline": config.model_dump(mode="json")},
-        "data_fingerprint": fingerprint_examples(examples_to_answer),
-        "references_fingerprint": fingerprint_references(examples_to_answer),
-        "versions": get_package_versions(),
-        "git_commit": get_git_commit(),
-    }
+    leakage: dict[str, Any],
+    known: Sequence[Example],
+) -> Results:
+    system, data_regime = _SYSTEMS[_choose_baseline(config, task)]
+    return Results(
+        metrics=scores.metrics,
+        intervals={name: list(ends) for name, ends in scores.intervals.items()},
+        num_examples=len(examples_to_answer),
+        tables=scores.tables,
+        num_skipped=sum(skipped.values()),
+        skipped=skipped,
+        system=system,
+        task=config.task.name,
+        data=config.data.name,
+        split=config.split,
+        scene="image",
+        noise=NoiseScale(0.0, encoder.dim).as_dict(),
+        data_regime=data_regime,
+        training_input_modality="text",
+        encoder=encoder.name,
+        config={"baseline": config.model_dump(mode="json")},
+        data_fingerprint=fingerprint_examples(examples_to_answer),
+        references_fingerprint=fingerprint_references(examples_to_answer),
+        versions=get_package_versions(),
+        git_commit=get_git_commit(),
+        leakage=leakage,
+        training_data_fingerprint=fingerprint_examples(known),
+    )
 
 
 def main(config: BaselineConfig) -> None:
     """Evaluate a baseline, and print the numbers with their intervals."""
-    scores = evaluate_baseline(config)
-    for name, value in scores.metrics.items():
-        low, high = scores.intervals[name]
-        print(f"  {name:<24} {value:.1f} ({low:.1f} to {high:.1f})")
-    leakage = read_json(Path(config.output) / "results.json")["leakage"]
+    results = evaluate_baseline(config)
+    for name, value in results.metrics.items():
+        low, high = results.intervals[name]
+        show(f"  {name:<24} {value:.1f} ({low:.1f} to {high:.1f})")
+    leakage = results.leakage or {}
     if leakage.get("num_identical") or leakage.get("num_near") or not leakage["checked"]:
-        print(f"leakage: {describe_leakage(leakage)}")
-    print(f"in {config.output}")
+        show(f"leakage: {describe_leakage(leakage)}")
+    show(f"in {config.output}")

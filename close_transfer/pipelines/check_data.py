@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from close_transfer.config.check_data import CheckDataConfig
 from close_transfer.core.command_line import compose_config
+from close_transfer.core.console import show
 from close_transfer.data.dataset_check import check_data
 from close_transfer.data.sources.published import ORIGINS
 from close_transfer.reports.dataset_report import describe
@@ -25,11 +26,12 @@ def main(config: CheckDataConfig, arguments: Sequence[str] = ()) -> int:
     others = [argument for argument in arguments if argument not in ("data=all", "all=true")]
     incomplete = []
     for number, choice in enumerate(ORIGINS):
-        print("\n" if number else "", end="")
+        if number:
+            show()
         if not _check(compose_config("check_data", CheckDataConfig, [f"data={choice}", *others]), choice, others):
             incomplete.append(choice)
     names = ", ".join(incomplete) or "none"
-    print(f"\n{len(ORIGINS) - len(incomplete)} of {len(ORIGINS)} are complete; not complete: {names}")
+    show(f"\n{len(ORIGINS) - len(incomplete)} of {len(ORIGINS)} are complete; not complete: {names}")
     return INCOMPLETE_STATUS if incomplete else 0
 
 
@@ -37,5 +39,5 @@ def _check(config: CheckDataConfig, choice: str, arguments: Sequence[str]) -> bo
     """Print the check of one data set; return True if nothing is missing."""
     overrides = [argument for argument in arguments if argument.startswith("data.")]
     check = check_data(config.data, choice, overrides, config.leakage)
-    print(describe(check, config.leakage), flush=True)
+    show(describe(check, config.leakage), flush=True)
     return check.complete

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from close_transfer.config.compare_results import CompareResultsConfig
 from close_transfer.core.atomic_files import write_text
+from close_transfer.core.console import show
 from close_transfer.evaluation.comparison import build_tables, pair_evaluations
 from close_transfer.evaluation.results import find_results, read_results
 from close_transfer.reports.comparison_report import Report, describe_report, render_html, render_markdown
@@ -26,4 +27,4 @@ def compare_results(config: CompareResultsConfig) -> Report:
 
 def main(config: CompareResultsConfig) -> None:
     """Write the pages, and print what is in them and where they are."""
-    print(describe_report(compare_results(config)))
+    show(describe_report(compare_results(config)))

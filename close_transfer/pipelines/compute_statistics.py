@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from close_transfer.config.compute_statistics import ComputeStatisticsConfig
+from close_transfer.core.arrays import normalize_rows
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, fingerprint_examples, get_scene_key, group_by_scene, sample
-from close_transfer.data.sources import load_examples
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.embeddings import encode_image_scenes, encode_text_scenes
@@ -24,11 +25,12 @@ from close_transfer.modality_gap.adapter_fitting.chain import (
     select_steps_before_noise,
 )
 from close_transfer.modality_gap.noise_selection import NoiseChoice, add_sensitivity, choose_paired, choose_unpaired
-from close_transfer.modality_gap.vectors import GroupedVectors, normalize_rows
+from close_transfer.modality_gap.vectors import GroupedVectors
 from close_transfer.models.adapters import Statistics, Steps, drop_noise_steps
 from close_transfer.models.adapters.statistics import measure_statistics
 from close_transfer.models.device import pick_device
-from close_transfer.tasks import TASKS
+from close_transfer.tasks import get_task
+from close_transfer.tasks.loading import load_task_examples
 
 Vectors = NDArray[np.floating]
 
@@ -53,7 +55,7 @@ class _Seen:
 
 def _encode_scenes(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _Seen:
     """Encodes what is missing. Unpaired images are of other scenes than the texts, in halves by the seed."""
-    examples = load_examples(config.data, config.task, config.split).examples
+    examples = load_task_examples(config.task, config.data, config.split).examples
     scenes = sample(group_by_scene(examples), config.max_scenes, config.seed)
     with_text, with_image = scenes, scenes
     if config.images and not config.pairs:
@@ -62,7 +64,7 @@ def _encode_scenes(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _See
     if len(with_text) < 2:
         raise UserError(f"split={config.split}: {len(scenes)} scenes; statistics need more")
     keys = {get_scene_key(scene) for scene in with_text}
-    shaped = TASKS[config.task].for_training([e for e in examples if get_scene_key(e) in keys]).examples
+    shaped = get_task(config.task)().for_training([e for e in examples if get_scene_key(e) in keys]).examples
     texts = normalize_scenes(encode_text_scenes(encoder, shaped, config.embedding_cache))
     images = None
     if config.pairs:
@@ -167,7 +169,7 @@ def main(config: ComputeStatisticsConfig) -> None:
     """Compute statistics, and print what they are of and which noise they choose."""
     statistics, lines = compute_statistics(config)
     facts = statistics.facts
-    print(f"{facts['num_texts']:,} texts, {facts['num_images']:,} images{' of the same scenes' * facts['paired']}")
-    print(f"regime:     {statistics.data_regime}")
-    print(f"statistics: {config.output} ({', '.join(sorted(statistics.arrays))})")
-    print(*lines, sep="\n")
+    show(f"{facts['num_texts']:,} texts, {facts['num_images']:,} images{' of the same scenes' * facts['paired']}")
+    show(f"regime:     {statistics.data_regime}")
+    show(f"statistics: {config.output} ({', '.join(sorted(statistics.arrays))})")
+    show("\n".join(lines))

@@ -6,20 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from close_transfer.config.components import ClipConfig, PrecomputedConfig
-from close_transfer.config.data import (
-    ConceptualCaptionsData,
-    DataConfig,
-    FileData,
-    HuggingFaceData,
-    OfficialData,
-    VisualNewsData,
-    Vqa2Data,
-    find_evaluation_split,
-)
+from close_transfer.config.choices import WORDS_BY_DATA_REGIME
+from close_transfer.config.components import ClipConfig
+from close_transfer.config.data import DataConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.data.decontamination import suggest_overlap_setting
-from close_transfer.data.sources.official_files import find_file, image_folder
+from close_transfer.data.sources.official_files import find_file
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.build import find_encoder_warning
 from close_transfer.evaluation.record import Evaluation
@@ -27,19 +19,12 @@ from close_transfer.inference.prediction_output import PredictionSummary
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 from close_transfer.modality_gap.adapter_fitting.for_training import TrainingNoise
 from close_transfer.models.network import TransferNetwork
-from close_transfer.reports.evaluation_report import describe_leakage, describe_system
+from close_transfer.reports.evaluation_report import describe_leakage
 from close_transfer.training.batches import TokenizedExamples
 from close_transfer.training.trainer import Outcome, count_steps
 from close_transfer.training.training_data import TrainingData
 
 Split = Literal["val", "test"]
-
-
-_TRAINED_ON = {
-    "T0": "text only, no image is opened",
-    "T1": "text, and statistics of unpaired images",
-    "T4": "text, and statistics of pairs",
-}
 
 
 def warn_about_encoder(clip: ClipConfig, data: DataConfig) -> None:
@@ -86,7 +71,9 @@ def print_plan(
         "task": config.task.name,
         "data": f"{config.data.name}: {len(data.scenes):,} scenes, {len(data.training.examples):,} training examples, "
         f"{_count_validated(config, data)} for validation ({describe_validation_input(data, noise)})",
-        "sees": "their images (the upper bound)" if on_images else _TRAINED_ON[network.config.data_regime],
+        "sees": "their images (the upper bound)"
+        if on_images
+        else WORDS_BY_DATA_REGIME[network.config.data_regime].training,
         "encoder": f"{encoder.name}, {encoder.dim} wide, frozen",
         "adapter": " → ".join(config.adapter.names),
         **noise.lines(),
@@ -146,69 +133,37 @@ def describe_training(config: TrainConfig, folder: Path, outcome: Outcome, scrip
 
 def _next(config: TrainConfig, folder: Path) -> str:
     """The command that evaluates the run, on images where there are any, and what must be there first."""
-    data, split = config.data, find_evaluation_split(config.data)
+    data, split = config.data, config.data.find_evaluation_split()
     given = [f"task={config.task.name}", f"run={folder}"]
     notes = []
-    vectors = isinstance(config.clip, PrecomputedConfig)
-    if isinstance(data, FileData) or not _names_images(data):
-        given += _own_file(data)
-        given += [] if vectors or _names_images(data) else ["data.image_column=IMAGE_COLUMN"]
+    vectors = not config.clip.encodes_images
+    if not data.has_splits or not data.names_images:
+        given += [
+            "data=file",
+            "data.path=TEST_FILE",
+            *(f"data.{name}={column}" for name, column in data.columns.items()),
+        ]
+        given += [] if vectors or data.names_images else ["data.image_column=IMAGE_COLUMN"]
         notes.append("the names in capitals are yours to fill in; any other data= of the task will do as well")
     else:
         given += [] if split == "test" else [f"split={split}"]
-        if reason := _no_images(data, split):
+        if reason := data.explain_missing_images(split):
             given.append("scene=text")
             notes.append(reason)
-        if missing := _missing(data, split, texts_needed=bool(reason)):
+        if missing := _list_missing(data, split, texts_needed=bool(reason)):
             notes.append(f"first get {', '.join(missing)}: docs/data.md")
     given += ["clip=precomputed", "clip.image_embeddings=TEST_VECTORS"] if vectors else []
     command = " ".join(["python scripts/eval_image.py", *map(shlex.quote, given)])
     return "\n".join([f"next: {command}", *(f"      ({note})" for note in notes)])
 
 
-def _names_images(data: DataConfig) -> bool:
-    if isinstance(data, (FileData, HuggingFaceData)):
-        return data.image_column is not None
-    return not isinstance(data, ConceptualCaptionsData)
-
-
-def _own_file(data: DataConfig) -> list[str]:
-    """Settings of a file of test examples like those of training, with what is asked and what is to be written."""
-    columns = (
-        "text_column",
-        "group_column",
-        "image_column",
-        "id_column",
-        "references_column",
-        "prompt",
-        "target_column",
-    )
-    named = {name: getattr(data, name) for name in columns} if isinstance(data, (FileData, HuggingFaceData)) else {}
-    return ["data=file", "data.path=TEST_FILE", *(f"data.{name}={column}" for name, column in named.items() if column)]
-
-
-def _no_images(data: DataConfig, split: Split) -> str:
-    """Why there are no images of a split; empty if nothing speaks against it."""
-    if not isinstance(data, OfficialData):
-        return ""
-    if isinstance(data, VisualNewsData):
-        folder = Path(data.root)
-    elif split in data.image_folders:
-        folder = image_folder(data, split)
-    else:
-        return f"data={data.name} has no images; evaluate on data that has"
-    return "" if folder.is_dir() else f"images of {split} are not in {folder}; with them, leave out scene=text"
-
-
-def _missing(data: DataConfig, split: Split, texts_needed: bool) -> list[str]:
-    """The files of a split that are not there."""
-    if not isinstance(data, OfficialData):
-        return []
-    files = [(data.root, data.files.get(split))]
-    if isinstance(data, Vqa2Data):
-        files.append((data.root, data.annotations.get(split)))
-        files += [(data.captions_root, data.captions.get(split))] if texts_needed else []
-    return [str(Path(root, name)) for root, name in files if name and find_file(Path(root), name) is None]
+def _list_missing(data: DataConfig, split: Split, texts_needed: bool) -> list[str]:
+    """Return the files of a split that are missing."""
+    return [
+        str(Path(root, name))
+        for root, name in data.list_files(split, texts_needed)
+        if find_file(Path(root), name) is None
+    ]
 
 
 def describe_evaluation(evaluation: Evaluation) -> str:
@@ -257,7 +212,7 @@ def _on_one_line(text: str) -> str:
 
 def format_side_by_side(evaluations: Sequence[Evaluation]) -> str:
     """One row a system, the metrics as columns, and where the report of the last one is."""
-    names = [describe_system(evaluation.results()) for evaluation in evaluations]
+    names = [evaluation.results().name for evaluation in evaluations]
     metrics = [name for name in evaluations[-1].scores.metrics if "/" not in name]
     width = max(map(len, names))
     first = evaluations[-1].config

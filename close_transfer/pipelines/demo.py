@@ -2,10 +2,12 @@
 
 from close_transfer.config.choices import InputModality
 from close_transfer.config.evaluate import EvaluateConfig
-from close_transfer.config.train import TrainConfig, remove_noise
+from close_transfer.config.train import TrainConfig
 from close_transfer.core.command_line import compose_config
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.evaluation.record import Evaluation
+from close_transfer.modality_gap.adapter_fitting.requested_noise import remove_noise
 from close_transfer.pipelines.console import format_side_by_side
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train
@@ -23,7 +25,7 @@ def main(config: TrainConfig) -> int:
     systems: list[tuple[InputModality, TrainConfig]] = [("image", quiet), ("text", quiet), ("text", config)]
     evaluations: list[Evaluation] = []
     for number, (input_modality, one) in enumerate(systems, start=1):
-        print(f"\n{number} of {len(systems)}")
+        show(f"\n{number} of {len(systems)}")
         folder, outcome = train(one, input_modality)
         if outcome.stopped_early:
             return outcome.exit_status
@@ -32,5 +34,5 @@ def main(config: TrainConfig) -> int:
         write_report(evaluations[-1])
     *others, method = evaluations
     write_report(method, [ComparedEvaluation.read(other.folder) for other in reversed(others)])
-    print("\n" + format_side_by_side(evaluations))
+    show("\n" + format_side_by_side(evaluations))
     return 0

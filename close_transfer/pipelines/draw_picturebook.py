@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from close_transfer.config.draw_picturebook import DrawPicturebookConfig
 from close_transfer.core.atomic_files import atomic_path
+from close_transfer.core.console import show
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.drawing import draw_scene
 from close_transfer.data.picturebook.scenes import Scene, scenes
@@ -37,4 +38,4 @@ def main(config: DrawPicturebookConfig) -> None:
         draw_cell(sheet, scene, GAP + number % columns * width, GAP + number // columns * height)
     with atomic_path(Path(config.output)) as temporary:
         sheet.quantize(256).save(temporary, "PNG", optimize=True)
-    print(f"{columns * rows} scenes of {config.split}: {config.output}")
+    show(f"{columns * rows} scenes of {config.split}: {config.output}")

@@ -9,31 +9,29 @@ from pathlib import Path
 
 import numpy as np
 
-from close_transfer.config.components import PrecomputedConfig
-from close_transfer.config.data import FileData
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import remove_stale
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.decontamination import check_leakage
-from close_transfer.data.sources import load_examples
 from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.embeddings import encode_image_scenes, encode_text_scenes
 from close_transfer.evaluation.evaluation_folder import write_evaluation
-from close_transfer.evaluation.extra_metrics import score_predictions
+from close_transfer.evaluation.extra_metrics import check_extra_metrics, score_predictions
 from close_transfer.evaluation.record import NOT_ASKED, Evaluation
 from close_transfer.inference.build_text_memory import build_text_memory
 from close_transfer.inference.decoding import Decoder
 from close_transfer.inference.journal import PredictionJournal, fingerprint_inputs
 from close_transfer.inference.loading import check_encoder, load_model
 from close_transfer.inference.reranking import Reranker, build_decoding
-from close_transfer.metrics.spice import require_spice
 from close_transfer.models.device import pick_device
 from close_transfer.pipelines import console
 from close_transfer.reports.evaluation_report import ComparedEvaluation, write_report
 from close_transfer.tasks import build_task
-from close_transfer.training.checkpoints import RunFolder
-from close_transfer.training.run_folder import find_run, read_run
+from close_transfer.tasks.loading import load_task_examples
+from close_transfer.training.run_folder import RunFolder
+from close_transfer.training.runs import find_run, read_run
 
 
 def evaluate(config: EvaluateConfig) -> Evaluation:
@@ -56,14 +54,13 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     console.warn_about_seen_images(model.config.statistics, data, config.split)
     console.warn_about_encoder(clip, data)
     on_images = config.scene == "image"
-    images_needed = on_images and not isinstance(clip, PrecomputedConfig)
-    loaded = load_examples(data, config.task, config.split, not on_images, images_needed=images_needed)
+    images_needed = on_images and clip.encodes_images
+    loaded = load_task_examples(task.name, data, config.split, not on_images, images_needed=images_needed)
     examples = task.for_testing(loaded.examples, config.scene)[: config.max_examples]
     leakage = {"checked": False, "reason": NOT_ASKED}
     if config.leakage:
-        leakage = check_leakage(trained, data, config.split, examples)
-    if "spice" in config.extra_metrics:
-        require_spice()  # before hours of answering
+        leakage = check_leakage(trained, task.reads, data, config.split, examples)
+    check_extra_metrics(config.extra_metrics, config.clipscore or clip)  # before hours of answering
 
     # 2. Its scenes as vectors.
     encoder = build_encoder(clip, data, device, texts_needed=not on_images)
@@ -101,7 +98,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
 
 def _choose_data(config: EvaluateConfig, trained: TrainConfig):
     data = config.data or trained.data
-    if isinstance(data, FileData) and config.data is None:
+    if not data.has_splits and config.data is None:
         raise UserError(
             "the run was trained on data=file, whose file is not a test; give data=file data.path=TEST_FILE"
         )
@@ -120,4 +117,4 @@ def main(config: EvaluateConfig) -> None:
     evaluation = evaluate(config)
     if evaluation.scores.metrics:
         write_report(evaluation, others)
-    print(console.describe_evaluation(evaluation))
+    show(console.describe_evaluation(evaluation))

@@ -2,7 +2,8 @@
 
 from close_transfer import TransferModel
 from close_transfer.config.export_model import ExportModelConfig
-from close_transfer.training.run_folder import find_run
+from close_transfer.core.console import show
+from close_transfer.training.runs import find_run
 
 
 def main(config: ExportModelConfig) -> None:
@@ -11,6 +12,6 @@ def main(config: ExportModelConfig) -> None:
     model = TransferModel.from_pretrained(run, "cpu", config.checkpoint, config.base_model)
     if config.output:
         model.save_pretrained(config.output, licence=config.licence)
-        print(f"saved: {config.output}")
+        show(f"saved: {config.output}")
     if config.push_to_hub:
-        print(f"on the hub: {model.push_to_hub(config.push_to_hub, config.private, config.licence)}")
+        show(f"on the hub: {model.push_to_hub(config.push_to_hub, config.private, config.licence)}")

@@ -1,6 +1,6 @@
 """Show the words nearest to each token that the mapper makes of an image."""
 
-import sys
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +9,14 @@ from PIL import Image
 
 from close_transfer import TransferModel
 from close_transfer.config.inspect_prefix import InspectPrefixConfig
+from close_transfer.core.console import show
 from close_transfer.data.examples import group_by_scene
 from close_transfer.data.image_files import find_images, open_image
-from close_transfer.data.sources import load_examples
 from close_transfer.inference.prefix_words import find_nearest_words
-from close_transfer.training.run_folder import find_run, read_run
+from close_transfer.tasks.loading import load_task_examples
+from close_transfer.training.runs import find_run, read_run
+
+_logger = logging.getLogger(__name__)
 
 
 def _images(config: InspectPrefixConfig, run: Path) -> Iterator[tuple[str, Image.Image]]:
@@ -21,11 +24,12 @@ def _images(config: InspectPrefixConfig, run: Path) -> Iterator[tuple[str, Image
     if config.images is not None:
         files = find_images(Path(config.images))
         for name, reason in files.faults:
-            print(f"{name}: {reason}", file=sys.stderr)
+            _logger.warning("%s: %s", name, reason)
         yield from ((name, open_image(path)) for name, path in files.files)
         return
     trained, _ = read_run(run)
-    examples = group_by_scene(load_examples(trained.data, config.task, "test", images_needed=True).examples)
+    loaded = load_task_examples(config.task, trained.data, "test", images_needed=True)
+    examples = group_by_scene(loaded.examples)
     for number, example in enumerate(examples[: config.num_images], start=1):
         assert example.image is not None
         yield f"test image {number}", example.image.open()
@@ -37,7 +41,7 @@ def main(config: InspectPrefixConfig) -> None:
     model = TransferModel.from_pretrained(run, config.device, config.checkpoint, config.base_model)
     for name, image in _images(config, run):
         vectors = torch.from_numpy(model.encoder.encode_images([image]))
-        print(f"{name}: {model.write([image], num_beams=1)[0].text}")
+        show(f"{name}: {model.write([image], num_beams=1)[0].text}")
         (tokens,) = find_nearest_words(model.network, model.tokenizer, vectors, "image", config.num_words)
         for number, words in enumerate(tokens, start=1):
-            print(f"  token {number}: " + ", ".join(f"{one.word} {one.cosine:.2f}" for one in words))
+            show(f"  token {number}: " + ", ".join(f"{one.word} {one.cosine:.2f}" for one in words))

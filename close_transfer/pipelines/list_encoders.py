@@ -1,6 +1,7 @@
 """List the encoders that can be chosen by name."""
 
 from close_transfer.config.list_encoders import ListEncodersConfig
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.encoders.catalogue import format_catalogue
 
@@ -16,4 +17,4 @@ def main(config: ListEncodersConfig) -> None:
         raise UserError(
             f"name={config.name}: no architecture of open_clip or timm has this in its name; give a shorter one"
         )
-    print(listing)
+    show(listing)

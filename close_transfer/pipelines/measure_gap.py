@@ -4,15 +4,16 @@ from pathlib import Path
 
 from close_transfer.config.measure_gap import MeasureGapConfig
 from close_transfer.core.atomic_files import write_json
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import fingerprint_examples, group_by_scene, sample
-from close_transfer.data.sources import load_examples
 from close_transfer.encoders.build import build_encoder
 from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
 from close_transfer.modality_gap.measurement import Gap, measure
 from close_transfer.modality_gap.vectors import encode_groups
 from close_transfer.models.device import pick_device
 from close_transfer.reports.gap_report import describe, write_page
+from close_transfer.tasks.loading import load_task_examples
 
 
 def measure_gap(config: MeasureGapConfig) -> Gap:
@@ -22,7 +23,8 @@ def measure_gap(config: MeasureGapConfig) -> Gap:
         UserError: for whatever the user can mend.
     """
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
-    scenes = group_by_scene([e for e in load_examples(config.data, config.task, config.split).examples if e.texts])
+    loaded = load_task_examples(config.task, config.data, config.split)
+    scenes = group_by_scene([example for example in loaded.examples if example.texts])
     examples = sample(scenes, config.max_scenes, config.seed)
     if len(examples) < 2:
         raise UserError(f"split={config.split}: {len(examples)} scenes with text; at least two are needed")
@@ -58,5 +60,5 @@ def main(config: MeasureGapConfig) -> None:
     """Measure the gap, write the page, and print the numbers."""
     gap = measure_gap(config)
     page = write_page(gap, config)
-    print(describe(gap))
-    print(f"page: {page}")
+    show(describe(gap))
+    show(f"page: {page}")

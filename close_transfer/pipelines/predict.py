@@ -4,7 +4,7 @@ They are worked through in batches, so memory does not grow with their number, a
 was answered: the same command goes on where a kill came.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from close_transfer.config.components import TaskConfig
 from close_transfer.config.predict import PredictConfig
 from close_transfer.config.train import TrainConfig
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.data.sources.own_rows import find_columns
@@ -27,9 +28,9 @@ from close_transfer.inference.prediction_output import PredictionSummary, write_
 from close_transfer.inference.reranking import Reranker, build_decoding
 from close_transfer.models.device import pick_device
 from close_transfer.pipelines.console import describe_prediction
-from close_transfer.tasks import build_task
-from close_transfer.training.checkpoints import RunFolder
-from close_transfer.training.run_folder import find_run, is_saved_model, read_run
+from close_transfer.tasks import TASKS, build_task, get_task
+from close_transfer.training.run_folder import RunFolder
+from close_transfer.training.runs import find_run, is_saved_model, read_run
 
 
 def predict_files(config: PredictConfig) -> PredictionSummary:
@@ -49,8 +50,8 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
         raise UserError(
             f"task={config.task}: the model at {run} was trained for task={task.name}; give that task, or another run"
         )
-    labels, prompt = build_task(task).labels, config.prompt or task.prompt
-    _check(config, labels, getattr(trained.data, "prompt", None) if trained else None)
+    labels, prompt = build_task(task).labels, config.prompt or task.prompt or ""
+    _check(config, getattr(trained.data, "prompt", None) if trained else None)
 
     # 2. How it answers: images or vectors in, candidates out, perhaps re-ranked.
     decoder = Decoder(model, tokenizer, build_decoding(config, model), config.batch_size, config.scene)
@@ -126,13 +127,16 @@ def _check_prompt(config: PredictConfig, template: str | None) -> None:
     )
 
 
-def _check(config: PredictConfig, labels: Sequence[str], template: str | None) -> None:
+def _check(config: PredictConfig, template: str | None) -> None:
     _check_prompt(config, template)
-    if config.task in ("snli-ve", "vqa") and not config.prompt:
-        what = "hypothesis" if labels else "question"
-        raise UserError(f"task={config.task} needs a {what}; give prompt='...'")
-    if config.task in ("captioning", "captioning-multi") and config.prompt:
-        raise UserError(f"prompt={config.prompt}: task={config.task} takes no prompt; leave it out, or use task=vqa")
+    kind = get_task(config.task).reads
+    if kind.prompt == "required" and not config.prompt:
+        raise UserError(f"task={config.task} needs a {kind.prompt_name}; give prompt='...'")
+    if kind.prompt == "none" and config.prompt:
+        asking = ", ".join(name for name, task in TASKS.items() if task.reads.prompt == "required")
+        raise UserError(
+            f"prompt={config.prompt}: task={config.task} takes no prompt; leave it out, or use one of task={asking}"
+        )
     output = Path(config.output)
     for given in (config.images, config.embeddings, config.text_memory_file):
         if given and output.exists() and Path(given).exists() and output.samefile(given):
@@ -141,4 +145,4 @@ def _check(config: PredictConfig, labels: Sequence[str], template: str | None) -
 
 def main(config: PredictConfig) -> None:
     """Predict, and print the first answers and where all of them are."""
-    print(describe_prediction(predict_files(config)))
+    show(describe_prediction(predict_files(config)))

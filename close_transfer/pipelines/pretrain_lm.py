@@ -6,65 +6,56 @@ The folder it makes is one that transformers loads, so that text-only training t
     tokenizer.json and its config    the tokenizer, from the beginning
     pretraining.json                 settings, counts, losses, fingerprint of the texts
     training.jsonl                   loss and learning rate by step
-    state.safetensors                weights and optimiser at the last save; gone when training is done
+    checkpoints/, best, last         as of a run (training/run_folder.py); removed when training is done
 """
 
 import json
-import math
-import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from close_transfer.config.components import LoopConfig
 from close_transfer.config.pretrain_lm import PretrainLmConfig
 from close_transfer.core.atomic_files import (
     WriteError,
     atomic_path,
     fingerprint,
-    lock,
     read_json,
-    remove_stale,
     report_write_errors,
     write_json,
 )
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.texts import Corpus, read_corpus
+from close_transfer.core.roles import Role, drop_settings
 from close_transfer.core.text_normalization import normalize_text
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.device import pick_device
 from close_transfer.models.language_models import END_TOKEN, build_from_scratch
 from close_transfer.models.prompt_format import truncate_ids
+from close_transfer.pipelines.pretraining_summary import PretrainOutcome, describe_outcome, describe_plan
 from close_transfer.training.batches import Ragged
-from close_transfer.training.checkpoints import RunFolder
-from close_transfer.training.lm_pretrainer import STATE_FILE, Pretrainer, PretrainState, read_saved_identity
+from close_transfer.training.pretraining_objective import (
+    NextTokenCollator,
+    PretrainingObjective,
+    PretrainState,
+    SpanCorruptionCollator,
+)
+from close_transfer.training.run_folder import RunFolder, TrainingState, read_state
 from close_transfer.training.span_corruption import SpanCorruptor, count_sentinels
+from close_transfer.training.train_step import NonFiniteError
+from close_transfer.training.trainer import Trainer, build_accelerator, count_steps
 
 _SUMMARY = "pretraining.json"
+_LONGEST_GRADIENT = 1.0
 _AT_ONCE = 10_000  # texts tokenized together
-# What may differ when a training is resumed; that the texts are the same is told by their fingerprint.
-_FREE = {"text", "text_column", "exclude", "exclude_column", "on_bad_rows"} | {
-    "output",
-    "resume",
-    "device",
-    "log_every",
-}
-
-
-@dataclass(frozen=True)
-class PretrainOutcome:
-    """How it ended: the folder, what its pretraining.json holds, what the command should exit with (0: to the end)."""
-
-    folder: Path
-    summary: dict[str, Any]
-    exit_status: int
 
 
 def _split(texts: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
@@ -99,7 +90,7 @@ def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_tokens: 
         ids = tokenizer(texts[start : start + _AT_ONCE], split_special_tokens=True).input_ids
         num_cut += sum(len(row) > max_tokens for row in ids)
         rows += [np.array(truncate_ids(row, max_tokens), dtype=np.int32) for row in ids]
-    return Ragged.of(rows), num_cut
+    return Ragged.from_rows(rows), num_cut
 
 
 def _save_into(folder: Path, part: PreTrainedModel | PreTrainedTokenizerBase) -> None:
@@ -116,7 +107,7 @@ def _check_output(config: PretrainLmConfig) -> Path:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"output={folder} is a file; give the path of a folder")
     if not config.resume:
-        if any((folder / name).exists() for name in (_SUMMARY, STATE_FILE, "config.json")):
+        if any((folder / name).exists() for name in (_SUMMARY, "last", "config.json")):
             raise UserError(
                 f"output={folder} holds a model already; give another folder, or go on with an interrupted training "
                 "by resume=true"
@@ -127,21 +118,6 @@ def _check_output(config: PretrainLmConfig) -> Path:
     if (folder / _SUMMARY).is_file() and not read_json(folder / _SUMMARY)["stopped_early"]:
         raise UserError(f"resume=true: the training in {folder} is finished; use lm={folder}, or give another output=")
     return folder
-
-
-@contextmanager
-def _own_folder(folder: Path) -> Iterator[None]:
-    """Makes the folder, keeps other processes out of it, and clears what a killed one left half written."""
-    with report_write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    try:
-        if not lock(handle):
-            raise UserError(f"another process trains in output={folder}; wait for it, or give another folder")
-        remove_stale(folder)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _tokenizer(config: PretrainLmConfig, texts: list[str], folder: Path, resumed: bool) -> PreTrainedTokenizerBase:
@@ -173,7 +149,7 @@ def pretrain(config: PretrainLmConfig) -> PretrainOutcome:
         WriteError: if the disk is full; the last saved state is intact.
     """
     folder = _check_output(config)
-    device = torch.device(pick_device(config.device))
+    device = pick_device(config.device)
     corpus = read_corpus(
         [Path(name) for name in config.text],
         config.text_column,
@@ -181,44 +157,84 @@ def pretrain(config: PretrainLmConfig) -> PretrainOutcome:
         config.exclude_column or config.text_column,
         config.on_bad_rows,
     )
-    with _own_folder(folder):
+    accelerator = build_accelerator(device, config.precision)
+    run = RunFolder(folder)
+    with run.owned():
         try:
-            return _pretrain(config, corpus, folder, device)
+            return _pretrain(config, corpus, run, accelerator)
         except WriteError as error:
             raise error.with_next_step("go on with the same settings and resume=true") from error
+        except NonFiniteError as error:
+            raise UserError(str(error)) from error
 
 
-def _pretrain(config: PretrainLmConfig, corpus: Corpus, folder: Path, device: torch.device) -> PretrainOutcome:
+def _build_loop_config(config: PretrainLmConfig) -> LoopConfig:
+    return LoopConfig(
+        epochs=config.epochs,
+        max_steps=config.max_steps,
+        batch_size=config.batch_size,
+        gradient_accumulation=1,
+        learning_rate=config.learning_rate,
+        warmup_steps=config.warmup_steps,
+        schedule="linear",
+        max_examples_per_epoch=None,
+        weight_decay=0.0,
+        clip_grad_norm=_LONGEST_GRADIENT,
+        label_smoothing=0.0,
+        precision=config.precision,
+        num_validations=config.epochs,
+        max_val_examples=1_000_000_000,  # every text that is kept for validation is used
+        log_every=config.log_every,
+        tensorboard=False,
+    )
+
+
+def _build_objective(
+    config: PretrainLmConfig, tokenizer: PreTrainedTokenizerBase, texts: Ragged, held_out: Ragged
+) -> PretrainingObjective:
+    end, padding = int(tokenizer.eos_token_id), int(tokenizer.pad_token_id)
+    if config.used_objective == "causal":
+        return PretrainingObjective(texts, held_out, NextTokenCollator(end, padding), config)
+    sentinels = [int(tokenizer.get_vocab()[name]) for name in _sentinels(config)]
+    corruptor = SpanCorruptor(config.corruption_rate, config.mean_span_length, end, sentinels)
+    return PretrainingObjective(texts, held_out, SpanCorruptionCollator(corruptor, padding), config)
+
+
+def _load_weights(model: PreTrainedModel, checkpoint: Path) -> None:
+    """Put a checkpoint's weights into a model of the same settings, whose tied weights are saved once."""
+    _, unexpected = model.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=False)
+    assert not unexpected, unexpected
+
+
+def _pretrain(config: PretrainLmConfig, corpus: Corpus, run: RunFolder, accelerator: Accelerator) -> PretrainOutcome:
+    folder = run.path
     text_fingerprint = fingerprint(corpus.texts)
-    deciding = config.model_dump(mode="json", exclude=_FREE)
+    # The fingerprint of the texts says that they are the same, wherever they are read from.
+    free = (Role.LOCATION, Role.REPORTING, Role.FINGERPRINTED)
+    deciding = drop_settings(PretrainLmConfig, config.model_dump(mode="json"), *free)
     identity = fingerprint([json.dumps(deciding, sort_keys=True), text_fingerprint])
-    saved = read_saved_identity(folder) if config.resume else None  # none where a kill came before the first save
-    if saved not in (None, identity):
+    # A training that was killed before its first checkpoint starts anew.
+    last = run.intact("last") if config.resume and run.has_checkpoint else None
+    if last is not None and read_state(last, PretrainState).identity != identity:
         raise UserError(
             f"resume=true: the training in {folder} was started with other settings or other texts; give the same "
             "ones, or another output="
         )
     training, validation = _split(corpus.texts, config.val_share, config.seed)
-    tokenizer = _tokenizer(config, training, folder, resumed=saved is not None)
+    tokenizer = _tokenizer(config, training, folder, resumed=last is not None)
     texts, num_cut = _tokenize(tokenizer, training, config.max_tokens)
     held_out, num_cut_held_out = _tokenize(tokenizer, validation, config.max_tokens)
-    sentinel_ids = [int(tokenizer.get_vocab()[name]) for name in _sentinels(config)]
     torch.manual_seed(config.seed)
     model = build_from_scratch(config.lm, tokenizer)
     _check_positions(config, model)
-    trainer = Pretrainer(
-        config=config,
-        model=model,
-        texts=texts,
-        validation=held_out,
-        corruption=SpanCorruptor(
-            config.corruption_rate, config.mean_span_length, int(tokenizer.eos_token_id), sentinel_ids
-        ),
-        padding=int(tokenizer.pad_token_id),
-        folder=RunFolder(folder),
-        device=device,
-        identity=identity,
+    if last is not None:
+        _load_weights(model, last)
+    objective, loop = _build_objective(config, tokenizer, texts, held_out), _build_loop_config(config)
+    is_fused = accelerator.device.type == "cpu"  # on a GPU it keeps its step count where nothing restores it
+    trainer = Trainer(
+        model, tokenizer, objective, loop, config.seed, run, accelerator, PretrainState(identity=identity), is_fused
     )
+    num_steps = count_steps(loop, len(texts))
     counts = {
         "training_texts": len(training),
         "validation_texts": len(validation),
@@ -228,70 +244,35 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, folder: Path, device: to
         "vocabulary": len(tokenizer),
         "parameters": model.num_parameters(),
     }
-    print(_plan(config, counts, trainer), flush=True)
-    state = trainer.restore() if saved else PretrainState()
-    exit_status = trainer.run(state)
+    show(describe_plan(config, counts, num_steps, accelerator.device), flush=True)
+    outcome = trainer.run(resume=last is not None)
     _save_into(folder, model)
     summary = {
-        "stopped_early": state.step < trainer.num_steps,
+        "stopped_early": outcome.stopped_early,
         "config": config.model_dump(mode="json"),
         "counts": counts,
         "text_fingerprint": text_fingerprint,
-        "trained": asdict(state),
+        "trained": _summarize_training(run, objective, outcome.state),
     }
     write_json(folder / _SUMMARY, summary)
-    if not summary["stopped_early"]:
-        (folder / STATE_FILE).unlink()
-    return PretrainOutcome(folder, summary, exit_status)
+    if not outcome.stopped_early:
+        run.remove_checkpoints()
+    return PretrainOutcome(folder, summary, outcome.exit_status)
 
 
-def _left_out(counts: dict[str, int]) -> str:
-    return f"{counts['excluded']:,} excluded, {counts['empty']:,} empty, {counts['unusable']:,} unusable lines"
-
-
-def _plan(config: PretrainLmConfig, counts: dict[str, int], trainer: Pretrainer) -> str:
-    """What is about to happen, and what was left out."""
-    lines = [
-        f"texts:    {counts['training_texts']:,} to train on, {counts['validation_texts']:,} for validation; "
-        f"left out: {_left_out(counts)}"
+def _summarize_training(run: RunFolder, objective: PretrainingObjective, state: TrainingState) -> dict[str, Any]:
+    """Return steps, seconds, tokens, and the validation loss at every epoch's end."""
+    assert isinstance(state, PretrainState)
+    losses = [
+        {"epoch": objective.count_epochs(entry["step"]), **entry}
+        for entry in run.read_log()
+        if "validation_loss" in entry
     ]
-    if config.exclude is not None:
-        lines.append(
-            f"          {counts['excluded_distinct']:,} of the {counts['to_exclude']:,} distinct texts in "
-            f"{config.exclude} were among them"
-        )
-    if counts["cut"]:
-        lines.append(f"          {counts['cut']:,} longer than max_tokens={config.max_tokens} are cut there")
-    lines += [
-        f"model:    {config.lm.name}, {counts['parameters']:,} parameters, {counts['vocabulary']:,} tokens, {trainer.device}",
-        f"training: {config.used_objective}, {trainer.num_steps:,} steps of {config.batch_size} texts, "
-        f"{counts['training_tokens']:,} tokens an epoch",
-        f"folder:   {config.output}",
-    ]
-    return "\n".join(lines)
-
-
-def describe_outcome(outcome: PretrainOutcome) -> str:
-    """What was used, what came of it, where it is, the next command."""
-    counts, trained = outcome.summary["counts"], outcome.summary["trained"]
-    lines = [
-        f"trained {trained['step']:,} steps in {trained['seconds']:.0f} s on {counts['training_texts']:,} texts, "
-        f"{trained['num_tokens']:,} tokens read and written; left out: {_left_out(counts)}"
-    ]
-    if trained["losses"]:
-        loss = trained["losses"][-1]["validation_loss"]
-        lines.append(f"validation loss {loss:.3f} nats a token, perplexity {math.exp(loss):.2f}")
-    lines.append(f"model: {outcome.folder}")
-    lines.append(
-        f"stopped and saved; go on with the same settings and resume=true output={outcome.folder}"
-        if outcome.summary["stopped_early"]
-        else f"next:  python scripts/train_text_only.py lm={outcome.folder}"
-    )
-    return "\n".join(lines)
+    return {"step": state.step, "seconds": state.seconds, "num_tokens": state.num_tokens, "losses": losses}
 
 
 def main(config: PretrainLmConfig) -> int:
     """Pretrain, print what came of it; return the exit status."""
     outcome = pretrain(config)
-    print(describe_outcome(outcome))
+    show(describe_outcome(outcome))
     return outcome.exit_status

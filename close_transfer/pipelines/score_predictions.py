@@ -8,17 +8,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.atomic_files import fingerprint_file, remove_stale, write_json, write_text
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, Prediction, fingerprint_examples
-from close_transfer.evaluation.extra_metrics import compute_extra_scores
-from close_transfer.evaluation.official_formats import fingerprint_references, format_score_lines
+from close_transfer.evaluation.extra_metrics import compute_extra_scores, list_image_metrics
+from close_transfer.evaluation.official_formats import fingerprint_references
 from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
 from close_transfer.evaluation.reference_files.entries import format_first
 from close_transfer.evaluation.reference_files.references import References, read_predictions, read_references
+from close_transfer.evaluation.results import Results
+from close_transfer.evaluation.score_lines import format_score_lines
 from close_transfer.metrics.bootstrap import Scores, average_scores
 from close_transfer.models.device import pick_device
 from close_transfer.tasks import build_task
@@ -47,6 +49,13 @@ def score_predictions(config: ScorePredictionsConfig) -> Scored:
     Raises:
         UserError: for whatever the user can mend.
     """
+    task = build_task(config.task)
+    if config.extra_metrics and not task.writes_captions:
+        raise UserError(
+            f"extra_metrics={','.join(config.extra_metrics)}: these score captions, and task={task.name} has none; "
+            "use extra_metrics=[]"
+        )
+    _check_images(config)
     references = read_references(config)
     predictions, num_repeated = read_predictions(config)
     examples, skipped = pair_by_id(references, predictions, config)
@@ -60,7 +69,7 @@ def score_predictions(config: ScorePredictionsConfig) -> Scored:
     given_predictions = [
         Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(examples, answers, strict=True)
     ]
-    scores = build_task(config.task).score(examples, given_predictions, config.num_bootstrap)
+    scores = task.score(examples, given_predictions, config.num_bootstrap)
     if extra:
         values, intervals = average_scores(extra, config.num_bootstrap)
         scores.metrics |= values
@@ -68,6 +77,14 @@ def score_predictions(config: ScorePredictionsConfig) -> Scored:
     scored = Scored(examples, scores, skipped, encoder["name"] if encoder else None)
     _write(config, scored)
     return scored
+
+
+def _check_images(config: ScorePredictionsConfig) -> None:
+    compared = list_image_metrics(config.extra_metrics)
+    if compared and (config.images is None or config.clip is None or not config.clip.is_joint):
+        raise UserError(
+            f"extra_metrics={compared[0]} needs the images and an encoder; give images=FOLDER and clip=open_clip with its settings"
+        )
 
 
 def pair_by_id(
@@ -111,44 +128,44 @@ def _file_stem(path: str) -> str:
     return Path(path).name.removesuffix(".gz").rpartition(".")[0]
 
 
-def _results(config: ScorePredictionsConfig, scored: Scored) -> dict[str, Any]:
-    """The content of results.json: an evaluation's fields; null where other people's predictions have none."""
-    return {
-        "system": config.name or _file_stem(config.predictions),
-        "metrics": scored.scores.metrics,
-        "intervals": {name: list(ends) for name, ends in scored.scores.intervals.items()},
-        "tables": scored.scores.tables,
-        "num_examples": len(scored.examples),
-        "num_skipped": scored.skipped.total(),
-        "skipped": dict(scored.skipped),
-        "task": config.task.name,
-        "data": config.data_name or _file_stem(config.references),
-        "split": config.split,
-        "scene": config.scene,
-        "noise": None,
-        "data_regime": config.data_regime,
-        "training_input_modality": None,
-        "validation_input": None,
-        "seed": config.seed,
-        "run": None,
-        "checkpoint": None,
-        "config": {"score": config.model_dump(mode="json")},
-        "data_fingerprint": fingerprint_examples(scored.examples),
-        "references_fingerprint": fingerprint_references(scored.examples),
-        "predictions_fingerprint": fingerprint_file(Path(config.predictions)),
-        "training_data_fingerprint": None,
-        "encoder": None,
-        "clipscore_encoder": scored.encoder,
-        "versions": get_package_versions(),
-        "git_commit": get_git_commit(),
-    }
+def _results(config: ScorePredictionsConfig, scored: Scored) -> Results:
+    """Return the content of results.json; null where other people's predictions have nothing to say."""
+    return Results(
+        system=config.name or _file_stem(config.predictions),
+        metrics=scored.scores.metrics,
+        intervals={name: list(ends) for name, ends in scored.scores.intervals.items()},
+        tables=scored.scores.tables,
+        num_examples=len(scored.examples),
+        num_skipped=scored.skipped.total(),
+        skipped=dict(scored.skipped),
+        task=config.task.name,
+        data=config.data_name or _file_stem(config.references),
+        split=config.split,
+        scene=config.scene,
+        noise=None,
+        data_regime=config.data_regime,
+        training_input_modality=None,
+        validation_input=None,
+        seed=config.seed,
+        run=None,
+        checkpoint=None,
+        config={"score": config.model_dump(mode="json")},
+        data_fingerprint=fingerprint_examples(scored.examples),
+        references_fingerprint=fingerprint_references(scored.examples),
+        predictions_fingerprint=fingerprint_file(Path(config.predictions)),
+        training_data_fingerprint=None,
+        encoder=None,
+        clipscore_encoder=scored.encoder,
+        versions=get_package_versions(),
+        git_commit=get_git_commit(),
+    )
 
 
 def _write(config: ScorePredictionsConfig, scored: Scored) -> None:
     folder = Path(config.output)
     remove_stale(folder)
     write_text(folder / "scores.jsonl", format_score_lines([e.id for e in scored.examples], scored.scores))
-    write_json(folder / "results.json", _results(config, scored))
+    write_json(folder / "results.json", _results(config, scored).as_dict())
 
 
 def describe_scoring(config: ScorePredictionsConfig, scored: Scored) -> str:
@@ -167,4 +184,4 @@ def describe_scoring(config: ScorePredictionsConfig, scored: Scored) -> str:
 
 def main(config: ScorePredictionsConfig) -> None:
     """Score predictions, and print the numbers."""
-    print(describe_scoring(config, score_predictions(config)))
+    show(describe_scoring(config, score_predictions(config)))

@@ -7,6 +7,7 @@ import torch
 
 from close_transfer.config.choices import InputModality
 from close_transfer.config.train import TrainConfig
+from close_transfer.core.console import show
 from close_transfer.encoders.build import build_encoder
 from close_transfer.modality_gap.adapter_fitting.for_training import (
     TrainingNoise,
@@ -17,10 +18,11 @@ from close_transfer.modality_gap.adapter_fitting.for_training import (
 from close_transfer.models.device import pick_device
 from close_transfer.pipelines import console
 from close_transfer.training.build_network import build_network, check_prompt_lengths, load_last_network
-from close_transfer.training.checkpoints import RunFolder
-from close_transfer.training.run_folder import DATA_REGIMES, choose_folder, start_run
+from close_transfer.training.run_folder import RunFolder
+from close_transfer.training.runs import DATA_REGIMES, choose_folder, start_run
 from close_transfer.training.trainer import Outcome, Trainer, build_accelerator
 from close_transfer.training.training_data import collect_facts, load_training_data
+from close_transfer.training.transfer_objective import TransferObjective
 
 
 def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Outcome]:
@@ -81,9 +83,8 @@ def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Out
                 start_run(config, folder.path, collect_facts(data, encoder, network, validation_input))
 
         # 6. The loop.
-        trainer = Trainer(
-            network, tokenizer, training, validation, input_modality, config.train, config.seed, folder, accelerator
-        )
+        objective = TransferObjective(training, validation, input_modality, config.train, config.seed)
+        trainer = Trainer(network, tokenizer, objective, config.train, config.seed, folder, accelerator)
         return folder.path, trainer.run(resumes)
 
 
@@ -91,5 +92,5 @@ def main(config: TrainConfig, input_modality: InputModality) -> int:
     """Train, print where the run is and what to type next; return the exit status."""
     folder, outcome = train(config, input_modality)
     script = "train_text_only" if input_modality == "text" else "train_on_images"
-    print(console.describe_training(config, folder, outcome, script))
+    show(console.describe_training(config, folder, outcome, script))
     return outcome.exit_status if outcome.stopped_early else 0

@@ -25,6 +25,8 @@ from transformers import PreTrainedTokenizerFast
 
 from close_transfer.config.train_picturebook_clip import TrainPicturebookClipConfig
 from close_transfer.core.atomic_files import atomic_path, write_json
+from close_transfer.core.console import show
+from close_transfer.core.roles import Role, drop_settings
 from close_transfer.data.picturebook import world
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.drawing import draw_scene
@@ -61,7 +63,7 @@ class _Texts:
     lengths: Tensor
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], context: int) -> "_Texts":
+    def from_texts(cls, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], context: int) -> "_Texts":
         encoded = tokenizer(list(texts), padding="max_length", truncation=True, max_length=context, return_tensors="pt")
         return cls(encoded.input_ids, encoded.attention_mask.sum(dim=1))
 
@@ -177,7 +179,7 @@ def train_clip(config: TrainPicturebookClipConfig) -> dict[str, float]:
     num_captions = len(captions_by_scene[0])
     flat = [text for texts in captions_by_scene for text in texts]
     tokenizer = train_bpe(flat, config.vocab_size, end_token=_END, start_token=_START)
-    texts = _Texts.of(tokenizer, flat, config.context_length)
+    texts = _Texts.from_texts(tokenizer, flat, config.context_length)
     pixels = _draw_all(chosen, config.image_size)
     model_config = _model_config(config, len(tokenizer))
     model = open_clip.CLIP(**model_config)
@@ -205,9 +207,8 @@ def train_clip(config: TrainPicturebookClipConfig) -> dict[str, float]:
     _save(folder, model, tokenizer, model_config)
     measured = measure(model.eval(), tokenizer, config)
     measured["minutes"] = (time.monotonic() - began) / 60
-    write_json(
-        folder / "training.json", {"config": config.model_dump(mode="json", exclude={"output"}), "measured": measured}
-    )
+    settings = drop_settings(TrainPicturebookClipConfig, config.model_dump(mode="json"), Role.LOCATION)
+    write_json(folder / "training.json", {"config": settings, "measured": measured})
     return measured
 
 
@@ -228,7 +229,7 @@ def measure(
     """Recall both ways and cosines, over the first caption of every scene of the test split."""
     chosen = scenes("test", config.num_test)
     pixels = np.stack([_pixels(scene, config.image_size) for scene in chosen])
-    texts = _Texts.of(tokenizer, [captions(scene)[0].text for scene in chosen], config.context_length)
+    texts = _Texts.from_texts(tokenizer, [captions(scene)[0].text for scene in chosen], config.context_length)
     blocks = np.array_split(np.arange(len(chosen)), max(1, len(chosen) // 250))
     images = torch.cat([model.encode_image(_images(pixels[b]), normalize=True) for b in blocks]).numpy()
     text_vectors = torch.cat([_encode_text(model, texts.batch(b)) for b in blocks]).numpy()
@@ -251,5 +252,5 @@ def measure(
 def main(config: TrainPicturebookClipConfig) -> None:
     """Train, and print the measures."""
     for name, value in train_clip(config).items():
-        print(f"  {name:<24} {value:.3f}")
-    print(f"saved to {config.output}")
+        show(f"  {name:<24} {value:.3f}")
+    show(f"saved to {config.output}")

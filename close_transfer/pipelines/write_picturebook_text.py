@@ -6,13 +6,14 @@ from pathlib import Path
 
 from close_transfer.config.write_picturebook_text import WritePicturebookTextConfig
 from close_transfer.core.atomic_files import atomic_path
+from close_transfer.core.console import show
+from close_transfer.data.example_kinds import EXAMPLE_KINDS
 from close_transfer.data.sources import load_examples
 
 
 def main(config: WritePicturebookTextConfig) -> None:
     """Write the file, and print how many lines it has."""
-    task = "captioning" if config.what == "captions" else "vqa"
-    examples = load_examples(config.data, task, config.split).examples
+    examples = load_examples(config.data, EXAMPLE_KINDS[config.what], config.split).examples
     lines = []
     for example in examples:
         if config.what == "captions":
@@ -26,4 +27,4 @@ def main(config: WritePicturebookTextConfig) -> None:
         lines = [{"text": " ".join(texts[i : i + config.per_line])} for i in range(0, len(texts), config.per_line)]
     with atomic_path(Path(config.output)) as temporary:
         temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    print(f"{len(lines):,} lines of split={config.split} in {config.output}")
+    show(f"{len(lines):,} lines of split={config.split} in {config.output}")

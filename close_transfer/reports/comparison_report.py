@@ -8,6 +8,8 @@ from typing import Any
 
 import jinja2
 
+from close_transfer.config.choices import WORDS_BY_DATA_REGIME
+from close_transfer.core.markdown import escape_cell, format_table
 from close_transfer.evaluation.result_table import Pairing, ResultTable, Row, Value
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 
@@ -19,13 +21,6 @@ _MARK_SENTENCE = (
     "about the method on other data."
 )
 
-_DATA_REGIMES = {
-    "T0": "text only",
-    "T1": "text, and statistics of unpaired images",
-    "T2": "text, and unpaired images",
-    "T3": "text, and images generated from it",
-    "T4": "images with their text",
-}
 _INTERVALS = (
     "Beside each number is its 95% interval: over seeds (Student's t) where several were folded into a mean, "
     "else over examples (bootstrap). Bold: the best of its regime."
@@ -47,7 +42,7 @@ def _format_data_regime(data_regime: str | None) -> str:
     """What a system was trained on: its code, and the code in words."""
     if data_regime is None:
         return "not stated"
-    return f"{data_regime}: {_DATA_REGIMES[data_regime]}" if data_regime in _DATA_REGIMES else data_regime
+    return f"{data_regime}: {words.table}" if (words := WORDS_BY_DATA_REGIME.get(data_regime)) else data_regime
 
 
 def _group_by_data_regime(table: ResultTable) -> list[tuple[str, list[Row]]]:
@@ -177,57 +172,46 @@ def _format_verdict(pairing: Pairing) -> str:
     return verdict
 
 
-def _escape_cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
-
-
-def _format_line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
 def _format_markdown_value(row: Row, metric: str, is_best: bool) -> str:
     value, interval = _format_number(metric, row.values.get(metric)), _format_interval(metric, row.values.get(metric))
     text = f"**{value}**" if is_best and value else value
     return f"{text} ({interval})" if interval else text
 
 
-def _format_markdown_table(table: ResultTable) -> list[str]:
+def _format_markdown_table(table: ResultTable) -> str:
     metrics = _list_main_metrics(table)
-    lines = [
-        _format_line(["data regime", "system", "seeds", *metrics]),
-        _format_line(["---"] * 3 + ["---:"] * len(metrics)),
-    ]
+    lines = []
     for data_regime, rows in _group_by_data_regime(table):
         leaders = {metric: _find_best(rows, metric) for metric in metrics}
         for row in rows:
             values = [_format_markdown_value(row, metric, leaders[metric] is row) for metric in metrics]
-            lines.append(
-                _format_line([_escape_cell(data_regime), _escape_cell(_format_name(row)), _format_seeds(row), *values])
-            )
+            lines.append([escape_cell(data_regime), escape_cell(_format_name(row)), _format_seeds(row), *values])
+    header = ["data regime", "system", "seeds", *metrics]
+    tables = [format_table(header, lines, ["left"] * 3 + ["right"] * len(metrics))]
     groups = _list_group_metrics(table, question_types=False)
     if groups:
         names = [f"{row.data_regime or 'not stated'}: {_format_name(row)}" for row in table.rows]
-        lines += ["", _format_line(["", *map(_escape_cell, names)]), _format_line(["---", *["---:"] * len(names)])]
-        lines += [
-            _format_line([_escape_cell(metric), *(_format_markdown_value(row, metric, False) for row in table.rows)])
+        lines = [
+            [escape_cell(metric), *(_format_markdown_value(row, metric, False) for row in table.rows)]
             for metric in groups
         ]
-    return lines
+        tables.append(format_table(["", *map(escape_cell, names)], lines, ["left"] + ["right"] * len(names)))
+    return "\n\n".join(tables)
 
 
 def render_markdown(tables: Sequence[ResultTable], pairing: Pairing | None, notes: Sequence[str]) -> str:
     """The page as Markdown; accuracies by question type are in the HTML only."""
     lines = ["# Results", "", _INTERVALS]
     for table in tables:
-        lines += ["", f"## {_escape_cell(_format_title(table))}", "", f"{_format_facts(table, tables)}."]
+        lines += ["", f"## {escape_cell(_format_title(table))}", "", f"{_format_facts(table, tables)}."]
         lines += [f"**{warning}**" for warning in _find_warnings(table)]
-        lines += ["", *_format_markdown_table(table)]
-        lines += ["", *(f"- {_escape_cell(remark)}" for remark in _find_remarks(table))] if _find_remarks(table) else []
+        lines += ["", _format_markdown_table(table)]
+        lines += ["", *(f"- {escape_cell(remark)}" for remark in _find_remarks(table))] if _find_remarks(table) else []
     if pairing is not None:
-        lines += ["", "## Two systems, paired", "", _escape_cell(_format_verdict(pairing))]
+        lines += ["", "## Two systems, paired", "", escape_cell(_format_verdict(pairing))]
         lines += [f"**{warning}**" for warning in _find_warnings(pairing)]
     if notes:
-        lines += ["", "## Notes", "", *(f"- {_escape_cell(note)}" for note in notes)]
+        lines += ["", "## Notes", "", *(f"- {escape_cell(note)}" for note in notes)]
     return "\n".join(lines) + "\n"
 
 

@@ -3,10 +3,10 @@
 import shlex
 import textwrap
 
-from close_transfer.config.data import Vqa2Data
 from close_transfer.data.dataset_check import DataCheck, FileCheck, ImageCheck
 from close_transfer.data.leakage import Leaks
 from close_transfer.data.sources.published import ORIGINS, UNITS
+from close_transfer.tasks import list_tasks
 
 _WIDTH = 118
 
@@ -140,7 +140,7 @@ def _explain_refusal(check: DataCheck, splits: tuple[str, ...], needs_text: bool
 
 
 def _format_settings(check: DataCheck, splits: tuple[str, ...], needs_text: bool) -> str:
-    settings = [f"task={check.task}", f"data={check.choice}", *map(shlex.quote, check.overrides)]
+    settings = [f"task={list_tasks(check.kind)[0]}", f"data={check.choice}", *map(shlex.quote, check.overrides)]
     files = [check.splits[split] for split in splits if split in check.splits]
     if any(file_check.state == "damaged" for file_check in files):
         settings.append("data.on_bad_rows=skip")
@@ -183,7 +183,7 @@ def _list_runs(check: DataCheck) -> list[str]:
         prefix = f"no ({refusal}): " if refusal else "yes: "
         lines += _wrap_paragraph(f"{prefix}python scripts/{command}", "  ")
     lines += _wrap_paragraph(_PARTS_NEED, "  ")
-    if isinstance(check.data, Vqa2Data) and tested_split != "test":
+    if check.data.hides_test_answers and tested_split != "test":
         lines += _wrap_paragraph("test has no answers to score against; its predictions go to the evaluation server")
     return ["what can be run", *lines]
 

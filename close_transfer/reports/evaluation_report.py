@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from close_transfer.core.atomic_files import damaged_file_error, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError
-from close_transfer.core.readers.records import field, key_field, read_document, read_lines, verbatim
+from close_transfer.core.readers.records import field, key_field, read_lines, verbatim
 from close_transfer.core.svg import render_svg
 from close_transfer.data.examples import Example
 from close_transfer.evaluation.record import NOT_ASKED, Evaluation
-from close_transfer.evaluation.results import describe_system_settings, read_results
+from close_transfer.evaluation.results import Results, read_results
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 from close_transfer.training.trainer import read_learning_curves
 
@@ -35,7 +35,7 @@ class ComparedEvaluation:
     """Another evaluation of the same examples, to stand beside this one."""
 
     name: str
-    results: dict[str, Any]
+    results: Results
     answers: dict[str, str]
 
     @classmethod
@@ -59,15 +59,7 @@ class ComparedEvaluation:
             raise damaged_file_error(
                 predictions_path, f"it holds {len(answers):,} answers, and results.json counts {results.num_examples:,}"
             )
-        return cls(name or results.name, read_document(results_path, "compare"), answers)
-
-
-def describe_system(results: dict[str, Any]) -> str:
-    """A few words that tell one system from another, of a results.json of ours."""
-    config = results["config"]
-    return describe_system_settings(
-        results["training_input_modality"], config["train"]["adapter"], results["noise"]["std"], config["eval"]
-    )
+        return cls(name or results.name, results, answers)
 
 
 def describe_leakage(leakage: dict[str, Any]) -> str:
@@ -149,16 +141,16 @@ def _build_rows(evaluation: Evaluation, others: Sequence[ComparedEvaluation]) ->
     """One row a metric, one cell a system: value, low, high."""
     systems = [evaluation.results(), *(other.results for other in others)]
     metrics = [name for name in evaluation.scores.metrics if QUESTION_TYPE not in name]  # dozens; results.json has them
-    max_values = {name: max(system["metrics"].get(name, 0.0) for system in systems) for name in metrics}
+    max_values = {name: max(system.metrics.get(name, 0.0) for system in systems) for name in metrics}
     return [
         {
             "name": name,
             "cells": [
                 {
-                    "value": system["metrics"].get(name),
-                    "low": system["intervals"].get(name, [0, 0])[0],
-                    "high": system["intervals"].get(name, [0, 0])[1],
-                    "share": 100 * system["metrics"].get(name, 0.0) / (max_values[name] or 1.0),
+                    "value": system.metrics.get(name),
+                    "low": system.intervals.get(name, [0, 0])[0],
+                    "high": system.intervals.get(name, [0, 0])[1],
+                    "share": 100 * system.metrics.get(name, 0.0) / (max_values[name] or 1.0),
                 }
                 for system in systems
             ],
@@ -187,7 +179,7 @@ def write_report(evaluation: Evaluation, others: Sequence[ComparedEvaluation] = 
     """
     results = evaluation.results()
     for other in others:
-        if other.results["data_fingerprint"] != results["data_fingerprint"]:
+        if other.results.data_fingerprint != results.data_fingerprint:
             raise UserError(
                 f"compare: {other.name} was evaluated on other examples than this run; evaluate both on the same data, split and scene"
             )
@@ -200,7 +192,7 @@ def write_report(evaluation: Evaluation, others: Sequence[ComparedEvaluation] = 
 
     page = _load_template().render(
         results=results,
-        systems=[describe_system(results), *(other.name for other in others)],
+        systems=[results.name, *(other.name for other in others)],
         rows=_build_rows(evaluation, others),
         leading=evaluation.scores.leading,
         leakage=describe_leakage(evaluation.leakage),
@@ -209,7 +201,7 @@ def write_report(evaluation: Evaluation, others: Sequence[ComparedEvaluation] = 
         shown=build_cases(shown),
         best=build_cases(by_score[::-1][:_NUM_EXTREME]),
         worst=build_cases(by_score[:_NUM_EXTREME]),
-        config=json.dumps(results["config"], indent=2),
+        config=json.dumps(results.config, indent=2),
     )
     path = evaluation.folder / "report.html"
     write_text(path, page)

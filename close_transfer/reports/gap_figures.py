@@ -4,10 +4,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from close_transfer.core.arrays import Float64Array
+from close_transfer.core.arrays import Float64Array, normalize_rows
 from close_transfer.core.svg import render_svg
 from close_transfer.modality_gap.measurement import Gap
-from close_transfer.modality_gap.vectors import GroupedVectors, Ints, normalize_rows
+from close_transfer.modality_gap.vectors import GroupedVectors, Ints
 
 TEXTS, IMAGES, NOISED, QUIET = "#2563a8", "#c2410c", "#7fb0de", "#8a94a3"
 _MAX_COSINES = 20_000
@@ -27,7 +27,7 @@ def _draw_scene_pairs(num_scenes: int, seed: int) -> tuple[Ints, Ints]:
 
 def _draw_texts(vectors: GroupedVectors, scenes: Ints, seed: int) -> Ints:
     """Any one of each scene's texts."""
-    counts = vectors.texts_a_scene().astype(np.int64)
+    counts = vectors.texts_per_scene().astype(np.int64)
     firsts = np.cumsum(counts) - counts
     return firsts[scenes] + np.random.default_rng(seed).integers(0, counts[scenes])
 

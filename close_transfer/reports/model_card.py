@@ -7,13 +7,15 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from close_transfer.config.components import find_encoder_class
 from close_transfer.core.atomic_files import read_json, write_json
 from close_transfer.core.errors import UserError
 from close_transfer.evaluation.results import read_results
 from close_transfer.models.network import TransferConfig
 from close_transfer.reports.model_card_text import is_blind, is_trained_on_images, write_card_text
 from close_transfer.reports.redaction import redact
-from close_transfer.training.run_folder import read_run
+from close_transfer.tasks import get_task
+from close_transfer.training.runs import read_run
 
 ABOUT = "about.json"
 
@@ -36,11 +38,6 @@ HUB_LICENCES = frozenset([
 
 # Of facts.json, beside what `read_run` asks of every run.
 _OPTIONAL_FACTS = ("num_examples", "num_skipped", "skipped", "num_trained_parameters")
-_PIPELINES = {
-    "vqa": "visual-question-answering",
-    "vqa-e": "visual-question-answering",
-    "snli-ve": "visual-question-answering",
-}
 
 
 def collect_run_facts(run: Path) -> dict[str, Any]:
@@ -96,7 +93,7 @@ def build_model_card(config: TransferConfig, about: Mapping[str, Any], name: str
     results = _build_eval_results(config, about)
     data = ModelCardData(
         library_name="close-transfer",
-        pipeline_tag=_get_pipeline(config),
+        pipeline_tag=get_task(config.task["name"]).pipeline_tag,
         tags=_build_tags(config, about),
         base_model=config.base_model["name"] if config.base_model and not config.base_model.get("folder") else None,
         model_name=name if results else None,
@@ -104,10 +101,6 @@ def build_model_card(config: TransferConfig, about: Mapping[str, Any], name: str
         **format_licence(licence),
     )
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{write_card_text(config, about, name, licence)}")
-
-
-def _get_pipeline(config: TransferConfig) -> str:
-    return _PIPELINES.get(config.task["name"], "image-to-text")
 
 
 def _build_tags(config: TransferConfig, about: Mapping[str, Any]) -> list[str]:
@@ -119,14 +112,13 @@ def _build_tags(config: TransferConfig, about: Mapping[str, Any]) -> list[str]:
         tags.append("trained-on-images")
     elif config.data_regime == "T0":
         tags.append("text-only-training")
-    is_clip = config.encoder.get("config", {}).get("kind") == "open_clip"
-    return [*tags, *(["clip"] if is_clip else []), config.data_regime]
+    return [*tags, *find_encoder_class(config.encoder.get("config", {})).hub_tags, config.data_regime]
 
 
 def _build_eval_results(config: TransferConfig, about: Mapping[str, Any]) -> list[EvalResult]:
     return [
         EvalResult(
-            task_type=_get_pipeline(config), dataset_type=results["data"], dataset_name=f"{results['data']} {results['split']}, from {results['scene']}s",
+            task_type=get_task(config.task["name"]).pipeline_tag, dataset_type=results["data"], dataset_name=f"{results['data']} {results['split']}, from {results['scene']}s",
             dataset_split=results["split"], metric_type=metric, metric_value=round(value, 2),
         )
         for results in about.get("results", [])

@@ -3,36 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from close_transfer.config.choices import WORDS_BY_DATA_REGIME
+from close_transfer.config.components import find_encoder_class
+from close_transfer.core.markdown import escape_cell, format_table
+from close_transfer.models.adapters import ADAPTERS
 from close_transfer.models.network import TransferConfig
 from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports.redaction import redact_name
-
-_SEEN_BY_DATA_REGIME = {
-    "T0": "text only; no image was seen in training (T0)",
-    "T1": "text, and statistics of unpaired images (T1)",
-    "T4": "images paired with text (T4)",
-}
-_CALL_BY_TASK = {
-    "captioning": ("caption", ""),
-    "captioning-multi": ("caption", ""),
-    "vqa": ("answer", ', "How many dogs are there?"'),
-    "vqa-e": ("answer", ', "How many dogs are there?"'),
-    "snli-ve": ("judge", ', "A dog sleeps."'),
-}
-_ABILITY_BY_TASK = {
-    "captioning": "captions images",
-    "captioning-multi": "captions images",
-    "vqa": "answers questions about images",
-    "vqa-e": "answers questions about images",
-    "snli-ve": "judges whether an image entails a sentence, contradicts it, or leaves it open",
-    "visual-news": "captions the images of news articles",
-    "custom": "writes text for images",
-}
+from close_transfer.tasks import get_task
 
 
 def is_blind(config: TransferConfig) -> bool:
     """Whether the model sees nothing, in training and in use."""
-    return any(step["name"] == "blind" for step in config.adapter)
+    return any(ADAPTERS[step["name"]].is_blind for step in config.adapter)
 
 
 def is_trained_on_images(config: TransferConfig, about: Mapping[str, Any]) -> bool:
@@ -41,7 +24,8 @@ def is_trained_on_images(config: TransferConfig, about: Mapping[str, Any]) -> bo
     return (
         input_modality == "image"
         if input_modality
-        else config.data_regime == "T4" and not any(step["name"] == "linear" for step in config.adapter)
+        else config.data_regime == "T4"
+        and not any(ADAPTERS[step["name"]].data_regime == "T4" for step in config.adapter)
     )
 
 
@@ -52,20 +36,18 @@ def write_card_text(config: TransferConfig, about: Mapping[str, Any], name: str,
         "task": config.task["name"],
         **_build_task_lines(config, settings),
         **_build_data_lines(facts, settings),
-        "training saw": _SEEN_BY_DATA_REGIME[config.data_regime],
+        "training saw": f"{WORDS_BY_DATA_REGIME[config.data_regime].card} ({config.data_regime})",
         "encoder": f"{redact_name(config.encoder['name'])}, {config.encoder['dim']} wide, frozen",
         "noise": str(NoiseScale(config.noise["std"], config.encoder["dim"])),
         "adapter": " → ".join(step["name"] for step in config.adapter),
         "language model": _describe_language_model(config, settings),
         "licence": licence or "none was chosen; those of the encoder, the language model and the data apply",
     }
-    table = "\n".join(f"| {key} | {_escape_cell(value)} |" for key, value in lines.items())
+    table = format_table(["", ""], [[key, escape_cell(value, is_markdown=True)] for key, value in lines.items()])
     return f"""# {name}
 
 {_write_first_sentence(config, about)} Made with close-transfer (CLOSE, arXiv 2211.09778).
 
-| | |
-|---|---|
 {table}
 
 ## Scores
@@ -92,12 +74,8 @@ def write_card_text(config: TransferConfig, about: Mapping[str, Any], name: str,
 """
 
 
-def _escape_cell(value: object) -> str:
-    return " ".join(str(value).split()).replace("|", "\\|")
-
-
 def _write_first_sentence(config: TransferConfig, about: Mapping[str, Any]) -> str:
-    ability, encoder = _ABILITY_BY_TASK[config.task["name"]], redact_name(config.encoder["name"])
+    ability, encoder = get_task(config.task["name"]).ability, redact_name(config.encoder["name"])
     if is_blind(config):
         return (
             f"A baseline that {ability} without seeing them: zeros stood in for the vectors of {encoder}, in training and in "
@@ -106,11 +84,7 @@ def _write_first_sentence(config: TransferConfig, about: Mapping[str, Any]) -> s
     if is_trained_on_images(config, about):
         return f"It {ability}, and learned it from the image vectors of a frozen encoder, {encoder}; it was not trained on text alone."
     noise = "with noise added to them" if config.noise["std"] else "with no noise added to them"
-    image_exposure = {
-        "T0": "no image was seen in training",
-        "T1": "of images, training saw statistics of unpaired ones",
-        "T4": "of images, training saw statistics of some that were paired with text",
-    }[config.data_regime]
+    image_exposure = WORDS_BY_DATA_REGIME[config.data_regime].sentence
     return (
         f"It {ability}, and learned it from the text vectors of a frozen encoder, {encoder}, {noise}; {image_exposure}."
     )
@@ -119,15 +93,15 @@ def _write_first_sentence(config: TransferConfig, about: Mapping[str, Any]) -> s
 def _build_task_lines(config: TransferConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What the task was told, where it is more than its name."""
     task, lines = config.task, {}
-    if task["name"] in ("captioning", "captioning-multi", "custom"):
-        lines["language"] = task.get("language", "en")
+    if task.get("language"):
+        lines["language"] = task["language"]
     prompt = settings.get("data", {}).get("prompt") or task.get("prompt")
     if prompt:
         lines["prompt"] = f"`{prompt}`"
-    if task["name"] == "custom":
-        lines["metric"] = task.get("metric", "captions")
-        if task.get("labels"):
-            lines["labels"] = ", ".join(task["labels"])
+    if task.get("metric"):
+        lines["metric"] = task["metric"]
+    if labels := task.get("labels"):
+        lines["labels"] = ", ".join(labels)
     return lines
 
 
@@ -157,22 +131,22 @@ def _describe_language_model(config: TransferConfig, settings: Mapping[str, Any]
 def _format_scores(results: Sequence[Mapping[str, Any]]) -> str:
     if not results:
         return "Not evaluated."
-    rows = ["| data | split | fed with | metric | score | 95% interval | examples |", "|---|---|---|---|---|---|---|"]
+    rows = []
     for result in results:
         for metric, value in result["metrics"].items():
             bounds = result["intervals"].get(metric)
             interval = f"{bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else ""
-            rows.append(
-                f"| {result['data']} | {result['split']} | {result['scene']} | {metric} | {value:.1f} | {interval} | {result['num_examples']:,} |"
-            )
-    return "\n".join(rows)
+            named = [result["data"], result["split"], result["scene"], metric]
+            rows.append([*named, f"{value:.1f}", interval, f"{result['num_examples']:,}"])
+    return format_table(["data", "split", "fed with", "metric", "score", "95% interval", "examples"], rows)
 
 
 def _format_usage(config: TransferConfig, name: str) -> str:
-    method, arguments = _CALL_BY_TASK.get(config.task["name"], ("write", ""))
+    task = get_task(config.task["name"])
+    example_prompt = f', "{task.example_prompt}"' if task.example_prompt else ""
     call = (
-        f'model.{method}("photo.jpg"{arguments})'
-        if method != "write"
+        f'model.{task.method}("photo.jpg"{example_prompt})'
+        if task.method != "write"
         else 'model.write(["photo.jpg"], prompt="...")[0].text'
     )
     base_model = (
@@ -199,7 +173,7 @@ def _list_needs(config: TransferConfig) -> str:
             f"{source} (its fingerprint is checked, {config.base_model['fingerprint'][:12]})."
         )
     encoder = config.encoder.get("config", {})
-    if encoder.get("kind") == "precomputed":
+    if not find_encoder_class(encoder).encodes_images:
         needs.append(
             "It was trained on vectors from files, so it takes vectors of the same encoder (`embeddings=`), no images."
         )
@@ -213,7 +187,7 @@ def _describe_intended_use(config: TransferConfig, about: Mapping[str, Any]) -> 
         return "To be set against models that see, as the score that is had without looking."
     learned = "images" if is_trained_on_images(config, about) else "text"
     return (
-        f"For research, and for a draft that somebody checks: it {_ABILITY_BY_TASK[config.task['name']]} of the kind that its training "
+        f"For research, and for a draft that somebody checks: it {get_task(config.task['name']).ability} of the kind that its training "
         f"{learned} told of, in the language of that text."
     )
 

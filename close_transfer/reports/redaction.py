@@ -5,17 +5,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# Where a run went and what it ran on; nobody else has use for it.
-_MACHINE_SETTINGS = {"embedding_cache", "output", "runs", "run", "device", "resume"}
-# Settings that name files or folders; all texts below them do.
-_FILE_SETTINGS = {
-    "root", "captions_root", "files", "image_folders", "annotations", "captions", "val_path", "weights", "text_embeddings",
-    "image_embeddings", "statistics", "exclude_overlap_with", "folder",
-}  # fmt: skip
-# Settings that name a folder, or something that anybody can have by that name: of the hub, of open_clip.
-_FILE_OR_HUB_SETTINGS = {"path", "name", "model", "tokenizer", "encoder"}
+from close_transfer.config.evaluate import EvaluateConfig
+from close_transfer.config.train import TrainConfig
+from close_transfer.core.roles import Names, Role, fields_with, names_with
+
+# By name and not by schema, because facts about a run and a saved model have keys that settings have, and no schema.
+_MACHINE_SETTINGS = {name for schema in (TrainConfig, EvaluateConfig) for name in fields_with(schema, Role.LOCATION)}
+_FILE_SETTINGS = names_with(TrainConfig, Names.FILE)  # all texts below them name files
+_FILE_OR_HUB_SETTINGS = names_with(TrainConfig, Names.FILE_OR_HUB) | {"encoder"}  # the encoder of a run's facts
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _LOCAL_PREFIX = "local-dir:"  # open_clip's mark of a folder
+# Free text, such as a prompt, may quote anything: keys of OpenAI, Hugging Face, GitHub and AWS, and absolute paths.
+_SECRET = re.compile(r"\b(?:sk-|hf_|gh[pousr]_|github_pat_|AKIA)[\w-]{8,}")
+_CREDENTIALS = re.compile(r"(?<=://)[^\s/@]+@")
+_BEGINS_AS_PATH = re.compile(r"(?:~\w*|[A-Za-z]:)?[/\\]")
+# A path of at least two parts; the lookbehind leaves addresses and fractions such as 1/2 alone.
+_ABSOLUTE_PATH = re.compile(r"(?<![\w:/.])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\",;:]+[/\\])+([^\s/\\'\",;:]*)")
 
 
 def redact(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,6 +60,22 @@ def redact_name(value: str) -> str:
         return value
     is_local = value.startswith(".") or not _HUB_NAME.fullmatch(value) or Path(value).exists()
     return _get_last_part(value) if is_local else value
+
+
+def mask_secrets(value: Any) -> Any:
+    """Return a value, at any depth, whose texts hold no key, no credentials in an address and no absolute path.
+
+    Of a path its last part stays. It is for texts that `redact` leaves alone, and for settings that it does not know.
+    """
+    if isinstance(value, Mapping):
+        return {key: mask_secrets(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [mask_secrets(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    if _BEGINS_AS_PATH.match(value):  # as a whole, because its folders may hold spaces
+        return _get_last_part(value)
+    return _ABSOLUTE_PATH.sub(r"\1", _CREDENTIALS.sub("", _SECRET.sub("[key]", value)))
 
 
 def redact_config(config: Mapping[str, Any]) -> dict[str, Any]:

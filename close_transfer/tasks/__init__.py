@@ -1,6 +1,8 @@
-"""One file a task: how examples become prompts and targets, and how answers are scored."""
+"""Tasks, one file each: how examples become prompts and targets, and how answers are scored."""
 
 from close_transfer.config.components import TaskConfig
+from close_transfer.core.errors import UserError
+from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.tasks.captioning import Captioning, CaptioningMulti
 from close_transfer.tasks.custom import Custom
 from close_transfer.tasks.snli_ve import SnliVe
@@ -8,22 +10,54 @@ from close_transfer.tasks.task import PreparedExamples, Task
 from close_transfer.tasks.visual_news import VisualNews
 from close_transfer.tasks.vqa import Vqa, VqaE
 
-__all__ = ["TASKS", "PreparedExamples", "Task", "build_task"]
+__all__ = ["TASKS", "PreparedExamples", "Task", "build_task", "get_task", "list_tasks"]
 
-_ALL: tuple[Task, ...] = (Captioning(), CaptioningMulti(), SnliVe(), Vqa(), VqaE(), VisualNews(), Custom())
+_CLASSES: tuple[type[Task], ...] = (
+    Captioning,
+    CaptioningMulti,
+    SnliVe,
+    Vqa,
+    VqaE,
+    VisualNews,
+    Custom,
+)
 
-# Each task as it is where nothing of it was set.
-TASKS: dict[str, Task] = {task.name: task for task in _ALL}
+# Classes and not instances, because labels and scores depend on a run's settings: `build_task` knows them.
+TASKS: dict[str, type[Task]] = {task.name: task for task in _CLASSES}
+
+
+def get_task(name: str, setting: str = "task") -> type[Task]:
+    """Return the class of a task.
+
+    Args:
+        name: as in `task=`.
+        setting: the setting that gave the name, for the message.
+
+    Raises:
+        UserError: if there is no such task.
+    """
+    if name not in TASKS:
+        raise UserError(
+            f"{setting}={name}: there is no such task; allowed are {', '.join(TASKS)}. A task is registered in "
+            "close_transfer/tasks/__init__.py (docs/adding_a_task.md)"
+        )
+    return TASKS[name]
 
 
 def build_task(config: TaskConfig) -> Task:
-    """The task as a run was asked for."""
-    match config.name:
-        case "captioning":
-            return Captioning(config.prompt, config.language)
-        case "captioning-multi":
-            return CaptioningMulti(config.prompt, config.language)
-        case "custom":
-            return Custom(config.metric, config.labels, config.language)
-        case _:
-            return TASKS[config.name]
+    """Return the task with a run's settings.
+
+    Raises:
+        UserError: if there is no such task, or it cannot be built with these settings.
+    """
+    task = get_task(config.name)
+    for setting in config.own_settings:
+        if setting not in task.settings:
+            owners = [name for name, other in TASKS.items() if setting in other.settings]
+            raise UserError(f"task.{setting} is a setting of task={' and task='.join(owners)}; leave it out")
+    return task(**config.own_settings)
+
+
+def list_tasks(kind: ExampleKind) -> list[str]:
+    """Return the names of the tasks that read a kind of examples."""
+    return [name for name, task in TASKS.items() if task.reads == kind]

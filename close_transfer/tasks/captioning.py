@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from close_transfer.config.choices import InputModality
 from close_transfer.core.errors import UserError
+from close_transfer.data.example_kinds import CAPTIONS
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.captions import caption_scores
-from close_transfer.tasks.task import PreparedExamples
+from close_transfer.tasks.task import PreparedExamples, Task
 
 
 def _exclude_caption(captions: Sequence[str], number: int) -> tuple[str, ...]:
@@ -23,14 +24,24 @@ def _enumerate_inputs(examples: Sequence[Example]) -> list[tuple[Example, int]]:
     return [(example, number) for example in examples for number in range(len(example.texts))]
 
 
-class _Captioning:
-    name: str
-    labels: tuple[str, ...] = ()
+class _Captioning(Task):
+    reads = CAPTIONS
+    settings = ("prompt", "language")
+    ability = "captions images"
+    method = "caption"
+    official_fields = ("image_id", "caption")
+    writes_captions = True
+    zero_shot = None  # candidates would be the training captions, which is the nearest-text baseline
 
     def __init__(self, prompt: str = "", language: str = "en") -> None:
-        """`prompt`: words that every caption goes on from; `language`: how captions are scored."""
+        """Take the words that every caption continues, and the language that captions are scored in."""
         self._prompt = prompt
         self._language = language
+
+    @classmethod
+    def get_results_group(cls) -> str:
+        """Return one name for both: they are trained differently, but asked and scored alike."""
+        return Captioning.name
 
     def _add_prompt(self, examples: list[Example]) -> list[Example]:
         return [replace(e, prompt=self._prompt) for e in examples] if self._prompt else examples

@@ -7,25 +7,40 @@ import numpy as np
 
 from close_transfer.config.choices import InputModality
 from close_transfer.core.errors import UserError
+from close_transfer.data.example_kinds import ROWS
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.accuracy import score_accuracy
 from close_transfer.metrics.any_language import exact_match, score_texts
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.captions import caption_scores
 from close_transfer.metrics.vqa import compute_vqa_accuracy
-from close_transfer.tasks.task import PreparedExamples, keep_with_targets
+from close_transfer.tasks.task import PreparedExamples, Task, keep_with_targets
 
 Metric = Literal["captions", "accuracy", "vqa", "text"]
 
 
-class Custom:
+class Custom(Task):
     """Any text in, any text out."""
 
     name = "custom"
+    reads = ROWS
+    settings = ("metric", "labels", "language")
 
     def __init__(self, metric: Metric = "captions", labels: tuple[str, ...] = (), language: str = "en") -> None:
-        """How answers are scored, what they are one of (empty: any text), and in which language they are."""
+        """Take the metric, the answers to choose from (empty: any text), and the answers' language.
+
+        Raises:
+            UserError: if the labels are not different, or the metric is not theirs.
+        """
+        if len(set(labels)) != len(labels) or len(labels) == 1:
+            raise UserError(
+                f"task.labels=[{','.join(labels)}]: should be two or more different answers, such as "
+                "task.labels=[yes,no]; leave it out if any text is an answer"
+            )
+        if labels and metric != "accuracy":
+            raise UserError(f"task.metric={metric}: with task.labels it is accuracy")
         self.labels = labels
+        self.verbatim_references = metric == "vqa"
         self._metric = metric
         self._language = language
 

@@ -10,17 +10,24 @@ import numpy as np
 
 from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import Float64Array
+from close_transfer.data.example_kinds import PAIRS
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.accuracy import build_confusion_table, score_accuracy
 from close_transfer.metrics.bootstrap import Scores
-from close_transfer.tasks.task import PreparedExamples, keep_with_targets
+from close_transfer.tasks.task import PreparedExamples, Task, keep_with_targets
 
 
-class SnliVe:
+class SnliVe(Task):
     """Entailment with a label that is generated, and also chosen by likelihood."""
 
     name = "snli-ve"
-    labels: tuple[str, ...] = ("entailment", "neutral", "contradiction")
+    reads = PAIRS
+    labels = PAIRS.labels
+    ability = "judges whether an image entails a sentence, contradicts it, or leaves it open"
+    method = "judge"
+    example_prompt = "A dog sleeps."
+    pipeline_tag = "visual-question-answering"
+    zero_shot = "classify"
 
     def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
         return PreparedExamples([keep_with_targets(e, e.references) for e in examples])

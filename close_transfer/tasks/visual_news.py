@@ -6,17 +6,20 @@ CLOSE (arXiv 2211.09778, section 4.4); data of arXiv 2010.03743.
 from collections.abc import Sequence
 
 from close_transfer.config.choices import InputModality
+from close_transfer.data.example_kinds import ARTICLES
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.captions import caption_scores
-from close_transfer.tasks.task import PreparedExamples, keep_with_targets
+from close_transfer.tasks.task import PreparedExamples, Task, keep_with_targets
 
 
-class VisualNews:
+class VisualNews(Task):
     """A caption of the image, written with the article at hand."""
 
     name = "visual-news"
-    labels: tuple[str, ...] = ()
+    reads = ARTICLES
+    ability = "captions the images of news articles"
+    writes_captions = True
 
     def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
         return PreparedExamples([keep_with_targets(e, e.texts) for e in examples])

@@ -6,15 +6,17 @@ on which annotators agree are the targets.
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
 from close_transfer.config.choices import InputModality
+from close_transfer.data.example_kinds import EXPLAINED_QUESTIONS, QUESTIONS
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.accuracy import score_accuracy
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.vqa import compute_simple_vqa_accuracy, compute_vqa_accuracy
-from close_transfer.tasks.task import PreparedExamples, keep_with_targets
+from close_transfer.tasks.task import PreparedExamples, Task, keep_with_targets
 
 _ENOUGH_ANNOTATORS = 3
 
@@ -29,11 +31,17 @@ def answer_targets(answers: Sequence[str]) -> tuple[str, ...]:
     return tuple(answer for answer, count in counts if count == commonest or count >= _ENOUGH_ANNOTATORS)
 
 
-class Vqa:
+class Vqa(Task):
     """Free-form answers, scored against ten annotators."""
 
     name = "vqa"
-    labels: tuple[str, ...] = ()
+    reads = QUESTIONS
+    verbatim_references = True
+    ability = "answers questions about images"
+    method = "answer"
+    example_prompt = "How many dogs are there?"
+    pipeline_tag = "visual-question-answering"
+    official_fields: ClassVar[tuple[str, str] | None] = ("question_id", "answer")
 
     def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
         return PreparedExamples([keep_with_targets(e, answer_targets(e.references)) for e in examples])
@@ -62,3 +70,5 @@ class VqaE(Vqa):
     """The same, trained on an explanation of the answer in place of captions (CLOSE, section 4.3)."""
 
     name = "vqa-e"
+    reads = EXPLAINED_QUESTIONS
+    official_fields = None  # the file has no ids of questions

@@ -34,7 +34,7 @@ class Ragged:
     starts: Rows
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[int] | NDArray[np.int32]]) -> "Ragged":
+    def from_rows(cls, rows: Sequence[Sequence[int] | NDArray[np.int32]]) -> "Ragged":
         starts = np.cumsum([0, *(len(row) for row in rows)], dtype=np.int64)
         values = np.fromiter((value for row in rows for value in row), dtype=np.int32, count=int(starts[-1]))
         return cls(values, starts)
@@ -48,7 +48,7 @@ class Ragged:
     def lengths(self) -> Rows:
         return np.diff(self.starts)
 
-    def padded(self, rows: Sequence[int], padding: int) -> Tensor:
+    def pad(self, rows: Sequence[int], padding: int) -> Tensor:
         """Shape (rows, longest of them), int64."""
         picked = [self[row] for row in rows]
         result = np.full((len(rows), max((len(p) for p in picked), default=0)), padding, dtype=np.int64)
@@ -56,10 +56,10 @@ class Ragged:
             line[: len(values)] = values
         return torch.from_numpy(result)
 
-    def padded_and_mask(self, rows: Sequence[int], padding: int) -> tuple[Tensor, Tensor]:
+    def pad_with_mask(self, rows: Sequence[int], padding: int) -> tuple[Tensor, Tensor]:
         """As `padded`, with a mask of the same shape and kind: 1 where there is a value."""
         lengths = torch.from_numpy(self.lengths()[list(rows)])
-        values = self.padded(rows, padding)
+        values = self.pad(rows, padding)
         return values, (torch.arange(values.shape[1]) < lengths[:, None]).long()
 
 
@@ -81,6 +81,9 @@ class Batch:
     start: int
     num_examples: int
     num_target_tokens: int
+
+    def __len__(self) -> int:
+        return len(self.vectors)
 
     def inputs(
         self, device: torch.device, input_modality: InputModality, generator: torch.Generator | None
@@ -118,15 +121,17 @@ class TokenizedExamples:
         assert len(examples) == len(scenes)
         self.ids = [example.id for example in examples]
         self._scenes = scenes
-        prompts = [text_format.prompt_ids(example.prompt, max_prompt_tokens) for example in examples]
+        prompts = [text_format.encode_prompt(example.prompt, max_prompt_tokens) for example in examples]
         targets = [
-            text_format.target_ids(target.lower() if lowercase_targets else target, max_target_tokens, example.prompt)
+            text_format.encode_target(
+                target.lower() if lowercase_targets else target, max_target_tokens, example.prompt
+            )
             for example in examples
             for target in example.targets
         ]
         self.num_cut = sum(was_cut for _, was_cut in (*prompts, *targets))
-        self._prompts = Ragged.of([ids for ids, _ in prompts])
-        self._targets = Ragged.of([ids for ids, _ in targets])
+        self._prompts = Ragged.from_rows([ids for ids, _ in prompts])
+        self._targets = Ragged.from_rows([ids for ids, _ in targets])
         self._first_target = np.cumsum([0, *(len(example.targets) for example in examples)], dtype=np.int64)
         self._padding = text_format.padding
 
@@ -159,12 +164,12 @@ class TokenizedExamples:
     def _batch(self, examples: Rows, start: int, num_examples: int, num_tokens: int) -> Batch:
         targets = [t for e in examples for t in range(self._first_target[e], self._first_target[e + 1])]
         counts = torch.from_numpy(self._first_target[examples + 1] - self._first_target[examples])
-        prompt_ids, prompt_mask = self._prompts.padded_and_mask(examples.tolist(), self._padding)
+        prompt_ids, prompt_mask = self._prompts.pad_with_mask(examples.tolist(), self._padding)
         return Batch(
             vectors=torch.from_numpy(self._scenes[examples]),
             prompt_ids=prompt_ids,
             prompt_mask=prompt_mask,
-            labels=self._targets.padded(targets, IGNORED),
+            labels=self._targets.pad(targets, IGNORED),
             scene_of_target=torch.repeat_interleave(torch.arange(len(examples)), counts),
             start=start,
             num_examples=num_examples,

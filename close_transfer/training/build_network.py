@@ -1,7 +1,7 @@
 """Builds the network of a new run, or loads that of an interrupted one."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import cast
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
@@ -12,8 +12,9 @@ from close_transfer.models.adapters import Statistics
 from close_transfer.models.language_models import build_language_model
 from close_transfer.models.lm_wrappers import check_positions
 from close_transfer.models.network import TransferConfig, TransferNetwork
+from close_transfer.models.saved_config import SavedNoise, SavedStatistics, SavedTask
 from close_transfer.training.batches import TokenizedExamples
-from close_transfer.training.checkpoints import RunFolder
+from close_transfer.training.run_folder import RunFolder
 
 
 def build_network(
@@ -21,8 +22,8 @@ def build_network(
     encoder: AnyEncoder,
     texts: Sequence[str],
     statistics: Statistics,
-    statistics_summary: dict[str, Any] | None,
-    noise: dict[str, Any],
+    statistics_summary: SavedStatistics | None,
+    noise: SavedNoise,
     data_regime: str,
 ) -> tuple[TransferNetwork, PreTrainedTokenizerBase]:
     """Return an untrained mapper with a new or pretrained language model, and its tokenizer.
@@ -52,7 +53,7 @@ def build_network(
         adapter=config.adapter.steps(),
         mapper=config.mapper.model_dump(),
         noise=noise,
-        task=config.task.model_dump(),
+        task=cast(SavedTask, config.task.model_dump(exclude_none=True)),
         lm=lm.model.config.to_dict(),
         text_format={"kind": lm.format.kind, "before": list(lm.format.before)},
         base_model=lm.base_model,
@@ -82,7 +83,7 @@ def check_prompt_lengths(
         UserError: if they have not.
     """
     mapper = network.mapper
-    prefix = mapper.tokens_a_vector * scenes.table.vectors_a_row + mapper.more_tokens
+    prefix = mapper.tokens_per_vector * scenes.table.vectors_per_row + mapper.more_tokens
     before, target = len(network.config.text_format["before"]), config.task.max_target_tokens
     remedy = (
         "give task.max_target_tokens, task.max_prompt_tokens or mapper.num_tokens a smaller value, or another "

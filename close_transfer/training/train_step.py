@@ -3,15 +3,17 @@
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 from torch.nn import functional as F
 
-from close_transfer.config.choices import InputModality
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.models.lm_wrappers import IGNORED
-from close_transfer.training.batches import Batch
+
+Part = TypeVar("Part")
 
 
 class NonFiniteError(RuntimeError):
@@ -42,14 +44,12 @@ def sum_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0)
 def train_step(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    parts: Sequence[Batch],
+    parts: Sequence[Part],
     accelerator: Accelerator,
-    make_noise: Callable[[], torch.Generator],
+    compute_loss: Callable[[torch.nn.Module, Part], Tensor],
     *,
-    input_modality: InputModality,
     learning_rate: float,
     clip_grad_norm: float | None,
-    label_smoothing: float,
 ) -> dict[str, float]:
     """Do one optimiser step on this process's parts of the global batch.
 
@@ -58,12 +58,9 @@ def train_step(
         optimizer: of its trainable parameters.
         parts: this process's; gradients are accumulated over them.
         accelerator: devices, precision, processes.
-        make_noise: returns the generator that noise is drawn from, in the same state for every part, as a part
-            knows its place in the global batch.
-        input_modality: what the vectors were made from.
+        compute_loss: returns a part's share of the global batch's mean loss.
         learning_rate: of this step.
         clip_grad_norm: longest gradient; None: any.
-        label_smoothing: as of `sum_loss`.
 
     Returns:
         "loss" (nats per target token, over all processes), "gradient" (its length before clipping) and
@@ -79,10 +76,7 @@ def train_step(
     for number, part in enumerate(parts):
         is_last = number == len(parts) - 1
         with nullcontext() if is_last else accelerator.no_sync(model):
-            inputs = part.inputs(accelerator.device, input_modality, make_noise())
-            with accelerator.autocast():
-                logits = model(**inputs)
-            loss = sum_loss(logits, inputs["labels"], label_smoothing) / part.num_target_tokens  # type: ignore[arg-type]
+            loss = compute_loss(model, part)
             # Gradients are averaged over processes; the loss is a mean over the global batch.
             accelerator.backward(loss * accelerator.num_processes)
         total += loss.detach()

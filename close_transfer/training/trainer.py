@@ -1,8 +1,8 @@
 """The training loop: fetch, step, log, validate, save, in this order.
 
-It is handed vectors and token ids and knows neither encoder nor task nor whether the vectors came
-from texts or images. Order of examples, noise and dropout follow from seed and step alone, so a
-run that is stopped and resumed equals one that never stopped.
+An objective says what is minimised: writing text from vectors, or a language model of text alone. The
+order of examples and all that is drawn follow from seed and step alone, so a run that is stopped and
+resumed equals one that never stopped.
 """
 
 import sys
@@ -17,18 +17,17 @@ import torch
 from accelerate import Accelerator
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from close_transfer.config.choices import InputModality
 from close_transfer.config.components import LoopConfig
 from close_transfer.core.atomic_files import WriteError, report_write_errors
 from close_transfer.core.signals import TERMINATED_STATUS, StopRequest
-from close_transfer.models.network import TransferNetwork
-from close_transfer.training.batches import Rows, TokenizedExamples, count_steps_per_epoch, iterate_batches
-from close_transfer.training.checkpoints import RunFolder, TrainingState
+from close_transfer.training.batches import count_steps_per_epoch, iterate_batches
+from close_transfer.training.objective import Objective
+from close_transfer.training.run_folder import RunFolder, TrainingState
 from close_transfer.training.schedules import compute_learning_rate_factor
-from close_transfer.training.train_step import NonFiniteError, make_generator, sum_loss, train_step
+from close_transfer.training.train_step import NonFiniteError, train_step
 
 
 @dataclass
@@ -54,15 +53,6 @@ def count_steps(config: LoopConfig, num_examples: int) -> int:
     return min(steps, config.max_steps or steps)
 
 
-def sample_validation_rows(num_examples: int, max_examples: int, seed: int) -> Rows:
-    """The validation examples that are used, in order: all, or a draw of `max_examples` that follows from the seed.
-
-    The first ones would be of the first scenes alone, where a file is in some order.
-    """
-    drawn = torch.randperm(num_examples, generator=make_generator(seed, "validation examples"))[:max_examples]
-    return drawn.sort().values.numpy()
-
-
 def build_accelerator(device: str, precision: Literal["auto", "fp32", "bf16"]) -> Accelerator:
     """Return the accelerator of a device, as `pick_device` names it; "auto" computes in bf16 on a GPU."""
     disable_progress_bar()  # of loading weights; it would mix with ours
@@ -78,31 +68,34 @@ class Trainer:
 
     Attributes:
         model, tokenizer: what is trained, and what is saved with it.
-        examples: training examples.
-        validation: examples whose loss picks the best checkpoint.
-        input_modality: what the vectors were made from. Texts stand in for images, so validation inputs get the
-            training noise too; images do not.
+        objective: batches, loss and validation.
         config: the loop's settings.
-        seed: of everything random.
+        seed: of the order of examples.
         folder: where checkpoints and logs go.
         accelerator: devices, precision, processes.
+        initial_state: of a new training; a checkpoint's state is of the same class.
+        is_fused: AdamW updates all weights in one kernel. Its rounding differs, so each objective keeps to one.
     """
 
-    model: TransferNetwork
+    model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    examples: TokenizedExamples
-    validation: TokenizedExamples
-    input_modality: InputModality
+    objective: Objective
     config: LoopConfig
     seed: int
     folder: RunFolder
     accelerator: Accelerator
+    initial_state: TrainingState = field(default_factory=TrainingState)
+    is_fused: bool = False
+    _num_examples: int = field(init=False)
     _optimizer: torch.optim.Optimizer = field(init=False)
     _wrapped: torch.nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
+        self._num_examples = len(self.objective.lengths())
         trainable = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(trainable, lr=self.config.learning_rate, weight_decay=self.config.weight_decay)
+        optimizer = torch.optim.AdamW(
+            trainable, lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=self.is_fused
+        )
         self._wrapped, wrapped_optimizer = self.accelerator.prepare(self.model, optimizer)
         self._optimizer = wrapped_optimizer.optimizer
 
@@ -119,8 +112,10 @@ class Trainer:
             raise error.with_next_step(f"go on with the same settings and resume={self.folder.path}") from error
 
     def _run(self, resume: bool) -> Outcome:
-        state = self.folder.load_state(self.model, self._optimizer) if resume else TrainingState()
-        num_steps = count_steps(self.config, len(self.examples))
+        state = self.initial_state
+        if resume:
+            state = self.folder.load_state(self.model, self._optimizer, type(state))
+        num_steps = count_steps(self.config, self._num_examples)
         if state.step >= num_steps:
             return Outcome(state, stopped_early=False, was_finished=True)
         self.folder.rewind_log(state.step)
@@ -130,9 +125,10 @@ class Trainer:
             for rows in self._batches(state.step, num_steps):
                 measured = self._train_on(state.step, num_steps, rows)
                 state.step += 1
+                self.objective.update_state(state)
                 self._log(state.step, measured, writer, bar, len(rows))
                 asked = self._any_process(request.asked)
-                validates = self._is_validation_step(state.step, num_steps)
+                validates = self.objective.is_validation_step(state.step, num_steps)
                 if validates:
                     self._validate(state, writer)
                 if validates or asked:
@@ -146,7 +142,7 @@ class Trainer:
     def _batches(self, step: int, num_steps: int) -> Iterator[Any]:
         config = self.config
         return iterate_batches(
-            self.examples.lengths(), config.batch_size, self.seed, step, num_steps, config.max_examples_per_epoch
+            self.objective.lengths(), config.batch_size, self.seed, step, num_steps, config.max_examples_per_epoch
         )
 
     def _any_process(self, asked: bool) -> bool:
@@ -159,11 +155,11 @@ class Trainer:
         """Do one optimiser step on the global batch of these rows; return what is logged."""
         config = self.config
         process, num_processes = self.accelerator.process_index, self.accelerator.num_processes
-        parts = self.examples.parts(rows, num_processes * config.gradient_accumulation)
+        parts = self.objective.make_parts(step, rows, num_processes * config.gradient_accumulation)
         first = process * config.gradient_accumulation
-        mine = [part for part in parts[first : first + config.gradient_accumulation] if len(part.vectors)]
+        mine = [part for part in parts[first : first + config.gradient_accumulation] if len(part)]
         # Dropout draws from the global generator; seeding it here makes every step repeatable.
-        torch.manual_seed(make_generator(self.seed, "dropout", step, process).initial_seed())
+        torch.manual_seed(self.objective.seed_dropout(step, process))
         self._wrapped.train()
         factor = compute_learning_rate_factor(step, num_steps, config.warmup_steps, config.schedule, config.batch_size)
         try:
@@ -172,39 +168,18 @@ class Trainer:
                 self._optimizer,
                 mine,
                 self.accelerator,
-                lambda: make_generator(self.seed, "noise", step),
-                input_modality=self.input_modality,
+                lambda model, part: self.objective.compute_loss(model, part, step, self.accelerator),
                 learning_rate=config.learning_rate * factor,
                 clip_grad_norm=config.clip_grad_norm,
-                label_smoothing=config.label_smoothing,
             )
         except NonFiniteError as error:
-            ids = ", ".join(self.examples.ids[row] for row in rows[:8])
-            raise NonFiniteError(
-                f"step {step + 1}: {error}; the examples were {ids}{', ...' if len(rows) > 8 else ''}; lower "
-                "train.learning_rate, set train.clip_grad_norm, or look at these examples"
-            ) from error
-
-    def _is_validation_step(self, step: int, num_steps: int) -> bool:
-        every = max(1, num_steps // self.config.num_validations)
-        return step == num_steps or (step % every == 0 and num_steps - step >= every)
+            raise NonFiniteError(f"step {step + 1}: {error}; {self.objective.suggest_remedy(rows)}") from error
 
     @torch.no_grad()
     def _validate(self, state: TrainingState, writer: SummaryWriter | None) -> None:
-        """Mean loss a target token over the validation examples; remembers the best."""
+        """Log the mean loss per target token over the validation examples, and remember the best."""
         self._wrapped.eval()
-        self.model.adapter.train(self.input_modality == "text")
-        total, num_tokens = 0.0, 0
-        rows = sample_validation_rows(len(self.validation), self.config.max_val_examples, self.seed)
-        for number, start in enumerate(range(0, len(rows), self.config.batch_size)):
-            (batch,) = self.validation.parts(rows[start : start + self.config.batch_size], 1)
-            inputs = batch.inputs(
-                self.accelerator.device, self.input_modality, make_generator(self.seed, "validation", number)
-            )
-            with self.accelerator.autocast():
-                total += float(sum_loss(self.model(**inputs), inputs["labels"]))  # type: ignore[arg-type]
-            num_tokens += batch.num_target_tokens
-        loss = total / num_tokens
+        loss = self.objective.validate(self.model, state.step, self.accelerator)
         if state.best_loss is None or loss < state.best_loss:
             state.best_loss, state.best_step = loss, state.step
         if self.accelerator.is_main_process:
@@ -249,14 +224,14 @@ class Trainer:
 
     def _bar(self, step: int, num_steps: int) -> tqdm:
         limit = self.config.max_examples_per_epoch
-        an_epoch = count_steps_per_epoch(len(self.examples), self.config.batch_size, limit)
-        num_examples = min(len(self.examples), limit or len(self.examples))
+        an_epoch = count_steps_per_epoch(self._num_examples, self.config.batch_size, limit)
+        num_examples = min(self._num_examples, limit or self._num_examples)
         done, all_of_it = (num_examples * s // an_epoch for s in (step, num_steps))
         return tqdm(
             total=all_of_it,
             initial=done,
-            unit="example",
-            desc="training",
+            unit=self.objective.unit,
+            desc=self.objective.activity,
             mininterval=0.1 if sys.stderr.isatty() else 5,  # a log file is not filled with it
             disable=not self.accelerator.is_main_process,
         )

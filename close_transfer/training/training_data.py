@@ -8,16 +8,16 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from close_transfer.config.choices import InputModality
-from close_transfer.config.components import EmbeddingCacheConfig, PrecomputedConfig, TaskConfig
+from close_transfer.config.components import EmbeddingCacheConfig, TaskConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.data.decontamination import exclude_overlap
 from close_transfer.data.examples import Example, fingerprint_examples
-from close_transfer.data.sources import load_examples
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.embeddings import SceneVectors, encode_image_scenes, encode_text_scenes
 from close_transfer.models.network import TransferNetwork
 from close_transfer.models.prompt_format import Format, TextFormat
 from close_transfer.tasks import PreparedExamples, build_task
+from close_transfer.tasks.loading import load_task_examples
 from close_transfer.training.batches import TokenizedExamples
 
 
@@ -102,12 +102,12 @@ def load_training_data(config: TrainConfig, input_modality: InputModality) -> Tr
     """
     task = build_task(config.task)
     # Precomputed vectors stand for the images, so that these need not be there.
-    opens_images = input_modality == "image" and not isinstance(config.clip, PrecomputedConfig)
+    opens_images = input_modality == "image" and config.clip.encodes_images
     train, val = (
-        load_examples(config.data, task.name, split, input_modality == "text", opens_images)
+        load_task_examples(task.name, config.data, split, input_modality == "text", opens_images)
         for split in ("train", "val")
     )
-    examples, num_overlapping = exclude_overlap(config, train.examples)
+    examples, num_overlapping = exclude_overlap(config, task.reads, train.examples)
     training, validation = task.for_training(examples), task.for_validation(val.examples)
     skipped = Counter(train.skipped)
     skipped.update(num_overlapping)

@@ -8,7 +8,6 @@ from close_transfer.core.atomic_files import (
     WriteError,
     append_line,
     atomic_path,
-    lock,
     remove_stale,
     report_write_errors,
     write_text,
@@ -76,12 +75,3 @@ def test_only_temporary_files_of_killed_writers_are_removed(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {".b.json.k2.tmp", "a.json", ".hidden", "note.tmp"}
     remove_stale(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"a.json", ".hidden", "note.tmp"}
-
-
-def test_a_lock_is_held_by_one(tmp_path):
-    handles = [os.open(tmp_path, os.O_RDONLY) for _ in range(2)]
-    assert lock(handles[0])
-    assert not lock(handles[1])
-    os.close(handles[0])
-    assert lock(handles[1])
-    os.close(handles[1])

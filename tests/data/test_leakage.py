@@ -9,6 +9,7 @@ from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.core.text_normalization import normalize_text
 from close_transfer.data.decontamination import check_leakage, exclude_overlap, suggest_overlap_setting
+from close_transfer.data.example_kinds import ARTICLES, CAPTIONS, PAIRS, QUESTIONS
 from close_transfer.data.examples import Example
 from close_transfer.data.leakage import collect_evaluation_texts, collect_training_texts, drop_leaked, find_leaks
 from close_transfer.data.sources import load_examples
@@ -119,7 +120,7 @@ def test_leaking_captions_are_removed_and_empty_scenes_go():
         caption("no target left", "A cat sleeps.", targets=(REFERENCE,)),
     ]
     before = examples.copy()
-    kept, num_removed = drop_leaked(examples, [REFERENCE], "captioning")
+    kept, num_removed = drop_leaked(examples, [REFERENCE], CAPTIONS)
     assert [(one.id, one.texts, one.targets) for one in kept] == [
         ("both", ("Two men talk.",), ()),
         ("clean", ("A cat sleeps on a red sofa.",), ()),
@@ -127,20 +128,20 @@ def test_leaking_captions_are_removed_and_empty_scenes_go():
     ]
     assert num_removed == 1 + 1 + 1 + 2
     assert examples == before
-    assert counts(collect_training_texts(kept, "captioning"), [REFERENCE]) == (0, 0)
-    assert drop_leaked(kept, [REFERENCE], "captioning") == (kept, 0)
+    assert counts(collect_training_texts(kept, CAPTIONS), [REFERENCE]) == (0, 0)
+    assert drop_leaked(kept, [REFERENCE], CAPTIONS) == (kept, 0)
 
 
 def test_labels_and_answers_are_no_leaks():
     pair = Example(
         "1", ("A dog runs.",), prompt="An animal moves.", targets=("entailment",), references=("entailment",)
     )
-    assert list(collect_training_texts([pair], "snli-ve")) == ["A dog runs."]
-    assert list(collect_evaluation_texts([pair], "snli-ve")) == ["A dog runs."]
-    assert drop_leaked([pair], ["entailment"], "snli-ve") == ([pair], 0)
-    assert list(collect_evaluation_texts([caption("2", "A dog.", "A hound.")], "captioning")) == ["A dog.", "A hound."]
+    assert list(collect_training_texts([pair], PAIRS)) == ["A dog runs."]
+    assert list(collect_evaluation_texts([pair], PAIRS)) == ["A dog runs."]
+    assert drop_leaked([pair], ["entailment"], PAIRS) == ([pair], 0)
+    assert list(collect_evaluation_texts([caption("2", "A dog.", "A hound.")], CAPTIONS)) == ["A dog.", "A hound."]
     news = Example("3", ("The mayor speaks.",), targets=("The mayor speaks.",), references=("The mayor speaks.",))
-    assert list(collect_training_texts([news], "visual-news")) == ["The mayor speaks."]
+    assert list(collect_training_texts([news], ARTICLES)) == ["The mayor speaks."]
 
 
 SMALL_TABLE = ["data=file", "data.path=train.txt", "train.max_steps=1"]
@@ -158,7 +159,7 @@ def test_training_leaves_out_the_texts_of_files_and_counts_them():
     write_lines("unwanted.txt", "a black dog runs across the snow")
     Path("more.jsonl").write_text(json.dumps({"sentence1": ["A blue cat sleeps on a bed"]}) + "\n")
     asked = ["exclude_overlap_with=[unwanted.txt,more.jsonl]", "exclude_overlap_column=sentence1", "data.val_share=0.2"]
-    clean, counted = exclude_overlap(small_config_of_table(*asked), load_training())
+    clean, counted = exclude_overlap(small_config_of_table(*asked), CAPTIONS, load_training())
     # "A red cat sleeps on a bed", "An old ..." and "a blue cat sleeps on a box" are a word away from the second.
     assert [one.texts[0] for one in clean] == ["A red cat sleeps on a box.", "A old cat sleeps on a box."]
     assert counted == {"texts that are also in unwanted.txt, more.jsonl": 6}
@@ -187,7 +188,7 @@ def test_mistakes_in_what_to_leave_out(setting, message):
     Path("x.pdf").write_text("x")
     Path("bad.jsonl").write_text("{\n")
     with pytest.raises(UserError, match=message):
-        exclude_overlap(small_config_of_table(f"exclude_overlap_with={setting}"), load_training())
+        exclude_overlap(small_config_of_table(f"exclude_overlap_with={setting}"), CAPTIONS, load_training())
 
 
 def test_the_advice_names_what_would_remove_the_leaks():
@@ -221,13 +222,13 @@ def test_questions_about_pictures_are_checked_by_the_captions_of_these_pictures(
     write("annotations/captions_train2014.json", official({1: [REFERENCE], 2: OTHERS[:1], 3: OTHERS[1:2]}))
     write("annotations/captions_val2014.json", official({1: [REFERENCE.upper()], 2: OTHERS[:1]}))
     trained = compose_config("train", TrainConfig, ["task=vqa", "data=vqa2", "data.root=.", "data.captions_root=."])
-    examples = load_examples(trained.data, "vqa", "val", texts_needed=False).examples
+    examples = load_examples(trained.data, QUESTIONS, "val", texts_needed=False).examples
     assert not any(example.texts for example in examples)
-    told = check_leakage(trained, trained.data, "val", examples)
+    told = check_leakage(trained, QUESTIONS, trained.data, "val", examples)
     assert (told["checked"], told["num_references"], told["num_identical"]) == (True, 2, 2)
-    told = check_leakage(trained, trained.data, "val", examples[:1])
+    told = check_leakage(trained, QUESTIONS, trained.data, "val", examples[:1])
     assert (told["num_references"], told["num_identical"]) == (1, 1)
     Path("annotations/captions_val2014.json").unlink()
-    told = check_leakage(trained, trained.data, "val", examples)
+    told = check_leakage(trained, QUESTIONS, trained.data, "val", examples)
     assert not told["checked"]
     assert told["reason"].startswith("the evaluation scenes have no text: data.captions.val=")

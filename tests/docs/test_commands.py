@@ -1,4 +1,4 @@
-"""The commands of the documents, typed as they stand there."""
+"""The commands of the documents, run as they are written there."""
 
 import csv
 import json
@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from close_transfer import cli
+from close_transfer.core.errors import UserError
+from studies import commands as studies
 from tests.conftest import REPOSITORY, SMALL_LOOP, SMALL_MODEL
 from tests.textgen.stand_in.server import StandInServer
 
@@ -35,9 +38,67 @@ def typed(commands):
     return ended.stdout
 
 
+DOCUMENTS = sorted(
+    str(path.relative_to(REPOSITORY))
+    for pattern in ("README.md", "CONTRIBUTING.md", "docs/**/*.md")
+    for path in REPOSITORY.glob(pattern)
+)
+# Pages that add a part, by its name; tests/extending/ adds it and runs their commands.
+ADDED = {
+    "docs/adding_a_task.md": "task=okvqa",
+    "docs/extending/adding_a_mapper.md": "mapper=bottleneck",
+    "docs/extending/adding_a_metric.md": "extra_metrics=word_precision",
+    "docs/extending/adding_an_adapter.md": "adapter=[power,gaussian]",
+    "docs/extending/adding_an_encoder.md": "clip=colors",
+}
+# What a command in the running text may leave out.
+LEFT_OUT = re.compile(r"must be given|give exactly one of|: missing; give|has no default|say which results")
+
+
+def find_commands(document):
+    """Every command of a document as (script, arguments, whether it is complete): of code blocks, and of the running text."""
+    text = (REPOSITORY / document).read_text(encoding="utf-8")
+    for block in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL):
+        for script, arguments in re.findall(
+            r"^(?:\w+=\S+ |srun )*python scripts/(\w+)\.py(.*)$", block, flags=re.MULTILINE
+        ):
+            yield script, shlex.split(arguments, comments=True), True
+    running = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    for script, arguments in re.findall(r"`(?:python scripts/)?(\w+)\.py((?:\s[^`\s]+=[^`]*)?)`", running):
+        if (REPOSITORY / "scripts" / f"{script}.py").exists():
+            yield script, shlex.split(arguments), False
+
+
+def compose(script, arguments):
+    """Check the settings of a command as it does at its start."""
+    for table, folders in ((cli.COMMANDS, (cli.CONFIGS,)), (studies.COMMANDS, studies.FOLDERS)):
+        for command in table.values():
+            if script in command.all_scripts():
+                return cli.compose_config(command.config_name, command.load_schema(), arguments, folders)
+    raise AssertionError(f"scripts/{script}.py is not a command")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_settings_of_documented_commands_exist(document):
+    Path("my_lm").mkdir()
+    wrong = []
+    for script, arguments, is_complete in find_commands(document):
+        if not (is_complete or arguments) or script == "synthesize_captions":
+            continue  # a mention without settings; or run as a whole below, with the recipe that the page shows
+        if ADDED.get(document) in arguments:
+            continue
+        try:
+            compose(script, arguments)
+        except UserError as error:
+            if is_complete or not LEFT_OUT.search(str(error)):
+                wrong.append(f"{script}.py {' '.join(arguments)}: {error}")
+    assert wrong == []
+
+
 @pytest.mark.slow
 def test_a_task_without_code_as_documented():
-    _, predicting, evaluating = map(typed, blocks("adding_a_task.md"))
+    # The last block is of a task in code, which tests/extending/test_adding_a_task.py adds.
+    _, predicting, evaluating = map(typed, blocks("adding_a_task.md")[:3])
     assert "photo.jpg:" in predicting
     assert "CIDEr" in evaluating
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from filelock import FileLock, Timeout
 
-from close_transfer.config.components import EmbeddingCacheConfig
 from close_transfer.core.atomic_files import WriteError, read_json
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.encoders.embedding_cache import EmbeddingCache
 from close_transfer.encoders.embeddings import encode_images_of, encode_text_scenes, encode_texts
+from tests.settings import make_embedding_cache
 
 
 class CountingEncoder:
@@ -36,7 +36,7 @@ class CountingEncoder:
 
 @pytest.fixture
 def config(tmp_path):
-    return EmbeddingCacheConfig(folder=str(tmp_path / "store"), dtype="float32")
+    return make_embedding_cache(tmp_path / "store")
 
 
 def shards(config):
@@ -191,7 +191,7 @@ TEXTS = [f"text {'x' * (i % 7)} {i}" for i in range(23)]
 
 @pytest.mark.parametrize("dies_at", range(1, 7))
 def test_shards_and_manifest_after_kills_are_those_of_an_uninterrupted_run(tmp_path, dies_at):
-    whole, killed = (EmbeddingCacheConfig(folder=str(tmp_path / n), dtype="float32", shard_rows=4) for n in ("a", "b"))
+    whole, killed = (make_embedding_cache(tmp_path / n, shard_rows=4) for n in ("a", "b"))
     for config in (whole, killed):  # what another split has encoded already changes no boundary
         encode_texts(Watched(), TEXTS[5:7], config)
     encode_texts(Watched(), TEXTS, whole)
@@ -202,7 +202,7 @@ def test_shards_and_manifest_after_kills_are_those_of_an_uninterrupted_run(tmp_p
 
 
 def test_a_shard_that_the_manifest_does_not_name_yet_is_written_again_the_same(tmp_path, monkeypatch):
-    whole, killed = (EmbeddingCacheConfig(folder=str(tmp_path / n), dtype="float32", shard_rows=4) for n in ("a", "b"))
+    whole, killed = (make_embedding_cache(tmp_path / n, shard_rows=4) for n in ("a", "b"))
     encode_texts(Watched(), TEXTS, whole)
     with monkeypatch.context() as patched:
         patched.setattr(EmbeddingCache, "_write_manifest", lambda *_: (_ for _ in ()).throw(Killed))
@@ -248,7 +248,7 @@ def test_the_lock_ends_with_the_process_that_held_it(config):
 
 
 def test_a_full_disk_keeps_every_finished_shard(tmp_path, monkeypatch):
-    config = EmbeddingCacheConfig(folder=str(tmp_path), dtype="float32", shard_rows=4)
+    config = make_embedding_cache(tmp_path, shard_rows=4)
     write, calls = Path.write_bytes, []
 
     def fills_up(path, content):

@@ -7,11 +7,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from close_transfer.config.components import OpenClipConfig, TimmConfig
+from close_transfer.config.components import TimmConfig
 from close_transfer.core.errors import UserError
 from close_transfer.encoders import OpenClipEncoder, TimmEncoder
+from tests.settings import make_encoder
 
-PICTUREBOOK = {"kind": "open_clip", "model": "picturebook", "pretrained": None, "weights": None, "batch_size": 2}
 SMALL = {
     "kind": "timm",
     "model": "test_vit",
@@ -33,8 +33,8 @@ def timm_encoder(**changes):
 
 
 def test_a_grid_of_picturebooks_clip_is_what_its_tower_pools():
-    pooled = OpenClipEncoder(OpenClipConfig(**PICTUREBOOK))
-    grid = OpenClipEncoder(OpenClipConfig(**PICTUREBOOK, features="grid"))
+    pooled = OpenClipEncoder(make_encoder(batch_size=2))
+    grid = OpenClipEncoder(make_encoder(batch_size=2, features="grid"))
     vectors = grid.encode_images(pictures())
     assert vectors.ndim == 3 and vectors.shape[::2] == (3, grid.dim)
     tower = pooled._model.visual
@@ -101,7 +101,7 @@ def test_the_grid_of_clips_largest_resnet_has_the_published_shape():
 
 
 @pytest.mark.parametrize(
-    "encoder", [timm_encoder, lambda: OpenClipEncoder(OpenClipConfig(**PICTUREBOOK, features="grid"))]
+    "encoder", [timm_encoder, lambda: OpenClipEncoder(make_encoder(batch_size=2, features="grid"))]
 )
 def test_text_is_refused_with_what_to_do(encoder):
     with pytest.raises(UserError, match=r"encodes images only.*train_on_images\.py"):

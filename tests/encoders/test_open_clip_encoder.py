@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from close_transfer.config.components import OpenClipConfig
 from close_transfer.core.errors import UserError
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.text_forward import find_causal_text_tower
+from tests.settings import make_encoder
 
 TEXTS = ["a dog", "two small red cats on a beach at night, with a house nearby", "", "Ein Hund", "a dog a dog a dog"]
 
@@ -19,9 +19,7 @@ TINY_TEXT = {"context_length": 32, "vocab_size": 49408, "width": 32, "heads": 2,
 
 
 def config(**values):
-    return OpenClipConfig(
-        **{"kind": "open_clip", "model": "picturebook", "pretrained": None, "weights": None, "batch_size": 3} | values
-    )
+    return make_encoder(**{"batch_size": 3} | values)
 
 
 @pytest.fixture(scope="module")

@@ -9,20 +9,19 @@ import torch
 from PIL import Image
 from safetensors.torch import save_model
 
-from close_transfer.config.components import OpenClipConfig
 from close_transfer.core.errors import UserError
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.catalogue import format_catalogue
 from close_transfer.encoders.published_weights import find_usage
 from close_transfer.encoders.text_forward import find_causal_text_tower
 from close_transfer.models.bpe_tokenizer import train_bpe
+from tests.settings import make_encoder
 
 TEXTS = ["a dog", "two small red cats on a beach at night, with a house nearby", ""]
 
 
 def config(model, **values):
-    base = {"kind": "open_clip", "model": model, "pretrained": None, "weights": None, "batch_size": 2}
-    return OpenClipConfig(**base | values)
+    return make_encoder(**{"model": model, "batch_size": 2} | values)
 
 
 def trained_tokenizer(folder):

@@ -81,7 +81,7 @@ def test_a_base_that_was_moved_is_given(lora_run, tmp_path):
 def test_another_base_is_refused_and_so_is_one_that_is_not_needed(lora_run, tmp_path):
     other = tiny_family("opt", tmp_path / "other", TEXTS)
     with pytest.raises(
-        UserError, match=r"other has other weights than the language model of the training .*base_model=FOLDER"
+        UserError, match=r"other has other weights than the language model in training .*base_model=FOLDER"
     ):
         TransferModel.from_pretrained(lora_run, device="cpu", base_model=other)
     with pytest.raises(UserError, match=r"nowhere: the language model that this one was trained on: cannot be loaded"):

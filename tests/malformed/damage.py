@@ -65,7 +65,7 @@ def encodings(text: str) -> dict[str, bytes]:
         "zeros": bytes(2000),
         "noise": np.random.default_rng(1).bytes(2000),
         "zip": b"PK\x03\x04" + content,
-        "packed-without-saying": gzip.compress(content),
+        "packed-without-saying": gzip.compress(content, mtime=0),
         "no-last-line-end": content.rstrip(b"\n"),
     }
 
@@ -133,13 +133,13 @@ def packed_cases() -> dict[str, bytes]:
     wrong_length[-1] ^= 1
     chosen = {
         "nothing": b"", "not-packed": text, "only-header": packed[:10], "sign-only": packed[:2], "garbage-after": packed + b"garbage",
-        "zeros-after": packed + bytes(100), "two-parts": packed + gzip.compress(b'{"text": "more"}\n'),
+        "zeros-after": packed + bytes(100), "two-parts": packed + gzip.compress(b'{"text": "more"}\n', mtime=0),
         "second-part-cut": packed + packed[:20], "second-part-noise": packed + packed[:10] + b"\xff" * 40,
-        "wrong-sum": bytes(wrong_sum), "wrong-length": bytes(wrong_length), "twice-packed": gzip.compress(packed),
+        "wrong-sum": bytes(wrong_sum), "wrong-length": bytes(wrong_length), "twice-packed": gzip.compress(packed, mtime=0),
         "zlib": zlib.compress(text), "zip": b"PK\x03\x04" + packed, "unknown-method": packed[:2] + b"\x07" + packed[3:],
-        "all-flags": packed[:3] + b"\xff" + packed[4:], "packed-nothing": gzip.compress(b""), "packed-zeros": gzip.compress(bytes(5000)),
-        "packed-utf-16": gzip.compress(text.decode().encode("utf-16")), "packed-noise": gzip.compress(np.random.default_rng(2).bytes(999)),
-        "packed-half-line": gzip.compress(text[:-9]), "bad-line-inside": gzip.compress(rows[0] + b'\n{"text": 5}\n'),
+        "all-flags": packed[:3] + b"\xff" + packed[4:], "packed-nothing": gzip.compress(b"", mtime=0), "packed-zeros": gzip.compress(bytes(5000), mtime=0),
+        "packed-utf-16": gzip.compress(text.decode().encode("utf-16"), mtime=0), "packed-noise": gzip.compress(np.random.default_rng(2).bytes(999), mtime=0),
+        "packed-half-line": gzip.compress(text[:-9], mtime=0), "bad-line-inside": gzip.compress(rows[0] + b'\n{"text": 5}\n', mtime=0),
     }  # fmt: skip
     return cases("gz", packed, chosen)
 

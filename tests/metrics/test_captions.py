@@ -2,9 +2,10 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
-from contextlib import nullcontext
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,10 @@ from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-from close_transfer.metrics import meteor, ptb
+from close_transfer.metrics import ptb
 from close_transfer.metrics.captions import CAPTION_METRICS, caption_scores
 from close_transfer.metrics.java import find_java
-from close_transfer.metrics.meteor import start_meteor
+from close_transfer.metrics.meteor import share_meteor
 
 HYPOTHESES = ["A red dog on the grass.", "two cats", "A man riding a horse!", "a boat on the sea at night"]
 REFERENCES = [
@@ -30,7 +31,16 @@ REFERENCES = [
 ]
 
 
-def official_scores(hypotheses, references):
+@pytest.fixture(scope="module")
+def official_meteor():
+    """pycocoevalcap's own, which takes seconds to start."""
+    with find_java():
+        scorer = Meteor()
+    yield scorer
+    scorer.meteor_p.kill()
+
+
+def official_scores(hypotheses, references, meteor):
     """The corpus scores as pycocoevalcap's own evaluation computes them."""
     with find_java():
         tokenizer = PTBTokenizer()
@@ -38,15 +48,15 @@ def official_scores(hypotheses, references):
         res = tokenizer.tokenize({i: [{"caption": h}] for i, h in enumerate(hypotheses)})
         bleu, _ = Bleu(4).compute_score(gts, res, verbose=0)
         scores = {f"BLEU-{n}": value for n, value in enumerate(bleu, start=1)}
-        scores["METEOR"] = Meteor().compute_score(gts, res)[0]
+        scores["METEOR"] = meteor.compute_score(gts, res)[0]
         scores["ROUGE-L"] = Rouge().compute_score(gts, res)[0]
         scores["CIDEr"] = Cider().compute_score(gts, res)[0]
     return {name: 100 * float(value) for name, value in scores.items()}
 
 
 @pytest.fixture(scope="module")
-def official():
-    return official_scores(HYPOTHESES, REFERENCES)
+def official(official_meteor):
+    return official_scores(HYPOTHESES, REFERENCES, official_meteor)
 
 
 @pytest.fixture(scope="module")
@@ -77,17 +87,10 @@ def scored(watched):
     return watched[0]
 
 
-@pytest.fixture(scope="module")
-def running():
-    """METEOR takes seconds to start: one for all the tests that ask it directly."""
-    with find_java(), start_meteor() as process:
-        yield process
-
-
 @pytest.fixture
-def meteor_at_hand(running, monkeypatch):
-    """`caption_scores` uses the METEOR that runs already."""
-    monkeypatch.setattr("close_transfer.metrics.captions.start_meteor", lambda: nullcontext(running))
+def running():
+    with share_meteor() as process:
+        yield process
 
 
 def test_scores_are_those_of_the_official_scorers(official, scored):
@@ -103,14 +106,14 @@ def test_intervals_hold_the_values_and_have_the_same_names(scored):
         assert low - 5 <= scored.metrics[name] <= high + 5, name
 
 
-def test_perfect_captions_score_full_marks(meteor_at_hand):
+def test_perfect_captions_score_full_marks():
     scores = caption_scores([g[0] for g in REFERENCES], REFERENCES, num_resamples=10).metrics
     assert scores["BLEU-4"] == pytest.approx(100)
     assert scores["METEOR"] == pytest.approx(100)
     assert scores["ROUGE-L"] == pytest.approx(100)
 
 
-def test_real_captions_score_as_with_the_official_scorers(meteor_at_hand):
+def test_real_captions_score_as_with_the_official_scorers(official_meteor):
     """One of COCO's captions against the other four; an empty one, a wrong one and two repeated ones among them."""
     folder = os.environ.get("CLOSE_TRANSFER_DATA")
     if not folder:
@@ -126,21 +129,20 @@ def test_real_captions_score_as_with_the_official_scorers(meteor_at_hand):
     hypotheses[10], hypotheses[11] = whole[10][1], whole[11][2]
     references = [group[1:] for group in whole]
     ours = caption_scores(hypotheses, references, num_resamples=20).metrics
-    for name, value in official_scores(hypotheses, references).items():
+    for name, value in official_scores(hypotheses, references, official_meteor).items():
         assert ours[name] == pytest.approx(value, rel=1e-9, abs=1e-9), name
 
 
-def test_a_caption_like_its_reference_counts_as_meteor_has_it(running):
+def test_a_caption_like_its_reference_counts_as_meteor_has_it(running, official_meteor):
     """METEOR leaves its one chunk out of the sum; with it, the score of all would be lower."""
     hypotheses, references = ["a red dog", "two cats in snow"], [["a red dog"], ["in the snow two cats sit"]]
-    with find_java():
-        official, _ = Meteor().compute_score(dict(enumerate(references)), {i: [h] for i, h in enumerate(hypotheses)})
+    official, _ = official_meteor.compute_score(dict(enumerate(references)), {i: [h] for i, h in enumerate(hypotheses)})
     (ours,) = running.scores(running.statistics(hypotheses, references).sum(axis=0, keepdims=True))
     assert ours == pytest.approx(100 * official, rel=1e-12)
 
 
 @pytest.mark.parametrize("hypotheses", [["", "two cats"], ["", ""], ["...", "\u200b"], ["\ud800", "\x00"]])
-def test_empty_captions_are_scored_and_not_refused(hypotheses, meteor_at_hand):
+def test_empty_captions_are_scored_and_not_refused(hypotheses):
     scores = caption_scores(hypotheses, REFERENCES[:2], num_resamples=10)
     assert np.isfinite(list(scores.metrics.values())).all()
     assert np.isfinite(list(scores.intervals.values())).all()
@@ -151,7 +153,7 @@ def test_a_reference_without_words_changes_nothing(running):
     assert (running.statistics(HYPOTHESES, with_empty) == running.statistics(HYPOTHESES, REFERENCES)).all()
 
 
-def test_the_field_separator_of_meteor_within_a_caption_adds_no_sentence(running, meteor_at_hand):
+def test_the_field_separator_of_meteor_within_a_caption_adds_no_sentence(running):
     counts = running.statistics(["a dog ||| a cat", "two cats"], [["a dog ||| a cat"], ["two cats"]])
     assert counts[:, :2].tolist() == [[4, 4], [2, 2]], "words of both, none cut at the separator"
     hypotheses = ["a red dog ||| on the grass", *HYPOTHESES[1:]]
@@ -159,17 +161,27 @@ def test_the_field_separator_of_meteor_within_a_caption_adds_no_sentence(running
     assert caption_scores(hypotheses, references, num_resamples=10).metrics["METEOR"] > 20
 
 
-def test_a_long_caption_is_scored(meteor_at_hand):
+def test_a_long_caption_is_scored():
     long = "a man and his dog on a bench in the park " * 30
     scores = caption_scores([long, "two cats"], [[long], ["two cats"]], num_resamples=5).metrics
     assert scores["BLEU-4"] == pytest.approx(100)
     assert 50 < scores["METEOR"] <= 100
 
 
-def test_no_process_outlives_the_scores(watched):
+def test_the_tokenizers_end_with_the_scores(watched):
     _, processes, _ = watched
-    assert len(processes) == 3, "the tokenizer for both sides, and METEOR"
-    assert all(process.returncode is not None for process in processes)
+    tokenizers = [process for process in processes if "-stdio" not in process.args]
+    assert len(tokenizers) == 2, "one for each side"
+    assert all(process.returncode is not None for process in tokenizers)
+    assert len(processes) <= 3, "and METEOR, if it did not run already"
+
+
+def test_two_scorings_use_one_meteor(scored):
+    with share_meteor() as first:
+        first_pid = first.pid
+    assert caption_scores(HYPOTHESES, REFERENCES, num_resamples=100) == scored
+    with share_meteor() as second:
+        assert second.pid == first_pid
 
 
 def test_nothing_is_written_into_the_installed_packages(watched):
@@ -177,27 +189,7 @@ def test_nothing_is_written_into_the_installed_packages(watched):
     assert not changed
 
 
-def test_meteor_does_not_outlive_a_failure(monkeypatch):
-    started = []
-    start = subprocess.Popen
-    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(start(*a, **k)) or started[-1])
-    with pytest.raises(ZeroDivisionError), find_java(), start_meteor():
-        raise ZeroDivisionError
-    (process,) = started
-    assert process.returncode is not None
-
-
-def test_a_meteor_that_cannot_start_says_why(monkeypatch):
-    monkeypatch.setattr(meteor, "_COMMAND", ("java", "-jar", "no-such.jar"))
-    with (
-        pytest.raises(RuntimeError, match=r"(?s)gave no numbers.*no-such\.jar"),
-        find_java(),
-        start_meteor() as broken,
-    ):
-        broken.statistics(HYPOTHESES, REFERENCES)
-
-
-def test_references_are_tokenised_once(tmp_path, monkeypatch, meteor_at_hand):
+def test_references_are_tokenised_once(tmp_path, monkeypatch):
     calls = []
     run = ptb.run_java
     monkeypatch.setattr(ptb, "run_java", lambda *arguments: calls.append(1) or run(*arguments))
@@ -209,7 +201,7 @@ def test_references_are_tokenised_once(tmp_path, monkeypatch, meteor_at_hand):
     assert [p.name for p in tmp_path.iterdir()] == ["tokenized"]
 
 
-def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch, meteor_at_hand):
+def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
     monkeypatch.setenv("CLOSE_TRANSFER_CACHE", str(tmp_path / "said"))
     caption_scores(HYPOTHESES[:1], REFERENCES[:1], num_resamples=5)
     assert (tmp_path / "said" / "tokenized").is_dir()
@@ -219,10 +211,18 @@ def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch, meteor_a
     assert (tmp_path / "cache" / "tokenized").is_dir()
 
 
-def test_works_where_no_java_is_installed(monkeypatch):
+def test_a_dead_meteor_is_replaced_and_where_no_java_is_installed_by_the_wheels(monkeypatch, scored):
+    """One test, because a METEOR takes seconds to start."""
+    with share_meteor() as before:
+        dead = before.pid
+    os.kill(dead, signal.SIGKILL)
+    while before.is_running():
+        time.sleep(0.01)
     kept = [p for p in os.environ["PATH"].split(os.pathsep) if not shutil.which("java", path=p)]
     monkeypatch.setenv("PATH", os.pathsep.join(kept))
     monkeypatch.delenv("JAVA_HOME", raising=False)
     assert shutil.which("java") is None
-    assert caption_scores(HYPOTHESES, REFERENCES, num_resamples=10).metrics["METEOR"] > 20
+    assert caption_scores(HYPOTHESES, REFERENCES, num_resamples=100) == scored
     assert shutil.which("java") is None, "the path is given back as it was"
+    with share_meteor() as after:
+        assert after.pid != dead

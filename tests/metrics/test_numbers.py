@@ -54,7 +54,7 @@ def test_entailment_gives_recall_of_each_label_and_both_confusions():
         Prediction(str(i), (text,), (0.0,), label, (0.0,) * 3)
         for i, (text, label) in enumerate(zip(generated, chosen, strict=True))
     ]
-    scores = TASKS["snli-ve"].score(examples, predictions, 10)
+    scores = TASKS["snli-ve"]().score(examples, predictions, 10)
     assert scores.metrics == {
         "accuracy": 75.0,
         "accuracy_generated": 50.0,
@@ -68,7 +68,7 @@ def test_entailment_gives_recall_of_each_label_and_both_confusions():
 
 def test_entailment_predictions_of_other_programs_have_text_only():
     examples = [Example("1", (), references=("neutral",))]
-    assert TASKS["snli-ve"].score(examples, [Prediction("1", ("neutral",), (0.0,))], 10).metrics["accuracy"] == 100
+    assert TASKS["snli-ve"]().score(examples, [Prediction("1", ("neutral",), (0.0,))], 10).metrics["accuracy"] == 100
 
 
 def test_intervals_cover_what_they_promise():

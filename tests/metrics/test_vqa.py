@@ -175,7 +175,7 @@ def scored(annotations, answer_of):
         for a in annotations
     ]
     predictions = [Prediction(e.id, (answer_of(a),), (0.0,)) for e, a in zip(examples, annotations, strict=True)]
-    return TASKS["vqa"].score(examples, predictions, 2).metrics
+    return TASKS["vqa"]().score(examples, predictions, 2).metrics
 
 
 # What the official tool (see above, run under Python 3 on this file, rounding to two decimals as it does)

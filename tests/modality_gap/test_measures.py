@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from close_transfer.core.arrays import normalize_rows
 from close_transfer.core.errors import UserError
 from close_transfer.modality_gap.cosines import compute_cosine_metrics
 from close_transfer.modality_gap.measurement import measure
 from close_transfer.modality_gap.neighbours import find_recall_hits, measure_neighbourhoods
 from close_transfer.modality_gap.spectra import Moments, compute_spectral_metrics, find_directions
-from close_transfer.modality_gap.vectors import GroupedVectors, normalize_rows
+from close_transfer.modality_gap.vectors import GroupedVectors
 
 SCENES = np.array([0, 0, 0, 1, 2, 2, 3, 3, 3, 3])
 
@@ -60,10 +61,10 @@ def test_caption_spread_is_the_noise_that_was_put_in():
 
 def test_shapes_whose_spectrum_is_known():
     rng = np.random.default_rng(3)
-    flat = Moments.of(rng.normal(size=(200_000, 5)), np.ones(200_000))
+    flat = Moments.from_rows(rng.normal(size=(200_000, 5)), np.ones(200_000))
     assert flat.effective_dimension == pytest.approx(5, rel=0.01)
     assert flat.std == pytest.approx(1, rel=0.01)
-    line = Moments.of(np.outer(rng.normal(size=1000), np.ones(5)), np.ones(1000))
+    line = Moments.from_rows(np.outer(rng.normal(size=1000), np.ones(5)), np.ones(1000))
     assert line.effective_dimension == pytest.approx(1)
     assert find_directions(line.spectrum(), 0.9) == 1
     assert find_directions(np.array([0.5, 0.3, 0.15, 0.05]), 0.9) == 3
@@ -143,7 +144,7 @@ def test_lengths_of_means_lie_amid_their_intervals():
 
 
 def test_one_scene_is_too_few():
-    with pytest.raises(UserError, match="fewer than two scenes"):
+    with pytest.raises(UserError, match="the gap needs two scenes or more"):
         measure(GroupedVectors(np.eye(2), np.array([0, 0])), [], 10)
 
 

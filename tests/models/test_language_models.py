@@ -20,6 +20,7 @@ from close_transfer.models.network import TransferConfig, TransferNetwork
 from close_transfer.models.prompt_format import TextFormat
 from close_transfer.training.batches import TokenizedExamples
 from tests.families import FAMILIES, tiny_family
+from tests.settings import make_settings
 
 DIM = 16
 WORDS = ["a red dog", "two cats in the snow"]
@@ -51,9 +52,7 @@ class StandInScenes:
 
 def built(folder, **settings):
     torch.manual_seed(0)
-    lm = build_language_model(
-        PretrainedLM(kind="pretrained", name=str(folder), learning_rate=1e-3, warmup_steps=0, **settings), []
-    )
+    lm = build_language_model(make_settings(PretrainedLM, "lm/pretrained.yaml", name=str(folder), **settings), [])
     config = TransferConfig(
         encoder={"name": "x", "dim": DIM, "fingerprint": "f"},
         adapter=[{"name": "gaussian"}],
@@ -131,9 +130,9 @@ def test_likelihoods_of_labels_are_those_of_the_whole_text(family):
     with torch.no_grad():
         prefix = model.mapper(F.normalize(torch.from_numpy(vectors), dim=-1))
         embed = model.lm.get_input_embeddings()
-        prompt, _ = lm.format.prompt_ids("Is it night?", 32)
+        prompt, _ = lm.format.encode_prompt("Is it night?", 32)
         for label, score in zip(labels, scores, strict=True):
-            target, _ = lm.format.target_ids(label, 24, "Is it night?")
+            target, _ = lm.format.encode_target(label, 24, "Is it night?")
             row = torch.cat(
                 [embed(torch.tensor([list(lm.format.before)], dtype=torch.long)), prefix, embed(torch.tensor([[*prompt, *target]]))], dim=1
             )  # fmt: skip
@@ -161,7 +160,7 @@ def test_checkpoints_hold_what_was_trained_and_name_the_base(family, train, tmp_
     )
     next(base.parameters()).data[0] += 1
     base.save_pretrained(folder)
-    with pytest.raises(UserError, match="has other weights than the language model of the training"):
+    with pytest.raises(UserError, match="has other weights than the language model in training"):
         TransferNetwork.from_pretrained(tmp_path / "saved")
 
 
@@ -207,7 +206,9 @@ def test_lora_reaches_the_layers_that_are_named(tmp_path):
     model, _ = built(folder, tuning="lora", lora=LoraConfig(rank=2, alpha=4, dropout=0.0, layers=("v_proj",)))
     trained = [name for name, one in model.lm.named_parameters() if one.requires_grad]
     assert trained and all("v_proj" in name for name in trained)
-    with pytest.raises(UserError, match=r"lm\.lora\.layers=v_proj,nowhere: .*no layer named nowhere; it has .*q_proj"):
+    with pytest.raises(
+        UserError, match=r"lm\.lora\.layers=v_proj,nowhere: .*no layer named nowhere\. Choose from: .*q_proj"
+    ):
         built(folder, tuning="lora", lora=LoraConfig(rank=2, alpha=4, dropout=0.0, layers=("v_proj", "nowhere")))
 
 
@@ -226,8 +227,8 @@ def test_what_peft_refuses_is_told_in_its_own_words(tmp_path, kind):
 def test_formats_put_each_familys_tokens_where_they_belong(tmp_path):
     def ids_around(name, **settings):
         _, lm = built(tiny_family(name, tmp_path / name, ["a dog", "Where?"]), **settings)
-        prompt, _ = lm.format.prompt_ids("Where?", 32)
-        target, _ = lm.format.target_ids("a dog", 32, "Where?")
+        prompt, _ = lm.format.encode_prompt("Where?", 32)
+        target, _ = lm.format.encode_target("a dog", 32, "Where?")
         ids = lm.tokenizer.convert_ids_to_tokens
         return ids(lm.format.before), lm.tokenizer.decode(prompt), ids(target)[-1], lm.tokenizer.decode(target[:-1])
 
@@ -247,7 +248,7 @@ def test_formats_put_each_familys_tokens_where_they_belong(tmp_path):
 def test_a_format_that_a_model_does_not_have_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"lm\.format=chat: the tokenizer has no chat template"):
         built(tiny_family("gpt2", tmp_path / "a", ["a"]), format="chat")
-    with pytest.raises(UserError, match=r"lm\.format=plain: is of models that are a decoder only"):
+    with pytest.raises(UserError, match=r"lm\.format=plain only applies to models that are a decoder only"):
         built(tiny_family("t5", tmp_path / "b", ["a"]), format="plain")
     folder = tiny_family("qwen3", tmp_path / "c", ["a"])
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -12,7 +12,7 @@ from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.language_models import build_language_model
 from close_transfer.models.network import TransferConfig, TransferNetwork
 from close_transfer.pipelines.train import train
-from close_transfer.training.checkpoints import RunFolder
+from close_transfer.training.run_folder import RunFolder
 from tests.conftest import SMALL, small_config
 
 
@@ -137,7 +137,7 @@ def test_pretrained_language_models_load_from_a_folder(tmp_path):
 
 def test_a_language_model_that_cannot_be_had_says_what_to_do():
     with pytest.raises(
-        UserError, match=r"lm=t5-small: cannot be loaded .*connect to the hub once, or give a folder"
+        UserError, match=r"lm=t5-small: cannot be loaded .*Connect to the hub once, or give a folder"
     ) as caught:
         train(
             compose_config("train", TrainConfig, [*[o for o in SMALL if not o.startswith("lm.")], "lm=t5-small"]),

@@ -10,6 +10,7 @@ import torch
 from close_transfer.cli import compose_config
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.core.errors import UserError
+from close_transfer.data.example_kinds import CAPTIONS
 from close_transfer.data.leakage import References
 from close_transfer.data.sources import load_examples
 from close_transfer.models import text_memory
@@ -79,7 +80,7 @@ def test_an_evaluation_on_a_memory_says_so_and_answers_otherwise(finished_runs, 
 
 
 def test_what_training_left_out_is_not_in_the_memory_either(train_small):
-    examples = load_examples(small_config().data, "captioning", "train").examples
+    examples = load_examples(small_config().data, CAPTIONS, "train").examples
     unwanted = [text for example in examples[:30] for text in example.texts]
     Path("unwanted.txt").write_text("\n".join(unwanted))
     train_small("exclude_overlap_with=unwanted.txt", "output=run")

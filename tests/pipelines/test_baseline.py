@@ -11,10 +11,12 @@ from PIL import Image
 from close_transfer.cli import compose_config
 from close_transfer.config.baseline import BaselineConfig
 from close_transfer.core.errors import UserError
+from close_transfer.data.example_kinds import CAPTIONS, PAIRS
 from close_transfer.data.sources import load_examples
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.evaluation.results import read_results
 from close_transfer.pipelines.baseline import evaluate_baseline
+from close_transfer.tasks.loading import load_task_examples
 from tests.conftest import SMALL_DATA
 
 
@@ -32,10 +34,10 @@ def test_the_nearest_training_caption_is_the_answer():
     scores = evaluate_baseline(config("task=captioning"))
     settings = config("task=captioning")
     encoder = OpenClipEncoder(settings.clip)
-    captions = [text for e in load_examples(settings.data, "captioning", "train").examples for text in e.texts]
+    captions = [text for e in load_examples(settings.data, CAPTIONS, "train").examples for text in e.texts]
     told = encoder.encode_texts(captions)
     told /= np.linalg.norm(told, axis=1, keepdims=True)
-    asked = load_examples(settings.data, "captioning", "test").examples
+    asked = load_examples(settings.data, CAPTIONS, "test").examples
     for line, example in zip(predictions(), asked, strict=True):
         (vector,) = encoder.encode_images([example.image.open()])
         assert line["id"] == example.id
@@ -54,7 +56,7 @@ def test_questions_and_hypotheses_are_answered(task, baseline):
     scores = evaluate_baseline(config(f"task={task}", f"baseline={baseline}", "num_answers=7"))
     assert 0 <= scores.metrics["accuracy"] <= 100
     told = [line["candidates"][0] for line in predictions()]
-    training = load_examples(config(f"task={task}").data, task, "train").examples
+    training = load_task_examples(task, config(f"task={task}").data, "train").examples
     known = {answer for example in training for answer in example.references}
     assert set(told) <= known
     if task == "vqa" and baseline == "zero-shot":
@@ -64,7 +66,7 @@ def test_questions_and_hypotheses_are_answered(task, baseline):
 def test_labels_are_as_frequent_as_in_training():
     evaluate_baseline(config("task=snli-ve", "baseline=zero-shot", "data.num_test=60"))
     told = [line["candidates"][0] for line in predictions()]
-    training = [e.references[0] for e in load_examples(config("task=snli-ve").data, "snli-ve", "train").examples]
+    training = [e.references[0] for e in load_examples(config("task=snli-ve").data, PAIRS, "train").examples]
     for label in set(training):
         assert told.count(label) / len(told) == pytest.approx(training.count(label) / len(training), abs=0.05)
 

@@ -12,7 +12,7 @@ from close_transfer.config.train import TrainConfig
 from close_transfer.data.sources.own_rows import check_columns
 from close_transfer.pipelines.console import describe_training
 from close_transfer.pipelines.train import train
-from close_transfer.training.checkpoints import TrainingState
+from close_transfer.training.run_folder import TrainingState
 from close_transfer.training.trainer import Outcome
 from tests.conftest import SMALL, small_config
 

@@ -74,7 +74,7 @@ def test_results_hold_what_they_promise(finished_runs, tmp_path, task, metrics):
 def test_default_folder_and_text_scenes(finished_runs):
     evaluation = run_evaluation(finished_runs, "task=vqa", "scene=text", "split=test-novel")
     assert evaluation.folder == (finished_runs / "vqa/latest").resolve() / "eval-test-novel-text"
-    assert evaluation.results()["scene"] == "text"
+    assert evaluation.results().scene == "text"
 
 
 def test_data_of_its_own_are_in_the_folders_name(finished_runs):
@@ -149,9 +149,9 @@ def test_leakage_is_told_where_it_was_found_or_not_looked_for(finished_runs, tmp
 
 def test_evaluating_twice_gives_the_same_numbers(finished_runs, tmp_path):
     first, second = (run_evaluation(finished_runs, f"output={tmp_path / n}").results() for n in "ab")
-    assert first["metrics"] == second["metrics"]
-    assert first["intervals"] == second["intervals"]
-    assert first["data_fingerprint"] == second["data_fingerprint"]
+    assert first.metrics == second.metrics
+    assert first.intervals == second.intervals
+    assert first.data_fingerprint == second.data_fingerprint
 
 
 def test_report_is_one_file_with_numbers_pictures_and_plain_words(finished_runs, tmp_path):

@@ -17,6 +17,7 @@ from close_transfer.inference import prediction_inputs
 from close_transfer.pipelines.console import describe_prediction
 from close_transfer.pipelines.predict import predict_files
 from tests.conftest import die_at
+from tests.settings import make_encoder
 
 
 @pytest.fixture
@@ -47,12 +48,11 @@ def test_captions_for_a_folder_with_the_unreadable_counted(finished_runs, images
 
 
 def test_one_picture_and_its_vector_get_the_same_answer(finished_runs, images):
-    from close_transfer.config.components import OpenClipConfig
     from close_transfer.encoders import OpenClipEncoder
 
     question = "prompt=How many dogs, cats or birds are there?"
     _, from_picture = run_prediction(finished_runs, f"images={images / '1.png'}", "task=vqa", question)
-    config = OpenClipConfig(kind="open_clip", model="picturebook", pretrained=None, weights=None, batch_size=8)
+    config = make_encoder(batch_size=8)
     np.save("vector.npy", OpenClipEncoder(config).encode_images([Image.open(images / "1.png").convert("RGB")]))
     _, from_vector = run_prediction(finished_runs, "embeddings=vector.npy", "task=vqa", question)
     assert from_picture[0]["candidates"] == from_vector[0]["candidates"]

@@ -18,8 +18,8 @@ from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.pipelines.pretrain_lm import _split, describe_outcome, pretrain
 from close_transfer.pipelines.train import train
-from close_transfer.training.lm_pretrainer import Pretrainer
 from close_transfer.training.span_corruption import SpanCorruptor
+from close_transfer.training.trainer import Trainer
 from tests.conftest import SMALL_DATA, SMALL_LOOP, SMALL_MODEL
 
 SMALL_PRETRAINING = [*SMALL_MODEL, "text=texts.txt", "output=lm", "batch_size=16", "warmup_steps=2", "log_every=1",
@@ -150,15 +150,15 @@ def test_same_seed_same_weights_other_seed_others():
 def test_stopped_and_resumed_equals_never_stopped(stop_at, monkeypatch):
     settings = ["lm.config.dropout_rate=0.1", "epochs=3", "objective=denoise"]
     whole = pretrain(small(*settings, "output=whole"))
-    step = Pretrainer._step
+    train_on = Trainer._train_on
 
-    def interrupt(self, state, rows):
-        if state.step == stop_at - 1:
+    def interrupt(self, step, num_steps, rows):
+        if step == stop_at - 1:
             os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, state, rows)
+        return train_on(self, step, num_steps, rows)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Pretrainer, "_step", interrupt)
+        patched.setattr(Trainer, "_train_on", interrupt)
         stopped = pretrain(small(*settings, "output=parts"))
     assert stopped.exit_status == 128 + signal.SIGTERM
     assert stopped.summary["trained"]["step"] == stop_at < whole.summary["trained"]["step"]
@@ -174,7 +174,7 @@ def test_stopped_and_resumed_equals_never_stopped(stop_at, monkeypatch):
     assert whole.summary["trained"]["losses"] == again.summary["trained"]["losses"]
     left = {path.name for path in Path("parts").iterdir()}
     assert left == {path.name for path in Path("whole").iterdir()}
-    assert not any(name.startswith((".", "state")) for name in left)
+    assert not any(name.startswith((".", "state")) or name in ("checkpoints", "best", "last") for name in left)
     with pytest.raises(UserError, match=r"is finished; use lm=parts"):
         pretrain(small(*settings, "output=parts", "resume=true"))
 
@@ -185,15 +185,15 @@ def test_a_kill_between_saves_costs_the_steps_since_the_last(monkeypatch):
     class Killed(BaseException):
         pass
 
-    step = Pretrainer._step
+    train_on = Trainer._train_on
 
-    def kill(self, state, rows):
-        if state.step == 10:
+    def kill(self, step, num_steps, rows):
+        if step == 10:
             raise Killed
-        return step(self, state, rows)
+        return train_on(self, step, num_steps, rows)
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(Pretrainer, "_step", kill)
+        patched.setattr(Trainer, "_train_on", kill)
         pretrain(small("output=parts", "epochs=2"))
     pretrain(small("output=parts", "epochs=2", "resume=true"))
     assert weights("whole") == weights("parts")
@@ -283,13 +283,13 @@ def test_unusable_lines_are_skipped_and_counted_where_asked():
 
 
 def test_two_trainings_do_not_share_a_folder(monkeypatch):
-    step = Pretrainer._step
+    train_on = Trainer._train_on
 
-    def another_meanwhile(self, state, rows):
-        monkeypatch.setattr(Pretrainer, "_step", step)
-        with pytest.raises(UserError, match="another process trains in output=lm"):
+    def another_meanwhile(self, step, num_steps, rows):
+        monkeypatch.setattr(Trainer, "_train_on", train_on)
+        with pytest.raises(UserError, match="another process trains in lm"):
             pretrain(small("max_steps=1"))
-        return step(self, state, rows)
+        return train_on(self, step, num_steps, rows)
 
-    monkeypatch.setattr(Pretrainer, "_step", another_meanwhile)
+    monkeypatch.setattr(Trainer, "_train_on", another_meanwhile)
     assert pretrain(small("max_steps=1")).exit_status == 0

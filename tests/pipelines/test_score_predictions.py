@@ -19,6 +19,7 @@ from close_transfer.evaluation.official_formats import format_official_results
 from close_transfer.evaluation.reference_files.references import read_predictions, read_references
 from close_transfer.pipelines.score_predictions import score_predictions
 from tests.conftest import REPOSITORY
+from tests.settings import make_encoder
 
 DATA = os.environ.get("CLOSE_TRANSFER_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="CLOSE_TRANSFER_DATA is unset: it names the folder of real data")
@@ -225,7 +226,6 @@ def test_broken_files_are_told_with_their_name(name, side):
 
 def test_clipscore_of_drawn_pictures(tmp_path):
     """2.5 times the cosine of image and caption, by vectors encoded here."""
-    from close_transfer.config.components import OpenClipConfig
     from close_transfer.data.picturebook.captions import captions
     from close_transfer.data.picturebook.drawing import draw_scene
     from close_transfer.data.picturebook.scenes import scenes
@@ -239,9 +239,7 @@ def test_clipscore_of_drawn_pictures(tmp_path):
     predictions = write("p.jsonl", [{"id": n, "prediction": texts[0]} for n, texts in enumerate(told)])
     settings = [f"images={tmp_path}", "clip=picturebook", "extra_metrics=clipscore", "device=cpu"]
     _, results = score(f"predictions={predictions}", f"references={references}", *settings)
-    encoder = OpenClipEncoder(
-        OpenClipConfig(kind="open_clip", model="picturebook", pretrained=None, weights=None, batch_size=8)
-    )
+    encoder = OpenClipEncoder(make_encoder(batch_size=8))
     texts = encoder.encode_texts([f"A photo depicts {texts[0]}" for texts in told])
     images = encoder.encode_images([draw_scene(scene, 64) for scene in drawn])
     cosines = (texts * images).sum(1) / np.linalg.norm(texts, axis=1) / np.linalg.norm(images, axis=1)

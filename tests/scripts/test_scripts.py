@@ -103,10 +103,12 @@ def test_contact_sheet():
 
 
 def readme_commands():
-    """Every python command in the README's code blocks."""
-    blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)
+    """Every python command in the code blocks of the README, then of the page with the other commands."""
+    text = "\n".join((REPOSITORY / name).read_text() for name in ("README.md", "docs/commands.md"))
+    blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", text, flags=re.DOTALL)
     lines = [re.split(r"\s#", line)[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("python scripts/")]
+    # The second page repeats some of the first, so that each page is complete.
+    return list(dict.fromkeys(line for line in lines if line.startswith("python scripts/")))
 
 
 def small(command):

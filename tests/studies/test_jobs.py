@@ -31,20 +31,20 @@ def test_a_training_that_was_stopped_is_not_tested_and_goes_on(monkeypatch):
     monkeypatch.setattr(trainer.Trainer, "_any_process", stop_after_three)
     with pytest.raises(UserError, match=r"out/run: training was stopped; the same command goes on"):
         run_job(job())
-    assert job().missing == ["test-image"]
+    assert job().find_missing_tests() == ["test-image"]
     assert not Path("out/run/test-image").exists()
     run_job(job())
     assert len(steps) == 6  # the run's six steps, none of them twice
-    assert job().missing == []
+    assert job().find_missing_tests() == []
     assert json.loads(Path("out/run/test-image/results.json").read_text())["num_examples"] == 12
 
 
 def test_results_of_other_settings_are_refused_and_named():
     run_job(job())
     with pytest.raises(UserError, match=r"other settings \(train\.log_every=2\); give another output="):
-        assert job("train.log_every=2").missing
+        assert job("train.log_every=2").find_missing_tests()
     with pytest.raises(UserError, match=r"other settings \(num_beams=1, num_beams=2\)"):
-        assert job(tests=("num_bootstrap=20", "device=cpu", "num_beams=2")).missing
+        assert job(tests=("num_bootstrap=20", "device=cpu", "num_beams=2")).find_missing_tests()
 
 
 def slowly(seconds):

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from close_transfer.core.arrays import normalize_rows
 from close_transfer.core.errors import UserError
 from close_transfer.modality_gap.keyword_probe import (
     build_keyword_matrix,
@@ -12,7 +13,6 @@ from close_transfer.modality_gap.keyword_probe import (
     compute_average_precisions,
     score_probe,
 )
-from close_transfer.modality_gap.vectors import normalize_rows
 from studies.commands import compose_config
 from studies.config import RealSystemConfig, StudyRealVectorsConfig
 from studies.real_baselines import NEAREST, find_nearest_captions, find_nearest_keywords

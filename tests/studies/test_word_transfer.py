@@ -8,6 +8,7 @@ from close_transfer.cli import compose_config
 from close_transfer.config.baseline import BaselineConfig
 from close_transfer.core.atomic_files import write_json
 from close_transfer.core.errors import UserError
+from close_transfer.data.example_kinds import CAPTIONS
 from close_transfer.data.sources import load_examples
 from close_transfer.pipelines.baseline import evaluate_baseline
 from studies.word_kinds import KINDS_OF_WORDS
@@ -22,7 +23,7 @@ def results(tmp_path):
     given = [*SMALL_DATA, "device=cpu", "num_bootstrap=20", f"output={folder}"]
     made = compose_config("baseline", BaselineConfig, given)
     evaluate_baseline(made)
-    return folder, load_examples(made.data, "captioning", "test").examples
+    return folder, load_examples(made.data, CAPTIONS, "test").examples
 
 
 def cells(table):

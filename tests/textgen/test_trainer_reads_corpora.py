@@ -9,9 +9,9 @@ import pytest
 from close_transfer.cli import compose_config as compose_training
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.command_line import compose_config, options
-from close_transfer.data.sources import load_examples
 from close_transfer.pipelines.train import train
 from close_transfer.tasks import build_task
+from close_transfer.tasks.loading import load_task_examples
 from tests.conftest import SMALL_LOOP, SMALL_MODEL
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.pipeline import synthesize
@@ -46,7 +46,7 @@ def trainer(settings):
 
 
 def loaded(config):
-    found = [load_examples(config.data, config.task.name, split) for split in ("train", "val")]
+    found = [load_task_examples(config.task.name, config.data, split) for split in ("train", "val")]
     assert not any(one.num_skipped for one in found)
     assert all(one.examples for one in found)
     return [example for one in found for example in one.examples]

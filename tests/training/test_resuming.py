@@ -11,8 +11,8 @@ from close_transfer.core.atomic_files import WriteError
 from close_transfer.core.errors import UserError
 from close_transfer.pipelines.console import describe_training
 from close_transfer.pipelines.train import train
-from close_transfer.training import checkpoints
-from close_transfer.training.checkpoints import RunFolder
+from close_transfer.training import run_folder
+from close_transfer.training.run_folder import RunFolder
 from close_transfer.training.trainer import Trainer
 from tests.conftest import small_config
 
@@ -50,8 +50,8 @@ def whole(tmp_path_factory):
 
 
 def dies(patched, name, call):
-    """From the `call`-th time on that `checkpoints` uses `name`, the process is dead."""
-    real, calls = getattr(checkpoints, name), []
+    """From the `call`-th time on that `run_folder` uses `name`, the process is dead."""
+    real, calls = getattr(run_folder, name), []
 
     def counted(*args, **kwargs):
         calls.append(args)
@@ -59,7 +59,7 @@ def dies(patched, name, call):
             raise Killed
         return real(*args, **kwargs)
 
-    patched.setattr(checkpoints, name, counted)
+    patched.setattr(run_folder, name, counted)
 
 
 # Three saves, each links "last" and perhaps "best", and the later ones remove what is not needed.
@@ -77,7 +77,7 @@ def test_a_kill_anywhere_in_a_save(whole, monkeypatch, name, call):
 
 
 def test_a_kill_while_an_old_checkpoint_is_removed(whole, monkeypatch):
-    drop, dropped = checkpoints.shutil.rmtree, []
+    drop, dropped = run_folder.shutil.rmtree, []
 
     def half(path, **settings):
         if Path(path).exists():
@@ -87,7 +87,7 @@ def test_a_kill_while_an_old_checkpoint_is_removed(whole, monkeypatch):
         drop(path, **settings)
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoints.shutil, "rmtree", half)
+        patched.setattr(run_folder.shutil, "rmtree", half)
         with pytest.raises(Killed):
             run("output=run", "resume=auto", "train.num_validations=6")
     assert dropped, "no checkpoint was ever removed"
@@ -158,7 +158,7 @@ def test_without_an_optimiser_nothing_is_overwritten():
 
 
 def test_a_disk_that_fills_up_in_a_save_costs_nothing(whole, monkeypatch):
-    save, calls = checkpoints.save_file, []
+    save, calls = run_folder.save_file, []
 
     def fills_up(tensors, path):
         calls.append(path)
@@ -168,7 +168,7 @@ def test_a_disk_that_fills_up_in_a_save_costs_nothing(whole, monkeypatch):
         save(tensors, path)
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoints, "save_file", fills_up)
+        patched.setattr(run_folder, "save_file", fills_up)
         with pytest.raises(WriteError) as caught:
             run("output=run")
     told = str(caught.value)

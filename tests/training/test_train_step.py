@@ -6,8 +6,10 @@ from accelerate import Accelerator
 
 from close_transfer.training.batches import Batch
 from close_transfer.training.train_step import NonFiniteError, make_generator, sum_loss, train_step
+from close_transfer.training.transfer_objective import compute_transfer_loss
 from tests.golden.record import DIM, build_fixed_network, fixed_values
 
+ACCELERATOR = Accelerator(cpu=True)
 NUM = 6
 VECTORS = fixed_values(torch.Size([NUM, DIM]), 3)
 LABELS = torch.arange(NUM * 4).reshape(NUM, 4) % 90 + 5
@@ -20,6 +22,10 @@ def part(start, end, vectors=VECTORS):
     return Batch(vectors[start:end], none, none, LABELS[start:end], scenes, start, NUM, LABELS.numel())
 
 
+def loss(model, part):
+    return compute_transfer_loss(model, part, ACCELERATOR, make_generator("noise"), "text", 0.0)
+
+
 def step(parts, **changed):
     """The weights after one step from the fixed ones, and what it measured."""
     network, _ = build_fixed_network()
@@ -27,12 +33,10 @@ def step(parts, **changed):
     network.lm.eval()  # no dropout, which differs by how a batch is split
     optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
     settings = {
-        "input_modality": "text",
         "learning_rate": 0.1,
         "clip_grad_norm": None,
-        "label_smoothing": 0.0,
     } | changed
-    measured = train_step(network, optimizer, parts, Accelerator(cpu=True), lambda: make_generator("noise"), **settings)
+    measured = train_step(network, optimizer, parts, ACCELERATOR, loss, **settings)
     return torch.nn.utils.parameters_to_vector(network.parameters()).detach(), measured
 
 
@@ -61,7 +65,7 @@ def test_a_gradient_that_is_not_finite_updates_nothing():
     vectors[0, 0] = float("nan")
     with pytest.raises(NonFiniteError, match="the loss is nan"):
         train_step(
-            network, torch.optim.SGD(network.parameters(), lr=1.0), [part(0, 6, vectors)], Accelerator(cpu=True),
-            lambda: make_generator("noise"), input_modality="text", learning_rate=0.1, clip_grad_norm=1.0, label_smoothing=0.0,
+            network, torch.optim.SGD(network.parameters(), lr=1.0), [part(0, 6, vectors)], ACCELERATOR, loss,
+            learning_rate=0.1, clip_grad_norm=1.0,
         )  # fmt: skip
     assert torch.equal(torch.nn.utils.parameters_to_vector(network.parameters()).detach(), before)

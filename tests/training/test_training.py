@@ -16,7 +16,7 @@ from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.embeddings import EmbeddingMatrix
 from close_transfer.pipelines.train import train
 from close_transfer.training.batches import TokenizedExamples
-from close_transfer.training.checkpoints import RunFolder
+from close_transfer.training.run_folder import RunFolder
 from close_transfer.training.train_step import NonFiniteError
 from close_transfer.training.trainer import Trainer
 from tests.conftest import SMALL_DATA, SMALL_LOOP, small_config

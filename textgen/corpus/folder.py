@@ -1,21 +1,23 @@
 """Folder of a corpus: its files, and the settings that decide its requests, so that two corpora are never mixed."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from close_transfer.core.atomic_files import lock, read_fields, report_write_errors, write_json
+from close_transfer.core.atomic_files import read_fields, report_write_errors, write_json
 from close_transfer.core.errors import UserError
+from close_transfer.core.locks import hold_lock, locate_lock
+from close_transfer.core.roles import Role, fields_with
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.journal import make_busy_error, read_ledger
 from textgen.text.hashing import hash_json
 
 _SETTINGS = "settings.json"
 _MAX_SHOWN = 40  # characters of a value in a message
 # Remembered as typed last; other settings as typed when the corpus was begun.
-_CAPS = ("max_cost", "max_total_tokens")
+_CAPS = fields_with(SynthesizeCaptionsConfig, Role.BUDGET)
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,14 @@ class CorpusFolder:
         ledger = read_ledger(self.journal)
         if ledger.answered or ledger.open or ledger.parts or ledger.spent.tokens:
             return False
-        with self.journal.open("rb+") as file:
-            if not lock(file.fileno()):
-                return False  # another process is about to send requests
-            self.journal.unlink()
+        refusal = make_busy_error(self.path)
+        try:
+            with hold_lock(locate_lock(self.journal), refusal):
+                self.journal.unlink()
+        except UserError as error:
+            if error is not refusal:
+                raise
+            return False  # another process is about to send requests
         return True
 
     @contextmanager
@@ -106,13 +112,10 @@ class CorpusFolder:
         if not self.path.is_dir():
             yield
             return
-        handle = os.open(self.path, os.O_RDONLY)
         try:
-            if not lock(handle):
-                raise make_busy_error(self.path)
-            yield
+            with hold_lock(locate_lock(self.path), make_busy_error(self.path)):
+                yield
         finally:
-            os.close(handle)
             if is_new:
                 with suppress(OSError):  # the folder is not empty
                     self.path.rmdir()

@@ -11,12 +11,14 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from close_transfer.core.atomic_files import append_line, damaged_file_error, lock, report_write_errors
+from close_transfer.core.atomic_files import append_line, damaged_file_error, report_write_errors
 from close_transfer.core.errors import UserError
+from close_transfer.core.locks import hold_lock, locate_lock
 from textgen.corpus.ledger import Ledger
 
 FORMAT = 1  # version of the events, in the first line
@@ -54,15 +56,13 @@ class RequestJournal:
         self.path, self.ledger = path, Ledger()
         with report_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        if not lock(self._handle):
-            os.close(self._handle)
-            raise make_busy_error(path.parent)
-        try:
+        with ExitStack() as held:
+            held.enter_context(hold_lock(locate_lock(path), make_busy_error(path.parent)))
+            with report_write_errors(path):
+                self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            held.callback(os.close, self._handle)
             self._replay(key)
-        except BaseException:
-            os.close(self._handle)
-            raise
+            self._held = held.pop_all()
         self.num_durable = len(self.ledger.answered)
         self._failure: OSError | None = None
         self._dirty, self._closing = threading.Event(), False
@@ -119,7 +119,7 @@ class RequestJournal:
         with report_write_errors(self.path):
             os.fsync(self._handle)
         self.num_durable = len(self.ledger.answered)
-        os.close(self._handle)
+        self._held.close()
 
     def __enter__(self) -> "RequestJournal":
         return self

@@ -27,6 +27,28 @@ class Spend(NamedTuple):
 NOTHING = Spend()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Caps:
+    """Caps on the spend of a corpus, the same for every generator.
+
+    Attributes:
+        max_cost: cap in dollars for the whole corpus; None for no cap.
+        max_total_tokens: cap in input and output tokens for the whole corpus; None for no cap.
+    """
+
+    max_cost: float | None = None
+    max_total_tokens: int | None = None
+
+    def find_reached(self, spend: Spend) -> str | None:
+        """Return the cap that this spend would exceed, as `setting=value`; None if there is none."""
+        # Costs are sums of floats, so one that equals the cap except for rounding does not exceed it.
+        if self.max_cost is not None and spend.cost > self.max_cost * (1 + 1e-9):
+            return f"max_cost={self.max_cost:g}"
+        if self.max_total_tokens is not None and spend.tokens > self.max_total_tokens:
+            return f"max_total_tokens={self.max_total_tokens}"
+        return None
+
+
 @dataclass
 class Part:
     """One file submitted to the Batch API.

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from close_transfer.core.signals import StopRequest
 from textgen.config import RecipeSettings
 from textgen.corpus.journal import SYNC_SECONDS, RequestJournal
-from textgen.corpus.ledger import Spend
+from textgen.corpus.ledger import Caps, Spend
 from textgen.corpus.prices import Price, bound_tokens, estimate_tokens
 from textgen.generators.events import make_answer_event, make_fault_event
 from textgen.generators.responses import NO_CONNECTION, TOO_FAST, Client, Reply, RequestError
@@ -26,8 +26,8 @@ _TOKEN_WINDOW = 10.0  # seconds over which the rate of tokens is averaged
 _FIRST_TRIES = 3  # attempts to connect to a server that no request of this run has reached: it may not exist
 
 
-@dataclass(frozen=True)
-class Limits:
+@dataclass(frozen=True, kw_only=True)
+class Limits(Caps):
     """Limits of rate, time and spend.
 
     Attributes:
@@ -36,8 +36,6 @@ class Limits:
         request_timeout: seconds for one attempt.
         max_attempts: number of attempts per request and run.
         initial_backoff: seconds before the second attempt, doubled for each further one.
-        max_cost: cap in dollars for the whole corpus; None for no cap.
-        max_total_tokens: cap in input and output tokens for the whole corpus; None for no cap.
     """
 
     concurrency: int
@@ -46,16 +44,6 @@ class Limits:
     request_timeout: float = 60.0
     max_attempts: int = 8
     initial_backoff: float = 0.5
-    max_cost: float | None = None
-    max_total_tokens: int | None = None
-
-    def find_reached(self, spend: Spend) -> str | None:
-        """Return the cap that this spend would exceed, as `setting=value`; None if there is none."""
-        if self.max_cost is not None and spend.cost > self.max_cost * (1 + 1e-9):  # a sum of floats has rounding errors
-            return f"max_cost={self.max_cost:g}"
-        if self.max_total_tokens is not None and spend.tokens > self.max_total_tokens:
-            return f"max_total_tokens={self.max_total_tokens}"
-        return None
 
 
 @dataclass

@@ -153,5 +153,4 @@ def _ask_local_model(
 
     model = LocalModel(inputs.model, inputs.config.local, _make_parameters(inputs))
     plan: Iterator[Request] = read_plan(folder.plan)
-    max_total_tokens = inputs.config.max_total_tokens
-    return write_by_model(plan, inputs.recipe, model, journal, inputs.recipe.render_prompt, stop, max_total_tokens)
+    return write_by_model(plan, inputs.recipe, model, journal, inputs.recipe.render_prompt, stop, _make_limits(inputs))

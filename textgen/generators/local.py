@@ -15,7 +15,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from textgen.config import LocalSettings
 from textgen.corpus.journal import RequestJournal
-from textgen.corpus.ledger import Spend
+from textgen.corpus.ledger import Caps, Spend
 from textgen.corpus.prices import FREE
 from textgen.generators.events import make_answer_event, make_fault_event
 from textgen.generators.openai_api import Parameters
@@ -140,7 +140,7 @@ def write_by_model(
     journal: RequestJournal,
     render_prompt: Callable[[Request], str],
     stop: StopRequest,
-    max_total_tokens: int | None,
+    caps: Caps,
 ) -> str | None:
     """Answer a plan in batches.
 
@@ -155,7 +155,7 @@ def write_by_model(
         journal: journal of the answers.
         render_prompt: function of a request; returns its prompt.
         stop: request to stop by a signal.
-        max_total_tokens: cap in input and output tokens; None for no cap.
+        caps: caps on the spend of the whole corpus.
 
     Returns:
         the reason why it ended early, or None.
@@ -174,8 +174,8 @@ def write_by_model(
                 tokens_after = journal.ledger.spent.tokens + model.bound_tokens(
                     [render_prompt(request) for request in todo]
                 )
-                if max_total_tokens is not None and tokens_after > max_total_tokens:
-                    return f"max_total_tokens={max_total_tokens}"
+                if cap := caps.find_reached(Spend(tokens_after)):
+                    return cap
                 replies = model.answer([render_prompt(request) for request in block], _derive_seed(block))
                 for request, reply in zip(block, replies, strict=True):
                     if request in todo:

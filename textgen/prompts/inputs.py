@@ -10,7 +10,8 @@ from typing import Any
 from close_transfer.core.atomic_files import fingerprint_file
 from close_transfer.core.command_line import CONFIGS
 from close_transfer.core.errors import UserError
-from textgen.config import RecipeSettings, SynthesizeCaptionsConfig
+from close_transfer.core.roles import Role, drop_settings
+from textgen.config import KeywordSettings, RecipeSettings, SynthesizeCaptionsConfig
 from textgen.corpus.prices import FREE, Price, find_price
 from textgen.grammar.grammar import Grammar
 from textgen.prompts.recipe import Recipe, resolve_beside_recipe
@@ -292,7 +293,10 @@ class RecipeInputs:
             fingerprint_inputs["grammar"] = fingerprint_file(resolve_path(config.grammar))
             fingerprint_inputs["recipe's grammar"] = hash_json(recipe.model_dump(mode="json")["grammar"])
         if recipe.keywords:
-            fingerprint_inputs["keywords"] = hash_json(config.keywords.model_dump(mode="json", exclude={"list"}))
+            keyword_settings = config.keywords.model_dump(mode="json")
+            fingerprint_inputs["keywords"] = hash_json(
+                drop_settings(KeywordSettings, keyword_settings, Role.FINGERPRINTED)
+            )
             fingerprint_inputs["references"] = (
                 _fingerprint(config.references, "references") if config.references else "none"
             )

@@ -3,7 +3,6 @@
 import datetime
 import hashlib
 import json
-import shlex
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,11 @@ import jinja2
 import yaml
 
 from close_transfer.core.atomic_files import write_text
+from close_transfer.core.markdown import escape_cell
 from textgen.report.corpus_summary import CorpusSummary
 from textgen.report.funnel import Bound, build_chain_rows, build_spend_rows, format_money, mask_address
 from textgen.report.samples import find_first_request
 
-# Task of the trainer -> the hub's names of tasks.
-_TASKS = {
-    "captioning": ("text-generation", "image-to-text"),
-    "captioning-multi": ("text-generation", "image-to-text"),
-    "visual-news": ("text-generation", "image-to-text"),
-    "custom": ("text-generation",),
-    "vqa": ("question-answering", "visual-question-answering"),
-    "vqa-e": ("question-answering", "visual-question-answering"),
-    "snli-ve": ("text-classification",),
-}
 _SIZES = (
     (1_000, "n<1K"),
     (10_000, "1K<n<10K"),
@@ -41,11 +31,6 @@ def _find_size_category(num: int) -> str:
     return next((name for end, name in _SIZES if num < end), _LARGER)
 
 
-def _find_task(summary: CorpusSummary) -> str:
-    typed = dict(setting.split("=", 1) for setting in shlex.split(summary.recipe.settings.train) if "=" in setting)
-    return typed.get("task", "captioning")
-
-
 def _format_metadata(summary: CorpusSummary) -> str:
     """Format the YAML header of the card.
 
@@ -57,7 +42,7 @@ def _format_metadata(summary: CorpusSummary) -> str:
         "license": "other",
         "license_name": "see-the-licence-notes",
         "size_categories": [_find_size_category(summary.filters["num_kept"])],
-        "task_categories": list(_TASKS.get(_find_task(summary), ("text-generation",))),
+        "task_categories": list(summary.recipe.settings.task_categories),
         "tags": [*(["synthetic"] if generated else []), "captions", "text-only-training"],
         # Without this the hub would take the plan and the journal for data too.
         "configs": [{"config_name": "default", "data_files": summary.folder.corpus.name}],
@@ -168,19 +153,11 @@ def _list_licence_notes(summary: CorpusSummary) -> list[str]:
     return notes
 
 
-def _escape_cell(value: object) -> str:
-    """Escape a text for a Markdown table cell: one line, without active Markdown or HTML."""
-    text = " ".join(str(value).split())
-    for character, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
-        text = text.replace(character, escaped)
-    return text
-
-
 @cache
 def _load_template() -> jinja2.Template:
     loader = jinja2.PackageLoader("textgen.report", "templates")
     environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    environment.filters.update(cell=_escape_cell, count=lambda number: f"{number:,}")
+    environment.filters.update(cell=escape_cell, count=lambda number: f"{number:,}")
     return environment.get_template("card.md")
 
 

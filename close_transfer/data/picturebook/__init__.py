@@ -1,1 +1,1 @@
-"""Picturebook, the built-in data set: scenes drawn by code, with captions, hypotheses and questions."""
+"""Picturebook, the built-in dataset: scenes drawn by code, with captions, hypotheses and questions."""

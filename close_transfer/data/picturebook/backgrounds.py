@@ -1,4 +1,4 @@
-"""Places and times of day: sky and ground, and the few details that tell one place from another."""
+"""Backgrounds: sky, ground, and the few details that distinguish places and times of day."""
 
 import random
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def _draw_gradient(draw: ImageDraw.ImageDraw, size: int, bottom: float, colours:
 
 
 def draw_background(draw: ImageDraw.ImageDraw, scene: Scene, size: int, rng: random.Random) -> None:
-    """Sky, ground and the things that tell a place, on a canvas of size x size pixels."""
+    """Draw sky, ground and the details of a place, on a canvas of size x size pixels."""
     light = _LIGHT.get(scene.time or "day", 1.0)
 
     def lit(colour: RGB) -> RGB:

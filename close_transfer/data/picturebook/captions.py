@@ -1,8 +1,8 @@
-"""Five captions a scene, the way five people would write them.
+"""Captions: five per scene, as five people would write them.
 
-The first writer is careful and tells nearly everything that can be seen; the others leave more and
-more out, use other words and other orders, and the last one prefers general words. Each caption
-knows what it mentions, so that hypotheses can be judged from it alone.
+The first writer is careful and mentions nearly everything in the scene. The others leave more and more out, use
+other words and other orders, and the last one prefers general words. Each caption knows what it mentions, so
+that hypotheses can be judged from it alone.
 """
 
 import random
@@ -17,7 +17,7 @@ Aspect = Literal["things", "colours", "counts", "relation", "place", "time", "vi
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption and the aspects of the scene that it tells completely."""
+    """A caption, and the aspects of the scene that it states in full."""
 
     text: str
     mentions: frozenset[Aspect]
@@ -25,7 +25,7 @@ class Caption:
 
 @dataclass(frozen=True)
 class _Habits:
-    """How likely one writer is to tell each aspect (probabilities)."""
+    """Probabilities that one writer mentions each aspect."""
 
     colours: float = 1.0
     sizes: float = 1.0
@@ -57,13 +57,13 @@ WRITERS: tuple[_Habits, ...] = (
 )  # fmt: skip
 
 
-def with_article(phrase: str) -> str:
-    """ "a" or "an" before a phrase, by its first letter."""
+def add_article(phrase: str) -> str:
+    """Put "a" or "an" before a phrase, by its first letter."""
     return ("an " if phrase[0] in "aeiou" else "a ") + phrase
 
 
-def capitalised(text: str) -> str:
-    """The text with its first letter in upper case."""
+def capitalize(text: str) -> str:
+    """Return the text with its first letter in upper case."""
     return text[0].upper() + text[1:]
 
 
@@ -77,7 +77,7 @@ def _choose_noun(rng: random.Random, kind: str, plural: bool, habits: _Habits) -
 
 def _add_count(rng: random.Random, phrase: str, count: int, exactly: bool) -> str:
     if count == 1:
-        return with_article(phrase)
+        return add_article(phrase)
     if not exactly:
         return f"{rng.choice(('some', 'several', 'a few'))} {phrase}"
     word = world.NUMBER_WORDS[count]
@@ -89,7 +89,7 @@ def _add_count(rng: random.Random, phrase: str, count: int, exactly: bool) -> st
 
 @dataclass
 class _Coverage:
-    """What the caption under way tells; what stays False was left out."""
+    """Aspects that the caption states so far; an aspect that stays False was left out."""
 
     colours: bool
     counts: bool
@@ -99,7 +99,7 @@ class _Coverage:
 
 
 def _write_noun_phrase(rng: random.Random, thing: Thing, scene: Scene, habits: _Habits, coverage: _Coverage) -> str:
-    """The words for one group of things; records in `coverage` what it leaves out."""
+    """Write the words for one group of things; record in `coverage` what they leave out."""
     plural = thing.count > 1
     noun = _choose_noun(rng, thing.kind, plural, habits)
     if noun == world.KINDS[thing.kind].hypernym[plural]:
@@ -136,15 +136,15 @@ def _write_box_phrase(
     plain = f"{size}{colour} {noun}".strip()
     if rng.random() >= habits.box:
         coverage.box = False
-        return with_article(plain)
+        return add_article(plain)
     if not thing.opened:
         phrasings = [f"closed {plain}", f"{plain} with its lid on", f"closed {plain} with a ribbon"]
-        return with_article(rng.choice(phrasings))
+        return add_article(rng.choice(phrasings))
     if thing.content is None:
         phrasings = [f"empty {plain}", f"open {plain} with nothing in it", f"open and empty {plain}"]
-        return with_article(rng.choice(phrasings))
+        return add_article(rng.choice(phrasings))
     content = _write_noun_phrase(rng, thing.content, scene, habits, coverage)
-    plain = with_article(f"open {plain}")
+    plain = add_article(f"open {plain}")
     return rng.choice([f"{plain} with {content} in it", f"{plain} with {content} inside", f"{content} in {plain}"])
 
 
@@ -152,7 +152,7 @@ _SITTERS = (world.ANIMAL, world.PERSON)
 
 
 def _join_related(rng: random.Random, scene: Scene, first: str, second: str) -> str:
-    """The first two groups joined by a phrase that tells their relation."""
+    """Join the first two groups by a phrase for their relation."""
     first_thing, second_thing = scene.things[:2]
     if scene.relation == "left of":
         phrasings = [
@@ -183,7 +183,7 @@ def _join_related(rng: random.Random, scene: Scene, first: str, second: str) -> 
 
 
 def _write_core(rng: random.Random, scene: Scene, habits: _Habits, coverage: _Coverage) -> str:
-    """The things and their relation."""
+    """Write the things and their relation."""
     groups = list(scene.things)
     if len(groups) > 1 and rng.random() >= habits.all_things:
         groups = groups[: rng.randint(1, len(groups) - 1)]
@@ -209,7 +209,7 @@ def _write_core(rng: random.Random, scene: Scene, habits: _Habits, coverage: _Co
 
 
 def _frame_core(rng: random.Random, scene: Scene, core: str, place: str, time: str, view: str) -> str:
-    """Core, place, time and view in one of the orders people use."""
+    """Put core, place, time and view into one of the orders that people use."""
     where = [part for part in (place, time) if part]
     if view and scene.view == "black-and-white":
         opening = rng.choice(
@@ -247,21 +247,21 @@ def _write(rng: random.Random, scene: Scene, habits: _Habits) -> Caption:
         "view": tells_view or scene.view == "clear",
         "box": coverage.box and coverage.things,
     }
-    return Caption(capitalised(text) + ".", frozenset(aspect for aspect, is_told in tells.items() if is_told))
+    return Caption(capitalize(text) + ".", frozenset(aspect for aspect, is_told in tells.items() if is_told))
 
 
 def caption(scene: Scene, writer: int, rng: random.Random) -> Caption:
-    """One caption by one of the `WRITERS`."""
+    """Write one caption by one of the `WRITERS`."""
     return _write(rng, scene, WRITERS[writer])
 
 
 def captions(scene: Scene) -> tuple[Caption, ...]:
-    """Five captions, one a writer, all different, the fullest first. Same scene, same words."""
+    """Write five different captions, one per writer, the fullest first. The same scene gives the same words."""
     rng = random.Random(f"captions/{scene!r}")
     written: list[Caption] = []
     for writer in range(len(WRITERS)):
         new = caption(scene, writer, rng)
-        for _ in range(8):  # a few tries at words nobody has used yet
+        for _ in range(8):  # a few attempts at words that no earlier writer used
             if new.text not in {old.text for old in written}:
                 break
             new = caption(scene, writer, rng)

@@ -1,8 +1,8 @@
-"""Claims to judge: sampled from what scenes show, then balanced so that words alone decide nothing.
+"""Claims to judge: sampled from the content of scenes, then balanced so that words alone decide nothing.
 
-A claim is taken either from the scene itself or from another one, so true and false claims are made
-of the same words. Of the judged claims only as many are kept as the rarest verdict allows, within
-groups that share a form; what is left tells nothing without the scene.
+A claim is taken either from the scene itself or from another one, so true and false claims use the same words.
+Within groups of claims that share a form, only as many are kept per verdict as the rarest verdict has. The words
+that are left say nothing about the verdict without the scene.
 """
 
 import random
@@ -19,15 +19,15 @@ from close_transfer.data.picturebook.claims import (
     HasColour,
     InBox,
     Related,
-    visible_things,
+    list_visible_things,
 )
-from close_transfer.data.picturebook.scenes import Scene, fitting_relations
+from close_transfer.data.picturebook.scenes import Scene, find_possible_relations
 
 T = TypeVar("T")
 
 
 def _sample_exists(rng: random.Random, about: Scene, judged: Scene) -> Claim:
-    thing = rng.choice(visible_things(about))
+    thing = rng.choice(list_visible_things(about))
     kinds: tuple[str, ...] = (thing.kind,)
     if rng.random() < 0.35:
         kinds = world.list_kinds(world.KINDS[thing.kind].hypernym[0])
@@ -37,13 +37,13 @@ def _sample_exists(rng: random.Random, about: Scene, judged: Scene) -> Claim:
 
 
 def _sample_has_colour(rng: random.Random, about: Scene, judged: Scene) -> Claim:
-    thing = rng.choice(visible_things(judged))
+    thing = rng.choice(list_visible_things(judged))
     colour = thing.colour if about is judged else rng.choice(tuple(world.COLOURS))
     return HasColour(thing.kind, colour)
 
 
 def _sample_count(rng: random.Random, about: Scene, judged: Scene) -> Claim | None:
-    # A box always stands alone, so that "two boxes" would never be true.
+    # A scene has at most one box, so "two boxes" would never be true.
     countable = [thing for thing in judged.things if thing.kind != "box"]
     if not countable:
         return None
@@ -61,11 +61,11 @@ def _sample_related(rng: random.Random, about: Scene, judged: Scene) -> Claim | 
     first, second = about.things[:2]
     relation = about.relation
     if about is judged and rng.random() < 0.6:
-        # The same two things in another relation in which they could stand, or the other way round.
+        # The same two things in another possible relation, or with their roles exchanged.
         if relation == "left of" and rng.random() < 0.6:
             first, second = second, first
         counts = (first.count, second.count)
-        relation = rng.choice(fitting_relations(first.kind, second.kind, counts, about.place))
+        relation = rng.choice(find_possible_relations(first.kind, second.kind, counts, about.place))
     return Related(first.kind, relation, second.kind)
 
 
@@ -97,10 +97,10 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def claims_about(
+def sample_claims(
     rng: random.Random, judged: Scene, others: Sequence[Scene], family: str, tries: int
 ) -> Iterable[Claim]:
-    """Distinct claims of one family: half of the tries about the scene, half about another."""
+    """Sample distinct claims of one family: half of the attempts about the scene, half about another."""
     seen_claims: set[Claim] = set()
     for number in range(tries):
         about = judged if number % 2 == 0 else rng.choice(others)
@@ -110,7 +110,7 @@ def claims_about(
             yield claim
 
 
-def balanced(
+def balance(
     candidates: Sequence[T],
     form: Callable[[T], Hashable],
     verdict: Callable[[T], Hashable],
@@ -118,10 +118,9 @@ def balanced(
     max_per_form: int,
     rng: random.Random,
 ) -> list[T]:
-    """Keeps equally many candidates of every verdict within each form, the rest is dropped.
+    """Keep equally many candidates of every verdict within each form, in their order, and drop the rest.
 
-    A form for which some verdict never occurs is dropped whole, as it would give the verdict away.
-    The order of what is kept is that of the candidates.
+    A form that lacks some verdict is dropped entirely, because it would give the verdict away.
     """
     groups: dict[Hashable, dict[Hashable, list[int]]] = defaultdict(lambda: defaultdict(list))
     for index, candidate in enumerate(candidates):

@@ -1,8 +1,8 @@
-"""Claims about a scene that can be true, false or not to be told from the picture.
+"""Claims about a scene: true, false, or undecidable from the image.
 
-Three things make a claim undecidable, and each is plain to see and told in the captions: fog (more
-may stand in it), a black and white picture (no colours), an indoor scene without a window (no time
-of day), a closed box (no content). Everything else is taken to be as the picture shows it.
+Four things make a claim undecidable, and each is plain to see and stated in the captions: fog (it may hide
+more), a black and white image (no colours), an indoor scene without a window (no time of day), a closed box (no
+content). Everything else is taken to be as the image shows it.
 """
 
 from dataclasses import dataclass
@@ -12,31 +12,31 @@ from close_transfer.data.picturebook import world
 from close_transfer.data.picturebook.captions import Aspect
 from close_transfer.data.picturebook.scenes import Scene, Thing
 
-# "unclear" marks claims about which people would quarrel; nobody is asked about those.
+# "unclear" marks claims that people would dispute; the dataset does not use them.
 Truth = Literal["yes", "no", "unknown", "unclear"]
 
 
-def visible_things(scene: Scene) -> list[Thing]:
-    """All groups of things that can be seen, what is in an open box included."""
+def list_visible_things(scene: Scene) -> list[Thing]:
+    """Return all groups of visible things, including the content of an open box."""
     inside = [thing.content for thing in scene.things if thing.content is not None]
     return [*scene.things, *inside]
 
 
 def count_kind(scene: Scene, kind: str) -> int:
-    """How many things of that kind can be seen."""
-    return sum(thing.count for thing in visible_things(scene) if thing.kind == kind)
+    """Count the visible things of that kind."""
+    return sum(thing.count for thing in list_visible_things(scene) if thing.kind == kind)
 
 
 @dataclass(frozen=True)
 class Exists:
-    """There is a thing of one of these kinds, perhaps of a colour, perhaps at a place."""
+    """Claim: there is a thing of one of these kinds, optionally of a colour, optionally at a place."""
 
     kinds: tuple[str, ...]
     colour: str | None = None
     place: str | None = None
 
     def truth(self, scene: Scene) -> Truth:
-        matching = [thing for thing in visible_things(scene) if thing.kind in self.kinds]
+        matching = [thing for thing in list_visible_things(scene) if thing.kind in self.kinds]
         if self.place is not None and scene.place != self.place:
             return "no"
         if matching and self.colour is None:
@@ -61,13 +61,13 @@ class Exists:
 
 @dataclass(frozen=True)
 class HasColour:
-    """The thing of this kind, known to be there, has that colour."""
+    """Claim: the thing of this kind, known to be there, has that colour."""
 
     kind: str
     colour: str
 
     def truth(self, scene: Scene) -> Truth:
-        colours = {thing.colour for thing in visible_things(scene) if thing.kind == self.kind}
+        colours = {thing.colour for thing in list_visible_things(scene) if thing.kind == self.kind}
         if len(colours) != 1:
             return "unclear"
         if scene.view == "black-and-white":
@@ -80,7 +80,7 @@ class HasColour:
 
 @dataclass(frozen=True)
 class Count:
-    """There are exactly (or at least) so many things of a kind."""
+    """Claim: there are exactly (or at least) `number` things of a kind."""
 
     kind: str
     number: int
@@ -102,7 +102,7 @@ class Count:
 
 @dataclass(frozen=True)
 class AtTime:
-    """It is that time of day."""
+    """Claim: it is that time of day."""
 
     time: str
 
@@ -117,7 +117,7 @@ class AtTime:
 
 @dataclass(frozen=True)
 class Related:
-    """A thing of the first kind stands in this relation to one of the second."""
+    """Claim: a thing of the first kind is in this relation to one of the second."""
 
     first: str
     relation: str
@@ -131,13 +131,13 @@ class Related:
         if both == [self.second, self.first]:
             return self._judge_same_pair(scene, reverse=True)
         if self.first in kinds and self.second in kinds:
-            return "unclear"  # the third group has no told relation
+            return "unclear"  # captions state no relation of the third group
         return "unknown" if scene.view == "fog" else "no"
 
     def _judge_same_pair(self, scene: Scene, reverse: bool) -> Truth:
         if not reverse and scene.relation == self.relation:
             return "yes"
-        # Where one thing is higher and also to one side, both "above" and "left of" may be said.
+        # If one thing is higher and also to one side, both "above" and "left of" are acceptable.
         levels = {world.KINDS[self.first].sky, world.KINDS[self.second].sky}
         if {scene.relation, self.relation} == {"left of", "above"} and len(levels) == 2:
             return "unclear"
@@ -149,7 +149,7 @@ class Related:
 
 @dataclass(frozen=True)
 class InBox:
-    """The box holds a thing of one of these kinds; no kinds: it is empty."""
+    """Claim: the box holds a thing of one of these kinds; no kinds: it is empty."""
 
     kinds: tuple[str, ...]
 
@@ -171,9 +171,9 @@ Claim = Exists | HasColour | Count | AtTime | Related | InBox
 
 
 def needs(claim: Claim, scene: Scene) -> set[Aspect]:
-    """What a text must tell so that the claim can be judged from it as from the picture."""
+    """Return the aspects that a text must state so that it decides the claim as the image does."""
     aspects = claim.needs()
-    if isinstance(claim, AtTime):  # indoors the place says that no time can be told
+    if isinstance(claim, AtTime):  # indoors the place implies that the time is unknown
         aspects.discard("time" if scene.time is None else "place")
     if scene.view == "black-and-white":
         aspects.discard("colours")

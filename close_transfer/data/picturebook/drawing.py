@@ -1,4 +1,4 @@
-"""Scene in, picture out: background, arrangement of the things, view. Anti-aliased with Pillow."""
+"""Drawing of scenes: background, arrangement of the things, view; anti-aliased with Pillow."""
 
 import random
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from close_transfer.data.picturebook.shapes import (
 
 DEFAULT_SIZE = 96
 _OVERSAMPLING = 3
-_FOG_SHARE = 0.34  # of the picture's width is hidden
+_FOG_SHARE = 0.34  # hidden share of the image's width
 
-_MARGIN = 0.01  # nothing is drawn nearer to the edge
+_MARGIN = 0.01  # distance that all things keep from the edge
 
 
 @dataclass(frozen=True)
 class Placed:
-    """One single thing with its box (x0, y0, x1, y1) as fractions of the picture."""
+    """A single thing with its box (x0, y0, x1, y1) as fractions of the image."""
 
     thing: Thing
     box: tuple[float, float, float, float]
@@ -44,7 +44,7 @@ def _measure(thing: Thing, max_width: float, max_height: float) -> tuple[float, 
 def _place_row(
     rng: random.Random, thing: Thing, left: float, right: float, feet: float, max_height: float = 0.86
 ) -> list[Placed]:
-    """The `thing.count` copies side by side between left and right."""
+    """Place the `thing.count` copies side by side between left and right."""
     slot = (right - left) / thing.count
     placed = []
     for number in range(thing.count):
@@ -57,19 +57,19 @@ def _place_row(
 
 
 def _find_feet(thing: Thing) -> float:
-    """Where the thing's lower edge is when nothing else decides."""
+    """Return the default position of the thing's lower edge."""
     if world.KINDS[thing.kind].sky:
         return 0.22 + world.KINDS[thing.kind].height * world.SIZES[thing.size] * 0.6
     return 0.9
 
 
 def arrange(scene: Scene) -> list[Placed]:
-    """Places every single thing so that the scene's relation holds; painter's order, back first."""
+    """Place every single thing so that the scene's relation holds; painter's order, back first."""
     return [_fit_inside(placed) for placed in _place_things(scene)]
 
 
 def _fit_inside(placed: Placed) -> Placed:
-    """Shrunk towards its feet, then moved sideways, until no part is cut off by the picture's edge."""
+    """Shrink towards the feet, then move sideways, until the image's edge cuts no part off."""
     x0, y0, x1, y1 = placed.box
     scale = min(1.0, (y1 - _MARGIN) / (y1 - y0))
     half = (x1 - x0) * scale / 2
@@ -107,7 +107,7 @@ def _place_things(scene: Scene) -> list[Placed]:
         top = min(item.box[1] for item in placed[-second.count :])
         above = _place_row(rng, first, left, right, 0.0)
         if second.count == first.count == 1:
-            # Straight above: centred on the lower thing.
+            # Directly above: centred on the lower thing.
             centre = (placed[-1].box[0] + placed[-1].box[2]) / 2
             above = [_move(item, x=centre - (item.box[0] + item.box[2]) / 2) for item in above]
         feet = max(0.3, min(0.5, top - 0.03))
@@ -159,14 +159,14 @@ def _paint(draw: ImageDraw.ImageDraw, placed: Placed, size: int) -> None:
 def _add_fog(image: Image.Image, fog_left: bool) -> Image.Image:
     size = image.width
     x = np.linspace(0, 1, size) if fog_left else np.linspace(1, 0, size)
-    # Opaque where x is below the hidden share, thinning to a haze on the far side.
+    # Opaque where x is below the hidden share, fading to a haze on the far side.
     thickness = np.clip(1.0 - (x - _FOG_SHARE * 0.8) / 0.22, 0.28, 1.0)
     mask = Image.fromarray(np.tile((thickness * 255).astype(np.uint8), (size, 1)))
     return Image.composite(Image.new("RGB", image.size, (226, 230, 234)), image, mask)
 
 
 def draw_scene(scene: Scene, size: int = DEFAULT_SIZE) -> Image.Image:
-    """Draws a scene as an RGB picture of size x size pixels. Same scene, same bytes."""
+    """Draw a scene as an RGB image of size x size pixels. The same scene gives the same bytes."""
     large = size * _OVERSAMPLING
     image = Image.new("RGB", (large, large))
     draw = ImageDraw.Draw(image)

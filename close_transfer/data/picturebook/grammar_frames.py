@@ -1,8 +1,8 @@
-"""Frames and word lists of Picturebook's captions, with their counts: what a grammar of the same language is made of.
+"""Frames and word lists of Picturebook's captions with their counts: the content of a grammar of this language.
 
-Known words become slots (things, sizes, colours, counts, places, times); what is left of a caption is a frame. Values
-that never stand together, though chance would have put them there, keep apart: a bus and a kitchen, and the pairs of
-thing and colour that `test-novel` holds out.
+Known words become slots (things, sizes, colours, counts, places, times); the rest of a caption is a frame. Values
+that never occur together, although chance would have combined them, are kept apart: a bus and a kitchen, and the
+pairs of thing and colour that `test-novel` holds out.
 """
 
 import itertools
@@ -22,7 +22,7 @@ _NOUNS = {
     word: (kind, number) for kind in world.KINDS.values() for pair in kind.nouns for number, word in enumerate(pair)
 }
 _HYPERNYMS = {word: number for kind in world.KINDS.values() for number, word in enumerate(kind.hypernym)}
-for _kind in world.KINDS.values():  # a wider class of one kind is another name of it
+for _kind in world.KINDS.values():  # a wider class with one kind is a synonym of it
     if len(world.list_kinds(_kind.hypernym[0])) == 1:
         _NOUNS |= {word: (_kind, number) for number, word in enumerate(_kind.hypernym)}
 _SIZES = {word: size for size, words in world.SIZE_WORDS.items() for word in words}
@@ -50,7 +50,7 @@ _BEFORE = r"(?:(?:\{(?:where|outdoors|when|fog)\}, )|\{(?:picture_of|black_and_w
 _CORE = re.compile(rf"^({_BEFORE})(.*?)((?: \{{(?:where|outdoors|when|fog)\}})*\.)$")
 _INSIDE = re.compile(r"<(\d+)> with <(\d+)> (?:in it|inside)|<(\d+)> in <(\d+)>")
 
-# What stands between two things: roles of the first and the second, and their numbers in the relation.
+# Words between two things: roles of the first and the second, and their numbers in the relation.
 _RELATIONS: tuple[tuple[str, str, tuple[str, str], tuple[str, str]], ...] = (
     (r"^ (to|on) the left of $| on the left and $", "beside", ("thing", "thing"), ("1", "2")),
     (r"^ (to|on) the right of $", "beside", ("thing", "thing"), ("2", "1")),
@@ -71,7 +71,7 @@ def _make_counters() -> defaultdict[str, Counter[str]]:
 
 @dataclass
 class _Counts:
-    """How often what was seen, by symbol: value -> count, or value -> word -> count."""
+    """Counts by symbol: value -> count, or value -> word -> count."""
 
     frames: defaultdict[str, Counter[str]] = field(default_factory=_make_counters)
     words: defaultdict[str, defaultdict[str, Counter[str]]] = field(default_factory=lambda: defaultdict(_make_counters))
@@ -82,7 +82,7 @@ class _Counts:
     num_things: int = 0
 
     def count_thing(self, match: re.Match[str], role: str, around: Sequence[str], inside: str = "") -> str:
-        """Counts the words of a thing, and gives its symbol."""
+        """Count the words of a thing, and return its symbol."""
         word = match["noun"]
         kind, number = _NOUNS[word] if word in _NOUNS else (None, _HYPERNYMS[word])
         is_person = kind.hypernym == world.PERSON if kind else word in world.PERSON
@@ -125,7 +125,7 @@ class _Counts:
         return whole
 
     def count_caption(self, text: str) -> None:
-        """Counts a caption."""
+        """Count a caption."""
         text = text[0].lower() + text[1:]
         place, time = "", ""
         for phrase in sorted(_TIMES, key=len, reverse=True):
@@ -183,7 +183,7 @@ class _Counts:
 
 
 def _share_out(counts: _Counts) -> None:
-    """General words become synonyms of the kinds that they may stand for, and "some" of each number."""
+    """Make general words synonyms of the kinds that they may replace, and "some" one of each number."""
     for noun, words in counts.unnamed.items():
         for word, count in words.items():
             kind_counts = {k: sum(c.values()) for k, c in counts.words[noun].items() if word in world.KINDS[k].hypernym}
@@ -196,7 +196,7 @@ def _share_out(counts: _Counts) -> None:
 
 
 def _find_apart(counts: _Counts, min_expected: int) -> list[list[list[str]]]:
-    """Values that never stand together, though they would `min_expected` times by chance."""
+    """Find values that never occur together, though they would `min_expected` times by chance."""
     absent_partners: defaultdict[str, list[str]] = defaultdict(list)
     for first in (*world.KINDS, _COLOURLESS):
         for second in (*world.COLOURS, *world.PLACES):
@@ -211,7 +211,7 @@ def _find_apart(counts: _Counts, min_expected: int) -> list[list[list[str]]]:
 
 
 def _collect_symbols(counts: _Counts, min_count: int) -> tuple[dict[str, dict[str, object]], float]:
-    """Symbols as they stand in the file, and the share of captions whose frame is among them."""
+    """Return the symbols as the file has them, and the share of captions whose frame is among them."""
     total = counts.frames["caption"].total()
     num_kept = 0
     symbols: dict[str, dict[str, object]] = {}
@@ -226,7 +226,9 @@ def _collect_symbols(counts: _Counts, min_count: int) -> tuple[dict[str, dict[st
             for value, words in sorted(values.items(), key=lambda pair: -pair[1].total())
         }
     while empty := [name for name, alternatives in symbols.items() if not alternatives]:
-        gone = re.compile(rf"\{{({_join_alternatives(empty)})[#}}]")  # what was seen too seldom leads nowhere
+        gone = re.compile(
+            rf"\{{({_join_alternatives(empty)})[#}}]"
+        )  # a frame below min_count is left out, so its symbols may lead nowhere
         symbols = {
             name: {alternative: weight for alternative, weight in alternatives.items() if not gone.search(alternative)}
             for name, alternatives in symbols.items()
@@ -237,12 +239,12 @@ def _collect_symbols(counts: _Counts, min_count: int) -> tuple[dict[str, dict[st
 
 @dataclass(frozen=True)
 class Frames:
-    """What a grammar's file holds.
+    """Content of a grammar's file.
 
     Attributes:
-        symbols: name -> alternative -> count, or -> {word: count} where a value has several words.
-        apart: pairs of lists of values that never stand together.
-        share: of the captions, those whose frame is among the symbols; 0 to 1.
+        symbols: name -> alternative -> count, or -> {word: count} if a value has several words.
+        apart: pairs of lists of values that never occur together.
+        share: share of the captions whose frame is among the symbols, 0 to 1.
     """
 
     symbols: dict[str, dict[str, object]]
@@ -251,12 +253,12 @@ class Frames:
 
 
 def extract_frames(texts: Iterable[str], min_count: int, min_expected: int) -> Frames:
-    """Counts captions.
+    """Count the frames of captions.
 
     Args:
         texts: captions of Picturebook.
-        min_count: how often a frame must occur.
-        min_expected: how often two values would have to stand together by chance, to be kept apart if they never do.
+        min_count: minimum count of a frame.
+        min_expected: minimum count that chance would give two values, for them to be kept apart if they never meet.
     """
     counts = _Counts()
     for text in texts:

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from close_transfer.data.picturebook import world
-from close_transfer.data.picturebook.captions import capitalised, captions, with_article
-from close_transfer.data.picturebook.claim_sampling import FAMILIES, balanced, claims_about
+from close_transfer.data.picturebook.captions import add_article, capitalize, captions
+from close_transfer.data.picturebook.claim_sampling import FAMILIES, balance, sample_claims
 from close_transfer.data.picturebook.claims import AtTime, Claim, Count, Exists, HasColour, InBox, Related, needs
 from close_transfer.data.picturebook.scenes import Scene
 
 Label = Literal["entailment", "neutral", "contradiction"]
 LABELS: tuple[Label, ...] = ("entailment", "neutral", "contradiction")
 
-_TRIES = 8  # claims tried a scene and family
+_TRIES = 8  # claims attempted per scene and family
 _NEGATED_SHARE = 0.1
 
 
@@ -25,9 +25,9 @@ class Hypothesis:
     Attributes:
         scene_number: position of the scene among those given.
         text: the sentence.
-        label: what the scene says to it.
-        premise: a caption of the scene that tells all that the label rests on.
-        family: what the sentence is about, a key of `FAMILIES`.
+        label: its label for the scene.
+        premise: a caption of the scene that states everything the label depends on.
+        family: topic of the sentence, a key of `FAMILIES`.
     """
 
     scene_number: int
@@ -48,7 +48,7 @@ class _Candidate:
 
     @property
     def form(self) -> tuple[object, ...]:
-        """What the sentence gives away without the scene, so that labels are balanced within it."""
+        """Return what the sentence gives away without the scene; labels are balanced within it."""
         detail: tuple[object, ...] = ()
         if isinstance(self.claim, Count):
             detail = (self.claim.number, self.claim.at_least)
@@ -64,15 +64,15 @@ class _Candidate:
 
 
 def choose_name(rng: random.Random, kinds: Sequence[str], plural: bool = False) -> str:
-    """A word for the kinds: one kind by its name or a synonym, several by their wider class."""
+    """Return a word for the kinds: a name or synonym for one kind, the wider class for several."""
     kind = world.KINDS[kinds[0]]
     if len(kinds) > 1:
         return kind.hypernym[plural]
     return rng.choices(kind.nouns, (3, 1))[0][plural]
 
 
-def coloured(kinds: Sequence[str], noun: str, colour: str | None) -> str:
-    """ "red dog", or "man in red"."""
+def add_colour(kinds: Sequence[str], noun: str, colour: str | None) -> str:
+    """Return "red dog", or "man in red"."""
     if colour is None:
         return noun
     if world.KINDS[kinds[0]].hypernym == world.PERSON:
@@ -81,17 +81,17 @@ def coloured(kinds: Sequence[str], noun: str, colour: str | None) -> str:
 
 
 def _say_exists(rng: random.Random, claim: Exists, negated: bool) -> str:
-    phrase = coloured(claim.kinds, choose_name(rng, claim.kinds), claim.colour)
+    phrase = add_colour(claim.kinds, choose_name(rng, claim.kinds), claim.colour)
     where = rng.choice(world.PLACES[claim.place][1][:2]) if claim.place else "in the picture"
     if negated:
         return rng.choice(
             [
                 f"there is no {phrase} {where}",
                 f"no {phrase} is {where}",
-                f"nobody can see {with_article(phrase)} {where}",
+                f"nobody can see {add_article(phrase)} {where}",
             ]
         )
-    phrase = with_article(phrase)
+    phrase = add_article(phrase)
     return rng.choice([f"there is {phrase} {where}", f"{phrase} is {where}", f"you can see {phrase} {where}"])
 
 
@@ -129,8 +129,8 @@ def _say_time(rng: random.Random, claim: AtTime, negated: bool) -> str:
     return sentence.replace(" is ", " is not ", 1) if negated else sentence
 
 
-def relation_phrase(rng: random.Random, claim: Related, first: str, second: str) -> tuple[str, str, str]:
-    """(subject, relation in words, object), perhaps turned round: the object right of the subject."""
+def phrase_relation(rng: random.Random, claim: Related, first: str, second: str) -> tuple[str, str, str]:
+    """Return (subject, relation in words, object), perhaps reversed: the object right of the subject."""
     inverses = {"left of": "to the right of", "above": "below", "in front of": "behind"}
     plain = {"left of": "to the left of", "on": rng.choice(("on", "on top of"))}.get(claim.relation, claim.relation)
     if claim.relation in inverses and rng.random() < 0.3:
@@ -140,13 +140,13 @@ def relation_phrase(rng: random.Random, claim: Related, first: str, second: str)
 
 def _say_related(rng: random.Random, claim: Related, negated: bool) -> str:
     names = choose_name(rng, (claim.first,)), choose_name(rng, (claim.second,))
-    subject, relation, other = relation_phrase(rng, claim, *names)
+    subject, relation, other = phrase_relation(rng, claim, *names)
     if negated:
-        return f"no {subject} is {relation} {with_article(other)}"
+        return f"no {subject} is {relation} {add_article(other)}"
     return rng.choice(
         [
-            f"{with_article(subject)} is {relation} {with_article(other)}",
-            f"there is {with_article(subject)} {relation} {with_article(other)}",
+            f"{add_article(subject)} is {relation} {add_article(other)}",
+            f"there is {add_article(subject)} {relation} {add_article(other)}",
         ]
     )
 
@@ -158,7 +158,7 @@ def _say_in_box(rng: random.Random, claim: InBox, negated: bool) -> str:
     noun = choose_name(rng, claim.kinds)
     if negated:
         return rng.choice([f"there is no {noun} in the {box}", f"no {noun} is inside the {box}"])
-    return rng.choice([f"there is {with_article(noun)} in the {box}", f"{with_article(noun)} is inside the {box}"])
+    return rng.choice([f"there is {add_article(noun)} in the {box}", f"{add_article(noun)} is inside the {box}"])
 
 
 def _say(rng: random.Random, claim: Claim, negated: bool) -> str:
@@ -175,7 +175,7 @@ def _say(rng: random.Random, claim: Claim, negated: bool) -> str:
             text = _say_related(rng, claim, negated)
         case InBox():
             text = _say_in_box(rng, claim, negated)
-    return capitalised(text) + "."
+    return capitalize(text) + "."
 
 
 def _decide_label(truth: str, negated: bool) -> Label:
@@ -185,27 +185,27 @@ def _decide_label(truth: str, negated: bool) -> Label:
 
 
 def hypotheses(scenes: Sequence[Scene], seed: int, max_per_form: int) -> list[Hypothesis]:
-    """Balanced hypotheses about these scenes, in the order of the scenes.
+    """Write balanced hypotheses about these scenes, in the order of the scenes.
 
     Args:
         scenes: the scenes of one split.
-        seed: decides which claims are tried and which words are used.
-        max_per_form: bound on hypotheses of each form and label, which bounds the whole.
+        seed: decides which claims are attempted and which words are used.
+        max_per_form: maximum number of hypotheses per form and label, which bounds the total.
     """
     rng = random.Random(f"hypotheses/{seed}/{len(scenes)}")
     candidates = []
     for number, scene in enumerate(scenes):
         scene_captions = captions(scene)
         for family in FAMILIES:
-            for claim in claims_about(rng, scene, scenes, family, _TRIES):
+            for claim in sample_claims(rng, scene, scenes, family, _TRIES):
                 negated = rng.random() < _NEGATED_SHARE
                 label = _decide_label(claim.truth(scene), negated)
                 required = needs(claim, scene)
                 premises = tuple(caption.text for caption in scene_captions if required <= caption.mentions)
-                if premises:  # else nobody wrote what the label rests on
+                if premises:  # else no caption states what the label depends on
                     candidates.append(_Candidate(number, claim, negated, label, family, premises))
     rng.shuffle(candidates)
-    chosen = balanced(candidates, lambda c: c.form, lambda c: c.label, LABELS, max_per_form, rng)
+    chosen = balance(candidates, lambda c: c.form, lambda c: c.label, LABELS, max_per_form, rng)
     chosen.sort(key=lambda c: c.scene_number)
     sentences = []
     for candidate in chosen:

@@ -1,7 +1,7 @@
 """Questions about scenes, each with the answers of ten annotators who do not always agree.
 
-A question is asked only where one of the captions tells what its answer rests on, as in VQA-E, whose
-answers are found in the text: text that leaves the answer out could only teach to guess.
+A question is used only if one of the captions states its answer, as in VQA-E, whose answers are found in the
+text. A text without the answer could only teach the model to guess.
 """
 
 import random
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from close_transfer.data.picturebook import world
-from close_transfer.data.picturebook.captions import Aspect, capitalised, captions, with_article
-from close_transfer.data.picturebook.claim_sampling import balanced, claims_about
-from close_transfer.data.picturebook.claims import AtTime, Claim, Exists, HasColour, Related, needs, visible_things
-from close_transfer.data.picturebook.hypotheses import choose_name, coloured, relation_phrase
+from close_transfer.data.picturebook.captions import Aspect, add_article, capitalize, captions
+from close_transfer.data.picturebook.claim_sampling import balance, sample_claims
+from close_transfer.data.picturebook.claims import AtTime, Claim, Exists, HasColour, Related, list_visible_things, needs
+from close_transfer.data.picturebook.hypotheses import add_colour, choose_name, phrase_relation
 from close_transfer.data.picturebook.scenes import Scene
 
 AnswerType = Literal["yes/no", "number", "other"]
@@ -46,9 +46,9 @@ class Question:
     Attributes:
         scene_number: position of the scene among those given.
         text: the question.
-        answers: one answer an annotator.
-        answer_type: "yes/no", "number" or "other", as VQA v2 has it.
-        family: what is asked.
+        answers: one answer per annotator.
+        answer_type: "yes/no", "number" or "other", as in VQA v2.
+        family: topic of the question.
     """
 
     scene_number: int
@@ -62,8 +62,8 @@ class Question:
 class _Draft:
     text: str
     answer: str
-    slips: tuple[str, ...]  # what an annotator says instead now and then
-    needs: AbstractSet[Aspect]  # what a caption must tell so that the answer can be found in it
+    slips: tuple[str, ...]  # answer that an annotator gives by mistake now and then
+    needs: AbstractSet[Aspect]  # aspects that a caption must state so that it contains the answer
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class _Candidate:
     draft: _Draft
 
 
-# Of all forms, so many questions a family and answer, so that the kinds of question keep about the
+# Weights of the families, per family and answer, so that the kinds of question keep about the
 # proportions of VQA v2: four in ten yes/no, one and a half number, the rest other.
 _WEIGHTS = {
     "exists": 8,
@@ -92,7 +92,7 @@ _WEIGHTS = {
 def _ask_claim(rng: random.Random, claim: Claim) -> str | None:
     match claim:
         case Exists():
-            phrase = with_article(coloured(claim.kinds, choose_name(rng, claim.kinds), claim.colour))
+            phrase = add_article(add_colour(claim.kinds, choose_name(rng, claim.kinds), claim.colour))
             where = world.PLACES[claim.place][1][1] if claim.place else rng.choice(("in the picture", "here"))
             return f"is there {phrase} {where}"
         case HasColour():
@@ -104,13 +104,13 @@ def _ask_claim(rng: random.Random, claim: Claim) -> str | None:
             return {"day": "is it daytime", "sunset": "is the sun going down", "night": "is it night"}[claim.time]
         case Related():
             names = choose_name(rng, (claim.first,)), choose_name(rng, (claim.second,))
-            subject, relation, other = relation_phrase(rng, claim, *names)
-            return f"is {with_article(subject)} {relation} {with_article(other)}"
+            subject, relation, other = phrase_relation(rng, claim, *names)
+            return f"is {add_article(subject)} {relation} {add_article(other)}"
     return None
 
 
 def _draft_yes_no(rng: random.Random, scene: Scene, scenes: Sequence[Scene], family: str) -> Iterable[_Draft]:
-    for claim in claims_about(rng, scene, scenes, family, tries=4):
+    for claim in sample_claims(rng, scene, scenes, family, tries=4):
         truth = claim.truth(scene)
         text = _ask_claim(rng, claim)
         if text is not None and truth in ("yes", "no"):
@@ -130,7 +130,7 @@ def _draft_how_many(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
 
 
 def _draft_what_colour(rng: random.Random, scene: Scene) -> Iterable[_Draft]:
-    things = visible_things(scene)
+    things = list_visible_things(scene)
     if scene.view == "black-and-white" or len({t.kind for t in things}) < len(things):
         return
     for thing in things:
@@ -189,7 +189,7 @@ _OPEN: dict[str, Callable[[random.Random, Scene], Iterable[_Draft]]] = {
 
 
 def _collect_candidates(rng: random.Random, number: int, scenes: Sequence[Scene]) -> Iterator[_Candidate]:
-    """Everything that may be asked about one scene and that a caption of it answers."""
+    """Return all possible questions about one scene that one of its captions answers."""
     scene = scenes[number]
     mentioned = [caption.mentions for caption in captions(scene)]
     drafts = {family: _draft_yes_no(rng, scene, scenes, family) for family in _YES_NO}
@@ -201,7 +201,7 @@ def _collect_candidates(rng: random.Random, number: int, scenes: Sequence[Scene]
 
 
 def _simulate_annotators(rng: random.Random, answer: str, slips: Sequence[str]) -> tuple[str, ...]:
-    """Ten answers, of which the true one is always the commonest or shares that place."""
+    """Return ten answers; the true one is always the most frequent, or ties for it."""
     rate = _HARD if rng.random() < _HARD_SHARE else _EASY
     answers = [rng.choice(slips) if slips and rng.random() < rate else answer for _ in range(NUM_ANNOTATORS)]
     if answers.count(answer) < NUM_ANNOTATORS // 2:
@@ -210,12 +210,12 @@ def _simulate_annotators(rng: random.Random, answer: str, slips: Sequence[str]) 
 
 
 def questions(scenes: Sequence[Scene], seed: int, max_per_form: int) -> list[Question]:
-    """Questions about these scenes, balanced by answer within each family, in the order of the scenes.
+    """Write questions about these scenes, balanced by answer within each family, in the order of the scenes.
 
     Args:
         scenes: the scenes of one split.
-        seed: decides which questions are tried, their words and the annotators' slips.
-        max_per_form: bound on questions of each family and answer, times the family's weight.
+        seed: decides which questions are attempted, their words and the annotators' mistakes.
+        max_per_form: maximum number of questions per family and answer, times the family's weight.
     """
     rng = random.Random(f"questions/{seed}/{len(scenes)}")
     by_family: dict[str, list[_Candidate]] = {}
@@ -228,15 +228,15 @@ def questions(scenes: Sequence[Scene], seed: int, max_per_form: int) -> list[Que
         answers = sorted({c.draft.answer for c in candidates})
         max_per_answer = max_per_form * _WEIGHTS[family]
         if family == "what":
-            # Some answers are rare here; leaving all others as rare would leave hardly any question.
+            # Some answers are rare here; limiting all others to their number would leave hardly any question.
             chosen += _cap_per_answer(candidates, max_per_answer)
         else:
-            chosen += balanced(candidates, lambda c: c.family, lambda c: c.draft.answer, answers, max_per_answer, rng)
+            chosen += balance(candidates, lambda c: c.family, lambda c: c.draft.answer, answers, max_per_answer, rng)
     chosen.sort(key=lambda c: c.scene_number)
     return [
         Question(
             c.scene_number,
-            capitalised(c.draft.text) + "?",
+            capitalize(c.draft.text) + "?",
             _simulate_annotators(rng, c.draft.answer, c.draft.slips),
             c.answer_type,
             c.family,
@@ -246,7 +246,7 @@ def questions(scenes: Sequence[Scene], seed: int, max_per_form: int) -> list[Que
 
 
 def _cap_per_answer(candidates: Sequence[_Candidate], max_per_answer: int) -> list[_Candidate]:
-    """At most so many candidates of each answer."""
+    """Keep at most `max_per_answer` candidates of each answer."""
     remaining: dict[str, int] = {}
     capped = []
     for candidate in candidates:

@@ -1,4 +1,4 @@
-"""Scenes: what is in a picture, sampled from a seed, and which split each scene belongs to."""
+"""Scenes: the content of an image, sampled from a seed, and the split that each scene belongs to."""
 
 import hashlib
 import itertools
@@ -14,11 +14,11 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 K = TypeVar("K")
 
-# Of 100 possible scenes, how many belong to each split. A scene's split is decided by a hash of
-# what is in it, so no scene can be in two splits, whatever the seed.
+# Shares of the splits among 100 possible scenes. A hash of its content decides a scene's split, so no
+# scene can be in two splits, for any seed.
 _SHARES: dict[Split, int] = {"clip": 50, "train": 30, "val": 8, "test": 12}
 
-# How many things of each group a scene holds, with weights; four things in all at most.
+# Sizes of the groups in a scene, with weights; four things in total at most.
 _GROUPINGS: dict[tuple[int, ...], int] = {
     (1,): 15, (2,): 8, (3,): 8, (4,): 9,
     (1, 1): 30, (2, 1): 8, (1, 2): 6, (3, 1): 5, (1, 3): 4, (2, 2): 3,
@@ -30,7 +30,7 @@ _VIEW_WEIGHTS = {"clear": 62, "fog": 20, "black-and-white": 18}
 
 @dataclass(frozen=True)
 class Thing:
-    """One or several alike things: kind, colour, size, how many, and for a box what is in it."""
+    """One or several equal things: kind, colour, size, count, and the content of a box."""
 
     kind: str
     colour: str
@@ -41,21 +41,21 @@ class Thing:
 
     @property
     def pairs(self) -> frozenset[tuple[str, str]]:
-        """The (kind, colour) pairs seen here, the content of a box included."""
+        """Return the visible (kind, colour) pairs, including the content of a box."""
         inside = self.content.pairs if self.content else frozenset()
         return inside | {(self.kind, self.colour)}
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What is in one picture.
+    """Content of one image.
 
     Attributes:
         place: a key of `world.PLACES`.
         time: a key of `world.TIMES`, or None indoors.
         view: one of `world.VIEWS`.
-        things: one to three groups of things, at most four things in all.
-        relation: how ``things[0]`` stands to ``things[1]``; None for a single group.
+        things: one to three groups of things, at most four things in total.
+        relation: relation of ``things[0]`` to ``things[1]``; None for a single group.
         layout_seed: decides positions and directions within what the rest allows.
     """
 
@@ -68,19 +68,19 @@ class Scene:
 
     @property
     def pairs(self) -> frozenset[tuple[str, str]]:
-        """All (kind, colour) pairs of the scene."""
+        """Return all (kind, colour) pairs of the scene."""
         return frozenset().union(*(thing.pairs for thing in self.things))
 
     @property
     def content(self) -> "Scene":
-        """The scene without its layout: what two pictures share when they show the same."""
+        """Return the scene without its layout: equal for two images with the same content."""
         return replace(self, layout_seed=0)
 
 
 def is_novel(kind: str, colour: str) -> bool:
-    """Whether this pair of kind and colour is kept out of all splits but `test-novel` and `clip`.
+    """Return True if this pair of kind and colour is reserved for `test-novel` and `clip`.
 
-    Two of the ten colours of every kind, spread so that every colour is novel for some kinds.
+    Two of the ten colours of every kind are, spread so that every colour is novel for some kinds.
     """
     kind_number = list(world.KINDS).index(kind)
     colour_number = list(world.COLOURS).index(colour)
@@ -90,7 +90,7 @@ def is_novel(kind: str, colour: str) -> bool:
 def _belongs_to(scene: Scene, split: Split) -> bool:
     novel = [is_novel(*pair) for pair in scene.pairs]
     if split == "test-novel":
-        # The `clip` split leaves a share of the novel scenes to this one, so that they never meet.
+        # The `clip` split leaves a share of the novel scenes to `test-novel`, so the two share none.
         return all(novel) and _compute_bucket(scene) >= _SHARES["clip"]
     if split != "clip" and any(novel):
         return False
@@ -126,12 +126,12 @@ def _sample_thing(rng: random.Random, kind: str, count: int, size: str, novel: b
 
 
 def _get_kind_weight(name: str) -> int:
-    # Boxes carry the questions about what is inside, so they are commoner than other things.
+    # Boxes get the questions about their content, so they are more frequent than other things.
     return 4 if name == "box" else 1
 
 
 def _pick_kinds(rng: random.Random, pool: list[str], counts: tuple[int, ...], relation: str | None) -> list[str]:
-    """Distinct kinds, the first two fit for the relation; boxes only alone."""
+    """Draw distinct kinds, the first two fit for the relation; boxes only alone."""
 
     def choose(fits) -> str:
         fitting = [name for name in pool if name not in chosen and fits(world.KINDS[name])]
@@ -161,8 +161,8 @@ def _pick_kinds(rng: random.Random, pool: list[str], counts: tuple[int, ...], re
     return chosen
 
 
-def fitting_relations(first: str, second: str, counts: tuple[int, int], place: str) -> tuple[str, ...]:
-    """Relations in which `first` may stand to `second` in some scene of that place."""
+def find_possible_relations(first: str, second: str, counts: tuple[int, int], place: str) -> tuple[str, ...]:
+    """Return the relations in which `first` may be to `second` in some scene of that place."""
     a, b = world.KINDS[first], world.KINDS[second]
     fits = {
         "left of": True,
@@ -190,7 +190,7 @@ def _sample_scene(rng: random.Random, novel: bool) -> Scene:
     kinds = _pick_kinds(rng, pool, counts, relation)
     things = []
     for kind, count in zip(kinds, counts, strict=True):
-        # Sizes are drawn and told only where there is room to tell them apart.
+        # Sizes are drawn and mentioned only if there is room to see the difference.
         size = rng.choice(tuple(world.SIZES)) if sum(counts) <= 2 else "medium"
         things.append(_sample_thing(rng, kind, count, size, novel))
     if relation == "on" and things[1].kind == "box":
@@ -201,7 +201,7 @@ def _sample_scene(rng: random.Random, novel: bool) -> Scene:
 
 
 def iterate_scenes(split: Split, seed: int = 0) -> Iterator[Scene]:
-    """Endless distinct scenes of one split; the first n are the same whatever n is.
+    """Yield distinct scenes of one split without end; the first n are the same for any n.
 
     Raises:
         ValueError: for an unknown split.
@@ -218,5 +218,5 @@ def iterate_scenes(split: Split, seed: int = 0) -> Iterator[Scene]:
 
 
 def scenes(split: Split, num_scenes: int, seed: int = 0) -> list[Scene]:
-    """The first `num_scenes` scenes of a split. Same seed, same scenes, in any process."""
+    """Return the first `num_scenes` scenes of a split. The same seed gives the same scenes in any process."""
     return list(itertools.islice(iterate_scenes(split, seed), num_scenes))

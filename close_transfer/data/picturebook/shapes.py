@@ -1,7 +1,7 @@
-"""How each kind of thing is drawn: one short function a kind, in unit coordinates.
+"""Shapes: one short function per kind of thing, in unit coordinates.
 
 Every function draws inside the unit square, x to the right and y down, with a `Pen` that maps it
-to a place, a size and a direction in the picture.
+to a position, a size and a direction in the image.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ DARK: RGB = (30, 28, 34)
 
 
 def shade(colour: RGB, factor: float) -> RGB:
-    """`colour` darkened (factor below 1) or lightened (above 1), each channel kept in 0..255."""
+    """Darken (factor below 1) or lighten (above 1) a colour, each channel kept in 0..255."""
     if factor <= 1:
         red, green, blue = (round(channel * factor) for channel in colour)
     else:
@@ -29,7 +29,7 @@ def shade(colour: RGB, factor: float) -> RGB:
 
 
 class Pen:
-    """Draws in the unit square of one thing, mapped to the box (x0, y0, x1, y1) in pixels."""
+    """Drawing tool in the unit square of one thing, mapped to the box (x0, y0, x1, y1) in pixels."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, box: Sequence[float], colour: RGB, flip: bool):
         self.draw = draw
@@ -252,7 +252,7 @@ def star(pen: Pen) -> None:
 
 
 def closed_box(pen: Pen) -> None:
-    """A gift box with its lid on and a ribbon round it."""
+    """Draw a gift box with its lid on and a ribbon round it."""
     ribbon = (250, 214, 60) if pen.colour[1] < 180 else (206, 40, 60)
     pen.rect(0.06, 0.46, 0.94, 1.0)
     pen.rect(0.42, 0.46, 0.58, 1.0, ribbon)
@@ -263,13 +263,13 @@ def closed_box(pen: Pen) -> None:
 
 
 def open_box_back(pen: Pen) -> None:
-    """The raised lid and dark inside of an open box, drawn behind whatever is in it."""
+    """Draw the raised lid and dark inside of an open box, behind its content."""
     pen.polygon((0.06, 0.5), (0.94, 0.5), (0.86, 0.12), (0.14, 0.12), fill=shade(pen.colour, 0.7))
     pen.ellipse(0.06, 0.44, 0.94, 0.68, DARK)
 
 
 def open_box_front(pen: Pen) -> None:
-    """The front of an open box, drawn over whatever is in it."""
+    """Draw the front of an open box, over its content."""
     pen.rect(0.06, 0.58, 0.94, 1.0)
 
 

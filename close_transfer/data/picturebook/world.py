@@ -1,4 +1,4 @@
-"""What exists in Picturebook: kinds of things, colours, places, times, and the words for them.
+"""Picturebook's world: kinds of things, colours, places, times, and the words for them.
 
 Everything else in this package (drawing, captions, hypotheses, questions) is derived from these
 tables, so a new kind of thing is one entry here and one function in ``shapes.py``.
@@ -13,15 +13,15 @@ class Kind:
 
     Attributes:
         nouns: (singular, plural) word pairs, the plain name first, then synonyms.
-        hypernym: the (singular, plural) of the wider class people use instead.
-        height: drawn height at medium size, as a fraction of the picture's height.
+        hypernym: the (singular, plural) of the wider class that people use instead.
+        height: drawn height at medium size, as a fraction of the image's height.
         aspect: width divided by height.
-        sky: drawn in the air rather than standing on the ground.
-        indoors: plausible inside a kitchen or a bedroom.
-        perches: small enough to sit on something else.
-        surface: where something else can sit on it, as a fraction of its height from the top;
-            None when nothing can.
-        backdrop: big enough for something to stand in front of it.
+        sky: True if drawn in the air rather than on the ground.
+        indoors: True if plausible inside a kitchen or a bedroom.
+        perches: True if small enough to sit on something else.
+        surface: height at which something else can sit on it, as a fraction of its height from the top;
+            None if nothing can.
+        backdrop: True if big enough for something to be in front of it.
     """
 
     nouns: tuple[tuple[str, str], ...]
@@ -36,7 +36,7 @@ class Kind:
 
     @property
     def name(self) -> str:
-        """The plain singular name."""
+        """Return the plain singular name."""
         return self.nouns[0][0]
 
 
@@ -72,7 +72,7 @@ _KINDS = (
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _KINDS}
 
-# What may sit inside an open box.
+# Possible content of an open box.
 BOX_CONTENTS = ("cat", "dog", "rabbit", "bird", "ball", "flower")
 
 COLOURS: dict[str, tuple[int, int, int]] = {
@@ -97,7 +97,7 @@ SIZE_WORDS: dict[str, tuple[str, ...]] = {
 
 NUMBER_WORDS = ("zero", "one", "two", "three", "four")
 
-# Place: (plain answer to "where", ways to say it). The first way is the plainest.
+# Place: (plain answer to "where", ways to write it). The first way is the plainest.
 PLACES: dict[str, tuple[str, tuple[str, ...]]] = {
     "park": ("park", ("in a park", "in the park", "on the grass of a park")),
     "beach": ("beach", ("on a beach", "at the beach", "on the sand by the sea")),
@@ -111,19 +111,19 @@ PLACES: dict[str, tuple[str, tuple[str, ...]]] = {
 INDOORS = ("kitchen", "bedroom")
 OUTDOORS = tuple(place for place in PLACES if place not in INDOORS)
 
-# Time of day: ways to say it. Indoor scenes have no window and so no time of day.
+# Time of day: ways to write it. Indoor scenes have no window and so no time of day.
 TIMES: dict[str, tuple[str, ...]] = {
     "day": ("during the day", "on a sunny day", "in bright daylight"),
     "sunset": ("at sunset", "in the evening", "as the sun goes down"),
     "night": ("at night", "in the dark", "under the night sky"),
 }
 
-# A clear picture; thick fog that hides one side, so that more may be there; no colours at all.
+# A clear image; thick fog that hides one side, so that more may be there; no colours at all.
 VIEWS = ("clear", "fog", "black-and-white")
 
 RELATIONS = ("left of", "above", "on", "in front of")
 
 
 def list_kinds(hypernym: str) -> tuple[str, ...]:
-    """Names of all kinds whose wider class is `hypernym`, for instance "animal"."""
+    """Return the names of all kinds whose wider class is `hypernym`, for instance "animal"."""
     return tuple(name for name, kind in KINDS.items() if kind.hypernym[0] == hypernym)

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from close_transfer.config.data import FileData
+from close_transfer.config.dataset import DatasetSettings
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import key_field, read_lines
+from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.sources.images import image_file, no_image
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.own_rows import Row, build_examples, check_columns, parse_row
-from close_transfer.data.sources.snli import LABELS
 
 _SETTING = "data.path"
 
@@ -44,7 +45,7 @@ def _build_image_ref(number: int, image: str | None, folder: Path) -> ImageRef:
     return image_file(folder / image, image, number)
 
 
-def load(data: FileData, task: str, split: str) -> LoadedSplit:
+def load(data: FileData, kind: ExampleKind, split: str) -> LoadedSplit:
     """Scenes of one split: `train` and `val` share a file unless there is a `data.val_path`.
 
     With `split="test"` every row of `data.path` is used.
@@ -52,18 +53,31 @@ def load(data: FileData, task: str, split: str) -> LoadedSplit:
     Raises:
         UserError: naming file, line and field of what cannot be used.
     """
-    check_columns(data, task)
+    check_columns(data, kind)
     path = Path(data.val_path if split == "val" and data.val_path else data.path)
-    rows, images, skipped = _read_rows(path, data, LABELS if task == "snli-ve" else ())
+    rows, images, skipped = _read_rows(path, data, kind.labels)
     examples, notes = build_examples(
         rows,
         data,
-        task,
+        kind,
         lambda row: f"line {row.number + 1}",
         lambda row: _build_image_ref(row.number, images.get(row.number), path.parent),
         split if split in ("train", "val") and data.val_path is None else None,
     )
     return LoadedSplit(examples, skipped, notes)
+
+
+def require_numbered_lines(data: DatasetSettings) -> FileData:
+    """Return the data if it is one file, whose line i belongs to row i of precomputed vectors.
+
+    Raises:
+        UserError: if it is not.
+    """
+    if not isinstance(data, FileData):
+        raise UserError(
+            f"clip=precomputed needs data=file, whose line i belongs to row i of the vectors, not data={data.name}"
+        )
+    return data
 
 
 def count_lines(data: FileData) -> int:

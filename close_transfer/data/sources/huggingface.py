@@ -13,12 +13,12 @@ from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import is_file
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
+from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.image_files import open_image, read_image
-from close_transfer.data.sources.images import KeptImage
+from close_transfer.data.sources.images import KeptImage, describe_missing_image
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.own_rows import Row, build_examples, check_columns, find_columns, parse_row
-from close_transfer.data.sources.snli import LABELS
 
 
 def _explain_failure(error: Exception) -> str:
@@ -106,7 +106,7 @@ class _Images:
             raise UserError(f"data.path={self._path}, row {row}: field {self._column!r} holds no image")
         path = Path(value["path"])
         if not is_file(path):
-            raise UserError(f"{path}: there is no such image, which data.path={self._path} names in row {row}")
+            raise UserError(f"{describe_missing_image(path)}, which data.path={self._path} names in row {row}")
         return path
 
     def _explain_missing(self, row: int) -> str:
@@ -135,7 +135,7 @@ class _Images:
         )
 
 
-def load(data: HuggingFaceData, task: str, split: str) -> LoadedSplit:
+def load(data: HuggingFaceData, kind: ExampleKind, split: str) -> LoadedSplit:
     """Scenes of one split; rows of one group become one, with the image of the first.
 
     Where there is no split for validation (`data.splits.val=null`, or a saved dataset without any
@@ -144,7 +144,7 @@ def load(data: HuggingFaceData, task: str, split: str) -> LoadedSplit:
     Raises:
         UserError: naming row and field of what cannot be used.
     """
-    check_columns(data, task)
+    check_columns(data, kind)
     dataset, shared = _load_dataset(data, split)
     settings = ("text_column", "target_column", "group_column", "id_column", "references_column", "image_column")
     columns = {setting: column for setting in settings if (column := getattr(data, setting)) is not None}
@@ -163,17 +163,16 @@ def load(data: HuggingFaceData, task: str, split: str) -> LoadedSplit:
     faults = RecordErrors(Path(data.path), data.on_bad_rows, "rows")
     wanted_columns = [*dict.fromkeys(column for setting, column in columns.items() if setting != "image_column")]
     wanted_columns = list(dict.fromkeys([*wanted_columns, *find_columns(data.prompt)]))
-    labels = LABELS if task == "snli-ve" else ()
     for number, record in _iterate_rows(dataset.select_columns(wanted_columns), data):
         try:
-            rows.append(parse_row(number, record, data, labels))
+            rows.append(parse_row(number, record, data, kind.labels))
         except RecordError as fault:
             faults.add(f"row {number}", fault)
     skipped = faults.settle(len(rows))
     examples, notes = build_examples(
         rows,
         data,
-        task,
+        kind,
         lambda row: f"row {row.number}",
         lambda row: images[row.number] if images else None,
         split if shared else None,

@@ -26,8 +26,13 @@ class KeptImage(ImageRef):
     missing: Callable[[], str] = str
 
 
+def describe_missing_image(path: Path) -> str:
+    """Return the words that say that a file of an image is missing."""
+    return f"{path}: there is no such image"
+
+
 def _explain_missing_file(path: Path) -> str:
-    return "" if is_file(path) else f"{path}: there is no such image"
+    return "" if is_file(path) else describe_missing_image(path)
 
 
 def _fingerprint_existing(path: Path) -> str:

@@ -10,6 +10,7 @@ from close_transfer.config.data import FileData, HuggingFaceData
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.records import choice_field, key_field, text_field, texts_field
+from close_transfer.data.example_kinds import CAPTIONS, ExampleKind
 from close_transfer.data.examples import Example, ImageRef
 
 OwnData = FileData | HuggingFaceData
@@ -60,25 +61,24 @@ def _fill_prompt(prompt: str, record: Any) -> str:
     )
 
 
-def check_columns(data: OwnData, task: str) -> None:
-    """Whether the settings name what the task needs.
+def check_columns(data: OwnData, kind: ExampleKind) -> None:
+    """Check that the settings name the columns that a kind of examples needs.
 
     Raises:
-        UserError: if one is missing, or is of another task.
+        UserError: if one is missing, or is of another kind.
     """
-    captioning = task.startswith("captioning")
     for setting in ("prompt", "target_column"):
         value = getattr(data, setting)
-        if captioning and value is not None:
+        if kind == CAPTIONS and value is not None:
             hint = "; give task.prompt for words that every caption goes on from" if setting == "prompt" else ""
             raise UserError(
-                f"data.{setting}={value}: task={task} learns to write data.text_column itself; leave it out{hint}"
+                f"data.{setting}={value}: of captions, data.text_column itself is what is written; leave it out{hint}"
             )
-    if not captioning and data.target_column is None:
-        raise UserError(f"task={task}: which column is to be written? give data.target_column=COLUMN")
-    if task in ("vqa", "snli-ve") and data.prompt is None:
+    if kind != CAPTIONS and data.target_column is None:
+        raise UserError(f"data={data.name}: which column is to be written? give data.target_column=COLUMN")
+    if kind.prompt == "required" and data.prompt is None:
         raise UserError(
-            f"task={task}: what is asked? give data.prompt='{{COLUMN}}', such as data.prompt='{{question}}'"
+            f"data={data.name}: what is asked? give data.prompt='{{COLUMN}}', such as data.prompt='{{{kind.prompt_name}}}'"
         )
     find_columns(data.prompt)
 
@@ -154,20 +154,20 @@ def _check_ids(examples: Sequence[Example], data: OwnData) -> None:
 def build_examples(
     rows: Sequence[Row],
     data: OwnData,
-    task: str,
+    kind: ExampleKind,
     make_id: Callable[[Row], str],
     get_image: Callable[[Row], ImageRef | None],
     split: str | None,
 ) -> tuple[list[Example], list[str]]:
-    """The examples of a task that rows make, and what to say about them.
+    """The examples that rows make, and what to say about them.
 
     Args:
         rows, data, make_id, get_image: as of `scenes`.
-        task: captioning has one example a scene, the others have one a row.
+        kind: of the examples; captions have one example per scene, the others have one per row.
         split: "train" or "val" where the rows are of both, so that a part of them is wanted; else None. A scene, by its
             group or else its words, is on one side with all that is asked of it.
     """
-    if task.startswith("captioning"):
+    if kind == CAPTIONS:
         examples, notes = scenes(rows, data, make_id, get_image)
         keys = [example.id for example in examples]
     else:

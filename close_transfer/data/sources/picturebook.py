@@ -5,6 +5,7 @@ from functools import partial
 
 from close_transfer.config.data import PicturebookData
 from close_transfer.core.atomic_files import fingerprint
+from close_transfer.data.example_kinds import PAIRS, QUESTIONS, ExampleKind
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.drawing import draw_scene
@@ -25,7 +26,7 @@ def make_image_ref(scene: Scene) -> ImageRef:
     return ImageRef(key, open=partial(draw_scene, scene), digest=lambda: key)
 
 
-def _make_captioning(split: str, chosen: Sequence[Scene]) -> list[Example]:
+def _make_captions(split: str, chosen: Sequence[Scene]) -> list[Example]:
     examples = []
     for number, scene in enumerate(chosen):
         texts = tuple(caption.text for caption in captions(scene))
@@ -33,7 +34,7 @@ def _make_captioning(split: str, chosen: Sequence[Scene]) -> list[Example]:
     return examples
 
 
-def _make_snli_ve(split: str, chosen: Sequence[Scene], seed: int) -> list[Example]:
+def _make_pairs(split: str, chosen: Sequence[Scene], seed: int) -> list[Example]:
     max_per_form = max(1, _HYPOTHESES_PER_FORM * len(chosen) // 1000)
     return [
         Example(
@@ -48,7 +49,7 @@ def _make_snli_ve(split: str, chosen: Sequence[Scene], seed: int) -> list[Exampl
     ]
 
 
-def _make_vqa(split: str, chosen: Sequence[Scene], seed: int) -> list[Example]:
+def _make_questions(split: str, chosen: Sequence[Scene], seed: int) -> list[Example]:
     max_per_form = max(1, _QUESTIONS_PER_FORM * len(chosen) // 1000)
     texts = [tuple(caption.text for caption in captions(scene)) for scene in chosen]
     return [
@@ -64,7 +65,7 @@ def _make_vqa(split: str, chosen: Sequence[Scene], seed: int) -> list[Example]:
     ]
 
 
-def load(data: PicturebookData, task: str, split: Split) -> LoadedSplit:
+def load(data: PicturebookData, kind: ExampleKind, split: Split) -> LoadedSplit:
     """Examples of one split; the same data settings always give the same examples."""
     sizes: dict[Split, int] = {
         "train": data.num_train,
@@ -73,8 +74,8 @@ def load(data: PicturebookData, task: str, split: Split) -> LoadedSplit:
         "test-novel": data.num_test_novel,
     }
     chosen = scenes(split, sizes[split], data.seed)
-    if task == "snli-ve":
-        return LoadedSplit(_make_snli_ve(split, chosen, data.seed))
-    if task == "vqa":
-        return LoadedSplit(_make_vqa(split, chosen, data.seed))
-    return LoadedSplit(_make_captioning(split, chosen))
+    if kind == PAIRS:
+        return LoadedSplit(_make_pairs(split, chosen, data.seed))
+    if kind == QUESTIONS:
+        return LoadedSplit(_make_questions(split, chosen, data.seed))
+    return LoadedSplit(_make_captions(split, chosen))

@@ -12,18 +12,18 @@ from typing import Any
 from close_transfer.config.data import SnliData
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import choice_field, key_field, new_key, read_lines, text_field
+from close_transfer.data.example_kinds import PAIRS
 from close_transfer.data.examples import Example
 from close_transfer.data.sources.images import image_file
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.official_files import image_folder, open_official_file
 
-LABELS = ("entailment", "neutral", "contradiction")
 NO_GOLD_LABEL = "-"
 
 
 def parse_pair(record: Any, folder: Path) -> Example | None:
     """One pair; None where annotators did not agree. Raises `RecordError`."""
-    label = choice_field(record, "gold_label", [*LABELS, NO_GOLD_LABEL])
+    label = choice_field(record, "gold_label", [*PAIRS.labels, NO_GOLD_LABEL])
     if label == NO_GOLD_LABEL:
         return None
     image = None

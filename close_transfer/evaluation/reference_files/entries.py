@@ -11,6 +11,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import entries, line_format, read_document, read_lines
 from close_transfer.evaluation.reference_files.file_formats import suggest_kind
+from close_transfer.tasks import Task
 
 _NUM_SHOWN = 5
 
@@ -42,7 +43,7 @@ class Entries(RecordErrors):
 
 
 @contextmanager
-def count_by_kind(path: Path, setting: str, task: str) -> Iterator[None]:
+def count_by_kind(path: Path, setting: str, task: type[Task]) -> Iterator[None]:
     """Of a file that cannot be used and is known to be of another kind, only that is said."""
     try:
         yield

@@ -7,6 +7,16 @@ from typing import Any
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.records import read_document, read_lines
+from close_transfer.data.example_kinds import (
+    ARTICLES,
+    CAPTIONS,
+    EXPLAINED_QUESTIONS,
+    PAIRS,
+    QUESTIONS,
+    ROWS,
+    ExampleKind,
+)
+from close_transfer.tasks import Task
 
 _COCO, _KARPATHY, _CAPTIONS = "COCO's captions", "Karpathy's captions", "captions"
 _ANNOTATIONS, _QUESTIONS, _VQA_E = "VQA's annotations", "VQA's questions", "VQA-E's questions with their answers"
@@ -29,14 +39,14 @@ _FIELDS_BY_KIND: Mapping[str, tuple[str | None, set[str]]] = {
 }
 
 _CAPTION_KINDS = {_COCO, _KARPATHY, _CAPTIONS, _REFERENCES, _GROUPS}
-_REFERENCE_KINDS: Mapping[str, tuple[set[str], str]] = {
-    "captioning": (_CAPTION_KINDS, "COCO's, Karpathy's or Flickr30k's captions"),
-    "captioning-multi": (_CAPTION_KINDS, "COCO's, Karpathy's or Flickr30k's captions"),
-    "visual-news": (_CAPTION_KINDS, "Visual News' list of entries with id and caption"),
-    "vqa": ({_ANNOTATIONS, _REFERENCES}, _ANNOTATIONS),
-    "vqa-e": ({_ANNOTATIONS, _VQA_E, _REFERENCES}, f"VQA-E's own file or {_ANNOTATIONS}"),
-    "custom": ({_CAPTIONS, _REFERENCES, _GROUPS}, "a list or JSON lines with id and references"),
-    "snli-ve": ({_PAIRS}, "JSON lines with pairID and gold_label"),
+# By the kind of examples that a task reads: files that hold its references, and how to call them.
+_REFERENCE_KINDS: Mapping[ExampleKind, tuple[set[str], str]] = {
+    CAPTIONS: (_CAPTION_KINDS, "COCO's, Karpathy's or Flickr30k's captions"),
+    ARTICLES: (_CAPTION_KINDS, "Visual News' list of entries with id and caption"),
+    QUESTIONS: ({_ANNOTATIONS, _REFERENCES}, _ANNOTATIONS),
+    EXPLAINED_QUESTIONS: ({_ANNOTATIONS, _VQA_E, _REFERENCES}, f"VQA-E's own file or {_ANNOTATIONS}"),
+    ROWS: ({_CAPTIONS, _REFERENCES, _GROUPS}, "a list or JSON lines with id and references"),
+    PAIRS: ({_PAIRS}, "JSON lines with pairID and gold_label"),
 }
 _PREDICTION_KINDS = {_PREDICTIONS, _ANSWERS, _CAPTIONS, _GROUPS}
 
@@ -64,7 +74,7 @@ def _has_fields(document: Any, key: str | None, fields: set[str]) -> bool:
     return any(isinstance(entry, dict) and fields <= entry.keys() for entry in first_entries)
 
 
-def suggest_kind(path: Path, setting: str, task: str) -> UserError | None:
+def suggest_kind(path: Path, setting: str, task: type[Task]) -> UserError | None:
     """What to say of a file of a known kind that is none for this setting; None if it may well be one."""
     kinds = detect_kinds(path, setting)
     if setting == "predictions":
@@ -72,8 +82,8 @@ def suggest_kind(path: Path, setting: str, task: str) -> UserError | None:
     elif setting == "questions":
         allowed, requirement = {_QUESTIONS}, f"questions= takes {_QUESTIONS}"
     else:
-        allowed, expected = _REFERENCE_KINDS[task]
-        requirement = f"task={task} takes {expected}"
+        allowed, expected = _REFERENCE_KINDS.get(task.reads, _REFERENCE_KINDS[ROWS])
+        requirement = f"task={task.name} takes {expected}"
     if not kinds or allowed & set(kinds):
         return None
     return UserError(f"{setting}={path}: these are {kinds[0]}; {requirement} (docs/evaluation.md)")

@@ -22,6 +22,7 @@ from close_transfer.core.readers.records import (
     verbatim,
 )
 from close_transfer.core.readers.records import field as record_field
+from close_transfer.data.example_kinds import ARTICLES, CAPTIONS, EXPLAINED_QUESTIONS, PAIRS, QUESTIONS
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.data.sources import snli, vqa
 from close_transfer.data.sources.coco import is_karpathy, karpathy_examples, official_examples
@@ -34,6 +35,7 @@ from close_transfer.evaluation.reference_files.entries import (
     read_entries,
     reject_duplicates,
 )
+from close_transfer.tasks import Task, build_task, get_task
 
 _ID_FIELDS = ("id", "image_id", "question_id", "pairID", "image")
 _PREDICTION_FIELDS = ("prediction", "caption", "answer")
@@ -81,7 +83,7 @@ def read_predictions(config: ScorePredictionsConfig) -> tuple[dict[str, str], in
         text_name = _find_field(record, text_fields, "; name it with prediction_field=")
         return key_field(record, id_name), verbatim(record_field(record, text_name), text_name)
 
-    with count_by_kind(path, "predictions", config.task.name):
+    with count_by_kind(path, "predictions", get_task(config.task.name)):
         rows = parse_entries(read_entries(path, "predictions"), parse, Entries(path))
     return reject_duplicates(rows, path, "predictions", config.on_duplicate)
 
@@ -93,20 +95,23 @@ def read_references(config: ScorePredictionsConfig) -> References:
         UserError: naming file, entry and field of what cannot be used; for repeated ids; and if questions
             and annotations do not belong together.
     """
+    task = build_task(config.task)
+    if config.questions is not None and task.reads not in (QUESTIONS, EXPLAINED_QUESTIONS):
+        raise UserError(f"questions={config.questions}: task={task.name} has no questions; leave it out")
     path = Path(config.references)
     is_json = path.name.removesuffix(".gz").endswith(".json")
     left_out: dict[str, str] = {}
-    with count_by_kind(path, "references", config.task.name):
-        if config.task.name == "snli-ve":
+    with count_by_kind(path, "references", type(task)):
+        if task.reads == PAIRS:
             examples, left_out = _read_entailment_pairs(path)
-        elif not is_json or config.task.name == "custom":
-            examples = _read_listed_references(path, config)
-        elif config.task.name in ("vqa", "vqa-e"):
-            examples = _read_vqa_answers(path, config)
+        elif is_json and task.reads in (QUESTIONS, EXPLAINED_QUESTIONS):
+            examples = _read_vqa_answers(path, config, task)
+        elif is_json and task.reads in (CAPTIONS, ARTICLES):
+            examples, left_out = _read_captions(path, config, task)
         else:
-            examples, left_out = _read_captions(path, config)
+            examples = _read_listed_references(path, config, task)
     if config.questions:
-        with count_by_kind(Path(config.questions), "questions", config.task.name):
+        with count_by_kind(Path(config.questions), "questions", type(task)):
             examples = _add_questions(examples, Path(config.questions), config)
     example_by_id, num_repeated = reject_duplicates(
         ((e.id, e) for e in examples), path, "references", config.on_duplicate
@@ -123,11 +128,11 @@ def _build_image_ref(config: ScorePredictionsConfig, record: Any, names: tuple[s
     return image_file(Path(config.images or ".") / file, file)
 
 
-def _read_captions(path: Path, config: ScorePredictionsConfig) -> tuple[list[Example], dict[str, str]]:
+def _read_captions(path: Path, config: ScorePredictionsConfig, task: Task) -> tuple[list[Example], dict[str, str]]:
     """COCO's JSON, Karpathy's, or a list of entries with an id and captions; and images without captions."""
     document = read_document(path, "references")
     if isinstance(document, list):
-        return _read_listed_references(path, config), {}
+        return _read_listed_references(path, config, task), {}
     folder, faults = Path(config.images or "."), Entries(path)
     if is_karpathy(document):
         examples = karpathy_examples(document, path, {config.split or "test"}, folder, faults, "references")
@@ -140,9 +145,9 @@ def _read_captions(path: Path, config: ScorePredictionsConfig) -> tuple[list[Exa
     return examples, {image: _NO_CAPTION for image in images if image not in captioned_ids}
 
 
-def _read_listed_references(path: Path, config: ScorePredictionsConfig) -> list[Example]:
+def _read_listed_references(path: Path, config: ScorePredictionsConfig, task: Task) -> list[Example]:
     # What annotators said is kept to the letter, as VQA's scorer has its own ways with it.
-    are_answers = config.task.name in ("vqa", "vqa-e") or config.task.metric == "vqa"
+    are_answers = task.verbatim_references
 
     def parse(record: Any) -> Example:
         reference_name = _find_field(record, _REFERENCE_FIELDS)
@@ -179,17 +184,17 @@ def _read_entailment_pairs(path: Path) -> tuple[list[Example], dict[str, str]]:
     return examples, {pair_id: _NO_LABEL for pair_id, example in pairs if example is None}
 
 
-def _read_vqa_answers(path: Path, config: ScorePredictionsConfig) -> list[Example]:
+def _read_vqa_answers(path: Path, config: ScorePredictionsConfig, task: Task) -> list[Example]:
     """VQA's annotations, VQA-E's own list, or a list of entries with an id and answers."""
     document = read_document(path, "references")
     if (
-        config.task.name == "vqa-e"
+        task.reads == EXPLAINED_QUESTIONS
         and isinstance(document, list)
         and any("img_id" in e for e in document if isinstance(e, dict))
     ):
         return _read_vqa_e_entries(path, document)
     if isinstance(document, list):
-        return _read_listed_references(path, config)
+        return _read_listed_references(path, config, task)
     annotations = entries(document, "annotations", path, "references")
 
     def parse(record: Any) -> Example:

@@ -1,4 +1,4 @@
-"""Vectors as each adapter of a chain gets them, and what is measured on them."""
+"""Statistics along a chain of adapters: each fitted step sees vectors as the steps before it leave them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,15 +28,15 @@ _AT_ONCE = 16_384
 
 
 def normalize_scenes(scenes: SceneVectors) -> NDArray[np.float32]:
-    """All scene vectors at unit length, shape (scenes, d).
+    """Return all scene vectors at unit length, shape (scenes, d).
 
     Raises:
-        UserError: if an encoder gives several vectors a scene, of which no mean direction can be told.
+        UserError: if an encoder gives several vectors per scene, which have no mean direction.
     """
     blocks = [scenes[np.arange(start, min(start + _AT_ONCE, len(scenes)))] for start in range(0, len(scenes), _AT_ONCE)]
     vectors = np.concatenate(blocks)
     if vectors.ndim != 2:
-        raise UserError("fitted adapters need one vector a scene; choose another encoder, or adapter=gaussian")
+        raise UserError("fitted adapters need one vector per scene. Choose another encoder, or adapter=gaussian")
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.maximum(lengths, 1e-12)
 
@@ -45,7 +45,7 @@ def normalize_scenes(scenes: SceneVectors) -> NDArray[np.float32]:
 def apply_adapters(
     steps: Steps, statistics: Statistics, vectors: NDArray[np.floating], input_modality: InputModality
 ) -> Float64Array:
-    """Clean unit vectors after those steps; shape (n, d) both.
+    """Apply these steps to clean unit vectors; shape (n, d) before and after.
 
     Raises:
         UserError: if a step needs what the statistics lack.
@@ -59,7 +59,7 @@ def apply_adapters(
 
 
 def apply_adapters_to_groups(steps: Steps, statistics: Statistics, vectors: GroupedVectors) -> GroupedVectors:
-    """The same of grouped vectors. Raises as `apply_adapters`."""
+    """Apply these steps to grouped vectors. Raises as `apply_adapters`."""
     if not drop_noise_steps(steps):
         return vectors
     images = vectors.images
@@ -71,12 +71,12 @@ def apply_adapters_to_groups(steps: Steps, statistics: Statistics, vectors: Grou
 
 
 def fit_in_sequence(steps: Steps, known: Statistics, measure: Callable[[Steps, Statistics], Statistics]) -> Statistics:
-    """Statistics for every fitted step, each of vectors as the steps before leave them.
+    """Measure statistics for every fitted step, each on vectors as the steps before leave them.
 
     Args:
         steps: a chain.
-        known: statistics that are there already; they are kept.
-        measure: from the steps before, and the statistics that these need, to statistics of what they give.
+        known: existing statistics, which are kept.
+        measure: maps the steps before, and the statistics that these need, to statistics of their output.
 
     Raises:
         UserError: if a step needs what cannot be measured.
@@ -91,7 +91,7 @@ def fit_in_sequence(steps: Steps, known: Statistics, measure: Callable[[Steps, S
 
 
 def select_steps_before_noise(steps: Steps) -> list[dict[str, Any]]:
-    """The steps that change vectors before the first noise of a chain; all of them where there is none."""
+    """Return the steps that change vectors before the first noise of a chain; all of them if it adds none."""
     names = [step["name"] for step in steps]
     first = next((number for number, name in enumerate(names) if issubclass(ADAPTERS[name], Noise)), len(steps))
     return drop_noise_steps(steps[:first])

@@ -1,4 +1,4 @@
-"""Chooses the scale of the noise: from texts alone, or with images where a user has some.
+"""Rules that choose the scale of the noise, from texts alone or with images.
 
 noise=auto            T0, from the training texts
 noise=auto-unpaired   T1, from statistics= that saw images of other scenes
@@ -21,24 +21,24 @@ __all__ = [
 ]
 
 
-# Rules that measure how far texts of one scene lie apart; an average of several lies nearer to another average.
+# Rules that measure the distance of texts of one scene; averages of several texts are closer to each other.
 _OF_SPREAD = ("largest_coordinate", "cosine")
 
 
-def choose_from_texts(rule: str, vectors: GroupedVectors, seed: int, texts_an_input: float = 1.0) -> NoiseChoice:
-    """What a rule of `TEXT_RULES` chooses, with its sensitivity.
+def choose_from_texts(rule: str, vectors: GroupedVectors, seed: int, texts_per_input: float = 1.0) -> NoiseChoice:
+    """Return the choice of a rule in `TEXT_RULES`, with its sensitivity.
 
     Args:
-        rule: its name.
+        rule: name of the rule.
         vectors: single texts by scene.
-        seed: of draws.
-        texts_an_input: how many texts are averaged into one input (CLOSE's scenes for VQA: all captions of a
-            image); averages of n differ by 1 / sqrt(n) of what single texts do.
+        seed: seed of draws.
+        texts_per_input: number of texts averaged into one input (CLOSE's scenes for VQA: all captions of an
+            image); averages of n differ by 1 / sqrt(n) of the difference of single texts.
 
     Raises:
         UserError: if the rule cannot choose from these texts.
     """
     choice = TEXT_RULES[rule](vectors, seed)
-    if rule in _OF_SPREAD and texts_an_input != 1:
-        choice = choice.of_averages(texts_an_input)
+    if rule in _OF_SPREAD and texts_per_input != 1:
+        choice = choice.rescale_to_averages(texts_per_input)
     return add_sensitivity(choice, vectors, seed)

@@ -1,4 +1,4 @@
-"""What a rule chose, on what evidence, and what would become of texts if it were off by a factor of two."""
+"""Choice of a rule: its evidence, and the effect on texts if it were off by a factor of two."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +13,12 @@ from close_transfer.modality_gap.vectors import GroupedVectors
 from close_transfer.models.noise_scale import NoiseScale
 
 _FACTORS = (0.5, 1.0, 2.0)
-_MOST_TEXTS = 2_000  # whose neighbourhoods are looked at
+_MOST_TEXTS = 2_000  # texts whose neighbourhoods are measured
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What noise of one scale does to the texts it was chosen on.
+    """Effect of noise of one scale on the texts it was chosen by.
 
     Attributes:
         std: standard deviation per coordinate.
@@ -35,15 +35,15 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class NoiseChoice:
-    """What a rule chose.
+    """Choice of a rule.
 
     Attributes:
-        rule: its name.
+        rule: name of the rule.
         data_regime: the data it saw: "T0" text, "T1" unpaired images too, "T4" pairs.
         std: standard deviation per coordinate of a unit vector.
-        evidence: what it looked at, by name.
-        grouped: whether texts of one scene were there; else each text's nearest stood in for them.
-        interval: 95% bootstrap interval of `std` over scenes; None where it was not asked for.
+        evidence: the measurements that it used, by name.
+        grouped: True if scenes have several texts; otherwise each text's nearest text replaced them.
+        interval: 95% bootstrap interval of `std` over scenes; None if it was not requested.
         sensitivity: at half, once and twice `std`.
     """
 
@@ -57,7 +57,7 @@ class NoiseChoice:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "NoiseChoice":
-        """From what `dataclasses.asdict` made and JSON kept."""
+        """Read the output of `dataclasses.asdict` from JSON."""
         interval, sensitivity = values["interval"], values["sensitivity"]
         return cls(
             **{
@@ -67,12 +67,12 @@ class NoiseChoice:
             }
         )
 
-    def with_grouped(self, grouped: bool) -> "NoiseChoice":
-        """The same, telling whether texts of one scene were there."""
+    def replace_grouped(self, grouped: bool) -> "NoiseChoice":
+        """Return a copy with another value of `grouped`."""
         return replace(self, grouped=grouped)
 
-    def of_averages(self, num_texts: float) -> "NoiseChoice":
-        """The choice for inputs that are averages of so many texts."""
+    def rescale_to_averages(self, num_texts: float) -> "NoiseChoice":
+        """Return the choice for inputs that are averages of `num_texts` texts."""
         factor = num_texts**-0.5
         low, high = self.interval or (0.0, 0.0)
         return replace(
@@ -83,9 +83,11 @@ class NoiseChoice:
         )
 
     def lines(self) -> dict[str, str]:
-        """A few lines for the terminal, by what they are about."""
+        """Return a few lines for the terminal, by topic."""
         evidence = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in self.evidence.items())
-        source = "" if self.grouped else "; hardly any scene has two texts, so each text's nearest stood in"
+        source = (
+            "" if self.grouped else "; hardly any scene has two texts, so each text was compared with its nearest one"
+        )
         interval = f", 95% interval {self.interval[0]:.3g} to {self.interval[1]:.3g}" if self.interval else ""
         lines = {"chosen by": f"{self.rule} ({self.data_regime}){interval}", "evidence": evidence + source}
         if self.sensitivity:
@@ -107,12 +109,12 @@ def _format_sensitivity(sensitivity: Sensitivity) -> str:
     return f"noise {sensitivity.std:.3g} cosine {sensitivity.cosine:.2f} {effect}".rstrip()
 
 
-# From vectors and a seed to a choice without interval and sensitivity.
+# A rule maps vectors and a seed to a choice without interval and sensitivity.
 Rule = Callable[[GroupedVectors, int], NoiseChoice]
 
 
 def select_scenes(vectors: GroupedVectors, scenes: Sequence[int] | Float64Array) -> GroupedVectors:
-    """Those scenes, in that order; one that is named twice is two scenes, whose texts are alike."""
+    """Select scenes in that order; a scene that is named twice becomes two scenes with the same texts."""
     starts = np.searchsorted(vectors.scene_of_text, np.arange(vectors.num_scenes + 1))
     rows = [np.arange(starts[int(scene)], starts[int(scene) + 1]) for scene in scenes]
     text_rows = np.concatenate(rows)
@@ -125,16 +127,16 @@ def select_scenes(vectors: GroupedVectors, scenes: Sequence[int] | Float64Array)
 
 
 def limit_scenes(vectors: GroupedVectors, max_texts: int, seed: int) -> GroupedVectors:
-    """About so many texts, of scenes drawn by the seed; all of them where there are fewer."""
+    """Draw scenes by the seed until they hold about `num_texts` texts; all scenes if they hold fewer."""
     if len(vectors.texts) <= max_texts:
         return vectors
     order = np.random.default_rng(seed).permutation(vectors.num_scenes)
-    counts = vectors.texts_a_scene()[order].cumsum()
+    counts = vectors.texts_per_scene()[order].cumsum()
     return select_scenes(vectors, np.sort(order[: max(2, int(np.searchsorted(counts, max_texts, side="right")))]))
 
 
 def measure_sensitivity(vectors: GroupedVectors, std: float, seed: int) -> tuple[Sensitivity, ...]:
-    """What half, once and twice this scale do to the texts."""
+    """Measure the effect of half, once and twice this scale on the texts."""
     sample = replace(limit_scenes(vectors, _MOST_TEXTS, seed), images=None)
     stds = [factor * std for factor in _FACTORS]
     return tuple(
@@ -149,15 +151,15 @@ def measure_sensitivity(vectors: GroupedVectors, std: float, seed: int) -> tuple
 
 
 def add_sensitivity(choice: NoiseChoice, vectors: GroupedVectors, seed: int) -> NoiseChoice:
-    """The choice, with what it does to the texts.
+    """Return the choice with its effect on the texts.
 
     Raises:
-        UserError: if it is no scale that can be trained with.
+        UserError: if no model can be trained with the chosen scale.
     """
     if not 0 < choice.std < np.inf:
         evidence = ", ".join(f"{name} {value:.3g}" for name, value in choice.evidence.items())
         raise UserError(
-            f"the rule {choice.rule} chose noise {choice.std} ({evidence}), as the texts do not differ within their scenes; "
-            "give a number, such as noise=0.1"
+            f"the rule {choice.rule} chose noise {choice.std} ({evidence}), because the texts do not differ within their scenes. "
+            "Give a number, such as noise=0.1"
         )
     return replace(choice, sensitivity=measure_sensitivity(vectors, choice.std, seed))

@@ -1,4 +1,4 @@
-"""Rules that may see images: unpaired ones (T1), or with their texts (T4). compute_statistics.py applies them."""
+"""Rules that see images: unpaired ones (T1), or with their texts (T4). compute_statistics.py applies them."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
 from close_transfer.modality_gap.noise_selection.choice import NoiseChoice
 from close_transfer.modality_gap.noise_selection.pairs import compute_mean_interval
-from close_transfer.modality_gap.noise_selection.text_rules import choose_by_mean, cosine_to_std
+from close_transfer.modality_gap.noise_selection.text_rules import build_cosine_to_std, choose_by_mean
 from close_transfer.modality_gap.vectors import GroupedVectors, Ints
 
-_MAX_VECTORS = 4_000  # texts, and images
+_MAX_VECTORS = 4_000  # draw of texts and images at most; bounds the cost
 _MAX_STD = 1.0
 _PRECISION = 1e-4
 
@@ -17,7 +17,7 @@ _PRECISION = 1e-4
 def _find_nearest_cosines(
     queries: Float64Array, texts: Float64Array, scenes: tuple[Ints, Ints] | None = None
 ) -> Float64Array:
-    """Cosine of each query with its nearest text, shape (queries,).
+    """Return the cosine of each query with its nearest text, shape (queries,).
 
     Args:
         queries, texts: unit vectors, shape (m, d) and (n, d).
@@ -33,18 +33,18 @@ def _find_nearest_cosines(
 
 
 def choose_unpaired(texts: GroupedVectors, images: Float64Array, seed: int = 0) -> NoiseChoice:
-    """Noise that takes a text as far from the nearest text of another scene as images are.
+    """Choose noise that takes a text as far from the nearest text of another scene as images are.
 
-    Both look among the same texts, none of which is of their own scene, so the bias of a nearest neighbour
-    is the same for both.
+    Both are compared with the same texts, none of which is of their own scene, so the bias of a nearest
+    neighbour is the same for both.
 
     Args:
-        texts: of some scenes.
+        texts: texts of some scenes.
         images: unit vectors of images of other scenes, shape (m, d).
-        seed: of the noise, which is one draw at all scales.
+        seed: seed of the noise, one draw for all scales.
 
     Raises:
-        UserError: if no noise takes texts as far as that.
+        UserError: if no noise takes texts that far.
     """
     text_vectors, scenes, images = texts.texts[:_MAX_VECTORS], texts.scene_of_text[:_MAX_VECTORS], images[:_MAX_VECTORS]
     image_cosines = _find_nearest_cosines(images, text_vectors)
@@ -66,7 +66,7 @@ def choose_unpaired(texts: GroupedVectors, images: Float64Array, seed: int = 0) 
     if not measure_text_cosine(_MAX_STD) < image_cosine < clean_cosine:
         raise UserError(
             f"noise=auto-unpaired: an image's nearest text has cosine {image_cosine:.3f}, a text's nearest of another scene "
-            f"{clean_cosine:.3f}; no noise takes texts as far as these images are; give a number, or noise=auto"
+            f"{clean_cosine:.3f}, so no noise takes texts as far as these images are. Give a number, or noise=auto"
         )
     ends = compute_mean_interval(image_cosines, np.arange(len(image_cosines)), seed)
     low, high = sorted(map(find_std, ends or (image_cosine, image_cosine)))
@@ -77,17 +77,17 @@ def choose_unpaired(texts: GroupedVectors, images: Float64Array, seed: int = 0) 
 
 
 def choose_paired(pairs: GroupedVectors, seed: int = 0) -> NoiseChoice:
-    """Noise whose expected cosine is that of an image with its text: sqrt((1 / c**2 - 1) / d).
+    """Choose noise whose expected cosine is that of an image with its text: sqrt((1 / c**2 - 1) / d).
 
     Raises:
-        UserError: if images do not point towards their texts at all.
+        UserError: if the mean cosine of images and their texts is not positive.
     """
     assert pairs.images is not None
     cosines = (pairs.images[pairs.scene_of_text] * pairs.texts).sum(axis=1)
     if cosines.mean() <= 0:
         raise UserError(
-            f"noise=auto-paired: images and their texts have a mean cosine of {cosines.mean():.3f}; look at the "
+            f"noise=auto-paired: images and their texts have a mean cosine of {cosines.mean():.3f}. Check the "
             "pairs, or give a number"
         )
-    to_std = cosine_to_std(pairs.dim)
+    to_std = build_cosine_to_std(pairs.dim)
     return choose_by_mean("paired_cosine", "T4", "paired_cosine", cosines, pairs.scene_of_text, to_std, seed)

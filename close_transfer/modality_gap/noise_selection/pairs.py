@@ -1,4 +1,4 @@
-"""Texts that say the same, and intervals of means over scenes."""
+"""Pairs of texts with the same meaning, and intervals of means over scenes."""
 
 import numpy as np
 
@@ -6,19 +6,19 @@ from close_transfer.core.arrays import Float64Array
 from close_transfer.modality_gap.vectors import GroupedVectors, Ints
 
 _MOST_PAIRS = 20_000
-# Fewer scenes with two texts than both of these say nothing of the others.
+# With fewer scenes of two texts than both of these, the pairs do not represent the others.
 _LEAST_GROUPED, _LEAST_SHARE_GROUPED = 200, 0.1
 _NUM_RESAMPLES = 1000
-_LEAST_SCENES = 10  # that say how much scenes differ
+_LEAST_SCENES = 10  # fewer scenes do not show how much scenes differ
 
 
 def find_related_pairs(vectors: GroupedVectors, seed: int = 0) -> tuple[Ints, Ints, bool]:
-    """Two texts of one scene, or where hardly any scene has two, each text and its nearest.
+    """Find pairs: two texts of one scene, or each text and its nearest if hardly any scene has two.
 
-    Scenes go by their texts where 200 of them, or a tenth, have two or more.
+    Scenes are used if 200 of them, or a tenth, have two texts or more.
 
     Returns:
-        Positions of the first and of the second, shape (pairs,) each; and whether they are of one scene.
+        Positions of the first and of the second, shape (pairs,) each; and True if they are of one scene.
     """
     scenes = vectors.scene_of_text
     same = np.flatnonzero(scenes[1:] == scenes[:-1])
@@ -32,18 +32,18 @@ def find_related_pairs(vectors: GroupedVectors, seed: int = 0) -> tuple[Ints, In
     for start in range(0, len(chosen), 512):
         rows = chosen[start : start + 512]
         cosines = vectors.texts[rows] @ vectors.texts.T
-        cosines[scenes[rows][:, None] == scenes] = -np.inf  # those of its own scene, itself among them
+        cosines[scenes[rows][:, None] == scenes] = -np.inf  # texts of its own scene, including itself
         nearest.append(cosines.argmax(axis=1))
     return chosen, np.concatenate(nearest), False
 
 
 def compute_mean_interval(values: Float64Array, scenes: Ints, seed: int) -> tuple[float, float] | None:
-    """95% bootstrap interval of the mean, scenes drawn with replacement; None for fewer than ten scenes.
+    """Return the 95% bootstrap interval of the mean, scenes drawn with replacement; None for fewer than ten scenes.
 
     Args:
         values: shape (n,).
         scenes: the scene of each value, shape (n,).
-        seed: of the draws.
+        seed: seed of the draws.
     """
     _, scene = np.unique(scenes, return_inverse=True)
     sums, counts = np.bincount(scene, values), np.bincount(scene)

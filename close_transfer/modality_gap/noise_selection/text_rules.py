@@ -1,7 +1,7 @@
-"""Rules that choose the noise from text vectors alone, with no image in sight (T0).
+"""Rules that choose the noise from text vectors alone (T0).
 
-Each gives a standard deviation per coordinate of a unit vector. docs/modality_gap.md says what is known of each, and
-what had been seen of images when it was written.
+Each gives a standard deviation per coordinate of a unit vector. docs/modality_gap.md says how well each works,
+and which results on images its author had seen.
 """
 
 from collections.abc import Callable
@@ -25,15 +25,15 @@ def choose_by_mean(
     to_std: Callable[[float], float],
     seed: int,
 ) -> NoiseChoice:
-    """A choice that follows from a mean, with the interval that follows from the mean's.
+    """Return a choice that is a function of a mean, with the interval that follows from the mean's.
 
     Args:
-        rule, data_regime: of the choice.
-        name: of the mean.
-        values: what is averaged, shape (n,).
+        rule, data_regime: fields of the choice.
+        name: name of the mean.
+        values: values to average, shape (n,).
         scenes: the scene of each, shape (n,).
-        to_std: from the mean to a standard deviation; monotone.
-        seed: of the resamples.
+        to_std: monotone function from the mean to a standard deviation.
+        seed: seed of the resamples.
     """
     mean = float(values.mean())
     ends = compute_mean_interval(values, scenes, seed)
@@ -42,28 +42,32 @@ def choose_by_mean(
     return NoiseChoice(rule, data_regime, to_std(mean), evidence, grouped=True, interval=(low, high) if ends else None)
 
 
-def cosine_to_std(dim: int) -> Callable[[float], float]:
-    """From an expected cosine to the noise that has it: sqrt((1 / c**2 - 1) / d)."""
-    return lambda cosine: NoiseScale.of_cosine(min(max(cosine, 1e-3), 1.0), dim).std
+def build_cosine_to_std(dim: int) -> Callable[[float], float]:
+    """Return a function from an expected cosine to the noise that has it: sqrt((1 / c**2 - 1) / d)."""
+    return lambda cosine: NoiseScale.from_cosine(min(max(cosine, 1e-3), 1.0), dim).std
 
 
 def choose_by_cosine(vectors: GroupedVectors, seed: int = 0) -> NoiseChoice:
-    """Noise whose expected cosine is that of two texts which say the same."""
+    """Choose the noise whose expected cosine is that of two texts with the same meaning."""
     first, second, grouped = find_related_pairs(vectors, seed)
     cosines = (vectors.texts[first] * vectors.texts[second]).sum(axis=1)
     scenes = vectors.scene_of_text[first]
-    choice = choose_by_mean("cosine", "T0", "cosine_of_two_texts", cosines, scenes, cosine_to_std(vectors.dim), seed)
-    return choice.with_grouped(grouped)
+    choice = choose_by_mean(
+        "cosine", "T0", "cosine_of_two_texts", cosines, scenes, build_cosine_to_std(vectors.dim), seed
+    )
+    return choice.replace_grouped(grouped)
 
 
 def choose_by_largest_coordinate(vectors: GroupedVectors, seed: int = 0) -> NoiseChoice:
-    """The mean of the largest coordinate in which two texts that say the same differ (CapDec, arXiv 2211.00575,
-    section 4: the spread of an image's captions in the L-infinity norm)."""
+    """Choose the mean, over pairs of texts with the same meaning, of the largest difference in one coordinate.
+
+    CapDec (arXiv 2211.00575, section 4): the spread of an image's captions in the L-infinity norm.
+    """
     first, second, grouped = find_related_pairs(vectors, seed)
     largest = np.abs(vectors.texts[first] - vectors.texts[second]).max(axis=1)
     scenes = vectors.scene_of_text[first]
     choice = choose_by_mean("largest_coordinate", "T0", "largest_coordinate", largest, scenes, lambda mean: mean, seed)
-    return choice.with_grouped(grouped)
+    return choice.replace_grouped(grouped)
 
 
 TEXT_RULES: dict[str, Rule] = {

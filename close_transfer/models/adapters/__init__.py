@@ -1,9 +1,9 @@
-"""What is done to an encoder's vector before the mapper sees it; the only place where noise lives.
+"""Adapters: steps between an encoder's vector and the mapper; the only place that adds noise.
 
 Adapters follow each other in a chain, each on unit vectors:
 
     adapter=gaussian                     CLOSE
-    adapter=[remove_mean,gaussian]       C3: each modality's mean away, then noise
+    adapter=[remove_mean,gaussian]       C3: subtract each modality's mean, then add noise
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,29 +56,29 @@ Steps = Sequence[Mapping[str, Any]]
 
 
 def drop_noise_steps(steps: Steps) -> list[dict[str, Any]]:
-    """The steps that change a vector in test too; noise does not."""
+    """Return the steps that change a vector at test time too; noise does not."""
     return [dict(step) for step in steps if not issubclass(ADAPTERS[step["name"]], Noise)]
 
 
 def get_statistics_prefix(steps: Steps, number: int) -> str:
-    """What the names of the statistics begin with that step `number` is fitted by.
+    """Return the key prefix of the statistics that fit step `number`.
 
-    Empty where it gets vectors as the encoder gives them, else `NAME/` of the step.
+    Empty if the step gets vectors as the encoder returns them, else `NAME/` of the step.
     """
     return f"{steps[number]['name']}/" if drop_noise_steps(steps[:number]) else ""
 
 
 class AdapterChain(nn.Module):
-    """Adapters one after the other; vectors are of unit length before the first and after each.
+    """Adapters in sequence; vectors have unit length before the first and after each.
 
-    So noise has one unit wherever it stands: per coordinate of a unit vector.
+    So noise has one unit at any place in the chain: per coordinate of a unit vector.
 
     Attributes:
-        data_regime: the data that the steps needed: "T0" text, "T1" unpaired images too, "T4" pairs.
+        data_regime: data that the steps need: "T0" text, "T1" unpaired images too, "T4" pairs.
     """
 
     def __init__(self, steps: Steps, context: AdapterContext) -> None:
-        """`steps`: each adapter's `name` and settings, in their order.
+        """Build the chain from each adapter's `name` and settings, in order.
 
         Raises:
             UserError: if an adapter needs what the statistics lack.
@@ -95,18 +95,18 @@ class AdapterChain(nn.Module):
 
     @property
     def noise_std(self) -> float:
-        """Standard deviation per coordinate of the noise that training adds; 0 where no step adds any."""
+        """Return the standard deviation per coordinate of the training noise; 0 if no step adds any."""
         return next((step.std for step in self.steps.values() if isinstance(step, Noise)), 0.0)
 
     def forward(
         self, vectors: Float[Tensor, "b *k d"], input_modality: InputModality, noise: NoiseSource | None = None
     ) -> Float[Tensor, "b *k d"]:
-        """Adapts vectors.
+        """Adapt vectors.
 
         Args:
             vectors: raw vectors of any length.
-            input_modality: what they were made from.
-            noise: where random numbers come from. Without it, and in `eval()`, nothing is added.
+            input_modality: "text" or "image", the source of the vectors.
+            noise: source of random numbers. Without it, and in `eval()` mode, no noise is added.
         """
         vectors = F.normalize(vectors, dim=-1)
         for step in self.steps.values():

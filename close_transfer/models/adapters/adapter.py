@@ -1,6 +1,6 @@
-"""What every adapter is, and where its random numbers come from.
+"""Base class of adapters, and the source of their random numbers.
 
-Shapes: b examples, d width of the vectors, optional k vectors an example (grid features).
+Shapes: b examples, d width of the vectors, optional k vectors per example (grid features).
 """
 
 from abc import ABC, abstractmethod
@@ -17,15 +17,15 @@ from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import Float64Array
 from close_transfer.models.adapters.statistics import Statistics
 
-# What a vector was made from: an adapter may treat the two differently.
+# Source of a vector: an adapter may treat texts and images differently.
 
 
 @dataclass(frozen=True)
 class NoiseSource:
-    """Where a batch gets its random numbers from.
+    """Random numbers of a batch.
 
-    Numbers are drawn for the whole global batch of an optimiser step and the batch takes its own
-    rows, so they do not depend on how the step is split over processes or accumulation.
+    Numbers are drawn for the whole global batch of an optimiser step, and each batch takes its own rows. So
+    they do not depend on how the step is split over processes or gradient accumulation.
 
     Attributes:
         generator: a CPU generator, in a state that depends on seed and step alone.
@@ -37,12 +37,12 @@ class NoiseSource:
     start: int
     num_examples: int
 
-    def normal_like(self, vectors: Tensor) -> Tensor:
-        """Standard normal numbers for these vectors, drawn on the CPU whatever their device."""
+    def draw_normal(self, vectors: Tensor) -> Tensor:
+        """Draw standard normal numbers in the shape of these vectors, on the CPU for any device."""
         return self._take_rows(torch.randn(self.num_examples, *vectors.shape[1:], generator=self.generator), vectors)
 
-    def uniform_like(self, vectors: Tensor) -> Tensor:
-        """A number in 0..1 for each of these vectors; (b, *k, 1)."""
+    def draw_uniform(self, vectors: Tensor) -> Tensor:
+        """Draw one number in [0, 1) per vector, shape (b, *k, 1)."""
         return self._take_rows(
             torch.rand(self.num_examples, *vectors.shape[1:-1], 1, generator=self.generator), vectors
         )
@@ -53,14 +53,14 @@ class NoiseSource:
 
 @dataclass(frozen=True)
 class AdapterContext:
-    """What an adapter is built from.
+    """Inputs that an adapter is built from.
 
     Attributes:
         dim: width of the vectors.
-        std: standard deviation of the noise per coordinate; at least 0, 0 adds nothing.
-        statistics: what was measured on texts, images or pairs; None when a saved model is built, whose
-            weights hold what came of them.
-        stage: which vectors the adapter's statistics are of; see `Statistics`.
+        std: standard deviation of the noise per coordinate; at least 0, and 0 adds none.
+        statistics: measurements on texts, images or pairs; None for a saved model, whose weights hold what
+            was fitted.
+        stage: position of the vectors that the statistics describe; see `Statistics`.
     """
 
     dim: int
@@ -69,7 +69,7 @@ class AdapterContext:
     stage: str = ""
 
     def mean(self, of: str) -> Float64Array:
-        """Mean of "text", "image" or "difference", shape (d,).
+        """Return the mean of "text", "image" or "difference", shape (d,).
 
         Raises:
             UserError: if it was not measured.
@@ -77,11 +77,11 @@ class AdapterContext:
         return self._get_array(f"{of}_mean", (self.dim,))
 
     def covariance(self, of: str) -> Float64Array:
-        """Covariance of "text", "image" or "difference", shape (d, d). Raises as `mean`."""
+        """Return the covariance of "text", "image" or "difference", shape (d, d). Raises as `mean`."""
         return self._get_array(f"{of}_covariance", (self.dim, self.dim))
 
     def regression(self) -> tuple[Float64Array, Float64Array]:
-        """Weight (d, d) and bias (d,) from text to image. Raises as `mean`."""
+        """Return weight (d, d) and bias (d,) of the regression from text to image. Raises as `mean`."""
         return self._get_array("linear_weight", (self.dim, self.dim)), self._get_array("linear_bias", (self.dim,))
 
     def _get_array(self, name: str, shape: tuple[int, ...]) -> Float64Array:
@@ -92,36 +92,38 @@ class Adapter(nn.Module, ABC):
     """One step between an encoder's vector and the mapper; steps follow each other in an `AdapterChain`.
 
     Attributes:
-        is_fitted: whether it reads statistics.
+        is_fitted: True if it reads statistics.
         data_regime: the least data that those need ("T0" text, "T1" unpaired images, "T4" pairs).
+        is_blind: whether nothing of the vector is left, so that the model sees nothing.
     """
 
     is_fitted: ClassVar[bool] = False
     data_regime: str = "T0"
+    is_blind: ClassVar[bool] = False
 
     def __init__(self, context: AdapterContext, **settings: Any) -> None:
-        """`settings` are those of the adapter's YAML."""
+        """Build the step from the settings in the adapter's YAML."""
         super().__init__()
 
     @abstractmethod
     def forward(
         self, vectors: Float[Tensor, "b *k d"], input_modality: InputModality, noise: NoiseSource | None
     ) -> Float[Tensor, "b *k d"]:
-        """Adapts vectors.
+        """Adapt vectors.
 
         Args:
-            vectors: of unit length.
-            input_modality: what they were made from.
-            noise: where random numbers come from; None in test, where nothing random is done.
+            vectors: vectors of unit length.
+            input_modality: "text" or "image", the source of the vectors.
+            noise: source of random numbers; None at test time, when nothing is random.
 
         Returns:
-            Vectors of any length; the chain brings them back to unit length.
+            Vectors of any length; the chain scales them back to unit length.
         """
 
     def register_arrays(self, **arrays: NDArray[np.floating]) -> None:
-        """Keeps arrays by name, in 32 bits, where they are saved with the model.
+        """Register float32 arrays by name, so that they are saved with the model.
 
-        They are made by numpy: transformers builds a model that is about to be loaded on a device without data.
+        They come from numpy, because transformers builds a model that it will load on a device without data.
         """
         for name, array in arrays.items():
             self.register_buffer(name, torch.from_numpy(np.asarray(array, dtype=np.float32)))

@@ -1,4 +1,4 @@
-"""What matrices can do: whitening, truncation, a bounded correction of few directions, a regression."""
+"""Adapters by matrices: whitening, truncation, a bounded correction in few directions, and a regression."""
 
 import numpy as np
 import torch
@@ -11,29 +11,33 @@ from close_transfer.models.adapters.shifts import Vectors
 
 
 def _find_leading_directions(covariance: Float64Array, count: int) -> Float64Array:
-    """The leading principal directions as columns, shape (d, count)."""
+    """Return the leading principal directions as columns, shape (d, count)."""
     _, directions = np.linalg.eigh(covariance)
     return directions[:, ::-1][:, :count]
 
 
 def _check_count(name: str, count: int, dim: int) -> None:
     if not 1 <= count <= dim:
-        raise UserError(f"{name}={count}: the vectors have {dim} directions; give 1 to {dim}")
+        raise UserError(f"{name}={count}: the vectors have {dim} directions. Give 1 to {dim}")
 
 
 class Whiten(Adapter):
-    """Each modality without its mean and with the same variance in all directions (W-CLIP, arXiv 2505.06934),
-    where isotropic noise is the right noise."""
+    """Each modality without its mean and with equal variance in all directions (W-CLIP, arXiv 2505.06934).
+
+    Isotropic noise has the right shape for such vectors.
+    """
 
     is_fitted = True
     data_regime = "T1"
 
     def __init__(self, context: AdapterContext, shrinkage: float = 0.1) -> None:
-        """`shrinkage`: this share of the mean variance stands in for each direction's own (Ledoit and Wolf
-        2004); 0 blows up directions that carry nothing."""
+        """Fit; `shrinkage` is the share of the mean variance in each direction's variance (Ledoit and Wolf 2004).
+
+        0 amplifies directions that carry no information.
+        """
         super().__init__(context)
         if not 0 <= shrinkage <= 1:
-            raise UserError(f"adapter.whiten.shrinkage={shrinkage}: give 0 to 1")
+            raise UserError(f"adapter.whiten.shrinkage={shrinkage} is outside of its range. Give 0 to 1")
         for modality in ("text", "image"):
             values, directions = np.linalg.eigh(context.covariance(modality))
             shrunk = (1 - shrinkage) * values.clip(0) + shrinkage * values.clip(0).mean()
@@ -45,13 +49,15 @@ class Whiten(Adapter):
 
 
 class Truncate(Adapter):
-    """Keeps the directions in which texts vary most, around the texts' mean, and drops the others (a text-only
-    stand-in for the shared axes of COMET, arXiv 2605.29628)."""
+    """Projection onto the directions in which texts vary most, around the texts' mean.
+
+    A text-only stand-in for the shared axes of COMET (arXiv 2605.29628).
+    """
 
     is_fitted = True
 
     def __init__(self, context: AdapterContext, directions: int = 64) -> None:
-        """`directions` that are kept, at most d."""
+        """Fit; `directions` is the number of directions to keep, at most d."""
         super().__init__(context)
         _check_count("adapter.truncate.directions", directions, context.dim)
         self.register_arrays(
@@ -64,10 +70,10 @@ class Truncate(Adapter):
 
 
 class LowRank(Adapter):
-    """Moves texts along a few directions to the images' mean and scale there, by a bounded length.
+    """Shift of texts along a few directions to the images' mean and scale, by a bounded length.
 
-    The directions are the leading ones of both covariances' mean. Along each, texts get the images' mean and
-    standard deviation; a correction longer than `bound` is cut to it (a linear form of AnisoAlign's bounded
+    The directions are the leading ones of the mean of both covariances. Along each, texts get the images' mean
+    and standard deviation; a correction longer than `bound` is cut to it (a linear form of AnisoAlign's bounded
     correction, arXiv 2605.07825).
     """
 
@@ -75,7 +81,7 @@ class LowRank(Adapter):
     data_regime = "T1"
 
     def __init__(self, context: AdapterContext, directions: int = 16, bound: float = 0.5) -> None:
-        """`directions` that are corrected, at most d; `bound`: the longest correction of a unit vector."""
+        """Fit; `directions` is at most d, and `bound` is the longest correction of a unit vector."""
         super().__init__(context)
         _check_count("adapter.low_rank.directions", directions, context.dim)
         self.bound = bound
@@ -99,8 +105,10 @@ class LowRank(Adapter):
 
 
 class Linear(Adapter):
-    """Texts through the ridge regression from text to image that pairs gave (CLOSE, arXiv 2211.09778, section
-    on adapters, "linear")."""
+    """Ridge regression from text to image vectors, fitted on pairs.
+
+    CLOSE, arXiv 2211.09778, section on adapters, "linear".
+    """
 
     is_fitted = True
     data_regime = "T4"
@@ -115,7 +123,9 @@ class Linear(Adapter):
 
 
 class Blind(Adapter):
-    """All zeros, in training and test: what can be had without seeing the scene."""
+    """Zero vectors, in training and test: the score that is possible without seeing the scene."""
+
+    is_blind = True
 
     def forward(self, vectors: Vectors, input_modality: InputModality, noise: NoiseSource | None) -> Vectors:
         return torch.zeros_like(vectors)

@@ -1,5 +1,8 @@
-"""Noise of several shapes. All take their scale from `noise=`: the standard deviation per coordinate of a
-unit vector, so that they can be compared at one scale. Noise is for training only."""
+"""Noise of several shapes, for training only.
+
+All take their scale from `noise=`, the standard deviation per coordinate of a unit vector, so that they can be
+compared at one scale.
+"""
 
 import math
 from abc import abstractmethod
@@ -15,7 +18,7 @@ from close_transfer.models.adapters.adapter import Adapter, AdapterContext, Nois
 
 
 class Noise(Adapter):
-    """Adds noise in training where there is a scale, and nothing else."""
+    """Base class: adds noise in training if the scale is above 0."""
 
     def __init__(self, context: AdapterContext) -> None:
         super().__init__(context)
@@ -26,53 +29,55 @@ class Noise(Adapter):
     ) -> Float[Tensor, "b *k d"]:
         if not self.training or noise is None or self.std == 0:
             return vectors
-        return self.noised(vectors, noise)
+        return self.add_noise(vectors, noise)
 
     @abstractmethod
-    def noised(self, vectors: Float[Tensor, "b *k d"], noise: NoiseSource) -> Float[Tensor, "b *k d"]:
-        """The vectors with their noise."""
+    def add_noise(self, vectors: Float[Tensor, "b *k d"], noise: NoiseSource) -> Float[Tensor, "b *k d"]:
+        """Return the vectors with noise added."""
 
 
 class Gaussian(Noise):
-    """The same in all directions, N(0, std^2) per coordinate (CLOSE, arXiv 2211.09778, section 3)."""
+    """Isotropic noise, N(0, std^2) per coordinate (CLOSE, arXiv 2211.09778, section 3)."""
 
-    def noised(self, vectors: Tensor, noise: NoiseSource) -> Tensor:
-        return vectors + self.std * noise.normal_like(vectors)
+    def add_noise(self, vectors: Tensor, noise: NoiseSource) -> Tensor:
+        return vectors + self.std * noise.draw_normal(vectors)
 
 
 class UniformBall(Noise):
-    """Uniform in a ball of radius std * sqrt(d + 2), whose standard deviation per coordinate is std.
+    """Uniform noise in a ball of radius std * sqrt(d + 2), whose standard deviation per coordinate is std.
 
-    Never longer than the radius, where a Gaussian of this width is nearly always of one length.
+    Its length is bounded by the radius. Gaussian noise of this width has nearly always the same length.
     """
 
-    def noised(self, vectors: Tensor, noise: NoiseSource) -> Tensor:
+    def add_noise(self, vectors: Tensor, noise: NoiseSource) -> Tensor:
         dim = vectors.shape[-1]
-        direction = F.normalize(noise.normal_like(vectors), dim=-1)
-        radius = self.std * math.sqrt(dim + 2) * noise.uniform_like(vectors) ** (1 / dim)
+        direction = F.normalize(noise.draw_normal(vectors), dim=-1)
+        radius = self.std * math.sqrt(dim + 2) * noise.draw_uniform(vectors) ** (1 / dim)
         return vectors + radius * direction
 
 
 class RandomMagnitude(Noise):
-    """Gaussian noise whose scale is drawn for each example, uniform in 0 to sqrt(3) * std (as LinCIR, arXiv
-    2312.01998, draws it in 0 to 1); its mean variance per coordinate is std^2."""
+    """Gaussian noise whose scale is drawn for each example, uniform in 0 to sqrt(3) * std.
 
-    def noised(self, vectors: Tensor, noise: NoiseSource) -> Tensor:
-        scale = math.sqrt(3) * self.std * noise.uniform_like(vectors)
-        return vectors + scale * noise.normal_like(vectors)
+    Its mean variance per coordinate is std^2. LinCIR (arXiv 2312.01998) draws the scale in 0 to 1.
+    """
+
+    def add_noise(self, vectors: Tensor, noise: NoiseSource) -> Tensor:
+        scale = math.sqrt(3) * self.std * noise.draw_uniform(vectors)
+        return vectors + scale * noise.draw_normal(vectors)
 
 
 class CosineBounded(Noise):
-    """Turns each vector in a random direction until its cosine with the clean one is uniform in [low, 1].
+    """Rotation of each vector in a random direction, to a cosine with the clean one that is uniform in [low, 1].
 
     Bounded and drawn for each example, after ArcSin (arXiv 2402.17298). The mean cosine is that of Gaussian
     noise of scale std, c = 1 / sqrt(1 + std^2 d), so low = 2c - 1.
     """
 
-    def noised(self, vectors: Tensor, noise: NoiseSource) -> Tensor:
+    def add_noise(self, vectors: Tensor, noise: NoiseSource) -> Tensor:
         expected = 1 / math.sqrt(1 + self.std**2 * vectors.shape[-1])
-        cosine = 1 - 2 * (1 - expected) * noise.uniform_like(vectors)
-        drawn = noise.normal_like(vectors)
+        cosine = 1 - 2 * (1 - expected) * noise.draw_uniform(vectors)
+        drawn = noise.draw_normal(vectors)
         across = F.normalize(drawn - (drawn * vectors).sum(dim=-1, keepdim=True) * vectors, dim=-1)
         return cosine * vectors + (1 - cosine.square()).clamp(min=0).sqrt() * across
 
@@ -80,9 +85,9 @@ class CosineBounded(Noise):
 class CovarianceNoise(Noise):
     """Gaussian noise in the shape of a covariance.
 
-    `shape=text`: that of the training texts, scaled to std per coordinate (T0). `shape=difference`: mean and
-    covariance of image minus text, at their own scale, whatever `noise=` above 0 is (T4; CLOSE, arXiv
-    2211.09778, section on adapters, "covariance").
+    `shape=text`: the training texts' covariance, scaled to std per coordinate (T0). `shape=difference`: mean and
+    covariance of image minus text, at their own scale for any `noise=` above 0 (T4; CLOSE, arXiv 2211.09778,
+    section on adapters, "covariance").
     """
 
     is_fitted = True
@@ -90,7 +95,7 @@ class CovarianceNoise(Noise):
     def __init__(self, context: AdapterContext, shape: str = "text") -> None:
         super().__init__(context)
         if shape not in ("text", "difference"):
-            raise UserError(f"adapter.covariance_noise.shape={shape}: allowed are text and difference")
+            raise UserError(f"adapter.covariance_noise.shape={shape} is not a shape. Give text or difference")
         values, directions = np.linalg.eigh(context.covariance(shape))
         root = directions * np.sqrt(values.clip(0))
         if shape == "text":
@@ -102,5 +107,5 @@ class CovarianceNoise(Noise):
             self.data_regime = "T4"
             self.register_arrays(root=root, mean=context.mean(shape))
 
-    def noised(self, vectors: Tensor, noise: NoiseSource) -> Tensor:
-        return vectors + self.get_buffer("mean") + noise.normal_like(vectors) @ self.get_buffer("root").T
+    def add_noise(self, vectors: Tensor, noise: NoiseSource) -> Tensor:
+        return vectors + self.get_buffer("mean") + noise.draw_normal(vectors) @ self.get_buffer("root").T

@@ -1,4 +1,4 @@
-"""Shifts and scales: what one mean or one scale can do about the gap."""
+"""Shifts and scales: adapters by one mean or one scale per modality."""
 
 import numpy as np
 from jaxtyping import Float
@@ -11,11 +11,13 @@ Vectors = Float[Tensor, "b *k d"]
 
 
 class RandomShift(Adapter):
-    """Adds one fixed random vector of a given length to texts: how much a wrong place costs (CLOSE, arXiv
-    2211.09778, table on sensitivity to shifts). Images stay where they are."""
+    """One fixed random vector of a given length, added to texts; images stay as they are.
+
+    It shows the cost of a wrong position (CLOSE, arXiv 2211.09778, table on sensitivity to shifts).
+    """
 
     def __init__(self, context: AdapterContext, length: float = 0.5, seed: int = 0) -> None:
-        """`length` of the shift, beside unit vectors; `seed` of its direction."""
+        """Draw the shift: `length` relative to unit vectors, `seed` of its direction."""
         super().__init__(context)
         drawn = np.random.default_rng(seed).standard_normal(context.dim)
         self.register_arrays(shift=length * drawn / np.linalg.norm(drawn))
@@ -25,14 +27,16 @@ class RandomShift(Adapter):
 
 
 class MeanShift(Adapter):
-    """Moves texts by the difference of the means, `scale` times; -1 moves them away from images (CLOSE,
-    arXiv 2211.09778, table on sensitivity to shifts)."""
+    """Shift of texts by the difference of the means, times `scale`; -1 moves them away from images.
+
+    CLOSE, arXiv 2211.09778, table on sensitivity to shifts.
+    """
 
     is_fitted = True
     data_regime = "T1"
 
     def __init__(self, context: AdapterContext, scale: float = 1.0) -> None:
-        """`scale`: 1 puts the mean text where the mean image is."""
+        """Fit; `scale` 1 moves the mean text to the mean image."""
         super().__init__(context)
         self.register_arrays(shift=scale * (context.mean("image") - context.mean("text")))
 
@@ -41,7 +45,7 @@ class MeanShift(Adapter):
 
 
 class RemoveMean(Adapter):
-    """Takes each modality's own mean away, in training and test (C3, arXiv 2401.08567, section 4)."""
+    """Subtraction of each modality's own mean, in training and test (C3, arXiv 2401.08567, section 4)."""
 
     is_fitted = True
     data_regime = "T1"
@@ -58,8 +62,7 @@ class Standardize(RemoveMean):
     """Mean 0 and standard deviation 1 in each coordinate, for each modality (I0T, arXiv 2412.14384)."""
 
     def __init__(self, context: AdapterContext, floor: float = 0.01) -> None:
-        """`floor`: a coordinate's scale is at least this share of the mean scale, as dead coordinates would
-        be blown up."""
+        """Fit; a coordinate's scale is at least the share `floor` of the mean scale, so that dead ones stay small."""
         super().__init__(context)
         for modality in ("text", "image"):
             scale = np.sqrt(np.diag(context.covariance(modality)).clip(0))
@@ -70,8 +73,10 @@ class Standardize(RemoveMean):
 
 
 class MeanTrace(Adapter):
-    """Texts get the images' mean and total variance: (x - m_text) sqrt(Tr_image / Tr_text) + m_image
-    (ReAlign, arXiv 2602.07026)."""
+    """Texts with the images' mean and total variance: (x - m_text) sqrt(Tr_image / Tr_text) + m_image.
+
+    ReAlign, arXiv 2602.07026.
+    """
 
     is_fitted = True
     data_regime = "T1"

@@ -1,6 +1,6 @@
-"""What `compute_statistics.py` measures and adapters read: means and covariances of unit vectors.
+"""Statistics that `compute_statistics.py` measures and adapters read: means and covariances of unit vectors.
 
-Saved as `statistics.safetensors` (the arrays, float64) and `statistics.json` (what they were measured on).
+Saved as `statistics.safetensors` (the arrays, float64) and `statistics.json` (facts about their data).
 
 Shapes: d width of the vectors.
 """
@@ -22,7 +22,7 @@ from close_transfer.core.errors import UserError
 
 _ARRAYS, _FACTS = "statistics.safetensors", "statistics.json"
 _FORMAT = 1
-# The least data that each array can be measured on.
+# The least data that each array needs.
 DATA_REGIMES_OF_STATISTICS = {
     "text_mean": "T0",
     "text_covariance": "T0",
@@ -41,10 +41,10 @@ class Statistics:
 
     Attributes:
         arrays: by name, float64: `text_mean`, `image_mean` (d,), `text_covariance`, `image_covariance`
-            (d, d); of pairs `difference_mean` (d,) and `difference_covariance` (d, d) of image minus text,
-            `linear_weight` (d, d) and `linear_bias` (d,) of the ridge regression from text to image. Names
-            may begin with `ADAPTER/`: of vectors as that adapter gets them, after others in a chain.
-        facts: what they were measured on: counts, data, encoder, seed.
+            (d, d); for pairs `difference_mean` (d,) and `difference_covariance` (d, d) of image minus text,
+            `linear_weight` (d, d) and `linear_bias` (d,) of the ridge regression from text to image. A name
+            that begins with `ADAPTER/` describes vectors as that adapter gets them in a chain.
+        facts: counts, data, encoder and seed that they were measured with.
     """
 
     arrays: Mapping[str, Float64Array]
@@ -52,34 +52,34 @@ class Statistics:
 
     @property
     def dim(self) -> int:
-        """Width of the vectors."""
+        """Return the width of the vectors."""
         return len(next(iter(self.arrays.values())))
 
     @property
     def data_regime(self) -> str:
-        """The data that all of it needed: "T0" text, "T1" unpaired images too, "T4" pairs."""
+        """Return the data that all arrays needed: "T0" text, "T1" unpaired images too, "T4" pairs."""
         return max((DATA_REGIMES_OF_STATISTICS[_strip_stage(name)] for name in self.arrays), default="T0")
 
     def array(self, name: str) -> Float64Array:
-        """One of the arrays.
+        """Return one of the arrays.
 
         Raises:
-            UserError: if it was not measured, with what measures it.
+            UserError: if it was not measured, with the command that measures it.
         """
         if name not in self.arrays:
             stage, _, base_name = name.rpartition("/")
             source = {"T0": "texts", "T1": "images (images=true)", "T4": "pairs (pairs=true)"}[
                 DATA_REGIMES_OF_STATISTICS[base_name]
             ]
-            chain = f" with the run's adapter=[...,{stage},...], as {stage} is not the first" if stage else ""
+            chain = f" with the run's adapter=[...,{stage},...], because {stage} is not the first" if stage else ""
             raise UserError(
-                f"the adapter needs {name}, which these statistics lack; fit them on {source}{chain}: "
+                f"the adapter needs {name}, which these statistics lack. Fit them on {source}{chain}: "
                 "python scripts/compute_statistics.py"
             )
         return self.arrays[name]
 
     def save(self, folder: Path) -> None:
-        """Writes both files, the facts last, so that their presence means complete.
+        """Write both files; the facts come last, so that their presence means complete.
 
         Raises:
             WriteError: if they cannot be written.
@@ -91,31 +91,33 @@ class Statistics:
 
     @classmethod
     def load(cls, folder: Path, dim: int) -> "Statistics":
-        """Reads and checks both files.
+        """Read and check both files.
 
         Raises:
-            UserError: if they are missing, damaged, or of vectors of another width than `dim`.
+            UserError: if they are missing or damaged, or their vectors' width is not `dim`.
         """
         if not (folder / _FACTS).is_file():
             raise UserError(
-                f"statistics={folder}: there is no {_FACTS}; make it with: python scripts/compute_statistics.py output={folder}"
+                f"statistics={folder}: there is no {_FACTS}. Make it: python scripts/compute_statistics.py output={folder}"
             )
         try:
             facts = read_json(folder / _FACTS)
             recorded_fingerprint = facts["sha256"]
         except (UserError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"statistics={folder}: {_FACTS} is damaged; fit them again") from error
+            raise UserError(f"statistics={folder}: {_FACTS} is damaged. Fit the statistics again") from error
         try:
             if recorded_fingerprint != fingerprint_file(folder / _ARRAYS):
-                raise ValueError(f"{_ARRAYS} is not the file that {_FACTS} tells of")
+                raise ValueError(f"{_ARRAYS} is not the file that {_FACTS} describes")
             arrays = load_file(folder / _ARRAYS)
         except (OSError, ValueError, SafetensorError) as error:
-            raise UserError(f"statistics={folder}: cannot be read ({str(error)[:120]}); fit them again") from error
+            raise UserError(
+                f"statistics={folder}: cannot be read ({str(error)[:120]}). Fit the statistics again"
+            ) from error
         for name, array in arrays.items():
             if _strip_stage(name) not in DATA_REGIMES_OF_STATISTICS or array.shape not in ((dim,), (dim, dim)):
                 raise UserError(
-                    f"statistics={folder}: {name} has shape {array.shape}, but the encoder's vectors are {dim} wide; "
-                    "fit statistics of this encoder"
+                    f"statistics={folder}: {name} has shape {array.shape}, but the encoder's vectors have width {dim}. "
+                    "Fit the statistics with this encoder"
                 )
         return cls(arrays, facts)
 
@@ -125,7 +127,7 @@ def _strip_stage(name: str) -> str:
 
 
 def compute_moments(vectors: NDArray[np.floating]) -> tuple[Float64Array, Float64Array]:
-    """Mean (d,) and covariance (d, d) of unit vectors (n, d), float64, in blocks of rows."""
+    """Return mean (d,) and covariance (d, d) of unit vectors (n, d), float64, in blocks of rows."""
     dim, num_vectors = vectors.shape[1], len(vectors)
     vector_sum, product_sum = np.zeros(dim), np.zeros((dim, dim))
     for start in range(0, num_vectors, 16_384):
@@ -143,14 +145,14 @@ def measure_statistics(
     ridge: float = 1e-3,
     facts: Mapping[str, Any] | None = None,
 ) -> Statistics:
-    """Statistics of unit vectors.
+    """Measure statistics of unit vectors.
 
     Args:
         texts: shape (n, d).
-        images: of any images, shape (m, d); None: only what texts tell (T0).
-        paired: row i is the image of text i, shape (n, d); then `images` is these.
-        ridge: the regression's penalty, as a share of the mean variance of a coordinate.
-        facts: what to say of the data.
+        images: any images, shape (m, d); None: statistics of texts only (T0).
+        paired: row i is the image of text i, shape (n, d); `images` is then this array.
+        ridge: penalty of the regression, as a share of the mean variance per coordinate.
+        facts: facts to keep about the data.
     """
     text_mean, text_covariance = compute_moments(texts)
     arrays = {"text_mean": text_mean, "text_covariance": text_covariance}

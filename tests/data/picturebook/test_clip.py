@@ -2,20 +2,19 @@ import numpy as np
 import open_clip
 import pytest
 
-from close_transfer.config.components import OpenClipConfig
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.drawing import draw_scene
 from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.open_clip_encoder import PICTUREBOOK_FOLDER
 from close_transfer.metrics.retrieval import compute_paired_cosine, compute_recall_at_k, compute_unrelated_cosine
+from tests.settings import make_encoder
 
 
 @pytest.fixture(scope="module")
 def vectors():
     """Unit vectors of pictures and first captions of 1,000 test scenes, by the shipped weights."""
-    config = OpenClipConfig(kind="open_clip", model="picturebook", pretrained=None, weights=None, batch_size=250)
-    encoder = OpenClipEncoder(config)
+    encoder = OpenClipEncoder(make_encoder(batch_size=250))
     chosen = scenes("test", 1000)
     images = encoder.encode_images([draw_scene(scene) for scene in chosen])
     texts = encoder.encode_texts([captions(scene)[0].text for scene in chosen])

@@ -8,21 +8,21 @@ from omegaconf import OmegaConf
 from PIL import Image
 from pydantic import TypeAdapter
 
-from close_transfer.cli import CONFIGS
 from close_transfer.config.data import DataConfig
-from close_transfer.data.sources import load_examples
+from close_transfer.tasks.loading import load_task_examples
+from tests.settings import read_settings
 
 
 def data_config(choice, *overrides):
     """What `data=CHOICE` and overrides below `data` give, with the current folder as the root."""
-    values = OmegaConf.load(CONFIGS / "data" / f"{choice}.yaml")
+    values = OmegaConf.create(read_settings(f"data/{choice}.yaml"))
     roots = [f"{key}=." for key in ("root", "captions_root") if key in values]
     merged = OmegaConf.merge(values, OmegaConf.from_dotlist([*roots, *overrides]))
     return TypeAdapter(DataConfig).validate_python(OmegaConf.to_container(merged, resolve=True))
 
 
 def load(choice, task, split, *overrides, texts_needed=True, images_needed=False):
-    return load_examples(data_config(choice, *overrides), task, split, texts_needed, images_needed)
+    return load_task_examples(task, data_config(choice, *overrides), split, texts_needed, images_needed)
 
 
 def write(name, content):

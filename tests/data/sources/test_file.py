@@ -8,6 +8,7 @@ from close_transfer.cli import compose_config
 from close_transfer.config.data import FileData
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
+from close_transfer.data.example_kinds import CAPTIONS
 from close_transfer.data.sources import load_examples
 from close_transfer.pipelines.train import train
 from tests.conftest import SMALL_LOOP, SMALL_MODEL
@@ -17,7 +18,8 @@ def table(path, **values):
     defaults = {
         "name": "file", "path": str(path), "val_path": None, "val_share": 0.2, "text_column": "text",
         "group_column": None, "image_column": None, "id_column": None,
-        "references_column": None, "on_bad_rows": "error", "noise": {}, "epochs": {},
+        "references_column": None, "prompt": None, "target_column": None,
+        "on_bad_rows": "error", "on_missing_image": "error", "noise": {}, "epochs": {},
     }  # fmt: skip
     return FileData(**defaults | values)
 
@@ -31,26 +33,26 @@ def write(name, content):
     return name
 
 
-CAPTIONS = ["A dog.", "Zwei Katzen, im Schnee.", "犬がいる", "A dog."]
+WRITTEN = ["A dog.", "Zwei Katzen, im Schnee.", "犬がいる", "A dog."]
 CONTENT = {
-    ".txt": "\n".join(CAPTIONS) + "\n",
-    ".jsonl": "".join(json.dumps({"text": t, "n": i}) + "\n" for i, t in enumerate(CAPTIONS)),
-    ".csv": "n,text\n" + "".join(f'{i},"{t}"\n' for i, t in enumerate(CAPTIONS)),
+    ".txt": "\n".join(WRITTEN) + "\n",
+    ".jsonl": "".join(json.dumps({"text": t, "n": i}) + "\n" for i, t in enumerate(WRITTEN)),
+    ".csv": "n,text\n" + "".join(f'{i},"{t}"\n' for i, t in enumerate(WRITTEN)),
 }
 
 
 @pytest.mark.parametrize("zipped", ["", ".gz"])
 @pytest.mark.parametrize("suffix", CONTENT)
 def test_formats_give_the_same_captions_in_any_language(suffix, zipped):
-    loaded = load_examples(table(write(f"c{suffix}{zipped}", CONTENT[suffix])), "captioning", "test")
-    assert [e.texts for e in loaded.examples] == [(c,) for c in CAPTIONS]
+    loaded = load_examples(table(write(f"c{suffix}{zipped}", CONTENT[suffix])), CAPTIONS, "test")
+    assert [e.texts for e in loaded.examples] == [(c,) for c in WRITTEN]
     assert [e.image.row for e in loaded.examples] == [0, 1, 2, 3]
 
 
 def test_groups_make_scenes_and_repeated_captions_count_once():
     rows = [("s1", "a dog"), ("s2", "a cat"), ("s1", "a hound"), ("s1", "a dog")]
     path = write("g.jsonl", "".join(json.dumps({"text": t, "scene": s}) + "\n" for s, t in rows))
-    loaded = load_examples(table(path, group_column="scene"), "captioning", "test")
+    loaded = load_examples(table(path, group_column="scene"), CAPTIONS, "test")
     assert {e.id: e.texts for e in loaded.examples} == {"s1": ("a dog", "a hound"), "s2": ("a cat",)}
     assert loaded.notes == ["1 captions repeated within their scene are used once"]
 
@@ -58,20 +60,18 @@ def test_groups_make_scenes_and_repeated_captions_count_once():
 def test_references_of_a_scene_are_kept_as_given_and_once():
     rows = [("a", ["x", "x", "y"]), ("b", ["x", "x", "y"])]
     path = write("r.jsonl", "".join(json.dumps({"text": t, "scene": 1, "told": r}) + "\n" for t, r in rows))
-    loaded = load_examples(table(path, group_column="scene", references_column="told"), "captioning", "test")
+    loaded = load_examples(table(path, group_column="scene", references_column="told"), CAPTIONS, "test")
     assert loaded.examples[0].references == ("x", "x", "y")
 
 
 def test_a_list_of_captions_in_one_row_is_a_scene():
     path = write("l.jsonl", json.dumps({"text": ["a dog", "a hound"]}) + "\n")
-    assert load_examples(table(path), "captioning", "test").examples[0].texts == ("a dog", "a hound")
+    assert load_examples(table(path), CAPTIONS, "test").examples[0].texts == ("a dog", "a hound")
 
 
 def test_train_and_val_share_the_file_and_nothing_else():
     path = write("t.txt", "".join(f"caption number {i}\n" for i in range(50)))
-    parts = {
-        split: {e.id for e in load_examples(table(path), "captioning", split).examples} for split in ("train", "val")
-    }
+    parts = {split: {e.id for e in load_examples(table(path), CAPTIONS, split).examples} for split in ("train", "val")}
     assert len(parts["val"]) == 10
     assert len(parts["train"]) == 40
     assert not parts["train"] & parts["val"]
@@ -96,13 +96,13 @@ def test_malformed_rows_name_file_line_and_field(name):
     content, message = BAD[name]
     path = write(name, content)
     with pytest.raises(UserError, match=message) as caught:
-        load_examples(table(path), "captioning", "test")
+        load_examples(table(path), CAPTIONS, "test")
     assert "data.on_bad_rows=skip" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["number.jsonl", "broken.jsonl", "blank.txt", "latin.txt"])
 def test_malformed_rows_can_be_skipped_and_are_counted(name):
-    loaded = load_examples(table(write(name, BAD[name][0]), on_bad_rows="skip"), "captioning", "test")
+    loaded = load_examples(table(write(name, BAD[name][0]), on_bad_rows="skip"), CAPTIONS, "test")
     assert [e.texts for e in loaded.examples] == [("fine",)]
     assert loaded.num_skipped == 1
 
@@ -120,8 +120,8 @@ def test_no_cell_of_a_csv_is_lost_without_a_word(name):
     content, message = CELLS[name]
     path = write("c.csv", content)
     with pytest.raises(UserError, match=message):
-        load_examples(table(path), "captioning", "test")
-    loaded = load_examples(table(path, on_bad_rows="skip"), "captioning", "test")
+        load_examples(table(path), CAPTIONS, "test")
+    loaded = load_examples(table(path, on_bad_rows="skip"), CAPTIONS, "test")
     assert ([e.texts for e in loaded.examples], loaded.num_skipped) == ([("fine",)], 1)
 
 
@@ -134,32 +134,36 @@ def test_no_cell_of_a_csv_is_lost_without_a_word(name):
 )
 def test_a_csv_whose_rows_cannot_be_told_apart_is_refused_even_when_skipping(content, message):
     with pytest.raises(UserError, match=message):
-        load_examples(table(write("c.csv", content), on_bad_rows="skip"), "captioning", "test")
+        load_examples(table(write("c.csv", content), on_bad_rows="skip"), CAPTIONS, "test")
 
 
 def test_a_key_that_stands_twice_is_no_silent_choice():
     path = write("k.jsonl", '{"text": "fine"}\n{"text": "one", "text": "two"}\n')
     with pytest.raises(UserError, match=r"line 2: the key 'text' is in one object twice"):
-        load_examples(table(path), "captioning", "test")
+        load_examples(table(path), CAPTIONS, "test")
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("wide.txt", "a dog\na cat\n".encode("utf-16"), "is UTF-16. Save it as UTF-8"),
-        ("packed.txt", gzip.compress(b"a dog\n"), r"is compressed by gzip. Give it a name that ends with \.gz"),
+        (
+            "packed.txt",
+            gzip.compress(b"a dog\n", mtime=0),
+            r"is compressed by gzip. Give it a name that ends with \.gz",
+        ),
         ("sheet.csv", b"PK\x03\x04\x14\0", "is a zip archive or a spreadsheet"),
     ],
 )
 def test_what_is_often_taken_for_text_is_named(name, content, message):
     with pytest.raises(UserError, match=message):
-        load_examples(table(write(name, content), on_bad_rows="skip"), "captioning", "test")
+        load_examples(table(write(name, content), on_bad_rows="skip"), CAPTIONS, "test")
 
 
 @pytest.mark.parametrize("content", ["", "\n\n"])
 def test_files_without_captions_are_refused(content):
     with pytest.raises(UserError, match=r"there is nothing to use in it|field 'text' is empty"):
-        load_examples(table(write("e.txt", content)), "captioning", "test")
+        load_examples(table(write("e.txt", content)), CAPTIONS, "test")
 
 
 def test_damaged_and_unknown_files():
@@ -167,18 +171,18 @@ def test_damaged_and_unknown_files():
     with open("torn.txt.gz", "wb") as file:
         file.write(whole[: len(whole) // 2])
     with pytest.raises(UserError, match=r"torn\.txt\.gz, line \d+: the file is damaged or truncated"):
-        load_examples(table("torn.txt.gz"), "captioning", "test")
+        load_examples(table("torn.txt.gz"), CAPTIONS, "test")
     with pytest.raises(UserError, match="there is no such file"):
-        load_examples(table("nowhere.txt"), "captioning", "test")
+        load_examples(table("nowhere.txt"), CAPTIONS, "test")
     with pytest.raises(UserError, match=r"cannot read \.xlsx; allowed are \.txt, \.jsonl, \.csv"):
-        load_examples(table(write("a.xlsx", "x")), "captioning", "test")
+        load_examples(table(write("a.xlsx", "x")), CAPTIONS, "test")
 
 
 def test_line_breaks_within_a_caption_become_spaces():
     with open("q.csv", "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerows([["text"], ["a dog\nand\u2028a cat"]])
-    assert load_examples(table("q.csv"), "captioning", "test").examples[0].texts == ("a dog and a cat",)
+    assert load_examples(table("q.csv"), CAPTIONS, "test").examples[0].texts == ("a dog and a cat",)
 
 
 def run_on(path, *overrides):

@@ -9,6 +9,7 @@ from close_transfer.cli import compose_config
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
+from close_transfer.data.example_kinds import CAPTIONS
 from close_transfer.data.sources import load_examples
 from tests.conftest import REPOSITORY
 from tests.data.sources.made import load, picture, write
@@ -95,10 +96,10 @@ def test_the_documented_commands_read_a_local_folder():
     told = (REPOSITORY / "docs" / "custom_data_and_models.md").read_text()
     training, testing = [shlex.split(line) for line in told.splitlines() if "data=huggingface data.path=" in line]
     config = compose_config("train", TrainConfig, training[2:])
-    sizes = [len(load_examples(config.data, "captioning", split).examples) for split in ("train", "val")]
+    sizes = [len(load_examples(config.data, CAPTIONS, split).examples) for split in ("train", "val")]
     assert sizes == [19, 1]
     config = compose_config("evaluate", EvaluateConfig, testing[2:])
-    assert len(load_examples(config.data, "captioning", "test", False, images_needed=True).examples) == 3
+    assert len(load_examples(config.data, CAPTIONS, "test", False, images_needed=True).examples) == 3
 
 
 def test_references_are_their_own_column():

@@ -12,11 +12,11 @@ from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.predict import PredictConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
-from close_transfer.data.sources import load_examples
 from close_transfer.inference.transfer_model import TransferModel
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.predict import predict_files
 from close_transfer.pipelines.train import train
+from close_transfer.tasks.loading import load_task_examples
 from tests.conftest import SMALL_LOOP, SMALL_MODEL
 
 ROWS = [
@@ -34,7 +34,7 @@ def settings(name, *more):
 
 def loaded(task, split, *more, name="rows.jsonl"):
     config = compose_config("train", TrainConfig, [f"task={task}", *settings(name, *more)])
-    return load_examples(config.data, task, split).examples
+    return load_task_examples(task, config.data, split).examples
 
 
 @pytest.fixture(autouse=True)
@@ -66,12 +66,14 @@ def test_datasets_serve_the_same_tasks(tmp_path):
         *QUESTIONS,
     ]
     config = compose_config("train", TrainConfig, given)
-    assert load_examples(config.data, "vqa", "test").examples[3].prompt == loaded("vqa", "test", *QUESTIONS)[3].prompt
+    assert (
+        load_task_examples("vqa", config.data, "test").examples[3].prompt == loaded("vqa", "test", *QUESTIONS)[3].prompt
+    )
     given[-2] = "data.prompt={querry}"
     with pytest.raises(
         UserError, match=r"data\.prompt=\{querry\}: saved has no column querry; the columns are .*question"
     ):
-        load_examples(compose_config("train", TrainConfig, given).data, "vqa", "test")
+        load_task_examples("vqa", compose_config("train", TrainConfig, given).data, "test")
 
 
 def test_a_scene_is_held_out_with_all_that_is_asked_of_it():
@@ -95,9 +97,9 @@ def test_prompts_are_templates_of_columns():
 @pytest.mark.parametrize(
     ("task", "more", "message"),
     [
-        ("custom", [], r"task=custom: which column is to be written\? give data\.target_column"),
-        ("vqa", ["data.target_column=answers"], r"task=vqa: what is asked\? give data\.prompt="),
-        ("captioning", ["data.target_column=topic"], r"data\.target_column=topic: task=captioning learns to write data\.text_column"),
+        ("custom", [], r"data=file: which column is to be written\? give data\.target_column"),
+        ("vqa", ["data.target_column=answers"], r"data=file: what is asked\? give data\.prompt=.*\{question\}"),
+        ("captioning", ["data.target_column=topic"], r"data\.target_column=topic: of captions, data\.text_column itself is what is written"),
         ("captioning", ["data.prompt=Say:"], r"leave it out; give task\.prompt for words"),
         ("custom", ["data.target_column=topic", "data.prompt={scene"], r"data\.prompt=\{scene: .*write \{column\}"),
         ("custom", ["data.target_column=topic", "data.prompt=Say {}"], r"names no column"),
@@ -190,10 +192,10 @@ def test_words_that_every_caption_goes_on_from_stand_before_it():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["task=vqa", "+task.metric=text"], r"task\.metric is of task=custom"),
+        (["task=vqa", "+task.metric=text"], r"task\.metric is a setting of task=custom"),
         (["task=custom", "task.labels=[a,b]"], r"task\.metric=captions: with task\.labels it is accuracy"),
         (["task=custom", "task.labels=[a]", "task.metric=accuracy"], r"two or more different answers"),
-        (["task=snli-ve", "+task.prompt=x"], r"task\.prompt is of task=captioning"),
+        (["task=snli-ve", "+task.prompt=x"], r"task\.prompt is a setting of task=captioning and task=captioning-multi"),
     ],
 )  # fmt: skip
 def test_settings_of_another_task_are_refused(given, message):

@@ -12,6 +12,7 @@ from close_transfer.cli import compose_config
 from close_transfer.config.compute_statistics import ComputeStatisticsConfig
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.core.errors import UserError
+from close_transfer.data.example_kinds import CAPTIONS, QUESTIONS
 from close_transfer.data.examples import group_by_scene
 from close_transfer.data.picturebook import drawing
 from close_transfer.data.sources import load_examples
@@ -81,21 +82,21 @@ def test_text_statistics_come_from_training_itself():
 @pytest.mark.parametrize(
     ("fitted_with", "overrides", "message"),
     [
-        ([], ["adapter=gaussian"], r"statistics=fitted: adapter=gaussian reads none; leave it out"),
+        ([], ["adapter=gaussian"], r"statistics=fitted: adapter=gaussian does not read statistics\. Leave them out"),
         (
             [],
             ["adapter=[remove_mean,whiten]"],
-            r"needs whiten/image_covariance, which these statistics lack; fit them .* adapter=\[\.\.\.,whiten,\.\.\.\]",
+            r"needs whiten/image_covariance, which these statistics lack\. Fit them .* adapter=\[\.\.\.,whiten,\.\.\.\]",
         ),
         (
             ["adapter=[remove_mean,whiten]"],
             ["adapter=[standardize,whiten]"],
-            r"whiten was fitted behind \[remove_mean,.*\], and stands behind \[standardize\(floor=0.01\)\]",
+            r"whiten was fitted after \[remove_mean,.*\], but follows \[standardize\(floor=0.01\)\]",
         ),
         (
             ["adapter=[truncate,remove_mean]", "adapter.truncate.directions=20"],
             ["adapter=[truncate,remove_mean]", "adapter.truncate.directions=30"],
-            r"behind \[truncate\(directions=20\),.*behind \[truncate\(directions=30\)\]",
+            r"after \[truncate\(directions=20\),.*follows \[truncate\(directions=30\)\]",
         ),
     ],
 )
@@ -106,7 +107,7 @@ def test_chains_that_would_not_mean_what_they_say_are_refused(fitted_with, overr
 
 
 def test_adapters_are_fitted_on_what_those_before_them_give():
-    """Whitening behind the removal of the mean and of truncation is whitening of what these leave."""
+    """Whitening after the removal of the mean or after truncation whitens their output."""
     chain = ["adapter=[remove_mean,truncate,whiten,gaussian]", "adapter.truncate.directions=16"]
     fitted = fit(*chain, "adapter.whiten.shrinkage=0.001")
     folder, _ = train(small_config(*chain, "adapter.whiten.shrinkage=0.001", "statistics=fitted", "output=run"), "text")
@@ -116,7 +117,7 @@ def test_adapters_are_fitted_on_what_those_before_them_give():
     given = [*SMALL_DATA, "device=cpu"]
     config = compose_config("compute_statistics", ComputeStatisticsConfig, given)
     encoder = build_encoder(config.clip, config.data, "cpu", texts_needed=True)
-    examples = load_examples(config.data, "captioning", "val").examples
+    examples = load_examples(config.data, CAPTIONS, "val").examples
     half = np.sort(np.array_split(np.random.default_rng(0).permutation(len(examples)), 2)[0])
     told = [examples[i] for i in half]
     texts = torch.from_numpy(encode_groups(encoder, told, config.embedding_cache, False).texts).float()
@@ -171,7 +172,7 @@ def test_another_domain_is_told_where_only_the_noise_comes_from_statistics(capsy
     moved = dict(statistics.arrays) | {"text_mean": -statistics.arrays["text_mean"]}
     Statistics(moved, statistics.facts).save(Path("fitted"))
     train(small_config("noise=auto-unpaired", "statistics=fitted", "output=one"), "text")
-    assert "lie elsewhere" in capsys.readouterr().err
+    assert "are from another domain" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ def test_another_domain_is_told_where_only_the_noise_comes_from_statistics(capsy
     [
         (
             ["adapter=[remove_mean,gaussian]"],
-            r"remove_mean needs statistics of images; run .*compute_statistics\.py output=",
+            r"remove_mean needs statistics of images. Run .*compute_statistics\.py output=",
         ),
         (["adapter=[gaussian,uniform_ball]", "noise=0.1"], r"gaussian and uniform_ball both add noise; keep one"),
         (
@@ -209,7 +210,7 @@ def test_unpaired_pictures_are_no_scenes_of_the_texts_where_several_questions_sh
         group_by_scene(
             load_examples(
                 compose_config("compute_statistics", ComputeStatisticsConfig, [*SMALL_DATA, "data.num_val=30"]).data,
-                "vqa",
+                QUESTIONS,
                 "val",
             ).examples
         )

@@ -113,9 +113,11 @@ def test_modes_that_need_statistics_say_how_to_get_them():
     with pytest.raises(UserError, match=r"compute_statistics\.py pairs=true max_scenes=100"):
         train(small_config("noise=auto-paired"), "text")
     fit()
-    with pytest.raises(UserError, match=r"noise=auto-paired: statistics=fitted chose none; fit them with pairs=true"):
+    with pytest.raises(
+        UserError, match=r"noise=auto-paired: statistics=fitted hold no choice of noise\. Fit them with pairs=true"
+    ):
         train(small_config("noise=auto-paired", "statistics=fitted"), "text")
-    with pytest.raises(UserError, match=r"noise stands behind \[remove_mean\]; fit with the run's adapter="):
+    with pytest.raises(UserError, match=r"noise follows \[remove_mean\]\. Fit with the run's adapter="):
         train(small_config("noise=auto-unpaired", "adapter=[remove_mean,gaussian]", "statistics=fitted"), "text")
     with pytest.raises(UserError, match=r"noise=auto chooses noise that lets texts stand in .* trained on images"):
         train(small_config("noise=auto"), "image")

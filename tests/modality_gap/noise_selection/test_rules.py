@@ -3,23 +3,24 @@
 import numpy as np
 import pytest
 
+from close_transfer.core.arrays import normalize_rows
 from close_transfer.core.errors import UserError
 from close_transfer.modality_gap.noise_selection import TEXT_RULES, choose_from_texts
 from close_transfer.modality_gap.noise_selection.image_rules import choose_paired, choose_unpaired
 from close_transfer.modality_gap.noise_selection.pairs import find_related_pairs
 from close_transfer.modality_gap.noise_selection.shifted_validation import choose_by_shifted_validation, shift_randomly
 from close_transfer.modality_gap.noise_selection.text_rules import choose_by_cosine, choose_by_largest_coordinate
-from close_transfer.modality_gap.vectors import GroupedVectors, normalize_rows
+from close_transfer.modality_gap.vectors import GroupedVectors
 from close_transfer.models.noise_scale import NoiseScale
 
 DIM, NUM_SCENES = 64, 300
 SPREAD_RULES = ("largest_coordinate", "cosine")
 
 
-def texts_with_spread(std, texts_a_scene=4, seed=0):
+def texts_with_spread(std, texts_per_scene=4, seed=0):
     """Scenes in a 12-dimensional part of the space; their texts lie around them with this spread."""
     rng = np.random.default_rng(seed)
-    scenes = np.repeat(np.arange(NUM_SCENES), texts_a_scene)
+    scenes = np.repeat(np.arange(NUM_SCENES), texts_per_scene)
     centres = normalize_rows(rng.normal(size=(NUM_SCENES, 12)) @ rng.normal(size=(12, DIM)) + 3)
     return GroupedVectors(normalize_rows(centres[scenes] + std * rng.normal(size=(len(scenes), DIM))), scenes)
 
@@ -47,7 +48,7 @@ def test_the_largest_coordinate_is_that_of_normal_numbers():
 
 
 def test_single_texts_are_paired_with_their_nearest():
-    vectors = texts_with_spread(0.01, texts_a_scene=1)
+    vectors = texts_with_spread(0.01, texts_per_scene=1)
     one, other, grouped = find_related_pairs(vectors)
     assert not grouped
     cosines = vectors.texts @ vectors.texts.T - 2 * np.eye(NUM_SCENES)
@@ -102,7 +103,7 @@ def test_validation_on_displaced_texts_needs_noise_and_finds_a_scale():
     found = {float(name.rpartition("_")[2]): value for name, value in choice.evidence.items() if "_at_" in name}
     assert found[min(found, key=lambda std: abs(std - choice.std))] == max(found.values())
     assert choice.std > min(found)
-    with pytest.raises(UserError, match="needs the texts and not their vectors alone"):
+    with pytest.raises(UserError, match="needs the texts themselves"):
         choose_by_shifted_validation(vectors, 0)
 
 
@@ -116,7 +117,7 @@ def pictures_of(vectors, std, seed=1):
 @pytest.mark.parametrize("std", [0.05, 0.15])
 def test_unpaired_pictures_that_are_noised_texts_give_their_noise_back(std):
     """Of single texts a scene, a noised text of another scene is as far from them as noise makes it."""
-    vectors = texts_with_spread(0.0, texts_a_scene=1)
+    vectors = texts_with_spread(0.0, texts_per_scene=1)
     half = NUM_SCENES // 2
     rest = GroupedVectors(vectors.texts[:half], vectors.scene_of_text[:half])
     choice = choose_unpaired(rest, pictures_of(vectors, std)[half:], 0)
@@ -132,7 +133,7 @@ def test_pictures_among_the_texts_need_no_noise_and_it_is_said():
 
 
 def test_pairs_give_the_noise_between_picture_and_text():
-    vectors = texts_with_spread(0.0, texts_a_scene=1)
+    vectors = texts_with_spread(0.0, texts_per_scene=1)
     pairs = GroupedVectors(vectors.texts, vectors.scene_of_text, pictures_of(vectors, 0.1))
     assert choose_paired(pairs).std == pytest.approx(0.1, rel=0.05)
     assert choose_paired(pairs).data_regime == "T4"
@@ -142,7 +143,7 @@ def test_pairs_give_the_noise_between_picture_and_text():
 
 def test_a_few_grouped_captions_do_not_outvote_single_ones():
     """One scene of 301 has two texts, which are nearly the same; the others still go by their nearest."""
-    single = texts_with_spread(0.03, texts_a_scene=1)
+    single = texts_with_spread(0.03, texts_per_scene=1)
     twice = normalize_rows(single.texts[-1:] + 1e-4)
     texts = np.concatenate([single.texts, twice])
     both = GroupedVectors(texts, np.append(single.scene_of_text, NUM_SCENES - 1))

@@ -169,12 +169,12 @@ def test_statistics_survive_saving_and_damage_is_told(statistics, tmp_path):
     assert loaded.data_regime == "T4"
     for name, array in statistics.arrays.items():
         np.testing.assert_array_equal(loaded.arrays[name], array)
-    with pytest.raises(UserError, match=r"12,.*but the encoder's vectors are 13 wide"):
+    with pytest.raises(UserError, match=r"12,.*but the encoder's vectors have width 13"):
         Statistics.load(tmp_path, 13)
     content = bytearray((tmp_path / "statistics.safetensors").read_bytes())
     content[-9] ^= 1
     (tmp_path / "statistics.safetensors").write_bytes(content)
     with pytest.raises(UserError, match="is not the file that"):
         Statistics.load(tmp_path, DIM)
-    with pytest.raises(UserError, match=r"there is no statistics\.json; make it with"):
+    with pytest.raises(UserError, match=r"there is no statistics\.json. Make it"):
         Statistics.load(tmp_path / "nowhere", DIM)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from close_transfer.config.train import NOISE_ADAPTERS
+from close_transfer.config.adapters import AdapterConfig
 from close_transfer.models.adapters import ADAPTERS, AdapterChain, AdapterContext, Noise, NoiseSource
 from close_transfer.models.noise_scale import NoiseScale
 
@@ -38,8 +38,8 @@ def test_units_agree_with_each_other():
     assert scale.variance == pytest.approx(0.0064)
     assert scale.length == pytest.approx(0.08 * math.sqrt(768))
     assert scale.cosine == pytest.approx(1 / math.sqrt(1 + scale.length**2))
-    assert NoiseScale.of_cosine(scale.cosine, 768).std == pytest.approx(0.08)
-    assert NoiseScale.of_cosine(1.0, 768).std == 0
+    assert NoiseScale.from_cosine(scale.cosine, 768).std == pytest.approx(0.08)
+    assert NoiseScale.from_cosine(1.0, 768).std == 0
     assert "0.08 per coordinate" in str(scale)
     assert str(NoiseScale(0.0, 768)) == "none"
 
@@ -112,4 +112,5 @@ def test_blind_adapter_sees_nothing_in_training_and_test(vectors):
 
 
 def test_every_noise_adapter_is_known_to_the_settings():
-    assert {name for name, adapter in ADAPTERS.items() if issubclass(adapter, Noise)} == NOISE_ADAPTERS
+    config = AdapterConfig.model_validate({name: {} for name in ADAPTERS})
+    assert [name for name, adapter in ADAPTERS.items() if issubclass(adapter, Noise)] == list(config.noise_names)

@@ -1,13 +1,12 @@
 """Folder of a corpus: remembered settings, and refusal of another corpus."""
 
 import json
-import os
 
 import pytest
 
-from close_transfer.core.atomic_files import lock
 from close_transfer.core.command_line import compose_config
 from close_transfer.core.errors import UserError
+from close_transfer.core.locks import hold_lock, locate_lock
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.folder import CorpusFolder, merge_remembered_args
 from textgen.pipeline import synthesize
@@ -147,15 +146,11 @@ def test_only_status_works_while_another_command_runs(tmp_path, capsys):
     given = [f"output={tmp_path / 'corpus'}", "num_texts=3", "filters.clip_tokens=null"]
     made = compose_config("synthesize_captions", SynthesizeCaptionsConfig, given)
     assert synthesize(made) == 0
-    handle = os.open(tmp_path / "corpus", os.O_RDONLY)
-    assert lock(handle)
-    try:
+    with hold_lock(locate_lock(tmp_path / "corpus"), UserError("held")):
         for action in ("run", "plan", "collect", "filter", "report"):
             with pytest.raises(UserError, match=r"another process is at work on .*corpus"):
                 synthesize(made.model_copy(update={"action": action}))
         assert synthesize(made.model_copy(update={"action": "status"})) == 0
-    finally:
-        os.close(handle)
     assert synthesize(made) == 0
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from close_transfer.core.errors import UserError
 from tests.conftest import REPOSITORY
-from textgen.config import FieldSettings, FilterSettings, RecipeSettings
+from tests.settings import make_filters, make_recipe
+from textgen.config import FieldSettings
 from textgen.corpus.candidate import Candidate
 from textgen.filters import build_chain, require_clip, run_chain
 from textgen.filters.chain import KEPT_EXAMPLES
@@ -27,12 +28,12 @@ def reason(stage, text, **fields):
 
 
 def recipe(**settings):
-    return RecipeSettings(**{"name": "t", "template": "t.txt", "fields": {"text": FieldSettings()}, **settings})
+    return make_recipe(**{"name": "t", "template": "t.txt", **settings})
 
 
 def chain(filters=None, settings=None, **texts):
     given = {"instructions": "", "examples": [], "references": [], "evaluation": [], **texts}
-    return build_chain(filters or FilterSettings(), settings or recipe(), **given)
+    return build_chain(filters or make_filters(), settings or recipe(), **given)
 
 
 def test_length_counts_words_of_the_text():
@@ -48,7 +49,7 @@ def test_a_text_with_an_empty_field_is_removed():
 
 @pytest.fixture(scope="module")
 def english():
-    return Language(Lexicon("en"), FilterSettings().min_known_words)
+    return Language(Lexicon("en"), make_filters().min_known_words)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_german_captions_are_kept_if_german_is_wanted():
 
 def test_an_unknown_language_is_refused():
     with pytest.raises(UserError, match=r"filters\.language=xx.*en.*null"):
-        chain(FilterSettings(language="xx"))
+        chain(make_filters(language="xx"))
 
 
 def test_keywords_are_compared_by_their_lemmas():
@@ -157,7 +158,7 @@ def test_without_open_clip_the_setting_is_refused(monkeypatch):
         require_clip()
     with pytest.raises(UserError, match="clip_tokens"):
         chain()
-    assert chain(FilterSettings(clip_tokens=None))
+    assert chain(make_filters(clip_tokens=None))
 
 
 WITHOUT_TORCH = """
@@ -165,11 +166,12 @@ import re, sys
 sys.modules["torch"] = sys.modules["transformers"] = sys.modules["open_clip"] = None
 import textgen.text.statistics
 from textgen.corpus.candidate import Candidate
-from textgen.config import FieldSettings, FilterSettings, RecipeSettings
+from close_transfer.core.command_line import compose_config
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.filters import build_chain, run_chain
-recipe = RecipeSettings(name="t", template="t.txt", fields={"text": FieldSettings()})
+config = compose_config("synthesize_captions", SynthesizeCaptionsConfig, ["recipe.words=[3,40]", "filters.clip_tokens=null"])
 chain = build_chain(
-    FilterSettings(clip_tokens=None), recipe, instructions="", examples=["A cat."], references=[], evaluation=["A bird."]
+    config.filters, config.recipe, instructions="", examples=["A cat."], references=[], evaluation=["A bird."]
 )
 print(len(run_chain(chain, [Candidate("r-0", "r", "A dog runs on grass."), Candidate("r-1", "r", "No")]).kept))
 assert not [name for name in sys.modules if re.match("close_transfer.(?!core)", name)]
@@ -211,7 +213,7 @@ def test_the_stages_run_in_order():
 
 
 def test_settings_turn_stages_off():
-    off = FilterSettings(
+    off = make_filters(
         language=None, refusals=False, leaks=False, markup=False, repetition=False, clip_tokens=None,
         exact_duplicates=False, near_duplicates=None, overused_share=None, evaluation_overlap=None,
     )  # fmt: skip

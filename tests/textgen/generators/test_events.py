@@ -2,13 +2,13 @@
 
 import pytest
 
-from textgen.config import FieldSettings, RecipeSettings
+from tests.settings import make_recipe
 from textgen.corpus.ledger import Spend
 from textgen.corpus.prices import FREE
 from textgen.generators.events import make_answer_event
 from textgen.generators.responses import Reply, RequestError
 
-ONE = RecipeSettings(name="one", template="one.j2", fields={"text": FieldSettings()})
+ONE = make_recipe(name="one", template="one.j2")
 TWO = ONE.model_copy(update={"items_per_request": 2})
 
 

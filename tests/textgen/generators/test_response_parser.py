@@ -2,14 +2,14 @@
 
 import pytest
 
-from textgen.config import RecipeSettings
+from tests.settings import make_recipe
 from textgen.generators.response_parser import Unusable, parse_items
 
-ONE = RecipeSettings(name="one", template="one.j2", fields={"text": {}})
-THREE = RecipeSettings(name="three", template="three.j2", fields={"text": {}}, items_per_request=3)
-PAIR = RecipeSettings(name="pair", template="pair.j2", fields={"text": {}, "hypothesis": {}})
+ONE = make_recipe(name="one", template="one.j2", fields={"text": {}})
+THREE = make_recipe(name="three", template="three.j2", fields={"text": {}}, items_per_request=3)
+PAIR = make_recipe(name="pair", template="pair.j2", fields={"text": {}, "hypothesis": {}})
 PAIRS = PAIR.model_copy(update={"items_per_request": 3})
-MOOD = RecipeSettings(
+MOOD = make_recipe(
     name="mood", template="mood.j2", fields={"text": {}, "mood": {"values": ["glad", "sad"]}}, items_per_request=3
 )
 

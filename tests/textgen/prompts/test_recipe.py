@@ -6,7 +6,8 @@ import pytest
 
 from close_transfer.core.command_line import compose_config
 from close_transfer.core.errors import UserError
-from textgen.config import RecipeSettings, SynthesizeCaptionsConfig
+from tests.settings import make_recipe
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.prompts.inputs import RecipeInputs
 from textgen.prompts.recipe import Recipe
 from textgen.text.hashing import hash_json, to_canonical_json
@@ -15,7 +16,7 @@ EXAMPLES = [{"text": "A dog runs.", "keywords": ["dog"]}, {"text": "A cat rests.
 
 
 def settings(**changed):
-    return RecipeSettings(**{"name": "own", "template": "own.j2", "fields": {"text": {}}, **changed})
+    return make_recipe(**changed)
 
 
 def recipe(template, examples=EXAMPLES, **changed):

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from jinja2 import Environment, StrictUndefined, meta
 
-from textgen.config import RecipeSettings
+from tests.settings import make_recipe
 from textgen.grammar.grammar import Grammar
 from textgen.text.keywords import extract_words, lemmatize
 
@@ -18,7 +18,7 @@ NAMES = [file.stem for file in FILES]
 
 
 def recipe(name):
-    return RecipeSettings(**yaml.safe_load((ROOT / f"configs/recipe/{name}.yaml").read_text(encoding="utf-8")))
+    return make_recipe(**yaml.safe_load((ROOT / f"configs/recipe/{name}.yaml").read_text(encoding="utf-8")))
 
 
 def rows(settings):
@@ -189,6 +189,4 @@ def test_written_hypotheses_about_colour_have_the_right_label():
 
 def test_a_recipe_without_training_settings_trains_on_captions():
     """The printed command must be complete, because the trainer refuses data.path= alone."""
-    defaults = yaml.safe_load((ROOT / "configs/recipe_defaults.yaml").read_text(encoding="utf-8"))
-    own = RecipeSettings(name="own", template="own.j2", fields={"text": {}})
-    assert own.train == defaults["train"] == "task=captioning data=file"
+    assert make_recipe().train == "task=captioning data=file"

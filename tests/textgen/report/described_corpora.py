@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from textgen.config import RecipeSettings, SynthesizeCaptionsConfig
+from tests.settings import make_recipe, make_settings
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.folder import CorpusFolder
 from textgen.corpus.journal import RequestJournal
 from textgen.prompts.plan import write_plan
@@ -28,7 +29,7 @@ FAULTS = [
 ]
 
 
-def make_recipe(**settings: Any) -> Recipe:
+def make_pets_recipe(**settings: Any) -> Recipe:
     given: dict[str, Any] = {
         "name": "pets",
         "template": "pets.j2",
@@ -40,7 +41,7 @@ def make_recipe(**settings: Any) -> Recipe:
         "train": "task=captioning data=file",
         "licence": "The example is free to use.",
     }
-    checked = RecipeSettings.model_validate(given | settings)
+    checked = make_recipe(**given | settings)
     examples = checked.examples if not isinstance(checked.examples, str) else ()
     return Recipe(checked, None if checked.template is None else TEMPLATE, examples)
 
@@ -68,11 +69,14 @@ def describe(
 
     `events` come before the answers in the journal; `num_unsent` requests have no answer.
     """
-    recipe, folder = recipe or make_recipe(), CorpusFolder(tmp_path / "pets")
-    config = SynthesizeCaptionsConfig.model_validate(
-        {"recipe": recipe.settings.model_dump(), "output": str(folder.path), "grammar": "g.yaml", "prices": "p.yaml"}
-        | settings
-    )
+    recipe, folder = recipe or make_pets_recipe(), CorpusFolder(tmp_path / "pets")
+    given = {
+        "recipe": recipe.settings.model_dump(),
+        "output": str(folder.path),
+        "grammar": "g.yaml",
+        "prices": "p.yaml",
+    }
+    config = make_settings(SynthesizeCaptionsConfig, "synthesize_captions.yaml", **given | settings)
     num_texts = len(texts) + num_unsent
     shown = list(range(min(1, len(recipe.examples))))
     requests = [recipe.make_request("key", index, ["dog", "park"], {}, shown, index) for index in range(num_texts)]

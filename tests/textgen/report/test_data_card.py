@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.textgen.report.described_corpora import FAULTS, HOSTILE, TEMPLATE, describe, make_recipe
+from close_transfer.core.command_line import compose_config, options
+from tests.textgen.report.described_corpora import FAULTS, HOSTILE, TEMPLATE, describe, make_pets_recipe
+from textgen.config import SynthesizeCaptionsConfig
 from textgen.report.data_card import write_card
 
 
@@ -38,10 +40,27 @@ def test_size_categories(tmp_path: Path, num_texts: int, size: str) -> None:
     assert read_card(write_card(described))[0]["size_categories"] == [size]
 
 
-def test_task_follows_the_recipe(tmp_path: Path) -> None:
-    recipe = make_recipe(train='task=vqa data=file data.prompt="{question} of it"')
+def test_task_categories_are_those_of_the_recipe(tmp_path: Path) -> None:
+    recipe = make_pets_recipe(task_categories=("question-answering", "visual-question-answering"))
     metadata, _ = read_card(write_card(describe(tmp_path, recipe=recipe)))
     assert metadata["task_categories"] == ["question-answering", "visual-question-answering"]
+
+
+# The hub's names for the corpus of a task.
+CATEGORIES = {
+    "captioning": ("text-generation", "image-to-text"),
+    "captioning-multi": ("text-generation", "image-to-text"),
+    "custom": ("text-generation",),
+    "vqa": ("question-answering", "visual-question-answering"),
+    "snli-ve": ("text-classification",),
+}
+
+
+@pytest.mark.parametrize("name", options("recipe"))
+def test_task_categories_of_a_recipe_fit_what_it_trains(name: str) -> None:
+    recipe = compose_config("synthesize_captions", SynthesizeCaptionsConfig, [f"recipe={name}"]).recipe
+    (task,) = [setting.removeprefix("task=") for setting in recipe.train.split() if setting.startswith("task=")]
+    assert recipe.task_categories == CATEGORIES[task]
 
 
 def test_language_is_left_out_if_it_was_not_checked(tmp_path: Path) -> None:
@@ -57,7 +76,7 @@ def test_texts_of_a_grammar_are_not_called_a_models(tmp_path: Path) -> None:
 
 
 def test_existing_text_is_not_called_synthetic(tmp_path: Path) -> None:
-    recipe = make_recipe(template=None, rows="rows.jsonl", keywords=0, examples=(), examples_per_request=0)
+    recipe = make_pets_recipe(template=None, rows="rows.jsonl", keywords=0, examples=(), examples_per_request=0)
     metadata, text = read_card(write_card(describe(tmp_path, recipe=recipe, model="existing text")))
     assert "synthetic" not in metadata["tags"]
     assert "Synthetic" not in text

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.textgen.report.described_corpora import FAULTS, HOSTILE, describe, make_recipe
+from tests.textgen.report.described_corpora import FAULTS, HOSTILE, describe, make_pets_recipe
 from textgen.corpus.journal import RequestJournal
 from textgen.report.page import write_report
 
@@ -157,7 +157,7 @@ def test_overused_word_says_how_many_times_as_often(tmp_path: Path) -> None:
 
 
 def test_without_references_the_page_shows_how_to_give_them(tmp_path: Path) -> None:
-    described = describe(tmp_path, recipe=make_recipe(keywords=2))
+    described = describe(tmp_path, recipe=make_pets_recipe(keywords=2))
     page = Page(write_report(described))
     assert "There are no reference texts" in page.text
     assert "references (none given)" in page.text
@@ -167,13 +167,13 @@ def test_without_references_the_page_shows_how_to_give_them(tmp_path: Path) -> N
 
 
 def test_references_of_a_recipe_without_keywords_can_be_given_later(tmp_path: Path) -> None:
-    described = describe(tmp_path, recipe=make_recipe(keywords=0))
+    described = describe(tmp_path, recipe=make_pets_recipe(keywords=0))
     page = Page(write_report(described))
     assert f"action=report output={described.config.output} references=FILE" in page.text
 
 
 def test_hostile_texts_are_shown_and_never_run(tmp_path: Path) -> None:
-    recipe = make_recipe(examples=[{"text": HOSTILE, "keywords": ["dog", "park"]}])
+    recipe = make_pets_recipe(examples=[{"text": HOSTILE, "keywords": ["dog", "park"]}])
     described = describe(tmp_path, [HOSTILE, HOSTILE + " removed"], recipe=recipe, references=[HOSTILE, "a cat"])
     page = Page(write_report(described))
     assert '<script>alert("x")</script>' in page.text
@@ -204,7 +204,7 @@ def test_no_key_is_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_existing_text_has_no_prompts(tmp_path: Path) -> None:
-    recipe = make_recipe(template=None, rows="rows.jsonl", keywords=0, examples=(), examples_per_request=0)
+    recipe = make_pets_recipe(template=None, rows="rows.jsonl", keywords=0, examples=(), examples_per_request=0)
     page = Page(write_report(describe(tmp_path, recipe=recipe, model="existing text")))
     assert "existing texts, filtered; nothing was generated" in page.text
     assert "there is no prompt" in page.text

@@ -6,7 +6,7 @@ import types
 import pytest
 
 from close_transfer.core.errors import UserError
-from textgen.config import KeywordSettings
+from tests.settings import make_keywords
 from textgen.text.keywords import count_keywords, extract_words, lemmatize, load_stop_list
 
 TEXTS = [
@@ -19,7 +19,7 @@ TEXTS = [
 
 
 def keywords(texts=TEXTS, **settings):
-    return count_keywords(texts, KeywordSettings(**settings))
+    return count_keywords(texts, make_keywords(**settings))
 
 
 def test_lemmas_are_counted_once_per_text():

@@ -9,7 +9,7 @@ from close_transfer.cli import compose_config
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.predict import PredictConfig
 from close_transfer.core.errors import UserError
-from close_transfer.inference.validation import check_embeddings
+from close_transfer.inference.model_inputs import check_embeddings
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.predict import predict_files
 

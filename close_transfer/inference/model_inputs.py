@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from close_transfer.config.choices import InputModality
+from close_transfer.config.components import find_encoder_class
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.errors import UserError
 from close_transfer.data.image_files import convert_to_rgb, open_image
 from close_transfer.inference.decoding import Decoding
+from close_transfer.tasks import get_task
 
 ImageInput = str | Path | Image.Image | NDArray[np.uint8]
 
 _IMAGE_INPUTS = "a path, a PIL.Image, or an array of uint8 of shape (height, width, 3)"
-_ASKS_NOTHING = ("captioning", "captioning-multi")
 
 
 def is_one_image(images: Any) -> bool:
@@ -89,7 +90,7 @@ def check_embeddings(embeddings: Any, encoder: Mapping[str, Any]) -> Float32Arra
     config, dim = encoder.get("config", {}), encoder["dim"]
     grid = config.get("features") == "grid"
     shapes = {3: f"(rows, cells, {dim})"} if grid else {2: f"(rows, {dim})"}
-    if config.get("kind") == "precomputed":  # of one kind or the other; nobody wrote down which
+    if not find_encoder_class(config).encodes_images:  # of one kind or the other; nobody wrote down which
         shapes = {2: f"(rows, {dim})", 3: f"(rows, cells, {dim})"}
     if array.ndim not in shapes or array.shape[-1] != dim:
         raise UserError(f"embeddings of shape {array.shape}: {encoder['name']} gives {' or '.join(shapes.values())}")
@@ -134,10 +135,10 @@ def check_prompt(prompt: str | None, task: Mapping[str, Any]) -> str:
         UserError: if it is no text, or the task asks nothing.
     """
     if prompt is None:
-        return task.get("prompt", "")
+        return task.get("prompt") or ""
     if not isinstance(prompt, str):
         raise UserError(f"prompt={prompt!r}: should be a text")
-    if prompt and task["name"] in _ASKS_NOTHING:
+    if prompt and get_task(task["name"]).reads.prompt == "none":
         raise UserError(f"prompt={prompt}: task={task['name']} takes no prompt; leave it out")
     return prompt
 

@@ -1,0 +1,19 @@
+"""Settings that name a trained model, which every command that uses one shares."""
+
+from typing import Annotated, ClassVar
+
+from close_transfer.config.choices import Checkpoint, ChosenTask
+from close_transfer.core.roles import Role
+from close_transfer.core.schema import StrictModel
+
+
+class RunReference(StrictModel):
+    """A trained model: a run's folder, or the newest run of a task."""
+
+    choices_only: ClassVar[tuple[str, ...]] = ("task",)
+
+    task: Annotated[ChosenTask, Role.TEST]
+    run: Annotated[str, Role.LOCATION]
+    runs: Annotated[str, Role.LOCATION]
+    checkpoint: Checkpoint
+    base_model: Annotated[str | None, Role.LOCATION]

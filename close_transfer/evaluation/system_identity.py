@@ -1,0 +1,67 @@
+"""Identity of an evaluated system: the settings that make it what it is, the same on any machine and for any seed."""
+
+import json
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+from close_transfer.config.baseline import BaselineConfig
+from close_transfer.config.evaluate import EvaluateConfig
+from close_transfer.config.score_predictions import ScorePredictionsConfig
+from close_transfer.config.train import TrainConfig
+from close_transfer.core.roles import Role, drop_idle_settings, drop_settings
+from close_transfer.core.schema import StrictModel
+from close_transfer.evaluation.results import Results
+
+# Roles of settings that may differ between two results of one system.
+_SYSTEM_FREE = (Role.LOCATION, Role.ROOT, Role.REPORTING, Role.THROUGHPUT, Role.SEED, Role.TEST, Role.LABEL)
+# The commands whose settings a results.json holds.
+_SCHEMAS: dict[str, type[StrictModel]] = {
+    "train": TrainConfig,
+    "eval": EvaluateConfig,
+    "baseline": BaselineConfig,
+    "score": ScorePredictionsConfig,
+}
+
+
+def collect_system_settings(results: Results) -> dict[str, Any]:
+    """Return the settings that make the system what it is, by dotted key, the same on any machine; not the seed."""
+    settings: dict[str, Any] = {}
+    for command, schema in _SCHEMAS.items():
+        deciding = drop_settings(schema, results.config.get(command) or {}, *_SYSTEM_FREE)
+        settings |= drop_idle_settings(schema, deciding)
+    if results.seed is not None:  # seeds of someone else's system are files with the same name= and a seed= each
+        settings.pop("predictions", None)
+    portable_settings = {
+        key: value if key == "predictions" else _make_portable(value) for key, value in _flatten(settings).items()
+    }
+    if results.statistics and results.statistics.get("sha256"):  # of what was fitted, wherever it is kept
+        portable_settings["statistics"] = str(results.statistics["sha256"])[:12]
+    if results.training_data_fingerprint:
+        portable_settings["training_data"] = results.training_data_fingerprint[:12]
+    return portable_settings
+
+
+def identify_system(results: Results) -> str:
+    """Return text that is equal for results of one system, whichever machine and seed."""
+    settings = collect_system_settings(results)
+    if results.training_data_fingerprint:  # it counts for the data, wherever they are kept
+        settings = {key: value for key, value in settings.items() if not key.startswith("data.")}
+    return json.dumps(settings | {"task": results.task, "noise": results.noise_std}, sort_keys=True)
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {
+            k: v for key, item in value.items() for k, v in _flatten(item, f"{prefix}.{key}" if prefix else key).items()
+        }
+    return {prefix: value}
+
+
+def _make_portable(value: Any) -> Any:
+    """A setting that is a path as its last part, so that the same file elsewhere is the same."""
+    if not isinstance(value, str):
+        return value
+    kind = PureWindowsPath if "\\" in value else PurePosixPath
+    # "a/b" may be the name of a model at a hub.
+    is_path = kind(value).is_absolute() or value.startswith((".", "~")) or len(kind(value).parts) > 2
+    return kind(value).name if is_path else value

@@ -1,0 +1,16 @@
+"""Register of the metrics that are computed only on request."""
+
+from close_transfer.metrics.clipscore import ClipScore
+from close_transfer.metrics.extra_metric import ExtraMetric
+from close_transfer.metrics.spice import Spice
+
+# By the name that `extra_metrics=` has for them, which is in `config.choices.ExtraMetricName` too.
+EXTRA_METRICS: dict[str, ExtraMetric] = {
+    "spice": Spice(),
+    "clipscore": ClipScore(),
+}
+
+# Scores that are comparable only if the same encoder made them.
+ENCODER_SCORES = frozenset(
+    name for metric in EXTRA_METRICS.values() if metric.needs_images for name in metric.score_names
+)

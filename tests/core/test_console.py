@@ -1,0 +1,33 @@
+import logging
+import subprocess
+import sys
+
+from close_transfer.core.console import show, show_error, show_log
+
+
+def test_results_go_to_standard_output_and_the_rest_to_standard_error(capsys):
+    show("a result")
+    show_error("error: no")
+    show_log()
+    show_log()  # shows nothing twice
+    logging.getLogger("close_transfer.data").warning("note: %d lines", 3)
+    logging.getLogger("textgen.filters").info("waiting")
+    logging.getLogger("studies").debug("not shown")
+    said = capsys.readouterr()
+    assert said.out == "a result\n"
+    assert said.err == "error: no\nnote: 3 lines\nwaiting\n"
+
+
+def test_a_command_shows_what_libraries_log():
+    program = (
+        "import logging; from close_transfer.core.guarded_run import run_guarded;"
+        "run_guarded(lambda: logging.getLogger('close_transfer.x').info('note: seen'))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == "note: seen\n"
+
+
+def test_a_program_of_another_decides_itself_what_is_shown():
+    program = "import logging, close_transfer.core.console; logging.getLogger('close_transfer.x').info('note: hidden')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
