@@ -1,4 +1,4 @@
-"""The command: all recipes by the grammar, reproducible and repeatable; and refused settings."""
+"""Command synthesize_captions: all recipes by the grammar, reproducible and repeatable; and refused settings."""
 
 import json
 import os
