@@ -29,7 +29,7 @@ def test_a_training_that_was_stopped_is_not_tested_and_goes_on(monkeypatch):
         return len(steps) == 3 or asked(self, was_asked)
 
     monkeypatch.setattr(trainer.Trainer, "_any_process", stop_after_three)
-    with pytest.raises(UserError, match=r"out/run: training was stopped; the same command goes on"):
+    with pytest.raises(UserError, match=r"out/run: training was stopped early\. Run the same command"):
         run_job(job())
     assert job().find_missing_tests() == ["test-image"]
     assert not Path("out/run/test-image").exists()
@@ -41,7 +41,7 @@ def test_a_training_that_was_stopped_is_not_tested_and_goes_on(monkeypatch):
 
 def test_results_of_other_settings_are_refused_and_named():
     run_job(job())
-    with pytest.raises(UserError, match=r"other settings \(train\.log_every=2\); give another output="):
+    with pytest.raises(UserError, match=r"other settings \(train\.log_every=2\)\. Give another output="):
         assert job("train.log_every=2").find_missing_tests()
     with pytest.raises(UserError, match=r"other settings \(num_beams=1, num_beams=2\)"):
         assert job(tests=("num_bootstrap=20", "device=cpu", "num_beams=2")).find_missing_tests()

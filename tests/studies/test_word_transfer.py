@@ -58,7 +58,7 @@ def test_other_results_are_refused(results):
     folder, _ = results
     told = json.loads((folder / "results.json").read_text())
     write_json(folder / "results.json", told | {"task": "vqa"})
-    with pytest.raises(UserError, match="holds no captions of Picturebook"):
+    with pytest.raises(UserError, match="has no captions of Picturebook"):
         build_word_table([folder], 20)
 
 
