@@ -10,8 +10,8 @@ from benchmarks.check_experiments import (
     PUBLISHED,
     TRAINED,
     ExperimentError,
-    check_experiment,
     build_random_language_model,
+    check_experiment,
 )
 from close_transfer.cli import CONFIGS, compose_config, options
 from close_transfer.config.train import TrainConfig
