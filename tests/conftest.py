@@ -1,4 +1,4 @@
-"""What several tests share: settings of a run that takes seconds, and finished runs."""
+"""Shared fixtures: settings of a run that takes seconds, and finished runs."""
 
 import hashlib
 import os
@@ -9,10 +9,10 @@ from filelock import FileLock
 
 from close_transfer.core.console import show_log
 
-# Before any library reads them. Tests use no network.
+# Set before any library reads them, because tests use no network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
-# Models here are too small for two threads, which would wait for each other and for the other workers'.
+# The models are too small for two threads, which would wait for each other and for those of other workers.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
 
@@ -20,7 +20,7 @@ show_log()  # as every command does
 
 REPOSITORY = Path(__file__).parent.parent
 
-# A run of a few seconds: all parts real, few examples, a narrow language model.
+# Settings of a run of a few seconds: real parts, few examples, a narrow language model.
 SMALL_DATA = ["data.num_train=40", "data.num_val=10", "data.num_test=12", "data.num_test_novel=10"]
 SMALL_MODEL = [
     "lm.vocab_size=400",
@@ -42,20 +42,20 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def session_folder(tmp_path_factory):
-    """A folder that all workers of a session share: pytest gives each worker a folder below it."""
+    """Return a folder that all workers of a session share: pytest gives each worker a folder below it."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(autouse=True)
 def _own_folder(session_folder, tmp_path_factory, monkeypatch):
-    """Every test works in an empty folder; vectors are shared by all tests of a session."""
+    """Run every test in an empty folder; all tests of a session share the cached vectors."""
     monkeypatch.setenv("CLOSE_TRANSFER_CACHE", str(session_folder / "cache"))
     monkeypatch.chdir(tmp_path_factory.mktemp("here"))
 
 
 def small_config(*overrides: str):
-    """The settings of `train_text_only.py` at test size."""
+    """Return settings of `train_text_only.py` at test size."""
     from close_transfer.cli import compose_config
     from close_transfer.config.train import TrainConfig
 
@@ -63,7 +63,7 @@ def small_config(*overrides: str):
 
 
 def die_at(monkeypatch, call):
-    """The `call`-th batch is never answered."""
+    """Interrupt the `call`-th call of `Decoder.answer`; return the list that collects the ids of each call."""
     from close_transfer.inference.decoding import Decoder
 
     answer, calls = Decoder.answer, []
@@ -80,7 +80,7 @@ def die_at(monkeypatch, call):
 
 @pytest.fixture
 def train_small():
-    """Trains a small run in this process; gives its folder and outcome."""
+    """Return a function that trains a small run in this process and returns its folder and outcome."""
     from close_transfer.pipelines.train import train
 
     def run(*overrides: str, input_modality: str = "text"):
@@ -91,7 +91,7 @@ def train_small():
 
 @pytest.fixture(scope="session")
 def train_once(session_folder):
-    """Trains a small run unless a test of any worker has trained it; gives its folder, which no test may change."""
+    """Return a function that trains a small run once for all workers and returns its folder, which no test may change."""
     from close_transfer.pipelines.train import train
 
     def run(*overrides: str, input_modality: str = "text") -> Path:
@@ -110,7 +110,7 @@ def train_once(session_folder):
 
 @pytest.fixture(scope="session")
 def finished_runs(session_folder):
-    """A finished small run of every task, under one `runs` folder; trained once a session, and not changed."""
+    """Return the `runs` folder of small runs of every task, trained once per session; no test may change it."""
     from close_transfer.pipelines.train import train
 
     folder = session_folder / "finished"

@@ -1,5 +1,7 @@
-"""Malformed settings, documents, tables, vectors and images through whole commands: exit status 2
-and a line that says what and where, or everything used and counted. Never a traceback.
+"""Tests of whole commands with malformed settings, documents, tables, vectors and images.
+
+A command must exit with status 2 and name the fault and its place, or use and count everything. It never prints a
+traceback.
 """
 
 import gzip
@@ -158,7 +160,7 @@ def test_tables(name, case):
 
 
 def usable_array(content):
-    """The array of a .npy file; None if it is none, or no vectors."""
+    """Return the array of a .npy file; None if it cannot be read or does not contain vectors."""
     file = io.BytesIO(content)
     try:
         array = np.lib.format.read_array(file, allow_pickle=False)
@@ -184,11 +186,11 @@ def test_vectors_to_train_on(name, case):
 def test_vectors_to_predict_from(finished_runs, name, case):
     Path(name).write_bytes(CASES[name][case])
     ended = command("predict", f"runs={finished_runs}", f"embeddings={name}", "device=cpu", "num_beams=1")
-    assert refused(ended, name)  # no good one is as wide as the run's encoder
+    assert refused(ended, name)  # even good vectors do not have the width of the run's encoder
     assert not Path("predictions.jsonl").exists()
 
 
-def test_pictures_in_a_folder_are_all_answered_or_named(finished_runs):
+def test_images_in_a_folder_are_all_answered_or_named(finished_runs):
     Path("folder").mkdir()
     for case, content in CASES["bad.png"].items():
         Path("folder", f"{case}.png").write_bytes(content)

@@ -1,5 +1,6 @@
-"""Damaged files of finished runs, of kept vectors and of evaluations, through whole commands: exit status 2
-and the file's name, or vectors encoded again and a note of it. Never a traceback.
+"""Tests of whole commands with damaged files of runs, of cached vectors and of evaluations.
+
+A command must exit with status 2 and name the file, or encode the vectors again and say so. It never prints a traceback.
 """
 
 import re
@@ -10,14 +11,14 @@ import numpy as np
 import pytest
 
 from tests.conftest import SMALL_DATA, SMALL_LOOP, SMALL_MODEL
-from tests.malformed.damage import DEEP, DIGITS, cut, flipped
+from tests.malformed.damage import DEEP, DIGITS, cut, flip
 from tests.malformed.damage_commands import command, mostly_slow, refused, train, vectors
 
 
 def damaged(content, how):
-    """`how` is "flip" or "cut", a new content, or None for no file at all."""
+    """Return the damaged content; `how` is "flip", "cut", the new content, or None to remove the file."""
     rng = np.random.default_rng([6, len(content)])
-    return {"flip": flipped, "cut": cut}[how](content, rng) if isinstance(how, str) else how
+    return {"flip": flip, "cut": cut}[how](content, rng) if isinstance(how, str) else how
 
 
 def damage(path, how):
@@ -47,7 +48,7 @@ RESUMED = [
 
 
 def copied(finished_runs):
-    """A copy of the run of VQA, to be resumed for two steps more."""
+    """Copy the run of VQA, so that it can be resumed for two more steps; return the copy."""
     run = Path(shutil.copytree((finished_runs / "vqa" / "latest").resolve(), "run", symlinks=True))
     settings = run / "config.yaml"
     settings.write_text(settings.read_text().replace("max_steps: 6", "max_steps: 8"))

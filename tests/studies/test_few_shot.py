@@ -34,7 +34,7 @@ def config(*settings):
 
 @pytest.fixture(scope="module")
 def captioners(tmp_path_factory):
-    """A captioner on text whose language model is frozen, one on images, and one whose model was trained along."""
+    """Train a captioner on text with a frozen language model, one on images, and one whose language model is trained."""
     folder = tmp_path_factory.mktemp("captioners")
     texts = [
         f"{caption.text} question: Is it night? answer: no"

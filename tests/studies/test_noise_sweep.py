@@ -26,7 +26,7 @@ def config(*overrides):
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """The jobs without processes of their own; gives those that were done."""
+    """Run jobs in this process; return the list that collects the finished ones."""
     done = []
 
     def stand_in(jobs, workers, what):

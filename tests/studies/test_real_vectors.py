@@ -25,7 +25,7 @@ THINGS = ["dog", "cat", "boat", "horse"]
 
 @pytest.fixture
 def pairs(tmp_path):
-    """Forty captions of four things; text vectors point at the thing, image vectors lie a gap away."""
+    """Forty captions of four things; text vectors point at the thing, image vectors are shifted by a gap."""
     rng = np.random.default_rng(0)
     things = np.arange(40) % 4
     texts = np.eye(4, 16)[things] + 0.02 * rng.normal(size=(40, 16))

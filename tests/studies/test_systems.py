@@ -27,7 +27,7 @@ def config(*overrides):
 
 @pytest.fixture
 def own_study(monkeypatch, tmp_path):
-    """A study of four small systems; its configuration, with jobs done in this process."""
+    """Return the configuration of a study of four small systems, and the list of its jobs, which run in this process."""
     done = []
 
     def stand_in(jobs, workers, what):

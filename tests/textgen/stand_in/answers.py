@@ -79,6 +79,9 @@ def make_answers(script, endpoint, body, identity, fault=None):
     """Make the answers to a request.
 
     Args:
+        script: script of the server.
+        endpoint: path of the request.
+        body: body of the request.
         identity: name of the request, which decides the words.
         fault: fault of the content, which replaces or spoils a good answer.
 
@@ -88,7 +91,7 @@ def make_answers(script, endpoint, body, identity, fault=None):
     if fault == "empty-choice":
         return []
     name = "max_tokens" if endpoint == CHAT else "max_output_tokens"
-    most = body.get("max_completion_tokens") or body.get(name)
+    max_tokens = body.get("max_completion_tokens") or body.get(name)
     chosen = []
     for index in range((body.get("n") or 1) if endpoint == CHAT else 1):
         text = _good_text(script, endpoint, body, f"{script.seed}/{identity}/{index}")
@@ -97,11 +100,11 @@ def make_answers(script, endpoint, body, identity, fault=None):
         elif fault == "refusal":
             chosen.append(Answer(None, REFUSAL))
         elif fault == "wrong-schema":
-            chosen.append(Answer(json.dumps({"unexpected": len(text), "note": "fields that nobody asked for"})))
+            chosen.append(Answer(json.dumps({"unexpected": len(text), "note": "fields that no one asked for"})))
         elif fault == "length":
             chosen.append(Answer(text[: len(text) // 2], is_cut=True))
-        elif most and count_tokens(text) > most:
-            chosen.append(Answer(text.encode()[: 4 * most].decode(errors="ignore"), is_cut=True))
+        elif max_tokens and count_tokens(text) > max_tokens:
+            chosen.append(Answer(text.encode()[: 4 * max_tokens].decode(errors="ignore"), is_cut=True))
         else:
             chosen.append(Answer(text))
     return chosen
@@ -181,6 +184,9 @@ def make_completion(endpoint, body, chosen, used, number):
     """Return the body of an answer with status 200.
 
     Args:
+        endpoint: path of the request.
+        body: body of the request.
+        chosen: answers, one per choice.
         used: usage to report, or None.
         number: end of the answer's id.
     """

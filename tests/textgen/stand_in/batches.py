@@ -80,12 +80,12 @@ class Batches:
         del self._files[number]
         return {"id": number, "object": "file", "deleted": True}
 
-    def create(self, asked):
+    def create(self, settings):
         """Create a batch; return its description."""
         if name := self._completions.get_quota_failure():
             raise Refused(*make_known_failure(name))
-        endpoint, number = asked.get("endpoint"), asked.get("input_file_id")
-        if endpoint not in (CHAT, RESPONSES) or asked.get("completion_window") != "24h":
+        endpoint, number = settings.get("endpoint"), settings.get("input_file_id")
+        if endpoint not in (CHAT, RESPONSES) or settings.get("completion_window") != "24h":
             raise Refused(
                 *make_failure(400, f"Invalid value: endpoint {endpoint!r} or completion_window", param="endpoint")
             )
@@ -105,7 +105,7 @@ class Batches:
                 "created_at": now,
                 "expires_at": now + 24 * 3600,
                 "request_counts": {"total": 0, "completed": 0, "failed": 0},
-                "metadata": asked.get("metadata"),
+                "metadata": settings.get("metadata"),
             }
             | dict.fromkeys(f"{status}_at" for status in ("in_progress", "finalizing", "cancelling", *_FINAL))
         )
@@ -140,13 +140,13 @@ class Batches:
                 problem("mismatched_model", "All requests of a batch must name the same model.", index)
             seen.add(custom)
             batch.lines.append(line)
-        most, largest = self._script.reject_over_requests, self._script.reject_over_bytes
+        max_requests, max_bytes = self._script.reject_over_requests, self._script.reject_over_bytes
         if not content.strip():
             problem("empty_file", "The input file is empty.")
-        if most is not None and len(batch.lines) > most:
-            problem("too_many_tasks", f"The input file has more than {most} requests.")
-        if largest is not None and len(content) > largest:
-            problem("file_too_large", f"The input file has more than {largest} bytes.")
+        if max_requests is not None and len(batch.lines) > max_requests:
+            problem("too_many_tasks", f"The input file has more than {max_requests} requests.")
+        if max_bytes is not None and len(content) > max_bytes:
+            problem("file_too_large", f"The input file has more than {max_bytes} bytes.")
 
     def _find(self, number):
         if number not in self._batches:

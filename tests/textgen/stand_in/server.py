@@ -218,8 +218,10 @@ class StandInServer:
         return Counter(line["endpoint"] for line in self._lines() if not line["identity"])
 
     def counts(self):
-        """Return sums over `served()`: `requests`, `identities`, `paid`, `paid_again` (from an identity's second time on),
-        `input_tokens`, `output_tokens`, and `outcomes` by name.
+        """Return sums over `served()`.
+
+        These are `requests`, `identities`, `paid`, `paid_again` (from an identity's second time on), `input_tokens`,
+        `output_tokens`, and `outcomes` by name.
         """
         lines = self.served()
         paid = [line for line in lines if line["paid"]]
