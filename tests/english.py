@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-CODE = ("close_transfer", "textgen", "studies", "scripts", "benchmarks")
+CODE = ("close_transfer", "textgen", "studies", "scripts", "benchmarks", "docs")
 
 # The world's own language, word lists and the prompts that models are sent: their words are data.
 EXEMPT = (
@@ -99,7 +99,7 @@ _READERS = {".py": _python, ".yaml": _yaml, ".md": _document, ".html": _template
 
 
 def checked_files() -> list[Path]:
-    """Return all files that the rules are for, sorted."""
+    """Return all files that the rules apply to, sorted."""
     code = [path for folder in CODE for path in (ROOT / folder).rglob("*.py")]
     templates = [path for folder in CODE for path in (ROOT / folder).glob("**/templates/*") if path.suffix in _READERS]
     configs = [*(ROOT / "configs").rglob("*.yaml"), *(ROOT / "studies").rglob("*.yaml")]
