@@ -58,8 +58,9 @@ class Meteor:
     def __init__(self, command: Sequence[str] = _COMMAND) -> None:
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the program)
         try:
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._messages}
-            self._process = subprocess.Popen(command, **pipes)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._messages
+            )
         except BaseException:
             self._messages.close()
             raise
