@@ -110,8 +110,8 @@ def _get_baseline_folder(config: RunStudyConfig, task: str, name: str) -> Path:
     return Path(config.output) / task / _make_slug(name)
 
 
-def _known_and_asked(config: RunStudyConfig) -> list[str]:
-    """The shared settings for a baseline: data that tests name are asked, and those of training are known."""
+def compose_baseline_settings(config: RunStudyConfig) -> list[str]:
+    """Compose the shared settings of a baseline: data that tests name are asked, and those of training are known."""
     shared = _select_encoder_and_data(shlex.split(config.train_overrides))
     asked_settings = [setting for setting in shlex.split(config.eval_overrides) if setting.startswith("data")]
     if not asked_settings:
@@ -129,7 +129,7 @@ def _score_baselines(config: RunStudyConfig) -> None:
     Raises:
         UserError: naming the system, if one cannot be had with this encoder or these data.
     """
-    shared = _known_and_asked(config)
+    shared = compose_baseline_settings(config)
     for name, system in config.systems.items():
         for task in config.tasks:
             folder = _get_baseline_folder(config, task, name)

@@ -1,6 +1,5 @@
 """What several tests share: settings of a run that takes seconds, and finished runs."""
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -48,9 +47,12 @@ def session_folder(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(session_folder, tmp_path_factory, monkeypatch):
-    """Every test works in an empty folder; vectors are shared by all tests of a session."""
-    monkeypatch.setenv("CLOSE_TRANSFER_CACHE", str(session_folder / "cache"))
+def _own_folder(tmp_path_factory, monkeypatch):
+    """Every test works in an empty folder; vectors are shared by the tests of a worker.
+
+    Workers do not share them: one that waits for the other says so, and tests compare what is said.
+    """
+    monkeypatch.setenv("CLOSE_TRANSFER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.chdir(tmp_path_factory.mktemp("here"))
 
 
@@ -78,6 +80,20 @@ def die_at(monkeypatch, call):
     return calls
 
 
+def act_before_steps(monkeypatch, act):
+    """Before each step of training `act` is called with the number of steps done in this process, and the model."""
+    from close_transfer.training import trainer
+
+    step, calls = trainer.train_step, []
+
+    def acting(model, *args, **settings):
+        calls.append(None)
+        act(len(calls) - 1, model)
+        return step(model, *args, **settings)
+
+    monkeypatch.setattr(trainer, "train_step", acting)
+
+
 @pytest.fixture
 def train_small():
     """Trains a small run in this process; gives its folder and outcome."""
@@ -90,26 +106,7 @@ def train_small():
 
 
 @pytest.fixture(scope="session")
-def train_once(session_folder):
-    """Trains a small run unless a test of any worker has trained it; gives its folder, which no test may change."""
-    from close_transfer.pipelines.train import train
-
-    def run(*overrides: str, input_modality: str = "text") -> Path:
-        key = hashlib.sha256("\n".join([input_modality, *overrides]).encode()).hexdigest()[:16]
-        folder = session_folder / "trained" / key / "run"
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.parent / "lock"), pytest.MonkeyPatch.context() as patch:
-            if not (folder.parent / "finished").exists():
-                patch.setenv("CLOSE_TRANSFER_CACHE", str(session_folder / "cache"))
-                train(small_config(*overrides, f"output={folder}", f"runs={folder.parent}"), input_modality)
-                (folder.parent / "finished").touch()
-        return folder
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def finished_runs(session_folder):
+def finished_runs(session_folder, tmp_path_factory):
     """A finished small run of every task, under one `runs` folder; trained once a session, and not changed."""
     from close_transfer.pipelines.train import train
 
@@ -117,7 +114,7 @@ def finished_runs(session_folder):
     folder.mkdir(exist_ok=True)
     with FileLock(folder / "lock"), pytest.MonkeyPatch.context() as patch:
         if not (folder / "finished").exists():
-            patch.setenv("CLOSE_TRANSFER_CACHE", str(session_folder / "cache"))
+            patch.setenv("CLOSE_TRANSFER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
             for task in ("captioning", "captioning-multi", "snli-ve", "vqa"):
                 train(small_config(f"task={task}", f"runs={folder / 'runs'}"), "text")
             (folder / "finished").touch()
