@@ -19,11 +19,11 @@ from tests.pipelines.scored_files import (
     vqa,
     write,
 )
+from tests.settings import make_encoder
 
 
 def test_clipscore_of_drawn_pictures(tmp_path):
     """2.5 times the cosine of image and caption, by vectors encoded here."""
-    from close_transfer.config.components import OpenClipConfig
     from close_transfer.data.picturebook.captions import captions
     from close_transfer.data.picturebook.drawing import draw_scene
     from close_transfer.data.picturebook.scenes import scenes
@@ -37,9 +37,7 @@ def test_clipscore_of_drawn_pictures(tmp_path):
     predictions = write("p.jsonl", [{"id": n, "prediction": texts[0]} for n, texts in enumerate(told)])
     settings = [f"images={tmp_path}", "clip=picturebook", "extra_metrics=clipscore", "device=cpu"]
     _, results = score(f"predictions={predictions}", f"references={references}", *settings)
-    encoder = OpenClipEncoder(
-        OpenClipConfig(kind="open_clip", model="picturebook", pretrained=None, weights=None, batch_size=8)
-    )
+    encoder = OpenClipEncoder(make_encoder(batch_size=8))
     texts = encoder.encode_texts([f"A photo depicts {texts[0]}" for texts in told])
     images = encoder.encode_images([draw_scene(scene, 64) for scene in drawn])
     cosines = (texts * images).sum(1) / np.linalg.norm(texts, axis=1) / np.linalg.norm(images, axis=1)
