@@ -110,8 +110,8 @@ def _get_baseline_folder(config: RunStudyConfig, task: str, name: str) -> Path:
     return Path(config.output) / task / _make_slug(name)
 
 
-def _build_baseline_settings(config: RunStudyConfig) -> list[str]:
-    """Return the shared settings of a baseline: it is tested on the tests' data, and uses the texts of training's data."""
+def compose_baseline_settings(config: RunStudyConfig) -> list[str]:
+    """Compose a baseline's shared settings: it is tested on the tests' data, and uses the texts of training's data."""
     shared = _select_encoder_and_data(shlex.split(config.train_overrides))
     test_settings = [setting for setting in shlex.split(config.eval_overrides) if setting.startswith("data")]
     if not test_settings:
@@ -129,7 +129,7 @@ def _score_baselines(config: RunStudyConfig) -> None:
     Raises:
         UserError: with the system's name, if a baseline cannot be computed with this encoder or these data.
     """
-    shared = _build_baseline_settings(config)
+    shared = compose_baseline_settings(config)
     for name, system in config.systems.items():
         for task in config.tasks:
             folder = _get_baseline_folder(config, task, name)

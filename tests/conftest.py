@@ -1,6 +1,5 @@
 """Shared fixtures: settings of a run that takes seconds, and finished runs."""
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -48,9 +47,12 @@ def session_folder(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(session_folder, tmp_path_factory, monkeypatch):
-    """Run every test in an empty folder; all tests of a session share the cached vectors."""
-    monkeypatch.setenv("CLOSE_TRANSFER_CACHE", str(session_folder / "cache"))
+def _own_folder(tmp_path_factory, monkeypatch):
+    """Run every test in an empty folder; the tests of a worker share the cached vectors.
+
+    Workers do not share them, because one that waits for another prints a note, and tests compare the output.
+    """
+    monkeypatch.setenv("CLOSE_TRANSFER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.chdir(tmp_path_factory.mktemp("here"))
 
 
@@ -78,6 +80,20 @@ def die_at(monkeypatch, call):
     return calls
 
 
+def act_before_steps(monkeypatch, act):
+    """Call `act` before each step of training, with the number of steps done in this process and the model."""
+    from close_transfer.training import trainer
+
+    step, calls = trainer.train_step, []
+
+    def acting(model, *args, **settings):
+        calls.append(None)
+        act(len(calls) - 1, model)
+        return step(model, *args, **settings)
+
+    monkeypatch.setattr(trainer, "train_step", acting)
+
+
 @pytest.fixture
 def train_small():
     """Return a function that trains a small run in this process and returns its folder and outcome."""
@@ -90,26 +106,7 @@ def train_small():
 
 
 @pytest.fixture(scope="session")
-def train_once(session_folder):
-    """Return a function that trains a small run once for all workers and returns its folder, which no test may change."""
-    from close_transfer.pipelines.train import train
-
-    def run(*overrides: str, input_modality: str = "text") -> Path:
-        key = hashlib.sha256("\n".join([input_modality, *overrides]).encode()).hexdigest()[:16]
-        folder = session_folder / "trained" / key / "run"
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.parent / "lock"), pytest.MonkeyPatch.context() as patch:
-            if not (folder.parent / "finished").exists():
-                patch.setenv("CLOSE_TRANSFER_CACHE", str(session_folder / "cache"))
-                train(small_config(*overrides, f"output={folder}", f"runs={folder.parent}"), input_modality)
-                (folder.parent / "finished").touch()
-        return folder
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def finished_runs(session_folder):
+def finished_runs(session_folder, tmp_path_factory):
     """Return the `runs` folder of small runs of every task, trained once per session; no test may change it."""
     from close_transfer.pipelines.train import train
 
@@ -117,7 +114,7 @@ def finished_runs(session_folder):
     folder.mkdir(exist_ok=True)
     with FileLock(folder / "lock"), pytest.MonkeyPatch.context() as patch:
         if not (folder / "finished").exists():
-            patch.setenv("CLOSE_TRANSFER_CACHE", str(session_folder / "cache"))
+            patch.setenv("CLOSE_TRANSFER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
             for task in ("captioning", "captioning-multi", "snli-ve", "vqa"):
                 train(small_config(f"task={task}", f"runs={folder / 'runs'}"), "text")
             (folder / "finished").touch()

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from close_transfer.core.errors import UserError
 from close_transfer.inference.few_shot import FewShot, Shot, build_prompts
 from close_transfer.inference.prefix_words import find_nearest_words
+from close_transfer.models.prompt_format import TextFormat
 from tests.families import tiny_family
 from tests.models.test_language_models import DIM, built
 
@@ -85,11 +86,10 @@ def _nothing(settings):
         ("yes\ntwo", None, "yes"),
     ],
 )
-def test_an_answer_ends_where_something_else_begins(written, max_words, answer, model):
+def test_an_answer_ends_where_something_else_begins(written, max_words, answer, model, monkeypatch):
     network, lm = model
+    monkeypatch.setattr(TextFormat, "decode", lambda self, ids: [written])
     answerer = FewShot(network, lm.tokenizer, max_words=max_words)
-    answerer._format = SimpleNamespace(**vars(answerer._format), decode=lambda ids: [written])
-    answerer._format.encode_prompt, answerer._format.encode_target = (lambda *_: ([1], False)), None
     assert answerer.answers([[shot(0)]]) == [answer]
 
 

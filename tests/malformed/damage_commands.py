@@ -1,56 +1,17 @@
-"""Commands run in this process as their scripts run them, with malformed settings and JSON documents for them."""
+"""Malformed settings and JSON documents for commands, and a check of how a command refuses them."""
 
 import gzip
-import io
 import json
 import re
-import runpy
-import signal
-import sys
-import threading
-import traceback
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from tests.conftest import REPOSITORY, SMALL_LOOP, SMALL_MODEL
+from tests.commands import run_command
+from tests.conftest import SMALL_LOOP, SMALL_MODEL
 from tests.malformed.damage import DEEP, DIGITS, cut, flip
-
-
-@dataclass(frozen=True)
-class Ended:
-    """End of a command: its exit status and its output."""
-
-    status: int
-    out: str
-    err: str
-
-
-def command(script: str, *arguments: str) -> Ended:
-    """Run `scripts/<script>.py`; like Python, print an exception that it does not catch and set the status to 1."""
-    # As in a terminal, standard output refuses a lone surrogate and standard error escapes it.
-    out = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
-    err = io.TextIOWrapper(io.BytesIO(), "utf-8", errors="backslashreplace", write_through=True)
-    before, hook, handler = sys.argv, threading.excepthook, signal.getsignal(signal.SIGTERM)
-    sys.argv = [f"{script}.py", *arguments]
-    status = 0
-    with redirect_stdout(out), redirect_stderr(err):
-        try:
-            runpy.run_path(str(REPOSITORY / "scripts" / f"{script}.py"), run_name="__main__")
-        except SystemExit as ended:
-            status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        except BaseException:
-            traceback.print_exc()
-            status = 1
-        finally:
-            sys.argv, threading.excepthook = before, hook
-            signal.signal(signal.SIGTERM, handler)
-    return Ended(status, out.buffer.getvalue().decode(), err.buffer.getvalue().decode())
-
 
 ONE_STEP = [*SMALL_MODEL, *SMALL_LOOP, "train.max_steps=1", "train.tensorboard=false", "device=cpu"]
 
@@ -85,7 +46,7 @@ def mostly_slow(cases, every=3):
 
 def train(*settings):
     """Train one step; return the end of the command, the settings of the run and its facts."""
-    ended = command("train_text_only", *ONE_STEP, *settings)
+    ended = run_command("train_text_only", *ONE_STEP, *settings)
     if ended.status:
         return ended, None, None
     run = Path(re.search(r"run: +(.+)", ended.out)[1])

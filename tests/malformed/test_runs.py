@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.commands import run_command
 from tests.conftest import SMALL_DATA, SMALL_LOOP, SMALL_MODEL
 from tests.malformed.damage import DEEP, DIGITS, cut, flip
-from tests.malformed.damage_commands import command, mostly_slow, refused, train, vectors
+from tests.malformed.damage_commands import mostly_slow, refused, train, vectors
 
 
 def damaged(content, how):
@@ -57,14 +58,16 @@ def copied(finished_runs):
 
 def evaluated(run, *settings):
     given = [f"run={run}", "task=vqa", "device=cpu", "num_beams=1", "scene=text", "max_examples=3", "num_bootstrap=2"]
-    return command("eval_image", *given, *settings)
+    return run_command("eval_image", *given, *settings)
 
 
 @pytest.mark.parametrize(("name", "how"), mostly_slow(LOADED), ids=range(len(LOADED)))
 def test_damaged_runs_are_not_used(finished_runs, name, how):
     run = copied(finished_runs)
     damage(run / name, how)
-    predicted = command("predict", f"run={run}", "task=vqa", f"embeddings={vectors()}", "prompt=what?", "device=cpu")
+    predicted = run_command(
+        "predict", f"run={run}", "task=vqa", f"embeddings={vectors()}", "prompt=what?", "device=cpu"
+    )
     assert refused(predicted, Path(name).name)
     assert refused(evaluated(run), Path(name).name)
     assert not Path("predictions.jsonl").exists()
@@ -76,7 +79,7 @@ def test_damaged_runs_are_not_resumed(finished_runs, name, how):
     damage(run / name, how)
     resumed = [*SMALL_DATA, *SMALL_MODEL, *SMALL_LOOP, "train.max_steps=8", "device=cpu", f"resume={run}"]
     file = "no last checkpoint" if (name, how) == ("last/config.json", None) else Path(name).name
-    assert refused(command("train_text_only", "task=vqa", *resumed), file)
+    assert refused(run_command("train_text_only", "task=vqa", *resumed), file)
     assert (run / "last").resolve().name == "step-000006"
 
 
@@ -114,7 +117,7 @@ def test_damaged_evaluations_are_not_compared(finished_runs, evaluation, name, h
     shutil.copytree(evaluation, "first")
     shutil.copytree(evaluation, "second")
     damage(Path("second", name), how)
-    compared = command("compare_results", "results=[first,second]", "compare=[first,second]", "output=table")
+    compared = run_command("compare_results", "results=[first,second]", "compare=[first,second]", "output=table")
     assert refused(compared, f"second/{name}") == (name != "predictions.jsonl")  # which it does not read
     if name != "scores.jsonl":
         beside = evaluated(copied(finished_runs), "compare=[second]", "output=third")
