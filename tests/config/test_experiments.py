@@ -81,5 +81,5 @@ def test_what_is_not_as_published_or_not_as_its_settings_say_is_told(small, monk
         check_experiment("clipcap_transformer", small)
     assert len(check_experiment("another", small).losses) == 3
     monkeypatch.setattr(check_experiments, "set_trainable", lambda model, config: None)
-    with pytest.raises(ExperimentError, match=r"lm\.tuning=frozen: \d+ weights are trained or left against it"):
+    with pytest.raises(ExperimentError, match=r"lm\.tuning=frozen: \d+ weights should be frozen and are trained, or the reverse"):
         check_experiment("another", small)
