@@ -70,7 +70,7 @@ class System:
     @property
     def steps(self) -> list[dict[str, Any]]:
         """The adapters before the noise, then the noise."""
-        return AdapterConfig.model_validate({name: {} for name in (*self.config.adapter, "gaussian")}).steps()
+        return AdapterConfig.model_validate({name: {} for name in (*self.config.adapter, "gaussian")}).list_steps()
 
     @property
     def data_regime(self) -> str:

@@ -216,7 +216,7 @@ def test_adapters_keep_the_order_they_were_given_in():
         again = TrainConfig.model_validate(composed.model_dump(mode="json"))
         assert again.adapter.names == tuple(names)
     settings = compose_config("train", TrainConfig, ["adapter=[gaussian,truncate]", "adapter.truncate.directions=9"])
-    assert settings.adapter.steps() == [{"name": "gaussian"}, {"name": "truncate", "directions": 9}]
+    assert settings.adapter.list_steps() == [{"name": "gaussian"}, {"name": "truncate", "directions": 9}]
 
 
 @pytest.mark.parametrize(

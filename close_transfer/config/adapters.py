@@ -108,9 +108,11 @@ class AdapterConfig(StrictModel):
 
     @model_serializer
     def _steps(self) -> dict[str, Any]:
-        return {step["name"]: {key: value for key, value in step.items() if key != "name"} for step in self.steps()}
+        return {
+            step["name"]: {key: value for key, value in step.items() if key != "name"} for step in self.list_steps()
+        }
 
-    def steps(self) -> list[dict[str, Any]]:
+    def list_steps(self) -> list[dict[str, Any]]:
         """The adapters in their order, each with its name and settings."""
         return [{"name": name, **getattr(self, name).model_dump()} for name in self._order]
 

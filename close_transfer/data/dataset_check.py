@@ -17,8 +17,8 @@ from close_transfer.data.examples import Example
 from close_transfer.data.leakage import Leaks, collect_evaluation_texts, collect_training_texts, find_leaks
 from close_transfer.data.sources import LoadedSplit, load_examples
 from close_transfer.data.sources.images import explain_missing
-from close_transfer.data.sources.official_files import find_file, image_folder
-from close_transfer.data.sources.published import ORIGINS, Published, published_count
+from close_transfer.data.sources.official_files import find_file, get_image_folder
+from close_transfer.data.sources.published import ORIGINS, Published, find_published_size
 from close_transfer.data.sources.vqa import format_coco_image_name
 
 _NUM_OPENED = 20
@@ -43,7 +43,7 @@ class ImageCheck:
     unreadable: tuple[str, ...]
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether all are there, and none that was opened is damaged."""
         return self.num_there == self.num_named and not self.unreadable
 
@@ -63,7 +63,7 @@ class FileCheck:
         fault: the message about what cannot be used.
         notes: what was left out, and what else a user should know.
         images: of a split whose examples name images.
-        num_untold: questions about images without a caption in the file of captions.
+        num_uncaptioned: questions about images without a caption in the file of captions.
     """
 
     role: str
@@ -74,10 +74,10 @@ class FileCheck:
     fault: str = ""
     notes: list[str] = field(default_factory=list)
     images: ImageCheck | None = None
-    num_untold: int = 0
+    num_uncaptioned: int = 0
 
     @property
-    def usable(self) -> bool:
+    def is_usable(self) -> bool:
         """Whether there is anything to use in it."""
         return bool(self.examples)
 
@@ -118,11 +118,11 @@ class DataCheck:
         return self.data.find_evaluation_split()
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether every file is there and whole, with the images that an evaluation needs."""
         images = self.splits[self.evaluation_split].images
         return all(check.state in ("complete", "uncounted") for check in [*self.splits.values(), *self.others]) and (
-            images is None or images.complete
+            images is None or images.is_complete
         )
 
 
@@ -161,7 +161,7 @@ def _check_file(data: PublishedData, split: FileSplit, role: str) -> FileCheck:
     if path is None:
         return FileCheck(role, Path(data.root, name), "missing")
     named_split = data.name_published_split(split)
-    published = published_count(data.name, named_split, path)
+    published = find_published_size(data.name, named_split, path)
     loaded, fault = _load(data, split)
     if loaded is None:
         return FileCheck(role, path, "unreadable", published, fault=fault)
@@ -183,7 +183,7 @@ def _check_images(data: PublishedData, split: str, examples: Iterable[Example]) 
             ref.open()
         except UserError as error:
             unreadable.append(str(error))
-    return ImageCheck(image_folder(data, split), len(named), len(present), tuple(unreadable))
+    return ImageCheck(get_image_folder(data, split), len(named), len(present), tuple(unreadable))
 
 
 def _check_answers(data: PublishedData, split: FileSplit) -> FileCheck | None:
@@ -197,14 +197,14 @@ def _check_answers(data: PublishedData, split: FileSplit) -> FileCheck | None:
 def _check_captions(data: PublishedData, captions: PublishedData, split: FileSplit, questions: FileCheck) -> FileCheck:
     """Return the state of the scenes' texts; note in `questions` how many are about images without any."""
     check = _check_file(captions, split, f"captions of {split}")
-    captioned = {format_coco_image_name(image_folder(data, split), example.id) for example in check.examples}
+    captioned = {format_coco_image_name(get_image_folder(data, split), example.id) for example in check.examples}
     uncaptioned = [
         question
         for question in questions.examples
         if question.image is not None and question.image.key not in captioned
     ]
-    if check.usable and uncaptioned:
-        questions.num_untold = len(uncaptioned)
+    if check.is_usable and uncaptioned:
+        questions.num_uncaptioned = len(uncaptioned)
         questions.notes.append(
             f"{len(uncaptioned):,} questions are about images without a caption in {check.path.name}; "
             "runs on text leave them out with data.on_missing_scene=skip"
@@ -218,7 +218,7 @@ def _find_split_leaks(check: DataCheck) -> Leaks | None:
         captions = {other.role: other for other in check.others}
         train = captions.get("captions of train")
         test = captions.get(f"captions of {check.evaluation_split}")
-    if train is None or test is None or not (train.usable and test.usable):
+    if train is None or test is None or not (train.is_usable and test.is_usable):
         return None
     return find_leaks(
         collect_training_texts(train.examples, check.kind), collect_evaluation_texts(test.examples, check.kind)

@@ -4,7 +4,7 @@ from close_transfer.config.components import ClipConfig, PrecomputedConfig
 from close_transfer.config.data import DataConfig
 from close_transfer.data.sources.file import count_lines, read_text_lines, require_numbered_lines
 from close_transfer.encoders import AnyEncoder, PrecomputedEncoder, load_encoder
-from close_transfer.encoders.encoder import no_text_tower_error
+from close_transfer.encoders.encoder import build_no_text_tower_error
 
 
 def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed: bool) -> AnyEncoder:
@@ -15,7 +15,7 @@ def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed:
     """
     if not isinstance(clip, PrecomputedConfig):
         if texts_needed and not clip.encodes_text:
-            raise no_text_tower_error(clip.display_name)
+            raise build_no_text_tower_error(clip.display_name)
         return load_encoder(clip, device)
     file = require_numbered_lines(data)
     texts = read_text_lines(file) if texts_needed else None

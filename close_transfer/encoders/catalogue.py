@@ -8,7 +8,7 @@ import timm
 from huggingface_hub import try_to_load_from_cache
 from open_clip.pretrained import get_pretrained_cfg
 
-from close_transfer.encoders.open_clip_encoder import tokenizer_name
+from close_transfer.encoders.open_clip_encoder import get_tokenizer_name
 
 _HEAD = """\
 clip=open_clip clip.model=ARCHITECTURE clip.pretrained=TAG     weights come from the hub once, then from its cache
@@ -57,7 +57,7 @@ def _format_row(architecture: str) -> tuple[str, ...]:
         str(config.get("embed_dim", "?")),
         "x".join(map(str, pixels)) if isinstance(pixels, list) else str(pixels),
         str(text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)),
-        tokenizer_name(architecture),
+        get_tokenizer_name(architecture),
         ", ".join(_list_tags(architecture)) or "(none; clip.weights=FILE)",
     )
 

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from close_transfer.config.components import EmbeddingCacheConfig
-from close_transfer.core.arrays import Float32Array
+from close_transfer.core.arrays import Float32Array, FloatArray, IntArray
 from close_transfer.core.atomic_files import (
     atomic_path,
     fingerprint_file,
@@ -32,7 +31,6 @@ from close_transfer.core.errors import UserError
 
 _logger = logging.getLogger(__name__)
 
-Rows = NDArray[np.int64]
 
 _AT_ONCE = 1024  # items that the encoder is given together
 _FORMAT = 1
@@ -45,7 +43,7 @@ class EmbeddingMatrix:
         row_of: row of each item by its name (a text, or an image's key).
     """
 
-    def __init__(self, blocks: Sequence[NDArray[np.floating]], row_of: dict[str, int]) -> None:
+    def __init__(self, blocks: Sequence[FloatArray], row_of: dict[str, int]) -> None:
         """`blocks` are matrices (rows, [k,] dim) that are taken as one, in order."""
         self._blocks = list(blocks)
         self._starts = np.cumsum([0, *(len(block) for block in blocks)])
@@ -61,7 +59,7 @@ class EmbeddingMatrix:
         """One, or the cells of a grid."""
         return int(np.prod(self._blocks[0].shape[1:-1]))
 
-    def gather(self, rows: Rows) -> Float32Array:
+    def gather(self, rows: IntArray) -> Float32Array:
         """Vectors of the rows, shape (rows, [k,] dim), float32 whatever the precision on disk."""
         result = np.empty((len(rows), *self._blocks[0].shape[1:]), dtype=np.float32)
         block_of_row = np.searchsorted(self._starts, rows, side="right") - 1
@@ -90,7 +88,7 @@ class EmbeddingCache:
         self.num_encoded = 0
         self.num_damaged = 0
 
-    def table(
+    def load_or_encode(
         self, names: Sequence[str], digests: Sequence[bytes], encode: Callable[[Sequence[int]], Float32Array], unit: str
     ) -> EmbeddingMatrix:
         """Vectors of all items; those that are not in the cache are encoded and kept.

@@ -75,7 +75,7 @@ def to_float32(vectors: Tensor) -> Float32Array:
     return vectors.float().cpu().numpy().astype(np.float32, copy=False)
 
 
-def no_text_tower_error(name: str) -> UserError:
+def build_no_text_tower_error(name: str) -> UserError:
     """What is said where text is given to an encoder of images."""
     return UserError(
         f"{name} encodes images only, so nothing can be trained on text; use scripts/train_on_images.py, or an encoder "

@@ -15,7 +15,7 @@ from close_transfer.config.components import OpenClipConfig
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
-from close_transfer.encoders.encoder import encode_in_batches, flatten_grid, no_text_tower_error, to_float32
+from close_transfer.encoders.encoder import build_no_text_tower_error, encode_in_batches, flatten_grid, to_float32
 from close_transfer.encoders.published_weights import Usage, find_usage
 from close_transfer.encoders.text_forward import find_causal_text_tower
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
@@ -67,7 +67,7 @@ def _check(config: OpenClipConfig) -> None:
 def _load(config: OpenClipConfig, usage: Usage | None, device: str) -> tuple[Any, Any, Any]:
     """Model, preprocessing, and tokenizer, which only reading text needs."""
     name = _resolve_name(config)
-    settings = usage.settings() if usage else {}
+    arguments = usage.to_arguments() if usage else {}
     try:
         if config.pretrained == RANDOM:
             torch.manual_seed(config.seed)
@@ -77,7 +77,7 @@ def _load(config: OpenClipConfig, usage: Usage | None, device: str) -> tuple[Any
             model, _, preprocess = open_clip.create_model_and_transforms(name, device=device)
         else:
             model, preprocess = open_clip.create_model_from_pretrained(
-                name, pretrained=config.weights or config.pretrained, device=device, weights_only=True, **settings
+                name, pretrained=config.weights or config.pretrained, device=device, weights_only=True, **arguments
             )
         return model, preprocess, None if config.features == "grid" else _load_tokenizer(config, name)
     except UserError:
@@ -115,14 +115,14 @@ def _load_tokenizer(config: OpenClipConfig, name: str) -> Any:
             local_files_only=True,
         )
     except Exception as error:
-        source = config.tokenizer or tokenizer_name(config.model)
+        source = config.tokenizer or get_tokenizer_name(config.model)
         raise UserError(
             f"clip.model={config.model}: its tokenizer {source} cannot be loaded ({_get_first_line(error)}); connect to the hub "
             "once, or give the folder of that tokenizer as clip.tokenizer=FOLDER"
         ) from error
 
 
-def tokenizer_name(architecture: str) -> str:
+def get_tokenizer_name(architecture: str) -> str:
     """Where an architecture's tokenizer comes from: a hub name, or "CLIP's own", which is part of open_clip."""
     text_config = (open_clip.get_model_config(architecture) or {}).get("text_cfg", {})
     return text_config.get("hf_tokenizer_name") or text_config.get("hf_model_name") or "CLIP's own"
@@ -180,12 +180,12 @@ class OpenClipEncoder:
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
         """Raw text vectors, shape (texts, dim), float32; texts beyond the context are cut."""
         if self._tokenizer is None:
-            raise no_text_tower_error(self.name)
+            raise build_no_text_tower_error(self.name)
         tokens = self._tokenizer(list(texts), self.context_length)
         if self._tower is None:
             batches = tokens.split(self._batch_size)
             return to_float32(torch.cat([self._model.encode_text(batch.to(self._device)) for batch in batches]))
-        lengths = self._tower.lengths(tokens)
+        lengths = self._tower.count_tokens(tokens)
         order = lengths.argsort(stable=True)
         encoded = [
             self._tower(tokens[rows, : int(lengths[rows[-1]])].to(self._device))

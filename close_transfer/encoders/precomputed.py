@@ -5,10 +5,10 @@ from pathlib import Path
 from tokenize import TokenError
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from close_transfer.config.components import PrecomputedConfig
+from close_transfer.core.arrays import FloatArray, IntArray
 from close_transfer.core.atomic_files import fingerprint, fingerprint_file
 from close_transfer.core.errors import UserError
 
@@ -21,7 +21,7 @@ _DAMAGE = (
 )  # fmt: skip
 
 
-def read_array(path: Path, name: str) -> NDArray[np.floating]:
+def read_array(path: Path, name: str) -> FloatArray:
     """A matrix from .npy (memory-mapped) or .safetensors (its only tensor), shape (rows, [k,] dim).
 
     Args:
@@ -63,7 +63,7 @@ def read_array(path: Path, name: str) -> NDArray[np.floating]:
     return array
 
 
-def _read_aligned_array(path: str, name: str, num_lines: int) -> NDArray[np.floating]:
+def _read_aligned_array(path: str, name: str, num_lines: int) -> FloatArray:
     array = read_array(Path(path), name)
     if len(array) != num_lines:
         raise UserError(
@@ -72,7 +72,7 @@ def _read_aligned_array(path: str, name: str, num_lines: int) -> NDArray[np.floa
     return array
 
 
-def _map_array(path: Path, name: str) -> NDArray[np.floating]:
+def _map_array(path: Path, name: str) -> FloatArray:
     array = np.lib.format.open_memmap(path, mode="r")
     num_extra_bytes = path.stat().st_size - array.offset - array.nbytes
     if num_extra_bytes:
@@ -83,7 +83,7 @@ def _map_array(path: Path, name: str) -> NDArray[np.floating]:
     return array
 
 
-def _read_single_tensor(path: Path, name: str) -> NDArray[np.floating]:
+def _read_single_tensor(path: Path, name: str) -> FloatArray:
     with safe_open(path, framework="numpy") as file:
         keys = list(file.keys())
         if len(keys) != 1:
@@ -138,7 +138,7 @@ class PrecomputedEncoder:
         """Unknown here: whoever encoded the texts could have counted."""
         return 0
 
-    def text_rows(self, texts: Sequence[str]) -> NDArray[np.int64]:
+    def find_text_rows(self, texts: Sequence[str]) -> IntArray:
         """Row of each text; shape (texts,).
 
         Raises:
@@ -154,13 +154,13 @@ class PrecomputedEncoder:
         return np.array([self._row_of_text[text] for text in texts], dtype=np.int64)
 
     @property
-    def text_matrix(self) -> NDArray[np.floating]:
+    def text_matrix(self) -> FloatArray:
         """All text vectors as they were given, shape (rows, dim)."""
         assert self._texts is not None
         return self._texts
 
     @property
-    def image_matrix(self) -> NDArray[np.floating]:
+    def image_matrix(self) -> FloatArray:
         """All image vectors as they were given, shape (rows, dim).
 
         Raises:

@@ -29,7 +29,7 @@ class Usage:
     quick_gelu: bool
     preprocessing: tuple[Any, ...]
 
-    def settings(self) -> dict[str, Any]:
+    def to_arguments(self) -> dict[str, Any]:
         """As open_clip's `create_model_from_pretrained` takes them."""
         images = {f"image_{name}": value for name, value in zip(_PREPROCESSING, self.preprocessing, strict=True)}
         return {"force_quick_gelu": self.quick_gelu, **images}

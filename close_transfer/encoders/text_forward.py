@@ -27,7 +27,7 @@ class CausalTextTower:
     pool_type: str
     eos_id: int | None
 
-    def lengths(self, tokens: Tensor) -> Tensor:
+    def count_tokens(self, tokens: Tensor) -> Tensor:
         """Number of tokens up to and with the end token; shape (texts,)."""
         if self.pool_type == "argmax":  # the end token has the highest id
             return tokens.argmax(dim=-1) + 1

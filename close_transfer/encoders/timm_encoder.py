@@ -13,7 +13,7 @@ from close_transfer.config.components import TimmConfig
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
-from close_transfer.encoders.encoder import encode_in_batches, flatten_grid, no_text_tower_error
+from close_transfer.encoders.encoder import build_no_text_tower_error, encode_in_batches, flatten_grid
 from close_transfer.encoders.open_clip_encoder import RANDOM
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 
@@ -77,7 +77,7 @@ class TimmEncoder:
 
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
         """Always raises."""
-        raise no_text_tower_error(self.name)
+        raise build_no_text_tower_error(self.name)
 
     @torch.inference_mode()
     def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
@@ -95,4 +95,4 @@ class TimmEncoder:
 
     def count_cut(self, texts: Sequence[str]) -> int:
         """Always raises."""
-        raise no_text_tower_error(self.name)
+        raise build_no_text_tower_error(self.name)

@@ -40,7 +40,7 @@ def _has_letters(word: str) -> bool:
     return any(character.isalnum() for character in word)
 
 
-def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Float64Array:
+def compute_chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Float64Array:
     """chrF of each text in 0 to 100, against the reference that fits it best; shape (texts,).
 
     Character n-grams up to six, recall counting twice (Popovic 2015, "chrF: character n-gram F-score"), by sacrebleu.
@@ -56,7 +56,7 @@ def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Floa
     )
 
 
-def exact_match(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Float64Array:
+def compute_exact_matches(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Float64Array:
     """100 where a text is one of its references but for case and spaces, else 0; shape (texts,)."""
     return np.array(
         [
@@ -71,7 +71,10 @@ def _normalize(text: str) -> str:
 
 
 def score_texts(hypotheses: Sequence[str], references: Sequence[Sequence[str]], num_resamples: int) -> Scores:
-    """chrF and exact matches, means over the texts with their intervals; arguments as of `chrf`."""
-    by_text = {"chrF": chrf(hypotheses, references), "exact_match": exact_match(hypotheses, references)}
+    """chrF and exact matches, means over the texts with their intervals; arguments as of `compute_chrf`."""
+    by_text = {
+        "chrF": compute_chrf(hypotheses, references),
+        "exact_match": compute_exact_matches(hypotheses, references),
+    }
     values, intervals = average_scores(by_text, num_resamples)
     return Scores(values, intervals, by_text["chrF"].tolist(), "chrF")

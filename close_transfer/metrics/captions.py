@@ -15,7 +15,7 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
 from close_transfer.core.arrays import Float64Array
-from close_transfer.metrics.any_language import chrf, split_words
+from close_transfer.metrics.any_language import compute_chrf, split_words
 from close_transfer.metrics.bootstrap import Scores, score_sums
 from close_transfer.metrics.meteor import share_meteor
 from close_transfer.metrics.ptb import get_cache_folder, tokenize_ptb
@@ -45,7 +45,7 @@ def _compute_bleu(sums: Float64Array) -> dict[str, Float64Array]:
     return {f"BLEU-{n}": 100 * brevity * products[:, n - 1] ** (1 / n) for n in (1, 2, 3, 4)}
 
 
-def caption_scores(
+def score_captions(
     hypotheses: Sequence[str],
     references: Sequence[Sequence[str]],
     num_resamples: int,
@@ -71,7 +71,7 @@ def caption_scores(
     bleu_counts = _count_bleu_statistics(hypothesis_tokens, reference_tokens)
     means = np.column_stack([*by_image.values(), np.ones(len(hypotheses))])
     with share_meteor() as meteor:
-        meteor_counts = meteor.statistics(hypothesis_tokens, reference_tokens)
+        meteor_counts = meteor.count_matches(hypothesis_tokens, reference_tokens)
         blocks = np.cumsum([bleu_counts.shape[1], means.shape[1]])
 
         def compute_metrics(sums: Float64Array) -> dict[str, Float64Array]:
@@ -79,7 +79,7 @@ def caption_scores(
             image_means = 100 * mean_sums[:, :-1] / mean_sums[:, -1:]
             return {
                 **_compute_bleu(bleu_sums),
-                "METEOR": meteor.scores(meteor_sums),
+                "METEOR": meteor.compute_scores(meteor_sums),
                 **dict(zip(by_image, image_means.T, strict=True)),
             }
 
@@ -101,7 +101,7 @@ def _score_other_language(
     reference_words = split_words(references, language)
     by_image = _score_images(hypothesis_words, reference_words)
     bleu_counts = _count_bleu_statistics(hypothesis_words, reference_words)
-    means = np.column_stack([*by_image.values(), chrf(hypotheses, references) / 100, np.ones(len(hypotheses))])
+    means = np.column_stack([*by_image.values(), compute_chrf(hypotheses, references) / 100, np.ones(len(hypotheses))])
 
     def compute_metrics(sums: Float64Array) -> dict[str, Float64Array]:
         bleu_sums, mean_sums = np.split(sums, [bleu_counts.shape[1]], axis=1)

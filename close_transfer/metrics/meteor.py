@@ -18,7 +18,7 @@ import numpy as np
 from pycocoevalcap.meteor import meteor
 
 from close_transfer.core.arrays import Float64Array
-from close_transfer.metrics.java import find_java
+from close_transfer.metrics.java import provide_java
 
 _PROGRAM = Path(meteor.__file__).with_name(meteor.METEOR_JAR)
 # Beyond pycocoevalcap's arguments only the serial collector, which halves the memory to about 600 MB: the
@@ -86,7 +86,7 @@ class Meteor:
             self._questions.close()
         self._messages.close()
 
-    def statistics(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Float64Array:
+    def count_matches(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Float64Array:
         """Counts of each image, whose sum over images gives their METEOR together; shape (images, 23)."""
         rows = []
         for hypothesis, group in zip(hypotheses, references, strict=True):
@@ -95,7 +95,7 @@ class Meteor:
             rows.append(self._ask(_SEPARATOR.join(["SCORE", *fields]), 1, _NUM_COUNTS)[0])
         return _adjust_chunks(np.array(rows).reshape(-1, _NUM_COUNTS))
 
-    def scores(self, sums: Float64Array) -> Float64Array:
+    def compute_scores(self, sums: Float64Array) -> Float64Array:
         """METEOR of each row of summed counts, in percent; shape (rows,)."""
         rows = [" ".join(f"{count:.1f}" for count in row) for row in sums]
         # One answer a row, then the score of all rows together.
@@ -140,7 +140,7 @@ class SharedMeteor:
             if self._running and not self._running.is_running():
                 self.close()
             if self._running is None:
-                with find_java():
+                with provide_java():
                     self._running = Meteor(self._command)
             try:
                 yield self._running

@@ -16,7 +16,7 @@ from pathlib import Path
 from pycocoevalcap.tokenizer import ptbtokenizer
 
 from close_transfer.core.atomic_files import WriteError, fingerprint, read_json, report_write_errors, write_text
-from close_transfer.metrics.java import find_java, run_java
+from close_transfer.metrics.java import provide_java, run_java
 
 _PROGRAM = Path(ptbtokenizer.__file__).with_name(ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
 _ARGUMENTS = ("edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase")
@@ -58,7 +58,7 @@ def tokenize_ptb(texts: Sequence[Sequence[str]], cache: Path | None = None) -> l
 
 
 def _run_tokenizer(lines: Sequence[str]) -> list[str]:
-    with tempfile.TemporaryDirectory() as name, find_java():
+    with tempfile.TemporaryDirectory() as name, provide_java():
         captions = Path(name, "captions")
         with report_write_errors(captions):
             # No line break at the end: the tokenizer would answer it with an empty line.

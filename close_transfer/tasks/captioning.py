@@ -12,7 +12,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.example_kinds import CAPTIONS
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.bootstrap import Scores
-from close_transfer.metrics.captions import caption_scores
+from close_transfer.metrics.captions import score_captions
 from close_transfer.tasks.task import PreparedExamples, Task
 
 
@@ -46,7 +46,7 @@ class _Captioning(Task):
     def _add_prompt(self, examples: list[Example]) -> list[Example]:
         return [replace(e, prompt=self._prompt) for e in examples] if self._prompt else examples
 
-    def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
+    def prepare_for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
         grouped = [e for e in examples if len(e.texts) > 1]
         if not grouped:
             same = [
@@ -62,7 +62,7 @@ class _Captioning(Task):
         notes = (f"{left_out} scenes with a single caption are not used for validation",) if left_out else ()
         return PreparedExamples(self._add_prompt(shaped), "another caption of the same scene", notes)
 
-    def for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
+    def prepare_for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
         if input_modality == "image":
             return self._add_prompt(list(examples))
         # The first caption stands in for the image; it must not be a reference as well.
@@ -93,7 +93,7 @@ def score_by_category(
     def score_rows(rows: Sequence[int]) -> Scores:
         hypotheses = [predictions[row].text for row in rows]
         references = [examples[row].references for row in rows]
-        return caption_scores(hypotheses, references, num_resamples, language=language)
+        return score_captions(hypotheses, references, num_resamples, language=language)
 
     scores = score_rows(range(len(examples)))
     categories = sorted({example.category for example in examples} - {""})
@@ -109,7 +109,7 @@ class Captioning(_Captioning):
 
     name = "captioning"
 
-    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
+    def prepare_for_training(self, examples: Sequence[Example]) -> PreparedExamples:
         shaped = []
         for e, n in _enumerate_inputs(examples):
             caption = e.texts if len(e.texts) == 1 else (e.texts[n],)  # shared, as there may be millions
@@ -122,7 +122,7 @@ class CaptioningMulti(_Captioning):
 
     name = "captioning-multi"
 
-    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
+    def prepare_for_training(self, examples: Sequence[Example]) -> PreparedExamples:
         num_single = sum(len(e.texts) == 1 for e in examples)
         if num_single == len(examples):
             raise UserError(

@@ -10,9 +10,9 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.example_kinds import ROWS
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.accuracy import score_accuracy
-from close_transfer.metrics.any_language import exact_match, score_texts
+from close_transfer.metrics.any_language import compute_exact_matches, score_texts
 from close_transfer.metrics.bootstrap import Scores
-from close_transfer.metrics.captions import caption_scores
+from close_transfer.metrics.captions import score_captions
 from close_transfer.metrics.vqa import compute_vqa_accuracy
 from close_transfer.tasks.task import PreparedExamples, Task, keep_with_targets
 
@@ -44,7 +44,7 @@ class Custom(Task):
         self._metric = metric
         self._language = language
 
-    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
+    def prepare_for_training(self, examples: Sequence[Example]) -> PreparedExamples:
         unknown = {target for example in examples for target in example.targets} - set(self.labels)
         if self.labels and unknown:
             shown = ", ".join(sorted(unknown)[:5])
@@ -53,22 +53,22 @@ class Custom(Task):
             )
         return PreparedExamples(list(examples))
 
-    def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
+    def prepare_for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
         return PreparedExamples(list(examples), "the same text")
 
-    def for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
+    def prepare_for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
         return [keep_with_targets(example, ()) for example in examples]
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
         answers = [prediction.text for prediction in predictions]
         references = [example.references for example in examples]
         if self._metric == "captions":
-            return caption_scores(answers, references, num_resamples, language=self._language)
+            return score_captions(answers, references, num_resamples, language=self._language)
         if self._metric == "text":
             return score_texts(answers, references, num_resamples)
         if self._metric == "vqa":
             correct = np.array([compute_vqa_accuracy(*pair) for pair in zip(answers, references, strict=True)])
         else:
-            correct = exact_match(answers, references) / 100
+            correct = compute_exact_matches(answers, references) / 100
         categories = [texts[0] if self.labels else "" for texts in references]
         return score_accuracy(correct, categories, num_resamples)

@@ -29,13 +29,13 @@ class SnliVe(Task):
     pipeline_tag = "visual-question-answering"
     zero_shot = "classify"
 
-    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
+    def prepare_for_training(self, examples: Sequence[Example]) -> PreparedExamples:
         return PreparedExamples([keep_with_targets(e, e.references) for e in examples])
 
-    def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
+    def prepare_for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
         return PreparedExamples([keep_with_targets(e, e.references) for e in examples], "the same text")
 
-    def for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
+    def prepare_for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
         return list(examples)
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:

@@ -64,15 +64,15 @@ class Task(ABC):
         return cls.name
 
     @abstractmethod
-    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
+    def prepare_for_training(self, examples: Sequence[Example]) -> PreparedExamples:
         """Return one example per training input, with its targets."""
 
     @abstractmethod
-    def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
+    def prepare_for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
         """Return examples whose loss on text shows how an image would fare."""
 
     @abstractmethod
-    def for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
+    def prepare_for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
         """Return examples as they are asked at test time; with `scene="text"` the text is the input."""
 
     @abstractmethod

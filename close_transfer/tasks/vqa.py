@@ -21,7 +21,7 @@ from close_transfer.tasks.task import PreparedExamples, Task, keep_with_targets
 _ENOUGH_ANNOTATORS = 3
 
 
-def answer_targets(answers: Sequence[str]) -> tuple[str, ...]:
+def choose_targets(answers: Sequence[str]) -> tuple[str, ...]:
     """The answers to train on: all that are commonest, and any given by three annotators or more.
 
     Ordered by frequency; the rule of the paper's code.
@@ -43,13 +43,13 @@ class Vqa(Task):
     pipeline_tag = "visual-question-answering"
     official_fields: ClassVar[tuple[str, str] | None] = ("question_id", "answer")
 
-    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
-        return PreparedExamples([keep_with_targets(e, answer_targets(e.references)) for e in examples])
+    def prepare_for_training(self, examples: Sequence[Example]) -> PreparedExamples:
+        return PreparedExamples([keep_with_targets(e, choose_targets(e.references)) for e in examples])
 
-    def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
-        return PreparedExamples([keep_with_targets(e, answer_targets(e.references)) for e in examples], "the same text")
+    def prepare_for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
+        return PreparedExamples([keep_with_targets(e, choose_targets(e.references)) for e in examples], "the same text")
 
-    def for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
+    def prepare_for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
         return list(examples)
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:

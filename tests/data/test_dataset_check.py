@@ -70,7 +70,7 @@ def test_every_published_dataset_of_the_settings_can_be_checked():
 def test_what_is_there_as_published_is_complete():
     write_nocaps()
     found, text = check("nocaps")
-    assert found.complete
+    assert found.is_complete
     assert [one.state for one in found.splits.values()] == ["complete"] * 2
     assert "4,500 images, 45,000 captions  as published" in text
     assert "1,500 in-domain, 1,500 near-domain, 1,500 out-of-domain" in text
@@ -91,7 +91,7 @@ def test_fewer_than_published_is_a_subset_and_not_complete():
     write_nocaps(4493, images=False)
     found, text = check("nocaps")
     assert found.splits["test"].state == "subset"
-    assert not found.complete
+    assert not found.is_complete
     assert "7 fewer than the published 4,500 images, 45,000 captions: a SUBSET" in text
 
 

@@ -41,7 +41,7 @@ def test_cut_texts_have_the_vectors_of_the_full_length(kind, encoder):
         model = getattr(open_clip, kind)(embed_dim=24, vision_cfg=TINY_VISION, text_cfg=TINY_TEXT).eval()
         tokens = open_clip.get_tokenizer("ViT-B-32")(TEXTS, 32)
     tower = find_causal_text_tower(model)
-    lengths = tower.lengths(tokens)
+    lengths = tower.count_tokens(tokens)
     assert int(lengths.max()) < tokens.shape[1]
     with torch.inference_mode():
         cut = tower(tokens[:, : int(lengths.max())])

@@ -29,7 +29,7 @@ def matrix():
 
 def test_rows_belong_to_lines(matrix):
     np.save("t.npy", matrix)
-    np.testing.assert_array_equal(encoder("t.npy").text_matrix[encoder("t.npy").text_rows(["a cat"])], matrix[1:2])
+    np.testing.assert_array_equal(encoder("t.npy").text_matrix[encoder("t.npy").find_text_rows(["a cat"])], matrix[1:2])
 
 
 def test_safetensors_and_npy_are_the_same(matrix):

@@ -23,9 +23,9 @@ from close_transfer.core.readers.records import (
     text_field,
 )
 from close_transfer.data.examples import Example
-from close_transfer.data.sources.images import image_file
+from close_transfer.data.sources.images import make_file_ref
 from close_transfer.data.sources.loaded import LoadedSplit
-from close_transfer.data.sources.official_files import image_folder, open_official_file
+from close_transfer.data.sources.official_files import get_image_folder, open_official_file
 
 _KARPATHY_SPLITS = ("train", "restval", "val", "test")
 
@@ -33,7 +33,7 @@ _KARPATHY_SPLITS = ("train", "restval", "val", "test")
 _DOMAINS = {"in-domain": "in-domain", "near-domain": "near-domain", "out-domain": "out-of-domain"}
 
 
-def karpathy_examples(
+def read_karpathy(
     document: Any, path: Path, splits: set[str], root: Path, faults: RecordErrors, setting: str
 ) -> list[Example]:
     """Images of Karpathy's JSON (COCO or Flickr30k) whose split is one of `splits`, with their captions.
@@ -53,7 +53,7 @@ def karpathy_examples(
             identifier = new_key(entry, "cocoid" if "cocoid" in entry else "filename", seen_ids)
             if not texts:
                 raise RecordError("field 'sentences' is an empty list")
-            examples.append(Example(identifier, texts, image_file(root / key, key), references=texts))
+            examples.append(Example(identifier, texts, make_file_ref(root / key, key), references=texts))
         except RecordError as fault:
             faults.add(f"images[{number}]", fault)
     if not examples and not faults.count:
@@ -65,7 +65,7 @@ def karpathy_examples(
     return examples
 
 
-def official_examples(
+def read_official(
     document: Any, path: Path, folder: Path, faults: RecordErrors, setting: str
 ) -> tuple[list[Example], int]:
     """Images of COCO's JSON with their captions; also how many images have none, and are left out."""
@@ -91,7 +91,7 @@ def official_examples(
         Example(
             image,
             tuple(captions[image]),
-            image_file(folder / name, name),
+            make_file_ref(folder / name, name),
             references=tuple(captions[image]),
             category=domain,
         )
@@ -129,13 +129,13 @@ def load(data: CocoData | NocapsData, split: str) -> LoadedSplit:
     faults = RecordErrors(path, data.on_bad_rows, "entries")
     notes = []
     if is_karpathy(document):
-        examples = karpathy_examples(document, path, _select_splits(data, split), root, faults, setting)
+        examples = read_karpathy(document, path, _select_splits(data, split), root, faults, setting)
     else:
         if isinstance(data, CocoData) and data.split != "train" and split == "train":
             raise UserError(
                 f"data.split={data.split}: only Karpathy's file has restval; give data.files.train=dataset_coco.json, or data.split=train"
             )
-        folder = image_folder(data, split)
-        examples, num_untold = official_examples(document, path, folder, faults, setting)
-        notes = [f"{num_untold} images without a caption are left out"] if num_untold else []
+        folder = get_image_folder(data, split)
+        examples, num_uncaptioned = read_official(document, path, folder, faults, setting)
+        notes = [f"{num_uncaptioned} images without a caption are left out"] if num_uncaptioned else []
     return LoadedSplit(examples, faults.settle(len(examples)), notes)

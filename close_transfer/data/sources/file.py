@@ -11,7 +11,7 @@ from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import key_field, read_lines
 from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import ImageRef
-from close_transfer.data.sources.images import image_file, no_image
+from close_transfer.data.sources.images import make_file_ref, make_unavailable_ref
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.own_rows import Row, build_examples, check_columns, parse_row
 
@@ -37,12 +37,12 @@ def _read_rows(
 
 def _build_image_ref(number: int, image: str | None, folder: Path) -> ImageRef:
     if image is None:
-        return no_image(
+        return make_unavailable_ref(
             f"row {number}",
             f"line {number + 1} names no image; give data.image_column=NAME of the column with image files",
             number,
         )
-    return image_file(folder / image, image, number)
+    return make_file_ref(folder / image, image, number)
 
 
 def load(data: FileData, kind: ExampleKind, split: str) -> LoadedSplit:

@@ -16,7 +16,7 @@ from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.image_files import open_image, read_image
-from close_transfer.data.sources.images import KeptImage, describe_missing_image
+from close_transfer.data.sources.images import StoredImage, describe_missing_image
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.own_rows import Row, build_examples, check_columns, find_columns, parse_row
 
@@ -130,7 +130,7 @@ class _Images:
 
     def __getitem__(self, row: int) -> ImageRef:
         key = f"{self._split}:{row}"
-        return KeptImage(
+        return StoredImage(
             key, partial(self._open, row), partial(self._compute_digest, row), None, partial(self._explain_missing, row)
         )
 

@@ -16,7 +16,7 @@ from close_transfer.data.image_files import open_image
 
 
 @dataclass(frozen=True)
-class KeptImage(ImageRef):
+class StoredImage(ImageRef):
     """An image that should be kept somewhere.
 
     Attributes:
@@ -41,14 +41,14 @@ def _fingerprint_existing(path: Path) -> str:
     return fingerprint_file(path)
 
 
-def image_file(path: Path, key: str, row: int | None = None) -> ImageRef:
+def make_file_ref(path: Path, key: str, row: int | None = None) -> ImageRef:
     """An image in a file; a missing or damaged one is a `UserError` when it is opened."""
-    return KeptImage(
+    return StoredImage(
         key, partial(open_image, path), partial(_fingerprint_existing, path), row, partial(_explain_missing_file, path)
     )
 
 
-def no_image(key: str, reason: str, row: int | None = None) -> ImageRef:
+def make_unavailable_ref(key: str, reason: str, row: int | None = None) -> ImageRef:
     """What stands where there is a row of vectors but no image; opening it is a `UserError`."""
 
     def refuse() -> NoReturn:
@@ -59,7 +59,7 @@ def no_image(key: str, reason: str, row: int | None = None) -> ImageRef:
 
 def explain_missing(image: ImageRef) -> str:
     """Why there is no such image, without opening it; empty if it is there, or is drawn."""
-    return image.missing() if isinstance(image, KeptImage) else ""
+    return image.missing() if isinstance(image, StoredImage) else ""
 
 
 def keep_with_images(

@@ -42,6 +42,6 @@ def open_official_file(data: Any, split: str, key: str = "files") -> tuple[Path,
     return locate_file(root, files[split], setting, data.name), setting
 
 
-def image_folder(data: Any, split: str) -> Path:
+def get_image_folder(data: Any, split: str) -> Path:
     """The folder of the images of one split of a published dataset."""
     return Path(data.root, data.image_folders.get(split, "."))

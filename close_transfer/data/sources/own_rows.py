@@ -97,7 +97,7 @@ def parse_row(number: int, record: Any, data: OwnData, labels: Sequence[str] = (
     return Row(number, texts, group, name, references, prompt, targets)
 
 
-def scenes(
+def build_scene_examples(
     rows: Sequence[Row], data: OwnData, make_id: Callable[[Row], str], get_image: Callable[[Row], ImageRef | None]
 ) -> tuple[list[Example], list[str]]:
     """Rows of one group become one example; also what to say about captions that repeat.
@@ -128,10 +128,10 @@ def scenes(
     return examples, [f"{num_repeated} captions repeated within their scene are used once"] if num_repeated else []
 
 
-def fill_prompts(
+def build_row_examples(
     rows: Sequence[Row], data: OwnData, make_id: Callable[[Row], str], get_image: Callable[[Row], ImageRef | None]
 ) -> list[Example]:
-    """One example a row: what its scene is, what is asked of it and what is to be written; otherwise as `scenes`."""
+    """One example a row: what its scene is, what is asked of it and what is to be written; otherwise as `build_scene_examples`."""
     examples = [
         Example(
             row.id or make_id(row), row.texts, get_image(row), row.prompt, row.targets, row.references or row.targets
@@ -162,16 +162,16 @@ def build_examples(
     """The examples that rows make, and what to say about them.
 
     Args:
-        rows, data, make_id, get_image: as of `scenes`.
+        rows, data, make_id, get_image: as of `build_scene_examples`.
         kind: of the examples; captions have one example per scene, the others have one per row.
         split: "train" or "val" where the rows are of both, so that a part of them is wanted; else None. A scene, by its
             group or else its words, is on one side with all that is asked of it.
     """
     if kind == CAPTIONS:
-        examples, notes = scenes(rows, data, make_id, get_image)
+        examples, notes = build_scene_examples(rows, data, make_id, get_image)
         keys = [example.id for example in examples]
     else:
-        examples, notes = fill_prompts(rows, data, make_id, get_image), []
+        examples, notes = build_row_examples(rows, data, make_id, get_image), []
         keys = [row.group or "\x1f".join(row.texts) for row in rows]
     if split is None:
         return examples, notes

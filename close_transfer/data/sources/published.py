@@ -127,7 +127,7 @@ UNITS = {
 }
 
 
-def published_count(data_name: str, split: str, path: Path) -> Published | None:
+def find_published_size(data_name: str, split: str, path: Path) -> Published | None:
     """The published size of a file given for a split; None where none is known.
 
     Args:

@@ -14,9 +14,9 @@ from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import choice_field, key_field, new_key, read_lines, text_field
 from close_transfer.data.example_kinds import PAIRS
 from close_transfer.data.examples import Example
-from close_transfer.data.sources.images import image_file
+from close_transfer.data.sources.images import make_file_ref
 from close_transfer.data.sources.loaded import LoadedSplit
-from close_transfer.data.sources.official_files import image_folder, open_official_file
+from close_transfer.data.sources.official_files import get_image_folder, open_official_file
 
 NO_GOLD_LABEL = "-"
 
@@ -29,7 +29,7 @@ def parse_pair(record: Any, folder: Path) -> Example | None:
     image = None
     if "Flickr30K_ID" in record:
         name = f"{key_field(record, 'Flickr30K_ID').removesuffix('.jpg')}.jpg"
-        image = image_file(folder / name, name)
+        image = make_file_ref(folder / name, name)
     return Example(
         id=key_field(record, "pairID"),
         texts=(text_field(record, "sentence1"),),
@@ -47,7 +47,7 @@ def load(data: SnliData, split: str) -> LoadedSplit:
         UserError: naming file, line and field of what cannot be used.
     """
     path, setting = open_official_file(data, split)
-    folder = image_folder(data, split)
+    folder = get_image_folder(data, split)
     faults = RecordErrors(path, data.on_bad_rows)
     examples: list[Example] = []
     seen_ids: set[str] = set()

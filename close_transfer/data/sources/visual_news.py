@@ -15,7 +15,7 @@ from close_transfer.core.readers.open_file import is_file
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import clean, entries, new_key, read_document, text_field
 from close_transfer.data.examples import Example
-from close_transfer.data.sources.images import image_file
+from close_transfer.data.sources.images import make_file_ref
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.official_files import open_official_file
 
@@ -44,7 +44,7 @@ def _build_example(entry: Any, root: Path, whole: bool, seen_ids: set[str]) -> E
     return Example(
         id=key,
         texts=(caption,),
-        image=image_file(picture, picture.relative_to(root).as_posix()),
+        image=make_file_ref(picture, picture.relative_to(root).as_posix()),
         prompt=_read_article(article, whole),
         references=(caption,),
     )

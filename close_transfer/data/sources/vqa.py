@@ -25,10 +25,10 @@ from close_transfer.core.readers.records import (
     verbatim,
 )
 from close_transfer.data.examples import Example
-from close_transfer.data.sources.coco import official_examples
-from close_transfer.data.sources.images import image_file
+from close_transfer.data.sources.coco import read_official
+from close_transfer.data.sources.images import make_file_ref
 from close_transfer.data.sources.loaded import LoadedSplit
-from close_transfer.data.sources.official_files import image_folder, open_official_file
+from close_transfer.data.sources.official_files import get_image_folder, open_official_file
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _read_captions(data: Vqa2Data, split: str, skipped: Counter[str]) -> dict[st
     """Captions by image id; counts in `skipped` what cannot be used."""
     path, setting = open_official_file(data, split, "captions")
     faults = RecordErrors(path, data.on_bad_rows, "caption entries")
-    examples, _ = official_examples(read_document(path, setting), path, Path(data.captions_root), faults, setting)
+    examples, _ = read_official(read_document(path, setting), path, Path(data.captions_root), faults, setting)
     skipped += faults.settle(len(examples))
     return {example.id: example.texts for example in examples}
 
@@ -139,12 +139,12 @@ def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> LoadedSplit:
         )
     captioned = [question for question in answered if question.image in captions] if texts_needed else answered
     _check_missing(data, split, len(answered) - len(captioned), len(answered))
-    folder = image_folder(data, split)
+    folder = get_image_folder(data, split)
     examples = []
     for question in captioned:
         annotation = annotations[question.id] if annotations is not None else Annotation((), "", "")
         file = format_coco_image_name(folder, question.image)
-        image = image_file(folder / file, file)
+        image = make_file_ref(folder / file, file)
         examples.append(
             Example(
                 question.id,
@@ -194,7 +194,7 @@ def load_vqa_e(data: VqaEData, split: str) -> LoadedSplit:
     """
     path, setting = open_official_file(data, split)
     faults = RecordErrors(path, data.on_bad_rows, "entries")
-    folder = image_folder(data, split)
+    folder = get_image_folder(data, split)
     examples = []
     for number, entry in enumerate(entries(read_document(path, setting), None, path, setting)):
         try:
@@ -210,7 +210,7 @@ def load_vqa_e(data: VqaEData, split: str) -> LoadedSplit:
                 Example(
                     id=str(number),  # which no setting changes: the validation set is also the test set
                     texts=(text_field({"explanation": explanation[0]}, "explanation"),),
-                    image=image_file(folder / file, file),
+                    image=make_file_ref(folder / file, file),
                     prompt=text_field(entry, "question"),
                     references=answers,
                     subcategory=text_field(entry, "question_type"),

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from close_transfer.core.errors import UserError
-from close_transfer.tasks.vqa import answer_targets
+from close_transfer.tasks.vqa import choose_targets
 from tests.data.sources.made import annotation, annotations, coco_name, load, official, picture, questions, vqa_e, write
 
 TEN = ["red"] * 6 + ["dark red"] * 3 + [""]
@@ -34,7 +34,7 @@ def test_a_question_has_its_picture_s_captions_and_all_ten_answers_as_they_are()
 
 
 def test_targets_are_what_annotators_agree_on():
-    assert answer_targets(TEN) == ("red", "dark red")
+    assert choose_targets(TEN) == ("red", "dark red")
 
 
 def test_pictures_are_named_by_folder_and_id():
