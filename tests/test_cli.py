@@ -122,7 +122,7 @@ def test_a_misspelt_option_lists_what_is_allowed():
         ("evaluate", ["task.metric=text"], r"task\.metric=text: there is no such setting($|\. Did you mean)"),
         ("train", ["lm=pretrained"], r"lm\.name=\?\?\?: which model\? give lm\.name=NAME"),
         ("train", ["task=custom", "task.metric=accuracy", "task.labels=[yes]"],
-         r"^task\.labels=\[yes\]: should be two or more different answers, such as task\.labels=\[yes,no\]"),
+         r"^task\.labels=\[yes\]: must be two or more different answers\. Give them, such as task\.labels=\[yes,no\]"),
         ("train", ["task=custom", "task.metric=accuracy", "task.labels=[0,1,2]"],
          r"quote what looks like a number, true or false: \"task\.labels=\['0','1','2'\]\"$"),
         ("train", ["lm=t5-small", "lm.dtype=bfloat16"], r"^lm\.dtype=bfloat16: weights that are trained"),

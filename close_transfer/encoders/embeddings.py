@@ -1,7 +1,7 @@
-"""Every text and image is encoded once and kept: raw vectors on disk, read by memory map.
+"""Embeddings of texts and images, each encoded once and kept on disk, read by memory map.
 
-What is kept is un-normalised and free of noise, under a key of everything that decides it: the
-encoder's weights and preprocessing, and the text itself (`embedding_cache.py`).
+They are kept raw, un-normalised and without noise, under a key of everything that determines them: the
+encoder's weights and preprocessing, and the text or image itself (`embedding_cache.py`).
 """
 
 import hashlib
@@ -22,12 +22,12 @@ from close_transfer.encoders.embedding_cache import EmbeddingCache, EmbeddingMat
 
 @dataclass(frozen=True)
 class SceneVectors:
-    """The vector of every example's scene: the mean of its texts' raw vectors, or its image's.
+    """Vector of each example's scene: the mean of its texts' raw vectors, or its image's.
 
     Attributes:
-        matrix: where the raw vectors are.
-        rows: rows of all examples one after the other, shape (total,).
-        starts: where each example's rows begin and the last one's end, shape (examples + 1,).
+        matrix: the raw vectors.
+        rows: rows of all examples in the matrix, one example after the other, shape (total,).
+        starts: start of each example's part of `rows`, and the end of the last part, shape (examples + 1,).
     """
 
     matrix: EmbeddingMatrix
@@ -38,7 +38,7 @@ class SceneVectors:
         return len(self.starts) - 1
 
     def __getitem__(self, examples: IntArray) -> Float32Array:
-        """Raw vectors of those examples, averaged before any normalising; (examples, [k,] dim)."""
+        """Return raw vectors of these examples, averaged before any normalising; (examples, [k,] dim)."""
         counts = self.starts[examples + 1] - self.starts[examples]
         rows = np.concatenate([self.rows[self.starts[example] : self.starts[example + 1]] for example in examples])
         vectors = self.matrix.gather(rows)
@@ -55,7 +55,7 @@ def _compute_digest(content: str) -> bytes:
 
 
 def encode_texts(encoder: AnyEncoder, texts: Iterable[str], config: EmbeddingCacheConfig) -> EmbeddingMatrix:
-    """Raw vectors of all distinct texts.
+    """Return raw vectors of all distinct texts, encoding those that are not in the cache.
 
     Raises:
         UserError: if a precomputed encoder lacks one of them.
@@ -74,7 +74,7 @@ def encode_texts(encoder: AnyEncoder, texts: Iterable[str], config: EmbeddingCac
 
 
 def encode_image_refs(encoder: AnyEncoder, images: Iterable[ImageRef], config: EmbeddingCacheConfig) -> EmbeddingMatrix:
-    """Raw vectors of all distinct images, opening those that were never encoded.
+    """Return raw vectors of all distinct images, opening only those that are not in the cache.
 
     Raises:
         UserError: if a precomputed encoder has no image vectors.
@@ -94,21 +94,21 @@ def encode_image_refs(encoder: AnyEncoder, images: Iterable[ImageRef], config: E
 
 
 def encode_text_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: EmbeddingCacheConfig) -> SceneVectors:
-    """Scene vectors from the examples' texts."""
+    """Return scene vectors from the examples' texts."""
     matrix = encode_texts(encoder, (text for example in examples for text in example.texts), config)
     rows = [[matrix.row_of[text] for text in example.texts] for example in examples]
     return SceneVectors(matrix, *_flatten_rows(rows))
 
 
 def encode_image_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: EmbeddingCacheConfig) -> SceneVectors:
-    """Scene vectors from the examples' images.
+    """Return scene vectors from the examples' images.
 
     Raises:
         UserError: if an example has no image.
     """
     for example in examples:
         if example.image is None:
-            raise UserError(f"example {example.id} has no image; choose data with images, or scene=text")
+            raise UserError(f"example {example.id} has no image. Use data with images, or scene=text")
     images = [example.image for example in examples if example.image is not None]
     matrix = encode_image_refs(encoder, images, config)
     return SceneVectors(matrix, *_flatten_rows([[matrix.row_of[image.key]] for image in images]))

@@ -1,4 +1,4 @@
-"""A task of the user's own: what is asked and what is to be written are columns of the data, how it is scored a choice."""
+"""User-defined task: prompt and target come from columns of the data, and the metric is a setting."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -20,25 +20,25 @@ Metric = Literal["captions", "accuracy", "vqa", "text"]
 
 
 class Custom(Task):
-    """Any text in, any text out."""
+    """Task that writes any text, given a scene and an optional prompt."""
 
     name = "custom"
     reads = ROWS
     settings = ("metric", "labels", "language")
 
     def __init__(self, metric: Metric = "captions", labels: tuple[str, ...] = (), language: str = "en") -> None:
-        """Take the metric, the answers to choose from (empty: any text), and the answers' language.
+        """Set the metric, the answers to choose from (empty: any text), and the answers' language (ISO 639).
 
         Raises:
-            UserError: if the labels are not different, or the metric is not theirs.
+            UserError: if labels repeat, or there are labels and the metric is not accuracy.
         """
         if len(set(labels)) != len(labels) or len(labels) == 1:
             raise UserError(
-                f"task.labels=[{','.join(labels)}]: should be two or more different answers, such as "
-                "task.labels=[yes,no]; leave it out if any text is an answer"
+                f"task.labels=[{','.join(labels)}]: must be two or more different answers. Give them, such as "
+                "task.labels=[yes,no], or leave it out if any text is an answer"
             )
         if labels and metric != "accuracy":
-            raise UserError(f"task.metric={metric}: with task.labels it is accuracy")
+            raise UserError(f"task.metric={metric}: labels are scored by accuracy only. Use task.metric=accuracy")
         self.labels = labels
         self.verbatim_references = metric == "vqa"
         self._metric = metric
@@ -49,7 +49,7 @@ class Custom(Task):
         if self.labels and unknown:
             shown = ", ".join(sorted(unknown)[:5])
             raise UserError(
-                f"task.labels={','.join(self.labels)}: the data's targets are also {shown}; add them, or leave those rows out"
+                f"task.labels={','.join(self.labels)}: the data also have the targets {shown}. Add them, or leave those rows out"
             )
         return PreparedExamples(list(examples))
 

@@ -1,4 +1,4 @@
-"""Captioning news images: the caption is vector and target, the article is the prompt.
+"""Captioning of news images: the caption is the input and the target, the article is the prompt.
 
 CLOSE (arXiv 2211.09778, section 4.4); data of arXiv 2010.03743.
 """
@@ -14,7 +14,7 @@ from close_transfer.tasks.task import PreparedExamples, Task, keep_with_targets
 
 
 class VisualNews(Task):
-    """A caption of the image, written with the article at hand."""
+    """Captions of news images, given the article."""
 
     name = "visual-news"
     reads = ARTICLES

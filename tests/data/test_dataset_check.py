@@ -240,7 +240,7 @@ def test_leakage_says_when_there_is_nothing_to_compare():
 def test_own_and_built_in_data_have_nothing_to_compare_with(choice):
     needed = ["data.path=x.txt"] if choice == "file" else []
     config = compose_config("check_data", CheckDataConfig, [f"data={choice}", *needed])
-    with pytest.raises(UserError, match=f"data={choice}: is no published dataset.*coco.*and all"):
+    with pytest.raises(UserError, match=f"data={choice}: is not a published dataset.*coco.*and all"):
         check_data(config.data, choice)
 
 

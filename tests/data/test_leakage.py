@@ -177,9 +177,9 @@ def load_training():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("tset", "exclude_overlap_with=tset: there is no such file; allowed are val, test, and files of texts"),
+        ("tset", "exclude_overlap_with=tset: there is no such file. Give val, test, or a file of texts"),
         ("x.pdf", r"exclude_overlap_with=x\.pdf: cannot read \.pdf"),
-        ("train.txt", r"exclude_overlap_with=train\.txt: leaves no training example"),
+        ("train.txt", r"exclude_overlap_with=train\.txt: no training example would remain\."),
         ("bad.jsonl", r"bad\.jsonl, line 1: not valid JSON .*with data\.on_bad_rows=skip"),
     ],
 )

@@ -224,7 +224,7 @@ def test_a_damaged_manifest_is_noticed_and_told(config, damage, capsys):
     encode_texts(again, ["a", "b"], config)
     assert sorted(again.asked) == ["a", "b"]
     assert "1 shards of vectors in" in (told := capsys.readouterr().err)
-    assert "were incomplete or damaged; 2 texts are encoded now" in told
+    assert "were incomplete or damaged; encoding 2 texts" in told
 
 
 def test_pictures_of_the_same_content_share_a_vector(config):

@@ -111,7 +111,7 @@ def test_text_is_refused_with_what_to_do(encoder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "nf_resnet5"}, r"timm has no such architecture; near are .*nf_resnet50"),
+        ({"model": "nf_resnet5"}, r"timm has no such architecture\. Give .*similar names are .*nf_resnet50"),
         ({"weights": "nowhere.pt"}, r"clip\.weights=nowhere\.pt: there is no such file"),
     ],
 )

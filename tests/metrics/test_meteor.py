@@ -52,7 +52,7 @@ def test_a_dead_process_is_replaced(shared):
 
 
 def test_a_process_that_dies_during_a_scoring_is_an_error_once(shared):
-    with pytest.raises(RuntimeError, match="gave no numbers"), shared.lend() as meteor:
+    with pytest.raises(RuntimeError, match="returned no numbers"), shared.lend() as meteor:
         os.kill(meteor.pid, signal.SIGKILL)
         while meteor.is_running():
             time.sleep(0.01)
@@ -101,7 +101,7 @@ def test_a_forked_process_starts_its_own(shared):
 
 def test_a_meteor_that_cannot_start_says_why():
     broken = SharedMeteor(["java", "-jar", "no-such.jar"])
-    with pytest.raises(RuntimeError, match=r"(?s)gave no numbers.*no-such\.jar"), broken.lend() as meteor:
+    with pytest.raises(RuntimeError, match=r"(?s)returned no numbers.*no-such\.jar"), broken.lend() as meteor:
         meteor.count_matches(["a dog"], [["a cat"]])
 
 

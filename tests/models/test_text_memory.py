@@ -85,7 +85,7 @@ def test_what_training_left_out_is_not_in_the_memory_either(train_small):
     Path("unwanted.txt").write_text("\n".join(unwanted))
     train_small("exclude_overlap_with=unwanted.txt", "output=run")
     texts, references = {text for example in examples for text in example.texts}, References(unwanted)
-    left = [text for text in texts if references.leak(text) is None]
+    left = [text for text in texts if references.find_leak(text) is None]
     results, _ = run("runs", "run=run", "text_memory=train")
     assert 0 < results["text_memory"]["num_texts"] == len(left) < len(texts)
 

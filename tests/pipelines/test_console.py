@@ -74,7 +74,7 @@ def test_the_next_command_says_what_is_not_there():
 def test_the_world_s_encoder_on_other_text_is_warned_of(capsys):
     Path("texts.txt").write_text("".join(f"A dog number {n}.\n" for n in range(30)))
     train(small_config_of_table(), "text")
-    assert capsys.readouterr().err.count("note: the Picturebook CLIP knows Picturebook's language only") == 1
+    assert capsys.readouterr().err.count("note: the Picturebook CLIP knows only Picturebook's language") == 1
     train(small_config("train.max_steps=1"), "text")
     assert "Picturebook CLIP" not in capsys.readouterr().err
 

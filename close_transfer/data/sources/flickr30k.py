@@ -1,7 +1,7 @@
 """Flickr30k captions: Karpathy's JSON, the official token file, or JSON lines with image and captions.
 
-The token file (Young et al., TACL 2014) has `IMAGE.jpg#NUMBER<tab>caption` a line and no splits; a file
-given for a split is that split.
+The token file (Young et al., TACL 2014) has `IMAGE.jpg#NUMBER<tab>caption` per line and no splits: the whole file
+is the split for which it is given.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from close_transfer.data.sources.official_files import get_image_folder, open_of
 
 
 def _split_at_tab(record: Any) -> tuple[str, str, str]:
-    """What stands before the first tab of a line, the tab, and the rest. Raises `RecordError`."""
+    """Return the text before the first tab of a line, the tab, and the rest. Raises `RecordError`."""
     if isinstance(record, RecordError):
         raise record
     return record["text"].partition("\t")
@@ -51,10 +51,10 @@ def _read_json_lines(path: Path, setting: str, faults: RecordErrors) -> dict[str
 
 
 def load(data: Flickr30kData, split: str) -> LoadedSplit:
-    """The images of one split, each with its captions as texts and references.
+    """Return the images of one split, each with its captions as texts and references.
 
     Raises:
-        UserError: naming file, line or entry, and field of what cannot be used.
+        UserError: names file, line or entry, and field of unusable records.
     """
     path, setting = open_official_file(data, split)
     folder = get_image_folder(data, split)

@@ -1,8 +1,8 @@
-"""SNLI and SNLI-VE: premises, hypotheses and labels, official JSON lines.
+"""SNLI and SNLI-VE: premises, hypotheses and labels, as official JSON lines.
 
 SNLI (Bowman et al., arXiv 1508.05326) has `gold_label, sentence1, sentence2, pairID`; SNLI-VE (Xie et al.,
-arXiv 1901.06706) adds `Flickr30K_ID`, the image that the premise was a caption of. The label "-" says
-that the annotators did not agree; such pairs are left out, as both papers do, and counted.
+arXiv 1901.06706) adds `Flickr30K_ID`, the image that the premise was a caption of. The label "-" means
+that the annotators did not agree. Such pairs are left out, as in both papers, and counted.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ NO_GOLD_LABEL = "-"
 
 
 def parse_pair(record: Any, folder: Path) -> Example | None:
-    """One pair; None where annotators did not agree. Raises `RecordError`."""
+    """Return one pair as an example; None if annotators did not agree. Raises `RecordError`."""
     label = choice_field(record, "gold_label", [*PAIRS.labels, NO_GOLD_LABEL])
     if label == NO_GOLD_LABEL:
         return None
@@ -41,10 +41,10 @@ def parse_pair(record: Any, folder: Path) -> Example | None:
 
 
 def load(data: SnliData, split: str) -> LoadedSplit:
-    """The pairs of one split; without an image where the file names none (SNLI).
+    """Return the pairs of one split; they have no image if the file names none (SNLI).
 
     Raises:
-        UserError: naming file, line and field of what cannot be used.
+        UserError: names file, line and field of unusable lines.
     """
     path, setting = open_official_file(data, split)
     folder = get_image_folder(data, split)

@@ -50,7 +50,7 @@ def test_what_save_to_disk_wrote_by_split():
     assert [e.texts for e in read("saved", split="val").examples] == [("A cat.",)]
     with pytest.raises(
         UserError,
-        match=r"data\.splits\.test=test: saved has train, validation; give data\.splits\.test=NAME, one of these",
+        match=r"data\.splits\.test=test: saved has only train, validation\. Give data\.splits\.test=NAME, one of these",
     ):
         read("saved", split="test")
 
@@ -71,7 +71,7 @@ def test_a_dataset_without_validation_says_how_to_hold_some_out(kind):
     write_train_only(kind)
     with pytest.raises(
         UserError,
-        match=r"data\.splits\.val=validation: folder has train; .* data\.splits\.val=null to hold out data\.val_share",
+        match=r"data\.splits\.val=validation: folder has only train\. .* data\.splits\.val=null to hold out data\.val_share",
     ):
         read("folder", split="val")
     parts = {
@@ -151,7 +151,7 @@ def test_rows_of_a_group_are_captions_of_one_scene():
 
 def test_ids_that_stand_for_several_scenes_are_refused():
     saved()
-    with pytest.raises(UserError, match=r"data\.id_column=name: 'a' stands for several scenes"):
+    with pytest.raises(UserError, match=r"data\.id_column=name: 'a' is the id of several scenes"):
         read("saved", "id_column=name")
 
 
@@ -174,10 +174,10 @@ def test_columns_that_are_not_there_or_hold_no_pictures():
     saved()
     with pytest.raises(
         UserError,
-        match=r"data\.text_column=caption: saved has no such column; the columns are text, scene, name, image",
+        match=r"data\.text_column=caption: saved has no such column\. Use one of text, scene, name, image",
     ):
         read("saved", "text_column=caption")
-    with pytest.raises(UserError, match=r"data\.image_column=name: holds no images but Value"):
+    with pytest.raises(UserError, match=r"data\.image_column=name: holds Value.*, not images\. Cast"):
         read("saved", "image_column=name")
 
 
@@ -191,7 +191,7 @@ def test_rows_without_a_picture_say_so_when_it_is_needed():
 
 @pytest.mark.parametrize("path", ["nowhere/at/all", "x" * 5000, "no-such-dataset-of-anyone"])
 def test_what_is_not_there_says_what_may_be_given(path):
-    with pytest.raises(UserError, match=r"cannot be loaded \(.*give a name of the hub"):
+    with pytest.raises(UserError, match=r"cannot be loaded \(.*Give a name on the hub"):
         read(path)
 
 

@@ -28,7 +28,7 @@ def test_missing_pictures_are_an_error_with_counts_or_left_out_and_counted():
     write_flickr(NAMES[1:3])
     with pytest.raises(
         UserError,
-        match=r"2 of 4 images of test are missing, the first is flickr30k-images/0\.jpg.*data\.on_missing_image=skip",
+        match=r"2 of 4 images of test are missing; the first is flickr30k-images/0\.jpg.*data\.on_missing_image=skip",
     ):
         read(images_needed=True)
     loaded = read("on_missing_image=skip", images_needed=True)
@@ -38,7 +38,7 @@ def test_missing_pictures_are_an_error_with_counts_or_left_out_and_counted():
 
 def test_without_any_picture_the_folder_is_to_be_named_whatever_the_setting():
     write_flickr([])
-    with pytest.raises(UserError, match=r"4 of 4 images of test are missing, .*name their folder"):
+    with pytest.raises(UserError, match=r"4 of 4 images of test are missing; .*name their folder"):
         read("on_missing_image=skip", images_needed=True)
 
 

@@ -168,5 +168,7 @@ def test_vqa_e_entries_that_cannot_be_used_are_said_or_counted(values, message):
 
 
 def test_each_kind_of_questions_is_a_task_of_its_own():
-    with pytest.raises(UserError, match=r"task=vqa-e: data=vqa2 serves vqa; choose one of these, or one of data=vqa-e"):
+    with pytest.raises(
+        UserError, match=r"task=vqa-e: data=vqa2 serves only vqa\. Choose one of these, or one of data=vqa-e"
+    ):
         load("vqa2", "vqa-e", "train")
