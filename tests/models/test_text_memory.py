@@ -97,5 +97,5 @@ def test_vectors_of_another_width_are_refused(finished_runs):
 
 
 def test_a_size_without_a_memory_is_told(finished_runs):
-    with pytest.raises(UserError, match=r"text_memory_size=5, but there is no memory; give text_memory=train"):
+    with pytest.raises(UserError, match=r"text_memory_size=5 only applies with text_memory\. Give text_memory=train"):
         run(finished_runs, "text_memory_size=5")

@@ -215,6 +215,6 @@ def test_captioning_multi_needs_groups_and_counts_lonely_captions(capsys):
 
 def test_tasks_that_need_more_than_captions_are_refused():
     with pytest.raises(
-        UserError, match=r"task=vqa-e: data=file serves captioning, captioning-multi, snli-ve, vqa, custom"
+        UserError, match=r"task=vqa-e: data=file serves only captioning, captioning-multi, snli-ve, vqa, custom"
     ):
         run_on(write("c.txt", "a\nb\n"), "task=vqa-e")

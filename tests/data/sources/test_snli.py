@@ -60,5 +60,5 @@ def test_a_file_of_undecided_pairs_is_of_no_use():
 
 
 def test_other_tasks_are_refused():
-    with pytest.raises(UserError, match=r"task=captioning: data=snli serves snli-ve"):
+    with pytest.raises(UserError, match=r"task=captioning: data=snli serves only snli-ve\."):
         load("snli", "captioning", "train")
