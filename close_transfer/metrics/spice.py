@@ -69,7 +69,7 @@ def score_spice(hypotheses: Sequence[str], references: Sequence[Sequence[str]], 
             pass
     except OSError as error:
         raise UserError(
-            f"extra_metrics=spice: {cache} for parsed references cannot be written ({error.strerror}). "
+            f"extra_metrics=spice: {cache} cannot be written ({error.strerror}), but SPICE stores parsed references there. "
             "Set CLOSE_TRANSFER_CACHE to a writable folder, or leave spice out"
         ) from error
     with tempfile.TemporaryDirectory() as name:

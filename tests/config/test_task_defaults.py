@@ -61,6 +61,6 @@ def test_epochs_are_the_command_lines_or_the_datas_or_the_tasks():
         (["task.name=vqaa"], r"task=vqaa: there is no such task\. Use one of captioning, "),
     ],
 )
-def test_epochs_and_noise_are_of_tasks_that_there_are(overrides, message):
+def test_epochs_and_noise_name_existing_tasks(overrides, message):
     with pytest.raises(UserError, match=message):
         compose(*overrides)

@@ -149,7 +149,7 @@ def test_a_file_without_anything_to_use_cannot_be_read(content):
     assert "snli_1.0_dev.jsonl.gz" in text
 
 
-def test_pictures_are_counted_and_some_are_opened():
+def test_images_are_counted_and_some_are_opened():
     names = [f"{i}.jpg" for i in range(30)]
     write("captions_test.jsonl", json_lines([{"image": name, "captions": ["A dog."] * 5} for name in names]))
     for name in names[:12]:
@@ -163,7 +163,7 @@ def test_pictures_are_counted_and_some_are_opened():
     assert any(one.startswith("no (images are damaged)") for one in commands(text)[1])
 
 
-def test_karpathy_s_pictures_are_found_in_the_folder_their_entry_names():
+def test_karpathy_s_images_are_found_in_the_folder_their_entry_names():
     write("dataset_coco.json", karpathy([karpathy_image(i, "test", ["A dog."], "val2014") for i in (1, 2)]))
     picture(f"val2014/{coco_name('val2014', 1)}")
     pictures = check("coco")[0].splits["test"].images
@@ -183,7 +183,7 @@ def write_vqa(captions):
         write("annotations/captions_val2014.json", official(captions, "val2014"))
 
 
-def test_questions_without_captions_are_for_pictures_only():
+def test_questions_without_captions_are_for_images_only():
     write_vqa({})
     found, text = check("vqa2")
     assert len(found.splits["val"].examples) == 2

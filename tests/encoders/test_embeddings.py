@@ -149,7 +149,7 @@ def test_captions_of_a_scene_are_averaged_before_normalising(config):
     np.testing.assert_allclose(scenes[np.array([0])], [(one + two) / 2])
 
 
-def test_pictures_are_opened_once(config):
+def test_images_are_opened_once(config):
     from PIL import Image
 
     opened = []
@@ -216,7 +216,7 @@ def test_a_shard_that_the_manifest_does_not_name_yet_is_written_again_the_same(t
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"shards": 3}', '{"key": "key one", "format": 1, "shards": [{}]}'])
-def test_a_damaged_manifest_is_noticed_and_told(config, damage, capsys):
+def test_a_damaged_manifest_is_noticed_and_reported(config, damage, capsys):
     encode_texts(CountingEncoder(), ["a", "b"], config)
     assert "damaged" not in capsys.readouterr().err
     next(Path(config.folder).rglob("manifest.json")).write_text(damage)
@@ -227,7 +227,7 @@ def test_a_damaged_manifest_is_noticed_and_told(config, damage, capsys):
     assert "were incomplete or damaged; encoding 2 texts" in told
 
 
-def test_pictures_of_the_same_content_share_a_vector(config):
+def test_images_of_the_same_content_share_a_vector(config):
     from PIL import Image
 
     refs = [ImageRef(key, lambda: Image.new("RGB", (2, 2)), lambda: "same") for key in ("one.jpg", "copy.jpg")]

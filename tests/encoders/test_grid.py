@@ -45,7 +45,7 @@ def test_a_grid_of_picturebooks_clip_is_what_its_tower_pools():
     assert grid.image_key != pooled.image_key
 
 
-def test_batching_changes_nothing_and_no_picture_is_no_vector():
+def test_batching_changes_nothing_and_no_images_give_no_vectors():
     encoder = timm_encoder()
     together = encoder.encode_images(pictures(5))
     alone = np.concatenate([encoder.encode_images([one]) for one in pictures(5)])

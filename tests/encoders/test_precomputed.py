@@ -74,7 +74,7 @@ def test_mistakes_name_both_numbers(matrix):
         _ = encoder("t.npy").image_matrix
 
 
-def test_trains_on_text_vectors_and_tests_on_picture_vectors():
+def test_trains_on_text_vectors_and_tests_on_image_vectors():
     rng = np.random.default_rng(0)
     things = ["dog", "cat", "horse", "boat"]
     lines = [{"text": f"a {things[i % 4]} number {i}", "scene": i // 2} for i in range(24)]

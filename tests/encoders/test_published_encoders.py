@@ -123,7 +123,7 @@ def test_a_file_is_used_as_its_tag_is(tagged):
     assert grey.abs().max() < 0.01
 
 
-def test_openai_is_the_tag_where_nothing_is_said():
+def test_openai_is_the_default_tag():
     given = {"pretrained": "auto"}
     assert config("ViT-L-14", **given).pretrained == "openai"
     assert config("ViT-L-14", weights="w.pt", **given).pretrained is None

@@ -100,7 +100,7 @@ def written_times():
     return {path: path.stat().st_mtime_ns for path in (root, *root.rglob("*")) if "__pycache__" not in str(path)}
 
 
-def test_nothing_is_written_beside_the_tokenizer():
+def test_nothing_is_written_into_the_folder_of_the_tokenizer():
     before = written_times()
     tokenize_ptb([["a dog"]])
     assert written_times() == before

@@ -17,7 +17,7 @@ def test_official_annotations_give_an_example_an_image_with_all_its_captions():
     assert loaded.num_skipped == 0
 
 
-def test_pictures_are_found_by_their_names_below_the_split_s_folder():
+def test_images_are_found_by_their_names_below_the_split_s_folder():
     write("captions.json", official(CAPTIONS))
     picture(f"val2014/{coco_name('val2014', 42)}", size=(20, 10))
     dog, cats = load("coco", "captioning", "test", "files.test=captions.json").examples
@@ -27,7 +27,7 @@ def test_pictures_are_found_by_their_names_below_the_split_s_folder():
         cats.image.digest()
 
 
-def test_a_picture_s_key_is_the_same_wherever_the_data_lie(tmp_path):
+def test_an_image_s_key_is_the_same_in_any_folder(tmp_path):
     write(str(tmp_path / "captions.json"), official(CAPTIONS))
     write("captions.json", official(CAPTIONS))
     here, there = (
@@ -68,7 +68,7 @@ def test_karpathy_s_splits_with_and_without_restval(split, setting, ids):
     assert loaded.examples[0].texts == (f"Caption {ids[0]}.", f"Text {ids[0]}.")
 
 
-def test_karpathy_s_file_names_the_picture_s_folder():
+def test_karpathy_s_file_names_the_image_s_folder():
     write("dataset_coco.json", karpathy([karpathy_image(5, "test", ["A dog."], folder="val2014")]))
     picture(f"val2014/{coco_name('val2014', 5)}")
     assert load("coco", "captioning", "test").examples[0].image.open().size == (40, 30)

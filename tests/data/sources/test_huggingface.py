@@ -120,7 +120,7 @@ def test_a_folder_of_files(kind):
 
 
 @pytest.mark.parametrize("make", [saved, parquet])
-def test_pictures_are_those_of_the_rows(make):
+def test_images_are_those_of_the_rows(make):
     examples = read(make(), "image_column=image").examples
     assert [e.image.open().size for e in examples] == [(10, 10), (11, 10), (12, 10)]
     assert np.asarray(examples[0].image.open())[0, 0].tolist() == [255, 0, 0]
@@ -128,7 +128,7 @@ def test_pictures_are_those_of_the_rows(make):
     assert len({e.image.key for e in examples}) == 3
 
 
-def test_pictures_of_an_image_folder_stay_files():
+def test_images_of_an_image_folder_stay_files():
     picture("folder/train/one.png")
     write("folder/train/metadata.jsonl", '{"file_name": "one.png", "text": "A dog."}\n')
     (example,) = read("folder", "image_column=image").examples
@@ -136,7 +136,7 @@ def test_pictures_of_an_image_folder_stay_files():
     assert len(example.image.digest()) == 64
 
 
-def test_training_on_text_opens_no_picture(monkeypatch):
+def test_training_on_text_opens_no_image(monkeypatch):
     saved()
     monkeypatch.setattr(datasets.Image, "decode_example", lambda *_: pytest.fail("an image was opened"))
     assert len(read("saved", "image_column=image").examples) == 3
@@ -149,7 +149,7 @@ def test_rows_of_a_group_are_captions_of_one_scene():
     assert loaded.examples[1].image.open().size == (12, 10)
 
 
-def test_ids_that_stand_for_several_scenes_are_refused():
+def test_ids_of_several_scenes_are_refused():
     saved()
     with pytest.raises(UserError, match=r"data\.id_column=name: 'a' is the id of several scenes"):
         read("saved", "id_column=name")
@@ -170,7 +170,7 @@ def test_bad_rows_are_said_or_counted():
     assert (len(loaded.examples), loaded.num_skipped) == (1, 2)
 
 
-def test_columns_that_are_not_there_or_hold_no_pictures():
+def test_columns_that_are_not_there_or_hold_no_images():
     saved()
     with pytest.raises(
         UserError,
@@ -181,7 +181,7 @@ def test_columns_that_are_not_there_or_hold_no_pictures():
         read("saved", "image_column=name")
 
 
-def test_rows_without_a_picture_say_so_when_it_is_needed():
+def test_rows_without_an_image_are_refused_when_it_is_needed():
     rows = datasets.Dataset.from_dict({"text": ["A dog."], "image": [None]}).cast_column("image", datasets.Image())
     rows.save_to_disk("none")
     (example,) = read("none", "image_column=image").examples

@@ -124,7 +124,7 @@ TOPIC = ["task=custom", "task.metric=accuracy", "task.labels=[animals,travel]"]
 COLUMNS = ["data.prompt=Asked: {question}", "data.target_column=topic"]
 
 
-def test_a_task_of_ones_own_trains_is_scored_and_answers():
+def test_a_custom_task_trains_is_scored_and_answers():
     given = [
         *TOPIC,
         *settings("rows.jsonl", *COLUMNS),
@@ -153,7 +153,7 @@ def test_a_task_of_ones_own_trains_is_scored_and_answers():
         train(compose_config("train", TrainConfig, [*given, "task.labels=[animals,trips]", "output=other"]), "text")
 
 
-def test_words_that_every_caption_goes_on_from_stand_before_it():
+def test_words_that_every_caption_starts_with_are_put_before_it():
     given = [
         "task.prompt=A picture of",
         *settings("rows.jsonl"),
