@@ -184,7 +184,7 @@ def _build_network(config: TrainConfig, lm: PreTrainedModel, dim: int) -> Transf
     return TransferNetwork(
         TransferConfig(
             encoder={"name": config.clip.kind, "dim": dim, "fingerprint": "", "config": {}},
-            adapter=config.adapter.steps(),
+            adapter=config.adapter.list_steps(),
             mapper=config.mapper.model_dump(),
             noise=cast(SavedNoise, NoiseScale(std, dim).as_dict()),
             task=cast(SavedTask, config.task.model_dump()),

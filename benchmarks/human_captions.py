@@ -7,13 +7,13 @@ import numpy as np
 
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.scenes import scenes
-from close_transfer.metrics.captions import caption_scores
+from close_transfer.metrics.captions import score_captions
 
 
 def main() -> None:
     captions_by_scene = [[caption.text for caption in captions(scene)] for scene in scenes("test", 1000)]
     scores = [
-        caption_scores(
+        score_captions(
             [scene_captions[writer] for scene_captions in captions_by_scene],
             [scene_captions[:writer] + scene_captions[writer + 1 :] for scene_captions in captions_by_scene],
             10,

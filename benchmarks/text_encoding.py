@@ -31,7 +31,7 @@ def main() -> None:
     tower = find_causal_text_tower(model)
     if tower is None:
         sys.exit(f"{name}: its text tower is not causal, so texts are never cut. Name another architecture")
-    lengths = tower.lengths(tokens)
+    lengths = tower.count_tokens(tokens)
     order = lengths.argsort()
     rounds = []
     with torch.inference_mode():

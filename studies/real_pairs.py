@@ -1,14 +1,15 @@
 """Real CLIP vectors of a few hundred caption-image pairs, in folds, and the systems that are trained on them."""
 
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from close_transfer.config.adapters import AdapterConfig
-from close_transfer.config.train import DEFAULT_NOISE_RULE
+from close_transfer.cli import compose_config
+from close_transfer.config.train import DEFAULT_NOISE_RULE, TrainConfig
 from close_transfer.core.arrays import normalize_rows
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
@@ -64,6 +65,12 @@ class Pairs:
         return cls([caption for caption, _ in rows], [references for _, references in rows], texts, images)
 
 
+@cache
+def _compose_steps(adapters: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return a chain of adapters with the defaults of their YAML files."""
+    return compose_config("train", TrainConfig, [f"adapter=[{','.join(adapters)}]"]).adapter.list_steps()
+
+
 @dataclass(frozen=True)
 class System:
     """System of the study, a row of its tables."""
@@ -78,7 +85,7 @@ class System:
     @property
     def steps(self) -> list[dict[str, Any]]:
         """Return the adapters before the noise, then the noise."""
-        return AdapterConfig.model_validate({name: {} for name in (*self.config.adapter, "gaussian")}).steps()
+        return _compose_steps((*self.config.adapter, "gaussian"))
 
     @property
     def data_regime(self) -> str:

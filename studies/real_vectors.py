@@ -18,7 +18,7 @@ from close_transfer.core.atomic_files import write_json, write_text
 from close_transfer.core.console import show
 from close_transfer.core.markdown import format_table
 from close_transfer.metrics.bootstrap import average_scores, compare_paired_means
-from close_transfer.metrics.captions import caption_scores
+from close_transfer.metrics.captions import score_captions
 from close_transfer.modality_gap.keyword_probe import build_keyword_matrix, compute_average_precisions, score_probe
 from close_transfer.models.adapters import AdapterChain
 from studies.config import StudyRealVectorsConfig
@@ -49,14 +49,14 @@ def build_caption_table(config: StudyRealVectorsConfig, pairs: Pairs, chains: Ch
     captions = caption_all(config)
     scored = {
         system.name: [
-            caption_scores(
+            score_captions(
                 [captions[system.name, seed][row] for row in range(len(pairs.captions))], pairs.references, 2
             )
             for seed in range(config.seeds)
         ]
         for system in list_systems(config)
     }
-    scored[NEAREST] = [caption_scores(find_nearest_captions(pairs, config.folds), pairs.references, 2)]
+    scored[NEAREST] = [score_captions(find_nearest_captions(pairs, config.folds), pairs.references, 2)]
     by_seed = {name: np.array([scores.per_example for scores in all_scores]) for name, all_scores in scored.items()}
     table = _build_table(config, "CIDEr", by_seed, chains)
     for name, all_scores in scored.items():

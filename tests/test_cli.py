@@ -69,7 +69,7 @@ def test_commands_can_be_listed_and_run_as_a_module(capsys, monkeypatch):
     wrong = subprocess.run(
         [sys.executable, "-m", "close_transfer", "predict"], capture_output=True, text=True, cwd=REPOSITORY
     )
-    assert (wrong.returncode, "give exactly one of images=" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "Give exactly one of images=" in wrong.stderr) == (2, True)
     unknown = subprocess.run(
         [sys.executable, "-m", "close_transfer", "nope"], capture_output=True, text=True, cwd=REPOSITORY
     )
@@ -120,11 +120,11 @@ def test_a_misspelt_option_lists_what_is_allowed():
          r"lm\.tuning=lora: there is no such setting here; it only applies with pretrained models, lm=flan-t5-base, .*t5-small$"),
         ("train", ["task=vqa", "task.metric=text"], r"task\.metric=text: .*; it only applies with task=custom$"),
         ("evaluate", ["task.metric=text"], r"task\.metric=text: there is no such setting($|\. Did you mean)"),
-        ("train", ["lm=pretrained"], r"lm\.name=\?\?\?: which model\? give lm\.name=NAME"),
+        ("train", ["lm=pretrained"], r"lm\.name=\?\?\?: no model is named\. Give lm\.name=NAME"),
         ("train", ["task=custom", "task.metric=accuracy", "task.labels=[yes]"],
-         r"^task\.labels=\[yes\]: should be two or more different answers, such as task\.labels=\[yes,no\]"),
+         r"^task\.labels=\[yes\]: must be two or more different answers\. Give them, such as task\.labels=\[yes,no\]"),
         ("train", ["task=custom", "task.metric=accuracy", "task.labels=[0,1,2]"],
-         r"quote what looks like a number, true or false: \"task\.labels=\['0','1','2'\]\"$"),
+         r"Quote answers that look like a number, true or false: \"task\.labels=\['0','1','2'\]\"$"),
         ("train", ["lm=t5-small", "lm.dtype=bfloat16"], r"^lm\.dtype=bfloat16: weights that are trained"),
     ],
 )  # fmt: skip
@@ -153,7 +153,7 @@ def test_all_mistakes_are_reported_at_once():
 
 def test_two_units_of_noise_at_once_are_an_error():
     with pytest.raises(
-        UserError, match=r"noise=0\.1 .* and noise_variance=0\.016 .* are given together; give one of them"
+        UserError, match=r"noise=0\.1 .* and noise_variance=0\.016 .* are given together\. Give one of them"
     ):
         compose_config("train", TrainConfig, ["noise=0.1", "noise_variance=0.016"])
 
@@ -216,7 +216,7 @@ def test_adapters_keep_the_order_they_were_given_in():
         again = TrainConfig.model_validate(composed.model_dump(mode="json"))
         assert again.adapter.names == tuple(names)
     settings = compose_config("train", TrainConfig, ["adapter=[gaussian,truncate]", "adapter.truncate.directions=9"])
-    assert settings.adapter.steps() == [{"name": "gaussian"}, {"name": "truncate", "directions": 9}]
+    assert settings.adapter.list_steps() == [{"name": "gaussian"}, {"name": "truncate", "directions": 9}]
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_adapters_keep_the_order_they_were_given_in():
         (["adapter=[remove_mean,gausian]"], r"adapter=gausian: allowed are .*\. Did you mean gaussian\?"),
         (
             ["adapter=remove_mean", "noise=0.1"],
-            r"noise=0\.1, but adapter=remove_mean adds no noise; add one .*\[remove_mean,gaussian\]",
+            r"noise=0\.1, but adapter=remove_mean adds no noise\. Add one .*\[remove_mean,gaussian\]",
         ),
         (["adapter=whiten", "adapter.whiten.shrinkage=2"], r"adapter\.whiten\.shrinkage=2"),
         (["noise_cosine=0"], r"noise_cosine=0"),

@@ -1,5 +1,5 @@
-"""Settings of each command: one typed schema, checked as a whole before anything runs.
+"""Typed schemas of each command's settings, checked as a whole before anything runs.
 
-The YAML files in ``configs/`` hold the values; the classes here say which keys exist, their types
-and ranges. Every mistake is reported at once, each with its value and what is allowed.
+The YAML files in ``configs/`` hold the values; the classes here define the keys, their types and ranges. All mistakes
+are reported at once, each with its value and the allowed values.
 """

@@ -11,24 +11,24 @@ _Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
 class AdapterSettings(StrictModel):
-    """Settings of one adapter, and the facts about it that other settings depend on; by itself, those without settings."""
+    """Settings of one adapter, and the facts about it that other settings depend on; used directly if it has none."""
 
-    adds_noise: ClassVar[bool] = False  # its class is a `Noise` then, and takes its scale from `noise=`
+    adds_noise: ClassVar[bool] = False  # True for adapters of class `Noise`, whose scale is `noise=`
 
     @property
     def has_own_noise_scale(self) -> bool:
-        """The scale of the noise comes from the statistics, so that no rule can choose it."""
+        """Return True if the scale of the noise comes from statistics, so that `noise=` and rules cannot set it."""
         return False
 
 
 class NoiseSettings(AdapterSettings):
-    """Settings of an adapter that adds noise; by itself, of noise that has a scale only."""
+    """Settings of an adapter that adds noise; used directly if the noise has no settings but its scale."""
 
     adds_noise = True
 
 
 class CovarianceNoiseSettings(NoiseSettings):
-    """Whose covariance the noise has."""
+    """Source of the noise's covariance."""
 
     shape: Literal["text", "difference"]
 
@@ -38,45 +38,45 @@ class CovarianceNoiseSettings(NoiseSettings):
 
 
 class RandomShiftSettings(AdapterSettings):
-    """A fixed random vector."""
+    """Length and seed of a fixed random vector."""
 
     length: AboveZero
     seed: Natural
 
 
 class MeanShiftSettings(AdapterSettings):
-    """How far to move, in units of the distance of the means."""
+    """Length of the shift, in units of the difference of the means."""
 
     scale: _Finite
 
 
 class StandardizeSettings(AdapterSettings):
-    """The least scale of a coordinate, as a share of the mean scale."""
+    """Smallest scale of a coordinate, as a share of the mean scale."""
 
     floor: AboveZero
 
 
 class WhitenSettings(AdapterSettings):
-    """The share of the mean variance that stands in for each direction's own."""
+    """Weight of the mean variance in each direction's variance."""
 
     shrinkage: Annotated[float, Field(ge=0, le=1)]
 
 
 class TruncateSettings(AdapterSettings):
-    """How many directions are kept."""
+    """Number of directions that are kept."""
 
     directions: Positive
 
 
 class LowRankSettings(AdapterSettings):
-    """How many directions are corrected, and the longest correction."""
+    """Number of directions that are corrected, and the longest correction."""
 
     directions: Positive
     bound: AboveZero
 
 
 class AdapterConfig(StrictModel):
-    """What is done to a vector before the mapper sees it: adapters by name, in the order they were given."""
+    """Adapters that change a vector before the mapper, by name, in the order in which they were given."""
 
     gaussian: NoiseSettings | None = None
     uniform_ball: NoiseSettings | None = None
@@ -98,38 +98,42 @@ class AdapterConfig(StrictModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _in_order(cls, values: Any, handler: ModelWrapValidatorHandler["AdapterConfig"]) -> "AdapterConfig":
+    def _record_order(cls, values: Any, handler: ModelWrapValidatorHandler["AdapterConfig"]) -> "AdapterConfig":
         config = handler(values)
         if isinstance(values, Mapping):
             config._order = tuple(name for name in values if getattr(config, name) is not None)
         if not config._order:
-            raise ValueError("give at least one adapter, such as adapter=gaussian or adapter=[remove_mean,gaussian]")
+            raise ValueError(
+                "there is no adapter. Give at least one, such as adapter=gaussian or adapter=[remove_mean,gaussian]"
+            )
         return config
 
     @model_serializer
-    def _steps(self) -> dict[str, Any]:
-        return {step["name"]: {key: value for key, value in step.items() if key != "name"} for step in self.steps()}
+    def _serialize(self) -> dict[str, Any]:
+        return {
+            step["name"]: {key: value for key, value in step.items() if key != "name"} for step in self.list_steps()
+        }
 
-    def steps(self) -> list[dict[str, Any]]:
-        """The adapters in their order, each with its name and settings."""
+    def list_steps(self) -> list[dict[str, Any]]:
+        """Return the adapters in order, each with its name and settings."""
         return [{"name": name, **getattr(self, name).model_dump()} for name in self._order]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The adapters in their order."""
+        """Return the names of the adapters in order."""
         return self._order
 
     @property
     def settings(self) -> tuple[AdapterSettings, ...]:
-        """The settings of the adapters, in their order."""
+        """Return the settings of the adapters in order."""
         return tuple(getattr(self, name) for name in self._order)
 
     @property
     def noise_names(self) -> tuple[str, ...]:
-        """The adapters that add noise."""
+        """Return the names of the adapters that add noise."""
         return tuple(name for name in self._order if getattr(self, name).adds_noise)
 
     @property
     def own_noise_scale(self) -> str | None:
-        """The adapter whose noise has its own scale; None if `noise=` or a rule gives the scale."""
+        """Return the adapter whose noise has its own scale; None if `noise=` or a rule gives the scale."""
         return next((name for name in self._order if getattr(self, name).has_own_noise_scale), None)

@@ -1,4 +1,4 @@
-"""Settings of the command that scores what needs no training."""
+"""Settings of the command that scores training-free baselines."""
 
 from typing import Annotated, Literal
 

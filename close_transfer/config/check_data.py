@@ -1,4 +1,4 @@
-"""Settings of the command that checks what is there of a dataset."""
+"""Settings of the command that checks a dataset's files."""
 
 from close_transfer.config.data import DataConfig
 from close_transfer.core.schema import StrictModel

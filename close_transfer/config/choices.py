@@ -1,13 +1,13 @@
-"""Names that several settings choose from."""
+"""Sets of names from which several settings choose."""
 
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator
 
 EvalSplit = Literal["train", "val", "test", "test-novel"]
-# What training saw; `WORDS_BY_DATA_REGIME` says it in words.
+# Data that training saw; `WORDS_BY_DATA_REGIME` describes each.
 DataRegime = Literal["T0", "T1", "T2", "T3", "T4"]
-# Whose embeddings the model is fed, in training or in evaluation; the setting is `scene`.
+# Modality of the embeddings that the model reads, in training or in evaluation; the setting is `scene`.
 InputModality = Literal["text", "image"]
 Checkpoint = Literal["best", "last"]
 # Ways to choose the noise: from texts, from statistics of unpaired images, from statistics of pairs.
@@ -17,17 +17,17 @@ ExtraMetricName = Literal["spice", "clipscore"]
 
 
 def as_tuple(value: Any) -> Any:
-    """A single choice as a list of one."""
+    """Return a single choice as a tuple of one."""
     return (value,) if isinstance(value, str) else value
 
 
-# `task=` names a file of the group; what is in it was settled when the run was trained.
+# `task=` names a file of the group. Only the name counts, because the run was trained with its own task settings.
 ChosenTask = Annotated[str, BeforeValidator(lambda task: task["name"] if isinstance(task, dict) else task)]
 
 
 def _require_value(value: Any) -> Any:
     if value in ("", "???"):
-        raise ValueError("this one has no default and must be given")
+        raise ValueError("has no default. Give a value")
     return value
 
 
@@ -35,7 +35,7 @@ Given = Annotated[str, BeforeValidator(_require_value)]
 
 
 class RegimeWords(NamedTuple):
-    """Words for what training saw: in a table, while training on text, in a model card and at the end of its sentence."""
+    """Descriptions of the data that training saw: in a table, while training on text, in a model card, in a sentence."""
 
     table: str
     training: str

@@ -1,4 +1,4 @@
-"""Settings of the command that sets results side by side."""
+"""Settings of the command that compares results."""
 
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from close_transfer.core.schema import Positive, StrictModel
 
 def _require_globs(value: Any) -> Any:
     if value in ("", "???"):
-        raise ValueError("say which results to set side by side, for example results='runs/**/results.json'")
+        raise ValueError("has no default. Give the results to compare, for example results='runs/**/results.json'")
     return as_tuple(value)
 
 
@@ -24,7 +24,9 @@ class CompareResultsConfig(StrictModel):
     output: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")
-    def _two_runs(self) -> "CompareResultsConfig":
+    def _check_compare(self) -> "CompareResultsConfig":
         if len(self.compare) not in (0, 2):
-            raise ValueError(f"compare={','.join(self.compare)}: give two evaluations, compare=[A,B], or none")
+            raise ValueError(
+                f"compare={','.join(self.compare)}: a comparison needs two evaluations. Give compare=[A,B], or leave it out"
+            )
         return self

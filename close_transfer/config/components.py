@@ -1,4 +1,4 @@
-"""Settings of the parts that a run is made of: task, encoder, mapper, language model, loop, embedding cache."""
+"""Settings of a run's parts: task, encoder, mapper, language model, training loop, embedding cache."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -8,40 +8,40 @@ from pydantic import BeforeValidator, Field, model_validator
 from close_transfer.core.roles import Names, Role
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, StrictModel
 
-# Learning rates of language models that are trained from scratch go by it: comparing a prompt with a scene is learned
-# at a lower rate than writing without a prompt.
+# Key of the learning rates of language models that are trained from scratch: comparing a prompt with a scene needs a
+# lower rate than writing without a prompt.
 LearningRateGroup = Literal["prompted", "unprompted"]
 
 
 def _refuse_non_text(value: Any) -> Any:
-    """Answers that Hydra took for numbers or truth values are refused, as how they were written is lost."""
+    """Refuse answers that Hydra parsed as numbers or booleans, because their original spelling is lost."""
     odd = [answer for answer in value if not isinstance(answer, str)] if isinstance(value, (list, tuple)) else []
     if odd:
         quoted = ",".join(f"'{answer}'" for answer in value)
         raise ValueError(
-            f'{odd[0]} is no text; quote what looks like a number, true or false: "task.labels=[{quoted}]"'
+            f'{odd[0]} is not a text. Quote answers that look like a number, true or false: "task.labels=[{quoted}]"'
         )
     return value
 
 
 def _require_model_name(value: Any) -> Any:
     if value in ("", "???"):
-        raise ValueError("which model? give lm.name=NAME of the hub, or a folder, for which lm=FOLDER is short")
+        raise ValueError("no model is named. Give lm.name=NAME on the hub, or a folder, for which lm=FOLDER is short")
     return value
 
 
 class TaskConfig(StrictModel):
-    """What is trained and how its text is shaped."""
+    """Settings of the task, including the lengths and case of its texts."""
 
     name: str
     noise: NonNegative  # standard deviation per coordinate when `noise` is not given
-    epochs: Positive  # of training, if neither the data nor `train.epochs` says otherwise
+    epochs: Positive  # training epochs, unless the data or `train.epochs` gives another number
     learning_rate_group: LearningRateGroup
     max_target_tokens: Positive
     max_prompt_tokens: Positive
     lowercase_targets: bool
     num_beams: Positive
-    # Those below are settings of some tasks only; None in the others. Each task's class names its own.
+    # The settings below apply to some tasks only, and are None for the others. Each task's class names its settings.
     prompt: str | None = None  # words that every caption continues
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] | None = None  # how scorers split text
     metric: Literal["captions", "accuracy", "vqa", "text"] | None = None
@@ -49,12 +49,12 @@ class TaskConfig(StrictModel):
 
     @property
     def own_settings(self) -> dict[str, Any]:
-        """Settings that only some tasks have, by name; without those that are not given."""
+        """Return the given settings that only some tasks have, by name."""
         optional = [name for name, field in type(self).model_fields.items() if not field.is_required()]
         return {name: value for name in optional if (value := getattr(self, name)) is not None}
 
 
-# One vector of the whole image, or one of each cell of a grid over it.
+# One vector per image, or one per cell of a grid over the image.
 Features = Literal["pooled", "grid"]
 
 
@@ -62,9 +62,9 @@ class EncoderSettings(StrictModel):
     """Settings of one kind of frozen encoder, and the facts about it that other parts depend on.
 
     Attributes:
-        kind: its name here and in `encoders.ENCODERS`.
-        encodes_images: it turns images into vectors; False if vectors come from files.
-        hub_tags: words by which a search on the hub should find models with this encoder.
+        kind: name of the kind, also in `encoders.ENCODERS`.
+        encodes_images: True if it encodes images; False if vectors come from files.
+        hub_tags: tags on the hub for models with this encoder.
     """
 
     encodes_images: ClassVar[bool] = True
@@ -74,27 +74,27 @@ class EncoderSettings(StrictModel):
 
     @property
     def encodes_text(self) -> bool:
-        """It turns texts into vectors of the space of its images."""
+        """Return True if it encodes texts into the same space as images."""
         return True
 
     @property
     def is_joint(self) -> bool:
-        """It encodes texts and images, so that the two can be compared."""
+        """Return True if it encodes texts and images, so that the two can be compared."""
         return self.encodes_text and self.encodes_images
 
     @property
     def made_for(self) -> str:
-        """The only dataset whose texts and images it knows; empty if it is for any."""
+        """Return the only dataset for which the encoder was trained; empty if it is a general encoder."""
         return ""
 
     @property
     def display_name(self) -> str:
-        """Its name in messages before it is built."""
+        """Return its name for messages before it is built."""
         return self.kind
 
 
 class OpenClipConfig(EncoderSettings):
-    """A frozen encoder that `open_clip` builds."""
+    """Settings of a frozen encoder of `open_clip`."""
 
     hub_tags = ("clip",)
 
@@ -109,11 +109,13 @@ class OpenClipConfig(EncoderSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _openai_where_nothing_is_said(cls, values: Any) -> Any:
+    def _resolve_auto_tag(cls, values: Any) -> Any:
         if not isinstance(values, dict) or values.get("pretrained") != "auto":
             return values
-        is_own = values.get("weights") or str(values.get("model")).startswith(("picturebook", "local-dir:", "hf-hub:"))
-        return values | {"pretrained": None if is_own else "openai"}
+        has_own_weights = values.get("weights") or str(values.get("model")).startswith(
+            ("picturebook", "local-dir:", "hf-hub:")
+        )
+        return values | {"pretrained": None if has_own_weights else "openai"}
 
     @property
     def encodes_text(self) -> bool:
@@ -129,7 +131,7 @@ class OpenClipConfig(EncoderSettings):
 
 
 class TimmConfig(EncoderSettings):
-    """An image encoder without a text tower, that `timm` builds."""
+    """Settings of an image encoder of `timm`, without a text tower."""
 
     kind: Literal["timm"]
     model: Annotated[str, Names.FILE_OR_HUB]
@@ -149,7 +151,7 @@ class TimmConfig(EncoderSettings):
 
 
 class PrecomputedConfig(EncoderSettings):
-    """Vectors that were encoded elsewhere; row i belongs to line i of the data file."""
+    """Files of vectors that were computed elsewhere; row i belongs to line i of the data file."""
 
     encodes_images = False
 
@@ -169,33 +171,33 @@ ENCODER_KINDS: dict[str, type[EncoderSettings]] = {
 
 
 def find_encoder_class(values: Mapping[str, Any]) -> type[EncoderSettings]:
-    """Return the class of an encoder's saved settings; `EncoderSettings` itself if they name no kind that is known."""
+    """Return the class of an encoder's saved settings; `EncoderSettings` itself if their kind is unknown."""
     return ENCODER_KINDS.get(values.get("kind", ""), EncoderSettings)
 
 
 class MapperSettings(StrictModel):
-    """What every mapper's settings have: its name in `models.mappers.MAPPERS`, and how many tokens a vector becomes."""
+    """Settings that all mappers share: the name in `models.mappers.MAPPERS`, and the number of tokens per vector."""
 
     name: str
     num_tokens: Positive
 
 
 class LinearMapperConfig(MapperSettings):
-    """One linear layer from a vector to tokens (CLOSE), or from each vector of a grid (LiMBeR)."""
+    """Settings of one linear layer from a vector to tokens (CLOSE), or from each vector of a grid (LiMBeR)."""
 
     name: Literal["linear"]
     num_constant_tokens: Natural
 
 
 class MlpMapperConfig(MapperSettings):
-    """Two linear layers (ClipCap)."""
+    """Settings of two linear layers (ClipCap)."""
 
     name: Literal["mlp"]
     hidden_dim: Positive | None
 
 
 class TransformerMapperConfig(MapperSettings):
-    """A transformer over tokens of the vector and learned ones (ClipCap, CapDec)."""
+    """Settings of a transformer over tokens of the vector and learned tokens (ClipCap, CapDec)."""
 
     name: Literal["transformer"]
     num_vector_tokens: Positive
@@ -207,7 +209,7 @@ MapperConfig = Annotated[LinearMapperConfig | MlpMapperConfig | TransformerMappe
 
 
 class ScratchLM(StrictModel):
-    """A language model built from a config and trained from scratch, tokenizer included."""
+    """Settings of a language model that is built from a config and trained from scratch, with its tokenizer."""
 
     kind: Literal["scratch"]
     name: str
@@ -220,7 +222,7 @@ class ScratchLM(StrictModel):
 
 
 class LoraConfig(StrictModel):
-    """Low-rank updates of a language model's linear layers."""
+    """Settings of low-rank updates of a language model's linear layers."""
 
     rank: Positive
     alpha: AboveZero
@@ -229,7 +231,7 @@ class LoraConfig(StrictModel):
 
 
 class PretrainedLM(StrictModel):
-    """A language model with pretrained weights: a hub name or a local directory."""
+    """Settings of a language model with pretrained weights: a hub name or a local folder."""
 
     kind: Literal["pretrained"]
     name: Annotated[str, BeforeValidator(_require_model_name), Names.FILE_OR_HUB]
@@ -241,11 +243,11 @@ class PretrainedLM(StrictModel):
     warmup_steps: Natural
 
     @model_validator(mode="after")
-    def _trained_in_full_precision(self) -> "PretrainedLM":
+    def _check_dtype(self) -> "PretrainedLM":
         if self.tuning == "full" and self.dtype != "float32":
             raise ValueError(
-                f"lm.dtype={self.dtype}: weights that are trained lose small steps in 16 bits; leave it out (train.precision=bf16 "
-                "computes in 16 bits all the same), or give lm.tuning=lora or lm.tuning=frozen"
+                f"lm.dtype={self.dtype}: weights that are trained lose small updates in 16 bits. Leave it out "
+                "(train.precision=bf16 still computes in 16 bits), or give lm.tuning=lora or lm.tuning=frozen"
             )
         return self
 
@@ -254,7 +256,7 @@ LMConfig = Annotated[ScratchLM | PretrainedLM, Field(discriminator="kind")]
 
 
 class LoopConfig(StrictModel):
-    """The training loop."""
+    """Settings of the training loop."""
 
     epochs: Positive
     max_steps: Positive | None
@@ -275,7 +277,7 @@ class LoopConfig(StrictModel):
 
 
 class EmbeddingCacheConfig(StrictModel):
-    """Where encoded vectors are kept, and in which precision."""
+    """Folder, precision and shard size of the cache of encoded vectors."""
 
     folder: Annotated[str, Names.FILE]
     dtype: Literal["float32", "float16"]

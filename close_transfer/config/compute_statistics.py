@@ -1,4 +1,4 @@
-"""Settings of the command that fits statistics for adapters."""
+"""Settings of the command that computes statistics for adapters."""
 
 from typing import Annotated, ClassVar
 
@@ -32,7 +32,7 @@ class ComputeStatisticsConfig(StrictModel):
     device: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")
-    def _pairs_are_seen(self) -> "ComputeStatisticsConfig":
+    def _check_pairs(self) -> "ComputeStatisticsConfig":
         if self.pairs and not self.images:
-            raise ValueError("pairs=true sees the texts' own images, and images=false sees none; give one of the two")
+            raise ValueError("pairs=true reads the texts' images, but images=false reads none. Leave one of them out")
         return self

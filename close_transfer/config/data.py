@@ -1,4 +1,4 @@
-"""Settings of the data, one class per source; `name` tells them apart. Each class answers for its dataset."""
+"""Settings of the data, one class per dataset or family of datasets, which owns the facts about it."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self, get_args
@@ -28,7 +28,7 @@ class PicturebookData(DatasetSettings):
 
 
 class TableSettings(DatasetSettings):
-    """Settings of a user's own rows, which name their columns."""
+    """Settings of a user's own rows, including the names of their columns."""
 
     provides: ClassVar[tuple[ExampleKindName, ...]] = ("captions", "pairs", "questions", "rows")
     is_table: ClassVar[bool] = True
@@ -72,7 +72,7 @@ class TableSettings(DatasetSettings):
         return f"data={self.name} data.path={self.path}"
 
     def _trains_on_rows(self, other: DatasetSettings, split: str, is_held_out: bool) -> bool:
-        # A share of one file or split may be held out for validation; then val has rows that training lacks.
+        # If a share of one file or split is held out for validation, val has rows that training lacks.
         return not (split == "val" and is_held_out and self == other)
 
 
@@ -100,7 +100,7 @@ class FileData(TableSettings):
 
 
 class PublishedData(DatasetSettings):
-    """Settings that all published datasets share: a folder, the files in it, what to do with bad entries."""
+    """Settings that all published datasets share: a folder, its files, and the treatment of bad entries."""
 
     is_published: ClassVar[bool] = True
 
@@ -121,7 +121,7 @@ class PublishedData(DatasetSettings):
     def explain_missing_images(self, split: str) -> str:
         folders = [folder for key, folder in self.image_folders.items() if key == split]
         if not folders:
-            return f"data={self.name} has no images; evaluate on data that has"
+            return f"data={self.name} has no images. Evaluate on data with images"
         return explain_missing_folder(Path(self.root, folders[0]), split)
 
     def is_same_split(self, other: DatasetSettings, split: str) -> bool:
@@ -135,7 +135,7 @@ class PublishedData(DatasetSettings):
 
 
 class CocoData(PublishedData):
-    """COCO captions, as the official annotation files or as Karpathy's one file of splits."""
+    """Settings of COCO captions, as the official annotation files or as Karpathy's one file of splits."""
 
     provides: ClassVar[tuple[ExampleKindName, ...]] = ("captions",)
 
@@ -143,7 +143,7 @@ class CocoData(PublishedData):
     split: Literal["train", "train+restval"]
 
     def list_text_files(self, split: str) -> list[tuple[str, str]]:
-        # Karpathy's one file holds all splits, so it cannot stand for the texts of one.
+        # Karpathy's one file holds all splits, so it cannot be used for the texts of one of them.
         return [file for file in self._list_split_file(split) if Path(file[1]).name.startswith("captions_")]
 
     def name_published_split(self, split: str) -> str:
@@ -151,7 +151,7 @@ class CocoData(PublishedData):
 
 
 class Flickr30kData(PublishedData):
-    """Flickr30k: Karpathy's JSON, the official .token file, or JSONL with image and captions."""
+    """Settings of Flickr30k: Karpathy's JSON, the official .token file, or JSONL with image and captions."""
 
     provides: ClassVar[tuple[ExampleKindName, ...]] = ("captions",)
 
@@ -159,7 +159,7 @@ class Flickr30kData(PublishedData):
 
 
 class NocapsData(PublishedData):
-    """NoCaps, for testing: COCO's format with a domain per image."""
+    """Settings of NoCaps, for testing: COCO's format with a domain per image."""
 
     provides: ClassVar[tuple[ExampleKindName, ...]] = ("captions",)
     has_domains: ClassVar[bool] = True
@@ -171,7 +171,7 @@ class NocapsData(PublishedData):
 
 
 class SnliData(PublishedData):
-    """SNLI and SNLI-VE: official JSONL."""
+    """Settings of SNLI and SNLI-VE: official JSONL."""
 
     provides: ClassVar[tuple[ExampleKindName, ...]] = ("pairs",)
 
@@ -186,7 +186,7 @@ class SnliData(PublishedData):
 
 
 class Vqa2Data(PublishedData):
-    """VQA v2: official questions (`files`) and annotations, scene text from COCO captions."""
+    """Settings of VQA v2: official questions (`files`) and annotations, scene text from COCO captions."""
 
     provides: ClassVar[tuple[ExampleKindName, ...]] = ("questions",)
     hides_test_answers: ClassVar[bool] = True
@@ -231,7 +231,7 @@ class Vqa2Data(PublishedData):
 
 
 class VqaEData(PublishedData):
-    """VQA-E: questions with explanations, the first of which is the scene's text."""
+    """Settings of VQA-E: questions with explanations, the first of which is the scene's text."""
 
     provides: ClassVar[tuple[ExampleKindName, ...]] = ("explained questions",)
 
@@ -239,7 +239,7 @@ class VqaEData(PublishedData):
 
 
 class VisualNewsData(PublishedData):
-    """Visual News: captions, with the article as the prompt."""
+    """Settings of Visual News: captions, with the article as the prompt."""
 
     provides: ClassVar[tuple[ExampleKindName, ...]] = ("articles",)
 
@@ -247,11 +247,11 @@ class VisualNewsData(PublishedData):
     articles: Literal["first-line", "whole"]
 
     def explain_missing_images(self, split: str) -> str:
-        return explain_missing_folder(Path(self.root), split)  # the entries name folders below it
+        return explain_missing_folder(Path(self.root), split)  # the entries name their images' folders
 
 
 class ConceptualCaptionsData(PublishedData):
-    """Conceptual Captions: a caption and an address per line, read line by line."""
+    """Settings of Conceptual Captions: a caption and an address per line, read line by line."""
 
     provides: ClassVar[tuple[ExampleKindName, ...]] = ("captions",)
 
@@ -277,7 +277,7 @@ class HuggingFaceData(TableSettings):
         if split == "train" or not isinstance(other, HuggingFaceData):
             return super().trains_on(other, split)
         trained, tested = {**self.splits}.get("train"), {**other.splits}.get(split)  # type: ignore[call-overload]
-        is_undivided = is_file(Path(other.path) / "state.json")  # saved without splits: every split is all of it
+        is_undivided = is_file(Path(other.path) / "state.json")  # saved without splits: each split is the whole dataset
         is_held_out = is_undivided or tested is None
         is_same = (self.path, self.config) == (other.path, other.config) and (is_held_out or trained == tested)
         return is_same and self._trains_on_rows(other, split, is_held_out)

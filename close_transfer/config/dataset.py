@@ -1,4 +1,7 @@
-"""Facts about a dataset that other packages ask for, so that none of them needs to know which datasets there are."""
+"""Base class of a dataset's settings, with the facts about a dataset that other packages need.
+
+Other packages use these facts only, so that none of them depends on a certain dataset.
+"""
 
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -6,7 +9,7 @@ from typing import ClassVar, Literal, Self
 from close_transfer.core.schema import OnBadRows, StrictModel
 
 FileSplit = Literal["train", "val", "test"]
-# What examples hold; `data/example_kinds.py` describes each kind.
+# Kinds of examples; `data/example_kinds.py` describes each.
 ExampleKindName = Literal["captions", "pairs", "questions", "explained questions", "articles", "rows"]
 
 
@@ -68,11 +71,11 @@ class DatasetSettings(StrictModel):
         return "test"
 
     def list_files(self, split: str, texts_needed: bool) -> list[tuple[str, str]]:
-        """Return folder and name of the files that a split is read from; empty if there is nothing to look for."""
+        """Return folder and name of the files that a split is read from; empty if they are not known."""
         return []
 
     def explain_missing_images(self, split: str) -> str:
-        """Return why a split has no images; empty if nothing speaks against them."""
+        """Return why a split has no images; empty if it may have some."""
         return ""
 
     def list_text_files(self, split: str) -> list[tuple[str, str]]:
@@ -81,11 +84,11 @@ class DatasetSettings(StrictModel):
 
     @property
     def text_field(self) -> str:
-        """Return the field of a text in that file; empty if the file's format says it."""
+        """Return the field of a text in that file; empty if the file's format defines it."""
         return ""
 
     def prepare_for_texts(self, split: str) -> Self | None:
-        """Return settings under which the texts of a split can be read; None if it has none."""
+        """Return settings with which the texts of a split can be read; None if it has no texts."""
         return self
 
     def build_text_source(self) -> "DatasetSettings | None":
@@ -114,4 +117,4 @@ class DatasetSettings(StrictModel):
 
 def explain_missing_folder(folder: Path, split: str) -> str:
     """Return why there are no images of a split, if its folder is missing; else an empty string."""
-    return "" if folder.is_dir() else f"images of {split} are not in {folder}; with them, leave out scene=text"
+    return "" if folder.is_dir() else f"images of {split} are not in {folder}. Put them there to leave out scene=text"

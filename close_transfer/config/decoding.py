@@ -1,4 +1,4 @@
-"""Settings of how a trained model answers, which `eval_image.py` and `predict.py` share."""
+"""Settings of decoding, which `eval_image.py` and `predict.py` share."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ from close_transfer.core.schema import AboveZero, Natural, Positive, StrictModel
 
 
 class TextMemoryConfig(StrictModel):
-    """The memory of texts that `eval_image.py` and `predict.py` project on, and where vectors are kept."""
+    """Settings of the text memory on which images are projected, and of the embedding cache."""
 
     text_memory: Annotated[str | None, CountsWith("text_memory")]
     text_memory_size: Annotated[Positive | None, CountsWith("text_memory")]
@@ -21,20 +21,21 @@ class TextMemoryConfig(StrictModel):
 
     @property
     def text_memory_file(self) -> Path | None:
-        """The file of vectors that `text_memory=` names, if it names one."""
+        """Return the file of vectors that `text_memory=` names; None if it names none."""
         return None if self.text_memory is None or self.text_memory == "train" else Path(self.text_memory)
 
     @model_validator(mode="after")
-    def _memory_is_there(self) -> "TextMemoryConfig":
+    def _check_memory(self) -> "TextMemoryConfig":
         if self.text_memory is None and self.text_memory_size is not None:
             raise ValueError(
-                f"text_memory_size={self.text_memory_size}, but there is no memory; give text_memory=train or text_memory=FILE.npy"
+                f"text_memory_size={self.text_memory_size} only applies with text_memory. Give text_memory=train or "
+                "text_memory=FILE.npy, or leave it out"
             )
         return self
 
 
 class AnsweringConfig(TextMemoryConfig):
-    """How text is written, and which of several texts is the answer."""
+    """Settings of beam search or sampling, and of re-ranking the candidates."""
 
     num_beams: Positive | None
     num_return: Annotated[Positive, CountsWith("top_p", "rerank")]
@@ -45,11 +46,15 @@ class AnsweringConfig(TextMemoryConfig):
     rerank_encoder: Annotated[ClipConfig | None, CountsWith("rerank")] = None
 
     @model_validator(mode="after")
-    def _sampling_is_whole(self) -> "AnsweringConfig":
+    def _check_sampling(self) -> "AnsweringConfig":
         if self.top_p is None and self.temperature != 1:
-            raise ValueError(f"temperature={self.temperature} is of sampling; give top_p too, such as top_p=0.9")
+            raise ValueError(
+                f"temperature={self.temperature} only applies with top_p. Give top_p too, such as top_p=0.9, or leave it out"
+            )
         if self.rerank and self.num_return == 1:
-            raise ValueError("rerank=true chooses among candidates; give num_return, such as num_return=5")
+            raise ValueError(
+                "rerank=true chooses among candidates, but num_return=1 asks for one. Give more, such as num_return=5"
+            )
         if self.rerank_encoder is not None and not self.rerank:
-            raise ValueError("rerank_encoder is of rerank=true; give that too, or leave it out")
+            raise ValueError("rerank_encoder only applies with rerank=true. Give that too, or leave it out")
         return self

@@ -1,4 +1,4 @@
-"""Settings of the command that saves a trained model for others."""
+"""Settings of the command that exports a trained model."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ class ExportModelConfig(RunReference):
     licence: str | None
 
     @model_validator(mode="after")
-    def _goes_somewhere(self) -> "ExportModelConfig":
+    def _check_destination(self) -> "ExportModelConfig":
         if not (self.output or self.push_to_hub):
-            raise ValueError("give output=FOLDER, push_to_hub=NAME, or both")
+            raise ValueError("there is no place to export to. Give output=FOLDER, push_to_hub=NAME, or both")
         return self

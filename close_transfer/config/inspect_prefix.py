@@ -1,4 +1,4 @@
-"""Settings of the command that reads prefix tokens as words."""
+"""Settings of the command that shows the words nearest to prefix tokens."""
 
 from typing import Annotated
 

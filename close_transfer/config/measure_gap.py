@@ -1,4 +1,4 @@
-"""Settings of the command that measures the gap."""
+"""Settings of the command that measures the modality gap."""
 
 from typing import Annotated, ClassVar
 

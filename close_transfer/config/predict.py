@@ -26,17 +26,18 @@ class PredictConfig(RunReference, AnsweringConfig):
     device: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")
-    def _one_input(self) -> "PredictConfig":
+    def _check_inputs(self) -> "PredictConfig":
         if (self.images is None) == (self.embeddings is None):
-            raise ValueError("give exactly one of images=FILE|FOLDER and embeddings=FILE")
+            problem = "nothing to answer is given" if self.images is None else "images and embeddings are both given"
+            raise ValueError(f"{problem}. Give exactly one of images=FILE|FOLDER and embeddings=FILE")
         if self.images is not None and self.scene != "image":
-            raise ValueError(f"scene={self.scene}: is of embeddings=FILE, and images= are given; leave it out")
+            raise ValueError(f"scene={self.scene}: only applies with embeddings, but images are given. Leave it out")
         return self
 
     @model_validator(mode="after")
-    def _names_files(self) -> "PredictConfig":
+    def _check_paths(self) -> "PredictConfig":
         for name in ("images", "embeddings", "output"):
             path = getattr(self, name)
             if path is not None and (not path or (name == "output" and not Path(path).name)):
-                raise ValueError(f"{name}={path}: names no file; give a path")
+                raise ValueError(f"{name}={path}: names no file. Give a path")
         return self

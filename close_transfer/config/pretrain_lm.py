@@ -43,35 +43,35 @@ class PretrainLmConfig(StrictModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _given_and_from_scratch(cls, values: Any) -> Any:
+    def _check_given(cls, values: Any) -> Any:
         if isinstance(values, dict):
             for key, example in (("text", "captions.txt"), ("output", "my_lm")):
                 if values.get(key) in (None, "", "???"):
-                    raise ValueError(f"{key}: missing; give {key}=VALUE, such as {key}={example}")
+                    raise ValueError(f"{key}: missing. Give {key}=VALUE, such as {key}={example}")
             lm = values.get("lm")
             if isinstance(lm, dict) and lm.get("kind") != "scratch":
                 raise ValueError(
-                    f"lm={lm.get('name')}: this command trains from scratch; give lm=t5-mini or lm=gpt2-mini, and "
-                    "another size by lm.config.KEY=VALUE"
+                    f"lm={lm.get('name')}: has pretrained weights, but this command trains from scratch. Give lm=t5-mini or "
+                    "lm=gpt2-mini, with another size by lm.config.KEY=VALUE"
                 )
         return values
 
     @property
     def used_objective(self) -> Literal["reconstruct", "denoise", "causal"]:
-        """What was asked for, else what suits the architecture."""
+        """Return the given objective, else the default of the architecture."""
         return self.objective or ("reconstruct" if self.lm.architecture == "t5" else "causal")
 
     @model_validator(mode="after")
-    def _objective_fits(self) -> "PretrainLmConfig":
+    def _check_objective(self) -> "PretrainLmConfig":
         if (self.used_objective == "causal") == (self.lm.architecture == "t5"):
             allowed = "reconstruct or denoise" if self.lm.architecture == "t5" else "causal"
             raise ValueError(
-                f"objective={self.objective}: lm={self.lm.name} is trained by {allowed}; leave objective out"
+                f"objective={self.objective}: lm={self.lm.name} can only be trained by {allowed}. Leave objective out"
             )
         return self
 
     @model_validator(mode="after")
-    def _equal_depths(self) -> "PretrainLmConfig":
+    def _check_depths(self) -> "PretrainLmConfig":
         if self.lm.architecture != "t5":
             return self
         layers = self.lm.config.get("num_layers", 6)
@@ -79,6 +79,6 @@ class PretrainLmConfig(StrictModel):
         if layers != decoder_layers:
             raise ValueError(
                 f"lm.config.num_layers={layers} and lm.config.num_decoder_layers={decoder_layers}: transformers "
-                "cannot write with such a T5; give both the same number"
+                "cannot generate with such a T5. Give both the same number"
             )
         return self

@@ -1,4 +1,4 @@
-"""Settings of the command that prints what a bug report needs."""
+"""Settings of the command that prints the facts for a bug report."""
 
 from typing import Annotated
 

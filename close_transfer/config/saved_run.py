@@ -1,4 +1,4 @@
-"""Settings that name a trained model, which every command that uses one shares."""
+"""Settings that name a trained model, shared by all commands that use one."""
 
 from typing import Annotated, ClassVar
 
@@ -8,7 +8,7 @@ from close_transfer.core.schema import StrictModel
 
 
 class RunReference(StrictModel):
-    """A trained model: a run's folder, or the newest run of a task."""
+    """Settings that name a trained model: a run's folder, or the newest run of a task."""
 
     choices_only: ClassVar[tuple[str, ...]] = ("task",)
 

@@ -18,9 +18,8 @@ from close_transfer.config.data import DataConfig
 from close_transfer.core.roles import Names, Role
 from close_transfer.core.schema import Natural, NonNegative, StrictModel
 
-# Splits of the training data whose text `exclude_overlap_with` takes by name; whatever else it names is a file.
+# Splits of the training data that `exclude_overlap_with` takes by name; any other value is a file.
 LEAK_SPLITS = ("val", "test")
-
 
 _UNITS = {
     "noise": "a standard deviation",
@@ -28,19 +27,18 @@ _UNITS = {
     "noise_cosine": "an expected cosine",
 }
 
-
 DEFAULT_NOISE_RULE: NoiseRule = "largest_coordinate"
 
 
 def _parse_noise(value: Any) -> Any:
-    """The value, where it may be noise; a union would tell of each of its members."""
+    """Check a value of `noise`; pydantic's error for a union would list every member."""
     if value in (None, *get_args(AutoNoise)):
         return value
     try:
         return TypeAdapter(NonNegative).validate_python(value)
     except ValidationError as error:
-        reason = error.errors()[0]["msg"] if not isinstance(value, str) else "is no number"
-        raise ValueError(f"{reason}; give 0 or more, or one of {', '.join(get_args(AutoNoise))}") from None
+        reason = error.errors()[0]["msg"] if not isinstance(value, str) else "is not a number"
+        raise ValueError(f"{reason}. Give 0 or more, or one of {', '.join(get_args(AutoNoise))}") from None
 
 
 class TrainConfig(StrictModel):
@@ -70,54 +68,58 @@ class TrainConfig(StrictModel):
     device: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")
-    def _one_noise(self) -> "TrainConfig":
+    def _check_noise(self) -> "TrainConfig":
         noises = {name: getattr(self, name) for name in _UNITS if getattr(self, name) is not None}
         if len(noises) > 1:
             settings = " and ".join(f"{name}={value} ({_UNITS[name]})" for name, value in noises.items())
-            raise ValueError(f"{settings} are given together; give one of them")
+            raise ValueError(f"{settings} are given together. Give one of them")
         if any(value != 1 if name == "noise_cosine" else value for name, value in noises.items()):
             self._check_adapter_adds_noise(next(iter(noises.items())))
         return self
 
     @model_validator(mode="after")
-    def _rule_is_asked(self) -> "TrainConfig":
+    def _check_noise_rule(self) -> "TrainConfig":
         if self.noise_rule is not None and self.noise != "auto":
-            raise ValueError(f"noise_rule={self.noise_rule} is of noise=auto; give noise=auto, or leave the rule out")
+            raise ValueError(
+                f"noise_rule={self.noise_rule} only applies with noise=auto. Give noise=auto, or leave the rule out"
+            )
         return self
 
     @model_validator(mode="after")
-    def _noise_is_added_once(self) -> "TrainConfig":
+    def _check_adapters(self) -> "TrainConfig":
         adding = self.adapter.noise_names
         if len(adding) > 1:
-            raise ValueError(f"adapter={','.join(self.adapter.names)}: {' and '.join(adding)} both add noise; keep one")
+            raise ValueError(
+                f"adapter={','.join(self.adapter.names)}: {' and '.join(adding)} both add noise. Leave one of them out"
+            )
         if (name := self.adapter.own_noise_scale) is not None and isinstance(self.noise, str):
             settings = ",".join(f"adapter.{name}.{key}={value}" for key, value in getattr(self.adapter, name))
-            raise ValueError(f"noise={self.noise}: {settings} has a scale of its own; leave noise out")
+            raise ValueError(f"noise={self.noise}: {settings} has its own scale. Leave noise out")
         return self
 
     @property
     def rule(self) -> NoiseRule:
-        """The rule of noise=auto."""
+        """Return the rule of noise=auto."""
         return self.noise_rule or DEFAULT_NOISE_RULE
 
     def _check_adapter_adds_noise(self, setting: tuple[str, float]) -> None:
         if not self.adapter.noise_names:
             raise ValueError(
-                f"{setting[0]}={setting[1]}, but adapter={','.join(self.adapter.names)} adds no noise; add one that does, "
+                f"{setting[0]}={setting[1]}, but adapter={','.join(self.adapter.names)} adds no noise. Add one that does, "
                 f"such as adapter=[{','.join((*self.adapter.names, 'gaussian'))}], or leave {setting[0]} out"
             )
 
     @model_validator(mode="after")
-    def _auto_has_a_folder(self) -> "TrainConfig":
+    def _check_resume(self) -> "TrainConfig":
         if self.resume == "auto" and not self.output:
-            raise ValueError("resume=auto continues the run in output=FOLDER, or starts it there; give output=")
+            raise ValueError("resume=auto needs the folder of the run to continue or start. Give output=FOLDER")
         return self
 
     @model_validator(mode="after")
-    def _batch_divides(self) -> "TrainConfig":
+    def _check_batch_size(self) -> "TrainConfig":
         if self.train.batch_size % self.train.gradient_accumulation:
             raise ValueError(
                 f"train.batch_size={self.train.batch_size} cannot be split into "
-                f"train.gradient_accumulation={self.train.gradient_accumulation} equal parts; choose a multiple"
+                f"train.gradient_accumulation={self.train.gradient_accumulation} equal parts. Give a multiple of it"
             )
         return self

@@ -1,4 +1,4 @@
-"""Checks what is there of a published dataset: files, counts, images, and what can be run with them."""
+"""Checks of a published dataset on disk: its files, their counts against the published ones, and its images."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,10 +17,11 @@ from close_transfer.data.examples import Example
 from close_transfer.data.leakage import Leaks, collect_evaluation_texts, collect_training_texts, find_leaks
 from close_transfer.data.sources import LoadedSplit, load_examples
 from close_transfer.data.sources.images import explain_missing
-from close_transfer.data.sources.official_files import find_file, image_folder
-from close_transfer.data.sources.published import ORIGINS, Published, published_count
+from close_transfer.data.sources.official_files import find_file, get_image_folder
+from close_transfer.data.sources.published import ORIGINS, Published, find_published_size
 from close_transfer.data.sources.vqa import format_coco_image_name
 
+# Opening all images of a dataset takes hours; a few of them, spread evenly, show a damaged or wrong download.
 _NUM_OPENED = 20
 
 State = Literal["complete", "uncounted", "subset", "larger", "damaged", "unreadable", "missing"]
@@ -33,8 +34,8 @@ class ImageCheck:
     Attributes:
         folder: where they should be.
         num_named: different images named.
-        num_there: files of these names; only a few of them are opened.
-        unreadable: what is wrong with those of the opened ones that cannot be used.
+        num_there: existing files with these names; only a few of them are opened.
+        unreadable: error messages of the opened files that cannot be used.
     """
 
     folder: Path
@@ -43,27 +44,27 @@ class ImageCheck:
     unreadable: tuple[str, ...]
 
     @property
-    def complete(self) -> bool:
-        """Whether all are there, and none that was opened is damaged."""
+    def is_complete(self) -> bool:
+        """Return True if all images exist, and none of the opened ones is damaged."""
         return self.num_there == self.num_named and not self.unreadable
 
 
 @dataclass
 class FileCheck:
-    """One file.
+    """State of one file of a dataset.
 
     Attributes:
-        role: the split, or what else the file is for ("captions of train").
-        path: where it is, or where it should be.
+        role: the split, or another purpose of the file ("captions of train").
+        path: path of the file, or its expected path if it is missing.
         state: "complete" as published; "uncounted" if no count is published; "subset" and "larger" if
             it differs from what is published; "damaged" if some entries cannot be used; "unreadable"
             if none can; "missing".
         published: the published size, if there is one.
-        examples: what can be used of it.
-        fault: the message about what cannot be used.
-        notes: what was left out, and what else a user should know.
-        images: of a split whose examples name images.
-        num_untold: questions about images without a caption in the file of captions.
+        examples: the usable examples.
+        fault: the message about the unusable entries; empty if there are none.
+        notes: facts for the user, such as counts of entries that are left out.
+        images: check of the images that the examples name; None if they name none.
+        num_uncaptioned: number of questions about images that have no caption in the captions file.
     """
 
     role: str
@@ -74,30 +75,30 @@ class FileCheck:
     fault: str = ""
     notes: list[str] = field(default_factory=list)
     images: ImageCheck | None = None
-    num_untold: int = 0
+    num_uncaptioned: int = 0
 
     @property
-    def usable(self) -> bool:
-        """Whether there is anything to use in it."""
+    def is_usable(self) -> bool:
+        """Return True if the file holds at least one usable example."""
         return bool(self.examples)
 
     @property
     def num_captions(self) -> int:
-        """Captions of all its images together."""
+        """Return the number of captions of all its images together."""
         return sum(len(example.texts) for example in self.examples)
 
 
 @dataclass
 class DataCheck:
-    """All about one dataset.
+    """State of one dataset.
 
     Attributes:
-        choice: its name in `data=`.
+        choice: name of the dataset in `data=`.
         overrides: further settings of the data that the user gave.
-        data: its settings.
-        splits: by split, the file that lists its examples.
-        others: files that the splits need besides.
-        leaks: what of the training text is evaluation text, if that was asked for and both are there.
+        data: settings of the dataset.
+        splits: the file that lists the examples of each split.
+        others: other files that the splits need.
+        leaks: training text that is also evaluation text; None if it was not requested or a split is missing.
     """
 
     choice: str
@@ -109,25 +110,25 @@ class DataCheck:
 
     @property
     def kind(self) -> ExampleKind:
-        """The kind of its examples."""
+        """Return the kind of its examples."""
         return EXAMPLE_KINDS[self.data.provides[0]]
 
     @property
     def evaluation_split(self) -> str:
-        """The test split, or the validation split where that has no file or no answers."""
+        """Return the test split, or the validation split if the test split has no file or no answers."""
         return self.data.find_evaluation_split()
 
     @property
-    def complete(self) -> bool:
-        """Whether every file is there and whole, with the images that an evaluation needs."""
+    def is_complete(self) -> bool:
+        """Return True if every file is complete, and the images that an evaluation needs exist."""
         images = self.splits[self.evaluation_split].images
         return all(check.state in ("complete", "uncounted") for check in [*self.splits.values(), *self.others]) and (
-            images is None or images.complete
+            images is None or images.is_complete
         )
 
 
 def _load(data: PublishedData, split: str) -> tuple[LoadedSplit | None, str]:
-    """What can be used of a split, and what is wrong with the rest."""
+    """Return the usable examples of a split, or None, and the message about the unusable ones."""
 
     def load(on_bad_rows: OnBadRows) -> LoadedSplit:
         readable = cast(DataConfig, data.model_copy(update={"on_bad_rows": on_bad_rows}))
@@ -161,7 +162,7 @@ def _check_file(data: PublishedData, split: FileSplit, role: str) -> FileCheck:
     if path is None:
         return FileCheck(role, Path(data.root, name), "missing")
     named_split = data.name_published_split(split)
-    published = published_count(data.name, named_split, path)
+    published = find_published_size(data.name, named_split, path)
     loaded, fault = _load(data, split)
     if loaded is None:
         return FileCheck(role, path, "unreadable", published, fault=fault)
@@ -183,11 +184,11 @@ def _check_images(data: PublishedData, split: str, examples: Iterable[Example]) 
             ref.open()
         except UserError as error:
             unreadable.append(str(error))
-    return ImageCheck(image_folder(data, split), len(named), len(present), tuple(unreadable))
+    return ImageCheck(get_image_folder(data, split), len(named), len(present), tuple(unreadable))
 
 
 def _check_answers(data: PublishedData, split: FileSplit) -> FileCheck | None:
-    """Return the missing file with the answers of a split; one that is there is read with the questions."""
+    """Return the check of a split's answers file if it is missing; else None, because questions are read with it."""
     name = data.answer_files.get(split)
     if name is not None and find_file(Path(data.root), name) is None:
         return FileCheck(f"answers of {split}", Path(data.root, name), "missing")
@@ -195,16 +196,16 @@ def _check_answers(data: PublishedData, split: FileSplit) -> FileCheck | None:
 
 
 def _check_captions(data: PublishedData, captions: PublishedData, split: FileSplit, questions: FileCheck) -> FileCheck:
-    """Return the state of the scenes' texts; note in `questions` how many are about images without any."""
+    """Return the check of the captions; record in `questions` how many of them are about uncaptioned images."""
     check = _check_file(captions, split, f"captions of {split}")
-    captioned = {format_coco_image_name(image_folder(data, split), example.id) for example in check.examples}
+    captioned = {format_coco_image_name(get_image_folder(data, split), example.id) for example in check.examples}
     uncaptioned = [
         question
         for question in questions.examples
         if question.image is not None and question.image.key not in captioned
     ]
-    if check.usable and uncaptioned:
-        questions.num_untold = len(uncaptioned)
+    if check.is_usable and uncaptioned:
+        questions.num_uncaptioned = len(uncaptioned)
         questions.notes.append(
             f"{len(uncaptioned):,} questions are about images without a caption in {check.path.name}; "
             "runs on text leave them out with data.on_missing_scene=skip"
@@ -218,7 +219,7 @@ def _find_split_leaks(check: DataCheck) -> Leaks | None:
         captions = {other.role: other for other in check.others}
         train = captions.get("captions of train")
         test = captions.get(f"captions of {check.evaluation_split}")
-    if train is None or test is None or not (train.usable and test.usable):
+    if train is None or test is None or not (train.is_usable and test.is_usable):
         return None
     return find_leaks(
         collect_training_texts(train.examples, check.kind), collect_evaluation_texts(test.examples, check.kind)
@@ -226,20 +227,21 @@ def _find_split_leaks(check: DataCheck) -> Leaks | None:
 
 
 def check_data(data: DataConfig, choice: str, overrides: Sequence[str] = (), leakage: bool = False) -> DataCheck:
-    """Reads what is there of a published dataset with the readers that training uses, and counts it.
+    """Read the existing files of a published dataset with the readers of training, and compare their counts.
 
     Args:
-        data: its settings.
-        choice: its name in `data=`.
+        data: settings of the dataset.
+        choice: name of the dataset in `data=`.
         overrides: further settings of the data, as the user gave them; for the commands that are shown.
-        leakage: whether to look for training text in the evaluation split.
+        leakage: True to search the training text for evaluation text.
 
     Raises:
-        UserError: if the data is no published dataset.
+        UserError: if the dataset is not a published one.
     """
     if not data.is_published:
         raise UserError(
-            f"data={choice}: is no published dataset, so there is nothing to compare with; allowed are {', '.join(ORIGINS)} and all"
+            f"data={choice}: is not a published dataset, so there is nothing to compare with. Use one of "
+            f"{', '.join(ORIGINS)} and all"
         )
     published = cast(PublishedData, data)
     check = DataCheck(choice, tuple(overrides), published, {}, [])

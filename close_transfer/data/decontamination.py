@@ -1,4 +1,4 @@
-"""Loads the texts that are looked at for leakage, and says how training could leave out what leaks."""
+"""Train/test overlap of a run: removing it before training, measuring it, and the setting that removes it."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,15 +22,18 @@ from close_transfer.data.sources.official_files import find_file
 def exclude_overlap(
     config: TrainConfig, kind: ExampleKind, examples: Sequence[Example]
 ) -> tuple[list[Example], Counter[str]]:
-    """Return training examples without what `exclude_overlap_with` names, and how much was left out.
+    """Return training examples without the texts that `exclude_overlap_with` names.
 
     Args:
         config: settings of the training.
-        kind: of the examples that the task reads.
-        examples: the training split's.
+        kind: kind of examples that the task reads.
+        examples: examples of the training split.
+
+    Returns:
+        The remaining examples, and the number of removed texts by reason.
 
     Raises:
-        UserError: if what it names cannot be read.
+        UserError: if a named file or split cannot be read, or no example remains.
     """
     if not config.exclude_overlap_with:
         return list(examples), Counter()
@@ -43,14 +46,15 @@ def exclude_overlap(
             continue
         if not is_file(Path(name)):
             raise UserError(
-                f"exclude_overlap_with={name}: there is no such file; allowed are {', '.join(LEAK_SPLITS)}, and files of texts "
+                f"exclude_overlap_with={name}: there is no such file. Give {', '.join(LEAK_SPLITS)}, or a file of texts "
                 "(.txt, .jsonl, .csv, .tsv, COCO's .json)"
             )
         unwanted += reader.read(Path(name), config.exclude_overlap_column, "exclude_overlap_with")
     remaining, num_removed = drop_leaked(examples, unwanted, kind)
     if not remaining:
         raise UserError(
-            f"exclude_overlap_with={_format_list(config.exclude_overlap_with)}: leaves no training example; give text that is not the training text"
+            f"exclude_overlap_with={_format_list(config.exclude_overlap_with)}: no training example would remain. "
+            "Give text other than the training text"
         )
     skipped = Counter({f"texts that are also in {', '.join(config.exclude_overlap_with)}": num_removed})
     if reader.skipped["unusable"]:
@@ -61,14 +65,17 @@ def exclude_overlap(
 def check_leakage(
     trained: TrainConfig, kind: ExampleKind, data: DataConfig, split: str, examples: Sequence[Example]
 ) -> dict[str, Any]:
-    """How much of the training text is evaluation text, or why that is not known.
+    """Measure how much of a run's training text is evaluation text.
 
     Args:
         trained: settings of the run.
-        kind: of the examples that its task reads.
-        data: what it is evaluated on.
-        split: of these data.
-        examples: what it is asked; their scenes' texts are read if they came without.
+        kind: kind of examples that its task reads.
+        data: the evaluation data.
+        split: split of the evaluation data.
+        examples: evaluation examples; their scenes' texts are read from the data if they lack them.
+
+    Returns:
+        The fields of `Leaks` with "checked": True, or "checked": False and the "reason".
     """
 
     def load_training() -> list[Example]:
@@ -84,7 +91,7 @@ def measure_leakage(
     split: str,
     examples: Sequence[Example],
 ) -> dict[str, Any]:
-    """The same for training examples that are read only if there is text to hold them against."""
+    """Measure leakage as `check_leakage` does; `load_training` is called only if there is text to compare with."""
     try:
         references = list(collect_evaluation_texts(examples, kind)) or _load_scene_texts(data, kind, split, examples)
     except UserError as error:
@@ -93,7 +100,7 @@ def measure_leakage(
         return _report_unchecked("the evaluation scenes have no text")
     try:
         training_examples = load_training()
-    except UserError as error:  # the training data may be elsewhere by now
+    except UserError as error:  # the training data may have been moved since training
         return _report_unchecked(f"the training text cannot be read: {error}")
     return {"checked": True} | find_leaks(collect_training_texts(training_examples, kind), references).as_dict()
 
@@ -103,17 +110,17 @@ def _report_unchecked(reason: str) -> dict[str, Any]:
 
 
 def _load_scene_texts(data: DataConfig, kind: ExampleKind, split: str, examples: Sequence[Example]) -> list[str]:
-    """The texts of the scenes that are asked about, where the images alone were loaded."""
+    """Return the texts of the examples' scenes, for examples that were loaded with their images only."""
     readable = data.prepare_for_texts(split)
     if readable is None:
         return []
-    asked_ids = {example.id for example in examples}
+    evaluated_ids = {example.id for example in examples}
     split_examples = load_examples(readable, kind, split).examples
-    return list(collect_evaluation_texts((example for example in split_examples if example.id in asked_ids), kind))
+    return list(collect_evaluation_texts((example for example in split_examples if example.id in evaluated_ids), kind))
 
 
 def suggest_overlap_setting(trained: TrainConfig, data: DataConfig, split: str) -> str:
-    """The setting of a training that leaves out the text of an evaluation split; empty if there is none."""
+    """Return the setting that removes an evaluation split's text from training; empty if there is none."""
     before = trained.exclude_overlap_with or ()
     if trained.data.is_same_split(data, split):
         return (
@@ -133,7 +140,7 @@ def _format_list(names: Sequence[str]) -> str:
 
 
 def _find_text_file(data: DataConfig, split: str) -> tuple[str, str]:
-    """Return the file that holds the texts of a split, and their field; FILE if they must be written to one first."""
+    """Return the file with the texts of a split, and their field; "FILE" if no existing file holds them."""
     for root, name in data.list_text_files(split):
         path = find_file(Path(root), name) if root else name
         if path is not None:

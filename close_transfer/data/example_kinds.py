@@ -15,8 +15,8 @@ class ExampleKind:
     """Facts about the examples of one kind.
 
     Attributes:
-        name: as datasets name it in `provides`.
-        prompt: "none" if nothing is asked of a scene, "required" if each example asks something, else "optional".
+        name: name of the kind in a dataset's `provides`.
+        prompt: "none" if examples have no prompt, "required" if each has one, else "optional".
         prompt_name: a noun for the prompt, for messages.
         labels: the only targets that are allowed; empty if any text is.
         free_text: True if targets and references are sentences. Then they are evaluation text, which must not leak into

@@ -17,7 +17,7 @@ class ImageRef:
     """An image that is not opened yet.
 
     Attributes:
-        key: its name, the same on any machine; unique within its split.
+        key: name of the image, the same on any machine; unique within its split.
         open: function that reads or draws the image, as RGB.
         digest: function that fingerprints the image's content, so that its vector can be cached.
         row: line of the file it came from, from 0; precomputed embeddings are indexed by it.

@@ -1,6 +1,6 @@
-"""Image files from any source: found, and opened upright, as RGB, 8 bits, the first frame, on white.
+"""Image files from any source: searched for, and opened upright, as 8-bit RGB, the first frame, on white.
 
-An image that cannot be used raises a `UserError` that names it and the reason, and nothing else.
+An image that cannot be used raises a `UserError` that names the file and the reason.
 """
 
 import io
@@ -34,7 +34,7 @@ class FoundImages:
     Attributes:
         files: id and path of each, sorted by name. An id is the path relative to the folder, with
             slashes; bytes that are not UTF-8 are escaped. Ids are unique.
-        faults: folders that could not be listed, and the reason.
+        faults: folders that could not be listed, each with the reason.
         num_other: number of files without an image extension.
     """
 
@@ -52,7 +52,7 @@ def find_images(root: Path) -> FoundImages:
     if root.is_file():
         return FoundImages([(_escape_undecodable(root.name), root)], [], 0)
     if not root.is_dir():
-        raise UserError(f"images={root}: there is no such file or folder")
+        raise UserError(f"images={root}: there is no such file or folder. Give an image or a folder of images")
     image_suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     faults: list[OSError] = []
     visited: set[tuple[int, int]] = set()
@@ -69,7 +69,8 @@ def find_images(root: Path) -> FoundImages:
     if not paths:
         unlisted = f" ({len(faults)} folders could not be listed)" if faults else ""
         raise UserError(
-            f"images={root}: no image in this folder or below it{unlisted}; known are {', '.join(sorted(image_suffixes)[:12])} and more"
+            f"images={root}: there is no image in this folder or below it{unlisted}. Give a folder with images "
+            f"({', '.join(sorted(image_suffixes)[:12])} and more)"
         )
     paths.sort(key=lambda path: path.parts)
     unlisted_folders = [

@@ -19,15 +19,16 @@ from close_transfer.core.text_normalization import normalize_text
 from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import Example
 
+# In shorter texts a difference of one word changes the meaning ("a red ball", "a blue ball").
 MIN_WORDS = 5
 _MAX_SHOWN = 5
-_64_BITS = 2**64 - 1
+_64_BITS = 2**64 - 1  # keeps sums of Python's unbounded integers at the width of a hash
 
 Kind = Literal["identical", "near"]
 
 
 def _compute_signatures(words: Sequence[str]) -> Iterator[int]:
-    """Return the sum of the words' hashes, and that sum without each of them."""
+    """Yield the sum of the words' hashes, and that sum without each of them."""
     hashes = [hash(word) for word in words]
     total = sum(hashes)
     yield total & _64_BITS
@@ -86,7 +87,7 @@ class References:
     def __len__(self) -> int:
         return len(self._identical)
 
-    def leak(self, text: str) -> LeakedPair | None:
+    def find_leak(self, text: str) -> LeakedPair | None:
         """Return the pair of a training text and the first reference that it repeats, if any."""
         key = normalize_text(text)
         if (reference := self._identical.get(key)) is not None:
@@ -112,7 +113,7 @@ def find_leaks(training_texts: Iterable[str], references: Iterable[str]) -> Leak
     num_training = 0
     for text in training_texts:
         num_training += 1
-        if (pair := lookup.leak(text)) is not None:
+        if (pair := lookup.find_leak(text)) is not None:
             counts[pair.kind] += 1
             if len(shown) < _MAX_SHOWN and pair not in shown:
                 shown.append(pair)
@@ -153,10 +154,10 @@ def drop_leaked(examples: Iterable[Example], references: Iterable[str], kind: Ex
     remaining: list[Example] = []
     num_before = num_after = 0
     for example in examples:
-        texts = tuple(text for text in example.texts if lookup.leak(text) is None)
+        texts = tuple(text for text in example.texts if lookup.find_leak(text) is None)
         targets = example.targets
         if kind.free_text:
-            targets = tuple(target for target in targets if lookup.leak(target) is None)
+            targets = tuple(target for target in targets if lookup.find_leak(target) is None)
         clean = replace(example, texts=texts, targets=targets)
         num_before += sum(1 for _ in collect_training_texts([example], kind))
         if (texts or not example.texts) and (targets or not example.targets):

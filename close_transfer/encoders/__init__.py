@@ -1,4 +1,4 @@
-"""Frozen encoders: text and images in, vectors of one space out."""
+"""Frozen encoders, which map texts and images to vectors of one space."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,22 +9,22 @@ from close_transfer.encoders.open_clip_encoder import OpenClipEncoder
 from close_transfer.encoders.precomputed import PrecomputedEncoder
 from close_transfer.encoders.timm_encoder import TimmEncoder
 
-# What builds an encoder from its settings and a device, by the kind that the settings name.
+# Constructors of encoders from their settings and a device, by the `kind` of the settings.
 ENCODERS: dict[str, Callable[[Any, str], Encoder]] = {
     "open_clip": OpenClipEncoder,
     "timm": TimmEncoder,
 }
 
-# Vectors from files cannot encode anything new, so they are asked for rows instead.
+# Precomputed vectors cannot encode anything new; their rows are looked up instead.
 AnyEncoder = Encoder | PrecomputedEncoder
 
 __all__ = ["ENCODERS", "AnyEncoder", "Encoder", "OpenClipEncoder", "PrecomputedEncoder", "TimmEncoder", "load_encoder"]
 
 
 def load_encoder(config: EncoderSettings, device: str) -> Encoder:
-    """Return the encoder of these settings, with its weights; `config.encodes_images` must be true.
+    """Load the encoder of these settings with its weights; `config.encodes_images` must be true.
 
     Raises:
-        UserError: if it cannot be built or its weights cannot be had.
+        UserError: if it cannot be built or its weights are not available.
     """
     return ENCODERS[config.kind](config, device)

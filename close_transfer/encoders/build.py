@@ -1,21 +1,27 @@
-"""Builds the frozen encoder that the settings name."""
+"""Builder of the frozen encoder that the settings name."""
 
 from close_transfer.config.components import ClipConfig, PrecomputedConfig
 from close_transfer.config.data import DataConfig
 from close_transfer.data.sources.file import count_lines, read_text_lines, require_numbered_lines
 from close_transfer.encoders import AnyEncoder, PrecomputedEncoder, load_encoder
-from close_transfer.encoders.encoder import no_text_tower_error
+from close_transfer.encoders.encoder import build_no_text_tower_error
 
 
 def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed: bool) -> AnyEncoder:
-    """The frozen encoder; precomputed vectors are tied to the lines of the data file.
+    """Build the frozen encoder; precomputed vectors are matched with the lines of the data file.
+
+    Args:
+        clip: settings of the encoder.
+        data: the data to encode.
+        device: torch device.
+        texts_needed: True if texts will be encoded.
 
     Raises:
-        UserError: if it cannot be built, or vectors do not fit the data.
+        UserError: if it cannot be built, or precomputed vectors do not fit the data.
     """
     if not isinstance(clip, PrecomputedConfig):
         if texts_needed and not clip.encodes_text:
-            raise no_text_tower_error(clip.display_name)
+            raise build_no_text_tower_error(clip.display_name)
         return load_encoder(clip, device)
     file = require_numbered_lines(data)
     texts = read_text_lines(file) if texts_needed else None
@@ -23,10 +29,10 @@ def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed:
 
 
 def find_encoder_warning(clip: ClipConfig, data: DataConfig) -> str:
-    """What to know where the Picturebook CLIP is given other data; empty elsewhere."""
+    """Return a warning if the encoder was made for other data, as the Picturebook CLIP is; else an empty string."""
     if clip.made_for in ("", data.name):
         return ""
     return (
-        f"note: the Picturebook CLIP knows Picturebook's language only, so numbers on data={data.name} say nothing; "
-        "choose clip=open_clip clip.model=NAME (docs/custom_data_and_models.md)"
+        f"note: the Picturebook CLIP knows only Picturebook's language, so numbers on data={data.name} are meaningless. "
+        "Use clip=open_clip clip.model=NAME (docs/custom_data_and_models.md)"
     )

@@ -1,4 +1,4 @@
-"""The catalogue of encoders that can be chosen by name, and what each needs."""
+"""Catalogue of the available encoders, with the settings that choose them."""
 
 import os
 from collections.abc import Iterator
@@ -8,28 +8,28 @@ import timm
 from huggingface_hub import try_to_load_from_cache
 from open_clip.pretrained import get_pretrained_cfg
 
-from close_transfer.encoders.open_clip_encoder import tokenizer_name
+from close_transfer.encoders.open_clip_encoder import get_tokenizer_name
 
 _HEAD = """\
-clip=open_clip clip.model=ARCHITECTURE clip.pretrained=TAG     weights come from the hub once, then from its cache
-clip=open_clip clip.model=ARCHITECTURE clip.pretrained=TAG clip.weights=FILE   no download: weights of that tag from a file, with its
-                                                               preprocessing; clip.tokenizer=FOLDER where the tokenizer is the hub's
-clip=open_clip clip.model=ARCHITECTURE clip.pretrained=random  weights that nobody trained, a baseline
-clip=open_clip clip.model=local-dir:FOLDER                     open_clip_config.json, weights and tokenizer of your own
-clip=open_clip ... clip.features=grid                          a vector of each cell, for scripts/train_on_images.py
-clip=timm clip.model=ARCHITECTURE                              an image encoder without a text tower, for the same
-clip=precomputed clip.text_embeddings=FILE                     vectors of any encoder, encoded elsewhere
+clip=open_clip clip.model=ARCHITECTURE clip.pretrained=TAG     weights are downloaded from the hub once, then cached
+clip=open_clip clip.model=ARCHITECTURE clip.pretrained=TAG clip.weights=FILE   no download: weights of that tag from a file, with the tag's
+                                                               preprocessing; clip.tokenizer=FOLDER if the tokenizer is on the hub
+clip=open_clip clip.model=ARCHITECTURE clip.pretrained=random  untrained weights, a baseline
+clip=open_clip clip.model=local-dir:FOLDER                     your open_clip_config.json, weights and tokenizer
+clip=open_clip ... clip.features=grid                          one vector per cell of the image, for scripts/train_on_images.py
+clip=timm clip.model=ARCHITECTURE                              an image encoder without a text tower, for the same script
+clip=precomputed clip.text_embeddings=FILE                     vectors of any encoder, computed elsewhere
 
-An asterisk marks weights that are in the hub's cache here. Of open_clip, {count} architectures:
+An asterisk marks weights that are in this machine's cache of the hub. open_clip has {count} architectures:
 """
 _FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 def format_catalogue(name: str = "") -> str | None:
-    """Return a table of architectures whose names hold `name`, in any case; None if there is none.
+    """Return a table of the architectures whose names contain `name`, ignoring case; None if there are none.
 
-    Of open_clip: width of the embeddings, pixels, context length, tokenizer and pretrained tags. Of timm: families,
-    or with `name` its architectures.
+    For open_clip, it has the width of the embeddings, pixels, context length, tokenizer and pretrained tags. For timm,
+    it has the families, or the matching architectures if `name` is given.
     """
     architectures = [model for model in open_clip.list_models() if name.lower() in model.lower()]
     timm_models = (
@@ -41,9 +41,10 @@ def format_catalogue(name: str = "") -> str | None:
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     lines = ["  ".join([*map(str.ljust, row[:5], widths), row[5]]) for row in rows]
     tail = (
-        f"Of timm, {len(timm_models):,} architectures:\n{', '.join(timm_models)}"
+        f"timm has {len(timm_models):,} such architectures:\n{', '.join(timm_models)}"
         if name
-        else f"Of timm, {len(timm_models):,} architectures; list_encoders.py name=beit lists a family, of:\n{', '.join(timm.list_modules())}"
+        else f"timm has {len(timm_models):,} architectures; list_encoders.py name=beit lists a family. The families are:\n"
+        + ", ".join(timm.list_modules())
     )
     return _HEAD.format(count=len(architectures)) + "\n".join(lines) + f"\n\n{tail}"
 
@@ -57,7 +58,7 @@ def _format_row(architecture: str) -> tuple[str, ...]:
         str(config.get("embed_dim", "?")),
         "x".join(map(str, pixels)) if isinstance(pixels, list) else str(pixels),
         str(text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)),
-        tokenizer_name(architecture),
+        get_tokenizer_name(architecture),
         ", ".join(_list_tags(architecture)) or "(none; clip.weights=FILE)",
     )
 

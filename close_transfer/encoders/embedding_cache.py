@@ -1,9 +1,9 @@
-"""Vectors on disk under a key of all that decides them, encoded where they are missing.
+"""Cache of embeddings on disk, under a key of everything that determines them; missing ones are encoded.
 
 A cache is a folder of shards with a manifest that lists them with their checksums. A shard is renamed
-into place before the manifest names it, so a kill loses one shard at most; a shard that is damaged or
-belongs elsewhere is found by its checksum and encoded again. What is encoded together follows from the
-order of the items and not from what a kill left, so the shards are the same to the last bit.
+into place before the manifest names it, so a kill loses one shard at most. A damaged or foreign shard is detected by
+its checksum and encoded again. Batches depend only on the order of the items and not on the shards that a kill left,
+so the shards are always the same to the last bit.
 """
 
 import hashlib
@@ -15,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from close_transfer.config.components import EmbeddingCacheConfig
-from close_transfer.core.arrays import Float32Array
+from close_transfer.core.arrays import Float32Array, FloatArray, IntArray
 from close_transfer.core.atomic_files import (
     atomic_path,
     fingerprint_file,
@@ -32,37 +31,36 @@ from close_transfer.core.errors import UserError
 
 _logger = logging.getLogger(__name__)
 
-Rows = NDArray[np.int64]
 
-_AT_ONCE = 1024  # items that the encoder is given together
-_FORMAT = 1
+_AT_ONCE = 1024  # items per call of the encoder; the progress bar advances this often
+_FORMAT = 1  # version of the manifest; another one is encoded again
 
 
 class EmbeddingMatrix:
     """Read-only raw vectors of unique items.
 
     Attributes:
-        row_of: row of each item by its name (a text, or an image's key).
+        row_of: row of each item, by its name (a text, or an image's key).
     """
 
-    def __init__(self, blocks: Sequence[NDArray[np.floating]], row_of: dict[str, int]) -> None:
-        """`blocks` are matrices (rows, [k,] dim) that are taken as one, in order."""
+    def __init__(self, blocks: Sequence[FloatArray], row_of: dict[str, int]) -> None:
+        """Concatenate matrices of shape (rows, [k,] dim), in order, without copying them."""
         self._blocks = list(blocks)
         self._starts = np.cumsum([0, *(len(block) for block in blocks)])
         self.row_of = row_of
 
     @property
     def dim(self) -> int:
-        """Width of the vectors."""
+        """Return the width of the vectors."""
         return int(self._blocks[0].shape[-1])
 
     @property
     def vectors_per_row(self) -> int:
-        """One, or the cells of a grid."""
+        """Return the number of vectors per row: 1, or the cells of a grid."""
         return int(np.prod(self._blocks[0].shape[1:-1]))
 
-    def gather(self, rows: Rows) -> Float32Array:
-        """Vectors of the rows, shape (rows, [k,] dim), float32 whatever the precision on disk."""
+    def gather(self, rows: IntArray) -> Float32Array:
+        """Return the vectors of the rows, shape (rows, [k,] dim), as float32 for any precision on disk."""
         result = np.empty((len(rows), *self._blocks[0].shape[1:]), dtype=np.float32)
         block_of_row = np.searchsorted(self._starts, rows, side="right") - 1
         for block in np.unique(block_of_row):
@@ -72,15 +70,15 @@ class EmbeddingMatrix:
 
 
 class EmbeddingCache:
-    """The vectors of one encoder for texts, or for images, in one folder."""
+    """Cache of one encoder's vectors of texts, or of images, in one folder."""
 
     def __init__(self, config: EmbeddingCacheConfig, key: str, description: str) -> None:
-        """Opens or creates the cache of `key`.
+        """Open or create the cache of `key`.
 
         Args:
-            config: the folder that holds one folder a key, the precision on disk, rows a shard.
-            key: of all that decides a vector but the item itself.
-            description: what a user should read in the manifest.
+            config: the folder with one subfolder per key, the precision on disk, and the rows per shard.
+            key: fingerprint of everything that determines a vector except the item itself.
+            description: description of the encoder, for users who read the manifest.
         """
         self.folder = Path(config.folder) / f"{key[:24]}-{config.dtype}"
         self._key = key
@@ -90,19 +88,19 @@ class EmbeddingCache:
         self.num_encoded = 0
         self.num_damaged = 0
 
-    def table(
+    def load_or_encode(
         self, names: Sequence[str], digests: Sequence[bytes], encode: Callable[[Sequence[int]], Float32Array], unit: str
     ) -> EmbeddingMatrix:
-        """Vectors of all items; those that are not in the cache are encoded and kept.
+        """Return the vectors of all items; those that are not in the cache are encoded and added to it.
 
         Args:
             names: distinct names of the items.
-            digests: 16 bytes an item that stand for its content.
-            encode: gives raw vectors, shape (items, [k,] dim), of the items at these positions.
-            unit: what an item is called in the progress bar.
+            digests: hash of each item's content, 16 bytes.
+            encode: returns raw vectors, shape (items, [k,] dim), of the items at these positions.
+            unit: noun for an item, for the progress bar.
 
         Raises:
-            UserError: if the encoder gives a number that is not finite.
+            UserError: if the encoder returns a number that is not finite.
             WriteError: if the cache cannot be written.
         """
         with self._lock():
@@ -116,7 +114,7 @@ class EmbeddingCache:
             with tqdm(
                 total=num_missing, unit=unit, desc=f"encoding {unit}s", disable=not num_missing, leave=False
             ) as bar:
-                # Chunks are of all items and not of the missing ones, so that kills move no boundary.
+                # Chunks divide all items, not only the missing ones, so that kills do not move their boundaries.
                 for start in range(0, len(digests), self._shard_rows):
                     end = min(start + self._shard_rows, len(digests))
                     chunk = {digests[i]: i for i in range(start, end) if digests[i] not in row_of}
@@ -135,7 +133,7 @@ class EmbeddingCache:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Keeps other processes out; the lock ends with the process that holds it, however that ends."""
+        """Keep other processes out; the operating system frees the lock when the process ends, even by a kill."""
         with report_write_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / "lock")
@@ -162,7 +160,7 @@ class EmbeddingCache:
                 return []
             intact = [shard for shard in content["shards"] if self._is_intact(shard)]
             self.num_damaged = len(content["shards"]) - len(intact)
-        except (ValueError, KeyError, TypeError, OSError):  # a manifest that nobody here wrote
+        except (ValueError, KeyError, TypeError, OSError):  # not a manifest that this class wrote
             self.num_damaged = max(1, len(list(self.folder.glob("shard-*.vectors.npy"))))
             return []
         return intact
@@ -170,7 +168,7 @@ class EmbeddingCache:
     def _report_damage(self, num_missing: int, unit: str) -> None:
         if self.num_damaged:
             _logger.warning(
-                "note: %s shards of vectors in %s were incomplete or damaged; %s %ss are encoded now",
+                "note: %s shards of vectors in %s were incomplete or damaged; encoding %s %ss",
                 f"{self.num_damaged:,}",
                 self.folder,
                 f"{num_missing:,}",
@@ -187,8 +185,9 @@ class EmbeddingCache:
     def _write_shard(self, vectors: Float32Array, digests: Sequence[bytes]) -> dict:
         if not np.isfinite(vectors).all():
             raise UserError(
-                f"the encoder ({self._description}) gave NaN or infinity for "
-                f"{int((~np.isfinite(vectors)).any(axis=-1).sum())} items; its weights are damaged or it overflowed"
+                f"the encoder ({self._description}) returned NaN or infinity for "
+                f"{int((~np.isfinite(vectors)).any(axis=-1).sum())} items: its weights are damaged, or it overflowed. "
+                "Download or copy the weights again"
             )
         name = "shard-" + hashlib.sha256(b"".join(digests)).hexdigest()[:16]
         shard: dict = {"rows": len(vectors)}
@@ -198,7 +197,7 @@ class EmbeddingCache:
         }
         for part, array in arrays.items():
             shard[part] = f"{name}.{part}.npy"
-            content = io.BytesIO()  # numpy's own writing tells of a full disk without an error number
+            content = io.BytesIO()  # numpy reports a full disk without an error number if it writes the file itself
             np.save(content, array)
             with atomic_path(self.folder / shard[part]) as temporary:
                 temporary.write_bytes(content.getbuffer())
@@ -211,7 +210,7 @@ class EmbeddingCache:
 
 
 def _number_rows(row_of: dict[bytes, int], digests: Sequence[bytes], start: int) -> int:
-    """Enters the rows of a shard that begins at `start`; where the next one begins."""
+    """Add the rows of a shard that begins at `start` to `row_of`; return the start of the next shard."""
     row_of.update(zip(digests, range(start, start + len(digests)), strict=True))
     return start + len(digests)
 

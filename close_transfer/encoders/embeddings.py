@@ -1,7 +1,7 @@
-"""Every text and image is encoded once and kept: raw vectors on disk, read by memory map.
+"""Embeddings of texts and images, each encoded once and kept on disk, read by memory map.
 
-What is kept is un-normalised and free of noise, under a key of everything that decides it: the
-encoder's weights and preprocessing, and the text itself (`embedding_cache.py`).
+They are kept raw, un-normalised and without noise, under a key of everything that determines them: the
+encoder's weights and preprocessing, and the text or image itself (`embedding_cache.py`).
 """
 
 import hashlib
@@ -11,37 +11,37 @@ from dataclasses import dataclass
 import numpy as np
 
 from close_transfer.config.components import EmbeddingCacheConfig
-from close_transfer.core.arrays import Float32Array
+from close_transfer.core.arrays import Float32Array, IntArray
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.data.image_files import OPENING
 from close_transfer.encoders import AnyEncoder, PrecomputedEncoder
-from close_transfer.encoders.embedding_cache import EmbeddingCache, EmbeddingMatrix, Rows
+from close_transfer.encoders.embedding_cache import EmbeddingCache, EmbeddingMatrix
 
 
 @dataclass(frozen=True)
 class SceneVectors:
-    """The vector of every example's scene: the mean of its texts' raw vectors, or its image's.
+    """Vector of each example's scene: the mean of its texts' raw vectors, or its image's.
 
     Attributes:
-        table: where the raw vectors are.
-        rows: rows of all examples one after the other, shape (total,).
-        starts: where each example's rows begin and the last one's end, shape (examples + 1,).
+        matrix: the raw vectors.
+        rows: rows of all examples in the matrix, one example after the other, shape (total,).
+        starts: start of each example's part of `rows`, and the end of the last part, shape (examples + 1,).
     """
 
-    table: EmbeddingMatrix
-    rows: Rows
-    starts: Rows
+    matrix: EmbeddingMatrix
+    rows: IntArray
+    starts: IntArray
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def __getitem__(self, examples: Rows) -> Float32Array:
-        """Raw vectors of those examples, averaged before any normalising; (examples, [k,] dim)."""
+    def __getitem__(self, examples: IntArray) -> Float32Array:
+        """Return raw vectors of these examples, averaged before any normalising; (examples, [k,] dim)."""
         counts = self.starts[examples + 1] - self.starts[examples]
         rows = np.concatenate([self.rows[self.starts[example] : self.starts[example + 1]] for example in examples])
-        vectors = self.table.gather(rows)
+        vectors = self.matrix.gather(rows)
         if len(rows) == len(examples):
             return vectors
         firsts = np.cumsum(counts) - counts
@@ -55,17 +55,17 @@ def _compute_digest(content: str) -> bytes:
 
 
 def encode_texts(encoder: AnyEncoder, texts: Iterable[str], config: EmbeddingCacheConfig) -> EmbeddingMatrix:
-    """Raw vectors of all distinct texts.
+    """Return raw vectors of all distinct texts, encoding those that are not in the cache.
 
     Raises:
         UserError: if a precomputed encoder lacks one of them.
     """
     distinct = list(dict.fromkeys(texts))
     if isinstance(encoder, PrecomputedEncoder):
-        rows = encoder.text_rows(distinct)
+        rows = encoder.find_text_rows(distinct)
         return EmbeddingMatrix([encoder.text_matrix], dict(zip(distinct, rows.tolist(), strict=True)))
     cache = EmbeddingCache(config, encoder.text_key, f"texts by {encoder.name}")
-    return cache.table(
+    return cache.load_or_encode(
         distinct,
         [_compute_digest(text) for text in distinct],
         lambda positions: encoder.encode_texts([distinct[i] for i in positions]),
@@ -73,8 +73,8 @@ def encode_texts(encoder: AnyEncoder, texts: Iterable[str], config: EmbeddingCac
     )
 
 
-def encode_images_of(encoder: AnyEncoder, images: Iterable[ImageRef], config: EmbeddingCacheConfig) -> EmbeddingMatrix:
-    """Raw vectors of all distinct images, opening those that were never encoded.
+def encode_image_refs(encoder: AnyEncoder, images: Iterable[ImageRef], config: EmbeddingCacheConfig) -> EmbeddingMatrix:
+    """Return raw vectors of all distinct images, opening only those that are not in the cache.
 
     Raises:
         UserError: if a precomputed encoder has no image vectors.
@@ -85,7 +85,7 @@ def encode_images_of(encoder: AnyEncoder, images: Iterable[ImageRef], config: Em
             [encoder.image_matrix], {image.key: image.row for image in distinct if image.row is not None}
         )
     cache = EmbeddingCache(config, fingerprint([encoder.image_key, OPENING]), f"images by {encoder.name}")
-    return cache.table(
+    return cache.load_or_encode(
         [image.key for image in distinct],
         [_compute_digest(image.digest()) for image in distinct],
         lambda positions: encoder.encode_images(distinct[i].open() for i in positions),
@@ -94,26 +94,26 @@ def encode_images_of(encoder: AnyEncoder, images: Iterable[ImageRef], config: Em
 
 
 def encode_text_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: EmbeddingCacheConfig) -> SceneVectors:
-    """Scene vectors from the examples' texts."""
-    table = encode_texts(encoder, (text for example in examples for text in example.texts), config)
-    rows = [[table.row_of[text] for text in example.texts] for example in examples]
-    return SceneVectors(table, *_flatten_rows(rows))
+    """Return scene vectors from the examples' texts."""
+    matrix = encode_texts(encoder, (text for example in examples for text in example.texts), config)
+    rows = [[matrix.row_of[text] for text in example.texts] for example in examples]
+    return SceneVectors(matrix, *_flatten_rows(rows))
 
 
 def encode_image_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: EmbeddingCacheConfig) -> SceneVectors:
-    """Scene vectors from the examples' images.
+    """Return scene vectors from the examples' images.
 
     Raises:
         UserError: if an example has no image.
     """
     for example in examples:
         if example.image is None:
-            raise UserError(f"example {example.id} has no image; choose data with images, or scene=text")
+            raise UserError(f"example {example.id} has no image. Use data with images, or scene=text")
     images = [example.image for example in examples if example.image is not None]
-    table = encode_images_of(encoder, images, config)
-    return SceneVectors(table, *_flatten_rows([[table.row_of[image.key]] for image in images]))
+    matrix = encode_image_refs(encoder, images, config)
+    return SceneVectors(matrix, *_flatten_rows([[matrix.row_of[image.key]] for image in images]))
 
 
-def _flatten_rows(rows: Sequence[Sequence[int]]) -> tuple[Rows, Rows]:
+def _flatten_rows(rows: Sequence[Sequence[int]]) -> tuple[IntArray, IntArray]:
     starts = np.cumsum([0, *(len(row) for row in rows)])
     return np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]), starts.astype(np.int64)

@@ -1,4 +1,4 @@
-"""What the rest of the library asks of a frozen encoder, and what encoders share."""
+"""Interface of frozen encoders, and the functions that they share."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -15,14 +15,14 @@ from close_transfer.core.errors import UserError
 
 
 class Encoder(Protocol):
-    """Maps texts and images to vectors of one space. Frozen: the same input, the same vector.
+    """Map from texts and images to vectors of one space. It is frozen: the same input gives the same vector.
 
     Attributes:
-        name: how a user calls it.
+        name: name for users.
         dim: width of the vectors.
-        fingerprint: of the weights; two encoders with the same one give the same vectors.
-        text_key: of all that decides a text's vector: weights, tokenizer, context length.
-        image_key: of all that decides an image's vector: weights and preprocessing.
+        fingerprint: fingerprint of the weights.
+        text_key: fingerprint of everything that determines a text's vector: weights, tokenizer, context length.
+        image_key: fingerprint of everything that determines an image's vector: weights and preprocessing.
     """
 
     name: str
@@ -32,18 +32,20 @@ class Encoder(Protocol):
     image_key: str
 
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
-        """Vectors as the tower gives them, not normalised; shape (texts, dim).
+        """Return the raw output of the text tower, not normalised; shape (texts, dim).
 
         Raises:
-            UserError: if the encoder reads no text.
+            UserError: if the encoder has no text tower.
         """
 
     def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
-        """Vectors as the tower gives them, not normalised; shape (images, dim), or (images, k, dim) where it gives a
-        grid. One image of full size is held at a time."""
+        """Return the raw output of the image tower, not normalised; shape (images, dim), or (images, k, dim) of a grid.
+
+        One image of full size is held in memory at a time.
+        """
 
     def count_cut(self, texts: Sequence[str]) -> int:
-        """How many texts are longer than the encoder's context, which sees their beginning only."""
+        """Return the number of texts that are longer than the encoder's context, which cuts them."""
 
 
 def encode_in_batches(
@@ -52,13 +54,13 @@ def encode_in_batches(
     encode: Callable[[Tensor], Tensor],
     batch_size: int,
 ) -> Float32Array:
-    """Raw vectors of images in float32; shape (images, [k,] dim).
+    """Encode images in batches; return raw float32 vectors, shape (images, [k,] dim).
 
     Args:
-        images: taken one at a time.
-        preprocess: makes an image (channels, height, width).
-        encode: gives vectors of (images, channels, height, width).
-        batch_size: images encoded together.
+        images: images, read one at a time.
+        preprocess: turns an image into a tensor (channels, height, width).
+        encode: turns a batch (images, channels, height, width) into vectors.
+        batch_size: images per batch.
     """
     prepared = map(preprocess, images)
     encoded = [to_float32(encode(torch.stack(batch))) for batch in iter(lambda: list(islice(prepared, batch_size)), [])]
@@ -66,18 +68,18 @@ def encode_in_batches(
 
 
 def flatten_grid(grid: Float[Tensor, "b d h w"]) -> Float[Tensor, "b k d"]:
-    """The vectors of a grid one after the other, row by row."""
+    """Flatten a grid of vectors into a sequence, row by row."""
     return grid.flatten(2).transpose(1, 2)
 
 
 def to_float32(vectors: Tensor) -> Float32Array:
-    """The same numbers for numpy, in float32."""
+    """Return the vectors as a float32 numpy array."""
     return vectors.float().cpu().numpy().astype(np.float32, copy=False)
 
 
-def no_text_tower_error(name: str) -> UserError:
-    """What is said where text is given to an encoder of images."""
+def build_no_text_tower_error(name: str) -> UserError:
+    """Return the error for text that is given to an encoder without a text tower."""
     return UserError(
-        f"{name} encodes images only, so nothing can be trained on text; use scripts/train_on_images.py, or an encoder "
+        f"{name} encodes images only, so nothing can be trained on text. Use scripts/train_on_images.py, or an encoder "
         "with a text tower (clip=open_clip, clip.features=pooled)"
     )

@@ -1,4 +1,4 @@
-"""Frozen encoders that `open_clip` builds: any architecture, with a tag's or a local file's weights."""
+"""Frozen encoders of `open_clip`: any architecture, with the weights of a tag or of a local file."""
 
 import difflib
 import logging
@@ -15,16 +15,17 @@ from close_transfer.config.components import OpenClipConfig
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
-from close_transfer.encoders.encoder import encode_in_batches, flatten_grid, no_text_tower_error, to_float32
+from close_transfer.encoders.encoder import build_no_text_tower_error, encode_in_batches, flatten_grid, to_float32
 from close_transfer.encoders.published_weights import Usage, find_usage
 from close_transfer.encoders.text_forward import find_causal_text_tower
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 
-RANDOM = "random"  # clip.pretrained for weights that nobody trained: a baseline
+RANDOM = "random"  # value of clip.pretrained for untrained weights, a baseline
 
 PICTUREBOOK_FOLDER = Path(__file__).parents[1] / "data" / "picturebook" / "clip"
 
-# Enough of a language to tell tokenizers apart: what they make of it enters the text key.
+# Texts whose tokens differ between tokenizers. The tokens are part of the text key, because a tokenizer has no name
+# that identifies it.
 _TOKENIZER_PROBE = ["A photo of two dogs, on Grass.", "Zwölf Boxkämpfer 123 ≠ 456", "lowercase UPPERCASE 犬"]
 
 
@@ -33,51 +34,53 @@ def _resolve_name(config: OpenClipConfig) -> str:
 
 
 def _check(config: OpenClipConfig) -> None:
-    """Reports what can be known without building anything."""
+    """Check the settings as far as possible without building the model."""
     if config.pretrained == RANDOM and config.weights:
-        raise UserError(f"clip.pretrained=random and clip.weights={config.weights} are both given; give one of them")
+        raise UserError(f"clip.pretrained=random and clip.weights={config.weights} are both given. Give one of them")
     if config.model == "picturebook" or config.model.startswith(("local-dir:", "hf-hub:")):
         if config.weights:
             raise UserError(
-                f"clip.weights={config.weights}: clip.model={config.model} has weights of its own; leave clip.weights out, or give an architecture's name as clip.model"
+                f"clip.weights={config.weights}: clip.model={config.model} includes its weights. Leave clip.weights out, or "
+                "give an architecture's name as clip.model"
             )
         if config.pretrained == RANDOM:
             raise UserError(
-                f"clip.pretrained=random: clip.model={config.model} has weights of its own; give an architecture's name"
+                f"clip.pretrained=random: clip.model={config.model} includes its weights. Give an architecture's name"
             )
         return
     architectures = open_clip.list_models()
     if config.model not in architectures:
         suggestions = difflib.get_close_matches(config.model, architectures, n=3, cutoff=0.4)
         raise UserError(
-            f"clip.model={config.model}: open_clip has no such architecture; near are {', '.join(suggestions) or 'none'}; give one of open_clip.list_models()"
+            f"clip.model={config.model}: open_clip has no such architecture. Give one of those that "
+            f"scripts/list_encoders.py lists; similar names are {', '.join(suggestions) or '(none)'}"
         )
     if config.weights:
         if not Path(config.weights).is_file():
-            raise UserError(f"clip.weights={config.weights}: there is no such file; give a .safetensors or .pt file")
+            raise UserError(f"clip.weights={config.weights}: there is no such file. Give a .safetensors or .pt file")
         if config.pretrained is None:
             return
     tags = open_clip.list_pretrained_tags_by_model(config.model)
     if config.pretrained not in (*tags, RANDOM):
         raise UserError(
-            f"clip.pretrained={config.pretrained}: {config.model} has no such tag; choose one of {', '.join(tags) or '(none)'}, or give clip.weights=FILE"
+            f"clip.pretrained={config.pretrained}: {config.model} has no such tag. Choose one of "
+            f"{', '.join(tags) or '(none)'}, or give clip.weights=FILE"
         )
 
 
 def _load(config: OpenClipConfig, usage: Usage | None, device: str) -> tuple[Any, Any, Any]:
-    """Model, preprocessing, and tokenizer, which only reading text needs."""
+    """Load the model, its preprocessing, and its tokenizer; None for the tokenizer if only images are encoded."""
     name = _resolve_name(config)
-    settings = usage.settings() if usage else {}
+    arguments = usage.to_arguments() if usage else {}
     try:
         if config.pretrained == RANDOM:
             torch.manual_seed(config.seed)
-            logging.getLogger().addFilter(
-                _drop_missing_weights_warning
-            )  # open_clip warns that there are no weights, as was asked for
+            # open_clip warns that no weights are loaded, but the setting requests that.
+            logging.getLogger().addFilter(_drop_missing_weights_warning)
             model, _, preprocess = open_clip.create_model_and_transforms(name, device=device)
         else:
             model, preprocess = open_clip.create_model_from_pretrained(
-                name, pretrained=config.weights or config.pretrained, device=device, weights_only=True, **settings
+                name, pretrained=config.weights or config.pretrained, device=device, weights_only=True, **arguments
             )
         return model, preprocess, None if config.features == "grid" else _load_tokenizer(config, name)
     except UserError:
@@ -87,12 +90,12 @@ def _load(config: OpenClipConfig, usage: Usage | None, device: str) -> tuple[Any
     except Exception as error:
         if config.weights:
             raise UserError(
-                f"clip.weights={config.weights}: cannot be loaded into {config.model} ({_get_first_line(error)}); "
-                "give weights of that architecture as .safetensors, or a .pt file that holds tensors only"
+                f"clip.weights={config.weights}: cannot be loaded into {config.model} ({_get_first_line(error)}). "
+                "Give weights of that architecture as .safetensors, or a .pt file that holds tensors only"
             ) from error
         raise UserError(
             f"clip.model={config.model} clip.pretrained={config.pretrained}: the weights could not be downloaded "
-            f"({_get_first_line(error)}); connect to the hub once, or download the file elsewhere and give clip.weights=FILE too"
+            f"({_get_first_line(error)}). Connect to the hub once, or download the file elsewhere and give clip.weights=FILE too"
         ) from error
 
 
@@ -101,7 +104,7 @@ def _drop_missing_weights_warning(record: logging.LogRecord) -> bool:
 
 
 def _load_tokenizer(config: OpenClipConfig, name: str) -> Any:
-    """The architecture's tokenizer, from the hub where open_clip has it from there, or from a local folder."""
+    """Load the architecture's tokenizer from open_clip, from the hub, or from a local folder."""
     try:
         if config.tokenizer is None:
             return open_clip.get_tokenizer(name)
@@ -115,15 +118,15 @@ def _load_tokenizer(config: OpenClipConfig, name: str) -> Any:
             local_files_only=True,
         )
     except Exception as error:
-        source = config.tokenizer or tokenizer_name(config.model)
+        source = config.tokenizer or get_tokenizer_name(config.model)
         raise UserError(
-            f"clip.model={config.model}: its tokenizer {source} cannot be loaded ({_get_first_line(error)}); connect to the hub "
-            "once, or give the folder of that tokenizer as clip.tokenizer=FOLDER"
+            f"clip.model={config.model}: its tokenizer {source} cannot be loaded ({_get_first_line(error)}). Connect to the "
+            "hub once, or give the folder of that tokenizer as clip.tokenizer=FOLDER"
         ) from error
 
 
-def tokenizer_name(architecture: str) -> str:
-    """Where an architecture's tokenizer comes from: a hub name, or "CLIP's own", which is part of open_clip."""
+def get_tokenizer_name(architecture: str) -> str:
+    """Return the hub name of an architecture's tokenizer, or "CLIP's own" for the one that is part of open_clip."""
     text_config = (open_clip.get_model_config(architecture) or {}).get("text_cfg", {})
     return text_config.get("hf_tokenizer_name") or text_config.get("hf_model_name") or "CLIP's own"
 
@@ -133,13 +136,13 @@ def _get_first_line(error: Exception) -> str:
 
 
 class OpenClipEncoder:
-    """A frozen `open_clip` model. Context length, width and tokenizer are the model's own."""
+    """Frozen `open_clip` model, with the model's own context length, width and tokenizer."""
 
     def __init__(self, config: OpenClipConfig, device: str = "cpu") -> None:
-        """Builds the model and loads its weights.
+        """Build the model and load its weights.
 
         Raises:
-            UserError: for an unknown architecture or tag, an unusable file, an unreachable hub.
+            UserError: for an unknown architecture or tag, an unusable file, or an unreachable hub.
         """
         _check(config)
         is_published = config.model in open_clip.list_models() and config.pretrained != RANDOM
@@ -152,7 +155,7 @@ class OpenClipEncoder:
         source = f"random weights, seed {config.seed}" if source == RANDOM else source
         self.name = f"{config.model} ({source})" if source else config.model
         self.fingerprint = fingerprint_weights(model)
-        # The same weights give other vectors with another activation.
+        # The same weights give different vectors with another activation.
         activation = ["quick_gelu"] if usage is not None and usage.quick_gelu else []
         self.image_key = fingerprint(
             [self.fingerprint, repr(self._preprocess), *_list_grid_key_parts(config), *activation]
@@ -173,20 +176,20 @@ class OpenClipEncoder:
     def _check_grid(self) -> None:
         if not hasattr(self._model.visual, "forward_intermediates"):
             raise UserError(
-                f"clip.features=grid: the image tower of {self.name} gives no grid; use clip.features=pooled"
+                f"clip.features=grid: the image tower of {self.name} does not return a grid. Use clip.features=pooled"
             )
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
-        """Raw text vectors, shape (texts, dim), float32; texts beyond the context are cut."""
+        """Return raw text vectors, shape (texts, dim), float32; texts longer than the context are cut."""
         if self._tokenizer is None:
-            raise no_text_tower_error(self.name)
+            raise build_no_text_tower_error(self.name)
         tokens = self._tokenizer(list(texts), self.context_length)
         if self._tower is None:
             batches = tokens.split(self._batch_size)
             return to_float32(torch.cat([self._model.encode_text(batch.to(self._device)) for batch in batches]))
-        lengths = self._tower.lengths(tokens)
-        order = lengths.argsort(stable=True)
+        lengths = self._tower.count_tokens(tokens)
+        order = lengths.argsort(stable=True)  # batches of similar lengths need little padding
         encoded = [
             self._tower(tokens[rows, : int(lengths[rows[-1]])].to(self._device))
             for rows in order.split(self._batch_size)
@@ -195,7 +198,7 @@ class OpenClipEncoder:
 
     @torch.inference_mode()
     def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
-        """Raw image vectors, shape (images, dim), of a grid (images, k, dim); float32."""
+        """Return raw image vectors, shape (images, dim), or (images, k, dim) of a grid; float32."""
         return encode_in_batches(images, self._preprocess, self._encode, self._batch_size)
 
     def _encode(self, images: Tensor) -> Tensor:
@@ -208,7 +211,8 @@ class OpenClipEncoder:
         return flatten_grid(outputs["image_intermediates"][0])
 
     def count_cut(self, texts: Sequence[str]) -> int:
-        """How many texts do not fit the context, seen by tokenizing with room for one more token."""
+        """Return the number of texts that do not fit the context."""
+        # Tokenizers cut silently. With room for one more token, only texts that are too long fill the last place.
         longer_context = self.context_length + 1
         padding = self._tokenizer([""], longer_context)[0, -1]
         tokens = self._tokenizer(list(texts), longer_context)

@@ -1,6 +1,6 @@
-"""How published weights of open_clip want to be used: activation and preprocessing, which no file of weights tells.
+"""Activation and preprocessing that published weights of open_clip need; a file of weights does not contain them.
 
-open_clip itself takes both from the tag only where it downloads, and of an activation that does not match it only warns.
+open_clip takes both from the tag only if it downloads the weights. If the activation does not match, it only warns.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ _PREPROCESSING = ("mean", "std", "interpolation", "resize_mode")
 
 @dataclass(frozen=True)
 class Usage:
-    """What weights were trained with.
+    """Activation and preprocessing that weights were trained with.
 
     Attributes:
         quick_gelu: the activation of OpenAI's CLIP, x * sigmoid(1.702 x), instead of GELU.
@@ -29,8 +29,8 @@ class Usage:
     quick_gelu: bool
     preprocessing: tuple[Any, ...]
 
-    def settings(self) -> dict[str, Any]:
-        """As open_clip's `create_model_from_pretrained` takes them."""
+    def to_arguments(self) -> dict[str, Any]:
+        """Return the arguments for open_clip's `create_model_from_pretrained`."""
         images = {f"image_{name}": value for name, value in zip(_PREPROCESSING, self.preprocessing, strict=True)}
         return {"force_quick_gelu": self.quick_gelu, **images}
 
@@ -45,10 +45,10 @@ def _look_up_usage(model: str, tag: str) -> Usage:
 
 
 def find_usage(config: OpenClipConfig) -> Usage | None:
-    """How the weights of an architecture are to be used; None where nothing is published of it.
+    """Return the activation and preprocessing of an architecture's weights; None if no weights of it are published.
 
     Args:
-        config: with a tag, a file, or a file and the tag that it is of.
+        config: settings with a tag, a file, or a file and its tag.
 
     Raises:
         UserError: if a file is given without a tag and the tags of the architecture differ, or the architecture has an
@@ -62,7 +62,7 @@ def find_usage(config: OpenClipConfig) -> Usage | None:
             groups = "; or ".join(", ".join(tags) for tags in by_usage.values())
             raise UserError(
                 f"clip.weights={config.weights}: weights of {config.model} differ in activation or preprocessing, and a "
-                f"file does not say which it needs; give the tag it is of too, clip.pretrained=TAG: {groups}"
+                f"file does not say which it needs. Give the tag of the weights too, clip.pretrained=TAG: {groups}"
             )
         usage = next(iter(by_usage), None)
     else:
@@ -71,7 +71,7 @@ def find_usage(config: OpenClipConfig) -> Usage | None:
     if usage is not None and has_quick_gelu and not usage.quick_gelu:
         plain = config.model.removesuffix("-quickgelu")
         raise UserError(
-            f"clip.model={config.model}: weights {config.pretrained or config.weights} were trained with plain GELU; give "
+            f"clip.model={config.model}: weights {config.pretrained or config.weights} were trained with plain GELU. Give "
             f"clip.model={plain}"
         )
     return usage

@@ -1,9 +1,8 @@
-"""The text tower run on as many tokens as there are, instead of on its full context.
+"""Text tower that runs on the tokens of the longest text only, instead of on its full context.
 
-CLIP's text tower looks backwards only and reads the vector off at the end token, so what stands
-after the end token changes nothing. Batches are therefore cut to their longest text, which on short
-captions is more than twice as fast (``benchmarks/text_encoding.py``); towers that look both ways or pool
-elsewhere take the full length.
+CLIP's text tower is causal and pools the end token, so tokens after the end token change nothing. Batches are
+therefore cut to their longest text, which on short captions is more than twice as fast
+(``benchmarks/text_encoding.py``). Towers that are not causal or pool another token need the full length.
 """
 
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class CausalTextTower:
-    """The parts of a causal text tower that pools the end token."""
+    """Parts of a causal text tower that pools the end token."""
 
     token_embedding: nn.Module
     positional_embedding: Tensor
@@ -27,15 +26,15 @@ class CausalTextTower:
     pool_type: str
     eos_id: int | None
 
-    def lengths(self, tokens: Tensor) -> Tensor:
-        """Number of tokens up to and with the end token; shape (texts,)."""
+    def count_tokens(self, tokens: Tensor) -> Tensor:
+        """Count the tokens up to and including the end token; shape (texts,)."""
         if self.pool_type == "argmax":  # the end token has the highest id
             return tokens.argmax(dim=-1) + 1
         assert self.eos_id is not None
         return tokens.eq(self.eos_id).int().argmax(dim=-1) + 1
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        """Vectors of texts given as (texts, any length up to the context); (texts, dim)."""
+        """Return the vectors of tokenized texts, (texts, any length up to the context); shape (texts, dim)."""
         length = tokens.shape[1]
         dtype = self.transformer.get_cast_dtype()
         x = self.token_embedding(tokens).to(dtype) + self.positional_embedding[:length].to(dtype)
@@ -54,7 +53,7 @@ def _is_causal(mask: Tensor | None) -> bool:
 
 
 def find_causal_text_tower(model: nn.Module) -> CausalTextTower | None:
-    """The model's text tower where it is causal and pools the end token, else None."""
+    """Return the model's text tower if it is causal and pools the end token, else None."""
     if isinstance(model, open_clip.CLIP):
         tower, pool_type, eos_id = model, model.text_pool_type, model.text_eos_id
     else:

@@ -1,4 +1,4 @@
-"""Frozen image encoders that `timm` builds. They have no text tower: what LiMBeR compares CLIP with."""
+"""Frozen image encoders of `timm`, which have no text tower; LiMBeR compares CLIP with them."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -13,27 +13,27 @@ from close_transfer.config.components import TimmConfig
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
-from close_transfer.encoders.encoder import encode_in_batches, flatten_grid, no_text_tower_error
+from close_transfer.encoders.encoder import build_no_text_tower_error, encode_in_batches, flatten_grid
 from close_transfer.encoders.open_clip_encoder import RANDOM
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 
 
 def _load(config: TimmConfig) -> torch.nn.Module:
-    architecture = config.model.partition(".")[0]  # NAME.TAG names certain weights
+    architecture = config.model.partition(".")[0]  # timm's names are ARCHITECTURE or ARCHITECTURE.TAG
     if not timm.is_model(architecture):
         suggestions = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.4)
         raise UserError(
-            f"clip.model={config.model}: timm has no such architecture; near are {', '.join(suggestions) or 'none'}; give one of "
-            "timm.list_models()"
+            f"clip.model={config.model}: timm has no such architecture. Give one of those that scripts/list_encoders.py "
+            f"lists; similar names are {', '.join(suggestions) or '(none)'}"
         )
     if config.weights and not Path(config.weights).is_file():
-        raise UserError(f"clip.weights={config.weights}: there is no such file; give a .safetensors or .pt file")
+        raise UserError(f"clip.weights={config.weights}: there is no such file. Give a .safetensors or .pt file")
     torch.manual_seed(config.seed)
     try:
         downloads = not config.weights and config.pretrained != RANDOM
         model = timm.create_model(config.model, pretrained=downloads, num_classes=0)
         if config.weights:
-            # A classifier's last layer may stand in the file; it is not used.
+            # The file may contain a classifier's last layer, which is not used.
             missing = timm.models.load_checkpoint(model, config.weights, strict=False, weights_only=True).missing_keys
             if missing:
                 raise ValueError(f"it lacks {missing[0]}")
@@ -41,26 +41,26 @@ def _load(config: TimmConfig) -> torch.nn.Module:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         if config.weights:
             raise UserError(
-                f"clip.weights={config.weights}: cannot be loaded into {config.model} ({reason}); give weights of that "
+                f"clip.weights={config.weights}: cannot be loaded into {config.model} ({reason}). Give weights of that "
                 "architecture as .safetensors, or a .pt file that holds tensors only"
             ) from error
         raise UserError(
-            f"clip.model={config.model}: the weights could not be downloaded ({reason}); connect to the hub once, or "
+            f"clip.model={config.model}: the weights could not be downloaded ({reason}). Connect to the hub once, or "
             "download the file elsewhere and give clip.weights=FILE"
         ) from error
     return model
 
 
 class TimmEncoder:
-    """A frozen `timm` model, as one vector or as a grid of them."""
+    """Frozen `timm` model that returns one vector per image, or a grid of vectors."""
 
     text_key = ""
 
     def __init__(self, config: TimmConfig, device: str = "cpu") -> None:
-        """Builds the model and loads its weights.
+        """Build the model and load its weights.
 
         Raises:
-            UserError: for an unknown architecture, an unusable file, an unreachable hub.
+            UserError: for an unknown architecture, an unusable file, or an unreachable hub.
         """
         model = _load(config)
         self._preprocess = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
@@ -76,23 +76,23 @@ class TimmEncoder:
         self.dim = int(self.encode_images([Image.new("RGB", (8, 8))]).shape[-1])
 
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
-        """Always raises."""
-        raise no_text_tower_error(self.name)
+        """Raise `UserError`, because there is no text tower."""
+        raise build_no_text_tower_error(self.name)
 
     @torch.inference_mode()
     def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
-        """Raw image vectors, shape (images, dim), of a grid (images, k, dim); float32."""
+        """Return raw image vectors, shape (images, dim), or (images, k, dim) of a grid; float32."""
         return encode_in_batches(images, self._preprocess, self._encode, self._batch_size)
 
     def _encode(self, images: Tensor) -> Tensor:
         images = images.to(self._device)
         if not self._is_grid:
-            return self._model(images)  # pooled, as there are no classes
+            return self._model(images)  # pooled, because the model was built without a classifier
         (grid,) = self._model.forward_intermediates(  # type: ignore[operator]
             images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
         )
         return flatten_grid(grid)
 
     def count_cut(self, texts: Sequence[str]) -> int:
-        """Always raises."""
-        raise no_text_tower_error(self.name)
+        """Raise `UserError`, because there is no text tower."""
+        raise build_no_text_tower_error(self.name)

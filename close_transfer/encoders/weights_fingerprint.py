@@ -1,4 +1,4 @@
-"""A fingerprint of a model's weights, so that two models can be told apart whatever they are called."""
+"""Fingerprint of a model's weights, which identifies a model independently of its name."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ import torch
 
 
 def fingerprint_weights(model: torch.nn.Module) -> str:
-    """SHA-256 over all parameters and buffers, by name; 64 hexadecimal digits."""
+    """Compute the SHA-256 hash of all parameters and buffers, ordered by name; 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

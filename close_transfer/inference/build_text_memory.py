@@ -29,7 +29,9 @@ def _load_training_texts(trained: TrainConfig) -> list[str]:
     """The distinct texts that training fed to the encoder, without those that it was told to leave out."""
     task = build_task(trained.task)
     examples, _ = exclude_overlap(trained, task.reads, load_task_examples(task.name, trained.data, "train").examples)
-    return list(dict.fromkeys(text for example in task.for_training(examples).examples for text in example.texts))
+    return list(
+        dict.fromkeys(text for example in task.prepare_for_training(examples).examples for text in example.texts)
+    )
 
 
 @torch.inference_mode()

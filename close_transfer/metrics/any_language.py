@@ -1,4 +1,4 @@
-"""Scores that assume no language: characters instead of words, and words by Unicode's rules instead of English ones."""
+"""Language-independent scores: by characters instead of words, or by words that are split by Unicode's rules."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -12,7 +12,8 @@ from sacrebleu.tokenizers.tokenizer_zh import TokenizerZh
 from close_transfer.core.arrays import Float64Array
 from close_transfer.metrics.bootstrap import Scores, average_scores
 
-_WITHOUT_SPACES = ("ja", "th", "lo", "km", "my")  # written without spaces between words
+# Languages written without spaces between words; they are split into characters.
+_WITHOUT_SPACES = ("ja", "th", "lo", "km", "my")
 
 
 @cache
@@ -23,14 +24,14 @@ def _get_splitter(language: str) -> Callable[[str], str]:
 
 
 def split_words(texts: Sequence[Sequence[str]], language: str) -> list[list[str]]:
-    """Words in lower case joined by single spaces, punctuation removed, grouped as the texts are.
+    """Split texts into lower-case words, joined by single spaces, without punctuation, grouped like the texts.
 
-    Words are sacrebleu's: split at Unicode punctuation (as mteval-v14), Chinese by its characters and all else by spaces,
-    languages without spaces by character.
+    Words are those of sacrebleu: split at Unicode punctuation and spaces (mteval-v14), Chinese at each Chinese
+    character, and languages without spaces at each character.
 
     Args:
         texts: groups of texts.
-        language: code of ISO 639.
+        language: ISO 639 code.
     """
     split = _get_splitter(language)
     return [[" ".join(filter(_has_letters, split(text.casefold()).split())) for text in group] for group in texts]
@@ -40,12 +41,12 @@ def _has_letters(word: str) -> bool:
     return any(character.isalnum() for character in word)
 
 
-def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Float64Array:
-    """chrF of each text in 0 to 100, against the reference that fits it best; shape (texts,).
+def compute_chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Float64Array:
+    """Compute chrF of each text in 0 to 100, against the best matching reference; shape (texts,).
 
-    Character n-grams up to six, recall counting twice (Popovic 2015, "chrF: character n-gram F-score"), by sacrebleu.
-    Unlike there, case is folded on both sides, as by the scores that stand beside it: models learn to write lower case
-    (`task.lowercase_targets`), which would cap what the best of them can have.
+    chrF uses character n-grams up to six, and recall counts twice (Popovic 2015, "chrF: character n-gram F-score"). It
+    is computed by sacrebleu, but ignores case, like the other caption scores: models learn to write in lower case
+    (`task.lowercase_targets`), so case would limit the best possible score.
     """
     scorer = CHRF()
     return np.array(
@@ -56,8 +57,8 @@ def chrf(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Floa
     )
 
 
-def exact_match(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Float64Array:
-    """100 where a text is one of its references but for case and spaces, else 0; shape (texts,)."""
+def compute_exact_matches(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Float64Array:
+    """Return 100 for each text that equals one of its references except for case and spaces, else 0; shape (texts,)."""
     return np.array(
         [
             100.0 * (_normalize(hypothesis) in map(_normalize, group))
@@ -71,7 +72,10 @@ def _normalize(text: str) -> str:
 
 
 def score_texts(hypotheses: Sequence[str], references: Sequence[Sequence[str]], num_resamples: int) -> Scores:
-    """chrF and exact matches, means over the texts with their intervals; arguments as of `chrf`."""
-    by_text = {"chrF": chrf(hypotheses, references), "exact_match": exact_match(hypotheses, references)}
+    """Compute mean chrF and the share of exact matches, with intervals; arguments as of `compute_chrf`."""
+    by_text = {
+        "chrF": compute_chrf(hypotheses, references),
+        "exact_match": compute_exact_matches(hypotheses, references),
+    }
     values, intervals = average_scores(by_text, num_resamples)
     return Scores(values, intervals, by_text["chrF"].tolist(), "chrF")

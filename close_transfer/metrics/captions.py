@@ -1,9 +1,8 @@
-"""BLEU, METEOR, ROUGE-L and CIDEr: the scorers of the COCO caption challenge.
+"""BLEU, METEOR, ROUGE-L and CIDEr: the scores of the COCO caption challenge.
 
-They are those of pycocoevalcap. All numbers are times 100, as papers print them. Intervals come from
-resampling images: BLEU and METEOR are recomputed from the resampled images' counts, as both are corpus
-scores; ROUGE-L and CIDEr are means of image scores, CIDEr with the document frequencies of the whole
-evaluation set.
+The scorers are those of pycocoevalcap. All numbers are times 100, as papers print them. Intervals come from
+resampling images. BLEU and METEOR are corpus scores, so they are recomputed from the resampled images' counts. ROUGE-L
+and CIDEr are means of image scores; CIDEr keeps the document frequencies of the whole evaluation set.
 """
 
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
 from close_transfer.core.arrays import Float64Array
-from close_transfer.metrics.any_language import chrf, split_words
+from close_transfer.metrics.any_language import compute_chrf, split_words
 from close_transfer.metrics.bootstrap import Scores, score_sums
 from close_transfer.metrics.meteor import share_meteor
 from close_transfer.metrics.ptb import get_cache_folder, tokenize_ptb
@@ -24,7 +23,7 @@ CAPTION_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", 
 
 
 def _count_bleu_statistics(hypotheses: list[str], references: list[list[str]]) -> Float64Array:
-    """Shape (images, 10): test length, closest reference length, 4 guesses, 4 matches."""
+    """Count per image: test length, closest reference length, 4 guesses, 4 matches; shape (images, 10)."""
     scorer = BleuScorer(n=4)
     for hypothesis, group in zip(hypotheses, references, strict=True):
         scorer += (hypothesis, group)
@@ -36,7 +35,7 @@ def _count_bleu_statistics(hypotheses: list[str], references: list[list[str]]) -
 
 
 def _compute_bleu(sums: Float64Array) -> dict[str, Float64Array]:
-    """Corpus BLEU of each row of summed statistics, with the scorer's own small constants."""
+    """Compute corpus BLEU of each row of summed statistics, with the small constants of pycocoevalcap's scorer."""
     test_length, reference_length = sums[:, 0], sums[:, 1]
     precisions = (sums[:, 6:10] + 1e-15) / (sums[:, 2:6] + 1e-9)
     ratio = (test_length + 1e-15) / (reference_length + 1e-9)
@@ -45,22 +44,22 @@ def _compute_bleu(sums: Float64Array) -> dict[str, Float64Array]:
     return {f"BLEU-{n}": 100 * brevity * products[:, n - 1] ** (1 / n) for n in (1, 2, 3, 4)}
 
 
-def caption_scores(
+def score_captions(
     hypotheses: Sequence[str],
     references: Sequence[Sequence[str]],
     num_resamples: int,
     cache: Path | None = None,
     language: str = "en",
 ) -> Scores:
-    """Scores one caption an image against the image's references.
+    """Score one caption per image against the image's references.
 
     Args:
-        hypotheses: one caption an image.
-        references: one or more captions an image, in the same order.
-        num_resamples: bootstrap draws for the intervals.
-        cache: folder for the tokens of the references; None is `CLOSE_TRANSFER_CACHE`, else `cache`.
-        language: code of ISO 639. The challenge's tokenizer and METEOR are for English; for other languages words are
-            those of `any_language.split_words`, and chrF stands in METEOR's place.
+        hypotheses: one caption per image.
+        references: one or more captions per image, in the same order.
+        num_resamples: number of bootstrap resamples for the intervals.
+        cache: folder for the tokens of the references; None uses `get_cache_folder()`.
+        language: ISO 639 code. The challenge's tokenizer and METEOR are for English. For other languages, words are
+            those of `any_language.split_words`, and chrF replaces METEOR.
     """
     if language != "en":
         return _score_other_language(hypotheses, references, num_resamples, language)
@@ -71,7 +70,7 @@ def caption_scores(
     bleu_counts = _count_bleu_statistics(hypothesis_tokens, reference_tokens)
     means = np.column_stack([*by_image.values(), np.ones(len(hypotheses))])
     with share_meteor() as meteor:
-        meteor_counts = meteor.statistics(hypothesis_tokens, reference_tokens)
+        meteor_counts = meteor.count_matches(hypothesis_tokens, reference_tokens)
         blocks = np.cumsum([bleu_counts.shape[1], means.shape[1]])
 
         def compute_metrics(sums: Float64Array) -> dict[str, Float64Array]:
@@ -79,7 +78,7 @@ def caption_scores(
             image_means = 100 * mean_sums[:, :-1] / mean_sums[:, -1:]
             return {
                 **_compute_bleu(bleu_sums),
-                "METEOR": meteor.scores(meteor_sums),
+                "METEOR": meteor.compute_scores(meteor_sums),
                 **dict(zip(by_image, image_means.T, strict=True)),
             }
 
@@ -88,7 +87,7 @@ def caption_scores(
 
 
 def _score_images(hypotheses: list[str], references: list[list[str]]) -> dict[str, Float64Array]:
-    """ROUGE-L and CIDEr of each image, by what is split into words already."""
+    """Compute ROUGE-L and CIDEr of each image from texts that are already split into words."""
     gts = dict(enumerate(references))
     res = {i: [text] for i, text in enumerate(hypotheses)}
     return {"ROUGE-L": Rouge().compute_score(gts, res)[1], "CIDEr": Cider().compute_score(gts, res)[1]}
@@ -101,7 +100,7 @@ def _score_other_language(
     reference_words = split_words(references, language)
     by_image = _score_images(hypothesis_words, reference_words)
     bleu_counts = _count_bleu_statistics(hypothesis_words, reference_words)
-    means = np.column_stack([*by_image.values(), chrf(hypotheses, references) / 100, np.ones(len(hypotheses))])
+    means = np.column_stack([*by_image.values(), compute_chrf(hypotheses, references) / 100, np.ones(len(hypotheses))])
 
     def compute_metrics(sums: Float64Array) -> dict[str, Float64Array]:
         bleu_sums, mean_sums = np.split(sums, [bleu_counts.shape[1]], axis=1)

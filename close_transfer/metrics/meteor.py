@@ -1,8 +1,8 @@
-"""METEOR 1.5 (Denkowski and Lavie 2014), asked for counts by image and for scores of summed counts.
+"""METEOR 1.5 (Denkowski and Lavie 2014): counts of each image, and scores of summed counts.
 
-The program and its arguments are those of pycocoevalcap, whose class hands out no counts, may wait for ever
-on a program with much to say, and leaves the program running until it is collected. The program takes seconds
-of computing to load its tables, so all scorings of a Python process use one METEOR (`share_meteor`).
+The program and its arguments are those of pycocoevalcap. Its class is not used: it does not return counts, may wait
+forever for a program that prints many messages, and leaves the program running until it is garbage-collected. The
+program takes seconds to load its tables, so all scorings of a Python process share one (`share_meteor`).
 """
 
 import atexit
@@ -18,16 +18,15 @@ import numpy as np
 from pycocoevalcap.meteor import meteor
 
 from close_transfer.core.arrays import Float64Array
-from close_transfer.metrics.java import find_java
+from close_transfer.metrics.java import provide_java
 
 _PROGRAM = Path(meteor.__file__).with_name(meteor.METEOR_JAR)
-# Beyond pycocoevalcap's arguments only the serial collector, which halves the memory to about 600 MB: the
-# program now stays until Python ends. Its answers are the same.
+# The serial garbage collector is not among pycocoevalcap's arguments. It halves the memory to about 600 MB, which the
+# program holds until Python ends. The scores are the same.
 _COMMAND = ("java", "-XX:+UseSerialGC", "-jar", "-Xmx2G", str(_PROGRAM), "-", "-", "-stdio", "-l", "en", "-norm")
 
-# The counts of a pair of sentences, in METEOR's order: lengths and function words of both; matches, for each
-# of four matchers those of content and of function words, hypothesis and reference in turn; chunks; matched
-# words of both.
+# The counts of a pair of sentences, in METEOR's order: lengths and numbers of function words of both; for each of
+# four matchers the matched content and function words, hypothesis and reference in turn; chunks; matched words of both.
 _NUM_COUNTS = 23
 _HYPOTHESIS_LENGTH, _REFERENCE_LENGTH, _CHUNKS = 0, 1, 20
 _HYPOTHESIS_MATCHES, _REFERENCE_MATCHES = slice(4, 20, 2), slice(5, 20, 2)
@@ -35,7 +34,7 @@ _SEPARATOR = " ||| "
 
 
 def _adjust_chunks(counts: Float64Array) -> Float64Array:
-    """The counts as METEOR adds them up: a hypothesis equal to its reference counts no chunk."""
+    """Set the chunks to 0 if hypothesis and reference are equal, as METEOR does when it sums the counts."""
     equal = (
         (counts[:, _HYPOTHESIS_MATCHES].sum(axis=1) == counts[:, _HYPOTHESIS_LENGTH])
         & (counts[:, _REFERENCE_MATCHES].sum(axis=1) == counts[:, _REFERENCE_LENGTH])
@@ -46,10 +45,10 @@ def _adjust_chunks(counts: Float64Array) -> Float64Array:
 
 
 class Meteor:
-    """A running METEOR.
+    """Running METEOR program.
 
-    Sentences are tokenised (`ptb.tokenize_ptb`) and may be empty. Captions take milliseconds, but the time for
-    a pair grows faster than its length: seconds at a thousand words a side, minutes at three thousand.
+    Sentences must be tokenised (`ptb.tokenize_ptb`) and may be empty. Captions take milliseconds, but the time for
+    a pair grows faster than its length: seconds for a thousand words per sentence, minutes for three thousand.
 
     Args:
         command: the program and its arguments; `java` must be on the path.
@@ -69,7 +68,7 @@ class Meteor:
 
     @property
     def pid(self) -> int:
-        """The process id of the program."""
+        """Return the process id of the program."""
         return self._process.pid
 
     def is_running(self) -> bool:
@@ -81,24 +80,24 @@ class Meteor:
         self._process.kill()
         self._process.wait()
         self._answers.close()
-        # What a failed program has not read would be written on closing, and cannot be.
+        # Closing writes the remaining input, which fails if the program ended with an error.
         with suppress(BrokenPipeError):
             self._questions.close()
         self._messages.close()
 
-    def statistics(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Float64Array:
-        """Counts of each image, whose sum over images gives their METEOR together; shape (images, 23)."""
+    def count_matches(self, hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> Float64Array:
+        """Count the matches of each image; sums of counts over images give METEOR of a corpus; shape (images, 23)."""
         rows = []
         for hypothesis, group in zip(hypotheses, references, strict=True):
-            # A separator within a sentence would make two of it.
+            # A separator within a sentence would split it into two.
             fields = [sentence.replace("|||", "") for sentence in (*group, hypothesis)]
             rows.append(self._ask(_SEPARATOR.join(["SCORE", *fields]), 1, _NUM_COUNTS)[0])
         return _adjust_chunks(np.array(rows).reshape(-1, _NUM_COUNTS))
 
-    def scores(self, sums: Float64Array) -> Float64Array:
-        """METEOR of each row of summed counts, in percent; shape (rows,)."""
+    def compute_scores(self, sums: Float64Array) -> Float64Array:
+        """Compute METEOR of each row of summed counts, in percent; shape (rows,)."""
         rows = [" ".join(f"{count:.1f}" for count in row) for row in sums]
-        # One answer a row, then the score of all rows together.
+        # METEOR prints one score per row, then the score of all rows together.
         answers = self._ask(_SEPARATOR.join(["EVAL", *rows]), len(rows) + 1, 1)
         return 100 * np.array([score for (score,) in answers[:-1]])
 
@@ -117,14 +116,14 @@ class Meteor:
     def _build_error(self) -> RuntimeError:
         self._messages.seek(0)
         messages = self._messages.read().decode(errors="replace")[-2000:]
-        return RuntimeError(f"METEOR ({_PROGRAM.name}) gave no numbers; its last messages:\n{messages}")
+        return RuntimeError(f"METEOR ({_PROGRAM.name}) returned no numbers. Its last messages:\n{messages}")
 
 
 class SharedMeteor:
-    """A METEOR that is started on first use and replaced if it ended.
+    """METEOR program that is started on first use, and replaced if it ended.
 
     Args:
-        command: as of `Meteor`.
+        command: the program and its arguments, as for `Meteor`.
     """
 
     def __init__(self, command: Sequence[str] = _COMMAND) -> None:
@@ -135,17 +134,17 @@ class SharedMeteor:
 
     @contextmanager
     def lend(self) -> Iterator[Meteor]:
-        """Lend the running METEOR to one thread at a time."""
+        """Lend the running METEOR to one thread at a time, starting it if necessary."""
         with self._lock:
             if self._running and not self._running.is_running():
                 self.close()
             if self._running is None:
-                with find_java():
+                with provide_java():
                     self._running = Meteor(self._command)
             try:
                 yield self._running
             except BaseException:
-                # An answer may be half read, and the next question would get the rest of it.
+                # An answer may be half read, and the next request would get the rest of it.
                 self.close()
                 raise
 
@@ -157,10 +156,10 @@ class SharedMeteor:
                 ended.close()
 
     def leave_to_parent(self) -> None:
-        """Forget METEOR in a forked process: two processes that ask one program take each other's answers."""
-        self._of_parent.append(self._running)  # not collected, so that its pipes stay as they are
+        """Forget METEOR in a forked process, because two processes with one program would read each other's answers."""
+        self._of_parent.append(self._running)  # collecting it would close the parent's pipes
         self._running = None
-        self._lock = threading.RLock()  # the old one may be held by a thread that does not exist here
+        self._lock = threading.RLock()  # the old one may be held by a thread that exists in the parent only
 
 
 _shared = SharedMeteor()
@@ -172,7 +171,7 @@ if hasattr(os, "register_at_fork"):
 def share_meteor() -> AbstractContextManager[Meteor]:
     """Lend the METEOR that all scorings of this Python process use, one thread at a time.
 
-    It is started by the first scoring and ends with Python, however that ends: without Python, its input ends. A
-    scoring that fails ends it too, and the next scoring starts another, as it does if the program died.
+    The first scoring starts it. It ends with Python, even if Python is killed, because its input is then closed. A
+    failed scoring ends it too. If it has ended or died, the next scoring starts another one.
     """
     return _shared.lend()

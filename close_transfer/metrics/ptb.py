@@ -1,7 +1,7 @@
-"""Penn Treebank tokens of captions, as the COCO caption challenge has them; needs Java.
+"""Penn Treebank tokens of captions, as in the COCO caption challenge; needs Java.
 
-The program and its arguments are those of pycocoevalcap's PTBTokenizer. That class writes its input beside
-its program, which may be read-only, so the program is run from here. It answers by line: a line break within
+The program and its arguments are those of pycocoevalcap's PTBTokenizer. That class is not used because it writes its
+input into the program's folder, which may be read-only. The program answers line by line, so a line break within
 a caption would shift every caption after it.
 """
 
@@ -16,32 +16,32 @@ from pathlib import Path
 from pycocoevalcap.tokenizer import ptbtokenizer
 
 from close_transfer.core.atomic_files import WriteError, fingerprint, read_json, report_write_errors, write_text
-from close_transfer.metrics.java import find_java, run_java
+from close_transfer.metrics.java import provide_java, run_java
 
 _PROGRAM = Path(ptbtokenizer.__file__).with_name(ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
 _ARGUMENTS = ("edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase")
 
-# All that Python or the tokenizer may take for the end of a line.
+# Characters that Python or the tokenizer may treat as the end of a line.
 _LINE_ENDS = str.maketrans(dict.fromkeys("\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029", " "))
 
 
 def get_cache_folder() -> Path:
-    """Where what is slow to make is kept: `CLOSE_TRANSFER_CACHE`, else `cache` in the working folder."""
+    """Return the cache folder: `CLOSE_TRANSFER_CACHE`, else `cache` in the working folder."""
     return Path(os.environ.get("CLOSE_TRANSFER_CACHE") or "cache")
 
 
 def tokenize_ptb(texts: Sequence[Sequence[str]], cache: Path | None = None) -> list[list[str]]:
-    """Lower-cased tokens joined by single spaces, punctuation removed, grouped as the texts are.
+    """Tokenize captions: lower-case tokens joined by single spaces, without punctuation, grouped like the texts.
 
     Args:
-        texts: groups of captions. Any string will do: one without words becomes empty, what has no UTF-8
-            (a lone surrogate) becomes a question mark and so disappears.
-        cache: folder to keep the tokens in, one file for all the texts together; None keeps nothing. The
-            tokens of a caption can depend on its neighbours, so captions are not kept one by one.
+        texts: groups of captions. Any string is allowed: one without words becomes empty. A character that UTF-8
+            cannot encode (a lone surrogate) becomes a question mark, which is removed as punctuation.
+        cache: folder for the tokens, one file for all the texts together; None stores nothing. The tokens of a
+            caption can depend on its neighbours, so captions are not stored separately.
 
     Raises:
         WriteError: if the folder for temporary files is full.
-        RuntimeError: if the tokenizer fails, or answers with another number of lines than it was given.
+        RuntimeError: if the tokenizer fails, or returns a different number of lines than it was given.
     """
     # Encoded and decoded again, so that both the fingerprint and the tokenizer get valid UTF-8.
     lines = [text.translate(_LINE_ENDS).encode(errors="replace").decode() for group in texts for text in group]
@@ -58,15 +58,15 @@ def tokenize_ptb(texts: Sequence[Sequence[str]], cache: Path | None = None) -> l
 
 
 def _run_tokenizer(lines: Sequence[str]) -> list[str]:
-    with tempfile.TemporaryDirectory() as name, find_java():
+    with tempfile.TemporaryDirectory() as name, provide_java():
         captions = Path(name, "captions")
         with report_write_errors(captions):
-            # No line break at the end: the tokenizer would answer it with an empty line.
+            # No line break at the end, because the tokenizer would return an empty line for it.
             captions.write_bytes("\n".join(lines).encode())
         answer = run_java(["-cp", str(_PROGRAM), *_ARGUMENTS, captions.name], captions.parent).decode()
     token_lines = answer.split("\n")
     if len(token_lines) != len(lines):
-        raise RuntimeError(f"PTBTokenizer gave {len(token_lines)} lines for {len(lines)} captions")
+        raise RuntimeError(f"PTBTokenizer returned {len(token_lines)} lines for {len(lines)} captions")
     return token_lines
 
 
@@ -75,7 +75,7 @@ def _remove_punctuation(line: str) -> str:
 
 
 def _read_cached_tokens(path: Path, count: int) -> list[str] | None:
-    """The tokens kept at `path`; None if there are none, or not what was written."""
+    """Return the tokens stored at `path`; None if there are none, or the file is damaged."""
     try:
         content = read_json(path)
         is_intact = len(content["tokens"]) == count and content["fingerprint"] == fingerprint(content["tokens"])
@@ -86,6 +86,6 @@ def _read_cached_tokens(path: Path, count: int) -> list[str] | None:
 
 def _write_cached_tokens(path: Path, tokenized: list[str]) -> None:
     content = {"fingerprint": fingerprint(tokenized), "tokens": tokenized}
-    # Scores do without the cache where it cannot be written.
+    # The cache only saves time, so scoring continues if it cannot be written.
     with suppress(WriteError):
         write_text(path, json.dumps(content, ensure_ascii=False))

@@ -1,7 +1,7 @@
-"""SPICE (Anderson et al. 2016, arXiv 1607.08822), for those who have what its program needs.
+"""SPICE (Anderson et al. 2016, arXiv 1607.08822), if Java and the models that its program needs are installed.
 
-The program and its arguments are those of pycocoevalcap. Its class downloads what is missing and writes beside
-the program; here nothing is downloaded, and temporary files and parsed references go elsewhere.
+The program and its arguments are those of pycocoevalcap. Its class downloads missing files and writes into the
+program's folder. Here nothing is downloaded, and temporary files and parsed references are written elsewhere.
 """
 
 import json
@@ -29,7 +29,7 @@ LIBRARIES = _PROGRAM.parent / get_stanford_models.SPICELIB
 
 _MODELS = (f"{get_stanford_models.JAR}.jar", f"{get_stanford_models.JAR}-models.jar")
 
-# It prints its results with the JavaScript engine that Java had from version 8 to 14.
+# SPICE writes its results with a JavaScript engine that only Java 8 to 14 include.
 _JAVA_VERSIONS = range(8, 15)
 
 
@@ -49,15 +49,15 @@ class Spice(ExtraMetric):
 
 
 def score_spice(hypotheses: Sequence[str], references: Sequence[Sequence[str]], cache: Path) -> Float64Array:
-    """SPICE of each image, its F-score over scene-graph tuples in 0..1, shape (images,).
+    """Compute SPICE of each image, the F-score over scene-graph tuples in 0..1, shape (images,).
 
     Args:
-        hypotheses: one tokenised caption an image (`ptb.ptb_tokenized`).
-        references: one or more tokenised captions an image, in the same order.
-        cache: folder for the parsed references, which are slow to make.
+        hypotheses: one tokenised caption per image (`ptb.tokenize_ptb`).
+        references: one or more tokenised captions per image, in the same order.
+        cache: folder for the parsed references, because parsing is slow.
 
     Raises:
-        UserError: if what SPICE needs is not there.
+        UserError: if Java or the models are missing, or the cache cannot be written.
         RuntimeError: if the program fails.
     """
     java = require_spice()
@@ -71,8 +71,8 @@ def score_spice(hypotheses: Sequence[str], references: Sequence[Sequence[str]], 
             pass
     except OSError as error:
         raise UserError(
-            f"extra_metrics=spice: {cache} cannot be written ({error.strerror}), where SPICE keeps parsed references; "
-            "set CLOSE_TRANSFER_CACHE to a folder that can, or leave it out"
+            f"extra_metrics=spice: {cache} cannot be written ({error.strerror}), but SPICE stores parsed references there. "
+            "Set CLOSE_TRANSFER_CACHE to a writable folder, or leave spice out"
         ) from error
     with tempfile.TemporaryDirectory() as name:
         captions_file, scores_file = Path(name, "captions.json"), Path(name, "scores.json")
@@ -85,10 +85,10 @@ def score_spice(hypotheses: Sequence[str], references: Sequence[Sequence[str]], 
 
 
 def require_spice() -> str:
-    """Checks for all that SPICE needs, before anything slow is done; gives the Java runtime to use.
+    """Check that Java and the models are installed, before anything slow is done; return the path of Java.
 
     Raises:
-        UserError: that names what is missing, and where it is looked for.
+        UserError: names what is missing, and its expected place.
     """
     missing = [str(LIBRARIES / name) for name in _MODELS if not (LIBRARIES / name).is_file()]
     java, version = _find_java()
@@ -101,17 +101,17 @@ def require_spice() -> str:
     if version not in _JAVA_VERSIONS:
         java_found = f"{java} is version {version}" if version else "none was found"
         problems.append(
-            f"Java {_JAVA_VERSIONS[0]} to {_JAVA_VERSIONS[-1]} at JAVA_HOME or on the PATH ({java_found}; SPICE writes "
-            "its results with a part that later versions lack)"
+            f"Java {_JAVA_VERSIONS[0]} to {_JAVA_VERSIONS[-1]} at JAVA_HOME or on the PATH ({java_found}; SPICE needs "
+            "a part that later versions lack)"
         )
     if problems:
-        raise UserError(f"extra_metrics=spice needs {', and '.join(problems)}. Supply them, or leave it out")
+        raise UserError(f"extra_metrics=spice needs {', and '.join(problems)}. Supply them, or leave spice out")
     assert java is not None
     return java
 
 
 def _find_java() -> tuple[str | None, int | None]:
-    """Java at JAVA_HOME, else on the path, and its major version."""
+    """Return the path of Java at JAVA_HOME, else on the PATH, and its major version; None if there is none."""
     home = os.environ.get("JAVA_HOME")
     java = (home and shutil.which(Path(home, "bin", "java"))) or shutil.which("java")
     if not java:

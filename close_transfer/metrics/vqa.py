@@ -1,7 +1,7 @@
-"""VQA accuracy as the official tool computes it, its quirks included, and the short form of CLOSE's code.
+"""VQA accuracy as the official tool computes it, including its quirks, and the simpler score of CLOSE's code.
 
 The official tool is vqaEvaluation/vqaEval.py of GT-Vision-Lab/VQA at commit a013f0043, run under Python 3. The
-score is that of arXiv 1505.00468, averaged over the annotators left out in turn.
+score is that of arXiv 1505.00468, averaged over leaving out each annotator in turn.
 """
 
 import re
@@ -11,17 +11,17 @@ from typing import Literal
 
 from close_transfer.core.errors import UserError
 
-_ENOUGH = 3  # annotators that make an answer fully right
+_ENOUGH_ANNOTATORS = 3  # an answer that as many annotators gave is fully right
 
 _MARKS = (";", "/", "[", "]", '"', "{", "}", "(", ")", "=", "+", "\\", "_", "-", ">", "<", "@", "`", ",", "?", "!")
 _COMMA_IN_NUMBER = re.compile(r"\d,\d")
 
-# Quirk: the official expression begins with `(?!<=\d)`, a look-behind gone wrong that holds everywhere,
-# so what counts is only that no digit follows.
+# Quirk: the official expression begins with `(?!<=\d)`, a mistyped look-behind that matches everywhere,
+# so only the condition that no digit follows has an effect.
 _PERIOD = re.compile(r"\.(?!\d)")
 
-# Quirk: the flag re.UNICODE stands where the number of substitutions belongs, so 32 periods go and the
-# 33rd stays.
+# Quirk: the official code passes the flag re.UNICODE as the number of substitutions, so 32 periods are removed and
+# the 33rd stays.
 _NUM_PERIODS = int(re.UNICODE)
 
 _NUMBERS = {
@@ -30,9 +30,9 @@ _NUMBERS = {
 }  # fmt: skip
 _ARTICLES = frozenset({"a", "an", "the"})
 
-# The tool's own table, 120 entries. Quirks: somebody'd loses its apostrophe, let's and she's stand for
-# themselves, common words are missing (ill, shell, its), and entries with a capital are never met because
-# words are in lower case by then.
+# The official tool's table of 120 entries. Quirks: one entry loses its apostrophe instead of getting it, "let's" and "she's"
+# map to themselves, common words are missing (ill, shell, its), and entries with a capital never match because
+# words are already in lower case.
 _CONTRACTIONS = {
     "aint": "ain't", "arent": "aren't", "cant": "can't", "couldve": "could've", "couldnt": "couldn't",
     "couldn'tve": "couldn't've", "couldnt've": "couldn't've", "didnt": "didn't", "doesnt": "doesn't", "dont": "don't",
@@ -64,57 +64,57 @@ _CONTRACTIONS = {
 
 
 def _strip_breaks(answer: str) -> str:
-    """What is done to every answer: line breaks and tabs become spaces, the ends are stripped."""
+    """Replace line breaks and tabs by spaces, and strip the ends, as the tool does to every answer."""
     return answer.replace("\n", " ").replace("\t", " ").strip()
 
 
 def _remove_punctuation(answer: str) -> str:
-    """Marks out, each for a space, or for nothing if the answer has it beside a space.
+    """Replace each mark by a space, or remove it if it occurs next to a space.
 
-    Quirks: one comma between digits anywhere in the answer makes every mark go for nothing; whether a mark
-    stands beside a space is looked up in the answer as it was; apostrophes, colons and currency stay.
+    Quirks: if the answer has a comma between digits, all marks are removed without a space; the original answer
+    decides if a mark is next to a space; apostrophes, colons and currency signs stay.
     """
     has_number_comma = _COMMA_IN_NUMBER.search(answer) is not None
     result = answer
     for mark in _MARKS:
-        beside_space = f"{mark} " in answer or f" {mark}" in answer
-        result = result.replace(mark, "" if has_number_comma or beside_space else " ")
+        is_next_to_space = f"{mark} " in answer or f" {mark}" in answer
+        result = result.replace(mark, "" if has_number_comma or is_next_to_space else " ")
     return _PERIOD.sub("", result, count=_NUM_PERIODS)
 
 
 def _normalize_words(answer: str) -> str:
-    """Lower case, number words as digits, no articles, contractions with their apostrophes, single spaces."""
+    """Convert to lower case, number words to digits and contractions to standard spelling; remove articles."""
     words = [_NUMBERS.get(word, word) for word in answer.lower().split()]
     return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES)
 
 
 @lru_cache(maxsize=200_000)
 def normalize_answer(answer: str) -> str:
-    """The answer as the official tool compares it where annotators disagree.
+    """Normalise an answer as the official tool does if annotators disagree.
 
-    Line breaks and tabs, then punctuation, then words, in that order, so articles and number words that
-    punctuation hid are still found. "none" is "0", and an answer that is nothing but an article becomes empty.
+    Line breaks and tabs come first, then punctuation, then words, so that articles and number words next to
+    punctuation are found. "none" becomes "0", and an answer that is only an article becomes empty.
     """
     return _normalize_words(_remove_punctuation(_strip_breaks(answer)))
 
 
 def compute_vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
-    """Accuracy of one answer in 0..1, exactly as the official tool has it before it rounds.
+    """Compute the accuracy of one answer in 0..1, exactly as the official tool does before it rounds.
 
-    Each annotator is left out once; the score is then min(1, matching answers of the others / 3), and the
-    mean of those counts. Quirk: if all annotators give the same answer (but for line breaks, tabs and ends),
-    nothing is normalised, so "Yes" and "yes." are wrong where everyone said "yes".
+    Each annotator is left out in turn and gives a score of min(1, matching answers of the others / 3). The accuracy is
+    the mean of these scores. Quirk: if all annotators give the same answer (except for line breaks, tabs and ends),
+    nothing is normalised, so "Yes" and "yes." are wrong if all annotators answered "yes".
 
     Args:
         prediction: the answer to score.
-        answers: one an annotator, normally ten. The tool leaves out annotators whose whole record is the
-            same; official records carry an annotator's number, so each stands alone, as here.
+        answers: one answer per annotator, normally ten. The tool compares whole records to leave out an annotator;
+            official records contain the annotator's number, so it leaves out exactly one, as here.
 
     Raises:
         UserError: if there are no answers.
     """
     if not answers:
-        raise UserError("a question without annotators' answers cannot be scored; use a split that has answers")
+        raise UserError("a question without annotators' answers cannot be scored. Use a split that has answers")
     predicted = _strip_breaks(prediction)
     compared = [_strip_breaks(answer) for answer in answers]
     if len(set(compared)) > 1:
@@ -122,22 +122,22 @@ def compute_vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
         compared = [normalize_answer(answer) for answer in compared]
     matches = [answer == predicted for answer in compared]
     total = sum(matches)
-    return sum(min(1.0, (total - match) / _ENOUGH) for match in matches) / len(matches)
+    return sum(min(1.0, (total - match) / _ENOUGH_ANNOTATORS) for match in matches) / len(matches)
 
 
 def compute_simple_vqa_accuracy(
     prediction: str, answers: Sequence[str], counting: Literal["summed", "overwritten"] = "summed"
 ) -> float:
-    """The short form, min(1, matching answers / 3) in 0..1, that CLOSE's code reports as VQA accuracy.
+    """Compute the simpler score min(1, matching answers / 3) in 0..1, which CLOSE's code reports as VQA accuracy.
 
-    Everything is normalised, also where annotators agree; no annotator is left out. It is never below
-    the official score of the same normalised answers: one match of ten counts 1/3 here and 0.3 there.
+    All answers are normalised, even if annotators agree, and no annotator is left out. The score is never below
+    the official score of the same normalised answers: one match of ten gives 1/3 here and 0.3 there.
 
     Args:
         prediction: the answer to score.
-        answers: one an annotator.
-        counting: "overwritten" does as CLOSE's code does: of several spellings that normalise to the same
-            answer, only the one met last counts, not their sum.
+        answers: one answer per annotator.
+        counting: "summed" counts all spellings that normalise to the answer; "overwritten" counts only the last of
+            these spellings, as CLOSE's code does.
     """
     predicted = normalize_answer(prediction)
     if counting == "summed":
@@ -145,4 +145,4 @@ def compute_simple_vqa_accuracy(
     else:
         spellings = [answer for answer in dict.fromkeys(answers) if normalize_answer(answer) == predicted]
         count = list(answers).count(spellings[-1]) if spellings else 0
-    return min(1.0, count / _ENOUGH)
+    return min(1.0, count / _ENOUGH_ANNOTATORS)

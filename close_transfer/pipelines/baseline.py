@@ -131,9 +131,9 @@ def evaluate_baseline(config: BaselineConfig) -> Results:
             f"baseline=zero-shot: candidates of task={task.name} are the training captions; that is baseline=nearest"
         )
     known = _training(config, task)
-    training = task.for_training(known).examples
+    training = task.prepare_for_training(known).examples
     loaded = load_task_examples(task.name, config.data, config.split, False, images_needed=True)
-    examples_to_answer = task.for_testing(loaded.examples, "image")[: config.max_examples]
+    examples_to_answer = task.prepare_for_testing(loaded.examples, "image")[: config.max_examples]
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
     answers = _choose_baseline(config, task)(encoder, training, examples_to_answer, config)
     predictions = [

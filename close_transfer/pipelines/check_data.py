@@ -40,4 +40,4 @@ def _check(config: CheckDataConfig, choice: str, arguments: Sequence[str]) -> bo
     overrides = [argument for argument in arguments if argument.startswith("data.")]
     check = check_data(config.data, choice, overrides, config.leakage)
     show(describe(check, config.leakage), flush=True)
-    return check.complete
+    return check.is_complete

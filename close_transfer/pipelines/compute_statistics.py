@@ -64,7 +64,7 @@ def _encode_scenes(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _See
     if len(with_text) < 2:
         raise UserError(f"split={config.split}: {len(scenes)} scenes; statistics need more")
     keys = {get_scene_key(scene) for scene in with_text}
-    shaped = get_task(config.task)().for_training([e for e in examples if get_scene_key(e) in keys]).examples
+    shaped = get_task(config.task)().prepare_for_training([e for e in examples if get_scene_key(e) in keys]).examples
     texts = normalize_scenes(encode_text_scenes(encoder, shaped, config.embedding_cache))
     images = None
     if config.pairs:
@@ -132,7 +132,7 @@ def compute_statistics(config: ComputeStatisticsConfig) -> tuple[Statistics, lis
     """
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
     seen = _encode_scenes(config, encoder)
-    steps = config.adapter.steps()
+    steps = config.adapter.list_steps()
     facts: dict[str, Any] = {
         "data": config.data.name,
         "split": config.split,

@@ -56,7 +56,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     on_images = config.scene == "image"
     images_needed = on_images and clip.encodes_images
     loaded = load_task_examples(task.name, data, config.split, not on_images, images_needed=images_needed)
-    examples = task.for_testing(loaded.examples, config.scene)[: config.max_examples]
+    examples = task.prepare_for_testing(loaded.examples, config.scene)[: config.max_examples]
     leakage = {"checked": False, "reason": NOT_ASKED}
     if config.leakage:
         leakage = check_leakage(trained, task.reads, data, config.split, examples)

@@ -50,7 +50,7 @@ def _format_verdict(check: FileCheck) -> str:
 
 
 def _build_row(check: FileCheck, unit: str) -> tuple[str, str, str, str]:
-    if not check.usable:
+    if not check.is_usable:
         return check.role, check.path.name, "", _format_verdict(check)
     captions = check.num_captions if unit == "images" and check.num_captions != len(check.examples) else None
     return check.role, check.path.name, _format_size(len(check.examples), captions, unit), _format_verdict(check)
@@ -99,7 +99,7 @@ def _list_details(check: DataCheck) -> list[str]:
     for file_check in [*check.splits.values(), *check.others]:
         lines += _wrap_paragraph(f"{file_check.role}: {file_check.fault}") if file_check.fault else []
         lines += [line for note in file_check.notes for line in _wrap_paragraph(f"{file_check.role}: {note}")]
-        if file_check.usable and file_check.published and file_check.state != "complete":
+        if file_check.is_usable and file_check.published and file_check.state != "complete":
             lines += _wrap_paragraph(f"{file_check.role}: the published count is from {file_check.published.source}")
     return [*lines, *_list_missing(check)]
 
@@ -118,7 +118,7 @@ def _list_images(check: DataCheck) -> list[str]:
     if not rows:
         return []
     page = ORIGINS.get(check.choice, ORIGINS[check.data.name]).images
-    complete = all(file_check.images is None or file_check.images.complete for file_check in check.splits.values())
+    complete = all(file_check.images is None or file_check.images.is_complete for file_check in check.splits.values())
     return ["images", *_format_table(rows), *faults, *([] if complete else _wrap_paragraph(f"images are from {page}"))]
 
 
@@ -127,14 +127,14 @@ def _explain_refusal(check: DataCheck, splits: tuple[str, ...], needs_text: bool
     for split in splits:
         if split not in check.splits:
             return f"there is no split {split}"
-        if not check.splits[split].usable:
+        if not check.splits[split].is_usable:
             return f"{split} is missing" if check.splits[split].state == "missing" else f"{split} cannot be read"
         for file_check in check.others:
             if file_check.role.startswith("answers of") and file_check.role.endswith(f" {split}"):
                 return f"the {file_check.role} are missing"
-            if needs_text and file_check.role == f"captions of {split}" and not file_check.usable:
+            if needs_text and file_check.role == f"captions of {split}" and not file_check.is_usable:
                 return f"the {file_check.role} are missing or cannot be read"
-        if needs_text and check.splits[split].num_untold == len(check.splits[split].examples):
+        if needs_text and check.splits[split].num_uncaptioned == len(check.splits[split].examples):
             return f"no question of {split} is about an image with a caption"
     return ""
 
@@ -144,7 +144,7 @@ def _format_settings(check: DataCheck, splits: tuple[str, ...], needs_text: bool
     files = [check.splits[split] for split in splits if split in check.splits]
     if any(file_check.state == "damaged" for file_check in files):
         settings.append("data.on_bad_rows=skip")
-    if needs_text and any(file_check.num_untold for file_check in files):
+    if needs_text and any(file_check.num_uncaptioned for file_check in files):
         settings.append("data.on_missing_scene=skip")
     return " ".join(dict.fromkeys(settings))
 
@@ -214,5 +214,5 @@ def describe(check: DataCheck, leakage: bool = False) -> str:
             lines.append("  not looked for: it takes the texts of a training and an evaluation split")
         else:
             lines += describe_leaks(check.leaks, f"train, against those of {check.evaluation_split}")
-    lines.append("complete" if check.complete else "not complete; docs/data.md says what goes where")
+    lines.append("complete" if check.is_complete else "not complete; docs/data.md says what goes where")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Tasks, one file each: how examples become prompts and targets, and how answers are scored."""
+"""Tasks, one file each: prompts and targets from examples, and scores of answers."""
 
 from close_transfer.config.components import TaskConfig
 from close_transfer.core.errors import UserError
@@ -22,7 +22,7 @@ _CLASSES: tuple[type[Task], ...] = (
     Custom,
 )
 
-# Classes and not instances, because labels and scores depend on a run's settings: `build_task` knows them.
+# Classes and not instances, because labels and scores depend on a run's settings; `build_task` takes them.
 TASKS: dict[str, type[Task]] = {task.name: task for task in _CLASSES}
 
 
@@ -30,7 +30,7 @@ def get_task(name: str, setting: str = "task") -> type[Task]:
     """Return the class of a task.
 
     Args:
-        name: as in `task=`.
+        name: name of the task in `task=`.
         setting: the setting that gave the name, for the message.
 
     Raises:
@@ -38,7 +38,7 @@ def get_task(name: str, setting: str = "task") -> type[Task]:
     """
     if name not in TASKS:
         raise UserError(
-            f"{setting}={name}: there is no such task; allowed are {', '.join(TASKS)}. A task is registered in "
+            f"{setting}={name}: there is no such task. Use one of {', '.join(TASKS)}, or register a new one in "
             "close_transfer/tasks/__init__.py (docs/adding_a_task.md)"
         )
     return TASKS[name]
@@ -54,7 +54,7 @@ def build_task(config: TaskConfig) -> Task:
     for setting in config.own_settings:
         if setting not in task.settings:
             owners = [name for name, other in TASKS.items() if setting in other.settings]
-            raise UserError(f"task.{setting} is a setting of task={' and task='.join(owners)}; leave it out")
+            raise UserError(f"task.{setting} only applies to task={' and task='.join(owners)}. Leave it out")
     return task(**config.own_settings)
 
 

@@ -1,4 +1,4 @@
-"""Captioning, from each caption to itself or to the other captions of its scene.
+"""Captioning, trained to write the input caption itself, or the other captions of its scene.
 
 CLOSE (arXiv 2211.09778, section 4.1): in the single-caption setting a caption is both input and
 target; in the multi-caption setting the targets are all other captions of the scene.
@@ -12,7 +12,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.example_kinds import CAPTIONS
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.bootstrap import Scores
-from close_transfer.metrics.captions import caption_scores
+from close_transfer.metrics.captions import score_captions
 from close_transfer.tasks.task import PreparedExamples, Task
 
 
@@ -34,19 +34,19 @@ class _Captioning(Task):
     zero_shot = None  # candidates would be the training captions, which is the nearest-text baseline
 
     def __init__(self, prompt: str = "", language: str = "en") -> None:
-        """Take the words that every caption continues, and the language that captions are scored in."""
+        """Set the words that start every caption, and the language (ISO 639) in which captions are scored."""
         self._prompt = prompt
         self._language = language
 
     @classmethod
     def get_results_group(cls) -> str:
-        """Return one name for both: they are trained differently, but asked and scored alike."""
+        """Return one name for both tasks: they differ in training only, so their results are comparable."""
         return Captioning.name
 
     def _add_prompt(self, examples: list[Example]) -> list[Example]:
         return [replace(e, prompt=self._prompt) for e in examples] if self._prompt else examples
 
-    def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
+    def prepare_for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
         grouped = [e for e in examples if len(e.texts) > 1]
         if not grouped:
             same = [
@@ -62,13 +62,14 @@ class _Captioning(Task):
         notes = (f"{left_out} scenes with a single caption are not used for validation",) if left_out else ()
         return PreparedExamples(self._add_prompt(shaped), "another caption of the same scene", notes)
 
-    def for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
+    def prepare_for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
         if input_modality == "image":
             return self._add_prompt(list(examples))
-        # The first caption stands in for the image; it must not be a reference as well.
+        # The first caption replaces the image as the input, so it must not be a reference as well.
         if all(len(e.texts) == 1 for e in examples):
             raise UserError(
-                "scene=text: every scene has one caption only, which would be input and reference at once; use scene=image, or captions in groups"
+                "scene=text: every scene has one caption only, which would be input and reference at once. Use "
+                "scene=image, or data with several captions per scene"
             )
         shaped = [
             replace(e, texts=e.texts[:1], references=_exclude_caption(e.references, 0))
@@ -84,16 +85,16 @@ class _Captioning(Task):
 def score_by_category(
     examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int, language: str = "en"
 ) -> Scores:
-    """Caption scores over all examples and, where there are several categories, of each apart.
+    """Score captions over all examples and, if there are several categories, for each category separately.
 
-    A category (a domain of NoCaps) is scored as an evaluation set of its own, with its own document
-    frequencies, as its authors and all published tables do.
+    A category (a domain of NoCaps) is scored as a separate evaluation set, with its own document frequencies, as in
+    the paper and all published tables.
     """
 
     def score_rows(rows: Sequence[int]) -> Scores:
         hypotheses = [predictions[row].text for row in rows]
         references = [examples[row].references for row in rows]
-        return caption_scores(hypotheses, references, num_resamples, language=language)
+        return score_captions(hypotheses, references, num_resamples, language=language)
 
     scores = score_rows(range(len(examples)))
     categories = sorted({example.category for example in examples} - {""})
@@ -109,10 +110,12 @@ class Captioning(_Captioning):
 
     name = "captioning"
 
-    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
+    def prepare_for_training(self, examples: Sequence[Example]) -> PreparedExamples:
         shaped = []
         for e, n in _enumerate_inputs(examples):
-            caption = e.texts if len(e.texts) == 1 else (e.texts[n],)  # shared, as there may be millions
+            caption = (
+                e.texts if len(e.texts) == 1 else (e.texts[n],)
+            )  # one tuple for both saves memory: there may be millions
             shaped.append(replace(e, id=f"{e.id}#{n}", texts=caption, targets=caption))
         return PreparedExamples(self._add_prompt(shaped))
 
@@ -122,12 +125,12 @@ class CaptioningMulti(_Captioning):
 
     name = "captioning-multi"
 
-    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
+    def prepare_for_training(self, examples: Sequence[Example]) -> PreparedExamples:
         num_single = sum(len(e.texts) == 1 for e in examples)
         if num_single == len(examples):
             raise UserError(
-                f"task=captioning-multi: none of the {len(examples)} scenes has a second caption to write from the first; "
-                "use task=captioning, or name the column that groups captions with data.group_column"
+                f"task=captioning-multi: none of the {len(examples)} scenes has a second caption to write from the first. "
+                "Use task=captioning, or name the column that groups captions with data.group_column"
             )
         shaped = [
             replace(e, id=f"{e.id}#{n}", texts=(e.texts[n],), targets=_exclude_caption(e.texts, n) or e.texts)

@@ -1,4 +1,4 @@
-"""A task of the user's own: what is asked and what is to be written are columns of the data, how it is scored a choice."""
+"""User-defined task: prompt and target come from columns of the data, and the metric is a setting."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -10,9 +10,9 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.example_kinds import ROWS
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.accuracy import score_accuracy
-from close_transfer.metrics.any_language import exact_match, score_texts
+from close_transfer.metrics.any_language import compute_exact_matches, score_texts
 from close_transfer.metrics.bootstrap import Scores
-from close_transfer.metrics.captions import caption_scores
+from close_transfer.metrics.captions import score_captions
 from close_transfer.metrics.vqa import compute_vqa_accuracy
 from close_transfer.tasks.task import PreparedExamples, Task, keep_with_targets
 
@@ -20,55 +20,55 @@ Metric = Literal["captions", "accuracy", "vqa", "text"]
 
 
 class Custom(Task):
-    """Any text in, any text out."""
+    """Task that writes any text, given a scene and an optional prompt."""
 
     name = "custom"
     reads = ROWS
     settings = ("metric", "labels", "language")
 
     def __init__(self, metric: Metric = "captions", labels: tuple[str, ...] = (), language: str = "en") -> None:
-        """Take the metric, the answers to choose from (empty: any text), and the answers' language.
+        """Set the metric, the answers to choose from (empty: any text), and the answers' language (ISO 639).
 
         Raises:
-            UserError: if the labels are not different, or the metric is not theirs.
+            UserError: if labels repeat, or there are labels and the metric is not accuracy.
         """
         if len(set(labels)) != len(labels) or len(labels) == 1:
             raise UserError(
-                f"task.labels=[{','.join(labels)}]: should be two or more different answers, such as "
-                "task.labels=[yes,no]; leave it out if any text is an answer"
+                f"task.labels=[{','.join(labels)}]: must be two or more different answers. Give them, such as "
+                "task.labels=[yes,no], or leave it out if any text is an answer"
             )
         if labels and metric != "accuracy":
-            raise UserError(f"task.metric={metric}: with task.labels it is accuracy")
+            raise UserError(f"task.metric={metric}: labels are scored by accuracy only. Use task.metric=accuracy")
         self.labels = labels
         self.verbatim_references = metric == "vqa"
         self._metric = metric
         self._language = language
 
-    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
+    def prepare_for_training(self, examples: Sequence[Example]) -> PreparedExamples:
         unknown = {target for example in examples for target in example.targets} - set(self.labels)
         if self.labels and unknown:
             shown = ", ".join(sorted(unknown)[:5])
             raise UserError(
-                f"task.labels={','.join(self.labels)}: the data's targets are also {shown}; add them, or leave those rows out"
+                f"task.labels={','.join(self.labels)}: the data also have the targets {shown}. Add them, or leave those rows out"
             )
         return PreparedExamples(list(examples))
 
-    def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
+    def prepare_for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
         return PreparedExamples(list(examples), "the same text")
 
-    def for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
+    def prepare_for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
         return [keep_with_targets(example, ()) for example in examples]
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
         answers = [prediction.text for prediction in predictions]
         references = [example.references for example in examples]
         if self._metric == "captions":
-            return caption_scores(answers, references, num_resamples, language=self._language)
+            return score_captions(answers, references, num_resamples, language=self._language)
         if self._metric == "text":
             return score_texts(answers, references, num_resamples)
         if self._metric == "vqa":
             correct = np.array([compute_vqa_accuracy(*pair) for pair in zip(answers, references, strict=True)])
         else:
-            correct = exact_match(answers, references) / 100
+            correct = compute_exact_matches(answers, references) / 100
         categories = [texts[0] if self.labels else "" for texts in references]
         return score_accuracy(correct, categories, num_resamples)

@@ -1,4 +1,4 @@
-"""Loads the examples of a task, from any dataset that provides their kind."""
+"""Loader of a task's examples, from any dataset that provides their kind."""
 
 from close_transfer.config.data import DataConfig
 from close_transfer.core.errors import UserError
@@ -10,17 +10,17 @@ from close_transfer.tasks import TASKS, get_task
 def load_task_examples(
     name: str, data: DataConfig, split: str, texts_needed: bool = True, images_needed: bool = False
 ) -> LoadedSplit:
-    """Return the examples of one split for a task, by its name; other arguments are those of `load_examples`.
+    """Return the examples of one split for the task of this name; other arguments are those of `load_examples`.
 
     Raises:
-        UserError: if the data do not serve the task, naming the tasks that they serve and the data that would; and as
-            `load_examples` does.
+        UserError: if the data do not serve the task; names the tasks that they serve and the data that would serve it.
+            Also as `load_examples` does.
     """
     task = get_task(name)
     if task.reads.name not in data.provides:
         served = [name for name, other in TASKS.items() if other.reads.name in data.provides]
         raise UserError(
-            f"task={task.name}: data={data.name} serves {', '.join(served)}; choose one of these, or one of "
+            f"task={task.name}: data={data.name} serves only {', '.join(served)}. Choose one of these, or one of "
             f"data={', '.join(find_datasets(task.reads))}"
         )
     return load_examples(data, task.reads, split, texts_needed, images_needed)

@@ -1,7 +1,7 @@
-"""Visual entailment: does the scene entail, contradict, or leave open what the hypothesis says?
+"""Visual entailment: a scene entails the hypothesis, contradicts it, or leaves it open.
 
-CLOSE (arXiv 2211.09778, section 4.2): trained on premises and hypotheses, the target is the label
-as a word; tested with an image as the premise (SNLI-VE, arXiv 1901.06706).
+CLOSE (arXiv 2211.09778, section 4.2): in training the premise is a text, and the target is the label as a word; in
+testing the premise is an image (SNLI-VE, arXiv 1901.06706).
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from close_transfer.tasks.task import PreparedExamples, Task, keep_with_targets
 
 
 class SnliVe(Task):
-    """Entailment with a label that is generated, and also chosen by likelihood."""
+    """Entailment, with the label chosen by likelihood, and also generated."""
 
     name = "snli-ve"
     reads = PAIRS
@@ -29,19 +29,19 @@ class SnliVe(Task):
     pipeline_tag = "visual-question-answering"
     zero_shot = "classify"
 
-    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
+    def prepare_for_training(self, examples: Sequence[Example]) -> PreparedExamples:
         return PreparedExamples([keep_with_targets(e, e.references) for e in examples])
 
-    def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
+    def prepare_for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
         return PreparedExamples([keep_with_targets(e, e.references) for e in examples], "the same text")
 
-    def for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
+    def prepare_for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
         return list(examples)
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
         gold = [example.references[0] for example in examples]
         answers = {"": [prediction.text.strip() for prediction in predictions]}
-        if any(prediction.label for prediction in predictions):  # else there is only what was generated
+        if any(prediction.label for prediction in predictions):  # predictions of other programs have text only
             answers["_generated"] = [prediction.candidates[0].strip() for prediction in predictions]
         correct = {f"accuracy{suffix}": _compare_answers(texts, gold) for suffix, texts in answers.items()}
         scores = score_accuracy(correct.pop("accuracy"), gold, num_resamples, correct)

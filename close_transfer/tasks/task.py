@@ -1,4 +1,4 @@
-"""Base class of tasks: facts about a task, how it shapes examples, and how it scores answers. It knows text only."""
+"""Base class of tasks: facts about a task, preparation of its examples, and scores of answers. It handles text only."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.bootstrap import Scores
 
-# What stands in for the missing image when validating on text: a caption of the same scene that the
-# target was not written from, or the text itself. Either gets the training noise.
+# Input that replaces the image when validating on text: another caption of the same scene than the target, or the
+# same text. Either gets the training noise.
 ValidationInput = Literal["another caption of the same scene", "the same text"]
 
 
@@ -27,17 +27,17 @@ class PreparedExamples:
 class Task(ABC):
     """One task, such as captioning, entailment or question answering.
 
-    A class owns every fact about its task; other packages ask it and know no task by name. The first two attributes
-    must be given, and the defaults of the others suit a task that writes any text.
+    A class owns every fact about its task: other packages query the class and know no task by name. The first two
+    attributes must be given. The defaults of the others suit a task that writes any text.
 
     Attributes:
-        name: as in `task=`; also the name of its YAML file.
+        name: name in `task=`; also the name of its YAML file.
         reads: the kind of examples that it reads. Datasets that provide the kind serve the task.
         settings: names of its own settings in `TaskConfig`, which are the arguments of its constructor.
-        labels: what the answer must be one of, scored by likelihood; empty for free text.
-        verbatim_references: True if references are kept to the letter, because the scorer normalises them itself.
-        ability: what a trained model does, as the predicate of a sentence about it ("captions images").
-        method: the method of `TransferModel` for it.
+        labels: the allowed answers, scored by likelihood; empty for free text.
+        verbatim_references: True if references are kept verbatim, because the scorer normalises them itself.
+        ability: predicate of a sentence about a trained model ("captions images").
+        method: the method of `TransferModel` for the task.
         example_prompt: a prompt for the example call in a model card, if the method takes one.
         pipeline_tag: the Hugging Face Hub's name for it.
         official_fields: names of the id and the answer in official results files; None if there is no such format.
@@ -64,20 +64,20 @@ class Task(ABC):
         return cls.name
 
     @abstractmethod
-    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
-        """Return one example per training input, with its targets."""
+    def prepare_for_training(self, examples: Sequence[Example]) -> PreparedExamples:
+        """Prepare one example per training input, with its targets."""
 
     @abstractmethod
-    def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
-        """Return examples whose loss on text shows how an image would fare."""
+    def prepare_for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
+        """Prepare examples whose loss on text predicts the loss on images."""
 
     @abstractmethod
-    def for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
-        """Return examples as they are asked at test time; with `scene="text"` the text is the input."""
+    def prepare_for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
+        """Prepare examples for testing; with `input_modality="text"` the text is the input."""
 
     @abstractmethod
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
-        """Return the metrics of predictions, one for each example in order."""
+        """Return the metrics of the predictions, of which there is one per example, in order."""
 
 
 def keep_with_targets(example: Example, targets: Sequence[str]) -> Example:

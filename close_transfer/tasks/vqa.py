@@ -18,13 +18,13 @@ from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.vqa import compute_simple_vqa_accuracy, compute_vqa_accuracy
 from close_transfer.tasks.task import PreparedExamples, Task, keep_with_targets
 
-_ENOUGH_ANNOTATORS = 3
+_ENOUGH_ANNOTATORS = 3  # VQA accuracy counts an answer of three annotators as fully right
 
 
-def answer_targets(answers: Sequence[str]) -> tuple[str, ...]:
-    """The answers to train on: all that are commonest, and any given by three annotators or more.
+def choose_targets(answers: Sequence[str]) -> tuple[str, ...]:
+    """Choose the answers to train on: the most common ones, and any that three or more annotators gave.
 
-    Ordered by frequency; the rule of the paper's code.
+    They are ordered by frequency. The rule is that of the paper's code.
     """
     counts = Counter(answers).most_common()
     commonest = counts[0][1]
@@ -43,19 +43,19 @@ class Vqa(Task):
     pipeline_tag = "visual-question-answering"
     official_fields: ClassVar[tuple[str, str] | None] = ("question_id", "answer")
 
-    def for_training(self, examples: Sequence[Example]) -> PreparedExamples:
-        return PreparedExamples([keep_with_targets(e, answer_targets(e.references)) for e in examples])
+    def prepare_for_training(self, examples: Sequence[Example]) -> PreparedExamples:
+        return PreparedExamples([keep_with_targets(e, choose_targets(e.references)) for e in examples])
 
-    def for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
-        return PreparedExamples([keep_with_targets(e, answer_targets(e.references)) for e in examples], "the same text")
+    def prepare_for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
+        return PreparedExamples([keep_with_targets(e, choose_targets(e.references)) for e in examples], "the same text")
 
-    def for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
+    def prepare_for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
         return list(examples)
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
         answered = [(p.text, e.references) for p, e in zip(predictions, examples, strict=True)]
         correct = np.array([compute_vqa_accuracy(*pair) for pair in answered])
-        # The two short forms stand beside it, so that numbers of the paper's code have something to be held against.
+        # The two simpler scores are reported as well, so that numbers of the paper's code can be compared.
         others = {
             "accuracy_simple": np.array([compute_simple_vqa_accuracy(*pair) for pair in answered]),
             "accuracy_close_code": np.array(
@@ -67,8 +67,8 @@ class Vqa(Task):
 
 
 class VqaE(Vqa):
-    """The same, trained on an explanation of the answer in place of captions (CLOSE, section 4.3)."""
+    """VQA trained on an explanation of the answer instead of captions (CLOSE, section 4.3)."""
 
     name = "vqa-e"
     reads = EXPLAINED_QUESTIONS
-    official_fields = None  # the file has no ids of questions
+    official_fields = None  # VQA-E's file has no question ids

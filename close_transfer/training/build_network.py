@@ -50,7 +50,7 @@ def build_network(
             "fingerprint": encoder.fingerprint,
             "config": config.clip.model_dump(mode="json"),
         },
-        adapter=config.adapter.steps(),
+        adapter=config.adapter.list_steps(),
         mapper=config.mapper.model_dump(),
         noise=noise,
         task=cast(SavedTask, config.task.model_dump(exclude_none=True)),
@@ -83,7 +83,7 @@ def check_prompt_lengths(
         UserError: if they have not.
     """
     mapper = network.mapper
-    prefix = mapper.tokens_per_vector * scenes.table.vectors_per_row + mapper.more_tokens
+    prefix = mapper.tokens_per_vector * scenes.matrix.vectors_per_row + mapper.more_tokens
     before, target = len(network.config.text_format["before"]), config.task.max_target_tokens
     remedy = (
         "give task.max_target_tokens, task.max_prompt_tokens or mapper.num_tokens a smaller value, or another "

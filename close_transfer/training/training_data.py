@@ -108,7 +108,7 @@ def load_training_data(config: TrainConfig, input_modality: InputModality) -> Tr
         for split in ("train", "val")
     )
     examples, num_overlapping = exclude_overlap(config, task.reads, train.examples)
-    training, validation = task.for_training(examples), task.for_validation(val.examples)
+    training, validation = task.prepare_for_training(examples), task.prepare_for_validation(val.examples)
     skipped = Counter(train.skipped)
     skipped.update(num_overlapping)
     notes = [*train.notes, *training.notes, *validation.notes]

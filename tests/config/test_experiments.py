@@ -76,10 +76,12 @@ def small(monkeypatch):
     return composed("clipcap_transformer").model_copy(update={"mapper": composed("limber_clip").mapper})
 
 
-def test_what_is_not_as_published_or_not_as_its_settings_say_is_told(small, monkeypatch):
+def test_what_is_not_as_published_or_not_as_its_settings_say_is_reported(small, monkeypatch):
     with pytest.raises(ExperimentError, match=r"0\.0 million parameters are trained; published are 43"):
         check_experiment("clipcap_transformer", small)
     assert len(check_experiment("another", small).losses) == 3
     monkeypatch.setattr(check_experiments, "set_trainable", lambda model, config: None)
-    with pytest.raises(ExperimentError, match=r"lm\.tuning=frozen: \d+ weights should be frozen and are trained, or the reverse"):
+    with pytest.raises(
+        ExperimentError, match=r"lm\.tuning=frozen: \d+ weights should be frozen and are trained, or the reverse"
+    ):
         check_experiment("another", small)

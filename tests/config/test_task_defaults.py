@@ -55,12 +55,12 @@ def test_epochs_are_the_command_lines_or_the_datas_or_the_tasks():
     ("overrides", "message"),
     [
         (["data.epochs=3"], r"train\.epochs: .*data\.epochs=3 should be values by name"),
-        (["+data.epochs.vqaa=3"], r"data\.epochs=vqaa: there is no such task; allowed are captioning, "),
+        (["+data.epochs.vqaa=3"], r"data\.epochs=vqaa: there is no such task\. Use one of captioning, "),
         (["+data.noise.vqaa=0.1"], r"data\.noise=vqaa: there is no such task"),
         (["~task.epochs"], r"task\.epochs"),
-        (["task.name=vqaa"], r"task=vqaa: there is no such task; allowed are captioning, "),
+        (["task.name=vqaa"], r"task=vqaa: there is no such task\. Use one of captioning, "),
     ],
 )
-def test_epochs_and_noise_are_of_tasks_that_there_are(overrides, message):
+def test_epochs_and_noise_name_existing_tasks(overrides, message):
     with pytest.raises(UserError, match=message):
         compose(*overrides)

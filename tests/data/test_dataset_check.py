@@ -68,7 +68,7 @@ def test_every_published_dataset_of_the_settings_can_be_checked():
 def test_what_is_there_as_published_is_complete():
     write_nocaps()
     found, text = check("nocaps")
-    assert found.complete
+    assert found.is_complete
     assert [one.state for one in found.splits.values()] == ["complete"] * 2
     assert "4,500 images, 45,000 captions  as published" in text
     assert "1,500 in-domain, 1,500 near-domain, 1,500 out-of-domain" in text
@@ -89,7 +89,7 @@ def test_fewer_than_published_is_a_subset_and_not_complete():
     write_nocaps(4493, images=False)
     found, text = check("nocaps")
     assert found.splits["test"].state == "subset"
-    assert not found.complete
+    assert not found.is_complete
     assert "7 fewer than the published 4,500 images, 45,000 captions: a SUBSET" in text
 
 
@@ -147,7 +147,7 @@ def test_a_file_without_anything_to_use_cannot_be_read(content):
     assert "snli_1.0_dev.jsonl.gz" in text
 
 
-def test_pictures_are_counted_and_some_are_opened():
+def test_images_are_counted_and_some_are_opened():
     names = [f"{i}.jpg" for i in range(30)]
     write("captions_test.jsonl", json_lines([{"image": name, "captions": ["A dog."] * 5} for name in names]))
     for name in names[:12]:
@@ -161,7 +161,7 @@ def test_pictures_are_counted_and_some_are_opened():
     assert any(one.startswith("no (images are damaged)") for one in commands(text)[1])
 
 
-def test_karpathy_s_pictures_are_found_in_the_folder_their_entry_names():
+def test_karpathy_s_images_are_found_in_the_folder_their_entry_names():
     write("dataset_coco.json", karpathy([karpathy_image(i, "test", ["A dog."], "val2014") for i in (1, 2)]))
     picture(f"val2014/{coco_name('val2014', 1)}")
     pictures = check("coco")[0].splits["test"].images
@@ -181,7 +181,7 @@ def write_vqa(captions):
         write("annotations/captions_val2014.json", official(captions, "val2014"))
 
 
-def test_questions_without_captions_are_for_pictures_only():
+def test_questions_without_captions_are_for_images_only():
     write_vqa({})
     found, text = check("vqa2")
     assert len(found.splits["val"].examples) == 2
@@ -238,7 +238,7 @@ def test_leakage_says_when_there_is_nothing_to_compare():
 def test_own_and_built_in_data_have_nothing_to_compare_with(choice):
     needed = ["data.path=x.txt"] if choice == "file" else []
     config = compose_config("check_data", CheckDataConfig, [f"data={choice}", *needed])
-    with pytest.raises(UserError, match=f"data={choice}: is no published dataset.*coco.*and all"):
+    with pytest.raises(UserError, match=f"data={choice}: is not a published dataset.*coco.*and all"):
         check_data(config.data, choice)
 
 

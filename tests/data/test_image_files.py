@@ -47,7 +47,7 @@ def test_colours_survive_every_mode(mode, name):
     (1, (40, 20), RED), (2, (40, 20), BLUE), (3, (40, 20), BLUE), (4, (40, 20), RED),
     (5, (20, 40), RED), (6, (20, 40), RED), (7, (20, 40), BLUE), (8, (20, 40), BLUE),
 ])  # fmt: skip
-def test_pictures_are_turned_upright(orientation, size, corner):
+def test_images_are_turned_upright(orientation, size, corner):
     exif = Image.Exif()
     exif[0x0112] = orientation
     halves().save("a.jpg", exif=exif, quality=95)
@@ -56,7 +56,7 @@ def test_pictures_are_turned_upright(orientation, size, corner):
     assert near(picture.getpixel((2, 2)), corner)
 
 
-def test_damaged_exif_data_do_not_hide_the_picture():
+def test_damaged_exif_data_do_not_hide_the_image():
     halves().save("a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12garbage")
     assert near(opened("a.jpg").getpixel((5, 10)), RED)
 
@@ -78,7 +78,7 @@ def test_floats_and_wide_integers_are_scaled_over_their_range():
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparency_lies_on_white(mode):
+def test_transparency_becomes_white(mode):
     image = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
     image.paste((0, 0, 0, 255), (0, 0, 10, 20))
     if mode == "P":
@@ -150,7 +150,7 @@ def test_what_cannot_be_used_names_file_and_reason(name, reason):
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_damaged_pictures_are_never_more_than_a_sentence(seed):
+def test_damaged_images_are_never_more_than_a_sentence(seed):
     rng = np.random.default_rng(seed)
     suffix, mode = [("png", "P"), ("jpg", "CMYK"), ("gif", "P"), ("webp", "RGBA"), ("tiff", "RGB"), ("bmp", "RGB")][
         seed % 6

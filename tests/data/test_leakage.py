@@ -96,7 +96,7 @@ def test_signatures_agree_with_the_definition_on_random_texts():
     assert 100 < sum(near for _, near in outcomes.values()) < 3000
 
 
-def test_counts_and_first_pairs_are_told_as_json():
+def test_counts_and_first_pairs_are_written_as_json():
     leaks = find_leaks(
         iter([REFERENCE, "something else", *NEAR.values(), REFERENCE]), iter([REFERENCE, REFERENCE.upper()])
     )
@@ -132,7 +132,7 @@ def test_leaking_captions_are_removed_and_empty_scenes_go():
     assert drop_leaked(kept, [REFERENCE], CAPTIONS) == (kept, 0)
 
 
-def test_labels_and_answers_are_no_leaks():
+def test_labels_and_answers_are_not_leaks():
     pair = Example(
         "1", ("A dog runs.",), prompt="An animal moves.", targets=("entailment",), references=("entailment",)
     )
@@ -177,9 +177,9 @@ def load_training():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("tset", "exclude_overlap_with=tset: there is no such file; allowed are val, test, and files of texts"),
+        ("tset", "exclude_overlap_with=tset: there is no such file. Give val, test, or a file of texts"),
         ("x.pdf", r"exclude_overlap_with=x\.pdf: cannot read \.pdf"),
-        ("train.txt", r"exclude_overlap_with=train\.txt: leaves no training example"),
+        ("train.txt", r"exclude_overlap_with=train\.txt: no training example would remain\."),
         ("bad.jsonl", r"bad\.jsonl, line 1: not valid JSON .*with data\.on_bad_rows=skip"),
     ],
 )
@@ -213,7 +213,7 @@ def test_the_advice_names_what_would_remove_the_leaks():
     assert suggest_overlap_setting(trained, data_config("flickr30k"), "test") == "exclude_overlap_with=FILE"
 
 
-def test_questions_about_pictures_are_checked_by_the_captions_of_these_pictures():
+def test_questions_about_images_are_checked_by_the_captions_of_these_images():
     for split in ("train", "val"):
         asked = [(10, 1, "What runs?"), (20, 2, "What sleeps?"), (30, 3, "Who?")]
         write(f"v2_OpenEnded_mscoco_{split}2014_questions.json", questions(asked))

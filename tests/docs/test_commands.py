@@ -53,7 +53,7 @@ ADDED = {
     "docs/extending/adding_an_encoder.md": "clip=colors",
 }
 # What a command in the running text may leave out.
-LEFT_OUT = re.compile(r"must be given|give exactly one of|: missing; give|has no default|say which results")
+LEFT_OUT = re.compile(r"Give exactly one of|: missing\. Give|has no default")
 
 
 def find_commands(document):

@@ -11,7 +11,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.encoders import embedding_cache
 from close_transfer.encoders.embedding_cache import EmbeddingCache
-from close_transfer.encoders.embeddings import encode_images_of, encode_text_scenes, encode_texts
+from close_transfer.encoders.embeddings import encode_image_refs, encode_text_scenes, encode_texts
 from tests.settings import make_embedding_cache
 
 
@@ -98,9 +98,11 @@ def test_damaged_shards_are_found_and_encoded_again(config, damage):
 
 def test_a_store_of_another_key_is_not_trusted(config):
     cache = EmbeddingCache(config, "k" * 24 + "one", "first")
-    cache.table(["a"], [b"a" * 16], lambda positions: np.ones((1, 2), dtype=np.float32), "text")
+    cache.load_or_encode(["a"], [b"a" * 16], lambda positions: np.ones((1, 2), dtype=np.float32), "text")
     same_folder = EmbeddingCache(config, "k" * 24 + "two", "second")
-    table = same_folder.table(["a"], [b"a" * 16], lambda positions: np.full((1, 2), 9, dtype=np.float32), "text")
+    table = same_folder.load_or_encode(
+        ["a"], [b"a" * 16], lambda positions: np.full((1, 2), 9, dtype=np.float32), "text"
+    )
     assert same_folder.num_damaged == 1
     assert table.gather(np.array([0])).tolist() == [[9, 9]]
 
@@ -128,7 +130,7 @@ def test_what_was_encoded_before_a_kill_is_kept(config):
 def test_rows_may_be_several_vectors(config):
     cache = EmbeddingCache(config, "grid", "grid features")
     grid = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
-    table = cache.table(["a", "b"], [b"a" * 16, b"b" * 16], lambda positions: grid[list(positions)], "image")
+    table = cache.load_or_encode(["a", "b"], [b"a" * 16, b"b" * 16], lambda positions: grid[list(positions)], "image")
     np.testing.assert_array_equal(table.gather(np.array([1, 0])), grid[::-1])
 
 
@@ -148,7 +150,7 @@ def test_captions_of_a_scene_are_averaged_before_normalising(config):
     np.testing.assert_allclose(scenes[np.array([0])], [(one + two) / 2])
 
 
-def test_pictures_are_opened_once(config):
+def test_images_are_opened_once(config):
     from PIL import Image
 
     opened = []
@@ -161,7 +163,7 @@ def test_pictures_are_opened_once(config):
         return ImageRef(name, open_it, lambda: name)
 
     for _ in range(2):
-        encode_images_of(CountingEncoder(), [ref("one"), ref("three"), ref("one")], config)
+        encode_image_refs(CountingEncoder(), [ref("one"), ref("three"), ref("one")], config)
     assert sorted(opened) == ["one", "three"]
 
 
@@ -215,7 +217,7 @@ def test_a_shard_that_the_manifest_does_not_name_yet_is_written_again_the_same(t
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"shards": 3}', '{"key": "key one", "format": 1, "shards": [{}]}'])
-def test_a_damaged_manifest_is_noticed_and_told(config, damage, capsys):
+def test_a_damaged_manifest_is_noticed_and_reported(config, damage, capsys):
     encode_texts(CountingEncoder(), ["a", "b"], config)
     assert "damaged" not in capsys.readouterr().err
     next(Path(config.folder).rglob("manifest.json")).write_text(damage)
@@ -223,14 +225,14 @@ def test_a_damaged_manifest_is_noticed_and_told(config, damage, capsys):
     encode_texts(again, ["a", "b"], config)
     assert sorted(again.asked) == ["a", "b"]
     assert "1 shards of vectors in" in (told := capsys.readouterr().err)
-    assert "were incomplete or damaged; 2 texts are encoded now" in told
+    assert "were incomplete or damaged; encoding 2 texts" in told
 
 
-def test_pictures_of_the_same_content_share_a_vector(config):
+def test_images_of_the_same_content_share_a_vector(config):
     from PIL import Image
 
     refs = [ImageRef(key, lambda: Image.new("RGB", (2, 2)), lambda: "same") for key in ("one.jpg", "copy.jpg")]
-    table = encode_images_of(CountingEncoder(), refs, config)
+    table = encode_image_refs(CountingEncoder(), refs, config)
     assert table.row_of["one.jpg"] == table.row_of["copy.jpg"]
 
 

@@ -45,7 +45,7 @@ def test_a_grid_of_picturebooks_clip_is_what_its_tower_pools():
     assert grid.image_key != pooled.image_key
 
 
-def test_batching_changes_nothing_and_no_picture_is_no_vector():
+def test_batching_changes_nothing_and_no_images_give_no_vectors():
     encoder = timm_encoder()
     together = encoder.encode_images(pictures(5))
     alone = np.concatenate([encoder.encode_images([one]) for one in pictures(5)])
@@ -111,7 +111,7 @@ def test_text_is_refused_with_what_to_do(encoder):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "nf_resnet5"}, r"timm has no such architecture; near are .*nf_resnet50"),
+        ({"model": "nf_resnet5"}, r"timm has no such architecture\. Give .*similar names are .*nf_resnet50"),
         ({"weights": "nowhere.pt"}, r"clip\.weights=nowhere\.pt: there is no such file"),
     ],
 )

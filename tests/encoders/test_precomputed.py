@@ -29,7 +29,7 @@ def matrix():
 
 def test_rows_belong_to_lines(matrix):
     np.save("t.npy", matrix)
-    np.testing.assert_array_equal(encoder("t.npy").text_matrix[encoder("t.npy").text_rows(["a cat"])], matrix[1:2])
+    np.testing.assert_array_equal(encoder("t.npy").text_matrix[encoder("t.npy").find_text_rows(["a cat"])], matrix[1:2])
 
 
 def test_safetensors_and_npy_are_the_same(matrix):
@@ -65,16 +65,16 @@ def test_mistakes_name_both_numbers(matrix):
         encoder("torn.npy")
     with pytest.raises(UserError, match="no such file"):
         encoder("nowhere.npy")
-    with pytest.raises(UserError, match=r"allowed are \.npy and \.safetensors"):
+    with pytest.raises(UserError, match=r"Give a \.npy or \.safetensors file"):
         open("t.csv", "w").close()
         encoder("t.csv")
-    with pytest.raises(UserError, match=r"give clip\.text_embeddings=FILE for training"):
+    with pytest.raises(UserError, match=r"Give clip\.text_embeddings=FILE for training"):
         encoder()
-    with pytest.raises(UserError, match=r"image vectors are needed here; give clip\.image_embeddings"):
+    with pytest.raises(UserError, match=r"image vectors are needed here\. Give clip\.image_embeddings"):
         _ = encoder("t.npy").image_matrix
 
 
-def test_trains_on_text_vectors_and_tests_on_picture_vectors():
+def test_trains_on_text_vectors_and_tests_on_image_vectors():
     rng = np.random.default_rng(0)
     things = ["dog", "cat", "horse", "boat"]
     lines = [{"text": f"a {things[i % 4]} number {i}", "scene": i // 2} for i in range(24)]
@@ -88,7 +88,7 @@ def test_trains_on_text_vectors_and_tests_on_picture_vectors():
     settings = [f"run={folder}", *data, "clip=precomputed", "clip.image_embeddings=images.npy", "num_bootstrap=20"]
     evaluation = evaluate(compose_config("evaluate", EvaluateConfig, settings))
     assert len(evaluation.predictions) == 12
-    with pytest.raises(UserError, match="clip=precomputed needs data=file"):
+    with pytest.raises(UserError, match=r"clip=precomputed: .* data=picturebook is not one\. Use data=file"):
         train(small_config("clip=precomputed", "clip.text_embeddings=train.npy"), "text")
 
 

@@ -81,7 +81,7 @@ def test_a_file_says_which_tag_it_is_of_where_tags_differ():
         UserError, match=r"clip\.weights=w\.pt: weights of ViT-B-32 differ .*clip\.pretrained=TAG: openai"
     ):
         find_usage(config("ViT-B-32", weights="w.pt"))
-    with pytest.raises(UserError, match=r"trained with plain GELU; give clip\.model=ViT-B-32$"):
+    with pytest.raises(UserError, match=r"trained with plain GELU\. Give clip\.model=ViT-B-32$"):
         find_usage(config("ViT-B-32-quickgelu", pretrained="laion2b_s34b_b79k"))
 
 
@@ -123,7 +123,7 @@ def test_a_file_is_used_as_its_tag_is(tagged):
     assert grey.abs().max() < 0.01
 
 
-def test_openai_is_the_tag_where_nothing_is_said():
+def test_openai_is_the_default_tag():
     given = {"pretrained": "auto"}
     assert config("ViT-L-14", **given).pretrained == "openai"
     assert config("ViT-L-14", weights="w.pt", **given).pretrained is None

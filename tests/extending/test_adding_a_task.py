@@ -129,7 +129,7 @@ def test_a_task_is_added_as_documented_and_serves_every_command(tmp_path):
     assert ended.returncode == 0, ended.stderr[-3000:]
     printed = ended.stdout
     assert "photo.jpg:" in printed
-    assert "refused: task.metric is a setting of task=custom; leave it out" in printed
+    assert "refused: task.metric only applies to task=custom. Leave it out" in printed
     assert printed.endswith("tests: 1\n")
 
     results = json.loads(Path("runs/okvqa/latest/eval-test-image/results.json").read_text())

@@ -129,7 +129,7 @@ def test_predict_takes_vectors_of_texts(finished_runs):
     run = [f"run={finished_runs}/captioning/latest", "device=cpu"]
     told = predict_files(compose_config("predict", PredictConfig, [*run, "embeddings=texts.npy", "scene=text"]))
     assert told.num_predictions == 2
-    with pytest.raises(UserError, match="scene=text: is of embeddings=FILE, and images= are given"):
+    with pytest.raises(UserError, match="scene=text: only applies with embeddings, but images are given"):
         compose_config("predict", PredictConfig, [*run, "images=x", "scene=text"])
 
 

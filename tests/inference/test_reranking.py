@@ -109,9 +109,12 @@ def test_predictions_of_files_are_reranked_too(runs, tmp_path):
     [
         (["num_beams=2", "num_return=3"], r"num_return=3 is more than num_beams=2"),
         (["num_beams=2", "top_p=0.9"], r"top_p=0\.9 samples, and num_beams=2 searches"),
-        (["temperature=2"], r"temperature=2\.0 is of sampling; give top_p too"),
-        (["rerank=true"], r"rerank=true chooses among candidates; give num_return"),
-        (["clip@rerank_encoder=picturebook"], r"rerank_encoder is of rerank=true"),
+        (["temperature=2"], r"temperature=2\.0 only applies with top_p\. Give top_p too"),
+        (
+            ["rerank=true"],
+            r"rerank=true chooses among candidates, but num_return=1 .*\. Give more, such as num_return=5",
+        ),
+        (["clip@rerank_encoder=picturebook"], r"rerank_encoder only applies with rerank=true"),
         (["top_p=0"], r"top_p=0"),
         (["rerank=true", "num_return=2", "task=snli-ve"], r"answer is one of entailment, neutral, contradiction"),
     ],

@@ -98,7 +98,7 @@ def test_damaged_vectors_are_encoded_again(name, how):
     damage(file, how)
     second, _, again = train(*settings, "output=second")
     assert not refused(second)
-    assert re.search(r"note: .* in store/\S+ were incomplete or damaged; [1-9]\d* texts are encoded now", second.err)
+    assert re.search(r"note: .* in store/\S+ were incomplete or damaged; encoding [1-9]\d* texts", second.err)
     assert again == facts
     assert Path("first/training.jsonl").read_bytes() == Path("second/training.jsonl").read_bytes()
     assert file.read_bytes() == whole

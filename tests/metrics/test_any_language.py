@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sacrebleu import corpus_chrf
 
-from close_transfer.metrics.any_language import chrf, exact_match, score_texts, split_words
-from close_transfer.metrics.captions import caption_scores
+from close_transfer.metrics.any_language import compute_chrf, compute_exact_matches, score_texts, split_words
+from close_transfer.metrics.captions import score_captions
 
 GERMAN = (
     ["Zwei Hunde schlafen im Schnee.", "Ein Boot"],
@@ -24,33 +24,33 @@ def test_character_scores_are_sacrebleus():
     single = [one[:1] for one in GERMAN[1]]
     folded = [(said.lower(), one[0].lower()) for said, one in zip(GERMAN[0], single, strict=True)]
     expected = [corpus_chrf([said], [[told]]).score for said, told in folded]
-    np.testing.assert_allclose(chrf(GERMAN[0], single), expected, atol=1e-9)
-    assert chrf(["Zwei Hunde schlafen im Schnee"], [["anders", "Zwei Hunde schlafen im Schnee"]])[0] == 100
+    np.testing.assert_allclose(compute_chrf(GERMAN[0], single), expected, atol=1e-9)
+    assert compute_chrf(["Zwei Hunde schlafen im Schnee"], [["anders", "Zwei Hunde schlafen im Schnee"]])[0] == 100
 
 
 def test_perfect_answers_in_lower_case_score_100():
     told = ["Zwei Hunde schlafen im Schnee.", "An der Straße steht ein Haus", "ДВЕ СОБАКИ"]
     said = [text.lower() for text in told]
-    assert chrf(said, [[text] for text in told]).tolist() == [100, 100, 100]
-    scores = caption_scores(said, [[text] for text in told], 5, language="de").metrics
+    assert compute_chrf(said, [[text] for text in told]).tolist() == [100, 100, 100]
+    scores = score_captions(said, [[text] for text in told], 5, language="de").metrics
     assert [scores[name] for name in ("BLEU-1", "BLEU-2", "ROUGE-L", "chrF")] == pytest.approx([100] * 4)
     assert score_texts(said, [[text] for text in told], 5).metrics == {"chrF": 100, "exact_match": 100}
 
 
 def test_exact_matches_are_blind_to_case_and_spaces_only():
-    assert exact_match(["Ein  boot", "Ein Boot."], [["ein Boot"], ["ein Boot"]]).tolist() == [100, 0]
+    assert compute_exact_matches(["Ein  boot", "Ein Boot."], [["ein Boot"], ["ein Boot"]]).tolist() == [100, 0]
 
 
 def test_captions_of_another_language_are_scored_without_english_parts():
-    scores = caption_scores(*GERMAN, 20, language="de")
+    scores = score_captions(*GERMAN, 20, language="de")
     assert set(scores.metrics) == {"BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr", "chrF"}
     assert scores.metrics["BLEU-1"] == pytest.approx(
         100 * 6 / 7 * np.exp(1 - 9 / 7)
     )  # 6 of 7 words; 9 of the closest references
-    assert scores.metrics["chrF"] == pytest.approx(float(chrf(*GERMAN).mean()))
+    assert scores.metrics["chrF"] == pytest.approx(float(compute_chrf(*GERMAN).mean()))
     low, high = scores.intervals["chrF"]
     assert low <= scores.metrics["chrF"] <= high
-    chinese = caption_scores(["两只狗"], [["两只狗在雪地里"]], 5, language="zh")
+    chinese = score_captions(["两只狗"], [["两只狗在雪地里"]], 5, language="zh")
     assert chinese.metrics["BLEU-1"] > 0
 
 

@@ -18,8 +18,8 @@ from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from close_transfer.metrics import ptb
-from close_transfer.metrics.captions import CAPTION_METRICS, caption_scores
-from close_transfer.metrics.java import find_java
+from close_transfer.metrics.captions import CAPTION_METRICS, score_captions
+from close_transfer.metrics.java import provide_java
 from close_transfer.metrics.meteor import share_meteor
 
 HYPOTHESES = ["A red dog on the grass.", "two cats", "A man riding a horse!", "a boat on the sea at night"]
@@ -34,7 +34,7 @@ REFERENCES = [
 @pytest.fixture(scope="module")
 def official_meteor():
     """pycocoevalcap's own, which takes seconds to start."""
-    with find_java():
+    with provide_java():
         scorer = Meteor()
     yield scorer
     scorer.meteor_p.kill()
@@ -42,7 +42,7 @@ def official_meteor():
 
 def official_scores(hypotheses, references, meteor):
     """The corpus scores as pycocoevalcap's own evaluation computes them."""
-    with find_java():
+    with provide_java():
         tokenizer = PTBTokenizer()
         gts = tokenizer.tokenize({i: [{"caption": r} for r in group] for i, group in enumerate(references)})
         res = tokenizer.tokenize({i: [{"caption": h}] for i, h in enumerate(hypotheses)})
@@ -72,7 +72,7 @@ def watched():
     before = file_times()
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as cache:
         patch.setattr(subprocess, "Popen", Watched)
-        scores = caption_scores(HYPOTHESES, REFERENCES, num_resamples=100, cache=Path(cache))
+        scores = score_captions(HYPOTHESES, REFERENCES, num_resamples=100, cache=Path(cache))
     return scores, processes, file_times() != before
 
 
@@ -107,7 +107,7 @@ def test_intervals_hold_the_values_and_have_the_same_names(scored):
 
 
 def test_perfect_captions_score_full_marks():
-    scores = caption_scores([g[0] for g in REFERENCES], REFERENCES, num_resamples=10).metrics
+    scores = score_captions([g[0] for g in REFERENCES], REFERENCES, num_resamples=10).metrics
     assert scores["BLEU-4"] == pytest.approx(100)
     assert scores["METEOR"] == pytest.approx(100)
     assert scores["ROUGE-L"] == pytest.approx(100)
@@ -128,7 +128,7 @@ def test_real_captions_score_as_with_the_official_scorers(official_meteor):
     hypotheses[3], hypotheses[7] = "", hypotheses[8]
     hypotheses[10], hypotheses[11] = whole[10][1], whole[11][2]
     references = [group[1:] for group in whole]
-    ours = caption_scores(hypotheses, references, num_resamples=20).metrics
+    ours = score_captions(hypotheses, references, num_resamples=20).metrics
     for name, value in official_scores(hypotheses, references, official_meteor).items():
         assert ours[name] == pytest.approx(value, rel=1e-9, abs=1e-9), name
 
@@ -137,33 +137,33 @@ def test_a_caption_like_its_reference_counts_as_meteor_has_it(running, official_
     """METEOR leaves its one chunk out of the sum; with it, the score of all would be lower."""
     hypotheses, references = ["a red dog", "two cats in snow"], [["a red dog"], ["in the snow two cats sit"]]
     official, _ = official_meteor.compute_score(dict(enumerate(references)), {i: [h] for i, h in enumerate(hypotheses)})
-    (ours,) = running.scores(running.statistics(hypotheses, references).sum(axis=0, keepdims=True))
+    (ours,) = running.compute_scores(running.count_matches(hypotheses, references).sum(axis=0, keepdims=True))
     assert ours == pytest.approx(100 * official, rel=1e-12)
 
 
 @pytest.mark.parametrize("hypotheses", [["", "two cats"], ["", ""], ["...", "\u200b"], ["\ud800", "\x00"]])
 def test_empty_captions_are_scored_and_not_refused(hypotheses):
-    scores = caption_scores(hypotheses, REFERENCES[:2], num_resamples=10)
+    scores = score_captions(hypotheses, REFERENCES[:2], num_resamples=10)
     assert np.isfinite(list(scores.metrics.values())).all()
     assert np.isfinite(list(scores.intervals.values())).all()
 
 
 def test_a_reference_without_words_changes_nothing(running):
     with_empty = [[*group, ""] for group in REFERENCES]
-    assert (running.statistics(HYPOTHESES, with_empty) == running.statistics(HYPOTHESES, REFERENCES)).all()
+    assert (running.count_matches(HYPOTHESES, with_empty) == running.count_matches(HYPOTHESES, REFERENCES)).all()
 
 
 def test_the_field_separator_of_meteor_within_a_caption_adds_no_sentence(running):
-    counts = running.statistics(["a dog ||| a cat", "two cats"], [["a dog ||| a cat"], ["two cats"]])
+    counts = running.count_matches(["a dog ||| a cat", "two cats"], [["a dog ||| a cat"], ["two cats"]])
     assert counts[:, :2].tolist() == [[4, 4], [2, 2]], "words of both, none cut at the separator"
     hypotheses = ["a red dog ||| on the grass", *HYPOTHESES[1:]]
     references = [["a red dog ||| is on |||| the grass", "|||"], *REFERENCES[1:]]
-    assert caption_scores(hypotheses, references, num_resamples=10).metrics["METEOR"] > 20
+    assert score_captions(hypotheses, references, num_resamples=10).metrics["METEOR"] > 20
 
 
 def test_a_long_caption_is_scored():
     long = "a man and his dog on a bench in the park " * 30
-    scores = caption_scores([long, "two cats"], [[long], ["two cats"]], num_resamples=5).metrics
+    scores = score_captions([long, "two cats"], [[long], ["two cats"]], num_resamples=5).metrics
     assert scores["BLEU-4"] == pytest.approx(100)
     assert 50 < scores["METEOR"] <= 100
 
@@ -179,7 +179,7 @@ def test_the_tokenizers_end_with_the_scores(watched):
 def test_two_scorings_use_one_meteor(scored):
     with share_meteor() as first:
         first_pid = first.pid
-    assert caption_scores(HYPOTHESES, REFERENCES, num_resamples=100) == scored
+    assert score_captions(HYPOTHESES, REFERENCES, num_resamples=100) == scored
     with share_meteor() as second:
         assert second.pid == first_pid
 
@@ -193,9 +193,9 @@ def test_references_are_tokenised_once(tmp_path, monkeypatch):
     calls = []
     run = ptb.run_java
     monkeypatch.setattr(ptb, "run_java", lambda *arguments: calls.append(1) or run(*arguments))
-    first = caption_scores(HYPOTHESES, REFERENCES, num_resamples=5, cache=tmp_path)
+    first = score_captions(HYPOTHESES, REFERENCES, num_resamples=5, cache=tmp_path)
     assert len(calls) == 2, "hypotheses and references"
-    second = caption_scores(HYPOTHESES, REFERENCES, num_resamples=5, cache=tmp_path)
+    second = score_captions(HYPOTHESES, REFERENCES, num_resamples=5, cache=tmp_path)
     assert len(calls) == 3, "hypotheses"
     assert second == first
     assert [p.name for p in tmp_path.iterdir()] == ["tokenized"]
@@ -203,11 +203,11 @@ def test_references_are_tokenised_once(tmp_path, monkeypatch):
 
 def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
     monkeypatch.setenv("CLOSE_TRANSFER_CACHE", str(tmp_path / "said"))
-    caption_scores(HYPOTHESES[:1], REFERENCES[:1], num_resamples=5)
+    score_captions(HYPOTHESES[:1], REFERENCES[:1], num_resamples=5)
     assert (tmp_path / "said" / "tokenized").is_dir()
     monkeypatch.delenv("CLOSE_TRANSFER_CACHE")
     monkeypatch.chdir(tmp_path)
-    caption_scores(HYPOTHESES[:1], REFERENCES[:1], num_resamples=5)
+    score_captions(HYPOTHESES[:1], REFERENCES[:1], num_resamples=5)
     assert (tmp_path / "cache" / "tokenized").is_dir()
 
 
@@ -222,7 +222,7 @@ def test_a_dead_meteor_is_replaced_and_where_no_java_is_installed_by_the_wheels(
     monkeypatch.setenv("PATH", os.pathsep.join(kept))
     monkeypatch.delenv("JAVA_HOME", raising=False)
     assert shutil.which("java") is None
-    assert caption_scores(HYPOTHESES, REFERENCES, num_resamples=100) == scored
+    assert score_captions(HYPOTHESES, REFERENCES, num_resamples=100) == scored
     assert shutil.which("java") is None, "the path is given back as it was"
     with share_meteor() as after:
         assert after.pid != dead

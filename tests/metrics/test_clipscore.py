@@ -25,7 +25,7 @@ def test_ref_clip_score_is_the_harmonic_mean_with_the_nearest_reference():
     np.testing.assert_allclose(compute_ref_clip_score(IMAGES, CAPTIONS, references), expected, rtol=1e-6, atol=1e-12)
 
 
-def test_half_precision_and_zero_vectors_are_no_trouble():
+def test_half_precision_and_zero_vectors_are_allowed():
     half = np.array(IMAGES, dtype=np.float16) * 100
     np.testing.assert_allclose(compute_clip_score(half, CAPTIONS), compute_clip_score(IMAGES, CAPTIONS), atol=1e-12)
     assert compute_clip_score([[0, 0]], [[1, 0]]).tolist() == [0]

@@ -30,7 +30,7 @@ def shared():
 def ask(shared):
     """The process that answers."""
     with shared.lend() as meteor:
-        assert meteor.statistics(["a dog"], [["a cat"]])[0, 0] == meteor.pid
+        assert meteor.count_matches(["a dog"], [["a cat"]])[0, 0] == meteor.pid
         return meteor
 
 
@@ -52,11 +52,11 @@ def test_a_dead_process_is_replaced(shared):
 
 
 def test_a_process_that_dies_during_a_scoring_is_an_error_once(shared):
-    with pytest.raises(RuntimeError, match="gave no numbers"), shared.lend() as meteor:
+    with pytest.raises(RuntimeError, match="returned no numbers"), shared.lend() as meteor:
         os.kill(meteor.pid, signal.SIGKILL)
         while meteor.is_running():
             time.sleep(0.01)
-        meteor.statistics(["a dog"], [["a cat"]])
+        meteor.count_matches(["a dog"], [["a cat"]])
     ask(shared)
 
 
@@ -76,7 +76,7 @@ def test_threads_take_turns(shared):
             with shared.lend() as meteor:
                 inside.append(1)
                 most.append(len(inside))
-                meteor.statistics(["a dog"] * 3, [["a cat"]] * 3)
+                meteor.count_matches(["a dog"] * 3, [["a cat"]] * 3)
                 inside.pop()
 
     threads = [threading.Thread(target=score) for _ in range(4)]
@@ -101,8 +101,8 @@ def test_a_forked_process_starts_its_own(shared):
 
 def test_a_meteor_that_cannot_start_says_why():
     broken = SharedMeteor(["java", "-jar", "no-such.jar"])
-    with pytest.raises(RuntimeError, match=r"(?s)gave no numbers.*no-such\.jar"), broken.lend() as meteor:
-        meteor.statistics(["a dog"], [["a cat"]])
+    with pytest.raises(RuntimeError, match=r"(?s)returned no numbers.*no-such\.jar"), broken.lend() as meteor:
+        meteor.count_matches(["a dog"], [["a cat"]])
 
 
 ENDS = {
@@ -119,7 +119,7 @@ def start_and_end(lend, end):
 import os, signal
 from close_transfer.metrics.meteor import SharedMeteor, share_meteor
 with {lend} as running:
-    running.statistics(["a dog"], [["a cat"]])
+    running.count_matches(["a dog"], [["a cat"]])
 print(running.pid, flush=True)
 {ENDS[end]}
 """

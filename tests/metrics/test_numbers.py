@@ -15,7 +15,7 @@ def test_accuracy_by_category_is_in_percent():
     assert scores.intervals["accuracy/number"] == (100.0, 100.0)
 
 
-def test_accuracy_by_question_type_stands_beside_that_by_answer_type():
+def test_accuracy_by_question_type_is_reported_with_that_by_answer_type():
     types = ["is the", "is the", "what color", ""]
     scores = score_accuracy(np.array([1.0, 0.0, 1.0, 1.0]), ["yes/no"] * 4, 10, subcategories=types)
     assert scores.metrics == {
@@ -30,7 +30,7 @@ def test_accuracy_by_question_type_stands_beside_that_by_answer_type():
 LABELS = ("entailment", "neutral", "contradiction")
 
 
-def test_confusion_counts_what_was_said_for_each_label():
+def test_confusion_counts_the_answers_to_each_label():
     gold = ["entailment"] * 3 + ["neutral"] * 2 + ["contradiction"]
     said = ["entailment", "entailment", "neutral", "contradiction", "neither", "contradiction"]
     assert build_confusion_table(gold, said, LABELS) == {

@@ -9,7 +9,7 @@ import pytest
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from close_transfer.metrics import ptb
-from close_transfer.metrics.java import find_java
+from close_transfer.metrics.java import provide_java
 from close_transfer.metrics.ptb import tokenize_ptb
 
 TRICKY = [
@@ -40,7 +40,7 @@ def captions_by_image():
 
 def test_tokens_are_those_of_the_official_tokenizer():
     groups = captions_by_image()
-    with find_java():
+    with provide_java():
         official = PTBTokenizer().tokenize({k: [{"caption": c} for c in group] for k, group in groups.items()})
     assert tokenize_ptb(list(groups.values())) == list(official.values())
 
@@ -101,7 +101,7 @@ def written_times():
     return {path: path.stat().st_mtime_ns for path in (root, *root.rglob("*")) if "__pycache__" not in str(path)}
 
 
-def test_nothing_is_written_beside_the_tokenizer():
+def test_nothing_is_written_into_the_folder_of_the_tokenizer():
     before = written_times()
     tokenize_ptb([["a dog"]])
     assert written_times() == before

@@ -88,7 +88,7 @@ def test_missing_models_are_named_with_their_place(machine, tmp_path):
     for needed in ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"):
         assert str(tmp_path / "lib" / needed) in message
     assert "stanford-corenlp-full-2015-12-09.zip" in message
-    assert "or leave it out" in message
+    assert "or leave spice out" in message
     assert "Java" not in message, "this machine's Java will do"
 
 
@@ -96,7 +96,7 @@ def test_missing_models_are_named_with_their_place(machine, tmp_path):
 def test_a_java_that_cannot_run_it_is_named(machine, tmp_path, version):
     machine(version)
     major = "7" if version.startswith("1.7") else version.split(".")[0]
-    with pytest.raises(UserError, match=rf"Java 8 to 14.*version {major}[;)].*or leave it out"):
+    with pytest.raises(UserError, match=rf"Java 8 to 14.*version {major}[;)].*or leave spice out"):
         spice.score_spice(["a"], [["a"]], tmp_path / "c")
 
 

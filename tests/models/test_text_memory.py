@@ -83,7 +83,7 @@ def test_what_training_left_out_is_not_in_the_memory_either(train_small):
     Path("unwanted.txt").write_text("\n".join(unwanted))
     train_small("exclude_overlap_with=unwanted.txt", "output=run")
     texts, references = {text for example in examples for text in example.texts}, References(unwanted)
-    left = [text for text in texts if references.leak(text) is None]
+    left = [text for text in texts if references.find_leak(text) is None]
     results, _ = run("runs", "run=run", "text_memory=train")
     assert 0 < results["text_memory"]["num_texts"] == len(left) < len(texts)
 
@@ -95,5 +95,5 @@ def test_vectors_of_another_width_are_refused(finished_runs):
 
 
 def test_a_size_without_a_memory_is_told(finished_runs):
-    with pytest.raises(UserError, match=r"text_memory_size=5, but there is no memory; give text_memory=train"):
+    with pytest.raises(UserError, match=r"text_memory_size=5 only applies with text_memory\. Give text_memory=train"):
         run(finished_runs, "text_memory_size=5")

@@ -67,14 +67,14 @@ def test_the_next_command_says_what_is_not_there():
     outcome = Outcome(TrainingState(step=1, best_loss=1.0), stopped_early=False)
     config = compose_config("train", TrainConfig, ["task=vqa", "data=vqa2", "data.root=q", "data.captions_root=c"])
     said = describe_training(config, Path("x"), outcome, "x")
-    assert "run=x split=val scene=text\n      (images of val are not in q/val2014; with them, leave out" in said
+    assert "run=x split=val scene=text\n      (images of val are not in q/val2014. Put them there to leave out" in said
     assert "first get q/v2_OpenEnded_mscoco_val2014_questions.json, q/v2_mscoco_val2014_annotations.json, c/" in said
 
 
 def test_the_world_s_encoder_on_other_text_is_warned_of(capsys):
     Path("texts.txt").write_text("".join(f"A dog number {n}.\n" for n in range(30)))
     train(small_config_of_table(), "text")
-    assert capsys.readouterr().err.count("note: the Picturebook CLIP knows Picturebook's language only") == 1
+    assert capsys.readouterr().err.count("note: the Picturebook CLIP knows only Picturebook's language") == 1
     train(small_config("train.max_steps=1"), "text")
     assert "Picturebook CLIP" not in capsys.readouterr().err
 

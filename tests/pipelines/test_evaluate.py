@@ -127,8 +127,8 @@ def test_the_world_s_encoder_on_other_data_is_warned_of(finished_runs, capsys):
     table = ["data=file", "data.path=texts.jsonl", "scene=text"]
     told = describe_evaluation(run_evaluation(finished_runs, *table))
     said = capsys.readouterr().err
-    assert said.count("note: the Picturebook CLIP knows Picturebook's language only") == 1
-    assert "choose clip=open_clip clip.model=NAME" in said
+    assert said.count("note: the Picturebook CLIP knows only Picturebook's language") == 1
+    assert "Use clip=open_clip clip.model=NAME" in said
     assert "leakage" not in told
     run_evaluation(finished_runs)
     assert "Picturebook CLIP" not in capsys.readouterr().err

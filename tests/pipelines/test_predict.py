@@ -67,14 +67,17 @@ def test_entailment_predictions_are_labels(finished_runs, images):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ([], "give exactly one of images=FILE|FOLDER and embeddings=FILE"),
-        (["images=a", "embeddings=b"], "give exactly one of"),
+        ([], "nothing to answer is given. Give exactly one of images=FILE|FOLDER and embeddings=FILE"),
+        (["images=a", "embeddings=b"], "images and embeddings are both given. Give exactly one of"),
         (["images=nowhere"], "images=nowhere: there is no such file or folder"),
         (["images=.", "task=vqa"], r"task=vqa needs a question; give prompt='...'"),
         (["images=.", "prompt=hello"], "task=captioning takes no prompt"),
         (["images=.", "num_return=9"], "num_return=9 is more than num_beams=5"),
         (["images=."], "no image in this folder"),
-        (["images=.", "text_memory_size=5"], "text_memory_size=5, but there is no memory; give text_memory=train"),
+        (
+            ["images=.", "text_memory_size=5"],
+            "text_memory_size=5 only applies with text_memory. Give text_memory=train",
+        ),
         (
             ["embeddings=right.npy", "text_memory=wide.npy"],
             r"text_memory=wide\.npy: vectors of shape \(7,\).*width 128",

@@ -261,7 +261,10 @@ def test_what_a_user_can_mend_is_told(prepare, overrides, message):
     ("override", "message"),
     [
         ("lm.config.num_layers=2", r"num_layers=2 and lm\.config\.num_decoder_layers=1.*the same number"),
-        ("lm=t5-small", r"^lm=t5-small: this command trains from scratch; give lm=t5-mini"),
+        (
+            "lm=t5-small",
+            r"^lm=t5-small: has pretrained weights, but this command trains from scratch\. Give lm=t5-mini",
+        ),
         ("corruption_rate=1", r"corruption_rate=1"),
         ("objective=bert", r"objective=bert"),
         ("text=[]", r"text"),

@@ -43,7 +43,7 @@ def test_another_split_of_karpathys_file_can_be_scored():
     settings = [f"references={karpathy()}", "predictions=unread.json", "output=unwritten"]
     read = read_references(compose_config("score_predictions", ScorePredictionsConfig, [*settings, "split=val"]))
     assert [e.id for e in read.examples] == ["3"]
-    with pytest.raises(UserError, match=r"no image of split=restval; there are \{'val': 1, 'test': 2\}"):
+    with pytest.raises(UserError, match=r"there is no image of split=restval, only \{'val': 1, 'test': 2\}\."):
         read_references(compose_config("score_predictions", ScorePredictionsConfig, [*settings, "split=restval"]))
 
 

@@ -42,7 +42,7 @@ def test_files_of_another_kind_are_no_references_of_a_custom_task(files):
         UserError, match=r"labelled pairs of SNLI.*task=custom takes a list or JSON lines with id and ref"
     ):
         score("task=custom", files[0], f"references={pairs}")
-    with pytest.raises(UserError, match=r"task\.labels|should be two or more"):
+    with pytest.raises(UserError, match=r"task\.labels|must be two or more"):
         score("task=custom", "task.metric=accuracy", "task.labels=[yes]", *files)
 
 

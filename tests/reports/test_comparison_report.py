@@ -196,5 +196,7 @@ def test_official_results_of_a_run_scored_again_stand_beside_it():
 
 
 def test_a_report_of_nothing_says_what_to_give():
-    with pytest.raises(UserError, match=r"results=\?\?\?: say which results to set side by side, .*results='runs/"):
+    with pytest.raises(
+        UserError, match=r"results=\?\?\?: has no default\. Give the results to compare, .*results='runs/"
+    ):
         compose_config("compare_results", CompareResultsConfig, [])

@@ -3,20 +3,20 @@ import pytest
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.tasks import TASKS
-from close_transfer.tasks.vqa import answer_targets
+from close_transfer.tasks.vqa import choose_targets
 
 SCENE = Example("s", ("one", "two", "three"), references=("one", "two", "three"))
 LONELY = Example("l", ("only",), references=("only",))
 
 
 def test_single_captioning_writes_each_caption_from_itself():
-    shaped = TASKS["captioning"]().for_training([SCENE, LONELY])
+    shaped = TASKS["captioning"]().prepare_for_training([SCENE, LONELY])
     assert [(e.texts, e.targets) for e in shaped.examples] == [((t,), (t,)) for t in ("one", "two", "three", "only")]
     assert len({e.id for e in shaped.examples}) == 4
 
 
 def test_multi_captioning_writes_the_others_and_encodes_the_scene_once():
-    shaped = TASKS["captioning-multi"]().for_training([SCENE, LONELY])
+    shaped = TASKS["captioning-multi"]().prepare_for_training([SCENE, LONELY])
     assert [(e.texts, e.targets) for e in shaped.examples] == [
         (("one",), ("two", "three")),
         (("two",), ("one", "three")),
@@ -28,22 +28,22 @@ def test_multi_captioning_writes_the_others_and_encodes_the_scene_once():
 
 @pytest.mark.parametrize("task", ["captioning", "captioning-multi"])
 def test_captioning_is_validated_on_another_caption_of_the_scene(task):
-    shaped = TASKS[task]().for_validation([SCENE, LONELY])
+    shaped = TASKS[task]().prepare_for_validation([SCENE, LONELY])
     assert shaped.validation_input == "another caption of the same scene"
     assert all(e.texts[0] != e.targets[0] for e in shaped.examples)
     assert {e.targets[0] for e in shaped.examples} == {"one", "two", "three"}
 
 
 def test_ungrouped_captions_are_validated_on_the_same_text():
-    assert TASKS["captioning"]().for_validation([LONELY]).validation_input == "the same text"
+    assert TASKS["captioning"]().prepare_for_validation([LONELY]).validation_input == "the same text"
 
 
 def test_captions_from_text_are_not_scored_against_their_input():
-    (asked,) = TASKS["captioning"]().for_testing([SCENE, LONELY], "text")
+    (asked,) = TASKS["captioning"]().prepare_for_testing([SCENE, LONELY], "text")
     assert asked.texts == ("one",)
     assert asked.references == ("two", "three")
     with pytest.raises(UserError, match="input and reference at once"):
-        TASKS["captioning"]().for_testing([LONELY], "text")
+        TASKS["captioning"]().prepare_for_testing([LONELY], "text")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_captions_from_text_are_not_scored_against_their_input():
     ],
 )
 def test_vqa_targets_are_answers_with_agreement(answers, targets):
-    assert answer_targets(answers) == targets
+    assert choose_targets(answers) == targets
 
 
 def predicted(label, candidate):

@@ -58,7 +58,7 @@ def test_the_trainer_reads_every_corpus_with_the_recipes_settings(recipe, corpor
     config = trainer(settings)
     examples = loaded(config)
     assert {text for example in examples for text in example.texts} == {record["text"] for record in records}
-    shaped = build_task(config.task).for_training(examples).examples
+    shaped = build_task(config.task).prepare_for_training(examples).examples
     assert shaped and all(example.targets and all(example.targets) for example in shaped)
 
 

@@ -137,7 +137,7 @@ def test_auto_starts_continues_and_says_when_nothing_is_left(whole):
     assert left("run") == whole
     with pytest.raises(UserError, match="other settings"):
         run("output=run", "resume=auto", "seed=5")
-    with pytest.raises(UserError, match="resume=auto continues the run in output=FOLDER"):
+    with pytest.raises(UserError, match="resume=auto needs the folder of the run to continue or start"):
         run("resume=auto")
 
 

@@ -1,4 +1,4 @@
-"""Readers: one file a family of data, each yields Examples."""
+"""Readers of datasets, one file per family of formats, each of which returns Examples."""
 
 from close_transfer.config.data import (
     CocoData,
@@ -38,26 +38,26 @@ def load_examples(
     """Return the examples of one split of a dataset.
 
     Args:
-        data: which data, and where.
-        kind: of the examples; a dataset may provide several.
+        data: settings of the dataset.
+        kind: kind of the examples; a dataset may provide several.
         split: "train", "val", "test", or Picturebook's "test-novel".
-        texts_needed: False where images stand for the scenes, so that text need not be there.
-        images_needed: True where the images will be opened, so that they must be there.
+        texts_needed: False if images are the input, so that the scenes' text may be missing.
+        images_needed: True if the images will be opened, so that they must exist.
 
     Raises:
-        UserError: if the data do not provide the kind or the split, or cannot be read; and with the
-            counts, if images are needed and missing.
+        UserError: if the data do not provide the kind or the split, cannot be read, or lack images that are needed;
+            the last with the counts.
     """
     if kind.name not in data.provides:
         raise UserError(
-            f"data={data.name} provides {', '.join(data.provides)}, and {kind.name} are needed; choose one of "
+            f"data={data.name} provides {', '.join(data.provides)}, but {kind.name} are needed. Use one of "
             f"data={', '.join(find_datasets(kind))}"
         )
     if split == "test-novel" and data.name != "picturebook":
-        raise UserError("split=test-novel: only data=picturebook has it; use split=test")
+        raise UserError(f"split=test-novel: data={data.name} does not have this split. Use split=test")
     loaded = _load(data, kind, split, texts_needed)
     if not loaded.examples:
-        raise UserError(f"data={data.name}: there are no {kind.name} in split={split}; give more data")
+        raise UserError(f"data={data.name}: there are no {kind.name} in split={split}. Give more data")
     if images_needed and not isinstance(data, PicturebookData):
         loaded.examples, missing = keep_with_images(loaded.examples, split, data.on_missing_image)
         loaded.skipped += missing

@@ -1,7 +1,7 @@
-"""COCO captions and what comes in their format: NoCaps.
+"""COCO captions, and NoCaps, which has the same format.
 
-Two kinds of files are told apart by what is in them. The official annotations hold `images` and
-`annotations` (cocodataset.org, "data format"); a file is a split. Karpathy's `dataset_coco.json` holds
+There are two kinds of files, distinguished by their content. The official annotations hold `images` and
+`annotations` (cocodataset.org, "data format"), and each file is one split. Karpathy's `dataset_coco.json` holds
 `images` with `sentences` and a `split` each (Karpathy and Fei-Fei, arXiv 1412.2306, section 4).
 """
 
@@ -23,23 +23,23 @@ from close_transfer.core.readers.records import (
     text_field,
 )
 from close_transfer.data.examples import Example
-from close_transfer.data.sources.images import image_file
+from close_transfer.data.sources.images import make_file_ref
 from close_transfer.data.sources.loaded import LoadedSplit
-from close_transfer.data.sources.official_files import image_folder, open_official_file
+from close_transfer.data.sources.official_files import get_image_folder, open_official_file
 
 _KARPATHY_SPLITS = ("train", "restval", "val", "test")
 
-# NoCaps' names of its three parts, and how tables print them.
+# NoCaps' names of its three parts, and the names in its paper's tables.
 _DOMAINS = {"in-domain": "in-domain", "near-domain": "near-domain", "out-domain": "out-of-domain"}
 
 
-def karpathy_examples(
+def read_karpathy(
     document: Any, path: Path, splits: set[str], root: Path, faults: RecordErrors, setting: str
 ) -> list[Example]:
-    """Images of Karpathy's JSON (COCO or Flickr30k) whose split is one of `splits`, with their captions.
+    """Return the images of Karpathy's JSON (COCO or Flickr30k) whose split is one of `splits`, with their captions.
 
     Raises:
-        UserError: if there is none, with the splits that the file has.
+        UserError: if there is none; lists the splits of the file.
     """
     examples = []
     seen_ids: set[str] = set()
@@ -53,22 +53,22 @@ def karpathy_examples(
             identifier = new_key(entry, "cocoid" if "cocoid" in entry else "filename", seen_ids)
             if not texts:
                 raise RecordError("field 'sentences' is an empty list")
-            examples.append(Example(identifier, texts, image_file(root / key, key), references=texts))
+            examples.append(Example(identifier, texts, make_file_ref(root / key, key), references=texts))
         except RecordError as fault:
             faults.add(f"images[{number}]", fault)
     if not examples and not faults.count:
         split_counts = Counter(str(image.get("split")) for image in document["images"])
         wanted = "+".join(sorted(splits, reverse=True))
         raise UserError(
-            f"{setting}={path}: no image of split={wanted}; there are {dict(split_counts)}; give another split or file"
+            f"{setting}={path}: there is no image of split={wanted}, only {dict(split_counts)}. Give another split or file"
         )
     return examples
 
 
-def official_examples(
+def read_official(
     document: Any, path: Path, folder: Path, faults: RecordErrors, setting: str
 ) -> tuple[list[Example], int]:
-    """Images of COCO's JSON with their captions; also how many images have none, and are left out."""
+    """Return the captioned images of COCO's JSON, and the number of images without a caption, which are left out."""
     names: dict[str, tuple[str, str]] = {}
     seen_ids: set[str] = set()
     captions: dict[str, list[str]] = {}
@@ -83,7 +83,9 @@ def official_examples(
         try:
             image, caption = key_field(entry, "image_id"), text_field(entry, "caption")
             if image not in names:
-                raise RecordError(f"field 'image_id' is {image[:60]}, which is no image of this file that can be used")
+                raise RecordError(
+                    f"field 'image_id' is {image[:60]}, which is not the id of a usable image of this file"
+                )
             captions.setdefault(image, []).append(caption)
         except RecordError as fault:
             faults.add(f"annotations[{number}]", fault)
@@ -91,7 +93,7 @@ def official_examples(
         Example(
             image,
             tuple(captions[image]),
-            image_file(folder / name, name),
+            make_file_ref(folder / name, name),
             references=tuple(captions[image]),
             category=domain,
         )
@@ -102,7 +104,7 @@ def official_examples(
 
 
 def is_karpathy(document: Any) -> bool:
-    """Whether captions stand under their images, each with its split."""
+    """Return True if the document has Karpathy's format: captions and a split within each image's entry."""
     return (
         isinstance(document, dict)
         and isinstance(document.get("images"), list)
@@ -118,10 +120,10 @@ def _select_splits(data: CocoData | NocapsData, split: str) -> set[str]:
 
 
 def load(data: CocoData | NocapsData, split: str) -> LoadedSplit:
-    """The images of one split, each with its captions as texts and references.
+    """Return the images of one split, each with its captions as texts and references.
 
     Raises:
-        UserError: naming file, entry and field of what cannot be used.
+        UserError: names file, entry and field of unusable entries.
     """
     path, setting = open_official_file(data, split)
     root = Path(data.root)
@@ -129,13 +131,14 @@ def load(data: CocoData | NocapsData, split: str) -> LoadedSplit:
     faults = RecordErrors(path, data.on_bad_rows, "entries")
     notes = []
     if is_karpathy(document):
-        examples = karpathy_examples(document, path, _select_splits(data, split), root, faults, setting)
+        examples = read_karpathy(document, path, _select_splits(data, split), root, faults, setting)
     else:
         if isinstance(data, CocoData) and data.split != "train" and split == "train":
             raise UserError(
-                f"data.split={data.split}: only Karpathy's file has restval; give data.files.train=dataset_coco.json, or data.split=train"
+                f"data.split={data.split}: {path.name} has no restval, which only Karpathy's file has. Give "
+                "data.files.train=dataset_coco.json, or data.split=train"
             )
-        folder = image_folder(data, split)
-        examples, num_untold = official_examples(document, path, folder, faults, setting)
-        notes = [f"{num_untold} images without a caption are left out"] if num_untold else []
+        folder = get_image_folder(data, split)
+        examples, num_uncaptioned = read_official(document, path, folder, faults, setting)
+        notes = [f"{num_uncaptioned} images without a caption are left out"] if num_uncaptioned else []
     return LoadedSplit(examples, faults.settle(len(examples)), notes)

@@ -1,6 +1,6 @@
-"""Conceptual Captions: a caption, a tab and an address a line (Sharma et al., ACL 2018).
+"""Conceptual Captions: per line a caption, a tab and an address (Sharma et al., ACL 2018).
 
-Text only: the images behind the addresses are not fetched.
+Text only: the images at the addresses are not downloaded.
 """
 
 from itertools import islice
@@ -16,19 +16,19 @@ _FIELDS = ("caption", "url")
 
 
 def load(data: ConceptualCaptionsData, split: str) -> LoadedSplit:
-    """The captions of one split, the first `max_captions` of them, each a scene of its own.
+    """Return the first `max_captions` captions of one split, each as a separate scene.
 
-    The file is read as a stream, so that a limit makes it short; what was read is kept (docs/data.md).
+    The file is read as a stream, so that a limit saves time; the captions are held in memory (docs/data.md).
 
     Raises:
-        UserError: naming file, line and field of what cannot be used.
+        UserError: names file, line and field of unusable lines.
     """
     path, setting = open_official_file(data, split)
     faults = RecordErrors(path, data.on_bad_rows)
     examples = []
     for line, record in islice(read_lines(path, setting, _FIELDS, ".tsv"), data.max_captions):
         try:
-            texts = (text_field(record, "caption"),)  # one tuple for both: there are millions
+            texts = (text_field(record, "caption"),)  # one tuple for both saves memory: there are millions
             examples.append(Example(f"line {line}", texts, references=texts))
         except RecordError as fault:
             faults.add(f"line {line}", fault)

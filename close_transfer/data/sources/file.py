@@ -1,4 +1,4 @@
-"""Own captions from a file: .txt (a caption a line), .jsonl, .csv and .tsv (with a header), each also .gz; .parquet."""
+"""Captions of your own in a file: .txt (one per line), .jsonl, .csv and .tsv (with a header), each also .gz; .parquet."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import key_field, read_lines
 from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import ImageRef
-from close_transfer.data.sources.images import image_file, no_image
+from close_transfer.data.sources.images import make_file_ref, make_unavailable_ref
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.own_rows import Row, build_examples, check_columns, parse_row
 
@@ -21,7 +21,7 @@ _SETTING = "data.path"
 def _read_rows(
     path: Path, data: FileData, labels: Sequence[str] = ()
 ) -> tuple[list[Row], dict[int, str], Counter[str]]:
-    """Usable rows, the image files of those that name one, by row number, and what was skipped."""
+    """Return the usable rows, the image files by row number, and the number of skipped rows by reason."""
     rows: list[Row] = []
     images: dict[int, str] = {}
     faults = RecordErrors(path, data.on_bad_rows)
@@ -37,21 +37,21 @@ def _read_rows(
 
 def _build_image_ref(number: int, image: str | None, folder: Path) -> ImageRef:
     if image is None:
-        return no_image(
+        return make_unavailable_ref(
             f"row {number}",
-            f"line {number + 1} names no image; give data.image_column=NAME of the column with image files",
+            f"line {number + 1} names no image. Give data.image_column=NAME, the column with image files",
             number,
         )
-    return image_file(folder / image, image, number)
+    return make_file_ref(folder / image, image, number)
 
 
 def load(data: FileData, kind: ExampleKind, split: str) -> LoadedSplit:
-    """Scenes of one split: `train` and `val` share a file unless there is a `data.val_path`.
+    """Return the examples of one split; `train` and `val` share a file unless there is a `data.val_path`.
 
     With `split="test"` every row of `data.path` is used.
 
     Raises:
-        UserError: naming file, line and field of what cannot be used.
+        UserError: names file, line and field of unusable lines.
     """
     check_columns(data, kind)
     path = Path(data.val_path if split == "val" and data.val_path else data.path)
@@ -68,25 +68,25 @@ def load(data: FileData, kind: ExampleKind, split: str) -> LoadedSplit:
 
 
 def require_numbered_lines(data: DatasetSettings) -> FileData:
-    """Return the data if it is one file, whose line i belongs to row i of precomputed vectors.
+    """Return the data if it is a single file, whose line i belongs to row i of precomputed vectors.
 
     Raises:
         UserError: if it is not.
     """
     if not isinstance(data, FileData):
         raise UserError(
-            f"clip=precomputed needs data=file, whose line i belongs to row i of the vectors, not data={data.name}"
+            f"clip=precomputed: row i of the vectors belongs to line i of a file, but data={data.name} is not one. Use data=file"
         )
     return data
 
 
 def count_lines(data: FileData) -> int:
-    """Rows of `data.path`, usable or not; row i of precomputed vectors belongs to line i of them."""
+    """Return the number of rows of `data.path`, usable or not; row i of precomputed vectors belongs to line i."""
     return sum(1 for _ in read_lines(Path(data.path), _SETTING))
 
 
 def read_text_lines(data: FileData) -> list[str]:
-    """The one text of every row of `data.path`, for embeddings whose row i belongs to line i.
+    """Return the text of every row of `data.path`, for embeddings whose row i belongs to line i.
 
     Raises:
         UserError: if a row holds several texts, or cannot be used.
@@ -96,6 +96,6 @@ def read_text_lines(data: FileData) -> list[str]:
         if len(row.texts) != 1:
             raise UserError(
                 f"{data.path}, line {row.number + 1}: field {data.text_column!r} holds {len(row.texts)} texts, "
-                "but a row of clip.text_embeddings belongs to one; name the column of the embedded text in data.text_column"
+                "but a row of clip.text_embeddings belongs to one text. Give data.text_column=NAME, the column of the embedded text"
             )
     return [row.texts[0] for row in rows]

@@ -1,4 +1,4 @@
-"""Datasets of the `datasets` library: a name of the hub, or a folder that it can read."""
+"""Datasets of the `datasets` library: a name on the hub, or a folder that the library can read."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -16,55 +16,57 @@ from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.image_files import open_image, read_image
-from close_transfer.data.sources.images import KeptImage, describe_missing_image
+from close_transfer.data.sources.images import StoredImage, describe_missing_image
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.own_rows import Row, build_examples, check_columns, find_columns, parse_row
 
 
 def _explain_failure(error: Exception) -> str:
-    """What the library's reader met; the library wraps it in an error that says less."""
+    """Return the message of the reader's error, which the library wraps in one that says less."""
     root = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else error
     return (str(root).splitlines() or [type(root).__name__])[0][:200]
 
 
 def _build_split_error(data: HuggingFaceData, split: str, name: str, available: Iterable[object]) -> UserError:
-    """What to do where the dataset lacks the split that the settings name."""
-    problem = f"data.splits.{split}={name}: {data.path} has {', '.join(map(str, available))}"
+    """Return the error for a split that the settings name and the dataset lacks."""
+    problem = f"data.splits.{split}={name}: {data.path} has only {', '.join(map(str, available))}"
     if split == "val":
         share = f"data.val_share={data.val_share:g}"
         return UserError(
-            f"{problem}; give one of these, or data.splits.val=null to hold out {share} of the training split"
+            f"{problem}. Give one of these, or data.splits.val=null to hold out {share} of the training split"
         )
-    return UserError(f"{problem}; give data.splits.{split}=NAME, one of these")
+    return UserError(f"{problem}. Give data.splits.{split}=NAME, one of these")
 
 
 def _is_saved(folder: Path) -> bool:
-    """Whether `save_to_disk` wrote it."""
+    """Return True if `save_to_disk` wrote the folder."""
     return is_file(folder / "dataset_dict.json") or is_file(folder / "state.json")
 
 
 def _load_dataset(data: HuggingFaceData, split: str) -> tuple[datasets.Dataset, bool]:
-    """The rows of a split, and whether training and validation share them."""
+    """Return the rows of a split, and True if training and validation share them."""
     splits: dict[Any, str | None] = {**data.splits}
     shared = split in ("train", "val") and splits.get("val") is None
     used_split = "train" if shared else split
     name = splits.get(used_split)
     if name is None:
-        raise UserError(f"split={split}: give data.splits.{used_split}=NAME, one of the dataset's own splits")
+        raise UserError(
+            f"split={split}: data.splits.{used_split} is empty. Give data.splits.{used_split}=NAME, a split of {data.path}"
+        )
     try:
         if not _is_saved(Path(data.path)):
             return datasets.load_dataset(data.path, data.config, split=name), shared
         loaded = datasets.load_from_disk(data.path)
-    except Exception as error:  # the library raises what its readers raise
+    except Exception as error:  # the library passes on errors of any kind from its readers
         if str(error).startswith("Unknown split"):
             raise _build_split_error(
                 data, used_split, name, datasets.get_dataset_split_names(data.path, data.config)
             ) from None
         raise UserError(
-            f"data.path={data.path} (split {name}): cannot be loaded ({_explain_failure(error)}); give a name of the hub and connect to it once, "
-            "or a folder that holds a dataset's files or was written by save_to_disk"
+            f"data.path={data.path} (split {name}): cannot be loaded ({_explain_failure(error)}). Give a name on the hub "
+            "and connect to it once, or a folder that holds a dataset's files or was written by save_to_disk"
         ) from None
-    if not isinstance(loaded, datasets.DatasetDict):  # one table without splits, as a file would be
+    if not isinstance(loaded, datasets.DatasetDict):  # a single table without splits, treated like a file
         return loaded, split in ("train", "val")
     if name not in loaded:
         raise _build_split_error(data, used_split, name, loaded)
@@ -79,26 +81,27 @@ def _iterate_rows(dataset: datasets.Dataset, data: HuggingFaceData) -> Iterator[
             number, record = next(rows)
         except StopIteration:
             return
-        except Exception as error:  # as above; what is damaged may be met at any row
+        except Exception as error:  # as above; a damaged file fails only when its rows are read
             raise UserError(
-                f"data.path={data.path}, row {number + 1}: the dataset is damaged ({_explain_failure(error)}); restore it from its source"
+                f"data.path={data.path}, row {number + 1}: the dataset is damaged ({_explain_failure(error)}). Restore it "
+                "from its source"
             ) from None
         yield number, record
 
 
 class _Images:
-    """The images of a dataset, which stay packed until a vector of them is needed."""
+    """Images of a dataset, which stay encoded until one of them is opened."""
 
     def __init__(self, dataset: datasets.Dataset, column: str, data: HuggingFaceData, split: str) -> None:
         if not isinstance(dataset.features[column], datasets.Image):
             raise UserError(
-                f"data.image_column={column}: holds no images but {dataset.features[column]}; cast it to datasets.Image"
+                f"data.image_column={column}: holds {dataset.features[column]}, not images. Cast the column to datasets.Image"
             )
         self._packed = dataset.select_columns([column]).cast_column(column, datasets.Image(decode=False))
         self._column, self._path, self._split = column, data.path, split
 
     def _read_content(self, row: int) -> bytes | Path:
-        """The packed image, or the file that holds it."""
+        """Return the encoded image, or the file that holds it."""
         value = self._packed[row][self._column] or {}
         if value.get("bytes"):
             return value["bytes"]
@@ -130,19 +133,19 @@ class _Images:
 
     def __getitem__(self, row: int) -> ImageRef:
         key = f"{self._split}:{row}"
-        return KeptImage(
+        return StoredImage(
             key, partial(self._open, row), partial(self._compute_digest, row), None, partial(self._explain_missing, row)
         )
 
 
 def load(data: HuggingFaceData, kind: ExampleKind, split: str) -> LoadedSplit:
-    """Scenes of one split; rows of one group become one, with the image of the first.
+    """Return the examples of one split; rows of one group become one scene, with the image of the first row.
 
-    Where there is no split for validation (`data.splits.val=null`, or a saved dataset without any
-    splits), `data.val_share` of the training scenes is held out for it.
+    If there is no validation split (`data.splits.val=null`, or a saved dataset without splits), `data.val_share` of
+    the training scenes is held out.
 
     Raises:
-        UserError: naming row and field of what cannot be used.
+        UserError: names row and field of unusable rows.
     """
     check_columns(data, kind)
     dataset, shared = _load_dataset(data, split)
@@ -151,12 +154,12 @@ def load(data: HuggingFaceData, kind: ExampleKind, split: str) -> LoadedSplit:
     for setting, column in columns.items():
         if column not in dataset.column_names:
             raise UserError(
-                f"data.{setting}={column}: {data.path} has no such column; the columns are {', '.join(dataset.column_names)}"
+                f"data.{setting}={column}: {data.path} has no such column. Use one of {', '.join(dataset.column_names)}"
             )
     for column in find_columns(data.prompt):
         if column not in dataset.column_names:
             raise UserError(
-                f"data.prompt={data.prompt}: {data.path} has no column {column}; the columns are {', '.join(dataset.column_names)}"
+                f"data.prompt={data.prompt}: {data.path} has no column {column}. Use one of {', '.join(dataset.column_names)}"
             )
     images = _Images(dataset, data.image_column, data, split) if data.image_column else None
     rows: list[Row] = []

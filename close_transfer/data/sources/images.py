@@ -1,4 +1,4 @@
-"""Undrawn images: files that are opened when a vector of them is needed, and not before."""
+"""References to images in files, which are opened only when they are encoded."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,20 +14,22 @@ from close_transfer.core.schema import OnBadRows
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.data.image_files import open_image
 
+_RESTORE = "Put the dataset's images there, or name their folder (docs/data.md)"
+
 
 @dataclass(frozen=True)
-class KeptImage(ImageRef):
-    """An image that should be kept somewhere.
+class StoredImage(ImageRef):
+    """Image in a file or a table, which may be missing.
 
     Attributes:
-        missing: why it cannot be opened; empty if it is there. It is not opened for that.
+        explain_missing: function that returns why the image is missing, without opening it; "" if it exists.
     """
 
-    missing: Callable[[], str] = str
+    explain_missing: Callable[[], str] = str
 
 
 def describe_missing_image(path: Path) -> str:
-    """Return the words that say that a file of an image is missing."""
+    """Return the message that an image's file is missing."""
     return f"{path}: there is no such image"
 
 
@@ -37,19 +39,19 @@ def _explain_missing_file(path: Path) -> str:
 
 def _fingerprint_existing(path: Path) -> str:
     if reason := _explain_missing_file(path):
-        raise UserError(f"{reason}; put the dataset's images there, or name their folder (docs/data.md)")
+        raise UserError(f"{reason}. {_RESTORE}")
     return fingerprint_file(path)
 
 
-def image_file(path: Path, key: str, row: int | None = None) -> ImageRef:
-    """An image in a file; a missing or damaged one is a `UserError` when it is opened."""
-    return KeptImage(
+def make_file_ref(path: Path, key: str, row: int | None = None) -> ImageRef:
+    """Return a reference to an image in a file; opening a missing or damaged one raises `UserError`."""
+    return StoredImage(
         key, partial(open_image, path), partial(_fingerprint_existing, path), row, partial(_explain_missing_file, path)
     )
 
 
-def no_image(key: str, reason: str, row: int | None = None) -> ImageRef:
-    """What stands where there is a row of vectors but no image; opening it is a `UserError`."""
+def make_unavailable_ref(key: str, reason: str, row: int | None = None) -> ImageRef:
+    """Return a reference for a row that has a precomputed vector but no image; opening it raises `UserError`."""
 
     def refuse() -> NoReturn:
         raise UserError(reason)
@@ -58,32 +60,32 @@ def no_image(key: str, reason: str, row: int | None = None) -> ImageRef:
 
 
 def explain_missing(image: ImageRef) -> str:
-    """Why there is no such image, without opening it; empty if it is there, or is drawn."""
-    return image.missing() if isinstance(image, KeptImage) else ""
+    """Return why an image is missing, without opening it; empty if it exists, or is drawn by code."""
+    return image.explain_missing() if isinstance(image, StoredImage) else ""
 
 
 def keep_with_images(
     examples: Sequence[Example], split: str, on_missing_image: OnBadRows
 ) -> tuple[list[Example], Counter[str]]:
-    """The examples whose images are there, and how many were left out.
+    """Return the examples whose images exist, and the number of examples that are left out.
 
-    Examples that name no image stay; so do those whose image is damaged, as none is opened.
+    Examples that name no image stay. So do those whose image is damaged, because no image is opened.
 
     Raises:
-        UserError: with the counts, if images are missing and are not to be skipped, or all are.
+        UserError: if images are missing and `on_missing_image` is "error", or all are missing; with the counts.
     """
     named = {example.image.key: example.image for example in examples if example.image is not None}
     reasons = {key: reason for key, image in named.items() if (reason := explain_missing(image))}
     if not reasons:
         return list(examples), Counter()
     problem = (
-        f"{len(reasons):,} of {len(named):,} images of {split} are missing, the first is {next(iter(reasons.values()))}"
+        f"{len(reasons):,} of {len(named):,} images of {split} are missing; the first is {next(iter(reasons.values()))}"
     )
     if len(reasons) == len(named):
-        raise UserError(f"{problem}; put the dataset's images there, or name their folder (docs/data.md)")
+        raise UserError(f"{problem}. {_RESTORE}")
     if on_missing_image == "error":
         raise UserError(
-            f"{problem}; put them there, or leave out and count what needs them with data.on_missing_image=skip"
+            f"{problem}. Put them there, or leave out and count their examples with data.on_missing_image=skip"
         )
     usable = [example for example in examples if example.image is None or example.image.key not in reasons]
     return usable, Counter({"examples whose image is missing": len(examples) - len(usable)})

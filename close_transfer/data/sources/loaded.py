@@ -1,4 +1,4 @@
-"""What a source hands over: examples, and an account of what it left out."""
+"""Result of reading one split: the examples, and a count of the rows that were left out."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from close_transfer.data.examples import Example
 
 @dataclass
 class LoadedSplit:
-    """The examples of one split.
+    """Examples of one split.
 
     Attributes:
-        examples: in the order of the source.
-        skipped: rows left out, by reason.
-        notes: what else a user should know, one sentence each.
+        examples: examples in the order of the source.
+        skipped: number of rows left out, by reason.
+        notes: further facts for the user, one sentence each.
     """
 
     examples: list[Example]
@@ -22,5 +22,5 @@ class LoadedSplit:
 
     @property
     def num_skipped(self) -> int:
-        """How many rows were left out, for all reasons together."""
+        """Return the number of rows left out, for all reasons together."""
         return self.skipped.total()

@@ -1,4 +1,4 @@
-"""Rows of anyone's own data, and the scenes that they make together."""
+"""Rows of a user's own table, and the examples built from them."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ OwnData = FileData | HuggingFaceData
 
 @dataclass(frozen=True)
 class Row:
-    """One usable row: its number counted from 0 over all rows, and what it says."""
+    """One usable row; `number` counts all rows of the source from 0."""
 
     number: int
     texts: tuple[str, ...]
@@ -30,32 +30,32 @@ class Row:
 
 
 def find_columns(prompt: str | None) -> list[str]:
-    """The columns that a prompt's braces name.
+    """Return the columns that a prompt names in braces.
 
     Raises:
-        UserError: if a brace is not closed, names no column, or asks for a format.
+        UserError: if a brace is not closed, names no column, or contains a format.
     """
     if prompt is None:
         return []
     try:
         parts = list(Formatter().parse(prompt))
     except ValueError as error:
-        raise UserError(f"data.prompt={prompt}: {error}; write {{column}}, and {{{{ for a brace") from None
+        raise UserError(f"data.prompt={prompt}: {error}. Write {{column}}, and {{{{ for a brace") from None
     columns = [name for _, name, *_ in parts if name is not None]
     if not all(columns):
-        raise UserError(f"data.prompt={prompt}: {{}} names no column; write {{column}}, and {{{{ for a brace")
+        raise UserError(f"data.prompt={prompt}: {{}} names no column. Write {{column}}, and {{{{ for a brace")
     for _, name, form, conversion in parts:
         if form or conversion:
             suffix = (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
             raise UserError(
-                f"data.prompt={prompt}: {{{name}{suffix}}} asks for a format, but columns are put in as they stand; "
-                f"write {{{name}}}, and {{{{ for a brace"
+                f"data.prompt={prompt}: {{{name}{suffix}}} contains a format, but columns are inserted unchanged. "
+                f"Write {{{name}}}, and {{{{ for a brace"
             )
     return columns
 
 
 def _fill_prompt(prompt: str, record: Any) -> str:
-    """The prompt with what the columns hold, as it stands there. Raises `RecordError`."""
+    """Return the prompt with the values of its columns, inserted unchanged. Raises `RecordError`."""
     return "".join(
         text + (text_field(record, name) if name is not None else "") for text, name, *_ in Formatter().parse(prompt)
     )
@@ -65,26 +65,30 @@ def check_columns(data: OwnData, kind: ExampleKind) -> None:
     """Check that the settings name the columns that a kind of examples needs.
 
     Raises:
-        UserError: if one is missing, or is of another kind.
+        UserError: if a column is missing, or belongs to another kind.
     """
     for setting in ("prompt", "target_column"):
         value = getattr(data, setting)
         if kind == CAPTIONS and value is not None:
-            hint = "; give task.prompt for words that every caption goes on from" if setting == "prompt" else ""
+            hint = ", or give task.prompt for words that start every caption" if setting == "prompt" else ""
             raise UserError(
-                f"data.{setting}={value}: of captions, data.text_column itself is what is written; leave it out{hint}"
+                f"data.{setting}={value}: captions are learned from data.text_column alone. Leave data.{setting} out{hint}"
             )
     if kind != CAPTIONS and data.target_column is None:
-        raise UserError(f"data={data.name}: which column is to be written? give data.target_column=COLUMN")
+        raise UserError(f"data={data.name}: no column is named for the text to write. Give data.target_column=COLUMN")
     if kind.prompt == "required" and data.prompt is None:
         raise UserError(
-            f"data={data.name}: what is asked? give data.prompt='{{COLUMN}}', such as data.prompt='{{{kind.prompt_name}}}'"
+            f"data={data.name}: the task needs a prompt. Give data.prompt='{{COLUMN}}', such as "
+            f"data.prompt='{{{kind.prompt_name}}}'"
         )
     find_columns(data.prompt)
 
 
 def parse_row(number: int, record: Any, data: OwnData, labels: Sequence[str] = ()) -> Row:
-    """What the columns that `data` names hold; targets are one of the labels, where there are any. Raises `RecordError`."""
+    """Return the values of the columns that `data` names; if there are labels, the target must be one of them.
+
+    Raises `RecordError`.
+    """
     group, name = (
         key_field(record, column) if column is not None else None for column in (data.group_column, data.id_column)
     )
@@ -97,16 +101,16 @@ def parse_row(number: int, record: Any, data: OwnData, labels: Sequence[str] = (
     return Row(number, texts, group, name, references, prompt, targets)
 
 
-def scenes(
+def build_scene_examples(
     rows: Sequence[Row], data: OwnData, make_id: Callable[[Row], str], get_image: Callable[[Row], ImageRef | None]
 ) -> tuple[list[Example], list[str]]:
-    """Rows of one group become one example; also what to say about captions that repeat.
+    """Return one example per group of rows, and notes for the user about repeated captions.
 
     Args:
-        rows: in the order of the source.
-        data: where they came from.
-        make_id: the id of a scene whose row gives none.
-        get_image: the image of a scene, given its first row.
+        rows: rows in the order of the source.
+        data: settings of the source.
+        make_id: returns the id of a scene whose row gives none.
+        get_image: returns the image of a scene, given its first row.
 
     Raises:
         UserError: if scenes share an id.
@@ -119,8 +123,8 @@ def scenes(
         all_texts = [text for row in members for text in row.texts]
         texts = tuple(dict.fromkeys(all_texts))
         num_repeated += len(all_texts) - len(texts)
-        # Of captions that annotators gave twice both count, as in the official scores; a list that every
-        # row of a scene repeats counts once.
+        # A caption that two annotators wrote counts twice, as in the official scores. A list of references that
+        # every row of a scene repeats counts once.
         reference_lists = dict.fromkeys(row.references for row in members if row.references is not None)
         references = tuple(text for listed in reference_lists for text in listed) or texts
         examples.append(Example(members[0].id or name, texts, get_image(members[0]), references=references))
@@ -128,10 +132,10 @@ def scenes(
     return examples, [f"{num_repeated} captions repeated within their scene are used once"] if num_repeated else []
 
 
-def fill_prompts(
+def build_row_examples(
     rows: Sequence[Row], data: OwnData, make_id: Callable[[Row], str], get_image: Callable[[Row], ImageRef | None]
 ) -> list[Example]:
-    """One example a row: what its scene is, what is asked of it and what is to be written; otherwise as `scenes`."""
+    """Return one example per row, with its prompt and targets; arguments and errors as of `build_scene_examples`."""
     examples = [
         Example(
             row.id or make_id(row), row.texts, get_image(row), row.prompt, row.targets, row.references or row.targets
@@ -146,8 +150,8 @@ def _check_ids(examples: Sequence[Example], data: OwnData) -> None:
     repeated = [name for name, count in Counter(example.id for example in examples).items() if count > 1]
     if repeated:
         raise UserError(
-            f"data.id_column={data.id_column}: {repeated[0]!r} stands for several scenes of {data.path}; "
-            "give data.group_column, or ids that differ"
+            f"data.id_column={data.id_column}: {repeated[0]!r} is the id of several scenes of {data.path}. "
+            "Give data.group_column, or ids that differ"
         )
 
 
@@ -159,19 +163,22 @@ def build_examples(
     get_image: Callable[[Row], ImageRef | None],
     split: str | None,
 ) -> tuple[list[Example], list[str]]:
-    """The examples that rows make, and what to say about them.
+    """Return the examples of a kind that the rows hold, and notes for the user.
 
     Args:
-        rows, data, make_id, get_image: as of `scenes`.
-        kind: of the examples; captions have one example per scene, the others have one per row.
-        split: "train" or "val" where the rows are of both, so that a part of them is wanted; else None. A scene, by its
-            group or else its words, is on one side with all that is asked of it.
+        rows: rows in the order of the source.
+        data: settings of the source.
+        kind: kind of the examples; captions have one example per scene, the others have one per row.
+        make_id: returns the id of a scene whose row gives none.
+        get_image: returns the image of a scene, given its first row.
+        split: "train" or "val" to select one side of rows that both share; None for all rows. All rows of a scene (by
+            its group, else by its texts) are on the same side.
     """
     if kind == CAPTIONS:
-        examples, notes = scenes(rows, data, make_id, get_image)
+        examples, notes = build_scene_examples(rows, data, make_id, get_image)
         keys = [example.id for example in examples]
     else:
-        examples, notes = fill_prompts(rows, data, make_id, get_image), []
+        examples, notes = build_row_examples(rows, data, make_id, get_image), []
         keys = [row.group or "\x1f".join(row.texts) for row in rows]
     if split is None:
         return examples, notes
@@ -182,6 +189,6 @@ def build_examples(
 
 
 def hold_out(ids: Sequence[str], share: float) -> set[str]:
-    """The scenes kept for validation, chosen by a hash of the id, so that more rows move few."""
+    """Return the scenes held out for validation, chosen by a hash of the id, so that added rows move few scenes."""
     ordered = sorted(ids, key=lambda identifier: fingerprint(["validation", identifier]))
     return set(ordered[: max(1, round(share * len(ordered)))])

@@ -1,4 +1,4 @@
-"""The built-in world as a source: scenes of a split, with captions, hypotheses or questions."""
+"""Picturebook, the built-in dataset: scenes of a split, with captions, hypotheses or questions."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -14,14 +14,14 @@ from close_transfer.data.picturebook.questions import questions
 from close_transfer.data.picturebook.scenes import Scene, Split, scenes
 from close_transfer.data.sources.loaded import LoadedSplit
 
-# Examples of one form and label (or family and answer), for each 1,000 scenes. Enough that a scene
-# gives about three hypotheses or questions.
+# Maximum number of examples per form and label (or family and answer), for each 1,000 scenes. A scene then gets
+# about three hypotheses or questions.
 _HYPOTHESES_PER_FORM = 34
 _QUESTIONS_PER_FORM = 26
 
 
 def make_image_ref(scene: Scene) -> ImageRef:
-    """The undrawn image of a scene."""
+    """Return a reference to the image of a scene, which is drawn when it is opened."""
     key = "picturebook:" + fingerprint([repr(scene)])
     return ImageRef(key, open=partial(draw_scene, scene), digest=lambda: key)
 
@@ -66,7 +66,7 @@ def _make_questions(split: str, chosen: Sequence[Scene], seed: int) -> list[Exam
 
 
 def load(data: PicturebookData, kind: ExampleKind, split: Split) -> LoadedSplit:
-    """Examples of one split; the same data settings always give the same examples."""
+    """Return the examples of one split; the same data settings always give the same examples."""
     sizes: dict[Split, int] = {
         "train": data.num_train,
         "val": data.num_val,

@@ -1,6 +1,6 @@
-"""What the makers of each dataset say is in it, and where they give it; docs/data.md tells more.
+"""Published sizes of each dataset, and the pages to download it from; docs/data.md says more.
 
-Counts are of what the readers yield: images with their captions, pairs with a gold label, questions.
+Sizes count what the readers return: images with their captions, pairs with a gold label, questions.
 """
 
 from dataclasses import dataclass
@@ -9,15 +9,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Published:
-    """The published size of one file, or of one split.
+    """Published size of one file, or of one split.
 
     Attributes:
-        num: how many.
-        unit: of what, in the plural.
-        num_captions: captions of all images together; None where an image has no captions of its own.
-        source: who says so.
-        first_hand: whether that is the dataset's own page or paper, or its own file that was counted;
-            otherwise others who counted the file.
+        num: number of examples.
+        unit: plural noun for the examples.
+        num_captions: captions of all images together; None if the examples are not captioned images.
+        source: source of the number.
+        first_hand: True if the source is the dataset's own page, paper or file; False if others counted the file.
     """
 
     num: int
@@ -29,12 +28,12 @@ class Published:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a dataset comes from.
+    """Origin of a dataset.
 
     Attributes:
-        title: its name in print.
-        page: the project's own page.
-        images: where its images come from; empty where it has none.
+        title: name of the dataset in reports.
+        page: address of the project's page.
+        images: address of the images; empty if the dataset has none.
     """
 
     title: str
@@ -46,7 +45,7 @@ _COCO_PAGE = "https://cocodataset.org/#download"
 _FLICKR_PAGE = "https://shannon.cs.illinois.edu/DenotationGraph/"
 _KARPATHY_PAGE = "https://cs.stanford.edu/people/karpathy/deepimagesent/"
 
-# By the name of the file in configs/data.
+# Keys are names of files in configs/data.
 ORIGINS: dict[str, Origin] = {
     "coco": Origin("COCO captions, Karpathy's splits", _KARPATHY_PAGE, _COCO_PAGE),
     "coco-2017": Origin("COCO captions, splits of 2017", _COCO_PAGE, _COCO_PAGE),
@@ -77,7 +76,7 @@ _VQA_E = "arXiv 1803.07464, at second hand"
 _CONCEPTUAL = "the description of version 1.1, at second hand"
 _FLICKR = "Karpathy's split; the files of Multi30k hold as many"
 
-# By file, for files that are one split under a fixed name.
+# Keys are names of files that hold exactly one split.
 _BY_FILE: dict[str, Published] = {
     "captions_train2014.json": Published(82_783, "images", _COCO_COUNTED, 414_113, first_hand=False),
     "captions_val2014.json": Published(40_504, "images", _COCO_COUNTED, 202_654, first_hand=False),
@@ -87,7 +86,7 @@ _BY_FILE: dict[str, Published] = {
     "v2_OpenEnded_mscoco_test2015_questions.json": Published(447_793, "questions", _VQA),
 }
 
-# By `name` of the data and split.
+# Keys are the dataset's `name` and a split.
 _BY_SPLIT: dict[tuple[str, str], Published] = {
     ("coco", "train"): Published(82_783, "images", _KARPATHY, 414_113, first_hand=False),
     ("coco", "train+restval"): Published(113_287, "images", _KARPATHY, 566_747, first_hand=False),
@@ -127,12 +126,12 @@ UNITS = {
 }
 
 
-def published_count(data_name: str, split: str, path: Path) -> Published | None:
-    """The published size of a file given for a split; None where none is known.
+def find_published_size(data_name: str, split: str, path: Path) -> Published | None:
+    """Return the published size of a file that is used for a split; None if it is not known.
 
     Args:
-        data_name: `name` of the data.
+        data_name: `name` of the dataset.
         split: "train", "train+restval", "val" or "test".
-        path: the file, packed or not.
+        path: the file, or its .gz.
     """
     return _BY_FILE.get(path.name.removesuffix(".gz")) or _BY_SPLIT.get((data_name, split))

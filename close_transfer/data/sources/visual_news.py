@@ -1,7 +1,7 @@
-"""Visual News: captions of news images, with the article as what is asked (Liu et al., arXiv 2010.03743).
+"""Visual News: captions of news images, with the article as the prompt (Liu et al., arXiv 2010.03743).
 
 An entry has `id, caption, image_path, article_path`; paths start with "./" and are relative to the
-dataset's folder. The splits are those of CLOSE's release, a file each.
+dataset's folder. The splits are those of CLOSE's release, one file each.
 """
 
 import os
@@ -15,13 +15,17 @@ from close_transfer.core.readers.open_file import is_file
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import clean, entries, new_key, read_document, text_field
 from close_transfer.data.examples import Example
-from close_transfer.data.sources.images import image_file
+from close_transfer.data.sources.images import make_file_ref
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.official_files import open_official_file
 
 
 def _resolve_inside(root: Path, entry: Any, field: str) -> Path:
-    """A file below the dataset's folder, wherever links in that folder lead."""
+    """Return the path that an entry names below the dataset's folder; links within it may lead outside.
+
+    Raises:
+        RecordError: if the path itself leads outside, because an untrusted file must not read others.
+    """
     name = os.path.normpath(text_field(entry, field))
     if Path(name).is_absolute() or Path(name).parts[:1] == ("..",):
         raise RecordError(f"field {field!r} is {name[:60]!r}, which is outside of the dataset's folder")
@@ -38,25 +42,25 @@ def _read_article(path: Path, whole: bool) -> str:
 
 def _build_example(entry: Any, root: Path, whole: bool, seen_ids: set[str]) -> Example | None:
     key, caption = new_key(entry, "id", seen_ids), text_field(entry, "caption")
-    article, picture = _resolve_inside(root, entry, "article_path"), _resolve_inside(root, entry, "image_path")
+    article, image = _resolve_inside(root, entry, "article_path"), _resolve_inside(root, entry, "image_path")
     if not is_file(article):
         return None
     return Example(
         id=key,
         texts=(caption,),
-        image=image_file(picture, picture.relative_to(root).as_posix()),
+        image=make_file_ref(image, image.relative_to(root).as_posix()),
         prompt=_read_article(article, whole),
         references=(caption,),
     )
 
 
 def load(data: VisualNewsData, split: str) -> LoadedSplit:
-    """The images of one split, each with its caption as text and reference and its article as prompt.
+    """Return the images of one split, each with its caption as text and reference and its article as prompt.
 
-    Entries whose article is not there are left out and counted.
+    Entries whose article is missing are left out and counted.
 
     Raises:
-        UserError: naming file, entry and field of what cannot be used.
+        UserError: names file, entry and field of unusable entries.
     """
     path, setting = open_official_file(data, split)
     faults = RecordErrors(path, data.on_bad_rows, "entries")
@@ -73,7 +77,10 @@ def load(data: VisualNewsData, split: str) -> LoadedSplit:
         else:
             examples.append(example)
     if num_missing and not examples and not faults.count:
-        raise UserError(f"{setting}={path}: none of the {num_missing:,} articles is below data.root={data.root}")
+        raise UserError(
+            f"{setting}={path}: none of the {num_missing:,} articles is below data.root={data.root}. Put the articles "
+            "there, or give their folder as data.root"
+        )
     skipped = faults.settle(len(examples))
     if num_missing:
         skipped += Counter({"entries whose article is missing": num_missing})

@@ -1,8 +1,8 @@
 """Questions about images: VQA v2 and VQA-E.
 
-VQA v2 (Goyal et al., arXiv 1612.00837) comes as questions and annotations; the words of a scene are the
+VQA v2 (Goyal et al., arXiv 1612.00837) has a file of questions and one of annotations. The text of a scene is the
 COCO captions of its image (CLOSE, arXiv 2211.09778, section 4.3). In VQA-E (Li et al., arXiv 1803.07464)
-the first explanation is the scene's text.
+it is the first explanation.
 """
 
 from collections import Counter
@@ -25,15 +25,15 @@ from close_transfer.core.readers.records import (
     verbatim,
 )
 from close_transfer.data.examples import Example
-from close_transfer.data.sources.coco import official_examples
-from close_transfer.data.sources.images import image_file
+from close_transfer.data.sources.coco import read_official
+from close_transfer.data.sources.images import make_file_ref
 from close_transfer.data.sources.loaded import LoadedSplit
-from close_transfer.data.sources.official_files import image_folder, open_official_file
+from close_transfer.data.sources.official_files import get_image_folder, open_official_file
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """What people answered to one question, one answer an annotator."""
+    """Answers to one question, one per annotator."""
 
     answers: tuple[str, ...]
     answer_type: str
@@ -41,8 +41,8 @@ class Annotation:
 
 
 def parse_annotation(entry: Any) -> Annotation:
-    """One entry of an official annotations file. Raises `RecordError`."""
-    # An answer may be empty or all spaces; the scorer strips it, and an annotator who said nothing counts.
+    """Parse one entry of an official annotations file. Raises `RecordError`."""
+    # An answer may be empty or all spaces. The scorer strips it, and counts an annotator who wrote nothing.
     answers = [verbatim(field(answer, "answer"), "answer") for answer in list_field(entry, "answers")]
     if not answers:
         raise RecordError("field 'answers' is an empty list")
@@ -50,7 +50,7 @@ def parse_annotation(entry: Any) -> Annotation:
 
 
 def read_annotations(path: Path, setting: str, faults: RecordErrors) -> dict[str, Annotation]:
-    """Answers by question id, of an official annotations file."""
+    """Return the answers of an official annotations file, by question id."""
     annotations = {}
     seen_ids: set[str] = set()
     for number, entry in enumerate(entries(read_document(path, setting), "annotations", path, setting)):
@@ -62,21 +62,21 @@ def read_annotations(path: Path, setting: str, faults: RecordErrors) -> dict[str
 
 
 def format_coco_image_name(folder: Path, image_id: str) -> str:
-    """File name of a COCO image of 2014 or 2015, whose folder is part of the name."""
+    """Return the file name of a COCO image of 2014 or 2015, which contains the folder's name."""
     return f"COCO_{folder.name}_{image_id.zfill(12)}.jpg"
 
 
 def _read_captions(data: Vqa2Data, split: str, skipped: Counter[str]) -> dict[str, tuple[str, ...]]:
-    """Captions by image id; counts in `skipped` what cannot be used."""
+    """Return the captions by image id; add the number of unusable entries to `skipped`."""
     path, setting = open_official_file(data, split, "captions")
     faults = RecordErrors(path, data.on_bad_rows, "caption entries")
-    examples, _ = official_examples(read_document(path, setting), path, Path(data.captions_root), faults, setting)
+    examples, _ = read_official(read_document(path, setting), path, Path(data.captions_root), faults, setting)
     skipped += faults.settle(len(examples))
     return {example.id: example.texts for example in examples}
 
 
 def _read_answers(data: Vqa2Data, split: str, skipped: Counter[str]) -> dict[str, Annotation] | None:
-    """Answers by question id, None where they are not public; counts in `skipped` what cannot be used."""
+    """Return the answers by question id, None if they are not public; add unusable entries to `skipped`."""
     if split not in data.annotations:
         return None
     path, setting = open_official_file(data, split, "annotations")
@@ -96,7 +96,7 @@ class _Question:
 
 
 def _read_questions(data: Vqa2Data, split: str, skipped: Counter[str]) -> tuple[list[_Question], set[str]]:
-    """All that were asked, and the ids of all entries; counts in `skipped` what cannot be used."""
+    """Return the usable questions, and the ids of all entries; add unusable entries to `skipped`."""
     path, setting = open_official_file(data, split)
     faults = RecordErrors(path, data.on_bad_rows, "questions")
     questions: list[_Question] = []
@@ -112,20 +112,18 @@ def _read_questions(data: Vqa2Data, split: str, skipped: Counter[str]) -> tuple[
 
 
 def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> LoadedSplit:
-    """The questions of one split, each with its scene's captions and all annotators' answers.
+    """Return the questions of one split, each with its scene's captions and all annotators' answers.
 
-    Where there is no annotations file (test-dev), questions come without references and can be
-    answered but not scored.
+    If there is no annotations file (test-dev), questions have no references: they can be answered but not scored.
 
     Args:
-        data: where the files are.
+        data: settings of the dataset.
         split: "train", "val" or "test".
-        texts_needed: whether a question without scene text is of no use; without it, captions are
-            not even read.
+        texts_needed: True to leave out questions without captions; False to read no captions at all.
 
     Raises:
-        UserError: naming file, entry and field of what cannot be used; and with the counts, if
-            images have no caption and `on_missing_scene` is "error".
+        UserError: names file, entry and field of unusable entries; with the counts, if images have no caption and
+            `on_missing_scene` is "error".
     """
     skipped: Counter[str] = Counter()
     annotations = _read_answers(data, split, skipped)
@@ -135,16 +133,16 @@ def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> LoadedSplit:
     if not answered:
         raise UserError(
             f"none of the {len(questions):,} questions of {split} has an annotation in data.annotations.{split}="
-            f"{_get_file(data.annotations, split)}; give the annotations of the same questions"
+            f"{_get_file(data.annotations, split)}. Give the annotations of the same questions"
         )
     captioned = [question for question in answered if question.image in captions] if texts_needed else answered
     _check_missing(data, split, len(answered) - len(captioned), len(answered))
-    folder = image_folder(data, split)
+    folder = get_image_folder(data, split)
     examples = []
     for question in captioned:
         annotation = annotations[question.id] if annotations is not None else Annotation((), "", "")
         file = format_coco_image_name(folder, question.image)
-        image = image_file(folder / file, file)
+        image = make_file_ref(folder / file, file)
         examples.append(
             Example(
                 question.id,
@@ -173,28 +171,28 @@ def _check_missing(data: Vqa2Data, split: str, num_uncaptioned: int, num_questio
     if num_uncaptioned and data.on_missing_scene == "error":
         raise UserError(
             f"{num_uncaptioned:,} of {num_questions:,} questions of {split} are about images without a caption in data.captions.{split}="
-            f"{_get_file(data.captions, split)}; give the captions of the same images, or leave these questions out "
+            f"{_get_file(data.captions, split)}. Give the captions of the same images, or leave these questions out "
             "and count them with data.on_missing_scene=skip"
         )
     if num_uncaptioned and num_uncaptioned == num_questions:
         raise UserError(
             f"none of the {num_questions:,} questions of {split} is about an image with a caption in data.captions.{split}="
-            f"{_get_file(data.captions, split)}; give the captions of the same images"
+            f"{_get_file(data.captions, split)}. Give the captions of the same images"
         )
 
 
 def load_vqa_e(data: VqaEData, split: str) -> LoadedSplit:
-    """The questions of one split, each with its first explanation as the scene's text.
+    """Return the questions of one split, each with its first explanation as the scene's text.
 
-    The file has no question ids; an example's is its entry's position in the file, counted from 0. It
-    has no answer types either, so scores are by question type only.
+    The file has no question ids: an example's id is its entry's position in the file, counted from 0. The file has
+    no answer types either, so scores are by question type only.
 
     Raises:
-        UserError: naming file, entry and field of what cannot be used.
+        UserError: names file, entry and field of unusable entries.
     """
     path, setting = open_official_file(data, split)
     faults = RecordErrors(path, data.on_bad_rows, "entries")
-    folder = image_folder(data, split)
+    folder = get_image_folder(data, split)
     examples = []
     for number, entry in enumerate(entries(read_document(path, setting), None, path, setting)):
         try:
@@ -208,9 +206,9 @@ def load_vqa_e(data: VqaEData, split: str) -> LoadedSplit:
             file = format_coco_image_name(folder, image)
             examples.append(
                 Example(
-                    id=str(number),  # which no setting changes: the validation set is also the test set
+                    id=str(number),  # independent of the split, because the validation set is also the test set
                     texts=(text_field({"explanation": explanation[0]}, "explanation"),),
-                    image=image_file(folder / file, file),
+                    image=make_file_ref(folder / file, file),
                     prompt=text_field(entry, "question"),
                     references=answers,
                     subcategory=text_field(entry, "question_type"),

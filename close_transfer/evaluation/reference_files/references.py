@@ -25,8 +25,8 @@ from close_transfer.core.readers.records import field as record_field
 from close_transfer.data.example_kinds import ARTICLES, CAPTIONS, EXPLAINED_QUESTIONS, PAIRS, QUESTIONS
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.data.sources import snli, vqa
-from close_transfer.data.sources.coco import is_karpathy, karpathy_examples, official_examples
-from close_transfer.data.sources.images import image_file
+from close_transfer.data.sources.coco import is_karpathy, read_karpathy, read_official
+from close_transfer.data.sources.images import make_file_ref
 from close_transfer.evaluation.reference_files.entries import (
     Entries,
     count_by_kind,
@@ -125,7 +125,7 @@ def _build_image_ref(config: ScorePredictionsConfig, record: Any, names: tuple[s
     if name is None:
         return None
     file = text_field(record, name).removeprefix("./")
-    return image_file(Path(config.images or ".") / file, file)
+    return make_file_ref(Path(config.images or ".") / file, file)
 
 
 def _read_captions(path: Path, config: ScorePredictionsConfig, task: Task) -> tuple[list[Example], dict[str, str]]:
@@ -135,10 +135,10 @@ def _read_captions(path: Path, config: ScorePredictionsConfig, task: Task) -> tu
         return _read_listed_references(path, config, task), {}
     folder, faults = Path(config.images or "."), Entries(path)
     if is_karpathy(document):
-        examples = karpathy_examples(document, path, {config.split or "test"}, folder, faults, "references")
+        examples = read_karpathy(document, path, {config.split or "test"}, folder, faults, "references")
         faults.settle(len(examples))
         return examples, {}
-    examples, _ = official_examples(document, path, folder, faults, "references")
+    examples, _ = read_official(document, path, folder, faults, "references")
     faults.settle(len(examples))
     captioned_ids = {example.id for example in examples}
     images = [key_field(image, "id") for image in document["images"]]
@@ -232,7 +232,7 @@ def _add_questions(examples: list[Example], path: Path, config: ScorePredictions
     def parse(record: Any) -> tuple[str, tuple[str, ImageRef | None]]:
         image_id = key_field(record, "image_id")
         image_name = vqa.format_coco_image_name(Path(data_subtype), image_id) if isinstance(data_subtype, str) else ""
-        image_ref = image_file(Path(config.images or ".") / image_name, image_name) if image_name else None
+        image_ref = make_file_ref(Path(config.images or ".") / image_name, image_name) if image_name else None
         return key_field(record, "question_id"), (text_field(record, "question"), image_ref)
 
     rows = ((f"questions[{number}]", record) for number, record in enumerate(records))

@@ -59,7 +59,7 @@ def load_or_compute_statistics(
         UserError: if the given statistics are missing, damaged, of another encoder or of another chain, or no
             adapter reads them; and if an adapter needs what they lack.
     """
-    steps = config.adapter.steps()
+    steps = config.adapter.list_steps()
     given_statistics = _load_given_statistics(config, encoder, steps)
     if not given_statistics.arrays and not any(ADAPTERS[step["name"]].is_fitted for step in steps):
         return given_statistics
@@ -207,7 +207,7 @@ def choose_noise(
             f"noise={requested} chooses noise that lets texts stand in for images, but this run is trained on images. "
             "Give a number, or leave it out"
         )
-    steps = config.adapter.steps()
+    steps = config.adapter.list_steps()
     if requested in _CHOSEN_BY:
         choice = _read_saved_choice(str(config.statistics), requested, statistics, steps)
     else:
@@ -221,7 +221,7 @@ def choose_noise(
 
 def _compute_difference_std(config: TrainConfig, adapter: str, statistics: Statistics) -> float:
     """Return the root mean square, per coordinate, of an adapter's noise with mean and covariance of image minus text."""
-    steps = config.adapter.steps()
+    steps = config.adapter.list_steps()
     number = config.adapter.names.index(adapter)
     mean, covariance = (
         statistics.array(f"{get_statistics_prefix(steps, number)}difference_{name}") for name in ("mean", "covariance")

@@ -17,7 +17,7 @@ def test_official_annotations_give_an_example_an_image_with_all_its_captions():
     assert loaded.num_skipped == 0
 
 
-def test_pictures_are_found_by_their_names_below_the_split_s_folder():
+def test_images_are_found_by_their_names_below_the_split_s_folder():
     write("captions.json", official(CAPTIONS))
     picture(f"val2014/{coco_name('val2014', 42)}", size=(20, 10))
     dog, cats = load("coco", "captioning", "test", "files.test=captions.json").examples
@@ -27,7 +27,7 @@ def test_pictures_are_found_by_their_names_below_the_split_s_folder():
         cats.image.digest()
 
 
-def test_a_picture_s_key_is_the_same_wherever_the_data_lie(tmp_path):
+def test_an_image_s_key_is_the_same_in_any_folder(tmp_path):
     write(str(tmp_path / "captions.json"), official(CAPTIONS))
     write("captions.json", official(CAPTIONS))
     here, there = (
@@ -68,7 +68,7 @@ def test_karpathy_s_splits_with_and_without_restval(split, setting, ids):
     assert loaded.examples[0].texts == (f"Caption {ids[0]}.", f"Text {ids[0]}.")
 
 
-def test_karpathy_s_file_names_the_picture_s_folder():
+def test_karpathy_s_file_names_the_image_s_folder():
     write("dataset_coco.json", karpathy([karpathy_image(5, "test", ["A dog."], folder="val2014")]))
     picture(f"val2014/{coco_name('val2014', 5)}")
     assert load("coco", "captioning", "test").examples[0].image.open().size == (40, 30)
@@ -76,13 +76,15 @@ def test_karpathy_s_file_names_the_picture_s_folder():
 
 def test_restval_of_official_files_is_refused():
     write("captions.json", official(CAPTIONS))
-    with pytest.raises(UserError, match=r"data\.split=train\+restval: only Karpathy's file has restval"):
+    with pytest.raises(
+        UserError, match=r"data\.split=train\+restval: .* has no restval, which only Karpathy's file has\. Give "
+    ):
         load("coco", "captioning", "train", "files.train=captions.json", "split=train+restval")
 
 
 def test_a_split_that_the_file_lacks_is_said_with_those_it_has():
     write("dataset_coco.json", karpathy([karpathy_image(1, "train", ["A dog."])]))
-    with pytest.raises(UserError, match=r"no image of split=test; there are \{'train': 1\}"):
+    with pytest.raises(UserError, match=r"there is no image of split=test, only \{'train': 1\}\. Give another split"):
         load("coco", "captioning", "test")
 
 
@@ -95,7 +97,7 @@ def broken(change):
 FAULTS = {
     "caption": (lambda d: d["annotations"][1].update(caption=5), r"annotations\[1\]: field 'caption' is a number \(5\), not text"),
     "only caption": (lambda d: d["annotations"][2].update(caption=" "), r"annotations\[2\]: field 'caption' is empty"),
-    "stray": (lambda d: d["annotations"][0].update(image_id=99), r"annotations\[0\]: field 'image_id' is 99, which is no image"),
+    "stray": (lambda d: d["annotations"][0].update(image_id=99), r"annotations\[0\]: field 'image_id' is 99, which is not the id of a usable image"),
     "id": (lambda d: d["images"][0].pop("id"), r"images\[0\]: field 'id' is missing; the fields here are 'license'"),
     "twice": (lambda d: d["images"].append(d["images"][0]), r"images\[2\]: field 'id' is '42', which another entry has too"),
     "number": (lambda d: d["images"].append(5), r"images\[2\]: a number, not an object with the field 'id'"),
@@ -147,7 +149,7 @@ def test_a_missing_file_names_the_script_that_checks_the_data():
 
 
 def test_a_split_without_a_file_is_said():
-    with pytest.raises(UserError, match=r"split=train: data=nocaps has no file for it; there are val, test"):
+    with pytest.raises(UserError, match=r"split=train: data=nocaps has no file for this split\. Use one of val, test"):
         load("nocaps", "captioning", "train")
 
 
@@ -171,8 +173,8 @@ def test_nocaps_other_domains_are_refused():
 def test_other_tasks_name_the_data_that_serve_them():
     with pytest.raises(
         UserError,
-        match=r"task=vqa: data=coco serves captioning, captioning-multi; .*data=picturebook, file, huggingface, vqa2",
+        match=r"task=vqa: data=coco serves only captioning, captioning-multi\. .*data=picturebook, file, huggingface, vqa2",
     ):
         load("coco", "vqa", "train")
-    with pytest.raises(UserError, match=r"split=test-novel: only data=picturebook has it"):
+    with pytest.raises(UserError, match=r"split=test-novel: data=coco does not have this split\. Use split=test"):
         load("coco", "captioning", "test-novel")

@@ -45,6 +45,6 @@ def test_bad_lines_are_counted():
 
 def test_there_is_no_test_split():
     with pytest.raises(
-        UserError, match=r"split=test: data=conceptual-captions has no file for it; there are train, val"
+        UserError, match=r"split=test: data=conceptual-captions has no file for this split\. Use one of train, val"
     ):
         load("conceptual-captions", "captioning", "test")

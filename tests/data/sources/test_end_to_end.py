@@ -114,7 +114,7 @@ def evaluate_on_pictures(task, *overrides):
 
 
 @pytest.mark.parametrize("task", FAMILIES)
-def test_from_original_files_to_scores_on_pictures(task, capsys):
+def test_from_original_files_to_scores_on_images(task, capsys):
     make, data, settings, metrics = FAMILIES[task]
     make()
     folder, outcome = train_on(task, data)
@@ -130,14 +130,14 @@ def test_from_original_files_to_scores_on_pictures(task, capsys):
     assert set(results["metrics"]) >= metrics
 
 
-def test_training_on_pictures_that_are_not_there_names_the_first():
+def test_training_on_images_that_are_not_there_names_the_first():
     coco()
     settings = ["data=coco", "data.root=.", *SMALL_LOOP, *SMALL_MODEL, "device=cpu"]
     with pytest.raises(UserError, match=r"train2014/COCO_train2014_000000000001\.jpg: there is no such image"):
         train(compose_config("train", TrainConfig, settings), "image")
 
 
-def test_a_damaged_picture_is_named():
+def test_a_damaged_image_is_named():
     coco()
     train_on("captioning", "coco")
     name = f"val2014/{coco_name('val2014', 91)}"

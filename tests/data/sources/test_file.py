@@ -132,12 +132,12 @@ def test_no_cell_of_a_csv_is_lost_without_a_word(name):
         ("text,text\nfine,1\n", r"c\.csv, line 1: the header names 'text' twice"),
     ],
 )
-def test_a_csv_whose_rows_cannot_be_told_apart_is_refused_even_when_skipping(content, message):
+def test_a_csv_whose_rows_are_ambiguous_is_refused_even_when_skipping(content, message):
     with pytest.raises(UserError, match=message):
         load_examples(table(write("c.csv", content), on_bad_rows="skip"), CAPTIONS, "test")
 
 
-def test_a_key_that_stands_twice_is_no_silent_choice():
+def test_a_repeated_key_is_refused():
     path = write("k.jsonl", '{"text": "fine"}\n{"text": "one", "text": "two"}\n')
     with pytest.raises(UserError, match=r"line 2: the key 'text' is in one object twice"):
         load_examples(table(path), CAPTIONS, "test")
@@ -215,6 +215,6 @@ def test_captioning_multi_needs_groups_and_counts_lonely_captions(capsys):
 
 def test_tasks_that_need_more_than_captions_are_refused():
     with pytest.raises(
-        UserError, match=r"task=vqa-e: data=file serves captioning, captioning-multi, snli-ve, vqa, custom"
+        UserError, match=r"task=vqa-e: data=file serves only captioning, captioning-multi, snli-ve, vqa, custom"
     ):
         run_on(write("c.txt", "a\nb\n"), "task=vqa-e")

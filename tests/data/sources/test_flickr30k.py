@@ -32,7 +32,7 @@ def test_karpathy_s_file_is_read_by_split():
 def test_a_split_that_karpathy_s_file_lacks_is_said_with_those_it_has():
     write("dataset_flickr30k.json", karpathy_flickr())
     with pytest.raises(
-        UserError, match=r"dataset_flickr30k\.json: no image of split=val; there are \{'train': 1, 'test': 1\}"
+        UserError, match=r"dataset_flickr30k\.json: there is no image of split=val, only \{'train': 1, 'test': 1\}\."
     ):
         load("flickr30k", "captioning", "val")
 

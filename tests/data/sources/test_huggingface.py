@@ -50,7 +50,7 @@ def test_what_save_to_disk_wrote_by_split():
     assert [e.texts for e in read("saved", split="val").examples] == [("A cat.",)]
     with pytest.raises(
         UserError,
-        match=r"data\.splits\.test=test: saved has train, validation; give data\.splits\.test=NAME, one of these",
+        match=r"data\.splits\.test=test: saved has only train, validation\. Give data\.splits\.test=NAME, one of these",
     ):
         read("saved", split="test")
 
@@ -71,7 +71,7 @@ def test_a_dataset_without_validation_says_how_to_hold_some_out(kind):
     write_train_only(kind)
     with pytest.raises(
         UserError,
-        match=r"data\.splits\.val=validation: folder has train; .* data\.splits\.val=null to hold out data\.val_share",
+        match=r"data\.splits\.val=validation: folder has only train\. .* data\.splits\.val=null to hold out data\.val_share",
     ):
         read("folder", split="val")
     parts = {
@@ -120,7 +120,7 @@ def test_a_folder_of_files(kind):
 
 
 @pytest.mark.parametrize("make", [saved, parquet])
-def test_pictures_are_those_of_the_rows(make):
+def test_images_are_those_of_the_rows(make):
     examples = read(make(), "image_column=image").examples
     assert [e.image.open().size for e in examples] == [(10, 10), (11, 10), (12, 10)]
     assert np.asarray(examples[0].image.open())[0, 0].tolist() == [255, 0, 0]
@@ -128,7 +128,7 @@ def test_pictures_are_those_of_the_rows(make):
     assert len({e.image.key for e in examples}) == 3
 
 
-def test_pictures_of_an_image_folder_stay_files():
+def test_images_of_an_image_folder_stay_files():
     picture("folder/train/one.png")
     write("folder/train/metadata.jsonl", '{"file_name": "one.png", "text": "A dog."}\n')
     (example,) = read("folder", "image_column=image").examples
@@ -136,7 +136,7 @@ def test_pictures_of_an_image_folder_stay_files():
     assert len(example.image.digest()) == 64
 
 
-def test_training_on_text_opens_no_picture(monkeypatch):
+def test_training_on_text_opens_no_image(monkeypatch):
     saved()
     monkeypatch.setattr(datasets.Image, "decode_example", lambda *_: pytest.fail("an image was opened"))
     assert len(read("saved", "image_column=image").examples) == 3
@@ -149,9 +149,9 @@ def test_rows_of_a_group_are_captions_of_one_scene():
     assert loaded.examples[1].image.open().size == (12, 10)
 
 
-def test_ids_that_stand_for_several_scenes_are_refused():
+def test_ids_of_several_scenes_are_refused():
     saved()
-    with pytest.raises(UserError, match=r"data\.id_column=name: 'a' stands for several scenes"):
+    with pytest.raises(UserError, match=r"data\.id_column=name: 'a' is the id of several scenes"):
         read("saved", "id_column=name")
 
 
@@ -170,18 +170,18 @@ def test_bad_rows_are_said_or_counted():
     assert (len(loaded.examples), loaded.num_skipped) == (1, 2)
 
 
-def test_columns_that_are_not_there_or_hold_no_pictures():
+def test_columns_that_are_not_there_or_hold_no_images():
     saved()
     with pytest.raises(
         UserError,
-        match=r"data\.text_column=caption: saved has no such column; the columns are text, scene, name, image",
+        match=r"data\.text_column=caption: saved has no such column\. Use one of text, scene, name, image",
     ):
         read("saved", "text_column=caption")
-    with pytest.raises(UserError, match=r"data\.image_column=name: holds no images but Value"):
+    with pytest.raises(UserError, match=r"data\.image_column=name: holds Value.*, not images\. Cast"):
         read("saved", "image_column=name")
 
 
-def test_rows_without_a_picture_say_so_when_it_is_needed():
+def test_rows_without_an_image_are_refused_when_it_is_needed():
     rows = datasets.Dataset.from_dict({"text": ["A dog."], "image": [None]}).cast_column("image", datasets.Image())
     rows.save_to_disk("none")
     (example,) = read("none", "image_column=image").examples
@@ -191,7 +191,7 @@ def test_rows_without_a_picture_say_so_when_it_is_needed():
 
 @pytest.mark.parametrize("path", ["nowhere/at/all", "x" * 5000, "no-such-dataset-of-anyone"])
 def test_what_is_not_there_says_what_may_be_given(path):
-    with pytest.raises(UserError, match=r"cannot be loaded \(.*give a name of the hub"):
+    with pytest.raises(UserError, match=r"cannot be loaded \(.*Give a name on the hub"):
         read(path)
 
 

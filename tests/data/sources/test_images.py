@@ -24,11 +24,11 @@ def read(*overrides, **more):
     return load("flickr30k-jsonl", "captioning", "test", *overrides, **more)
 
 
-def test_missing_pictures_are_an_error_with_counts_or_left_out_and_counted():
+def test_missing_images_are_an_error_with_counts_or_left_out_and_counted():
     write_flickr(NAMES[1:3])
     with pytest.raises(
         UserError,
-        match=r"2 of 4 images of test are missing, the first is flickr30k-images/0\.jpg.*data\.on_missing_image=skip",
+        match=r"2 of 4 images of test are missing; the first is flickr30k-images/0\.jpg.*data\.on_missing_image=skip",
     ):
         read(images_needed=True)
     loaded = read("on_missing_image=skip", images_needed=True)
@@ -36,9 +36,9 @@ def test_missing_pictures_are_an_error_with_counts_or_left_out_and_counted():
     assert loaded.skipped == Counter({SKIPPED: 2})
 
 
-def test_without_any_picture_the_folder_is_to_be_named_whatever_the_setting():
+def test_without_any_image_the_folder_must_be_named_with_any_setting():
     write_flickr([])
-    with pytest.raises(UserError, match=r"4 of 4 images of test are missing, .*name their folder"):
+    with pytest.raises(UserError, match=r"4 of 4 images of test are missing; .*name their folder"):
         read("on_missing_image=skip", images_needed=True)
 
 
@@ -48,7 +48,7 @@ def test_no_file_is_looked_for_where_text_is_used(monkeypatch):
     assert len(read().examples) == len(NAMES)
 
 
-def test_questions_about_one_picture_share_it():
+def test_questions_about_one_image_share_it():
     asked = [(420, 42, "What is it?"), (421, 42, "Is it a dog?"), (70, 7, "How many?")]
     write("v2_OpenEnded_mscoco_val2014_questions.json", questions(asked, "val2014"))
     answered = [annotation(name, image, ["yes"] * 10) for name, image, _ in asked]

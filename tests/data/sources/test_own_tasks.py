@@ -70,9 +70,7 @@ def test_datasets_serve_the_same_tasks(tmp_path):
         load_task_examples("vqa", config.data, "test").examples[3].prompt == loaded("vqa", "test", *QUESTIONS)[3].prompt
     )
     given[-2] = "data.prompt={querry}"
-    with pytest.raises(
-        UserError, match=r"data\.prompt=\{querry\}: saved has no column querry; the columns are .*question"
-    ):
+    with pytest.raises(UserError, match=r"data\.prompt=\{querry\}: saved has no column querry\. Use one of .*question"):
         load_task_examples("vqa", compose_config("train", TrainConfig, given).data, "test")
 
 
@@ -97,14 +95,14 @@ def test_prompts_are_templates_of_columns():
 @pytest.mark.parametrize(
     ("task", "more", "message"),
     [
-        ("custom", [], r"data=file: which column is to be written\? give data\.target_column"),
-        ("vqa", ["data.target_column=answers"], r"data=file: what is asked\? give data\.prompt=.*\{question\}"),
-        ("captioning", ["data.target_column=topic"], r"data\.target_column=topic: of captions, data\.text_column itself is what is written"),
-        ("captioning", ["data.prompt=Say:"], r"leave it out; give task\.prompt for words"),
-        ("custom", ["data.target_column=topic", "data.prompt={scene"], r"data\.prompt=\{scene: .*write \{column\}"),
+        ("custom", [], r"data=file: no column is named for the text to write\. Give data\.target_column"),
+        ("vqa", ["data.target_column=answers"], r"data=file: the task needs a prompt\. Give data\.prompt=.*\{question\}"),
+        ("captioning", ["data.target_column=topic"], r"data\.target_column=topic: captions are learned from data\.text_column alone\. Leave data\.target_column out$"),
+        ("captioning", ["data.prompt=Say:"], r"Leave data\.prompt out, or give task\.prompt for words"),
+        ("custom", ["data.target_column=topic", "data.prompt={scene"], r"data\.prompt=\{scene: .*Write \{column\}"),
         ("custom", ["data.target_column=topic", "data.prompt=Say {}"], r"names no column"),
-        ("custom", ["data.target_column=topic", "data.prompt=What {scene:>20}?"], r"\{scene:>20\} asks for a format.*write \{scene\}"),
-        ("custom", ["data.target_column=topic", "data.prompt=What {scene!r}?"], r"\{scene!r\} asks for a format.*write \{scene\}"),
+        ("custom", ["data.target_column=topic", "data.prompt=What {scene:>20}?"], r"\{scene:>20\} contains a format.*Write \{scene\}"),
+        ("custom", ["data.target_column=topic", "data.prompt=What {scene!r}?"], r"\{scene!r\} contains a format.*Write \{scene\}"),
         ("custom", ["data.target_column=topic", "data.prompt={nowhere}"], r"line 1: field 'nowhere' is missing"),
         ("snli-ve", ["data.target_column=topic", "data.prompt={says}"], r"field 'topic' is 'animals'; allowed are entailment"),
     ],
@@ -126,7 +124,7 @@ TOPIC = ["task=custom", "task.metric=accuracy", "task.labels=[animals,travel]"]
 COLUMNS = ["data.prompt=Asked: {question}", "data.target_column=topic"]
 
 
-def test_a_task_of_ones_own_trains_is_scored_and_answers():
+def test_a_custom_task_trains_is_scored_and_answers():
     given = [
         *TOPIC,
         *settings("rows.jsonl", *COLUMNS),
@@ -151,11 +149,11 @@ def test_a_task_of_ones_own_trains_is_scored_and_answers():
         with pytest.raises(UserError, match=rf"{what}.*data\.prompt='Asked: {{question}}'; give prompt="):
             predict_files(compose_config("predict", PredictConfig, [*asked, f"prompt={prompt}"]))
     predict_files(compose_config("predict", PredictConfig, [*asked, "prompt=Asked: What is {} the dog's colour?"]))
-    with pytest.raises(UserError, match=r"task\.labels=animals,trips: the data's targets are also travel"):
+    with pytest.raises(UserError, match=r"task\.labels=animals,trips: the data also have the targets travel\. Add"):
         train(compose_config("train", TrainConfig, [*given, "task.labels=[animals,trips]", "output=other"]), "text")
 
 
-def test_words_that_every_caption_goes_on_from_stand_before_it():
+def test_words_that_every_caption_starts_with_are_put_before_it():
     given = [
         "task.prompt=A picture of",
         *settings("rows.jsonl"),
@@ -192,10 +190,10 @@ def test_words_that_every_caption_goes_on_from_stand_before_it():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["task=vqa", "+task.metric=text"], r"task\.metric is a setting of task=custom"),
-        (["task=custom", "task.labels=[a,b]"], r"task\.metric=captions: with task\.labels it is accuracy"),
+        (["task=vqa", "+task.metric=text"], r"task\.metric only applies to task=custom\. Leave"),
+        (["task=custom", "task.labels=[a,b]"], r"task\.metric=captions: labels are scored by accuracy only\. Use"),
         (["task=custom", "task.labels=[a]", "task.metric=accuracy"], r"two or more different answers"),
-        (["task=snli-ve", "+task.prompt=x"], r"task\.prompt is a setting of task=captioning and task=captioning-multi"),
+        (["task=snli-ve", "+task.prompt=x"], r"task\.prompt only applies to task=captioning and task=captioning-multi"),
     ],
 )  # fmt: skip
 def test_settings_of_another_task_are_refused(given, message):

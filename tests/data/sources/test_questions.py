@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from close_transfer.core.errors import UserError
-from close_transfer.tasks.vqa import answer_targets
+from close_transfer.tasks.vqa import choose_targets
 from tests.data.sources.made import annotation, annotations, coco_name, load, official, picture, questions, vqa_e, write
 
 TEN = ["red"] * 6 + ["dark red"] * 3 + [""]
@@ -22,7 +22,7 @@ def write_vqa(split="train", asked=ASKED, answered=ANSWERED, captions=CAPTIONS):
     write(f"annotations/captions_{split}2014.json", official(captions, f"{split}2014"))
 
 
-def test_a_question_has_its_picture_s_captions_and_all_ten_answers_as_they_are():
+def test_a_question_has_its_image_s_captions_and_all_ten_answers_as_they_are():
     write_vqa()
     colour, dog, cats = load("vqa2", "vqa", "train").examples
     assert colour.id == "420"
@@ -34,16 +34,16 @@ def test_a_question_has_its_picture_s_captions_and_all_ten_answers_as_they_are()
 
 
 def test_targets_are_what_annotators_agree_on():
-    assert answer_targets(TEN) == ("red", "dark red")
+    assert choose_targets(TEN) == ("red", "dark red")
 
 
-def test_pictures_are_named_by_folder_and_id():
+def test_images_are_named_by_folder_and_id():
     write_vqa("val")
     picture(f"val2014/{coco_name('val2014', 42)}")
     assert load("vqa2", "vqa", "val").examples[0].image.open().size == (40, 30)
 
 
-def test_pictures_without_captions_are_an_error_with_counts_or_left_out_and_counted():
+def test_images_without_captions_are_an_error_with_counts_or_left_out_and_counted():
     write_vqa(captions={42: CAPTIONS[42]})
     with pytest.raises(
         UserError, match=r"1 of 3 questions of train are about images without a caption.*data\.on_missing_scene=skip"
@@ -54,13 +54,13 @@ def test_pictures_without_captions_are_an_error_with_counts_or_left_out_and_coun
     assert loaded.skipped == Counter({"questions whose image has no caption": 1})
 
 
-def test_captions_of_other_pictures_altogether_are_an_error_whatever_the_setting():
+def test_captions_of_other_images_altogether_are_an_error_with_any_setting():
     write_vqa(captions={1: ["A bird."]})
     with pytest.raises(UserError, match=r"none of the 3 questions of train is about an image with a caption"):
         load("vqa2", "vqa", "train", "on_missing_scene=skip")
 
 
-def test_where_pictures_stand_for_scenes_no_captions_are_needed():
+def test_captions_are_not_needed_if_images_are_the_input():
     write_vqa()
     write("annotations/captions_train2014.json", "damaged")
     loaded = load("vqa2", "vqa", "train", texts_needed=False)
@@ -168,5 +168,7 @@ def test_vqa_e_entries_that_cannot_be_used_are_said_or_counted(values, message):
 
 
 def test_each_kind_of_questions_is_a_task_of_its_own():
-    with pytest.raises(UserError, match=r"task=vqa-e: data=vqa2 serves vqa; choose one of these, or one of data=vqa-e"):
+    with pytest.raises(
+        UserError, match=r"task=vqa-e: data=vqa2 serves only vqa\. Choose one of these, or one of data=vqa-e"
+    ):
         load("vqa2", "vqa-e", "train")

@@ -66,12 +66,12 @@ def test_vqa_questions_have_ten_answers(split, count):
     assert {e.category for e in loaded.examples} == {"yes/no", "number", "other"}
 
 
-def test_vqa_scene_text_from_captions_of_other_pictures_is_refused_with_the_count():
+def test_vqa_scene_text_from_captions_of_other_images_is_refused_with_the_count():
     with pytest.raises(UserError, match=r"of the 48,061 questions|of 48,061 questions"):
         vqa("train")
 
 
-def test_clip_vectors_lie_line_by_line_beside_their_captions():
+def test_clip_vectors_belong_to_captions_line_by_line():
     folder = Path(DATA, "coco_clip_vit_b16")
     loaded = load(
         "file",

@@ -27,7 +27,7 @@ def test_premise_hypothesis_and_label_and_the_undecided_are_counted():
 
 
 @pytest.mark.parametrize("name", ["4465359505", "4465359505.jpg"])
-def test_snli_ve_has_the_picture_that_the_premise_told_of(name):
+def test_snli_ve_has_the_image_that_the_premise_describes(name):
     picture("flickr30k-images/4465359505.jpg")
     write("snli_ve_test.jsonl", json_lines([PAIRS[0] | {"Flickr30K_ID": name}]))
     (example,) = load("snli-ve", "snli-ve", "test").examples
@@ -60,5 +60,5 @@ def test_a_file_of_undecided_pairs_is_of_no_use():
 
 
 def test_other_tasks_are_refused():
-    with pytest.raises(UserError, match=r"task=captioning: data=snli serves snli-ve"):
+    with pytest.raises(UserError, match=r"task=captioning: data=snli serves only snli-ve\."):
         load("snli", "captioning", "train")

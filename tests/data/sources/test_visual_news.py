@@ -43,7 +43,7 @@ def test_blank_lines_before_an_article_are_no_article():
     assert load("visual-news", "visual-news", "train").examples[0].prompt == "The news."
 
 
-def test_the_entry_names_its_picture():
+def test_the_entry_names_its_image():
     write_news([entry(2)], split="test")
     picture("bbc/images/0001/002.jpg")
     assert load("visual-news", "visual-news", "test").examples[0].image.open().size == (40, 30)

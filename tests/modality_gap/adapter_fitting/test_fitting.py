@@ -182,10 +182,13 @@ def test_another_domain_is_told_where_only_the_noise_comes_from_statistics(capsy
             ["adapter=[remove_mean,gaussian]"],
             r"remove_mean needs statistics of images. Run .*compute_statistics\.py output=",
         ),
-        (["adapter=[gaussian,uniform_ball]", "noise=0.1"], r"gaussian and uniform_ball both add noise; keep one"),
+        (
+            ["adapter=[gaussian,uniform_ball]", "noise=0.1"],
+            r"gaussian and uniform_ball both add noise\. Leave one of them out",
+        ),
         (
             ["adapter=covariance_noise", "adapter.covariance_noise.shape=difference", "noise=auto"],
-            r"noise=auto: .*shape=difference has a scale of its own",
+            r"noise=auto: .*shape=difference has its own scale\. Leave noise out",
         ),
     ],
 )
@@ -218,5 +221,5 @@ def test_unpaired_pictures_are_no_scenes_of_the_texts_where_several_questions_sh
 
 
 def test_pairs_without_pictures_are_refused():
-    with pytest.raises(UserError, match=r"pairs=true sees the texts' own images, and images=false sees none"):
+    with pytest.raises(UserError, match=r"pairs=true reads the texts' images, but images=false reads none"):
         fit("pairs=true", "images=false")

@@ -93,10 +93,10 @@ def test_noise_is_chosen_where_it_stands_in_the_chain():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["noise=much"], r"noise=much: is no number; give 0 or more, or one of auto, auto-unpaired, auto-paired"),
-        (["noise=-1"], r"noise=-1: .*greater than or equal to 0; give 0 or more, or one of auto"),
-        (["noise_rule=cosine"], r"noise_rule=cosine is of noise=auto; give noise=auto"),
-        (["noise=0.1", "noise_rule=cosine"], r"noise_rule=cosine is of noise=auto"),
+        (["noise=much"], r"noise=much: is not a number\. Give 0 or more, or one of auto, auto-unpaired, auto-paired"),
+        (["noise=-1"], r"noise=-1: .*greater than or equal to 0\. Give 0 or more, or one of auto"),
+        (["noise_rule=cosine"], r"noise_rule=cosine only applies with noise=auto\. Give noise=auto"),
+        (["noise=0.1", "noise_rule=cosine"], r"noise_rule=cosine only applies with noise=auto"),
         (["noise=auto", "noise_rule=best"], r"noise_rule=best: should be 'largest_coordinate', 'cosine' or"),
         (["noise=auto", "noise_cosine=0.3"], r"noise=auto .* and noise_cosine=0.3 .* are given together"),
         (["noise=auto", "adapter=truncate"], r"noise=auto, but adapter=truncate adds no noise"),
