@@ -39,7 +39,10 @@ def test_every_file_at_the_top_belongs_to_a_command():
 
 def test_every_script_runs_a_command_of_its_name_and_holds_no_logic():
     commands = {
-        script for table in (cli.COMMANDS, studies.COMMANDS) for one in table.values() for script in one.all_scripts()
+        script
+        for table in (cli.COMMANDS, studies.COMMANDS)
+        for command in table.values()
+        for script in command.list_scripts()
     }
     scripts = {path.stem: path for path in (REPOSITORY / "scripts").glob("*.py")}
     assert scripts.keys() == commands
@@ -64,7 +67,7 @@ def test_a_command_has_one_name():
 def test_commands_can_be_listed_and_run_as_a_module(capsys, monkeypatch):
     listed = subprocess.run([sys.executable, "-m", "close_transfer"], capture_output=True, text=True, cwd=REPOSITORY)
     assert listed.returncode == 0 and all(
-        script in listed.stdout for one in cli.COMMANDS.values() for script in one.all_scripts()
+        script in listed.stdout for command in cli.COMMANDS.values() for script in command.list_scripts()
     )
     wrong = subprocess.run(
         [sys.executable, "-m", "close_transfer", "predict"], capture_output=True, text=True, cwd=REPOSITORY

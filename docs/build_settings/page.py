@@ -101,7 +101,7 @@ def sort_options(group: str) -> list[str]:
 
 
 def _write_command(command: Command, commands: Iterable[Command]) -> Iterator[str]:
-    scripts = [s for one in commands if command.config_name == one.config_name for s in one.all_scripts()]
+    scripts = [s for one in commands if command.config_name == one.config_name for s in one.list_scripts()]
     yield f"### {command.name}"
     yield ""
     yield f"{command.summary} Scripts: {', '.join(f'`scripts/{script}.py`' for script in scripts)}."
