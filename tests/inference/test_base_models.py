@@ -84,13 +84,13 @@ def test_another_base_is_refused_and_so_is_one_that_is_not_needed(lora_run, tmp_
         UserError, match=r"other has other weights than the language model in training .*base_model=FOLDER"
     ):
         TransferModel.from_pretrained(lora_run, device="cpu", base_model=other)
-    with pytest.raises(UserError, match=r"nowhere: the language model that this one was trained on: cannot be loaded"):
+    with pytest.raises(UserError, match=r"nowhere, the base language model of this checkpoint: cannot be loaded"):
         TransferModel.from_pretrained(lora_run, device="cpu", base_model=tmp_path / "nowhere")
 
 
 def test_a_model_that_holds_all_of_itself_takes_no_base(finished_runs):
     with pytest.raises(
-        UserError, match=r"base_model=my_lm: the checkpoint holds all of its language model; leave base_model out"
+        UserError, match=r"base_model=my_lm: the checkpoint holds its whole language model\. Leave base_model out"
     ):
         TransferModel.from_pretrained(finished_runs / "captioning/latest", device="cpu", base_model="my_lm")
 

@@ -11,7 +11,7 @@ KEY = {"checkpoint": "abc", "batch_size": 4}
 
 
 def kept(journal):
-    return list(journal.batches())
+    return list(journal.read_batches())
 
 
 def test_batches_survive_and_come_back_as_they_were(tmp_path):
@@ -72,13 +72,13 @@ def test_a_journal_of_anything_else_is_set_aside_and_named(tmp_path, capsys):
         assert kept(journal) == []
         assert journal.path.with_name("out.journal.old").read_bytes() == before
     said = capsys.readouterr().err
-    assert "it differed in checkpoint; its answers are set aside in out.journal.old" in said
+    assert "it differed in checkpoint. Its answers were moved to out.journal.old" in said
 
 
 def test_two_processes_never_write_one_journal(tmp_path):
     with (
         PredictionJournal(tmp_path / "out", KEY),
-        pytest.raises(UserError, match=r"another process is at work on .*/out;"),
+        pytest.raises(UserError, match=r"output=.*/out: another process is writing it\. Wait"),
     ):
         PredictionJournal(tmp_path / "out", KEY)
     with PredictionJournal(tmp_path / "out", KEY):

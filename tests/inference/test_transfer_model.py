@@ -68,16 +68,18 @@ def test_saved_and_loaded_it_says_the_same(runs, picture, tmp_path):
 
 def test_mistakes_say_what_to_do(runs, picture, monkeypatch):
     model = TransferModel.from_pretrained(runs / "captioning", device="cpu")
-    with pytest.raises(UserError, match=r"trained for task=captioning and gives no answers"):
+    with pytest.raises(UserError, match=r"trained for task=captioning and writes no answers"):
         model.answer(picture, "Why?")
-    with pytest.raises(UserError, match=r"embeddings of shape \(2, 3\): .* gives \(rows, 128\)"):
+    with pytest.raises(
+        UserError, match=r"embeddings of shape \(2, 3\) do not fit .*Give an array of shape \(rows, 128\)"
+    ):
         model.write(embeddings=np.zeros((2, 3)))
-    with pytest.raises(UserError, match="give exactly one of images, texts and embeddings"):
+    with pytest.raises(UserError, match=r"got none of its inputs\. Give exactly one of images, texts and embeddings"):
         model.write()
     with pytest.raises(UserError, match="num_return=3 is more than num_beams=2"):
         model.write([picture], num_beams=2, num_return=3)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match=r"nobody/nothing: is no folder here, and cannot be had from the hub"):
+    with pytest.raises(UserError, match=r"nobody/nothing is not a folder here, and cannot be downloaded from the hub"):
         TransferModel.from_pretrained("nobody/nothing")
 
 
@@ -137,7 +139,7 @@ def test_a_model_goes_to_the_hub_and_comes_back(runs, picture, tmp_path):
 
     with stand_in_hub("hf_secret") as hub:
         (refused,) = told("hf_wrong")
-        assert refused.startswith("push_to_hub=someone/judge: the hub did not take it (Client error '401")
+        assert refused.startswith("push_to_hub=someone/judge: the hub did not accept the model (Client error '401")
         address, scores = told("hf_secret")
     assert address == f"{hub.address}/someone/judge"
     assert hub.private["someone/judge"] is True
