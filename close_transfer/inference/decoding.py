@@ -99,9 +99,9 @@ class Decoder:
     @property
     def key(self) -> dict[str, Any]:
         """Return everything but weights and inputs that an answer depends on, for the key of a journal."""
+        # Batch size, device and versions are in it, because each can change the last digits of a score.
         return {
             **asdict(self._decoding),
-            # Padding and the order of sums depend on these, so they can change the last digits of a score.
             "batch_size": self._batch_size,
             "input_modality": self._input_modality,
             "device": self._model.device.type,

@@ -238,7 +238,7 @@ class TransferModel:
         if sum(inputs.values()) != 1:
             given = " and ".join(name for name, is_given in inputs.items() if is_given) or "none of its inputs"
             raise UserError(
-                f"write() got {given}. Give exactly one of images, texts and embeddings, with at least one of it"
+                f"write() got {given}. Give exactly one of images, texts and embeddings, with at least one item"
             )
         input_modality = check_input_modality(input_modality, texts, images)
         vectors = self._encode_inputs(images, texts, embeddings)
@@ -350,7 +350,7 @@ class TransferModel:
 
 def _check_text(name: str, text: str) -> None:
     if not isinstance(text, str) or not text.strip():
-        raise UserError(f"{name}={text!r} is not a text, or an empty one. Give {name} as a string")
+        raise UserError(f"{name}={text!r} is empty or not a text. Give {name} as a string")
 
 
 def _check_single_candidate(decoding: Mapping[str, Any]) -> None:

@@ -115,7 +115,7 @@ def test_candidates_are_not_dropped_in_silence(captioner, answerer):
     ):
         with pytest.raises(UserError, match=r"num_return=3: this method returns a single text\. Use write"):
             use()
-    with pytest.raises(UserError, match=r"question='' is not a text, or an empty one\. Give question as a string"):
+    with pytest.raises(UserError, match=r"question='' is empty or not a text\. Give question as a string"):
         answerer.answer(picture, "")
 
 

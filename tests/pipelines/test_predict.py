@@ -239,5 +239,5 @@ def test_a_prompt_that_a_language_model_has_no_places_for_is_refused(tmp_path):
     decoder = Decoder(network, lm.tokenizer, Decoding(1), 4)
     vectors = np.ones((1, DIM), dtype=np.float32)
     assert decoder.predict(["a"], vectors.__getitem__, ["how many dogs are there"])[0].id == "a"
-    with pytest.raises(UserError, match=r"has 128 positions, .*give shorter prompts"):
+    with pytest.raises(UserError, match=r"has 128 positions, .*Give shorter prompts"):
         decoder.predict(["a"], vectors.__getitem__, ["how many dogs are there " * 40])
