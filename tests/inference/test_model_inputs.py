@@ -1,4 +1,4 @@
-"""What `TransferModel` takes and refuses, each in one sentence; and that nothing is taken for something else."""
+"""Arguments of `TransferModel`: accepted types, and messages about mistakes."""
 
 import numpy as np
 import pytest
@@ -89,12 +89,12 @@ def answerer(finished_runs):
         ({"texts": ["a"], "prompt": 3}, r"prompt=3 is not a text\. Give a string"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(captioner, given, said):
+def test_wrong_arguments_are_refused(captioner, given, said):
     with pytest.raises(UserError, match=said):
         captioner.write(**given)
 
 
-def test_grids_are_of_encoders_that_give_them():
+def test_grids_are_accepted_only_from_encoders_of_grids():
     assert check_embeddings(np.ones((2, 9, 4)), GRID).shape == (2, 9, 4)
     with pytest.raises(
         UserError, match=r"\(2, 4\) do not fit the model's encoder beit\. Give an array of shape \(rows, cells, 4\)"
@@ -106,20 +106,20 @@ def test_grids_are_of_encoders_that_give_them():
     assert check_embeddings(np.ones((2, 9, 4)), elsewhere).ndim == 3
 
 
-def test_candidates_are_not_dropped_in_silence(captioner, answerer):
-    picture = Image.new("RGB", (64, 64), "red")
+def test_several_candidates_are_refused_by_methods_that_return_one(captioner, answerer):
+    image = Image.new("RGB", (64, 64), "red")
     for use in (
-        lambda: captioner.caption(picture, num_return=3),
+        lambda: captioner.caption(image, num_return=3),
         lambda: captioner.from_embedding(np.ones(128), num_return=3),
-        lambda: answerer.answer(picture, "Where?", num_return=3),
+        lambda: answerer.answer(image, "Where?", num_return=3),
     ):
         with pytest.raises(UserError, match=r"num_return=3: this method returns a single text\. Use write"):
             use()
     with pytest.raises(UserError, match=r"question='' is empty or not a text\. Give question as a string"):
-        answerer.answer(picture, "")
+        answerer.answer(image, "")
 
 
-def test_arrays_are_pictures_alone_and_in_numbers(captioner):
+def test_arrays_are_images_alone_and_stacked(captioner):
     array = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
     told = captioner.caption(Image.fromarray(array))
     assert captioner.caption(array) == told
@@ -141,7 +141,7 @@ def centred(tmp_path_factory):
     return model
 
 
-def test_vectors_of_texts_are_treated_as_those_of_texts(centred):
+def test_text_vectors_pass_the_text_adapters(centred):
     vector = centred.encoder.encode_texts(["a red dog in the snow"])
     (as_text,) = centred.write(texts=["a red dog in the snow"])
     (said,) = centred.write(embeddings=vector, input_modality="text")
@@ -151,7 +151,7 @@ def test_vectors_of_texts_are_treated_as_those_of_texts(centred):
     assert centred.from_embedding(vector[0], input_modality="text") == as_text.text
 
 
-def test_predict_takes_vectors_of_texts(finished_runs):
+def test_predict_accepts_text_vectors(finished_runs):
     np.save("texts.npy", np.random.default_rng(0).standard_normal((2, 128)))
     run = [f"run={finished_runs}/captioning/latest", "device=cpu"]
     told = predict_files(compose_config("predict", PredictConfig, [*run, "embeddings=texts.npy", "scene=text"]))
@@ -170,7 +170,7 @@ def test_a_saved_model_has_no_checkpoints(captioner, tmp_path):
         TransferModel.from_pretrained(tmp_path / "saved", device="cpu", checkpoint="first")
 
 
-def test_predict_takes_a_saved_model_and_other_commands_say_what_it_is(finished_runs, tmp_path):
+def test_predict_accepts_a_saved_model_and_evaluate_refuses_it(finished_runs, tmp_path):
     model = TransferModel.from_pretrained(finished_runs / "vqa/latest", device="cpu")
     model.save_pretrained(tmp_path / "saved")
     (tmp_path / "saved/.cache").mkdir()  # as the hub's client leaves one

@@ -1,4 +1,4 @@
-"""Names before and after the house was rebuilt, for `compare_commits.py`."""
+"""Names before and after the reorganisation of the code, for `compare_commits.py`."""
 
 # Scripts: after, before.
 SCRIPTS = {
