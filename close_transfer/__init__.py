@@ -1,4 +1,4 @@
-"""Train on words, test on images."""
+"""Text-only cross-modal transfer: train on text, use on images (CLOSE, arXiv 2211.09778)."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ __all__ = ["TransferModel"]
 
 
 def __getattr__(name: str) -> Any:
-    """Loads what users import when they do, as most commands need less."""
+    """Load `TransferModel` when it is first used, so that `import close_transfer` loads no ML library."""
     if name == "TransferModel":
         from close_transfer.inference.transfer_model import TransferModel
 

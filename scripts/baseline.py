@@ -1,4 +1,4 @@
-"""Scores what needs no training: the answer of the nearest training text, or the encoder choosing among candidates.
+"""Score a baseline that needs no training: the nearest training text's answer, or a zero-shot choice by the encoder.
 
     python scripts/baseline.py task=captioning output=runs/nearest
     python scripts/baseline.py task=vqa baseline=zero-shot output=runs/zero-shot

@@ -1,4 +1,4 @@
-"""Sets results side by side: seeds folded, data regimes apart, two systems paired; as Markdown and HTML.
+"""Compare results in tables, as Markdown and HTML: seeds averaged, grouped by data regime, two systems paired.
 
     python scripts/compare_results.py results='runs/**/results.json'
     python scripts/compare_results.py results='[runs/**/results.json,scored/*/results.json]' output=tables/today

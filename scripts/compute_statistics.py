@@ -1,4 +1,4 @@
-"""Measures the statistics that adapters such as remove_mean, whiten or linear are fitted by.
+"""Compute the statistics that fit adapters such as remove_mean, whiten or linear, and automatic noise.
 
     python scripts/compute_statistics.py                 # texts and unpaired images (T1)
     python scripts/compute_statistics.py images=false    # texts only (T0)

@@ -1,11 +1,10 @@
-"""The method in one command: three models, the same test images, one report.
+"""Train and evaluate three models on the same test images, and report them in one table: the method in one command.
 
     python scripts/demo.py
     python scripts/demo.py task=vqa
 
-Trains on images (the upper bound), on text without noise, and on text with noise (the method),
-evaluates each on images, and puts the numbers side by side. Takes the settings of
-train_text_only.py, but output= and resume=; noise= is that of the third model.
+The models are trained on images (the upper bound), on text without noise, and on text with noise (the method). The
+settings are those of train_text_only.py without output= and resume=; noise= only applies to the third model.
 """
 
 from close_transfer.cli import run

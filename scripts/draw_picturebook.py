@@ -1,4 +1,4 @@
-"""Draws a contact sheet of Picturebook: scenes of one split, each with two of its captions.
+"""Draw a contact sheet of Picturebook: scenes of one split, each with two of its captions.
 
 python scripts/draw_picturebook.py output=docs/images/picturebook.png
 """

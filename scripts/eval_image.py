@@ -1,4 +1,4 @@
-"""Evaluates a run on images it has never seen.
+"""Evaluate a run on images, or on text.
 
     python scripts/eval_image.py task=snli-ve
     python scripts/eval_image.py task=captioning run=runs/captioning/latest split=test-novel

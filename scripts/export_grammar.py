@@ -1,9 +1,9 @@
-"""Derives a grammar for textgen from the captions of Picturebook's `train` split: their text, and no other split's.
+"""Derive a grammar for textgen from the captions of Picturebook's `train` split, and from no other text.
 
     python scripts/export_grammar.py
     python scripts/export_grammar.py num_train=4000 output=grammar.yaml
 
-It then prints how what the grammar writes compares. All settings: studies/configs/export_grammar.yaml.
+It then prints a comparison of the grammar's texts with the captions. All settings: studies/configs/export_grammar.yaml.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Saves a run's model with its card, to be loaded by `TransferModel.from_pretrained`, and puts it on the hub if asked.
+"""Save a run's model with its card for `TransferModel.from_pretrained`, and publish it on the hub if asked.
 
     python scripts/export_model.py output=captioner
     python scripts/export_model.py task=vqa licence=apache-2.0 push_to_hub=someone/answers-from-text

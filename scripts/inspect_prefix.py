@@ -1,4 +1,4 @@
-"""Reads the tokens that stand for an image in front of the language model as their nearest words.
+"""Show the nearest words of the tokens that represent an image for the language model.
 
     python scripts/inspect_prefix.py
     python scripts/inspect_prefix.py run=runs/captioning/latest images=photo.jpg

@@ -1,4 +1,4 @@
-"""List every encoder that can be chosen by name, and what each needs.
+"""List the encoders that can be chosen by name, and what each needs.
 
     python scripts/list_encoders.py
     python scripts/list_encoders.py name=ViT-L

@@ -1,4 +1,4 @@
-"""Measures the gap between text and image vectors, and draws it.
+"""Measure and plot the gap between text and image vectors.
 
     python scripts/measure_gap.py
     python scripts/measure_gap.py data=coco split=val clip=open_clip clip.model=ViT-B-32 clip.pretrained=openai

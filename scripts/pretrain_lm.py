@@ -1,4 +1,4 @@
-"""Trains a small language model from scratch on any text, for lm=FOLDER of the other commands.
+"""Pretrain a small language model from scratch on any text, for lm=FOLDER of the other commands.
 
     python scripts/pretrain_lm.py text=captions.txt output=my_lm
     python scripts/pretrain_lm.py text=[a.jsonl.gz,b.csv] text_column=caption exclude=test.txt output=my_lm

@@ -1,10 +1,10 @@
-"""Trains and tests several systems on several tasks with several seeds, and sets them against one of them.
+"""Train and test several systems on several tasks with several seeds, and compare them with one of them.
 
-    python scripts/run_study.py study=shifts      # a constant added to texts, as the paper's table
+    python scripts/run_study.py study=shifts      # a constant vector added to texts, as in the paper's table
     python scripts/run_study.py study=adapters    # every adapter
     python scripts/run_study.py study=adapters tasks=[vqa] seeds=1
 
-Started again, it goes on from what is finished. Systems are in studies/configs/study/; all settings:
+The same command resumes an interrupted study. Systems: studies/configs/study/. All settings:
 studies/configs/run_study.yaml.
 """
 

@@ -1,4 +1,4 @@
-"""Scores anybody's predictions with the official scorers; no model is needed.
+"""Score the predictions of any system with the official scorers, without a model.
 
     python scripts/score_predictions.py predictions=captions.json references=captions_val2017.json output=scored
     python scripts/score_predictions.py task=vqa predictions=answers.json references=annotations.json output=scored

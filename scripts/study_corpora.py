@@ -1,4 +1,4 @@
-"""Trains captioners on growing pieces of corpora, and tests them on images: a learning curve, and a measure of style.
+"""Train captioners on growing parts of text corpora and test them on images: learning curves and a measure of style.
 
     python scripts/study_corpora.py
     python scripts/study_corpora.py corpora=[corpus.jsonl] sizes=[1000,10000] output=runs/study/mine

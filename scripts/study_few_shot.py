@@ -1,4 +1,4 @@
-"""Asks captioners with a frozen language model questions about images, behind a few answered ones (LiMBeR's evaluation).
+"""Evaluate captioners with a frozen language model on few-shot visual question answering, as LiMBeR does.
 
     python scripts/study_few_shot.py runs=[runs/frozen,runs/blind]
     python scripts/study_few_shot.py runs=[runs/of_my_captions] data=vqa2

@@ -1,7 +1,7 @@
-"""Text-only training on real CLIP vectors, tested on image vectors: noise, folds, seeds, intervals.
+"""Train on real CLIP vectors of text and test on image vectors: noise, folds, seeds, confidence intervals.
 
     python scripts/study_real_vectors.py                    # the keyword probe, a few minutes
-    python scripts/study_real_vectors.py language_model=my_lm       # and captions, with a model of pretrain_lm.py
+    python scripts/study_real_vectors.py language_model=my_lm       # also captions, with a model of pretrain_lm.py
 
 A few hundred pairs show a direction, not a published number. All settings: studies/configs/study_real_vectors.yaml.
 """

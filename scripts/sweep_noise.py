@@ -1,9 +1,9 @@
-"""Trains on text over a grid of noise and seeds, tests on images and on texts, and draws scores against noise.
+"""Train on text over a grid of noise and seeds, test on images and on text, and plot scores against noise.
 
     python scripts/sweep_noise.py task=vqa
     python scripts/sweep_noise.py task=snli-ve noises=[0,0.05,0.1] seeds=1 train_overrides="data.num_train=1000 train.epochs=4"
 
-Started again, it goes on from what is finished. All settings: studies/configs/sweep_noise.yaml.
+The same command resumes an interrupted sweep. All settings: studies/configs/sweep_noise.yaml.
 """
 
 import sys

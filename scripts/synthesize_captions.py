@@ -1,4 +1,4 @@
-"""Writes a corpus of synthetic captions, and describes it.
+"""Generate a corpus of synthetic captions, and describe it.
 
     python scripts/synthesize_captions.py
     python scripts/synthesize_captions.py action=plan source=openai model=gpt-4.1-mini references=captions.jsonl num_texts=100000

@@ -1,9 +1,9 @@
-"""Trains the same model on images: the upper bound that text-only training is held against.
+"""Train the same model on images: the upper bound for text-only training.
 
     python scripts/train_on_images.py
     python scripts/train_on_images.py task=snli-ve
 
-All settings: configs/train.yaml and the groups beside it.
+All settings: configs/train.yaml and its groups.
 """
 
 from close_transfer.cli import run

@@ -1,4 +1,4 @@
-"""Trains Picturebook's own CLIP on the `clip` split and measures it on `test`.
+"""Train Picturebook's own CLIP on the `clip` split, and measure it on `test`.
 
     python scripts/train_picturebook_clip.py output=my_clip
     python scripts/train_picturebook_clip.py learn_temperature=true output=my_clip

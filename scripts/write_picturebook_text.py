@@ -1,8 +1,8 @@
-"""Writes Picturebook's text: captions, or questions with their answers, a JSON object a line; no image is drawn.
+"""Write Picturebook's captions, or questions with their answers, as JSON lines; no image is drawn.
 
     python scripts/write_picturebook_text.py output=captions.jsonl
     python scripts/write_picturebook_text.py what=questions output=questions.jsonl
-    python scripts/write_picturebook_text.py what=questions per_line=5 output=several.jsonl   # as a few-shot prompt stands
+    python scripts/write_picturebook_text.py what=questions per_line=5 output=several.jsonl   # five examples per line, for few-shot prompts
 
 All settings: configs/write_picturebook_text.yaml.
 """

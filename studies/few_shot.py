@@ -20,7 +20,7 @@ from close_transfer.data.examples import Example, get_scene_key, sample
 from close_transfer.data.sources import load_examples
 from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.embeddings import SceneVectors, encode_image_scenes, encode_text_scenes
-from close_transfer.inference.few_shot import FewShot, Shot, build_prompts
+from close_transfer.inference.few_shot import FewShotAnswerer, Shot, build_prompts
 from close_transfer.inference.loading import load_model
 from close_transfer.metrics.bootstrap import score_sums
 from close_transfer.metrics.vqa import compute_vqa_accuracy
@@ -94,7 +94,7 @@ def _measure_accuracies(run: Path, config: StudyFewShotConfig) -> tuple[dict[int
     for num_shots in config.shots:
         by_seed = []
         for seed in range(config.seeds if num_shots else 1):
-            answers = FewShot(network, tokenizer, config.form, max_words=config.max_words).answers(
+            answers = FewShotAnswerer(network, tokenizer, config.form, max_words=config.max_words).answer(
                 build_prompts(support_shots, question_shots, num_shots, seed)
             )
             by_seed.append(

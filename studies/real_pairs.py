@@ -15,7 +15,7 @@ from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import read_lines, text_field, texts_field
-from close_transfer.core.roles import Role, fields_with
+from close_transfer.core.roles import Role, list_fields
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.modality_gap.adapter_fitting.chain import apply_adapters, apply_adapters_to_groups, fit_in_sequence
 from close_transfer.modality_gap.noise_selection import choose_from_texts, choose_paired, choose_unpaired
@@ -101,7 +101,7 @@ class System:
         if self.is_plain and not isinstance(config.noise, str):
             return f"{config.input_modality}-{config.noise:g}"
         parts = [
-            config.model_dump_json(exclude=set(fields_with(RealSystemConfig, Role.LABEL))),
+            config.model_dump_json(exclude=set(list_fields(RealSystemConfig, Role.LABEL))),
             f"rule {config.rule or DEFAULT_NOISE_RULE}",
         ]
         parts += [f"pairs {study.num_pairs}"] if config.noise == "auto-paired" else []

@@ -68,15 +68,15 @@ def die_at(monkeypatch, call):
     """Interrupt the `call`-th call of `Decoder.answer`; return the list that collects the ids of each call."""
     from close_transfer.inference.decoding import Decoder
 
-    answer, calls = Decoder.answer, []
+    predict_batch, calls = Decoder.predict_batch, []
 
     def counted(self, ids, *args):
         calls.append(tuple(ids))
         if len(calls) == call:
             raise KeyboardInterrupt
-        return answer(self, ids, *args)
+        return predict_batch(self, ids, *args)
 
-    monkeypatch.setattr(Decoder, "answer", counted)
+    monkeypatch.setattr(Decoder, "predict_batch", counted)
     return calls
 
 

@@ -19,7 +19,7 @@ from tests.conftest import REPOSITORY
 COMMANDS = {command.config_name: command.load_schema() for command in cli.COMMANDS.values()}
 # Files that commands read on their way.
 PARTS = {"prices"}
-# What a file of a group cannot say by itself.
+# Settings that have no default.
 NEEDED = {
     "data=file": ["data.path=x.txt"],
     "lm=pretrained": ["lm.name=x"],
@@ -39,7 +39,10 @@ def test_every_file_at_the_top_belongs_to_a_command():
 
 def test_every_script_runs_a_command_of_its_name_and_holds_no_logic():
     commands = {
-        script for table in (cli.COMMANDS, studies.COMMANDS) for one in table.values() for script in one.all_scripts()
+        script
+        for table in (cli.COMMANDS, studies.COMMANDS)
+        for command in table.values()
+        for script in command.list_scripts()
     }
     scripts = {path.stem: path for path in (REPOSITORY / "scripts").glob("*.py")}
     assert scripts.keys() == commands
@@ -64,7 +67,7 @@ def test_a_command_has_one_name():
 def test_commands_can_be_listed_and_run_as_a_module(capsys, monkeypatch):
     listed = subprocess.run([sys.executable, "-m", "close_transfer"], capture_output=True, text=True, cwd=REPOSITORY)
     assert listed.returncode == 0 and all(
-        script in listed.stdout for one in cli.COMMANDS.values() for script in one.all_scripts()
+        script in listed.stdout for command in cli.COMMANDS.values() for script in command.list_scripts()
     )
     wrong = subprocess.run(
         [sys.executable, "-m", "close_transfer", "predict"], capture_output=True, text=True, cwd=REPOSITORY
@@ -128,7 +131,7 @@ def test_a_misspelt_option_lists_what_is_allowed():
         ("train", ["lm=t5-small", "lm.dtype=bfloat16"], r"^lm\.dtype=bfloat16: weights that are trained"),
     ],
 )  # fmt: skip
-def test_what_a_setting_is_of_and_how_it_is_written_is_told(command, overrides, message):
+def test_message_names_where_a_setting_applies_and_how_to_write_it(command, overrides, message):
     with pytest.raises(UserError, match=message):
         compose_config(command, COMMANDS[command], overrides)
 
@@ -178,7 +181,7 @@ def test_noise_must_be_a_finite_number(value):
         (["adapter=blind"], 0.0),
     ],
 )
-def test_noise_defaults_are_the_papers_and_picturebooks_own(overrides, std):
+def test_noise_defaults_are_those_of_the_paper_and_of_picturebook(overrides, std):
     assert resolve_requested_noise(compose_config("train", TrainConfig, overrides), "text", 100) == pytest.approx(std)
 
 
@@ -195,7 +198,7 @@ def test_values_may_hold_anything():
     assert composed.prompt == 'Is it "red", or {blue}?'
 
 
-def test_evaluation_takes_a_run_and_data_of_its_own():
+def test_evaluation_accepts_a_run_and_other_data():
     composed = compose_config(
         "evaluate", EvaluateConfig, ["run=somewhere", "data=file", "data.path=x.jsonl", "scene=text"]
     )
@@ -203,7 +206,7 @@ def test_evaluation_takes_a_run_and_data_of_its_own():
     assert Path(composed.run) == Path("somewhere")
 
 
-def test_epochs_are_by_task_in_the_data_and_one_number_in_training():
+def test_epochs_are_per_task_in_data_and_one_number_in_train():
     assert compose_config("train", TrainConfig, ["train.epochs=3"]).train.epochs == 3
     with pytest.raises(UserError, match=r"train\.epochs: .*data\.epochs"):
         compose_config("train", TrainConfig, ["data.epochs=3"])

@@ -1,4 +1,4 @@
-"""Array types, and rows of unit length."""
+"""Array types, and scaling of vectors to unit length."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,17 +12,17 @@ IntArray = NDArray[np.int64]
 
 
 def normalize_rows(vectors: ArrayLike, *, keep_zeros: bool = False) -> Float64Array:
-    """Return rows at unit length, in float64.
+    """Scale each vector to unit length, in float64.
 
     Args:
-        vectors: shape (..., dim).
-        keep_zeros: whether rows of zeros stay zero.
+        vectors: vectors, shape (..., dim).
+        keep_zeros: True leaves zero vectors unchanged; False rejects them, because they have no direction.
 
     Raises:
-        UserError: if a row is zero, which has no direction, and is not to stay.
+        UserError: if a vector is zero and `keep_zeros` is False.
     """
     rows = np.asarray(vectors, dtype=np.float64)
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
     if not keep_zeros and not lengths.all():
-        raise UserError(f"{int((lengths == 0).sum())} vectors are zero and have no direction; encode them again")
+        raise UserError(f"{int((lengths == 0).sum())} vectors are zero and have no direction. Encode them again")
     return rows / np.where(lengths == 0, 1.0, lengths)

@@ -1,6 +1,6 @@
-"""Console of a command: results on standard output, errors and log messages of libraries on standard error.
+"""The terminal of a command: results on standard output, errors and log messages on standard error.
 
-Library code logs and never prints. A program that imports the packages decides for itself where that goes.
+Library code logs and never prints, so a program that imports the packages decides where messages go.
 """
 
 import logging
@@ -11,7 +11,7 @@ _PACKAGES = ("close_transfer", "textgen", "studies")
 
 
 class _StandardError(logging.StreamHandler):
-    """A handler of the current `sys.stderr`, which a progress bar or a test may replace."""
+    """A log handler that looks up `sys.stderr` at each message, because a progress bar or a test may replace it."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -27,15 +27,15 @@ def show(text: object = "", *, flush: bool = False) -> None:
 
 
 def show_error(text: str) -> None:
-    """Print on standard error why a command ended."""
+    """Print the error that ended a command on standard error."""
     print(text, file=sys.stderr)
 
 
 def show_log() -> None:
-    """Show on standard error what the packages log, messages only; further calls change nothing."""
+    """Send the packages' log messages, without time and level, to standard error; further calls change nothing."""
     for package in _PACKAGES:
         logger = logging.getLogger(package)
         if not any(isinstance(handler, _StandardError) for handler in logger.handlers):
             logger.addHandler(_StandardError())
             logger.setLevel(logging.INFO)
-            logger.propagate = False  # a library that configures the root logger would show it twice
+            logger.propagate = False  # if a library configures the root logger, messages would appear twice

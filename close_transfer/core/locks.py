@@ -1,7 +1,7 @@
 """Locks that keep two processes from writing the same files.
 
-Locks are the operating system's, so one ends with the process that holds it, however that ends. A lock file
-that a killed process left behind is not locked, and the next process takes it over.
+The operating system holds the locks, so a lock ends with its process, even if that is killed. A lock file that a killed
+process left behind is not locked, and the next process takes it over.
 """
 
 import errno
@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from close_transfer.core.atomic_files import report_write_errors
 from close_transfer.core.errors import UserError
 
+# Errors of file systems without locks, such as some network mounts.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF}
 
 
@@ -24,9 +25,13 @@ def locate_lock(path: Path) -> Path:
 
 @contextmanager
 def hold_lock(lock_file: Path, refusal: UserError) -> Iterator[None]:
-    """Hold a lock, and remove its file at the end; raise `refusal` at once if another process holds it.
+    """Hold a lock within the block, and remove its file at the end.
 
     Nothing is locked if the file system has no locks.
+
+    Args:
+        lock_file: path of the lock file.
+        refusal: error to raise, without waiting, if another process holds the lock.
 
     Raises:
         UserError: `refusal`.
@@ -45,7 +50,8 @@ def hold_lock(lock_file: Path, refusal: UserError) -> Iterator[None]:
     try:
         yield
     finally:
-        # Removed while it is still locked. A process that opened it meanwhile finds its lock worthless and is refused.
+        # Removed while it is still locked, because after the release another process may hold the file. A process that
+        # opened it before sees that the file is gone, and is refused.
         if lock.is_locked:
             lock_file.unlink(missing_ok=True)
         lock.release()

@@ -6,11 +6,11 @@ _ESCAPES = (("\\", "\\\\"), ("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
 
 
 def escape_cell(value: object, *, is_markdown: bool = False) -> str:
-    """Return a text on one line, with nothing in it that a reader of Markdown or HTML obeys.
+    """Return a text on one line, with the special characters of Markdown tables and HTML escaped.
 
     Args:
-        value: the text.
-        is_markdown: the text is Markdown, such as code in backticks: it is only kept inside its cell.
+        value: text of the cell, or a value that is formatted by `str`.
+        is_markdown: True if the text is Markdown, such as code in backticks; then only the cell's border is escaped.
     """
     text = " ".join(str(value).split())
     for character, escaped in () if is_markdown else _ESCAPES:
@@ -23,11 +23,11 @@ def format_table(
     rows: Iterable[Sequence[str]],
     alignments: Sequence[str] | None = None,
 ) -> str:
-    """Return a Markdown table without a line break at its end; cells are Markdown, and may be empty.
+    """Return a Markdown table without a line break at its end.
 
     Args:
-        header: a title per column.
-        rows: a cell per column.
+        header: titles of the columns, in Markdown.
+        rows: rows with a cell per column, in Markdown; cells may be empty.
         alignments: "left" or "right" per column; None aligns all columns left.
     """
     rules = ["---:" if alignment == "right" else "---" for alignment in alignments or ["left"] * len(header)]

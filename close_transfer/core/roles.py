@@ -1,7 +1,7 @@
-"""Roles of settings: influence on a result, and content that must not be published.
+"""Roles of settings: if a setting decides a result, and if it may be published.
 
-A role is annotated on the field of a schema, once: ``output: Annotated[str, Role.LOCATION]``. Code that compares two runs,
-or publishes settings, asks the schema and keeps no list of names.
+A role is annotated once, on the field of a schema: ``output: Annotated[str, Role.LOCATION]``. Code that compares two runs
+or publishes settings reads the roles from the schema and keeps no list of names.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -15,60 +15,60 @@ class Role(Enum):
     """Role of a setting in the result of a command; `IDENTITY` if none is annotated."""
 
     IDENTITY = "decides the result"
-    LOCATION = "where things are kept and what they run on: never changes a result, and is of no use to others"
-    # Apart from LOCATION because a resumed training asks for the same root: nobody compares the files below another one.
-    ROOT = "the folder that names of files are relative to: the same names elsewhere are the same system"
-    REPORTING = "what is logged, shown or measured in addition: the answers stay as they are"
-    # Apart from REPORTING because a resumed training is the same to the last bit only with the same one.
-    THROUGHPUT = "how much is done at once: results agree but for rounding"
-    SEED = "which of several runs of one system it is"
-    TEST = "what is asked and what answers are scored against: decides the numbers of a system, not the system"
-    LABEL = "what tables say about a system"
-    FINGERPRINTED = "decides through the content it leads to, whose fingerprint counts in its place"
-    KEYED = "counts in the names of those files that it concerns"
-    BUDGET = "how much may be spent: a later command may raise it"
+    LOCATION = "folders, files and device of this machine: never changes a result, and is of no use to others"
+    # Not a LOCATION, because resuming a training needs the same root: the files below another root are not compared.
+    ROOT = "folder that names of files are relative to: the same names below another root are the same system"
+    REPORTING = "additional logs, displays and measurements: never changes an answer"
+    # Not REPORTING, because a resumed training gives the same bits only with the same value.
+    THROUGHPUT = "amount of work done at once: changes results by rounding only"
+    SEED = "number of a run among several runs of one system"
+    TEST = "test examples and references: decides the scores of a system, not the system"
+    LABEL = "text about a system in tables"
+    FINGERPRINTED = "path of content that decides the result: the content's fingerprint is compared instead"
+    KEYED = "part of the names of the files that depend on it"
+    BUDGET = "limit on spending, which a later command may raise"
 
 
 class Names(Enum):
-    """Kind of name in a setting's text; only the last part of a path may be published."""
+    """Kind of name that a setting's text is; only the last part of a path may be published."""
 
     FILE = "a file or folder"
-    FILE_OR_HUB = "a file or folder, or something that everybody can load by that name: of the hub, of open_clip"
+    FILE_OR_HUB = "a file or folder, or a public name, of the hub or of open_clip, that works on any machine"
 
 
 class CountsWith:
-    """A mark of settings that count only if one of `others` is given, whether or not they are given themselves."""
+    """A mark of settings that have an effect only if one of the settings `others` is given."""
 
     def __init__(self, *others: str) -> None:
         self.others = others
 
 
 def get_role(schema: type[BaseModel], name: str) -> Role:
-    """Return the role of a field."""
+    """Return the role of a field; `IDENTITY` if none is annotated."""
     return next((mark for mark in schema.model_fields[name].metadata if isinstance(mark, Role)), Role.IDENTITY)
 
 
-def fields_with(schema: type[BaseModel], *roles: Role) -> tuple[str, ...]:
+def list_fields(schema: type[BaseModel], *roles: Role) -> tuple[str, ...]:
     """Return the names of the schema's own fields that have one of the roles, in their order."""
     return tuple(name for name in schema.model_fields if get_role(schema, name) in roles)
 
 
-def names_with(schema: type[BaseModel], kind: Names) -> set[str]:
-    """Return the names of fields, at any depth, whose texts name such things."""
+def find_naming_fields(schema: type[BaseModel], kind: Names) -> set[str]:
+    """Return the names of fields, at any depth, whose texts are names of this kind."""
     names = {name for name, field in schema.model_fields.items() if kind in field.metadata}
     for field in schema.model_fields.values():
         for part in _find_schemas(field.annotation):
-            names |= names_with(part, kind)
+            names |= find_naming_fields(part, kind)
     return names
 
 
 def drop_settings(schema: type[BaseModel], settings: Mapping[str, Any], *roles: Role) -> dict[str, Any]:
-    """Return settings, at any depth, without those that have one of the roles.
+    """Return the settings without those, at any depth, that have one of the roles.
 
     Args:
-        schema: the class that the settings are of.
-        settings: as `model_dump` gives them, or as a file holds them; keys that are not in the schema stay.
-        roles: those to leave out.
+        schema: class of the settings.
+        settings: settings, as `model_dump` returns them or a file holds them; keys that are not in the schema stay.
+        roles: roles of the settings to drop.
     """
     kept: dict[str, Any] = {}
     for name, value in settings.items():
@@ -81,7 +81,7 @@ def drop_settings(schema: type[BaseModel], settings: Mapping[str, Any], *roles: 
 
 
 def drop_idle_settings(schema: type[BaseModel], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings without those that count only with others (`CountsWith`), none of which is given."""
+    """Return the settings without those that have no effect, because no setting of their `CountsWith` is given."""
     return {
         name: value
         for name, value in settings.items()
@@ -104,7 +104,7 @@ def _find_schemas(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _choose_schema(annotation: Any, value: Any) -> type[BaseModel] | None:
-    """Return the schema that a value is of, told apart by its literals (`name`, `kind`); None if it is of none."""
+    """Return the schema that fits a value's literals (`name`, `kind`); None if the value is not a mapping or none fits."""
     if not isinstance(value, Mapping):
         return None
     schemas: Collection[type[BaseModel]] = list(_find_schemas(annotation))

@@ -1,1 +1,1 @@
-"""Trained models at work: loading, decoding, re-ranking, and the Python interface."""
+"""Inference with trained models: loading, decoding, re-ranking, and the Python interface."""

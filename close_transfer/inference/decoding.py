@@ -1,4 +1,4 @@
-"""Answers from vectors: beam search or sampling by transformers, labels by their likelihood."""
+"""Decoding of scene vectors: text by beam search or sampling in transformers, labels by their likelihood."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, __version__
 
 from close_transfer.config.choices import InputModality
+from close_transfer.core.arrays import Float32Array, IntArray
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
@@ -25,15 +25,15 @@ from close_transfer.training.batches import Ragged
 
 @dataclass(frozen=True)
 class Decoding:
-    """How text is written.
+    """Settings of the decoding.
 
     Attributes:
-        num_beams: of beam search; 1 is greedy.
-        num_return: candidates, likeliest first; of beam search at most `num_beams`.
-        top_p: samples from the likeliest tokens that together hold this share of the probability (nucleus sampling,
-            Holtzman et al. 2019, arXiv 1904.09751), instead of searching; None searches.
-        temperature: of sampling.
-        seed: of sampling.
+        num_beams: number of beams of the beam search; 1 is greedy.
+        num_return: candidates per answer, likeliest first; at most `num_beams` in beam search.
+        top_p: share of the probability that the sampled tokens hold together, above 0 and at most 1 (nucleus sampling,
+            Holtzman et al. 2019, arXiv 1904.09751); None uses beam search.
+        temperature: temperature of sampling.
+        seed: seed of sampling.
     """
 
     num_beams: int
@@ -44,29 +44,31 @@ class Decoding:
 
     def __post_init__(self) -> None:
         if self.top_p is not None and self.num_beams != 1:
-            raise UserError(f"top_p={self.top_p} samples, and num_beams={self.num_beams} searches; give num_beams=1")
+            raise UserError(
+                f"top_p={self.top_p} samples and num_beams={self.num_beams} searches, so they cannot be combined. Give "
+                "num_beams=1 to sample, or leave top_p out"
+            )
         if self.top_p is None and self.num_return > self.num_beams:
             raise UserError(
-                f"num_return={self.num_return} is more than num_beams={self.num_beams}; raise num_beams, or sample with "
-                "top_p=0.9 num_beams=1"
+                f"num_return={self.num_return} is more than num_beams={self.num_beams}. Raise num_beams, or sample "
+                "with top_p=0.9 num_beams=1"
             )
 
-    def settings(self) -> dict[str, Any]:
-        """What `generate` is told."""
+    def build_generate_arguments(self) -> dict[str, Any]:
+        """Return these settings as keyword arguments of transformers' `generate`."""
         common = {"num_beams": self.num_beams, "num_return_sequences": self.num_return}
         if self.top_p is None:
             return {**common, "do_sample": False}
+        # transformers' own default, top_k=50, would cut the nucleus short.
         return {**common, "do_sample": True, "top_p": self.top_p, "top_k": 0, "temperature": self.temperature}
 
 
-Vectors = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+# Returns the raw vectors, shape (rows, dim), of positions of examples.
+GatherVectors = Callable[[IntArray], Float32Array]
 
 
 class Decoder:
-    """Generates answers, and scores given ones, with a trained model.
-
-    It decodes as `generate` does it, in batches of similar prompts.
-    """
+    """Decoder of a trained model: generates answers with transformers' `generate`, and scores a task's labels."""
 
     def __init__(
         self,
@@ -76,7 +78,16 @@ class Decoder:
         batch_size: int = 64,
         input_modality: InputModality = "image",
     ) -> None:
-        """`input_modality`: of the vectors."""
+        """Set up the decoder.
+
+        Args:
+            model: network, which is switched to evaluation mode.
+            tokenizer: tokenizer of its language model.
+            decoding: settings of the decoding.
+            batch_size: examples per batch.
+            input_modality: modality that the vectors come from, because some adapters treat images and texts
+                differently.
+        """
         self._model = model.eval()
         self._format = TextFormat(tokenizer, model.config.text_format["kind"])
         self._decoding = decoding
@@ -87,7 +98,8 @@ class Decoder:
 
     @property
     def key(self) -> dict[str, Any]:
-        """What decides an answer besides the weights and the inputs, for a journal."""
+        """Return everything but weights and inputs that an answer depends on, for the key of a journal."""
+        # Batch size, device and versions are in it, because each can change the last digits of a score.
         return {
             **asdict(self._decoding),
             "batch_size": self._batch_size,
@@ -99,32 +111,35 @@ class Decoder:
     def predict(
         self,
         ids: Sequence[str],
-        vectors: Vectors,
+        vectors: GatherVectors,
         prompts: Sequence[str],
         labels: Sequence[str] = (),
         journal: PredictionJournal | None = None,
     ) -> list[Prediction]:
-        """Answers to all examples, in their order.
+        """Answer all examples, in batches of prompts of similar length; return the answers in the examples' order.
 
         Args:
-            ids: of the examples.
-            vectors: gives raw scene vectors, shape (rows, dim), for positions of examples.
-            prompts: one an example; empty where there is none.
-            labels: scored by likelihood besides generating, where the task has labels.
-            journal: holds the batches that were answered before a kill, and gets the others.
+            ids: identifiers of the examples.
+            vectors: returns raw scene vectors, shape (rows, dim), for positions of examples.
+            prompts: a prompt per example; empty for examples without one.
+            labels: labels to score by likelihood in addition to the generated text; empty if the task has none.
+            journal: batches that were answered before a kill; the other answers are added to it.
         """
+        # Similar lengths share a batch, so little is padding. The sort is stable, so the batches are the same again.
         order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
         predictions: dict[int, Prediction] = {}
-        answered = journal.batches() if journal else iter(())
+        answered = journal.read_batches() if journal else iter(())
         with tqdm(total=len(ids), unit="example", desc="decoding") as bar:
             for start in range(0, len(order), self._batch_size):
                 rows = order[start : start + self._batch_size]
                 batch_fields = next(answered, None)
                 if batch_fields is not None:
                     batch = [parse_prediction(fields) for fields in batch_fields]
-                    bar.initial += len(rows)  # no part of the rate
+                    bar.initial += len(rows)  # tqdm leaves these out of the rate
                 else:
-                    batch = self.answer([ids[r] for r in rows], vectors(rows), [prompts[r] for r in rows], labels)
+                    batch = self.predict_batch(
+                        [ids[r] for r in rows], vectors(rows), [prompts[r] for r in rows], labels
+                    )
                     if journal:
                         journal.append([asdict(prediction) for prediction in batch])
                 predictions.update(zip(rows.tolist(), batch, strict=True))
@@ -132,24 +147,35 @@ class Decoder:
         return [predictions[row] for row in range(len(ids))]
 
     @torch.inference_mode()
-    def answer(
-        self, ids: Sequence[str], vectors: NDArray[np.float32], prompts: Sequence[str], labels: Sequence[str]
+    def predict_batch(
+        self, ids: Sequence[str], vectors: Float32Array, prompts: Sequence[str], labels: Sequence[str]
     ) -> list[Prediction]:
-        """Answers to one batch; arguments as in `predict`, the vectors themselves of shape (rows, dim)."""
+        """Answer one batch.
+
+        Args:
+            ids: identifiers of the examples.
+            vectors: raw scene vectors, shape (rows, dim), or (rows, cells, dim) for grids.
+            prompts: a prompt per example; empty for examples without one.
+            labels: labels to score by likelihood; empty if the task has none.
+
+        Raises:
+            UserError: if prompt and answer may need more positions than the language model has.
+        """
         context = self._model.read(
             torch.from_numpy(vectors).to(self._model.device), *self._encode_prompts(prompts), self._input_modality
         )
         needed = context.states.shape[1] + self._max_new
-        check_positions(self._model.lm, needed, "give shorter prompts, or train with a smaller task.max_prompt_tokens")
+        check_positions(self._model.lm, needed, "Give shorter prompts, or train with a smaller task.max_prompt_tokens")
         label_scores = self._score_labels(context, prompts, labels) if labels else None
         with torch.random.fork_rng(enabled=self._decoding.top_p is not None):
-            if self._decoding.top_p is not None:  # a batch is drawn alike whether it is the first or comes after a kill
+            # Each batch has its own seed, so it is sampled the same whether or not batches before it came from a journal.
+            if self._decoding.top_p is not None:
                 torch.manual_seed(int(fingerprint([str(self._decoding.seed), *ids])[:15], 16))
             texts, scores = self._generate(context)
         predictions = []
         for row, example_id in enumerate(ids):
             count = self._decoding.num_return
-            candidate_rows = sorted(range(row * count, (row + 1) * count), key=lambda number: -scores[number])
+            candidate_rows = sorted(range(row * count, (row + 1) * count), key=lambda candidate: -scores[candidate])
             label, likelihoods = "", ()
             if label_scores is not None:
                 label, likelihoods = labels[int(label_scores[row].argmax())], tuple(label_scores[row].tolist())
@@ -170,6 +196,7 @@ class Decoder:
         return ids.to(self._model.device), mask.to(self._model.device)
 
     def _generate(self, context: Context) -> tuple[list[str], list[float]]:
+        """Return texts and their scores, log-probability per token, `num_return` per example in order."""
         output = self._model.conditioning.generate(
             self._model.lm,
             context,
@@ -178,7 +205,7 @@ class Decoder:
             output_logits=self._decoding.num_beams == 1,
             pad_token_id=self._format.padding,
             eos_token_id=self._format.end,
-            **self._decoding.settings(),
+            **self._decoding.build_generate_arguments(),
         )
         tokens = self._model.conditioning.extract_generated(output)
         if self._decoding.num_beams > 1:
@@ -188,12 +215,12 @@ class Decoder:
                 output.sequences, output.logits, normalize_logits=True
             )
             num_ends = (tokens == self._format.end).int().cumsum(dim=1)
-            is_counted = (num_ends - (tokens == self._format.end).int()) == 0  # up to the end token and with it
+            is_counted = (num_ends - (tokens == self._format.end).int()) == 0  # up to and including the end token
             scores = (token_scores.masked_fill(~is_counted, 0).sum(dim=1) / is_counted.sum(dim=1)).float()
         return self._format.decode(tokens), scores.tolist()
 
     def _score_labels(self, context: Context, prompts: Sequence[str], labels: Sequence[str]) -> Tensor:
-        """Log-likelihood of every label, end token included; shape (examples, labels)."""
+        """Return the log-likelihood of every label, end token included; shape (examples, labels)."""
         targets = [
             self._format.encode_target(label, self._max_new, prompt)[0] for prompt in prompts for label in labels
         ]
@@ -204,7 +231,8 @@ class Decoder:
 
 
 def parse_prediction(fields: dict[str, Any]) -> Prediction:
-    """The prediction whose fields a journal kept; floats come back as they were."""
+    """Return the prediction whose fields a journal holds; JSON keeps floats exactly."""
+    # JSON has no tuples, and `Prediction` holds no lists.
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
     }

@@ -1,7 +1,8 @@
-"""Questions about images answered by a frozen language model that sees a few answered ones first.
+"""Few-shot visual question answering with a frozen language model.
 
-LiMBeR's evaluation (arXiv 2209.15162, section 4.1), after Frozen (Tsimpoukelli et al. 2021, arXiv 2106.13884): what is in
-front of the question is a row of images, each as the mapper's tokens, with their questions and answers in words.
+This is the evaluation of LiMBeR (arXiv 2209.15162, section 4.1), after Frozen (Tsimpoukelli et al. 2021, arXiv
+2106.13884): the prompt interleaves images, each as the mapper's tokens, with their questions and answers in words, and
+ends with the question to answer.
 """
 
 from collections.abc import Sequence
@@ -20,10 +21,20 @@ from close_transfer.models.lm_wrappers import Context, check_positions
 from close_transfer.models.network import TransferNetwork
 from close_transfer.models.prompt_format import TextFormat
 
+# Tokens of a question or an answer. Nothing is cut, because the positions of the whole prompt are checked instead.
+_NO_LIMIT = 10_000
+
 
 @dataclass(frozen=True)
 class Shot:
-    """A raw vector, shape ([k,] dim), with a question and, where it was answered, the answer; `input_modality`: of the vector."""
+    """A question about a scene, with or without its answer.
+
+    Attributes:
+        vector: raw vector of the encoder, shape (dim,), or a grid, shape (cells, dim).
+        question: text of the question.
+        answer: text of the answer; empty for the question to answer.
+        input_modality: modality that the vector comes from.
+    """
 
     vector: Float32Array
     question: str
@@ -31,8 +42,8 @@ class Shot:
     input_modality: InputModality = "image"
 
 
-class FewShot:
-    """Answers questions after some answered ones, by greedy decoding."""
+class FewShotAnswerer:
+    """Greedy decoder of answers to questions that follow answered ones."""
 
     def __init__(
         self,
@@ -42,22 +53,23 @@ class FewShot:
         max_new_tokens: int = 8,
         max_words: int | None = None,
     ) -> None:
-        """Takes a model apart for prompts of several images.
+        """Prepare a captioner for prompts with several images.
 
         Args:
-            network: a captioner.
-            tokenizer: of its language model.
-            form: the words around a question.
-            max_new_tokens: tokens that are written.
-            max_words: words of them that are the answer, for a language model that goes on with something else; None:
-                up to the first line break or the next question.
+            network: a captioner with a decoder-only language model.
+            tokenizer: tokenizer of its language model.
+            form: template of a question, with `{question}` in it.
+            max_new_tokens: maximum number of tokens to generate.
+            max_words: words that the answer is cut to, for a language model that continues with other text; None
+                keeps the text up to the first line break or the next question.
 
         Raises:
-            UserError: if the language model is no decoder only, which cannot read images between words.
+            UserError: if the language model has an encoder, so it cannot read images between words.
         """
         if network.config.text_format["kind"] == "encoder-decoder":
             raise UserError(
-                "few-shot prompts put images between words, which needs a language model that is a decoder only"
+                "a few-shot prompt has images between its words, and this model's language model has an encoder, which "
+                "cannot read them. Use a run with a decoder-only language model, such as lm=gpt2"
             )
         self._network = network.eval()
         self._format = TextFormat(tokenizer, "plain")
@@ -66,12 +78,15 @@ class FewShot:
         self._max_words = max_words
 
     @torch.inference_mode()
-    def answers(self, prompts: Sequence[Sequence[Shot]], batch_size: int = 64) -> list[str]:
-        """The answer to the last question of each prompt.
+    def answer(self, prompts: Sequence[Sequence[Shot]], batch_size: int = 64) -> list[str]:
+        """Answer the last question of each prompt.
 
         Args:
-            prompts: answered shots, then the one to be answered.
-            batch_size: prompts at once.
+            prompts: for each prompt, answered shots, then the one to answer.
+            batch_size: prompts per batch.
+
+        Raises:
+            UserError: if a prompt and its answer may need more positions than the language model has.
         """
         answers: list[str] = []
         for start in tqdm(range(0, len(prompts), batch_size), desc="answering", unit="batch"):
@@ -84,7 +99,8 @@ class FewShot:
             for prompt in prompts
         ]
         longest = max(map(len, rows))
-        check_positions(self._network.lm, longest + self._max_new_tokens, "give fewer shots, or shorter questions")
+        check_positions(self._network.lm, longest + self._max_new_tokens, "Give fewer shots, or shorter questions")
+        # Padding is on the left, because a decoder continues from the last token of each row.
         states = torch.stack([torch.cat([row.new_zeros(longest - len(row), row.shape[1]), row]) for row in rows])
         mask = torch.stack([torch.arange(longest) >= longest - len(row) for row in rows]).long().to(states.device)
         output = self._network.conditioning.generate(
@@ -103,31 +119,32 @@ class FewShot:
         return [" ".join(answer.split()[: self._max_words]) for answer in first_answers]
 
     def _embed_beginning(self) -> Tensor:
-        """What the language model expects in front of any text, as in training; shape (tokens, h), often none."""
+        """Return the embedded tokens that begin any text, as in training; shape (tokens, h), often zero tokens."""
         ids = torch.tensor(self._format.before, dtype=torch.long, device=self._network.device)
         return self._network.lm.get_input_embeddings()(ids)
 
     def _embed_shot(self, shot: Shot) -> tuple[Tensor, Tensor]:
-        """The mapper's tokens, and those of the words behind them; shape (tokens, h) each."""
+        """Return the mapper's tokens and the embedded words after them; shape (tokens, h) each."""
         network = self._network
         vector = torch.from_numpy(np.asarray(shot.vector, dtype=np.float32))[None].to(network.device)
         embeddings = network.lm.get_input_embeddings()
         prefix = network.mapper(network.adapter(vector, shot.input_modality))[0]
-        ids = self._format.encode_prompt(self._form.format(question=shot.question), 10_000)[0]
-        if shot.answer:
-            ids = [*ids, *self._format.encode_target(shot.answer, 10_000, "before it")[0][:-1]]
+        question = self._form.format(question=shot.question)
+        ids = self._format.encode_prompt(question, _NO_LIMIT)[0]
+        if shot.answer:  # without its end token, because the next shot follows
+            ids = [*ids, *self._format.encode_target(shot.answer, _NO_LIMIT, question)[0][:-1]]
         words = embeddings(torch.tensor(ids, device=network.device))
         return prefix.to(words.dtype), words
 
 
 def build_prompts(supports: Sequence[Shot], questions: Sequence[Shot], num_shots: int, seed: int) -> list[list[Shot]]:
-    """Each question behind so many answered ones, drawn for each anew.
+    """Build a prompt per question: `num_shots` answered shots, drawn anew for each question, then the question.
 
     Args:
-        supports: answered, of the training split.
-        questions: to be answered.
-        num_shots: answered ones in front of each; 0 or more.
-        seed: of the draw.
+        supports: answered shots to draw from, of the training split.
+        questions: shots to answer.
+        num_shots: answered shots per prompt; 0 or more.
+        seed: seed of the draws.
     """
     rng = np.random.default_rng(seed)
     return [

@@ -1,4 +1,4 @@
-"""Where saved models are, in a folder or on the hub, and how they get there."""
+"""Loading and publishing of saved models: local folders and the Hugging Face hub."""
 
 import tempfile
 from collections.abc import Callable
@@ -17,46 +17,48 @@ _CONFIG = "config.json"
 
 
 def find_model(name: str | Path, checkpoint: str | None) -> tuple[Path, dict[str, Any]]:
-    """Where the weights are, and what is known of the model.
+    """Return the folder with the weights, downloaded if need be, and the facts of the model's card.
 
     Args:
-        name: of a run's folder, a folder of `save_pretrained`, or a model of the hub.
-        checkpoint: of a run: "best", which None is too, or "last".
+        name: a run's folder, a folder that `save_pretrained` wrote, or the name of a model on the hub.
+        checkpoint: checkpoint of a run, "best" or "last"; None uses "best".
 
     Raises:
-        UserError: if there is no such model, it is damaged, or a checkpoint is asked for of what is no run.
+        UserError: if there is no such model, it is damaged, or a checkpoint is given for a model that is not a run.
     """
     path = Path(name)
     if checkpoint not in (None, "best", "last"):
-        raise UserError(f"checkpoint={checkpoint}: allowed are best and last")
+        raise UserError(f"checkpoint={checkpoint} is not a checkpoint of a run. Give best or last")
     if path.is_dir() and not (path / _CONFIG).is_file():
         return RunFolder(path).intact(checkpoint or "best"), collect_run_facts(path)
     if checkpoint is not None:
         raise UserError(
-            f"checkpoint={checkpoint}: {name} is no run but one saved model; leave checkpoint out, or give the run's folder"
+            f"checkpoint={checkpoint} only applies to a run, and {name} is a saved model. Leave checkpoint out, or give "
+            "the run's folder"
         )
     if path.is_dir():
         return path, read_about(path)
     try:
         path = Path(snapshot_download(str(name)))
-    except Exception as error:  # the hub's client has another HTTP library, and its errors, from version to version
+    except Exception as error:  # the client's HTTP library, and with it the kinds of its errors, differ by version
         raise UserError(
-            f"{name}: is no folder here, and cannot be had from the hub ({_format_reason(error)}); give a run's folder, or connect "
-            "to the hub"
+            f"{name} is not a folder here, and cannot be downloaded from the hub ({_format_reason(error)}). Give a run's "
+            "folder, or connect to the hub"
         ) from error
     return path, read_about(path)
 
 
 def publish(name: str, private: bool, save: Callable[[Path, str], None]) -> str:
-    """Puts a model on the hub, without paths of this machine; gives its address.
+    """Upload a model to the hub, without paths of this machine, and return its address.
 
     Args:
-        name: NAME or OWNER/NAME; is made if it is not there.
-        private: whether only its owners see it, where it is made.
-        save: writes the model and its card into a folder, by the name with its owner.
+        name: NAME or OWNER/NAME of the repository, which is created if it does not exist.
+        private: True makes a new repository visible to its owners only; an existing one stays as it is.
+        save: writes the model and its card into a folder, given the folder and OWNER/NAME.
 
     Raises:
-        UserError: if the hub refuses or cannot be reached.
+        UserError: if the hub refuses the upload or cannot be reached.
+        WriteError: if the model cannot be written to the temporary folder.
     """
     try:
         with tempfile.TemporaryDirectory() as temporary:
@@ -68,11 +70,13 @@ def publish(name: str, private: bool, save: Callable[[Path, str], None]) -> str:
             return f"{hub.endpoint}/{full_name}"
     except WriteError:
         raise
-    except Exception as error:  # as above
+    except Exception as error:  # of many kinds, as in `find_model`
         raise UserError(
-            f"push_to_hub={name}: the hub did not take it ({_format_reason(error)}); log in by `hf auth login`"
+            f"push_to_hub={name}: the hub did not accept the model ({_format_reason(error)}). Log in with `hf auth "
+            "login`, or check the name"
         ) from error
 
 
 def _format_reason(error: Exception) -> str:
+    # The first line names the reason; further ones are advice on the client's settings.
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -1,9 +1,9 @@
-"""What a command has answered so far, a line a batch, so that after a kill the same command goes on.
+"""Journal of the answers so far, so that the same command resumes after a kill.
 
-The journal lies beside the output until that is complete. Its first line names everything that decides
-the answers; a journal of anything else is set aside. Every line begins with a checksum of the rest. Only
-whole batches before the first damaged line are kept, so what is computed together, and with it every
-number, is the same as without the kill.
+The journal is next to the output until the output is complete. Its first line names everything that the answers
+depend on, and a journal with another first line is renamed. Each further line is a batch. Every line begins with a
+checksum of the rest. Only whole batches before the first damaged line are kept, so the batches, and with them all
+numbers, are the same as without the kill.
 """
 
 import json
@@ -28,47 +28,48 @@ from close_transfer.encoders.embeddings import SceneVectors
 
 _logger = logging.getLogger(__name__)
 
-_FORMAT = 2
-_SYNC_EVERY = 1.0  # seconds; what a failing machine, unlike a kill, can take back
+_FORMAT = 2  # layout of the lines; a journal of another layout is renamed
+_SYNC_EVERY = 1.0  # seconds; a kill loses nothing, but a crash of the machine loses what was not flushed to the disk
 
 
 class PredictionJournal:
     """The journal of one output, held by one process at a time.
 
     Attributes:
-        path: the output's path with `.journal` at its end.
-        num_batches: how many are in it.
+        path: path of the output with `.journal` at its end.
+        num_batches: number of batches in the journal.
     """
 
     def __init__(self, output: Path, key: Mapping[str, Any]) -> None:
-        """Opens the journal of `output`, or begins one.
+        """Open the journal of `output`, or start a new one.
 
         Args:
-            output: what the batches will become.
-            key: all that decides the answers, by name; JSON values.
+            output: path of the file that the answers will be written to.
+            key: everything that the answers depend on, by name; JSON values.
 
         Raises:
-            UserError: if another process is at work on this output.
-            WriteError: if it cannot be written.
+            UserError: if another process is writing this output.
+            WriteError: if the journal cannot be written.
         """
         self.path = output.with_name(output.name + ".journal")
         self._header = {"format": _FORMAT, "key": dict(key)}
         self._synced = time.monotonic()
         with report_write_errors(self.path):
             output.parent.mkdir(parents=True, exist_ok=True)
-        refusal = UserError(f"another process is at work on {output}; wait for it, or give another output=")
-        with ExitStack() as held:
-            held.enter_context(hold_lock(locate_lock(self.path), refusal))
+        refusal = UserError(f"output={output}: another process is writing it. Wait for it, or give another output=")
+        with ExitStack() as resources:
+            # The lock comes first: only its holder may rename or cut the journal.
+            resources.enter_context(hold_lock(locate_lock(self.path), refusal))
             with report_write_errors(self.path):
-                self._set_aside_other()
+                self._rename_other()
                 self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-            held.callback(os.close, self._handle)
+            resources.callback(os.close, self._handle)
             self._drop_damaged_end()
             remove_stale(output.parent, output.name)
-            self._held = held.pop_all()
+            self._resources = resources.pop_all()
 
     def _drop_damaged_end(self) -> None:
-        """Count whole batches, and cut off what follows them; begin with a header if there is none."""
+        """Count whole batches, and cut off what follows them; write the header if there is none."""
         self.num_batches, size = -1, 0  # the header is not a batch
         with self.path.open("rb") as file:
             for line in file:
@@ -80,36 +81,40 @@ class PredictionJournal:
         if self.num_batches < 0:
             self.append(self._header)
 
-    def _set_aside_other(self) -> None:
-        """Rename a journal of other settings; one whose header was cut short is used."""
+    def _rename_other(self) -> None:
+        """Rename a journal of other answers; one whose header was cut short is used."""
         if not self.path.exists():
             return
         with self.path.open("rb") as file:
             first_line = file.readline()
         header = _parse_content(first_line) if _is_whole(first_line) else self._header
+        # Compared as JSON, which turns tuples into lists and keys into strings.
         if header == json.loads(json.dumps(self._header)):
             return
         old_path = self.path.with_name(self.path.name + ".old")
         self.path.replace(old_path)
         _logger.warning(
-            "note: an unfinished command left %s, but it differed in %s; its answers are set aside in %s, and this one "
-            "starts anew",
+            "note: an unfinished command left %s, but it differed in %s. Its answers were moved to %s, and this command "
+            "starts from the beginning",
             self.path,
             _list_differences(header, self._header),
             old_path.name,
         )
 
-    def batches(self) -> Iterator[Any]:
-        """What was kept, in order, read as it is asked for."""
+    def read_batches(self) -> Iterator[Any]:
+        """Yield the batches in order, one at a time, because all of them may not fit into memory."""
         with self.path.open("rb") as file:
             for line in islice(file, 1, 1 + self.num_batches):
                 yield _parse_content(line)
 
     def append(self, batch: Any) -> None:
-        """Keeps the answers to the next batch, JSON values.
+        """Add the next batch.
+
+        Args:
+            batch: answers as JSON values.
 
         Raises:
-            WriteError: if the disk is full; what was kept before stays.
+            WriteError: if the disk is full; batches that were added before stay.
         """
         with report_write_errors(self.path):
             content = json.dumps(batch)
@@ -120,7 +125,7 @@ class PredictionJournal:
                 self._synced = time.monotonic()
 
     def remove(self) -> None:
-        """Drops the journal, once the output is complete."""
+        """Remove the file, once the output is complete."""
         self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> "PredictionJournal":
@@ -129,15 +134,16 @@ class PredictionJournal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._held.close()
+        self._resources.close()
 
 
 def _compute_checksum(content: bytes) -> str:
-    """CRC-32 as eight hexadecimal digits: what is guarded against is damage, not malice."""
+    """Return the CRC-32 in eight hexadecimal digits, which guards against damage, not against malice."""
     return f"{zlib.crc32(content):08x}"
 
 
 def _is_whole(line: bytes) -> bool:
+    # A line is 8 digits, a space and the content.
     return line.endswith(b"\n") and line[:8] == _compute_checksum(line[9:-1]).encode()
 
 
@@ -146,7 +152,7 @@ def _parse_content(line: bytes) -> Any:
 
 
 def _list_differences(header: Any, wanted: Mapping[str, Any]) -> str:
-    """The names of what differs between two journals."""
+    """Return the names in the key whose values differ, as text; "its format" if the keys cannot be compared."""
     old_key = header.get("key") if isinstance(header, dict) else None
     if not isinstance(old_key, dict) or header.get("format") != wanted["format"]:
         return "its format"
@@ -156,6 +162,7 @@ def _list_differences(header: Any, wanted: Mapping[str, Any]) -> str:
 
 def fingerprint_inputs(examples: Sequence[Example], scenes: SceneVectors) -> dict[str, str]:
     """Fingerprint prompts and scene vectors for the key of a journal; the vectors stand for data and encoder."""
+    # In blocks, because the vectors may be larger than memory.
     vectors = (scenes[np.arange(start, min(start + 1024, len(scenes)))] for start in range(0, len(scenes), 1024))
     return {
         "examples": fingerprint(part for e in examples for part in (e.id, e.prompt)),

@@ -1,4 +1,4 @@
-"""Loads a trained model, and checks that an encoder is the one it was trained with."""
+"""Loading of a trained model, and the check that an encoder is the one it was trained with."""
 
 from pathlib import Path
 
@@ -16,17 +16,18 @@ from close_transfer.training.run_folder import RunFolder
 def load_model(
     run: Path, checkpoint: str, device: str, base_model: str | None = None
 ) -> tuple[TransferNetwork, transformers.PreTrainedTokenizerBase]:
-    """A run's model and tokenizer, ready for inference.
+    """Load a run's model and tokenizer for inference.
 
     Args:
-        run: its folder.
+        run: folder of the run.
         checkpoint: "best" or "last".
-        device: as `pick_device` gives it.
-        base_model: as of `TransferNetwork.from_pretrained`.
+        device: device, as `pick_device` returns it.
+        base_model: see `TransferNetwork.from_pretrained`.
 
     Raises:
-        UserError: if there is no such checkpoint, or it is damaged; as `TransferNetwork.from_pretrained`.
+        UserError: if there is no such checkpoint, it is damaged, or its base language model cannot be loaded.
     """
+    # Checkpoints load in seconds, so transformers' progress bar is only noise between a command's lines.
     transformers.utils.logging.disable_progress_bar()
     folder = RunFolder(run).intact(checkpoint)
     model = TransferNetwork.from_pretrained(folder, base_model=base_model).eval()
@@ -35,30 +36,40 @@ def load_model(
 
 
 def load_encoder_settings(model: TransferNetwork) -> ClipConfig:
-    """The settings of the encoder that the model was trained with.
+    """Return the settings of the encoder that the model was trained with.
 
     Raises:
-        UserError: if another version wrote them.
+        UserError: if this version cannot read them.
     """
     trained = model.config.encoder
     try:
         return TypeAdapter(ClipConfig).validate_python(trained["config"])
     except (KeyError, ValidationError):
-        raise UserError(f"another version trained this model on {trained['name']}; train it again") from None
+        raise UserError(
+            f"the settings of this model's encoder {trained['name']} cannot be read, because another version of "
+            "close-transfer trained it. Use that version, or train the model again"
+        ) from None
 
 
 def check_encoder(encoder: AnyEncoder, model: TransferNetwork) -> None:
-    """Raises a `UserError` unless the encoder is the one the model was trained with."""
+    """Check that an encoder is the one that the model was trained with.
+
+    Raises:
+        UserError: if its width or its weights differ.
+    """
     trained = model.config.encoder
     if encoder.dim != trained["dim"]:
         raise UserError(
-            f"{encoder.name} gives vectors {encoder.dim} wide, but the run was trained on {trained['name']}, {trained['dim']} wide; use that encoder"
+            f"the vectors of {encoder.name} have {encoder.dim} dimensions, but the run was trained on {trained['name']} "
+            f"with {trained['dim']}. Use that encoder"
         )
+    # Vectors from files carry no fingerprint of the weights that made them, so only their width is compared.
     if (
         encoder.fingerprint != trained["fingerprint"]
         and not encoder.fingerprint.startswith("precomputed")
         and not trained["fingerprint"].startswith("precomputed")
     ):
         raise UserError(
-            f"{encoder.name} has other weights than the {trained['name']} the run was trained on (fingerprint {encoder.fingerprint[:12]}, not {trained['fingerprint'][:12]}); use the same file"
+            f"{encoder.name} has other weights than the encoder {trained['name']} that the run was trained on "
+            f"(fingerprint {encoder.fingerprint[:12]}, not {trained['fingerprint'][:12]}). Use the same weights file"
         )

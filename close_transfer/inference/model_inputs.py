@@ -1,4 +1,4 @@
-"""What `TransferModel` may be given: each mistake is one sentence before anything is encoded, as the commands do it."""
+"""Checks of the arguments of `TransferModel`, so that mistakes are reported before anything is encoded."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,94 +18,104 @@ from close_transfer.tasks import get_task
 
 ImageInput = str | Path | Image.Image | NDArray[np.uint8]
 
-_IMAGE_INPUTS = "a path, a PIL.Image, or an array of uint8 of shape (height, width, 3)"
+_IMAGE_INPUTS = "a path, a PIL.Image, or a uint8 array of shape (height, width, 3)"
 
 
-def is_one_image(images: Any) -> bool:
-    """Whether this is an image, and not several; an array of four dimensions is several."""
+def is_single_image(images: Any) -> bool:
+    """Return True if this is one image, not several; an array of four dimensions is several."""
     return isinstance(images, (str, Path, Image.Image)) or (isinstance(images, np.ndarray) and images.ndim < 4)
 
 
-def as_list(values: Any, what: str) -> list[Any]:
-    """Several images or texts as a list.
+def as_list(values: Any, name: str) -> list[Any]:
+    """Return several images or texts as a list.
 
     Args:
-        values: a sequence of them.
-        what: "images" or "texts", for messages.
+        values: iterable of images or texts.
+        name: name of the argument, "images" or "texts".
 
     Raises:
-        UserError: if it is a single one, whose letters or rows would be taken for several, or no sequence at all.
+        UserError: if `values` is a single image or text, whose rows or letters would be read as several, or cannot be
+            iterated, or if `texts` holds something else than strings.
     """
-    is_one = is_one_image(values) if what == "images" else isinstance(values, str)
-    if is_one:
+    is_single = is_single_image(values) if name == "images" else isinstance(values, str)
+    if is_single:
         description = repr(values) if isinstance(values, (str, Path)) else f"a {type(values).__name__}"
-        raise UserError(f"{what}={description}: is one of them; give a list, such as {what}=[...]")
+        raise UserError(f"{name}={description} is a single one. Give a list, such as {name}=[...]")
     try:
         items = list(values)
     except TypeError:
-        raise UserError(f"{what} of type {type(values).__name__}: give a list of them") from None
-    if what == "texts" and (wrong_items := [item for item in items if not isinstance(item, str)]):
-        raise UserError(f"texts hold {wrong_items[0]!r} of type {type(wrong_items[0]).__name__}; give texts only")
+        raise UserError(f"{name} is of type {type(values).__name__}. Give a list of {name}") from None
+    if name == "texts" and (wrong_items := [item for item in items if not isinstance(item, str)]):
+        raise UserError(
+            f"texts holds {wrong_items[0]!r} of type {type(wrong_items[0]).__name__}. Give a list of strings only"
+        )
     return items
 
 
 def open_given_image(image: Any) -> Image.Image:
-    """An image as 8-bit RGB.
+    """Return an image as 8-bit RGB.
+
+    Args:
+        image: an `ImageInput`; other types are rejected.
 
     Raises:
-        UserError: if it cannot be read, or is nothing of what is taken for an image.
+        UserError: if the image cannot be read, or is of another type, dtype or shape.
     """
     if isinstance(image, (str, Path)):
         return open_image(Path(image))
     if isinstance(image, Image.Image):
         try:
             return convert_to_rgb(image)
-        except Exception as error:  # of any kind: an opened file is decoded only now
-            raise UserError(f"a PIL.Image cannot be read as an image ({error}); give another") from error
+        except Exception as error:  # of any kind, because Pillow decodes an opened file only now
+            raise UserError(f"a PIL.Image cannot be read ({error}). Give another image") from error
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-            raise UserError(f"an image is an array of {image.dtype} of shape {image.shape}; give {_IMAGE_INPUTS}")
+            raise UserError(f"an image is an array of {image.dtype} of shape {image.shape}. Give {_IMAGE_INPUTS}")
         return Image.fromarray(np.ascontiguousarray(image))
-    raise UserError(f"an image is of type {type(image).__name__}; give {_IMAGE_INPUTS}")
+    raise UserError(f"an image is of type {type(image).__name__}. Give {_IMAGE_INPUTS}")
 
 
 def check_embeddings(embeddings: Any, encoder: Mapping[str, Any]) -> Float32Array:
-    """Vectors of the encoder in 32 bits, of any length but none.
+    """Check vectors of the encoder, and return them as float32; they need not have unit length.
 
     Args:
-        embeddings: shape (rows, dim), or (rows, cells, dim) where the encoder gives grids.
-        encoder: what a model's config says of it.
+        embeddings: vectors, shape (rows, dim), or (rows, cells, dim) if the encoder returns grids.
+        encoder: description of the encoder in a model's config.
 
     Raises:
-        UserError: if they are of another shape or kind, there are none, or one is zero or not finite.
+        UserError: if they have another shape or dtype, there are none, or one is zero or not finite.
     """
     try:
         array = np.asarray(embeddings)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"embeddings of type {type(embeddings).__name__}: are no array ({error}); give numbers"
+            f"embeddings of type {type(embeddings).__name__} cannot be read as an array ({error}). Give an array of "
+            "numbers"
         ) from None
     if array.dtype.kind not in "fiu":
-        raise UserError(f"embeddings of {array.dtype}: should be real numbers")
+        raise UserError(f"embeddings of dtype {array.dtype} are not real numbers. Give an array of floats")
     config, dim = encoder.get("config", {}), encoder["dim"]
     grid = config.get("features") == "grid"
     shapes = {3: f"(rows, cells, {dim})"} if grid else {2: f"(rows, {dim})"}
-    if not find_encoder_class(config).encodes_images:  # of one kind or the other; nobody wrote down which
+    if not find_encoder_class(config).encodes_images:  # vectors from files: pooled or grids, which no file records
         shapes = {2: f"(rows, {dim})", 3: f"(rows, cells, {dim})"}
     if array.ndim not in shapes or array.shape[-1] != dim:
-        raise UserError(f"embeddings of shape {array.shape}: {encoder['name']} gives {' or '.join(shapes.values())}")
+        raise UserError(
+            f"embeddings of shape {array.shape} do not fit the model's encoder {encoder['name']}. Give an array of shape "
+            f"{' or '.join(shapes.values())}"
+        )
     if not array.size:
-        raise UserError(f"embeddings of shape {array.shape}: there is none; give at least one")
-    with np.errstate(over="ignore"):
+        raise UserError(f"embeddings of shape {array.shape} hold no vector. Give at least one")
+    with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, which is reported below
         vectors = array.astype(np.float32)
     for is_bad, problem in (
-        (~np.isfinite(vectors).all(axis=-1), "hold NaN or infinity, as numbers of 32 bits"),
-        (~vectors.any(axis=-1), "are zero, which has no direction"),
+        (~np.isfinite(vectors).all(axis=-1), "hold NaN or infinity as float32"),
+        (~vectors.any(axis=-1), "are zero and have no direction"),
     ):
         rows = np.flatnonzero(is_bad.reshape(len(vectors), -1).any(axis=1))
         if len(rows):
             raise UserError(
-                f"embeddings: {len(rows):,} of {len(vectors):,} rows {problem}, first row {rows[0]}; encode them again"
+                f"embeddings: {len(rows):,} of {len(vectors):,} rows {problem}, first row {rows[0]}. Encode them again"
             )
     return vectors
 
@@ -113,64 +123,90 @@ def check_embeddings(embeddings: Any, encoder: Mapping[str, Any]) -> Float32Arra
 def check_input_modality(
     input_modality: InputModality | None, texts: Sequence[str], images: Sequence[Any]
 ) -> InputModality:
-    """What the vectors are made from: as said of embeddings, which are images' if nothing is said.
+    """Return the modality that the vectors come from; embeddings come from images if nothing else is given.
+
+    Args:
+        input_modality: modality that the user gave for embeddings; None if not given.
+        texts: texts to encode; empty if not given.
+        images: images to encode; empty if not given.
 
     Raises:
-        UserError: if it is none, or not that of the texts or images that are given.
+        UserError: if it is not a modality, or contradicts the texts or images that are given.
     """
     if input_modality not in (None, "image", "text"):
-        raise UserError(f"input_modality={input_modality}: allowed are image and text")
+        raise UserError(f"input_modality={input_modality} is not a modality. Give image or text")
     own_modality: InputModality | None = "text" if texts else "image" if images else None
     if own_modality and input_modality and own_modality != input_modality:
         raise UserError(
-            f"input_modality={input_modality}: is of embeddings, and {own_modality}s were given; leave it out"
+            f"input_modality={input_modality} only applies to embeddings, and {own_modality}s were given. Leave it out"
         )
     return own_modality or input_modality or "image"
 
 
 def check_prompt(prompt: str | None, task: Mapping[str, Any]) -> str:
-    """What is asked: the task's own where nothing is given.
+    """Return the prompt, or the task's own if none is given.
+
+    Args:
+        prompt: prompt that the user gave; None if not given.
+        task: description of the task in a model's config.
 
     Raises:
-        UserError: if it is no text, or the task asks nothing.
+        UserError: if the prompt is not a string, or the task takes no prompt.
     """
     if prompt is None:
         return task.get("prompt") or ""
     if not isinstance(prompt, str):
-        raise UserError(f"prompt={prompt!r}: should be a text")
+        raise UserError(f"prompt={prompt!r} is not a text. Give a string")
     if prompt and get_task(task["name"]).reads.prompt == "none":
-        raise UserError(f"prompt={prompt}: task={task['name']} takes no prompt; leave it out")
+        raise UserError(f"prompt={prompt}: task={task['name']} takes no prompt. Leave it out")
     return prompt
 
 
 def check_decoding(
-    num_beams: int | None, num_return: int, top_p: float | None, temperature: float, seed: int, own_beams: int
+    num_beams: int | None, num_return: int, top_p: float | None, temperature: float, seed: int, task_beams: int
 ) -> Decoding:
-    """How text is written; arguments as of `TransferModel.write`, and `own_beams` of the task.
+    """Check the settings of the decoding.
+
+    Args:
+        num_beams: see `TransferModel.write`, like the following ones.
+        num_return: candidates per input.
+        top_p: share of the probability to sample from.
+        temperature: temperature of sampling.
+        seed: seed of sampling.
+        task_beams: number of beams of the task, used if `num_beams` is None.
 
     Raises:
-        UserError: if a number is out of range, or two do not go together.
+        UserError: if a number is out of range, or two of them cannot be combined.
     """
     if top_p is not None and not (_is_number(top_p) and 0 < top_p <= 1):
-        raise UserError(f"top_p={top_p}: should be above 0 and at most 1, such as 0.9")
+        raise UserError(f"top_p={top_p} is out of range. Give a number above 0 and at most 1, such as top_p=0.9")
+    # The upper limit catches infinity and mistyped values; sampling is uniform long before it.
     if not (_is_number(temperature) and 0 < temperature <= 1e6):
-        raise UserError(f"temperature={temperature}: should be a number above 0")
+        raise UserError(f"temperature={temperature} is out of range. Give a number above 0, such as temperature=0.7")
     if top_p is None and temperature != 1:
-        raise UserError(f"temperature={temperature} is of sampling; give top_p too, such as top_p=0.9")
-    beams = (1 if top_p is not None else own_beams) if num_beams is None else check_whole_number("num_beams", num_beams)
+        raise UserError(f"temperature={temperature} only applies to sampling. Give top_p too, such as top_p=0.9")
+    if num_beams is None:
+        num_beams = task_beams if top_p is None else 1
     return Decoding(
-        beams,
+        check_whole_number("num_beams", num_beams),
         check_whole_number("num_return", num_return),
         top_p,
         float(temperature),
-        check_whole_number("seed", seed, least=0),
+        check_whole_number("seed", seed, minimum=0),
     )
 
 
-def check_whole_number(name: str, value: Any, least: int = 1) -> int:
-    """The value as a whole number. Raises `UserError` if it is none, or below the least."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or not least <= value < 2**31:
-        raise UserError(f"{name}={value}: should be a whole number from {least}")
+def check_whole_number(name: str, value: Any, minimum: int = 1) -> int:
+    """Return the value of an argument as an `int`.
+
+    Raises:
+        UserError: if it is not a whole number, or is out of range.
+    """
+    # Above 32 bits, torch and transformers fail with messages that do not name the argument.
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or not minimum <= value < 2**31:
+        raise UserError(
+            f"{name}={value} is out of range or not a whole number. Give a whole number from {minimum} to 2147483647"
+        )
     return int(value)
 
 

@@ -1,15 +1,15 @@
-"""Images or vectors to predict from, in batches."""
+"""Inputs of prediction: image files or vectors from a file, read in batches."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from close_transfer.config.components import ClipConfig
 from close_transfer.config.predict import PredictConfig
+from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import fingerprint, fingerprint_file
 from close_transfer.core.errors import UserError
 from close_transfer.data.image_files import OPENING, explain_unreadable, find_images, open_image
@@ -18,29 +18,29 @@ from close_transfer.encoders.precomputed import read_array
 from close_transfer.inference.loading import check_encoder
 from close_transfer.models.network import TransferNetwork
 
-Unreadable = dict[str, str]  # id and reason
+Unreadable = dict[str, str]  # id of an input, and the reason why it cannot be read
 
 
 class PredictionInputs(Protocol):
-    """What is to be answered, in order.
+    """Interface: images or vectors to predict for, in order.
 
     Attributes:
-        num: how many there are.
-        num_other: files that were left out by their names.
-        faults: what is known beforehand to be unreadable.
-        key: all that decides their vectors, for a journal.
+        num: number of inputs.
+        num_other: number of files that were ignored, because their names have no image extension.
+        unreadable: files and folders that are already known to be unreadable.
+        key: everything that the vectors depend on, for the key of a journal.
     """
 
     num: int
     num_other: int
-    faults: list[Unreadable]
+    unreadable: list[Unreadable]
     key: dict[str, str]
 
-    def batch(self, start: int, end: int) -> tuple[list[str], NDArray[np.float32], list[Unreadable]]:
-        """Ids and vectors of the readable ones from `start` to before `end`; the others with reasons."""
+    def read_batch(self, start: int, end: int) -> tuple[list[str], Float32Array, list[Unreadable]]:
+        """Return ids and vectors, shape (rows, dim), of the readable inputs of [start, end), and the unreadable ones."""
 
-    def seen_by(self, encoder: Encoder, start: int, end: int, ids: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors by another encoder of those `ids` that are from `start` to before `end`."""
+    def encode_with(self, encoder: Encoder, start: int, end: int, ids: Sequence[str]) -> Float32Array:
+        """Encode with another encoder those inputs of [start, end) whose ids are given."""
 
 
 class _ImageInputs:
@@ -48,7 +48,7 @@ class _ImageInputs:
         images = find_images(root)
         self._files = images.files
         self.num, self.num_other = len(images.files), images.num_other
-        self.faults = [{"id": name, "reason": reason} for name, reason in images.faults]
+        self.unreadable = [{"id": name, "reason": reason} for name, reason in images.faults]
         self._encoder = load_encoder(clip, device)
         check_encoder(self._encoder, model)
         self.key = {
@@ -56,7 +56,7 @@ class _ImageInputs:
             "images": fingerprint(f"{name}\0{_compute_stamp(path)}" for name, path in images.files),
         }
 
-    def batch(self, start: int, end: int) -> tuple[list[str], NDArray[np.float32], list[Unreadable]]:
+    def read_batch(self, start: int, end: int) -> tuple[list[str], Float32Array, list[Unreadable]]:
         names: list[str] = []
         unreadable: list[Unreadable] = []
 
@@ -70,15 +70,16 @@ class _ImageInputs:
                 names.append(name)
                 yield image
 
+        # Encoding consumes the generator, which fills `names` and `unreadable`.
         return names, self._encoder.encode_images(open_readable()), unreadable
 
-    def seen_by(self, encoder: Encoder, start: int, end: int, ids: Sequence[str]) -> NDArray[np.float32]:
+    def encode_with(self, encoder: Encoder, start: int, end: int, ids: Sequence[str]) -> Float32Array:
         readable = set(ids)
         return encoder.encode_images(open_image(path) for name, path in self._files[start:end] if name in readable)
 
 
 def _compute_stamp(path: Path) -> str:
-    """What changes when a file is written anew."""
+    """Return size and time of change of a file; hashing all contents would be slow for large folders."""
     try:
         status = path.stat()
     except OSError as error:
@@ -92,19 +93,21 @@ class _EmbeddingInputs:
         trained = model.config.encoder
         if self._array.shape[-1] != trained["dim"]:
             raise UserError(
-                f"embeddings={path}: rows are {self._array.shape[-1]} wide, but the run was trained on {trained['name']}, {trained['dim']} wide; encode with that encoder"
+                f"embeddings={path}: the vectors have {self._array.shape[-1]} dimensions, but the run was trained on "
+                f"{trained['name']} with {trained['dim']}. Encode with that encoder"
             )
         self.num, self.num_other = len(self._array), 0
-        self.faults: list[Unreadable] = []
+        self.unreadable: list[Unreadable] = []
         self.key = {"embeddings": fingerprint_file(path)}
 
-    def batch(self, start: int, end: int) -> tuple[list[str], NDArray[np.float32], list[Unreadable]]:
+    def read_batch(self, start: int, end: int) -> tuple[list[str], Float32Array, list[Unreadable]]:
         block = np.array(self._array[start:end], dtype=np.float32)
         return [str(start + row) for row in range(len(block))], block, []
 
-    def seen_by(self, encoder: Encoder, start: int, end: int, ids: Sequence[str]) -> NDArray[np.float32]:
+    def encode_with(self, encoder: Encoder, start: int, end: int, ids: Sequence[str]) -> Float32Array:
         raise UserError(
-            "rerank_encoder: there are vectors of the run's own encoder only; give images=, or leave the reranker out"
+            f"rerank_encoder needs images to encode with {encoder.name}, and embeddings= gives vectors of the run's own "
+            "encoder only. Give images=, or leave rerank_encoder out"
         )
 
 
@@ -119,6 +122,7 @@ def open_inputs(config: PredictConfig, model: TransferNetwork, clip: ClipConfig,
     assert config.images is not None
     if not clip.encodes_images:
         raise UserError(
-            "the run was trained on precomputed vectors, so images cannot be encoded here; give embeddings=FILE"
+            f"images={config.images}: the run was trained on vectors from files, so it cannot encode images. Encode them "
+            "with the same encoder, and give embeddings=FILE"
         )
     return _ImageInputs(Path(config.images), model, clip, device)

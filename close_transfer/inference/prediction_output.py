@@ -1,4 +1,4 @@
-"""The output of prediction: a JSON line per answer, and a file of what could not be read."""
+"""Output of prediction: a JSON line per answer, and a file of the inputs that could not be read."""
 
 import filecmp
 import json
@@ -15,12 +15,22 @@ from close_transfer.inference.prediction_inputs import PredictionInputs, Unreada
 
 _logger = logging.getLogger(__name__)
 
-_NUM_SHOWN, _NUM_UNREADABLE_SHOWN = 3, 10
+_NUM_SHOWN, _NUM_UNREADABLE_SHOWN = 3, 10  # lines that a terminal shows; the files hold all
 
 
 @dataclass(frozen=True)
 class PredictionSummary:
-    """What was written where, and what could not be read; all of that is in `unreadable_output`."""
+    """Summary of a prediction for the terminal.
+
+    Attributes:
+        output: file of the answers.
+        num_predictions: number of answers in it.
+        first_lines: the first answers, as "id: text".
+        unreadable_output: file of the inputs that could not be read; it does not exist if all could be.
+        num_unreadable: number of inputs that could not be read.
+        first_unreadable: the first of them, with reasons.
+        num_other: number of files that were ignored, because their names have no image extension.
+    """
 
     output: Path
     num_predictions: int
@@ -32,17 +42,26 @@ class PredictionSummary:
 
 
 def write_predictions(inputs: PredictionInputs, output: Path, journal: PredictionJournal) -> PredictionSummary:
-    """The output from the whole journal, a batch at a time. What could not be read is written first.
+    """Write the output from the complete journal, one batch at a time.
 
-    Other answers that stand there are set aside.
+    Other answers in the output file are moved to a backup folder first.
+
+    Args:
+        inputs: inputs that were answered.
+        output: path of the output.
+        journal: journal with the answers to all inputs.
+
+    Raises:
+        UserError: if no input could be read; then the output is not written.
+        WriteError: if a file cannot be written.
     """
     unreadable_output = output.with_name(output.name + ".unreadable.jsonl")
     first_lines: list[str] = []
     num_predictions = 0
-    unreadable = [*inputs.faults]
+    unreadable = [*inputs.unreadable]
     with atomic_path(output) as temporary:
         with temporary.open("w", encoding="utf-8") as file:
-            for batch in journal.batches():
+            for batch in journal.read_batches():
                 unreadable += batch["unreadable"]
                 num_predictions += len(batch["predictions"])
                 for prediction in map(parse_prediction, batch["predictions"]):
@@ -51,6 +70,7 @@ def write_predictions(inputs: PredictionInputs, output: Path, journal: Predictio
                         first_lines.append(f"{prediction.id}: {prediction.text}")
         if num_predictions:
             _archive_earlier(output, temporary, unreadable_output)
+        # Before the output is renamed into place: a complete output always has its complete list next to it.
         if unreadable:
             write_text(unreadable_output, "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in unreadable))
         else:
@@ -58,7 +78,7 @@ def write_predictions(inputs: PredictionInputs, output: Path, journal: Predictio
         if not num_predictions:
             journal.remove()
             reason = "{id}: {reason}".format(**unreadable[0]) if unreadable else "there are no rows"
-            raise UserError(f"none of {inputs.num:,} inputs could be read ({reason}); give other files")
+            raise UserError(f"none of {inputs.num:,} inputs could be read ({reason}). Give other files")
     return PredictionSummary(
         output,
         num_predictions,
@@ -71,9 +91,9 @@ def write_predictions(inputs: PredictionInputs, output: Path, journal: Predictio
 
 
 def _archive_earlier(output: Path, new_output: Path, unreadable_output: Path) -> None:
-    """Sets an output aside, with the list of what could not be read, unless it is `new_output`."""
+    """Move an earlier output and its list of unreadable inputs to a backup folder, unless it equals `new_output`."""
     if not output.is_file() or filecmp.cmp(output, new_output, shallow=False):
         return
-    sync(new_output)
+    sync(new_output)  # the earlier output moves only once the new one is safely on the disk
     archive = archive_previous([unreadable_output, output], output.with_name(f"{output.name}.old"))
-    _logger.warning("note: %s held other answers, which are set aside in %s", output, archive)
+    _logger.warning("note: %s held other answers, which were moved to %s", output, archive)

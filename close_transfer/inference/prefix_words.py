@@ -1,7 +1,7 @@
-"""What the mapper's tokens look like to the language model: the words whose embeddings lie nearest.
+"""Nearest words of the mapper's tokens: the vocabulary entries whose embeddings are most similar to them.
 
-ClipCap reads its prefixes so (arXiv 2111.09734, section 4.2, "Prefix interpretability"): where the language model was
-trained along, what is nearest often says little; where it is frozen, the tokens must be near what it knows.
+ClipCap interprets its prefixes in this way (arXiv 2111.09734, section 4.2, "Prefix interpretability"). The words often
+say little if the language model was trained too; if it was frozen, the tokens must be near embeddings that it knows.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,12 @@ from close_transfer.models.network import TransferNetwork
 
 @dataclass(frozen=True)
 class NearWord:
-    """A token of the vocabulary, and the cosine of its embedding with a token of the prefix."""
+    """A token of the vocabulary near a token of the prefix.
+
+    Attributes:
+        word: text of the token.
+        cosine: cosine similarity of the two embeddings.
+    """
 
     word: str
     cosine: float
@@ -32,20 +37,24 @@ def find_nearest_words(
     input_modality: InputModality,
     count: int = 5,
 ) -> list[list[list[NearWord]]]:
-    """For each vector and each token that the mapper makes of it, the nearest words, nearest first.
+    """Return the nearest words of each token that the mapper makes from each vector, nearest first.
 
     Args:
-        network: a trained one.
-        tokenizer: of its language model.
-        vectors: raw, of the encoder.
-        input_modality: what they were made from.
-        count: words a token.
+        network: trained network, which is switched to evaluation mode.
+        tokenizer: tokenizer of its language model.
+        vectors: raw vectors of the encoder.
+        input_modality: modality that the vectors come from.
+        count: words per token.
+
+    Returns:
+        For each vector, for each token of its prefix, `count` words.
     """
     network.eval()
     adapted = network.adapter(vectors.to(network.device), input_modality)
     prefix = F.normalize(network.mapper(adapted).float(), dim=-1)
     weights = network.lm.get_input_embeddings().weight
     assert isinstance(weights, Tensor)
+    # Some models have more embeddings than words, padded to a multiple for speed; the rest was never trained.
     embeddings = F.normalize(weights[: len(tokenizer)].float(), dim=-1)
     words_by_vector = []
     for tokens in prefix:
@@ -53,10 +62,10 @@ def find_nearest_words(
         words_by_vector.append(
             [
                 [
-                    NearWord(str(tokenizer.decode([number])).strip(), value)
-                    for number, value in zip(row, values, strict=True)
+                    NearWord(str(tokenizer.decode([token_id])).strip(), cosine)
+                    for token_id, cosine in zip(token_ids, token_cosines, strict=True)
                 ]
-                for row, values in zip(ids.tolist(), cosines.tolist(), strict=True)
+                for token_ids, token_cosines in zip(ids.tolist(), cosines.tolist(), strict=True)
             ]
         )
     return words_by_vector

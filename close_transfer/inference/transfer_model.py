@@ -1,4 +1,4 @@
-"""A trained model as a library: images, texts or vectors in, captions, answers and judgements out.
+"""Python interface of trained models: captions, answers and judgements for images, texts or vectors.
 
 from close_transfer import TransferModel
 
@@ -13,11 +13,10 @@ from typing import Any, Self
 import numpy as np
 import torch
 import transformers
-from numpy.typing import NDArray
 
 from close_transfer.config.choices import InputModality
 from close_transfer.config.components import TaskConfig
-from close_transfer.core.arrays import Float32Array
+from close_transfer.core.arrays import Float32Array, FloatArray
 from close_transfer.core.atomic_files import report_write_errors, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
@@ -33,7 +32,7 @@ from close_transfer.inference.model_inputs import (
     check_input_modality,
     check_prompt,
     check_whole_number,
-    is_one_image,
+    is_single_image,
     open_given_image,
 )
 from close_transfer.models.device import pick_device
@@ -43,14 +42,22 @@ from close_transfer.tasks import build_task
 
 
 class TransferModel:
-    """A trained network with its tokenizer, and its encoder once that is needed.
+    """A trained model with its tokenizer; the encoder is loaded when it is first needed.
+
+    Load one with `from_pretrained`. Then call the method of its task:
+
+    - `caption(images)` writes a caption (task=captioning and other tasks that write captions);
+    - `answer(images, question)` answers a question (task=vqa);
+    - `judge(images, hypothesis)` chooses a label (task=snli-ve);
+    - `from_embedding(embedding)` writes the text of one vector;
+    - `write(...)` does all of this for many inputs at once, for any task, and returns candidates and scores.
 
     Attributes:
-        network: what was trained.
-        tokenizer: of the language model.
-        task: what it was trained for.
-        labels: what `judge` chooses from; empty for other tasks.
-        about: what its card tells of settings, data and results (`model_card.about_run`); may be empty.
+        network: trained network: adapters, mapper and language model.
+        tokenizer: tokenizer of the language model.
+        task: name of the task it was trained for.
+        labels: labels that `judge` chooses from; empty for tasks without labels.
+        about: facts of the model card about settings, data and results (`model_card.collect_run_facts`); may be empty.
     """
 
     def __init__(
@@ -60,10 +67,16 @@ class TransferModel:
         encoder: Encoder | None = None,
         about: dict[str, Any] | None = None,
     ) -> None:
-        """Puts parts together that are there already; `from_pretrained` loads them.
+        """Wrap parts that are already loaded; `from_pretrained` loads them.
+
+        Args:
+            network: trained network, which is switched to evaluation mode.
+            tokenizer: tokenizer of its language model.
+            encoder: encoder that the network was trained with; None loads it when it is first needed.
+            about: facts for the model card; None leaves the card without them.
 
         Raises:
-            UserError: if the encoder is not the one of the training.
+            UserError: if the encoder is not the one that the network was trained with.
         """
         if encoder is not None:
             check_encoder(encoder, network)
@@ -79,18 +92,21 @@ class TransferModel:
     def from_pretrained(
         cls, name: str | Path, device: str = "auto", checkpoint: str | None = None, base_model: str | Path | None = None
     ) -> Self:
-        """Loads a run's folder, what `save_pretrained` wrote, or a model of the hub.
+        """Load a model from a run's folder, a folder that `save_pretrained` wrote, or the Hugging Face hub.
 
         Args:
-            name: a folder, or a name on the hub such as "someone/captions-from-text".
-            device: "auto", "cpu", "cuda" or "cuda:1".
-            checkpoint: of a run's folder: "best" on validation, which None is too, or "last".
-            base_model: the folder of the language model of a LoRA or frozen model, where it is no longer where training found
-                it; its fingerprint is checked.
+            name: path of the folder, or name on the hub, such as "someone/captions-from-text".
+            device: "auto" (a GPU if there is one, else the CPU), "cpu", "cuda", or one of several GPUs, such as "cuda:1".
+            checkpoint: checkpoint of a run: "best" (lowest validation loss) or "last"; None loads the best one.
+            base_model: new folder of the language model of a LoRA or frozen model, if it has moved since training. The
+                fingerprint of its weights is checked.
+
+        Returns:
+            The model in evaluation mode, on the device.
 
         Raises:
-            UserError: if there is no such model, or it is damaged; if a checkpoint is asked for of what is no run, or a
-                base_model is given to a model that needs none.
+            UserError: if there is no such model or it is damaged, the device is not there, a checkpoint is given for a
+                model that is not a run, or a base_model for a model that does not need one.
         """
         transformers.utils.logging.disable_progress_bar()
         device = pick_device(device)
@@ -101,17 +117,18 @@ class TransferModel:
 
     @property
     def encoder(self) -> Encoder:
-        """The frozen encoder, which is loaded when it is first asked for.
+        """Return the frozen encoder, loaded on first use.
 
         Raises:
-            UserError: if it cannot be loaded here, or the model was trained on vectors from files.
+            UserError: if it cannot be loaded or has other weights than in training, or the model was trained on
+                vectors from files.
         """
         if self._encoder is None:
             config = load_encoder_settings(self.network)
             if not config.encodes_images:
                 raise UserError(
-                    f"the model was trained on vectors from files ({self.network.config.encoder['name']}), so nothing can be encoded here; give "
-                    "embeddings="
+                    f"the model was trained on vectors from files ({self.network.config.encoder['name']}), so it cannot "
+                    "encode images or texts. Encode them yourself, and give write(embeddings=...)"
                 )
             encoder = load_encoder(config, self.network.device.type)
             check_encoder(encoder, self.network)
@@ -119,35 +136,63 @@ class TransferModel:
         return self._encoder
 
     def caption(self, images: ImageInput | Sequence[ImageInput], **decoding: Any) -> Any:
-        """A caption of an image, or a list of one each.
+        """Caption an image, or several.
 
         Args:
-            images: a path, a `PIL.Image` or an array of uint8 (height, width, 3), or several.
-            decoding: as of `write`, but for num_return: of several candidates `write` gives all.
+            images: a path, a `PIL.Image` or a uint8 array of shape (height, width, 3); or a sequence of these.
+            decoding: keyword arguments of `write` for the decoding: num_beams, top_p, temperature, seed, batch_size.
+
+        Returns:
+            A string for one image; a list of strings, in order, for a sequence.
 
         Raises:
-            UserError: as `write`; if the model is of another task.
+            UserError: if the model was trained for another task, an image cannot be read, or an argument is out of its
+                range.
         """
         self._check_method("caption", "captions")
         return self._write_texts(images, None, decoding)
 
     def answer(self, images: ImageInput | Sequence[ImageInput], question: str, **decoding: Any) -> Any:
-        """The answer to a question about an image, or a list of one each; arguments as of `caption`."""
+        """Answer a question about an image, or about each of several.
+
+        Args:
+            images: a path, a `PIL.Image` or a uint8 array of shape (height, width, 3); or a sequence of these.
+            question: text of the question, such as "How many dogs are there?".
+            decoding: keyword arguments of `write` for the decoding, as for `caption`.
+
+        Returns:
+            A string for one image; a list of strings, in order, for a sequence.
+
+        Raises:
+            UserError: as for `caption`; also if the question is empty.
+        """
         self._check_method("answer", "answers")
-        _check_question("question", question)
+        _check_text("question", question)
         return self._write_texts(images, question, decoding)
 
     def judge(self, images: ImageInput | Sequence[ImageInput], hypothesis: str, **decoding: Any) -> Any:
-        """Which of `labels` holds between an image and a sentence, or a list of one each; arguments as of `caption`."""
+        """Choose the label that holds between an image, or each of several, and a sentence.
+
+        Args:
+            images: a path, a `PIL.Image` or a uint8 array of shape (height, width, 3); or a sequence of these.
+            hypothesis: sentence to check against the image, such as "A dog sleeps.".
+            decoding: keyword arguments of `write` for the decoding, as for `caption`.
+
+        Returns:
+            One of `labels` for one image, such as "entailment"; a list of them, in order, for a sequence.
+
+        Raises:
+            UserError: as for `caption`; also if the hypothesis is empty.
+        """
         self._check_method("judge", "judgements")
-        _check_question("hypothesis", hypothesis)
+        _check_text("hypothesis", hypothesis)
         return self._write_texts(images, hypothesis, decoding)
 
     def write(
         self,
         images: Sequence[ImageInput] = (),
         texts: Sequence[str] = (),
-        embeddings: NDArray[np.floating] | None = None,
+        embeddings: FloatArray | None = None,
         prompt: str | None = None,
         input_modality: InputModality | None = None,
         num_beams: int | None = None,
@@ -157,35 +202,44 @@ class TransferModel:
         seed: int = 0,
         batch_size: int = 64,
     ) -> list[Prediction]:
-        """What the model writes for images, texts or vectors; one of the three is given.
+        """Write text for many images, texts or vectors; give exactly one of the three.
 
         Args:
-            images: paths, `PIL.Image`s or arrays of uint8 (height, width, 3).
-            texts: encoded by the text tower, as in training.
-            embeddings: raw vectors of the encoder, of any length; shape (rows, dim), or (rows, cells, dim) of grids.
-            prompt: question or hypothesis, where the task has one; None: what the task puts there by itself.
-            input_modality: what embeddings were made from, "image" (None is that too) or "text": adapters such as remove_mean
-                treat the two differently.
-            num_beams: of beam search, 1 is greedy; None: the task's own.
-            num_return: candidates of each, likeliest first; of beam search at most `num_beams`.
-            top_p, temperature, seed: of nucleus sampling instead of beam search, where `top_p` is given.
-            batch_size: of decoding.
+            images: paths, `PIL.Image`s or uint8 arrays of shape (height, width, 3).
+            texts: texts, encoded by the encoder's text tower as in training.
+            embeddings: raw vectors of the encoder, which need not have unit length; shape (rows, dim), or (rows, cells,
+                dim) for an encoder of grids.
+            prompt: question or hypothesis for all inputs; None uses the task's own prompt, if it has one.
+            input_modality: modality that `embeddings` come from, "image" or "text"; None means "image". Adapters such as
+                remove_mean treat the two differently.
+            num_beams: number of beams of the beam search, 1 for greedy decoding; None uses the task's number.
+            num_return: candidates per input; at most `num_beams` in beam search.
+            top_p: share of the probability to sample from, above 0 and at most 1 (nucleus sampling); None uses beam
+                search.
+            temperature: temperature of sampling, above 0; only applies with `top_p`.
+            seed: seed of sampling, 0 or more.
+            batch_size: inputs per batch of the decoding.
 
         Returns:
-            One `Prediction` each, in order. Of it, `text` is what to show: the label where the task has some, else the
-            first candidate; `candidates` and their `scores` (log-probability a token) are best first; `label` and
-            `label_scores` (log-likelihoods, in the order of `labels`) are of tasks with labels; `id` is the position.
+            One `Prediction` per input, in order. Its `text` is the label for tasks with labels, else the first
+            candidate. `candidates` and their `scores` (log-probability per token) are sorted, likeliest first. `label`
+            and `label_scores` (log-likelihoods, in the order of `labels`) are empty for tasks without labels. `id` is
+            the position of the input, as text.
 
         Raises:
-            UserError: if an image cannot be read, the vectors are of another shape, zero or not finite, or a setting is
+            UserError: if an image cannot be read, a vector has another shape, is zero or not finite, or an argument is
                 out of its range.
         """
         task = self.network.config.task
         decoding = check_decoding(num_beams, num_return, top_p, temperature, seed, task["num_beams"])
         batch_size, prompt = check_whole_number("batch_size", batch_size), check_prompt(prompt, task)
         images, texts = as_list(images, "images"), as_list(texts, "texts")
-        if sum((len(images) > 0, len(texts) > 0, embeddings is not None)) != 1:
-            raise UserError("give exactly one of images, texts and embeddings, and at least one of it")
+        inputs = {"images": len(images) > 0, "texts": len(texts) > 0, "embeddings": embeddings is not None}
+        if sum(inputs.values()) != 1:
+            given = " and ".join(name for name, is_given in inputs.items() if is_given) or "none of its inputs"
+            raise UserError(
+                f"write() got {given}. Give exactly one of images, texts and embeddings, with at least one item"
+            )
         input_modality = check_input_modality(input_modality, texts, images)
         vectors = self._encode_inputs(images, texts, embeddings)
         decoder = Decoder(self.network, self.tokenizer, decoding, batch_size, input_modality)
@@ -193,46 +247,51 @@ class TransferModel:
         for start in range(0, len(vectors), batch_size):
             block = vectors[start : start + batch_size]
             ids = [str(start + row) for row in range(len(block))]
-            predictions += decoder.answer(ids, block, [prompt] * len(block), self.labels)
+            predictions += decoder.predict_batch(ids, block, [prompt] * len(block), self.labels)
         return predictions
 
     def from_embedding(
         self,
-        embedding: NDArray[np.floating],
+        embedding: FloatArray,
         prompt: str | None = None,
         input_modality: InputModality = "image",
         **decoding: Any,
     ) -> str:
-        """The text of one raw vector of the encoder, shape (dim,), or one grid, shape (cells, dim).
+        """Write the text of one vector of the encoder.
 
         Args:
-            embedding: of an image, or of a text where `input_modality` says so.
-            prompt, input_modality: as of `write`.
-            decoding: as of `caption`.
+            embedding: raw vector, shape (dim,), or grid, shape (cells, dim); need not have unit length.
+            prompt: question or hypothesis; None uses the task's own prompt, if it has one.
+            input_modality: modality that the vector comes from, "image" or "text".
+            decoding: keyword arguments of `write` for the decoding, as for `caption`.
+
+        Returns:
+            The likeliest text, or the label for tasks with labels.
 
         Raises:
-            UserError: as `write`.
+            UserError: if the vector has another shape, is zero or not finite, or an argument is out of its range.
         """
-        _check_one_candidate(decoding)
+        _check_single_candidate(decoding)
         (prediction,) = self.write(
             embeddings=np.asarray(embedding)[None], prompt=prompt, input_modality=input_modality, **decoding
         )
         return prediction.text
 
     def save_pretrained(self, folder: str | Path, name: str | None = None, licence: str | None = None) -> None:
-        """Writes weights, configuration and tokenizer, to be loaded by `from_pretrained`, and a model card.
+        """Save weights, configuration, tokenizer and a model card to a folder that `from_pretrained` loads.
 
-        Card and about.json hold names of files, no paths. config.json keeps the paths that loading needs here: of the
-        folder of a LoRA or frozen model's language model, and of an encoder's weights; `push_to_hub` leaves them out.
+        The card and about.json hold names of files without their paths. config.json keeps the paths that loading on this
+        machine needs: the folder of a LoRA or frozen model's language model, and the encoder's weights. `push_to_hub`
+        leaves them out.
 
         Args:
-            folder: is made, or written over.
-            name: what the card calls the model; None: the folder's name.
-            licence: an identifier of the hub's list, such as "apache-2.0", or the name of another licence; None where
-                nobody chose one.
+            folder: path of the folder, which is created if needed; existing files are overwritten.
+            name: name of the model on the card; None uses the folder's name.
+            licence: identifier of a licence on the hub, such as "apache-2.0", or the name of another licence; None if
+                no licence has been chosen.
 
         Raises:
-            WriteError: if it cannot be written.
+            WriteError: if the folder cannot be written.
         """
         folder = Path(folder)
         with report_write_errors(folder):
@@ -243,36 +302,44 @@ class TransferModel:
         write_text(folder / "README.md", str(card))
 
     def push_to_hub(self, name: str, private: bool = True, licence: str | None = None) -> str:
-        """Puts the model and its card on the hub, as whom `hf auth login` or HF_TOKEN says; gives its address.
+        """Upload the model and its card to the Hugging Face hub, and return its address.
 
-        No path of this machine goes along. Where the language model of a LoRA or frozen model is a local folder, its name
-        does: the card says that whoever loads the model gives that folder as `base_model`.
+        Log in first with `hf auth login`, or set HF_TOKEN. No path of this machine is uploaded. If the language model of
+        a LoRA or frozen model is a local folder, only the folder's name is, and the card asks users to give that folder
+        as `base_model`.
 
         Args:
-            name: such as "someone/captions-from-text"; is made if it is not there.
-            private: whether only its owners see it, where it is made.
-            licence: as of `save_pretrained`.
+            name: name of the repository, such as "someone/captions-from-text", which is created if it does not exist.
+            private: True makes a new repository visible to its owners only; an existing one stays as it is.
+            licence: see `save_pretrained`.
+
+        Returns:
+            The web address of the repository.
 
         Raises:
-            UserError: if the hub refuses or cannot be reached.
+            UserError: if the hub refuses the upload or cannot be reached.
+            WriteError: if the temporary files for the upload cannot be written.
         """
         return publish(name, private, lambda folder, full_name: self.save_pretrained(folder, full_name, licence))
 
     def _write_texts(
         self, images: ImageInput | Sequence[ImageInput], prompt: str | None, decoding: dict[str, Any]
     ) -> Any:
-        _check_one_candidate(decoding)
-        is_single = is_one_image(images)
+        _check_single_candidate(decoding)
+        is_single = is_single_image(images)
         image_list: Any = [images] if is_single else images
         texts = [prediction.text for prediction in self.write(image_list, prompt=prompt, **decoding)]
         return texts[0] if is_single else texts
 
-    def _check_method(self, method: str, what: str) -> None:
+    def _check_method(self, method: str, output: str) -> None:
         if self._method != method:
-            raise UserError(f"this model was trained for task={self.task} and gives no {what}; use write(prompt=...)")
+            raise UserError(
+                f"this model was trained for task={self.task} and writes no {output}. Use a model of another task, or "
+                "write(prompt=...)"
+            )
 
     def _encode_inputs(
-        self, images: Sequence[ImageInput], texts: Sequence[str], embeddings: NDArray[np.floating] | None
+        self, images: Sequence[ImageInput], texts: Sequence[str], embeddings: FloatArray | None
     ) -> Float32Array:
         if embeddings is not None:
             return check_embeddings(embeddings, self.network.config.encoder)
@@ -281,14 +348,14 @@ class TransferModel:
         return self.encoder.encode_images(map(open_given_image, images))
 
 
-def _check_question(what: str, text: str) -> None:
+def _check_text(name: str, text: str) -> None:
     if not isinstance(text, str) or not text.strip():
-        raise UserError(f"{what}={text!r}: should be a text")
+        raise UserError(f"{name}={text!r} is empty or not a text. Give {name} as a string")
 
 
-def _check_one_candidate(decoding: Mapping[str, Any]) -> None:
+def _check_single_candidate(decoding: Mapping[str, Any]) -> None:
     if decoding.get("num_return", 1) != 1:
         raise UserError(
-            f"num_return={decoding['num_return']}: a single text is given back here; use write(..., num_return=...), whose "
-            "results have all candidates"
+            f"num_return={decoding['num_return']}: this method returns a single text. Use write(..., num_return=...), "
+            "which returns all candidates"
         )

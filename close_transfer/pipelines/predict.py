@@ -60,10 +60,10 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
     reranker = Reranker(config, clip, labels, device) if config.rerank else None
 
     def answer_batch(start: int, end: int, names: list[str], vectors: NDArray[np.float32]) -> list[Prediction]:
-        predictions = decoder.answer(names, vectors, [prompt] * len(names), labels)
+        predictions = decoder.predict_batch(names, vectors, [prompt] * len(names), labels)
         if reranker is None:
             return predictions
-        compared = vectors if reranker.is_own else inputs.seen_by(reranker.encoder, start, end, names)
+        compared = vectors if reranker.is_own else inputs.encode_with(reranker.encoder, start, end, names)
         return reranker(predictions, compared)
 
     # 3. Batch by batch into the journal, and from there into the output.
@@ -108,7 +108,7 @@ def _answer(
     with tqdm(total=inputs.num, initial=done, unit="image" if config.images else "vector", desc="predicting") as bar:
         for start in range(done, inputs.num, size):
             end = min(start + size, inputs.num)
-            names, vectors, unreadable = inputs.batch(start, end)
+            names, vectors, unreadable = inputs.read_batch(start, end)
             answers = answer_batch(start, end, names, vectors) if names else []
             journal.append({"predictions": [asdict(one) for one in answers], "unreadable": unreadable})
             bar.update(end - start)

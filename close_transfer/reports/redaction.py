@@ -7,12 +7,12 @@ from typing import Any
 
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
-from close_transfer.core.roles import Names, Role, fields_with, names_with
+from close_transfer.core.roles import Names, Role, find_naming_fields, list_fields
 
 # By name and not by schema, because facts about a run and a saved model have keys that settings have, and no schema.
-_MACHINE_SETTINGS = {name for schema in (TrainConfig, EvaluateConfig) for name in fields_with(schema, Role.LOCATION)}
-_FILE_SETTINGS = names_with(TrainConfig, Names.FILE)  # all texts below them name files
-_FILE_OR_HUB_SETTINGS = names_with(TrainConfig, Names.FILE_OR_HUB) | {"encoder"}  # the encoder of a run's facts
+_MACHINE_SETTINGS = {name for schema in (TrainConfig, EvaluateConfig) for name in list_fields(schema, Role.LOCATION)}
+_FILE_SETTINGS = find_naming_fields(TrainConfig, Names.FILE)  # all texts below them name files
+_FILE_OR_HUB_SETTINGS = find_naming_fields(TrainConfig, Names.FILE_OR_HUB) | {"encoder"}  # the encoder of a run's facts
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _LOCAL_PREFIX = "local-dir:"  # open_clip's mark of a folder
 # Free text, such as a prompt, may quote anything: keys of OpenAI, Hugging Face, GitHub and AWS, and absolute paths.

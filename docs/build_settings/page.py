@@ -113,7 +113,7 @@ def sort_options(group: str) -> list[str]:
 
 def _write_command(command: Command, commands: Iterable[Command]) -> Iterator[str]:
     scripts = [
-        script for other in commands if command.config_name == other.config_name for script in other.all_scripts()
+        script for other in commands if command.config_name == other.config_name for script in other.list_scripts()
     ]
     yield f"### {command.name}"
     yield ""

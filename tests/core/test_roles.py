@@ -12,7 +12,15 @@ from close_transfer.cli import compose_config
 from close_transfer.config.data import FileData, HuggingFaceData
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
-from close_transfer.core.roles import Names, Role, drop_idle_settings, drop_settings, fields_with, get_role, names_with
+from close_transfer.core.roles import (
+    Names,
+    Role,
+    drop_idle_settings,
+    drop_settings,
+    find_naming_fields,
+    get_role,
+    list_fields,
+)
 from close_transfer.core.schema import StrictModel
 from tests.conftest import REPOSITORY
 
@@ -60,7 +68,7 @@ def test_no_module_keeps_a_set_of_names_that_the_schemas_annotate():
     free = {
         name
         for schema in list_schemas()
-        for name in fields_with(schema, Role.LOCATION, Role.REPORTING, Role.THROUGHPUT, Role.SEED, Role.FINGERPRINTED)
+        for name in list_fields(schema, Role.LOCATION, Role.REPORTING, Role.THROUGHPUT, Role.SEED, Role.FINGERPRINTED)
     }
     assert {"output", "log_every", "num_bootstrap", "batch_size", "seed", "text_column"} <= free
     kept = []
@@ -87,8 +95,8 @@ def test_settings_are_dropped_at_any_depth_by_the_member_of_a_union_that_they_ar
 
 @pytest.mark.parametrize("data", [FileData, HuggingFaceData])
 def test_texts_that_name_files_are_found_at_any_depth(data):
-    assert "path" in names_with(data, Names.FILE_OR_HUB)
-    assert {"root", "weights", "statistics"} <= names_with(TrainConfig, Names.FILE)
+    assert "path" in find_naming_fields(data, Names.FILE_OR_HUB)
+    assert {"root", "weights", "statistics"} <= find_naming_fields(TrainConfig, Names.FILE)
 
 
 @pytest.mark.parametrize(

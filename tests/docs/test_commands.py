@@ -74,7 +74,7 @@ def compose(script, arguments):
     """Check the settings of a command as it does at its start."""
     for table, folders in ((cli.COMMANDS, (cli.CONFIGS,)), (studies.COMMANDS, studies.FOLDERS)):
         for command in table.values():
-            if script in command.all_scripts():
+            if script in command.list_scripts():
                 return cli.compose_config(command.config_name, command.load_schema(), arguments, folders)
     raise AssertionError(f"scripts/{script}.py is not a command")
 

@@ -77,7 +77,7 @@ def write_predictions() -> list[dict[str, float]]:
     vectors = fixed_values(torch.Size([NUM_VECTORS, DIM]), 7).numpy()
     decoder = Decoder(network, tokenizer, Decoding(num_beams=3, num_return=2), batch_size=5)
     ids = [str(row) for row in range(NUM_VECTORS)]
-    predictions = decoder.answer(ids, vectors, [""] * NUM_VECTORS, ())
+    predictions = decoder.predict_batch(ids, vectors, [""] * NUM_VECTORS, ())
     return [dict(zip(each.candidates, map(float, each.scores), strict=True)) for each in predictions]
 
 

@@ -1,4 +1,4 @@
-"""Models whose base language model is a local folder: found from anywhere, and told where it has gone."""
+"""Models whose base language model is a local folder: found from any folder, and given again after a move."""
 
 import shutil
 from pathlib import Path
@@ -47,7 +47,7 @@ def predicted(run, *settings):
     return predict_files(compose_config("predict", PredictConfig, given)).first_lines
 
 
-def test_the_base_is_found_from_another_folder(lora_run, tmp_path, monkeypatch):
+def test_base_model_is_found_from_another_folder(lora_run, tmp_path, monkeypatch):
     told = TransferModel.from_pretrained(lora_run, device="cpu").caption(lora_run.parent / "photo.png")
     monkeypatch.chdir(tmp_path)
     model = TransferModel.from_pretrained(lora_run, device="cpu")
@@ -57,7 +57,7 @@ def test_the_base_is_found_from_another_folder(lora_run, tmp_path, monkeypatch):
     assert TransferModel.from_pretrained("saved", device="cpu").caption(lora_run.parent / "photo.png") == told
 
 
-def test_a_base_that_was_moved_is_given(lora_run, tmp_path):
+def test_moved_base_model_is_given_by_its_new_folder(lora_run, tmp_path):
     before = predicted(lora_run)
     moved = tmp_path / "moved"
     shutil.move(lora_run.parent / "my_lm", moved)
@@ -78,24 +78,24 @@ def test_a_base_that_was_moved_is_given(lora_run, tmp_path):
     TransferModel.from_pretrained(tmp_path / "saved", device="cpu")  # says where the base model is now
 
 
-def test_another_base_is_refused_and_so_is_one_that_is_not_needed(lora_run, tmp_path):
+def test_base_model_with_other_weights_or_without_files_is_refused(lora_run, tmp_path):
     other = tiny_family("opt", tmp_path / "other", TEXTS)
     with pytest.raises(
         UserError, match=r"other has other weights than the language model in training .*base_model=FOLDER"
     ):
         TransferModel.from_pretrained(lora_run, device="cpu", base_model=other)
-    with pytest.raises(UserError, match=r"nowhere: the language model that this one was trained on: cannot be loaded"):
+    with pytest.raises(UserError, match=r"nowhere, the base language model of this checkpoint: cannot be loaded"):
         TransferModel.from_pretrained(lora_run, device="cpu", base_model=tmp_path / "nowhere")
 
 
-def test_a_model_that_holds_all_of_itself_takes_no_base(finished_runs):
+def test_base_model_is_refused_for_a_complete_checkpoint(finished_runs):
     with pytest.raises(
-        UserError, match=r"base_model=my_lm: the checkpoint holds all of its language model; leave base_model out"
+        UserError, match=r"base_model=my_lm: the checkpoint holds its whole language model\. Leave base_model out"
     ):
         TransferModel.from_pretrained(finished_runs / "captioning/latest", device="cpu", base_model="my_lm")
 
 
-def test_the_card_asks_for_the_base_and_names_no_folder(lora_run, tmp_path):
+def test_card_asks_for_the_base_model_without_its_path(lora_run, tmp_path):
     model = TransferModel.from_pretrained(lora_run, device="cpu")
     model.save_pretrained(tmp_path / "saved")
     card = ModelCard.load(tmp_path / "saved/README.md")

@@ -1,4 +1,4 @@
-"""What a frozen language model answers after answered questions, and what its prefix looks like to it."""
+"""Few-shot answers of a frozen language model, and the nearest words of its prefix."""
 
 from types import SimpleNamespace
 
@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from close_transfer.core.errors import UserError
-from close_transfer.inference.few_shot import FewShot, Shot, build_prompts
+from close_transfer.inference.few_shot import FewShotAnswerer, Shot, build_prompts
 from close_transfer.inference.prefix_words import find_nearest_words
 from close_transfer.models.prompt_format import TextFormat
 from tests.families import tiny_family
@@ -29,16 +29,16 @@ def model(tmp_path_factory):
     return built(tiny_family("gpt2", tmp_path_factory.mktemp("lm"), WORDS), tuning="frozen")
 
 
-def test_prompts_of_different_lengths_are_answered_as_each_alone(model):
+def test_prompts_of_different_lengths_are_answered_as_if_alone(model):
     network, lm = model
-    answerer = FewShot(network, lm.tokenizer)
+    answerer = FewShotAnswerer(network, lm.tokenizer)
     prompts = [[shot(0)], [shot(1, "yes"), shot(2, "two dogs"), shot(3)], [shot(4, "blue"), shot(5)]]
-    assert answerer.answers(prompts) == [answerer.answers([prompt])[0] for prompt in prompts]
+    assert answerer.answer(prompts) == [answerer.answer([prompt])[0] for prompt in prompts]
 
 
-def test_what_stands_in_front_is_read(model):
+def test_answered_questions_precede_the_question(model):
     network, lm = model
-    answerer = FewShot(network, lm.tokenizer)
+    answerer = FewShotAnswerer(network, lm.tokenizer)
     read = []
     generate = network.conditioning.generate
 
@@ -48,8 +48,8 @@ def test_what_stands_in_front_is_read(model):
 
     network.conditioning.generate = recorded
     try:
-        answerer.answers([[shot(0)]])
-        answerer.answers([[shot(1, "yes"), shot(0)]])
+        answerer.answer([[shot(0)]])
+        answerer.answer([[shot(1, "yes"), shot(0)]])
     finally:
         del network.conditioning.generate
     alone, behind = (one.states[0] for one in read)
@@ -60,11 +60,11 @@ def test_what_stands_in_front_is_read(model):
 
 
 @pytest.mark.parametrize(("family", "begin"), [("gpt2", None), ("opt", "</s>"), ("llama", "<s>")])
-def test_a_prompt_begins_as_the_family_begins_its_texts_once(family, begin, tmp_path):
+def test_prompt_begins_with_the_familys_start_token_once(family, begin, tmp_path):
     network, lm = built(tiny_family(family, tmp_path / "lm", WORDS), tuning="frozen")
     read = []
     network.conditioning.generate = lambda model, context, **settings: read.append(context) or _nothing(settings)
-    FewShot(network, lm.tokenizer).answers([[shot(1, "yes"), shot(0)]])
+    FewShotAnswerer(network, lm.tokenizer).answer([[shot(1, "yes"), shot(0)]])
     ids = lm.tokenizer("question: How many dogs are there? answer: yes", add_special_tokens=False).input_ids
     first = [] if begin is None else [lm.tokenizer.convert_tokens_to_ids(begin)]
     embeddings = network.lm.get_input_embeddings()
@@ -86,25 +86,25 @@ def _nothing(settings):
         ("yes\ntwo", None, "yes"),
     ],
 )
-def test_an_answer_ends_where_something_else_begins(written, max_words, answer, model, monkeypatch):
+def test_answer_ends_before_the_next_question_or_line(written, max_words, answer, model, monkeypatch):
     network, lm = model
     monkeypatch.setattr(TextFormat, "decode", lambda self, ids: [written])
-    answerer = FewShot(network, lm.tokenizer, max_words=max_words)
-    assert answerer.answers([[shot(0)]]) == [answer]
+    answerer = FewShotAnswerer(network, lm.tokenizer, max_words=max_words)
+    assert answerer.answer([[shot(0)]]) == [answer]
 
 
 def test_a_language_model_in_16_bits_answers(tmp_path):
     network, lm = built(tiny_family("gptj", tmp_path / "lm", WORDS), tuning="frozen", dtype="bfloat16")
-    assert len(FewShot(network, lm.tokenizer).answers([[shot(1, "yes"), shot(0)]])) == 1
+    assert len(FewShotAnswerer(network, lm.tokenizer).answer([[shot(1, "yes"), shot(0)]])) == 1
 
 
 def test_prompts_beyond_the_models_positions_are_refused(model):
     network, lm = model
-    with pytest.raises(UserError, match=r"has 128 positions, but .* may take \d+\. Please give fewer shots"):
-        FewShot(network, lm.tokenizer).answers([[shot(n, "yes") for n in range(20)]])
+    with pytest.raises(UserError, match=r"has 128 positions, but .* may take \d+\. (Please g|G)ive fewer shots"):
+        FewShotAnswerer(network, lm.tokenizer).answer([[shot(n, "yes") for n in range(20)]])
 
 
-def test_shots_are_drawn_for_each_question_and_follow_from_the_seed():
+def test_shots_are_drawn_per_question_by_the_seed():
     supports, asked = [shot(n, "yes") for n in range(20)], [shot(n) for n in range(30, 35)]
     prompts = build_prompts(supports, asked, 4, seed=0)
     assert [len(prompt) for prompt in prompts] == [5] * 5
@@ -119,11 +119,13 @@ def test_shots_are_drawn_for_each_question_and_follow_from_the_seed():
 
 def test_a_model_with_an_encoder_is_refused(tmp_path):
     network, lm = built(tiny_family("t5", tmp_path / "lm", WORDS))
-    with pytest.raises(UserError, match="needs a language model that is a decoder only"):
-        FewShot(network, lm.tokenizer)
+    with pytest.raises(
+        UserError, match=r"this model's language model has an encoder.*Use a run with a decoder-only language model"
+    ):
+        FewShotAnswerer(network, lm.tokenizer)
 
 
-def test_the_nearest_words_of_a_prefix_are_those_it_was_made_of(model):
+def test_nearest_words_of_a_prefix_are_the_words_it_was_built_from(model):
     network, lm = model
     embeddings = network.lm.get_input_embeddings().weight
     wanted = lm.tokenizer("yes two blue night", add_special_tokens=False).input_ids[:4]

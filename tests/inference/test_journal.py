@@ -11,10 +11,10 @@ KEY = {"checkpoint": "abc", "batch_size": 4}
 
 
 def kept(journal):
-    return list(journal.batches())
+    return list(journal.read_batches())
 
 
-def test_batches_survive_and_come_back_as_they_were(tmp_path):
+def test_batches_are_read_as_they_were_written(tmp_path):
     batches = [[{"id": "a\u2028b\n", "score": -0.1 - 1e-17}], [], {"x": [1.5, None, "é"]}]
     with PredictionJournal(tmp_path / "out", KEY) as journal:
         assert journal.num_batches == 0
@@ -30,7 +30,7 @@ def test_batches_survive_and_come_back_as_they_were(tmp_path):
 
 
 @pytest.mark.parametrize("left", [b'[{"id": "c"', b'[{"id"\n', b"\0\0\0\0\n", b"\xff\xfe"])
-def test_a_line_that_was_cut_short_is_dropped(tmp_path, left):
+def test_cut_line_is_dropped(tmp_path, left):
     with PredictionJournal(tmp_path / "out", KEY) as journal:
         journal.append("first")
         path = journal.path
@@ -43,7 +43,7 @@ def test_a_line_that_was_cut_short_is_dropped(tmp_path, left):
         assert kept(journal) == ["first", "second"]
 
 
-def test_a_line_that_was_damaged_is_answered_again_and_all_after_it(tmp_path):
+def test_damaged_line_and_all_after_it_are_answered_again(tmp_path):
     with PredictionJournal(tmp_path / "out", KEY) as journal:
         for batch in ("first", "second", "third"):
             journal.append(batch)
@@ -54,7 +54,7 @@ def test_a_line_that_was_damaged_is_answered_again_and_all_after_it(tmp_path):
 
 
 @pytest.mark.parametrize("length", [0, 1, 20])
-def test_a_header_that_was_cut_short_begins_anew(tmp_path, length):
+def test_cut_header_starts_a_new_journal(tmp_path, length):
     with PredictionJournal(tmp_path / "out", KEY) as journal:
         path = journal.path
     path.write_bytes(path.read_bytes()[:length])
@@ -64,7 +64,7 @@ def test_a_header_that_was_cut_short_begins_anew(tmp_path, length):
         assert journal.num_batches == 0
 
 
-def test_a_journal_of_anything_else_is_set_aside_and_named(tmp_path, capsys):
+def test_journal_of_other_answers_is_renamed_and_reported(tmp_path, capsys):
     with PredictionJournal(tmp_path / "out", KEY) as journal:
         journal.append("old")
         before = journal.path.read_bytes()
@@ -72,20 +72,20 @@ def test_a_journal_of_anything_else_is_set_aside_and_named(tmp_path, capsys):
         assert kept(journal) == []
         assert journal.path.with_name("out.journal.old").read_bytes() == before
     said = capsys.readouterr().err
-    assert "it differed in checkpoint; its answers are set aside in out.journal.old" in said
+    assert "it differed in checkpoint. Its answers were moved to out.journal.old" in said
 
 
 def test_two_processes_never_write_one_journal(tmp_path):
     with (
         PredictionJournal(tmp_path / "out", KEY),
-        pytest.raises(UserError, match=r"another process is at work on .*/out;"),
+        pytest.raises(UserError, match=r"output=.*/out: another process is writing it\. Wait"),
     ):
         PredictionJournal(tmp_path / "out", KEY)
     with PredictionJournal(tmp_path / "out", KEY):
         pass
 
 
-def test_a_full_disk_keeps_what_was_answered(tmp_path, monkeypatch):
+def test_full_disk_keeps_earlier_batches(tmp_path, monkeypatch):
     with PredictionJournal(tmp_path / "out", KEY) as journal:
         journal.append("first")
         real = os.write

@@ -1,4 +1,4 @@
-"""Ways to write and to choose: sampling, candidates, re-ranking by what was shown."""
+"""Sampling, candidates, and re-ranking by similarity to the input."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def evaluated(runs, *settings):
     return json.loads(Path(folder, "results.json").read_text()), lines_of(Path(folder, "predictions.jsonl"))
 
 
-def test_sampling_follows_from_its_seed_and_gives_candidates_likeliest_first(runs):
+def test_sampling_is_reproducible_and_candidates_are_likeliest_first(runs):
     sampled = ["top_p=0.95", "temperature=1.5", "num_return=4"]
     _, one = evaluated(runs, *sampled)
     _, same = evaluated(runs, *sampled, "output=again")
@@ -47,13 +47,13 @@ def test_sampling_follows_from_its_seed_and_gives_candidates_likeliest_first(run
     assert len({text for line in one for text in line["candidates"]}) > 8
 
 
-def test_a_low_temperature_says_what_is_likeliest(runs):
+def test_low_temperature_agrees_with_greedy_decoding(runs):
     _, cold = evaluated(runs, "top_p=0.999", "temperature=0.001")
     _, greedy = evaluated(runs, "num_beams=1")
     assert [line["prediction"] for line in cold] == [line["prediction"] for line in greedy]
 
 
-def test_the_candidate_most_similar_to_the_picture_comes_first(runs):
+def test_candidate_most_similar_to_the_image_comes_first(runs):
     results, lines = evaluated(runs, "num_beams=4", "num_return=4", "rerank=true", "extra_metrics=clipscore")
     plain, before = evaluated(runs, "num_beams=4", "num_return=4", "extra_metrics=clipscore")
     assert results["reranked_by"]["is_own"] and results["scored_by_its_reranker"]
@@ -65,7 +65,7 @@ def test_the_candidate_most_similar_to_the_picture_comes_first(runs):
         assert pairs[0] == pairs[1]  # every candidate keeps its own score
 
 
-def test_a_reranker_compares_in_its_own_space(runs):
+def test_reranker_compares_vectors_of_its_own_encoder(runs):
     config = compose_config(
         "evaluate", EvaluateConfig, ["rerank=true", "num_return=2", "clip@rerank_encoder=picturebook"]
     )
@@ -119,6 +119,6 @@ def test_predictions_of_files_are_reranked_too(runs, tmp_path):
         (["rerank=true", "num_return=2", "task=snli-ve"], r"answer is one of entailment, neutral, contradiction"),
     ],
 )
-def test_what_does_not_go_together_is_refused(runs, settings, message):
+def test_contradictory_settings_are_refused(runs, settings, message):
     with pytest.raises(UserError, match=message):
         evaluated(runs, *settings)

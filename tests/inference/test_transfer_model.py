@@ -1,4 +1,4 @@
-"""The library as users call it: load, then images or vectors in, text out."""
+"""`TransferModel` as users call it: load it, then write text for images or vectors."""
 
 import os
 import shutil
@@ -29,60 +29,62 @@ def runs(finished_runs, tmp_path_factory):
 
 
 @pytest.fixture
-def picture(tmp_path):
+def image(tmp_path):
     path = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(path)
     return path
 
 
-def test_pictures_are_captioned_from_paths_and_from_memory(runs, picture):
+def test_images_are_captioned_from_paths_and_from_memory(runs, image):
     model = TransferModel.from_pretrained(runs / "captioning", device="cpu")
-    caption = model.caption(picture)
+    caption = model.caption(image)
     assert isinstance(caption, str)
-    assert model.caption([str(picture), Image.open(picture)]) == [caption, caption]
+    assert model.caption([str(image), Image.open(image)]) == [caption, caption]
 
 
-def test_questions_are_answered_and_sentences_judged(runs, picture):
-    answer = TransferModel.from_pretrained(runs / "vqa", device="cpu").answer(picture, "How many dogs are there?")
+def test_questions_are_answered_and_sentences_judged(runs, image):
+    answer = TransferModel.from_pretrained(runs / "vqa", device="cpu").answer(image, "How many dogs are there?")
     assert isinstance(answer, str)
     judge = TransferModel.from_pretrained(runs / "snli-ve", device="cpu")
-    assert judge.judge(picture, "A dog sleeps.") in judge.labels
-    (found,) = judge.write([picture], prompt="A dog sleeps.")
+    assert judge.judge(image, "A dog sleeps.") in judge.labels
+    (found,) = judge.write([image], prompt="A dog sleeps.")
     assert len(found.label_scores) == 3
 
 
-def test_an_embedding_becomes_the_text_of_its_picture(runs, picture):
+def test_embedding_gives_the_caption_of_its_image(runs, image):
     model = TransferModel.from_pretrained(runs / "captioning", device="cpu")
-    vector = model.encoder.encode_images([Image.open(picture).convert("RGB")])[0]
-    assert model.from_embedding(vector) == model.caption(picture)
-    assert model.from_embedding(7 * vector) == model.caption(picture)  # of any length
+    vector = model.encoder.encode_images([Image.open(image).convert("RGB")])[0]
+    assert model.from_embedding(vector) == model.caption(image)
+    assert model.from_embedding(7 * vector) == model.caption(image)  # of any length
     (found,) = model.write(texts=["a dog"], num_beams=3, num_return=3)
     assert len(found.candidates) == 3
 
 
-def test_saved_and_loaded_it_says_the_same(runs, picture, tmp_path):
+def test_saved_and_loaded_model_gives_the_same_answer(runs, image, tmp_path):
     model = TransferModel.from_pretrained(runs / "vqa", device="cpu", checkpoint="last")
     model.save_pretrained(tmp_path / "saved")
     again = TransferModel.from_pretrained(tmp_path / "saved", device="cpu")
-    assert again.answer(picture, "Where?", num_beams=1) == model.answer(picture, "Where?", num_beams=1)
+    assert again.answer(image, "Where?", num_beams=1) == model.answer(image, "Where?", num_beams=1)
 
 
-def test_mistakes_say_what_to_do(runs, picture, monkeypatch):
+def test_mistakes_say_what_to_do(runs, image, monkeypatch):
     model = TransferModel.from_pretrained(runs / "captioning", device="cpu")
-    with pytest.raises(UserError, match=r"trained for task=captioning and gives no answers"):
-        model.answer(picture, "Why?")
-    with pytest.raises(UserError, match=r"embeddings of shape \(2, 3\): .* gives \(rows, 128\)"):
+    with pytest.raises(UserError, match=r"trained for task=captioning and writes no answers"):
+        model.answer(image, "Why?")
+    with pytest.raises(
+        UserError, match=r"embeddings of shape \(2, 3\) do not fit .*Give an array of shape \(rows, 128\)"
+    ):
         model.write(embeddings=np.zeros((2, 3)))
-    with pytest.raises(UserError, match="give exactly one of images, texts and embeddings"):
+    with pytest.raises(UserError, match=r"got none of its inputs\. Give exactly one of images, texts and embeddings"):
         model.write()
     with pytest.raises(UserError, match="num_return=3 is more than num_beams=2"):
-        model.write([picture], num_beams=2, num_return=3)
+        model.write([image], num_beams=2, num_return=3)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UserError, match=r"nobody/nothing: is no folder here, and cannot be had from the hub"):
+    with pytest.raises(UserError, match=r"nobody/nothing is not a folder here, and cannot be downloaded from the hub"):
         TransferModel.from_pretrained("nobody/nothing")
 
 
-def test_the_card_tells_what_the_model_saw_and_scored(runs, tmp_path):
+def test_card_states_training_data_and_scores(runs, tmp_path):
     settings = [f"run={runs}/captioning", "device=cpu", "num_bootstrap=5", "max_examples=8", "num_beams=1"]
     found = evaluate(compose_config("evaluate", EvaluateConfig, settings))
     model = TransferModel.from_pretrained(runs / "captioning", device="cpu")
@@ -120,7 +122,7 @@ except UserError as error:
 """
 
 
-def test_a_model_goes_to_the_hub_and_comes_back(runs, picture, tmp_path):
+def test_model_is_uploaded_to_the_hub_and_loaded_from_it(runs, image, tmp_path):
     def told(token):
         own = {
             "HF_ENDPOINT": hub.address,
@@ -129,7 +131,7 @@ def test_a_model_goes_to_the_hub_and_comes_back(runs, picture, tmp_path):
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_OFFLINE": "0",  # there is a hub here, on this machine
         }
-        command = [sys.executable, "-c", HUB, runs / "snli-ve", "someone/judge", picture]
+        command = [sys.executable, "-c", HUB, runs / "snli-ve", "someone/judge", image]
         ended = subprocess.run(
             command, env=os.environ | own, capture_output=True, text=True, timeout=300, cwd=REPOSITORY
         )
@@ -138,11 +140,11 @@ def test_a_model_goes_to_the_hub_and_comes_back(runs, picture, tmp_path):
 
     with stand_in_hub("hf_secret") as hub:
         (refused,) = told("hf_wrong")
-        assert refused.startswith("push_to_hub=someone/judge: the hub did not take it (Client error '401")
+        assert refused.startswith("push_to_hub=someone/judge: the hub did not accept the model (Client error '401")
         address, scores = told("hf_secret")
     assert address == f"{hub.address}/someone/judge"
     assert hub.private["someone/judge"] is True
     assert {"README.md", "config.json", "model.safetensors", "tokenizer.json"} <= set(hub.repositories["someone/judge"])
-    (here,) = TransferModel.from_pretrained(runs / "snli-ve", device="cpu").write([picture], prompt="A dog.")
+    (here,) = TransferModel.from_pretrained(runs / "snli-ve", device="cpu").write([image], prompt="A dog.")
     assert [float(one) for one in scores.split()] == pytest.approx(here.label_scores, abs=1e-5)
     assert not [name for name, content in hub.repositories["someone/judge"].items() if b"hf_secret" in content]

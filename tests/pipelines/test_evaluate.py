@@ -189,7 +189,7 @@ def test_another_encoder_is_refused(finished_runs, tmp_path):
     changed = {name: (t.half() if t.is_floating_point() else t).contiguous() for name, t in model.state_dict().items()}
     changed["logit_scale"] += 1
     save_file(changed, tmp_path / "open_clip_model.safetensors")
-    with pytest.raises(UserError, match=r"has other weights than the picturebook the run was trained on"):
+    with pytest.raises(UserError, match=r"has other weights than the encoder picturebook that the run was trained on"):
         run_evaluation(finished_runs, f"clip.model=local-dir:{tmp_path}", "clip=picturebook")
 
 
@@ -237,7 +237,7 @@ def test_answers_to_other_settings_are_not_taken_over(finished_runs, tmp_path, m
         die_at(patched, 2)
         run_evaluation(finished_runs, "task=vqa", "batch_size=8", f"output={tmp_path / 'parts'}")
     run_evaluation(finished_runs, "task=vqa", "batch_size=8", change, f"output={tmp_path / 'parts'}")
-    assert f"it differed in {named}; its answers are set aside" in capsys.readouterr().err
+    assert f"it differed in {named}. Its answers were moved to" in capsys.readouterr().err
     run_evaluation(finished_runs, "task=vqa", "batch_size=8", change, f"output={tmp_path / 'whole'}")
     assert results_but_for_paths(tmp_path / "whole") == results_but_for_paths(tmp_path / "parts")
 

@@ -80,13 +80,16 @@ def test_entailment_predictions_are_labels(finished_runs, images):
         ),
         (
             ["embeddings=right.npy", "text_memory=wide.npy"],
-            r"text_memory=wide\.npy: vectors of shape \(7,\).*width 128",
+            r"text_memory=wide\.npy holds vectors of shape \(7,\).*shape \(128,\)",
         ),
         (
             ["embeddings=right.npy", "text_memory=wide.npy", "output=wide.npy"],
             r"output=wide\.npy: is what is to be read",
         ),
-        (["embeddings=wide.npy"], r"rows are 7 wide, but the run was trained on picturebook, 128 wide"),
+        (
+            ["embeddings=wide.npy"],
+            r"the vectors have 7 dimensions, but the run was trained on picturebook with 128\. Encode",
+        ),
     ],
 )
 def test_mistakes_in_prediction(finished_runs, overrides, message):
@@ -134,7 +137,7 @@ def test_predictions_go_on_where_they_were_interrupted(finished_runs, images, mo
         run_prediction(finished_runs, *settings)
     Image.new("RGB", (9, 9)).save(images / "new.png")
     _, lines = run_prediction(finished_runs, *settings)
-    assert "it differed in images; its answers are set aside" in capsys.readouterr().err
+    assert "it differed in images. Its answers were moved to" in capsys.readouterr().err
     assert [line["id"] for line in lines] == ["0.png", "1.png", "2.png", "new.png"]
 
 
@@ -178,7 +181,7 @@ def test_answers_on_another_memory_are_not_mixed(
         run_prediction(finished_runs, *settings)
     one_text(seed)
     _, lines = run_prediction(finished_runs, *settings, f"text_memory_temperature={temperature}")
-    assert f"it differed in {differing}; its answers are set aside" in capsys.readouterr().err
+    assert f"it differed in {differing}. Its answers were moved to" in capsys.readouterr().err
     assert len(answers(lines)) == 1
 
 
@@ -222,7 +225,7 @@ def test_other_answers_in_the_output_are_set_aside(finished_runs, images, capsys
     assert "set aside" not in capsys.readouterr().err, "the same again"
     _, lines = run_prediction(finished_runs, f"images={images / '1.png'}")
     assert [line["id"] for line in lines] == ["1.png"]
-    assert "out.jsonl held other answers, which are set aside in out.jsonl.old-1" in capsys.readouterr().err
+    assert "out.jsonl held other answers, which were moved to out.jsonl.old-1" in capsys.readouterr().err
     assert {p.name: p.read_bytes() for p in Path("out.jsonl.old-1").iterdir()} == kept
     assert not Path("out.jsonl.unreadable.jsonl").exists()
     run_prediction(finished_runs, f"images={images / '2.png'}")
@@ -239,5 +242,5 @@ def test_a_prompt_that_a_language_model_has_no_places_for_is_refused(tmp_path):
     decoder = Decoder(network, lm.tokenizer, Decoding(1), 4)
     vectors = np.ones((1, DIM), dtype=np.float32)
     assert decoder.predict(["a"], vectors.__getitem__, ["how many dogs are there"])[0].id == "a"
-    with pytest.raises(UserError, match=r"has 128 positions, .*give shorter prompts"):
+    with pytest.raises(UserError, match=r"has 128 positions, .*Give shorter prompts"):
         decoder.predict(["a"], vectors.__getitem__, ["how many dogs are there " * 40])

@@ -46,7 +46,7 @@ VOLATILE = {
 
 
 def translate(value, fields, parent=""):
-    """`value` with the names of before as those of after; wording is free, so it is left out."""
+    """Return `value` with the names of BEFORE replaced by those of AFTER, without removed keys."""
     if isinstance(value, dict):
         kept = {key: one for key, one in value.items() if key not in REMOVED}
         names = fields | FIELDS_BELOW.get(parent, {})
@@ -57,7 +57,7 @@ def translate(value, fields, parent=""):
 
 
 def stable(value):
-    """`value` without what two runs of one commit do not share."""
+    """Return `value` without the keys that differ between two runs of one commit."""
     if isinstance(value, dict):
         return {key: stable(one) for key, one in value.items() if key not in VOLATILE}
     return [stable(one) for one in value] if isinstance(value, list) else value
@@ -68,7 +68,7 @@ def digest(data: bytes) -> str:
 
 
 def read(path: Path, places: dict[str, str]):
-    """What is compared of a file; `places` are folders of this run, which stand under a name instead."""
+    """Return the content of a file to compare; `places` maps folders of this run to the names that replace them."""
     if path.suffix in (".json", ".yaml", ".jsonl"):
         text = path.read_text(encoding="utf-8")
         for place, name in places.items():
@@ -83,7 +83,7 @@ def read(path: Path, places: dict[str, str]):
 
 
 def files_of(folder: Path):
-    """The files that are compared: weights, settings, facts, results, predictions, plans and corpora."""
+    """Return the files to compare: weights, settings, facts, results, predictions, plans and corpora."""
     kept = ("model.safetensors", "statistics.safetensors", "results.json", "facts.json", "predictions.jsonl", "plan.jsonl",
             "corpus.jsonl", "removed.jsonl", "scores.jsonl", "config.yaml", "gap.json", "statistics.json", "statistics.npz",
             "official_results.json")  # fmt: skip
@@ -97,7 +97,7 @@ def files_of(folder: Path):
 
 
 def old_words(command: str) -> str:
-    """A command in the words of before."""
+    """Return a command in the words of BEFORE."""
     script, *settings = command.split(" ")
     out = []
     for setting in settings:
@@ -110,7 +110,7 @@ def old_words(command: str) -> str:
 
 @contextmanager
 def checkout(commit: str):
-    """The tree of a commit in a temporary folder."""
+    """Check a commit out into a temporary folder within the block."""
     folder = Path(tempfile.mkdtemp()) / "tree"
     subprocess.run(["git", "worktree", "add", "--quiet", "--detach", folder, commit], cwd=ROOT, check=True)
     try:
@@ -121,7 +121,7 @@ def checkout(commit: str):
 
 
 def record(commit: str, is_before: bool, only: str = "") -> dict:
-    """What a commit computes, by job and file."""
+    """Run all jobs with a commit, and return the contents of their files by job and file."""
     out = {}
     with checkout(commit) as tree, tempfile.TemporaryDirectory() as here, StandInServer({}) as server:
         folder = Path(here)
@@ -152,7 +152,7 @@ def record(commit: str, is_before: bool, only: str = "") -> dict:
 
 
 def differences(before, after, where="") -> list[str]:
-    """Each place where the two differ."""
+    """Return a line per value that differs."""
     if isinstance(before, dict) and isinstance(after, dict):
         return [line for key in sorted(before.keys() | after.keys(), key=str)
                 for line in differences(before.get(key, "missing"), after.get(key, "missing"), f"{where}/{key}")]  # fmt: skip

@@ -150,7 +150,7 @@ def jobs(base_url):
 
 
 def write_inputs(folder: Path) -> None:
-    """Small inputs of each format, the same for both commits."""
+    """Write small inputs of each format, the same for both commits."""
     rng = random.Random(0)
     things, colours = (
         ["dog", "cat", "tree", "house", "ball", "boat", "duck", "star"],

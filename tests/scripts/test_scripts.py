@@ -1,4 +1,4 @@
-"""The commands as a user types them: the first ones in processes of their own, the others in this one."""
+"""Commands as users type them: the first ones in separate processes, the others in this one."""
 
 import json
 import os
@@ -17,7 +17,7 @@ SCRIPTS = REPOSITORY / "scripts"
 
 
 def run(script, *arguments):
-    """The finished process; run in the current folder."""
+    """Run a script in the current folder, and return the finished process."""
     command = [sys.executable, str(SCRIPTS / script), *arguments]
     return subprocess.run(command, text=True, capture_output=True, env=os.environ, timeout=300)
 
@@ -38,7 +38,7 @@ def test_train_evaluate_predict_with_the_words_a_user_needs():
     assert Path("runs/captioning/latest").resolve() == Path(folder).resolve()
 
 
-def test_without_a_run_the_command_to_type_is_named():
+def test_error_without_a_run_names_the_training_command():
     finished = run_command("eval_image", "task=snli-ve")
     assert finished.status == 2
     assert finished.out == ""
@@ -53,7 +53,7 @@ def test_mistakes_are_sentences_and_exit_with_2():
     assert "Did you mean" in finished.stderr
 
 
-def test_demo_shows_the_method_beside_its_bounds():
+def test_demo_compares_the_method_with_its_bounds():
     finished = run_command("demo", "task=vqa", *SMALL)
     assert finished.status == 0, finished.err
     table = finished.out[finished.out.rindex("vqa on ") :]
@@ -104,7 +104,7 @@ def test_contact_sheet():
 
 
 def readme_commands():
-    """Every python command in the code blocks of the README, then of the page with the other commands."""
+    """Return every python command in the code blocks of the README, then of the page with the other commands."""
     text = "\n".join((REPOSITORY / name).read_text() for name in ("README.md", "docs/commands.md"))
     blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", text, flags=re.DOTALL)
     lines = [re.split(r"\s#", line)[0].strip() for block in blocks for line in block.splitlines()]
@@ -113,7 +113,7 @@ def readme_commands():
 
 
 def small(command):
-    """The command at reduced size: same script, same settings, fewer examples."""
+    """Return script and arguments of a command, with fewer examples."""
     import shlex
 
     script, *arguments = shlex.split(command)[1:]

@@ -74,13 +74,13 @@ def captioners(tmp_path_factory):
 
 def test_every_run_is_asked_with_every_number_of_shots(captioners, monkeypatch):
     asked = []
-    answers = few_shot.FewShot.answers
+    answers = few_shot.FewShotAnswerer.answer
 
     def recorded(self, prompts, *more):
         asked.append(prompts)
         return answers(self, prompts, *more)
 
-    monkeypatch.setattr(few_shot.FewShot, "answers", recorded)
+    monkeypatch.setattr(few_shot.FewShotAnswerer, "answer", recorded)
     said = few_shot.run_study(config(f"runs=[{captioners['text']},{captioners['images']}]"))
     # No seed decides what stands in front of a question alone.
     assert [len(prompts[0]) for prompts in asked] == 2 * [1, 3, 3]

@@ -9,7 +9,7 @@ from typing import Any
 from close_transfer.core.atomic_files import read_fields, report_write_errors, write_json
 from close_transfer.core.errors import UserError
 from close_transfer.core.locks import hold_lock, locate_lock
-from close_transfer.core.roles import Role, fields_with
+from close_transfer.core.roles import Role, list_fields
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.journal import make_busy_error, read_ledger
 from textgen.text.hashing import hash_json
@@ -17,7 +17,7 @@ from textgen.text.hashing import hash_json
 _SETTINGS = "settings.json"
 _MAX_SHOWN = 40  # characters of a value in a message
 # Remembered as typed last; other settings as typed when the corpus was begun.
-_CAPS = fields_with(SynthesizeCaptionsConfig, Role.BUDGET)
+_CAPS = list_fields(SynthesizeCaptionsConfig, Role.BUDGET)
 
 
 @dataclass(frozen=True)
