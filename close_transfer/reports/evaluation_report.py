@@ -139,7 +139,7 @@ def _build_case(evaluation: Evaluation, row: int, others: Sequence[ComparedEvalu
 
 def _build_rows(evaluation: Evaluation, others: Sequence[ComparedEvaluation]) -> list[dict[str, Any]]:
     """One row a metric, one cell a system: value, low, high."""
-    systems = [evaluation.results(), *(other.results for other in others)]
+    systems = [evaluation.build_results(), *(other.results for other in others)]
     metrics = [name for name in evaluation.scores.metrics if QUESTION_TYPE not in name]  # dozens; results.json has them
     max_values = {name: max(system.metrics.get(name, 0.0) for system in systems) for name in metrics}
     return [
@@ -177,7 +177,7 @@ def write_report(evaluation: Evaluation, others: Sequence[ComparedEvaluation] = 
     Raises:
         UserError: if another evaluation was made on other data, split or scene.
     """
-    results = evaluation.results()
+    results = evaluation.build_results()
     for other in others:
         if other.results.data_fingerprint != results.data_fingerprint:
             raise UserError(

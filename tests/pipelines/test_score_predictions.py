@@ -109,7 +109,7 @@ def predictions_in(name, value, *settings):
 
 def test_other_field_names_can_be_given():
     theirs = [{"image_name": name, "captions": ["?"], "text": text} for name, text in WRITTEN.items()]
-    with pytest.raises(UserError, match=r"entry \[0\]: none of the fields id, .*'image_name'.* id_field="):
+    with pytest.raises(UserError, match=r"entry \[0\]: it has none of the fields id, .*'image_name'.* id_field="):
         predictions_in("theirs.json", theirs)
     assert predictions_in("theirs.json", theirs, "id_field=image_name", "prediction_field=text") == WRITTEN
 
@@ -123,7 +123,7 @@ def test_an_official_results_file_holds_the_predictions_it_was_made_from():
     assert format_official_results("vqa", [Prediction("007", ("x",), (0.0,))]) == [
         {"question_id": "007", "answer": "x"}
     ]
-    with pytest.raises(UserError, match="task=snli-ve: has no official results format"):
+    with pytest.raises(UserError, match="task=snli-ve has no official results format"):
         format_official_results("snli-ve", predictions)
 
 
@@ -140,7 +140,7 @@ def test_answers_are_scored_to_the_letter():
     [
         ([("11", "yes")], "on_missing=skip", r"2 of 3 references have no prediction \(12, 13\)", "references without a prediction", 2),
         ([(i, "x") for i in (11, 12, 13, 14)], "on_extra=skip", r"1 of 4 predictions have no reference \(14\)", "predictions without a reference", 1),
-        ([(i, "x") for i in (11, 12, 13, 13)], "on_duplicate=first", r"predictions=.*1 ids come more than once \(13\)", "repeated predictions", 1),
+        ([(i, "x") for i in (11, 12, 13, 13)], "on_duplicate=first", r"predictions=.*1 ids are in it more than once \(13\)", "repeated predictions", 1),
     ],
 )  # fmt: skip
 def test_ids_that_do_not_agree_are_errors_unless_told_otherwise(answers, setting, message, reason, count):
@@ -161,7 +161,7 @@ def test_of_repeated_ids_the_chosen_one_counts(which, accuracy):
 
 def test_repeated_references_are_an_error_too():
     references = write("r.jsonl", [{"id": "a", "references": ["yes"] * 3}] * 2)
-    with pytest.raises(UserError, match=r"references=r\.jsonl: 1 ids come more than once \(a\)"):
+    with pytest.raises(UserError, match=r"references=r\.jsonl: 1 ids are in it more than once \(a\)"):
         score(
             "task=vqa", f"predictions={write('p.jsonl', [{'id': 'a', 'prediction': 'x'}])}", f"references={references}"
         )

@@ -39,7 +39,7 @@ def test_annotators_of_a_custom_task_are_counted_to_the_letter(files):
 def test_files_of_another_kind_are_no_references_of_a_custom_task(files):
     pairs = write("pairs.jsonl", [{"pairID": "1", "gold_label": "neutral"}])
     with pytest.raises(
-        UserError, match=r"labelled pairs of SNLI.*task=custom takes a list or JSON lines with id and ref"
+        UserError, match=r"labelled pairs of SNLI.*task=custom give a list or JSON Lines with id and ref"
     ):
         score("task=custom", files[0], f"references={pairs}")
     with pytest.raises(UserError, match=r"task\.labels|should be two or more"):

@@ -76,7 +76,7 @@ def test_seeds_of_two_machines_are_folded_and_what_was_taken_for_the_same_is_tol
         put(f"runs/{seed}", elsewhere(seed))
     made, markdown, _ = report()
     assert [row.seeds for row in made.tables[0].rows] == [[0, 1]]
-    assert "as if lm.name were the same file in /scratch/0/caption_lm, /scratch/1/caption_lm" in markdown
+    assert "assuming that lm.name is the same file in /scratch/0/caption_lm, /scratch/1/caption_lm" in markdown
     assert "clip.weights" in markdown
 
 

@@ -84,7 +84,7 @@ def test_the_prefix_is_read_as_words_and_words_are_scored_by_kind(finished_runs)
     assert "| nearest | " in scored.stdout
     nothing = run("score_by_word_type.py", "evaluations=nothing")
     assert nothing.returncode == 2
-    assert "evaluations=nothing: matches no results.json" in nothing.stderr
+    assert "evaluations=nothing matches no results.json" in nothing.stderr
 
 
 def test_picturebook_clip_trains_and_serves(tmp_path):
