@@ -84,13 +84,13 @@ def test_another_base_is_refused_and_so_is_one_that_is_not_needed(lora_run, tmp_
         UserError, match=r"other has other weights than the language model in training .*base_model=FOLDER"
     ):
         TransferModel.from_pretrained(lora_run, device="cpu", base_model=other)
-    with pytest.raises(UserError, match=r"nowhere: the language model that this one was trained on: cannot be loaded"):
+    with pytest.raises(UserError, match=r"nowhere, the base language model of this checkpoint: cannot be loaded"):
         TransferModel.from_pretrained(lora_run, device="cpu", base_model=tmp_path / "nowhere")
 
 
 def test_a_model_that_holds_all_of_itself_takes_no_base(finished_runs):
     with pytest.raises(
-        UserError, match=r"base_model=my_lm: the checkpoint holds all of its language model; leave base_model out"
+        UserError, match=r"base_model=my_lm: the checkpoint holds its whole language model\. Leave base_model out"
     ):
         TransferModel.from_pretrained(finished_runs / "captioning/latest", device="cpu", base_model="my_lm")
 
@@ -100,7 +100,7 @@ def test_the_card_asks_for_the_base_and_names_no_folder(lora_run, tmp_path):
     model.save_pretrained(tmp_path / "saved")
     card = ModelCard.load(tmp_path / "saved/README.md")
     assert card.data.base_model is None
-    assert "`my_lm`, which is a folder of whoever trained this model" in card.text
+    assert "`my_lm`. It is a local folder of this model's author" in card.text
     assert 'base_model="my_lm")' in card.text
     written = (tmp_path / "saved/README.md").read_text() + (tmp_path / "saved/about.json").read_text()
     assert str(lora_run.parent) not in written
@@ -109,4 +109,4 @@ def test_the_card_asks_for_the_base_and_names_no_folder(lora_run, tmp_path):
     model.save_pretrained(tmp_path / "of_hub")
     card = ModelCard.load(tmp_path / "of_hub/README.md")
     assert card.data.base_model == "gpt2"
-    assert "`gpt2`, which is loaded from the hub" in card.text
+    assert "`gpt2`. It is loaded from the hub" in card.text

@@ -137,7 +137,7 @@ def test_the_world_s_encoder_on_other_data_is_warned_of(finished_runs, capsys):
 def test_leakage_is_told_where_it_was_found_or_not_looked_for(finished_runs, tmp_path):
     found = run_evaluation(finished_runs, "split=train", "max_examples=4", f"output={tmp_path / 'a'}")
     assert found.leakage["num_identical"] >= 4
-    told = f"{found.leakage['num_identical']:,} of 200 training texts are identical to evaluation text"
+    told = f"{found.leakage['num_identical']:,} of 200 training texts are identical to an evaluation text"
     assert f"leakage: {told}" in describe_evaluation(found)
     assert told in write_report(found).read_text()
     silent = run_evaluation(finished_runs, "leakage=false", "max_examples=4", f"output={tmp_path / 'b'}")
@@ -162,7 +162,7 @@ def test_report_is_one_file_with_numbers_pictures_and_plain_words(finished_runs,
     assert "http" not in page.replace("http://www.w3.org", ""), "nothing is fetched"
     assert f"{evaluation.scores.metrics['CIDEr']:.1f}" in page
     assert "random noise of length 1.13" in page
-    assert "Worst by CIDEr" in page
+    assert "Lowest CIDEr" in page
     assert evaluation.examples[0].references[0] in page or len(evaluation.examples) > 24
 
 

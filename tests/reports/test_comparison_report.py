@@ -108,16 +108,16 @@ def test_what_is_of_picturebook_is_marked_on_other_data(change, mark):
     assert shown == {"trained on text, noise 0.1": [mark], "trained on text, no noise": []}
     assert f"| trained on text, noise 0.1 [{mark}] |" in markdown
     # Above the table and under the pairing.
-    assert markdown.count(f"Marked [{mark}]: in part made for Picturebook") == 2
+    assert markdown.count(f"Systems marked [{mark}] depend on Picturebook") == 2
     for page in (html.replace("&#39;", "'"), describe_report(made)):
-        assert f"Marked [{mark}]: in part made for Picturebook" in page
+        assert f"Systems marked [{mark}] depend on Picturebook" in page
 
 
 def test_picturebook_on_picturebook_needs_no_mark():
     put("runs/a", results(90.0, data="picturebook", encoder="picturebook"))
     made, markdown, _ = report()
     assert made.tables[0].rows[0].marks == []
-    assert "Marked" not in markdown
+    assert "Systems marked" not in markdown
 
 
 def test_accuracies_have_the_digits_of_the_official_tool():
@@ -157,7 +157,7 @@ def test_a_pairing_of_two_kinds_of_scene_says_so():
     put("runs/b", results(60.0, scene="text"), [1.0, 1.0])
     made, markdown, _ = report("compare=[runs/a,runs/b]")
     assert len(made.tables) == 2
-    assert "not shown the same: the first scene=image and the second scene=text" in markdown
+    assert "inputs differ: the first was evaluated with scene=image and the second with scene=text" in markdown
 
 
 def test_two_splits_whose_ids_agree_are_not_paired():

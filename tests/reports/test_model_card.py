@@ -38,14 +38,14 @@ LINEAR = [{"name": "linear"}, {"name": "gaussian"}]
 @pytest.mark.parametrize(
     ("changed", "fed", "said", "not_said", "tag"),
     [
-        ({}, "text", "from the text vectors of a frozen encoder, ViT-B-32 (openai), with noise added", "image vectors", "text-only-training"),
-        ({"noise": {"std": 0.0}}, "text", "with no noise added to them", "with noise", "text-only-training"),
-        ({"data_regime": "T1"}, "text", "statistics of unpaired ones", "no image was seen", None),
-        ({"data_regime": "T4", "adapter": LINEAR}, "text", "paired with text", "image vectors", None),
-        ({"data_regime": "T4", "noise": {"std": 0.0}}, "image", "from the image vectors", "text vectors", "trained-on-images"),
-        ({"data_regime": "T4", "noise": {"std": 0.0}}, None, "from the image vectors", "text vectors", "trained-on-images"),
-        ({"adapter": BLIND}, "text", "without seeing them", "text vectors", "blind-baseline"),
-        ({"adapter": BLIND, "data_regime": "T4"}, "image", "without seeing them", "image vectors", "blind-baseline"),
+        ({}, "text", "on the text vectors of a frozen encoder, ViT-B-32 (openai), with added noise", "image vectors", "text-only-training"),
+        ({"noise": {"std": 0.0}}, "text", "without added noise", "with added noise", "text-only-training"),
+        ({"data_regime": "T1"}, "text", "statistics of unpaired images", "no image was seen", None),
+        ({"data_regime": "T4", "adapter": LINEAR}, "text", "statistics of image-text pairs", "image vectors", None),
+        ({"data_regime": "T4", "noise": {"std": 0.0}}, "image", "on the image vectors", "text vectors", "trained-on-images"),
+        ({"data_regime": "T4", "noise": {"std": 0.0}}, None, "on the image vectors", "text vectors", "trained-on-images"),
+        ({"adapter": BLIND}, "text", "without seeing the image", "text vectors", "blind-baseline"),
+        ({"adapter": BLIND, "data_regime": "T4"}, "image", "without seeing the image", "image vectors", "blind-baseline"),
     ],
 )  # fmt: skip
 def test_the_first_sentence_and_the_tags_follow_what_training_saw(changed, fed, said, not_said, tag):
@@ -63,10 +63,10 @@ def test_an_encoder_that_is_no_clip_is_not_tagged_so():
 
 def test_uses_are_told_in_words_and_the_name_can_be_typed():
     card = build_model_card(config(), {}, "someone/captions", None).text
-    assert "## What it is for" in card and "## What it is not for" in card
+    assert "## Intended use" in card and "## Out-of-scope use" in card
     assert 'from_pretrained("someone/captions")\n' in card
     assert (
-        'from_pretrained("captioner")  # or wherever this folder is\n'
+        'from_pretrained("captioner")  # or the path of this folder\n'
         in build_model_card(config(), {}, "captioner", None).text
     )
 
@@ -119,16 +119,16 @@ def test_the_card_tells_which_data_and_how_much_of_it(custom_run, tmp_path):
     card = (tmp_path / "saved/README.md").read_text()
     facts = json.loads((custom_run / "facts.json").read_text())
     assert facts["num_examples"] > 10 and facts["num_skipped"] == 1
-    for told in (
-        f"| trained on | file, `told.jsonl`, {facts['num_examples']} examples |",
-        "| left out | 1 entries (",
-        f"| fingerprint of the data | `{facts['data_fingerprint']}` |",
+    for line in (
+        f"| training data | file, `told.jsonl`, {facts['num_examples']} examples |",
+        "| entries left out | 1 (",
+        f"| data fingerprint | `{facts['data_fingerprint']}` |",
         "| language | en |",
         "| prompt | `Which {asked}?` |",
         "| metric | accuracy |",
         "| labels | red, blue |",
     ):
-        assert told in card
+        assert line in card
 
 
 def test_no_path_of_this_machine_is_published(custom_run, tmp_path, monkeypatch):
