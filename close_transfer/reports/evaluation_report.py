@@ -99,9 +99,9 @@ def describe_noise(noise: dict[str, float], training_input_modality: str) -> str
     degrees = np.degrees(np.arccos(noise["cosine"]))
     return (
         f"In training, random noise of length {noise['length']:.2f} ({noise['std']:.3g} per coordinate) was added to "
-        f"every vector, which has length 1, and the sum was scaled back to length 1. The result points about "
-        f"{degrees:.0f} degrees away from the clean vector (cosine {noise['cosine']:.2f}), so the model learns to answer "
-        "from a neighbourhood of the vector and not only from one point. No noise is added at test time."
+        f"every unit vector, and the sum was scaled back to length 1. The result points about {degrees:.0f} degrees away "
+        f"from the clean vector (cosine {noise['cosine']:.2f}), so the model learns to answer from a neighbourhood of "
+        "the vector and not only from one point. No noise is added at test time."
     )
 
 

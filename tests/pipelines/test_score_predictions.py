@@ -1,4 +1,4 @@
-"""Scoring anybody's predictions: formats, ids, and the official tools' own numbers."""
+"""Scoring predictions of any system: formats, ids, and agreement with the official tools."""
 
 import gzip
 import json
@@ -29,14 +29,14 @@ ANSWERS = {"11": ["yes"] * 10, "12": ["2"] * 6 + ["3"] * 4, "13": ["red"] * 5 + 
 
 
 def write(name, value):
-    """JSON, or JSON lines by the name, packed where it ends in .gz; the path as text."""
+    """Write JSON or JSON Lines, compressed if the name ends in .gz, and return the path as text."""
     text = "".join(json.dumps(one) + "\n" for one in value) if ".jsonl" in name else json.dumps(value)
     (gzip.open if name.endswith(".gz") else open)(name, "wt", encoding="utf-8").write(text)
     return name
 
 
 def score(*settings):
-    """What was scored, and the results.json that was written."""
+    """Score and return the examples and the content of results.json."""
     config = compose_config(
         "score_predictions", ScorePredictionsConfig, ["output=scored", "num_bootstrap=20", *settings]
     )
@@ -127,8 +127,8 @@ def test_an_official_results_file_holds_the_predictions_it_was_made_from():
         format_official_results("snli-ve", predictions)
 
 
-def test_answers_are_scored_to_the_letter():
-    """Golden by hand: one annotator left out in turn; nothing is normalised where all agree."""
+def test_answers_are_scored_without_normalization():
+    """Compare with values by hand: each annotator is left out in turn, and nothing is normalised if all agree."""
     _, results = vqa([("11", "Yes"), ("12", "three"), ("13", "the red.")])
     # 11: all say "yes", so "Yes" is wrong. 12: four of ten, always three or more of the others. 13: five of ten.
     assert results["metrics"]["accuracy"] == pytest.approx(200 / 3)
@@ -143,7 +143,7 @@ def test_answers_are_scored_to_the_letter():
         ([(i, "x") for i in (11, 12, 13, 13)], "on_duplicate=first", r"predictions=.*1 ids are in it more than once \(13\)", "repeated predictions", 1),
     ],
 )  # fmt: skip
-def test_ids_that_do_not_agree_are_errors_unless_told_otherwise(answers, setting, message, reason, count):
+def test_ids_that_do_not_agree_are_errors_by_default(answers, setting, message, reason, count):
     with pytest.raises(UserError, match=message):
         vqa(answers)
     _, results = vqa(answers, setting)
@@ -152,14 +152,14 @@ def test_ids_that_do_not_agree_are_errors_unless_told_otherwise(answers, setting
 
 
 @pytest.mark.parametrize(("which", "accuracy"), [("first", 100.0), ("last", 0.0)])
-def test_of_repeated_ids_the_chosen_one_counts(which, accuracy):
+def test_the_chosen_entry_of_a_duplicate_id_counts(which, accuracy):
     references = write("r.jsonl", [{"id": "a", "references": ["yes"] * 3}])
     predictions = write("p.jsonl", [{"id": "a", "prediction": text} for text in ("yes", "no")])
     _, results = score("task=vqa", f"predictions={predictions}", f"references={references}", f"on_duplicate={which}")
     assert results["metrics"]["accuracy_simple"] == accuracy
 
 
-def test_repeated_references_are_an_error_too():
+def test_duplicate_references_are_an_error():
     references = write("r.jsonl", [{"id": "a", "references": ["yes"] * 3}] * 2)
     with pytest.raises(UserError, match=r"references=r\.jsonl: 1 ids are in it more than once \(a\)"):
         score(
@@ -167,7 +167,7 @@ def test_repeated_references_are_an_error_too():
         )
 
 
-def test_files_of_other_data_are_told_by_their_ids():
+def test_files_of_other_data_are_detected_by_their_ids():
     with pytest.raises(UserError, match=r"none of its 1 ids \(99\) is among the 3 of .*\(1[123], "):
         vqa([("99", "x")], "on_missing=skip", "on_extra=skip")
 
@@ -214,7 +214,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("side", ["predictions", "references", "questions"])
-def test_broken_files_are_told_with_their_name(name, side):
+def test_errors_of_broken_files_name_the_file(name, side):
     file, content = BROKEN[name]
     files = {"predictions": write("good.jsonl", [{"id": 11, "prediction": "x"}]), "references": annotations()}
     Path(file).write_bytes(content)
@@ -225,7 +225,7 @@ def test_broken_files_are_told_with_their_name(name, side):
 
 
 def test_clipscore_of_drawn_pictures(tmp_path):
-    """2.5 times the cosine of image and caption, by vectors encoded here."""
+    """Compare with 2.5 times the cosine of image and caption, from vectors encoded here."""
     from close_transfer.data.picturebook.captions import captions
     from close_transfer.data.picturebook.drawing import draw_scene
     from close_transfer.data.picturebook.scenes import scenes
@@ -274,7 +274,7 @@ def test_captions_are_scored_by_the_command_and_written():
 
 @needs_data
 def test_captions_of_coco_score_as_the_official_tool_scores_them():
-    """The first caption of each image against its others; golden: COCOEvalCap of pycocoevalcap 1.2 with
+    """Score the first caption of each image against its others; golden: COCOEvalCap of pycocoevalcap 1.2 with
     COCO.loadRes of pycocotools 2.0.11 on the same two files (SPICE left out)."""
     document = json.loads(gzip.decompress(Path(DATA, "coco/captions_val2017.json.gz").read_bytes()))
     first, others = {}, []
@@ -296,7 +296,7 @@ def test_captions_of_coco_score_as_the_official_tool_scores_them():
 
 @needs_data
 def test_answers_of_vqa_score_as_the_official_tool_scores_them():
-    """The commonest answer of each question; golden: vqaEval.py as of 2018, run on the same files."""
+    """Score the commonest answer of each question; golden: vqaEval.py as of 2018, run on the same files."""
     references = Path(DATA, "vqa2/v2_annotations_valid_subset.json.gz")
     entries = json.loads(gzip.decompress(references.read_bytes()))["annotations"]
     answers = [(str(one["question_id"]), one["multiple_choice_answer"]) for one in entries]

@@ -1,4 +1,4 @@
-"""Files of the wrong kind are named for what they are; what a references file leaves out is counted."""
+"""Errors of scoring: files of the wrong kind, damaged entries, and references left out."""
 
 import gzip
 import json
@@ -24,7 +24,7 @@ needs_data = pytest.mark.skipif(not DATA, reason="CLOSE_TRANSFER_DATA is unset: 
 
 
 def explained(answers=("yes", "red")):
-    """VQA-E's own file: no ids, one entry an answer."""
+    """Write VQA-E's own file: no ids, one entry per answer."""
     entries = [
         {"img_id": 7, "question": "what is it?", "question_type": "what", "answers": [answer] * 10, "explanation": ["so", 0.5]}
         for answer in answers
@@ -60,7 +60,7 @@ def test_references_of_another_task_are_named_in_one_line(task, references, mess
     assert "Correct the file" not in str(caught.value)
 
 
-def test_what_is_given_for_the_other_setting_is_named():
+def test_files_given_to_the_wrong_setting_are_named():
     with pytest.raises(UserError, match=r"predictions=.*: the file holds COCO's captions\. Give predictions: a list"):
         score(f"predictions={coco()}", f"references={coco()}")
     with pytest.raises(UserError, match=r"predictions=pairs\.jsonl: the file holds labelled pairs of SNLI or SNLI-VE"):
@@ -78,7 +78,7 @@ def test_one_bad_entry_of_the_right_kind_is_still_shown_with_its_place():
     assert "Correct the file, or remove those entries from it" in str(caught.value)
 
 
-def test_a_field_that_no_entry_has_is_told_once():
+def test_a_field_that_every_entry_lacks_is_reported_once():
     theirs = write("p.json", [{"image_id": n, "text": "a ball"} for n in range(9)])
     with pytest.raises(UserError, match=r"entry \[0\]: it has none of the fields .*prediction_field=NAME\. This error is the same in all 9 entries") as caught:  # fmt: skip
         score(f"predictions={theirs}", f"references={coco()}")
@@ -94,8 +94,8 @@ def test_vqa_e_is_scored_from_its_own_file_by_position():
     assert lines == [{"id": "0", "accuracy": 0.0}, {"id": "1", "accuracy": 100.0}]
 
 
-def test_vqa_e_is_called_by_the_ids_that_evaluations_give():
-    """What a run's predictions are named is what its references are named here, with the same fingerprint."""
+def test_vqa_e_has_the_same_ids_as_in_evaluations():
+    """Compare ids and fingerprint of the references with those of an evaluation."""
     given = explained()
     data = VqaEData(
         name="vqa-e", root=str(Path.cwd()), files={"val": given, "test": given}, image_folders={"val": "val2014", "test": "val2014"},
@@ -121,7 +121,7 @@ def test_images_without_captions_are_counted_and_their_predictions_are_not_extra
 
 
 @needs_data
-def test_real_annotations_for_captions_are_told_by_the_command():
+def test_the_command_reports_real_annotations_given_for_captions():
     references = Path(DATA, "vqa2/v2_annotations_valid_subset.json.gz")
     command = [sys.executable, str(REPOSITORY / "scripts/score_predictions.py"), "output=scored"]
     finished = subprocess.run(
