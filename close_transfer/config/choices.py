@@ -56,14 +56,14 @@ WORDS_BY_DATA_REGIME: dict[str, RegimeWords] = {
         _UNPAIRED_STATISTICS,
         _UNPAIRED_STATISTICS,
         _UNPAIRED_STATISTICS,
-        "of images, training saw statistics of unpaired ones",
+        "training also used statistics of unpaired images",
     ),
-    "T2": RegimeWords(_UNPAIRED, _UNPAIRED, _UNPAIRED, "training saw unpaired images"),
-    "T3": RegimeWords(_GENERATED, _GENERATED, _GENERATED, "training saw images that were generated from its text"),
+    "T2": RegimeWords(_UNPAIRED, _UNPAIRED, _UNPAIRED, "training also used unpaired images"),
+    "T3": RegimeWords(_GENERATED, _GENERATED, _GENERATED, "training also used images generated from its text"),
     "T4": RegimeWords(
         "images with their text",
         "text, and statistics of pairs",
         "images paired with text",
-        "of images, training saw statistics of some that were paired with text",
+        "training also used statistics of image-text pairs",
     ),
 }

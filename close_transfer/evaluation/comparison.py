@@ -1,6 +1,6 @@
-"""Sets results side by side: seeds folded, one table for what was asked of the same examples, two runs paired.
+"""Comparison of results: tables that fold seeds, and a paired test of two systems.
 
-Takes the results.json and scores.jsonl of evaluations and of scored predictions alike.
+Reads results.json and scores.jsonl of evaluations and of scored predictions alike.
 """
 
 import json
@@ -20,18 +20,23 @@ from close_transfer.evaluation.system_identity import collect_system_settings, i
 from close_transfer.metrics.bootstrap import compare_paired_means
 from close_transfer.metrics.extra_metrics import ENCODER_SCORES
 
-_MAX_SHOWN_SETTINGS = 4
+_MAX_SHOWN_SETTINGS = 4  # in the name of a system; more make it unreadable
 
-# What was asked, of what kind of scene, fingerprint and number of the examples, whether they are Picturebook's.
+# Results group, scene, fingerprint and number of the examples, whether they are Picturebook's.
 _TableKey = tuple[str, str | None, str, int, bool]
 
 
 def compute_t_quantile(freedom: int) -> float:
-    """Return the 97.5% point of Student's t, for a two-sided 95% interval."""
+    """Return the 97.5% quantile of Student's t, for a two-sided 95% interval.
+
+    Args:
+        freedom: degrees of freedom.
+    """
     return float(student_t.ppf(0.975, freedom))
 
 
 def _fold_values(metric: str, folded_results: Sequence[Results]) -> Value:
+    """Return the mean over seeds with its t-interval; for a single result, its own bootstrap interval."""
     values = [results.metrics[metric] for results in folded_results]
     if len(values) == 1:
         low, high = folded_results[0].intervals.get(metric, (None, None))
@@ -48,6 +53,7 @@ def _build_row(folded_results: Sequence[Results]) -> Row:
     return Row(
         first.name,
         first.data_regime,
+        # None cannot be compared with numbers; it comes first.
         sorted((results.seed for results in folded_results), key=lambda seed: -1 if seed is None else seed),
         {_format_column(name, first): _fold_values(name, folded_results) for name in shared_metrics},
         first,
@@ -56,13 +62,13 @@ def _build_row(folded_results: Sequence[Results]) -> Row:
 
 
 def _format_column(metric: str, results: Results) -> str:
-    """The metric's name; CLIPScores and the like of different encoders are different metrics."""
+    """Return the metric's name, with the encoder if it scores by one: different encoders make different metrics."""
     encoder = results.clipscore_encoder if metric in ENCODER_SCORES else None
     return f"{metric} ({encoder})" if encoder else metric
 
 
 def _disambiguate_names(rows: Sequence[Row]) -> None:
-    """Adds to equal names of one table the settings that differ."""
+    """Append the settings that differ to equal names of one table."""
     by_name: dict[tuple[str | None, str], list[Row]] = {}
     for row in rows:
         by_name.setdefault((row.data_regime, row.name), []).append(row)
@@ -101,12 +107,12 @@ def _build_table(key: _TableKey, rows: list[Row]) -> ResultTable:
             row.marks = row.first.marks
     leading = _find_leading_metric(rows)
     _disambiguate_names(rows)
-    rows.sort(
+    rows.sort(  # "~" puts rows without a regime last
         key=lambda row: (row.data_regime or "~", -row.values[leading].value if leading in row.values else math.inf)
     )
     return ResultTable(
         task=kind if len(tasks) > 1 else tasks.pop(),
-        data=_join_names(results.data for results in all_results if results.states_data)
+        data=_join_names(results.data for results in all_results if results.has_stated_data)
         or _join_names(results.data for results in all_results),
         split=_join_names(results.split for results in all_results) or None,
         scene=scene,
@@ -118,37 +124,41 @@ def _build_table(key: _TableKey, rows: list[Row]) -> ResultTable:
     )
 
 
-def _key_results(files: Mapping[Path, Results]) -> Iterator[tuple[_TableKey, Path, Results]]:
-    """Each result with its table's key: data without a stated name are Picturebook's where their references are."""
-    world_flags: dict[str, set[bool]] = {}
+def _assign_tables(files: Mapping[Path, Results]) -> Iterator[tuple[_TableKey, Path, Results]]:
+    """Yield each result with the key of its table.
+
+    Data without a stated name count as Picturebook's if all results with the same references are.
+    """
+    builtin_flags: dict[str, set[bool]] = {}
     for results in files.values():
-        if results.states_data:
-            world_flags.setdefault(results.examples, set()).add(results.data == BUILTIN_DATASET)
+        if results.has_stated_data:
+            builtin_flags.setdefault(results.examples_fingerprint, set()).add(results.data == BUILTIN_DATASET)
     for path, results in files.items():
+        fingerprint = results.examples_fingerprint
         is_builtin = (
-            results.data == BUILTIN_DATASET if results.states_data else world_flags.get(results.examples) == {True}
+            results.data == BUILTIN_DATASET if results.has_stated_data else builtin_flags.get(fingerprint) == {True}
         )
-        yield (results.kind, results.scene, results.examples, results.num_examples, is_builtin), path, results
+        yield (results.group, results.scene, fingerprint, results.num_examples, is_builtin), path, results
 
 
 def build_tables(files: Mapping[Path, Results]) -> tuple[list[ResultTable], list[str]]:
-    """Tables of all results, and sentences on what was left out or folded.
+    """Return tables of all results, and notes on what was left out or folded.
 
-    Results of one system that differ in their seed only are one row. A table holds what was asked of the
-    same examples with the same references, by whatever name they go; Picturebook's stand apart from all
-    others. Of two results with the same seed the last by name counts.
+    Results of one system that differ only in their seed are one row. A table holds the systems that were
+    evaluated on the same examples with the same references, under any name. Picturebook's tables are separate
+    from all others. If a system has two results with the same seed, the last by name counts.
     """
     systems: dict[tuple[_TableKey, str | None, str, str, str], dict[int | None, tuple[Path, Results]]] = {}
     notes = []
-    for table_key, path, results in _key_results(files):
-        # A result without a seed is a row of its own.
+    for table_key, path, results in _assign_tables(files):
+        # Each result without a seed has its own row, because it cannot be folded.
         path_key = str(path) if results.seed is None else ""
         by_seed = systems.setdefault(
             (table_key, results.data_regime, results.name, identify_system(results), path_key), {}
         )
         if results.seed in by_seed:
             notes.append(
-                f"{by_seed[results.seed][0]} is left out: {path} is the same system with the same seed {results.seed}"
+                f"left out {by_seed[results.seed][0]}: {path} is the same system with the same seed {results.seed}"
             )
         by_seed[results.seed] = (path, results)
     rows_by_key: dict[_TableKey, list[Row]] = {}
@@ -163,34 +173,44 @@ def build_tables(files: Mapping[Path, Results]) -> tuple[list[ResultTable], list
 
 
 def _list_assumptions(folded_results: Sequence[Results]) -> list[str]:
-    """What is taken to be the same file though it lies in several places."""
+    """List the files that are assumed to be the same although their paths differ."""
     notes = []
     for key in ("lm.name", "clip.weights"):
-        places = {
-            str(place) for results in folded_results if (place := results.trained_with(*key.split("."))) is not None
+        paths = {
+            str(path)
+            for results in folded_results
+            if (path := results.get_training_setting(*key.split("."))) is not None
         }
-        if len(places) > 1:
-            place_list = ", ".join(sorted(places))
-            notes.append(f"“{folded_results[0].name}”: seeds are folded as if {key} were the same file in {place_list}")
+        if len(paths) > 1:
+            notes.append(
+                f"“{folded_results[0].name}”: its seeds are folded, assuming that {key} is the same file in "
+                f"{', '.join(sorted(paths))}"
+            )
     return notes
 
 
 def _are_incompatible(first: Results, second: Results) -> bool:
-    """Whether two results are known to be of different examples, or stand on different sides of Picturebook."""
-    both_stated = first.states_data and second.states_data
-    if first.kind != second.kind or (
+    """Return True if two results are known to be of different examples, or only one of them is of Picturebook."""
+    both_stated = first.has_stated_data and second.has_stated_data
+    if first.group != second.group or (
         both_stated and (first.data == BUILTIN_DATASET) != (second.data == BUILTIN_DATASET)
     ):
         return True
     splits_differ = first.split is not None and second.split is not None and first.split != second.split
-    return first.examples != second.examples and ((both_stated and first.data != second.data) or splits_differ)
+    return first.examples_fingerprint != second.examples_fingerprint and (
+        (both_stated and first.data != second.data) or splits_differ
+    )
 
 
 def pair_evaluations(folders: Sequence[str], num_resamples: int) -> Pairing:
-    """The first of two evaluations minus the second, example by example, in their leading metric.
+    """Compare two evaluations by a paired bootstrap of their leading metric, the first minus the second.
+
+    Args:
+        folders: two folders of evaluations, or their results.json.
+        num_resamples: number of bootstrap resamples.
 
     Raises:
-        UserError: if their scores are not there, or are not of the same task, data and examples.
+        UserError: if scores are missing, or are not of the same task, data and examples.
     """
     first_folder, second_folder = (
         Path(name).parent if Path(name).name == "results.json" else Path(name) for name in folders
@@ -204,21 +224,23 @@ def pair_evaluations(folders: Sequence[str], num_resamples: int) -> Pairing:
             for results in (first_results, second_results)
         ]
         raise UserError(
-            f"compare={first_folder},{second_folder}: {descriptions[0]} cannot be paired with {descriptions[1]}; give two evaluations of the same"
+            f"compare={first_folder},{second_folder}: {descriptions[0]} cannot be paired with {descriptions[1]}. "
+            "Give two evaluations of the same task, data and split"
         )
     (metric, first_scores), (second_metric, second_scores) = read_scores(first_folder), read_scores(second_folder)
     only_first, only_second = first_scores.keys() - second_scores.keys(), second_scores.keys() - first_scores.keys()
     if only_first or only_second or metric != second_metric:
         raise UserError(
-            f"compare={first_folder},{second_folder}: {len(only_first):,} examples are in the first only and {len(only_second):,} in the second only, "
-            f"scored in {metric} and {second_metric}; a paired bootstrap needs the same examples and metric"
+            f"compare={first_folder},{second_folder}: {len(only_first):,} examples are only in the first and "
+            f"{len(only_second):,} only in the second, scored in {metric} and {second_metric}. "
+            "Give two evaluations of the same examples in the same metric, which a paired bootstrap needs"
         )
     first_values, second_values = (
         np.array([scores[name] for name in first_scores]) for scores in (first_scores, second_scores)
     )
     difference = compare_paired_means(first_values, second_values, num_resamples)
     data = _join_names(
-        results.data for results in (first_results, second_results) if results.states_data
+        results.data for results in (first_results, second_results) if results.has_stated_data
     ) or _join_names([first_results.data, second_results.data])
     return Pairing(
         names=(first_results.name, second_results.name),
@@ -228,7 +250,7 @@ def pair_evaluations(folders: Sequence[str], num_resamples: int) -> Pairing:
         data=data,
         metric=metric,
         num_examples=len(first_scores),
-        same_references=first_results.examples == second_results.examples,
+        same_references=first_results.examples_fingerprint == second_results.examples_fingerprint,
         difference=difference,
         is_builtin=data == BUILTIN_DATASET,
         marks=[] if data == BUILTIN_DATASET else list(dict.fromkeys(first_results.marks + second_results.marks)),

@@ -1,4 +1,4 @@
-"""The folder of an evaluation: predictions, scores and results, complete or not there at all."""
+"""Folder of an evaluation: predictions, scores and results, written completely or not at all."""
 
 import json
 import logging
@@ -20,20 +20,20 @@ from close_transfer.tasks import get_task
 
 _logger = logging.getLogger(__name__)
 
-# What an evaluation leaves; the results, which make it complete, are the last.
+# Files of an evaluation. results.json is last, because it marks the folder as complete.
 _FILES = ("report.html", "official_results.json", "scores.jsonl", "predictions.jsonl", "results.json")
 
 
 def write_evaluation(evaluation: Evaluation) -> None:
-    """Write all files of an evaluation. All are complete before any takes its place; the results come last.
+    """Write all files of an evaluation; earlier results of other settings are archived.
 
-    The results of other settings that are there are set aside.
+    Each file is complete before the first is moved into place, and results.json is moved last.
 
     Raises:
-        WriteError: if one cannot be written; the earlier ones are then as they were.
+        WriteError: if a file cannot be written; earlier files are then unchanged.
     """
     folder, task = evaluation.folder, evaluation.config.task
-    predictions, results = evaluation.predictions, evaluation.results()
+    predictions, results = evaluation.predictions, evaluation.build_results()
     files = {
         "results.json": json.dumps(results.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
         "predictions.jsonl": "".join(json.dumps(p.as_dict(), ensure_ascii=False) + "\n" for p in predictions),
@@ -47,32 +47,32 @@ def write_evaluation(evaluation: Evaluation) -> None:
             temporary = stack.enter_context(atomic_path(folder / name))
             temporary.write_text(content, encoding="utf-8")
             sync(temporary)
-        _keep_earlier(folder, results)
+        _archive_other_results(folder, results)
 
 
-def _keep_earlier(folder: Path, results: Results) -> None:
-    """Sets the results of other settings aside, which would be lost otherwise."""
+def _archive_other_results(folder: Path, results: Results) -> None:
+    """Archive earlier results of other settings, which would be overwritten."""
     path = folder / "results.json"
     if not path.exists():
         return
     try:
-        before = _settings(read_results(path, "output", scores_needed=False))
-    except UserError:  # damaged
-        before = {}
-    now = _settings(results)
-    if before != now:
-        differing = sorted(key for key in now if before.get(key) != now[key]) if before else []
-        aside = archive_previous([folder / name for name in _FILES], folder / "old")
+        earlier = _collect_settings(read_results(path, "output", scores_needed=False))
+    except UserError:  # damaged, so its settings are unknown
+        earlier = {}
+    current = _collect_settings(results)
+    if earlier != current:
+        differing = sorted(key for key in current if earlier.get(key) != current[key]) if earlier else []
+        archive = archive_previous([folder / name for name in _FILES], folder / "old")
         _logger.warning(
-            "note: %s held the results of other settings (%s), which are set aside in %s; give output= to keep several",
+            "note: %s held results of other settings (%s). They were moved to %s; give output= to keep several",
             folder,
             ", ".join(differing) or "not known",
-            aside,
+            archive,
         )
 
 
-def _settings(results: Results) -> dict[str, Any]:
-    """Return the settings that decide what a results.json says, by name; none for results of another command."""
+def _collect_settings(results: Results) -> dict[str, Any]:
+    """Return the settings that decide the results, by name; empty for results of another command."""
     free = (Role.LOCATION, Role.REPORTING, Role.THROUGHPUT)
     train = drop_settings(TrainConfig, results.config.get("train") or {}, *free)
     evaluation = drop_settings(EvaluateConfig, results.config.get("eval") or {}, *free)

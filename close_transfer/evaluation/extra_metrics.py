@@ -1,4 +1,4 @@
-"""Scores of captions that are computed only on request, with the encoder that some of them need."""
+"""Caption metrics that are computed only on request, with the encoder that some of them need."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,30 +19,31 @@ from close_transfer.tasks import Task
 
 
 def list_image_metrics(names: Sequence[str]) -> list[str]:
-    """Return those of the metrics that compare captions with images."""
+    """Return the names of the metrics that compare captions with images."""
     return [name for name in names if EXTRA_METRICS[name].needs_images]
 
 
 def check_extra_metrics(names: Sequence[str], clip: ClipConfig | None) -> None:
-    """Check that the metrics have what they need, before anything slow is done.
+    """Check that the metrics have what they need, before slow work begins.
 
     Args:
-        names: of the metrics.
-        clip: the encoder for those that compare captions with images.
+        names: names of the metrics.
+        clip: encoder for the metrics that compare captions with images.
 
     Raises:
-        UserError: if a program or file is missing, or the encoder is not one of both images and texts.
+        UserError: if a program or file is missing, or the encoder does not encode both images and texts.
     """
     for name in names:
         EXTRA_METRICS[name].check_requirements()
     if (compared := list_image_metrics(names)) and (clip is None or not clip.is_joint):
         raise UserError(
-            f"extra_metrics={compared[0]} compares captions with images, so an encoder of both is needed; give clip@clipscore=open_clip clipscore.model=NAME"
+            f"extra_metrics={compared[0]} compares captions with images, so it needs an encoder of both. "
+            "Give clip@clipscore=open_clip clipscore.model=NAME"
         )
 
 
 class _CachedSceneEncoder:
-    """An encoder whose vectors of the scored examples are kept in the embedding cache."""
+    """Encoder of the scored examples, whose vectors are kept in the embedding cache."""
 
     def __init__(self, encoder: Encoder, examples: Sequence[Example], cache: EmbeddingCacheConfig) -> None:
         self._encoder, self._examples, self._cache = encoder, examples, cache
@@ -51,8 +52,8 @@ class _CachedSceneEncoder:
         return encode_image_scenes(self._encoder, self._examples, self._cache)[np.arange(len(self._examples))]
 
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
-        table = encode_texts(self._encoder, texts, self._cache)
-        return table.gather(np.array([table.row_of[text] for text in texts]))
+        embeddings = encode_texts(self._encoder, texts, self._cache)
+        return embeddings.gather(np.array([embeddings.row_of[text] for text in texts]))
 
 
 def compute_extra_scores(
@@ -63,18 +64,18 @@ def compute_extra_scores(
     embedding_cache: EmbeddingCacheConfig,
     device: str,
 ) -> tuple[dict[str, Float64Array], dict[str, Any] | None]:
-    """Compute the metrics that were asked for in addition to the usual ones.
+    """Compute the metrics that were requested in addition to the task's own.
 
     Args:
-        names: of `EXTRA_METRICS`.
-        examples: with references and, for metrics that need them, images.
-        answers: a caption for each.
-        clip: the encoder that captions and images are compared by.
-        embedding_cache: where vectors are kept.
-        device: for the encoder.
+        names: keys of `EXTRA_METRICS`.
+        examples: examples with references and, for metrics that need them, images.
+        answers: one caption per example.
+        clip: encoder that captions and images are compared with.
+        embedding_cache: cache for the encoder's vectors.
+        device: device of the encoder.
 
     Returns:
-        Scores by name, shape (examples,) each; and name and fingerprint of the encoder if it was used.
+        Scores by name, each of shape (examples,); and name and fingerprint of the encoder if it was used.
 
     Raises:
         UserError: if a metric lacks what it needs, or an image is missing.
@@ -106,7 +107,8 @@ def score_predictions(
     """Score predictions by the task's metrics and the extra ones.
 
     Returns:
-        The scores, empty where nobody published the answers (test-dev), and the encoder of CLIPScore if it was used.
+        The scores, empty if the answers are not public (test-dev); and name and fingerprint of CLIPScore's
+        encoder if it was used.
 
     Raises:
         UserError: if an extra metric lacks what it needs.

@@ -1,4 +1,4 @@
-"""Answers in the form that evaluation servers take, and the fingerprint of what they are scored against."""
+"""Formats of evaluation servers, and the fingerprint of the references."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,13 +10,13 @@ from close_transfer.tasks import TASKS, get_task
 
 
 def parse_official_id(identifier: str) -> int | str:
-    """The id as the official files have it: a whole number where it is written as one."""
+    """Return the id as the official files have it: an integer if it is written as one."""
     is_whole_number = identifier.isascii() and identifier.isdecimal() and str(int(identifier)) == identifier
     return int(identifier) if is_whole_number else identifier
 
 
 def format_official_results(task: str, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """The list that an evaluation server takes, one entry a prediction.
+    """Return the list that an evaluation server takes, with one entry per prediction.
 
     Raises:
         UserError: if the task has no official results format.
@@ -24,11 +24,11 @@ def format_official_results(task: str, predictions: Sequence[Prediction]) -> lis
     fields = get_task(task).official_fields
     if fields is None:
         others = [name for name, other in TASKS.items() if other.official_fields]
-        raise UserError(f"task={task}: has no official results format; {', '.join(others)} have one")
+        raise UserError(f"task={task} has no official results format. Give a task that has one: {', '.join(others)}")
     id_field, answer_field = fields
     return [{id_field: parse_official_id(prediction.id), answer_field: prediction.text} for prediction in predictions]
 
 
 def fingerprint_references(examples: Sequence[Example]) -> str:
-    """A fingerprint of what answers are scored against, whatever was shown or asked; 64 hexadecimal digits."""
+    """Return the fingerprint of the examples' ids and references, 64 hexadecimal digits; inputs do not count."""
     return fingerprint("\x1f".join((e.id, *e.references)) for e in sorted(examples, key=lambda e: e.id))

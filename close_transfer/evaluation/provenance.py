@@ -1,4 +1,4 @@
-"""What made a number: the versions of the packages, and the commit of this code."""
+"""Provenance of a result: versions of packages, and the commit of this code."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -10,12 +10,12 @@ _REPORTED_PACKAGES = (
 
 
 def get_package_versions() -> dict[str, str]:
-    """Installed version by package, of those that can change a result."""
+    """Return the installed versions of the packages that can change a result, by package."""
     return {name: version(name) for name in _REPORTED_PACKAGES}
 
 
 def get_git_commit() -> str | None:
-    """The commit that is checked out, 40 hexadecimal digits; None where there is none."""
+    """Return the commit that is checked out, 40 hexadecimal digits; None outside a Git checkout."""
     try:
         folder = Path(__file__).parent
         return check_output(["git", "rev-parse", "HEAD"], cwd=folder, text=True, stderr=DEVNULL).strip()

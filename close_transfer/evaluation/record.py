@@ -10,19 +10,32 @@ from close_transfer.config.data import DataConfig
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.data.examples import Example, Prediction, fingerprint_examples
-from close_transfer.evaluation.official_formats import (
-    fingerprint_references,
-)
+from close_transfer.evaluation.official_formats import fingerprint_references
 from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
 from close_transfer.evaluation.results import Results
 from close_transfer.metrics.bootstrap import Scores
 
-NOT_ASKED = "leakage=false"
+NOT_ASKED = "leakage=false"  # reason of an unchecked leakage that reports leave out
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation: what was asked, what was answered, what it scored."""
+    """One evaluation: examples, predictions and scores, with all that results.json states about them.
+
+    Attributes:
+        run: folder of the evaluated run.
+        folder: folder that the evaluation is written to.
+        config, train_config: settings of the evaluation, and of the run.
+        data: settings of the data that the examples are from.
+        facts: facts about the run, as its facts.json has them.
+        noise: noise of training, as results.json has it.
+        predictions: one prediction per example.
+        skipped: number of entries left out, by reason.
+        leakage: overlap of training text and evaluation text, as results.json has it.
+        scorer: name and fingerprint of CLIPScore's encoder; None if it was not used.
+        reranker: facts about the re-ranking of candidates, as `Reranker.facts`; None without it.
+        text_memory: facts about the texts that vectors were projected on; empty if they were not.
+    """
 
     run: Path
     folder: Path
@@ -36,16 +49,16 @@ class Evaluation:
     scores: Scores
     skipped: Counter[str]
     leakage: dict[str, Any]
-    scorer: dict[str, Any] | None  # the encoder of CLIPScore: its name and fingerprint
-    reranker: dict[str, Any] | None  # what chose among candidates, as `Reranker.facts`
-    text_memory: dict[str, Any]  # what the vectors were projected on; empty where they were not
+    scorer: dict[str, Any] | None
+    reranker: dict[str, Any] | None
+    text_memory: dict[str, Any]
 
     @property
     def is_scored_by_its_reranker(self) -> bool:
-        """Whether CLIPScore is of the encoder that chose the captions by it, so that it measures nothing."""
+        """Return True if CLIPScore's encoder also re-ranked the captions, which biases the score."""
         return bool(self.scorer and self.reranker and self.scorer["fingerprint"] == self.reranker["fingerprint"])
 
-    def results(self) -> Results:
+    def build_results(self) -> Results:
         """Return the content of results.json."""
         return Results(
             metrics=self.scores.metrics,

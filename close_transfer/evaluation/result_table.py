@@ -9,7 +9,7 @@ from close_transfer.metrics.bootstrap import PairedDifference
 
 @dataclass(frozen=True)
 class Value:
-    """A metric with its 95% interval; None where there is none."""
+    """Value of a metric with the ends of its 95% interval, None without an interval."""
 
     value: float
     low: float | None
@@ -23,11 +23,12 @@ class Row:
     Attributes:
         name: unique within its regime and table.
         data_regime: T0 to T4, as results.json has it; None if not stated.
-        seeds: of the results folded here; None where a result states none.
-        values: by metric. Several seeds: their mean with its t-interval. One: its bootstrap interval.
-        settings: all that makes the system what it is, by dotted key.
-        first: one of the results folded here.
-        marks: what of Picturebook is in it, though the examples are other data.
+        seeds: seeds of the folded results; None for a result that states none.
+        values: value by metric: the mean over seeds with its t-interval, or a single result's with its
+            bootstrap interval.
+        settings: settings that identify the system, by dotted key.
+        first: one of the folded results.
+        marks: parts of the system that come from Picturebook, although the examples are other data.
     """
 
     name: str
@@ -41,12 +42,13 @@ class Row:
 
 @dataclass
 class ResultTable:
-    """Systems asked the same of the same examples.
+    """Table of systems that were evaluated on the same examples in the same way.
 
     Attributes:
-        data, split: all names that the results have for them, where they state any.
-        rows: by regime, within it the best first.
-        leading: the metric they are ordered by.
+        data, split: the names that the results state for them, joined by " / ".
+        fingerprint: fingerprint of the examples and references.
+        rows: systems by data regime, the best of each regime first.
+        leading: name of the metric that rows are ordered by.
         is_builtin: whether the examples are Picturebook's, which say nothing about published benchmarks.
     """
 
@@ -63,13 +65,14 @@ class ResultTable:
 
 @dataclass(frozen=True)
 class Pairing:
-    """Two systems on the same examples, by a paired bootstrap.
+    """Paired comparison of two systems on the same examples.
 
     Attributes:
-        scenes: what each was shown.
+        scenes: the kind of input that each system was given: "image" or "text".
         same_references: whether their references are known to be the same too.
+        difference: the first system minus the second, by a paired bootstrap.
         is_builtin: whether the examples are Picturebook's.
-        marks: what of Picturebook is in either, though the examples are other data.
+        marks: parts of either system that come from Picturebook, although the examples are other data.
     """
 
     names: tuple[str, str]

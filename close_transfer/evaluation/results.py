@@ -1,6 +1,6 @@
-"""The content of results.json: one schema that evaluations, baselines and scorings write and everything else reads.
+"""Schema of results.json, which evaluations, baselines and scorings write and all comparisons read.
 
-Files are not trusted: a damaged one is an error that names the field.
+Files are not trusted: a damaged file is an error that names the field.
 """
 
 import glob
@@ -28,33 +28,35 @@ BUILTIN_DATASET = "picturebook"
 
 
 class Results(BaseModel):
-    """The content of a results.json; None where a command has no such thing to say.
+    """Content of a results.json; a field is None if it does not apply to the command.
 
     Attributes:
-        metrics: value by name, in percent or times 100; empty if nobody published the answers.
+        metrics: value by name, in percent or times 100; empty if the answers are not public.
         intervals: low and high end of the 95% bootstrap interval, by the same names.
-        num_examples: how many were scored.
-        tables: what no single number holds, by name, such as the confusion matrix.
-        num_skipped, skipped: entries that were left out, in all and by reason.
-        leakage: what training may have seen of the evaluation text (`data/leakage.py`).
-        system: name of a system that is not a run of ours.
-        task, data, split, scene: what was asked, and whether images or texts were shown.
-        noise: what training added, as `NoiseScale.as_dict` and the `choice` of a rule.
-        text_memory: what vectors were projected on; empty if they were not.
-        statistics: what the adapters' statistics were measured on.
-        data_regime: what training saw, T0 to T4.
+        num_examples: number of scored examples.
+        tables: tables by name, such as the confusion matrix.
+        num_skipped, skipped: number of entries left out, in total and by reason.
+        leakage: overlap of training text and evaluation text (`data/leakage.py`).
+        system: name of a system that was not trained here.
+        task, data, split: task and data of the evaluation.
+        scene: kind of the input, "image" or "text".
+        noise: noise that training added, as `NoiseScale.as_dict`, with the `choice` of a rule.
+        text_memory: facts about the texts that vectors were projected on; empty if they were not.
+        statistics: facts about the statistics that adapters were fitted to.
+        data_regime: data that training saw, T0 to T4.
         training_input_modality: "text" or "image".
-        validation_input: what the validation loss was measured on.
-        seed: of the training.
-        run, checkpoint: what was evaluated.
+        validation_input: input that the validation loss was measured on.
+        seed: seed of the training.
+        run, checkpoint: folder and checkpoint that were evaluated.
         config: settings by command: train and eval, baseline, or score.
-        data_fingerprint, references_fingerprint: of the examples, and of what they were scored against.
-        predictions_fingerprint: of a file of predictions that was scored.
-        training_data_fingerprint: of the examples that were trained on.
-        encoder, clipscore_encoder: names of the encoder, and of CLIPScore's.
-        reranked_by: what chose among candidates, as `Reranker.facts`.
-        scored_by_its_reranker: whether CLIPScore is of the encoder that chose the captions.
-        versions, git_commit: of the packages and of this code.
+        data_fingerprint: fingerprint of the examples, including their inputs.
+        references_fingerprint: fingerprint of the examples' ids and references.
+        predictions_fingerprint: fingerprint of the file of predictions that was scored.
+        training_data_fingerprint: fingerprint of the training examples.
+        encoder, clipscore_encoder: name of the encoder, and of CLIPScore's.
+        reranked_by: facts about the re-ranking of candidates, as `Reranker.facts`.
+        scored_by_its_reranker: whether CLIPScore's encoder also re-ranked the captions.
+        versions, git_commit: versions of the packages, and commit of this code.
     """
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
@@ -103,60 +105,64 @@ class Results(BaseModel):
         return results
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the content of the file: those keys that were given, in their order."""
+        """Return the content of the file: the given keys, in the given order."""
         return {name: getattr(self, name) for name in self._keys}
 
     @property
     def noise_std(self) -> float | None:
-        """Standard deviation per coordinate of the training noise; None if nothing is known of it."""
+        """Return the standard deviation per coordinate of the training noise; None if it is not known."""
         std = (self.noise or {}).get("std")
         return std if isinstance(std, (int, float)) else None
 
     @property
-    def examples(self) -> str:
-        """A fingerprint that is equal where the same was scored against the same."""
+    def examples_fingerprint(self) -> str:
+        """Return a fingerprint that is equal for results on the same examples and references."""
         return self.references_fingerprint or self.data_fingerprint
 
     @property
-    def kind(self) -> str:
-        """What was asked and how it was scored; equal for tasks whose results belong into one table."""
+    def group(self) -> str:
+        """Return the task's results group, equal for tasks whose results belong in one table."""
         return TASKS[self.task].get_results_group() if self.task in TASKS else self.task
 
     @property
-    def states_data(self) -> bool:
-        """Whether `data` was said by someone, and is not just the name of the references' file."""
+    def has_stated_data(self) -> bool:
+        """Return True if `data` names a dataset; scoring without `data_name=` has only the references' file name."""
         score = self.config.get("score")
         return score is None or score.get("data_name") is not None or self.data == BUILTIN_DATASET
 
     @property
     def is_trained(self) -> bool:
-        """Whether it is a run of ours, whose settings are known."""
+        """Return True if the system is a run trained here, whose settings are known."""
         return self.config.get("train") is not None
 
     @property
     def marks(self) -> list[str]:
-        """What of Picturebook is in the system, which says nothing about other data."""
-        clips = (self.encoder, self.trained_with("clip", "model"), _get_nested(self.config, "eval", "clip", "model"))
+        """Return the parts of the system that come from Picturebook; results with them do not carry over to other data."""
+        clips = (
+            self.encoder,
+            self.get_training_setting("clip", "model"),
+            _get_nested(self.config, "eval", "clip", "model"),
+        )
         return [
             mark
             for mark, applies in (
                 ("Picturebook's CLIP", BUILTIN_DATASET in clips),
-                ("trained on Picturebook", self.trained_with("data", "name") == BUILTIN_DATASET),
+                ("trained on Picturebook", self.get_training_setting("data", "name") == BUILTIN_DATASET),
                 ("CLIPScore by Picturebook's CLIP", self.clipscore_encoder == BUILTIN_DATASET),
             )
             if applies
         ]
 
-    def trained_with(self, *keys: str) -> Any:
-        """A setting of the training; None where there is none."""
+    def get_training_setting(self, *keys: str) -> Any:
+        """Return a setting of the training, None if it is missing; `keys` are its path."""
         return _get_nested(self.config, "train", *keys)
 
     @property
     def name(self) -> str:
-        """What a table calls the system."""
+        """Return the name of the system in tables."""
         if self.system is not None:
             return self.system
-        adapter = self.trained_with("adapter")
+        adapter = self.get_training_setting("adapter")
         return describe_system_settings(
             self.training_input_modality,
             adapter if isinstance(adapter, dict) else {},
@@ -168,13 +174,13 @@ class Results(BaseModel):
 def describe_system_settings(
     training_input_modality: str | None, adapters: Iterable[str], std: float, evaluation: Mapping[str, Any]
 ) -> str:
-    """A few words that tell one system from another.
+    """Describe a system in a few words that distinguish it from others.
 
     Args:
         training_input_modality: "text" or "image".
-        adapters: by name.
-        std: of the noise.
-        evaluation: settings of `eval_image.py`; what of them changes the system is told.
+        adapters: names of the adapters.
+        std: standard deviation per coordinate of the training noise.
+        evaluation: settings of `eval_image.py`; those that change the system are named.
     """
     if "blind" in adapters:
         return "blind (sees nothing)"
@@ -190,7 +196,7 @@ def describe_system_settings(
 
 
 def _get_nested(value: Any, *keys: str) -> Any:
-    """What stands below the keys; None where there is nothing."""
+    """Return the value at a path of keys in nested dicts; None if it is missing."""
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value
@@ -200,32 +206,36 @@ def read_results(path: Path, setting: str, *, scores_needed: bool = True) -> Res
     """Read one results.json.
 
     Args:
-        path: of the file.
-        setting: the one that named it, for errors.
-        scores_needed: whether results without a metric are refused, as those are whose answers nobody published.
+        path: path of the file.
+        setting: setting that holds the path, for messages.
+        scores_needed: whether to refuse results without a metric, which have no public answers.
 
     Raises:
-        UserError: naming the file and the field, if it is damaged or something else.
+        UserError: names the file and the field, if the file is damaged or not a results.json.
     """
     try:
         results = Results.model_validate(read_document(path, setting))
     except ValidationError as error:
         first_error = error.errors()[0]
         location = ".".join(str(part) for part in first_error["loc"]) or "the whole"
-        raise _incomplete_error(setting, path, location, first_error["msg"]) from None
+        raise _build_incomplete_error(setting, path, location, first_error["msg"]) from None
     if scores_needed and not results.metrics:
-        raise _incomplete_error(setting, path, "metrics", "there are none")
+        raise _build_incomplete_error(setting, path, "metrics", "there are none")
     return results
 
 
-def _incomplete_error(setting: str, path: Path, location: str, message: str) -> UserError:
+def _build_incomplete_error(setting: str, path: Path, location: str, message: str) -> UserError:
     return UserError(
-        f"{setting}={path}: {location}: {message[0].lower()}{message[1:]}; this is no complete results.json, so evaluate again"
+        f"{setting}={path}: not a complete results.json ({location}: {message[0].lower()}{message[1:]}). Evaluate again"
     )
 
 
 def find_results(patterns: Sequence[str], setting: str = "results") -> list[Path]:
-    """The files that the globs match, in the order of their names, each once; a folder stands for its results.json.
+    """Find the files that globs match, without duplicates, sorted by name; a folder counts as its results.json.
+
+    Args:
+        patterns: paths of files or folders, or globs.
+        setting: setting that holds them, for messages.
 
     Raises:
         UserError: if a glob matches nothing.
@@ -237,8 +247,8 @@ def find_results(patterns: Sequence[str], setting: str = "results") -> list[Path
         files = [path for path in files if path.is_file()]
         if not files:
             raise UserError(
-                f"{setting}={pattern}: matches no results.json; evaluate first, and quote a glob: {setting}='runs/**/results.json'"
+                f"{setting}={pattern} matches no results.json. Evaluate first, and quote a glob: {setting}='runs/**/results.json'"
             )
-        for file in sorted(files):  # a run's folder and the link "latest" to it are one
+        for file in sorted(files):  # resolved, because the link "latest" points to a run's folder
             path_by_target.setdefault(file.resolve(), file)
     return sorted(path_by_target.values())

@@ -1,4 +1,4 @@
-"""The lines of scores.jsonl: the leading metric of every example, for paired comparisons."""
+"""Reader and writer of scores.jsonl: the leading metric of every example, for paired comparisons."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from close_transfer.metrics.bootstrap import Scores
 
 
 def format_score_lines(ids: Sequence[str], scores: Scores) -> str:
-    """The content of scores.jsonl: each example's id and its leading metric, in the examples' order."""
+    """Return the content of scores.jsonl: id and leading metric of each example, one per line, in order."""
     rows = zip(ids, scores.per_example, strict=True)
     return "".join(
         json.dumps({"id": example_id, scores.leading: score}, ensure_ascii=False) + "\n" for example_id, score in rows
@@ -20,30 +20,34 @@ def format_score_lines(ids: Sequence[str], scores: Scores) -> str:
 
 
 def read_scores(folder: Path) -> tuple[str, dict[str, float]]:
-    """The leading metric's name, and its value by example id.
+    """Read the scores of an evaluation.
+
+    Returns:
+        The name of the leading metric, and its value by example id.
 
     Raises:
-        UserError: if there are none, or the file is damaged.
+        UserError: if the file is missing, empty or damaged.
     """
     path = folder / "scores.jsonl"
     if not path.is_file():
         raise UserError(
-            f"compare={folder}: there is no scores.jsonl, which holds the score of every example; evaluate or score that system again"
+            f"compare={folder}: it has no scores.jsonl, which holds the score of every example. Evaluate or score that system again"
         )
     scores: dict[str, float] = {}
     metric = ""
     for line, record in read_lines(path, "compare"):
         try:
             example_id = key_field(record, "id")
-            (metric_here,) = (key for key in record if key != "id")
-            value = record[metric_here]
+            (line_metric,) = (key for key in record if key != "id")
+            value = record[line_metric]
+            # JSON's true and false are integers in Python.
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise RecordError(f"field {metric_here!r} is no number")
-            if example_id in scores or metric_here != (metric or metric_here):
-                raise RecordError("the id stands there twice, or the metric changes")
-        except (RecordError, ValueError) as fault:
-            raise UserError(f"{path}, line {line}: {fault}; the file is damaged, so evaluate again") from None
-        metric, scores[example_id] = metric_here, float(value)
+                raise RecordError(f"field {line_metric!r} is not a number")
+            if example_id in scores or line_metric != (metric or line_metric):
+                raise RecordError("the id is a duplicate, or the metric changes")
+        except (RecordError, ValueError) as error:
+            raise UserError(f"{path}, line {line}: {error}. The file is damaged: evaluate again") from None
+        metric, scores[example_id] = line_metric, float(value)
     if not scores:
-        raise UserError(f"{path}: is empty; evaluate again")
+        raise UserError(f"{path} is empty. Evaluate again")
     return metric, scores

@@ -1,4 +1,4 @@
-"""Identity of an evaluated system: the settings that make it what it is, the same on any machine and for any seed."""
+"""Identity of an evaluated system: the settings that define it, the same on any machine and for any seed."""
 
 import json
 from pathlib import PurePosixPath, PureWindowsPath
@@ -12,9 +12,9 @@ from close_transfer.core.roles import Role, drop_idle_settings, drop_settings
 from close_transfer.core.schema import StrictModel
 from close_transfer.evaluation.results import Results
 
-# Roles of settings that may differ between two results of one system.
+# Roles of settings that may differ between results of the same system.
 _SYSTEM_FREE = (Role.LOCATION, Role.ROOT, Role.REPORTING, Role.THROUGHPUT, Role.SEED, Role.TEST, Role.LABEL)
-# The commands whose settings a results.json holds.
+# Schemas of the commands whose settings a results.json holds.
 _SCHEMAS: dict[str, type[StrictModel]] = {
     "train": TrainConfig,
     "eval": EvaluateConfig,
@@ -24,17 +24,17 @@ _SCHEMAS: dict[str, type[StrictModel]] = {
 
 
 def collect_system_settings(results: Results) -> dict[str, Any]:
-    """Return the settings that make the system what it is, by dotted key, the same on any machine; not the seed."""
+    """Return the settings that define the system, by dotted key; without paths of this machine, and without the seed."""
     settings: dict[str, Any] = {}
     for command, schema in _SCHEMAS.items():
         deciding = drop_settings(schema, results.config.get(command) or {}, *_SYSTEM_FREE)
         settings |= drop_idle_settings(schema, deciding)
-    if results.seed is not None:  # seeds of someone else's system are files with the same name= and a seed= each
+    if results.seed is not None:  # each seed of an external system is another file of predictions
         settings.pop("predictions", None)
     portable_settings = {
         key: value if key == "predictions" else _make_portable(value) for key, value in _flatten(settings).items()
     }
-    if results.statistics and results.statistics.get("sha256"):  # of what was fitted, wherever it is kept
+    if results.statistics and results.statistics.get("sha256"):  # identifies the statistics at any path
         portable_settings["statistics"] = str(results.statistics["sha256"])[:12]
     if results.training_data_fingerprint:
         portable_settings["training_data"] = results.training_data_fingerprint[:12]
@@ -42,9 +42,9 @@ def collect_system_settings(results: Results) -> dict[str, Any]:
 
 
 def identify_system(results: Results) -> str:
-    """Return text that is equal for results of one system, whichever machine and seed."""
+    """Return a text that is equal for results of the same system, on any machine and with any seed."""
     settings = collect_system_settings(results)
-    if results.training_data_fingerprint:  # it counts for the data, wherever they are kept
+    if results.training_data_fingerprint:  # identifies the data at any path
         settings = {key: value for key, value in settings.items() if not key.startswith("data.")}
     return json.dumps(settings | {"task": results.task, "noise": results.noise_std}, sort_keys=True)
 
@@ -58,10 +58,10 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _make_portable(value: Any) -> Any:
-    """A setting that is a path as its last part, so that the same file elsewhere is the same."""
+    """Return the last part of a path, so that the same file elsewhere is equal; other values are unchanged."""
     if not isinstance(value, str):
         return value
     kind = PureWindowsPath if "\\" in value else PurePosixPath
-    # "a/b" may be the name of a model at a hub.
+    # "a/b" may be the name of a model on the hub.
     is_path = kind(value).is_absolute() or value.startswith((".", "~")) or len(kind(value).parts) > 2
     return kind(value).name if is_path else value

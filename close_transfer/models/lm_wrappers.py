@@ -145,7 +145,7 @@ def check_positions(lm: PreTrainedModel, needed: int, remedy: str) -> None:
     num_positions = getattr(lm.config, "max_position_embeddings", None)
     if not lm.config.is_encoder_decoder and num_positions is not None and needed > num_positions:
         raise UserError(
-            f"the language model has {num_positions:,} positions, but an image with its text may take {needed:,}. Please {remedy}"
+            f"the language model has {num_positions:,} positions, but an image with its text may take {needed:,}. {remedy}"
         )
 
 

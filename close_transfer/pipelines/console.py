@@ -212,7 +212,7 @@ def _on_one_line(text: str) -> str:
 
 def format_side_by_side(evaluations: Sequence[Evaluation]) -> str:
     """One row a system, the metrics as columns, and where the report of the last one is."""
-    names = [evaluation.results().name for evaluation in evaluations]
+    names = [evaluation.build_results().name for evaluation in evaluations]
     metrics = [name for name in evaluations[-1].scores.metrics if "/" not in name]
     width = max(map(len, names))
     first = evaluations[-1].config

@@ -1,1 +1,1 @@
-"""Pages and cards: what people read of results."""
+"""Report pages, model cards and bug reports."""

@@ -1,4 +1,4 @@
-"""Bug reports: versions, machine and settings, as Markdown to paste into an issue."""
+"""Bug report: versions, machine and settings, as Markdown to paste into an issue."""
 
 import os
 import platform
@@ -10,17 +10,17 @@ import yaml
 
 from close_transfer.reports.redaction import mask_secrets, redact
 
-# The packages whose version has explained a bug before, or decides what is computed.
+# Packages whose version has explained a bug before, or changes what is computed.
 _PACKAGES = (
     "close-transfer", "torch", "torchvision", "transformers", "tokenizers", "open_clip_torch", "timm", "peft", "accelerate",
     "safetensors", "datasets", "numpy", "hydra-core", "pydantic", "pycocoevalcap", "openai",
 )  # fmt: skip
-# Reported as set or not set: their values are paths.
+# Reported only as set or not set, because their values are paths.
 _VARIABLES = ("CLOSE_TRANSFER_DATA", "CLOSE_TRANSFER_CACHE", "HF_HUB_OFFLINE", "CUDA_VISIBLE_DEVICES")
 
 
 def collect_versions() -> dict[str, str]:
-    """Return the version of each package that a report names."""
+    """Return the installed version by package, for the packages in a report."""
     return {package: _find_version(package) for package in _PACKAGES}
 
 
@@ -33,7 +33,7 @@ def _find_version(package: str) -> str:
 
 def describe_machine() -> dict[str, str]:
     """Return operating system, processor, accelerator and threads, without names of hosts or users."""
-    import torch  # here, because it takes seconds to import and `--help` needs none of it
+    import torch  # imported here, because it takes seconds and `--help` does not need it
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     # Without the kernel's release, which may hold the name of the institution that built it.
@@ -51,12 +51,12 @@ def format_bug_report(settings: Mapping[str, Any] | None = None) -> str:
     """Return a bug report as Markdown.
 
     Args:
-        settings: of a run when it was started; paths become the names at their ends. None: no run.
+        settings: settings that a run was started with, or None; paths are shortened to their last part.
     """
     facts = describe_machine() | collect_versions()
     lines = [f"- {name}: {value}" for name, value in facts.items()]
     if settings is not None:
-        # Masked before they become YAML, whose quotes and escapes would hide the ends of a path.
+        # Masked before the conversion to YAML, whose quotes and escapes would hide the ends of a path.
         text = yaml.safe_dump(mask_secrets(redact(settings)), sort_keys=False, allow_unicode=True)
         lines += ["", "Settings of the run:", "", "```yaml", text.rstrip(), "```"]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""The pages of compare_results.py: Markdown, and HTML in one file that needs nothing else."""
+"""Comparison report of `compare_results.py`, as Markdown and as one self-contained HTML file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,19 +17,26 @@ BUILTIN_DATASET_SENTENCE = (
     "Picturebook is a built-in world of clip art. These numbers say nothing about published benchmarks."
 )
 _MARK_SENTENCE = (
-    "Marked {marks}: in part made for Picturebook, a built-in world of clip art, so these numbers say nothing "
+    "Systems marked {marks} depend on Picturebook, a built-in world of clip art, so their numbers say nothing "
     "about the method on other data."
 )
-
 _INTERVALS = (
-    "Beside each number is its 95% interval: over seeds (Student's t) where several were folded into a mean, "
-    "else over examples (bootstrap). Bold: the best of its regime."
+    "Each number is followed by its 95% interval: over seeds (Student's t) if it is a mean of several, otherwise over "
+    "examples (bootstrap). Bold marks the best system of a data regime."
 )
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was written where, and what is in it."""
+    """Comparison report and the pages it was written to.
+
+    Attributes:
+        pages: paths of the Markdown and the HTML page.
+        num_files: number of results files read.
+        tables: one table per set of examples.
+        notes: sentences on what was left out or assumed.
+        pairing: paired comparison of two systems, if one was requested.
+    """
 
     pages: tuple[Path, Path]
     num_files: int
@@ -39,63 +46,63 @@ class Report:
 
 
 def _format_data_regime(data_regime: str | None) -> str:
-    """What a system was trained on: its code, and the code in words."""
+    """Return a data regime as its code and words."""
     if data_regime is None:
         return "not stated"
     return f"{data_regime}: {words.table}" if (words := WORDS_BY_DATA_REGIME.get(data_regime)) else data_regime
 
 
 def _group_by_data_regime(table: ResultTable) -> list[tuple[str, list[Row]]]:
-    """Rows under what they were trained on."""
+    """Group the rows by their data regime, in words."""
     return [
         (_format_data_regime(code), list(rows)) for code, rows in groupby(table.rows, key=lambda row: row.data_regime)
     ]
 
 
 def _list_main_metrics(table: ResultTable) -> list[str]:
-    """The columns: metrics over all examples, in the scorer's order."""
-    return [name for name in dict.fromkeys(n for row in table.rows for n in row.values) if not _is_part(name)]
+    """List the metrics over all examples, in the scorer's order."""
+    return [name for name in dict.fromkeys(n for row in table.rows for n in row.values) if not _is_group_metric(name)]
 
 
-def _is_part(metric: str) -> bool:
-    return "/" in metric.partition(" (")[0]  # in brackets stands CLIPScore's encoder
+def _is_group_metric(metric: str) -> bool:
+    return "/" in metric.partition(" (")[0]  # the name of an encoder in brackets may have a slash too
 
 
 def _list_group_metrics(table: ResultTable, question_types: bool) -> list[str]:
-    """Metrics over some of the examples: by label, answer type, domain; question types where wanted."""
-    names = dict.fromkeys(name for row in table.rows for name in row.values if _is_part(name))
+    """List the metrics over groups of examples: by label, answer type or domain; optionally by question type."""
+    names = dict.fromkeys(name for row in table.rows for name in row.values if _is_group_metric(name))
     return [name for name in names if question_types or f"/{QUESTION_TYPE}" not in name]
 
 
 def _find_best(rows: Sequence[Row], metric: str) -> Row | None:
-    """The row with the highest value; None where there is nothing to compare."""
+    """Return the row with the highest value; None if fewer than two rows have the metric."""
     rows_with_metric = [row for row in rows if metric in row.values]
     return max(rows_with_metric, key=lambda row: row.values[metric].value) if len(rows_with_metric) > 1 else None
 
 
 def _format_title(table: ResultTable) -> str:
-    """Task, data, split and scene in a line."""
+    """Return task, data, split and scene as one line."""
     split = f", {table.split}" if table.split else ""
     scene = f", scene: {table.scene}" if table.scene else ""
     return f"{table.task} on {table.data}{split}{scene}"
 
 
 def _format_facts(table: ResultTable, tables: Sequence[ResultTable]) -> str:
-    """Which examples, and whether another table has others of the same split."""
+    """Return the number and fingerprint of the examples, with a warning if another table has the same title."""
     facts = f"{table.num_examples:,} examples, fingerprint {table.fingerprint[:12]}"
     namesakes = [other for other in tables if _format_title(other) == _format_title(table)]
     if len(namesakes) > 1:
-        facts += "; other examples or references than in the other table of this name, so do not compare across them"
+        facts += ". Another table has the same title but different examples or references: do not compare the two"
     return facts
 
 
 def _format_name(row: Row) -> str:
-    """The system's name, and in brackets what of Picturebook is in it where the data are others."""
+    """Return the system's name, followed by its marks in brackets."""
     return row.name + "".join(f" [{mark}]" for mark in row.marks)
 
 
 def _find_remarks(table: ResultTable) -> list[str]:
-    """What was left out of the examples, and which encoder saw them; each once, with its systems."""
+    """List the entries left out and the encoders, each once, with the systems it applies to."""
     rows_by_remark: dict[str, list[Row]] = {}
     for row in table.rows:
         if row.first.num_skipped:
@@ -111,7 +118,7 @@ def _find_remarks(table: ResultTable) -> list[str]:
 
 
 def _find_warnings(subject: ResultTable | Pairing) -> list[str]:
-    """What is to be said of Picturebook wherever these numbers stand."""
+    """List the warnings about Picturebook that apply to these numbers."""
     if subject.is_builtin:
         return [BUILTIN_DATASET_SENTENCE]
     marks = dict.fromkeys(
@@ -121,31 +128,34 @@ def _find_warnings(subject: ResultTable | Pairing) -> list[str]:
 
 
 def _format_seeds(row: Row) -> str:
-    """How many seeds are in a row, and which."""
+    """Return the number of seeds of a row, and the seeds."""
     known = [str(seed) for seed in row.seeds if seed is not None]
     return f"{len(known)} ({', '.join(known)})" if known else "not stated"
 
 
 def _format_rounded(metric: str, value: float) -> str:
-    """With the digits that the official tools print: VQA's has two of a percentage, the caption tool three of 0..1."""
+    """Return a value with the decimals of the official tools.
+
+    VQA's tool prints two decimals of a percentage, the caption tools three of a number in [0, 1].
+    """
     decimals = 2 if metric.startswith("accuracy") else 1
-    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # added, because -0.0 is no number to read
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # adding 0.0 turns -0.0 into 0.0
 
 
 def _format_number(metric: str, value: Value | None) -> str:
-    """The value as printed; empty where there is none."""
+    """Return the rounded value; empty if it is missing."""
     return "" if value is None else _format_rounded(metric, value.value)
 
 
 def _format_interval(metric: str, value: Value | None) -> str:
-    """The interval as printed; empty where there is none."""
+    """Return the rounded interval; empty if it is missing."""
     if value is None or value.low is None or value.high is None:
         return ""
     return f"{_format_rounded(metric, value.low)} to {_format_rounded(metric, value.high)}"
 
 
 def _format_verdict(pairing: Pairing) -> str:
-    """What the paired bootstrap supports, in a sentence or two."""
+    """Describe in sentences what the paired bootstrap supports."""
     difference = pairing.difference
     first, second = pairing.names
     if first == second:
@@ -154,21 +164,24 @@ def _format_verdict(pairing: Pairing) -> str:
     interval = f"[{difference.low:.2f}, {difference.high:.2f}]"
     if difference.low > 0 or difference.high < 0:
         higher, lower = (first, second) if difference.difference > 0 else (second, first)
-        conclusion = f"{higher} scores higher than {lower}: the interval of the difference leaves out zero."
+        conclusion = f"{higher} scores higher than {lower}: the interval of the difference excludes zero."
     else:
-        conclusion = f"Whether {first} or {second} scores higher is open: the interval of the difference holds zero."
+        conclusion = (
+            f"It is open whether {first} or {second} scores higher: the interval of the difference includes zero."
+        )
     verdict = (
         f"{pairing.metric} on the same {pairing.num_examples:,} examples of {pairing.data}: {first} minus {second} is "
-        f"{difference.difference:.2f}, 95% {interval}; the first is better in {100 * difference.share_better:.1f}% of the resamples. {conclusion}"
+        f"{difference.difference:.2f}, 95% interval {interval}. The first scores higher in "
+        f"{100 * difference.share_better:.1f}% of the resamples. {conclusion}"
     )
     if pairing.data_regimes[0] != pairing.data_regimes[1]:
         first_regime, second_regime = map(_format_data_regime, pairing.data_regimes)
-        verdict += f" They were trained on different things (first {first_regime}; second {second_regime})."
+        verdict += f" Their training data differ (first {first_regime}; second {second_regime})."
     if pairing.scenes[0] != pairing.scenes[1]:
-        scenes = " and the second ".join(f"scene={scene or 'unknown'}" for scene in pairing.scenes)
-        verdict += f" They were not shown the same: the first {scenes}."
+        scenes = " and the second with ".join(f"scene={scene or 'unknown'}" for scene in pairing.scenes)
+        verdict += f" Their inputs differ: the first was evaluated with {scenes}."
     if not pairing.same_references:
-        verdict += " Their ids agree, but their references are not known to be the same."
+        verdict += " Their ids agree, but their references may differ."
     return verdict
 
 
@@ -200,7 +213,7 @@ def _format_markdown_table(table: ResultTable) -> str:
 
 
 def render_markdown(tables: Sequence[ResultTable], pairing: Pairing | None, notes: Sequence[str]) -> str:
-    """The page as Markdown; accuracies by question type are in the HTML only."""
+    """Return the report as Markdown; accuracies by question type are only in the HTML."""
     lines = ["# Results", "", _INTERVALS]
     for table in tables:
         lines += ["", f"## {escape_cell(_format_title(table))}", "", f"{_format_facts(table, tables)}."]
@@ -208,7 +221,7 @@ def render_markdown(tables: Sequence[ResultTable], pairing: Pairing | None, note
         lines += ["", _format_markdown_table(table)]
         lines += ["", *(f"- {escape_cell(remark)}" for remark in _find_remarks(table))] if _find_remarks(table) else []
     if pairing is not None:
-        lines += ["", "## Two systems, paired", "", escape_cell(_format_verdict(pairing))]
+        lines += ["", "## Paired comparison", "", escape_cell(_format_verdict(pairing))]
         lines += [f"**{warning}**" for warning in _find_warnings(pairing)]
     if notes:
         lines += ["", "## Notes", "", *(f"- {escape_cell(note)}" for note in notes)]
@@ -216,7 +229,7 @@ def render_markdown(tables: Sequence[ResultTable], pairing: Pairing | None, note
 
 
 def render_html(tables: Sequence[ResultTable], pairing: Pairing | None, notes: Sequence[str]) -> str:
-    """The page as HTML."""
+    """Return the report as HTML."""
     loader = jinja2.PackageLoader("close_transfer.reports", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template("comparison.html").render(
@@ -257,7 +270,7 @@ def _build_table_context(table: ResultTable, tables: Sequence[ResultTable]) -> d
 
 
 def describe_report(report: Report) -> str:
-    """What is in it, what was left out, and where it is."""
+    """Return a summary of the report for the terminal, with its notes, warnings and paths."""
     num_rows = sum(len(table.rows) for table in report.tables)
     lines = [f"files read: {report.num_files:,}, tables: {len(report.tables):,}, systems: {num_rows:,}"]
     lines += [f"note: {note}" for note in report.notes]

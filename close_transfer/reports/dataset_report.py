@@ -1,4 +1,4 @@
-"""What `check_data.py` says: a line a file, what is missing and where it is to be had, what can be run."""
+"""Report of `check_data.py`: one line per file, missing files with their download pages, and commands that can run."""
 
 import shlex
 import textwrap
@@ -8,13 +8,13 @@ from close_transfer.data.leakage import Leaks
 from close_transfer.data.sources.published import ORIGINS, UNITS
 from close_transfer.tasks import list_tasks
 
-_WIDTH = 118
+_WIDTH = 118  # characters per line
 
-# What the method's paper uses. The parts of the built-in world, which are the default, know no real image.
+# The encoder and language model of the method's paper. The defaults, Picturebook's, were not trained on photographs.
 _PARTS = "clip=open_clip clip.model=ViT-L-14 clip.pretrained=openai lm=t5-base"
 _PARTS_NEED = (
-    "these parts are downloaded once (offline: clip.weights=FILE and lm=FOLDER, docs/custom_data_and_models.md); eval_image.py takes "
-    "them from the run, the task's latest unless run=FOLDER is given"
+    "The encoder and the language model are downloaded once (offline: clip.weights=FILE and lm=FOLDER, "
+    "docs/custom_data_and_models.md). eval_image.py takes them from the run: the task's latest, or run=FOLDER."
 )
 
 
@@ -29,7 +29,7 @@ def _format_verdict(check: FileCheck) -> str:
         return "CANNOT BE READ"
     published = check.published
     if published is None:
-        return f"{check.state.upper() if check.fault else 'there'}; no published count to compare with"
+        return f"{check.state.upper() if check.fault else 'found'}; no published count to compare with"
     expected = _format_size(published.num, published.num_captions, published.unit)
     is_as_published = (len(check.examples), check.num_captions) == (
         published.num,
@@ -44,7 +44,7 @@ def _format_verdict(check: FileCheck) -> str:
         verdict = (
             f"{num_missing:,} fewer than the published {expected}: a SUBSET"
             if num_missing
-            else f"published are {expected}"
+            else f"published: {expected}"
         )
     return f"DAMAGED; {verdict}" if check.fault else verdict
 
@@ -89,7 +89,7 @@ def _list_missing(check: DataCheck) -> list[str]:
     if not pages:
         return []
     return [
-        "missing (each is also found as .gz)",
+        "missing files (each may also be a .gz file)",
         *_format_table([(path, f"from {page}") for path, page in pages.items()]),
     ]
 
@@ -110,23 +110,28 @@ def _list_images(check: DataCheck) -> list[str]:
     for split, file_check in check.splits.items():
         if (images := file_check.images) is None:
             continue
-        status = f"{images.num_there:,} of {images.num_named:,} are there"
+        status = f"{images.num_there:,} of {images.num_named:,} found"
         if images.unreadable:
-            status += f"; of those opened, {len(images.unreadable)} CANNOT BE READ"
+            status += f"; {len(images.unreadable)} of those opened CANNOT BE READ"
         rows.append((split, str(images.folder), status))
         faults += [line for fault in images.unreadable for line in _wrap_paragraph(f"{split}: {fault}")]
     if not rows:
         return []
     page = ORIGINS.get(check.choice, ORIGINS[check.data.name]).images
     complete = all(file_check.images is None or file_check.images.is_complete for file_check in check.splits.values())
-    return ["images", *_format_table(rows), *faults, *([] if complete else _wrap_paragraph(f"images are from {page}"))]
+    return [
+        "images",
+        *_format_table(rows),
+        *faults,
+        *([] if complete else _wrap_paragraph(f"download images from {page}")),
+    ]
 
 
 def _explain_refusal(check: DataCheck, splits: tuple[str, ...], needs_text: bool) -> str:
-    """Why a command that reads these splits cannot run; empty if it can."""
+    """Return the reason why a command that reads these splits cannot run; empty if it can."""
     for split in splits:
         if split not in check.splits:
-            return f"there is no split {split}"
+            return f"the dataset has no split {split}"
         if not check.splits[split].is_usable:
             return f"{split} is missing" if check.splits[split].state == "missing" else f"{split} cannot be read"
         for file_check in check.others:
@@ -150,7 +155,7 @@ def _format_settings(check: DataCheck, splits: tuple[str, ...], needs_text: bool
 
 
 def _explain_missing_images(images: ImageCheck | None, split: str) -> str:
-    """Why nothing can be tested on the images; empty if it can, be it on some of them."""
+    """Return the reason why images cannot be evaluated on; empty if at least some of them can."""
     if images is None:
         return "the data has no images"
     if not images.num_there:
@@ -184,15 +189,21 @@ def _list_runs(check: DataCheck) -> list[str]:
         lines += _wrap_paragraph(f"{prefix}python scripts/{command}", "  ")
     lines += _wrap_paragraph(_PARTS_NEED, "  ")
     if check.data.hides_test_answers and tested_split != "test":
-        lines += _wrap_paragraph("test has no answers to score against; its predictions go to the evaluation server")
-    return ["what can be run", *lines]
+        lines += _wrap_paragraph("The answers of test are not public: submit its predictions to the evaluation server.")
+    return ["commands", *lines]
 
 
-def describe_leaks(leaks: Leaks, compared: str) -> list[str]:
-    """The counts and the first pairs."""
+def describe_leaks(leaks: Leaks, training: str, evaluation: str) -> list[str]:
+    """Return the numbers of identical and nearly identical texts, and the first pairs, as lines.
+
+    Args:
+        leaks: training texts that are in the evaluation text.
+        training: name of the training split.
+        evaluation: name of the evaluation split.
+    """
     lines = _wrap_paragraph(
-        f"of {leaks.num_training:,} texts of {compared} ({leaks.num_references:,} different ones), "
-        f"{leaks.num_identical:,} are identical to one and {leaks.num_near:,} nearly so",
+        f"{leaks.num_identical:,} of {leaks.num_training:,} texts of {training} are identical to one of the "
+        f"{leaks.num_references:,} different texts of {evaluation}, and {leaks.num_near:,} nearly identical",
         "  ",
     )
     for pair in leaks.examples:
@@ -201,7 +212,12 @@ def describe_leaks(leaks: Leaks, compared: str) -> list[str]:
 
 
 def describe(check: DataCheck, leakage: bool = False) -> str:
-    """The whole report, as printed."""
+    """Return the whole report as text.
+
+    Args:
+        check: result of the check.
+        leakage: whether the report has a part on leakage.
+    """
     origin = ORIGINS.get(check.choice, ORIGINS[check.data.name])
     unit = UNITS[check.data.name]
     rows = [_build_row(file_check, unit) for file_check in check.splits.values()]
@@ -211,8 +227,8 @@ def describe(check: DataCheck, leakage: bool = False) -> str:
     if leakage:
         lines.append("leakage")
         if check.leaks is None:
-            lines.append("  not looked for: it takes the texts of a training and an evaluation split")
+            lines.append("  not checked, because it needs the texts of a training and an evaluation split")
         else:
-            lines += describe_leaks(check.leaks, f"train, against those of {check.evaluation_split}")
-    lines.append("complete" if check.is_complete else "not complete; docs/data.md says what goes where")
+            lines += describe_leaks(check.leaks, "train", check.evaluation_split)
+    lines.append("complete" if check.is_complete else "not complete; docs/data.md lists the files and folders")
     return "\n".join(lines)

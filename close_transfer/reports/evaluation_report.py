@@ -1,5 +1,4 @@
-"""The page beside every results.json: numbers, images with answers, curve, in one file that needs
-nothing else."""
+"""Report page of an evaluation: scores, examples and learning curve in one self-contained HTML file."""
 
 import base64
 import io
@@ -25,14 +24,20 @@ from close_transfer.evaluation.results import Results, read_results
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 from close_transfer.training.trainer import read_learning_curves
 
-_NUM_SHOWN = 24
-_NUM_EXTREME = 6
-_PICTURE_WIDTH = 192
+_NUM_RANDOM = 24  # random examples on the page
+_NUM_EXTREME = 6  # examples with the highest and with the lowest scores
+_IMAGE_SIZE = 192  # pixels of the longer side; a page of 36 images stays below a few MB
 
 
 @dataclass(frozen=True)
 class ComparedEvaluation:
-    """Another evaluation of the same examples, to stand beside this one."""
+    """Another evaluation of the same examples, shown next to the page's own.
+
+    Attributes:
+        name: name of the system.
+        results: content of its results.json.
+        answers: predicted text by example id.
+    """
 
     name: str
     results: Results
@@ -40,50 +45,63 @@ class ComparedEvaluation:
 
     @classmethod
     def read(cls, folder: Path, name: str | None = None) -> "ComparedEvaluation":
-        """From an evaluation folder.
+        """Read an evaluation from its folder.
+
+        Args:
+            folder: folder of the evaluation.
+            name: name of the system; None takes the name in its results.
 
         Raises:
-            UserError: if it holds no finished evaluation, or a damaged one.
+            UserError: if the folder holds no finished evaluation, or a damaged one.
         """
         results_path, predictions_path = folder / "results.json", folder / "predictions.jsonl"
         if not results_path.is_file():
-            raise UserError(f"compare={folder}: there is no results.json; evaluate that run first")
+            raise UserError(f"compare={folder}: it has no results.json. Evaluate that run first")
         results = read_results(results_path, "compare")
         answers = {}
         for line, record in read_lines(predictions_path, "compare"):
             try:
                 answers[key_field(record, "id")] = verbatim(field(record, "prediction"), "prediction")
-            except RecordError as fault:
-                raise damaged_file_error(predictions_path, f"line {line}: {fault}") from None
+            except RecordError as error:
+                raise damaged_file_error(predictions_path, f"line {line}: {error}") from None
         if len(answers) != results.num_examples:
             raise damaged_file_error(
-                predictions_path, f"it holds {len(answers):,} answers, and results.json counts {results.num_examples:,}"
+                predictions_path, f"it has {len(answers):,} answers, but results.json has {results.num_examples:,}"
             )
         return cls(name or results.name, results, answers)
 
 
 def describe_leakage(leakage: dict[str, Any]) -> str:
-    """What training saw of the evaluation text, as results.json has it; empty if nobody wanted to know."""
+    """Describe the overlap of training and evaluation text; empty if it was not requested.
+
+    Args:
+        leakage: leakage as results.json has it.
+    """
     if not leakage["checked"]:
         return "" if leakage["reason"] == NOT_ASKED else f"not checked, because {leakage['reason']}"
     return (
-        f"{leakage['num_identical']:,} of {leakage['num_training']:,} training texts are identical to evaluation text, "
-        f"{leakage['num_near']:,} nearly so"
+        f"{leakage['num_identical']:,} of {leakage['num_training']:,} training texts are identical to an evaluation "
+        f"text, and {leakage['num_near']:,} nearly identical"
     )
 
 
 def describe_noise(noise: dict[str, float], training_input_modality: str) -> str:
-    """What the training noise did to the vectors, for a reader who has never met the method."""
+    """Describe the effect of the training noise to a reader who does not know the method.
+
+    Args:
+        noise: noise as results.json has it.
+        training_input_modality: "text" or "image".
+    """
     if noise["std"] == 0:
         if training_input_modality == "image":
-            return "The model was trained on the vectors of images, without noise."
-        return "No noise was added: the model learned from clean text vectors and meets image vectors unprepared."
+            return "The model was trained on image vectors, without noise."
+        return "No noise was added. The model was trained on clean text vectors, so image vectors are unfamiliar to it."
     degrees = np.degrees(np.arccos(noise["cosine"]))
     return (
-        f"In training every vector, of length 1, got random noise of length {noise['length']:.2f} "
-        f"({noise['std']:.3g} per coordinate) and was brought back to length 1. What the model saw pointed "
-        f"about {degrees:.0f} degrees away from the clean vector (cosine {noise['cosine']:.2f}), so it learned "
-        "to answer from a neighbourhood instead of a point. At test time nothing is added."
+        f"In training, random noise of length {noise['length']:.2f} ({noise['std']:.3g} per coordinate) was added to "
+        f"every unit vector, and the sum was scaled back to length 1. The result points about {degrees:.0f} degrees away "
+        f"from the clean vector (cosine {noise['cosine']:.2f}), so the model learns to answer from a neighbourhood of "
+        "the vector and not only from one point. No noise is added at test time."
     )
 
 
@@ -98,14 +116,14 @@ def _encode_image(example: Example) -> str | None:
         image = example.image.open()
     except UserError:  # vectors only: there is no image to show
         return None
-    image.thumbnail((_PICTURE_WIDTH, _PICTURE_WIDTH))
+    image.thumbnail((_IMAGE_SIZE, _IMAGE_SIZE))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return _build_data_uri(buffer.getvalue(), "image/png")
 
 
 def _plot_curve(run: Path) -> str | None:
-    """Loss by step as an SVG image; None without a log."""
+    """Plot loss by step, as the URI of an SVG image; None without a log."""
     curves = {name: points for name, points in read_learning_curves(run).items() if points}
     if not curves:
         return None
@@ -117,7 +135,7 @@ def _plot_curve(run: Path) -> str | None:
     }
     for name, points in curves.items():
         axes.plot(*zip(*points, strict=True), label=name, **styles[name])
-    axes.set(xlabel="step", ylabel="loss, nats a token", yscale="log")
+    axes.set(xlabel="step", ylabel="loss, nats per token", yscale="log")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return _build_data_uri(render_svg(figure), "image/svg+xml")
@@ -131,16 +149,17 @@ def _build_case(evaluation: Evaluation, row: int, others: Sequence[ComparedEvalu
         "text": example.texts[0] if evaluation.config.scene == "text" and example.texts else None,
         "prompt": example.prompt,
         "answer": prediction.text,
-        "others": [(other.name, other.answers.get(example.id, "(not asked)")) for other in others],
+        "others": [(other.name, other.answers.get(example.id, "(not evaluated)")) for other in others],
         "references": references,
         "score": evaluation.scores.per_example[row],
     }
 
 
 def _build_rows(evaluation: Evaluation, others: Sequence[ComparedEvaluation]) -> list[dict[str, Any]]:
-    """One row a metric, one cell a system: value, low, high."""
-    systems = [evaluation.results(), *(other.results for other in others)]
-    metrics = [name for name in evaluation.scores.metrics if QUESTION_TYPE not in name]  # dozens; results.json has them
+    """Build one row per metric, with one cell per system: value, ends of the interval, share of the highest value."""
+    systems = [evaluation.build_results(), *(other.results for other in others)]
+    # Question types are left out, because there are dozens; results.json has them.
+    metrics = [name for name in evaluation.scores.metrics if QUESTION_TYPE not in name]
     max_values = {name: max(system.metrics.get(name, 0.0) for system in systems) for name in metrics}
     return [
         {
@@ -168,24 +187,25 @@ def _load_template() -> jinja2.Template:
 
 
 def write_report(evaluation: Evaluation, others: Sequence[ComparedEvaluation] = ()) -> Path:
-    """Writes report.html into the evaluation's folder.
+    """Write report.html to the evaluation's folder, and return its path.
 
     Args:
-        evaluation: what the page is about.
-        others: evaluations of the same examples, shown beside it.
+        evaluation: evaluation that the page shows.
+        others: evaluations of the same examples, shown next to it.
 
     Raises:
-        UserError: if another evaluation was made on other data, split or scene.
+        UserError: if another evaluation is of other data, another split or another scene.
     """
-    results = evaluation.results()
+    results = evaluation.build_results()
     for other in others:
         if other.results.data_fingerprint != results.data_fingerprint:
             raise UserError(
-                f"compare: {other.name} was evaluated on other examples than this run; evaluate both on the same data, split and scene"
+                f"compare: {other.name} was evaluated on other examples than this run. Evaluate both on the same data, split and scene"
             )
     per_example = np.array(evaluation.scores.per_example)
     by_score = np.argsort(per_example, kind="stable")
-    shown = np.random.default_rng(0).permutation(len(per_example))[:_NUM_SHOWN]
+    # A fixed seed: reports on the same examples show the same ones.
+    random_rows = np.random.default_rng(0).permutation(len(per_example))[:_NUM_RANDOM]
 
     def build_cases(rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
         return [_build_case(evaluation, int(row), others) for row in rows]
@@ -198,7 +218,7 @@ def write_report(evaluation: Evaluation, others: Sequence[ComparedEvaluation] = 
         leakage=describe_leakage(evaluation.leakage),
         noise=describe_noise(evaluation.noise, evaluation.facts["input_modality"]),
         curve=_plot_curve(evaluation.run),
-        shown=build_cases(shown),
+        random_cases=build_cases(random_rows),
         best=build_cases(by_score[::-1][:_NUM_EXTREME]),
         worst=build_cases(by_score[:_NUM_EXTREME]),
         config=json.dumps(results.config, indent=2),

@@ -1,41 +1,43 @@
-"""The images of gap.html, each an SVG: cosines, both clouds, spectra, and what noise does."""
+"""Figures of gap.html as SVG: cosines, text and image vectors in two dimensions, spectra, and effects of noise."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from close_transfer.core.arrays import Float64Array, normalize_rows
+from close_transfer.core.arrays import Float64Array, IntArray, normalize_rows
 from close_transfer.core.svg import render_svg
 from close_transfer.modality_gap.measurement import Gap
-from close_transfer.modality_gap.vectors import GroupedVectors, Ints
+from close_transfer.modality_gap.vectors import GroupedVectors
 
-TEXTS, IMAGES, NOISED, QUIET = "#2563a8", "#c2410c", "#7fb0de", "#8a94a3"
-_MAX_COSINES = 20_000
+TEXTS, IMAGES, NOISED, QUIET = "#2563a8", "#c2410c", "#7fb0de", "#8a94a3"  # colours
+_MAX_COSINES = 20_000  # pairs per histogram; more do not change its shape
 
 
 def _hide_spines(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_scene_pairs(num_scenes: int, seed: int) -> tuple[Ints, Ints]:
-    """Two different scenes each time."""
+def _draw_scene_pairs(num_scenes: int, seed: int) -> tuple[IntArray, IntArray]:
+    """Draw pairs of different scenes, with replacement."""
     rng = np.random.default_rng(seed)
     count = min(_MAX_COSINES, num_scenes * (num_scenes - 1))
     first = rng.integers(0, num_scenes, count)
+    # The offset is between 1 and num_scenes - 1, so the second scene differs from the first.
     return first, (first + rng.integers(1, num_scenes, count)) % num_scenes
 
 
-def _draw_texts(vectors: GroupedVectors, scenes: Ints, seed: int) -> Ints:
-    """Any one of each scene's texts."""
+def _draw_texts(vectors: GroupedVectors, scenes: IntArray, seed: int) -> IntArray:
+    """Draw one text of each scene, as its row."""
     counts = vectors.texts_per_scene().astype(np.int64)
     firsts = np.cumsum(counts) - counts
     return firsts[scenes] + np.random.default_rng(seed).integers(0, counts[scenes])
 
 
 def plot_cosine_histograms(vectors: GroupedVectors, seed: int = 0) -> bytes:
-    """Cosines of images with their texts beside those of unrelated texts and unrelated images."""
+    """Plot histograms of cosines: between images and their texts, unrelated texts, and unrelated images."""
     scenes = vectors.scene_of_text
     first, second = _draw_scene_pairs(vectors.num_scenes, seed)
+    # Two seeds, so that the texts of both sides are drawn independently.
     texts = [vectors.texts[_draw_texts(vectors, side, seed + k)] for k, side in enumerate((first, second))]
     kinds = {"two texts, different scenes": ((texts[0] * texts[1]).sum(axis=1), TEXTS)}
     same_scene_rows = np.flatnonzero(scenes[1:] == scenes[:-1])
@@ -63,10 +65,9 @@ def _plot_points(axes: Axes, points: Float64Array, colour: str, name: str) -> No
 
 
 def plot_clouds(vectors: GroupedVectors, noise: float, num_drawn: int, seed: int = 0) -> bytes:
-    """Both clouds in the two directions that separate and spread them most; without noise, then with.
+    """Plot text and image vectors in two dimensions, without and with noise on the texts.
 
-    The axes are the first two principal directions of clean texts and images together, and stay the
-    same in both halves.
+    The axes of both halves are the first two principal directions of clean texts and images together.
     """
     rng = np.random.default_rng(seed)
     scenes = np.sort(rng.permutation(vectors.num_scenes)[:num_drawn])
@@ -79,7 +80,7 @@ def plot_clouds(vectors: GroupedVectors, noise: float, num_drawn: int, seed: int
     halves = figure.subplots(1, 2, sharex=True, sharey=True)
     for axes, points, colour, name, title in (
         (halves[0], texts, TEXTS, "texts", "as encoded"),
-        (halves[1], noised, NOISED, "texts under noise", f"noise {noise:g} per coordinate"),
+        (halves[1], noised, NOISED, "texts with noise", f"noise {noise:g} per coordinate"),
     ):
         if vectors.images is not None:
             _plot_points(axes, (vectors.images[scenes] - centre) @ directions[:2].T, IMAGES, "images")
@@ -91,7 +92,7 @@ def plot_clouds(vectors: GroupedVectors, noise: float, num_drawn: int, seed: int
 
 
 def plot_spectra(gap: Gap) -> bytes:
-    """Share of the variance along each principal direction, of each cloud and of their difference."""
+    """Plot the share of the variance along each principal direction, of texts, images and their difference."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()
     styles = {"texts": ("texts", TEXTS), "images": ("images", IMAGES), "difference": ("image minus text", "#222")}
@@ -99,7 +100,7 @@ def plot_spectra(gap: Gap) -> bytes:
         label, colour = styles[name]
         shares = np.array(values)
         axes.plot(np.arange(1, len(shares) + 1), np.where(shares > 1e-9, shares, np.nan), color=colour, label=label)
-    axes.axhline(1 / gap.vectors.dim, color=QUIET, lw=0.8, ls=":", label="noise, the same in all directions")
+    axes.axhline(1 / gap.vectors.dim, color=QUIET, lw=0.8, ls=":", label="isotropic noise")
     axes.set(xlabel="principal direction", ylabel="share of the variance", yscale="log", xscale="log")
     axes.legend(frameon=False)
     _hide_spines(axes)
@@ -107,7 +108,7 @@ def plot_spectra(gap: Gap) -> bytes:
 
 
 def plot_noise_curves(gap: Gap) -> bytes:
-    """What each scale of noise does to neighbourhoods; images as dotted lines to compare with."""
+    """Plot the neighbourhoods of noised texts by scale of noise, with dotted lines for images."""
     neighbourhood_by_noise = {
         neighbourhood.noise: neighbourhood for neighbourhood in gap.neighbourhoods if neighbourhood.noise is not None
     }
@@ -116,7 +117,7 @@ def plot_noise_curves(gap: Gap) -> bytes:
     axes = figure.subplots()
     for label, colour, field in (
         ("cosine with the clean text", TEXTS, "cosine_to_texts"),
-        ("nearest other text is of the same scene", "#15803d", "own_scene"),
+        ("nearest text is of the same scene", "#15803d", "own_scene"),
         ("neighbours kept", QUIET, "kept_neighbours"),
         ("cosine with the image", IMAGES, "cosine_to_image"),
     ):

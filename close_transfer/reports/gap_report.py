@@ -1,4 +1,4 @@
-"""gap.html, one file that needs nothing else, and the same in a few lines for the terminal."""
+"""Report of a modality gap: gap.html, a self-contained file, and a summary for the terminal."""
 
 import base64
 from pathlib import Path
@@ -13,18 +13,18 @@ from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports import gap_figures
 
 _METRIC_MEANINGS = {
-    "paired_cosine": "an image and its own text",
-    "unrelated_cross_cosine": "an image and another scene's text",
-    "unrelated_text_cosine": "two texts of different scenes",
-    "same_scene_text_cosine": "two texts of one scene",
-    "unrelated_image_cosine": "two images",
+    "paired_cosine": "cosine: an image and its own text",
+    "unrelated_cross_cosine": "cosine: an image and another scene's text",
+    "unrelated_text_cosine": "cosine: two texts of different scenes",
+    "same_scene_text_cosine": "cosine: two texts of the same scene",
+    "unrelated_image_cosine": "cosine: two images",
     "mean_distance": "distance between the mean image and the mean text",
-    "centred_distance": "distance of both clouds without their means, less what chance gives",
-    "difference_mean_share": "share of image minus text (squared) that is the same for all pairs",
-    "difference_std": "what is left of it, standard deviation per coordinate",
-    "difference_effective_directions": "directions that carry what is left (participation ratio)",
-    "difference_directions_90": "directions that carry 90% of it",
-    "caption_spread": "spread of one scene's texts, standard deviation per coordinate",
+    "centred_distance": "distance of images and texts without their means, corrected for chance",
+    "difference_mean_share": "image minus text: share (squared) that is the same for all pairs",
+    "difference_std": "rest of that difference: standard deviation per coordinate",
+    "difference_effective_directions": "rest of that difference: effective directions (participation ratio)",
+    "difference_directions_90": "rest of that difference: directions that carry 90% of it",
+    "caption_spread": "texts of one scene: standard deviation per coordinate",
     "text_effective_dimension": "effective dimension of the texts",
     "image_effective_dimension": "effective dimension of the images",
     "recall@1": "recall@1, image to text",
@@ -34,7 +34,7 @@ _METRIC_MEANINGS = {
     "text_to_image_recall@5": "recall@5, text to image",
     "text_to_image_recall@10": "recall@10, text to image",
 }
-_DRAWN_NOISE = 0.1
+_DRAWN_NOISE = 0.1  # the figure shows the measured scale nearest to it
 
 
 def _format_number(value: float) -> str:
@@ -42,7 +42,7 @@ def _format_number(value: float) -> str:
 
 
 def format_verdict(gap: Gap) -> str:
-    """The gap in one sentence; empty without images."""
+    """Describe the gap in two sentences; empty without images."""
     metrics = gap.metrics
     if "paired_cosine" not in metrics:
         return ""
@@ -50,14 +50,14 @@ def format_verdict(gap: Gap) -> str:
     comparison = "less" if paired < unrelated else "more"
     return (
         f"An image is {comparison} similar to its own text ({paired:.2f}) than two unrelated texts are to each other "
-        f"({unrelated:.2f}). Taking the means away removes {metrics['difference_mean_share']:.0%} of the difference; "
-        f"the rest lies in about {metrics['difference_effective_directions']:.0f} of {gap.vectors.dim} directions."
+        f"({unrelated:.2f}). Removing the mean difference removes {metrics['difference_mean_share']:.0%} of the squared "
+        f"difference; the rest spans about {metrics['difference_effective_directions']:.0f} of {gap.vectors.dim} directions."
     )
 
 
 def describe(gap: Gap) -> str:
-    """The numbers with their intervals, a line each."""
-    lines = [f"{gap.vectors.num_scenes:,} scenes, {len(gap.vectors.texts):,} texts, {gap.vectors.dim} wide"]
+    """Return the metrics with their intervals, one per line."""
+    lines = [f"{gap.vectors.num_scenes:,} scenes, {len(gap.vectors.texts):,} texts, {gap.vectors.dim} dimensions"]
     for name, meaning in _METRIC_MEANINGS.items():
         if name in gap.metrics:
             low, high = gap.intervals[name]
@@ -66,8 +66,7 @@ def describe(gap: Gap) -> str:
                 f"  {meaning:<70} {_format_number(value):>7}   [{_format_number(low)}, {_format_number(high)}]"
             )
     lines += [
-        f"  {f'noise by the rule {choice.rule} ({choice.data_regime})':<70} {choice.std:>7.3f}"
-        for choice in gap.choices
+        f"  {f'noise chosen by {choice.rule} ({choice.data_regime})':<70} {choice.std:>7.3f}" for choice in gap.choices
     ]
     return "\n".join([*lines, format_verdict(gap)]).rstrip()
 
@@ -85,7 +84,7 @@ def _build_noise_rows(gap: Gap) -> list[dict[str, Any]]:
 
 
 def write_page(gap: Gap, config: MeasureGapConfig) -> Path:
-    """Writes gap.html beside gap.json; gives its path."""
+    """Write gap.html next to gap.json, and return its path."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("close_transfer.reports", "templates"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""What is told of a trained model where it is published: data, what it saw, noise, scores, licence, use."""
+"""Model card of a trained model: data, noise, scores, licence and use, with the hub's metadata."""
 
 import re
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from close_transfer.training.runs import read_run
 
 ABOUT = "about.json"
 
-# As the hub knows them (hf.co/docs/hub/repositories-licenses).
+# Identifiers that the hub accepts (hf.co/docs/hub/repositories-licenses).
 HUB_LICENCES = frozenset([
     "apache-2.0", "mit", "openrail", "bigscience-openrail-m", "creativeml-openrail-m",
     "bigscience-bloom-rail-1.0", "bigcode-openrail-m", "afl-3.0", "artistic-2.0", "bsl-1.0", "bsd",
@@ -36,14 +36,14 @@ HUB_LICENCES = frozenset([
 ])  # fmt: skip
 
 
-# Of facts.json, beside what `read_run` asks of every run.
+# Fields of facts.json besides those that `read_run` requires.
 _OPTIONAL_FACTS = ("num_examples", "num_skipped", "skipped", "num_trained_parameters")
 
 
 def collect_run_facts(run: Path) -> dict[str, Any]:
-    """What a run's folder tells about the model: its settings, facts about its data, and all results in it.
+    """Collect the settings of a run, facts about its data, and all its results, for publication.
 
-    Of files there are the names only, and nothing of where the run was kept or what it ran on.
+    Paths are shortened to the names of files; local folders and machine details are left out.
 
     Raises:
         UserError: if the folder holds no run, or a damaged file.
@@ -65,30 +65,34 @@ def collect_run_facts(run: Path) -> dict[str, Any]:
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """What a saved model's folder tells about it, without paths; empty if nothing."""
+    """Read the facts about a saved model, without paths; empty if it has none.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
     path = folder / ABOUT
     if not path.is_file():
         return {}
     about = read_json(path)
     if not isinstance(about, dict):
-        raise UserError(f"{path}: holds no object; restore it, or delete it")
+        raise UserError(f"{path} does not hold a JSON object. Restore the file, or delete it")
     return about | {"settings": redact(about.get("settings") or {})}
 
 
 def write_about(folder: Path, about: Mapping[str, Any]) -> None:
-    """Puts what is known of the model beside its weights."""
+    """Write the facts about a model next to its weights."""
     write_json(folder / ABOUT, about)
 
 
 def build_model_card(config: TransferConfig, about: Mapping[str, Any], name: str, licence: str | None) -> ModelCard:
-    """The README.md of a model, with the metadata that the hub reads.
+    """Build the README.md of a model, with the metadata that the hub reads.
 
     Args:
-        config: of the network.
-        about: as `collect_run_facts`.
-        name: what the model is called: OWNER/NAME on the hub, or the name of a folder.
-        licence: an identifier of the hub's list, such as "apache-2.0"; another becomes `other` with its name. None where
-            nobody chose one.
+        config: config of the network.
+        about: facts about the model, as `collect_run_facts` returns them.
+        name: name of the model: OWNER/NAME on the hub, or the name of a folder.
+        licence: identifier from the hub's list, such as "apache-2.0"; any other becomes `other` with its name. None if
+            no licence was chosen.
     """
     results = _build_eval_results(config, about)
     data = ModelCardData(
@@ -104,7 +108,7 @@ def build_model_card(config: TransferConfig, about: Mapping[str, Any], name: str
 
 
 def _build_tags(config: TransferConfig, about: Mapping[str, Any]) -> list[str]:
-    """What a search on the hub should find it by; nothing that it is not."""
+    """Return the tags that a search on the hub finds the model by; none claims more than training supports."""
     tags = []
     if is_blind(config):
         tags.append("blind-baseline")
@@ -128,10 +132,10 @@ def _build_eval_results(config: TransferConfig, about: Mapping[str, Any]) -> lis
 
 
 def format_licence(licence: str | None) -> dict[str, Any]:
-    """The card's metadata of a licence: the hub's identifier, or `other` with the name where the hub has none.
+    """Return the card's metadata of a licence: the hub's identifier, or `other` with a name.
 
     Args:
-        licence: as a user wrote it; the hub's identifiers are found whatever their case. None: nobody chose one.
+        licence: licence as the user wrote it, in any case; None if none was chosen.
     """
     if licence is None or not licence.strip():
         return {}

@@ -1,4 +1,4 @@
-"""The words of a model card: what the model is, what it was trained on, for what it may be used and for what not."""
+"""Text of a model card: summary, training, scores, usage, intended and out-of-scope use, limitations."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,12 +14,12 @@ from close_transfer.tasks import get_task
 
 
 def is_blind(config: TransferConfig) -> bool:
-    """Whether the model sees nothing, in training and in use."""
+    """Return True if zeros replace the encoder's vectors, in training and in use."""
     return any(ADAPTERS[step["name"]].is_blind for step in config.adapter)
 
 
 def is_trained_on_images(config: TransferConfig, about: Mapping[str, Any]) -> bool:
-    """Whether it was fed vectors of images in training; by its regime, where the run's facts are not known."""
+    """Return True if the model was trained on image vectors; decided by the data regime if the run's facts are unknown."""
     input_modality = about.get("facts", {}).get("input_modality")
     return (
         input_modality == "image"
@@ -30,18 +30,18 @@ def is_trained_on_images(config: TransferConfig, about: Mapping[str, Any]) -> bo
 
 
 def write_card_text(config: TransferConfig, about: Mapping[str, Any], name: str, licence: str | None) -> str:
-    """The card below its metadata, as Markdown; arguments as of `build_model_card`."""
+    """Return the card below its metadata, as Markdown; the arguments are those of `build_model_card`."""
     facts, settings = about.get("facts", {}), about.get("settings", {})
     lines = {
         "task": config.task["name"],
         **_build_task_lines(config, settings),
         **_build_data_lines(facts, settings),
-        "training saw": f"{WORDS_BY_DATA_REGIME[config.data_regime].card} ({config.data_regime})",
-        "encoder": f"{redact_name(config.encoder['name'])}, {config.encoder['dim']} wide, frozen",
+        "data regime": f"{config.data_regime}: {WORDS_BY_DATA_REGIME[config.data_regime].card}",
+        "encoder": f"{redact_name(config.encoder['name'])}, {config.encoder['dim']} dimensions, frozen",
         "noise": str(NoiseScale(config.noise["std"], config.encoder["dim"])),
         "adapter": " → ".join(step["name"] for step in config.adapter),
         "language model": _describe_language_model(config, settings),
-        "licence": licence or "none was chosen; those of the encoder, the language model and the data apply",
+        "licence": licence or "not chosen; the licences of the encoder, the language model and the data apply",
     }
     table = format_table(["", ""], [[key, escape_cell(value, is_markdown=True)] for key, value in lines.items()])
     return f"""# {name}
@@ -60,15 +60,15 @@ def write_card_text(config: TransferConfig, about: Mapping[str, Any], name: str,
 {_format_usage(config, name)}
 ```
 {_list_needs(config)}
-## What it is for
+## Intended use
 
 {_describe_intended_use(config, about)}
 
-## What it is not for
+## Out-of-scope use
 
 {_describe_misuse(config)}
 
-## Limits
+## Limitations
 
 {_describe_limits(config, settings)}
 """
@@ -78,20 +78,24 @@ def _write_first_sentence(config: TransferConfig, about: Mapping[str, Any]) -> s
     ability, encoder = get_task(config.task["name"]).ability, redact_name(config.encoder["name"])
     if is_blind(config):
         return (
-            f"A baseline that {ability} without seeing them: zeros stood in for the vectors of {encoder}, in training and in "
-            "use, so it shows what can be said blind."
+            f"This is a blind baseline: without seeing the image, it {ability}. Zeros replace the vectors of {encoder}, in "
+            "training and in use, so its scores show what is possible without the encoder."
         )
     if is_trained_on_images(config, about):
-        return f"It {ability}, and learned it from the image vectors of a frozen encoder, {encoder}; it was not trained on text alone."
-    noise = "with noise added to them" if config.noise["std"] else "with no noise added to them"
+        return (
+            f"This model {ability}. It was trained on the image vectors of a frozen encoder, {encoder}, "
+            "and not on text alone."
+        )
+    noise = "with added noise" if config.noise["std"] else "without added noise"
     image_exposure = WORDS_BY_DATA_REGIME[config.data_regime].sentence
     return (
-        f"It {ability}, and learned it from the text vectors of a frozen encoder, {encoder}, {noise}; {image_exposure}."
+        f"This model {ability}. It was trained on the text vectors of a frozen encoder, {encoder}, {noise}; "
+        f"{image_exposure}."
     )
 
 
 def _build_task_lines(config: TransferConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What the task was told, where it is more than its name."""
+    """Return the table lines of task settings other than the name: language, prompt, metric and labels."""
     task, lines = config.task, {}
     if task.get("language"):
         lines["language"] = task["language"]
@@ -106,26 +110,26 @@ def _build_task_lines(config: TransferConfig, settings: Mapping[str, Any]) -> di
 
 
 def _build_data_lines(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Which data it was trained on, and how much of it."""
+    """Return the table lines of the training data and their size."""
     data = settings.get("data", {})
     file = data.get("path") or (data.get("files") or {}).get("train")
-    description = data.get("name", "not known") + (f", `{file}`" if file else "")
+    description = data.get("name", "unknown") + (f", `{file}`" if file else "")
     if "num_examples" in facts:
         description += f", {facts['num_examples']:,} examples"
-    lines = {"trained on": description}
+    lines = {"training data": description}
     if facts.get("num_skipped"):
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in facts.get("skipped", {}).items())
-        lines["left out"] = f"{facts['num_skipped']:,} entries" + (f" ({reasons})" if reasons else "")
+        lines["entries left out"] = f"{facts['num_skipped']:,}" + (f" ({reasons})" if reasons else "")
     if "data_fingerprint" in facts:
-        lines["fingerprint of the data"] = f"`{facts['data_fingerprint']}`"
+        lines["data fingerprint"] = f"`{facts['data_fingerprint']}`"
     return lines
 
 
 def _describe_language_model(config: TransferConfig, settings: Mapping[str, Any]) -> str:
     lm = settings.get("lm", {})
     if not config.base_model:
-        return f"{lm.get('name', config.lm.get('model_type', 'not known'))}, all of it trained"
-    return f"{config.base_model['name']}, {'low-rank updates' if config.base_model['lora'] else 'frozen'}"
+        return f"{lm.get('name', config.lm.get('model_type', 'unknown'))}, all weights trained"
+    return f"{config.base_model['name']}, {'trained with LoRA' if config.base_model['lora'] else 'frozen'}"
 
 
 def _format_scores(results: Sequence[Mapping[str, Any]]) -> str:
@@ -138,7 +142,7 @@ def _format_scores(results: Sequence[Mapping[str, Any]]) -> str:
             interval = f"{bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else ""
             named = [result["data"], result["split"], result["scene"], metric]
             rows.append([*named, f"{value:.1f}", interval, f"{result['num_examples']:,}"])
-    return format_table(["data", "split", "fed with", "metric", "score", "95% interval", "examples"], rows)
+    return format_table(["data", "split", "input", "metric", "score", "95% interval", "examples"], rows)
 
 
 def _format_usage(config: TransferConfig, name: str) -> str:
@@ -152,7 +156,7 @@ def _format_usage(config: TransferConfig, name: str) -> str:
     base_model = (
         f', base_model="{config.base_model["name"]}"' if config.base_model and config.base_model.get("folder") else ""
     )
-    comment = "" if "/" in name else "  # or wherever this folder is"
+    comment = "" if "/" in name else "  # or the path of this folder"
     return (
         f'from close_transfer import TransferModel\n\nmodel = TransferModel.from_pretrained("{name}"{base_model}){comment}\n'
         f"print({call})"
@@ -160,63 +164,68 @@ def _format_usage(config: TransferConfig, name: str) -> str:
 
 
 def _list_needs(config: TransferConfig) -> str:
-    """What is not in these files and has to be there."""
+    """Return paragraphs on what the model needs in addition to these files."""
     needs = []
     if config.base_model:
         source = (
-            "which is a folder of whoever trained this model; ask for it, and give it as `base_model=`"
+            "It is a local folder of this model's author: ask for it, and give its path as `base_model=`."
             if config.base_model.get("folder")
-            else "which is loaded from the hub, or from a folder by `base_model=`"
+            else "It is loaded from the hub; to use a local copy, give its folder as `base_model=`."
         )
         needs.append(
-            f"These files hold what was trained only. The language model under it is needed too: `{config.base_model['name']}`, "
-            f"{source} (its fingerprint is checked, {config.base_model['fingerprint'][:12]})."
+            f"These files hold only the weights that were trained. You also need the base language model, "
+            f"`{config.base_model['name']}`. {source} Its fingerprint is checked "
+            f"({config.base_model['fingerprint'][:12]})."
         )
     encoder = config.encoder.get("config", {})
     if not find_encoder_class(encoder).encodes_images:
         needs.append(
-            "It was trained on vectors from files, so it takes vectors of the same encoder (`embeddings=`), no images."
+            "The model was trained on vectors from files, so it takes vectors of the same encoder (`embeddings=`) and "
+            "not images."
         )
     elif encoder.get("weights") or str(encoder.get("model", "")).startswith("local-dir:"):
-        needs.append("The encoder's weights are a local file of whoever trained this model, and are needed too.")
+        needs.append("You also need the encoder's weights, which are a local file of this model's author.")
     return "\n" + "".join(f"{need}\n\n" for need in needs)
 
 
 def _describe_intended_use(config: TransferConfig, about: Mapping[str, Any]) -> str:
     if is_blind(config):
-        return "To be set against models that see, as the score that is had without looking."
-    learned = "images" if is_trained_on_images(config, about) else "text"
+        return "Use it as a baseline for models that see the image: its score is what is possible without seeing it."
+    covered = "images and their texts" if is_trained_on_images(config, about) else "text"
     return (
-        f"For research, and for a draft that somebody checks: it {get_task(config.task['name']).ability} of the kind that its training "
-        f"{learned} told of, in the language of that text."
+        "Use it for research, and for drafts that a person checks. It works best on the subjects of its training "
+        f"{covered}, and in the same language."
     )
 
 
 def _describe_misuse(config: TransferConfig) -> str:
     warnings = [
-        "- Decisions about people, or anything where a wrong text does harm unless somebody checks it (health, law, safety, "
-        "access for blind readers without a way to ask back).",
-        "- Who somebody is, or what they are like: it names what its text named, with that text's prejudices.",
-        "- Reading text in images, exact counts and positions: one vector of an image holds little of them.",
-        "- Vectors of any other encoder, and other tasks than the one above.",
+        "- Decisions about people, and uses in which an unchecked wrong text does harm: health, law, safety, or "
+        "descriptions for blind readers who cannot ask anyone to verify them.",
+        "- Statements about who a person is or what they are like. The model repeats the names and prejudices of its "
+        "training text.",
+        "- Reading text in images, exact counts and exact positions. One vector per image holds little of them.",
+        "- Vectors of any other encoder, and tasks other than the one above.",
     ]
     return "\n".join(warnings[:2] + warnings[-1:] if is_blind(config) else warnings)
 
 
 def _describe_limits(config: TransferConfig, settings: Mapping[str, Any]) -> str:
     if is_blind(config):
-        limits = "It says the same of every image, but for the prompt. "
+        limits = "Its output is the same for every image and changes only with the prompt. "
     else:
         limits = (
-            "It knows what its training text told, with that text's biases, and sees what its encoder sees. It may name "
-            "things that are not there. "
+            "It knows only what its training text describes, with the biases of that text, and it sees only what its "
+            "encoder captures. It may name things that are not in the image. "
         )
     if settings.get("data", {}).get("name") == "picturebook":
         limits += (
-            "It was trained on Picturebook, a small world drawn by code, and its scores say nothing about photographs. "
+            "It was trained on Picturebook, a small world of clip art drawn by code, so its scores say nothing about "
+            "photographs. "
         )
     if config.encoder.get("config", {}).get("model") == "picturebook":
         limits += (
-            "Its encoder is Picturebook's, which knows that drawn world only and sees next to nothing in photographs. "
+            "Its encoder is Picturebook's, which was trained only on that clip art and captures next to nothing of "
+            "photographs. "
         )
     return limits.strip()

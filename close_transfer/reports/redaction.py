@@ -1,4 +1,4 @@
-"""What of a run's settings others may read: names of files, and nothing of where they lay or what was run on."""
+"""Redaction of settings for publication: local paths, machine details and secrets are removed."""
 
 import re
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.roles import Names, Role, find_naming_fields, list_fields
 
-# By name and not by schema, because facts about a run and a saved model have keys that settings have, and no schema.
+# Matched by name and not by schema, because facts about runs and saved models share keys with settings but have no schema.
 _MACHINE_SETTINGS = {name for schema in (TrainConfig, EvaluateConfig) for name in list_fields(schema, Role.LOCATION)}
 _FILE_SETTINGS = find_naming_fields(TrainConfig, Names.FILE)  # all texts below them name files
 _FILE_OR_HUB_SETTINGS = find_naming_fields(TrainConfig, Names.FILE_OR_HUB) | {"encoder"}  # the encoder of a run's facts
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _LOCAL_PREFIX = "local-dir:"  # open_clip's mark of a folder
-# Free text, such as a prompt, may quote anything: keys of OpenAI, Hugging Face, GitHub and AWS, and absolute paths.
+# Free text, such as a prompt, may quote keys (of OpenAI, Hugging Face, GitHub and AWS) and absolute paths.
 _SECRET = re.compile(r"\b(?:sk-|hf_|gh[pousr]_|github_pat_|AKIA)[\w-]{8,}")
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/@]+@")
 _BEGINS_AS_PATH = re.compile(r"(?:~\w*|[A-Za-z]:)?[/\\]")
@@ -24,9 +24,9 @@ _ABSOLUTE_PATH = re.compile(r"(?<![\w:/.])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\'\",;:]
 
 
 def redact(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings, at any depth, without what is of one machine: paths become the names at their ends.
+    """Return settings without machine details, at any depth; paths are shortened to their last part.
 
-    Texts that are no names of files (prompts, labels) stay as they are. What it gave, it gives again.
+    Texts that do not name files (prompts, labels) are unchanged. Redacting twice changes nothing more.
     """
     redacted = {key: _redact_value(key, value) for key, value in settings.items() if key not in _MACHINE_SETTINGS}
     if settings.get("name") != "huggingface" and isinstance(redacted.get("path"), str):  # of data: a file
@@ -53,7 +53,7 @@ def _get_last_part(path: str) -> str:
 
 
 def redact_name(value: str) -> str:
-    """A name of the hub as it is; the last part of anything that is a folder or file, or can be no name of the hub."""
+    """Return a name of the hub unchanged; of anything that is a local path or cannot be such a name, the last part."""
     if value.startswith(_LOCAL_PREFIX):
         return _LOCAL_PREFIX + _get_last_part(value.removeprefix(_LOCAL_PREFIX))
     if value.startswith(("hf-hub:", "http://", "https://", "hf://")):
@@ -63,9 +63,10 @@ def redact_name(value: str) -> str:
 
 
 def mask_secrets(value: Any) -> Any:
-    """Return a value, at any depth, whose texts hold no key, no credentials in an address and no absolute path.
+    """Return a value with keys, credentials in addresses and absolute paths masked in its texts, at any depth.
 
-    Of a path its last part stays. It is for texts that `redact` leaves alone, and for settings that it does not know.
+    Paths are shortened to their last part. This covers texts that `redact` leaves unchanged, and settings that it does
+    not know.
     """
     if isinstance(value, Mapping):
         return {key: mask_secrets(item) for key, item in value.items()}
@@ -79,7 +80,7 @@ def mask_secrets(value: Any) -> Any:
 
 
 def redact_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's config.json as it may be published; the folder of a base model is its name then, to be given by `base_model=`."""
+    """Return a model's config.json for publication; the folder of a base model becomes its name, for `base_model=`."""
     redacted = {key: value for key, value in config.items() if key != "_name_or_path"}
     redacted["encoder"] = redact(redacted["encoder"])
     redacted["lm"] = {key: value for key, value in redacted["lm"].items() if key != "_name_or_path"}

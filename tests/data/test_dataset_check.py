@@ -72,7 +72,7 @@ def test_what_is_there_as_published_is_complete():
     assert [one.state for one in found.splits.values()] == ["complete"] * 2
     assert "4,500 images, 45,000 captions  as published" in text
     assert "1,500 in-domain, 1,500 near-domain, 1,500 out-of-domain" in text
-    assert "4,500 of 4,500 are there" in text
+    assert "4,500 of 4,500 found" in text
     assert text.endswith("\ncomplete")
     yes, no = commands(text)
     assert yes == [
@@ -81,7 +81,7 @@ def test_what_is_there_as_published_is_complete():
     ]
     (why_not,) = no
     assert why_not.startswith(
-        "no (there is no split train): python scripts/train_text_only.py task=captioning data=nocaps"
+        "no (the dataset has no split train): python scripts/train_text_only.py task=captioning data=nocaps"
     )
 
 
@@ -156,7 +156,7 @@ def test_images_are_counted_and_some_are_opened():
     found, text = check("flickr30k-jsonl")
     pictures = found.splits["test"].images
     assert (pictures.num_named, pictures.num_there, len(pictures.unreadable)) == (30, 12, 1)
-    assert "12 of 30 are there; of those opened, 1 CANNOT BE READ" in text
+    assert "12 of 30 found; 1 of those opened CANNOT BE READ" in text
     assert "3.jpg: cannot be read as an image" in text
     assert any(one.startswith("no (images are damaged)") for one in commands(text)[1])
 
@@ -224,14 +224,12 @@ def test_training_text_in_the_test_split_is_counted():
         write(f"captions_{split}.jsonl", json_lines([{"image": f"{split}.jpg", "captions": told}]))
     found, text = check("flickr30k-jsonl", leakage=True)
     assert (found.leaks.num_identical, found.leaks.num_near) == (1, 1)
-    assert (
-        "of 2 texts of train, against those of test (2 different ones), 1 are identical to one and 1 nearly so" in text
-    )
+    assert "1 of 2 texts of train are identical to one of the 2 different texts of test, and 1 nearly identical" in text
     assert "Two men talk." in text
 
 
 def test_leakage_says_when_there_is_nothing_to_compare():
-    assert "not looked for: it takes the texts" in check("snli", leakage=True)[1]
+    assert "not checked, because it needs the texts" in check("snli", leakage=True)[1]
 
 
 @pytest.mark.parametrize("choice", ["picturebook", "file"])

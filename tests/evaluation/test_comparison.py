@@ -1,4 +1,4 @@
-"""Results side by side: what is folded, what is kept apart, what is said."""
+"""Comparison of results: folding of seeds, separate tables, and the sentences of the report."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from tests.commands import run_command
 
 
 def results(cider=90.0, seed=0, **other):
-    """A results.json in the form of eval_image.py's."""
+    """Return a results.json in the form of eval_image.py's."""
     noise = other.pop("std", 0.1)
     train = {"seed": seed, "output": f"somewhere-{seed}", "adapter": {"gaussian": {}}, "lm": {"name": "t5-mini"}}
     return {
@@ -32,7 +32,7 @@ def results(cider=90.0, seed=0, **other):
 
 
 def put(folder, content, scores=None):
-    """Writes an evaluation; gives the folder's name."""
+    """Write an evaluation and return its folder's name."""
     Path(folder).mkdir(parents=True)
     Path(folder, "results.json").write_text(json.dumps(content))
     if scores is not None:
@@ -42,7 +42,7 @@ def put(folder, content, scores=None):
 
 
 def report(*settings):
-    """The report of everything below `runs`, and both pages."""
+    """Return the report of all results below `runs`, and both pages."""
     given = ["results=runs/**/results.json", "num_bootstrap=200", "output=report", *settings]
     made = compare_results(compose_config("compare_results", CompareResultsConfig, given))
     return made, Path("report.md").read_text(), Path("report.html").read_text()
@@ -77,7 +77,7 @@ def test_one_seed_keeps_its_interval_over_examples():
     assert (value.value, value.low, value.high) == (90.0, 88.0, 92.0)
 
 
-def test_other_settings_are_other_systems_and_their_names_tell():
+def test_other_settings_are_other_systems_with_other_names():
     put("runs/a", results(90.0, 0))
     put("runs/b", results(80.0, 1, train={"lm": {"name": "t5-base"}}))
     put("runs/c", results(70.0, 0, std=0.0))
@@ -89,14 +89,14 @@ def test_other_settings_are_other_systems_and_their_names_tell():
     ]
 
 
-def test_the_same_seed_twice_counts_once_and_is_told():
+def test_a_duplicate_seed_counts_once_and_is_reported():
     put("runs/a", results(90.0, 0))
     put("runs/b", results(80.0, 0))
     made, markdown, html = report()
     assert made.tables[0].rows[0].values["CIDEr"].value == 80.0
     assert made.tables[0].rows[0].seeds == [0]
     for told in (markdown, html, describe_report(made)):
-        assert "runs/a/results.json is left out" in told
+        assert "left out runs/a/results.json" in told
 
 
 def test_picturebook_and_real_data_never_share_a_table():
@@ -109,7 +109,7 @@ def test_picturebook_and_real_data_never_share_a_table():
         assert page.index("picturebook") < page.index(BUILTIN_DATASET_SENTENCE)
 
 
-def test_a_link_to_a_run_is_that_run():
+def test_a_link_to_a_run_is_read_once():
     put("runs/2026-01-01", results(90.0))
     Path("runs/latest").symlink_to("2026-01-01")
     made, _, _ = report("results=runs/*/results.json")
@@ -117,7 +117,7 @@ def test_a_link_to_a_run_is_that_run():
     assert made.notes == []
 
 
-def test_regimes_stand_apart_and_are_named():
+def test_data_regimes_are_separate_and_named():
     put("runs/images", results(99.0, data_regime="T4", training_input_modality="image"))
     put("runs/text", results(90.0))
     put("runs/noiseless", results(50.0, std=0.0))
@@ -136,13 +136,13 @@ def test_regimes_stand_apart_and_are_named():
     assert "**120.0**" not in markdown
 
 
-def test_other_examples_get_a_table_of_their_own():
+def test_other_examples_get_another_table():
     put("runs/a", results(90.0))
     put("runs/b", results(80.0, data_fingerprint="c" * 64, num_examples=50))
     made, markdown, html = report()
     assert sorted(table.num_examples for table in made.tables) == [50, 100]
     for page in (markdown, html):
-        assert "do not compare across them" in page
+        assert "do not compare the two" in page
 
 
 def test_results_without_a_seed_are_never_folded():
@@ -156,7 +156,7 @@ def test_results_without_a_seed_are_never_folded():
     ]
 
 
-def test_seeds_of_anothers_system_are_folded_by_name():
+def test_seeds_of_external_systems_are_folded_by_name():
     for seed in (1, 2):
         content = {
             **results(90.0 + seed, seed),
@@ -168,7 +168,7 @@ def test_seeds_of_anothers_system_are_folded_by_name():
     assert [row.seeds for row in made.tables[0].rows] == [[1, 2]]
 
 
-def test_pages_need_nothing_else_and_take_names_as_text():
+def test_pages_are_self_contained_and_escape_names():
     put("runs/a", {**results(90.0), "system": "a|b <script>alert(1)</script>"})
     _, markdown, html = report()
     assert not re.search(r"(src|href)=|url\(|@import|https?:", html)
@@ -191,15 +191,15 @@ def test_pages_need_nothing_else_and_take_names_as_text():
         ("[" * 100_000, "nested too deeply|not valid JSON"),
     ],
 )
-def test_damaged_results_are_told_with_file_and_field(content, where):
+def test_errors_of_damaged_results_name_file_and_field(content, where):
     Path("runs/a").mkdir(parents=True)
     Path("runs/a/results.json").write_text(content)
     with pytest.raises(UserError, match=rf"results=runs/a/results\.json: .*({where})"):
         report()
 
 
-def test_a_glob_that_matches_nothing_is_told():
-    with pytest.raises(UserError, match=r"results=runs/\*\*/results\.json: matches no results\.json"):
+def test_a_glob_that_matches_nothing_is_an_error():
+    with pytest.raises(UserError, match=r"results=runs/\*\*/results\.json matches no results\.json"):
         report()
 
 
@@ -217,24 +217,24 @@ def test_two_systems_are_paired_by_id():
     assert found.share_better == 1.0
     for page in (markdown, html):
         assert "is 5.50" in page
-        assert "leaves out zero" in page
+        assert "excludes zero" in page
 
 
-def test_a_pairing_says_what_makes_it_less_than_equal():
+def test_a_paired_comparison_states_its_reservations():
     a = put("runs/a", results(70.0, data="picturebook"), [1.0, 2.0, 3.0])
     b = put("runs/b", results(70.0, data="picturebook", data_regime="T4", data_fingerprint="d" * 64), [3.0, 2.0, 1.0])
     _, markdown, _ = report(f"compare=[{a},{b}]")
-    paired = markdown[markdown.index("## Two systems, paired") :]
-    for told in ("holds zero", "trained on different things", "not known to be the same", BUILTIN_DATASET_SENTENCE):
-        assert told in paired
+    paired = markdown[markdown.index("## Paired comparison") :]
+    for sentence in ("includes zero", "Their training data differ", "references may differ", BUILTIN_DATASET_SENTENCE):
+        assert sentence in paired
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda: Path("runs/b/scores.jsonl").unlink(), r"compare=runs/b: there is no scores\.jsonl"),
-        (lambda: Path("runs/b/scores.jsonl").write_text('{"id": "0", "CIDEr": 1}\n'), "2 examples are in the first only"),
-        (lambda: Path("runs/b/scores.jsonl").write_text('{"id": "0", "CIDEr": NaN}\n'), "line 1: .*no number"),
+        (lambda: Path("runs/b/scores.jsonl").unlink(), r"compare=runs/b: it has no scores\.jsonl"),
+        (lambda: Path("runs/b/scores.jsonl").write_text('{"id": "0", "CIDEr": 1}\n'), "2 examples are only in the first"),
+        (lambda: Path("runs/b/scores.jsonl").write_text('{"id": "0", "CIDEr": NaN}\n'), "line 1: .*not a number"),
         (lambda: Path("runs/b/scores.jsonl").write_text('{"id": "0"}\n'), "line 1"),
         (lambda: Path("runs/b/scores.jsonl").write_text("x\n"), "line 1: not valid JSON"),
         (lambda: Path("runs/b/scores.jsonl").write_text(""), "is empty"),
@@ -242,7 +242,7 @@ def test_a_pairing_says_what_makes_it_less_than_equal():
         (lambda: Path("runs/b/results.json").unlink(), r"compare=runs/b/results\.json: there is no such file"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_paired_is_told(change, message):
+def test_evaluations_that_cannot_be_paired_are_refused(change, message):
     for name in ("a", "b"):
         put(f"runs/{name}", results(70.0), [1.0, 2.0, 3.0])
     change()
@@ -250,8 +250,8 @@ def test_what_cannot_be_paired_is_told(change, message):
         report("compare=[runs/a,runs/b]")
 
 
-def test_scored_predictions_meet_in_a_report():
-    """Two systems scored on the same answers, then the command as typed."""
+def test_scored_predictions_are_compared_in_a_report():
+    """Score two systems on the same answers, then run the command."""
     answers = {"1": ["yes"] * 4, "2": ["no"] * 4}
     Path("r.jsonl").write_text("".join(json.dumps({"id": i, "references": a}) + "\n" for i, a in answers.items()))
     for name, said in (("right", ["yes", "no"]), ("wrong", ["yes", "yes"])):

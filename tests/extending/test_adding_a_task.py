@@ -143,5 +143,5 @@ def test_a_task_is_added_as_documented_and_serves_every_command(tmp_path):
     assert all(name in report for name in ("again", "nearest training text", "zero-shot, the encoder alone"))
     card = Path("exported/README.md").read_text()
     assert "pipeline_tag: visual-question-answering" in card
-    assert "It answers questions about images that need knowledge of the world, and learned it" in card
+    assert "This model answers questions about images that need knowledge of the world. It was trained" in card
     assert 'model.answer("photo.jpg", "What is this animal known for?")' in card

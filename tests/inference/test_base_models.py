@@ -100,7 +100,7 @@ def test_card_asks_for_the_base_model_without_its_path(lora_run, tmp_path):
     model.save_pretrained(tmp_path / "saved")
     card = ModelCard.load(tmp_path / "saved/README.md")
     assert card.data.base_model is None
-    assert "`my_lm`, which is a folder of whoever trained this model" in card.text
+    assert "`my_lm`. It is a local folder of this model's author" in card.text
     assert 'base_model="my_lm")' in card.text
     written = (tmp_path / "saved/README.md").read_text() + (tmp_path / "saved/about.json").read_text()
     assert str(lora_run.parent) not in written
@@ -109,4 +109,4 @@ def test_card_asks_for_the_base_model_without_its_path(lora_run, tmp_path):
     model.save_pretrained(tmp_path / "of_hub")
     card = ModelCard.load(tmp_path / "of_hub/README.md")
     assert card.data.base_model == "gpt2"
-    assert "`gpt2`, which is loaded from the hub" in card.text
+    assert "`gpt2`. It is loaded from the hub" in card.text

@@ -74,7 +74,7 @@ def test_results_hold_what_they_promise(finished_runs, tmp_path, task, metrics):
 def test_default_folder_and_text_scenes(finished_runs):
     evaluation = run_evaluation(finished_runs, "task=vqa", "scene=text", "split=test-novel")
     assert evaluation.folder == (finished_runs / "vqa/latest").resolve() / "eval-test-novel-text"
-    assert evaluation.results().scene == "text"
+    assert evaluation.build_results().scene == "text"
 
 
 def test_data_of_its_own_are_in_the_folders_name(finished_runs):
@@ -93,7 +93,7 @@ def test_results_of_other_settings_are_set_aside_and_never_lost(finished_runs, t
     capsys.readouterr()
     run_evaluation(finished_runs, "max_examples=8", "checkpoint=last", "num_beams=1", f"output={tmp_path}")
     said = capsys.readouterr().err
-    assert "held the results of other settings (checkpoint, num_beams), which are set aside in" in said
+    assert "held results of other settings (checkpoint, num_beams). They were moved to" in said
     assert {p.name: p.read_bytes() for p in (tmp_path / "old-1").iterdir()} == kept
     assert json.loads((tmp_path / "results.json").read_text())["checkpoint"] == "last"
     assert not (tmp_path / "report.html").exists(), "it told of the others"
@@ -137,7 +137,7 @@ def test_the_world_s_encoder_on_other_data_is_warned_of(finished_runs, capsys):
 def test_leakage_is_told_where_it_was_found_or_not_looked_for(finished_runs, tmp_path):
     found = run_evaluation(finished_runs, "split=train", "max_examples=4", f"output={tmp_path / 'a'}")
     assert found.leakage["num_identical"] >= 4
-    told = f"{found.leakage['num_identical']:,} of 200 training texts are identical to evaluation text"
+    told = f"{found.leakage['num_identical']:,} of 200 training texts are identical to an evaluation text"
     assert f"leakage: {told}" in describe_evaluation(found)
     assert told in write_report(found).read_text()
     silent = run_evaluation(finished_runs, "leakage=false", "max_examples=4", f"output={tmp_path / 'b'}")
@@ -148,7 +148,7 @@ def test_leakage_is_told_where_it_was_found_or_not_looked_for(finished_runs, tmp
 
 
 def test_evaluating_twice_gives_the_same_numbers(finished_runs, tmp_path):
-    first, second = (run_evaluation(finished_runs, f"output={tmp_path / n}").results() for n in "ab")
+    first, second = (run_evaluation(finished_runs, f"output={tmp_path / n}").build_results() for n in "ab")
     assert first.metrics == second.metrics
     assert first.intervals == second.intervals
     assert first.data_fingerprint == second.data_fingerprint
@@ -162,7 +162,7 @@ def test_report_is_one_file_with_numbers_pictures_and_plain_words(finished_runs,
     assert "http" not in page.replace("http://www.w3.org", ""), "nothing is fetched"
     assert f"{evaluation.scores.metrics['CIDEr']:.1f}" in page
     assert "random noise of length 1.13" in page
-    assert "Worst by CIDEr" in page
+    assert "Lowest CIDEr" in page
     assert evaluation.examples[0].references[0] in page or len(evaluation.examples) > 24
 
 

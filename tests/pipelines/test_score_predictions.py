@@ -54,7 +54,7 @@ def predictions_in(name, value, *settings):
 
 def test_other_field_names_can_be_given():
     theirs = [{"image_name": name, "captions": ["?"], "text": text} for name, text in WRITTEN.items()]
-    with pytest.raises(UserError, match=r"entry \[0\]: none of the fields id, .*'image_name'.* id_field="):
+    with pytest.raises(UserError, match=r"entry \[0\]: it has none of the fields id, .*'image_name'.* id_field="):
         predictions_in("theirs.json", theirs)
     assert predictions_in("theirs.json", theirs, "id_field=image_name", "prediction_field=text") == WRITTEN
 
@@ -68,12 +68,12 @@ def test_an_official_results_file_holds_the_predictions_it_was_made_from():
     assert format_official_results("vqa", [Prediction("007", ("x",), (0.0,))]) == [
         {"question_id": "007", "answer": "x"}
     ]
-    with pytest.raises(UserError, match="task=snli-ve: has no official results format"):
+    with pytest.raises(UserError, match="task=snli-ve has no official results format"):
         format_official_results("snli-ve", predictions)
 
 
-def test_answers_are_scored_to_the_letter():
-    """Golden by hand: one annotator left out in turn; nothing is normalised where all agree."""
+def test_answers_are_scored_without_normalization():
+    """Compare with values by hand: each annotator is left out in turn, and nothing is normalised if all agree."""
     _, results = vqa([("11", "Yes"), ("12", "three"), ("13", "the red.")])
     # 11: all say "yes", so "Yes" is wrong. 12: four of ten, always three or more of the others. 13: five of ten.
     assert results["metrics"]["accuracy"] == pytest.approx(200 / 3)
@@ -85,10 +85,10 @@ def test_answers_are_scored_to_the_letter():
     [
         ([("11", "yes")], "on_missing=skip", r"2 of 3 references have no prediction \(12, 13\)", "references without a prediction", 2),
         ([(i, "x") for i in (11, 12, 13, 14)], "on_extra=skip", r"1 of 4 predictions have no reference \(14\)", "predictions without a reference", 1),
-        ([(i, "x") for i in (11, 12, 13, 13)], "on_duplicate=first", r"predictions=.*1 ids come more than once \(13\)", "repeated predictions", 1),
+        ([(i, "x") for i in (11, 12, 13, 13)], "on_duplicate=first", r"predictions=.*1 ids are in it more than once \(13\)", "repeated predictions", 1),
     ],
 )  # fmt: skip
-def test_ids_that_do_not_agree_are_errors_unless_told_otherwise(answers, setting, message, reason, count):
+def test_ids_that_do_not_agree_are_errors_by_default(answers, setting, message, reason, count):
     with pytest.raises(UserError, match=message):
         vqa(answers)
     _, results = vqa(answers, setting)
@@ -97,22 +97,22 @@ def test_ids_that_do_not_agree_are_errors_unless_told_otherwise(answers, setting
 
 
 @pytest.mark.parametrize(("which", "accuracy"), [("first", 100.0), ("last", 0.0)])
-def test_of_repeated_ids_the_chosen_one_counts(which, accuracy):
+def test_the_chosen_entry_of_a_duplicate_id_counts(which, accuracy):
     references = write("r.jsonl", [{"id": "a", "references": ["yes"] * 3}])
     predictions = write("p.jsonl", [{"id": "a", "prediction": text} for text in ("yes", "no")])
     _, results = score("task=vqa", f"predictions={predictions}", f"references={references}", f"on_duplicate={which}")
     assert results["metrics"]["accuracy_simple"] == accuracy
 
 
-def test_repeated_references_are_an_error_too():
+def test_duplicate_references_are_an_error():
     references = write("r.jsonl", [{"id": "a", "references": ["yes"] * 3}] * 2)
-    with pytest.raises(UserError, match=r"references=r\.jsonl: 1 ids come more than once \(a\)"):
+    with pytest.raises(UserError, match=r"references=r\.jsonl: 1 ids are in it more than once \(a\)"):
         score(
             "task=vqa", f"predictions={write('p.jsonl', [{'id': 'a', 'prediction': 'x'}])}", f"references={references}"
         )
 
 
-def test_files_of_other_data_are_told_by_their_ids():
+def test_files_of_other_data_are_detected_by_their_ids():
     with pytest.raises(UserError, match=r"none of its 1 ids \(99\) is among the 3 of .*\(1[123], "):
         vqa([("99", "x")], "on_missing=skip", "on_extra=skip")
 
@@ -159,7 +159,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("side", ["predictions", "references", "questions"])
-def test_broken_files_are_told_with_their_name(name, side):
+def test_errors_of_broken_files_name_the_file(name, side):
     file, content = BROKEN[name]
     files = {"predictions": write("good.jsonl", [{"id": 11, "prediction": "x"}]), "references": annotations()}
     Path(file).write_bytes(content)

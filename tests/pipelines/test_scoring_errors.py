@@ -1,4 +1,4 @@
-"""Files of the wrong kind are named for what they are; what a references file leaves out is counted."""
+"""Errors of scoring: files of the wrong kind, damaged entries, and references left out."""
 
 import gzip
 import json
@@ -28,7 +28,7 @@ from tests.pipelines.scored_files import (
 
 
 def explained(answers=("yes", "red")):
-    """VQA-E's own file: no ids, one entry an answer."""
+    """Write VQA-E's own file: no ids, one entry per answer."""
     entries = [
         {"img_id": 7, "question": "what is it?", "question_type": "what", "answers": [answer] * 10, "explanation": ["so", 0.5]}
         for answer in answers
@@ -45,14 +45,14 @@ def pairs():
 
 
 WRONG = [
-    ("vqa", coco, r"captions\.json\.gz: these are COCO's captions; task=vqa takes VQA's annotations"),
-    ("vqa", karpathy, r"these are Karpathy's captions; task=vqa takes"),
-    ("vqa", questions, r"these are VQA's questions; task=vqa takes"),
-    ("vqa", explained, r"these are VQA-E's questions with their answers; task=vqa takes"),
-    ("vqa-e", coco, r"these are COCO's captions; task=vqa-e takes VQA-E's own file or VQA's annotations"),
-    ("captioning", annotations, r"these are VQA's annotations; task=captioning takes COCO's, Karpathy's"),
-    ("captioning", answers, r"p\.jsonl: these are predictions; task=captioning takes"),
-    ("snli-ve", coco, r"these are COCO's captions; task=snli-ve takes JSON lines with pairID and gold_label"),
+    ("vqa", coco, r"captions\.json\.gz: the file holds COCO's captions\. For task=vqa give VQA's annotations"),
+    ("vqa", karpathy, r"holds Karpathy's captions\. For task=vqa give"),
+    ("vqa", questions, r"holds VQA's questions\. For task=vqa give"),
+    ("vqa", explained, r"holds VQA-E's questions with their answers\. For task=vqa give"),
+    ("vqa-e", coco, r"holds COCO's captions\. For task=vqa-e give VQA-E's own file or VQA's annotations"),
+    ("captioning", annotations, r"holds VQA's annotations\. For task=captioning give COCO's, Karpathy's"),
+    ("captioning", answers, r"p\.jsonl: the file holds predictions\. For task=captioning give"),
+    ("snli-ve", coco, r"holds COCO's captions\. For task=snli-ve give JSON Lines with pairID and gold_label"),
 ]
 
 
@@ -61,15 +61,15 @@ def test_references_of_another_task_are_named_in_one_line(task, references, mess
     with pytest.raises(UserError, match=message) as caught:
         score(f"task={task}", f"predictions={answers()}", f"references={references()}")
     assert "\n" not in str(caught.value)
-    assert "mend" not in str(caught.value)
+    assert "Correct the file" not in str(caught.value)
 
 
-def test_what_is_given_for_the_other_setting_is_named():
-    with pytest.raises(UserError, match=r"predictions=.*: these are COCO's captions; predictions are a list"):
+def test_files_given_to_the_wrong_setting_are_named():
+    with pytest.raises(UserError, match=r"predictions=.*: the file holds COCO's captions\. Give predictions: a list"):
         score(f"predictions={coco()}", f"references={coco()}")
-    with pytest.raises(UserError, match=r"predictions=pairs\.jsonl: these are labelled pairs of SNLI or SNLI-VE"):
+    with pytest.raises(UserError, match=r"predictions=pairs\.jsonl: the file holds labelled pairs of SNLI or SNLI-VE"):
         score("task=snli-ve", f"predictions={pairs()}", f"references={pairs()}")
-    with pytest.raises(UserError, match=r"questions=.*: these are VQA's annotations; questions= takes VQA's questions"):
+    with pytest.raises(UserError, match=r"questions=.*: the file holds VQA's annotations\. Give VQA's questions"):
         given = annotations()
         score("task=vqa", f"predictions={answers()}", f"references={given}", f"questions={given}")
 
@@ -79,12 +79,12 @@ def test_one_bad_entry_of_the_right_kind_is_still_shown_with_its_place():
     del document["annotations"][1]["question_id"]
     with pytest.raises(UserError, match=r"annotations\[1\]: field 'question_id' is missing") as caught:
         score("task=vqa", f"predictions={answers()}", f"references={write('annotations.json', document)}")
-    assert "mend the file, or take those entries out" in str(caught.value)
+    assert "Correct the file, or remove those entries from it" in str(caught.value)
 
 
-def test_a_field_that_no_entry_has_is_told_once():
+def test_a_field_that_every_entry_lacks_is_reported_once():
     theirs = write("p.json", [{"image_id": n, "text": "a ball"} for n in range(9)])
-    with pytest.raises(UserError, match=r"entry \[0\]: none of the fields .*prediction_field= \(the same in all 9 entries\)") as caught:  # fmt: skip
+    with pytest.raises(UserError, match=r"entry \[0\]: it has none of the fields .*prediction_field=NAME\. This error is the same in all 9 entries") as caught:  # fmt: skip
         score(f"predictions={theirs}", f"references={coco()}")
     assert "\n" not in str(caught.value)
 
@@ -98,8 +98,8 @@ def test_vqa_e_is_scored_from_its_own_file_by_position():
     assert lines == [{"id": "0", "accuracy": 0.0}, {"id": "1", "accuracy": 100.0}]
 
 
-def test_vqa_e_is_called_by_the_ids_that_evaluations_give():
-    """What a run's predictions are named is what its references are named here, with the same fingerprint."""
+def test_vqa_e_has_the_same_ids_as_in_evaluations():
+    """Compare ids and fingerprint of the references with those of an evaluation."""
     given = explained()
     data = VqaEData(
         name="vqa-e", root=str(Path.cwd()), files={"val": given, "test": given}, image_folders={"val": "val2014", "test": "val2014"},
@@ -125,7 +125,7 @@ def test_images_without_captions_are_counted_and_their_predictions_are_not_extra
 
 
 @needs_data
-def test_real_annotations_for_captions_are_told_by_the_command():
+def test_the_command_reports_real_annotations_given_for_captions():
     references = Path(DATA, "vqa2/v2_annotations_valid_subset.json.gz")
     finished = run_command("score_predictions", "output=scored", f"predictions={answers()}", f"references={references}")
     assert finished.status == 2

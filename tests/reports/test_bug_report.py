@@ -1,4 +1,4 @@
-"""Bug reports name versions and settings, and hold no path of this machine and no key."""
+"""Bug reports: versions and settings, without local paths and keys."""
 
 import os
 import platform
@@ -75,7 +75,7 @@ def test_paths_and_keys_in_settings_do_not_leak():
 @pytest.mark.parametrize(
     "text", ["1/2 of it", "a and/or b", "{question}", "https://arxiv.org/abs/2211.09778", "ViT-B/32", "t5-base"]
 )
-def test_what_is_no_path_stays(text):
+def test_texts_that_are_not_paths_are_unchanged(text):
     assert mask_secrets(text) == text
 
 

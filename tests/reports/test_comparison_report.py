@@ -1,4 +1,4 @@
-"""Whose results meet in one table, under which name, and with what said beside them."""
+"""Comparison report: grouping of results into tables, names, marks and remarks."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.evaluation.test_comparison import put, report, results
 
 
 def theirs(cider=80.0, **other):
-    """A results.json in the form of score_predictions.py's, without a name for the data."""
+    """Return a results.json in the form of score_predictions.py's, without a name for the data."""
     return {
         **results(cider, None),
         "data": "dataset_coco", "split": None, "data_regime": None, "training_input_modality": None, "noise": None, "system": "theirs",
@@ -24,7 +24,7 @@ def theirs(cider=80.0, **other):
 
 
 def elsewhere(seed, **lm):
-    """The same system with another seed, trained on another machine."""
+    """Return the same system with another seed, trained on another machine."""
     content = results(90.0 + seed, seed, training_data_fingerprint="e" * 64)
     train = content["config"]["train"]
     train["data"] = {"name": "coco", "root": f"/home/{seed}/coco", "files": {"train": "t.json"}}
@@ -71,12 +71,12 @@ def test_stated_real_data_never_share_a_table_with_picturebook():
     assert [(t.data, len(t.rows)) for t in made.tables] == [("coco", 1), ("picturebook", 1)]
 
 
-def test_seeds_of_two_machines_are_folded_and_what_was_taken_for_the_same_is_told():
+def test_seeds_of_two_machines_are_folded_and_the_assumption_is_stated():
     for seed in (0, 1):
         put(f"runs/{seed}", elsewhere(seed))
     made, markdown, _ = report()
     assert [row.seeds for row in made.tables[0].rows] == [[0, 1]]
-    assert "as if lm.name were the same file in /scratch/0/caption_lm, /scratch/1/caption_lm" in markdown
+    assert "assuming that lm.name is the same file in /scratch/0/caption_lm, /scratch/1/caption_lm" in markdown
     assert "clip.weights" in markdown
 
 
@@ -100,7 +100,7 @@ def test_other_training_data_and_other_models_are_not_folded(change):
         ({"clipscore_encoder": "picturebook"}, "CLIPScore by Picturebook's CLIP"),
     ],
 )
-def test_what_is_of_picturebook_is_marked_on_other_data(change, mark):
+def test_parts_of_picturebook_are_marked_on_other_data(change, mark):
     put("runs/a", results(90.0, **change), [1.0, 2.0])
     put("runs/b", results(80.0, std=0.0), [1.0, 1.0])
     made, markdown, html = report("compare=[runs/a,runs/b]")
@@ -108,16 +108,16 @@ def test_what_is_of_picturebook_is_marked_on_other_data(change, mark):
     assert shown == {"trained on text, noise 0.1": [mark], "trained on text, no noise": []}
     assert f"| trained on text, noise 0.1 [{mark}] |" in markdown
     # Above the table and under the pairing.
-    assert markdown.count(f"Marked [{mark}]: in part made for Picturebook") == 2
+    assert markdown.count(f"Systems marked [{mark}] depend on Picturebook") == 2
     for page in (html.replace("&#39;", "'"), describe_report(made)):
-        assert f"Marked [{mark}]: in part made for Picturebook" in page
+        assert f"Systems marked [{mark}] depend on Picturebook" in page
 
 
 def test_picturebook_on_picturebook_needs_no_mark():
     put("runs/a", results(90.0, data="picturebook", encoder="picturebook"))
     made, markdown, _ = report()
     assert made.tables[0].rows[0].marks == []
-    assert "Marked" not in markdown
+    assert "Systems marked" not in markdown
 
 
 def test_accuracies_have_the_digits_of_the_official_tool():
@@ -132,7 +132,7 @@ def test_accuracies_have_the_digits_of_the_official_tool():
     assert "60.12 to 70.99" in html
 
 
-def test_what_was_left_out_and_the_encoder_stand_under_the_table():
+def test_entries_left_out_and_the_encoder_are_stated_under_the_table():
     skipped = {"references without a prediction": 2}
     put("runs/a", results(90.0, num_skipped=2, skipped=skipped, encoder="ViT-L-14 (openai)"))
     put("runs/b", results(80.0, std=0.0, encoder="ViT-L-14 (openai)"))
@@ -152,12 +152,12 @@ def test_clipscores_of_different_encoders_are_different_columns():
     assert "CLIPScore (ViT-B-32) | CLIPScore (hf-hub:a/b)" in header
 
 
-def test_a_pairing_of_two_kinds_of_scene_says_so():
+def test_a_paired_comparison_of_two_inputs_states_them():
     put("runs/a", results(70.0), [1.0, 2.0])
     put("runs/b", results(60.0, scene="text"), [1.0, 1.0])
     made, markdown, _ = report("compare=[runs/a,runs/b]")
     assert len(made.tables) == 2
-    assert "not shown the same: the first scene=image and the second scene=text" in markdown
+    assert "inputs differ: the first was evaluated with scene=image and the second with scene=text" in markdown
 
 
 def test_two_splits_whose_ids_agree_are_not_paired():
@@ -175,8 +175,8 @@ def test_a_run_is_paired_with_scored_predictions_on_the_same_references():
     assert (made.pairing.data, made.pairing.difference.difference) == ("coco", 1.0)
 
 
-def test_official_results_of_a_run_scored_again_stand_beside_it():
-    """Karpathy's file, once named as a run names it and once not named at all."""
+def test_official_results_of_a_run_are_compared_with_the_run():
+    """Compare with scores on Karpathy's file, with the data's name and without it."""
     told = {1: ["a red ball on the grass", "a ball lies there"], 2: ["two dogs run", "dogs are running fast"]}
     images = [
         {"cocoid": n, "filename": f"{n}.jpg", "split": "test", "sentences": [{"raw": t} for t in texts]}
@@ -195,7 +195,7 @@ def test_official_results_of_a_run_scored_again_stand_beside_it():
     assert made.pairing.difference.difference == 0.0
 
 
-def test_a_report_of_nothing_says_what_to_give():
+def test_a_report_without_results_is_refused():
     with pytest.raises(
         UserError, match=r"results=\?\?\?: has no default\. Give the results to compare, .*results='runs/"
     ):

@@ -9,7 +9,7 @@ from tests.data.test_dataset_check import check, commands
 
 
 @pytest.mark.parametrize("num", [0, 2])
-def test_what_is_tested_on_some_of_the_pictures_says_so(num):
+def test_evaluating_on_some_of_the_images_says_so(num):
     names = [f"{i}.jpg" for i in range(3)]
     write("captions_test.jsonl", json_lines([{"image": name, "captions": ["A dog."] * 5} for name in names]))
     for name in names[:num]:
@@ -23,7 +23,7 @@ def test_what_is_tested_on_some_of_the_pictures_says_so(num):
         )
 
 
-def test_training_on_real_data_is_with_parts_that_know_real_pictures():
+def test_training_on_real_data_uses_an_encoder_of_photographs():
     for split in ("train", "val"):
         write(f"captions_{split}.jsonl", json_lines([{"image": f"{split}.jpg", "captions": ["A dog."] * 5}]))
     text = check("flickr30k-jsonl")[1]

@@ -1,4 +1,4 @@
-"""What a card says follows from what the model is, and nothing of this machine is published with it."""
+"""Model cards: sentences and tags that fit the model, without local paths."""
 
 import json
 from pathlib import Path
@@ -38,14 +38,14 @@ LINEAR = [{"name": "linear"}, {"name": "gaussian"}]
 @pytest.mark.parametrize(
     ("changed", "fed", "said", "not_said", "tag"),
     [
-        ({}, "text", "from the text vectors of a frozen encoder, ViT-B-32 (openai), with noise added", "image vectors", "text-only-training"),
-        ({"noise": {"std": 0.0}}, "text", "with no noise added to them", "with noise", "text-only-training"),
-        ({"data_regime": "T1"}, "text", "statistics of unpaired ones", "no image was seen", None),
-        ({"data_regime": "T4", "adapter": LINEAR}, "text", "paired with text", "image vectors", None),
-        ({"data_regime": "T4", "noise": {"std": 0.0}}, "image", "from the image vectors", "text vectors", "trained-on-images"),
-        ({"data_regime": "T4", "noise": {"std": 0.0}}, None, "from the image vectors", "text vectors", "trained-on-images"),
-        ({"adapter": BLIND}, "text", "without seeing them", "text vectors", "blind-baseline"),
-        ({"adapter": BLIND, "data_regime": "T4"}, "image", "without seeing them", "image vectors", "blind-baseline"),
+        ({}, "text", "on the text vectors of a frozen encoder, ViT-B-32 (openai), with added noise", "image vectors", "text-only-training"),
+        ({"noise": {"std": 0.0}}, "text", "without added noise", "with added noise", "text-only-training"),
+        ({"data_regime": "T1"}, "text", "statistics of unpaired images", "no image was seen", None),
+        ({"data_regime": "T4", "adapter": LINEAR}, "text", "statistics of image-text pairs", "image vectors", None),
+        ({"data_regime": "T4", "noise": {"std": 0.0}}, "image", "on the image vectors", "text vectors", "trained-on-images"),
+        ({"data_regime": "T4", "noise": {"std": 0.0}}, None, "on the image vectors", "text vectors", "trained-on-images"),
+        ({"adapter": BLIND}, "text", "without seeing the image", "text vectors", "blind-baseline"),
+        ({"adapter": BLIND, "data_regime": "T4"}, "image", "without seeing the image", "image vectors", "blind-baseline"),
     ],
 )  # fmt: skip
 def test_the_first_sentence_and_the_tags_follow_what_training_saw(changed, fed, said, not_said, tag):
@@ -56,22 +56,22 @@ def test_the_first_sentence_and_the_tags_follow_what_training_saw(changed, fed, 
     assert changed.get("data_regime", "T0") in card.data.tags and "clip" in card.data.tags
 
 
-def test_an_encoder_that_is_no_clip_is_not_tagged_so():
+def test_only_clip_encoders_are_tagged_as_clip():
     other = config(encoder={"name": "beit", "dim": 8, "config": {"kind": "timm", "model": "beit"}})
     assert "clip" not in build_model_card(other, {}, "x/y", None).data.tags
 
 
-def test_uses_are_told_in_words_and_the_name_can_be_typed():
+def test_the_card_states_uses_and_a_name_that_can_be_loaded():
     card = build_model_card(config(), {}, "someone/captions", None).text
-    assert "## What it is for" in card and "## What it is not for" in card
+    assert "## Intended use" in card and "## Out-of-scope use" in card
     assert 'from_pretrained("someone/captions")\n' in card
     assert (
-        'from_pretrained("captioner")  # or wherever this folder is\n'
+        'from_pretrained("captioner")  # or the path of this folder\n'
         in build_model_card(config(), {}, "captioner", None).text
     )
 
 
-def test_picturebook_is_warned_of_by_data_and_by_encoder():
+def test_the_card_warns_of_picturebook_data_and_encoder():
     drawn = config(encoder={"name": "picturebook", "dim": 128, "config": {"kind": "open_clip", "model": "picturebook"}})
     by_encoder = build_model_card(drawn, {"settings": {"data": {"name": "file"}}}, "x/y", None).text
     assert "Its encoder is Picturebook's" in by_encoder and "trained on Picturebook" not in by_encoder
@@ -88,7 +88,7 @@ def test_picturebook_is_warned_of_by_data_and_by_encoder():
         ("Acme Research Licence 2", {"license": "other", "license_name": "acme-research-licence-2"}),
     ],
 )
-def test_licences_that_the_hub_does_not_know_are_named_as_other(given, fields):
+def test_licences_unknown_to_the_hub_become_other(given, fields):
     assert format_licence(given) == fields
     data = build_model_card(config(), {}, "x/y", given).data.to_dict()
     assert {key: data[key] for key in ("license", "license_name") if key in data} == fields
@@ -96,7 +96,7 @@ def test_licences_that_the_hub_does_not_know_are_named_as_other(given, fields):
 
 @pytest.fixture(scope="module")
 def custom_run(tmp_path_factory):
-    """A run of a custom task on a table far from here, with a LoRA base in a folder."""
+    """Train a custom task on a table in another folder, with a LoRA base in a folder."""
     secret = tmp_path_factory.mktemp("home") / "a_secret_place"
     secret.mkdir()
     rows = [{"told": f"a {c} dog in {p}", "asked": "colour", "answer": c} for c in ("red", "blue") for p in "abcdefgh"]
@@ -114,24 +114,24 @@ def custom_run(tmp_path_factory):
     return secret / "run"
 
 
-def test_the_card_tells_which_data_and_how_much_of_it(custom_run, tmp_path):
+def test_the_card_states_the_training_data_and_their_size(custom_run, tmp_path):
     TransferModel.from_pretrained(custom_run, device="cpu").save_pretrained(tmp_path / "saved")
     card = (tmp_path / "saved/README.md").read_text()
     facts = json.loads((custom_run / "facts.json").read_text())
     assert facts["num_examples"] > 10 and facts["num_skipped"] == 1
-    for told in (
-        f"| trained on | file, `told.jsonl`, {facts['num_examples']} examples |",
-        "| left out | 1 entries (",
-        f"| fingerprint of the data | `{facts['data_fingerprint']}` |",
+    for line in (
+        f"| training data | file, `told.jsonl`, {facts['num_examples']} examples |",
+        "| entries left out | 1 (",
+        f"| data fingerprint | `{facts['data_fingerprint']}` |",
         "| language | en |",
         "| prompt | `Which {asked}?` |",
         "| metric | accuracy |",
         "| labels | red, blue |",
     ):
-        assert told in card
+        assert line in card
 
 
-def test_no_path_of_this_machine_is_published(custom_run, tmp_path, monkeypatch):
+def test_local_paths_are_not_published(custom_run, tmp_path, monkeypatch):
     model = TransferModel.from_pretrained(custom_run, device="cpu")
     model.save_pretrained(tmp_path / "saved")
     settings = json.loads((tmp_path / "saved/about.json").read_text())["settings"]
@@ -167,7 +167,7 @@ def test_no_path_of_this_machine_is_published(custom_run, tmp_path, monkeypatch)
     assert again.labels == ("red", "blue")
 
 
-def test_paths_become_names_and_names_of_the_hub_stay():
+def test_paths_are_shortened_and_names_of_the_hub_are_unchanged():
     settings = {
         "data": {"name": "file", "path": "private/captions.jsonl", "prompt": "Is it a/b?"},
         "clip": {"model": "local-dir:/home/me/clip", "weights": "/home/me/vit.pt", "tokenizer": "xlm/roberta"},

@@ -85,7 +85,7 @@ def test_the_prefix_is_read_as_words_and_words_are_scored_by_kind(finished_runs)
     assert "| nearest | " in scored.out
     nothing = run_command("score_by_word_type", "evaluations=nothing")
     assert nothing.status == 2
-    assert "evaluations=nothing: matches no results.json" in nothing.err
+    assert "evaluations=nothing matches no results.json" in nothing.err
 
 
 def test_picturebook_clip_trains_and_serves(tmp_path):

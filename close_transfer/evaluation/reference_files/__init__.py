@@ -1,1 +1,1 @@
-"""References from files of any system's test set."""
+"""Files to score: predictions of any system, and references in the datasets' formats."""

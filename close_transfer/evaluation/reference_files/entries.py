@@ -1,4 +1,4 @@
-"""Entries of files that are scored: which can be used, and what each id stands for."""
+"""Entries of files to score: reading, errors and duplicate ids."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -10,84 +10,100 @@ from close_transfer.config.score_predictions import OnDuplicate
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import entries, line_format, read_document, read_lines
-from close_transfer.evaluation.reference_files.file_formats import suggest_kind
+from close_transfer.evaluation.reference_files.file_formats import build_wrong_kind_error
 from close_transfer.tasks import Task
 
-_NUM_SHOWN = 5
+_NUM_SHOWN = 5  # ids in a message
 
 T = TypeVar("T")
 
 
-class Entries(RecordErrors):
-    """Errors of a file that is scored: none of them is skipped."""
+class EntryErrors(RecordErrors):
+    """Errors of a file to score, which are never skipped: a score over fewer examples is not comparable."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "error", "entries")
         self._reasons: set[str] = set()
 
-    def add(self, where: str, fault: RecordError) -> None:
-        super().add(where, fault)
-        if len(self._reasons) < 2:  # only whether all are alike is asked
-            self._reasons.add(str(fault))
+    def add(self, place: str, error: RecordError) -> None:
+        """Add the error of one record; `place` locates it in the file."""
+        super().add(place, error)
+        if len(self._reasons) < 2:  # enough to know whether all reasons are equal
+            self._reasons.add(str(error))
 
     def settle(self, num_usable: int) -> Counter[str]:
-        if self.count > 1 and not num_usable and len(self._reasons) == 1:  # it is not the entries that are wrong
-            raise UserError(f"{self._shown[0]} (the same in all {self.count:,} entries)")
+        """Return an empty counter, because no entry is skipped.
+
+        Raises:
+            UserError: lists the first errors; also if the file has no entry.
+        """
+        if self.count > 1 and not num_usable and len(self._reasons) == 1:  # the file or a setting is wrong
+            raise UserError(f"{self._shown[0]}. This error is the same in all {self.count:,} entries")
         if self.count:
             num_hidden = self.count - len(self._shown)
             lines = [*self._shown, *([f"and {num_hidden} more such entries"] if num_hidden else [])]
-            raise UserError("\n".join(lines) + "\nmend the file, or take those entries out of it")
+            raise UserError("\n".join(lines) + "\nCorrect the file, or remove those entries from it")
         if not num_usable:
-            raise UserError(f"{self._path}: there is no entry to score in it; give another file")
+            raise UserError(f"{self._path}: it has no entry to score. Give another file")
         return Counter()
 
 
 @contextmanager
-def count_by_kind(path: Path, setting: str, task: type[Task]) -> Iterator[None]:
-    """Of a file that cannot be used and is known to be of another kind, only that is said."""
+def explain_wrong_kind(path: Path, setting: str, task: type[Task]) -> Iterator[None]:
+    """Replace errors of a file that is of a known other kind by one error that states the kind."""
     try:
         yield
     except UserError as error:
-        raise suggest_kind(path, setting, task) or error from None
+        raise build_wrong_kind_error(path, setting, task) or error from None
 
 
 def format_first(ids: Iterable[str]) -> str:
-    """The first ids, for a message."""
+    """Return the first ids, for a message."""
     shown = list(ids)
     return ", ".join(shown[:_NUM_SHOWN]) + (", ..." if len(shown) > _NUM_SHOWN else "")
 
 
 def read_entries(path: Path, setting: str) -> Iterator[tuple[str, Any]]:
-    """(place, record) of a JSON list or of JSON lines."""
+    """Yield (place, record) of a JSON list or of JSON Lines.
+
+    Raises:
+        UserError: if the file is of another format or cannot be read.
+    """
     if path.name.removesuffix(".gz").endswith(".json"):
         for number, record in enumerate(entries(read_document(path, setting), None, path, setting)):
             yield f"entry [{number}]", record
     elif line_format(path, setting) != ".jsonl":
-        raise UserError(f"{setting}={path}: allowed are .json and .jsonl, each also with .gz")
+        raise UserError(
+            f"{setting}={path}: its format cannot be scored. Give a .json or .jsonl file, or either with .gz"
+        )
     else:
         for line, record in read_lines(path, setting):
             yield f"line {line}", record
 
 
-def parse_entries(rows: Iterable[tuple[str, Any]], parse: Callable[[Any], T], faults: RecordErrors) -> list[T]:
-    """What `parse` makes of every record; those it refuses are faults."""
+def parse_entries(rows: Iterable[tuple[str, Any]], parse: Callable[[Any], T], errors: RecordErrors) -> list[T]:
+    """Parse every record; a `RecordError` of `parse` is added to `errors`.
+
+    Raises:
+        UserError: as `errors.settle` does.
+    """
     parsed = []
-    for where, record in rows:
+    for place, record in rows:
         try:
             parsed.append(parse(record))
-        except RecordError as fault:
-            faults.add(where, fault)
-    faults.settle(len(parsed))
+        except RecordError as error:
+            errors.add(place, error)
+    errors.settle(len(parsed))
     return parsed
 
 
-def reject_duplicates(
+def index_by_id(
     rows: Iterable[tuple[str, T]], path: Path, setting: str, on_duplicate: OnDuplicate
 ) -> tuple[dict[str, T], int]:
-    """What each id stands for, in the order of the file, and how many entries were left out.
+    """Return the values by id, in the order of the file, and the number of duplicates left out.
 
     Raises:
-        UserError: if an id comes more than once, unless told which of its entries counts.
+        UserError: if an id is in the file more than once, with `on_duplicate="error"`.
     """
     value_by_id: dict[str, T] = {}
     repeated: Counter[str] = Counter()
@@ -99,7 +115,7 @@ def reject_duplicates(
         value_by_id[entry_id] = value
     if repeated and on_duplicate == "error":
         raise UserError(
-            f"{setting}={path}: {len(repeated):,} ids come more than once ({format_first(repeated)}); mend the file, "
-            "or say which entry of an id counts with on_duplicate=first or on_duplicate=last"
+            f"{setting}={path}: {len(repeated):,} ids are in it more than once ({format_first(repeated)}). Correct the "
+            "file, or choose the entry of an id that counts: on_duplicate=first or on_duplicate=last"
         )
     return value_by_id, repeated.total()

@@ -1,7 +1,7 @@
-"""Files to score: any system's predictions, and the references of the dataset's own files.
+"""Predictions of any system, and references from a dataset's official files.
 
-Ids are text here, so that 42 and "42" are one. Predictions are kept to the letter, as the official
-scorers have their own ways with spaces and case.
+Ids are converted to text, so that 42 and "42" are the same id. Predictions are not normalized, because the
+official scorers treat spaces and case in their own way.
 """
 
 from collections import Counter
@@ -28,15 +28,16 @@ from close_transfer.data.sources import snli, vqa
 from close_transfer.data.sources.coco import is_karpathy, read_karpathy, read_official
 from close_transfer.data.sources.images import make_file_ref
 from close_transfer.evaluation.reference_files.entries import (
-    Entries,
-    count_by_kind,
+    EntryErrors,
+    explain_wrong_kind,
     format_first,
+    index_by_id,
     parse_entries,
     read_entries,
-    reject_duplicates,
 )
 from close_transfer.tasks import Task, build_task, get_task
 
+# Fields in the order they are looked for: this project's name first, then those of the datasets.
 _ID_FIELDS = ("id", "image_id", "question_id", "pairID", "image")
 _PREDICTION_FIELDS = ("prediction", "caption", "answer")
 _REFERENCE_FIELDS = ("references", "captions", "caption")
@@ -47,12 +48,12 @@ _NO_CAPTION = "images without a caption"
 
 @dataclass
 class References:
-    """What predictions are scored against.
+    """References that predictions are scored against.
 
     Attributes:
-        examples: in the order of the file, each id once.
-        left_out: ids that the file holds and nobody is scored on, with the reason.
-        skipped: how many were left out, by reason.
+        examples: examples in the order of the file, without duplicate ids.
+        left_out: ids of the file that are not scored, with the reason.
+        skipped: number of entries left out, by reason.
     """
 
     examples: list[Example]
@@ -61,47 +62,56 @@ class References:
 
 
 def _find_field(record: Any, names: tuple[str, ...], advice: str = "") -> str:
-    """The first of the names that the record has. Raises `RecordError` if it has none."""
+    """Return the first of the names that the record has.
+
+    A value that is not an object gets the first name, and fails when that field is read.
+
+    Raises:
+        RecordError: if the record has none of the fields.
+    """
     if isinstance(record, dict) and not any(name in record for name in names):
         present_fields = ", ".join(repr(str(key)[:60]) for key in list(record)[:12]) or "none"
-        raise RecordError(f"none of the fields {', '.join(names)} is here, only {present_fields}{advice}")
+        raise RecordError(f"it has none of the fields {', '.join(names)}, only {present_fields}{advice}")
     return next((name for name in names if isinstance(record, dict) and name in record), names[0])
 
 
 def read_predictions(config: ScorePredictionsConfig) -> tuple[dict[str, str], int]:
-    """Predicted text by id, and how many repeated entries were left out.
+    """Read predictions.
+
+    Returns:
+        The predicted text by id, and the number of duplicates left out.
 
     Raises:
-        UserError: naming file, entry and field of what cannot be used; and for repeated ids.
+        UserError: names file, entry and field of what cannot be used; also for duplicate ids.
     """
     path = Path(config.predictions)
     id_fields = (config.id_field,) if config.id_field else _ID_FIELDS
     text_fields = (config.prediction_field,) if config.prediction_field else _PREDICTION_FIELDS
 
     def parse(record: Any) -> tuple[str, str]:
-        id_name = _find_field(record, id_fields, "; name it with id_field=")
-        text_name = _find_field(record, text_fields, "; name it with prediction_field=")
+        id_name = _find_field(record, id_fields, ". Give the field's name as id_field=NAME")
+        text_name = _find_field(record, text_fields, ". Give the field's name as prediction_field=NAME")
         return key_field(record, id_name), verbatim(record_field(record, text_name), text_name)
 
-    with count_by_kind(path, "predictions", get_task(config.task.name)):
-        rows = parse_entries(read_entries(path, "predictions"), parse, Entries(path))
-    return reject_duplicates(rows, path, "predictions", config.on_duplicate)
+    with explain_wrong_kind(path, "predictions", get_task(config.task.name)):
+        rows = parse_entries(read_entries(path, "predictions"), parse, EntryErrors(path))
+    return index_by_id(rows, path, "predictions", config.on_duplicate)
 
 
 def read_references(config: ScorePredictionsConfig) -> References:
-    """What the predictions are scored against, from whichever kind of file is given.
+    """Read the references from any kind of file that suits the task.
 
     Raises:
-        UserError: naming file, entry and field of what cannot be used; for repeated ids; and if questions
-            and annotations do not belong together.
+        UserError: names file, entry and field of what cannot be used; also for duplicate ids, and if questions
+            and annotations are not of the same split.
     """
     task = build_task(config.task)
     if config.questions is not None and task.reads not in (QUESTIONS, EXPLAINED_QUESTIONS):
-        raise UserError(f"questions={config.questions}: task={task.name} has no questions; leave it out")
+        raise UserError(f"questions={config.questions}: task={task.name} has no questions. Leave questions= out")
     path = Path(config.references)
     is_json = path.name.removesuffix(".gz").endswith(".json")
     left_out: dict[str, str] = {}
-    with count_by_kind(path, "references", type(task)):
+    with explain_wrong_kind(path, "references", type(task)):
         if task.reads == PAIRS:
             examples, left_out = _read_entailment_pairs(path)
         elif is_json and task.reads in (QUESTIONS, EXPLAINED_QUESTIONS):
@@ -111,11 +121,9 @@ def read_references(config: ScorePredictionsConfig) -> References:
         else:
             examples = _read_listed_references(path, config, task)
     if config.questions:
-        with count_by_kind(Path(config.questions), "questions", type(task)):
+        with explain_wrong_kind(Path(config.questions), "questions", type(task)):
             examples = _add_questions(examples, Path(config.questions), config)
-    example_by_id, num_repeated = reject_duplicates(
-        ((e.id, e) for e in examples), path, "references", config.on_duplicate
-    )
+    example_by_id, num_repeated = index_by_id(((e.id, e) for e in examples), path, "references", config.on_duplicate)
     skipped = Counter({"repeated references": num_repeated}) + Counter(left_out.values())
     return References(list(example_by_id.values()), left_out, skipped)
 
@@ -129,11 +137,15 @@ def _build_image_ref(config: ScorePredictionsConfig, record: Any, names: tuple[s
 
 
 def _read_captions(path: Path, config: ScorePredictionsConfig, task: Task) -> tuple[list[Example], dict[str, str]]:
-    """COCO's JSON, Karpathy's, or a list of entries with an id and captions; and images without captions."""
+    """Read COCO's or Karpathy's JSON, or a list of entries with an id and captions.
+
+    Returns:
+        Examples, and the ids of images without captions with that reason.
+    """
     document = read_document(path, "references")
     if isinstance(document, list):
         return _read_listed_references(path, config, task), {}
-    folder, faults = Path(config.images or "."), Entries(path)
+    folder, faults = Path(config.images or "."), EntryErrors(path)
     if is_karpathy(document):
         examples = read_karpathy(document, path, {config.split or "test"}, folder, faults, "references")
         faults.settle(len(examples))
@@ -141,12 +153,12 @@ def _read_captions(path: Path, config: ScorePredictionsConfig, task: Task) -> tu
     examples, _ = read_official(document, path, folder, faults, "references")
     faults.settle(len(examples))
     captioned_ids = {example.id for example in examples}
-    images = [key_field(image, "id") for image in document["images"]]
-    return examples, {image: _NO_CAPTION for image in images if image not in captioned_ids}
+    image_ids = [key_field(image, "id") for image in document["images"]]
+    return examples, {image_id: _NO_CAPTION for image_id in image_ids if image_id not in captioned_ids}
 
 
 def _read_listed_references(path: Path, config: ScorePredictionsConfig, task: Task) -> list[Example]:
-    # What annotators said is kept to the letter, as VQA's scorer has its own ways with it.
+    # Annotators' answers are not normalized, because VQA's scorer does that itself.
     are_answers = task.verbatim_references
 
     def parse(record: Any) -> Example:
@@ -166,26 +178,27 @@ def _read_listed_references(path: Path, config: ScorePredictionsConfig, task: Ta
             subcategory=text_field(record, "question_type") if are_answers and "question_type" in record else "",
         )
 
-    return parse_entries(read_entries(path, "references"), parse, Entries(path))
+    return parse_entries(read_entries(path, "references"), parse, EntryErrors(path))
 
 
 def _read_entailment_pairs(path: Path) -> tuple[list[Example], dict[str, str]]:
-    """Pairs with a gold label, and those without."""
+    """Read pairs with a gold label, and the ids of pairs without one with that reason."""
 
     def parse(record: Any) -> tuple[str, Example | None]:
         pair_id = key_field(record, "pairID")
+        # Scoring needs the labels only, so a file may leave the sentences out.
         placeholders = {"sentence1": "(not given)", "sentence2": "(not given)"}
         return pair_id, snli.parse_pair({**placeholders, **record}, path.parent)
 
-    pairs = parse_entries(read_entries(path, "references"), parse, Entries(path))
+    pairs = parse_entries(read_entries(path, "references"), parse, EntryErrors(path))
     examples = [example for _, example in pairs if example is not None]
     if not examples:
-        raise UserError(f"references={path}: no pair has a gold label; give a file with labels")
+        raise UserError(f"references={path}: no pair has a gold label. Give a file with labels")
     return examples, {pair_id: _NO_LABEL for pair_id, example in pairs if example is None}
 
 
 def _read_vqa_answers(path: Path, config: ScorePredictionsConfig, task: Task) -> list[Example]:
-    """VQA's annotations, VQA-E's own list, or a list of entries with an id and answers."""
+    """Read VQA's annotations, VQA-E's list, or a list of entries with an id and answers."""
     document = read_document(path, "references")
     if (
         task.reads == EXPLAINED_QUESTIONS
@@ -205,11 +218,11 @@ def _read_vqa_answers(path: Path, config: ScorePredictionsConfig, task: Task) ->
         )
 
     rows = ((f"annotations[{number}]", record) for number, record in enumerate(annotations))
-    return parse_entries(rows, parse, Entries(path))
+    return parse_entries(rows, parse, EntryErrors(path))
 
 
 def _read_vqa_e_entries(path: Path, records: list[Any]) -> list[Example]:
-    """VQA-E's own entries, which have no ids: they are called by their position, counted from 0."""
+    """Read VQA-E's list, whose entries have no ids: their ids are their positions, counted from 0."""
 
     def parse(numbered: Any) -> Example:
         number, record = numbered
@@ -220,11 +233,12 @@ def _read_vqa_e_entries(path: Path, records: list[Any]) -> list[Example]:
         return Example(str(number), (), None, question, references=answers, subcategory=kind)
 
     return parse_entries(
-        ((f"entry [{number}]", (number, record)) for number, record in enumerate(records)), parse, Entries(path)
+        ((f"entry [{number}]", (number, record)) for number, record in enumerate(records)), parse, EntryErrors(path)
     )
 
 
 def _add_questions(examples: list[Example], path: Path, config: ScorePredictionsConfig) -> list[Example]:
+    """Return the examples with their questions and images, in the order of the file of questions."""
     document = read_document(path, "questions")
     records = entries(document, "questions", path, "questions")
     data_subtype = document.get("data_subtype")
@@ -236,21 +250,21 @@ def _add_questions(examples: list[Example], path: Path, config: ScorePredictions
         return key_field(record, "question_id"), (text_field(record, "question"), image_ref)
 
     rows = ((f"questions[{number}]", record) for number, record in enumerate(records))
-    question_by_id, _ = reject_duplicates(
-        parse_entries(rows, parse, Entries(path)), path, "questions", config.on_duplicate
+    question_by_id, _ = index_by_id(
+        parse_entries(rows, parse, EntryErrors(path)), path, "questions", config.on_duplicate
     )
-    annotated = {example.id for example in examples}
+    annotated_ids = {example.id for example in examples}
     for problem, ids in (
         (
             "questions have no annotation",
-            [question_id for question_id in question_by_id if question_id not in annotated],
+            [question_id for question_id in question_by_id if question_id not in annotated_ids],
         ),
         ("annotations have no question", [example.id for example in examples if example.id not in question_by_id]),
     ):
         if ids:
             raise UserError(
-                f"questions={path}: {len(ids):,} {problem} in references={config.references} ({format_first(ids)}); "
-                "give the questions and annotations of the same split, or leave questions= out"
+                f"questions={path}: {len(ids):,} {problem} in references={config.references} ({format_first(ids)}). "
+                "Give the questions and annotations of the same split, or leave questions= out"
             )
     position = {question_id: number for number, question_id in enumerate(question_by_id)}
     completed_examples = [replace(e, prompt=question_by_id[e.id][0], image=question_by_id[e.id][1]) for e in examples]
