@@ -28,7 +28,7 @@ def load_model(
         UserError: if there is no such checkpoint, or it is damaged; as `TransferNetwork.from_pretrained`.
     """
     transformers.utils.logging.disable_progress_bar()
-    folder = RunFolder(run).intact(checkpoint)
+    folder = RunFolder(run).find_intact_checkpoint(checkpoint)
     model = TransferNetwork.from_pretrained(folder, base_model=base_model).eval()
     model.to(torch.device(device))
     return model, transformers.AutoTokenizer.from_pretrained(folder)

@@ -34,7 +34,7 @@ from close_transfer.reports.evaluation_report import describe_leakage
 from close_transfer.tasks import Task, build_task
 from close_transfer.tasks.loading import load_task_examples
 
-_BLOCK = 256  # images that are compared with all training texts at once
+_IMAGES_AT_ONCE = 256  # images that are compared with all training texts at once
 
 
 def find_nearest_answers(
@@ -53,8 +53,8 @@ def find_nearest_answers(
         _encode_prompts(encoder, examples, config) for examples in (training, examples_to_answer)
     )
     answers = []
-    for start in range(0, len(examples_to_answer), _BLOCK):
-        block = slice(start, start + _BLOCK)
+    for start in range(0, len(examples_to_answer), _IMAGES_AT_ONCE):
+        block = slice(start, start + _IMAGES_AT_ONCE)
         similarity = images[block] @ scenes.T
         if questions is not None and training_prompts is not None:
             similarity += questions[block] @ training_prompts.T
@@ -130,12 +130,12 @@ def evaluate_baseline(config: BaselineConfig) -> Results:
         raise UserError(
             f"baseline=zero-shot: candidates of task={task.name} are the training captions; that is baseline=nearest"
         )
-    known = _training(config, task)
-    training = task.for_training(known).examples
+    training_examples = _load_training_examples(config, task)
+    training = task.for_training(training_examples).examples
     loaded = load_task_examples(task.name, config.data, config.split, False, images_needed=True)
     examples_to_answer = task.for_testing(loaded.examples, "image")[: config.max_examples]
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
-    answers = _choose_baseline(config, task)(encoder, training, examples_to_answer, config)
+    answers = _select_method(config, task)(encoder, training, examples_to_answer, config)
     predictions = [
         Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(examples_to_answer, answers, strict=True)
     ]
@@ -144,14 +144,16 @@ def evaluate_baseline(config: BaselineConfig) -> Results:
     lines = "".join(json.dumps(one.as_dict(), ensure_ascii=False) + "\n" for one in predictions)
     write_text(folder / "predictions.jsonl", lines)
     write_text(folder / "scores.jsonl", format_score_lines([one.id for one in predictions], scores))
-    leakage = measure_leakage(lambda: known, task.reads, config.data, config.split, examples_to_answer)
-    results = _build_results(config, task, encoder, examples_to_answer, scores, dict(loaded.skipped), leakage, known)
+    leakage = measure_leakage(lambda: training_examples, task.reads, config.data, config.split, examples_to_answer)
+    results = _build_results(
+        config, task, encoder, examples_to_answer, scores, dict(loaded.skipped), leakage, training_examples
+    )
     write_json(folder / "results.json", results.as_dict())
     return results
 
 
-def _training(config: BaselineConfig, task: Task) -> list[Example]:
-    """The examples whose texts are known.
+def _load_training_examples(config: BaselineConfig, task: Task) -> list[Example]:
+    """The examples whose texts are training_examples.
 
     Raises:
         UserError: if they would be those that are asked, or cannot be read.
@@ -176,14 +178,14 @@ def _training(config: BaselineConfig, task: Task) -> list[Example]:
         raise UserError(f"training: {error}") from error
 
 
-def _choose_baseline(config: BaselineConfig, task: Task) -> Callable[..., list[str]]:
+def _select_method(config: BaselineConfig, task: Task) -> Callable[..., list[str]]:
     """Return the function that finds answers."""
     if config.baseline == "nearest":
         return find_nearest_answers
     return classify_by_cosine if task.zero_shot == "classify" else choose_answers
 
 
-_SYSTEMS: dict[Callable[..., list[str]], tuple[str, str]] = {  # with their regimes
+_SYSTEM_BY_METHOD: dict[Callable[..., list[str]], tuple[str, str]] = {  # with their regimes
     find_nearest_answers: ("nearest training text", "T0"),
     choose_answers: ("zero-shot, the encoder alone", "T0"),
     classify_by_cosine: ("zero-shot, the encoder alone, cut by shares over the test images", "T1"),
@@ -198,9 +200,9 @@ def _build_results(
     scores: Scores,
     skipped: dict[str, int],
     leakage: dict[str, Any],
-    known: Sequence[Example],
+    training_examples: Sequence[Example],
 ) -> Results:
-    system, data_regime = _SYSTEMS[_choose_baseline(config, task)]
+    system, data_regime = _SYSTEM_BY_METHOD[_select_method(config, task)]
     return Results(
         metrics=scores.metrics,
         intervals={name: list(ends) for name, ends in scores.intervals.items()},
@@ -223,7 +225,7 @@ def _build_results(
         versions=get_package_versions(),
         git_commit=get_git_commit(),
         leakage=leakage,
-        training_data_fingerprint=fingerprint_examples(known),
+        training_data_fingerprint=fingerprint_examples(training_examples),
     )
 
 

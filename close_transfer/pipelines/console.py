@@ -127,11 +127,11 @@ def describe_training(config: TrainConfig, folder: Path, outcome: Outcome, scrip
     return (
         f"trained {state.step:,} steps in {state.seconds:.0f} s, best validation loss {state.best_loss:.3f} at step {state.best_step:,}\n"
         f"run:  {folder}\n"
-        f"{_next(config, folder)}"
+        f"{_suggest_next_command(config, folder)}"
     )
 
 
-def _next(config: TrainConfig, folder: Path) -> str:
+def _suggest_next_command(config: TrainConfig, folder: Path) -> str:
     """The command that evaluates the run, on images where there are any, and what must be there first."""
     data, split = config.data, config.data.find_evaluation_split()
     given = [f"task={config.task.name}", f"run={folder}"]

@@ -19,7 +19,7 @@ from close_transfer.training.runs import find_run, read_run
 _logger = logging.getLogger(__name__)
 
 
-def _images(config: InspectPrefixConfig, run: Path) -> Iterator[tuple[str, Image.Image]]:
+def _open_images(config: InspectPrefixConfig, run: Path) -> Iterator[tuple[str, Image.Image]]:
     """The user's own with their names, or the first test images of what the run was trained on."""
     if config.images is not None:
         files = find_images(Path(config.images))
@@ -39,7 +39,7 @@ def main(config: InspectPrefixConfig) -> None:
     """Print a caption of each image, and the nearest words of each prefix token."""
     run = find_run(config.run, config.runs, config.task)
     model = TransferModel.from_pretrained(run, config.device, config.checkpoint, config.base_model)
-    for name, image in _images(config, run):
+    for name, image in _open_images(config, run):
         vectors = torch.from_numpy(model.encoder.encode_images([image]))
         show(f"{name}: {model.write([image], num_beams=1)[0].text}")
         (tokens,) = find_nearest_words(model.network, model.tokenizer, vectors, "image", config.num_words)

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from close_transfer.config.components import TaskConfig
 from close_transfer.config.predict import PredictConfig
 from close_transfer.config.train import TrainConfig
+from close_transfer.core.arrays import Float32Array
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
@@ -51,7 +50,7 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
             f"task={config.task}: the model at {run} was trained for task={task.name}; give that task, or another run"
         )
     labels, prompt = build_task(task).labels, config.prompt or task.prompt or ""
-    _check(config, getattr(trained.data, "prompt", None) if trained else None)
+    _check_request(config, getattr(trained.data, "prompt", None) if trained else None)
 
     # 2. How it answers: images or vectors in, candidates out, perhaps re-ranked.
     decoder = Decoder(model, tokenizer, build_decoding(config, model), config.batch_size, config.scene)
@@ -59,7 +58,7 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
     model.text_memory, text_memory = build_text_memory(config, trained, model, device)
     reranker = Reranker(config, clip, labels, device) if config.rerank else None
 
-    def answer_batch(start: int, end: int, names: list[str], vectors: NDArray[np.float32]) -> list[Prediction]:
+    def answer_batch(start: int, end: int, names: list[str], vectors: Float32Array) -> list[Prediction]:
         predictions = decoder.answer(names, vectors, [prompt] * len(names), labels)
         if reranker is None:
             return predictions
@@ -70,7 +69,7 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
     key = {"checkpoint": RunFolder(run).fingerprint(checkpoint), "prompt": prompt}
     key |= {"reranker": reranker.facts["fingerprint"]} if reranker else {}
     with PredictionJournal(Path(config.output), key | inputs.key | decoder.key | text_memory) as journal:
-        _answer(inputs, answer_batch, config, journal)
+        _answer_batches(inputs, answer_batch, config, journal)
         summary = write_predictions(inputs, Path(config.output), journal)
         journal.remove()
     return summary
@@ -89,7 +88,7 @@ def _find_model(config: PredictConfig) -> tuple[Path, str, TrainConfig | None]:
     return run, config.checkpoint, read_run(run)[0]
 
 
-def _answer(
+def _answer_batches(
     inputs: PredictionInputs,
     answer_batch: Callable[..., list[Prediction]],
     config: PredictConfig,
@@ -127,7 +126,7 @@ def _check_prompt(config: PredictConfig, template: str | None) -> None:
     )
 
 
-def _check(config: PredictConfig, template: str | None) -> None:
+def _check_request(config: PredictConfig, template: str | None) -> None:
     _check_prompt(config, template)
     kind = get_task(config.task).reads
     if kind.prompt == "required" and not config.prompt:

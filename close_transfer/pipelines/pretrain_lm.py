@@ -54,11 +54,11 @@ from close_transfer.training.train_step import NonFiniteError
 from close_transfer.training.trainer import Trainer, build_accelerator, count_steps
 
 _SUMMARY = "pretraining.json"
-_LONGEST_GRADIENT = 1.0
-_AT_ONCE = 10_000  # texts tokenized together
+_MAX_GRADIENT_NORM = 1.0
+_TEXTS_AT_ONCE = 10_000  # texts tokenized together
 
 
-def _split(texts: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
+def _split_texts(texts: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
     """Training and validation texts; texts that are the same but for case and punctuation stay together.
 
     A single distinct text is on both sides.
@@ -74,7 +74,7 @@ def _split(texts: list[str], share: float, seed: int) -> tuple[list[str], list[s
     return sides
 
 
-def _sentinels(config: PretrainLmConfig) -> list[str]:
+def _list_sentinels(config: PretrainLmConfig) -> list[str]:
     """Named as T5 names them; none where the objective needs none."""
     if config.used_objective != "denoise":
         return []
@@ -85,9 +85,9 @@ def _sentinels(config: PretrainLmConfig) -> list[str]:
 def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_tokens: int) -> tuple[Ragged, int]:
     """Ids of every text with its end token, at most `most` of them; how many texts were longer."""
     rows, num_cut = [], 0
-    for start in range(0, len(texts), _AT_ONCE):
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
         # A text that spells a special token is text.
-        ids = tokenizer(texts[start : start + _AT_ONCE], split_special_tokens=True).input_ids
+        ids = tokenizer(texts[start : start + _TEXTS_AT_ONCE], split_special_tokens=True).input_ids
         num_cut += sum(len(row) > max_tokens for row in ids)
         rows += [np.array(truncate_ids(row, max_tokens), dtype=np.int32) for row in ids]
     return Ragged.from_rows(rows), num_cut
@@ -120,12 +120,14 @@ def _check_output(config: PretrainLmConfig) -> Path:
     return folder
 
 
-def _tokenizer(config: PretrainLmConfig, texts: list[str], folder: Path, resumed: bool) -> PreTrainedTokenizerBase:
+def _train_or_load_tokenizer(
+    config: PretrainLmConfig, texts: list[str], folder: Path, resumed: bool
+) -> PreTrainedTokenizerBase:
     """Trained on these texts and saved, or the saved one."""
     if resumed:
         return AutoTokenizer.from_pretrained(folder)
     tokenizer = train_bpe(
-        texts, config.lm.vocab_size, END_TOKEN, more_special=_sentinels(config), lowercase=config.lowercase
+        texts, config.lm.vocab_size, END_TOKEN, more_special=_list_sentinels(config), lowercase=config.lowercase
     )
     _save_into(folder, tokenizer)
     return tokenizer
@@ -159,7 +161,7 @@ def pretrain(config: PretrainLmConfig) -> PretrainOutcome:
     )
     accelerator = build_accelerator(device, config.precision)
     run = RunFolder(folder)
-    with run.owned():
+    with run.lock():
         try:
             return _pretrain(config, corpus, run, accelerator)
         except WriteError as error:
@@ -179,7 +181,7 @@ def _build_loop_config(config: PretrainLmConfig) -> LoopConfig:
         schedule="linear",
         max_examples_per_epoch=None,
         weight_decay=0.0,
-        clip_grad_norm=_LONGEST_GRADIENT,
+        clip_grad_norm=_MAX_GRADIENT_NORM,
         label_smoothing=0.0,
         precision=config.precision,
         num_validations=config.epochs,
@@ -195,7 +197,7 @@ def _build_objective(
     end, padding = int(tokenizer.eos_token_id), int(tokenizer.pad_token_id)
     if config.used_objective == "causal":
         return PretrainingObjective(texts, held_out, NextTokenCollator(end, padding), config)
-    sentinels = [int(tokenizer.get_vocab()[name]) for name in _sentinels(config)]
+    sentinels = [int(tokenizer.get_vocab()[name]) for name in _list_sentinels(config)]
     corruptor = SpanCorruptor(config.corruption_rate, config.mean_span_length, end, sentinels)
     return PretrainingObjective(texts, held_out, SpanCorruptionCollator(corruptor, padding), config)
 
@@ -214,14 +216,14 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, run: RunFolder, accelera
     deciding = drop_settings(PretrainLmConfig, config.model_dump(mode="json"), *free)
     identity = fingerprint([json.dumps(deciding, sort_keys=True), text_fingerprint])
     # A training that was killed before its first checkpoint starts anew.
-    last = run.intact("last") if config.resume and run.has_checkpoint else None
+    last = run.find_intact_checkpoint("last") if config.resume and run.has_checkpoint else None
     if last is not None and read_state(last, PretrainState).identity != identity:
         raise UserError(
             f"resume=true: the training in {folder} was started with other settings or other texts; give the same "
             "ones, or another output="
         )
-    training, validation = _split(corpus.texts, config.val_share, config.seed)
-    tokenizer = _tokenizer(config, training, folder, resumed=last is not None)
+    training, validation = _split_texts(corpus.texts, config.val_share, config.seed)
+    tokenizer = _train_or_load_tokenizer(config, training, folder, resumed=last is not None)
     texts, num_cut = _tokenize(tokenizer, training, config.max_tokens)
     held_out, num_cut_held_out = _tokenize(tokenizer, validation, config.max_tokens)
     torch.manual_seed(config.seed)

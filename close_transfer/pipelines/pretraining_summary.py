@@ -19,7 +19,7 @@ class PretrainOutcome:
     exit_status: int
 
 
-def _left_out(counts: dict[str, int]) -> str:
+def _describe_left_out(counts: dict[str, int]) -> str:
     return f"{counts['excluded']:,} excluded, {counts['empty']:,} empty, {counts['unusable']:,} unusable lines"
 
 
@@ -27,7 +27,7 @@ def describe_plan(config: PretrainLmConfig, counts: dict[str, int], num_steps: i
     """Return what is about to happen, and what was left out."""
     lines = [
         f"texts:    {counts['training_texts']:,} to train on, {counts['validation_texts']:,} for validation; "
-        f"left out: {_left_out(counts)}"
+        f"left out: {_describe_left_out(counts)}"
     ]
     if config.exclude is not None:
         lines.append(
@@ -50,7 +50,7 @@ def describe_outcome(outcome: PretrainOutcome) -> str:
     counts, trained = outcome.summary["counts"], outcome.summary["trained"]
     lines = [
         f"trained {trained['step']:,} steps in {trained['seconds']:.0f} s on {counts['training_texts']:,} texts, "
-        f"{trained['num_tokens']:,} tokens read and written; left out: {_left_out(counts)}"
+        f"{trained['num_tokens']:,} tokens read and written; left out: {_describe_left_out(counts)}"
     ]
     if trained["losses"]:
         loss = trained["losses"][-1]["validation_loss"]

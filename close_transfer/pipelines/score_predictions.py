@@ -124,14 +124,14 @@ def pair_by_id(
     return [example for example in references.examples if example.id in predictions], skipped
 
 
-def _file_stem(path: str) -> str:
+def _get_file_stem(path: str) -> str:
     return Path(path).name.removesuffix(".gz").rpartition(".")[0]
 
 
-def _results(config: ScorePredictionsConfig, scored: Scored) -> Results:
+def _build_results(config: ScorePredictionsConfig, scored: Scored) -> Results:
     """Return the content of results.json; null where other people's predictions have nothing to say."""
     return Results(
-        system=config.name or _file_stem(config.predictions),
+        system=config.name or _get_file_stem(config.predictions),
         metrics=scored.scores.metrics,
         intervals={name: list(ends) for name, ends in scored.scores.intervals.items()},
         tables=scored.scores.tables,
@@ -139,7 +139,7 @@ def _results(config: ScorePredictionsConfig, scored: Scored) -> Results:
         num_skipped=scored.skipped.total(),
         skipped=dict(scored.skipped),
         task=config.task.name,
-        data=config.data_name or _file_stem(config.references),
+        data=config.data_name or _get_file_stem(config.references),
         split=config.split,
         scene=config.scene,
         noise=None,
@@ -165,7 +165,7 @@ def _write(config: ScorePredictionsConfig, scored: Scored) -> None:
     folder = Path(config.output)
     remove_stale(folder)
     write_text(folder / "scores.jsonl", format_score_lines([e.id for e in scored.examples], scored.scores))
-    write_json(folder / "results.json", _results(config, scored).as_dict())
+    write_json(folder / "results.json", _build_results(config, scored).as_dict())
 
 
 def describe_scoring(config: ScorePredictionsConfig, scored: Scored) -> str:

@@ -47,9 +47,9 @@ def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Out
     encoder = build_encoder(config.clip, config.data, device, texts_needed=input_modality == "text")
     if accelerator.is_main_process:
         console.warn_about_encoder(config.clip, config.data)
-    with ExitStack() as claims:
+    with ExitStack() as locks:
         if is_begun:  # before its checkpoint is read, so that no other process replaces it meanwhile
-            claims.enter_context(folder.claimed(accelerator))
+            locks.enter_context(folder.lock_for_all_processes(accelerator))
         with accelerator.main_process_first():  # the others read what it encoded
             scenes = data.encode(encoder, config.embedding_cache)
 
@@ -78,7 +78,7 @@ def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Out
 
         # 5. The folder of a new run comes last, so that a refusal leaves nothing behind.
         if not is_begun:
-            claims.enter_context(folder.claimed(accelerator))
+            locks.enter_context(folder.lock_for_all_processes(accelerator))
             if accelerator.is_main_process:
                 start_run(config, folder.path, collect_facts(data, encoder, network, validation_input))
 

@@ -165,5 +165,7 @@ def test_predict_takes_a_saved_model_and_other_commands_say_what_it_is(finished_
     ):
         with pytest.raises(UserError, match=said):
             predicted(f"run={tmp_path}/saved", *settings)
-    with pytest.raises(UserError, match=r"saved: is one saved model and no run.*predict.py and TransferModel"):
+    with pytest.raises(
+        UserError, match=r"saved: is a saved model, which has no settings.*predict.py and TransferModel"
+    ):
         evaluate(compose_config("evaluate", EvaluateConfig, [f"run={tmp_path}/saved", "task=vqa", "device=cpu"]))

@@ -16,7 +16,7 @@ from close_transfer.core.readers.texts import read_corpus
 from close_transfer.core.text_normalization import normalize_text
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.scenes import scenes
-from close_transfer.pipelines.pretrain_lm import _split, describe_outcome, pretrain
+from close_transfer.pipelines.pretrain_lm import _split_texts, describe_outcome, pretrain
 from close_transfer.pipelines.train import train
 from close_transfer.training.span_corruption import SpanCorruptor
 from close_transfer.training.trainer import Trainer
@@ -94,7 +94,7 @@ def test_excluded_texts_are_left_out_and_counted(monkeypatch):
     write_jsonl("exclude.jsonl", [{"references": unwanted}])
     seen = []
     monkeypatch.setattr(
-        "close_transfer.pipelines.pretrain_lm._split", lambda texts, *_: seen.extend(texts) or (texts, texts[:9])
+        "close_transfer.pipelines.pretrain_lm._split_texts", lambda texts, *_: seen.extend(texts) or (texts, texts[:9])
     )
     outcome = pretrain(small("exclude=exclude.jsonl", "exclude_column=references", "max_steps=1"))
     keys = {normalize_text(text) for text in unwanted}
@@ -114,7 +114,7 @@ def test_texts_that_are_the_same_but_for_case_punctuation_and_spaces():
 
 
 def test_no_validation_text_is_trained_on():
-    training, validation = _split([*TEXTS, *(text.upper() + "!" for text in TEXTS)], 0.1, seed=0)
+    training, validation = _split_texts([*TEXTS, *(text.upper() + "!" for text in TEXTS)], 0.1, seed=0)
     assert len(training) + len(validation) == 2 * len(TEXTS)
     assert not {normalize_text(t) for t in training} & {normalize_text(t) for t in validation}
     assert len({normalize_text(t) for t in validation}) == pytest.approx(
@@ -247,7 +247,7 @@ def broken_gz():
         (None, ["device=gpu"], r"device=gpu: allowed are auto"),
         (None, ["resume=true"], r"resume=true: there is no training at output=lm"),
         (None, ["output=texts.txt"], r"output=texts\.txt is a file"),
-        (None, ["+lm.config.initializer_factor=1e38"], r"step \d+: the loss is .*lower learning_rate"),
+        (None, ["+lm.config.initializer_factor=1e38"], r"step \d+: the loss is .*Give a lower learning_rate"),
     ],
 )  # fmt: skip
 def test_what_a_user_can_mend_is_told(prepare, overrides, message):

@@ -21,14 +21,14 @@ def job(*settings, tests=("num_bootstrap=20", "device=cpu", "num_beams=1")):
 
 
 def test_a_training_that_was_stopped_is_not_tested_and_goes_on(monkeypatch):
-    asked = trainer.Trainer._any_process
+    asked = trainer.Trainer._is_any_process_asked
     steps = []
 
     def stop_after_three(self, was_asked):
         steps.append(was_asked)
         return len(steps) == 3 or asked(self, was_asked)
 
-    monkeypatch.setattr(trainer.Trainer, "_any_process", stop_after_three)
+    monkeypatch.setattr(trainer.Trainer, "_is_any_process_asked", stop_after_three)
     with pytest.raises(UserError, match=r"out/run: training was stopped; the same command goes on"):
         run_job(job())
     assert job().find_missing_tests() == ["test-image"]

@@ -71,13 +71,13 @@ def test_steps_can_be_taken_up_anywhere():
 
 def test_texts_of_a_scene_are_averaged(examples, scenes):
     _, all_of_them = tokenized(examples, scenes)
-    (batch,) = all_of_them.parts(np.array([2, 0]), 1)
+    (batch,) = all_of_them.make_parts(np.array([2, 0]), 1)
     torch.testing.assert_close(batch.vectors, torch.tensor([[5.0, 6.0], [0.0, 1.0]]))
 
 
 def test_targets_point_to_their_scenes_and_decode_to_their_text(examples, scenes):
     tokenizer, all_of_them = tokenized(examples, scenes)
-    (batch,) = all_of_them.parts(np.array([1, 0]), 1)
+    (batch,) = all_of_them.make_parts(np.array([1, 0]), 1)
     assert batch.scene_of_target.tolist() == [0, 1, 1]
     decoded = [tokenizer.decode(row[row >= 0], skip_special_tokens=True).strip() for row in batch.labels]
     assert decoded == [TEXTS[2], TEXTS[0], TEXTS[1]]
@@ -91,8 +91,8 @@ def test_targets_point_to_their_scenes_and_decode_to_their_text(examples, scenes
 def test_parts_cover_the_batch_and_share_its_token_count(examples, scenes):
     _, all_of_them = tokenized(examples, scenes)
     rows = np.array([0, 1, 2])
-    (whole,) = all_of_them.parts(rows, 1)
-    parts = all_of_them.parts(rows, 2)
+    (whole,) = all_of_them.make_parts(rows, 1)
+    parts = all_of_them.make_parts(rows, 2)
     torch.testing.assert_close(torch.cat([p.vectors for p in parts]), whole.vectors)
     assert [p.start for p in parts] == [0, 2]
     assert {p.num_target_tokens for p in parts} == {int((whole.labels >= 0).sum())}
@@ -101,7 +101,7 @@ def test_parts_cover_the_batch_and_share_its_token_count(examples, scenes):
 def test_long_texts_are_cut_counted_and_still_end(examples, scenes):
     tokenizer, all_of_them = tokenized(examples, scenes, prompt=2, target=4)
     assert all_of_them.num_cut >= 2
-    (batch,) = all_of_them.parts(np.array([2]), 1)
+    (batch,) = all_of_them.make_parts(np.array([2]), 1)
     assert batch.labels.shape[1] == 4
     assert batch.labels[0, -1] == tokenizer.eos_token_id
 

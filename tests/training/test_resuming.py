@@ -144,7 +144,7 @@ def test_auto_starts_continues_and_says_when_nothing_is_left(whole):
 
 def test_two_processes_never_train_in_one_folder():
     run("output=run")
-    with RunFolder(Path("run")).owned(), pytest.raises(UserError, match="another process trains in"):
+    with RunFolder(Path("run")).lock(), pytest.raises(UserError, match="another process trains in"):
         run("output=run", "resume=auto")
 
 
@@ -154,7 +154,7 @@ def test_without_an_optimiser_nothing_is_overwritten():
         path.unlink()
     with pytest.raises(UserError, match=r"no checkpoint holds optimizer\.safetensors"):
         run("output=run", "resume=auto")
-    assert RunFolder(Path("run")).checkpoint("best").is_dir()
+    assert RunFolder(Path("run")).find_checkpoint("best").is_dir()
 
 
 def test_a_disk_that_fills_up_in_a_save_costs_nothing(whole, monkeypatch):
@@ -173,9 +173,9 @@ def test_a_disk_that_fills_up_in_a_save_costs_nothing(whole, monkeypatch):
             run("output=run")
     told = str(caught.value)
     assert "run/checkpoints/step-000004: could not be written (No space left on device; " in told
-    assert "make room, then go on with the same settings and resume=run" in told
+    assert "make room, then continue with the same settings and resume=run" in told
     assert not list(Path("run").rglob("*.tmp"))
-    assert RunFolder(Path("run")).checkpoint("last").name == "step-000002"
+    assert RunFolder(Path("run")).find_checkpoint("last").name == "step-000002"
     run("resume=run")
     assert left("run") == whole
 
@@ -192,4 +192,4 @@ def test_a_disk_that_fills_up_under_tensorboard_is_a_sentence(monkeypatch):
         with pytest.raises(WriteError, match=r"tensorboard: could not be written \(No space left on device"):
             run("output=run")
     run("resume=run")
-    assert RunFolder(Path("run")).checkpoint("last").name == "step-000006"
+    assert RunFolder(Path("run")).find_checkpoint("last").name == "step-000006"
