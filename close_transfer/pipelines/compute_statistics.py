@@ -1,4 +1,4 @@
-"""compute_statistics.py: statistics of texts, unpaired images or pairs, which training reads."""
+"""compute_statistics.py: compute statistics of texts, unpaired images or pairs, which training reads."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -34,13 +34,13 @@ from close_transfer.tasks.loading import load_task_examples
 
 @dataclass(frozen=True)
 class _FittingData:
-    """What is fitted on.
+    """Vectors that the statistics are computed from.
 
     Attributes:
-        texts: inputs as the task trains on them, by unit vector; shape (n, d).
-        images: unit vectors of images, shape (m, d); row i belongs to text i where they are paired.
-        inputs: examples that the texts are of, one for each.
-        num_scenes, num_pictures: of texts, and different images.
+        texts: unit vectors of the inputs that the task trains on, shape (n, d).
+        images: unit vectors of images, shape (m, d); if they are paired, row i belongs to text i.
+        inputs: examples that the texts come from, one per text.
+        num_scenes, num_images: number of scenes with text, and of different images.
     """
 
     texts: FloatArray
@@ -51,7 +51,7 @@ class _FittingData:
 
 
 def _encode_scenes(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _FittingData:
-    """Encodes what is missing. Unpaired images are of other scenes than the texts, in halves by the seed."""
+    """Encode texts and images; unpaired images come from another half of the scenes than the texts, by the seed."""
     examples = load_task_examples(config.task, config.data, config.split).examples
     scenes = sample(group_by_scene(examples), config.max_scenes, config.seed)
     with_text, with_image = scenes, scenes
@@ -59,22 +59,24 @@ def _encode_scenes(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _Fit
         order = np.random.default_rng(config.seed).permutation(len(scenes))
         with_text, with_image = ([scenes[i] for i in np.sort(half)] for half in np.array_split(order, 2))
     if len(with_text) < 2:
-        raise UserError(f"split={config.split}: {len(scenes)} scenes; statistics need more")
+        raise UserError(
+            f"split={config.split}: {len(scenes)} scenes are too few for statistics. Choose a larger split or other data"
+        )
     keys = {get_scene_key(scene) for scene in with_text}
-    shaped = get_task(config.task)().for_training([e for e in examples if get_scene_key(e) in keys]).examples
-    texts = normalize_scenes(encode_text_scenes(encoder, shaped, config.embedding_cache))
+    prepared = get_task(config.task)().for_training([e for e in examples if get_scene_key(e) in keys]).examples
+    texts = normalize_scenes(encode_text_scenes(encoder, prepared, config.embedding_cache))
     images = None
     if config.pairs:
-        images = normalize_scenes(encode_image_scenes(encoder, shaped, config.embedding_cache))
+        images = normalize_scenes(encode_image_scenes(encoder, prepared, config.embedding_cache))
     elif config.images:
         images = normalize_scenes(encode_image_scenes(encoder, with_image, config.embedding_cache))
-    return _FittingData(texts, images, shaped, len(with_text), 0 if images is None else len(with_image))
+    return _FittingData(texts, images, prepared, len(with_text), 0 if images is None else len(with_image))
 
 
 def _measure_chain(
     config: ComputeStatisticsConfig, fitting_data: _FittingData, steps: Steps, facts: dict[str, Any]
 ) -> Statistics:
-    """Of vectors as the encoder gives them, and as each fitted adapter gets them."""
+    """Measure statistics of the encoder's vectors, and of the vectors that each fitted adapter receives."""
 
     def measure(before: Steps, known: Statistics) -> Statistics:
         texts, images = fitting_data.texts, fitting_data.images
@@ -92,7 +94,7 @@ def _measure_chain(
 def _choose_noise(
     config: ComputeStatisticsConfig, fitting_data: _FittingData, steps: Steps, fitted: Statistics
 ) -> dict[str, NoiseChoice]:
-    """The noise that images choose, by the way in which they were fitting_data.
+    """Return the noise that images choose, by "paired" or "unpaired"; empty without images.
 
     Raises:
         UserError: if the rule cannot choose.
@@ -110,7 +112,7 @@ def _choose_noise(
 
 
 def _group_rows(fitting_data: _FittingData, paired: bool) -> GroupedVectors:
-    """The inputs by scene, each once: several questions about an image are asked of one input."""
+    """Group the inputs by scene, each once: several questions about an image share one input."""
     first: dict[str, dict[tuple[str, ...], int]] = {}
     for row, example in enumerate(fitting_data.inputs):
         first.setdefault(get_scene_key(example), {}).setdefault(example.texts, row)
@@ -125,13 +127,13 @@ def _group_rows(fitting_data: _FittingData, paired: bool) -> GroupedVectors:
 
 
 def compute_statistics(config: ComputeStatisticsConfig) -> tuple[Statistics, list[str]]:
-    """Encodes what is missing, measures and saves.
+    """Encode, measure, and save the statistics.
 
     Returns:
-        The statistics, and lines to print about the noise that was chosen.
+        The statistics, and lines for the terminal about the chosen noise.
 
     Raises:
-        UserError: for whatever the user can mend.
+        UserError: if the user can correct the cause.
     """
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
     fitting_data = _encode_scenes(config, encoder)
@@ -160,7 +162,7 @@ def compute_statistics(config: ComputeStatisticsConfig) -> tuple[Statistics, lis
             noise[how] = asdict(choice)
             description = {f"noise=auto-{how}": f"{choice.std:.4g}", **choice.lines()}
             lines += [f"  {name + ':':<21} {value}" for name, value in description.items()]
-    except UserError as error:  # the statistics serve adapters all the same
+    except UserError as error:  # adapters can use the statistics all the same
         noise["paired" if config.pairs else "unpaired"] = {"refused": str(error)}
         lines.append(f"  note: {error}")
     statistics = Statistics(fitted.arrays, facts | {"noise": noise})
@@ -169,7 +171,7 @@ def compute_statistics(config: ComputeStatisticsConfig) -> tuple[Statistics, lis
 
 
 def main(config: ComputeStatisticsConfig) -> None:
-    """Compute statistics, and print what they are of and which noise they choose."""
+    """Compute statistics, and print their sources and the noise that they choose."""
     statistics, lines = compute_statistics(config)
     facts = statistics.facts
     show(f"{facts['num_texts']:,} texts, {facts['num_images']:,} images{' of the same scenes' * facts['paired']}")

@@ -1,4 +1,4 @@
-"""Draw a contact sheet of Picturebook: scenes of one split, each with two of its captions."""
+"""draw_picturebook.py: draw a sheet of Picturebook scenes of one split, each with two of its captions."""
 
 import textwrap
 from pathlib import Path
@@ -16,7 +16,7 @@ IMAGE_SIZE, GAP, TEXT_HEIGHT = 176, 12, 92
 
 
 def draw_cell(sheet: Image.Image, scene: Scene, x: int, y: int) -> None:
-    """One image with its first and its third caption below."""
+    """Draw one image with its first and its third caption below."""
     sheet.paste(draw_scene(scene, IMAGE_SIZE), (x, y))
     draw = ImageDraw.Draw(sheet)
     scene_captions = captions(scene)

@@ -1,9 +1,9 @@
-"""Trains Picturebook's CLIP: a small model of `open_clip`'s own class, with `open_clip`'s own loss.
+"""train_picturebook_clip.py: train Picturebook's CLIP, a small `open_clip` model with `open_clip`'s loss.
 
-A gap between images and texts, like that of CLIP at full size, is what makes text-only transfer a
-problem at all. It arises because towers start out in different narrow cones and the loss leaves them
-there (Liang et al., arXiv 2203.02053). In a world this small longer training brings them together, so
-their last biases start at random offsets; and the temperature is fixed by default.
+Text-only transfer is a problem because of the gap between images and texts, which full-size CLIP has. The gap
+arises because the two towers start in different narrow cones and the loss keeps them there (Liang et al.,
+arXiv 2203.02053). Longer training closes the gap in a world this small. Here the towers' last biases therefore
+start at random offsets, and the temperature is fixed by default.
 """
 
 import time
@@ -44,23 +44,23 @@ def _draw_pixels(scene: Scene, size: int) -> NDArray[np.uint8]:
 
 
 def _draw_scenes(chosen_scenes: Sequence[Scene], size: int) -> NDArray[np.uint8]:
-    """All images, shape (scenes, size, size, 3)."""
+    """Return all images, shape (scenes, size, size, 3)."""
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         drawn = pool.map(_draw_pixels, chosen_scenes, [size] * len(chosen_scenes), chunksize=256)
         return np.stack(list(tqdm(drawn, total=len(chosen_scenes), desc="drawing", unit="image")))
 
 
 def _normalize_pixels(pixels: NDArray[np.uint8]) -> Tensor:
-    """Normalised as the shipped preprocessing does it; (images, 3, size, size)."""
+    """Return images normalised as the saved preprocessing does it; shape (images, 3, size, size)."""
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     return (images - _MEAN[0]) / _STD[0]
 
 
 @dataclass
 class _CaptionTokens:
-    """Token ids of all captions, cut to the longest of a batch."""
+    """Token ids of all captions; a batch is cut to its longest caption."""
 
-    ids: Tensor  # (captions, context)
+    ids: Tensor  # shape (captions, context)
     lengths: Tensor
 
     @classmethod
@@ -73,7 +73,7 @@ class _CaptionTokens:
 
 
 def _encode_text(model: open_clip.CLIP, tokens: Tensor) -> Tensor:
-    """The text tower on as many tokens as there are; unit vectors."""
+    """Return unit vectors of texts, from the text tower on the batch's tokens, without padding to the full context."""
     length = tokens.shape[1]
     x = model.token_embedding(tokens) + model.positional_embedding[:length]
     x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
@@ -82,7 +82,7 @@ def _encode_text(model: open_clip.CLIP, tokens: Tensor) -> Tensor:
 
 
 def _offset_towers(model: open_clip.CLIP, config: TrainPicturebookClipConfig) -> None:
-    """Starts each tower in a cone of its own: its last bias becomes a random vector of the given length."""
+    """Offset the towers from each other: the last bias of each becomes a random vector of the configured length."""
     visual = model.visual
     image_bias = visual.attnpool.c_proj.bias if hasattr(visual, "layer4") else visual.ln_post.bias
     for bias, length in ((image_bias, config.image_offset), (model.ln_final.bias, config.text_offset)):
@@ -96,7 +96,7 @@ def _build_optimizer(
     trained = [
         (name, p) for name, p in (*model.named_parameters(), *compute_loss.named_parameters()) if p.requires_grad
     ]
-    # As open_clip's own training does: no decay on biases, gains and the temperature.
+    # As in open_clip's training: no decay on biases, gains and the temperature.
     decayed = [p for _, p in trained if p.ndim >= 2]
     rest = [p for _, p in trained if p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
@@ -104,7 +104,7 @@ def _build_optimizer(
 
 
 def _compute_learning_rate(step: int, config: TrainPicturebookClipConfig) -> float:
-    """Linear warm-up, then a cosine to nothing."""
+    """Return the learning rate of a step: a linear warm-up, then a cosine to 0."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
@@ -127,14 +127,14 @@ def _build_model_config(config: TrainPicturebookClipConfig, vocab_size: int) -> 
 
 
 class _ContrastiveLoss(torch.nn.Module):
-    """Loss of images and captions that belong together (CLIP)."""
+    """Contrastive loss of images and their captions (CLIP)."""
 
     def __init__(
         self, model: open_clip.CLIP, chosen_scenes: Sequence[Scene], texts: _CaptionTokens, num_captions: int
     ) -> None:
         super().__init__()
         self._loss = open_clip.ClipLoss()
-        self._model = [model]  # is no part of this
+        self._model = [model]  # in a list, so that its parameters are not registered twice
         self._texts, self._num_captions = texts, num_captions
 
     def forward(self, images: Tensor, rows: IntArray, rng: np.random.Generator) -> Tensor:
@@ -147,7 +147,7 @@ class _ContrastiveLoss(torch.nn.Module):
 
 
 class _ClassificationLoss(torch.nn.Module):
-    """Loss of naming the kinds of things in an image: supervision by labels, without any sentence."""
+    """Classification loss of the kinds of things in an image: supervision by labels, without sentences."""
 
     def __init__(
         self, model: open_clip.CLIP, chosen_scenes: Sequence[Scene], texts: _CaptionTokens, num_captions: int
@@ -170,12 +170,12 @@ _LOSSES: dict[str, type[torch.nn.Module]] = {"contrastive": _ContrastiveLoss, "c
 
 
 def train_clip(config: TrainPicturebookClipConfig) -> dict[str, float]:
-    """Trains on the `clip` split, saves the model to `config.output`, and measures it on `test`.
+    """Train on the `clip` split, save the model to `config.output`, and measure it on `test`.
 
-    With `objective=classes` the image tower learns to name kinds of things and the text tower nothing; with
-    `objective=none` neither learns anything. Both are for comparison.
+    With `objective=classes` the image tower learns to name kinds of things and the text tower learns nothing. With
+    `objective=none` neither tower learns anything. Both are for comparison.
 
-    The folder is one that `open_clip` loads as ``local-dir:FOLDER``.
+    `open_clip` loads the folder as ``local-dir:FOLDER``.
 
     Returns:
         Recalls and cosines over the first captions of `config.num_test` scenes.
@@ -235,7 +235,7 @@ def _save(folder: Path, model: open_clip.CLIP, tokenizer: PreTrainedTokenizerFas
 def measure(
     model: open_clip.CLIP, tokenizer: PreTrainedTokenizerFast, config: TrainPicturebookClipConfig
 ) -> dict[str, float]:
-    """Recall both ways and cosines, over the first caption of every scene of the test split."""
+    """Return recalls in both directions and cosines, over the first caption of every test scene."""
     chosen_scenes = scenes("test", config.num_test)
     pixels = np.stack([_draw_pixels(scene, config.image_size) for scene in chosen_scenes])
     texts = _CaptionTokens.from_texts(
@@ -264,4 +264,4 @@ def main(config: TrainPicturebookClipConfig) -> None:
     """Train, and print the measures."""
     for name, value in train_clip(config).items():
         show(f"  {name:<24} {value:.3f}")
-    show(f"saved to {config.output}")
+    show(f"saved: {config.output}")

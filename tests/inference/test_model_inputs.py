@@ -159,9 +159,9 @@ def test_predict_takes_a_saved_model_and_other_commands_say_what_it_is(finished_
 
     assert predicted(f"run={tmp_path}/saved") == predicted(f"run={finished_runs}/vqa/latest")
     for settings, said in (
-        (["checkpoint=last"], "checkpoint=last: run=.*saved is one saved model; leave checkpoint out"),
+        (["checkpoint=last"], "checkpoint=last: run=.*saved is one saved model. Leave checkpoint out"),
         (["text_memory=train"], "text_memory=train: the training texts are not with a saved model"),
-        (["task=vqa-e"], "task=vqa-e: the model at .*saved was trained for task=vqa; give that task"),
+        (["task=vqa-e"], "task=vqa-e: the model at .*saved was trained for task=vqa. Give that task"),
     ):
         with pytest.raises(UserError, match=said):
             predicted(f"run={tmp_path}/saved", *settings)

@@ -84,7 +84,7 @@ def test_what_is_cut_over_the_test_pictures_has_seen_them(task, system, data_reg
 
 def test_captions_have_no_zero_shot_row():
     with pytest.raises(
-        UserError, match=r"candidates of task=captioning are the training captions; that is baseline=nearest"
+        UserError, match=r"the candidates of task=captioning would be the training captions\. Use baseline=nearest"
     ):
         evaluate_baseline(config("task=captioning", "baseline=zero-shot"))
 
@@ -135,7 +135,7 @@ def test_own_pictures_are_answered_from_own_training_texts():
 def test_what_is_asked_is_no_training_text(more):
     table("asked.jsonl", ["at sea"])
     table("known.jsonl", ["at sea"])
-    with pytest.raises(UserError, match=r"would be its own reference; give data@training=file training\.path="):
+    with pytest.raises(UserError, match=r"would be its own reference\. Give data@training=file training\.path="):
         evaluate_baseline(of_table(*more))
 
 
@@ -150,7 +150,9 @@ def test_datasets_without_splits_are_told_from_others():
         datasets.Dataset.from_list([{"text": f"A ball {n}"} for n in range(30)]).save_to_disk(name)
     given = ["data=huggingface", "data.path=one", "device=cpu", "output=out"]
     for more in ([], ["data@training=huggingface", "training.path=one"]):
-        with pytest.raises(UserError, match=r"data=huggingface data\.path=one split=test: is asked.*own reference"):
+        with pytest.raises(
+            UserError, match=r"data=huggingface data\.path=one split=test is the test, and .*own reference"
+        ):
             evaluate_baseline(compose_config("baseline", BaselineConfig, [*given, *more]))
     with pytest.raises(UserError) as told:  # past that, there are no images
         more = ["data@training=huggingface", "training.path=other"]
@@ -159,7 +161,7 @@ def test_datasets_without_splits_are_told_from_others():
 
 
 def test_pictures_of_the_training_split_are_refused():
-    with pytest.raises(UserError, match=r"data=picturebook split=train: is asked.*give split=test or split=val"):
+    with pytest.raises(UserError, match=r"data=picturebook split=train is the test.*Give split=test or split=val"):
         evaluate_baseline(config("task=captioning", "split=train"))
 
 

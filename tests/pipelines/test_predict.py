@@ -70,7 +70,7 @@ def test_entailment_predictions_are_labels(finished_runs, images):
         ([], "give exactly one of images=FILE|FOLDER and embeddings=FILE"),
         (["images=a", "embeddings=b"], "give exactly one of"),
         (["images=nowhere"], "images=nowhere: there is no such file or folder"),
-        (["images=.", "task=vqa"], r"task=vqa needs a question; give prompt='...'"),
+        (["images=.", "task=vqa"], r"task=vqa needs a question\. Give prompt='...'"),
         (["images=.", "prompt=hello"], "task=captioning takes no prompt"),
         (["images=.", "num_return=9"], "num_return=9 is more than num_beams=5"),
         (["images=."], "no image in this folder"),
@@ -81,7 +81,7 @@ def test_entailment_predictions_are_labels(finished_runs, images):
         ),
         (
             ["embeddings=right.npy", "text_memory=wide.npy", "output=wide.npy"],
-            r"output=wide\.npy: is what is to be read",
+            r"output=wide\.npy: is also an input",
         ),
         (["embeddings=wide.npy"], r"rows are 7 wide, but the run was trained on picturebook, 128 wide"),
     ],
@@ -105,8 +105,8 @@ def test_a_folder_of_all_sorts_is_answered_and_the_rest_is_listed(finished_runs,
     listed = [json.loads(line) for line in Path("out.jsonl.unreadable.jsonl").read_text().splitlines()]
     assert [one["id"] for one in listed] == ["broken.png", "deep/none.jpg"]
     told = describe_prediction(summary)
-    assert "not read: deep/none.jpg: not an image in a format that Pillow reads" in told
-    assert "left out: 1 files whose names end like no image's" in told
+    assert "could not read deep/none.jpg: not an image in a format that Pillow reads" in told
+    assert "ignored 1 files without an image extension" in told
     assert "5 predictions, 2 unreadable files: out.jsonl" in told
 
 

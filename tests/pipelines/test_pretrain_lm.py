@@ -175,7 +175,7 @@ def test_stopped_and_resumed_equals_never_stopped(stop_at, monkeypatch):
     left = {path.name for path in Path("parts").iterdir()}
     assert left == {path.name for path in Path("whole").iterdir()}
     assert not any(name.startswith((".", "state")) or name in ("checkpoints", "best", "last") for name in left)
-    with pytest.raises(UserError, match=r"is finished; use lm=parts"):
+    with pytest.raises(UserError, match=r"is finished\. Use it with lm=parts"):
         pretrain(small(*settings, "output=parts", "resume=true"))
 
 

@@ -134,7 +134,7 @@ def test_auto_starts_continues_and_says_when_nothing_is_left(whole):
     assert left("run") == whole
     folder, outcome = run("output=run", "resume=auto")
     assert (outcome.was_finished, outcome.stopped_early, outcome.exit_status) == (True, False, 0)
-    assert "this run was finished before, after 6 steps" in describe_training(small_config(), folder, outcome, "x")
+    assert "this run finished before, after 6 steps" in describe_training(small_config(), folder, outcome, "x")
     assert left("run") == whole
     with pytest.raises(UserError, match="other settings"):
         run("output=run", "resume=auto", "seed=5")

@@ -177,14 +177,14 @@ def test_tensorboard_gets_the_same_numbers():
 
 
 def test_validation_draws_from_all_examples_and_says_so(capsys, monkeypatch):
-    parts, seen = TokenizedExamples.parts, []
+    parts, seen = TokenizedExamples.make_parts, []
 
     def told(self, rows, num_parts):
         if len(self) == 50:  # 10 scenes of 5 captions
             seen.append(rows.tolist())
         return parts(self, rows, num_parts)
 
-    monkeypatch.setattr(TokenizedExamples, "parts", told)
+    monkeypatch.setattr(TokenizedExamples, "make_parts", told)
     settings = ["train.max_steps=2", "train.max_val_examples=12"]
     train(small_config(*settings, "output=a"), "text")
     assert "12 of 50 for validation" in capsys.readouterr().out
@@ -268,7 +268,7 @@ def test_texts_that_a_language_model_has_no_places_for_are_refused_before_traini
     from close_transfer.config.train import TrainConfig
 
     given = [*SMALL_DATA, *SMALL_LOOP, "device=cpu", "lm=gpt2-mini", "lm.vocab_size=400", "lm.config.n_embd=32"]
-    with pytest.raises(UserError, match=r"has 50 positions, .*may take 52; give task\.max_target_tokens, .*mapper"):
+    with pytest.raises(UserError, match=r"has 50 positions, .*may take 52\. Give task\.max_target_tokens, .*mapper"):
         train(compose_config("train", TrainConfig, [*given, "lm.config.n_positions=50"]), "text")
     folder, _ = train(compose_config("train", TrainConfig, [*given, "lm.config.n_positions=52"]), "text")
     assert (folder / "last").is_dir()
