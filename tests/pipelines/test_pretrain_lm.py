@@ -49,7 +49,7 @@ def log_of(folder):
 
 
 @pytest.mark.parametrize("objective", ["reconstruct", "denoise"])
-def test_the_loss_falls_and_validation_tells(objective):
+def test_the_loss_falls_and_validation_is_logged(objective):
     outcome = pretrain(small(f"objective={objective}", "epochs=12", "learning_rate=0.01"))
     losses = [entry["loss"] for entry in log_of("lm") if "loss" in entry]
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
@@ -83,7 +83,7 @@ def test_sentinels_survive_saving():
     assert "extra_id" not in tokenizer.decode([sentinel], skip_special_tokens=True)
 
 
-def test_case_is_kept_where_asked():
+def test_case_is_kept_if_requested():
     pretrain(small("lowercase=false", "max_steps=1"))
     tokenizer = AutoTokenizer.from_pretrained("lm")
     assert tokenizer.decode(tokenizer("A Red Ball").input_ids, skip_special_tokens=True).strip() == "A Red Ball"
@@ -106,7 +106,7 @@ def test_excluded_texts_are_left_out_and_counted(monkeypatch):
     assert f"{num_left_out} excluded" in describe_outcome(outcome)
 
 
-def test_texts_that_are_the_same_but_for_case_punctuation_and_spaces():
+def test_texts_that_differ_only_in_case_punctuation_and_spaces():
     assert normalize_text('A "man" — in  Café, there!') == normalize_text("a man in CAFE\u0301 there")
     assert normalize_text("don't") == normalize_text("Dont")
     assert normalize_text("a man") != normalize_text("a woman")
@@ -250,7 +250,7 @@ def broken_gz():
         (None, ["+lm.config.initializer_factor=1e38"], r"step \d+: the loss is .*Give a lower learning_rate"),
     ],
 )  # fmt: skip
-def test_what_a_user_can_mend_is_told(prepare, overrides, message):
+def test_errors_that_a_user_can_correct(prepare, overrides, message):
     if prepare:
         prepare()
     with pytest.raises(UserError, match=message):
@@ -275,7 +275,7 @@ def test_settings_that_cannot_be_used(override, message):
         compose_config("pretrain_lm", PretrainLmConfig, [*overrides, override])
 
 
-def test_unusable_lines_are_skipped_and_counted_where_asked():
+def test_unusable_lines_are_skipped_and_counted_if_requested():
     write_jsonl("x.jsonl", [{"text": text} for text in TEXTS] + [{"text": 7}, {}])
     outcome = pretrain(small("text=x.jsonl", "on_bad_rows=skip", "max_steps=1"))
     assert outcome.summary["counts"]["unusable"] == 2

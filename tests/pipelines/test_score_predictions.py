@@ -143,7 +143,7 @@ def test_answers_are_scored_to_the_letter():
         ([(i, "x") for i in (11, 12, 13, 13)], "on_duplicate=first", r"predictions=.*1 ids come more than once \(13\)", "repeated predictions", 1),
     ],
 )  # fmt: skip
-def test_ids_that_do_not_agree_are_errors_unless_told_otherwise(answers, setting, message, reason, count):
+def test_ids_that_do_not_agree_are_errors_by_default(answers, setting, message, reason, count):
     with pytest.raises(UserError, match=message):
         vqa(answers)
     _, results = vqa(answers, setting)
@@ -167,7 +167,7 @@ def test_repeated_references_are_an_error_too():
         )
 
 
-def test_files_of_other_data_are_told_by_their_ids():
+def test_files_of_other_data_are_recognised_by_their_ids():
     with pytest.raises(UserError, match=r"none of its 1 ids \(99\) is among the 3 of .*\(1[123], "):
         vqa([("99", "x")], "on_missing=skip", "on_extra=skip")
 
@@ -214,7 +214,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("side", ["predictions", "references", "questions"])
-def test_broken_files_are_told_with_their_name(name, side):
+def test_broken_files_are_named(name, side):
     file, content = BROKEN[name]
     files = {"predictions": write("good.jsonl", [{"id": 11, "prediction": "x"}]), "references": annotations()}
     Path(file).write_bytes(content)
@@ -224,7 +224,7 @@ def test_broken_files_are_told_with_their_name(name, side):
     assert not Path("scored").exists()
 
 
-def test_clipscore_of_drawn_pictures(tmp_path):
+def test_clipscore_of_drawn_images(tmp_path):
     """2.5 times the cosine of image and caption, by vectors encoded here."""
     from close_transfer.data.picturebook.captions import captions
     from close_transfer.data.picturebook.drawing import draw_scene

@@ -78,7 +78,7 @@ def test_one_bad_entry_of_the_right_kind_is_still_shown_with_its_place():
     assert "mend the file, or take those entries out" in str(caught.value)
 
 
-def test_a_field_that_no_entry_has_is_told_once():
+def test_a_field_that_no_entry_has_is_reported_once():
     theirs = write("p.json", [{"image_id": n, "text": "a ball"} for n in range(9)])
     with pytest.raises(UserError, match=r"entry \[0\]: none of the fields .*prediction_field= \(the same in all 9 entries\)") as caught:  # fmt: skip
         score(f"predictions={theirs}", f"references={coco()}")
@@ -121,7 +121,7 @@ def test_images_without_captions_are_counted_and_their_predictions_are_not_extra
 
 
 @needs_data
-def test_real_annotations_for_captions_are_told_by_the_command():
+def test_real_annotations_for_captions_are_reported_by_the_command():
     references = Path(DATA, "vqa2/v2_annotations_valid_subset.json.gz")
     command = [sys.executable, str(REPOSITORY / "scripts/score_predictions.py"), "output=scored"]
     finished = subprocess.run(

@@ -26,7 +26,7 @@ def test_a_custom_task_is_scored_as_its_settings_say(files):
     assert "chrF" in captions.scores.metrics and "METEOR" not in captions.scores.metrics
 
 
-def test_annotators_of_a_custom_task_are_counted_to_the_letter(files):
+def test_annotators_of_a_custom_task_are_counted_exactly(files):
     ten = [{"id": n, "references": ["Yes"] * 10} for n in (1, 2, 3)]
     vqa = ["task=custom", "task.metric=vqa", files[0]]
     # As of VQA's scorer: where all say the same, nothing is normalised.
@@ -36,7 +36,7 @@ def test_annotators_of_a_custom_task_are_counted_to_the_letter(files):
         score(*vqa, "references=one.jsonl")
 
 
-def test_files_of_another_kind_are_no_references_of_a_custom_task(files):
+def test_files_of_another_kind_are_not_references_of_a_custom_task(files):
     pairs = write("pairs.jsonl", [{"pairID": "1", "gold_label": "neutral"}])
     with pytest.raises(
         UserError, match=r"labelled pairs of SNLI.*task=custom takes a list or JSON lines with id and ref"

@@ -60,7 +60,7 @@ def test_order_changes_with_epoch_and_seed_alone():
     assert any((a != b).any() for a, b in zip(first, make_epoch_batches(lengths, 10, 1, 0), strict=True))
 
 
-def test_steps_can_be_taken_up_anywhere():
+def test_batches_resume_at_any_step():
     lengths = np.arange(50)
     whole = list(iterate_batches(lengths, 8, 0, 0, 20))
     assert len(whole) == 20
@@ -106,7 +106,7 @@ def test_long_texts_are_cut_counted_and_still_end(examples, scenes):
     assert batch.labels[0, -1] == tokenizer.eos_token_id
 
 
-def test_an_epoch_may_be_a_random_draw_another_each_time():
+def test_limited_epochs_are_different_random_draws():
     lengths = np.arange(100)
     drawn = [np.concatenate(make_epoch_batches(lengths, 8, 0, epoch, max_examples=30)) for epoch in (0, 1)]
     assert [len(set(one.tolist())) for one in drawn] == [30, 30]

@@ -104,7 +104,7 @@ def test_a_kill_while_an_old_checkpoint_is_removed(whole, monkeypatch):
     assert left("run") == left("other")
 
 
-def test_what_a_killed_save_left_half_written_is_gone_in_the_end(whole):
+def test_half_written_files_of_a_killed_save_are_removed(whole):
     run("output=run", "train.max_steps=6")
     shutil.copytree("run/last/", "run/checkpoints/.step-000009.tmp")
     Path("run/.training.jsonl.a1b2.tmp").write_text("half")

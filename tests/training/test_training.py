@@ -35,7 +35,7 @@ def scalars(folder):
 
 
 @pytest.mark.parametrize("task", ["captioning", "captioning-multi", "snli-ve", "vqa"])
-def test_no_picture_is_opened_drawn_or_encoded_in_training(task, monkeypatch):
+def test_no_image_is_opened_drawn_or_encoded_in_training(task, monkeypatch):
     def forbidden(*args, **kwargs):
         raise AssertionError("an image was touched")
 
@@ -88,7 +88,7 @@ def test_stopped_and_resumed_equals_never_stopped_to_the_last_bit(task, monkeypa
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)])
-def test_signals_save_and_say_so(monkeypatch, number, status):
+def test_signals_save_and_set_the_exit_status(monkeypatch, number, status):
     step = Trainer._train_on
 
     def terminate(self, done, *args):
@@ -254,16 +254,16 @@ def test_task_noise_serves_text_training_only(task, expected):
     assert noise_of(asked) == 0.05
 
 
-def test_the_plan_is_told_before_training(capsys):
+def test_the_plan_is_printed_before_training(capsys):
     train(small_config("train.max_steps=1", "noise=0.1"), "text")
     said = capsys.readouterr().out
-    for part in ("captioning", "picturebook: 40 scenes, 200 training examples", "no image is opened", "128 wide",
+    for part in ("captioning", "picturebook: 40 scenes, 200 training examples", "no image is opened", "128 dimensions",
                  "0.1 per coordinate (variance 0.01, length 1.13, cosine 0.66 at width 128)", "t5-mini",
                  "cpu", "runs/captioning/"):  # fmt: skip
         assert part in said, part
 
 
-def test_texts_that_a_language_model_has_no_places_for_are_refused_before_training():
+def test_texts_longer_than_the_language_model_are_refused_before_training():
     from close_transfer.cli import compose_config
     from close_transfer.config.train import TrainConfig
 
