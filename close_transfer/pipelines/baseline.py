@@ -33,7 +33,7 @@ from close_transfer.reports.evaluation_report import describe_leakage
 from close_transfer.tasks import Task, build_task
 from close_transfer.tasks.loading import load_task_examples
 
-_IMAGES_AT_ONCE = 256  # at once, against all training texts; it bounds the memory for their similarities
+_IMAGES_AT_ONCE = 256  # compared with all training texts at once; it bounds memory
 
 
 def find_nearest_answers(

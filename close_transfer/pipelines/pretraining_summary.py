@@ -47,8 +47,8 @@ def describe_plan(config: PretrainLmConfig, counts: dict[str, int], num_steps: i
     lines += [
         f"model:    {config.lm.name}, {counts['parameters']:,} parameters, {counts['vocabulary']:,} tokens, {device}",
         f"training: {config.used_objective}, {num_steps:,} steps of {config.batch_size} texts, "
-        f"{counts['training_tokens']:,} tokens an epoch",
         f"{counts['training_tokens']:,} tokens per epoch",
+        f"folder:   {config.output}",
     ]
     return "\n".join(lines)
 
@@ -62,8 +62,8 @@ def describe_outcome(outcome: PretrainOutcome) -> str:
     ]
     if trained["losses"]:
         loss = trained["losses"][-1]["validation_loss"]
-        lines.append(f"validation loss {loss:.3f} nats a token, perplexity {math.exp(loss):.2f}")
-    lines.append(f"validation loss {loss:.3f} nats per token, perplexity {math.exp(loss):.2f}")
+        lines.append(f"validation loss {loss:.3f} nats per token, perplexity {math.exp(loss):.2f}")
+    lines.append(f"model: {outcome.folder}")
     lines.append(
         f"stopped and saved; to continue, use the same settings and resume=true output={outcome.folder}"
         if outcome.summary["stopped_early"]
