@@ -160,7 +160,7 @@ def _list_test_folders(config: RunStudyConfig, task: str, name: str) -> list[Pat
 def _measure_costs(run: Path) -> dict[str, float]:
     """Return the number of parameters that a run trained, and its training time in minutes."""
     facts = read_json(run / "facts.json")
-    state = read_json(RunFolder(run).checkpoint("last") / "training_state.json")
+    state = read_json(RunFolder(run).find_checkpoint("last") / "training_state.json")
     return {"trained_parameters": facts["num_trained_parameters"], "minutes": state["seconds"] / 60}
 
 

@@ -30,7 +30,7 @@ def find_model(name: str | Path, checkpoint: str | None) -> tuple[Path, dict[str
     if checkpoint not in (None, "best", "last"):
         raise UserError(f"checkpoint={checkpoint} is not a checkpoint of a run. Give best or last")
     if path.is_dir() and not (path / _CONFIG).is_file():
-        return RunFolder(path).intact(checkpoint or "best"), collect_run_facts(path)
+        return RunFolder(path).find_intact_checkpoint(checkpoint or "best"), collect_run_facts(path)
     if checkpoint is not None:
         raise UserError(
             f"checkpoint={checkpoint} only applies to a run, and {name} is a saved model. Leave checkpoint out, or give "

@@ -29,7 +29,7 @@ def load_model(
     """
     # Checkpoints load in seconds, so transformers' progress bar is only noise between a command's lines.
     transformers.utils.logging.disable_progress_bar()
-    folder = RunFolder(run).intact(checkpoint)
+    folder = RunFolder(run).find_intact_checkpoint(checkpoint)
     model = TransferNetwork.from_pretrained(folder, base_model=base_model).eval()
     model.to(torch.device(device))
     return model, transformers.AutoTokenizer.from_pretrained(folder)

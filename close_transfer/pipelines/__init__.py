@@ -1,1 +1,1 @@
-"""One file per command, from its settings to what it writes."""
+"""Pipelines: one file per command, from its settings to the files that it writes."""

@@ -1,8 +1,7 @@
-"""What can be had without training: the answer of the nearest training text, and the encoder choosing among candidates.
+"""Training-free baselines: the answer of the nearest training text, or zero-shot choice by the encoder.
 
-Both are what a trained model has to beat, and both see text only (T0), but for the labels of `classify_by_cosine`, which depend on all
-images that are asked (T1). An evaluation folder comes of each, like those of `eval_image.py`, so that reports and
-studies take them.
+A trained model has to beat them. They use text only (T0), except `classify_by_cosine`, whose labels depend on
+all test images (T1). They write a folder like that of `eval_image.py`, so reports and studies can read it.
 """
 
 import json
@@ -34,16 +33,16 @@ from close_transfer.reports.evaluation_report import describe_leakage
 from close_transfer.tasks import Task, build_task
 from close_transfer.tasks.loading import load_task_examples
 
-_BLOCK = 256  # images that are compared with all training texts at once
+_IMAGES_AT_ONCE = 256  # compared with all training texts at once; it bounds memory
 
 
 def find_nearest_answers(
     encoder: AnyEncoder, training: Sequence[Example], examples_to_answer: Sequence[Example], config: BaselineConfig
 ) -> list[str]:
-    """The first target of the training example that is most similar to each image and its question.
+    """Return, for each image with its question, the first target of the most similar training example.
 
-    Similarity is the cosine of the image with the example's scene text, plus that of the two prompts where there are
-    any.
+    The similarity is the cosine of the image with the example's scene text, plus the cosine of the two prompts if
+    the task has prompts.
     """
     scenes, images = (
         _normalize_scenes(encode_text_scenes(encoder, training, config.embedding_cache)),
@@ -53,8 +52,8 @@ def find_nearest_answers(
         _encode_prompts(encoder, examples, config) for examples in (training, examples_to_answer)
     )
     answers = []
-    for start in range(0, len(examples_to_answer), _BLOCK):
-        block = slice(start, start + _BLOCK)
+    for start in range(0, len(examples_to_answer), _IMAGES_AT_ONCE):
+        block = slice(start, start + _IMAGES_AT_ONCE)
         similarity = images[block] @ scenes.T
         if questions is not None and training_prompts is not None:
             similarity += questions[block] @ training_prompts.T
@@ -65,9 +64,9 @@ def find_nearest_answers(
 def choose_answers(
     encoder: AnyEncoder, training: Sequence[Example], examples_to_answer: Sequence[Example], config: BaselineConfig
 ) -> list[str]:
-    """Of the commonest training answers, the one whose text, behind the question, is most similar to the image.
+    """Return the most similar common training answer for each image; the text compared is question plus answer.
 
-    TAP-C's zero-shot question answering without its templates (Song et al. 2022, arXiv 2203.07190, section 4.1).
+    This is TAP-C's zero-shot question answering without its templates (Song et al. 2022, arXiv 2203.07190, section 4.1).
     """
     counts = Counter(target for example in training for target in example.targets)
     candidates = [answer for answer, _ in counts.most_common(config.num_answers)]
@@ -85,12 +84,12 @@ def choose_answers(
 def classify_by_cosine(
     encoder: AnyEncoder, training: Sequence[Example], examples_to_answer: Sequence[Example], config: BaselineConfig
 ) -> list[str]:
-    """Labels by the cosine of hypothesis and image alone, cut so that each is as frequent as in training.
+    """Return labels by the cosine of hypothesis and image, with thresholds that give each label its training share.
 
-    The order of the labels along the cosine, and their shares, are those of the training texts. Where the cuts lie along
-    the cosine is decided by all that is asked, since images are further from texts than texts are: an answer depends on
-    the other images and hypotheses of the test (it is transductive), and one alone cannot be judged. These are unpaired
-    images, so the regime is T1.
+    The training texts give the order of the labels along the cosine, and their shares. The thresholds come from all
+    test cosines, because images are further from texts than texts are. An answer therefore depends on the other
+    images and hypotheses of the test (the method is transductive), and a single image cannot be classified. The
+    test images serve as unpaired images, so the data regime is T1.
     """
     seen = _encode_texts(encoder, [example.prompt for example in training], config)
     near = (_normalize_scenes(encode_text_scenes(encoder, training, config.embedding_cache)) * seen).sum(axis=1)
@@ -116,57 +115,59 @@ def _encode_prompts(encoder: AnyEncoder, examples: Sequence[Example], config: Ba
 
 
 def evaluate_baseline(config: BaselineConfig) -> Results:
-    """Answers, scores, and writes predictions.jsonl, scores.jsonl and results.json into `config.output`.
+    """Answer, score, and write predictions.jsonl, scores.jsonl and results.json into `config.output`.
 
     Raises:
-        UserError: for whatever the user can mend.
+        UserError: if the user can correct the cause.
     """
     if not config.clip.encodes_images:
         raise UserError(
-            "clip=precomputed: a baseline encodes texts that are in no file; give clip=open_clip with its settings"
+            "clip=precomputed: a baseline encodes texts that are in no file of vectors. Give clip=open_clip with its settings"
         )
     task = build_task(config.task)
     if config.baseline == "zero-shot" and task.zero_shot is None:
         raise UserError(
-            f"baseline=zero-shot: candidates of task={task.name} are the training captions; that is baseline=nearest"
+            f"baseline=zero-shot: the candidates of task={task.name} would be the training captions. Use baseline=nearest"
         )
-    known = _training(config, task)
-    training = task.prepare_for_training(known).examples
+    training_examples = _load_training_examples(config, task)
+    training = task.prepare_for_training(training_examples).examples
     loaded = load_task_examples(task.name, config.data, config.split, False, images_needed=True)
     examples_to_answer = task.prepare_for_testing(loaded.examples, "image")[: config.max_examples]
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
-    answers = _choose_baseline(config, task)(encoder, training, examples_to_answer, config)
+    answers = _select_method(config, task)(encoder, training, examples_to_answer, config)
     predictions = [
         Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(examples_to_answer, answers, strict=True)
     ]
     scores = task.score(examples_to_answer, predictions, config.num_bootstrap)
     folder = Path(config.output)
-    lines = "".join(json.dumps(one.as_dict(), ensure_ascii=False) + "\n" for one in predictions)
+    lines = "".join(json.dumps(prediction.as_dict(), ensure_ascii=False) + "\n" for prediction in predictions)
     write_text(folder / "predictions.jsonl", lines)
-    write_text(folder / "scores.jsonl", format_score_lines([one.id for one in predictions], scores))
-    leakage = measure_leakage(lambda: known, task.reads, config.data, config.split, examples_to_answer)
-    results = _build_results(config, task, encoder, examples_to_answer, scores, dict(loaded.skipped), leakage, known)
+    write_text(folder / "scores.jsonl", format_score_lines([prediction.id for prediction in predictions], scores))
+    leakage = measure_leakage(lambda: training_examples, task.reads, config.data, config.split, examples_to_answer)
+    results = _build_results(
+        config, task, encoder, examples_to_answer, scores, dict(loaded.skipped), leakage, training_examples
+    )
     write_json(folder / "results.json", results.as_dict())
     return results
 
 
-def _training(config: BaselineConfig, task: Task) -> list[Example]:
-    """The examples whose texts are known.
+def _load_training_examples(config: BaselineConfig, task: Task) -> list[Example]:
+    """Return the training examples.
 
     Raises:
-        UserError: if they would be those that are asked, or cannot be read.
+        UserError: if they would be the test examples themselves, or cannot be read.
     """
     training = config.training or config.data
     if training.trains_on(config.data, config.split):
-        given = "training names the same" if config.training else "no training data are given"
-        way = (
+        given = "training names the same data" if config.training else "no training data are given"
+        remedy = (
             f"data@training={config.data.name} training.path=TRAINING_DATA, with its columns as training.text_column and so on"
             if config.data.is_table
             else "split=test or split=val"
         )
         raise UserError(
-            f"{config.data.describe_source()} split={config.split}: is asked, and {given}, so that every answer would be "
-            f"its own reference; give {way}"
+            f"{config.data.describe_source()} split={config.split} is the test, and {given}, so every answer would be "
+            f"its own reference. Give {remedy}"
         )
     try:
         return load_task_examples(task.name, training, "train").examples
@@ -176,14 +177,14 @@ def _training(config: BaselineConfig, task: Task) -> list[Example]:
         raise UserError(f"training: {error}") from error
 
 
-def _choose_baseline(config: BaselineConfig, task: Task) -> Callable[..., list[str]]:
-    """Return the function that finds answers."""
+def _select_method(config: BaselineConfig, task: Task) -> Callable[..., list[str]]:
+    """Return the function that answers."""
     if config.baseline == "nearest":
         return find_nearest_answers
     return classify_by_cosine if task.zero_shot == "classify" else choose_answers
 
 
-_SYSTEMS: dict[Callable[..., list[str]], tuple[str, str]] = {  # with their regimes
+_SYSTEM_BY_METHOD: dict[Callable[..., list[str]], tuple[str, str]] = {  # name and data regime
     find_nearest_answers: ("nearest training text", "T0"),
     choose_answers: ("zero-shot, the encoder alone", "T0"),
     classify_by_cosine: ("zero-shot, the encoder alone, cut by shares over the test images", "T1"),
@@ -198,9 +199,9 @@ def _build_results(
     scores: Scores,
     skipped: dict[str, int],
     leakage: dict[str, Any],
-    known: Sequence[Example],
+    training_examples: Sequence[Example],
 ) -> Results:
-    system, data_regime = _SYSTEMS[_choose_baseline(config, task)]
+    system, data_regime = _SYSTEM_BY_METHOD[_select_method(config, task)]
     return Results(
         metrics=scores.metrics,
         intervals={name: list(ends) for name, ends in scores.intervals.items()},
@@ -223,12 +224,12 @@ def _build_results(
         versions=get_package_versions(),
         git_commit=get_git_commit(),
         leakage=leakage,
-        training_data_fingerprint=fingerprint_examples(known),
+        training_data_fingerprint=fingerprint_examples(training_examples),
     )
 
 
 def main(config: BaselineConfig) -> None:
-    """Evaluate a baseline, and print the numbers with their intervals."""
+    """Evaluate a baseline, and print its metrics with their intervals."""
     results = evaluate_baseline(config)
     for name, value in results.metrics.items():
         low, high = results.intervals[name]
@@ -236,4 +237,4 @@ def main(config: BaselineConfig) -> None:
     leakage = results.leakage or {}
     if leakage.get("num_identical") or leakage.get("num_near") or not leakage["checked"]:
         show(f"leakage: {describe_leakage(leakage)}")
-    show(f"in {config.output}")
+    show(f"results: {config.output}")

@@ -1,4 +1,4 @@
-"""Check which files of published data sets are there, and how many examples they hold."""
+"""check_data.py: check which files of published data sets exist, and how many examples they hold."""
 
 from collections.abc import Sequence
 
@@ -16,12 +16,14 @@ def main(config: CheckDataConfig, arguments: Sequence[str] = ()) -> int:
     """Print the check of one data set, or of all; return 1 if something is missing.
 
     Args:
-        config: the settings.
-        arguments: the same as typed; the commands that are shown repeat them, and ``data=all`` hands them to each
-            data set.
+        config: settings of the command.
+        arguments: the settings as typed; printed commands repeat them, and ``data=all`` passes them on to each data
+            set.
     """
     if not config.all:
-        choice = next((one[len("data=") :] for one in reversed(arguments) if one.startswith("data=")), config.data.name)
+        choice = next(
+            (text[len("data=") :] for text in reversed(arguments) if text.startswith("data=")), config.data.name
+        )
         return 0 if _check(config, choice, arguments) else INCOMPLETE_STATUS
     others = [argument for argument in arguments if argument not in ("data=all", "all=true")]
     incomplete = []

@@ -1,4 +1,4 @@
-"""Set the results of many evaluations side by side."""
+"""compare_results.py: compare the results of many evaluations side by side."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from close_transfer.reports.comparison_report import Report, describe_report, re
 
 
 def compare_results(config: CompareResultsConfig) -> Report:
-    """Reads the results and writes both pages.
+    """Read the results, and write a Markdown and an HTML page.
 
     Raises:
-        UserError: for whatever the user can mend.
+        UserError: if the user can correct the cause.
     """
     files = {path: read_results(path, "results") for path in find_results(config.results)}
     tables, notes = build_tables(files)
@@ -26,5 +26,5 @@ def compare_results(config: CompareResultsConfig) -> Report:
 
 
 def main(config: CompareResultsConfig) -> None:
-    """Write the pages, and print what is in them and where they are."""
+    """Write the pages, and print a summary and their paths."""
     show(describe_report(compare_results(config)))

@@ -1,4 +1,4 @@
-"""compute_statistics.py: statistics of texts, unpaired images or pairs, which training reads."""
+"""compute_statistics.py: compute statistics of texts, unpaired images or pairs, which training reads."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from close_transfer.config.compute_statistics import ComputeStatisticsConfig
-from close_transfer.core.arrays import normalize_rows
+from close_transfer.core.arrays import FloatArray, normalize_rows
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, fingerprint_examples, get_scene_key, group_by_scene, sample
@@ -32,29 +31,27 @@ from close_transfer.models.device import pick_device
 from close_transfer.tasks import get_task
 from close_transfer.tasks.loading import load_task_examples
 
-Vectors = NDArray[np.floating]
-
 
 @dataclass(frozen=True)
-class _Seen:
-    """What is fitted on.
+class _FittingData:
+    """Vectors that the statistics are computed from.
 
     Attributes:
-        texts: inputs as the task trains on them, by unit vector; shape (n, d).
-        images: unit vectors of images, shape (m, d); row i belongs to text i where they are paired.
-        inputs: examples that the texts are of, one for each.
-        num_scenes, num_pictures: of texts, and different images.
+        texts: unit vectors of the inputs that the task trains on, shape (n, d).
+        images: unit vectors of images, shape (m, d); if they are paired, row i belongs to text i.
+        inputs: examples that the texts come from, one per text.
+        num_scenes, num_images: number of scenes with text, and of different images.
     """
 
-    texts: Vectors
-    images: Vectors | None
+    texts: FloatArray
+    images: FloatArray | None
     inputs: Sequence[Example]
     num_scenes: int
     num_images: int
 
 
-def _encode_scenes(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _Seen:
-    """Encodes what is missing. Unpaired images are of other scenes than the texts, in halves by the seed."""
+def _encode_scenes(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _FittingData:
+    """Encode texts and images; unpaired images come from another half of the scenes than the texts, by the seed."""
     examples = load_task_examples(config.task, config.data, config.split).examples
     scenes = sample(group_by_scene(examples), config.max_scenes, config.seed)
     with_text, with_image = scenes, scenes
@@ -62,23 +59,27 @@ def _encode_scenes(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _See
         order = np.random.default_rng(config.seed).permutation(len(scenes))
         with_text, with_image = ([scenes[i] for i in np.sort(half)] for half in np.array_split(order, 2))
     if len(with_text) < 2:
-        raise UserError(f"split={config.split}: {len(scenes)} scenes; statistics need more")
+        raise UserError(
+            f"split={config.split}: {len(scenes)} scenes are too few for statistics. Choose a larger split or other data"
+        )
     keys = {get_scene_key(scene) for scene in with_text}
-    shaped = get_task(config.task)().prepare_for_training([e for e in examples if get_scene_key(e) in keys]).examples
-    texts = normalize_scenes(encode_text_scenes(encoder, shaped, config.embedding_cache))
+    prepared = get_task(config.task)().prepare_for_training([e for e in examples if get_scene_key(e) in keys]).examples
+    texts = normalize_scenes(encode_text_scenes(encoder, prepared, config.embedding_cache))
     images = None
     if config.pairs:
-        images = normalize_scenes(encode_image_scenes(encoder, shaped, config.embedding_cache))
+        images = normalize_scenes(encode_image_scenes(encoder, prepared, config.embedding_cache))
     elif config.images:
         images = normalize_scenes(encode_image_scenes(encoder, with_image, config.embedding_cache))
-    return _Seen(texts, images, shaped, len(with_text), 0 if images is None else len(with_image))
+    return _FittingData(texts, images, prepared, len(with_text), 0 if images is None else len(with_image))
 
 
-def _compute(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, facts: dict[str, Any]) -> Statistics:
-    """Of vectors as the encoder gives them, and as each fitted adapter gets them."""
+def _measure_chain(
+    config: ComputeStatisticsConfig, fitting_data: _FittingData, steps: Steps, facts: dict[str, Any]
+) -> Statistics:
+    """Measure statistics of the encoder's vectors, and of the vectors that each fitted adapter receives."""
 
     def measure(before: Steps, known: Statistics) -> Statistics:
-        texts, images = seen.texts, seen.images
+        texts, images = fitting_data.texts, fitting_data.images
         if drop_noise_steps(before):
             texts = apply_adapters(before, known, texts, "text")
             images = None if images is None else apply_adapters(before, known, images, "image")
@@ -91,73 +92,77 @@ def _compute(config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, facts: 
 
 
 def _choose_noise(
-    config: ComputeStatisticsConfig, seen: _Seen, steps: Steps, fitted: Statistics
+    config: ComputeStatisticsConfig, fitting_data: _FittingData, steps: Steps, fitted: Statistics
 ) -> dict[str, NoiseChoice]:
-    """The noise that images choose, by the way in which they were seen.
+    """Return the noise that images choose, by "paired" or "unpaired"; empty without images.
 
     Raises:
         UserError: if the rule cannot choose.
     """
-    if seen.images is None:
+    if fitting_data.images is None:
         return {}
     before = select_steps_before_noise(steps)
-    vectors = apply_adapters_to_groups(before, fitted, _group_rows(seen, config.pairs))
+    vectors = apply_adapters_to_groups(before, fitted, _group_rows(fitting_data, config.pairs))
     if config.pairs:
         return {"paired": add_sensitivity(choose_paired(vectors, config.seed), vectors, config.seed)}
-    images = apply_adapters(before, fitted, seen.images, "image") if before else normalize_rows(seen.images)
+    images = (
+        apply_adapters(before, fitted, fitting_data.images, "image") if before else normalize_rows(fitting_data.images)
+    )
     return {"unpaired": add_sensitivity(choose_unpaired(vectors, images, config.seed), vectors, config.seed)}
 
 
-def _group_rows(seen: _Seen, paired: bool) -> GroupedVectors:
-    """The inputs by scene, each once: several questions about an image are asked of one input."""
+def _group_rows(fitting_data: _FittingData, paired: bool) -> GroupedVectors:
+    """Group the inputs by scene, each once: several questions about an image share one input."""
     first: dict[str, dict[tuple[str, ...], int]] = {}
-    for row, example in enumerate(seen.inputs):
+    for row, example in enumerate(fitting_data.inputs):
         first.setdefault(get_scene_key(example), {}).setdefault(example.texts, row)
     rows = np.array([row for rows_of_scene in first.values() for row in rows_of_scene.values()])
     scenes = np.repeat(np.arange(len(first)), [len(rows_of_scene) for rows_of_scene in first.values()])
     images = None
-    if paired and seen.images is not None:
-        images = normalize_rows(seen.images[[next(iter(rows_of_scene.values())) for rows_of_scene in first.values()]])
-    return GroupedVectors(normalize_rows(seen.texts[rows]), scenes, images)
+    if paired and fitting_data.images is not None:
+        images = normalize_rows(
+            fitting_data.images[[next(iter(rows_of_scene.values())) for rows_of_scene in first.values()]]
+        )
+    return GroupedVectors(normalize_rows(fitting_data.texts[rows]), scenes, images)
 
 
 def compute_statistics(config: ComputeStatisticsConfig) -> tuple[Statistics, list[str]]:
-    """Encodes what is missing, measures and saves.
+    """Encode, measure, and save the statistics.
 
     Returns:
-        The statistics, and lines to print about the noise that was chosen.
+        The statistics, and lines for the terminal about the chosen noise.
 
     Raises:
-        UserError: for whatever the user can mend.
+        UserError: if the user can correct the cause.
     """
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
-    seen = _encode_scenes(config, encoder)
+    fitting_data = _encode_scenes(config, encoder)
     steps = config.adapter.list_steps()
     facts: dict[str, Any] = {
         "data": config.data.name,
         "split": config.split,
-        "num_texts": len(seen.texts),
-        "num_scenes": seen.num_scenes,
-        "num_images": seen.num_images,
+        "num_texts": len(fitting_data.texts),
+        "num_scenes": fitting_data.num_scenes,
+        "num_images": fitting_data.num_images,
         "paired": config.pairs,
         "chain": drop_noise_steps(steps),
         "noise_behind": select_steps_before_noise(steps),
         "encoder": encoder.name,
         "encoder_fingerprint": encoder.fingerprint,
-        "data_fingerprint": fingerprint_examples(seen.inputs),
+        "data_fingerprint": fingerprint_examples(fitting_data.inputs),
         "config": config.model_dump(mode="json"),
         "versions": get_package_versions(),
         "git_commit": get_git_commit(),
     }
-    fitted = _compute(config, seen, steps, facts)
+    fitted = _measure_chain(config, fitting_data, steps, facts)
     noise: dict[str, Any] = {}
     lines = []
     try:
-        for how, choice in _choose_noise(config, seen, steps, fitted).items():
+        for how, choice in _choose_noise(config, fitting_data, steps, fitted).items():
             noise[how] = asdict(choice)
             description = {f"noise=auto-{how}": f"{choice.std:.4g}", **choice.lines()}
             lines += [f"  {name + ':':<21} {value}" for name, value in description.items()]
-    except UserError as error:  # the statistics serve adapters all the same
+    except UserError as error:  # adapters can use the statistics all the same
         noise["paired" if config.pairs else "unpaired"] = {"refused": str(error)}
         lines.append(f"  note: {error}")
     statistics = Statistics(fitted.arrays, facts | {"noise": noise})
@@ -166,7 +171,7 @@ def compute_statistics(config: ComputeStatisticsConfig) -> tuple[Statistics, lis
 
 
 def main(config: ComputeStatisticsConfig) -> None:
-    """Compute statistics, and print what they are of and which noise they choose."""
+    """Compute statistics, and print their sources and the noise that they choose."""
     statistics, lines = compute_statistics(config)
     facts = statistics.facts
     show(f"{facts['num_texts']:,} texts, {facts['num_images']:,} images{' of the same scenes' * facts['paired']}")

@@ -1,4 +1,4 @@
-"""Console output of the commands: what is about to be done, what came of it, and what to type next."""
+"""Console output of the commands: the plan before the work, the result after it, and the next command."""
 
 import shlex
 import sys
@@ -28,27 +28,27 @@ Split = Literal["val", "test"]
 
 
 def warn_about_encoder(clip: ClipConfig, data: DataConfig) -> None:
-    """Print a note on standard error if the Picturebook CLIP is given other data."""
+    """Print a note on standard error if the Picturebook CLIP encodes other data than Picturebook."""
     if note := find_encoder_warning(clip, data):
         print(note, file=sys.stderr)
 
 
 def warn_about_seen_images(seen: Mapping[str, Any] | None, data: DataConfig, split: str) -> None:
-    """Print a warning if the adapters were fitted on the very images that are evaluated now."""
+    """Print a warning if the adapters were fitted on the images that are evaluated now."""
     if seen and seen["num_images"] and (seen["data"], seen["split"]) == (data.name, split):
         print(
             f"warning: the adapters were fitted on statistics of {seen['num_images']:,} images of split={split} of "
-            f"data={data.name}, which is evaluated now; fit them on another split",
+            f"data={data.name}, the split that is evaluated now. Fit them on another split",
             file=sys.stderr,
         )
 
 
 def warn_about_own_scorer(evaluation: Evaluation) -> None:
-    """Print a warning if CLIPScore is of the encoder by which the captions were chosen."""
+    """Print a warning if CLIPScore uses the encoder that chose the captions."""
     if evaluation.is_scored_by_its_reranker:
         print(
-            "warning: CLIPScore is of the encoder by which the captions were chosen, so it says nothing about them; give "
-            "another by clip@clipscore=open_clip clipscore.model=NAME",
+            "warning: CLIPScore uses the encoder that chose the captions, so it is biased. Give another one with "
+            "clip@clipscore=open_clip clipscore.model=NAME",
             file=sys.stderr,
         )
 
@@ -63,7 +63,7 @@ def print_plan(
     folder: Path,
     resumes: bool,
 ) -> None:
-    """Print what is trained, on what and where, before the first step."""
+    """Print the plan before the first step: the task, data, encoder, model, and where the run is written."""
     num_parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
     num_steps = count_steps(config.train, len(data.training.examples))
     on_images = data.input_modality == "image"
@@ -71,15 +71,15 @@ def print_plan(
         "task": config.task.name,
         "data": f"{config.data.name}: {len(data.scenes):,} scenes, {len(data.training.examples):,} training examples, "
         f"{_count_validated(config, data)} for validation ({describe_validation_input(data, noise)})",
-        "sees": "their images (the upper bound)"
+        "trains on": "images of these scenes (upper bound)"
         if on_images
         else WORDS_BY_DATA_REGIME[network.config.data_regime].training,
-        "encoder": f"{encoder.name}, {encoder.dim} wide, frozen",
+        "encoder": f"{encoder.name}, {encoder.dim} dimensions, frozen",
         "adapter": " → ".join(config.adapter.names),
         **noise.lines(),
         "model": f"{config.lm.name}, {config.mapper.name} mapper to {config.mapper.num_tokens} tokens, "
-        f"{num_parameters:,} parameters trained",
-        "training": f"{num_steps:,} steps of {config.train.batch_size}, learning rate {config.train.learning_rate:g}, "
+        f"{num_parameters:,} trained parameters",
+        "training": f"{num_steps:,} steps, batch size {config.train.batch_size}, learning rate {config.train.learning_rate:g}, "
         f"seed {config.seed}",
         "device": device,
         "output": str(folder),
@@ -91,21 +91,21 @@ def print_plan(
 
 
 def _count_validated(config: TrainConfig, data: TrainingData) -> str:
-    """Return how many examples are used for validation, and of how many if that is a draw."""
+    """Return how many examples are used for validation, and out of how many if they are a draw."""
     num_examples, limit = len(data.validation.examples), config.train.max_val_examples
     return f"{num_examples:,}" if num_examples <= limit else f"{limit:,} of {num_examples:,}"
 
 
 def describe_validation_input(data: TrainingData, noise: TrainingNoise) -> str:
-    """Return in words what is fed in validation."""
+    """Return a description of the validation inputs."""
     if data.input_modality == "image":
         return "images of the same scenes"
-    # Under noise, because an image's vector is about as far from its captions' as the noise reaches.
+    # Under noise, because an image's vector is about as far from its captions' vectors as the noise reaches.
     return data.validation.validation_input + (" under noise" if noise.scale.std else "")
 
 
 def print_cut_texts(data: TrainingData, encoder: AnyEncoder, training: TokenizedExamples) -> None:
-    """Print how many texts, prompts and targets were cut, if any."""
+    """Print how many texts, prompts and targets were cut, if any were."""
     num_cut, num_texts = data.count_cut_texts(encoder)
     if num_cut:
         print(f"  note: {num_cut:,} of {num_texts:,} texts are longer than the encoder's context and were cut there")
@@ -117,22 +117,22 @@ def print_cut_texts(data: TrainingData, encoder: AnyEncoder, training: Tokenized
 
 
 def describe_training(config: TrainConfig, folder: Path, outcome: Outcome, script: str) -> str:
-    """Where the run is, how training ended, the next command."""
+    """Return how training ended, the run's folder, and the next command."""
     state = outcome.state
     if outcome.stopped_early:
-        again = f"python scripts/{script}.py task={config.task.name} resume={folder}"
-        return f"stopped and saved after step {state.step}\ngo on with the same settings and: {again}"
+        command = f"python scripts/{script}.py task={config.task.name} resume={folder}"
+        return f"stopped and saved after step {state.step:,}\nto continue, use the same settings and: {command}"
     if outcome.was_finished:
-        return f"this run was finished before, after {state.step:,} steps: {folder}; nothing was done"
+        return f"nothing to do: this run finished before, after {state.step:,} steps: {folder}"
     return (
         f"trained {state.step:,} steps in {state.seconds:.0f} s, best validation loss {state.best_loss:.3f} at step {state.best_step:,}\n"
         f"run:  {folder}\n"
-        f"{_next(config, folder)}"
+        f"{_suggest_next_command(config, folder)}"
     )
 
 
-def _next(config: TrainConfig, folder: Path) -> str:
-    """The command that evaluates the run, on images where there are any, and what must be there first."""
+def _suggest_next_command(config: TrainConfig, folder: Path) -> str:
+    """Return the command that evaluates the run, on images if there are any, with notes on what it needs."""
     data, split = config.data, config.data.find_evaluation_split()
     given = [f"task={config.task.name}", f"run={folder}"]
     notes = []
@@ -144,14 +144,14 @@ def _next(config: TrainConfig, folder: Path) -> str:
             *(f"data.{name}={column}" for name, column in data.columns.items()),
         ]
         given += [] if vectors or data.names_images else ["data.image_column=IMAGE_COLUMN"]
-        notes.append("the names in capitals are yours to fill in; any other data= of the task will do as well")
+        notes.append("replace the names in capitals; any other data= of the task works too")
     else:
         given += [] if split == "test" else [f"split={split}"]
         if reason := data.explain_missing_images(split):
             given.append("scene=text")
             notes.append(reason)
         if missing := _list_missing(data, split, texts_needed=bool(reason)):
-            notes.append(f"first get {', '.join(missing)}: docs/data.md")
+            notes.append(f"first get {', '.join(missing)}; see docs/data.md")
     given += ["clip=precomputed", "clip.image_embeddings=TEST_VECTORS"] if vectors else []
     command = " ".join(["python scripts/eval_image.py", *map(shlex.quote, given)])
     return "\n".join([f"next: {command}", *(f"      ({note})" for note in notes)])
@@ -167,14 +167,14 @@ def _list_missing(data: DataConfig, split: Split, texts_needed: bool) -> list[st
 
 
 def describe_evaluation(evaluation: Evaluation) -> str:
-    """The numbers with their intervals, what training may have seen of the test, and where the report is."""
+    """Return the metrics with their intervals, possible leakage, and the path of the report."""
     config = evaluation.config
     lines = [f"{config.task} on {len(evaluation.examples):,} examples of {config.split}, scene={config.scene}:"]
     if not evaluation.scores.metrics:
-        lines.append("  no scores: nobody published the answers to these; send official_results.json to their server")
+        lines.append("  no scores: the answers are not public. Submit official_results.json to the evaluation server")
         return "\n".join([*lines, f"answers: {evaluation.folder}"])
     for name, value in evaluation.scores.metrics.items():
-        if QUESTION_TYPE not in name:  # dozens; results.json has them
+        if QUESTION_TYPE not in name:  # there are dozens; results.json has them all
             low, high = evaluation.scores.intervals[name]
             lines.append(f"  {name:<24} {value:6.1f}   [{low:.1f}, {high:.1f}]")
     lines += [f"skipped: {count:,} {reason}" for reason, count in evaluation.skipped.items()]
@@ -182,7 +182,7 @@ def describe_evaluation(evaluation: Evaluation) -> str:
     description = describe_leakage(leakage)
     if leakage.get("num_identical") or leakage.get("num_near"):
         setting = suggest_overlap_setting(evaluation.train_config, evaluation.data, config.split)
-        lines.append(f"leakage: {description}" + (f"; train with {setting} to leave them out" if setting else ""))
+        lines.append(f"leakage: {description}" + (f". To leave them out, train with {setting}" if setting else ""))
     elif description and not leakage["checked"]:
         lines.append(f"leakage: {description}")
     lines.append(f"report: {evaluation.folder / 'report.html'}")
@@ -190,15 +190,15 @@ def describe_evaluation(evaluation: Evaluation) -> str:
 
 
 def describe_prediction(summary: PredictionSummary) -> str:
-    """The first answers, how many there are and where, and what could not be read."""
+    """Return the first answers, the number of answers and their file, and the inputs that could not be read."""
     lines = [f"  {_on_one_line(line)}" for line in summary.first_lines]
-    lines += [_on_one_line(f"not read: {one['id']}: {one['reason']}") for one in summary.first_unreadable]
+    lines += [_on_one_line(f"could not read {entry['id']}: {entry['reason']}") for entry in summary.first_unreadable]
     if more := summary.num_unreadable - len(summary.first_unreadable):
-        lines.append(f"not read: {more:,} more")
+        lines.append(f"could not read {more:,} more")
     if summary.num_unreadable:
-        lines.append(f"all that could not be read: {summary.unreadable_output}")
+        lines.append(f"list of unreadable files: {summary.unreadable_output}")
     if summary.num_other:
-        lines.append(f"left out: {summary.num_other:,} files whose names end like no image's")
+        lines.append(f"ignored {summary.num_other:,} files without an image extension")
     lines.append(
         f"{summary.num_predictions:,} predictions, {summary.num_unreadable:,} unreadable files: {summary.output}"
     )
@@ -206,12 +206,12 @@ def describe_prediction(summary: PredictionSummary) -> str:
 
 
 def _on_one_line(text: str) -> str:
-    """The text with line breaks and whatever else a terminal would act on written as escapes."""
+    """Return the text with line breaks and control characters escaped, so that it cannot act on a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def format_side_by_side(evaluations: Sequence[Evaluation]) -> str:
-    """One row a system, the metrics as columns, and where the report of the last one is."""
+    """Return one row per system, with the metrics as columns, and the path of the last report."""
     names = [evaluation.build_results().name for evaluation in evaluations]
     metrics = [name for name in evaluations[-1].scores.metrics if "/" not in name]
     width = max(map(len, names))

@@ -1,4 +1,4 @@
-"""Train on images, on text, and on text with noise; evaluate all three on the same images."""
+"""demo.py: train on images, on text, and on text with noise; evaluate all three on the same images."""
 
 from close_transfer.config.choices import InputModality
 from close_transfer.config.evaluate import EvaluateConfig
@@ -15,18 +15,22 @@ from close_transfer.reports.evaluation_report import ComparedEvaluation, write_r
 
 
 def main(config: TrainConfig) -> int:
-    """Train and evaluate the three systems, and print their numbers side by side."""
+    """Train and evaluate the three systems, and print their metrics side by side."""
     if config.output or config.resume:
         raise UserError(
-            "the demo trains three runs, so output= and resume= mean nothing here; give runs=FOLDER to choose where"
+            "the demo trains three runs, so it cannot use output= or resume=. Give runs=FOLDER to choose where they are written"
         )
-    quiet = remove_noise(config)
-    # The method comes last, so that it is what `run=latest` means afterwards.
-    systems: list[tuple[InputModality, TrainConfig]] = [("image", quiet), ("text", quiet), ("text", config)]
+    without_noise = remove_noise(config)
+    # The method comes last, so that `run=latest` refers to it afterwards.
+    systems: list[tuple[InputModality, TrainConfig]] = [
+        ("image", without_noise),
+        ("text", without_noise),
+        ("text", config),
+    ]
     evaluations: list[Evaluation] = []
-    for number, (input_modality, one) in enumerate(systems, start=1):
+    for number, (input_modality, system_config) in enumerate(systems, start=1):
         show(f"\n{number} of {len(systems)}")
-        folder, outcome = train(one, input_modality)
+        folder, outcome = train(system_config, input_modality)
         if outcome.stopped_early:
             return outcome.exit_status
         settings = [f"task={config.task.name}", f"run={folder}", f"runs={config.runs}", f"device={config.device}"]

@@ -1,4 +1,4 @@
-"""Draw a contact sheet of Picturebook: scenes of one split, each with two of its captions."""
+"""draw_picturebook.py: draw a sheet of Picturebook scenes of one split, each with two of its captions."""
 
 import textwrap
 from pathlib import Path
@@ -12,12 +12,12 @@ from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.drawing import draw_scene
 from close_transfer.data.picturebook.scenes import Scene, scenes
 
-PICTURE, GAP, TEXT_HEIGHT = 176, 12, 92
+IMAGE_SIZE, GAP, TEXT_HEIGHT = 176, 12, 92
 
 
 def draw_cell(sheet: Image.Image, scene: Scene, x: int, y: int) -> None:
-    """One image with its first and its third caption below."""
-    sheet.paste(draw_scene(scene, PICTURE), (x, y))
+    """Draw one image with its first and its third caption below."""
+    sheet.paste(draw_scene(scene, IMAGE_SIZE), (x, y))
     draw = ImageDraw.Draw(sheet)
     scene_captions = captions(scene)
     lines = [
@@ -26,13 +26,13 @@ def draw_cell(sheet: Image.Image, scene: Scene, x: int, y: int) -> None:
         for line in textwrap.wrap(caption.text, 31)
     ]
     for number, (line, colour) in enumerate(lines[:6]):
-        draw.text((x, y + PICTURE + 5 + 14 * number), line, fill=colour, font=ImageFont.load_default(11))
+        draw.text((x, y + IMAGE_SIZE + 5 + 14 * number), line, fill=colour, font=ImageFont.load_default(11))
 
 
 def main(config: DrawPicturebookConfig) -> None:
     """Draw the sheet."""
     columns, rows = config.columns, config.rows
-    width, height = PICTURE + GAP, PICTURE + TEXT_HEIGHT + GAP
+    width, height = IMAGE_SIZE + GAP, IMAGE_SIZE + TEXT_HEIGHT + GAP
     sheet = Image.new("RGB", (columns * width + GAP, rows * height + GAP), "white")
     for number, scene in enumerate(scenes(config.split, columns * rows, config.seed)):
         draw_cell(sheet, scene, GAP + number % columns * width, GAP + number // columns * height)

@@ -1,8 +1,8 @@
-"""Evaluate a run: feed it images (or text), score its answers, write what came out.
+"""Evaluation of a run: give it images (or text), score its answers, write predictions, results and a report.
 
 An evaluation folder holds `predictions.jsonl`, `results.json` and `report.html`. `results.json` is renamed
-into place after the predictions, so its presence means that they are complete. Until then a journal
-holds what was answered, and the same command goes on from it.
+into place after the predictions, so they are complete if it exists. Until then a journal holds the answers,
+and running the same command again continues from it.
 """
 
 from pathlib import Path
@@ -38,14 +38,14 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     """Evaluate a run, and write its folder.
 
     Raises:
-        UserError: for whatever the user can correct.
+        UserError: if the user can correct the cause.
     """
-    # 1. The run, its network, and the data that it is asked about.
+    # 1. The run, its network, and the test data.
     run = find_run(config.run, config.runs, config.task)
     trained, facts = read_run(run)
     if trained.task.name != config.task:
         raise UserError(
-            f"task={config.task}: the run at {run} was trained for task={trained.task.name}; give that task, or another run"
+            f"task={config.task}: the run at {run} was trained for task={trained.task.name}. Give that task, or another run"
         )
     device = pick_device(config.device)
     model, tokenizer = load_model(run, config.checkpoint, device, config.base_model)
@@ -60,15 +60,15 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     leakage = {"checked": False, "reason": NOT_ASKED}
     if config.leakage:
         leakage = check_leakage(trained, task.reads, data, config.split, examples)
-    check_extra_metrics(config.extra_metrics, config.clipscore or clip)  # before hours of answering
+    check_extra_metrics(config.extra_metrics, config.clipscore or clip)  # before hours of decoding
 
-    # 2. Its scenes as vectors.
+    # 2. The test scenes as vectors.
     encoder = build_encoder(clip, data, device, texts_needed=not on_images)
     check_encoder(encoder, model)
     encode = encode_image_scenes if on_images else encode_text_scenes
     scenes = encode(encoder, examples, config.embedding_cache)
 
-    # 3. Answers, of which the journal keeps those that are there.
+    # 3. Answers; those in the journal are not generated again.
     reranker = Reranker(config, clip, task.labels, device) if config.rerank else None
     model.text_memory, text_memory = build_text_memory(config, trained, model, device)
     decoder = Decoder(model, tokenizer, build_decoding(config, model), config.batch_size, config.scene)
@@ -84,7 +84,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
             vectors = encode(reranker.encoder, examples, config.embedding_cache)[np.arange(len(examples))]
             predictions = reranker(predictions, vectors)
 
-        # 4. Their scores, and the folder.
+        # 4. Scores, and the evaluation folder.
         scores, scorer = score_predictions(config, task, clip, examples, predictions, device)
         evaluation = Evaluation(
             run, folder, config, trained, data, facts, model.config.noise, examples, predictions, scores, loaded.skipped,
@@ -99,20 +99,18 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
 def _choose_data(config: EvaluateConfig, trained: TrainConfig):
     data = config.data or trained.data
     if not data.has_splits and config.data is None:
-        raise UserError(
-            "the run was trained on data=file, whose file is not a test; give data=file data.path=TEST_FILE"
-        )
+        raise UserError("the run was trained on data=file, which has no test split. Give data=file data.path=TEST_FILE")
     return data
 
 
 def _choose_folder(config: EvaluateConfig, run: Path) -> Path:
-    """Return where the evaluation goes; data that are not the run's own have their name in it."""
+    """Return the evaluation folder; its name holds the data's name if they are not the run's."""
     own = [config.data.name] if config.data else []
     return Path(config.output) if config.output else run / "-".join(["eval", *own, config.split, config.scene])
 
 
 def main(config: EvaluateConfig) -> None:
-    """Evaluate, write the report, and print the numbers."""
+    """Evaluate, write the report, and print the metrics."""
     others = [ComparedEvaluation.read(Path(folder)) for folder in config.compare]
     evaluation = evaluate(config)
     if evaluation.scores.metrics:

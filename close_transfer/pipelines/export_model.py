@@ -1,4 +1,4 @@
-"""Save a trained model with its card, or publish it on the hub."""
+"""export_model.py: save a trained model with its card, or publish it on the hub."""
 
 from close_transfer import TransferModel
 from close_transfer.config.export_model import ExportModelConfig
@@ -14,4 +14,4 @@ def main(config: ExportModelConfig) -> None:
         model.save_pretrained(config.output, licence=config.licence)
         show(f"saved: {config.output}")
     if config.push_to_hub:
-        show(f"on the hub: {model.push_to_hub(config.push_to_hub, config.private, config.licence)}")
+        show(f"published: {model.push_to_hub(config.push_to_hub, config.private, config.licence)}")

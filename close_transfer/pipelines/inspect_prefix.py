@@ -1,4 +1,4 @@
-"""Show the words nearest to each token that the mapper makes of an image."""
+"""inspect_prefix.py: show the words nearest to each prefix token that the mapper makes from an image."""
 
 import logging
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ from close_transfer.training.runs import find_run, read_run
 _logger = logging.getLogger(__name__)
 
 
-def _images(config: InspectPrefixConfig, run: Path) -> Iterator[tuple[str, Image.Image]]:
-    """The user's own with their names, or the first test images of what the run was trained on."""
+def _open_images(config: InspectPrefixConfig, run: Path) -> Iterator[tuple[str, Image.Image]]:
+    """Yield the images of `config.images` with their names, or the first test images of the run's data."""
     if config.images is not None:
         files = find_images(Path(config.images))
         for name, reason in files.faults:
@@ -39,9 +39,9 @@ def main(config: InspectPrefixConfig) -> None:
     """Print a caption of each image, and the nearest words of each prefix token."""
     run = find_run(config.run, config.runs, config.task)
     model = TransferModel.from_pretrained(run, config.device, config.checkpoint, config.base_model)
-    for name, image in _images(config, run):
+    for name, image in _open_images(config, run):
         vectors = torch.from_numpy(model.encoder.encode_images([image]))
         show(f"{name}: {model.write([image], num_beams=1)[0].text}")
         (tokens,) = find_nearest_words(model.network, model.tokenizer, vectors, "image", config.num_words)
         for number, words in enumerate(tokens, start=1):
-            show(f"  token {number}: " + ", ".join(f"{one.word} {one.cosine:.2f}" for one in words))
+            show(f"  token {number}: " + ", ".join(f"{word.word} {word.cosine:.2f}" for word in words))

@@ -1,4 +1,4 @@
-"""List the encoders that can be chosen by name."""
+"""list_encoders.py: list the encoders that can be chosen by name."""
 
 from close_transfer.config.list_encoders import ListEncodersConfig
 from close_transfer.core.console import show
@@ -10,11 +10,11 @@ def main(config: ListEncodersConfig) -> None:
     """Print the catalogue.
 
     Raises:
-        UserError: if no architecture has such a name.
+        UserError: if no architecture has this text in its name.
     """
     listing = format_catalogue(config.name or "")
     if listing is None:
         raise UserError(
-            f"name={config.name}: no architecture of open_clip or timm has this in its name; give a shorter one"
+            f"name={config.name}: no architecture of open_clip or timm has this in its name. Give a shorter one"
         )
     show(listing)

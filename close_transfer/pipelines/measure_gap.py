@@ -1,4 +1,4 @@
-"""Measures the gap between texts and images of some scenes."""
+"""measure_gap.py: measure the gap between texts and images of some scenes."""
 
 from pathlib import Path
 
@@ -17,21 +17,23 @@ from close_transfer.tasks.loading import load_task_examples
 
 
 def measure_gap(config: MeasureGapConfig) -> Gap:
-    """Loads, encodes, measures and writes gap.json.
+    """Load and encode scenes, measure the gap, and write gap.json.
 
     Raises:
-        UserError: for whatever the user can mend.
+        UserError: if the user can correct the cause.
     """
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
     loaded = load_task_examples(config.task, config.data, config.split)
     scenes = group_by_scene([example for example in loaded.examples if example.texts])
     examples = sample(scenes, config.max_scenes, config.seed)
     if len(examples) < 2:
-        raise UserError(f"split={config.split}: {len(examples)} scenes with text; at least two are needed")
+        raise UserError(
+            f"split={config.split}: {len(examples)} scenes with text are too few, at least two are needed. Choose another split"
+        )
     missing = sum(example.image is None for example in examples)
     if config.images and missing:
         raise UserError(
-            f"{missing:,} of {len(examples):,} scenes have no image; choose data with images, or images=false"
+            f"{missing:,} of {len(examples):,} scenes have no image. Choose data with images, or give images=false"
         )
     gap = measure(
         encode_groups(encoder, examples, config.embedding_cache, config.images),
@@ -57,7 +59,7 @@ def measure_gap(config: MeasureGapConfig) -> Gap:
 
 
 def main(config: MeasureGapConfig) -> None:
-    """Measure the gap, write the page, and print the numbers."""
+    """Measure the gap, write the page, and print the measures."""
     gap = measure_gap(config)
     page = write_page(gap, config)
     show(describe(gap))

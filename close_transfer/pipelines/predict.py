@@ -1,20 +1,19 @@
-"""Predict for images or vectors of no data set: a file, a folder, a matrix.
+"""Predictions for a user's own images or vectors: a file, a folder, a matrix.
 
-They are worked through in batches, so memory does not grow with their number, and a journal keeps what
-was answered: the same command goes on where a kill came.
+The inputs are processed in batches, so memory does not grow with their number. A journal holds the answers, so
+running the same command again continues after a kill.
 """
 
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from close_transfer.config.components import TaskConfig
 from close_transfer.config.predict import PredictConfig
 from close_transfer.config.train import TrainConfig
+from close_transfer.core.arrays import Float32Array
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
@@ -36,52 +35,52 @@ from close_transfer.training.runs import find_run, is_saved_model, read_run
 def predict_files(config: PredictConfig) -> PredictionSummary:
     """Write one JSON line per image or vector: id, prediction, candidates, scores.
 
-    What cannot be read goes with its reason into `<output>.unreadable.jsonl`.
+    Inputs that cannot be read are listed with the reason in `<output>.unreadable.jsonl`.
 
     Raises:
-        UserError: for whatever the user can correct; also if nothing could be read.
+        UserError: if the user can correct the cause, or if no input could be read.
     """
-    # 1. The model, and whether it can be asked this.
+    # 1. The model, and a check that it can answer this request.
     run, checkpoint, trained = _find_model(config)
     device = pick_device(config.device)
     model, tokenizer = load_model(run, checkpoint, device, config.base_model)
     task, clip = TaskConfig.model_validate(model.config.task), trained.clip if trained else load_encoder_settings(model)
     if task.name != config.task:
         raise UserError(
-            f"task={config.task}: the model at {run} was trained for task={task.name}; give that task, or another run"
+            f"task={config.task}: the model at {run} was trained for task={task.name}. Give that task, or another run"
         )
     labels, prompt = build_task(task).labels, config.prompt or task.prompt or ""
-    _check(config, getattr(trained.data, "prompt", None) if trained else None)
+    _check_request(config, getattr(trained.data, "prompt", None) if trained else None)
 
-    # 2. How it answers: images or vectors in, candidates out, perhaps re-ranked.
+    # 2. Decoding: images or vectors in, candidates out, re-ranked if asked for.
     decoder = Decoder(model, tokenizer, build_decoding(config, model), config.batch_size, config.scene)
     inputs = open_inputs(config, model, clip, device)
     model.text_memory, text_memory = build_text_memory(config, trained, model, device)
     reranker = Reranker(config, clip, labels, device) if config.rerank else None
 
-    def answer_batch(start: int, end: int, names: list[str], vectors: NDArray[np.float32]) -> list[Prediction]:
+    def answer_batch(start: int, end: int, names: list[str], vectors: Float32Array) -> list[Prediction]:
         predictions = decoder.predict_batch(names, vectors, [prompt] * len(names), labels)
         if reranker is None:
             return predictions
         compared = vectors if reranker.is_own else inputs.encode_with(reranker.encoder, start, end, names)
         return reranker(predictions, compared)
 
-    # 3. Batch by batch into the journal, and from there into the output.
+    # 3. Batch by batch into the journal, and from the journal into the output.
     key = {"checkpoint": RunFolder(run).fingerprint(checkpoint), "prompt": prompt}
     key |= {"reranker": reranker.facts["fingerprint"]} if reranker else {}
     with PredictionJournal(Path(config.output), key | inputs.key | decoder.key | text_memory) as journal:
-        _answer(inputs, answer_batch, config, journal)
+        _answer_batches(inputs, answer_batch, config, journal)
         summary = write_predictions(inputs, Path(config.output), journal)
         journal.remove()
     return summary
 
 
 def _find_model(config: PredictConfig) -> tuple[Path, str, TrainConfig | None]:
-    """Return folder, checkpoint and settings of the run; a saved model is its own checkpoint and has no settings."""
+    """Return the run's folder, checkpoint and settings; a saved model is its own checkpoint and has no settings."""
     if config.run != "latest" and is_saved_model(Path(config.run)):
         if config.checkpoint != "best":
             raise UserError(
-                f"checkpoint={config.checkpoint}: run={config.run} is one saved model; leave checkpoint out, or give the run's "
+                f"checkpoint={config.checkpoint}: run={config.run} is one saved model. Leave checkpoint out, or give the run's "
                 "folder"
             )
         return Path(config.run).resolve(), ".", None
@@ -89,19 +88,20 @@ def _find_model(config: PredictConfig) -> tuple[Path, str, TrainConfig | None]:
     return run, config.checkpoint, read_run(run)[0]
 
 
-def _answer(
+def _answer_batches(
     inputs: PredictionInputs,
     answer_batch: Callable[..., list[Prediction]],
     config: PredictConfig,
     journal: PredictionJournal,
 ) -> None:
-    """Answers the batches that are not in the journal yet.
+    """Answer the batches that are not in the journal yet.
 
     Args:
-        inputs: what is asked about.
-        answer_batch: gives the answers of a batch by its start, its end, and the ids and vectors that could be read.
-        config: batch size, and what inputs are called.
-        journal: gets the answers.
+        inputs: images or vectors to answer.
+        answer_batch: function that answers a batch, given its start, its end, and the ids and vectors of the inputs
+            that could be read.
+        config: batch size, and kind of input.
+        journal: journal that receives the answers.
     """
     size = config.batch_size
     done = min(inputs.num, journal.num_batches * size)
@@ -110,39 +110,43 @@ def _answer(
             end = min(start + size, inputs.num)
             names, vectors, unreadable = inputs.read_batch(start, end)
             answers = answer_batch(start, end, names, vectors) if names else []
-            journal.append({"predictions": [asdict(one) for one in answers], "unreadable": unreadable})
+            journal.append({"predictions": [asdict(answer) for answer in answers], "unreadable": unreadable})
             bar.update(end - start)
 
 
 def _check_prompt(config: PredictConfig, template: str | None) -> None:
-    """Whether the prompt is one that training may have seen: the template of its data, with the columns filled in."""
+    """Check that the prompt fits the template of the training data, with its columns filled in.
+
+    Raises:
+        UserError: if it is empty, or if a column is not filled in.
+    """
     if template is None or (
         config.prompt and not any(f"{{{name}}}" in config.prompt for name in find_columns(template))
     ):
         return
-    what = "has braces that are not filled in" if config.prompt else "asks nothing"
+    problem = "has braces that are not filled in" if config.prompt else "is empty"
     raise UserError(
-        f"prompt={config.prompt}: {what}, but the run was trained to answer data.prompt={template!r}; give prompt='...' in "
-        "these words, with text in place of every name in braces"
+        f"prompt={config.prompt}: {problem}, but the run was trained on data.prompt={template!r}. Give prompt='...' with "
+        "these words, and with text in place of every name in braces"
     )
 
 
-def _check(config: PredictConfig, template: str | None) -> None:
+def _check_request(config: PredictConfig, template: str | None) -> None:
     _check_prompt(config, template)
     kind = get_task(config.task).reads
     if kind.prompt == "required" and not config.prompt:
-        raise UserError(f"task={config.task} needs a {kind.prompt_name}; give prompt='...'")
+        raise UserError(f"task={config.task} needs a {kind.prompt_name}. Give prompt='...'")
     if kind.prompt == "none" and config.prompt:
-        asking = ", ".join(name for name, task in TASKS.items() if task.reads.prompt == "required")
+        tasks = ", ".join(name for name, task in TASKS.items() if task.reads.prompt == "required")
         raise UserError(
-            f"prompt={config.prompt}: task={config.task} takes no prompt; leave it out, or use one of task={asking}"
+            f"prompt={config.prompt}: task={config.task} takes no prompt. Leave it out, or use one of task={tasks}"
         )
     output = Path(config.output)
     for given in (config.images, config.embeddings, config.text_memory_file):
         if given and output.exists() and Path(given).exists() and output.samefile(given):
-            raise UserError(f"output={output}: is what is to be read, and would be lost; give another output=")
+            raise UserError(f"output={output}: is also an input, and would be overwritten. Give another output=")
 
 
 def main(config: PredictConfig) -> None:
-    """Predict, and print the first answers and where all of them are."""
+    """Predict, and print the first answers and the path of all of them."""
     show(describe_prediction(predict_files(config)))

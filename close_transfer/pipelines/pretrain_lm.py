@@ -1,12 +1,12 @@
-"""Trains a small language model from scratch on text alone, tokenizer included.
+"""pretrain_lm.py: train a small language model and its tokenizer from scratch on text alone.
 
-The folder it makes is one that transformers loads, so that text-only training takes it as `lm=FOLDER`:
+transformers loads the folder that it writes, and text-only training takes it as `lm=FOLDER`:
 
-    config.json, model.safetensors   the model, at the end or when training was stopped
-    tokenizer.json and its config    the tokenizer, from the beginning
+    config.json, model.safetensors   model, at the end or when training was stopped
+    tokenizer.json and its config    tokenizer, from the beginning
     pretraining.json                 settings, counts, losses, fingerprint of the texts
     training.jsonl                   loss and learning rate by step
-    checkpoints/, best, last         as of a run (training/run_folder.py); removed when training is done
+    checkpoints/, best, last         as in a run (training/run_folder.py); removed when training is finished
 """
 
 import json
@@ -54,14 +54,14 @@ from close_transfer.training.train_step import NonFiniteError
 from close_transfer.training.trainer import Trainer, build_accelerator, count_steps
 
 _SUMMARY = "pretraining.json"
-_LONGEST_GRADIENT = 1.0
-_AT_ONCE = 10_000  # texts tokenized together
+_MAX_GRADIENT_NORM = 1.0
+_TEXTS_AT_ONCE = 10_000  # texts per call of the tokenizer; it bounds memory
 
 
-def _split(texts: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
-    """Training and validation texts; texts that are the same but for case and punctuation stay together.
+def _split_texts(texts: list[str], share: float, seed: int) -> tuple[list[str], list[str]]:
+    """Return training and validation texts; texts that differ only in case and punctuation stay together.
 
-    A single distinct text is on both sides.
+    A single distinct text is used for both.
     """
     keys = [normalize_text(text) for text in texts]
     ordered = sorted(set(keys), key=lambda key: fingerprint(["validation", str(seed), key]))
@@ -74,8 +74,8 @@ def _split(texts: list[str], share: float, seed: int) -> tuple[list[str], list[s
     return sides
 
 
-def _sentinels(config: PretrainLmConfig) -> list[str]:
-    """Named as T5 names them; none where the objective needs none."""
+def _list_sentinels(config: PretrainLmConfig) -> list[str]:
+    """Return the sentinels, named as in T5; empty if the objective uses none."""
     if config.used_objective != "denoise":
         return []
     count = count_sentinels(config.max_tokens, config.corruption_rate, config.mean_span_length)
@@ -83,18 +83,18 @@ def _sentinels(config: PretrainLmConfig) -> list[str]:
 
 
 def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_tokens: int) -> tuple[Ragged, int]:
-    """Ids of every text with its end token, at most `most` of them; how many texts were longer."""
+    """Return the ids of every text with its end token, at most `max_tokens` each, and how many texts were cut."""
     rows, num_cut = [], 0
-    for start in range(0, len(texts), _AT_ONCE):
-        # A text that spells a special token is text.
-        ids = tokenizer(texts[start : start + _AT_ONCE], split_special_tokens=True).input_ids
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        # A special token that is spelled out in a text is ordinary text.
+        ids = tokenizer(texts[start : start + _TEXTS_AT_ONCE], split_special_tokens=True).input_ids
         num_cut += sum(len(row) > max_tokens for row in ids)
         rows += [np.array(truncate_ids(row, max_tokens), dtype=np.int32) for row in ids]
     return Ragged.from_rows(rows), num_cut
 
 
 def _save_into(folder: Path, part: PreTrainedModel | PreTrainedTokenizerBase) -> None:
-    """`save_pretrained`, but every file appears complete or not at all."""
+    """Save a model or tokenizer as `save_pretrained` does, but every file appears complete or not at all."""
     with tempfile.TemporaryDirectory() as elsewhere, report_write_errors(Path(elsewhere)):
         part.save_pretrained(elsewhere)
         for path in sorted(Path(elsewhere).iterdir()):
@@ -105,47 +105,55 @@ def _save_into(folder: Path, part: PreTrainedModel | PreTrainedTokenizerBase) ->
 def _check_output(config: PretrainLmConfig) -> Path:
     folder = Path(config.output)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"output={folder} is a file; give the path of a folder")
+        raise UserError(f"output={folder} is a file. Give the path of a folder")
     if not config.resume:
         if any((folder / name).exists() for name in (_SUMMARY, "last", "config.json")):
             raise UserError(
-                f"output={folder} holds a model already; give another folder, or go on with an interrupted training "
-                "by resume=true"
+                f"output={folder} holds a model already. Give another folder, or continue an interrupted training "
+                "with resume=true"
             )
         return folder
     if not folder.is_dir():
-        raise UserError(f"resume=true: there is no training at output={folder}; start one without resume=true")
+        raise UserError(f"resume=true: there is no training at output={folder}. Start one without resume=true")
     if (folder / _SUMMARY).is_file() and not read_json(folder / _SUMMARY)["stopped_early"]:
-        raise UserError(f"resume=true: the training in {folder} is finished; use lm={folder}, or give another output=")
+        raise UserError(
+            f"resume=true: the training in {folder} is finished. Use it with lm={folder}, or give another output="
+        )
     return folder
 
 
-def _tokenizer(config: PretrainLmConfig, texts: list[str], folder: Path, resumed: bool) -> PreTrainedTokenizerBase:
-    """Trained on these texts and saved, or the saved one."""
+def _train_or_load_tokenizer(
+    config: PretrainLmConfig, texts: list[str], folder: Path, resumed: bool
+) -> PreTrainedTokenizerBase:
+    """Return a tokenizer trained on these texts and save it, or load the saved one."""
     if resumed:
         return AutoTokenizer.from_pretrained(folder)
     tokenizer = train_bpe(
-        texts, config.lm.vocab_size, END_TOKEN, more_special=_sentinels(config), lowercase=config.lowercase
+        texts, config.lm.vocab_size, END_TOKEN, more_special=_list_sentinels(config), lowercase=config.lowercase
     )
     _save_into(folder, tokenizer)
     return tokenizer
 
 
 def _check_positions(config: PretrainLmConfig, model: PreTrainedModel) -> None:
-    """Raises UserError for texts longer than the model's table of positions; T5 has none."""
+    """Check that texts fit into the model's table of positions; T5 has none.
+
+    Raises:
+        UserError: if they do not fit.
+    """
     num_positions = getattr(model.config, "max_position_embeddings", None)
     if config.used_objective == "causal" and num_positions is not None and config.max_tokens >= num_positions:
         raise UserError(
-            f"max_tokens={config.max_tokens}: the model has {num_positions} positions, one of them for the end token that starts "
-            f"a text; give at most {num_positions - 1}, or more positions in lm.config"
+            f"max_tokens={config.max_tokens}: the model has {num_positions} positions, and the end token before a text takes "
+            f"one. Give at most {num_positions - 1}, or more positions in lm.config"
         )
 
 
 def pretrain(config: PretrainLmConfig) -> PretrainOutcome:
-    """Reads texts, trains tokenizer and model, and saves both.
+    """Read texts, train tokenizer and model, and save both.
 
     Raises:
-        UserError: for texts, settings or an output folder that cannot be used, and if a loss is not finite.
+        UserError: if texts, settings or the output folder cannot be used, or if a loss is not finite.
         WriteError: if the disk is full; the last saved state is intact.
     """
     folder = _check_output(config)
@@ -159,11 +167,11 @@ def pretrain(config: PretrainLmConfig) -> PretrainOutcome:
     )
     accelerator = build_accelerator(device, config.precision)
     run = RunFolder(folder)
-    with run.owned():
+    with run.lock():
         try:
             return _pretrain(config, corpus, run, accelerator)
         except WriteError as error:
-            raise error.with_next_step("go on with the same settings and resume=true") from error
+            raise error.with_next_step("continue with the same settings and resume=true") from error
         except NonFiniteError as error:
             raise UserError(str(error)) from error
 
@@ -179,11 +187,11 @@ def _build_loop_config(config: PretrainLmConfig) -> LoopConfig:
         schedule="linear",
         max_examples_per_epoch=None,
         weight_decay=0.0,
-        clip_grad_norm=_LONGEST_GRADIENT,
+        clip_grad_norm=_MAX_GRADIENT_NORM,
         label_smoothing=0.0,
         precision=config.precision,
         num_validations=config.epochs,
-        max_val_examples=1_000_000_000,  # every text that is kept for validation is used
+        max_val_examples=1_000_000_000,  # all validation texts are used
         log_every=config.log_every,
         tensorboard=False,
     )
@@ -195,13 +203,13 @@ def _build_objective(
     end, padding = int(tokenizer.eos_token_id), int(tokenizer.pad_token_id)
     if config.used_objective == "causal":
         return PretrainingObjective(texts, held_out, NextTokenCollator(end, padding), config)
-    sentinels = [int(tokenizer.get_vocab()[name]) for name in _sentinels(config)]
+    sentinels = [int(tokenizer.get_vocab()[name]) for name in _list_sentinels(config)]
     corruptor = SpanCorruptor(config.corruption_rate, config.mean_span_length, end, sentinels)
     return PretrainingObjective(texts, held_out, SpanCorruptionCollator(corruptor, padding), config)
 
 
 def _load_weights(model: PreTrainedModel, checkpoint: Path) -> None:
-    """Put a checkpoint's weights into a model of the same settings, whose tied weights are saved once."""
+    """Load a checkpoint's weights into a model of the same settings; tied weights are saved once."""
     _, unexpected = model.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=False)
     assert not unexpected, unexpected
 
@@ -209,19 +217,19 @@ def _load_weights(model: PreTrainedModel, checkpoint: Path) -> None:
 def _pretrain(config: PretrainLmConfig, corpus: Corpus, run: RunFolder, accelerator: Accelerator) -> PretrainOutcome:
     folder = run.path
     text_fingerprint = fingerprint(corpus.texts)
-    # The fingerprint of the texts says that they are the same, wherever they are read from.
+    # The texts are compared by their fingerprint, so their files may have moved.
     free = (Role.LOCATION, Role.REPORTING, Role.FINGERPRINTED)
     deciding = drop_settings(PretrainLmConfig, config.model_dump(mode="json"), *free)
     identity = fingerprint([json.dumps(deciding, sort_keys=True), text_fingerprint])
-    # A training that was killed before its first checkpoint starts anew.
-    last = run.intact("last") if config.resume and run.has_checkpoint else None
+    # A training that was killed before its first checkpoint starts again from the beginning.
+    last = run.find_intact_checkpoint("last") if config.resume and run.has_checkpoint else None
     if last is not None and read_state(last, PretrainState).identity != identity:
         raise UserError(
-            f"resume=true: the training in {folder} was started with other settings or other texts; give the same "
+            f"resume=true: the training in {folder} was started with other settings or other texts. Give the same "
             "ones, or another output="
         )
-    training, validation = _split(corpus.texts, config.val_share, config.seed)
-    tokenizer = _tokenizer(config, training, folder, resumed=last is not None)
+    training, validation = _split_texts(corpus.texts, config.val_share, config.seed)
+    tokenizer = _train_or_load_tokenizer(config, training, folder, resumed=last is not None)
     texts, num_cut = _tokenize(tokenizer, training, config.max_tokens)
     held_out, num_cut_held_out = _tokenize(tokenizer, validation, config.max_tokens)
     torch.manual_seed(config.seed)
@@ -230,7 +238,7 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, run: RunFolder, accelera
     if last is not None:
         _load_weights(model, last)
     objective, loop = _build_objective(config, tokenizer, texts, held_out), _build_loop_config(config)
-    is_fused = accelerator.device.type == "cpu"  # on a GPU it keeps its step count where nothing restores it
+    is_fused = accelerator.device.type == "cpu"  # on a GPU a resume does not restore its step count
     trainer = Trainer(
         model, tokenizer, objective, loop, config.seed, run, accelerator, PretrainState(identity=identity), is_fused
     )
@@ -261,7 +269,7 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, run: RunFolder, accelera
 
 
 def _summarize_training(run: RunFolder, objective: PretrainingObjective, state: TrainingState) -> dict[str, Any]:
-    """Return steps, seconds, tokens, and the validation loss at every epoch's end."""
+    """Return steps, seconds, tokens, and the validation loss after every epoch."""
     assert isinstance(state, PretrainState)
     losses = [
         {"epoch": objective.count_epochs(entry["step"]), **entry}
@@ -272,7 +280,7 @@ def _summarize_training(run: RunFolder, objective: PretrainingObjective, state: 
 
 
 def main(config: PretrainLmConfig) -> int:
-    """Pretrain, print what came of it; return the exit status."""
+    """Pretrain, print the outcome, and return the exit status."""
     outcome = pretrain(config)
     show(describe_outcome(outcome))
     return outcome.exit_status

@@ -1,4 +1,4 @@
-"""Plan and outcome of a pretraining, in words for the terminal."""
+"""Plan and outcome of a pretraining, as text for the terminal."""
 
 import math
 from dataclasses import dataclass
@@ -12,22 +12,28 @@ from close_transfer.config.pretrain_lm import PretrainLmConfig
 
 @dataclass(frozen=True)
 class PretrainOutcome:
-    """How it ended: the folder, what its pretraining.json holds, what the command should exit with (0: to the end)."""
+    """Outcome of a pretraining.
+
+    Attributes:
+        folder: folder of the model.
+        summary: content of pretraining.json.
+        exit_status: exit status of the command; 0 if training finished.
+    """
 
     folder: Path
     summary: dict[str, Any]
     exit_status: int
 
 
-def _left_out(counts: dict[str, int]) -> str:
+def _describe_left_out(counts: dict[str, int]) -> str:
     return f"{counts['excluded']:,} excluded, {counts['empty']:,} empty, {counts['unusable']:,} unusable lines"
 
 
 def describe_plan(config: PretrainLmConfig, counts: dict[str, int], num_steps: int, device: torch.device) -> str:
-    """Return what is about to happen, and what was left out."""
+    """Return the plan, and the numbers of lines left out."""
     lines = [
         f"texts:    {counts['training_texts']:,} to train on, {counts['validation_texts']:,} for validation; "
-        f"left out: {_left_out(counts)}"
+        f"left out: {_describe_left_out(counts)}"
     ]
     if config.exclude is not None:
         lines.append(
@@ -35,29 +41,31 @@ def describe_plan(config: PretrainLmConfig, counts: dict[str, int], num_steps: i
             f"{config.exclude} were among them"
         )
     if counts["cut"]:
-        lines.append(f"          {counts['cut']:,} longer than max_tokens={config.max_tokens} are cut there")
+        lines.append(
+            f"          {counts['cut']:,} texts are longer than max_tokens={config.max_tokens} and are cut there"
+        )
     lines += [
         f"model:    {config.lm.name}, {counts['parameters']:,} parameters, {counts['vocabulary']:,} tokens, {device}",
         f"training: {config.used_objective}, {num_steps:,} steps of {config.batch_size} texts, "
-        f"{counts['training_tokens']:,} tokens an epoch",
+        f"{counts['training_tokens']:,} tokens per epoch",
         f"folder:   {config.output}",
     ]
     return "\n".join(lines)
 
 
 def describe_outcome(outcome: PretrainOutcome) -> str:
-    """Return what was used, what came of it, where it is, and the next command."""
+    """Return the training data and time, the validation loss, the folder, and the next command."""
     counts, trained = outcome.summary["counts"], outcome.summary["trained"]
     lines = [
         f"trained {trained['step']:,} steps in {trained['seconds']:.0f} s on {counts['training_texts']:,} texts, "
-        f"{trained['num_tokens']:,} tokens read and written; left out: {_left_out(counts)}"
+        f"{trained['num_tokens']:,} tokens read and written; left out: {_describe_left_out(counts)}"
     ]
     if trained["losses"]:
         loss = trained["losses"][-1]["validation_loss"]
-        lines.append(f"validation loss {loss:.3f} nats a token, perplexity {math.exp(loss):.2f}")
+        lines.append(f"validation loss {loss:.3f} nats per token, perplexity {math.exp(loss):.2f}")
     lines.append(f"model: {outcome.folder}")
     lines.append(
-        f"stopped and saved; go on with the same settings and resume=true output={outcome.folder}"
+        f"stopped and saved; to continue, use the same settings and resume=true output={outcome.folder}"
         if outcome.summary["stopped_early"]
         else f"next:  python scripts/train_text_only.py lm={outcome.folder}"
     )

@@ -1,4 +1,4 @@
-"""Print what a bug report needs."""
+"""report_bug.py: print the facts that a bug report needs."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from close_transfer.training.runs import read_run
 
 
 def main(config: ReportBugConfig) -> None:
-    """Print versions and machine, and the settings of a run if one is given.
+    """Print versions and facts about the machine, and the settings of a run if one is given.
 
     Raises:
-        UserError: if there is no run at that folder.
+        UserError: if there is no run in that folder.
     """
     settings = None if config.run is None else read_run(Path(config.run))[0].model_dump(mode="json")
     show(format_bug_report(settings))

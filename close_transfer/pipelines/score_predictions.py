@@ -1,6 +1,6 @@
-"""Scores anybody's predictions with the official scorers, without a model.
+"""score_predictions.py: score any system's predictions with the official scorers, without a model.
 
-A folder of scores holds `results.json`, with the fields of an evaluation's, and `scores.jsonl`, the leading
+The output folder holds `results.json`, with the same fields as an evaluation's, and `scores.jsonl`, the leading
 metric of every example.
 """
 
@@ -28,13 +28,13 @@ from close_transfer.tasks import build_task
 
 @dataclass(frozen=True)
 class Scored:
-    """What was scored, and how.
+    """Scored predictions.
 
     Attributes:
-        examples: the scored ones, with their references.
+        examples: scored examples, with their references.
         scores: their metrics, in percent or times 100.
-        skipped: entries of either file left out, by reason.
-        encoder: of CLIPScore; None without it.
+        skipped: number of entries of either file that were left out, by reason.
+        encoder: encoder of CLIPScore; None without CLIPScore.
     """
 
     examples: Sequence[Example]
@@ -44,16 +44,16 @@ class Scored:
 
 
 def score_predictions(config: ScorePredictionsConfig) -> Scored:
-    """Scores one file against another and writes the folder.
+    """Score one file against another, and write the output folder.
 
     Raises:
-        UserError: for whatever the user can mend.
+        UserError: if the user can correct the cause.
     """
     task = build_task(config.task)
     if config.extra_metrics and not task.writes_captions:
         raise UserError(
-            f"extra_metrics={','.join(config.extra_metrics)}: these score captions, and task={task.name} has none; "
-            "use extra_metrics=[]"
+            f"extra_metrics={','.join(config.extra_metrics)}: these score captions, and task={task.name} has none. "
+            "Use extra_metrics=[]"
         )
     _check_images(config)
     references = read_references(config)
@@ -62,7 +62,7 @@ def score_predictions(config: ScorePredictionsConfig) -> Scored:
     if num_repeated:
         skipped["repeated predictions"] = num_repeated
     answers = [predictions[example.id] for example in examples]
-    # First, because what they need may be missing, and the others take a while.
+    # Extra metrics come first: they fail early if something is missing, and the other metrics take a while.
     extra, encoder = compute_extra_scores(
         config.extra_metrics, examples, answers, config.clip, config.embedding_cache, pick_device(config.device)
     )
@@ -83,19 +83,20 @@ def _check_images(config: ScorePredictionsConfig) -> None:
     compared = list_image_metrics(config.extra_metrics)
     if compared and (config.images is None or config.clip is None or not config.clip.is_joint):
         raise UserError(
-            f"extra_metrics={compared[0]} needs the images and an encoder; give images=FOLDER and clip=open_clip with its settings"
+            f"extra_metrics={compared[0]} needs the images and an encoder. Give images=FOLDER and clip=open_clip with its settings"
         )
 
 
 def pair_by_id(
     references: References, predictions: Mapping[str, str], config: ScorePredictionsConfig
 ) -> tuple[list[Example], Counter[str]]:
-    """The examples that were predicted, and what was left out by reason.
+    """Return the examples that have a prediction, and the number of entries left out, by reason.
 
-    Predictions of examples that the references' file itself leaves out (no gold label, no caption) are no extra ones.
+    Predictions for examples that the references' file itself leaves out (no gold label, no caption) do not count as
+    extra.
 
     Raises:
-        UserError: if predictions are missing or extra and that is not to be skipped, and if none fits.
+        UserError: if predictions are missing or extra and are not to be skipped, or if no id matches.
     """
     known = {example.id for example in references.examples}
     missing = [example.id for example in references.examples if example.id not in predictions]
@@ -103,18 +104,18 @@ def pair_by_id(
     if len(missing) == len(known):
         raise UserError(
             f"predictions={config.predictions}: none of its {len(predictions):,} ids ({format_first(predictions)}) is among the "
-            f"{len(known):,} of references={config.references} ({format_first(known)}); give files of the same data"
+            f"{len(known):,} of references={config.references} ({format_first(known)}). Give files of the same data"
         )
     problems = []
     if missing and config.on_missing == "error":
         problems.append(
-            f"{len(missing):,} of {len(known):,} references have no prediction ({format_first(missing)}); "
-            "predict them, or leave them out and count them with on_missing=skip"
+            f"{len(missing):,} of {len(known):,} references have no prediction ({format_first(missing)}). "
+            "Predict them, or leave them out and count them with on_missing=skip"
         )
     if extra and config.on_extra == "error":
         problems.append(
-            f"{len(extra):,} of {len(predictions):,} predictions have no reference ({format_first(extra)}); "
-            "take them out, or leave them out and count them with on_extra=skip"
+            f"{len(extra):,} of {len(predictions):,} predictions have no reference ({format_first(extra)}). "
+            "Remove them from the file, or leave them out and count them with on_extra=skip"
         )
     if problems:
         raise UserError("\n".join(f"predictions={config.predictions}: {problem}" for problem in problems))
@@ -124,14 +125,14 @@ def pair_by_id(
     return [example for example in references.examples if example.id in predictions], skipped
 
 
-def _file_stem(path: str) -> str:
+def _get_file_stem(path: str) -> str:
     return Path(path).name.removesuffix(".gz").rpartition(".")[0]
 
 
-def _results(config: ScorePredictionsConfig, scored: Scored) -> Results:
-    """Return the content of results.json; null where other people's predictions have nothing to say."""
+def _build_results(config: ScorePredictionsConfig, scored: Scored) -> Results:
+    """Return the content of results.json; fields that only a run of this project has are null."""
     return Results(
-        system=config.name or _file_stem(config.predictions),
+        system=config.name or _get_file_stem(config.predictions),
         metrics=scored.scores.metrics,
         intervals={name: list(ends) for name, ends in scored.scores.intervals.items()},
         tables=scored.scores.tables,
@@ -139,7 +140,7 @@ def _results(config: ScorePredictionsConfig, scored: Scored) -> Results:
         num_skipped=scored.skipped.total(),
         skipped=dict(scored.skipped),
         task=config.task.name,
-        data=config.data_name or _file_stem(config.references),
+        data=config.data_name or _get_file_stem(config.references),
         split=config.split,
         scene=config.scene,
         noise=None,
@@ -165,12 +166,12 @@ def _write(config: ScorePredictionsConfig, scored: Scored) -> None:
     folder = Path(config.output)
     remove_stale(folder)
     write_text(folder / "scores.jsonl", format_score_lines([e.id for e in scored.examples], scored.scores))
-    write_json(folder / "results.json", _results(config, scored).as_dict())
+    write_json(folder / "results.json", _build_results(config, scored).as_dict())
 
 
 def describe_scoring(config: ScorePredictionsConfig, scored: Scored) -> str:
-    """The numbers with their intervals, rounded as the official tools round them, and what was left out."""
-    # The caption tool prints three decimals of 0..1, VQA's two of a percentage.
+    """Return the metrics with their intervals, rounded as the official tools round them, and the entries left out."""
+    # The official tools print three decimals of 0..1 for captions, and two of a percentage for VQA.
     decimals = 1 if scored.scores.leading == "CIDEr" else 2
     lines = [f"{config.task.name} on {len(scored.examples):,} examples of {Path(config.references).name}:"]
     width = max(map(len, scored.scores.metrics))
@@ -183,5 +184,5 @@ def describe_scoring(config: ScorePredictionsConfig, scored: Scored) -> str:
 
 
 def main(config: ScorePredictionsConfig) -> None:
-    """Score predictions, and print the numbers."""
+    """Score predictions, and print the metrics."""
     show(describe_scoring(config, score_predictions(config)))

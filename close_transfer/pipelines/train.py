@@ -1,4 +1,4 @@
-"""Train a run: load, encode, fit the adapters, build the network, and hand all of it to the training loop."""
+"""Training of a run: load, encode, fit the adapters, build the network, and start the training loop."""
 
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,35 +26,35 @@ from close_transfer.training.transfer_objective import TransferObjective
 
 
 def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Outcome]:
-    """Train a run, or continue it, and return its folder and how training ended.
+    """Train a run, or continue it, and return its folder and the outcome.
 
     Args:
-        config: the settings.
-        input_modality: "text" feeds text vectors and opens no image; "image" feeds the vectors of the images of
-            the same examples and changes nothing else.
+        config: settings of the run.
+        input_modality: "text" trains on vectors of texts and opens no image; "image" trains on vectors of the images
+            of the same examples and changes nothing else.
 
     Raises:
-        UserError: for whatever the user can correct.
+        UserError: if the user can correct the cause.
     """
-    # 1. Where it runs, and where it is written.
+    # 1. The device, and the folder of the run.
     device = pick_device(config.device)
     accelerator = build_accelerator(device, config.train.precision)
     path, is_begun = choose_folder(config)
     folder = RunFolder(path)
 
-    # 2. What it learns from.
+    # 2. The training data, as vectors.
     data = load_training_data(config, input_modality)
     encoder = build_encoder(config.clip, config.data, device, texts_needed=input_modality == "text")
     if accelerator.is_main_process:
         console.warn_about_encoder(config.clip, config.data)
-    with ExitStack() as claims:
-        if is_begun:  # before its checkpoint is read, so that no other process replaces it meanwhile
-            claims.enter_context(folder.claimed(accelerator))
-        with accelerator.main_process_first():  # the others read what it encoded
+    with ExitStack() as locks:
+        if is_begun:  # before reading its checkpoint, so that no other process replaces it
+            locks.enter_context(folder.lock_for_all_processes(accelerator))
+        with accelerator.main_process_first():  # the other processes read its vectors from the cache
             scenes = data.encode(encoder, config.embedding_cache)
 
-        # 3. The network, with its adapters and their noise: of the last checkpoint, or new.
-        resumes = folder.has_checkpoint  # a run that was killed before its first checkpoint starts anew
+        # 3. The network, with its adapters and their noise: from the last checkpoint, or new.
+        resumes = folder.has_checkpoint  # a run that was killed before its first checkpoint starts again
         if resumes:
             network, tokenizer = load_last_network(folder)
             noise = TrainingNoise.from_dict(network.config.noise, network.config.encoder["dim"])
@@ -68,7 +68,7 @@ def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Out
                 config, encoder, data.tokenizer_texts, statistics, summary, noise.as_dict(), data_regime
             )
 
-        # 4. Examples as numbers.
+        # 4. The examples as token ids.
         training, validation = data.tokenize(config.task, tokenizer, network.config.text_format["kind"], scenes)
         check_prompt_lengths(config, network, scenes[0], (training, validation))
         validation_input = console.describe_validation_input(data, noise)
@@ -76,20 +76,20 @@ def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Out
             console.print_plan(config, data, encoder, noise, network, device, folder.path, resumes)
             console.print_cut_texts(data, encoder, training)
 
-        # 5. The folder of a new run comes last, so that a refusal leaves nothing behind.
+        # 5. The files of a new run, written last, so that an error leaves nothing behind.
         if not is_begun:
-            claims.enter_context(folder.claimed(accelerator))
+            locks.enter_context(folder.lock_for_all_processes(accelerator))
             if accelerator.is_main_process:
                 start_run(config, folder.path, collect_facts(data, encoder, network, validation_input))
 
-        # 6. The loop.
+        # 6. The training loop.
         objective = TransferObjective(training, validation, input_modality, config.train, config.seed)
         trainer = Trainer(network, tokenizer, objective, config.train, config.seed, folder, accelerator)
         return folder.path, trainer.run(resumes)
 
 
 def main(config: TrainConfig, input_modality: InputModality) -> int:
-    """Train, print where the run is and what to type next; return the exit status."""
+    """Train, print the run's folder and the next command, and return the exit status."""
     folder, outcome = train(config, input_modality)
     script = "train_text_only" if input_modality == "text" else "train_on_images"
     show(console.describe_training(config, folder, outcome, script))

@@ -1,9 +1,9 @@
-"""Trains Picturebook's CLIP: a small model of `open_clip`'s own class, with `open_clip`'s own loss.
+"""train_picturebook_clip.py: train Picturebook's CLIP, a small `open_clip` model with `open_clip`'s loss.
 
-A gap between images and texts, like that of CLIP at full size, is what makes text-only transfer a
-problem at all. It arises because towers start out in different narrow cones and the loss leaves them
-there (Liang et al., arXiv 2203.02053). In a world this small longer training brings them together, so
-their last biases start at random offsets; and the temperature is fixed by default.
+Text-only transfer is a problem because of the gap between images and texts, which full-size CLIP has. The gap
+arises because the two towers start in different narrow cones and the loss keeps them there (Liang et al.,
+arXiv 2203.02053). Longer training closes the gap in a world this small. Here the towers' last biases therefore
+start at random offsets, and the temperature is fixed by default.
 """
 
 import time
@@ -24,6 +24,7 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from close_transfer.config.train_picturebook_clip import TrainPicturebookClipConfig
+from close_transfer.core.arrays import IntArray
 from close_transfer.core.atomic_files import atomic_path, write_json
 from close_transfer.core.console import show
 from close_transfer.core.roles import Role, drop_settings
@@ -38,41 +39,41 @@ _START, _END = "<start_of_text>", "<end_of_text>"
 _MEAN = _STD = (0.5, 0.5, 0.5)
 
 
-def _pixels(scene: Scene, size: int) -> NDArray[np.uint8]:
+def _draw_pixels(scene: Scene, size: int) -> NDArray[np.uint8]:
     return np.asarray(draw_scene(scene, size))
 
 
-def _draw_all(chosen: Sequence[Scene], size: int) -> NDArray[np.uint8]:
-    """All images, shape (scenes, size, size, 3)."""
+def _draw_scenes(chosen_scenes: Sequence[Scene], size: int) -> NDArray[np.uint8]:
+    """Return all images, shape (scenes, size, size, 3)."""
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        drawn = pool.map(_pixels, chosen, [size] * len(chosen), chunksize=256)
-        return np.stack(list(tqdm(drawn, total=len(chosen), desc="drawing", unit="image")))
+        drawn = pool.map(_draw_pixels, chosen_scenes, [size] * len(chosen_scenes), chunksize=256)
+        return np.stack(list(tqdm(drawn, total=len(chosen_scenes), desc="drawing", unit="image")))
 
 
-def _images(pixels: NDArray[np.uint8]) -> Tensor:
-    """Normalised as the shipped preprocessing does it; (images, 3, size, size)."""
+def _normalize_pixels(pixels: NDArray[np.uint8]) -> Tensor:
+    """Return images normalised as the saved preprocessing does it; shape (images, 3, size, size)."""
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
     return (images - _MEAN[0]) / _STD[0]
 
 
 @dataclass
-class _Texts:
-    """Token ids of all captions, cut to the longest of a batch."""
+class _CaptionTokens:
+    """Token ids of all captions; a batch is cut to its longest caption."""
 
-    ids: Tensor  # (captions, context)
+    ids: Tensor  # shape (captions, context)
     lengths: Tensor
 
     @classmethod
-    def from_texts(cls, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], context: int) -> "_Texts":
+    def from_texts(cls, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], context: int) -> "_CaptionTokens":
         encoded = tokenizer(list(texts), padding="max_length", truncation=True, max_length=context, return_tensors="pt")
         return cls(encoded.input_ids, encoded.attention_mask.sum(dim=1))
 
-    def batch(self, rows: NDArray[np.int64]) -> Tensor:
+    def select_batch(self, rows: IntArray) -> Tensor:
         return self.ids[rows][:, : int(self.lengths[rows].max())]
 
 
 def _encode_text(model: open_clip.CLIP, tokens: Tensor) -> Tensor:
-    """The text tower on as many tokens as there are; unit vectors."""
+    """Return unit vectors of texts, from the text tower on the batch's tokens, without padding to the full context."""
     length = tokens.shape[1]
     x = model.token_embedding(tokens) + model.positional_embedding[:length]
     x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
@@ -80,35 +81,37 @@ def _encode_text(model: open_clip.CLIP, tokens: Tensor) -> Tensor:
     return F.normalize(x[torch.arange(len(x)), ends] @ model.text_projection, dim=-1)
 
 
-def _set_apart(model: open_clip.CLIP, config: TrainPicturebookClipConfig) -> None:
-    """Starts each tower in a cone of its own: its last bias becomes a random vector of the given length."""
+def _offset_towers(model: open_clip.CLIP, config: TrainPicturebookClipConfig) -> None:
+    """Offset the towers from each other: the last bias of each becomes a random vector of the configured length."""
     visual = model.visual
     image_bias = visual.attnpool.c_proj.bias if hasattr(visual, "layer4") else visual.ln_post.bias
     for bias, length in ((image_bias, config.image_offset), (model.ln_final.bias, config.text_offset)):
         bias.data.copy_(F.normalize(torch.randn_like(bias), dim=0) * length)
 
 
-def _optimizer(
-    model: open_clip.CLIP, config: TrainPicturebookClipConfig, loss_of: torch.nn.Module
+def _build_optimizer(
+    model: open_clip.CLIP, config: TrainPicturebookClipConfig, compute_loss: torch.nn.Module
 ) -> torch.optim.Optimizer:
     model.logit_scale.requires_grad_(config.learn_temperature)
-    trained = [(name, p) for name, p in (*model.named_parameters(), *loss_of.named_parameters()) if p.requires_grad]
-    # As open_clip's own training does: no decay on biases, gains and the temperature.
+    trained = [
+        (name, p) for name, p in (*model.named_parameters(), *compute_loss.named_parameters()) if p.requires_grad
+    ]
+    # As in open_clip's training: no decay on biases, gains and the temperature.
     decayed = [p for _, p in trained if p.ndim >= 2]
     rest = [p for _, p in trained if p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), eps=1e-6)
 
 
-def _learning_rate(step: int, config: TrainPicturebookClipConfig) -> float:
-    """Linear warm-up, then a cosine to nothing."""
+def _compute_learning_rate(step: int, config: TrainPicturebookClipConfig) -> float:
+    """Return the learning rate of a step: a linear warm-up, then a cosine to 0."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
     return config.learning_rate * 0.5 * (1 + float(np.cos(np.pi * progress)))
 
 
-def _model_config(config: TrainPicturebookClipConfig, vocab_size: int) -> dict:
+def _build_model_config(config: TrainPicturebookClipConfig, vocab_size: int) -> dict:
     return {
         "embed_dim": config.embed_dim,
         "vision_cfg": {"image_size": config.image_size, **config.vision},
@@ -123,50 +126,56 @@ def _model_config(config: TrainPicturebookClipConfig, vocab_size: int) -> dict:
     }
 
 
-class _Contrast(torch.nn.Module):
-    """Loss of images and captions that belong together (CLIP)."""
+class _ContrastiveLoss(torch.nn.Module):
+    """Contrastive loss of images and their captions (CLIP)."""
 
-    def __init__(self, model: open_clip.CLIP, chosen: Sequence[Scene], texts: _Texts, num_captions: int) -> None:
+    def __init__(
+        self, model: open_clip.CLIP, chosen_scenes: Sequence[Scene], texts: _CaptionTokens, num_captions: int
+    ) -> None:
         super().__init__()
         self._loss = open_clip.ClipLoss()
-        self._model = [model]  # is no part of this
+        self._model = [model]  # in a list, so that its parameters are not registered twice
         self._texts, self._num_captions = texts, num_captions
 
-    def forward(self, images: Tensor, rows: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+    def forward(self, images: Tensor, rows: IntArray, rng: np.random.Generator) -> Tensor:
         (model,) = self._model
         image_vectors = model.encode_image(images, normalize=True)
         caption_rows = rows * self._num_captions + rng.integers(self._num_captions, size=len(rows))
-        return self._loss(image_vectors, _encode_text(model, self._texts.batch(caption_rows)), model.logit_scale.exp())
+        return self._loss(
+            image_vectors, _encode_text(model, self._texts.select_batch(caption_rows)), model.logit_scale.exp()
+        )
 
 
-class _Classes(torch.nn.Module):
-    """Loss of naming the kinds of things in an image: supervision by labels, without any sentence."""
+class _ClassificationLoss(torch.nn.Module):
+    """Classification loss of the kinds of things in an image: supervision by labels, without sentences."""
 
-    def __init__(self, model: open_clip.CLIP, chosen: Sequence[Scene], texts: _Texts, num_captions: int) -> None:
+    def __init__(
+        self, model: open_clip.CLIP, chosen_scenes: Sequence[Scene], texts: _CaptionTokens, num_captions: int
+    ) -> None:
         super().__init__()
         self._model = [model]
         kinds = list(world.KINDS)
-        self._labels = torch.zeros(len(chosen), len(kinds))
-        for row, scene in enumerate(chosen):
+        self._labels = torch.zeros(len(chosen_scenes), len(kinds))
+        for row, scene in enumerate(chosen_scenes):
             for kind, _ in scene.pairs:
                 self._labels[row, kinds.index(kind)] = 1
         self._head = torch.nn.Linear(model.visual.output_dim, len(kinds))
 
-    def forward(self, images: Tensor, rows: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+    def forward(self, images: Tensor, rows: IntArray, rng: np.random.Generator) -> Tensor:
         (model,) = self._model
         return F.binary_cross_entropy_with_logits(self._head(model.encode_image(images)), self._labels[rows])
 
 
-_OBJECTIVES: dict[str, type[torch.nn.Module]] = {"contrastive": _Contrast, "classes": _Classes}
+_LOSSES: dict[str, type[torch.nn.Module]] = {"contrastive": _ContrastiveLoss, "classes": _ClassificationLoss}
 
 
 def train_clip(config: TrainPicturebookClipConfig) -> dict[str, float]:
-    """Trains on the `clip` split, saves the model to `config.output`, and measures it on `test`.
+    """Train on the `clip` split, save the model to `config.output`, and measure it on `test`.
 
-    With `objective=classes` the image tower learns to name kinds of things and the text tower nothing; with
-    `objective=none` neither learns anything. Both are for comparison.
+    With `objective=classes` the image tower learns to name kinds of things and the text tower learns nothing. With
+    `objective=none` neither tower learns anything. Both are for comparison.
 
-    The folder is one that `open_clip` loads as ``local-dir:FOLDER``.
+    `open_clip` loads the folder as ``local-dir:FOLDER``.
 
     Returns:
         Recalls and cosines over the first captions of `config.num_test` scenes.
@@ -174,29 +183,29 @@ def train_clip(config: TrainPicturebookClipConfig) -> dict[str, float]:
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     began = time.monotonic()
-    chosen = scenes("clip", config.num_scenes, config.seed)
-    captions_by_scene = [[caption.text for caption in captions(scene)] for scene in chosen]
+    chosen_scenes = scenes("clip", config.num_scenes, config.seed)
+    captions_by_scene = [[caption.text for caption in captions(scene)] for scene in chosen_scenes]
     num_captions = len(captions_by_scene[0])
-    flat = [text for texts in captions_by_scene for text in texts]
-    tokenizer = train_bpe(flat, config.vocab_size, end_token=_END, start_token=_START)
-    texts = _Texts.from_texts(tokenizer, flat, config.context_length)
-    pixels = _draw_all(chosen, config.image_size)
-    model_config = _model_config(config, len(tokenizer))
+    all_captions = [text for texts in captions_by_scene for text in texts]
+    tokenizer = train_bpe(all_captions, config.vocab_size, end_token=_END, start_token=_START)
+    texts = _CaptionTokens.from_texts(tokenizer, all_captions, config.context_length)
+    pixels = _draw_scenes(chosen_scenes, config.image_size)
+    model_config = _build_model_config(config, len(tokenizer))
     model = open_clip.CLIP(**model_config)
     model.logit_scale.data.fill_(-np.log(config.temperature))
-    _set_apart(model, config)
+    _offset_towers(model, config)
     steps = 0 if config.objective == "none" else config.steps
-    loss_of = _OBJECTIVES.get(config.objective, _Contrast)(model, chosen, texts, num_captions)
-    optimizer = _optimizer(model, config, loss_of)
-    order: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+    compute_loss = _LOSSES.get(config.objective, _ContrastiveLoss)(model, chosen_scenes, texts, num_captions)
+    optimizer = _build_optimizer(model, config, compute_loss)
+    order: IntArray = np.empty(0, dtype=np.int64)
     with tqdm(range(steps), desc="training", unit="step") as bar:
         for step in bar:
             if len(order) < config.batch_size:
-                order = rng.permutation(len(chosen))
+                order = rng.permutation(len(chosen_scenes))
             rows, order = order[: config.batch_size], order[config.batch_size :]
             for group in optimizer.param_groups:
-                group["lr"] = _learning_rate(step, config)
-            loss = loss_of(_images(pixels[rows]), rows, rng)
+                group["lr"] = _compute_learning_rate(step, config)
+            loss = compute_loss(_normalize_pixels(pixels[rows]), rows, rng)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -226,13 +235,15 @@ def _save(folder: Path, model: open_clip.CLIP, tokenizer: PreTrainedTokenizerFas
 def measure(
     model: open_clip.CLIP, tokenizer: PreTrainedTokenizerFast, config: TrainPicturebookClipConfig
 ) -> dict[str, float]:
-    """Recall both ways and cosines, over the first caption of every scene of the test split."""
-    chosen = scenes("test", config.num_test)
-    pixels = np.stack([_pixels(scene, config.image_size) for scene in chosen])
-    texts = _Texts.from_texts(tokenizer, [captions(scene)[0].text for scene in chosen], config.context_length)
-    blocks = np.array_split(np.arange(len(chosen)), max(1, len(chosen) // 250))
-    images = torch.cat([model.encode_image(_images(pixels[b]), normalize=True) for b in blocks]).numpy()
-    text_vectors = torch.cat([_encode_text(model, texts.batch(b)) for b in blocks]).numpy()
+    """Return recalls in both directions and cosines, over the first caption of every test scene."""
+    chosen_scenes = scenes("test", config.num_test)
+    pixels = np.stack([_draw_pixels(scene, config.image_size) for scene in chosen_scenes])
+    texts = _CaptionTokens.from_texts(
+        tokenizer, [captions(scene)[0].text for scene in chosen_scenes], config.context_length
+    )
+    blocks = np.array_split(np.arange(len(chosen_scenes)), max(1, len(chosen_scenes) // 250))
+    images = torch.cat([model.encode_image(_normalize_pixels(pixels[b]), normalize=True) for b in blocks]).numpy()
+    text_vectors = torch.cat([_encode_text(model, texts.select_batch(b)) for b in blocks]).numpy()
     recalls = {
         f"{way}_recall@{k}": compute_recall_at_k(queries, candidates, k)
         for way, queries, candidates in (
@@ -253,4 +264,4 @@ def main(config: TrainPicturebookClipConfig) -> None:
     """Train, and print the measures."""
     for name, value in train_clip(config).items():
         show(f"  {name:<24} {value:.3f}")
-    show(f"saved to {config.output}")
+    show(f"saved: {config.output}")

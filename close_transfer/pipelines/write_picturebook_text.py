@@ -1,4 +1,4 @@
-"""Write Picturebook's text: captions, or questions with their answers; no image is drawn."""
+"""write_picturebook_text.py: write Picturebook's captions, or its questions and answers, without drawing images."""
 
 import json
 from collections import Counter
@@ -12,7 +12,7 @@ from close_transfer.data.sources import load_examples
 
 
 def main(config: WritePicturebookTextConfig) -> None:
-    """Write the file, and print how many lines it has."""
+    """Write the file, and print the number of lines."""
     examples = load_examples(config.data, EXAMPLE_KINDS[config.what], config.split).examples
     lines = []
     for example in examples:

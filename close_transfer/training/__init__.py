@@ -1,1 +1,1 @@
-"""The training loop and the folder of a run."""
+"""Training loop, its objectives, and the folder of a run."""

@@ -1,7 +1,7 @@
-"""Examples as numbers: token ids once for the whole run, batches of similar length, their parts.
+"""Batches of token ids: examples are tokenized once per run and batched with others of similar length.
 
-An optimiser step has a global batch. It is the same whatever the number of processes and whatever
-the accumulation; those only decide how it is split into parts.
+Each optimiser step has a global batch, which does not depend on the number of processes or on gradient
+accumulation. Those only decide into how many parts it is split.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,25 +13,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from close_transfer.config.choices import InputModality
+from close_transfer.core.arrays import IntArray
 from close_transfer.data.examples import Example
 from close_transfer.encoders.embeddings import SceneVectors
 from close_transfer.models.adapters import NoiseSource
 from close_transfer.models.lm_wrappers import IGNORED
 from close_transfer.models.prompt_format import TextFormat
 
-Rows = NDArray[np.int64]
-
 # Batches whose examples are sorted by length together. Larger pools save a little padding, but then a
+# batch holds questions of one kind only, and the model learns later what all questions share.
 # batch is of questions of one kind, and what all questions share is learned later.
-_POOL = 8
+_BATCHES_PER_POOL = 8
 
 
 @dataclass(frozen=True)
 class Ragged:
-    """Rows of different lengths, one after the other."""
+    """Rows of different lengths, stored one after the other."""
 
     values: NDArray[np.int32]
-    starts: Rows
+    starts: IntArray
 
     @classmethod
     def from_rows(cls, rows: Sequence[Sequence[int] | NDArray[np.int32]]) -> "Ragged":
@@ -45,32 +45,32 @@ class Ragged:
     def __getitem__(self, row: int) -> NDArray[np.int32]:
         return self.values[self.starts[row] : self.starts[row + 1]]
 
-    def lengths(self) -> Rows:
+    def compute_lengths(self) -> IntArray:
         return np.diff(self.starts)
 
     def pad(self, rows: Sequence[int], padding: int) -> Tensor:
-        """Shape (rows, longest of them), int64."""
-        picked = [self[row] for row in rows]
-        result = np.full((len(rows), max((len(p) for p in picked), default=0)), padding, dtype=np.int64)
-        for line, values in zip(result, picked, strict=True):
+        """Return these rows, padded to the longest of them; shape (rows, longest), int64."""
+        selected = [self[row] for row in rows]
+        padded = np.full((len(rows), max((len(p) for p in selected), default=0)), padding, dtype=np.int64)
+        for line, values in zip(padded, selected, strict=True):
             line[: len(values)] = values
-        return torch.from_numpy(result)
+        return torch.from_numpy(padded)
 
     def pad_with_mask(self, rows: Sequence[int], padding: int) -> tuple[Tensor, Tensor]:
-        """As `padded`, with a mask of the same shape and kind: 1 where there is a value."""
-        lengths = torch.from_numpy(self.lengths()[list(rows)])
+        """Return what `pad` returns, and a mask of the same shape and dtype: 1 for a value, 0 for padding."""
+        lengths = torch.from_numpy(self.compute_lengths()[list(rows)])
         values = self.pad(rows, padding)
         return values, (torch.arange(values.shape[1]) < lengths[:, None]).long()
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A part of a global batch, ready for the model; shapes as in `models/network.py`.
+    """Part of a global batch, ready for the model; shapes as in `models/network.py`.
 
     Attributes:
-        start: position of its first example in the global batch.
-        num_examples: size of the global batch.
-        num_target_tokens: of the global batch, which its loss is averaged over.
+        start: position of the part's first example in the global batch.
+        num_examples: number of examples in the global batch.
+        num_target_tokens: number of target tokens in the global batch, over which its loss is averaged.
     """
 
     vectors: Tensor
@@ -85,10 +85,16 @@ class Batch:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def inputs(
+    def make_inputs(
         self, device: torch.device, input_modality: InputModality, generator: torch.Generator | None
     ) -> dict[str, object]:
-        """Keyword arguments for the model's forward pass; `input_modality` is what the vectors were made from."""
+        """Return the keyword arguments of the model's forward pass.
+
+        Args:
+            device: device of the model.
+            input_modality: modality of the inputs that the vectors were made from.
+            generator: source of the noise; None for no noise.
+        """
         noise = None if generator is None else NoiseSource(generator, self.start, self.num_examples)
         return {
             "vectors": self.vectors.to(device),
@@ -102,11 +108,11 @@ class Batch:
 
 
 class TokenizedExamples:
-    """Examples with their scene vectors and token ids; a target that is too long is cut.
+    """Examples with their scene vectors and token ids; prompts and targets that are too long are cut.
 
     Attributes:
-        ids: of the examples, for messages.
-        num_cut: prompts and targets that were longer than allowed.
+        ids: ids of the examples, for messages.
+        num_cut: number of prompts and targets that were cut.
     """
 
     def __init__(
@@ -140,28 +146,28 @@ class TokenizedExamples:
 
     @property
     def longest_prompt(self) -> int:
-        """Tokens of it, with what a chat template puts behind it."""
-        return int(self._prompts.lengths().max(initial=0))
+        """Return the number of tokens of the longest prompt, with what a chat template adds after it."""
+        return int(self._prompts.compute_lengths().max(initial=0))
 
-    def lengths(self) -> Rows:
-        """Target and prompt tokens of every example, for batches of similar length."""
-        targets = np.add.reduceat(self._targets.lengths(), self._first_target[:-1])
-        return targets + self._prompts.lengths()
+    def compute_lengths(self) -> IntArray:
+        """Return the number of prompt and target tokens of every example, for batches of similar length."""
+        targets = np.add.reduceat(self._targets.compute_lengths(), self._first_target[:-1])
+        return targets + self._prompts.compute_lengths()
 
-    def parts(self, examples: Rows, num_parts: int) -> list[Batch]:
-        """The global batch of these examples, in order, as so many parts."""
-        num_tokens = int(sum(self._target_lengths(e).sum() for e in examples))
+    def make_parts(self, examples: IntArray, num_parts: int) -> list[Batch]:
+        """Return the global batch of these examples, in order, split into `num_parts` parts."""
+        num_tokens = int(sum(self._count_target_tokens(e).sum() for e in examples))
         starts = np.cumsum([0, *(len(part) for part in np.array_split(examples, num_parts))])
         return [
-            self._batch(part, int(start), len(examples), num_tokens)
+            self._make_part(part, int(start), len(examples), num_tokens)
             for part, start in zip(np.array_split(examples, num_parts), starts, strict=False)
         ]
 
-    def _target_lengths(self, example: int) -> Rows:
+    def _count_target_tokens(self, example: int) -> IntArray:
         first, end = self._first_target[example : example + 2]
         return np.diff(self._targets.starts[first : end + 1])
 
-    def _batch(self, examples: Rows, start: int, num_examples: int, num_tokens: int) -> Batch:
+    def _make_part(self, examples: IntArray, start: int, num_examples: int, num_tokens: int) -> Batch:
         targets = [t for e in examples for t in range(self._first_target[e], self._first_target[e + 1])]
         counts = torch.from_numpy(self._first_target[examples + 1] - self._first_target[examples])
         prompt_ids, prompt_mask = self._prompts.pad_with_mask(examples.tolist(), self._padding)
@@ -178,22 +184,25 @@ class TokenizedExamples:
 
 
 def count_steps_per_epoch(num_examples: int, batch_size: int, max_examples: int | None = None) -> int:
-    """Optimiser steps in one epoch of at most `max_examples` examples; the last batch may be smaller."""
+    """Return the number of optimiser steps in an epoch of at most `max_examples` examples.
+
+    The last batch may be smaller than the others.
+    """
     return -(-min(num_examples, max_examples or num_examples) // batch_size)
 
 
 def make_epoch_batches(
-    lengths: Rows, batch_size: int, seed: int, epoch: int, max_examples: int | None = None
-) -> list[Rows]:
-    """The global batches of one epoch: each example once, similar lengths together, random order.
+    lengths: IntArray, batch_size: int, seed: int, epoch: int, max_examples: int | None = None
+) -> list[IntArray]:
+    """Return the global batches of one epoch: each example once, similar lengths together, in random order.
 
-    With `max_examples`, an epoch is a random draw of so many examples, another in each epoch. Depends on
-    nothing but the arguments, so an interrupted epoch can be taken up anywhere.
+    With `max_examples`, each epoch is another random draw of that many examples. The padded depends on the
+    arguments only, so an interrupted epoch can be resumed at any step.
     """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))[:max_examples]
     batches = []
-    pool = _POOL * batch_size
+    pool = _BATCHES_PER_POOL * batch_size
     for start in range(0, len(order), pool):
         chunk = order[start : start + pool]
         chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
@@ -202,11 +211,11 @@ def make_epoch_batches(
 
 
 def iterate_batches(
-    lengths: Rows, batch_size: int, seed: int, first_step: int, num_steps: int, max_examples: int | None = None
-) -> Iterator[Rows]:
-    """Global batches for optimiser steps `first_step` to `num_steps`, over as many epochs as it takes."""
-    an_epoch = count_steps_per_epoch(len(lengths), batch_size, max_examples)
-    for epoch in range(first_step // an_epoch, -(-num_steps // an_epoch)):
-        begin = max(0, first_step - epoch * an_epoch)
-        end = min(an_epoch, num_steps - epoch * an_epoch)
+    lengths: IntArray, batch_size: int, seed: int, first_step: int, num_steps: int, max_examples: int | None = None
+) -> Iterator[IntArray]:
+    """Yield the global batches of optimiser steps `first_step` to `num_steps`, over as many epochs as needed."""
+    steps_per_epoch = count_steps_per_epoch(len(lengths), batch_size, max_examples)
+    for epoch in range(first_step // steps_per_epoch, -(-num_steps // steps_per_epoch)):
+        begin = max(0, first_step - epoch * steps_per_epoch)
+        end = min(steps_per_epoch, num_steps - epoch * steps_per_epoch)
         yield from make_epoch_batches(lengths, batch_size, seed, epoch, max_examples)[begin:end]

@@ -1,4 +1,4 @@
-"""Builds the network of a new run, or loads that of an interrupted one."""
+"""Network of a run: built for a new run, or loaded from the last checkpoint."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -31,13 +31,13 @@ def build_network(
     Weights are drawn from PyTorch's global generator.
 
     Args:
-        config: the run's settings.
-        encoder: whose vectors the network will read.
-        texts: prompts and targets, which a new tokenizer is trained on.
-        statistics: what the adapters are fitted by.
-        statistics_summary: what results will say about them; None if none were given.
-        noise: the noise, as the saved model describes it.
-        data_regime: what data and noise have seen, "T0" to "T4"; adapters may need more.
+        config: settings of the run.
+        encoder: encoder of the vectors that the network will read.
+        texts: prompts and targets; a new tokenizer is trained on them.
+        statistics: statistics that the adapters are fitted to.
+        statistics_summary: description of the statistics for the results; None if none were given.
+        noise: description of the noise, as the saved model holds it.
+        data_regime: data regime of the training data and the noise, "T0" to "T4"; adapters may raise it.
 
     Raises:
         UserError: if the language model cannot be built or loaded.
@@ -70,23 +70,23 @@ def load_last_network(folder: RunFolder) -> tuple[TransferNetwork, PreTrainedTok
     Raises:
         UserError: if the checkpoint is missing or damaged.
     """
-    last = folder.intact("last")
+    last = folder.find_intact_checkpoint("last")
     return TransferNetwork.from_pretrained(last), AutoTokenizer.from_pretrained(last)
 
 
 def check_prompt_lengths(
     config: TrainConfig, network: TransferNetwork, scenes: SceneVectors, examples: Sequence[TokenizedExamples]
 ) -> None:
-    """Check that the longest prompt and a target have room behind the vector's tokens.
+    """Check that the longest prompt and a target fit into the language model, after the prefix tokens.
 
     Raises:
-        UserError: if they have not.
+        UserError: if they do not fit.
     """
     mapper = network.mapper
     prefix = mapper.tokens_per_vector * scenes.matrix.vectors_per_row + mapper.more_tokens
     before, target = len(network.config.text_format["before"]), config.task.max_target_tokens
     remedy = (
-        "give task.max_target_tokens, task.max_prompt_tokens or mapper.num_tokens a smaller value, or another "
+        "Give task.max_target_tokens, task.max_prompt_tokens or mapper.num_tokens a smaller value, or use another "
         "language model"
     )
     longest_prompt = max(part.longest_prompt for part in examples)

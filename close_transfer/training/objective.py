@@ -1,4 +1,4 @@
-"""Interface between the training loop and what it minimises."""
+"""Interface between the training loop and the objective that it minimises."""
 
 from collections.abc import Sequence, Sized
 from typing import Any, ClassVar, Protocol
@@ -7,30 +7,30 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from close_transfer.training.batches import Rows
+from close_transfer.core.arrays import IntArray
 from close_transfer.training.run_folder import TrainingState
 
 
 class Objective(Protocol):
     """Batches of some examples, their loss, and a validation.
 
-    Whatever is drawn follows from a seed and the step, so that a resumed training equals one that never stopped.
+    All random draws follow from a seed and the step, so a resumed training equals one that never stopped.
 
     Attributes:
-        activity: a word for the progress bar.
-        unit: an example's name there.
+        activity: label of the progress bar.
+        unit: name of an example in the progress bar.
     """
 
     activity: ClassVar[str]
     unit: ClassVar[str]
 
-    def lengths(self) -> Rows:
+    def compute_lengths(self) -> IntArray:
         """Return the length of every training example, for batches of similar length."""
 
     def seed_dropout(self, step: int, process: int) -> int:
         """Return the seed of the global generator for one step of one process."""
 
-    def make_parts(self, step: int, rows: Rows, num_parts: int) -> Sequence[Sized]:
+    def make_parts(self, step: int, rows: IntArray, num_parts: int) -> Sequence[Sized]:
         """Return the global batch of these rows in `num_parts` parts, some of which may be empty."""
 
     def compute_loss(self, model: torch.nn.Module, part: Any, step: int, accelerator: Accelerator) -> Tensor:
@@ -40,10 +40,10 @@ class Objective(Protocol):
         """Add to the state what the last step contributed."""
 
     def is_validation_step(self, step: int, num_steps: int) -> bool:
-        """Return True if a validation follows after so many steps, as it does after the last."""
+        """Return True if a validation follows after this many steps; one always follows after the last step."""
 
     def validate(self, model: Any, step: int, accelerator: Accelerator) -> float:
-        """Return the mean loss per target token over the validation examples; the model is in test mode."""
+        """Return the mean loss per target token over the validation examples; the model is in evaluation mode."""
 
-    def suggest_remedy(self, rows: Rows) -> str:
-        """Return what to do about a loss of these rows that is not finite."""
+    def suggest_remedy(self, rows: IntArray) -> str:
+        """Return a sentence on what the user can do if the loss of these rows is not finite."""

@@ -1,4 +1,4 @@
-"""The optimiser's state as named tensors, for safetensors."""
+"""Optimiser state as named tensors, for safetensors."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def collect_optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state by "parameter/slot", on the CPU."""
+    """Return the optimiser's state by "parameter/slot", on the CPU."""
     tensors = {}
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
@@ -16,10 +16,10 @@ def collect_optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Opt
 
 
 def restore_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Puts back what `collect_optimizer_tensors` gave."""
+    """Restore the state that `collect_optimizer_tensors` returned."""
     parameters = dict(model.named_parameters())
     for key, tensor in tensors.items():
         name, slot = key.rsplit("/", 1)
         parameter = parameters[name]
-        # AdamW keeps its step count on the CPU and its moments beside the parameter.
+        # AdamW keeps its step count on the CPU, and its moments on the parameter's device.
         optimizer.state[parameter][slot] = tensor if slot == "step" else tensor.to(parameter.device)

@@ -1,4 +1,4 @@
-"""Learning a language model from text alone, as an objective of the training loop."""
+"""Pretraining objective: learning a language model from text alone."""
 
 import math
 from collections.abc import Sequence
@@ -12,12 +12,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from close_transfer.config.pretrain_lm import PretrainLmConfig
+from close_transfer.core.arrays import IntArray
 from close_transfer.models.lm_wrappers import IGNORED
-from close_transfer.training.batches import Ragged, Rows, count_steps_per_epoch
+from close_transfer.training.batches import Ragged, count_steps_per_epoch
 from close_transfer.training.run_folder import TrainingState
-from close_transfer.training.span_corruption import Ids, SpanCorruptor
+from close_transfer.training.span_corruption import SpanCorruptor, TokenIds
 
-_CORRUPTION, _DROPOUT, _VALIDATION = 1, 2, 3  # streams of random numbers besides that of the order
+_CORRUPTION, _DROPOUT, _VALIDATION = 1, 2, 3  # random streams, separate from that of the order
 
 
 @dataclass
@@ -25,8 +26,8 @@ class PretrainState(TrainingState):
     """State of a pretraining.
 
     Attributes:
-        num_tokens: read and written by the model in training so far, padding not counted.
-        identity: fingerprint of the settings and texts, without which nothing is resumed.
+        num_tokens: number of tokens that the model read and wrote in training so far, without padding.
+        identity: fingerprint of the settings and texts; only a training with the same one can be resumed.
     """
 
     num_tokens: int = 0
@@ -35,12 +36,12 @@ class PretrainState(TrainingState):
 
 @dataclass(frozen=True)
 class TextPart:
-    """A part of a global batch of texts.
+    """Part of a global batch of texts.
 
     Attributes:
         inputs: arguments of the model's forward pass.
-        num_read, num_written: tokens, padding not counted.
-        share: of the global batch's written tokens, over which the loss is a mean.
+        num_read, num_written: number of tokens that the model reads and writes, without padding.
+        share: share of the global batch's written tokens, which weights the part's mean loss.
     """
 
     inputs: dict[str, Tensor]
@@ -53,16 +54,16 @@ class TextPart:
 
 
 class SpanCorruptionCollator:
-    """Batches for a sequence-to-sequence model: corrupted texts to read, targets to write."""
+    """Collator for an encoder-decoder: corrupted texts to read, targets to write."""
 
     def __init__(self, corruption: SpanCorruptor, padding: int) -> None:
         self._corruption, self._padding = corruption, padding
 
-    def __call__(self, texts: Sequence[Ids], rng: np.random.Generator) -> list[tuple[Ids, Ids]]:
-        """Return what is read and what is written of each text, drawn anew."""
+    def __call__(self, texts: Sequence[TokenIds], rng: np.random.Generator) -> list[tuple[TokenIds, TokenIds]]:
+        """Return the input and target ids of each text, with newly drawn spans."""
         return [self._corruption(text, rng) for text in texts]
 
-    def collate(self, pairs: Sequence[tuple[Ids, Ids]]) -> TextPart:
+    def collate(self, pairs: Sequence[tuple[TokenIds, TokenIds]]) -> TextPart:
         """Return a padded batch."""
         read, written = (Ragged.from_rows([pair[side] for pair in pairs]) for side in (0, 1))
         every = range(len(pairs))
@@ -72,22 +73,22 @@ class SpanCorruptionCollator:
 
 
 class NextTokenCollator:
-    """Batches for a decoder: whole texts behind an end token, from which the first word follows as from a prompt."""
+    """Collator for a decoder: each text after an end token, so that its first word is predicted too."""
 
     def __init__(self, end: int, padding: int) -> None:
         self._end, self._padding = end, padding
 
-    def __call__(self, texts: Sequence[Ids], rng: np.random.Generator) -> list[tuple[Ids, Ids]]:
-        """Return each text behind an end token, as what is read and what is written. Nothing is drawn."""
+    def __call__(self, texts: Sequence[TokenIds], rng: np.random.Generator) -> list[tuple[TokenIds, TokenIds]]:
+        """Return each text after an end token, as input and as target; nothing is drawn."""
         whole = [np.array([self._end, *text], dtype=np.int32) for text in texts]
         return [(ids, ids) for ids in whole]
 
-    def collate(self, pairs: Sequence[tuple[Ids, Ids]]) -> TextPart:
+    def collate(self, pairs: Sequence[tuple[TokenIds, TokenIds]]) -> TextPart:
         """Return a padded batch."""
         whole = Ragged.from_rows([ids for ids, _ in pairs])
         every = range(len(pairs))
         input_ids, mask = whole.pad_with_mask(every, self._padding)
-        # The model itself compares labels with the tokens before them, and so skips the first.
+        # The model itself shifts the labels by one token, so the first token is not counted.
         inputs = {"input_ids": input_ids, "attention_mask": mask, "labels": whole.pad(every, IGNORED)}
         return TextPart(inputs, len(pairs), len(whole.values) - len(pairs))
 
@@ -97,12 +98,12 @@ Collator = SpanCorruptionCollator | NextTokenCollator
 
 @dataclass
 class PretrainingObjective:
-    """Cross-entropy of texts, or of what was dropped from them.
+    """Cross-entropy of texts, or of the spans that were dropped from them.
 
     Attributes:
-        texts, validation: token ids of every text, the end token last.
-        collator: what becomes of a text.
-        config: the settings.
+        texts, validation: token ids of every text, with the end token last.
+        collator: collator that makes inputs and targets from texts.
+        config: settings of the pretraining.
     """
 
     activity: ClassVar[str] = "pretraining"
@@ -116,23 +117,23 @@ class PretrainingObjective:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps in one pass over the texts."""
+        """Return the number of optimiser steps in one pass over the texts."""
         return count_steps_per_epoch(len(self.texts), self.config.batch_size)
 
     def count_epochs(self, step: int) -> float:
-        """Return how many passes over the texts so many steps are."""
+        """Return how many passes over the texts `step` steps are, rounded to two decimals."""
         return round(step / self.steps_per_epoch, 2)
 
-    def lengths(self) -> Rows:
-        return self.texts.lengths()
+    def compute_lengths(self) -> IntArray:
+        return self.texts.compute_lengths()
 
     def seed_dropout(self, step: int, process: int) -> int:
         stream = [self.config.seed, step, _DROPOUT, *([process] if process else [])]
         return int(np.random.SeedSequence(stream).generate_state(1)[0])
 
-    def make_parts(self, step: int, rows: Rows, num_parts: int) -> list[TextPart]:
+    def make_parts(self, step: int, rows: IntArray, num_parts: int) -> list[TextPart]:
         rng = np.random.default_rng([self.config.seed, step, _CORRUPTION])
-        # Drawn for the global batch at once, so that the draws do not depend on how it is split.
+        # Drawn for the whole global batch at once, so that the draws do not depend on the number of parts.
         pairs = self.collator([self.texts[row] for row in rows], rng)
         parts = [
             self.collator.collate([pairs[i] for i in part]) for part in np.array_split(range(len(rows)), num_parts)
@@ -147,7 +148,7 @@ class PretrainingObjective:
         return self._compute_mean_loss(model, part, accelerator) * part.share
 
     def _compute_mean_loss(self, model: torch.nn.Module, part: TextPart, accelerator: Accelerator) -> Tensor:
-        """Return the mean over a part's written tokens, in nats."""
+        """Return the mean loss over a part's written tokens, in nats."""
         with accelerator.autocast():
             return model(**{name: tensor.to(accelerator.device) for name, tensor in part.inputs.items()}).loss
 
@@ -159,9 +160,9 @@ class PretrainingObjective:
         return step % self.steps_per_epoch == 0 or step == num_steps
 
     def validate(self, model: torch.nn.Module, step: int, accelerator: Accelerator) -> float:
-        """Return the mean loss per written token, and show it; the corruption is the same every time."""
+        """Return the mean loss per written token, and print it; the spans are the same at every validation."""
         total, num_tokens = 0.0, 0
-        order = np.argsort(self.validation.lengths(), kind="stable")
+        order = np.argsort(self.validation.compute_lengths(), kind="stable")
         rng = np.random.default_rng([self.config.seed, 0, _VALIDATION])
         for start in range(0, len(order), self.config.batch_size):
             texts = [self.validation[row] for row in order[start : start + self.config.batch_size]]
@@ -176,5 +177,5 @@ class PretrainingObjective:
             )
         return loss
 
-    def suggest_remedy(self, rows: Rows) -> str:
-        return "give a lower learning_rate or more warmup_steps"
+    def suggest_remedy(self, rows: IntArray) -> str:
+        return "Give a lower learning_rate or more warmup_steps"

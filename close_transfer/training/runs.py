@@ -1,6 +1,6 @@
-"""A run's beginning: where it goes, what it was asked for, facts about what it saw.
+"""Runs: choosing the folder of a new run, starting a run, finding and reading one.
 
-Its checkpoints and logs are in `run_folder.py`.
+`run_folder.py` handles the checkpoints and the log in that folder.
 """
 
 from collections.abc import Mapping
@@ -24,24 +24,24 @@ from close_transfer.core.atomic_files import (
 from close_transfer.core.errors import UserError
 from close_transfer.core.roles import Role, drop_settings
 
-# What training saw, in the codes that later work uses to keep comparisons fair.
+# Data regime of each training modality, before noise and adapters; T0 is text only, T4 is paired images.
 DATA_REGIMES: dict[InputModality, str] = {"text": "T0", "image": "T4"}
 
-# What is used of facts.json.
-_FACTS = dict.fromkeys(("data_regime", "input_modality", "validation_input", "data_fingerprint", "encoder"), str)
+# Fields of facts.json that later commands read.
+_FACT_TYPES = dict.fromkeys(("data_regime", "input_modality", "validation_input", "data_fingerprint", "encoder"), str)
 
 
 def choose_folder(config: TrainConfig) -> tuple[Path, bool]:
-    """Where the run goes, and whether it was begun before.
+    """Return the run's folder, and True if the run was begun before.
 
     Raises:
-        UserError: as `_new_folder` and `_resumed_folder`.
+        UserError: as `_choose_new_folder` and `_find_resumed_folder`.
     """
     if config.resume is None:
-        return _new_folder(config), False
+        return _choose_new_folder(config), False
     if config.resume == "auto" and not _is_run(Path(config.output or "")):
         return Path(config.output or ""), False
-    return _resumed_folder(config), True
+    return _find_resumed_folder(config), True
 
 
 def _is_run(folder: Path) -> bool:
@@ -49,12 +49,12 @@ def _is_run(folder: Path) -> bool:
 
 
 def is_saved_model(folder: Path) -> bool:
-    """Whether this is one model as `save_pretrained` writes it (or one checkpoint), and not a run's folder."""
+    """Return True if this is one model as `save_pretrained` writes it (or one checkpoint), not a run's folder."""
     return (folder / "config.json").is_file() and not _is_run(folder)
 
 
-def _new_folder(config: TrainConfig) -> Path:
-    """Where a new run goes: `output`, or a folder named by task and time. Nothing is made yet.
+def _choose_new_folder(config: TrainConfig) -> Path:
+    """Return the folder of a new run, `output` or a name from task and time; do not create it yet.
 
     Raises:
         UserError: if `output` holds a run already.
@@ -63,7 +63,7 @@ def _new_folder(config: TrainConfig) -> Path:
         folder = Path(config.output)
         if _is_run(folder):
             raise UserError(
-                f"output={folder} holds a run already; give another folder, or continue it with resume={folder}"
+                f"output={folder} holds a run already. Give another folder, or continue the run with resume={folder}"
             )
         return folder
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -75,11 +75,11 @@ def _new_folder(config: TrainConfig) -> Path:
     return folder
 
 
-def _resumed_folder(config: TrainConfig) -> Path:
-    """The folder of the run to continue.
+def _find_resumed_folder(config: TrainConfig) -> Path:
+    """Return the folder of the run to continue.
 
     Raises:
-        UserError: as `read_run`, and if it was started with other settings.
+        UserError: as `read_run`, and if the run was started with other settings.
     """
     assert config.resume is not None
     folder = (
@@ -88,28 +88,28 @@ def _resumed_folder(config: TrainConfig) -> Path:
         else Path(config.resume)
     )
     if not _is_run(folder):
-        raise UserError(f"resume={config.resume}: there is no run at {folder}; start one without resume=")
-    # The batch sizes of encoders count: with another one the vectors, and so the run, agree but for rounding.
+        raise UserError(f"resume={config.resume}: there is no run at {folder}. Start one without resume=")
+    # Encoders' batch sizes are compared too: they change the rounding of the vectors, and so the run.
     saved, now = (
-        drop_settings(TrainConfig, one.model_dump(mode="json"), Role.LOCATION, Role.REPORTING)
-        for one in (read_run(folder)[0], config)
+        drop_settings(TrainConfig, settings.model_dump(mode="json"), Role.LOCATION, Role.REPORTING)
+        for settings in (read_run(folder)[0], config)
     )
     differing = [key for key in now if now[key] != saved.get(key)]
     if differing:
-        what = "; ".join(f"{key} was {saved[key]} and is {now[key]}" for key in differing)
+        differences = "; ".join(f"{key} was {saved[key]} and is {now[key]}" for key in differing)
         raise UserError(
-            f"resume={config.resume}: the run at {folder} was started with other settings ({what}); give the same ones"
+            f"resume={config.resume}: the run at {folder} was started with other settings ({differences}). Give the same ones"
         )
     return folder.resolve()
 
 
 def start_run(config: TrainConfig, folder: Path, facts: Mapping[str, Any]) -> None:
-    """Writes facts and settings, and points the task's `latest` at the folder.
+    """Write facts and settings, and point the task's `latest` link at the folder.
 
-    The settings come last of what is in the folder: with them it is a run, which can be continued.
+    The settings are written last: a folder that has them is a run, which can be continued.
 
     Raises:
-        WriteError: if it cannot be written.
+        WriteError: if a file cannot be written.
     """
     write_json(folder / "facts.json", facts)
     write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
@@ -120,27 +120,27 @@ def start_run(config: TrainConfig, folder: Path, facts: Mapping[str, Any]) -> No
 
 
 def read_run(folder: Path) -> tuple[TrainConfig, dict]:
-    """What a run was asked for, and facts about its training data.
+    """Return a run's settings, and facts about its training data.
 
     Raises:
         UserError: if the folder holds no run, a damaged one, or one whose settings this version does not know.
     """
     if not _is_run(folder):
-        raise UserError(f"run={folder}: there is no run; give the folder that training named at its end")
-    saved = _saved_settings(folder)
+        raise UserError(f"run={folder}: there is no run. Give the folder that training printed at its end")
+    saved = _read_saved_settings(folder)
     try:
         config = TrainConfig.model_validate(saved)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        key = ".".join(str(part) for part in first["loc"])
         raise UserError(
-            f"run={folder}: config.yaml, {where}: {first['msg']}; another version wrote this run, so train it again, "
-            "or use it with that version"
+            f"run={folder}: config.yaml, {key}: {first['msg']}; another version wrote this run. Train again, or use the run "
+            "with that version"
         ) from None
-    return config, read_fields(folder / "facts.json", _FACTS)
+    return config, read_fields(folder / "facts.json", _FACT_TYPES)
 
 
-def _saved_settings(folder: Path) -> dict[str, Any]:
+def _read_saved_settings(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
     try:
         saved = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -152,19 +152,19 @@ def _saved_settings(folder: Path) -> dict[str, Any]:
 
 
 def find_run(run: str, runs: str, task: str) -> Path:
-    """The folder of a run; "latest" is the newest of the task.
+    """Return the folder of a run; "latest" is the newest run of the task.
 
     Raises:
-        UserError: if there is none, with the command that makes one; if it is a saved model, with what takes that.
+        UserError: if there is no run (the message has the command that trains one), or if it is a saved model.
     """
     folder = Path(runs) / task / "latest" if run == "latest" else Path(run)
     if is_saved_model(folder):
         raise UserError(
-            f"run={run}: is one saved model and no run, so there are no settings, data or results of its training; "
-            "predict.py and TransferModel.from_pretrained take it, here give the folder that training named at its end"
+            f"run={run}: is a saved model, which has no settings, data or results of its training. Give the folder that "
+            "training printed at its end; only predict.py and TransferModel.from_pretrained take a saved model"
         )
     if not _is_run(folder):
         raise UserError(
-            f"run={run}: there is no run of {task} at {folder}; train one first: python scripts/train_text_only.py task={task}"
+            f"run={run}: there is no run of task={task} at {folder}. Train one first: python scripts/train_text_only.py task={task}"
         )
     return folder.resolve()

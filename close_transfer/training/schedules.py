@@ -1,4 +1,4 @@
-"""The learning rate at every optimiser step, as a pure function."""
+"""Learning rate schedules, as a pure function of the step."""
 
 import math
 from typing import Literal
@@ -9,19 +9,18 @@ Schedule = Literal["linear", "cosine", "constant", "close-code"]
 def compute_learning_rate_factor(
     step: int, num_steps: int, warmup_steps: int, schedule: Schedule, batch_size: int = 1
 ) -> float:
-    """What the learning rate is multiplied with at an optimiser step, in 0..1.
+    """Return the factor of the learning rate at an optimiser step, in 0..1.
 
-    Rises linearly over the warm-up, then falls to 0 at `num_steps` (or stays, if constant). "close-code"
-    is the linear schedule of CLOSE's released code, whose end is counted in examples while it is asked
-    once a batch, so that at a batch size of 128 the rate falls by 1/128 in all; it is there to repeat
-    that code's runs.
+    The factor rises linearly over the warm-up, then falls to 0 at `num_steps` (or stays at 1 if constant).
+    "close-code" repeats the linear schedule of CLOSE's released code. That code counts the end in examples, but
+    the steps in batches, so at a batch size of 128 the rate falls by 1/128 only.
 
     Args:
-        step: optimiser steps done before this one, from 0.
-        num_steps: optimiser steps in all.
-        warmup_steps: length of the warm-up, cut to `num_steps`.
-        schedule: the shape after the warm-up.
-        batch_size: examples a step, which only "close-code" asks for.
+        step: number of optimiser steps done before this one, from 0.
+        num_steps: number of optimiser steps of the whole run.
+        warmup_steps: length of the warm-up, at most `num_steps`.
+        schedule: shape after the warm-up.
+        batch_size: examples per step; only "close-code" uses it.
     """
     if schedule == "close-code":
         num_steps *= batch_size

@@ -1,4 +1,4 @@
-"""One optimiser step: forward and backward over the parts of a batch, then an update."""
+"""Optimiser step: forward and backward over the parts of a batch, then an update."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ Part = TypeVar("Part")
 
 
 class NonFiniteError(RuntimeError):
-    """A loss or gradient was not finite; the weights are those of before the step."""
+    """Error about a loss or gradient that is not finite; the weights are those from before the step."""
 
 
 def make_generator(*parts: object) -> torch.Generator:
@@ -35,7 +35,7 @@ def sum_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0)
         labels: shape (targets, length), `IGNORED` where padded.
         smoothing: share of each target that is spread over the vocabulary.
     """
-    # In 32 bits whatever the model computes in: sums over a large vocabulary lose digits in 16.
+    # In 32 bits even if the model computes in 16: sums over a large vocabulary lose digits in 16.
     return F.cross_entropy(
         logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing
     )
@@ -54,13 +54,13 @@ def train_step(
     """Do one optimiser step on this process's parts of the global batch.
 
     Args:
-        model: the network as the accelerator wrapped it, in training mode.
-        optimizer: of its trainable parameters.
-        parts: this process's; gradients are accumulated over them.
+        model: network as the accelerator wrapped it, in training mode.
+        optimizer: optimiser of the network's trainable parameters.
+        parts: parts of this process; their gradients are accumulated.
         accelerator: devices, precision, processes.
-        compute_loss: returns a part's share of the global batch's mean loss.
-        learning_rate: of this step.
-        clip_grad_norm: longest gradient; None: any.
+        compute_loss: function that returns a part's share of the global batch's mean loss.
+        learning_rate: learning rate of this step.
+        clip_grad_norm: gradient length above which gradients are scaled down; None for no limit.
 
     Returns:
         "loss" (nats per target token, over all processes), "gradient" (its length before clipping) and
@@ -77,13 +77,13 @@ def train_step(
         is_last = number == len(parts) - 1
         with nullcontext() if is_last else accelerator.no_sync(model):
             loss = compute_loss(model, part)
-            # Gradients are averaged over processes; the loss is a mean over the global batch.
+            # The accelerator averages gradients over processes, but the loss is a mean over the global batch.
             accelerator.backward(loss * accelerator.num_processes)
         total += loss.detach()
     loss_value = float(accelerator.reduce(total, reduction="sum"))
     limit = clip_grad_norm if clip_grad_norm is not None else math.inf
     norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), limit))
     if not (math.isfinite(loss_value) and math.isfinite(norm)):
-        raise NonFiniteError(f"the loss is {loss_value} and the gradient's length {norm}, so nothing was updated")
+        raise NonFiniteError(f"the loss is {loss_value} and the gradient length {norm}, so nothing was updated")
     optimizer.step()
     return {"loss": loss_value, "gradient": norm, "learning_rate": learning_rate}

@@ -1,7 +1,7 @@
-"""The training loop: fetch, step, log, validate, save, in this order.
+"""Training loop: fetch, step, log, validate, save, in this order.
 
-An objective says what is minimised: writing text from vectors, or a language model of text alone. The
-order of examples and all that is drawn follow from seed and step alone, so a run that is stopped and
+An objective defines what is minimised: the loss of text written from vectors, or of a language model of text
+alone. The order of examples and all random draws follow from seed and step only, so a run that is stopped and
 resumed equals one that never stopped.
 """
 
@@ -32,13 +32,13 @@ from close_transfer.training.train_step import NonFiniteError, train_step
 
 @dataclass
 class Outcome:
-    """How training ended.
+    """End of a training.
 
     Attributes:
-        state: the last state.
-        stopped_early: a signal asked it to stop; `resume` goes on from there.
-        exit_status: what the command should end with: 0, or what tells a scheduler to start it again.
-        was_finished: there was nothing left to do.
+        state: last state.
+        stopped_early: True if a signal stopped the training; `resume` continues it.
+        exit_status: exit status of the command; not 0 if a scheduler should start it again.
+        was_finished: True if the run was finished before, so nothing was done.
     """
 
     state: TrainingState
@@ -48,15 +48,15 @@ class Outcome:
 
 
 def count_steps(config: LoopConfig, num_examples: int) -> int:
-    """Optimiser steps of a whole run."""
+    """Return the number of optimiser steps of a whole run."""
     steps = config.epochs * count_steps_per_epoch(num_examples, config.batch_size, config.max_examples_per_epoch)
     return min(steps, config.max_steps or steps)
 
 
 def build_accelerator(device: str, precision: Literal["auto", "fp32", "bf16"]) -> Accelerator:
-    """Return the accelerator of a device, as `pick_device` names it; "auto" computes in bf16 on a GPU."""
-    disable_progress_bar()  # of loading weights; it would mix with ours
-    if ":" in device:  # accelerate takes the current GPU
+    """Return the accelerator for a device that `pick_device` returned; "auto" computes in bf16 on a GPU."""
+    disable_progress_bar()  # the bar of loading weights would mix with the bar of training
+    if ":" in device:  # accelerate uses the current GPU
         torch.cuda.set_device(device)
     uses_bf16 = precision == "bf16" or (precision == "auto" and device != "cpu")
     return Accelerator(cpu=device == "cpu", mixed_precision="bf16" if uses_bf16 else "no")
@@ -64,17 +64,18 @@ def build_accelerator(device: str, precision: Literal["auto", "fp32", "bf16"]) -
 
 @dataclass
 class Trainer:
-    """One training run.
+    """Trainer of one run.
 
     Attributes:
-        model, tokenizer: what is trained, and what is saved with it.
+        model, tokenizer: trained model, and the tokenizer that is saved with it.
         objective: batches, loss and validation.
-        config: the loop's settings.
-        seed: of the order of examples.
-        folder: where checkpoints and logs go.
+        config: settings of the loop.
+        seed: seed of the order of examples.
+        folder: folder of checkpoints and logs.
         accelerator: devices, precision, processes.
-        initial_state: of a new training; a checkpoint's state is of the same class.
-        is_fused: AdamW updates all weights in one kernel. Its rounding differs, so each objective keeps to one.
+        initial_state: state of a new training; a checkpoint's state is of the same class.
+        is_fused: True if AdamW updates all weights in one kernel. Its rounding differs, so each objective
+            always uses the same kind.
     """
 
     model: PreTrainedModel
@@ -88,28 +89,28 @@ class Trainer:
     is_fused: bool = False
     _num_examples: int = field(init=False)
     _optimizer: torch.optim.Optimizer = field(init=False)
-    _wrapped: torch.nn.Module = field(init=False)
+    _wrapped_model: torch.nn.Module = field(init=False)
 
     def __post_init__(self) -> None:
-        self._num_examples = len(self.objective.lengths())
+        self._num_examples = len(self.objective.compute_lengths())
         trainable = [p for p in self.model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
             trainable, lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=self.is_fused
         )
-        self._wrapped, wrapped_optimizer = self.accelerator.prepare(self.model, optimizer)
+        self._wrapped_model, wrapped_optimizer = self.accelerator.prepare(self.model, optimizer)
         self._optimizer = wrapped_optimizer.optimizer
 
     def run(self, resume: bool = False) -> Outcome:
-        """Trains to the end, or until asked to stop.
+        """Train to the end, or until a signal asks to stop.
 
         Raises:
-            NonFiniteError: if a loss or gradient is not finite; names the step and its examples.
+            NonFiniteError: if a loss or gradient is not finite; the message names the step and its examples.
             WriteError: if the disk is full; the last checkpoint is intact.
         """
         try:
             return self._run(resume)
         except WriteError as error:
-            raise error.with_next_step(f"go on with the same settings and resume={self.folder.path}") from error
+            raise error.with_next_step(f"continue with the same settings and resume={self.folder.path}") from error
 
     def _run(self, resume: bool) -> Outcome:
         state = self.initial_state
@@ -121,64 +122,73 @@ class Trainer:
         self.folder.rewind_log(state.step)
         request = StopRequest()
         began = time.monotonic() - state.seconds
-        with request.listening(), self._writer(state.step) as writer, self._bar(state.step, num_steps) as bar:
-            for rows in self._batches(state.step, num_steps):
+        with (
+            request.listening(),
+            self._open_writer(state.step) as writer,
+            self._open_progress_bar(state.step, num_steps) as bar,
+        ):
+            for rows in self._iterate_batches(state.step, num_steps):
                 measured = self._train_on(state.step, num_steps, rows)
                 state.step += 1
                 self.objective.update_state(state)
-                self._log(state.step, measured, writer, bar, len(rows))
-                asked = self._any_process(request.asked)
-                validates = self.objective.is_validation_step(state.step, num_steps)
-                if validates:
+                self._log_step(state.step, measured, writer, bar, len(rows))
+                is_asked_to_stop = self._is_any_process_asked(request.asked)
+                is_validation_step = self.objective.is_validation_step(state.step, num_steps)
+                if is_validation_step:
                     self._validate(state, writer)
-                if validates or asked:
+                if is_validation_step or is_asked_to_stop:
                     state.seconds = time.monotonic() - began
                     self._save(state, writer)
-                if asked:
+                if is_asked_to_stop:
                     break
         stopped = state.step < num_steps
         return Outcome(state, stopped, (request.exit_status or TERMINATED_STATUS) if stopped else 0)
 
-    def _batches(self, step: int, num_steps: int) -> Iterator[Any]:
+    def _iterate_batches(self, step: int, num_steps: int) -> Iterator[Any]:
         config = self.config
         return iterate_batches(
-            self.objective.lengths(), config.batch_size, self.seed, step, num_steps, config.max_examples_per_epoch
+            self.objective.compute_lengths(),
+            config.batch_size,
+            self.seed,
+            step,
+            num_steps,
+            config.max_examples_per_epoch,
         )
 
-    def _any_process(self, asked: bool) -> bool:
-        """Whether any process was asked to stop, so that all of them stop after the same step."""
+    def _is_any_process_asked(self, asked: bool) -> bool:
+        """Return True if any process was asked to stop, so that all of them stop after the same step."""
         if self.accelerator.num_processes == 1:
             return asked
         return bool(self.accelerator.reduce(torch.tensor(float(asked), device=self.accelerator.device)))
 
     def _train_on(self, step: int, num_steps: int, rows: Any) -> dict[str, float]:
-        """Do one optimiser step on the global batch of these rows; return what is logged."""
+        """Do one optimiser step on the global batch of these rows, and return the values to log."""
         config = self.config
         process, num_processes = self.accelerator.process_index, self.accelerator.num_processes
         parts = self.objective.make_parts(step, rows, num_processes * config.gradient_accumulation)
         first = process * config.gradient_accumulation
-        mine = [part for part in parts[first : first + config.gradient_accumulation] if len(part)]
-        # Dropout draws from the global generator; seeding it here makes every step repeatable.
+        own_parts = [part for part in parts[first : first + config.gradient_accumulation] if len(part)]
+        # Dropout draws from the global generator. Seeding it at each step makes a resumed run equal.
         torch.manual_seed(self.objective.seed_dropout(step, process))
-        self._wrapped.train()
+        self._wrapped_model.train()
         factor = compute_learning_rate_factor(step, num_steps, config.warmup_steps, config.schedule, config.batch_size)
         try:
             return train_step(
-                self._wrapped,
+                self._wrapped_model,
                 self._optimizer,
-                mine,
+                own_parts,
                 self.accelerator,
                 lambda model, part: self.objective.compute_loss(model, part, step, self.accelerator),
                 learning_rate=config.learning_rate * factor,
                 clip_grad_norm=config.clip_grad_norm,
             )
         except NonFiniteError as error:
-            raise NonFiniteError(f"step {step + 1}: {error}; {self.objective.suggest_remedy(rows)}") from error
+            raise NonFiniteError(f"step {step + 1}: {error}. {self.objective.suggest_remedy(rows)}") from error
 
     @torch.no_grad()
     def _validate(self, state: TrainingState, writer: SummaryWriter | None) -> None:
-        """Log the mean loss per target token over the validation examples, and remember the best."""
-        self._wrapped.eval()
+        """Log the mean loss per target token over the validation examples, and update the best step."""
+        self._wrapped_model.eval()
         loss = self.objective.validate(self.model, state.step, self.accelerator)
         if state.best_loss is None or loss < state.best_loss:
             state.best_loss, state.best_step = loss, state.step
@@ -190,11 +200,11 @@ class Trainer:
     def _save(self, state: TrainingState, writer: SummaryWriter | None) -> None:
         if self.accelerator.is_main_process:
             if writer is not None:
-                writer.flush()  # what was logged before a checkpoint is not logged again
+                writer.flush()  # a resumed run does not log again what came before the checkpoint
             self.folder.save(self.model, self.tokenizer, self._optimizer, state)
         self.accelerator.wait_for_everyone()
 
-    def _log(
+    def _log_step(
         self, step: int, measured: dict[str, float], writer: SummaryWriter | None, bar: tqdm, num_examples: int
     ) -> None:
         bar.update(num_examples)
@@ -208,37 +218,37 @@ class Trainer:
                     writer.add_scalar(f"training/{name}", value, step)
 
     @contextmanager
-    def _writer(self, step: int) -> Iterator[SummaryWriter | None]:
+    def _open_writer(self, step: int) -> Iterator[SummaryWriter | None]:
         if not (self.config.tensorboard and self.accelerator.is_main_process):
             yield None
             return
         folder = self.folder.path / "tensorboard"
         with report_write_errors(folder):
-            # Nothing that was logged at `step` or before is purged.
+            # Only events after `step` are purged: the resumed run logs them again.
             writer = SummaryWriter(str(folder), purge_step=step + 1)
             try:
                 yield writer
-                writer.flush()  # raises what its thread met
+                writer.flush()  # raises the errors of its thread
             finally:
                 writer.close()
 
-    def _bar(self, step: int, num_steps: int) -> tqdm:
+    def _open_progress_bar(self, step: int, num_steps: int) -> tqdm:
         limit = self.config.max_examples_per_epoch
-        an_epoch = count_steps_per_epoch(self._num_examples, self.config.batch_size, limit)
+        steps_per_epoch = count_steps_per_epoch(self._num_examples, self.config.batch_size, limit)
         num_examples = min(self._num_examples, limit or self._num_examples)
-        done, all_of_it = (num_examples * s // an_epoch for s in (step, num_steps))
+        done, total = (num_examples * s // steps_per_epoch for s in (step, num_steps))
         return tqdm(
-            total=all_of_it,
+            total=total,
             initial=done,
             unit=self.objective.unit,
             desc=self.objective.activity,
-            mininterval=0.1 if sys.stderr.isatty() else 5,  # a log file is not filled with it
+            mininterval=0.1 if sys.stderr.isatty() else 5,  # seconds; fewer lines in a log file
             disable=not self.accelerator.is_main_process,
         )
 
 
 def read_learning_curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
-    """(step, loss) by "training" and "validation", as logged so far."""
+    """Return the logged (step, loss) pairs of "training" and "validation"."""
     curves: dict[str, list[tuple[int, float]]] = {"training": [], "validation": []}
     for entry in RunFolder(folder).read_log():
         if "loss" in entry:

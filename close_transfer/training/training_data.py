@@ -1,4 +1,4 @@
-"""The data of one run: loaded, prepared by the task, encoded, tokenized."""
+"""Training data of one run: loaded, prepared by the task, encoded, tokenized."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ class TrainingData:
     """Examples for training and validation.
 
     Attributes:
-        input_modality: what the model is fed: vectors of texts, or of images.
-        scenes: the training scenes as they were loaded.
-        training, validation: the same as the task prepares them.
-        skipped: how many examples were left out, by reason.
-        notes: what to say about them.
+        input_modality: modality of the model's inputs: vectors of texts, or of images.
+        scenes: training scenes as they were loaded.
+        training, validation: examples as the task prepares them.
+        skipped: number of skipped examples, by reason.
+        notes: sentences about the data, for the user.
     """
 
     input_modality: InputModality
@@ -42,7 +42,7 @@ class TrainingData:
 
     @property
     def tokenizer_texts(self) -> list[str]:
-        """Every prompt and target of training, which a new tokenizer is trained on."""
+        """Return every prompt and target of training, which a new tokenizer is trained on."""
         return [text for example in self.training.examples for text in (example.prompt, *example.targets) if text]
 
     def encode(self, encoder: AnyEncoder, cache: EmbeddingCacheConfig) -> tuple[SceneVectors, SceneVectors]:
@@ -64,10 +64,10 @@ class TrainingData:
         """Return the tokenized examples for training and for validation, with their scene vectors.
 
         Args:
-            task: lengths and case of prompts and targets.
-            tokenizer: of the language model.
-            kind: the format in which that model reads prompts.
-            scenes: as `encode` returned them.
+            task: maximum lengths and letter case of prompts and targets.
+            tokenizer: tokenizer of the language model.
+            kind: format in which the language model reads prompts.
+            scenes: scene vectors that `encode` returned.
         """
         text_format = TextFormat(tokenizer, kind)
         training, validation = (
@@ -86,7 +86,7 @@ class TrainingData:
     def count_cut_texts(self, encoder: AnyEncoder) -> tuple[int, int]:
         """Return how many distinct texts are longer than the encoder's context, and how many there are.
 
-        (0, 0) when training on images.
+        Both are 0 when training on images.
         """
         if self.input_modality == "image":
             return 0, 0
@@ -95,13 +95,13 @@ class TrainingData:
 
 
 def load_training_data(config: TrainConfig, input_modality: InputModality) -> TrainingData:
-    """Load the training and validation split, without what `exclude_overlap_with` names.
+    """Load the training and validation splits, without the texts that `exclude_overlap_with` excludes.
 
     Raises:
-        UserError: if the data cannot serve the task, or cannot be read.
+        UserError: if the data do not suit the task, or cannot be read.
     """
     task = build_task(config.task)
-    # Precomputed vectors stand for the images, so that these need not be there.
+    # Precomputed vectors replace the images, so the image files need not exist.
     opens_images = input_modality == "image" and config.clip.encodes_images
     train, val = (
         load_task_examples(task.name, config.data, split, input_modality == "text", opens_images)
@@ -119,13 +119,13 @@ def load_training_data(config: TrainConfig, input_modality: InputModality) -> Tr
 def collect_facts(
     data: TrainingData, encoder: AnyEncoder, network: TransferNetwork, validation_input: str
 ) -> dict[str, Any]:
-    """Return what results will say about the training: the content of facts.json.
+    """Return facts about the training for the results: the content of facts.json.
 
     Args:
-        data: what was trained on.
-        encoder: whose vectors were fed.
-        network: for its data regime and size.
-        validation_input: in words, what was fed in validation.
+        data: training data.
+        encoder: encoder of the vectors.
+        network: network, for its data regime and size.
+        validation_input: description of the validation inputs.
     """
     return {
         "data_regime": network.config.data_regime,

@@ -1,4 +1,4 @@
-"""Learning to write text from vectors, as an objective of the training loop."""
+"""Transfer objective: learning to write text from vectors."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,16 +9,17 @@ from torch import Tensor
 
 from close_transfer.config.choices import InputModality
 from close_transfer.config.components import LoopConfig
+from close_transfer.core.arrays import IntArray
 from close_transfer.models.network import TransferNetwork
-from close_transfer.training.batches import Batch, Rows, TokenizedExamples
+from close_transfer.training.batches import Batch, TokenizedExamples
 from close_transfer.training.run_folder import TrainingState
 from close_transfer.training.train_step import make_generator, sum_loss
 
 
-def sample_validation_rows(num_examples: int, max_examples: int, seed: int) -> Rows:
-    """The validation examples that are used, in order: all, or a draw of `max_examples` that follows from the seed.
+def sample_validation_rows(num_examples: int, max_examples: int, seed: int) -> IntArray:
+    """Return the rows of the validation examples that are used: all, or `max_examples` drawn by the seed.
 
-    The first ones would be of the first scenes alone, where a file is in some order.
+    They are drawn because the first rows of a sorted file would cover few scenes.
     """
     drawn = torch.randperm(num_examples, generator=make_generator(seed, "validation examples"))[:max_examples]
     return drawn.sort().values.numpy()
@@ -35,15 +36,14 @@ def compute_transfer_loss(
     """Return a part's share of the global batch's loss per target token.
 
     Args:
-        model: the network as the accelerator wrapped it, in training mode.
-        part: of the global batch.
+        model: network as the accelerator wrapped it, in training mode.
+        part: part of the global batch.
         accelerator: device and precision.
-        noise: what noise is drawn from, in the same state for every part, because a part knows its place in the
-            global batch.
-        input_modality: what the vectors were made from.
-        label_smoothing: as of `sum_loss`.
+        noise: source of the noise, in the same state for every part: a part skips to its place in the global batch.
+        input_modality: modality of the inputs that the vectors were made from.
+        label_smoothing: as in `sum_loss`.
     """
-    inputs = part.inputs(accelerator.device, input_modality, noise)
+    inputs = part.make_inputs(accelerator.device, input_modality, noise)
     with accelerator.autocast():
         logits = model(**inputs)
     return sum_loss(logits, inputs["labels"], label_smoothing) / part.num_target_tokens  # type: ignore[arg-type]
@@ -55,11 +55,11 @@ class TransferObjective:
 
     Attributes:
         examples: training examples.
-        validation: examples whose loss picks the best checkpoint.
-        input_modality: what the vectors were made from. Texts stand in for images, so validation inputs get the
-            training noise too; images do not.
-        config: the loop's settings.
-        seed: of everything random.
+        validation: examples whose loss selects the best checkpoint.
+        input_modality: modality of the inputs that the vectors were made from. Texts stand in for images, so
+            validation texts get the training noise too. Validation images get none.
+        config: settings of the loop.
+        seed: seed of all random draws.
     """
 
     activity: ClassVar[str] = "training"
@@ -71,14 +71,14 @@ class TransferObjective:
     config: LoopConfig
     seed: int
 
-    def lengths(self) -> Rows:
-        return self.examples.lengths()
+    def compute_lengths(self) -> IntArray:
+        return self.examples.compute_lengths()
 
     def seed_dropout(self, step: int, process: int) -> int:
         return make_generator(self.seed, "dropout", step, process).initial_seed()
 
-    def make_parts(self, step: int, rows: Rows, num_parts: int) -> list[Batch]:
-        return self.examples.parts(rows, num_parts)
+    def make_parts(self, step: int, rows: IntArray, num_parts: int) -> list[Batch]:
+        return self.examples.make_parts(rows, num_parts)
 
     def compute_loss(self, model: torch.nn.Module, part: Batch, step: int, accelerator: Accelerator) -> Tensor:
         noise = make_generator(self.seed, "noise", step)
@@ -96,17 +96,17 @@ class TransferObjective:
         total, num_tokens = 0.0, 0
         rows = sample_validation_rows(len(self.validation), self.config.max_val_examples, self.seed)
         for number, start in enumerate(range(0, len(rows), self.config.batch_size)):
-            (batch,) = self.validation.parts(rows[start : start + self.config.batch_size], 1)
+            (batch,) = self.validation.make_parts(rows[start : start + self.config.batch_size], 1)
             noise = make_generator(self.seed, "validation", number)
-            inputs = batch.inputs(accelerator.device, self.input_modality, noise)
+            inputs = batch.make_inputs(accelerator.device, self.input_modality, noise)
             with accelerator.autocast():
                 total += float(sum_loss(model(**inputs), inputs["labels"]))  # type: ignore[arg-type]
             num_tokens += batch.num_target_tokens
         return total / num_tokens
 
-    def suggest_remedy(self, rows: Rows) -> str:
+    def suggest_remedy(self, rows: IntArray) -> str:
         ids = ", ".join(self.examples.ids[row] for row in rows[:8])
         return (
-            f"the examples were {ids}{', ...' if len(rows) > 8 else ''}; lower train.learning_rate, set "
-            "train.clip_grad_norm, or look at these examples"
+            "Lower train.learning_rate, set train.clip_grad_norm, or check the examples of this step: "
+            f"{ids}{', ...' if len(rows) > 8 else ''}"
         )

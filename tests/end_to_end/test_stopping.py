@@ -98,7 +98,7 @@ def test_a_file_that_may_not_grow_is_one_line_and_the_same_command_goes_on():
     assert status == 2
     assert "run/checkpoints/step-000003: could not be written (File too large; " in error
     assert "it is a limit on the size of a file (ulimit -f)" in error
-    assert "go on with the same settings and resume=run" in error
+    assert "continue with the same settings and resume=run" in error
     assert not list(Path("run").rglob("*.tmp"))
     work.finish()
     assert weights("run") == weights("whole")

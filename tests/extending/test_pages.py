@@ -60,7 +60,7 @@ def test_a_mapper_as_documented(tmp_path):
 @pytest.mark.slow
 def test_an_encoder_as_documented(tmp_path):
     trained, *_ = follow("adding_an_encoder.md", tmp_path)
-    assert "colors of 32 x 32 pixels, 12 wide, frozen" in trained
+    assert "colors of 32 x 32 pixels, 12 dimensions, frozen" in trained
     results = read_json(tmp_path / "runs/colors/eval-test-image/results.json")
     assert results["clipscore_encoder"] == "colors of 32 x 32 pixels"
     assert results["metrics"]["CLIPScore"] > 0

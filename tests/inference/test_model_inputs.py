@@ -178,11 +178,13 @@ def test_predict_accepts_a_saved_model_and_evaluate_refuses_it(finished_runs, tm
 
     assert predicted(f"run={tmp_path}/saved") == predicted(f"run={finished_runs}/vqa/latest")
     for settings, said in (
-        (["checkpoint=last"], "checkpoint=last: run=.*saved is one saved model; leave checkpoint out"),
+        (["checkpoint=last"], "checkpoint=last: run=.*saved is one saved model. Leave checkpoint out"),
         (["text_memory=train"], "text_memory=train: a saved model does not hold its training texts"),
-        (["task=vqa-e"], "task=vqa-e: the model at .*saved was trained for task=vqa; give that task"),
+        (["task=vqa-e"], "task=vqa-e: the model at .*saved was trained for task=vqa. Give that task"),
     ):
         with pytest.raises(UserError, match=said):
             predicted(f"run={tmp_path}/saved", *settings)
-    with pytest.raises(UserError, match=r"saved: is one saved model and no run.*predict.py and TransferModel"):
+    with pytest.raises(
+        UserError, match=r"saved: is a saved model, which has no settings.*predict.py and TransferModel"
+    ):
         evaluate(compose_config("evaluate", EvaluateConfig, [f"run={tmp_path}/saved", "task=vqa", "device=cpu"]))

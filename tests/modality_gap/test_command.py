@@ -64,7 +64,7 @@ def test_precomputed_vectors_of_any_text_file():
 
 
 def test_too_little_is_told():
-    with pytest.raises(UserError, match="1 scenes with text; at least two are needed"):
+    with pytest.raises(UserError, match="1 scenes with text are too few, at least two are needed"):
         run("data.num_val=1")
     Path("lines.txt").write_text("one\ntwo\nthree\n")
     with pytest.raises(UserError, match=r"names no image"):

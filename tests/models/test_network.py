@@ -130,7 +130,7 @@ def test_pretrained_language_models_load_from_a_folder(tmp_path):
     run, _ = train(
         compose_config("train", TrainConfig, [*overrides, f"lm={tmp_path / 'my_t5'}", "train.max_steps=1"]), "text"
     )
-    best = RunFolder(run).checkpoint("best")
+    best = RunFolder(run).find_checkpoint("best")
     assert TransferNetwork.from_pretrained(best).lm.config.d_model == 16
     assert len(AutoTokenizer.from_pretrained(best)) == len(tokenizer)
 

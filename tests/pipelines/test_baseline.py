@@ -76,7 +76,7 @@ def test_labels_are_as_frequent_as_in_training():
     [("snli-ve", "zero-shot, the encoder alone, cut by shares over the test images", "T1"),
      ("vqa", "zero-shot, the encoder alone", "T0")],
 )  # fmt: skip
-def test_what_is_cut_over_the_test_pictures_has_seen_them(task, system, data_regime):
+def test_thresholds_over_the_test_images_raise_the_data_regime(task, system, data_regime):
     evaluate_baseline(config(f"task={task}", "baseline=zero-shot"))
     kept = read_results(Path("out/results.json"), "results")
     assert (kept.system, kept.data_regime) == (system, data_regime)
@@ -84,7 +84,7 @@ def test_what_is_cut_over_the_test_pictures_has_seen_them(task, system, data_reg
 
 def test_captions_have_no_zero_shot_row():
     with pytest.raises(
-        UserError, match=r"candidates of task=captioning are the training captions; that is baseline=nearest"
+        UserError, match=r"the candidates of task=captioning would be the training captions\. Use baseline=nearest"
     ):
         evaluate_baseline(config("task=captioning", "baseline=zero-shot"))
 
@@ -117,7 +117,7 @@ def of_table(*settings):
     return compose_config("baseline", BaselineConfig, [*given, *settings])
 
 
-def test_own_pictures_are_answered_from_own_training_texts():
+def test_custom_images_are_answered_from_custom_training_texts():
     known = table("known.jsonl", [f"near house {n}" for n in range(6)])
     table("asked.jsonl", ["near house 3", "at sea"])
     evaluate_baseline(of_table("data@training=file", f"training.path={known}"))
@@ -132,25 +132,27 @@ def test_own_pictures_are_answered_from_own_training_texts():
     [[], ["data@training=file", "training.path=./asked.jsonl"], ["split=train"],
      ["data.val_path=known.jsonl", "split=val", "data@training=file", "training.path=known.jsonl"]],
 )  # fmt: skip
-def test_what_is_asked_is_no_training_text(more):
+def test_test_examples_are_not_training_texts(more):
     table("asked.jsonl", ["at sea"])
     table("known.jsonl", ["at sea"])
-    with pytest.raises(UserError, match=r"would be its own reference; give data@training=file training\.path="):
+    with pytest.raises(UserError, match=r"would be its own reference\. Give data@training=file training\.path="):
         evaluate_baseline(of_table(*more))
 
 
-def test_a_share_that_is_held_out_can_be_asked():
+def test_a_held_out_share_can_be_evaluated():
     table("asked.jsonl", ["at sea", "near houses", "in the snow"])
     evaluate_baseline(of_table("split=val", "data.val_share=0.3"))
     assert len(predictions()) == 4
 
 
-def test_datasets_without_splits_are_told_from_others():
+def test_datasets_without_splits_are_distinguished_from_others():
     for name in ("one", "other"):
         datasets.Dataset.from_list([{"text": f"A ball {n}"} for n in range(30)]).save_to_disk(name)
     given = ["data=huggingface", "data.path=one", "device=cpu", "output=out"]
     for more in ([], ["data@training=huggingface", "training.path=one"]):
-        with pytest.raises(UserError, match=r"data=huggingface data\.path=one split=test: is asked.*own reference"):
+        with pytest.raises(
+            UserError, match=r"data=huggingface data\.path=one split=test is the test, and .*own reference"
+        ):
             evaluate_baseline(compose_config("baseline", BaselineConfig, [*given, *more]))
     with pytest.raises(UserError) as told:  # past that, there are no images
         more = ["data@training=huggingface", "training.path=other"]
@@ -158,12 +160,12 @@ def test_datasets_without_splits_are_told_from_others():
     assert "own reference" not in str(told.value)
 
 
-def test_pictures_of_the_training_split_are_refused():
-    with pytest.raises(UserError, match=r"data=picturebook split=train: is asked.*give split=test or split=val"):
+def test_images_of_the_training_split_are_refused():
+    with pytest.raises(UserError, match=r"data=picturebook split=train is the test.*Give split=test or split=val"):
         evaluate_baseline(config("task=captioning", "split=train"))
 
 
-def test_settings_of_a_task_of_ones_own_count():
+def test_settings_of_a_custom_task_are_used():
     table("known.jsonl", [f"near house {n}" for n in range(6)])
     table("asked.jsonl", ["at sea"])
     columns = [f"{group}.{one}" for group in ("data", "training") for one in ("prompt={asks}", "target_column=says")]

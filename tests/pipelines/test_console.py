@@ -1,4 +1,4 @@
-"""What commands say at their end, and what they warn of."""
+"""Last lines and warnings of commands."""
 
 import re
 import shlex
@@ -12,13 +12,14 @@ from close_transfer.config.train import TrainConfig
 from close_transfer.data.sources.own_rows import check_columns
 from close_transfer.pipelines.console import describe_training
 from close_transfer.pipelines.train import train
+from close_transfer.tasks import get_task
 from close_transfer.training.run_folder import TrainingState
 from close_transfer.training.trainer import Outcome
 from tests.conftest import SMALL, small_config
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "expected"),
     [
         (["data=coco"], "task=captioning run=x\n"),
         (["data=vqa2", "task=vqa"], "task=vqa run=x split=val\n"),
@@ -36,7 +37,7 @@ from tests.conftest import SMALL, small_config
         (["data=picturebook"], "task=captioning run=x\n"),
     ],
 )
-def test_the_next_command_is_one_that_works_for_these_data(settings, told):
+def test_the_next_command_works_for_these_data(settings, expected):
     for folder in ("val2014", "vqa2/val2014"):
         Path(folder).mkdir(parents=True)
     for name in ("dataset_coco.json", "v2_OpenEnded_mscoco_val2014_questions.json", "snli_1.0_test.jsonl",
@@ -44,34 +45,36 @@ def test_the_next_command_is_one_that_works_for_these_data(settings, told):
         Path(name).write_text("")
     root = ["data.root=."] if settings[0].removeprefix("data=") in ("coco", "vqa2", "snli") else []
     outcome = Outcome(TrainingState(step=1, best_loss=1.0), stopped_early=False)
-    said = describe_training(compose_config("train", TrainConfig, [*settings, *root]), Path("x"), outcome, "x") + "\n"
-    assert "\nnext: python scripts/eval_image.py" in said
-    assert told in said
-    assert "first get" not in said
+    output = describe_training(compose_config("train", TrainConfig, [*settings, *root]), Path("x"), outcome, "x") + "\n"
+    assert "\nnext: python scripts/eval_image.py" in output
+    assert expected in output
+    assert "first get" not in output
 
 
 @pytest.mark.parametrize("data", ["file", "huggingface"])
 @pytest.mark.parametrize("task", ["vqa", "snli-ve", "custom"])
-def test_the_next_command_asks_what_training_asked(task, data):
+def test_the_next_command_repeats_the_prompt_of_training(task, data):
     prompt = 'What\'s "{what}", {who} (say: a, b)?'
     given = [f"task={task}", f"data={data}", "data.path=a", f"data.prompt={prompt}", "data.target_column=the answer"]
     outcome = Outcome(TrainingState(step=1, best_loss=1.0), stopped_early=False)
-    said = describe_training(compose_config("train", TrainConfig, given), Path("x"), outcome, "x")
-    (command,) = re.findall(r"^next: python scripts/eval_image\.py (.*)$", said, flags=re.MULTILINE)
-    told = compose_config("evaluate", EvaluateConfig, shlex.split(command))
-    assert (told.data.name, told.data.prompt, told.data.target_column) == ("file", prompt, "the answer")
-    check_columns(told.data, task)
+    output = describe_training(compose_config("train", TrainConfig, given), Path("x"), outcome, "x")
+    (command,) = re.findall(r"^next: python scripts/eval_image\.py (.*)$", output, flags=re.MULTILINE)
+    evaluated = compose_config("evaluate", EvaluateConfig, shlex.split(command))
+    assert (evaluated.data.name, evaluated.data.prompt, evaluated.data.target_column) == ("file", prompt, "the answer")
+    check_columns(evaluated.data, get_task(task).reads)
 
 
-def test_the_next_command_says_what_is_not_there():
+def test_the_next_command_names_missing_files():
     outcome = Outcome(TrainingState(step=1, best_loss=1.0), stopped_early=False)
     config = compose_config("train", TrainConfig, ["task=vqa", "data=vqa2", "data.root=q", "data.captions_root=c"])
-    said = describe_training(config, Path("x"), outcome, "x")
-    assert "run=x split=val scene=text\n      (images of val are not in q/val2014. Put them there to leave out" in said
-    assert "first get q/v2_OpenEnded_mscoco_val2014_questions.json, q/v2_mscoco_val2014_annotations.json, c/" in said
+    output = describe_training(config, Path("x"), outcome, "x")
+    assert (
+        "run=x split=val scene=text\n      (images of val are not in q/val2014. Put them there to leave out" in output
+    )
+    assert "first get q/v2_OpenEnded_mscoco_val2014_questions.json, q/v2_mscoco_val2014_annotations.json, c/" in output
 
 
-def test_the_world_s_encoder_on_other_text_is_warned_of(capsys):
+def test_picturebook_clip_on_other_text_is_warned_of(capsys):
     Path("texts.txt").write_text("".join(f"A dog number {n}.\n" for n in range(30)))
     train(small_config_of_table(), "text")
     assert capsys.readouterr().err.count("note: the Picturebook CLIP knows only Picturebook's language") == 1
@@ -80,5 +83,5 @@ def test_the_world_s_encoder_on_other_text_is_warned_of(capsys):
 
 
 def small_config_of_table():
-    settings = [one for one in SMALL if not one.startswith("data.")]
+    settings = [setting for setting in SMALL if not setting.startswith("data.")]
     return compose_config("train", TrainConfig, [*settings, "data=file", "data.path=texts.txt", "train.max_steps=1"])

@@ -77,7 +77,7 @@ def test_default_folder_and_text_scenes(finished_runs):
     assert evaluation.build_results().scene == "text"
 
 
-def test_data_of_its_own_are_in_the_folders_name(finished_runs):
+def test_other_data_are_in_the_folder_name(finished_runs):
     own = run_evaluation(finished_runs, "task=vqa", "max_examples=8").folder
     other = run_evaluation(finished_runs, "task=vqa", "max_examples=8", "data=picturebook", "data.seed=3").folder
     assert (own.name, other.name) == ("eval-test-image", "eval-picturebook-test-image")
@@ -122,7 +122,7 @@ def test_a_kill_while_results_are_set_aside_loses_none(finished_runs, tmp_path, 
     assert json.loads((tmp_path / "results.json").read_text())["config"]["eval"]["num_beams"] == 1
 
 
-def test_the_world_s_encoder_on_other_data_is_warned_of(finished_runs, capsys):
+def test_picturebook_clip_on_other_data_is_warned_of(finished_runs, capsys):
     Path("texts.jsonl").write_text('{"text": ["A red dog.", "One dog."]}\n{"text": ["A blue cat.", "One cat."]}\n')
     table = ["data=file", "data.path=texts.jsonl", "scene=text"]
     told = describe_evaluation(run_evaluation(finished_runs, *table))
@@ -134,7 +134,7 @@ def test_the_world_s_encoder_on_other_data_is_warned_of(finished_runs, capsys):
     assert "Picturebook CLIP" not in capsys.readouterr().err
 
 
-def test_leakage_is_told_where_it_was_found_or_not_looked_for(finished_runs, tmp_path):
+def test_leakage_is_reported_if_found_or_not_checked(finished_runs, tmp_path):
     found = run_evaluation(finished_runs, "split=train", "max_examples=4", f"output={tmp_path / 'a'}")
     assert found.leakage["num_identical"] >= 4
     told = f"{found.leakage['num_identical']:,} of 200 training texts are identical to an evaluation text"
@@ -154,7 +154,7 @@ def test_evaluating_twice_gives_the_same_numbers(finished_runs, tmp_path):
     assert first.data_fingerprint == second.data_fingerprint
 
 
-def test_report_is_one_file_with_numbers_pictures_and_plain_words(finished_runs, tmp_path):
+def test_report_is_one_file_with_numbers_images_and_plain_words(finished_runs, tmp_path):
     evaluation = run_evaluation(finished_runs, f"output={tmp_path}")
     page = write_report(evaluation).read_text()
     assert page.count('src="data:image/png;base64,') >= 12
@@ -212,7 +212,7 @@ def results_but_for_paths(folder):
     return told, (folder / "predictions.jsonl").read_bytes()
 
 
-def test_an_evaluation_goes_on_where_it_was_interrupted(finished_runs, tmp_path, monkeypatch):
+def test_an_interrupted_evaluation_continues(finished_runs, tmp_path, monkeypatch):
     settings = ["task=vqa", "batch_size=8"]
     run_evaluation(finished_runs, *settings, f"output={tmp_path / 'whole'}")
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):

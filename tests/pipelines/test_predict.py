@@ -47,7 +47,7 @@ def test_captions_for_a_folder_with_the_unreadable_counted(finished_runs, images
     assert list(summary.first_unreadable) == unreadable
 
 
-def test_one_picture_and_its_vector_get_the_same_answer(finished_runs, images):
+def test_an_image_and_its_vector_get_the_same_answer(finished_runs, images):
     from close_transfer.encoders import OpenClipEncoder
 
     question = "prompt=How many dogs, cats or birds are there?"
@@ -70,7 +70,7 @@ def test_entailment_predictions_are_labels(finished_runs, images):
         ([], "nothing to answer is given. Give exactly one of images=FILE|FOLDER and embeddings=FILE"),
         (["images=a", "embeddings=b"], "images and embeddings are both given. Give exactly one of"),
         (["images=nowhere"], "images=nowhere: there is no such file or folder"),
-        (["images=.", "task=vqa"], r"task=vqa needs a question; give prompt='...'"),
+        (["images=.", "task=vqa"], r"task=vqa needs a question\. Give prompt='...'"),
         (["images=.", "prompt=hello"], "task=captioning takes no prompt"),
         (["images=.", "num_return=9"], "num_return=9 is more than num_beams=5"),
         (["images=."], "no image in this folder"),
@@ -84,7 +84,7 @@ def test_entailment_predictions_are_labels(finished_runs, images):
         ),
         (
             ["embeddings=right.npy", "text_memory=wide.npy", "output=wide.npy"],
-            r"output=wide\.npy: is what is to be read",
+            r"output=wide\.npy: is also an input",
         ),
         (
             ["embeddings=wide.npy"],
@@ -99,7 +99,7 @@ def test_mistakes_in_prediction(finished_runs, overrides, message):
         run_prediction(finished_runs, *overrides)
 
 
-def test_a_folder_of_all_sorts_is_answered_and_the_rest_is_listed(finished_runs, images):
+def test_a_mixed_folder_is_answered_and_unreadable_files_are_listed(finished_runs, images):
     Image.new("RGB", (50, 40), "red").save(images / "two\nlines.png")
     (images / "deep" / "er").mkdir(parents=True)
     Image.new("CMYK", (50, 40)).save(images / "deep" / "er" / "c.jpg")
@@ -111,12 +111,12 @@ def test_a_folder_of_all_sorts_is_answered_and_the_rest_is_listed(finished_runs,
     listed = [json.loads(line) for line in Path("out.jsonl.unreadable.jsonl").read_text().splitlines()]
     assert [one["id"] for one in listed] == ["broken.png", "deep/none.jpg"]
     told = describe_prediction(summary)
-    assert "not read: deep/none.jpg: not an image in a format that Pillow reads" in told
-    assert "left out: 1 files whose names end like no image's" in told
+    assert "could not read deep/none.jpg: not an image in a format that Pillow reads" in told
+    assert "ignored 1 files without an image extension" in told
     assert "5 predictions, 2 unreadable files: out.jsonl" in told
 
 
-def test_predictions_go_on_where_they_were_interrupted(finished_runs, images, monkeypatch, capsys):
+def test_interrupted_predictions_continue(finished_runs, images, monkeypatch, capsys):
     settings = [f"images={images}", "batch_size=1"]
     _, whole = run_prediction(finished_runs, *settings)
     Path("out.jsonl").unlink()
@@ -150,7 +150,7 @@ def answers(lines):
     return {json.dumps([line["candidates"], line["scores"]]) for line in lines}
 
 
-def test_pictures_are_projected_on_a_memory_of_one_text(finished_runs, images):
+def test_images_are_projected_on_a_memory_of_one_text(finished_runs, images):
     settings = [f"images={images}", "batch_size=1"]
     _, plain = run_prediction(finished_runs, *settings)
     one_text(0)
@@ -185,7 +185,7 @@ def test_answers_on_another_memory_are_not_mixed(
     assert len(answers(lines)) == 1
 
 
-def test_one_picture_of_full_size_is_held_at_a_time(finished_runs, images, monkeypatch):
+def test_one_full_size_image_is_in_memory_at_a_time(finished_runs, images, monkeypatch):
     alive, most = weakref.WeakSet(), []
 
     class Full:
@@ -232,7 +232,7 @@ def test_other_answers_in_the_output_are_set_aside(finished_runs, images, capsys
     assert [p.name for p in Path("out.jsonl.old-2").iterdir()] == ["out.jsonl"]
 
 
-def test_a_prompt_that_a_language_model_has_no_places_for_is_refused(tmp_path):
+def test_a_prompt_longer_than_the_language_model_is_refused(tmp_path):
     from close_transfer.inference.decoding import Decoder, Decoding
     from tests.families import tiny_family
     from tests.models.test_language_models import DIM, built

@@ -16,7 +16,7 @@ from close_transfer.core.readers.texts import read_corpus
 from close_transfer.core.text_normalization import normalize_text
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.scenes import scenes
-from close_transfer.pipelines.pretrain_lm import _split, describe_outcome, pretrain
+from close_transfer.pipelines.pretrain_lm import _split_texts, describe_outcome, pretrain
 from close_transfer.pipelines.train import train
 from close_transfer.training.span_corruption import SpanCorruptor
 from close_transfer.training.trainer import Trainer
@@ -49,7 +49,7 @@ def log_of(folder):
 
 
 @pytest.mark.parametrize("objective", ["reconstruct", "denoise"])
-def test_the_loss_falls_and_validation_tells(objective):
+def test_the_loss_falls_and_validation_is_logged(objective):
     outcome = pretrain(small(f"objective={objective}", "epochs=12", "learning_rate=0.01"))
     losses = [entry["loss"] for entry in log_of("lm") if "loss" in entry]
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
@@ -83,7 +83,7 @@ def test_sentinels_survive_saving():
     assert "extra_id" not in tokenizer.decode([sentinel], skip_special_tokens=True)
 
 
-def test_case_is_kept_where_asked():
+def test_case_is_kept_if_requested():
     pretrain(small("lowercase=false", "max_steps=1"))
     tokenizer = AutoTokenizer.from_pretrained("lm")
     assert tokenizer.decode(tokenizer("A Red Ball").input_ids, skip_special_tokens=True).strip() == "A Red Ball"
@@ -94,7 +94,7 @@ def test_excluded_texts_are_left_out_and_counted(monkeypatch):
     write_jsonl("exclude.jsonl", [{"references": unwanted}])
     seen = []
     monkeypatch.setattr(
-        "close_transfer.pipelines.pretrain_lm._split", lambda texts, *_: seen.extend(texts) or (texts, texts[:9])
+        "close_transfer.pipelines.pretrain_lm._split_texts", lambda texts, *_: seen.extend(texts) or (texts, texts[:9])
     )
     outcome = pretrain(small("exclude=exclude.jsonl", "exclude_column=references", "max_steps=1"))
     keys = {normalize_text(text) for text in unwanted}
@@ -106,7 +106,7 @@ def test_excluded_texts_are_left_out_and_counted(monkeypatch):
     assert f"{num_left_out} excluded" in describe_outcome(outcome)
 
 
-def test_texts_that_are_the_same_but_for_case_punctuation_and_spaces():
+def test_texts_that_differ_only_in_case_punctuation_and_spaces():
     assert normalize_text('A "man" — in  Café, there!') == normalize_text("a man in CAFE\u0301 there")
     assert normalize_text("don't") == normalize_text("Dont")
     assert normalize_text("a man") != normalize_text("a woman")
@@ -114,7 +114,7 @@ def test_texts_that_are_the_same_but_for_case_punctuation_and_spaces():
 
 
 def test_no_validation_text_is_trained_on():
-    training, validation = _split([*TEXTS, *(text.upper() + "!" for text in TEXTS)], 0.1, seed=0)
+    training, validation = _split_texts([*TEXTS, *(text.upper() + "!" for text in TEXTS)], 0.1, seed=0)
     assert len(training) + len(validation) == 2 * len(TEXTS)
     assert not {normalize_text(t) for t in training} & {normalize_text(t) for t in validation}
     assert len({normalize_text(t) for t in validation}) == pytest.approx(
@@ -175,7 +175,7 @@ def test_stopped_and_resumed_equals_never_stopped(stop_at, monkeypatch):
     left = {path.name for path in Path("parts").iterdir()}
     assert left == {path.name for path in Path("whole").iterdir()}
     assert not any(name.startswith((".", "state")) or name in ("checkpoints", "best", "last") for name in left)
-    with pytest.raises(UserError, match=r"is finished; use lm=parts"):
+    with pytest.raises(UserError, match=r"is finished\. Use it with lm=parts"):
         pretrain(small(*settings, "output=parts", "resume=true"))
 
 
@@ -219,7 +219,7 @@ def test_long_texts_are_cut_and_counted_and_spelt_tokens_are_text(capsys):
         file.write("a b c d " * 30 + "\n" + "</s> is no end here\n")
     outcome = pretrain(small("max_tokens=16", "max_steps=1"))
     assert outcome.summary["counts"]["cut"] >= 1
-    assert "longer than max_tokens=16 are cut there" in capsys.readouterr().out
+    assert "longer than max_tokens=16 and are cut there" in capsys.readouterr().out
 
 
 def broken_gz():
@@ -244,13 +244,13 @@ def broken_gz():
         (broken_gz, ["text=x.jsonl.gz"], r"x\.jsonl\.gz.*(damaged|cut short)"),
         (None, ["exclude=no.txt"], r"exclude=no\.txt: there is no such file"),
         (None, ["exclude=texts.txt"], r"no text is left to train on \(0 empty, 0 unusable, \d+ excluded\)"),
-        (None, ["device=gpu"], r"device=gpu: allowed are auto"),
+        (None, ["device=gpu"], r"device=gpu is not a device\. Give auto"),
         (None, ["resume=true"], r"resume=true: there is no training at output=lm"),
         (None, ["output=texts.txt"], r"output=texts\.txt is a file"),
-        (None, ["+lm.config.initializer_factor=1e38"], r"step \d+: the loss is .*lower learning_rate"),
+        (None, ["+lm.config.initializer_factor=1e38"], r"step \d+: the loss is .*Give a lower learning_rate"),
     ],
 )  # fmt: skip
-def test_what_a_user_can_mend_is_told(prepare, overrides, message):
+def test_errors_that_a_user_can_correct(prepare, overrides, message):
     if prepare:
         prepare()
     with pytest.raises(UserError, match=message):
@@ -278,7 +278,7 @@ def test_settings_that_cannot_be_used(override, message):
         compose_config("pretrain_lm", PretrainLmConfig, [*overrides, override])
 
 
-def test_unusable_lines_are_skipped_and_counted_where_asked():
+def test_unusable_lines_are_skipped_and_counted_if_requested():
     write_jsonl("x.jsonl", [{"text": text} for text in TEXTS] + [{"text": 7}, {}])
     outcome = pretrain(small("text=x.jsonl", "on_bad_rows=skip", "max_steps=1"))
     assert outcome.summary["counts"]["unusable"] == 2

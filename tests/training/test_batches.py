@@ -60,7 +60,7 @@ def test_order_changes_with_epoch_and_seed_alone():
     assert any((a != b).any() for a, b in zip(first, make_epoch_batches(lengths, 10, 1, 0), strict=True))
 
 
-def test_steps_can_be_taken_up_anywhere():
+def test_batches_resume_at_any_step():
     lengths = np.arange(50)
     whole = list(iterate_batches(lengths, 8, 0, 0, 20))
     assert len(whole) == 20
@@ -71,13 +71,13 @@ def test_steps_can_be_taken_up_anywhere():
 
 def test_texts_of_a_scene_are_averaged(examples, scenes):
     _, all_of_them = tokenized(examples, scenes)
-    (batch,) = all_of_them.parts(np.array([2, 0]), 1)
+    (batch,) = all_of_them.make_parts(np.array([2, 0]), 1)
     torch.testing.assert_close(batch.vectors, torch.tensor([[5.0, 6.0], [0.0, 1.0]]))
 
 
 def test_targets_point_to_their_scenes_and_decode_to_their_text(examples, scenes):
     tokenizer, all_of_them = tokenized(examples, scenes)
-    (batch,) = all_of_them.parts(np.array([1, 0]), 1)
+    (batch,) = all_of_them.make_parts(np.array([1, 0]), 1)
     assert batch.scene_of_target.tolist() == [0, 1, 1]
     decoded = [tokenizer.decode(row[row >= 0], skip_special_tokens=True).strip() for row in batch.labels]
     assert decoded == [TEXTS[2], TEXTS[0], TEXTS[1]]
@@ -91,8 +91,8 @@ def test_targets_point_to_their_scenes_and_decode_to_their_text(examples, scenes
 def test_parts_cover_the_batch_and_share_its_token_count(examples, scenes):
     _, all_of_them = tokenized(examples, scenes)
     rows = np.array([0, 1, 2])
-    (whole,) = all_of_them.parts(rows, 1)
-    parts = all_of_them.parts(rows, 2)
+    (whole,) = all_of_them.make_parts(rows, 1)
+    parts = all_of_them.make_parts(rows, 2)
     torch.testing.assert_close(torch.cat([p.vectors for p in parts]), whole.vectors)
     assert [p.start for p in parts] == [0, 2]
     assert {p.num_target_tokens for p in parts} == {int((whole.labels >= 0).sum())}
@@ -101,12 +101,12 @@ def test_parts_cover_the_batch_and_share_its_token_count(examples, scenes):
 def test_long_texts_are_cut_counted_and_still_end(examples, scenes):
     tokenizer, all_of_them = tokenized(examples, scenes, prompt=2, target=4)
     assert all_of_them.num_cut >= 2
-    (batch,) = all_of_them.parts(np.array([2]), 1)
+    (batch,) = all_of_them.make_parts(np.array([2]), 1)
     assert batch.labels.shape[1] == 4
     assert batch.labels[0, -1] == tokenizer.eos_token_id
 
 
-def test_an_epoch_may_be_a_random_draw_another_each_time():
+def test_limited_epochs_are_different_random_draws():
     lengths = np.arange(100)
     drawn = [np.concatenate(make_epoch_batches(lengths, 8, 0, epoch, max_examples=30)) for epoch in (0, 1)]
     assert [len(set(one.tolist())) for one in drawn] == [30, 30]

@@ -103,7 +103,7 @@ def test_a_kill_while_an_old_checkpoint_is_removed(whole, monkeypatch):
     assert left("run") == left("other")
 
 
-def test_what_a_killed_save_left_half_written_is_gone_in_the_end(whole):
+def test_half_written_files_of_a_killed_save_are_removed(whole):
     run("output=run", "train.max_steps=6")
     shutil.copytree("run/last/", "run/checkpoints/.step-000009.tmp")
     Path("run/.training.jsonl.a1b2.tmp").write_text("half")
@@ -133,7 +133,7 @@ def test_auto_starts_continues_and_says_when_nothing_is_left(whole):
     assert left("run") == whole
     folder, outcome = run("output=run", "resume=auto")
     assert (outcome.was_finished, outcome.stopped_early, outcome.exit_status) == (True, False, 0)
-    assert "this run was finished before, after 6 steps" in describe_training(small_config(), folder, outcome, "x")
+    assert "this run finished before, after 6 steps" in describe_training(small_config(), folder, outcome, "x")
     assert left("run") == whole
     with pytest.raises(UserError, match="other settings"):
         run("output=run", "resume=auto", "seed=5")
@@ -143,7 +143,7 @@ def test_auto_starts_continues_and_says_when_nothing_is_left(whole):
 
 def test_two_processes_never_train_in_one_folder():
     run("output=run")
-    with RunFolder(Path("run")).owned(), pytest.raises(UserError, match="another process trains in"):
+    with RunFolder(Path("run")).lock(), pytest.raises(UserError, match="another process trains in"):
         run("output=run", "resume=auto")
 
 
@@ -153,7 +153,7 @@ def test_without_an_optimiser_nothing_is_overwritten():
         path.unlink()
     with pytest.raises(UserError, match=r"no checkpoint holds optimizer\.safetensors"):
         run("output=run", "resume=auto")
-    assert RunFolder(Path("run")).checkpoint("best").is_dir()
+    assert RunFolder(Path("run")).find_checkpoint("best").is_dir()
 
 
 def test_a_disk_that_fills_up_in_a_save_costs_nothing(whole, monkeypatch):
@@ -172,9 +172,9 @@ def test_a_disk_that_fills_up_in_a_save_costs_nothing(whole, monkeypatch):
             run("output=run")
     told = str(caught.value)
     assert "run/checkpoints/step-000004: could not be written (No space left on device; " in told
-    assert "make room, then go on with the same settings and resume=run" in told
+    assert "make room, then continue with the same settings and resume=run" in told
     assert not list(Path("run").rglob("*.tmp"))
-    assert RunFolder(Path("run")).checkpoint("last").name == "step-000002"
+    assert RunFolder(Path("run")).find_checkpoint("last").name == "step-000002"
     run("resume=run")
     assert left("run") == whole
 
@@ -191,4 +191,4 @@ def test_a_disk_that_fills_up_under_tensorboard_is_a_sentence(monkeypatch):
         with pytest.raises(WriteError, match=r"tensorboard: could not be written \(No space left on device"):
             run("output=run")
     run("resume=run")
-    assert RunFolder(Path("run")).checkpoint("last").name == "step-000006"
+    assert RunFolder(Path("run")).find_checkpoint("last").name == "step-000006"

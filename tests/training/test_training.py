@@ -34,7 +34,7 @@ def scalars(folder):
 
 
 @pytest.mark.parametrize("task", ["captioning", "captioning-multi", "snli-ve", "vqa"])
-def test_no_picture_is_opened_drawn_or_encoded_in_training(task, monkeypatch):
+def test_no_image_is_opened_drawn_or_encoded_in_training(task, monkeypatch):
     def forbidden(*args, **kwargs):
         raise AssertionError("an image was touched")
 
@@ -80,12 +80,12 @@ def test_stopped_and_resumed_equals_never_stopped_to_the_last_bit(task, monkeypa
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)])
-def test_signals_save_and_say_so(monkeypatch, number, status):
+def test_signals_save_and_set_the_exit_status(monkeypatch, number, status):
     act_before_steps(monkeypatch, lambda done, _: done == 1 and os.kill(os.getpid(), number))
     folder, outcome = train(small_config(), "text")
     assert outcome.stopped_early
     assert outcome.exit_status == status
-    assert RunFolder(folder).checkpoint("last").name == "step-000002"
+    assert RunFolder(folder).find_checkpoint("last").name == "step-000002"
 
 
 def test_same_seed_same_weights_other_seed_others():
@@ -124,7 +124,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(monkeypatch):
 
     act_before_steps(monkeypatch, remember)
     with pytest.raises(
-        NonFiniteError, match=r"step 4: the loss is nan .*the examples were train-\d+#\d.*lower train\.learning_rate"
+        NonFiniteError,
+        match=r"step 4: the loss is nan .*Lower train\.learning_rate.*the examples of this step: train-\d+#\d",
     ):
         train(small_config("train.num_validations=1"), "text")
     for name, value in models[3].named_parameters():
@@ -140,7 +141,7 @@ def test_nothing_is_pickled():
 def test_best_and_last_are_kept_and_nothing_else():
     folder, outcome = train(small_config("train.num_validations=6"), "text")
     kept = {path.name for path in (folder / "checkpoints").iterdir()}
-    assert kept == {RunFolder(folder).checkpoint(which).name for which in ("best", "last")}
+    assert kept == {RunFolder(folder).find_checkpoint(which).name for which in ("best", "last")}
     assert f"step-{outcome.state.best_step:06d}" in kept
     logged = [e["validation_loss"] for e in RunFolder(folder).read_log() if "validation_loss" in e]
     assert min(logged) == outcome.state.best_loss
@@ -156,14 +157,14 @@ def test_tensorboard_gets_the_same_numbers():
 
 
 def test_validation_draws_from_all_examples_and_says_so(capsys, monkeypatch):
-    parts, seen = TokenizedExamples.parts, []
+    parts, seen = TokenizedExamples.make_parts, []
 
     def told(self, rows, num_parts):
         if len(self) == 50:  # 10 scenes of 5 captions
             seen.append(rows.tolist())
         return parts(self, rows, num_parts)
 
-    monkeypatch.setattr(TokenizedExamples, "parts", told)
+    monkeypatch.setattr(TokenizedExamples, "make_parts", told)
     settings = ["train.max_steps=2", "train.max_val_examples=12"]
     train(small_config(*settings, "output=a"), "text")
     assert "12 of 50 for validation" in capsys.readouterr().out
@@ -212,7 +213,7 @@ def test_resuming_needs_a_run_and_the_same_settings():
     with pytest.raises(UserError, match=r"resume=latest: there is no run at"):
         train(small_config("resume=latest"), "text")
     train(small_config("train.max_steps=1", "output=a"), "text")
-    with pytest.raises(UserError, match=r"other settings \(seed was 0 and is 3\); give the same ones"):
+    with pytest.raises(UserError, match=r"other settings \(seed was 0 and is 3\). Give the same ones"):
         train(small_config("train.max_steps=1", "output=a", "resume=latest", "seed=3"), "text")
 
 
@@ -233,21 +234,21 @@ def test_task_noise_serves_text_training_only(task, expected):
     assert noise_of(asked) == 0.05
 
 
-def test_the_plan_is_told_before_training(capsys):
+def test_the_plan_is_printed_before_training(capsys):
     train(small_config("train.max_steps=1", "noise=0.1"), "text")
     said = capsys.readouterr().out
-    for part in ("captioning", "picturebook: 40 scenes, 200 training examples", "no image is opened", "128 wide",
+    for part in ("captioning", "picturebook: 40 scenes, 200 training examples", "no image is opened", "128 dimensions",
                  "0.1 per coordinate (variance 0.01, length 1.13, cosine 0.66 at width 128)", "t5-mini",
                  "cpu", "runs/captioning/"):  # fmt: skip
         assert part in said, part
 
 
-def test_texts_that_a_language_model_has_no_places_for_are_refused_before_training():
+def test_texts_longer_than_the_language_model_are_refused_before_training():
     from close_transfer.cli import compose_config
     from close_transfer.config.train import TrainConfig
 
     given = [*SMALL_DATA, *SMALL_LOOP, "device=cpu", "lm=gpt2-mini", "lm.vocab_size=400", "lm.config.n_embd=32"]
-    with pytest.raises(UserError, match=r"has 50 positions, .*may take 52; give task\.max_target_tokens, .*mapper"):
+    with pytest.raises(UserError, match=r"has 50 positions, .*may take 52\. Give task\.max_target_tokens, .*mapper"):
         train(compose_config("train", TrainConfig, [*given, "lm.config.n_positions=50"]), "text")
     folder, _ = train(compose_config("train", TrainConfig, [*given, "lm.config.n_positions=52"]), "text")
     assert (folder / "last").is_dir()

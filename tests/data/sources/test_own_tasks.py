@@ -145,8 +145,8 @@ def test_a_custom_task_trains_is_scored_and_answers():
     assert told.text == found.predictions[0].text
     np.save("v.npy", model.encoder.encode_texts(["a red dog in the snow"]))
     asked = ["task=custom", "run=run", "embeddings=v.npy", "device=cpu"]
-    for prompt, what in (("", "asks nothing"), ("Asked: {question}", "has braces that are not filled in")):
-        with pytest.raises(UserError, match=rf"{what}.*data\.prompt='Asked: {{question}}'; give prompt="):
+    for prompt, what in (("", "is empty"), ("Asked: {question}", "has braces that are not filled in")):
+        with pytest.raises(UserError, match=rf"{what}.*data\.prompt='Asked: {{question}}'\. Give prompt="):
             predict_files(compose_config("predict", PredictConfig, [*asked, f"prompt={prompt}"]))
     predict_files(compose_config("predict", PredictConfig, [*asked, "prompt=Asked: What is {} the dog's colour?"]))
     with pytest.raises(UserError, match=r"task\.labels=animals,trips: the data also have the targets travel\. Add"):
