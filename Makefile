@@ -1,19 +1,19 @@
-# Two commands do all the set-up: `make demo` and `make test`. `make help` lists the rest.
+# `make demo` and `make test` install what they need. `make help` lists all commands.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-# Settings of demo and report-bug, for instance: make demo ARGS="task=vqa"
+# Settings of demo and report-bug, such as: make demo ARGS="task=vqa"
 ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check-experiments test test-quick test-slow test-all test-floors update-constraints lint format settings typecheck check-imports check report-bug benchmark benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
 
-help:  ## Lists the commands
+help:  ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-24s%s\n", $$1, $$2}'
-	@printf '  make %-24s%s\n' sweep-TASK ' Trains over a grid of noise, TASK one of $(TASKS)'
+	@printf '  make %-24s%s\n' sweep-TASK ' Train over a grid of noise, TASK one of $(TASKS)'
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}; try make PYTHON=python3.12")'
@@ -21,24 +21,24 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@touch $@
 
-demo: $(INSTALLED)  ## Trains on text and on images, tests on images, writes a report (about ten minutes on two cores)
+demo: $(INSTALLED)  ## Train on text and on images, test on images, and write a report (about ten minutes on two cores)
 	$(BIN)/python scripts/demo.py $(ARGS)
 
-# pyproject.toml says how many tests run at once; TESTS="-n0 tests/data" runs some of them, one after the other.
+# pyproject.toml sets how many tests run at once. TESTS="-n0 tests/data" runs those of one folder, one after another.
 TESTS ?=
-test: $(INSTALLED)  ## Runs the default tests (about six minutes on two cores)
+test: $(INSTALLED)  ## Run the default tests (about six minutes on two cores)
 	$(BIN)/python -m pytest $(TESTS)
 
-test-quick: $(INSTALLED)  ## Runs the tests that neither train nor start a process
+test-quick: $(INSTALLED)  ## Run the tests that neither train nor start a process
 	$(BIN)/python -m pytest -m 'not slow and not train and not subprocess' $(TESTS)
 
-test-slow: $(INSTALLED)  ## Runs the slow tests (kills, full disks, the README's commands)
+test-slow: $(INSTALLED)  ## Run the slow tests (kills, full disks, the README's commands)
 	$(BIN)/python -m pytest -m slow $(TESTS)
 
-test-all: $(INSTALLED)  ## Runs all tests, the slow ones included
+test-all: $(INSTALLED)  ## Run all tests, including the slow ones
 	$(BIN)/python -m pytest -m 'slow or not slow' $(TESTS)
 
-# The lowest versions that pyproject.toml allows, in an environment of their own. Not part of .ci/run.
+# The lowest versions that pyproject.toml allows, in a separate environment. Not part of .ci/run.
 FLOORS := .venv-floors
 $(FLOORS)/.installed: pyproject.toml | $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
@@ -47,39 +47,39 @@ $(FLOORS)/.installed: pyproject.toml | $(INSTALLED)
 	$(BIN)/uv pip install --quiet --python $(FLOORS)/bin/python --resolution lowest-direct --editable '.[test]'
 	@touch $@
 
-test-floors: $(FLOORS)/.installed  ## Runs the default tests on the lowest versions that pyproject.toml allows
+test-floors: $(FLOORS)/.installed  ## Run the default tests on the lowest versions that pyproject.toml allows
 	$(FLOORS)/bin/python -m pytest
 
-update-constraints: $(INSTALLED)  ## Writes constraints.txt anew, with the newest versions that fit
+update-constraints: $(INSTALLED)  ## Rewrite constraints.txt with the newest versions that fit
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	.ci/update_constraints $(BIN)/uv
 
-lint: $(INSTALLED)  ## Runs the linter and checks the format
+lint: $(INSTALLED)  ## Run the linter and check the format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(INSTALLED)  ## Formats the code
+format: $(INSTALLED)  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-settings: $(INSTALLED)  ## Writes docs/settings.md from configs/ and the schemas
+settings: $(INSTALLED)  ## Write docs/settings.md from configs/ and the schemas
 	$(BIN)/python -m docs.build_settings
 
-typecheck: $(INSTALLED)  ## Checks the types
+typecheck: $(INSTALLED)  ## Check the types
 	$(BIN)/mypy
 
-check-imports: $(INSTALLED)  ## Checks that no lower layer imports a higher one
+check-imports: $(INSTALLED)  ## Check that no lower layer imports a higher one
 	$(BIN)/lint-imports
 
-check: lint typecheck check-imports  ## Linter, formatter, types and layers
+check: lint typecheck check-imports  ## Run all static checks (linter, format, types, layers)
 
-report-bug: $(INSTALLED)  ## Prints versions, machine and (ARGS=run=FOLDER) a run's settings for a bug report
+report-bug: $(INSTALLED)  ## Print versions, machine and (ARGS=run=FOLDER) a run's settings for a bug report
 	@$(BIN)/python scripts/report_bug.py $(ARGS)
 
-benchmark: $(INSTALLED)  ## Times text encoding against full context
+benchmark: $(INSTALLED)  ## Time text encoding, with batches cut to their longest text and at full context
 	$(BIN)/python benchmarks/text_encoding.py
 
-benchmark-flickr30k: $(INSTALLED)  ## Trains an epoch on Flickr30k's captions for rates and memory (needs the data)
+benchmark-flickr30k: $(INSTALLED)  ## Measure speed and memory of an epoch on Flickr30k's captions (needs the data)
 	$(BIN)/python benchmarks/flickr30k_epoch.py
 
 sweep-captioning sweep-vqa sweep-snli-ve sweep-captioning-multi: sweep-%: $(INSTALLED)
@@ -97,11 +97,11 @@ runs/encoders/classified/training.json: | $(INSTALLED)
 runs/encoders/random/training.json: | $(INSTALLED)
 	$(BIN)/python scripts/train_picturebook_clip.py objective=none num_scenes=1000 output=runs/encoders/random
 
-check-experiments: $(INSTALLED)  ## Builds every experiment of configs/experiment/ at full size and trains three steps (16 GB of memory)
+check-experiments: $(INSTALLED)  ## Build every experiment of configs/experiment/ at full size and train three steps (16 GB of memory)
 	$(BIN)/python benchmarks/check_experiments.py
 
 RELATIVES := runs/study/relatives/captioning
-reproduce-related-work: runs/picturebook_lm/pretraining.json runs/encoders/classified/training.json runs/encoders/random/training.json  ## Compares CLOSE with its relatives at Picturebook's size (an hour and a half on two cores; resumable)
+reproduce-related-work: runs/picturebook_lm/pretraining.json runs/encoders/classified/training.json runs/encoders/random/training.json  ## Compare CLOSE with related methods at Picturebook's size (an hour and a half on two cores; resumable)
 	$(BIN)/python scripts/run_study.py study=relatives
 	$(BIN)/python scripts/score_by_word_type.py "evaluations=[$(RELATIVES)/*/seed-0/test-*,$(RELATIVES)/nearest-training-text]"
 	$(BIN)/python scripts/study_few_shot.py runs=[$(RELATIVES)/text-transformer-frozen/seed-0,$(RELATIVES)/clipcap-transformer-frozen/seed-0,$(RELATIVES)/limber-clip/seed-0,$(RELATIVES)/limber-classifier/seed-0,$(RELATIVES)/limber-random/seed-0,$(RELATIVES)/limber-blind/seed-0]
@@ -115,7 +115,7 @@ runs/synthetic/first-person/card.md: | $(INSTALLED)
 	$(BIN)/python scripts/synthesize_captions.py recipe=egocentric num_texts=14000 output=runs/synthetic/first-person
 
 SYNTHETIC := runs/synthetic/plain/card.md runs/synthetic/first-person/card.md
-reproduce-synthetic: $(SYNTHETIC)  ## Trains on generated captions: a learning curve, and two styles (half an hour on two cores; resumable)
+reproduce-synthetic: $(SYNTHETIC)  ## Train on generated captions, for a learning curve and two styles (half an hour on two cores; resumable)
 	$(BIN)/python scripts/study_corpora.py
 	$(BIN)/python scripts/study_corpora.py corpora=[runs/synthetic/plain/corpus.jsonl,runs/synthetic/first-person/corpus.jsonl] \
 		sizes=[10000] extra_systems=[] output=runs/study/styles
@@ -127,13 +127,13 @@ runs/encoders/learned/training.json: | $(INSTALLED)
 	$(BIN)/python scripts/train_picturebook_clip.py learn_temperature=true temperature=0.07 steps=1500 output=runs/encoders/learned
 
 ENCODERS := runs/encoders/wide/training.json runs/encoders/learned/training.json
-reproduce-baselines: $(ENCODERS)  ## Scores baselines that need no training
+reproduce-baselines: $(ENCODERS)  ## Score baselines that need no training
 	for task in $(TASKS); do $(BIN)/python scripts/baseline.py task=$$task output=runs/baselines/nearest-$$task; done
 	for task in vqa snli-ve; do $(BIN)/python scripts/baseline.py task=$$task baseline=zero-shot output=runs/baselines/zero-shot-$$task; done
 	for encoder in wide learned; do $(BIN)/python scripts/baseline.py output=runs/baselines/nearest-$$encoder \
 		clip=open_clip clip.model=local-dir:runs/encoders/$$encoder; done
 
-reproduce-all: $(addprefix sweep-,$(TASKS)) $(ENCODERS) reproduce-baselines reproduce-related-work reproduce-synthetic  ## Makes Picturebook's numbers of docs/results/ (hours on two cores; resumable)
+reproduce-all: $(addprefix sweep-,$(TASKS)) $(ENCODERS) reproduce-baselines reproduce-related-work reproduce-synthetic  ## Reproduce Picturebook's numbers in docs/results/ (hours on two cores; resumable)
 	$(BIN)/python scripts/run_study.py study=adapters
 	$(BIN)/python scripts/run_study.py study=shifts
 	$(BIN)/python scripts/measure_gap.py split=test output=runs/gap/shipped
@@ -145,5 +145,5 @@ reproduce-all: $(addprefix sweep-,$(TASKS)) $(ENCODERS) reproduce-baselines repr
 	$(BIN)/python benchmarks/gap_and_transfer.py
 	$(BIN)/python scripts/run_study.py study=results
 
-clean:  ## Removes the environment, caches and vectors; runs/ stays
+clean:  ## Remove the environment, caches and vectors, but not runs/
 	rm -rf $(VENV) $(FLOORS) cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

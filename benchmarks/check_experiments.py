@@ -1,11 +1,11 @@
-"""Build every experiment of configs/experiment/ at full size, with random weights, and train it for three steps.
+"""Check of every experiment of configs/experiment/: build it at full size with random weights, and train three steps.
 
     python benchmarks/check_experiments.py                # all of them; needs about 16 GB of memory
     python benchmarks/check_experiments.py capdec close/t5_small
 
-Each is composed, its parts are built as published, and it trains on random tokens. The image tower is built on the
-meta device, which has shapes and no numbers; so is everything if the language model would take more than 16 GB.
-Nothing is downloaded.
+Each experiment is composed, its parts are built at their published sizes, and it trains on random tokens. The image
+tower is built on the meta device, which has shapes but no numbers. So is everything else if the language model would
+take more than 16 GB. Nothing is downloaded.
 """
 
 import gc
@@ -47,7 +47,7 @@ PUBLISHED: dict[str, tuple[str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
-# What the papers say of some experiments: millions of parameters that are trained, and the shape of an image's vectors.
+# Published facts about some experiments: millions of trained parameters, and the shape of an image's vectors.
 TRAINED = {"clipcap_mlp": 156, "clipcap_transformer": 43, "limber_clip": 12.6, "limber_nfrn50": 8.4, "limber_beit": 4.2}
 VECTORS = {
     "limber_clip": (144, 3072),
@@ -59,18 +59,18 @@ VECTORS = {
 
 
 class ExperimentError(Exception):
-    """An experiment does not hold together, or is not as published."""
+    """Experiment that cannot be trained, or that differs from the publication."""
 
 
 @dataclass(frozen=True)
 class ExperimentCheck:
-    """The parts that were built, and how they trained.
+    """Result of building and training one experiment.
 
     Attributes:
-        vectors: shape of what the encoder gives for an image, (dim,) or (k, dim).
-        num_parameters, num_trained: of the mapper and the language model.
-        losses: of the three steps, in nats a token; empty on the meta device.
-        seconds: of building and training.
+        vectors: shape of an image's vectors, (dim,) or (k, dim).
+        num_parameters, num_trained: parameters of the mapper and the language model, all and trained ones.
+        losses: losses of the three steps, in nats per token; empty on the meta device.
+        seconds: time of building and training.
     """
 
     vectors: tuple[int, ...]
@@ -80,8 +80,8 @@ class ExperimentCheck:
     seconds: float
 
 
-def image_shape(clip: ClipConfig) -> tuple[int, ...]:
-    """Shape of an image's vectors, (dim,) or (k, dim), found on the meta device."""
+def find_vector_shape(clip: ClipConfig) -> tuple[int, ...]:
+    """Return the shape of an image's vectors, (dim,) or (k, dim), computed on the meta device."""
     assert not isinstance(clip, PrecomputedConfig)
     with torch.device("meta"), torch.no_grad():
         if isinstance(clip, TimmConfig):
@@ -102,8 +102,8 @@ def image_shape(clip: ClipConfig) -> tuple[int, ...]:
         return tuple(flatten_grid(intermediates["image_intermediates"][0]).shape[1:])
 
 
-def random_language_model(lm: LMConfig) -> PreTrainedModel:
-    """The language model of an experiment with random weights, and what is trained of it."""
+def build_random_language_model(lm: LMConfig) -> PreTrainedModel:
+    """Build the language model of an experiment with random weights, and set which parameters are trained."""
     if isinstance(lm, ScratchLM):
         sizes = lm.config | {"vocab_size": lm.vocab_size}
         extra_settings = {"decoder_start_token_id": 0} if lm.architecture == "t5" else {}
@@ -118,29 +118,29 @@ def random_language_model(lm: LMConfig) -> PreTrainedModel:
 
 def _needs_meta(config: TrainConfig) -> bool:
     with torch.device("meta"):
-        model = random_language_model(config.lm)
-    # Weights are made in 32 bits, whatever they become.
+        model = build_random_language_model(config.lm)
+    # Weights are created in 32 bits, before they are converted to another precision.
     num_bytes = sum(4 * p.numel() * (4 if p.requires_grad else 1) for p in model.parameters())
     return num_bytes > _MAX_BYTES
 
 
 def check_experiment(name: str, config: TrainConfig) -> ExperimentCheck:
-    """Builds an experiment's parts at full size and trains three steps on random tokens, by its own optimiser's settings.
+    """Build an experiment's parts at full size, and train three steps on random tokens with its optimiser settings.
 
     Args:
-        name: of the experiment, for what is published of it.
-        config: the experiment, composed.
+        name: name of the experiment, to look up its published facts.
+        config: composed settings of the experiment.
 
     Raises:
-        ExperimentError: if more or less is trained than its settings say, a loss is not finite, or the number of trained
-            parameters or the shape of vectors is not as published.
+        ExperimentError: if other parameters are trained than the settings say, a loss is not finite, or the number of
+            trained parameters or the shape of vectors is not as published.
     """
     began = time.perf_counter()
-    shape = image_shape(config.clip)
+    shape = find_vector_shape(config.clip)
     device = torch.device("meta" if _needs_meta(config) else "cpu")
     torch.manual_seed(0)
     with device:
-        lm = random_language_model(config.lm)
+        lm = build_random_language_model(config.lm)
         network = _build_network(config, lm, shape[-1])
         _check_trained_parameters(config.lm, network)
         losses = list(_train_steps(config, network, shape))
@@ -173,7 +173,8 @@ def _check_trained_parameters(lm: LMConfig, network: TransferNetwork) -> None:
     wrong_names += [name for name, parameter in network.mapper.named_parameters() if not parameter.requires_grad]
     if wrong_names:
         raise ExperimentError(
-            f"lm.tuning={tuning}: {len(wrong_names)} weights are trained or left against it, such as {wrong_names[0]}"
+            f"lm.tuning={tuning}: {len(wrong_names)} weights should be frozen and are trained, or the reverse, such as "
+            f"{wrong_names[0]}"
         )
 
 
@@ -229,9 +230,9 @@ def _train_steps(config: TrainConfig, network: TransferNetwork, shape: Sequence[
 
 
 def main() -> None:
-    logging.disable(logging.WARNING)  # open_clip warns of random weights, which are meant
+    logging.disable(logging.WARNING)  # open_clip warns about random weights, which are intended here
     for name in sys.argv[1:] or options("experiment"):
-        # What only a user can say: where their data is.
+        # LiMBeR's experiments need a data path, which only the user knows.
         config = compose_config(
             "train", TrainConfig, [f"experiment={name}", "data.path=DATA"][: 1 + name.startswith("limber")]
         )

@@ -1,12 +1,12 @@
-"""One epoch over the 145,000 training captions of Flickr30k: encoding, cache, loop; rates and memory.
+"""Speed and memory of one epoch over the 145,000 training captions of Flickr30k: encoding, cache and training loop.
 
     python benchmarks/flickr30k_epoch.py
     python benchmarks/flickr30k_epoch.py clip=open_clip clip.model=ViT-B-32 clip.weights=random.safetensors
 
-Runs `train_text_only.py data=flickr30k-jsonl train.epochs=1` in a process of its own, with an empty cache, and
-prints how fast captions were encoded and trained on and the largest resident memory. The default encoder is
-Picturebook's CLIP, which does not know this language: the numbers are about speed and memory, and nothing else.
-Needs the data below CLOSE_TRANSFER_DATA (docs/data.md).
+Runs `train_text_only.py data=flickr30k-jsonl train.epochs=1` in a separate process with an empty cache, and prints the
+captions encoded and trained per second and the largest resident memory. The default encoder is Picturebook's CLIP,
+which does not know this language, so the run says nothing about scores. Needs the data below CLOSE_TRANSFER_DATA
+(docs/data.md).
 """
 
 import json

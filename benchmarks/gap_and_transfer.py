@@ -1,9 +1,9 @@
-"""Compare measures of the gap with the share of image training that text reaches, encoder by encoder.
+"""Table of measures of the modality gap and of transfer from text to images, one row per encoder.
 
     python benchmarks/gap_and_transfer.py
 
-Reads what `make reproduce-all` left in runs/gap/ENCODER and runs/study/transfer-ENCODER; trains nothing. Transfer is
-the score of text with noise=auto over that of training on images, both on images.
+Reads the results of `make reproduce-all` in runs/gap/ENCODER and runs/study/transfer-ENCODER, and trains nothing.
+Transfer is the score of training on text with noise=auto divided by that of training on images, both tested on images.
 """
 
 import json
@@ -13,9 +13,9 @@ MEASURES = ("paired_cosine", "mean_distance", "centred_distance", "difference_st
 
 
 def read_result_file(path: Path) -> dict:
-    """A JSON file that `make reproduce-all` wrote."""
+    """Read a JSON file that `make reproduce-all` wrote."""
     if not path.is_file():
-        raise SystemExit(f"{path} is not there; make it with: make reproduce-all")
+        raise SystemExit(f"{path}: there is no such file. Run: make reproduce-all")
     return json.loads(path.read_text())
 
 

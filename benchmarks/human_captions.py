@@ -1,4 +1,4 @@
-"""CIDEr of Picturebook's human-like captions: each of a test scene's five against the other four.
+"""CIDEr of Picturebook's human-like captions: each of a test scene's five captions against the other four.
 
 python benchmarks/human_captions.py
 """

@@ -1,12 +1,12 @@
-"""How long the filters take for a million captions, how much memory they need, and which near duplicates they find.
+"""Time and memory of textgen's filters for a million captions, and the near duplicates that they find.
 
     python benchmarks/near_duplicates.py                 # a million captions
     python benchmarks/near_duplicates.py 100000
 
-Made-up captions of 9 to 13 words, drawn with a fixed seed from frames and word lists in this file. Every tenth repeats
-an earlier one with its last word exchanged, or without one of its inner words, or in capitals. Prints seconds, largest
-resident memory, and how many of the planted duplicates at or above the threshold were found, for the stage of near
-duplicates alone and then for the whole chain.
+The captions have 9 to 13 words, drawn with a fixed seed from frames and word lists in this file. Every tenth repeats an
+earlier one with another last word, without one of its inner words, or in capitals. Prints seconds, largest resident
+memory and the share of planted duplicates at or above the threshold that were found, for the near-duplicate stage alone
+and then for the whole chain.
 """
 
 import random
@@ -43,7 +43,7 @@ FRAMES = [
         "a WHO with a ADJ WHAT waits NEAR the PLACE for a ADJ WHO",
     )
 ]
-EVERY = 10  # of so many captions one is planted
+EVERY = 10  # one of these many captions is a planted duplicate
 REFERENCES, EVALUATION = 20_000, 5_000
 
 
@@ -52,7 +52,7 @@ def write_caption(rng: random.Random) -> str:
 
 
 def plant_duplicate(text: str, rng: random.Random) -> tuple[str, str]:
-    """A repetition of a caption, and its kind."""
+    """Return a near duplicate of a caption, and its kind."""
     words = text.split()
     kind = rng.choice(("last word exchanged", "inner word left out", "in capitals"))
     if kind == "last word exchanged":
@@ -65,7 +65,7 @@ def plant_duplicate(text: str, rng: random.Random) -> tuple[str, str]:
 
 
 def measure_resident_memory() -> float:
-    """Largest resident memory so far, in GiB."""
+    """Return the largest resident memory so far, in GiB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
 
@@ -82,7 +82,7 @@ def main() -> None:
     for number in range(num):
         text = write_caption(rng)
         if number % EVERY == EVERY - 1:
-            original = candidates[rng.choice(range(number // EVERY + 1)) * EVERY].text  # one that is not planted itself
+            original = candidates[rng.choice(range(number // EVERY + 1)) * EVERY].text  # an original, not a planted one
             text, kind = plant_duplicate(original, rng)
             if measure_similarity(normalize_text(text), normalize_text(original)) >= threshold:
                 kinds[str(number)] = kind

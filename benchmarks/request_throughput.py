@@ -1,8 +1,10 @@
-"""How fast requests are asked, against what is possible: python benchmarks/request_throughput.py
+"""Request rate of textgen's scheduler compared with the ideal rate and with a bare client.
 
-Two rates, of medians over several runs in one process, against the tests' stand-in server in another:
-- answers that take half a second, 64 at a time: the ideal is 128 requests a second;
-- instant answers: a bare loop over the asynchronous client with the same requests, nothing kept, nothing checked.
+    python benchmarks/request_throughput.py
+
+Prints two rates, medians over several runs, against the tests' stand-in server in another process:
+- answers that take half a second, 64 at a time: the ideal is 128 requests per second;
+- instant answers: compared with a bare loop over the asynchronous client, which neither stores nor checks answers.
 """
 
 import asyncio
@@ -40,23 +42,23 @@ def build_requests(num: int, run: int) -> list[Request]:
 
 
 def measure_scheduler_rate(access: Access, num: int, run: int) -> float:
-    """Requests a second of the real thing: prompts, caps, journal and all."""
+    """Return the requests per second of the scheduler with its prompts, caps and journal."""
     client = OpenAIClient(access, PARAMETERS, RECIPE.schema, "auto", 60.0)
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         with RequestJournal(Path(folder) / "journal.jsonl", "benchmark") as journal:
             limits = Limits(concurrency=CONCURRENCY, max_cost=1e6, max_total_tokens=10**12)
-            asker = RequestScheduler(
+            scheduler = RequestScheduler(
                 client, journal, SETTINGS, Price(1e-7, 4e-7, ""), limits, 64, RECIPE.render_prompt, StopRequest()
             )
             with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):  # the progress bar
-                asker.run(build_requests(num, run), num)
+                scheduler.run(build_requests(num, run), num)
             assert len(journal.ledger.answered) == num
         return num / (time.perf_counter() - begun)
 
 
 def measure_bare_rate(access: Access, num: int, run: int) -> float:
-    """Requests a second of the client alone."""
+    """Return the requests per second of the client alone."""
     bodies = [
         build_request_body(RECIPE.render_prompt(request), PARAMETERS, RECIPE.schema, request.seed, access)
         for request in build_requests(num, run)
@@ -87,7 +89,7 @@ def main() -> None:
     ideal = CONCURRENCY / 0.5
     rate = statistics.median(rates)
     print(
-        f"answers in 500 ms, {CONCURRENCY} at a time: {rate:.1f} requests a second, {100 * rate / ideal:.1f}% of {ideal:.0f}"
+        f"answers in 500 ms, {CONCURRENCY} at a time: {rate:.1f} requests/s, {100 * rate / ideal:.1f}% of {ideal:.0f}"
     )
     with StandInServer({}) as server:
         access = Access(server.base_url, "key", "chat")
@@ -98,7 +100,7 @@ def main() -> None:
     ours, theirs = (statistics.median(rates) for rates in zip(*pairs, strict=True))
     share = statistics.median(scheduler_rate / bare_rate for scheduler_rate, bare_rate in pairs)
     print(
-        f"instant answers: {ours:.0f} requests a second, {100 * share:.1f}% of a bare client's {theirs:.0f} (median of pairs)"
+        f"instant answers: {ours:.0f} requests/s, {100 * share:.1f}% of a bare client's {theirs:.0f} (median of pairs)"
     )
 
 

@@ -1,9 +1,12 @@
-"""How far each sampler's keywords are from those of a corpus: python benchmarks/sampler_divergence.py [FILE COLUMN]
+"""Divergence of each sampler's keywords from those of a corpus.
 
-Draws 100,000 pairs of keywords by every sampler from reference texts (Flickr30k's training captions, found through
-CLOSE_TRANSFER_DATA, unless a file is named), and compares how often each word was drawn with how often the texts hold
-it: the Jensen-Shannon divergence in bits, 0 for the same frequencies, 1 for no word in common. Beside it, the share of
-drawn pairs that some text holds both words of.
+    python benchmarks/sampler_divergence.py
+    python benchmarks/sampler_divergence.py FILE COLUMN
+
+Draws 100,000 pairs of keywords with every sampler from reference texts: a file, or else Flickr30k's training captions
+below CLOSE_TRANSFER_DATA. Compares the frequencies of the drawn words with those in the texts by the Jensen-Shannon
+divergence in bits, 0 for equal frequencies, 1 for no word in common. Also prints the share of drawn pairs whose words
+occur together in a text.
 """
 
 import os
@@ -27,7 +30,7 @@ DRAWS, PER_REQUEST, LISTED, SEEDS = 100_000, 2, 500, 3
 def draw_keywords(name: str, counts: KeywordCounts, rng: random.Random) -> Iterator[tuple[str, ...]]:
     if name != "list":
         return SAMPLERS[name](counts, PER_REQUEST, rng)  # type: ignore[index]
-    # What a user might write down: the commonest words, each as often as it occurs, alone in a request.
+    # The list that a user might write: the commonest words, each as often as it occurs, one per request.
     return sample_by_quota([Quota((word,), n) for word, n in islice(counts.counts.items(), LISTED)], rng)
 
 
@@ -38,13 +41,15 @@ def main() -> None:
         path = str(Path(os.environ["CLOSE_TRANSFER_DATA"]) / "flickr30k" / "captions_train.jsonl.gz")
         column = "captions"
     else:
-        sys.exit("give a file of texts and its column, or set CLOSE_TRANSFER_DATA to a folder with flickr30k/")
+        sys.exit(
+            "there are no texts. Give a file and its column, or set CLOSE_TRANSFER_DATA to a folder with flickr30k/"
+        )
     counts = count_keywords(
         read_texts(path, column, "FILE"), compose_config("synthesize_captions", SynthesizeCaptionsConfig).keywords
     )
     together = {pair for keyword_set in counts.sets for pair in combinations(sorted(keyword_set), 2)}
-    print(f"{counts.num_texts:,} texts, {len(counts.counts):,} keywords; {DRAWS:,} requests a sampler, {SEEDS} seeds")
-    print("| sampler | divergence, bits | keywords used | pairs that a text holds |")
+    print(f"{counts.num_texts:,} texts, {len(counts.counts):,} keywords; {DRAWS:,} requests per sampler, {SEEDS} seeds")
+    print("| sampler | divergence, bits | keywords used | pairs that occur in a text |")
     print("|---|---|---|---|")
     for name in (*SAMPLERS, "list"):
         measurements = []
@@ -56,7 +61,7 @@ def main() -> None:
             measurements.append((measure_unigram_divergence(words, Counter(counts.counts)), len(words), known))
         divergence = sum(measurement[0] for measurement in measurements) / SEEDS
         known = measurements[0][2]
-        share = "one a request" if known is None else f"{known:.0%}"
+        share = "one per request" if known is None else f"{known:.0%}"
         label = f"list, the {LISTED} commonest by quota" if name == "list" else name
         print(f"| {label} | {divergence:.4f} | {measurements[0][1]:,} | {share} |")
 

@@ -1,11 +1,10 @@
-"""How much faster captions are encoded when batches are cut to their longest text.
+"""Speed-up of text encoding by cutting batches to their longest text.
 
     python benchmarks/text_encoding.py
     python benchmarks/text_encoding.py ViT-B-32
 
-Encodes Picturebook captions with an architecture of `open_clip` (random weights do for timing; the
-built-in CLIP when none is named), once at full context and once cut, in turns in one process, and
-prints the median ratio of several rounds.
+Encodes Picturebook captions with an architecture of `open_clip` (the built-in CLIP by default), in turns at full
+context and cut, and prints the median ratio of several rounds. The weights are random, which is enough for timing.
 """
 
 import statistics
@@ -31,7 +30,7 @@ def main() -> None:
     tokens = open_clip.get_tokenizer(name)(texts, context)
     tower = find_causal_text_tower(model)
     if tower is None:
-        sys.exit(f"{name}: its text tower is not causal, so texts are never cut")
+        sys.exit(f"{name}: its text tower is not causal, so texts are never cut. Name another architecture")
     lengths = tower.lengths(tokens)
     order = lengths.argsort()
     rounds = []

@@ -31,12 +31,12 @@ def _require_task(name: str) -> str:
 
 TaskName = Annotated[str, AfterValidator(_require_task)]
 
-# Settings of a training that `jobs.py` sets, so that no study's overrides may.
+# Settings of a training that `jobs.py` sets itself, so overrides may not set them.
 SET_BY_JOBS = ("output", "resume", "runs")
 
 
 class SystemConfig(StrictModel):
-    """One row of a study's table, an entry of `systems`; it gives only the settings that it needs."""
+    """System of a study, an entry of `systems` and a row of its table; it gives only the settings that it needs."""
 
     input_modality: InputModality = "text"
     train_overrides: str = ""  # settings of train_text_only.py or train_on_images.py
@@ -46,7 +46,7 @@ class SystemConfig(StrictModel):
     eval_overrides: str = ""  # settings of eval_image.py
     run: str | None = None  # name of the system whose training this one evaluates in another way
     baseline: Literal["nearest", "zero-shot"] | None = None  # of baseline.py, instead of a training
-    tasks: tuple[TaskName, ...] | None = None  # None: all of the study's
+    tasks: tuple[TaskName, ...] | None = None  # None: all tasks of the study
 
 
 class RunStudyConfig(StrictModel):
@@ -67,12 +67,12 @@ class RunStudyConfig(StrictModel):
     num_workers: Annotated[Positive, Role.THROUGHPUT]
     output: Annotated[str, Role.LOCATION]
 
-    def of_task(self, task: str) -> str:
-        """Settings of the trainings of this task alone."""
+    def get_task_overrides(self, task: str) -> str:
+        """Return the overrides that apply to the trainings of this task only; "" if there are none."""
         return next((settings for name, settings in self.task_overrides.items() if name == task), "")
 
     def has(self, name: str, task: str) -> bool:
-        """Whether a system is for a task."""
+        """Return True if a system is run on a task."""
         tasks = self.systems[name].tasks
         return tasks is None or task in tasks
 
@@ -84,9 +84,12 @@ class RunStudyConfig(StrictModel):
         }
         for setting, name in name_by_setting.items():
             if name not in self.systems:
-                raise ValueError(f"{setting}={name}: there is no such system; allowed are {', '.join(self.systems)}")
+                raise ValueError(f"{setting}={name}: there is no such system. Use one of {', '.join(self.systems)}")
         if not all(self.has(self.baseline, task) for task in self.tasks):
-            raise ValueError(f"baseline={self.baseline}: is not for all of the tasks {', '.join(self.tasks)}")
+            raise ValueError(
+                f"baseline={self.baseline}: this system is not run on all of the tasks {', '.join(self.tasks)}. Name one "
+                "that is, or give it these tasks"
+            )
         return self
 
 
@@ -108,24 +111,24 @@ class StudyFewShotConfig(StrictModel):
 
 
 def _check_unpaired_adapters(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names if each adapter is fitted on unpaired images, which is what the study fits them on."""
+    """Return the names if each adapter is fitted on unpaired images, because the study fits them on such images."""
     from close_transfer.models.adapters import ADAPTERS  # here, because it imports torch
 
     allowed = [name for name, adapter in ADAPTERS.items() if adapter.data_regime == "T1"]
     if unknown := [name for name in names if name not in allowed]:
-        raise ValueError(f"{unknown[0]} is not fitted on unpaired images; choose among {', '.join(allowed)}")
+        raise ValueError(f"{unknown[0]} is not fitted on unpaired images. Use one of {', '.join(allowed)}")
     return names
 
 
 class RealSystemConfig(StrictModel):
-    """One row of the study on real vectors, an entry of `systems`; it gives only the settings that it needs."""
+    """System of the study on real vectors, an entry of `systems`; it gives only the settings that it needs."""
 
     name: Annotated[str, Role.LABEL]
     input_modality: InputModality = "text"
     noise: NonNegative | AutoNoise = "auto"
-    rule: NoiseRule | None = None  # of noise=auto
+    rule: NoiseRule | None = None  # for noise=auto
     adapter: Annotated[tuple[str, ...], AfterValidator(_check_unpaired_adapters)] = ()
-    text_memory: bool = False  # images are projected on the training captions
+    text_memory: bool = False  # True: image vectors are projected on the training captions
 
 
 class StudyRealVectorsConfig(StrictModel):
@@ -139,7 +142,7 @@ class StudyRealVectorsConfig(StrictModel):
     text_memory_temperature: Annotated[AboveZero, Role.KEYED]
     folds: Annotated[int, Field(ge=2)]
     seeds: Annotated[Positive, Role.KEYED]
-    least_keyword: Annotated[Positive, Role.REPORTING]  # of the probe
+    least_keyword: Annotated[Positive, Role.REPORTING]  # for the keyword probe
     most_keyword: Annotated[Positive, Role.REPORTING]
     epochs: Positive
     batch_size: Positive
@@ -171,7 +174,7 @@ class StudyCorporaConfig(StrictModel):
     def _check_train_overrides(self) -> "StudyCorporaConfig":
         for setting in shlex.split(self.train_overrides):
             if setting.partition("=")[0] in ("task", "seed", *SET_BY_JOBS, "data", "data.path"):
-                raise ValueError(f"train_overrides={setting}: the study sets that itself; leave it out")
+                raise ValueError(f"train_overrides={setting}: the study sets that itself. Leave it out")
         return self
 
 
@@ -197,12 +200,12 @@ class SweepNoiseConfig(StrictModel):
         modes = [mode for mode in self.auto if mode != "auto"]
         if modes and self.statistics is None:
             raise ValueError(
-                f"auto={','.join(modes)} is chosen by compute_statistics.py; run it, and give its folder as statistics="
+                f"auto={','.join(modes)} is chosen by compute_statistics.py. Run it, and give its folder as statistics="
             )
         if self.statistics is not None and not modes:
             raise ValueError(
-                f"statistics={self.statistics} is for auto=auto-unpaired and auto=auto-paired; statistics that adapters "
-                "need go into train_overrides="
+                f"statistics={self.statistics} only applies with auto=auto-unpaired and auto=auto-paired. Put statistics "
+                "that adapters need into train_overrides="
             )
         return self
 
@@ -213,7 +216,7 @@ class SweepNoiseConfig(StrictModel):
         for setting in shlex.split(self.train_overrides):
             if setting.partition("=")[0] in own_settings:
                 raise ValueError(
-                    f"train_overrides={setting}: the sweep sets {', '.join(own_settings)} itself; leave it out"
+                    f"train_overrides={setting}: the sweep sets {', '.join(own_settings)} itself. Leave it out"
                 )
         return self
 

@@ -1,4 +1,4 @@
-"""What a captioner learns from growing pieces of text corpora: scores on images, and whether it writes in their style."""
+"""Learning curve over text corpora: scores on images and style of captions, by the number of training texts."""
 
 import json
 import re
@@ -25,19 +25,19 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True)
-class Trained:
-    """One row: what was trained on, and what came of it.
+class CorpusResult:
+    """Result of training on one piece of a corpus, a row of the table.
 
     Attributes:
-        name: of the corpus.
-        size: texts of it; None where all of other data was taken.
-        metric: the leading metric's name.
-        score: on the test's images, mean over examples and seeds.
-        low, high: its 95% bootstrap interval over images.
+        name: name of the corpus, or the settings of other data.
+        size: number of training texts; None for other data, which is used as a whole.
+        metric: name of the leading metric.
+        score: score on the test images, mean over examples and seeds.
+        low, high: 95% bootstrap interval of the score over images.
         by_seed: score of each seed.
-        in_style: share of the captions, over all seeds, with one of the style's words; 0 to 1.
-        corpus_in_style: the same of the texts that were trained on; None for other data.
-        distinct: share of the captions of one seed that no other image got, mean over seeds; 0 to 1.
+        in_style: share of captions of all seeds that contain a style word; 0 to 1.
+        corpus_in_style: share of training texts that contain a style word; 0 to 1, None for other data.
+        distinct: share of captions that were written for one image only, mean over seeds; 0 to 1.
     """
 
     name: str
@@ -57,16 +57,16 @@ def _make_slug(name: str) -> str:
 
 
 def _name_corpora(config: StudyCorporaConfig) -> dict[str, Path]:
-    """The corpora by their folder's name, or the file's where it is not called corpus.jsonl.
+    """Return each corpus by its folder's name, or by the file's name if that is not corpus.jsonl.
 
     Raises:
-        UserError: if two have the same.
+        UserError: if two corpora have the same name.
     """
     path_by_name: dict[str, Path] = {}
     for path in map(Path, config.corpora):
         name = path.absolute().parent.name if path.name == "corpus.jsonl" else path.stem
         if _make_slug(name) in map(_make_slug, path_by_name):
-            raise UserError(f"corpora={path}: another one is called {name} too; rename its folder")
+            raise UserError(f"corpora={path}: another corpus is called {name} too. Rename its folder")
         path_by_name[name] = path
     return path_by_name
 
@@ -76,34 +76,34 @@ def _get_piece_path(config: StudyCorporaConfig, name: str, size: int) -> Path:
 
 
 def write_pieces(config: StudyCorporaConfig) -> None:
-    """Writes the beginnings of every corpus.
+    """Write the beginnings of every corpus, one file per size.
 
     Raises:
-        UserError: if one is missing or shorter than the largest size.
+        UserError: if a corpus is missing or shorter than the largest size.
     """
     for name, path in _name_corpora(config).items():
         if not path.is_file():
             raise UserError(
-                f"corpora={path}: there is no such file; python scripts/synthesize_captions.py writes corpora"
+                f"corpora={path}: there is no such file. Run python scripts/synthesize_captions.py to write a corpus"
             )
         with path.open(encoding="utf-8") as file:
             lines = list(islice(file, max(config.sizes)))
         if len(lines) < max(config.sizes):
             raise UserError(
-                f"corpora={path}: has {len(lines):,} texts, and sizes asks for {max(config.sizes):,}; make it longer "
-                "with a higher num=, or ask for less"
+                f"corpora={path}: has {len(lines):,} texts, and sizes needs {max(config.sizes):,}. Write a longer corpus "
+                "with a higher num_texts=, or give smaller sizes="
             )
         for size in config.sizes:
             piece = _get_piece_path(config, name, size)
             text = "".join(lines[:size])
             if piece.is_file() and piece.read_text(encoding="utf-8") != text:
-                raise UserError(f"{piece}: was made of another corpus; give another output=")
+                raise UserError(f"{piece}: was cut from another corpus. Give another output=")
             with atomic_path(piece) as temporary:
                 temporary.write_text(text, encoding="utf-8")
 
 
 def _list_rows(config: StudyCorporaConfig) -> list[tuple[str, int | None, tuple[str, ...]]]:
-    """(name, size, settings of training) of every row."""
+    """Return (name, size, settings of training) of every row."""
     rows: list[tuple[str, int | None, tuple[str, ...]]] = [
         (settings, None, tuple(shlex.split(settings))) for settings in config.extra_systems
     ]
@@ -118,7 +118,7 @@ def _get_run_folder(config: StudyCorporaConfig, name: str, size: int | None, see
 
 
 def list_jobs(config: StudyCorporaConfig) -> list[Job]:
-    """Every training of the study with its test."""
+    """Return every training of the study with its test."""
     shared, test = shlex.split(config.train_overrides), tuple(shlex.split(config.eval_overrides))
     return [
         Job(
@@ -133,9 +133,9 @@ def list_jobs(config: StudyCorporaConfig) -> list[Job]:
 
 
 def measure_style_share(texts: Iterable[str], words: Sequence[str]) -> float:
-    """Share of texts that hold one of the words, whatever its case; 0 to 1."""
-    wanted = {word.lower() for word in words}
-    is_in_style = [not wanted.isdisjoint(_WORD.findall(text.lower())) for text in texts]
+    """Return the share of texts that contain one of the words, ignoring case; 0 to 1."""
+    style_words = {word.lower() for word in words}
+    is_in_style = [not style_words.isdisjoint(_WORD.findall(text.lower())) for text in texts]
     return sum(is_in_style) / max(1, len(is_in_style))
 
 
@@ -144,17 +144,17 @@ def _read_texts(path: Path, column: str) -> list[str]:
         return [json.loads(line)[column] for line in file]
 
 
-def _collect_row(config: StudyCorporaConfig, name: str, size: int | None) -> Trained:
+def _collect_row(config: StudyCorporaConfig, name: str, size: int | None) -> CorpusResult:
     folders = [_get_run_folder(config, name, size, seed) / _TEST for seed in range(config.seeds)]
     scores = SceneScores.read(folders, {example_id: example_id for example_id in read_scores(folders[0])[1]})
     captions = [_read_texts(folder / "predictions.jsonl", "prediction") for folder in folders]
     corpus_texts = None if size is None else _read_texts(_get_piece_path(config, name, size), "text")
-    return Trained(
+    return CorpusResult(
         name,
         size,
         scores.metric,
         scores.score,
-        *scores.interval(config.num_bootstrap),
+        *scores.compute_interval(config.num_bootstrap),
         scores.by_seed,
         measure_style_share([text for texts in captions for text in texts], config.style_words),
         None if corpus_texts is None else measure_style_share(corpus_texts, config.style_words),
@@ -162,8 +162,8 @@ def _collect_row(config: StudyCorporaConfig, name: str, size: int | None) -> Tra
     )
 
 
-def markdown(rows: Sequence[Trained]) -> str:
-    """A table, a row of training a line."""
+def format_markdown(rows: Sequence[CorpusResult]) -> str:
+    """Format the results as a Markdown table with one line per training."""
     header = ["trained on", "texts", rows[0].metric, "seeds", "in the style", "of its texts", "said of one image only"]
     lines = []
     for row in rows:
@@ -181,10 +181,10 @@ def markdown(rows: Sequence[Trained]) -> str:
     return format_table(header, lines)
 
 
-def figure(rows: Sequence[Trained]) -> bytes:
-    """Score against the number of texts, with intervals as bands; other data as level lines; an SVG."""
-    drawn = Figure(figsize=(7, 4), layout="constrained")
-    axes = drawn.subplots()
+def draw_figure(rows: Sequence[CorpusResult]) -> bytes:
+    """Draw score against number of texts as an SVG; bands are intervals, dashed lines are other data."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
     for name in dict.fromkeys(row.name for row in rows):
         corpus_rows = [row for row in rows if row.name == name]
         sizes = [row.size for row in corpus_rows if row.size is not None]
@@ -202,24 +202,24 @@ def figure(rows: Sequence[Trained]) -> bytes:
     axes.set(xlabel="texts", ylabel=rows[0].metric, xscale="log")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    return render_svg(drawn)
+    return render_svg(figure)
 
 
 def run_study(config: StudyCorporaConfig) -> str:
-    """Trains and tests what is missing; writes corpora.json, corpora.md and corpora.svg; gives the table as Markdown.
+    """Run the missing trainings and tests, write corpora.json, .md and .svg, and return the table as Markdown.
 
     Raises:
-        UserError: if a corpus is too short, or a training or a test fails, with its own words.
+        UserError: if a corpus is too short, or with the message of the training or test that failed.
     """
     write_pieces(config)
     run_jobs(list_jobs(config), config.num_workers, "corpora")
     rows = [_collect_row(config, name, size) for name, size, _ in _list_rows(config)]
-    folder, table = Path(config.output), markdown(rows)
+    folder, table = Path(config.output), format_markdown(rows)
     write_json(
         folder / "corpora.json", {"config": config.model_dump(mode="json"), "rows": [asdict(row) for row in rows]}
     )
     write_text(folder / "corpora.md", table + "\n")
-    write_text(folder / "corpora.svg", figure(rows).decode())
+    write_text(folder / "corpora.svg", draw_figure(rows).decode())
     return f"{table}\nfigure: {folder / 'corpora.svg'}"
 
 

@@ -1,4 +1,4 @@
-"""Derive a grammar for textgen from the captions of Picturebook's `train` split, and of no other split."""
+"""Export of a grammar for textgen, derived from the captions of Picturebook's `train` split only."""
 
 import random
 from collections.abc import Sequence
@@ -16,16 +16,22 @@ from textgen.grammar.grammar import Grammar
 from textgen.text.statistics import count_words, measure_unigram_divergence
 
 
-def _compare(real: Sequence[str], written: Sequence[str]) -> None:
-    counts = count_words(real), count_words(written)
-    show(f"words a caption: {counts[0].total() / len(real):.2f}, written {counts[1].total() / len(written):.2f}")
+def _show_comparison(originals: Sequence[str], written: Sequence[str]) -> None:
+    counts = count_words(originals), count_words(written)
+    show(
+        f"words per caption: {counts[0].total() / len(originals):.2f} in the split, "
+        f"{counts[1].total() / len(written):.2f} by the grammar"
+    )
     show(f"Jensen-Shannon divergence of their word frequencies: {measure_unigram_divergence(*counts):.4f} bits")
-    different = set(written)
-    show(f"{len(different):,} of {len(written):,} are different; {len(different & set(real)):,} are of the split too")
+    distinct = set(written)
+    show(
+        f"{len(distinct):,} of the grammar's {len(written):,} captions are distinct; "
+        f"{len(distinct & set(originals)):,} of them are in the split too"
+    )
 
 
 def main(config: ExportGrammarConfig) -> None:
-    """Write the grammar, and print how what it writes compares with the captions."""
+    """Write the grammar, and print how its captions compare with those of the split."""
     texts = [caption.text for scene in scenes("train", config.num_train, config.seed) for caption in captions(scene)]
     frames = extract_frames(texts, config.min_count, config.min_expected)
     document = {
@@ -47,4 +53,4 @@ def main(config: ExportGrammarConfig) -> None:
     )
     grammar = Grammar.read(path)
     rng = random.Random(config.seed)
-    _compare(texts, [grammar.write(["caption"], 1, (), {}, rng)[0]["caption"] for _ in texts])
+    _show_comparison(texts, [grammar.write(["caption"], 1, (), {}, rng)[0]["caption"] for _ in texts])

@@ -1,4 +1,4 @@
-"""Questions about images asked of captioners with a frozen language model, behind 0, 1, 2 and 4 answered ones."""
+"""Few-shot VQA of captioners with a frozen language model: questions after 0, 1, 2 and 4 answered ones."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -30,29 +30,29 @@ from studies.config import StudyFewShotConfig
 
 
 def _get_question_data(run: Path, trained: TrainConfig, config: StudyFewShotConfig) -> DataConfig:
-    """The data with the questions: what was asked for, else the run's own.
+    """Return the data with the questions: the data of the settings, or else those of the run.
 
     Raises:
-        UserError: if the data have none, or those that are asked would stand answered in front of themselves.
+        UserError: if the data have no questions, or if a test question could also be one of its answered examples.
     """
     data = config.data or trained.data
     serving = find_datasets(QUESTIONS)
     if data.name not in serving or not data.names_prompts:
         source = f"runs={run}: was trained on data={data.name}, " if config.data is None else f"data={data.name}: "
         raise UserError(
-            f"{source}which names no questions; give data=, one of {', '.join(serving)}, of a table with "
+            f"{source}which has no questions. Give data=, one of {', '.join(serving)}; a table needs "
             "data.prompt='{question}' data.target_column=answers"
         )
     if data.trains_on(data, config.split):
         raise UserError(
-            f"data={data.name} split={config.split}: answered questions come from the same rows; give split=val"
+            f"data={data.name} split={config.split}: the answered questions come from the same rows. Give split=val"
             + (", for which a share is held out, or data.val_path=FILE is read" if data.is_table else " or split=test")
         )
     return data
 
 
 def _draw_examples(data: DataConfig, config: StudyFewShotConfig) -> tuple[list[Example], list[Example]]:
-    """Answered questions of the training split, and those that are asked; drawn, the same for all runs."""
+    """Draw answered questions of the training split and test questions, the same for all runs."""
     supports = sample(load_examples(data, QUESTIONS, "train").examples, config.num_supports, 0)
     return supports, sample(load_examples(data, QUESTIONS, config.split).examples, config.max_examples, 0)
 
@@ -70,18 +70,18 @@ def _build_shots(
 
 
 def _measure_accuracies(run: Path, config: StudyFewShotConfig) -> tuple[dict[int, Float64Array], list[str]]:
-    """Accuracy of each question in percent by the number of shots, seeds averaged; and the scene of each question."""
+    """Return the accuracy of each question by number of shots, in percent, mean over seeds; and each question's scene."""
     trained, facts = read_run(run)
     data = _get_question_data(run, trained, config)
     device = pick_device(config.device)
     network, tokenizer = load_model(run, "best", device)
     if network.config.base_model is None:
         raise UserError(
-            f"runs={run}: its language model was trained, and has forgotten how to answer; give lm.tuning=frozen"
+            f"runs={run}: its language model was trained and no longer answers questions. Use a run with lm.tuning=frozen"
         )
     encoder = build_encoder(trained.clip, data, device, texts_needed=facts["input_modality"] == "text")
     supports, asked_examples = _draw_examples(data, config)
-    # What is shown with answered questions is what the run was trained on, so that text stays without images.
+    # Answered questions show the modality that the run was trained on, so that a text-only system sees no other images.
     from_text = facts["input_modality"] == "text"
     support_scenes = (encode_text_scenes if from_text else encode_image_scenes)(
         encoder, supports, trained.embedding_cache
@@ -108,7 +108,7 @@ def _measure_accuracies(run: Path, config: StudyFewShotConfig) -> tuple[dict[int
 
 
 def _summarise_accuracies(accuracies: Float64Array, scenes: Sequence[str], num_bootstrap: int) -> dict[str, Any]:
-    """The mean over questions, and its interval over scenes."""
+    """Return the mean over questions, with its interval over scenes."""
     _, scene = np.unique(scenes, return_inverse=True)
     sums = np.stack([np.bincount(scene, weights=accuracies), np.bincount(scene).astype(float)], axis=1)
     values, intervals = score_sums(sums, lambda total: {"accuracy": total[:, 0] / total[:, 1]}, num_bootstrap)
@@ -116,7 +116,7 @@ def _summarise_accuracies(accuracies: Float64Array, scenes: Sequence[str], num_b
 
 
 def run_study(config: StudyFewShotConfig) -> str:
-    """Asks every run, writes few_shot.json and few_shot.md, gives the table as Markdown.
+    """Test every run, write few_shot.json and few_shot.md, and return the table as Markdown.
 
     Raises:
         UserError: if a run cannot be used.

@@ -1,7 +1,7 @@
-"""Trainings with their tests, several side by side, as the commands a user would type; finished ones stay.
+"""Parallel trainings with their tests, run as the commands that a user would type; finished ones are not repeated.
 
-Each worker is one process on one thread (threads of one training get in the way of the other's) and loads
-the libraries once.
+Each worker is a process with one thread, because the threads of two trainings slow each other down. It loads the
+libraries once.
 """
 
 import contextlib
@@ -27,18 +27,18 @@ from close_transfer.pipelines.train import train
 
 T = TypeVar("T")
 
-_ASKED_FILE = "asked.json"
+_SETTINGS_FILE = "asked.json"  # marks a finished test
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training and what it is tested on.
+    """Training and its tests.
 
     Attributes:
-        folder: of the run.
-        input_modality: "text" as `train_text_only.py`, "image" as `train_on_images.py`.
-        settings: of that script; `output` and `resume` are set here.
-        tests: settings of `eval_image.py` by the name of the folder that the test gets within the run's.
+        folder: folder of the run.
+        input_modality: "text" to train as `train_text_only.py` does, "image" as `train_on_images.py`.
+        settings: settings of that script, without `output` and `resume`.
+        tests: settings of `eval_image.py` by the test's folder, below the run's folder.
     """
 
     folder: Path
@@ -46,8 +46,8 @@ class Job:
     settings: tuple[str, ...]
     tests: Mapping[str, tuple[str, ...]]
 
-    def asked(self, test: str) -> dict[str, Any]:
-        """All that decides the results of one test."""
+    def collect_settings(self, test: str) -> dict[str, Any]:
+        """Return all settings that decide the results of one test."""
         return {"input_modality": self.input_modality, "train": sorted(self.settings), "test": sorted(self.tests[test])}
 
     def find_missing_tests(self) -> list[str]:
@@ -58,18 +58,18 @@ class Job:
         """
         missing_tests = []
         for name in self.tests:
-            path = self.folder / name / _ASKED_FILE
+            path = self.folder / name / _SETTINGS_FILE
             if not path.is_file():
                 missing_tests.append(name)
-            elif (old_settings := read_json(path)) != (new_settings := self.asked(name)):
+            elif (old_settings := read_json(path)) != (new_settings := self.collect_settings(name)):
                 differing = sorted(
                     setting
                     for key in new_settings
                     for setting in set(_format_list(old_settings.get(key))) ^ set(_format_list(new_settings[key]))
                 )
                 raise UserError(
-                    f"{self.folder / name} holds results of other settings ({', '.join(differing)}); give another output=, or "
-                    "remove that folder"
+                    f"{self.folder / name} holds results of other settings ({', '.join(differing)}). Give another output=, "
+                    "or remove that folder"
                 )
         return missing_tests
 
@@ -79,12 +79,12 @@ def _format_list(value: Any) -> list[str]:
 
 
 def run_job(job: Job) -> None:
-    """Trains, unless that is done, and makes the tests that are missing.
+    """Train unless that is done, and run the tests that are missing.
 
-    What was asked is written last, beside the results, so its presence means a test of a finished training.
+    The settings are written last, next to the results, so that the file marks a finished test of a finished training.
 
     Raises:
-        UserError: with the job's folder, for whatever the user can mend, and if training was asked to stop.
+        UserError: with the job's folder, for errors that the user can fix, and if training was interrupted.
     """
     task = next((setting for setting in job.settings if setting.startswith("task=")), "task=captioning")
     output_settings = [
@@ -96,7 +96,7 @@ def run_job(job: Job) -> None:
     try:
         _, outcome = train(compose_config("train", TrainConfig, [*job.settings, *output_settings]), job.input_modality)
         if outcome.stopped_early:
-            raise UserError("training was stopped; the same command goes on from there")
+            raise UserError("training was stopped early. Run the same command to resume it")
         for name in job.find_missing_tests():
             eval_settings = [
                 task,
@@ -106,7 +106,7 @@ def run_job(job: Job) -> None:
                 *job.tests[name],
             ]
             evaluate(compose_config("evaluate", EvaluateConfig, eval_settings))
-            write_json(job.folder / name / _ASKED_FILE, job.asked(name))
+            write_json(job.folder / name / _SETTINGS_FILE, job.collect_settings(name))
     except UserError as error:
         raise UserError(f"{job.folder}: {error}") from error
 
@@ -124,13 +124,13 @@ def _run_quietly(job: Job) -> None:
 def run_in_workers(
     function: Callable[..., T], arguments: Iterable[tuple[Any, ...]], workers: int
 ) -> Iterator[tuple[int, T]]:
-    """Results of calls in processes of one thread each, as they come; with the position of their arguments.
+    """Call a function in parallel processes of one thread each; yield (position of the arguments, result) as they come.
 
-    Whatever ends the caller ends the workers: those that train save what they have.
+    If the caller fails or is interrupted, the workers end too. Those that train save a checkpoint first.
     """
     calls = list(arguments)
     old_num_threads = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # of the workers, which read it when they start
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the workers, which read it when they start
     try:
         with ProcessPoolExecutor(min(workers, max(1, len(calls))), mp_context=get_context("spawn")) as pool:
             futures = {pool.submit(function, *call): position for position, call in enumerate(calls)}
@@ -149,13 +149,13 @@ def run_in_workers(
             os.environ["OMP_NUM_THREADS"] = old_num_threads
 
 
-def run_jobs(jobs: Sequence[Job], workers: int, what: str) -> None:
-    """Does what is missing, `workers` at a time, in the order given; `what` stands before the progress bar.
+def run_jobs(jobs: Sequence[Job], workers: int, label: str) -> None:
+    """Run the jobs that are not finished, in order, `workers` at a time; `label` is the title of the progress bar.
 
     Raises:
-        UserError: of the first job that failed; the others are kept.
+        UserError: of the first job that failed; results of finished jobs are kept.
     """
     waiting = [job for job in jobs if job.find_missing_tests()]
-    with tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="training", desc=what) as bar:
+    with tqdm(total=len(jobs), initial=len(jobs) - len(waiting), unit="training", desc=label) as bar:
         for _ in run_in_workers(_run_quietly, ((job,) for job in waiting), workers):
             bar.update()

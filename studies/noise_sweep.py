@@ -1,7 +1,7 @@
-"""Text-only training over a grid of noise and seeds, as the commands a user would type, several at a time.
+"""Text-only training over a grid of noise scales and seeds, several at a time, as the commands that a user would type.
 
-What the images of a sweep say must not choose the noise of a text-only system: a sweep is for showing how
-sensitive a task is to it, and how well a choice made without images did.
+A sweep shows how sensitive a task is to the noise, and how good a choice made without images is. Its scores on images
+must not choose the noise of a text-only system.
 """
 
 import base64
@@ -28,18 +28,18 @@ SCENES: tuple[Literal["image", "text"], ...] = ("image", "text")
 
 @dataclass(frozen=True)
 class Point:
-    """The score of one scale of noise on one kind of scene.
+    """Score of one noise scale on one kind of scene.
 
     Attributes:
-        given: what `noise=` was, a number or the name of a choice.
-        data_regime: the data that training saw: "T0" text only, "T1" unpaired images too, "T4" pairs.
+        given: value of `noise=`, a number or the name of a rule.
+        data_regime: data that training saw: "T0" text only, "T1" unpaired images too, "T4" pairs.
         noise: standard deviation per coordinate.
-        scene: what the model was fed: "image" or "text".
+        scene: modality of the test scenes, "image" or "text".
         score: mean over examples and seeds.
-        low, high: its 95% bootstrap interval over scenes.
+        low, high: 95% bootstrap interval of the score over scenes.
         by_seed: score of each seed.
-        below_best: how much lower than the best number of the grid on the same kind of scene, with its paired
-            interval; below 0 for a choice that did better than the grid.
+        below_best: shortfall from the best scale of the grid on the same kind of scene, with its paired interval;
+            negative if a rule did better than the grid.
     """
 
     given: str
@@ -54,7 +54,7 @@ class Point:
 
     @property
     def is_chosen(self) -> bool:
-        """Whether a rule chose the noise."""
+        """Return True if a rule chose the noise."""
         return self.given.startswith("auto")
 
 
@@ -71,7 +71,7 @@ def _build_statistics_settings(config: SweepNoiseConfig, noise_setting: str) -> 
 
 
 def list_jobs(config: SweepNoiseConfig) -> list[Job]:
-    """Every training of the sweep, with its tests on images and on texts."""
+    """Return every training of the sweep, with its tests on images and on texts."""
     settings, eval_settings = shlex.split(config.train_overrides), shlex.split(config.eval_overrides)
     tests = {f"test-{scene}": (f"split={config.split}", f"scene={scene}", *eval_settings) for scene in SCENES}
     return [
@@ -93,7 +93,7 @@ def list_jobs(config: SweepNoiseConfig) -> list[Job]:
 
 
 def read_points(config: SweepNoiseConfig) -> tuple[dict[str, Any], list[Point]]:
-    """Facts of the results, and the scores of a finished sweep by kind of scene and noise."""
+    """Return facts about the results, and the scores of a finished sweep by kind of scene and noise."""
     scene_of = map_examples_to_scenes(_get_run_folder(config, _list_noise_settings(config)[0], 0), config.split)
     points: list[Point] = []
     facts: dict[str, Any] = {}
@@ -107,10 +107,10 @@ def read_points(config: SweepNoiseConfig) -> tuple[dict[str, Any], list[Point]]:
         }
         best = max((scores_by_noise[f"{noise:g}"] for noise in config.noises), key=lambda scores: scores.score)
         for noise_setting, scores in scores_by_noise.items():
-            difference = best.minus(scores, config.num_bootstrap)
+            difference = best.subtract(scores, config.num_bootstrap)
             points.append(
                 Point(
-                    noise_setting, str(scores.results.data_regime), scores.results.noise_std or 0.0, scene, scores.score, *scores.interval(config.num_bootstrap), scores.by_seed,
+                    noise_setting, str(scores.results.data_regime), scores.results.noise_std or 0.0, scene, scores.score, *scores.compute_interval(config.num_bootstrap), scores.by_seed,
                     (difference.difference, difference.low, difference.high),
                 )
             )  # fmt: skip
@@ -124,7 +124,7 @@ def read_points(config: SweepNoiseConfig) -> tuple[dict[str, Any], list[Point]]:
 
 
 def format_verdicts(points: Sequence[Point]) -> list[str]:
-    """For each choice, how much of the grid's best on images it reached, in a sentence."""
+    """Return one sentence per rule: the share of the grid's best score on images that it reached."""
     best = max(
         (point for point in points if point.scene == "image" and not point.is_chosen), key=lambda point: point.score
     )
@@ -134,16 +134,16 @@ def format_verdicts(points: Sequence[Point]) -> list[str]:
             shortfall, low, high = point.below_best
             share = f"{point.score / best.score:.1%} of " if best.score else ""
             verdicts.append(
-                f"noise={point.given} ({point.data_regime}) took {point.noise:.3g} and reached {point.score:.1f} on images, {share}the grid's best "
-                f"({best.score:.1f} at {best.noise:g}); below it by {shortfall:.1f} ({low:.1f} to {high:.1f})"
+                f"noise={point.given} ({point.data_regime}) chose {point.noise:.3g} and reached {point.score:.1f} on images, {share}the grid's best "
+                f"({best.score:.1f} at {best.noise:g}), {shortfall:.1f} below it ({low:.1f} to {high:.1f})"
             )
     return verdicts
 
 
-def figure(metric: str, points: Sequence[Point]) -> bytes:
-    """Score against noise on images and on texts, with intervals as bands and choices as lines, as an SVG."""
-    drawn = Figure(figsize=(8, 4), layout="constrained")
-    axes = drawn.subplots()
+def draw_figure(metric: str, points: Sequence[Point]) -> bytes:
+    """Draw score against noise on images and on texts as an SVG; bands are intervals, dashed lines are rules."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
     for scene in SCENES:
         grid_points = sorted(
             (point for point in points if point.scene == scene and not point.is_chosen), key=lambda point: point.noise
@@ -169,11 +169,11 @@ def figure(metric: str, points: Sequence[Point]) -> bytes:
     axes.set(xlabel="noise in training, standard deviation per coordinate", ylabel=metric)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    return render_svg(drawn)
+    return render_svg(figure)
 
 
-def markdown(metric: str, points: Sequence[Point]) -> str:
-    """A table of both kinds of scenes."""
+def format_markdown(metric: str, points: Sequence[Point]) -> str:
+    """Format the scores on both kinds of scenes as a Markdown table."""
     header = ["tested on", "sees", "noise", metric, "seeds", "below the grid's best"]
     lines = []
     for point in points:
@@ -187,10 +187,10 @@ def markdown(metric: str, points: Sequence[Point]) -> str:
 
 
 def run_sweep(config: SweepNoiseConfig) -> str:
-    """Trains and tests what is missing; writes sweep.json, sweep.md and sweep.html; gives the table.
+    """Run the missing trainings and tests, write sweep.json, .md and .html, and return the table.
 
     Raises:
-        UserError: if a training or a test fails, with its own words.
+        UserError: with the message of the training or test that failed.
     """
     run_jobs(list_jobs(config), config.num_workers, config.task)
     facts, points = read_points(config)
@@ -199,11 +199,11 @@ def run_sweep(config: SweepNoiseConfig) -> str:
         folder / "sweep.json",
         {**facts, "points": [asdict(point) for point in points], "verdicts": verdicts, "config": config.model_dump()},
     )
-    table = "\n".join([markdown(metric, points), *(f"\n{verdict}" for verdict in verdicts)])
+    table = "\n".join([format_markdown(metric, points), *(f"\n{verdict}" for verdict in verdicts)])
     write_text(folder / "sweep.md", table + "\n")
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
-            [  # the page of reports is the frame of its own
+            [  # sweep.html extends page.html of the reports
                 jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
                 jinja2.PackageLoader("close_transfer.reports", "templates"),
             ]
@@ -217,7 +217,7 @@ def run_sweep(config: SweepNoiseConfig) -> str:
         seeds=config.seeds,
         points=points,
         verdicts=verdicts,
-        figure=f"data:image/svg+xml;base64,{base64.b64encode(figure(metric, points)).decode()}",
+        figure=f"data:image/svg+xml;base64,{base64.b64encode(draw_figure(metric, points)).decode()}",
         is_builtin=facts["data"] == "picturebook",
     )
     write_text(folder / "sweep.html", page)

@@ -1,4 +1,4 @@
-"""Captions of real image vectors, by models that were trained on the vectors of other folds."""
+"""Captions of real image vectors, written by models that were trained on the other folds."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ from close_transfer.models.text_memory import ExactMemory
 from close_transfer.pipelines.train import train
 from studies.config import StudyRealVectorsConfig
 from studies.jobs import run_in_workers
-from studies.real_pairs import Pairs, System, assign_folds, fit_for, list_systems
+from studies.real_pairs import Pairs, System, assign_folds, fit_statistics, list_systems
 
 
 def _list_training_settings(config: StudyRealVectorsConfig, system: System, seed: int, folder: Path) -> list[str]:
@@ -41,7 +41,7 @@ def _list_training_settings(config: StudyRealVectorsConfig, system: System, seed
 
 
 def caption_fold(config: StudyRealVectorsConfig, system: System, fold: int, seed: int) -> dict[int, str]:
-    """Trains without one fold and captions its images; caption by row."""
+    """Train on all folds but one, and return captions of that fold's images by row."""
     torch.set_num_threads(1)
     pairs = Pairs.read(Path(config.pairs))
     held_out = assign_folds(len(pairs.captions), config.folds) == fold
@@ -54,11 +54,11 @@ def caption_fold(config: StudyRealVectorsConfig, system: System, fold: int, seed
         np.save(folder / "texts.npy", pairs.texts[train_rows])
         np.save(folder / "images.npy", pairs.images[train_rows])
         with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
-            fit_for(system, pairs, train_rows, config.num_pairs).save(folder / "statistics")
+            fit_statistics(system, pairs, train_rows, config.num_pairs).save(folder / "statistics")
             settings = compose_config("train", TrainConfig, _list_training_settings(config, system, seed, folder))
             run, outcome = train(settings, system.config.input_modality)
             if outcome.stopped_early:
-                raise UserError("training was stopped; the same command goes on from the folds that are done")
+                raise UserError("training was stopped early. Run the same command to continue after the finished folds")
             model, tokenizer = load_model(run, "last", "cpu")
             test_rows = np.flatnonzero(held_out)
             vectors = np.asarray(pairs.images[test_rows], dtype=np.float32)
@@ -71,7 +71,7 @@ def caption_fold(config: StudyRealVectorsConfig, system: System, fold: int, seed
 
 
 def _compute_key(config: StudyRealVectorsConfig) -> str:
-    """Of all that decides an answer, so that a changed setting does not meet old answers."""
+    """Return a key of everything that decides a caption, so that changed settings do not reuse old captions."""
     roles = (Role.LOCATION, Role.THROUGHPUT, Role.REPORTING, Role.KEYED)
     settings = drop_settings(StudyRealVectorsConfig, config.model_dump(), *roles)
     weights = Path(str(config.language_model)) / "model.safetensors"
@@ -79,10 +79,10 @@ def _compute_key(config: StudyRealVectorsConfig) -> str:
 
 
 def caption_all(config: StudyRealVectorsConfig) -> dict[tuple[str, int], dict[int, str]]:
-    """Captions of all images by system and seed; what was done before is read back."""
+    """Return captions of all images by system and seed; finished ones are read from their files."""
     folder = Path(config.output) / f"captions-{_compute_key(config)}"
     path_by_job = {
-        (system.name, seed, fold): folder / f"{system.file_name(config)}-seed{seed}-fold{fold}.json"
+        (system.name, seed, fold): folder / f"{system.make_file_name(config)}-seed{seed}-fold{fold}.json"
         for system in list_systems(config)
         for seed in range(config.seeds)
         for fold in range(config.folds)

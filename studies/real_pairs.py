@@ -1,4 +1,4 @@
-"""A few hundred captions and images by their real CLIP vectors, in folds; and the systems that learn from them."""
+"""Real CLIP vectors of a few hundred caption-image pairs, in folds, and the systems that are trained on them."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +26,14 @@ from studies.config import RealSystemConfig, StudyRealVectorsConfig
 
 @dataclass(frozen=True)
 class Pairs:
-    """Captions, all their images' captions, and the vectors of both; row i belongs to row i."""
+    """Caption-image pairs; row i of each attribute belongs to pair i.
+
+    Attributes:
+        captions: captions to train on.
+        references: all captions of each image.
+        texts: caption vectors, shape (pairs, dim).
+        images: image vectors, shape (pairs, dim).
+    """
 
     captions: list[str]
     references: list[tuple[str, ...]]
@@ -35,10 +42,10 @@ class Pairs:
 
     @classmethod
     def read(cls, folder: Path) -> "Pairs":
-        """From captions.jsonl, caption_embeddings.npy and image_embeddings.npy.
+        """Read captions.jsonl, caption_embeddings.npy and image_embeddings.npy.
 
         Raises:
-            UserError: if one of them is missing or damaged, or their counts differ.
+            UserError: if a file is missing or damaged, or if their numbers of rows differ.
         """
         path = folder / "captions.jsonl"
         faults, rows = RecordErrors(path, "error"), []
@@ -51,37 +58,38 @@ class Pairs:
         texts, images = (read_array(folder / f"{name}_embeddings.npy", "pairs") for name in ("caption", "image"))
         if not len(texts) == len(images) == len(rows):
             raise UserError(
-                f"pairs={folder}: {len(rows)} captions, {len(texts)} caption vectors and {len(images)} image vectors; row i of each must belong together"
+                f"pairs={folder}: has {len(rows)} captions, {len(texts)} caption vectors and {len(images)} image vectors. "
+                "Give files in which row i of each belongs to the same pair"
             )
         return cls([caption for caption, _ in rows], [references for _, references in rows], texts, images)
 
 
 @dataclass(frozen=True)
 class System:
-    """A row of the tables."""
+    """System of the study, a row of its tables."""
 
     config: RealSystemConfig
 
     @property
     def name(self) -> str:
-        """As tables print it."""
+        """Return the name that tables print."""
         return self.config.name
 
     @property
     def steps(self) -> list[dict[str, Any]]:
-        """The adapters before the noise, then the noise."""
+        """Return the adapters before the noise, then the noise."""
         return AdapterConfig.model_validate({name: {} for name in (*self.config.adapter, "gaussian")}).steps()
 
     @property
     def data_regime(self) -> str:
-        """The least data that its parts need: "T0" texts, "T1" unpaired images too, "T4" pairs."""
+        """Return the least data that its parts need: "T0" texts, "T1" unpaired images too, "T4" pairs."""
         if self.config.input_modality == "image":
             return "T4"
         noise_data_regime = {"auto-unpaired": "T1", "auto-paired": "T4"}.get(str(self.config.noise), "T0")
         return max(noise_data_regime, *(ADAPTERS[step["name"]].data_regime for step in self.steps))
 
-    def file_name(self, study: StudyRealVectorsConfig) -> str:
-        """What its answers are kept under; follows from what it is, not from its name."""
+    def make_file_name(self, study: StudyRealVectorsConfig) -> str:
+        """Return the stem of its caption files; it depends on the settings and not on the name, so a rename keeps them."""
         config = self.config
         if self.is_plain and not isinstance(config.noise, str):
             return f"{config.input_modality}-{config.noise:g}"
@@ -95,12 +103,12 @@ class System:
 
     @property
     def is_plain(self) -> bool:
-        """Whether noise is all there is to it."""
+        """Return True if the system has noise only: no adapter and no text memory."""
         return not self.config.adapter and not self.config.text_memory
 
 
 def list_systems(config: StudyRealVectorsConfig) -> list[System]:
-    """Text at every noise, then the others that are named, then images without noise."""
+    """Return text at every noise scale, then the systems of the settings, then images without noise."""
     systems = []
     for noise in config.noises:
         name = f"text, noise {noise:g}" if noise else "text, no noise"
@@ -110,19 +118,19 @@ def list_systems(config: StudyRealVectorsConfig) -> list[System]:
 
 
 def assign_folds(num_pairs: int, folds: int) -> NDArray[np.int64]:
-    """The fold of each pair, by a shuffle that is always the same; shape (pairs,)."""
+    """Return the fold of each pair, shape (pairs,)."""
     folded = np.arange(num_pairs) % folds
-    return np.random.default_rng(0).permutation(folded)
+    return np.random.default_rng(0).permutation(folded)  # a fixed seed, so that all systems share the folds
 
 
-def fit_for(system: System, pairs: Pairs, visible: NDArray[np.int64], num_pairs: int) -> Statistics:
-    """What `compute_statistics.py` would fit on the pairs that may be seen: unpaired halves, or some pairs.
+def fit_statistics(system: System, pairs: Pairs, visible: NDArray[np.int64], num_pairs: int) -> Statistics:
+    """Fit a system's adapters as `compute_statistics.py` would: on unpaired halves of the visible pairs, or on pairs.
 
     Args:
-        system: whose chain is fitted; statistics are of all its vectors where it needs none.
-        pairs: all of them.
-        visible: positions of those that may be seen.
-        num_pairs: how many of them `auto-paired` sees.
+        system: system whose adapters are fitted; without any, statistics of its vectors are returned.
+        pairs: all pairs.
+        visible: rows of the training pairs.
+        num_pairs: number of training pairs that `auto-paired` uses.
     """
     before = drop_noise_steps(system.steps)
     shuffled = np.random.default_rng(0).permutation(visible)
@@ -165,17 +173,17 @@ def fit_for(system: System, pairs: Pairs, visible: NDArray[np.int64], num_pairs:
 
 
 def fit_chain(system: System, pairs: Pairs, visible: NDArray[np.int64], num_pairs: int) -> AdapterChain:
-    """The adapters of a system, with their noise, fitted on the pairs that may be seen; arguments as `fit_for`."""
-    fitted = fit_for(system, pairs, visible, num_pairs)
+    """Build the adapters of a system with their noise, fitted on the visible pairs; arguments as of `fit_statistics`."""
+    statistics = fit_statistics(system, pairs, visible, num_pairs)
     noise = system.config.noise
     if noise == "auto":
         strings = tuple(pairs.captions[i] for i in visible)
         texts = GroupedVectors(normalize_rows(pairs.texts[visible]), np.arange(len(visible)), None, strings)
         noise = choose_from_texts(
             system.config.rule or DEFAULT_NOISE_RULE,
-            apply_adapters_to_groups(drop_noise_steps(system.steps), fitted, texts),
+            apply_adapters_to_groups(drop_noise_steps(system.steps), statistics, texts),
             0,
         ).std
     elif isinstance(noise, str):
-        noise = fitted.facts["noise"][noise.removeprefix("auto-")]["std"]
-    return AdapterChain(system.steps, AdapterContext(pairs.texts.shape[1], float(noise), fitted))
+        noise = statistics.facts["noise"][noise.removeprefix("auto-")]["std"]
+    return AdapterChain(system.steps, AdapterContext(pairs.texts.shape[1], float(noise), statistics))

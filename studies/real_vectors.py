@@ -1,8 +1,8 @@
-"""Text-only training on real CLIP vectors: five folds over a few hundred pairs, several noises, adapters and seeds.
+"""Cross-validation of text-only training on real CLIP vectors, over noise scales, adapters and seeds.
 
-Trains on the caption vectors of four folds and asks the image vectors of the fifth, with the same code
-as `train_text_only.py`; and on the image vectors of four folds, as the upper bound. Every image is
-asked once for every system and seed, so scores are over all pairs.
+Each system is trained on the caption vectors of four folds and tested on the image vectors of the fifth, with the same
+code as `train_text_only.py`. The upper bound is trained on image vectors. Every image is tested once per system and
+seed, so scores are means over all pairs.
 """
 
 from collections.abc import Sequence
@@ -26,12 +26,12 @@ from studies.real_baselines import NEAREST, find_nearest_captions, find_nearest_
 from studies.real_captions import caption_all
 from studies.real_pairs import Pairs, assign_folds, fit_chain, list_systems
 
-Chains = dict[str, list[AdapterChain]]  # the adapters of each system by its name, one a fold
+Chains = dict[str, list[AdapterChain]]  # adapters of each system by its name, one chain per fold
 _OTHER_METRICS = ("BLEU-4", "METEOR")
 
 
 def fit_chains(config: StudyRealVectorsConfig, pairs: Pairs) -> Chains:
-    """The adapters of each system, fitted on the pairs of all folds but one; with the noise that was chosen there."""
+    """Fit the adapters and choose the noise of each system, once per fold on the pairs of all other folds."""
     folds = assign_folds(len(pairs.captions), config.folds)
     return {
         system.name: [
@@ -41,10 +41,10 @@ def fit_chains(config: StudyRealVectorsConfig, pairs: Pairs) -> Chains:
     }
 
 
-def caption_table(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) -> dict[str, dict[str, Any]]:
-    """Scores of each system over all images, mean of the seeds, with 95% intervals over images.
+def build_caption_table(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) -> dict[str, dict[str, Any]]:
+    """Return caption scores of each system over all images, mean over seeds, with 95% intervals over images.
 
-    CIDEr has one document-frequency table for all systems, that of all pairs' captions.
+    CIDEr's document frequencies come from the references of all pairs, so they are the same for all systems.
     """
     captions = caption_all(config)
     scored = {
@@ -66,7 +66,7 @@ def caption_table(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) 
 
 
 def score_probes(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) -> dict[str, dict[str, Any]]:
-    """Mean average precision of keywords for each system, seeds averaged, with 95% intervals over images."""
+    """Return the mean average precision of keywords for each system, mean over seeds, with 95% intervals over images."""
     _, labels = build_keyword_matrix(pairs.references, config.least_keyword, config.most_keyword)
     has_keyword = labels.any(axis=1)
     folds = assign_folds(len(labels), config.folds)
@@ -97,13 +97,13 @@ def score_probes(config: StudyRealVectorsConfig, pairs: Pairs, chains: Chains) -
 def _build_table(
     config: StudyRealVectorsConfig, metric: str, by_seed: dict[str, Float64Array], chains: Chains
 ) -> dict[str, dict[str, Any]]:
-    """Mean of the seeds, with its interval over images and its paired differences from some systems.
+    """Return each system's mean over seeds, its interval over images and its paired differences from reference systems.
 
     Args:
-        config: how often to resample.
-        metric: the name of what is measured.
-        by_seed: of each system, shape (seeds, images).
-        chains: its adapters; none where nothing is trained.
+        config: settings of the study.
+        metric: name of the score.
+        by_seed: scores of each system, shape (seeds, images).
+        chains: adapters of each trained system, one chain per fold.
     """
     per_image = {name: values.mean(axis=0) for name, values in by_seed.items()}
     clean, *_, images = list_systems(config)
@@ -170,7 +170,7 @@ def _format_markdown(tables: Sequence[tuple[str, str, dict[str, dict[str, Any]]]
 
 
 def run_study(config: StudyRealVectorsConfig) -> str:
-    """Runs what is missing, writes results.json and results.md, gives the tables as Markdown.
+    """Run the missing trainings, write results.json and results.md, and return the tables as Markdown.
 
     Raises:
         UserError: if the pairs or the language model cannot be used.
@@ -182,7 +182,7 @@ def run_study(config: StudyRealVectorsConfig) -> str:
     probe = score_probes(config, pairs, chains)
     tables = [(f"{len(keywords)} keywords, {description}", "mAP", probe)]
     if config.language_model is not None:
-        tables.append((f"captions, {description}", "CIDEr", caption_table(config, pairs, chains)))
+        tables.append((f"captions, {description}", "CIDEr", build_caption_table(config, pairs, chains)))
     text = _format_markdown(tables)
     folder = Path(config.output)
     write_json(

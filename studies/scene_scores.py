@@ -1,4 +1,4 @@
-"""Scores of one system over several seeds, by scene, so that resamples draw scenes and not their questions."""
+"""Scores of one system over several seeds, summed by scene, because the bootstrap draws scenes and not questions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ from close_transfer.training.runs import read_run
 
 @dataclass(frozen=True)
 class SceneScores:
-    """What one system scored.
+    """Scores of one system.
 
     Attributes:
-        metric: the leading metric's name.
-        by_seed: its mean over examples for each seed.
-        sums: scores summed over each scene's examples, seeds averaged; shape (scenes,).
-        counts: how many examples each scene has; shape (scenes,).
+        metric: name of the leading metric.
+        by_seed: mean over examples for each seed.
+        sums: scores summed over each scene's examples, mean over seeds; shape (scenes,).
+        counts: number of examples of each scene; shape (scenes,).
         results: results.json of the first seed.
     """
 
@@ -37,15 +37,15 @@ class SceneScores:
 
     @classmethod
     def read(cls, folders: Sequence[Path], scene_of: Mapping[str, str]) -> "SceneScores":
-        """From evaluation folders, one a seed; `scene_of` names the scene of each example id.
+        """Read evaluation folders, one per seed; `scene_of` maps example ids to scenes.
 
         Raises:
-            UserError: if the seeds did not answer the same examples.
+            UserError: if the seeds answered different examples.
         """
         scores_by_seed = [read_scores(folder) for folder in folders]
         ids = list(scores_by_seed[0][1])
         if any(scores.keys() != scores_by_seed[0][1].keys() for _, scores in scores_by_seed):
-            raise UserError(f"{folders[0].parent.parent}: its seeds answered different examples; give another output=")
+            raise UserError(f"{folders[0].parent.parent}: its seeds answered different examples. Give another output=")
         values = np.array([[scores[example_id] for example_id in ids] for _, scores in scores_by_seed])
         _, scene = np.unique([scene_of[example_id] for example_id in ids], return_inverse=True)
         return cls(
@@ -58,19 +58,19 @@ class SceneScores:
 
     @property
     def score(self) -> float:
-        """Mean over examples and seeds."""
+        """Return the mean over examples and seeds."""
         return float(self.sums.sum() / self.counts.sum())
 
     def _stack_sums_and_counts(self) -> Float64Array:
         return np.stack([self.sums, self.counts], axis=1)
 
-    def interval(self, num_resamples: int) -> tuple[float, float]:
-        """95% bootstrap interval of the score over scenes."""
+    def compute_interval(self, num_resamples: int) -> tuple[float, float]:
+        """Return the 95% bootstrap interval of the score over scenes."""
         _, intervals = score_sums(self._stack_sums_and_counts(), _compute_mean, num_resamples)
         return intervals["mean"]
 
-    def minus(self, other: "SceneScores", num_resamples: int) -> PairedDifference:
-        """How much higher this is, with its 95% interval; every resample draws the same scenes for both."""
+    def subtract(self, other: "SceneScores", num_resamples: int) -> PairedDifference:
+        """Return this score minus the other with its 95% interval; every resample draws the same scenes for both."""
         return compare_paired(
             self._stack_sums_and_counts(), other._stack_sums_and_counts(), _compute_mean, num_resamples
         )["mean"]
@@ -81,7 +81,7 @@ def _compute_mean(sums: Float64Array) -> dict[str, NDArray[np.float64]]:
 
 
 def map_examples_to_scenes(run: Path, split: str) -> dict[str, str]:
-    """The scene of each example of the data that a run was trained on, by example id."""
+    """Return the scene of each example of the run's data, by example id."""
     config, _ = read_run(run)
     examples = load_task_examples(config.task.name, config.data, split).examples
     return {example.id: get_scene_key(example) for example in examples}

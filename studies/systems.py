@@ -1,7 +1,7 @@
-"""Several systems on several tasks with several seeds, each set against one of them on the same scenes.
+"""Comparison of systems over tasks and seeds, each with its paired difference from a baseline.
 
-A system is what a user would type: settings of training, of `compute_statistics.py` before it, of the test after it.
-All systems of a task answer the same examples, so CIDEr has one document-frequency table for all of them.
+A system consists of settings that a user would type: of `compute_statistics.py`, of training and of the test. All
+systems of a task answer the same examples, so CIDEr's document frequencies are the same for all of them.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ def _make_slug(name: str) -> str:
 
 
 def _get_run_folder(config: RunStudyConfig, task: str, name: str, seed: int) -> Path:
-    """The folder of a training; systems that differ in their test alone share it."""
+    """Return the folder of a training; systems that differ only in their test share it."""
     system = config.systems[name]
     return Path(config.output) / task / _make_slug(system.run or name) / f"seed-{seed}"
 
@@ -54,13 +54,13 @@ def _get_statistics_folder(config: RunStudyConfig, task: str, system: SystemConf
 
 
 def _fit_statistics(config: RunStudyConfig, task: str) -> None:
-    """Statistics of every system that needs some; what is there is not fitted again."""
+    """Compute the missing statistics of all systems that need them."""
     shared = _select_encoder_and_data(shlex.split(config.train_overrides))
     for system in config.systems.values():
         folder = _get_statistics_folder(config, task, system)
         if system.statistics_overrides is not None and not (folder / "statistics.json").is_file():
             settings = [f"task={task}", f"output={folder}", *shared, *shlex.split(system.statistics_overrides)]
-            with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+            with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):  # no progress bars
                 compute_statistics(compose_config("compute_statistics", ComputeStatisticsConfig, settings))
 
 
@@ -75,7 +75,7 @@ def _build_job(config: RunStudyConfig, task: str, name: str, seed: int) -> Job:
         f"task={task}",
         f"seed={seed}",
         *shlex.split(config.train_overrides),
-        *shlex.split(config.of_task(task)),
+        *shlex.split(config.get_task_overrides(task)),
     ]
     settings += shlex.split(owner.train_overrides)
     if owner.statistics_overrides is not None:
@@ -90,7 +90,7 @@ def _build_job(config: RunStudyConfig, task: str, name: str, seed: int) -> Job:
 
 
 def list_jobs(config: RunStudyConfig) -> list[Job]:
-    """Trainings with their tests; every seed of all systems and tasks before the next one."""
+    """Return trainings with their tests; one seed of all systems and tasks comes before the next seed."""
     job_by_folder: dict[Path, Job] = {}
     for seed in range(config.seeds):
         for task in config.tasks:
@@ -110,26 +110,26 @@ def _get_baseline_folder(config: RunStudyConfig, task: str, name: str) -> Path:
     return Path(config.output) / task / _make_slug(name)
 
 
-def _known_and_asked(config: RunStudyConfig) -> list[str]:
-    """The shared settings for a baseline: data that tests name are asked, and those of training are known."""
+def compose_baseline_settings(config: RunStudyConfig) -> list[str]:
+    """Compose a baseline's shared settings: it is tested on the tests' data, and uses the texts of training's data."""
     shared = _select_encoder_and_data(shlex.split(config.train_overrides))
-    asked_settings = [setting for setting in shlex.split(config.eval_overrides) if setting.startswith("data")]
-    if not asked_settings:
+    test_settings = [setting for setting in shlex.split(config.eval_overrides) if setting.startswith("data")]
+    if not test_settings:
         return shared
-    known_settings = [
+    training_settings = [
         re.sub(r"^data=", "data@training=", re.sub(r"^data\.", "training.", setting)) for setting in shared
     ]
     names_data = any(setting.startswith("data=") for setting in shared)
-    return [*known_settings, *([] if names_data else ["data@training=picturebook"]), *asked_settings]
+    return [*training_settings, *([] if names_data else ["data@training=picturebook"]), *test_settings]
 
 
 def _score_baselines(config: RunStudyConfig) -> None:
-    """Scores the systems that need no training, where that is not done.
+    """Score the baselines that have no results yet.
 
     Raises:
-        UserError: naming the system, if one cannot be had with this encoder or these data.
+        UserError: with the system's name, if a baseline cannot be computed with this encoder or these data.
     """
-    shared = _known_and_asked(config)
+    shared = compose_baseline_settings(config)
     for name, system in config.systems.items():
         for task in config.tasks:
             folder = _get_baseline_folder(config, task, name)
@@ -147,18 +147,18 @@ def _score_baselines(config: RunStudyConfig) -> None:
                     compose_config("baseline", BaselineConfig, [*settings, *shlex.split(system.eval_overrides)])
                 )
             except UserError as error:
-                raise UserError(f"systems.{name}: {error}; or leave this row out: '~systems.{name}'") from error
+                raise UserError(f"systems.{name}: {error}. Or leave this system out with '~systems.{name}'") from error
 
 
 def _list_test_folders(config: RunStudyConfig, task: str, name: str) -> list[Path]:
-    """The evaluation folders of a system, one a seed; one in all of what has no seed."""
+    """Return the evaluation folders of a system: one per seed, or a single one for a baseline, which has no seed."""
     if config.systems[name].baseline:
         return [_get_baseline_folder(config, task, name)]
     return [_get_run_folder(config, task, name, seed) / f"test-{_make_slug(name)}" for seed in range(config.seeds)]
 
 
 def _measure_costs(run: Path) -> dict[str, float]:
-    """Parameters that a run trained, and minutes of its training."""
+    """Return the number of parameters that a run trained, and its training time in minutes."""
     facts = read_json(run / "facts.json")
     state = read_json(RunFolder(run).checkpoint("last") / "training_state.json")
     return {"trained_parameters": facts["num_trained_parameters"], "minutes": state["seconds"] / 60}
@@ -166,9 +166,9 @@ def _measure_costs(run: Path) -> dict[str, float]:
 
 @torch.inference_mode()
 def measure_cosine_to_images(run: Path, split: str) -> float:
-    """Mean cosine of a scene's clean texts with its image behind the run's adapters, over a split.
+    """Return the mean cosine of a scene's texts with its image after the run's adapters, without noise, over a split.
 
-    The column "image-caption cosine" of CLOSE's table on shifts (arXiv 2211.09778).
+    This is the column "image-caption cosine" of CLOSE's table on shifts (arXiv 2211.09778).
     """
     config, _ = read_run(run)
     model, _ = load_model(run, "last", "cpu")
@@ -182,11 +182,11 @@ def measure_cosine_to_images(run: Path, split: str) -> float:
 
 
 def _build_row(scores: SceneScores, baseline: SceneScores, num_bootstrap: int) -> dict[str, Any]:
-    difference = scores.minus(baseline, num_bootstrap)
+    difference = scores.subtract(baseline, num_bootstrap)
     return {
         "metric": scores.metric,
         "score": scores.score,
-        "interval": list(scores.interval(num_bootstrap)),
+        "interval": list(scores.compute_interval(num_bootstrap)),
         "by_seed": scores.by_seed,
         "against_baseline": [difference.difference, difference.low, difference.high],
         "noise": scores.results.noise_std,
@@ -195,7 +195,7 @@ def _build_row(scores: SceneScores, baseline: SceneScores, num_bootstrap: int) -
 
 
 def build_table(config: RunStudyConfig) -> dict[str, dict[str, dict[str, Any]]]:
-    """Of a finished study: by system and task, its score, interval, seeds and difference from the baseline."""
+    """Return score, interval, seeds and difference from the baseline by system and task, for a finished study."""
     table: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in config.systems}
     for task in config.tasks:
         scene_of = map_examples_to_scenes(_get_run_folder(config, task, config.baseline, 0), config.split)
@@ -224,8 +224,8 @@ def _format_cell(row: Mapping[str, Any]) -> str:
     return f"{text}; {difference:+.1f} ({bounds[0]:+.1f} to {bounds[1]:+.1f})" if difference or any(bounds) else text
 
 
-def markdown(config: RunStudyConfig, table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """A row a system in the order given, with the data it needed; a column a task."""
+def format_markdown(config: RunStudyConfig, table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Format a Markdown table with one row per system, in the settings' order, and one column per task."""
     metrics = {task: table[config.baseline][task]["metric"] for task in config.tasks}
     header = [
         "system",
@@ -237,7 +237,7 @@ def markdown(config: RunStudyConfig, table: Mapping[str, Mapping[str, Mapping[st
     lines = []
     for name, row in table.items():
         if not row:
-            continue  # for none of these tasks
+            continue  # the system is not run on any of these tasks
         first = next(iter(row.values()))
         extra_cells = [f"{first['cosine']:.2f}" if "cosine" in first else ""] if config.cosines else []
         if config.costs:
@@ -250,10 +250,10 @@ def markdown(config: RunStudyConfig, table: Mapping[str, Mapping[str, Mapping[st
 
 
 def _check_settings(config: RunStudyConfig) -> None:
-    """Mistakes in settings are told before hours of training.
+    """Check the settings of all systems, so that mistakes show before hours of training.
 
     Raises:
-        UserError: naming the system.
+        UserError: with the system's name, if its settings cannot be used.
     """
     for name, system in config.systems.items():
         for task in config.tasks:
@@ -275,25 +275,25 @@ def _check_settings(config: RunStudyConfig) -> None:
 
 
 def run_study(config: RunStudyConfig) -> str:
-    """Fits, trains and tests what is missing; writes study.json and study.md; gives the table.
+    """Run the missing statistics, trainings and tests, write study.json and study.md, and return the table.
 
     Raises:
-        UserError: if a fit, a training or a test fails, with its own words.
+        UserError: with the message of the step that failed.
     """
     _check_settings(config)
     for task in config.tasks:
         _fit_statistics(config, task)
-    _score_baselines(config)  # minutes, before hours of training
+    _score_baselines(config)  # first, because they take minutes and trainings hours
     run_jobs(list_jobs(config), config.num_workers, config.name)
     table = build_table(config)
-    text = markdown(config, table)
+    text = format_markdown(config, table)
     folder = Path(config.output)
     write_json(folder / "study.json", {"config": config.model_dump(mode="json"), "systems": table})
     write_text(folder / "study.md", text + "\n")
     seed_ranges = [
         value for row in table.values() for result in row.values() for value in [float(np.ptp(result["by_seed"]))]
     ]
-    return f"{text}\n\n{config.seeds} seeds, at most {max(seed_ranges):.1f} between those of one system; in {folder}"
+    return f"{text}\n\n{config.seeds} seeds; scores of one system's seeds differ by at most {max(seed_ranges):.1f}; written to {folder}"
 
 
 def main(config: RunStudyConfig) -> None:

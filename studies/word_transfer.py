@@ -1,4 +1,4 @@
-"""What of an image reaches the caption, by kind of word, for any captioning results on Picturebook."""
+"""F1 of generated captions by type of word (kind, colour, count, ...), for captioning results on Picturebook."""
 
 import json
 from collections.abc import Sequence
@@ -21,37 +21,36 @@ from studies.word_kinds import KINDS_OF_WORDS, score_words
 
 
 def _compute_f1(sums: Float64Array) -> dict[str, Float64Array]:
-    """Of sums of things said, of them right, things to say, of them said."""
-    num_said, num_right, num_wanted, num_told = sums.T
+    """Compute F1 in percent from the sums of the four counts of `score_words`, shape (resamples, 4)."""
+    num_words, num_correct, num_agreed, num_recalled = sums.T
     with np.errstate(invalid="ignore", divide="ignore"):
-        precision, recall = num_right / num_said, num_told / num_wanted
-        # Nothing right is 0, also where nothing was said.
+        precision, recall = num_correct / num_words, num_recalled / num_agreed
+        # Without a correct word F1 is 0, also if the captions have no words of the type.
         return {"F1": np.nan_to_num(100 * 2 * precision * recall / (precision + recall))}
 
 
 def build_word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
-    """A Markdown table: an evaluation folder a row, a kind of word a column, F1 with its 95% interval over scenes.
+    """Build a Markdown table of F1 with its 95% interval over scenes; one row per evaluation, one column per type of word.
 
-    Precision is the share of what was said that some reference says; recall the share of what two references or more
-    say that was said.
+    Precision is the share of the caption's words that any reference has. Recall is the share of words in at least two
+    references that the caption has.
 
     Raises:
-        UserError: if a folder holds no results, or none of captions of Picturebook.
+        UserError: if a folder has no results, or if they are not captions of Picturebook.
     """
     rows = []
     for folder in folders:
         if not (folder / "results.json").is_file():
             raise UserError(
-                f"{folder}: there is no results.json; give folders of evaluations, such as "
+                f"{folder}: has no results.json. Give folders of evaluations, such as "
                 "runs/captioning/latest/eval-test-image"
             )
         results = read_results(folder / "results.json", "evaluations")
         if results.data != "picturebook" or get_task(results.task).reads != CAPTIONS:
-            raise UserError(f"{folder}: holds no captions of Picturebook; give evaluations of task=captioning on it")
+            raise UserError(f"{folder}: has no captions of Picturebook. Give evaluations of task=captioning on it")
         data_settings = [config["data"] for config in results.config.values() if config and config.get("data")]
-        data = PicturebookData.model_validate(
-            data_settings[-1]
-        )  # of the test, where that is on other data than the training
+        # The last settings are the test's, if it is on other data than the training.
+        data = PicturebookData.model_validate(data_settings[-1])
         references = {e.id: e.references for e in load_examples(data, CAPTIONS, str(results.split)).examples}
         predictions = [
             json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()

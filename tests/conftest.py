@@ -1,6 +1,5 @@
-"""What several tests share: settings of a run that takes seconds, and finished runs."""
+"""Shared fixtures: settings of a run that takes seconds, and finished runs."""
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -9,10 +8,10 @@ from filelock import FileLock
 
 from close_transfer.core.console import show_log
 
-# Before any library reads them. Tests use no network.
+# Set before any library reads them, because tests use no network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_OFFLINE"] = "1"
-# Models here are too small for two threads, which would wait for each other and for the other workers'.
+# The models are too small for two threads, which would wait for each other and for those of other workers.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
 
@@ -20,7 +19,7 @@ show_log()  # as every command does
 
 REPOSITORY = Path(__file__).parent.parent
 
-# A run of a few seconds: all parts real, few examples, a narrow language model.
+# Settings of a run of a few seconds: real parts, few examples, a narrow language model.
 SMALL_DATA = ["data.num_train=40", "data.num_val=10", "data.num_test=12", "data.num_test_novel=10"]
 SMALL_MODEL = [
     "lm.vocab_size=400",
@@ -42,20 +41,23 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def session_folder(tmp_path_factory):
-    """A folder that all workers of a session share: pytest gives each worker a folder below it."""
+    """Return a folder that all workers of a session share: pytest gives each worker a folder below it."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(session_folder, tmp_path_factory, monkeypatch):
-    """Every test works in an empty folder; vectors are shared by all tests of a session."""
-    monkeypatch.setenv("CLOSE_TRANSFER_CACHE", str(session_folder / "cache"))
+def _own_folder(tmp_path_factory, monkeypatch):
+    """Run every test in an empty folder; the tests of a worker share the cached vectors.
+
+    Workers do not share them, because one that waits for another prints a note, and tests compare the output.
+    """
+    monkeypatch.setenv("CLOSE_TRANSFER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.chdir(tmp_path_factory.mktemp("here"))
 
 
 def small_config(*overrides: str):
-    """The settings of `train_text_only.py` at test size."""
+    """Return settings of `train_text_only.py` at test size."""
     from close_transfer.cli import compose_config
     from close_transfer.config.train import TrainConfig
 
@@ -63,7 +65,7 @@ def small_config(*overrides: str):
 
 
 def die_at(monkeypatch, call):
-    """The `call`-th batch is never answered."""
+    """Interrupt the `call`-th call of `Decoder.answer`; return the list that collects the ids of each call."""
     from close_transfer.inference.decoding import Decoder
 
     answer, calls = Decoder.answer, []
@@ -78,9 +80,23 @@ def die_at(monkeypatch, call):
     return calls
 
 
+def act_before_steps(monkeypatch, act):
+    """Call `act` before each step of training, with the number of steps done in this process and the model."""
+    from close_transfer.training import trainer
+
+    step, calls = trainer.train_step, []
+
+    def acting(model, *args, **settings):
+        calls.append(None)
+        act(len(calls) - 1, model)
+        return step(model, *args, **settings)
+
+    monkeypatch.setattr(trainer, "train_step", acting)
+
+
 @pytest.fixture
 def train_small():
-    """Trains a small run in this process; gives its folder and outcome."""
+    """Return a function that trains a small run in this process and returns its folder and outcome."""
     from close_transfer.pipelines.train import train
 
     def run(*overrides: str, input_modality: str = "text"):
@@ -90,34 +106,15 @@ def train_small():
 
 
 @pytest.fixture(scope="session")
-def train_once(session_folder):
-    """Trains a small run unless a test of any worker has trained it; gives its folder, which no test may change."""
-    from close_transfer.pipelines.train import train
-
-    def run(*overrides: str, input_modality: str = "text") -> Path:
-        key = hashlib.sha256("\n".join([input_modality, *overrides]).encode()).hexdigest()[:16]
-        folder = session_folder / "trained" / key / "run"
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.parent / "lock"), pytest.MonkeyPatch.context() as patch:
-            if not (folder.parent / "finished").exists():
-                patch.setenv("CLOSE_TRANSFER_CACHE", str(session_folder / "cache"))
-                train(small_config(*overrides, f"output={folder}", f"runs={folder.parent}"), input_modality)
-                (folder.parent / "finished").touch()
-        return folder
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def finished_runs(session_folder):
-    """A finished small run of every task, under one `runs` folder; trained once a session, and not changed."""
+def finished_runs(session_folder, tmp_path_factory):
+    """Return the `runs` folder of small runs of every task, trained once per session; no test may change it."""
     from close_transfer.pipelines.train import train
 
     folder = session_folder / "finished"
     folder.mkdir(exist_ok=True)
     with FileLock(folder / "lock"), pytest.MonkeyPatch.context() as patch:
         if not (folder / "finished").exists():
-            patch.setenv("CLOSE_TRANSFER_CACHE", str(session_folder / "cache"))
+            patch.setenv("CLOSE_TRANSFER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
             for task in ("captioning", "captioning-multi", "snli-ve", "vqa"):
                 train(small_config(f"task={task}", f"runs={folder / 'runs'}"), "text")
             (folder / "finished").touch()

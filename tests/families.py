@@ -1,6 +1,6 @@
-"""Tiny models of each family, with random weights, and tokenizers trained on the text at hand.
+"""Tiny models of each family with random weights, and tokenizers trained on given texts.
 
-Special tokens, and where a tokenizer puts them, are each family's own; the vocabularies are not.
+Special tokens and their places are those of each family; the vocabularies are not.
 """
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from close_transfer.models.bpe_tokenizer import train_bpe
 
-# The form of the templates that Qwen and SmolLM carry; Qwen3's ends an answer's thoughts before they begin.
+# Chat template in the form of Qwen's and SmolLM's. Qwen3's adds an empty block of thoughts to each answer.
 _CHAT = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n"
@@ -49,7 +49,7 @@ def _byte_level(texts, special, begin=None):
 
 
 def _sentence_piece(texts):
-    """Spaces as Llama 2 writes them, and its start token before every text."""
+    """Train a tokenizer that writes spaces as Llama 2 does, and puts its start token before every text."""
     tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
@@ -80,7 +80,7 @@ def _tokenizer(family, texts):
 
 
 def tiny_family(family, folder, texts):
-    """A model of the family and its tokenizer, saved in the folder, which is given back."""
+    """Save a tiny model of the family and its tokenizer in the folder; return the folder."""
     model_type, settings = FAMILIES[family]
     tokenizer = _tokenizer(family, texts)
     config = AutoConfig.for_model(

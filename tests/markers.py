@@ -1,7 +1,7 @@
-"""Marks that follow from what a test uses, so that none is forgotten.
+"""Marks of tests, derived from the code that a test uses, so that none is forgotten.
 
-A test is marked `train` if it trains, `subprocess` if it starts a process, itself or through a fixture or a helper of
-these tests; `fuzz` and `kill` follow from where it is.
+A test is marked `train` if it trains and `subprocess` if it starts a process, itself or through a fixture or a helper.
+`fuzz` and `kill` depend on the test's file.
 """
 
 import subprocess
@@ -19,20 +19,20 @@ TRAINING_SCRIPTS = ("train_text_only", "train_with_images", "pretrain_lm", "demo
 
 
 def mark(items: list[pytest.Item]) -> None:
-    """Mark each test with what it uses."""
+    """Add the marks of each test."""
     for item in items:
-        found = {name for part, name in FOLDERS.items() if part in item.nodeid}
-        definitions = [one[-1] for one in item._fixtureinfo.name2fixturedefs.values()]
-        for function in (item.function, *(definition.func for definition in definitions)):
-            found |= find_marks(function)
-        for name in found:
+        marks = {name for part, name in FOLDERS.items() if part in item.nodeid}
+        fixtures = [definitions[-1] for definitions in item._fixtureinfo.name2fixturedefs.values()]
+        for function in (item.function, *(fixture.func for fixture in fixtures)):
+            marks |= find_marks(function)
+        for name in marks:
             item.add_marker(name)
 
 
 @cache
 def find_marks(function: types.FunctionType) -> frozenset[str]:
-    """Return the marks of a test or fixture, those of the helpers that it calls included."""
-    found, seen, waiting = set(), set(), [function]
+    """Return the marks of a test or fixture, including those of the helpers that it calls."""
+    marks, seen, waiting = set(), set(), [function]
     while waiting:
         current = waiting.pop()
         if current in seen:
@@ -41,25 +41,25 @@ def find_marks(function: types.FunctionType) -> frozenset[str]:
         for used in _find_used(current):
             module = getattr(used, "__module__", None) or ""
             if used is subprocess:
-                found.add("subprocess")
+                marks.add("subprocess")
             elif module in TRAINING or (
                 isinstance(used, str) and used.removesuffix(".py") in TRAINING + TRAINING_SCRIPTS
             ):
-                found.add("train")
+                marks.add("train")
             elif isinstance(used, types.FunctionType) and module.startswith("tests."):
                 waiting.append(used)
             elif isinstance(used, type) and module.startswith("tests."):
-                waiting.extend(one for one in vars(used).values() if isinstance(one, types.FunctionType))
-    return frozenset(found)
+                waiting.extend(method for method in vars(used).values() if isinstance(method, types.FunctionType))
+    return frozenset(marks)
 
 
 def _find_used(function: types.FunctionType) -> Iterator[object]:
-    """Yield what the names in a function's code mean in its module, and its text constants."""
+    """Yield the objects that a function's code names in its module, and its string constants."""
     codes = [function.__code__]
     while codes:
         code = codes.pop()
         for name in code.co_names:
-            yield function.__globals__.get(name, name)  # a module that is imported in the function is its name
+            yield function.__globals__.get(name, name)  # the name itself if the function imports it
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
                 codes.append(constant)

@@ -1,4 +1,4 @@
-"""Parts of the settings for tests, with the defaults that the YAML files give."""
+"""Settings for tests, with the defaults of the YAML files."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ from textgen.config import FilterSettings, KeywordSettings, RecipeSettings
 
 
 def read_settings(file: str) -> dict[str, Any]:
-    """Return the values of a YAML file of configs/, those of the files that it extends included."""
+    """Return the values of a YAML file of configs/, including those of the files that it extends."""
     path = CONFIGS / file
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
     merged: dict[str, Any] = {}
     for entry in values.pop("defaults", []):
         if isinstance(entry, str) and entry != "_self_" and "@recipe" not in entry:
             name = entry.partition("@")[0]
-            beside = path.parent / f"{name}.yaml"
-            parent = beside if beside.is_file() else CONFIGS / f"{name.removeprefix('/')}.yaml"
+            sibling = path.parent / f"{name}.yaml"
+            parent = sibling if sibling.is_file() else CONFIGS / f"{name.removeprefix('/')}.yaml"
             merged |= read_settings(str(parent.relative_to(CONFIGS)))
     return merged | values
 

@@ -1,4 +1,4 @@
-"""Stands in for the hub: the requests that the real `huggingface_hub` client makes to upload and download a model."""
+"""Stand-in for the hub: answers the requests of the `huggingface_hub` client that upload and download a model."""
 
 import base64
 import hashlib
@@ -10,7 +10,7 @@ from threading import Thread
 
 
 class StandInHub(ThreadingHTTPServer):
-    """Keeps the files of repositories in memory; refuses whoever sends another token."""
+    """Server that keeps the files of repositories in memory and refuses requests with another token."""
 
     daemon_threads = True
 
@@ -38,8 +38,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, value, status=200, headers=()):
         content = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
-        for name, one in (("Content-Length", str(len(content))), *headers):
-            self.send_header(name, one)
+        for name, header in (("Content-Length", str(len(content))), *headers):
+            self.send_header(name, header)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
@@ -57,23 +57,23 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = self._body()
         if self.path == "/api/repos/create":
-            asked = json.loads(body)
-            name = "/".join(filter(None, (asked.get("organization") or "someone", asked["name"])))
+            settings = json.loads(body)
+            name = "/".join(filter(None, (settings.get("organization") or "someone", settings["name"])))
             hub.repositories.setdefault(name, {})
-            hub.private[name] = asked.get("private", asked.get("visibility") == "private")
+            hub.private[name] = settings.get("private", settings.get("visibility") == "private")
             self._answer({"url": f"{hub.address}/{name}", "name": name, "id": name})
         elif match := re.fullmatch(r"/api/models/(.+)/preupload/main.*", self.path):
             files = [
-                {"path": one["path"], "shouldIgnore": False,
-                 "uploadMode": "lfs" if one["path"].endswith(".safetensors") else "regular"}
-                for one in json.loads(body)["files"]
+                {"path": file["path"], "shouldIgnore": False,
+                 "uploadMode": "lfs" if file["path"].endswith(".safetensors") else "regular"}
+                for file in json.loads(body)["files"]
             ]  # fmt: skip
             self._answer({"files": files})
         elif match := re.fullmatch(r"/(.+)\.git/info/lfs/objects/batch", self.path):
             objects = [
-                {"oid": one["oid"], "size": one["size"],
-                 "actions": {"upload": {"href": f"{hub.address}/upload/{one['oid']}"}}}
-                for one in json.loads(body)["objects"]
+                {"oid": item["oid"], "size": item["size"],
+                 "actions": {"upload": {"href": f"{hub.address}/upload/{item['oid']}"}}}
+                for item in json.loads(body)["objects"]
             ]  # fmt: skip
             self._answer({"transfer": "basic", "objects": objects})
         elif match := re.fullmatch(r"/api/models/(.+)/commit/main.*", self.path):
@@ -85,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
                 elif line["key"] == "lfsFile":
                     files[value["path"]] = hub.uploads[value["oid"]]
             self._answer({"commitUrl": f"{hub.address}/{match[1]}/commit/abc", "commitOid": "a" * 40, "success": True})
-        else:  # a model card is asked to be checked
+        else:  # a request to validate a model card
             self._answer({"warnings": [], "errors": []})
 
     def do_PUT(self):
@@ -109,7 +109,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/.*", self.path):
             files = hub.repositories[match[1]]
             self._answer(
-                [{"type": "file", "path": name, "size": len(one), "oid": "b" * 40} for name, one in files.items()]
+                [
+                    {"type": "file", "path": name, "size": len(content), "oid": "b" * 40}
+                    for name, content in files.items()
+                ]
             )
         elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)", self.path):
             content = hub.repositories[match[1]][match[2]]

@@ -1,4 +1,4 @@
-"""The terminal of a command: results on standard output; errors, and what libraries log, on standard error.
+"""Console of a command: results on standard output, errors and log messages of libraries on standard error.
 
 Library code logs and never prints. A program that imports the packages decides for itself where that goes.
 """

@@ -1,4 +1,4 @@
-"""The role of a setting: whether it decides a result, and whether others may read it.
+"""Roles of settings: influence on a result, and content that must not be published.
 
 A role is annotated on the field of a schema, once: ``output: Annotated[str, Role.LOCATION]``. Code that compares two runs,
 or publishes settings, asks the schema and keeps no list of names.
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 
 class Role(Enum):
-    """The role of a setting in the result of a command; `IDENTITY` if none is annotated."""
+    """Role of a setting in the result of a command; `IDENTITY` if none is annotated."""
 
     IDENTITY = "decides the result"
     LOCATION = "where things are kept and what they run on: never changes a result, and is of no use to others"
@@ -30,7 +30,7 @@ class Role(Enum):
 
 
 class Names(Enum):
-    """What the text of a setting names; others may read the last part of a path alone."""
+    """Kind of name in a setting's text; only the last part of a path may be published."""
 
     FILE = "a file or folder"
     FILE_OR_HUB = "a file or folder, or something that everybody can load by that name: of the hub, of open_clip"

@@ -24,7 +24,9 @@ from close_transfer.metrics.java import run_java
 from close_transfer.metrics.ptb import get_cache_folder, tokenize_ptb
 
 _PROGRAM = Path(spice.__file__).with_name(spice.SPICE_JAR)
-_LIBRARIES = _PROGRAM.parent / get_stanford_models.SPICELIB
+LIBRARIES = _PROGRAM.parent / get_stanford_models.SPICELIB
+"""The folder in which the Stanford CoreNLP files are expected."""
+
 _MODELS = (f"{get_stanford_models.JAR}.jar", f"{get_stanford_models.JAR}-models.jar")
 
 # It prints its results with the JavaScript engine that Java had from version 8 to 14.
@@ -88,7 +90,7 @@ def require_spice() -> str:
     Raises:
         UserError: that names what is missing, and where it is looked for.
     """
-    missing = [str(_LIBRARIES / name) for name in _MODELS if not (_LIBRARIES / name).is_file()]
+    missing = [str(LIBRARIES / name) for name in _MODELS if not (LIBRARIES / name).is_file()]
     java, version = _find_java()
     problems = []
     if missing:

@@ -9,7 +9,7 @@ l target tokens, h width of the language model, v vocabulary.
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -38,6 +38,7 @@ class Context:
         return Context(self.states.repeat_interleave(times, dim=0), self.mask.repeat_interleave(times, dim=0))
 
 
+@runtime_checkable
 class Conditioning(Protocol):
     """Interface of a language model that writes from vectors."""
 
@@ -144,7 +145,7 @@ def check_positions(lm: PreTrainedModel, needed: int, remedy: str) -> None:
     num_positions = getattr(lm.config, "max_position_embeddings", None)
     if not lm.config.is_encoder_decoder and num_positions is not None and needed > num_positions:
         raise UserError(
-            f"the language model has {num_positions:,} positions, but an image with its text may take {needed:,}. {remedy}"
+            f"the language model has {num_positions:,} positions, but an image with its text may take {needed:,}. Please {remedy}"
         )
 
 

@@ -9,7 +9,7 @@ Shapes: b scenes, d width of the vectors, p prompt tokens, s = mapper's tokens +
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -119,7 +119,7 @@ class TransferNetwork(PreTrainedModel):
     def _init_weights(self, module: torch.nn.Module) -> None:
         """Do nothing; each part initialises its weights when it is built."""
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "TransferNetwork":
         """Switch to training mode; a frozen language model stays in evaluation mode, without dropout."""
         super().train(mode)
         if self.config.base_model is not None and self.config.base_model["lora"] is None:
@@ -178,7 +178,9 @@ class TransferNetwork(PreTrainedModel):
         }
 
     @classmethod
-    def from_pretrained(cls, folder: Any, *args: Any, base_model: str | None = None, **kwargs: Any) -> Self:  # type: ignore[override]
+    def from_pretrained(
+        cls, folder: Any, *args: Any, base_model: str | None = None, **kwargs: Any
+    ) -> "TransferNetwork":  # type: ignore[override]
         """Load what `save_pretrained` wrote.
 
         Args:

@@ -6,7 +6,7 @@ language model only meets mixtures of text vectors.
 Shapes: b queries, n memory vectors, d width.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ _NEAREST = 1024  # neighbours of an approximate search
 _MANY_LISTS, _TRAINING_VECTORS_A_LIST = 4096, 40  # faiss warns below 39
 
 
+@runtime_checkable
 class Memory(Protocol):
     """Interface: projects unit-length queries, shape (b, d), onto a memory; returns unit vectors."""
 
@@ -31,17 +32,19 @@ class Memory(Protocol):
 class ExactMemory:
     """Projection onto the whole memory, block by block, so that only one block is in RAM at a time."""
 
-    def __init__(self, vectors: NDArray[np.floating], temperature: float) -> None:
+    def __init__(self, vectors: NDArray[np.floating], temperature: float, block_size: int = _BLOCK) -> None:
         """Keep `vectors` of unit length, shape (n, d), which may be a float16 memory map; `temperature` is above 0."""
         self._vectors = vectors
+        self._block_size = block_size
         self._temperature = temperature
 
     def __call__(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
         """Return the weighted mean, by a softmax whose maximum and sum are carried from block to block."""
         highest = vectors.new_full((len(vectors), 1), -torch.inf)
         total, weighted = torch.zeros_like(highest), torch.zeros_like(vectors)
-        for start in range(0, len(self._vectors), _BLOCK):
-            block = torch.from_numpy(np.asarray(self._vectors[start : start + _BLOCK], dtype=np.float32)).to(vectors)
+        for start in range(0, len(self._vectors), self._block_size):
+            rows = self._vectors[start : start + self._block_size]
+            block = torch.from_numpy(np.asarray(rows, dtype=np.float32)).to(vectors)
             logits = vectors @ block.T / self._temperature
             new_highest = torch.maximum(highest, logits.max(dim=1, keepdim=True).values)
             decay, weights = (highest - new_highest).exp(), (logits - new_highest).exp()

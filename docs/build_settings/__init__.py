@@ -1,1 +1,1 @@
-"""The page docs/settings.md, made from the YAML files and the schemas by ``make settings``."""
+"""Generator of docs/settings.md from the YAML files and the schemas, run by ``make settings``."""

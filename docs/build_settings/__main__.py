@@ -1,4 +1,4 @@
-"""Writes docs/settings.md: ``python -m docs.build_settings``."""
+"""Command that writes docs/settings.md: ``python -m docs.build_settings``."""
 
 from docs.build_settings.page import PAGE, build_page
 

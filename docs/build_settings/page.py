@@ -1,4 +1,4 @@
-"""The Markdown of docs/settings.md."""
+"""Markdown of docs/settings.md."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,22 +14,25 @@ from studies import commands as studies
 PAGE = Path(__file__).parents[1] / "settings.md"
 FOLDERS = studies.FOLDERS
 
-# Groups in the order of the page, each with the command whose schema types its settings.
+# Groups in the order of the page, each with the command whose schema has its types, and its summary.
 GROUPS = {
-    "task": ("train", "What is learned: prompts, targets and scores."),
-    "data": ("train", "Where examples come from."),
+    "task": ("train", "The task: its prompts, targets and scores."),
+    "data": ("train", "The source of examples."),
     "clip": ("train", "The frozen encoder."),
     "adapter": (
         "train",
-        "What changes an embedding before the mapper sees it; several are given in order, `adapter=[remove_mean,gaussian]`.",
+        "Changes to an embedding before the mapper gets it; give several in order, `adapter=[remove_mean,gaussian]`.",
     ),
     "mapper": ("train", "The network from an embedding to tokens of the language model."),
     "lm": ("train", "The language model."),
-    "recipe": ("synthesize_captions", "A style of synthetic text; docs/synthetic_text.md explains how to write one."),
-    "experiment": ("train", "Settings of published systems; each file says its command and its published numbers."),
-    "study": ("run_study", "Systems that are compared."),
+    "recipe": (
+        "synthesize_captions",
+        "A style of synthetic text; docs/synthetic_text.md explains how to write a recipe.",
+    ),
+    "experiment": ("train", "Settings of published systems; each file has its command and its published numbers."),
+    "study": ("run_study", "The systems that a study compares."),
 }
-# Settings that tell the options of a group apart; they come with the option.
+# Settings that identify the option of a group; the option sets them.
 _CHOSEN = ("task.name", "data.name", "mapper.name", "clip.kind", "lm.kind")
 _NO_TABLE = ("experiment", "study")  # their files set what the tables of the commands explain
 
@@ -39,10 +42,18 @@ _HEAD = """# Settings
 
 <!-- Made by `make settings` from configs/, studies/configs/ and the schemas; change those, not this page. -->
 
-Every setting is typed as `key=value`, such as `python scripts/train_text_only.py task=vqa train.epochs=3`. A setting with
-a value from a [group](#groups) names a file: `clip=open_clip` takes `configs/clip/open_clip.yaml`, whose settings are
-then `clip.model=...` and so on. A list is typed as `[a,b]`. An interpolation such as `${lm.learning_rate}` is the value of
-another setting, and `${oc.env:NAME,default}` that of an environment variable.
+Give settings on the command line as `key=value`, for example:
+
+```bash
+python scripts/train_text_only.py task=vqa train.epochs=3
+```
+
+- A [group](#groups) is a folder of `configs/`, and its value names a file: `clip=open_clip` loads
+  `configs/clip/open_clip.yaml`, whose settings are then `clip.model=...` and so on.
+- A list is written `[a,b]`.
+- `${lm.learning_rate}` is the value of another setting, and `${oc.env:NAME,default}` that of an environment variable.
+- The column "allowed" gives the type or the values, and "default" the value if you leave the setting out. `must be given`
+  marks a setting without a default.
 """
 
 
@@ -70,9 +81,9 @@ def build_page() -> str:
 def list_command_settings(command: Command) -> list[Setting]:
     """Return the settings of a command that are not of a group."""
     files = read_with_parents(find_file(command.config_name, FOLDERS), FOLDERS)
-    if command.config_name == "run_study":  # a study's own settings, as the default one explains them
+    if command.config_name == "run_study":  # settings of a study file; the default study has their help
         files.insert(0, read_yaml(find_file("study/shifts", FOLDERS)))
-    own = files[-1].helps
+    own = files[-1].helps  # the command's settings come before those of shared fragments
     return sorted(list_settings(files, [command.load_schema()]), key=lambda row: row.key.removesuffix(".*") not in own)
 
 
@@ -87,21 +98,23 @@ def list_group_settings(group: str) -> list[Setting]:
         return list(settings)
     for option in sort_options(group):
         for row in list_settings(read_with_parents(find_file(f"{group}/{option}", FOLDERS), FOLDERS), models, option):
-            kept = rows.setdefault(row.key, row)
-            kept.defaults |= row.defaults
-            kept.help = kept.help or row.help
+            merged = rows.setdefault(row.key, row)
+            merged.defaults |= row.defaults
+            merged.help = merged.help or row.help
     return [row for row in rows.values() if f"{group}.{row.key}" not in _CHOSEN]
 
 
 def sort_options(group: str) -> list[str]:
-    """Return the options of a group, those first that others extend, because their help counts."""
+    """Return the options of a group; those that others extend come first, because the first help is printed."""
     names = options(group, FOLDERS)
     extended = {parent for name in names for parent in read_yaml(find_file(f"{group}/{name}", FOLDERS)).parents}
     return sorted(names, key=lambda name: name not in extended)
 
 
 def _write_command(command: Command, commands: Iterable[Command]) -> Iterator[str]:
-    scripts = [s for one in commands if command.config_name == one.config_name for s in one.all_scripts()]
+    scripts = [
+        script for other in commands if command.config_name == other.config_name for script in other.all_scripts()
+    ]
     yield f"### {command.name}"
     yield ""
     yield f"{command.summary} Scripts: {', '.join(f'`scripts/{script}.py`' for script in scripts)}."
@@ -126,7 +139,7 @@ def _write_command(command: Command, commands: Iterable[Command]) -> Iterator[st
 
 
 def _group_help(name: str) -> str:
-    """Return what a group is for, as the help of a setting is written."""
+    """Return the summary of a group in the form of a setting's help."""
     words = GROUPS[name][1].split("; ")[0].rstrip(".")
     return words[0].lower() + words[1:]
 
@@ -136,7 +149,7 @@ def _write_group(name: str) -> Iterator[str]:
     yield ""
     yield GROUPS[name][1]
     yield ""
-    yield f"| `{name}=` | what it is |"
+    yield f"| `{name}=` | description |"
     yield "|---|---|"
     for option in options(name, FOLDERS):
         yield _write_row(f"`{option}`", read_yaml(find_file(f"{name}/{option}", FOLDERS)).summary)
@@ -168,6 +181,6 @@ def _format_defaults(defaults: dict[str, str], num_options: int) -> str:
 
 
 def _write_row(*cells: str) -> str:
-    """Return a row of a table; `<` and `|` of a text are not Markdown's."""
+    """Return a row of a table, with `<` and `|` escaped."""
     escaped = (cell if cell.startswith("`") else cell.replace("<", "&lt;") for cell in cells)
     return f"| {' | '.join(cell.replace('|', BAR) for cell in escaped)} |"

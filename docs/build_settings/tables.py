@@ -15,13 +15,13 @@ _LONGEST = 60  # characters of a default that is shown
 
 @dataclass
 class Setting:
-    """One row of a table.
+    """Setting, a row of a table.
 
     Attributes:
-        key: dotted, below its group.
-        type: what it may be, in words.
-        defaults: option -> its default; of a command, one of the empty name.
-        help: what it does.
+        key: dotted key, below its group.
+        type: allowed values, in words.
+        defaults: default by option of the group; a command's setting has one default, under "".
+        help: help text.
     """
 
     key: str
@@ -41,11 +41,11 @@ def read_with_parents(path: Path, folders: Sequence[Path]) -> list[YamlFile]:
     files: list[YamlFile] = []
     for parent in own.parents:
         name, _, package = parent.partition("@")
-        if package not in ("", "_here_"):  # of a group, which has a table of its own
+        if package not in ("", "_here_"):  # of a group, which has its own table
             continue
-        beside = path.parent / f"{name}.yaml"
-        found = beside if beside.is_file() else find_file(name.removeprefix("/"), folders)
-        files += read_with_parents(found, folders)
+        sibling = path.parent / f"{name}.yaml"
+        parent_path = sibling if sibling.is_file() else find_file(name.removeprefix("/"), folders)
+        files += read_with_parents(parent_path, folders)
     return [*files, own]
 
 
@@ -111,8 +111,8 @@ def _find_type(models: Sequence[type[BaseModel]], path: Sequence[str]) -> str:
             words.append(describe_field(info))
         else:
             words.append(_find_type(list_models(info.annotation), path[1:]))
-    found = list(dict.fromkeys(words))
-    if len(found) > 1 and all(word.startswith(("`", "one of ")) for word in found):
-        names = dict.fromkeys(name for word in found for name in word.removeprefix("one of ").split(", "))
+    types = list(dict.fromkeys(words))
+    if len(types) > 1 and all(word.startswith(("`", "one of ")) for word in types):
+        names = dict.fromkeys(name for word in types for name in word.removeprefix("one of ").split(", "))
         return f"one of {', '.join(names)}"
-    return ", or ".join(found)
+    return ", or ".join(types)

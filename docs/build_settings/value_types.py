@@ -1,4 +1,4 @@
-"""What a setting may be, in words, from the type in its schema."""
+"""Allowed values of a setting, in words, from the type in its schema."""
 
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -7,7 +7,7 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-_WIDEST = 10**6  # bounds from here on keep numbers within what libraries take; nobody has to know them
+_WIDEST = 10**6  # larger bounds only keep numbers within the limits of libraries, so they are not printed
 _NAMES = {str: "text", bool: "`true` or `false`", Any: "anything"}
 _BOUNDS = (
     (annotated_types.Ge, "ge", "≥"),
@@ -46,7 +46,7 @@ def describe_type(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
 
 
 def list_models(annotation: Any) -> list[type[BaseModel]]:
-    """Return the classes of settings in a type: itself, or the members of a union."""
+    """Return the settings classes in a type: the type itself, or the members of a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     if get_origin(annotation) in (Annotated, Union, UnionType):

@@ -1,4 +1,4 @@
-"""Help of settings, as the comments of a YAML file give it."""
+"""Help of settings, read from the comments of a YAML file."""
 
 import re
 from dataclasses import dataclass, field
@@ -17,10 +17,10 @@ class YamlFile:
     """Settings of one YAML file.
 
     Attributes:
-        summary: the comment at its head, its first sentences.
-        groups: group -> its default option and help, from the defaults list; entries in order.
-        parents: files of the defaults list that it extends, such as `fragments/hydra`.
-        values: its settings, as YAML reads them.
+        summary: first paragraph of the comment at the head of the file.
+        groups: default option and help by group, from the defaults list and in its order.
+        parents: files of the defaults list that this file extends, such as `fragments/hydra`.
+        values: settings of this file.
         helps: help by dotted key; "" if there is none.
     """
 
@@ -59,7 +59,7 @@ def _read_summary(lines: list[str]) -> str:
 
 
 def _read_helps(lines: list[str], values: dict[str, Any]) -> dict[str, str]:
-    """Return the help by dotted key: the comment behind a key, and its continuation on the lines below."""
+    """Return the help by dotted key: the comment after the value, continued on the lines below."""
     helps: dict[str, str] = {}
     path: list[tuple[int, str]] = []
     for line in lines:

@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from benchmarks import check_experiments
-from benchmarks.check_experiments import PUBLISHED, TRAINED, ExperimentError, check_experiment, random_language_model
+from benchmarks.check_experiments import (
+    PUBLISHED,
+    TRAINED,
+    ExperimentError,
+    build_random_language_model,
+    check_experiment,
+)
 from close_transfer.cli import CONFIGS, compose_config, options
 from close_transfer.config.train import TrainConfig
 
@@ -50,7 +56,7 @@ def test_an_experiment_can_be_changed_where_it_is_named():
 def test_language_models_are_as_large_as_published(name, published):
     lm = composed("close/tuned_noise").lm.model_copy(update={"name": name})
     with torch.device("meta"):
-        model = random_language_model(lm)
+        model = build_random_language_model(lm)
     assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(published, abs=0.06)
 
 
@@ -75,5 +81,5 @@ def test_what_is_not_as_published_or_not_as_its_settings_say_is_told(small, monk
         check_experiment("clipcap_transformer", small)
     assert len(check_experiment("another", small).losses) == 3
     monkeypatch.setattr(check_experiments, "set_trainable", lambda model, config: None)
-    with pytest.raises(ExperimentError, match=r"lm\.tuning=frozen: \d+ weights are trained or left against it"):
+    with pytest.raises(ExperimentError, match=r"lm\.tuning=frozen: \d+ weights should be frozen and are trained, or the reverse"):
         check_experiment("another", small)

@@ -1,4 +1,4 @@
-"""What may be loaded where."""
+"""Imports of the package and its core."""
 
 import pkgutil
 import subprocess
@@ -10,7 +10,7 @@ from tests.conftest import REPOSITORY
 HEAVY = {"torch", "torchvision", "transformers", "open_clip", "timm", "peft", "accelerate", "datasets", "tokenizers"}
 
 
-def test_neither_the_package_itself_nor_its_core_loads_an_ml_library():
+def test_package_and_core_load_no_ml_library():
     names = [module.name for module in pkgutil.walk_packages(close_transfer.core.__path__, "close_transfer.core.")]
     assert len(names) > 12
     code = (

@@ -25,7 +25,7 @@ _MODULES = [
 
 
 def list_schemas():
-    """All classes of settings, of every command."""
+    """Return all classes of settings of every command."""
     modules = [importlib.import_module(name) for name in _MODULES]
     schemas = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
     return sorted((s for s in schemas if issubclass(s, StrictModel)), key=lambda schema: schema.__name__)
@@ -44,7 +44,7 @@ def test_where_things_are_is_annotated_so_in_every_schema():
 
 
 def list_names(tree):
-    """The literals of a module that could be a hand-kept set of settings: their line, and the texts in them."""
+    """Return the literals of a module that could be a hand-kept set of settings, as line and texts."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Set, ast.Tuple, ast.List)):
             elements = node.elts

@@ -2,8 +2,6 @@ import gzip
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.dataset_check import check_data
 from close_transfer.data.sources.published import ORIGINS
 from close_transfer.reports.dataset_report import describe
-from tests.conftest import REPOSITORY
+from tests.commands import run_command
 from tests.data.sources.made import (
     annotation,
     annotations,
@@ -242,25 +240,20 @@ def test_own_and_built_in_data_have_nothing_to_compare_with(choice):
         check_data(config.data, choice)
 
 
-def run_script(*arguments, folder):
-    environment = os.environ | {"CLOSE_TRANSFER_DATA": str(folder)}
-    command = [sys.executable, str(REPOSITORY / "scripts" / "check_data.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-
-
 def test_the_script_s_exit_status_tells_complete_from_not_and_from_wrong(tmp_path, monkeypatch):
     (tmp_path / "nocaps").mkdir()
     monkeypatch.chdir(tmp_path / "nocaps")
     write_nocaps()
-    done = run_script("data=nocaps", folder=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    everything = run_script("data=all", folder=tmp_path)
-    assert everything.returncode == 1
-    assert f"1 of {len(ORIGINS)} are complete" in everything.stdout
-    assert all(f"\n{choice}: " in f"\n{everything.stdout}" for choice in ORIGINS)
-    wrong = run_script("data=flikr30k", folder=tmp_path)
-    assert wrong.returncode == 2
-    assert "Did you mean flickr30k?" in wrong.stderr
+    monkeypatch.setenv("CLOSE_TRANSFER_DATA", str(tmp_path))
+    done = run_command("check_data", "data=nocaps")
+    assert (done.status, done.err) == (0, "")
+    everything = run_command("check_data", "data=all")
+    assert everything.status == 1
+    assert f"1 of {len(ORIGINS)} are complete" in everything.out
+    assert all(f"\n{choice}: " in f"\n{everything.out}" for choice in ORIGINS)
+    wrong = run_command("check_data", "data=flikr30k")
+    assert wrong.status == 2
+    assert "Did you mean flickr30k?" in wrong.err
 
 
 REAL = {

@@ -46,6 +46,7 @@ DOCUMENTS = sorted(
 # Pages that add a part, by its name; tests/extending/ adds it and runs their commands.
 ADDED = {
     "docs/adding_a_task.md": "task=okvqa",
+    "docs/extending/adding_a_dataset.md": "data=album",
     "docs/extending/adding_a_mapper.md": "mapper=bottleneck",
     "docs/extending/adding_a_metric.md": "extra_metrics=word_precision",
     "docs/extending/adding_an_adapter.md": "adapter=[power,gaussian]",

@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 from close_transfer.core.atomic_files import WriteError, read_json
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, ImageRef
+from close_transfer.encoders import embedding_cache
 from close_transfer.encoders.embedding_cache import EmbeddingCache
 from close_transfer.encoders.embeddings import encode_images_of, encode_text_scenes, encode_texts
 from tests.settings import make_embedding_cache
@@ -205,7 +206,7 @@ def test_a_shard_that_the_manifest_does_not_name_yet_is_written_again_the_same(t
     whole, killed = (make_embedding_cache(tmp_path / n, shard_rows=4) for n in ("a", "b"))
     encode_texts(Watched(), TEXTS, whole)
     with monkeypatch.context() as patched:
-        patched.setattr(EmbeddingCache, "_write_manifest", lambda *_: (_ for _ in ()).throw(Killed))
+        patched.setattr(embedding_cache, "write_json", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             encode_texts(Watched(), TEXTS, killed)
     (shards(killed)[0].parent / ".shard-1.npy.x7.tmp").write_bytes(b"half of it")

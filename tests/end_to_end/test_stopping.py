@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SMALL, SMALL_DATA
-from tests.end_to_end.test_kills import Work, num_lines, shas
+from tests.end_to_end.watched_work import Work, num_lines, shas
 
 LONG = ["train.max_steps=4000", "train.epochs=400", "train.num_validations=40", "train.batch_size=8"]
 

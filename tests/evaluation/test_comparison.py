@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from close_transfer.evaluation.comparison import compute_t_quantile
 from close_transfer.pipelines.compare_results import compare_results
 from close_transfer.pipelines.score_predictions import score_predictions
 from close_transfer.reports.comparison_report import BUILTIN_DATASET_SENTENCE, describe_report
-from tests.conftest import REPOSITORY
+from tests.commands import run_command
 
 
 def results(cider=90.0, seed=0, **other):
@@ -261,10 +259,10 @@ def test_scored_predictions_are_compared_in_a_report():
         Path(f"{name}.jsonl").write_text("".join(json.dumps({"id": i, "prediction": a}) + "\n" for i, a in rows))
         settings = ["task=vqa", f"predictions={name}.jsonl", "references=r.jsonl", f"output=scored/{name}"]
         score_predictions(compose_config("score_predictions", ScorePredictionsConfig, settings))
-    command = [sys.executable, str(REPOSITORY / "scripts/compare_results.py"), "results=scored/*/results.json"]
-    finished = subprocess.run([*command, "compare=[scored/right,scored/wrong]"], text=True, capture_output=True)
-    assert finished.returncode == 0, finished.stderr
-    assert "files read: 2, tables: 1, systems: 2" in finished.stdout
-    assert "right” minus “wrong” is 50.00" in finished.stdout
+    settings = ["results=scored/*/results.json", "compare=[scored/right,scored/wrong]"]
+    finished = run_command("compare_results", *settings)
+    assert finished.status == 0, finished.err
+    assert "files read: 2, tables: 1, systems: 2" in finished.out
+    assert "right” minus “wrong” is 50.00" in finished.out
     assert Path("report.md").is_file()
     assert Path("report.html").is_file()

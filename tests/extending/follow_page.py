@@ -1,4 +1,4 @@
-"""Follows a page of docs/extending/ to the letter, in a copy of the repository.
+"""Reader that follows a page of docs/extending/ to the letter, in a copy of the repository.
 
 A page writes a sentence before each block that changes a file:
 
@@ -7,8 +7,8 @@ A page writes a sentence before each block that changes a file:
     In `PATH`, after the line `LINE`:
     In `PATH`, in place of the line `LINE`:
 
-Classes and functions get two blank lines around them, which formatters take out of the blocks of a page. The shell
-blocks hold the commands that use the new part.
+Classes and functions get two blank lines around them, because formatters remove those from the blocks of a page. The
+shell blocks contain the commands that use the new part.
 """
 
 import json
@@ -31,7 +31,7 @@ _BLOCK = re.compile(r"^(?P<before>[^\n]*)\n\n?```(?P<language>\w+)\n(?P<text>.*?
 _NEW_FILE = re.compile(r"New file `([^`]+)`:")
 _EDIT = re.compile(r"In `([^`]+)`, (before|after|in place of) the line `([^`]+)`:")
 
-# Added to a command, so that it takes seconds.
+# Settings that are added to a command, so that it takes seconds.
 _SMALL = {
     "train_text_only": [*SMALL_MODEL, *SMALL_LOOP, "device=cpu"],
     "eval_image": ["device=cpu", "num_bootstrap=20"],
@@ -43,7 +43,7 @@ _SMALL = {
 
 @dataclass(frozen=True)
 class Change:
-    """One block of a page: a new file if `line` is None, else lines before or after a line, or in place of it."""
+    """Block of a page: a new file if `line` is None, else lines to put before, after or in place of a line."""
 
     path: str
     text: str
@@ -53,19 +53,19 @@ class Change:
 
 @dataclass(frozen=True)
 class Page:
-    """The changes of a page, and its commands."""
+    """Changes and commands of a page."""
 
     changes: list[Change]
     commands: list[list[str]]
 
     @property
     def places(self) -> set[str]:
-        """The files of the project that the page has one touch."""
+        """Return the files of the project that the page changes."""
         return {change.path for change in self.changes if change.path.startswith(CODE)}
 
 
 def read_page(name: str) -> Page:
-    """Return what a page of docs/extending/ says."""
+    """Read the changes and commands of a page of docs/extending/."""
     changes, commands = [], []
     for block in _BLOCK.finditer((REPOSITORY / "docs" / "extending" / name).read_text(encoding="utf-8")):
         before, text = block["before"], block["text"]
@@ -75,16 +75,16 @@ def read_page(name: str) -> Page:
             changes.append(Change(new[1], text))
         else:
             edit = _EDIT.fullmatch(before)
-            assert edit, f"{name}: {before!r} does not say where the block below it goes"
+            assert edit, f"{name}: {before!r} does not give the place of the block below it"
             changes.append(Change(edit[1], text, edit[3], edit[2]))
     return Page(changes, commands)
 
 
 def apply_change(change: Change, folder: Path) -> None:
-    """Write a new file, or edit the one line that the page names."""
+    """Write a new file, or edit a file at the line that the page names."""
     path = folder / change.path
     if change.line is None:
-        assert not path.exists(), f"{change.path} is there already"
+        assert not path.exists(), f"{change.path} exists already"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(change.text, encoding="utf-8")
         return
@@ -102,7 +102,7 @@ def apply_change(change: Change, folder: Path) -> None:
 
 
 def make_copy(page: Page, folder: Path) -> None:
-    """Copy the repository into a folder, and change it as the page says."""
+    """Copy the repository into a folder, and make the changes of the page."""
     for name in COPIED:
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for change in page.changes:
@@ -110,7 +110,7 @@ def make_copy(page: Page, folder: Path) -> None:
 
 
 def _shrink(script: str, arguments: Sequence[str]) -> list[str]:
-    """Return the command at test size; Picturebook has its sizes in the command that names it, if only by default."""
+    """Return the command at test size; a command that uses Picturebook, also by default, gets its sizes."""
     name = Path(script).stem
     data = [argument for argument in arguments if argument.startswith("data=")]
     is_picturebook = data == ["data=picturebook"] or (name == "train_text_only" and not data)
@@ -118,7 +118,7 @@ def _shrink(script: str, arguments: Sequence[str]) -> list[str]:
 
 
 def run_commands(commands: Sequence[Sequence[str]], folder: Path) -> list[str]:
-    """Run commands as typed, but at test size, in one process of the copy; return what each printed."""
+    """Run commands at test size in one process of the copy; return the output of each."""
     assert all(python == "python" for python, *_ in commands)
     small = [_shrink(script, arguments) for _, script, *arguments in commands]
     (folder / "commands.json").write_text(json.dumps(small))
@@ -135,7 +135,7 @@ def run_commands(commands: Sequence[Sequence[str]], folder: Path) -> list[str]:
 
 
 def check_style(page: Page, folder: Path) -> None:
-    """Check the code of a page as `make check` does, but for types."""
+    """Check the code of a page as `make check` does, except its types."""
     files = [change.path for change in page.changes if change.path.endswith(".py")]
     if not files:
         return
@@ -148,7 +148,7 @@ def check_style(page: Page, folder: Path) -> None:
 
 
 def follow(name: str, folder: Path) -> list[str]:
-    """Do everything that a page says; return what each of its commands printed."""
+    """Follow a page; return the output of each of its commands."""
     page = read_page(name)
     make_copy(page, folder)
     check_style(page, folder)

@@ -1,7 +1,7 @@
-"""Runs commands one after the other in one process, because importing torch takes most of the time of each.
+"""Runner of several commands in one process, because importing torch would take most of the time of each.
 
-Its argument is a JSON file with one list per command: the script, then its arguments. What each printed goes into
-printed.json. The first command that fails ends it.
+Its argument is a JSON file with one list per command: the script, then its arguments. It writes the output of each
+command into printed.json, and stops at the first command that fails.
 """
 
 import io
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 class _Both(io.StringIO):
-    """What is printed, which is shown too."""
+    """Buffer of the output, which is also shown."""
 
     def write(self, text: str) -> int:
         sys.__stdout__.write(text)
@@ -23,7 +23,7 @@ def main() -> None:
     import close_transfer
     from close_transfer.cli import run
 
-    assert Path(close_transfer.__file__).is_relative_to(Path.cwd()), "the copy is not what is imported"
+    assert Path(close_transfer.__file__).is_relative_to(Path.cwd()), "another copy of the project is imported"
     printed = []
     for script, *arguments in json.loads(Path(sys.argv[1]).read_text()):
         assert Path(script).is_file(), f"there is no {script}"

@@ -1,4 +1,4 @@
-"""A task is added to a copy of the repository as docs/adding_a_task.md says, to the letter, and used by every command."""
+"""Test that follows docs/adding_a_task.md to the letter in a copy of the repository, and uses the task in every command."""
 
 import json
 import os
@@ -23,19 +23,19 @@ def read_steps(page: str) -> list[tuple[str, str, str]]:
 
 
 def insert_lines(text: str, block: str) -> str:
-    """Return the text with each line of the block that begins with +, inserted after the line before it in the block."""
+    """Insert each line of the block that begins with + after the line before it in the block; return the new text."""
     lines = text.splitlines()
     before = ""
     for line in block.splitlines():
         if line.startswith("+"):
-            assert lines.count(before) == 1, f"{before!r} should be one line of the file"
+            assert lines.count(before) == 1, f"{before!r} should be exactly one line of the file"
             lines.insert(lines.index(before) + 1, line[1:])
         before = line[1:]
     return "\n".join(lines) + "\n"
 
 
 def follow_page(page: str, repository: Path) -> list[str]:
-    """Do what the steps say, and return the files that they touch."""
+    """Follow the steps, and return the files that they change."""
     steps = read_steps(page)
     for file, language, block in steps:
         path = repository / file
@@ -95,7 +95,7 @@ path = repository / "tests/tasks/test_okvqa.py"
 test = importlib.util.module_from_spec(specification := importlib.util.spec_from_file_location("test_okvqa", path))
 specification.loader.exec_module(test)
 tests = [value for name, value in vars(test).items() if name.startswith("test_")]
-[one() for one in tests]
+[test() for test in tests]
 print("tests:", len(tests))
 """
 

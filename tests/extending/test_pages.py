@@ -1,4 +1,4 @@
-"""Each page of docs/extending/, followed to the letter in a copy of the repository."""
+"""Tests that follow each page of docs/extending/ to the letter in a copy of the repository."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Parts that are named in two layers are named alike in both."""
+"""Tests that settings, code and YAML files name the same parts."""
 
 from typing import get_args
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from close_transfer.core.errors import UserError
 from close_transfer.inference.few_shot import FewShot, Shot, build_prompts
 from close_transfer.inference.prefix_words import find_nearest_words
+from close_transfer.models.prompt_format import TextFormat
 from tests.families import tiny_family
 from tests.models.test_language_models import DIM, built
 
@@ -85,11 +86,10 @@ def _nothing(settings):
         ("yes\ntwo", None, "yes"),
     ],
 )
-def test_an_answer_ends_where_something_else_begins(written, max_words, answer, model):
+def test_an_answer_ends_where_something_else_begins(written, max_words, answer, model, monkeypatch):
     network, lm = model
+    monkeypatch.setattr(TextFormat, "decode", lambda self, ids: [written])
     answerer = FewShot(network, lm.tokenizer, max_words=max_words)
-    answerer._format = SimpleNamespace(**vars(answerer._format), text=lambda ids: [written])
-    answerer._format.prompt_ids, answerer._format.target_ids = (lambda *_: ([1], False)), None
     assert answerer.answers([[shot(0)]]) == [answer]
 
 
@@ -100,7 +100,7 @@ def test_a_language_model_in_16_bits_answers(tmp_path):
 
 def test_prompts_beyond_the_models_positions_are_refused(model):
     network, lm = model
-    with pytest.raises(UserError, match=r"has 128 positions, and .* may take \d+; give fewer shots"):
+    with pytest.raises(UserError, match=r"has 128 positions, but .* may take \d+\. Please give fewer shots"):
         FewShot(network, lm.tokenizer).answers([[shot(n, "yes") for n in range(20)]])
 
 

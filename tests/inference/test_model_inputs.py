@@ -104,15 +104,11 @@ def test_arrays_are_pictures_alone_and_in_numbers(captioner):
 
 
 @pytest.fixture(scope="module")
-def centred(tmp_path_factory):
+def centred(finished_runs):
     """A model whose adapter treats texts and images differently."""
     from close_transfer.models.adapters import AdapterChain, AdapterContext, Statistics
-    from close_transfer.pipelines.train import train
-    from tests.conftest import small_config
 
-    folder = tmp_path_factory.mktemp("centred")
-    train(small_config("noise=0.1", f"output={folder}/run", f"runs={folder}/runs"), "text")
-    model = TransferModel.from_pretrained(folder / "run", device="cpu")
+    model = TransferModel.from_pretrained(finished_runs / "captioning/latest", device="cpu")
     means = {"text_mean": np.eye(128)[0] * 0.9, "image_mean": -np.eye(128)[0] * 0.9}
     model.network.adapter = AdapterChain([{"name": "remove_mean"}], AdapterContext(128, 0.0, Statistics(means)))
     return model

@@ -15,16 +15,11 @@ from close_transfer.data.examples import Prediction
 from close_transfer.inference.reranking import Reranker
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.predict import predict_files
-from close_transfer.pipelines.train import train
-from tests.conftest import small_config
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    for task in ("captioning", "snli-ve"):
-        train(small_config(f"task={task}", "noise=0.1", f"output={folder / task}/run", f"runs={folder}"), "text")
-    return folder
+def runs(finished_runs):
+    return finished_runs
 
 
 def lines_of(path):

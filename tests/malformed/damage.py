@@ -1,6 +1,6 @@
-"""Malformed inputs by seed: 56 of each of nine kinds, the same on every machine.
+"""Malformed files by seed: 56 cases of each kind, the same on every machine.
 
-What is wrong is either chosen (a line of a list below) or drawn (bits flipped, the end cut off).
+A fault is either chosen (from the lists below) or drawn (flipped bits, a missing end).
 """
 
 import gzip
@@ -25,8 +25,8 @@ def caption(number):
     return f"Caption {number}, a dog in the snow"
 
 
-def flipped(content, rng):
-    """One to eight bits turned over."""
+def flip(content, rng):
+    """Flip one to eight bits."""
     result = bytearray(content)
     for place in rng.integers(0, len(result), size=rng.integers(1, 9)):
         result[place] ^= 1 << int(rng.integers(8))
@@ -38,20 +38,20 @@ def cut(content, rng):
 
 
 def cases(kind: str, whole: bytes, chosen: dict[str, bytes]) -> dict[str, bytes]:
-    """All cases of a kind by name: the chosen ones, then flips and cuts of the whole file."""
+    """Return all cases of a kind by name: the chosen ones, then flips and cuts of the whole file."""
     result = dict(chosen)
     number = 0
     while len(result) < NUM_CASES:
         rng = np.random.default_rng([number, *kind.encode()])
-        damage = (flipped, flipped, cut)[number % 3]
-        result[f"{damage.__name__}-{number}"] = damage(whole, rng)
+        name, damage = (("flipped", flip), ("flipped", flip), ("cut", cut))[number % 3]
+        result[f"{name}-{number}"] = damage(whole, rng)
         number += 1
     assert len(result) == NUM_CASES, f"{kind}: {len(result)} cases"
     return result
 
 
 def encodings(text: str) -> dict[str, bytes]:
-    """A good text in ways that are no UTF-8, or hardly."""
+    """Return a good text by encoding: ones that are not UTF-8, and unusual ones that are."""
     content = text.encode()
     return {
         "utf-16": text.encode("utf-16"),
@@ -116,14 +116,14 @@ def cells_cases(delimiter: str) -> dict[str, bytes]:
     for number, (name, row) in enumerate(CELLS.items()):
         chosen[name] = _with_line([header, *rows], 1 + number % NUM_ROWS, row.replace("{d}", delimiter).encode())
     for name, line in HEADERS.items():
-        told = [] if line is None else [line.replace("{d}", delimiter).encode()]
-        chosen[name] = b"\n".join([*told, *rows]) + b"\n"
+        head = [] if line is None else [line.replace("{d}", delimiter).encode()]
+        chosen[name] = b"\n".join([*head, *rows]) + b"\n"
     chosen["latin-1"] = _with_line([header, *rows], 3, f"1{delimiter}Ein s\xfc\xdfer Hund".encode("latin-1"))
     return cases("tsv" if delimiter == "\t" else "csv", text.encode(), chosen | encodings(text))
 
 
 def packed_cases() -> dict[str, bytes]:
-    """JSON lines packed by gzip."""
+    """Return the cases of JSON lines packed by gzip."""
     rows = [json.dumps({"text": caption(n)}).encode() for n in range(NUM_ROWS)]
     text = b"\n".join(rows) + b"\n"
     packed = gzip.compress(text, mtime=0)
@@ -145,9 +145,9 @@ def packed_cases() -> dict[str, bytes]:
 
 
 def _npy(header: str, data: bytes = bytes(192), version=(1, 0)) -> bytes:
-    """A .npy file with this header, whatever it says."""
-    told = (header + " " * (63 - (10 + len(header)) % 64) + "\n").encode("latin-1")
-    return b"\x93NUMPY" + bytes(version) + struct.pack("<H" if version[0] < 2 else "<I", len(told)) + told + data
+    """Return a .npy file with this header, without checks."""
+    padded = (header + " " * (63 - (10 + len(header)) % 64) + "\n").encode("latin-1")
+    return b"\x93NUMPY" + bytes(version) + struct.pack("<H" if version[0] < 2 else "<I", len(padded)) + padded + data
 
 
 def _saved(array: np.ndarray, **options) -> bytes:
@@ -188,8 +188,8 @@ def npy_cases() -> dict[str, bytes]:
 
 
 def _tensors(header, data: bytes = bytes(192), length: int | None = None) -> bytes:
-    told = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(told) if length is None else length) + told + data
+    content = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(content) if length is None else length) + content + data
 
 
 def safetensors_cases() -> dict[str, bytes]:
@@ -222,7 +222,12 @@ def _png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunk(*one) for one in chunks) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + b"".join(chunk(*kind_and_data) for kind_and_data in chunks)
+        + chunk(b"IEND", b"")
+    )
 
 
 def _image(kind: str, mode="RGB", **options) -> bytes:
@@ -259,8 +264,8 @@ def image_cases() -> dict[str, bytes]:
         whole, rng = _image(kind, mode), np.random.default_rng([number, 4])
         chosen |= {
             f"{kind}-cut": cut(whole, rng),
-            f"{kind}-flipped": flipped(whole, rng),
-            f"{kind}-head-flipped": flipped(whole[:40], rng) + whole[40:],
+            f"{kind}-flipped": flip(whole, rng),
+            f"{kind}-head-flipped": flip(whole[:40], rng) + whole[40:],
         }
     return cases("image", _image("PNG"), chosen)
 

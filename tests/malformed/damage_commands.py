@@ -1,63 +1,23 @@
-"""Commands run in this process as their scripts run them, and what they are given wrong: settings and
-JSON documents."""
+"""Malformed settings and JSON documents for commands, and a check of how a command refuses them."""
 
 import gzip
-import io
 import json
 import re
-import runpy
-import signal
-import sys
-import threading
-import traceback
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from tests.conftest import REPOSITORY, SMALL_LOOP, SMALL_MODEL
-from tests.malformed.damage import DEEP, DIGITS, cut, flipped
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended: its exit status and what it printed."""
-
-    status: int
-    out: str
-    err: str
-
-
-def command(script: str, *arguments: str) -> Ended:
-    """Runs `scripts/<script>.py`; an exception that leaves it is printed, and its status 1, as Python does it."""
-    # Like a terminal's: standard output takes no lone surrogate, standard error escapes it.
-    out = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
-    err = io.TextIOWrapper(io.BytesIO(), "utf-8", errors="backslashreplace", write_through=True)
-    before, hook, handler = sys.argv, threading.excepthook, signal.getsignal(signal.SIGTERM)
-    sys.argv = [f"{script}.py", *arguments]
-    status = 0
-    with redirect_stdout(out), redirect_stderr(err):
-        try:
-            runpy.run_path(str(REPOSITORY / "scripts" / f"{script}.py"), run_name="__main__")
-        except SystemExit as ended:
-            status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        except BaseException:
-            traceback.print_exc()
-            status = 1
-        finally:
-            sys.argv, threading.excepthook = before, hook
-            signal.signal(signal.SIGTERM, handler)
-    return Ended(status, out.buffer.getvalue().decode(), err.buffer.getvalue().decode())
-
+from tests.commands import run_command
+from tests.conftest import SMALL_LOOP, SMALL_MODEL
+from tests.malformed.damage import DEEP, DIGITS, cut, flip
 
 ONE_STEP = [*SMALL_MODEL, *SMALL_LOOP, "train.max_steps=1", "train.tensorboard=false", "device=cpu"]
 
 
 def refused(ended, *named):
-    """Whether it was; then in sentences that name these."""
+    """Return True if a command was refused, after checking that its message names these parts and has no traceback."""
     assert "Traceback" not in ended.err + ended.out
     assert ended.status in (0, 2), ended.err
     if ended.status == 0:
@@ -75,7 +35,7 @@ def vectors(name="vectors.npy", rows=3, width=128):
 
 
 def mostly_slow(cases, every=3):
-    """All of the cases, of which one in `every` is run by default and the others by `make test-slow`."""
+    """Return all cases, of which one in `every` runs by default and the others in `make test-slow`."""
     return [
         case
         if number % every == 0
@@ -85,15 +45,15 @@ def mostly_slow(cases, every=3):
 
 
 def train(*settings):
-    """One step; how it ended, the settings of the run and its facts."""
-    ended = command("train_text_only", *ONE_STEP, *settings)
+    """Train one step; return the end of the command, the settings of the run and its facts."""
+    ended = run_command("train_text_only", *ONE_STEP, *settings)
     if ended.status:
         return ended, None, None
     run = Path(re.search(r"run: +(.+)", ended.out)[1])
     return ended, yaml.safe_load((run / "config.yaml").read_text()), json.loads((run / "facts.json").read_text())
 
 
-# Script, setting, and what the message names. The rest of the command is right.
+# Script, bad setting, and a part of the message. The rest of the command is right.
 SETTINGS = [
     ("train_text_only", "noise=abc", "noise=abc"),
     ("train_text_only", "noise=nan", "noise=nan"),
@@ -153,7 +113,7 @@ SETTINGS = [
     ("compare_results", "results=[[a]]", "results.0=['a']"),
 ]
 
-# Odd settings that can be used: what becomes of them.
+# Odd settings that can be used: the setting, its key and its value.
 USABLE = [
     ("seed=1_000", "seed", 1000),
     ("seed=1e3", "seed", 1000),
@@ -167,17 +127,17 @@ USABLE = [
 
 
 def _with(document: dict, key: str, raw: str) -> bytes:
-    """The document with an entry more below `key`: `raw`, whatever that is."""
+    """Return the document with one more entry under `key`, the JSON text `raw`."""
     return json.dumps({**document, key: [*document[key], "PLACE"]}).replace('"PLACE"', raw).encode()
 
 
 def document_cases(document: dict | list, entries: dict[str, list[str]], seed: int) -> dict[str, bytes]:
-    """Malformed versions of a JSON document by name.
+    """Return malformed versions of a JSON document by name.
 
     Args:
-        document: a good one.
-        entries: raw JSON of bad entries by the key that they are put under.
-        seed: of the flips and cuts.
+        document: good document.
+        entries: JSON texts of bad entries by the key that they are put under.
+        seed: seed of the flips and cuts.
     """
     whole = json.dumps(document).encode()
     cases = {
@@ -188,9 +148,9 @@ def document_cases(document: dict | list, entries: dict[str, list[str]], seed: i
     for key, raws in entries.items():
         for number, raw in enumerate(raws):
             holder = {"": document} if isinstance(document, list) else document
-            made = _with(holder, key, raw)
-            cases[f"{key}-{number}"] = made[len(b'{"": ') : -1] if isinstance(document, list) else made
+            content = _with(holder, key, raw)
+            cases[f"{key}-{number}"] = content[len(b'{"": ') : -1] if isinstance(document, list) else content
     for number in range(4):
         rng = np.random.default_rng([seed, number])
-        cases[f"damaged-{number}"] = (flipped, cut)[number == 3](whole, rng)
+        cases[f"damaged-{number}"] = (flip, cut)[number == 3](whole, rng)
     return cases

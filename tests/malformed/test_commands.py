@@ -1,5 +1,7 @@
-"""Malformed settings, documents, tables, vectors and images through whole commands: exit status 2
-and a line that says what and where, or everything used and counted. Never a traceback.
+"""Tests of whole commands with malformed settings, documents, tables, vectors and images.
+
+A command must exit with status 2 and name the fault and its place, or use and count everything. It never prints a
+traceback.
 """
 
 import gzip
@@ -10,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.commands import run_command
 from tests.conftest import SMALL_DATA
 from tests.data.sources.made import annotation, annotations, official, questions
 from tests.malformed.damage import FILES, caption
@@ -17,7 +20,6 @@ from tests.malformed.damage_commands import (
     ONE_STEP,
     SETTINGS,
     USABLE,
-    command,
     document_cases,
     mostly_slow,
     refused,
@@ -30,7 +32,7 @@ CASES = {name: make() for name, make in FILES.items()}
 # -- settings
 
 
-@pytest.mark.parametrize(("script", "setting", "named"), SETTINGS, ids=range(len(SETTINGS)))
+@pytest.mark.parametrize(("script", "setting", "named"), mostly_slow(SETTINGS, every=2), ids=range(len(SETTINGS)))
 def test_settings(finished_runs, script, setting, named):
     Path("file").touch()
     good = {
@@ -42,7 +44,7 @@ def test_settings(finished_runs, script, setting, named):
         "compare_results": ["results=r.json"],
     }
     before = Path("vectors.npy").read_bytes() if script == "predict" else b""
-    assert refused(command(script, *good.get(script, []), setting), named)
+    assert refused(run_command(script, *good.get(script, []), setting), named)
     assert not before or Path("vectors.npy").read_bytes() == before
 
 
@@ -106,7 +108,7 @@ def test_captions(case):
         if not case.startswith("damaged"):
             assert facts["num_examples"] == 16
             assert facts["num_skipped"] == sum(map(len, listed)) - 24
-    prepared = command("check_data", *settings)
+    prepared = run_command("check_data", *settings)
     assert prepared.status == 1  # its word for data that are not complete
     assert "Traceback" not in prepared.err
     assert ("CANNOT BE READ" in prepared.out or "DAMAGED" in prepared.out) == strict
@@ -114,7 +116,8 @@ def test_captions(case):
 
 
 @pytest.mark.parametrize(
-    ("kind", "case"), [(k, c) for k in ("questions", "annotations", "predictions") for c in DOCUMENTS[k]]
+    ("kind", "case"),
+    mostly_slow([(k, c) for k in ("questions", "annotations", "predictions") for c in DOCUMENTS[k]], every=2),
 )
 def test_questions_answers_and_predictions(kind, case):
     for name, document in (("questions", ASKED), ("annotations", ANSWERED), ("predictions", PREDICTED)):
@@ -122,7 +125,7 @@ def test_questions_answers_and_predictions(kind, case):
     content = DOCUMENTS[kind][case]
     Path(f"{kind}.json").write_bytes(content)
     files = ["predictions=predictions.json", "references=annotations.json", "questions=questions.json"]
-    ended = command("score_predictions", "task=vqa", *files, "output=scored", "num_bootstrap=2")
+    ended = run_command("score_predictions", "task=vqa", *files, "output=scored", "num_bootstrap=2")
     if not refused(ended, f"{kind}.json"):
         results = json.loads(Path("scored/results.json").read_text())
         assert results["num_examples"] == len(entries(content, "" if kind == "predictions" else kind)) == len(NAMES)
@@ -158,7 +161,7 @@ def test_tables(name, case):
 
 
 def usable_array(content):
-    """The array of a .npy file; None if it is none, or no vectors."""
+    """Return the array of a .npy file; None if it cannot be read or does not contain vectors."""
     file = io.BytesIO(content)
     try:
         array = np.lib.format.read_array(file, allow_pickle=False)
@@ -183,21 +186,21 @@ def test_vectors_to_train_on(name, case):
 @pytest.mark.parametrize(("name", "case"), [*sampled("bad.npy", 6), *sampled("bad.safetensors", 6)])
 def test_vectors_to_predict_from(finished_runs, name, case):
     Path(name).write_bytes(CASES[name][case])
-    ended = command("predict", f"runs={finished_runs}", f"embeddings={name}", "device=cpu", "num_beams=1")
-    assert refused(ended, name)  # no good one is as wide as the run's encoder
+    ended = run_command("predict", f"runs={finished_runs}", f"embeddings={name}", "device=cpu", "num_beams=1")
+    assert refused(ended, name)  # even good vectors do not have the width of the run's encoder
     assert not Path("predictions.jsonl").exists()
 
 
-def test_pictures_in_a_folder_are_all_answered_or_named(finished_runs):
+def test_images_in_a_folder_are_all_answered_or_named(finished_runs):
     Path("folder").mkdir()
     for case, content in CASES["bad.png"].items():
         Path("folder", f"{case}.png").write_bytes(content)
     settings = [f"runs={finished_runs}", "device=cpu", "num_beams=1"]
-    assert not refused(command("predict", *settings, "images=folder"))
+    assert not refused(run_command("predict", *settings, "images=folder"))
     answered, unread = (
         [json.loads(line)["id"] for line in Path(name).read_text().splitlines()]
         for name in ("predictions.jsonl", "predictions.jsonl.unreadable.jsonl")
     )
     assert sorted(answered + unread) == sorted(f"{case}.png" for case in CASES["bad.png"])
     for name in unread[:3]:
-        assert refused(command("predict", *settings, f"images=folder/{name}"), name)
+        assert refused(run_command("predict", *settings, f"images=folder/{name}"), name)

@@ -1,8 +1,8 @@
-"""Malformed files at the layer that reads them: a sentence that names the file and the place, never
-another exception, and every row accounted for.
+"""Tests of the readers with malformed files.
 
-What a file holds is worked out here a second time, by the standard library's parsers and as plainly
-as can be; so a damaged file that is still valid must give just that.
+A reader must raise a `UserError` that names the file and the place, and no other exception, and account for every row.
+The tests parse each file a second time with the standard library, so that a damaged file that is still valid must
+give exactly its contents.
 """
 
 import csv
@@ -37,15 +37,15 @@ def every_case_of(*names):
     )
 
 
-def lines_of(content):
-    """Lines as text, in which bytes that are no UTF-8 are half characters."""
+def split_lines(content):
+    """Return the lines as text, with lone surrogates for bytes that are not UTF-8."""
     text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     lines = text.split("\n")
     return [line.rstrip("\r") for line in (lines if lines[-1] else lines[:-1])]
 
 
 def usable(text):
-    """A text as it should be loaded; None where it is not to be used."""
+    """Return a text as it should be loaded; None if it should be refused."""
     if not isinstance(text, str) or "\0" in text or not text.split():
         return None
     try:
@@ -62,14 +62,14 @@ def _one_of_each(pairs):
 
 
 def json_rows(content):
-    """What each row holds: its texts, or None if it cannot be used."""
+    """Return the texts of each row, or None for a row that cannot be used."""
     rows = []
-    for line in lines_of(content):
+    for line in split_lines(content):
         try:
             if len(line) >= LONGEST_LINE:
                 raise ValueError("a line without end")
             value = json.loads(line, object_pairs_hook=_one_of_each)["text"]
-            texts = [usable(one) for one in (value if isinstance(value, list) else [value])]
+            texts = [usable(text) for text in (value if isinstance(value, list) else [value])]
             rows.append(texts if texts and None not in texts else None)
         except (ValueError, TypeError, KeyError, RecursionError):
             rows.append(None)
@@ -77,8 +77,8 @@ def json_rows(content):
 
 
 def cell_rows(content, delimiter):
-    """The same of rows below a header; None for the file if it cannot be parsed, or not for sure."""
-    lines = lines_of(content)
+    """Return the same for rows below a header; None instead of a list if the file cannot be parsed with certainty."""
+    lines = split_lines(content)
     while lines and len(lines[0]) >= LONGEST_LINE:
         return None
     if delimiter == "\t":
@@ -103,7 +103,7 @@ def cell_rows(content, delimiter):
 
 
 def read(name, *overrides):
-    """The loaded table, or the error; with one that is no `UserError` the test fails."""
+    """Load the table, and return it or its `UserError`; any other exception fails the test."""
     try:
         return load("file", "captioning", "test", f"path={name}", *overrides)
     except UserError as error:
@@ -112,7 +112,7 @@ def read(name, *overrides):
 
 
 def check_rows(name, rows):
-    """`rows` are what the file should give; None if it should be refused as a whole."""
+    """Check that the reader gives `rows`; None means that it must refuse the whole file."""
     strict, lenient = read(name), read(name, "on_bad_rows=skip")
     good = [texts for texts in rows or [] if texts]
     if rows is None or not good:
@@ -148,9 +148,9 @@ def test_cells(name, case):
         return
     assert isinstance(read(name), UserError)
     lenient = read(name, "on_bad_rows=skip")
-    # A row that is no CSV by itself is skipped; where a quote stays open nothing is.
+    # A row that is not CSV by itself is skipped; if a quote stays open, no row is.
     if not isinstance(lenient, UserError):
-        assert len(lenient.examples) + lenient.num_skipped == len(lines_of(content)) - 1
+        assert len(lenient.examples) + lenient.num_skipped == len(split_lines(content)) - 1
 
 
 @every_case_of("bad.jsonl.gz")

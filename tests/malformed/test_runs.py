@@ -1,5 +1,6 @@
-"""Damaged files of finished runs, of kept vectors and of evaluations, through whole commands: exit status 2
-and the file's name, or vectors encoded again and a note of it. Never a traceback.
+"""Tests of whole commands with damaged files of runs, of cached vectors and of evaluations.
+
+A command must exit with status 2 and name the file, or encode the vectors again and say so. It never prints a traceback.
 """
 
 import re
@@ -9,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.commands import run_command
 from tests.conftest import SMALL_DATA, SMALL_LOOP, SMALL_MODEL
-from tests.malformed.damage import DEEP, DIGITS, cut, flipped
-from tests.malformed.damage_commands import command, mostly_slow, refused, train, vectors
+from tests.malformed.damage import DEEP, DIGITS, cut, flip
+from tests.malformed.damage_commands import mostly_slow, refused, train, vectors
 
 
 def damaged(content, how):
-    """`how` is "flip" or "cut", a new content, or None for no file at all."""
+    """Return the damaged content; `how` is "flip", "cut", the new content, or None to remove the file."""
     rng = np.random.default_rng([6, len(content)])
-    return {"flip": flipped, "cut": cut}[how](content, rng) if isinstance(how, str) else how
+    return {"flip": flip, "cut": cut}[how](content, rng) if isinstance(how, str) else how
 
 
 def damage(path, how):
@@ -47,7 +49,7 @@ RESUMED = [
 
 
 def copied(finished_runs):
-    """A copy of the run of VQA, to be resumed for two steps more."""
+    """Copy the run of VQA, so that it can be resumed for two more steps; return the copy."""
     run = Path(shutil.copytree((finished_runs / "vqa" / "latest").resolve(), "run", symlinks=True))
     settings = run / "config.yaml"
     settings.write_text(settings.read_text().replace("max_steps: 6", "max_steps: 8"))
@@ -56,14 +58,16 @@ def copied(finished_runs):
 
 def evaluated(run, *settings):
     given = [f"run={run}", "task=vqa", "device=cpu", "num_beams=1", "scene=text", "max_examples=3", "num_bootstrap=2"]
-    return command("eval_image", *given, *settings)
+    return run_command("eval_image", *given, *settings)
 
 
 @pytest.mark.parametrize(("name", "how"), mostly_slow(LOADED), ids=range(len(LOADED)))
 def test_damaged_runs_are_not_used(finished_runs, name, how):
     run = copied(finished_runs)
     damage(run / name, how)
-    predicted = command("predict", f"run={run}", "task=vqa", f"embeddings={vectors()}", "prompt=what?", "device=cpu")
+    predicted = run_command(
+        "predict", f"run={run}", "task=vqa", f"embeddings={vectors()}", "prompt=what?", "device=cpu"
+    )
     assert refused(predicted, Path(name).name)
     assert refused(evaluated(run), Path(name).name)
     assert not Path("predictions.jsonl").exists()
@@ -75,7 +79,7 @@ def test_damaged_runs_are_not_resumed(finished_runs, name, how):
     damage(run / name, how)
     resumed = [*SMALL_DATA, *SMALL_MODEL, *SMALL_LOOP, "train.max_steps=8", "device=cpu", f"resume={run}"]
     file = "no last checkpoint" if (name, how) == ("last/config.json", None) else Path(name).name
-    assert refused(command("train_text_only", "task=vqa", *resumed), file)
+    assert refused(run_command("train_text_only", "task=vqa", *resumed), file)
     assert (run / "last").resolve().name == "step-000006"
 
 
@@ -113,7 +117,7 @@ def test_damaged_evaluations_are_not_compared(finished_runs, evaluation, name, h
     shutil.copytree(evaluation, "first")
     shutil.copytree(evaluation, "second")
     damage(Path("second", name), how)
-    compared = command("compare_results", "results=[first,second]", "compare=[first,second]", "output=table")
+    compared = run_command("compare_results", "results=[first,second]", "compare=[first,second]", "output=table")
     assert refused(compared, f"second/{name}") == (name != "predictions.jsonl")  # which it does not read
     if name != "scores.jsonl":
         beside = evaluated(copied(finished_runs), "compare=[second]", "output=third")

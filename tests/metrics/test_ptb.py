@@ -89,7 +89,8 @@ def test_another_number_of_lines_is_an_error(monkeypatch):
 
 
 def test_a_failing_tokenizer_says_why(monkeypatch):
-    monkeypatch.setattr(ptb, "_PROGRAM", Path("no-such.jar"))
+    run = ptb.run_java
+    monkeypatch.setattr(ptb, "run_java", lambda words, folder: run(["-cp", "no-such.jar", *words[2:]], folder))
     with pytest.raises(RuntimeError, match=r"(?s)ended with status 1.*PTBTokenizer"):
         tokenize_ptb([["one"]])
 

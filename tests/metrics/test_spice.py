@@ -51,7 +51,7 @@ def machine(tmp_path, monkeypatch):
         if models:
             for name in ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"):
                 (libraries / name).touch()
-        monkeypatch.setattr(spice, "_LIBRARIES", libraries)
+        monkeypatch.setattr(spice, "LIBRARIES", libraries)
         return told
 
     return make

@@ -13,7 +13,6 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.example_kinds import CAPTIONS
 from close_transfer.data.leakage import References
 from close_transfer.data.sources import load_examples
-from close_transfer.models import text_memory
 from close_transfer.models.text_memory import ExactMemory, NearestMemory
 from close_transfer.pipelines.evaluate import evaluate
 from tests.conftest import small_config
@@ -25,14 +24,13 @@ def unit(count, dim=16, seed=0):
 
 
 @pytest.mark.parametrize("block", [3, 7, 100])
-def test_exact_projection_is_the_formula_whatever_the_blocks(monkeypatch, block):
-    monkeypatch.setattr(text_memory, "_BLOCK", block)
+def test_exact_projection_is_the_formula_whatever_the_blocks(block):
     texts, queries = unit(40), unit(5, seed=1)
     logits = queries @ texts.T / 0.05
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     golden = weights @ texts / weights.sum(axis=1, keepdims=True)
     golden /= np.linalg.norm(golden, axis=1, keepdims=True)
-    projected = ExactMemory(texts, 0.05)(torch.from_numpy(queries).float())
+    projected = ExactMemory(texts, 0.05, block)(torch.from_numpy(queries).float())
     np.testing.assert_allclose(projected.numpy(), golden, atol=1e-5)
 
 

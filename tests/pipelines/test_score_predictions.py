@@ -1,14 +1,7 @@
-"""Scoring predictions of any system: formats, ids, and agreement with the official tools."""
+"""Scoring the predictions of any system: formats and ids."""
 
-import gzip
-import json
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from close_transfer.cli import compose_config
@@ -17,66 +10,18 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.evaluation.official_formats import format_official_results
 from close_transfer.evaluation.reference_files.references import read_predictions, read_references
-from close_transfer.pipelines.score_predictions import score_predictions
-from tests.conftest import REPOSITORY
-from tests.settings import make_encoder
-
-DATA = os.environ.get("CLOSE_TRANSFER_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="CLOSE_TRANSFER_DATA is unset: it names the folder of real data")
-
-CAPTIONS = {"1": ["a red ball on the grass", "a ball lies there"], "2": ["two dogs run", "dogs are running fast"]}
-ANSWERS = {"11": ["yes"] * 10, "12": ["2"] * 6 + ["3"] * 4, "13": ["red"] * 5 + ["dark red"] * 5}
-
-
-def write(name, value):
-    """Write JSON or JSON Lines, compressed if the name ends in .gz, and return the path as text."""
-    text = "".join(json.dumps(one) + "\n" for one in value) if ".jsonl" in name else json.dumps(value)
-    (gzip.open if name.endswith(".gz") else open)(name, "wt", encoding="utf-8").write(text)
-    return name
-
-
-def score(*settings):
-    """Score and return the examples and the content of results.json."""
-    config = compose_config(
-        "score_predictions", ScorePredictionsConfig, ["output=scored", "num_bootstrap=20", *settings]
-    )
-    return score_predictions(config), json.loads(Path("scored/results.json").read_text())
-
-
-def annotations(answers=ANSWERS):
-    entries = [
-        {"question_id": int(name), "answer_type": "other", "question_type": "what", "answers": [{"answer": a, "answer_id": i} for i, a in enumerate(given)]}
-        for name, given in answers.items()
-    ]  # fmt: skip
-    return write("annotations.json", {"annotations": entries, "data_subtype": "val2014"})
-
-
-def questions(ids=ANSWERS):
-    asked = [{"question_id": int(name), "image_id": 7, "question": "what is it?"} for name in ids]
-    return write("questions.json", {"questions": asked})
-
-
-def vqa(answers, *settings, references=None):
-    predictions = write("answers.json", [{"question_id": int(name), "answer": text} for name, text in answers])
-    return score("task=vqa", f"predictions={predictions}", f"references={references or annotations()}", *settings)
-
-
-def coco():
-    images = [{"id": int(name), "file_name": f"{name}.png"} for name in CAPTIONS]
-    told = [{"image_id": int(name), "caption": text} for name, texts in CAPTIONS.items() for text in texts]
-    return write("captions.json.gz", {"images": images, "annotations": told})
-
-
-def karpathy():
-    images = [
-        {"cocoid": int(name), "filename": f"{name}.png", "split": "test", "sentences": [{"raw": t} for t in texts]}
-        for name, texts in CAPTIONS.items()
-    ]
-    other = {"cocoid": 3, "filename": "3.png", "split": "val", "sentences": [{"raw": "a cat"}]}
-    return write("dataset_coco.json", {"images": [other, *images]})
-
-
-WRITTEN = {"1": "a red ball", "2": "two dogs are running"}
+from tests.pipelines.scored_files import (
+    ANSWERS,
+    CAPTIONS,
+    WRITTEN,
+    annotations,
+    coco,
+    karpathy,
+    questions,
+    score,
+    vqa,
+    write,
+)
 
 
 @pytest.mark.parametrize(
@@ -222,86 +167,3 @@ def test_errors_of_broken_files_name_the_file(name, side):
     with pytest.raises(UserError, match=file):
         score("task=vqa", *(f"{key}={value}" for key, value in files.items()))
     assert not Path("scored").exists()
-
-
-def test_clipscore_of_drawn_pictures(tmp_path):
-    """Compare with 2.5 times the cosine of image and caption, from vectors encoded here."""
-    from close_transfer.data.picturebook.captions import captions
-    from close_transfer.data.picturebook.drawing import draw_scene
-    from close_transfer.data.picturebook.scenes import scenes
-    from close_transfer.encoders import OpenClipEncoder
-
-    drawn = list(scenes("test", 4, 0))
-    told = [[caption.text for caption in captions(scene)] for scene in drawn]
-    for number, scene in enumerate(drawn):
-        draw_scene(scene, 64).save(tmp_path / f"{number}.png")
-    references = write("r.jsonl", [{"id": n, "image": f"{n}.png", "references": t[1:]} for n, t in enumerate(told)])
-    predictions = write("p.jsonl", [{"id": n, "prediction": texts[0]} for n, texts in enumerate(told)])
-    settings = [f"images={tmp_path}", "clip=picturebook", "extra_metrics=clipscore", "device=cpu"]
-    _, results = score(f"predictions={predictions}", f"references={references}", *settings)
-    encoder = OpenClipEncoder(make_encoder(batch_size=8))
-    texts = encoder.encode_texts([f"A photo depicts {texts[0]}" for texts in told])
-    images = encoder.encode_images([draw_scene(scene, 64) for scene in drawn])
-    cosines = (texts * images).sum(1) / np.linalg.norm(texts, axis=1) / np.linalg.norm(images, axis=1)
-    assert results["metrics"]["CLIPScore"] == pytest.approx(100 * np.mean(2.5 * np.maximum(cosines, 0)), rel=1e-4)
-    with pytest.raises(UserError, match="extra_metrics=clipscore needs the images and an encoder"):
-        score("predictions=p.jsonl", "references=r.jsonl", "extra_metrics=clipscore")
-
-
-def test_captions_are_scored_by_the_command_and_written():
-    official = [{"image_id": int(name), "caption": text} for name, text in WRITTEN.items()]
-    command = [sys.executable, str(REPOSITORY / "scripts/score_predictions.py"), "output=scored", "num_bootstrap=20"]
-    files = [f"predictions={write('p.json', official)}", f"references={coco()}"]
-    finished = subprocess.run([*command, *files], text=True, capture_output=True)
-    assert finished.returncode == 0, finished.stderr
-    results = json.loads(Path("scored/results.json").read_text())
-    metrics = results["metrics"]
-    # By hand: all seven words are known, and the references nearest in length have eight.
-    assert metrics["BLEU-1"] == pytest.approx(100 * np.exp(1 - 8 / 7), rel=1e-6)
-    for name, value in metrics.items():
-        assert re.search(rf"{name} +{value:.1f} ", finished.stdout)
-    lines = [json.loads(line) for line in Path("scored/scores.jsonl").read_text().splitlines()]
-    assert [line["id"] for line in lines] == ["1", "2"]
-    assert np.mean([line["CIDEr"] for line in lines]) == pytest.approx(metrics["CIDEr"])
-    assert (results["num_examples"], results["num_skipped"], results["skipped"]) == (2, 0, {})
-    assert (results["system"], results["data"], results["data_regime"], results["seed"]) == (
-        "p",
-        "captions",
-        None,
-        None,
-    )
-
-
-@needs_data
-def test_captions_of_coco_score_as_the_official_tool_scores_them():
-    """Score the first caption of each image against its others; golden: COCOEvalCap of pycocoevalcap 1.2 with
-    COCO.loadRes of pycocotools 2.0.11 on the same two files (SPICE left out)."""
-    document = json.loads(gzip.decompress(Path(DATA, "coco/captions_val2017.json.gz").read_bytes()))
-    first, others = {}, []
-    for one in document["annotations"]:
-        if one["image_id"] in first:
-            others.append(one)
-        else:
-            first[one["image_id"]] = one["caption"]
-    predictions = write("first.json", [{"image_id": i, "caption": text} for i, text in first.items()])
-    references = write("others.json", document | {"annotations": others})
-    _, results = score(f"predictions={predictions}", f"references={references}")
-    assert results["num_examples"] == 5000
-    golden = {
-        "BLEU-1": 63.447057015520535, "BLEU-2": 43.73799065113723, "BLEU-3": 29.412868702985325, "BLEU-4": 19.553851792504894,
-        "METEOR": 24.20960375875178, "ROUGE-L": 47.17583581954499, "CIDEr": 88.6544201761606,
-    }  # fmt: skip
-    assert results["metrics"] == pytest.approx(golden, rel=1e-13)
-
-
-@needs_data
-def test_answers_of_vqa_score_as_the_official_tool_scores_them():
-    """Score the commonest answer of each question; golden: vqaEval.py as of 2018, run on the same files."""
-    references = Path(DATA, "vqa2/v2_annotations_valid_subset.json.gz")
-    entries = json.loads(gzip.decompress(references.read_bytes()))["annotations"]
-    answers = [(str(one["question_id"]), one["multiple_choice_answer"]) for one in entries]
-    asked = Path(DATA, "vqa2/v2_questions_valid_subset.json.gz")
-    _, results = vqa(answers, f"questions={asked}", references=references)
-    printed = {name.removeprefix("accuracy/"): round(value, 2) for name, value in results["metrics"].items()}
-    assert printed.items() >= {"accuracy": 96.61, "yes/no": 100.0, "number": 96.54, "other": 93.43}.items()
-    assert sum("question_type/" in name for name in printed) == 65

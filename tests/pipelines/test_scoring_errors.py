@@ -2,9 +2,6 @@
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,11 +13,18 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.sources.vqa import load_vqa_e
 from close_transfer.evaluation.official_formats import fingerprint_references
 from close_transfer.evaluation.reference_files.references import read_references
-from tests.conftest import REPOSITORY
-from tests.pipelines.test_score_predictions import CAPTIONS, annotations, coco, karpathy, questions, score, write
-
-DATA = os.environ.get("CLOSE_TRANSFER_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="CLOSE_TRANSFER_DATA is unset: it names the folder of real data")
+from tests.commands import run_command
+from tests.pipelines.scored_files import (
+    CAPTIONS,
+    DATA,
+    annotations,
+    coco,
+    karpathy,
+    needs_data,
+    questions,
+    score,
+    write,
+)
 
 
 def explained(answers=("yes", "red")):
@@ -123,11 +127,8 @@ def test_images_without_captions_are_counted_and_their_predictions_are_not_extra
 @needs_data
 def test_the_command_reports_real_annotations_given_for_captions():
     references = Path(DATA, "vqa2/v2_annotations_valid_subset.json.gz")
-    command = [sys.executable, str(REPOSITORY / "scripts/score_predictions.py"), "output=scored"]
-    finished = subprocess.run(
-        [*command, f"predictions={answers()}", f"references={references}"], text=True, capture_output=True
-    )
-    assert finished.returncode == 2
-    assert finished.stderr.count("\n") == 1
-    assert "these are VQA's annotations; task=captioning takes" in finished.stderr
+    finished = run_command("score_predictions", "output=scored", f"predictions={answers()}", f"references={references}")
+    assert finished.status == 2
+    assert finished.err.count("\n") == 1
+    assert "these are VQA's annotations; task=captioning takes" in finished.err
     assert not Path("scored").exists()

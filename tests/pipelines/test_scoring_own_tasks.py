@@ -3,7 +3,7 @@
 import pytest
 
 from close_transfer.core.errors import UserError
-from tests.pipelines.test_score_predictions import score, write
+from tests.pipelines.scored_files import score, write
 
 TOLD = [{"id": 1, "references": ["Yes", "yes"]}, {"id": 2, "references": ["no"]}, {"id": 3, "references": ["no"]}]
 SAID = [{"id": "1", "prediction": "yes"}, {"id": "2", "prediction": "No"}, {"id": "3", "prediction": "yes"}]

@@ -1,47 +1,18 @@
-"""Names before and after the house was rebuilt, for `compare_commits.py`."""
+"""Names that changed between the commit that `compare_commits.py` starts from and now."""
 
 # Scripts: after, before.
-SCRIPTS = {
-    "baseline": "eval_baseline",
-    "compute_statistics": "fit_adapter",
-}
+SCRIPTS: dict[str, str] = {}
 # Settings: the script, or "" for all; a regular expression of after, and before.
-SETTINGS = (
-    ("", r"^num_texts=", "num="),
-    ("", r"^data=file$", "data=table"),
-    ("", r"^lm\.tuning=", "lm.train="),
-    ("predict", r"^scene=", "modality="),
-    ("", r"^train\.num_validations=", "train.validations="),
-    ("", r"^text_memory=", "memory="),
-)
+SETTINGS: tuple[tuple[str, str, str], ...] = ()
 # Fields of what is written: before, after.
-FIELDS = {
-    "regime": "data_regime",
-    "trained_on": "training_input_modality",
-    "store": "embedding_cache",
-    "memory": "text_memory",
-    "memory_size": "text_memory_size",
-    "memory_temperature": "text_memory_temperature",
-    "memory_search": "text_memory_search",
-    "decoding_seed": "sampling_seed",
-    "reranker": "rerank_encoder",
-    "base": "base_model",
-    "without_leaks": "exclude_overlap_with",
-    "without_leaks_column": "exclude_overlap_column",
-    "validations": "num_validations",
-    "accumulation": "gradient_accumulation",
-}
-# The same where a file has another name for it.
-FIELDS_OF_FILES = {"facts.json": {"trained_on": "input_modality"}}
+FIELDS: dict[str, str] = {}
+# The same for one file.
+FIELDS_OF_FILES: dict[str, dict[str, str]] = {}
 # The same below one field only.
-FIELDS_BELOW = {"lm": {"train": "tuning"}}
+FIELDS_BELOW: dict[str, dict[str, str]] = {}
 # Fields that hold sentences, which are free to change.
 WORDING = {"validation_input", "system"}
-# Fields that are no longer written: clip.help=true became a script.
-REMOVED = {"help"}
+# Fields that are no longer written.
+REMOVED: set[str] = set()
 # Values that changed with a name: (field before, value before), value after.
-VALUES = {
-    ("trained_on", "images"): "image",
-    ("name", "table"): "file",
-    ("data", "table"): "file",
-}
+VALUES: dict[tuple[str, str], str] = {}

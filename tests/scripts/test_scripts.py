@@ -1,4 +1,4 @@
-"""The commands as a user types them, in processes of their own."""
+"""The commands as a user types them: the first ones in processes of their own, the others in this one."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import run_command
 from tests.conftest import REPOSITORY, SMALL, SMALL_DATA
 from tests.data.sources.made import official, write
 
@@ -38,11 +39,11 @@ def test_train_evaluate_predict_with_the_words_a_user_needs():
 
 
 def test_without_a_run_the_command_to_type_is_named():
-    finished = run("eval_image.py", "task=snli-ve")
-    assert finished.returncode == 2
-    assert finished.stdout == ""
-    assert len(finished.stderr.strip().splitlines()) == 1
-    assert "python scripts/train_text_only.py task=snli-ve" in finished.stderr
+    finished = run_command("eval_image", "task=snli-ve")
+    assert finished.status == 2
+    assert finished.out == ""
+    assert len(finished.err.strip().splitlines()) == 1
+    assert "python scripts/train_text_only.py task=snli-ve" in finished.err
 
 
 def test_mistakes_are_sentences_and_exit_with_2():
@@ -53,9 +54,9 @@ def test_mistakes_are_sentences_and_exit_with_2():
 
 
 def test_demo_shows_the_method_beside_its_bounds():
-    finished = run("demo.py", "task=vqa", *SMALL)
-    assert finished.returncode == 0, finished.stderr
-    table = finished.stdout[finished.stdout.rindex("vqa on ") :]
+    finished = run_command("demo", "task=vqa", *SMALL)
+    assert finished.status == 0, finished.err
+    table = finished.out[finished.out.rindex("vqa on ") :]
     for system in ("trained on images, no noise", "trained on text, no noise", "trained on text, noise 0.04"):
         assert system in table
     page = Path(re.search(r"report: (\S+)", table)[1]).read_text()
@@ -63,42 +64,42 @@ def test_demo_shows_the_method_beside_its_bounds():
 
 
 def test_demo_refuses_a_folder_for_its_three_runs_before_it_trains():
-    finished = run("demo.py", "output=one")
-    assert finished.returncode == 2
-    assert "give runs=FOLDER" in finished.stderr
+    finished = run_command("demo", "output=one")
+    assert finished.status == 2
+    assert "give runs=FOLDER" in finished.err
     assert not Path("one").exists()
 
 
 def test_the_prefix_is_read_as_words_and_words_are_scored_by_kind(finished_runs):
-    read = run("inspect_prefix.py", f"runs={finished_runs}", "num_images=2", "num_words=3")
-    assert read.returncode == 0, read.stderr
-    lines = read.stdout.splitlines()
+    read = run_command("inspect_prefix", f"runs={finished_runs}", "num_images=2", "num_words=3")
+    assert read.status == 0, read.err
+    lines = read.out.splitlines()
     assert [line.split(":")[0] for line in lines if not line.startswith(" ")] == ["test image 1", "test image 2"]
     tokens = [line for line in lines if line.startswith("  token ")]
     assert len(tokens) == 2 * 4
     assert all(len(re.findall(r"-?\d\.\d\d", line)) == 3 for line in tokens)
-    baseline = run("baseline.py", "output=nearest", "num_bootstrap=20", *SMALL_DATA)
-    assert baseline.returncode == 0, baseline.stderr
-    scored = run("score_by_word_type.py", "evaluations=[nearest]")
-    assert scored.returncode == 0, scored.stderr
-    assert "| nearest | " in scored.stdout
-    nothing = run("score_by_word_type.py", "evaluations=nothing")
-    assert nothing.returncode == 2
-    assert "evaluations=nothing matches no results.json" in nothing.stderr
+    baseline = run_command("baseline", "output=nearest", "num_bootstrap=20", *SMALL_DATA)
+    assert baseline.status == 0, baseline.err
+    scored = run_command("score_by_word_type", "evaluations=[nearest]")
+    assert scored.status == 0, scored.err
+    assert "| nearest | " in scored.out
+    nothing = run_command("score_by_word_type", "evaluations=nothing")
+    assert nothing.status == 2
+    assert "evaluations=nothing matches no results.json" in nothing.err
 
 
 def test_picturebook_clip_trains_and_serves(tmp_path):
     settings = ["steps=3", "batch_size=16", "num_scenes=64", "num_test=20", "image_size=32", "warmup_steps=1"]
-    finished = run("train_picturebook_clip.py", *settings, f"output={tmp_path / 'clip'}")
-    assert finished.returncode == 0, finished.stderr
-    assert "paired_cosine" in finished.stdout
-    trained = run("train_text_only.py", f"clip.model=local-dir:{tmp_path / 'clip'}", *SMALL)
-    assert trained.returncode == 0, trained.stderr
+    finished = run_command("train_picturebook_clip", *settings, f"output={tmp_path / 'clip'}")
+    assert finished.status == 0, finished.err
+    assert "paired_cosine" in finished.out
+    trained = run_command("train_text_only", f"clip.model=local-dir:{tmp_path / 'clip'}", *SMALL)
+    assert trained.status == 0, trained.err
 
 
 def test_contact_sheet():
-    finished = run("draw_picturebook.py", "rows=1", "columns=2", "output=sheet.png")
-    assert finished.returncode == 0, finished.stderr
+    finished = run_command("draw_picturebook", "rows=1", "columns=2", "output=sheet.png")
+    assert finished.status == 0, finished.err
     assert Path("sheet.png").is_file()
 
 

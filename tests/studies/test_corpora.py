@@ -34,15 +34,15 @@ def test_pieces_are_the_beginnings_of_a_corpus(tmp_path):
     assert (tmp_path / "study" / "corpora" / "mine-2.jsonl").read_text().splitlines() == lines[:2]
     assert (tmp_path / "study" / "corpora" / "mine-4.jsonl").read_text().splitlines() == lines[:4]
     corpus(path, 5, "a cat number {}")
-    with pytest.raises(UserError, match=r"mine-2\.jsonl: was made of another corpus"):
+    with pytest.raises(UserError, match=r"mine-2\.jsonl: was cut from another corpus"):
         write_pieces(asked)
 
 
 def test_a_corpus_that_is_too_short_or_missing_is_told_before_training(tmp_path):
     path = corpus(tmp_path / "mine.jsonl", 5, "a dog number {}")
-    with pytest.raises(UserError, match=r"corpora=.*has 5 texts, and sizes asks for 10"):
+    with pytest.raises(UserError, match=r"corpora=.*has 5 texts, and sizes needs 10"):
         run_study(config(f"corpora=[{path}]", "sizes=[2,10]", f"output={tmp_path}"))
-    with pytest.raises(UserError, match=r"there is no such file; python scripts/synthesize_captions\.py"):
+    with pytest.raises(UserError, match=r"there is no such file\. Run python scripts/synthesize_captions\.py"):
         run_study(config("corpora=[nowhere.jsonl]", f"output={tmp_path}"))
 
 

@@ -34,7 +34,7 @@ def config(*settings):
 
 @pytest.fixture(scope="module")
 def captioners(tmp_path_factory):
-    """A captioner on text whose language model is frozen, one on images, and one whose model was trained along."""
+    """Train a captioner on text with a frozen language model, one on images, and one whose language model is trained."""
     folder = tmp_path_factory.mktemp("captioners")
     texts = [
         f"{caption.text} question: Is it night? answer: no"
@@ -100,12 +100,12 @@ def test_every_run_is_asked_with_every_number_of_shots(captioners, monkeypatch):
 
 
 def test_a_language_model_that_was_trained_along_is_refused(captioners):
-    with pytest.raises(UserError, match=r"its language model was trained.*give lm\.tuning=frozen"):
+    with pytest.raises(UserError, match=r"its language model was trained.*Use a run with lm\.tuning=frozen"):
         few_shot.run_study(config(f"runs=[{captioners['all']}]"))
 
 
 def test_captioners_of_a_table_are_asked_questions_of_other_data(captioners):
-    with pytest.raises(UserError, match=r"was trained on data=file, which names no questions; give data=, one of pict"):
+    with pytest.raises(UserError, match=r"was trained on data=file, which has no questions\. Give data=, one of pict"):
         few_shot.run_study(config(f"runs=[{captioners['table']}]"))
     few_shot.run_study(
         config(f"runs=[{captioners['table']}]", "data=picturebook", "shots=[0,1]", "seeds=1", *SMALL_DATA)
@@ -128,9 +128,9 @@ def test_questions_of_a_table_do_not_stand_answered_before_themselves(captioners
     ]
     runs = f"runs=[{captioners['table']}]"
     with pytest.raises(
-        UserError, match=r"data=file split=test: answered questions come from the same rows; give split=val"
+        UserError, match=r"data=file split=test: the answered questions come from the same rows\. Give split=val"
     ):
         few_shot.run_study(config(runs, *given))
     few_shot.run_study(config(runs, *given, "split=val", "data.val_share=0.3"))
-    with pytest.raises(UserError, match=r"^data=file: which names no questions"):
+    with pytest.raises(UserError, match=r"^data=file: which has no questions"):
         few_shot.run_study(config(runs, *given[:3]))

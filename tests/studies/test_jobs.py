@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from close_transfer.core.errors import UserError
-from close_transfer.training import trainer
 from studies.jobs import Job, run_in_workers, run_job
-from tests.conftest import REPOSITORY, SMALL
+from tests.conftest import REPOSITORY, SMALL, act_before_steps
 
 
 def job(*settings, tests=("num_bootstrap=20", "device=cpu", "num_beams=1")):
@@ -21,15 +20,15 @@ def job(*settings, tests=("num_bootstrap=20", "device=cpu", "num_beams=1")):
 
 
 def test_a_training_that_was_stopped_is_not_tested_and_goes_on(monkeypatch):
-    asked = trainer.Trainer._any_process
     steps = []
 
-    def stop_after_three(self, was_asked):
-        steps.append(was_asked)
-        return len(steps) == 3 or asked(self, was_asked)
+    def stop_after_three(number, _):
+        steps.append(number)
+        if len(steps) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(trainer.Trainer, "_any_process", stop_after_three)
-    with pytest.raises(UserError, match=r"out/run: training was stopped; the same command goes on"):
+    act_before_steps(monkeypatch, stop_after_three)
+    with pytest.raises(UserError, match=r"out/run: training was stopped early\. Run the same command"):
         run_job(job())
     assert job().find_missing_tests() == ["test-image"]
     assert not Path("out/run/test-image").exists()
@@ -41,7 +40,7 @@ def test_a_training_that_was_stopped_is_not_tested_and_goes_on(monkeypatch):
 
 def test_results_of_other_settings_are_refused_and_named():
     run_job(job())
-    with pytest.raises(UserError, match=r"other settings \(train\.log_every=2\); give another output="):
+    with pytest.raises(UserError, match=r"other settings \(train\.log_every=2\)\. Give another output="):
         assert job("train.log_every=2").find_missing_tests()
     with pytest.raises(UserError, match=r"other settings \(num_beams=1, num_beams=2\)"):
         assert job(tests=("num_bootstrap=20", "device=cpu", "num_beams=2")).find_missing_tests()

@@ -26,7 +26,7 @@ def config(*overrides):
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """The jobs without processes of their own; gives those that were done."""
+    """Run jobs in this process; return the list that collects the finished ones."""
     done = []
 
     def stand_in(jobs, workers, what):
@@ -63,7 +63,7 @@ def test_points_are_the_means_of_the_results(in_this_process, task):
             assert point["below_best"][0] == pytest.approx(best["score"] - point["score"])
             assert f"| {scene} | T0 | " in said
     chosen = next(point for point in written["points"] if point["given"] == "auto" and point["scene"] == "image")
-    assert f"noise=auto (T0) took {chosen['noise']:.3g} and reached {chosen['score']:.1f} on images" in said
+    assert f"noise=auto (T0) chose {chosen['noise']:.3g} and reached {chosen['score']:.1f} on images" in said
     page = Path("sweep/sweep.html").read_text()
     assert "data:image/svg+xml;base64," in page
     assert "built-in world" in page
@@ -77,10 +77,10 @@ def test_resamples_draw_scenes_and_not_their_questions(in_this_process):
     scores = SceneScores.read([folder / "test-image"], scene_of)
     assert len(scores.counts) <= 12 < scores.counts.sum() == len(scene_of)
     per_scene = [scores.sums[i] / scores.counts[i] for i in range(len(scores.counts))]
-    low, high = scores.interval(2000)
+    low, high = scores.compute_interval(2000)
     half = 1.96 * np.std(per_scene) / np.sqrt(len(per_scene))
     assert high - low == pytest.approx(2 * half, rel=0.5)
-    assert scores.minus(scores, 50).difference == 0
+    assert scores.subtract(scores, 50).difference == 0
 
 
 def test_what_is_finished_is_not_done_again(in_this_process):
@@ -105,16 +105,16 @@ def test_choices_that_saw_pictures_get_their_statistics_and_are_told_apart(in_th
         compose_config("compute_statistics", ComputeStatisticsConfig, [*SMALL_DATA, "device=cpu", "output=fitted"])
     )
     said = run_sweep(config("seeds=1", "noises=[0.1]", "auto=[auto,auto-unpaired]", "statistics=fitted"))
-    assert "noise=auto (T0) took" in said
-    assert "noise=auto-unpaired (T1) took" in said
+    assert "noise=auto (T0) chose" in said
+    assert "noise=auto-unpaired (T1) chose" in said
     assert "| image | T1 | auto-unpaired: " in said
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["auto=[auto-paired]"], r"auto=auto-paired is chosen by compute_statistics\.py; run it, and give its folder"),
-        (["statistics=somewhere"], r"statistics=somewhere is for auto=auto-unpaired and auto=auto-paired"),
+        (["auto=[auto-paired]"], r"auto=auto-paired is chosen by compute_statistics\.py\. Run it, and give its folder"),
+        (["statistics=somewhere"], r"statistics=somewhere only applies with auto=auto-unpaired and auto=auto-paired"),
     ],
 )
 def test_statistics_go_with_the_choices_that_need_them(overrides, message):

@@ -25,7 +25,7 @@ THINGS = ["dog", "cat", "boat", "horse"]
 
 @pytest.fixture
 def pairs(tmp_path):
-    """Forty captions of four things; text vectors point at the thing, image vectors lie a gap away."""
+    """Forty captions of four things; text vectors point at the thing, image vectors are shifted by a gap."""
     rng = np.random.default_rng(0)
     things = np.arange(40) % 4
     texts = np.eye(4, 16)[things] + 0.02 * rng.normal(size=(40, 16))
@@ -137,10 +137,10 @@ def test_systems_say_what_they_saw_and_are_kept_by_what_they_are(pairs):
         "text, no noise": "T0", "text, noise 0.02": "T0", "a": "T0", "b": "T1", "c": "T1", "d": "T4",
         "images, no noise": "T4",
     }  # fmt: skip
-    assert found["text, noise 0.02"].file_name(settings) == "text-0.02"
-    assert len({one.file_name(settings) for one in found.values()}) == len(found)
+    assert found["text, noise 0.02"].make_file_name(settings) == "text-0.02"
+    assert len({one.make_file_name(settings) for one in found.values()}) == len(found)
     fewer = settings.model_copy(update={"num_pairs": 7})
-    changed = {name for name, one in found.items() if one.file_name(fewer) != one.file_name(settings)}
+    changed = {name for name, one in found.items() if one.make_file_name(fewer) != one.make_file_name(settings)}
     assert changed == {"d"}
 
 

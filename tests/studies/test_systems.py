@@ -27,7 +27,7 @@ def config(*overrides):
 
 @pytest.fixture
 def own_study(monkeypatch, tmp_path):
-    """A study of four small systems; its configuration, with jobs done in this process."""
+    """Return the configuration of a study of four small systems, and the list of its jobs, which run in this process."""
     done = []
 
     def stand_in(jobs, workers, what):
@@ -122,7 +122,7 @@ def test_every_study_that_is_shipped_composes_with_all_its_trainings(name):
 def test_mistakes_are_told_before_anything_is_trained(own_study):
     made, done = own_study
     nowhere = made.train_overrides + " clip=open_clip clip.model=local-dir:nowhere"
-    with pytest.raises(UserError, match=r"systems\.nearest: .*nowhere.*leave this row out: '~systems\.nearest'"):
+    with pytest.raises(UserError, match=r"systems\.nearest: .*nowhere.*leave this system out with '~systems\.nearest'"):
         run_study(
             made.model_copy(
                 update={
@@ -136,9 +136,9 @@ def test_mistakes_are_told_before_anything_is_trained(own_study):
         run_study(made.model_copy(update={"systems": wrong}))
     assert not done
     with pytest.raises(
-        UserError, match=r"baseline=nobody: there is no such system; allowed are nearest training text, zero-shot, none"
+        UserError, match=r"baseline=other: there is no such system\. Use one of nearest training text, zero-shot, none"
     ):
-        config("baseline=nobody")
+        config("baseline=other")
 
 
 def test_baselines_of_a_study_are_asked_what_its_tests_are_asked():
@@ -153,10 +153,10 @@ def test_baselines_of_a_study_are_asked_what_its_tests_are_asked():
         "data=file",
         "data.path=asked.jsonl",
     ]
-    assert systems._known_and_asked(config(*given)) == told
+    assert systems.compose_baseline_settings(config(*given)) == told
     told = ["training.num_train=9", "data@training=picturebook", "data=file", "data.path=asked.jsonl"]
-    assert systems._known_and_asked(config("train_overrides='data.num_train=9'", given[1])) == told
-    assert systems._known_and_asked(config("train_overrides='data.num_train=9'")) == ["data.num_train=9"]
+    assert systems.compose_baseline_settings(config("train_overrides='data.num_train=9'", given[1])) == told
+    assert systems.compose_baseline_settings(config("train_overrides='data.num_train=9'")) == ["data.num_train=9"]
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("study_few_shot", "score_by_word_type")])

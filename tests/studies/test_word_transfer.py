@@ -1,4 +1,4 @@
-"""What reaches captions by kind of word, of any evaluation folder on Picturebook."""
+"""Tests of F1 by type of word, for evaluation folders on Picturebook."""
 
 import json
 
@@ -18,7 +18,7 @@ from tests.conftest import SMALL_DATA
 
 @pytest.fixture
 def results(tmp_path):
-    """An evaluation folder of the nearest training captions."""
+    """Evaluate the nearest training captions; return the folder and the examples."""
     folder = tmp_path / "nearest"
     given = [*SMALL_DATA, "device=cpu", "num_bootstrap=20", f"output={folder}"]
     made = compose_config("baseline", BaselineConfig, given)
@@ -58,7 +58,7 @@ def test_other_results_are_refused(results):
     folder, _ = results
     told = json.loads((folder / "results.json").read_text())
     write_json(folder / "results.json", told | {"task": "vqa"})
-    with pytest.raises(UserError, match="holds no captions of Picturebook"):
+    with pytest.raises(UserError, match="has no captions of Picturebook"):
         build_word_table([folder], 20)
 
 

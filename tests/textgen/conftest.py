@@ -1,4 +1,4 @@
-"""What tests of asking share: a small corpus, the server that answers, and the command in a process of its own."""
+"""Fixtures of textgen's tests: a small corpus, a stand-in server, and the command in a separate process."""
 
 import itertools
 import json
@@ -25,29 +25,29 @@ INPUT, OUTPUT = 1e-3, 4e-3  # dollars a token, so that a few requests cost cents
 PRICES = f"as_of: 2026-01-01\nmodels:\n  stand-in: {{input: {INPUT * 1e6}, output: {OUTPUT * 1e6}}}\n"
 
 
-def priced(counts):
-    """Dollars for the tokens that a server counted."""
+def compute_cost(counts):
+    """Return the dollars for the tokens that a server counted."""
     return INPUT * counts["input_tokens"] + OUTPUT * counts["output_tokens"]
 
 
-def _last(*settings):
-    """Of several values for a setting the last."""
-    return [f"{name}={value}" for name, value in dict(one.split("=", 1) for one in settings).items()]
+def _override(*settings):
+    """Return the settings with the last value of each."""
+    return [f"{name}={value}" for name, value in dict(setting.split("=", 1) for setting in settings).items()]
 
 
 class Corpus:
-    """One corpus of captions from two keywords each, and what its journal says.
+    """Corpus of captions from two keywords each, and its journal.
 
     Attributes:
-        settings: of every command on it.
+        settings: settings of every command on it.
     """
 
     def __init__(self, folder: Path, base_url: str, *settings: str, source: str = "openai", num_texts: int = 6) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         pairs = itertools.combinations(WORDS, 2)
-        (folder / "pairs.txt").write_text("".join(f"{one}, {other}\n" for one, other in pairs))
+        (folder / "pairs.txt").write_text("".join(f"{first}, {second}\n" for first, second in pairs))
         (folder / "prices.yaml").write_text(PRICES)
-        # The words come last, where the server looks for what to write of.
+        # The words come last, because the server writes about the prompt's last line.
         shipped = (CONFIGS / "recipe" / "coco-style.j2").read_text().strip()
         (folder / "prompt.j2").write_text(shipped.removesuffix("Caption:"))
         self.folder = folder / "corpus"
@@ -57,21 +57,21 @@ class Corpus:
             "initial_backoff=0.01", "request_timeout=5", "concurrency=8", "batch.poll_seconds=0.02", "filters.clip_tokens=null",
             f"recipe.template={folder / 'prompt.j2'}",
         ]  # fmt: skip
-        self.settings = _last(*defaults, *settings)
+        self.settings = _override(*defaults, *settings)
 
     def work(self, *settings: str) -> Synthesis:
-        arguments = _last(*self.settings, *settings)
+        arguments = _override(*self.settings, *settings)
         return Synthesis(compose_config("synthesize_captions", SynthesizeCaptionsConfig, arguments), arguments)
 
     def ask(self, *settings: str, stop: StopRequest | None = None) -> str | None:
-        """Plans and asks, without filters and report; why it ended early."""
+        """Plan and generate, without filters and report; return the reason of an early end, or None."""
         work = self.work(*settings)
         work.plan()
         with RequestJournal(work.folder.journal, work.claim_folder()) as journal:
             return work.ask(journal, stop or StopRequest())
 
     def run(self, *settings: str) -> int:
-        """All of a command in this process; its exit status."""
+        """Run a command in this process; return its exit status."""
         work = self.work(*settings)
         return synthesize(work.config, work.arguments)
 
@@ -92,7 +92,7 @@ class Corpus:
         return [event for event in lines if event["event"] in kinds]
 
     def answers(self) -> dict[str, list]:
-        """Items by request, after a look that each was answered once."""
+        """Return the items by request, after a check that each was answered once."""
         answers = self.events("answer")
         assert len({event["id"] for event in answers}) == len(answers)
         return {event["id"]: event["items"] for event in answers}
@@ -102,21 +102,21 @@ class Corpus:
         return self.answers().keys() == set(self.planned)
 
 
-def command(*arguments: str) -> list[str]:
-    """Of scripts/synthesize_captions.py."""
+def make_command(*arguments: str) -> list[str]:
+    """Return the command line of scripts/synthesize_captions.py."""
     return [sys.executable, str(REPOSITORY / "scripts" / "synthesize_captions.py"), *arguments]
 
 
 def start(*arguments: str, **environment: str) -> subprocess.Popen:
-    """The command in a process group of its own."""
+    """Start the command in a new process group."""
     variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **environment}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen(command(*arguments), text=True, env=variables, start_new_session=True, **pipes)
+    return subprocess.Popen(make_command(*arguments), text=True, env=variables, start_new_session=True, **pipes)
 
 
 @pytest.fixture
 def serve():
-    """Starts stand-in servers that end with the test."""
+    """Start stand-in servers that stop at the end of the test."""
     running = []
 
     def begin(**script) -> StandInServer:
@@ -130,7 +130,7 @@ def serve():
 
 @pytest.fixture
 def corpus(tmp_path):
-    """Makes corpora in folders of their own."""
+    """Make corpora, each in a separate folder."""
     numbers = itertools.count()
 
     def make(where, *settings: str, **options) -> Corpus:

@@ -1,4 +1,4 @@
-"""20,000 requests to a server with mixed faults, the command killed ten times: all is answered, nothing is paid twice."""
+"""Ten kills among 20,000 requests to a server with mixed faults: all are answered, and none is paid twice without need."""
 
 import json
 import os
@@ -10,12 +10,16 @@ from contextlib import suppress
 
 import pytest
 
-from tests.textgen.conftest import priced, start
+from tests.textgen.conftest import compute_cost, start
 from textgen.corpus.ledger import LOST
 
 pytestmark = pytest.mark.slow
 
-NUM_REQUESTS, NUM_KILLS, PATIENCE = 20_000, 10, 120  # the latter in seconds without a request, after which it hangs
+NUM_REQUESTS, NUM_KILLS, PATIENCE = (
+    20_000,
+    10,
+    120,
+)  # PATIENCE in seconds: without a request for so long, the command hangs
 CAP = 10_000.0  # dollars at the tests' prices; about $8,800 are spent
 FAULTS = {
     "429": 0.03, "429-retry-after": 0.005, "500": 0.02, "503": 0.02, "reset": 0.01, "stall": 0.001,
@@ -24,7 +28,7 @@ FAULTS = {
 
 
 class Served:
-    """How many requests a server's log holds, counted as it grows."""
+    """Counter of the requests in a server's log."""
 
     def __init__(self, path):
         self._path, self._end, self.num_texts = path, 0, 0
@@ -40,7 +44,7 @@ class Served:
 
 
 def kill_at(point, served, made):
-    """Starts the command and kills its process group when the server has had `point` requests."""
+    """Start the command, and kill its process group when the server has had `point` requests."""
     process = start(*made.settings)
     try:
         last, since = served.look(), time.monotonic()
@@ -54,9 +58,9 @@ def kill_at(point, served, made):
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        said, _ = process.communicate()
-    assert process.returncode == -signal.SIGKILL, said
-    assert "Traceback" not in said
+        output, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, output
+    assert "Traceback" not in output
 
 
 def read(path):
@@ -72,8 +76,8 @@ def test_ten_kills_amid_faults(serve, corpus, capsys):
     for point in points:
         kill_at(max(point, served.look() + rng.randrange(1, 200)), served, made)
     last = start(*made.settings)
-    said, _ = last.communicate(timeout=1200)
-    assert last.returncode == 0, said
+    output, _ = last.communicate(timeout=1200)
+    assert last.returncode == 0, output
 
     planned, ledger, counts = made.planned, made.ledger, server.counts()
     answers = made.answers()
@@ -81,24 +85,24 @@ def test_ten_kills_amid_faults(serve, corpus, capsys):
     assert answers.keys() == set(planned) == ledger.answered
 
     texts, removed = (read(made.folder / name) for name in ("corpus.jsonl", "removed.jsonl"))
-    ids = Counter(one["id"] for one in texts)
+    ids = Counter(record["id"] for record in texts)
     assert set(ids.values()) == {1}
     assert ids.keys() <= {f"{request}-0" for request in planned}
-    assert not ids.keys() & {one["id"] for one in removed}
+    assert not ids.keys() & {record["id"] for record in removed}
     assert len(texts) + len(removed) == sum(map(len, answers.values())) == NUM_REQUESTS
 
     sent, lost, faults = made.events("sent"), made.events("lost"), made.events("fault")
     assert 0 < len(lost) <= NUM_KILLS * 64
-    assert sum(ledger.by_outcome.values()) == len(sent) == len({(one["id"], one["attempt"]) for one in sent})
+    assert sum(ledger.by_outcome.values()) == len(sent) == len({(event["id"], event["attempt"]) for event in sent})
     assert ledger.by_outcome[LOST] == len(lost)
     assert not ledger.open
     assert not ledger.failed
-    accepted = [one for one in faults if one["paid"] != "no"]
+    accepted = [event for event in faults if event["paid"] != "no"]
     assert counts["requests"] <= len(sent)
     assert counts["identities"] == NUM_REQUESTS
     assert counts["paid"] <= NUM_REQUESTS + len(lost) + len(accepted)
     assert counts["paid_again"] <= len(lost) + len(accepted)
-    assert priced(counts) <= ledger.spent.cost <= CAP
+    assert compute_cost(counts) <= ledger.spent.cost <= CAP
 
     answered = set()
     for event in made.events("sent", "answer"):
@@ -109,6 +113,6 @@ def test_ten_kills_amid_faults(serve, corpus, capsys):
         print(
             f"\n{NUM_REQUESTS} planned, {counts['requests']} served, {counts['paid']} paid for, {counts['paid_again']} of "
             f"them again; {len(sent)} sent, {len(lost)} in flight at {NUM_KILLS} kills, {len(accepted)} faults after "
-            f"acceptance; ${priced(counts):,.2f} by the server's count, ${ledger.spent.cost:,.2f} charged, cap ${CAP:,.0f}; "
+            f"acceptance; ${compute_cost(counts):,.2f} by the server's count, ${ledger.spent.cost:,.2f} charged, cap ${CAP:,.0f}; "
             f"{len(texts)} texts, {len(removed)} removed"
         )

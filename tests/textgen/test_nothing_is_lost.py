@@ -1,4 +1,4 @@
-"""What could lose an answer, a request or a folder: rows that cannot be asked, patient servers, batches never taken."""
+"""Cases that could lose an answer, a request or a folder: invalid rows, slow servers, failed uploads."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ import pytest
 from close_transfer.core import command_line
 from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
-from tests.textgen.conftest import priced
+from tests.textgen.conftest import compute_cost
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.folder import merge_remembered_args
 from textgen.corpus.ledger import Spend
@@ -22,27 +22,27 @@ NUM_ROWS, PER_SECOND = 40, 5
 UPLOAD, CREATE = "POST /v1/files", "POST /v1/batches"
 
 
-def with_rows(corpus, server, broken):
-    """A corpus whose template needs a column that one row does not have."""
+def make_corpus_with_rows(corpus, server, broken):
+    """Make a corpus whose template needs a column that one row does not have."""
     made = corpus(server, "concurrency=8", num_texts=NUM_ROWS)
     prompt, rows = made.folder.parent / "prompt.j2", made.folder.parent / "rows.jsonl"
     prompt.write_text("Mood: {{ mood }}.\n" + prompt.read_text())
     records = [{"scene": str(number), **({} if number == broken else {"mood": "glad"})} for number in range(NUM_ROWS)]
-    rows.write_text("".join(json.dumps(one) + "\n" for one in records))
+    rows.write_text("".join(json.dumps(record) + "\n" for record in records))
     made.settings.append(f"recipe.rows={rows}")
     return made
 
 
-def test_a_row_that_does_not_fill_the_template_is_told_before_anything_is_asked(serve, corpus):
+def test_a_row_that_does_not_fill_the_template_is_reported_before_the_first_request(serve, corpus):
     server = serve()
-    made = with_rows(corpus, server, broken=29)
+    made = make_corpus_with_rows(corpus, server, broken=29)
     with pytest.raises(UserError, match=r"rows\.jsonl, row 30: .*'mood' is undefined"):
         made.ask()
     assert not made.journal.exists()
     assert not server.log.exists() or not server.served()
 
 
-def test_an_error_of_one_request_waits_for_the_answers_under_way(serve, corpus, monkeypatch):
+def test_an_error_of_one_request_waits_for_those_in_flight(serve, corpus, monkeypatch):
     server = serve(delay=0.3)
     made = corpus(server, num_texts=40)
     work = made.work()
@@ -51,25 +51,25 @@ def test_an_error_of_one_request_waits_for_the_answers_under_way(serve, corpus, 
 
     def failing(self, request):
         if request.id == broken:
-            raise UserError("it cannot be asked")
+            raise UserError("it cannot be sent")
         return prompt(request)
 
     monkeypatch.setattr(type(work.inputs.recipe), "render_prompt", failing)
-    with pytest.raises(UserError, match="it cannot be asked"):
+    with pytest.raises(UserError, match="it cannot be sent"):
         made.ask()
     ledger, counts = made.ledger, server.counts()
     assert not ledger.open
     assert 0 < len(ledger.answered) == counts["paid"] < 40
-    assert ledger.spent.cost == pytest.approx(priced(counts))
+    assert ledger.spent.cost == pytest.approx(compute_cost(counts))
 
 
 class _SlowLane(BaseHTTPRequestHandler):
-    """Answers a few requests a second, and refuses the others, as rate limits do."""
+    """Server that answers a few requests per second and refuses the others, like a rate limit."""
 
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_):
-        """Says nothing."""
+        """Log nothing."""
 
     def do_POST(self):
         self.rfile.read(int(self.headers["content-length"]))
@@ -93,7 +93,7 @@ class _SlowLane(BaseHTTPRequestHandler):
 
 
 @pytest.mark.parametrize("names_a_time", [True, False])
-def test_nothing_is_given_up_at_a_server_that_is_merely_slow(names_a_time, corpus):
+def test_no_request_to_a_slow_server_is_given_up(names_a_time, corpus):
     class Lane(ThreadingHTTPServer):
         daemon_threads, request_queue_size = True, 128
 
@@ -110,7 +110,7 @@ def test_nothing_is_given_up_at_a_server_that_is_merely_slow(names_a_time, corpu
     assert made.ledger.by_outcome["429"] > 3
 
 
-def test_a_server_that_answers_nobody_is_not_asked_for_ever(serve, corpus):
+def test_requests_to_a_server_without_answers_are_given_up(serve, corpus):
     server = serve(faults={"429": 1.0})
     made = corpus(server, "max_attempts=3")
     assert made.ask() is None
@@ -118,23 +118,23 @@ def test_a_server_that_answers_nobody_is_not_asked_for_ever(serve, corpus):
     assert set(made.ledger.failed.values()) == {"429"}
 
 
-def test_batches_cost_what_batches_cost_whatever_collects_them(serve, corpus):
+def test_batches_have_the_batch_price_with_any_source(serve, corpus):
     server = serve(batch={"polls": 1})
     made = corpus(server, "batch.poll_seconds=60", source="openai-batch", num_texts=10)
     assert made.ask(stop=StopRequest(asked=True)) == "a signal"
     reserved = made.ledger.reserved
     assert made.ask("source=openai", f"max_cost={reserved.cost}") is None
     assert made.is_complete
-    assert made.ledger.spent.cost == pytest.approx(priced(server.counts()) / 2)
+    assert made.ledger.spent.cost == pytest.approx(compute_cost(server.counts()) / 2)
 
 
-def test_a_file_that_was_never_taken_is_made_anew(serve, corpus):
+def test_a_file_whose_upload_failed_is_written_again(serve, corpus):
     server = serve(call_faults={UPLOAD: ["401"]})
     made = corpus(server, source="openai-batch", num_texts=10)
     with pytest.raises(UserError, match="401"):
         made.ask()
     assert made.ledger.reserved != Spend()
-    for path in (made.folder / "batches").iterdir():  # and nobody misses the old one
+    for path in (made.folder / "batches").iterdir():  # the old file is not needed
         path.unlink()
     assert made.ask("batch.max_requests=4") is None
     assert made.is_complete
@@ -145,7 +145,7 @@ def test_a_file_that_was_never_taken_is_made_anew(serve, corpus):
 
 
 @pytest.mark.parametrize("action", ["collect", "filter"])
-def test_a_plan_that_nobody_asked_stays_as_it_is(action, serve, corpus, capsys):
+def test_a_plan_without_requests_is_not_changed(action, serve, corpus, capsys):
     made = corpus(serve(), source="openai-batch", num_texts=10)
     made.run("action=plan")
     before = {path.name: path.read_bytes() for path in made.folder.iterdir()}
@@ -171,14 +171,14 @@ def test_nothing_to_collect_needs_no_key(serve, corpus, capsys):
 
 
 @pytest.mark.parametrize("tokens", [10**400, -1, "12", 1.5])
-def test_usage_that_nobody_can_have_counted_is_charged_at_the_reserve(tokens):
+def test_impossible_usage_is_charged_at_the_reserve(tokens):
     usage = {"prompt_tokens": tokens, "completion_tokens": 3}
     reply = read_reply({"choices": [{"message": {"content": "A dog."}}], "usage": usage}, "chat")
     assert reply.input_tokens is None
     assert reply.output_tokens == 3
 
 
-def test_a_cap_that_was_typed_later_is_kept_by_commands_that_do_not_repeat_it(serve, corpus):
+def test_a_cap_that_was_typed_later_is_remembered(serve, corpus):
     made = corpus(serve(), num_texts=10)
     assert made.ask() is None
     output = f"output={made.folder}"
@@ -192,7 +192,7 @@ def test_a_cap_that_was_typed_later_is_kept_by_commands_that_do_not_repeat_it(se
     assert "max_cost=null" in merge_remembered_args([output], "", "coco-style")
 
 
-def test_connections_are_as_many_as_requests_under_way(serve, corpus):
+def test_the_number_of_connections_is_not_limited(serve, corpus):
     access = Access("http://localhost:1/v1", "none", "chat")
     client = OpenAIClient(access, Parameters("m", None, 1.0, 1.0, 8), {}, "auto", 60.0)
     pool = client._client._client._transport._pool
@@ -203,7 +203,7 @@ def test_connections_are_as_many_as_requests_under_way(serve, corpus):
 @pytest.mark.parametrize(
     "line", ['{"event": "answer"}', '{"event": "sent", "id": "a"}', '{"event": "batch_done", "part": 3}']
 )
-def test_an_event_that_lacks_something_is_told_and_nothing_is_cut_off(line, serve, corpus):
+def test_an_incomplete_event_is_reported_and_kept(line, serve, corpus):
     made = corpus(serve(), num_texts=6)
     assert made.ask() is None
     with made.journal.open("a") as file:
@@ -216,7 +216,7 @@ def test_an_event_that_lacks_something_is_told_and_nothing_is_cut_off(line, serv
     assert made.journal.read_bytes() == before
 
 
-def test_a_recipe_that_is_no_yaml_is_told(tmp_path):
+def test_a_recipe_with_invalid_yaml_is_reported(tmp_path):
     configs = tmp_path / "configs"
     shutil.copytree(command_line.CONFIGS, configs)
     with (configs / "recipe" / "coco-style.yaml").open("a") as file:

@@ -1,15 +1,12 @@
-"""The command: all recipes by the grammar, reproducible and repeatable; and refused settings."""
+"""Command synthesize_captions: all recipes by the grammar, reproducible and repeatable; and refused settings."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
 from close_transfer.core.command_line import compose_config, options
 from close_transfer.core.errors import UserError
-from tests.conftest import REPOSITORY
+from tests.commands import run_command
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.pipeline import synthesize
 
@@ -25,12 +22,6 @@ def without_key(monkeypatch):
 def run(output, *arguments):
     arguments = [f"output={output}", *arguments]
     return synthesize(compose_config("synthesize_captions", SynthesizeCaptionsConfig, arguments), arguments)
-
-
-def script(*arguments, **environment):
-    command = [sys.executable, str(REPOSITORY / "scripts/synthesize_captions.py"), *arguments]
-    variables = {**os.environ, **environment}
-    return subprocess.run(command, text=True, capture_output=True, env=variables, timeout=120)
 
 
 def records(folder):
@@ -189,23 +180,21 @@ def test_a_mistake_that_cost_nothing_does_not_block_the_folder(tmp_path):
 
 
 def test_later_commands_need_only_the_folder(tmp_path):
-    begun = script("recipe=entailment", "num_texts=30", "seed=2", "output=corpus")
-    assert begun.returncode == 0, begun.stderr
-    assert "30 of 30 requests answered" in begun.stdout
-    assert "to train on it: python scripts/train_text_only.py task=snli-ve data=file" in begun.stdout
-    assert begun.stderr == ""
-    again = script("output=corpus")
-    assert again.returncode == 0, again.stderr
-    assert again.stdout == begun.stdout
-    assert "30 of 30 requests answered" in script("output=corpus", "action=status").stdout
-    longer = script("output=corpus", "num_texts=45")
-    assert "45 of 45 requests answered" in longer.stdout, longer.stderr
-    assert "45 of 45 requests answered" in script("output=corpus").stdout
-    refused = script("output=corpus", "seed=3")
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert refused.stderr.startswith(
-        "error: output=corpus: holds a corpus made with other settings (seed was 2 and is 3)"
-    )
+    begun = run_command("synthesize_captions", "recipe=entailment", "num_texts=30", "seed=2", "output=corpus")
+    assert begun.status == 0, begun.err
+    assert "30 of 30 requests answered" in begun.out
+    assert "to train on it: python scripts/train_text_only.py task=snli-ve data=file" in begun.out
+    assert begun.err == ""
+    again = run_command("synthesize_captions", "output=corpus")
+    assert again.status == 0, again.err
+    assert again.out == begun.out
+    assert "30 of 30 requests answered" in run_command("synthesize_captions", "output=corpus", "action=status").out
+    longer = run_command("synthesize_captions", "output=corpus", "num_texts=45")
+    assert "45 of 45 requests answered" in longer.out, longer.err
+    assert "45 of 45 requests answered" in run_command("synthesize_captions", "output=corpus").out
+    refused = run_command("synthesize_captions", "output=corpus", "seed=3")
+    assert (refused.status, refused.out) == (2, "")
+    assert refused.err.startswith("error: output=corpus: holds a corpus made with other settings (seed was 2 and is 3)")
 
 
 def test_mistakes_end_with_status_two_and_one_plain_message():
@@ -213,7 +202,7 @@ def test_mistakes_end_with_status_two_and_one_plain_message():
         (["recipe=vqaa"], "error: recipe=vqaa: allowed are "),
         (["action=report", "output=none"], "error: output=none: holds no plan"),
     ]:
-        refused = script(*arguments)
-        assert refused.returncode == 2
-        assert refused.stderr.startswith(message)
-        assert "Traceback" not in refused.stderr
+        refused = run_command("synthesize_captions", *arguments)
+        assert refused.status == 2
+        assert refused.err.startswith(message)
+        assert "Traceback" not in refused.err

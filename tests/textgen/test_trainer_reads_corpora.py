@@ -1,4 +1,4 @@
-"""What each recipe says of training: the trainer reads its corpus so, groups included, and trains on it."""
+"""Training settings of the recipes: the trainer reads each corpus with them, groups included, and trains on it."""
 
 import json
 import shlex
@@ -21,7 +21,7 @@ NUM = 50
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory):
-    """Corpora of the grammar by recipe, each written once: its settings for the trainer, and its records."""
+    """Return a function that writes a recipe's corpus once, and returns its training settings and records."""
     made = {}
 
     def corpus(recipe):
@@ -32,7 +32,7 @@ def corpora(tmp_path_factory):
             assert synthesize(config, arguments) == 0
             path = folder / "corpus.jsonl"
             records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            # As a shell gives them to the command, which is told when a corpus was written.
+            # Split as by a shell, from the settings that are printed with every corpus.
             made[recipe] = [*shlex.split(config.recipe.train), f"data.path={path}"], records
         return made[recipe]
 
@@ -53,7 +53,7 @@ def loaded(config):
 
 
 @pytest.mark.parametrize("recipe", options("recipe"))
-def test_the_trainer_reads_every_corpus_by_the_recipes_settings(recipe, corpora):
+def test_the_trainer_reads_every_corpus_with_the_recipes_settings(recipe, corpora):
     settings, records = corpora(recipe)
     config = trainer(settings)
     examples = loaded(config)
@@ -62,7 +62,7 @@ def test_the_trainer_reads_every_corpus_by_the_recipes_settings(recipe, corpora)
     assert shaped and all(example.targets and all(example.targets) for example in shaped)
 
 
-def test_texts_of_a_group_are_one_scene(corpora):
+def test_the_texts_of_a_group_make_one_scene(corpora):
     settings, records = corpora("paraphrase-group")
     groups = defaultdict(set)
     for record in records:
@@ -81,7 +81,7 @@ def test_texts_of_a_group_are_one_scene(corpora):
         ("news", "article", "text"),
     ],
 )
-def test_what_is_asked_and_answered_comes_from_the_right_columns(recipe, prompt, target, corpora):
+def test_prompts_and_targets_come_from_the_right_columns(recipe, prompt, target, corpora):
     settings, records = corpora(recipe)
     expected = {(record["text"], record[prompt], record[target]) for record in records}
     found = {

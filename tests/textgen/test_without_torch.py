@@ -1,4 +1,4 @@
-"""Everything but a local model and CLIP's tokenizer works where neither torch nor anything that needs it is installed."""
+"""Textgen without torch: everything works but local models and CLIP's tokenizer."""
 
 import os
 import pkgutil
@@ -31,15 +31,15 @@ def run(*arguments):
     return synthesize(compose_config("synthesize_captions", SynthesizeCaptionsConfig, arguments), arguments)
 
 def loaded():
-    """What a process without torch may not load: ML libraries, and the trainer beyond its core."""
+    """Return the modules that a process without torch must not load: ML libraries, and the trainer beyond its core."""
     tops = {name.partition(".")[0] for name in sys.modules} & {"torch", "transformers", "open_clip", "torchvision"}
     trainer = {name for name in sys.modules if re.match(r"close_transfer\.(?!core\b)", name)}
     return sorted(tops | trainer)
 '''  # fmt: skip
 
 
-def without_torch(code, **environment):
-    """What the code prints, in a process that cannot import torch; its errors are shown where it fails."""
+def run_without_torch(code, **environment):
+    """Run code in a process that cannot import torch, and return its output; show its errors if it fails."""
     variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), **environment}
     done = subprocess.run(
         [sys.executable, "-c", _BLOCKED + code], text=True, capture_output=True, env=variables, timeout=300
@@ -50,14 +50,14 @@ def without_torch(code, **environment):
 
 def test_every_recipe_is_written_and_described(tmp_path):
     recipes = options("recipe")
-    told = without_torch(f"""
+    output = run_without_torch(f"""
 for recipe in {recipes!r}:
     for action in ("plan", "run", "status", "collect", "filter", "report"):
         arguments = [f"recipe={{recipe}}", f"output={tmp_path}/{{recipe}}", "num_texts=20", "filters.clip_tokens=null"]
         assert run(*arguments, f"action={{action}}") == 0
 assert loaded() == [], loaded()
 """)
-    assert told.count("texts passed the filters") == 3 * len(recipes)  # of run, filter and report
+    assert output.count("texts passed the filters") == 3 * len(recipes)  # of run, filter and report
     for recipe in recipes:
         assert (tmp_path / recipe / "corpus.jsonl").stat().st_size > 0
         assert "<html" in (tmp_path / recipe / "report.html").read_text(encoding="utf-8")
@@ -65,23 +65,23 @@ assert loaded() == [], loaded()
 
 
 @pytest.mark.parametrize("source", ["openai", "openai-batch"])
-def test_a_server_is_asked(source, tmp_path):
+def test_a_server_is_used(source, tmp_path):
     (tmp_path / "captions.txt").write_text("A dog chases a red ball.\nTwo owls sit in a tall tree.\n")
     with StandInServer() as server:
-        told = without_torch(f'''
+        output = run_without_torch(f'''
 assert run("source={source}", "model=gpt-5-mini", "base_url={server.base_url}", "output={tmp_path}/corpus", "num_texts=12",
     "references={tmp_path}/captions.txt", "filters.clip_tokens=null", "batch.poll_seconds=0.05") == 0
 assert loaded() == [], loaded()
 ''', OPENAI_API_KEY="sk-any")  # fmt: skip
         assert server.counts()["paid"] == 12
-    assert "12 of 12 requests answered" in told
+    assert "12 of 12 requests answered" in output
     assert (tmp_path / "corpus/report.html").is_file() and (tmp_path / "corpus/card.md").is_file()
 
 
-def test_clips_tokens_are_refused_before_anything_is_asked(tmp_path):
+def test_clip_tokens_are_refused_before_the_first_request(tmp_path):
     (tmp_path / "captions.txt").write_text("A dog chases a red ball.\n")
     with StandInServer() as server:
-        told = without_torch(f'''
+        output = run_without_torch(f'''
 for more in ([], ["action=plan"]):
     try:
         run("source=openai", "model=gpt-5-mini", "base_url={server.base_url}", "output={tmp_path}/corpus", "num_texts=3",
@@ -91,26 +91,27 @@ for more in ([], ["action=plan"]):
 ''', OPENAI_API_KEY="sk-any")  # fmt: skip
         assert server.counts()["requests"] == 0
     assert (
-        told.count("filters.clip_tokens counts tokens with open_clip, and open_clip and torch cannot be imported") == 2
+        output.count("filters.clip_tokens counts tokens with open_clip, and open_clip and torch cannot be imported")
+        == 2
     )
-    assert "give filters.clip_tokens=null" in told
+    assert "give filters.clip_tokens=null" in output
     assert not (tmp_path / "corpus/journal.jsonl").exists()
 
 
 def test_a_local_model_is_refused_plainly(tmp_path):
     (tmp_path / "captions.txt").write_text("A dog chases a red ball.\n")
-    told = without_torch(f"""
+    output = run_without_torch(f"""
 try:
     run("source=transformers", "model=x", "output={tmp_path}/corpus", "num_texts=3", "references={tmp_path}/captions.txt",
         "filters.clip_tokens=null")
 except UserError as error:
     print(error)
 """)
-    assert told.startswith("source=transformers: needs torch and transformers")
-    assert "pip install" in told
+    assert output.startswith("source=transformers: needs torch and transformers")
+    assert "pip install" in output
 
 
-def test_no_part_imports_the_trainer_or_torch_by_itself():
+def test_no_module_imports_the_trainer_or_torch():
     names = [module.name for module in pkgutil.walk_packages(textgen.__path__, "textgen.")]
     assert {
         "textgen.pipeline",
@@ -119,7 +120,7 @@ def test_no_part_imports_the_trainer_or_torch_by_itself():
         "textgen.report.page",
     } <= set(names)
     assert (
-        without_torch(f"""
+        run_without_torch(f"""
 import importlib
 for name in {names!r}:
     importlib.import_module(name)

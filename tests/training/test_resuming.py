@@ -11,9 +11,8 @@ from close_transfer.core.atomic_files import WriteError
 from close_transfer.core.errors import UserError
 from close_transfer.pipelines.console import describe_training
 from close_transfer.pipelines.train import train
-from close_transfer.training import run_folder
+from close_transfer.training import run_folder, trainer
 from close_transfer.training.run_folder import RunFolder
-from close_transfer.training.trainer import Trainer
 from tests.conftest import small_config
 
 SETTINGS = ["train.num_validations=3", "lm.config.dropout_rate=0.1"]
@@ -117,7 +116,7 @@ def test_what_a_killed_save_left_half_written_is_gone_in_the_end(whole):
 @pytest.mark.parametrize("resume", ["auto", "latest", "killed"])
 def test_a_kill_before_the_first_checkpoint_does_not_wedge(whole, monkeypatch, resume):
     with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "_train_on", lambda *_: (_ for _ in ()).throw(Killed))
+        patched.setattr(trainer, "train_step", lambda *_, **__: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             run("output=killed", "resume=auto")
     assert not RunFolder(Path("killed")).has_checkpoint

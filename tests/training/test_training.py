@@ -18,8 +18,7 @@ from close_transfer.pipelines.train import train
 from close_transfer.training.batches import TokenizedExamples
 from close_transfer.training.run_folder import RunFolder
 from close_transfer.training.train_step import NonFiniteError
-from close_transfer.training.trainer import Trainer
-from tests.conftest import SMALL_DATA, SMALL_LOOP, small_config
+from tests.conftest import SMALL_DATA, SMALL_LOOP, act_before_steps, small_config
 
 
 def weights(folder, which="last"):
@@ -62,15 +61,8 @@ def test_the_loss_falls():
 def test_stopped_and_resumed_equals_never_stopped_to_the_last_bit(task, monkeypatch):
     settings = [f"task={task}", "lm.config.dropout_rate=0.1", "train.max_steps=9", "train.num_validations=3"]
     whole, _ = train(small_config(*settings, "output=whole"), "text")
-    step = Trainer._train_on
-
-    def stop_at_fourth(self, number, *args):
-        if number == 3:
-            os.kill(os.getpid(), signal.SIGINT)
-        return step(self, number, *args)
-
     with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "_train_on", stop_at_fourth)
+        act_before_steps(patched, lambda done, _: done == 3 and os.kill(os.getpid(), signal.SIGINT))
         parts, outcome = train(small_config(*settings, "output=parts"), "text")
     assert outcome.stopped_early
     assert outcome.state.step == 4
@@ -89,14 +81,7 @@ def test_stopped_and_resumed_equals_never_stopped_to_the_last_bit(task, monkeypa
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)])
 def test_signals_save_and_say_so(monkeypatch, number, status):
-    step = Trainer._train_on
-
-    def terminate(self, done, *args):
-        if done == 1:
-            os.kill(os.getpid(), number)
-        return step(self, done, *args)
-
-    monkeypatch.setattr(Trainer, "_train_on", terminate)
+    act_before_steps(monkeypatch, lambda done, _: done == 1 and os.kill(os.getpid(), number))
     folder, outcome = train(small_config(), "text")
     assert outcome.stopped_early
     assert outcome.exit_status == status
@@ -131,24 +116,19 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(monkeypatch):
 
     broken.calls = 0
     monkeypatch.setattr(EmbeddingMatrix, "gather", broken)
-    seen = {}
-    step = Trainer._train_on
+    models, before = {}, {}
 
-    def remember(self, number, *args):
-        seen[number] = {name: p.detach().clone() for name, p in self.model.named_parameters()}
-        try:
-            return step(self, number, *args)
-        except NonFiniteError:
-            seen["after"] = {name: p.detach().clone() for name, p in self.model.named_parameters()}
-            raise
+    def remember(number, model):
+        models[number] = model
+        before[number] = {name: p.detach().clone() for name, p in model.named_parameters()}
 
-    monkeypatch.setattr(Trainer, "_train_on", remember)
+    act_before_steps(monkeypatch, remember)
     with pytest.raises(
         NonFiniteError, match=r"step 4: the loss is nan .*the examples were train-\d+#\d.*lower train\.learning_rate"
     ):
         train(small_config("train.num_validations=1"), "text")
-    for name, value in seen[3].items():
-        assert torch.equal(value, seen["after"][name])
+    for name, value in models[3].named_parameters():
+        assert torch.equal(value, before[3][name])
 
 
 def test_nothing_is_pickled():
@@ -201,14 +181,14 @@ def test_validation_draws_from_all_examples_and_says_so(capsys, monkeypatch):
 
 
 def test_a_limit_on_the_epoch_draws_anew_in_each(monkeypatch):
-    drawn = []
-    step = Trainer._train_on
+    parts, drawn = TokenizedExamples.parts, []
 
-    def told(self, number, num_steps, rows):
-        drawn.append(set(rows.tolist()))
-        return step(self, number, num_steps, rows)
+    def remember(self, rows, num_parts):
+        if len(self) == 200:  # 40 scenes of 5 captions: not those of validation
+            drawn.append(set(rows.tolist()))
+        return parts(self, rows, num_parts)
 
-    monkeypatch.setattr(Trainer, "_train_on", told)
+    monkeypatch.setattr(TokenizedExamples, "parts", remember)
     limits = ["train.max_steps=null", "train.epochs=3", "train.max_examples_per_epoch=150", "train.batch_size=150"]
     train(small_config(*limits, "train.num_validations=1"), "text")
     assert [len(epoch) for epoch in drawn] == [150, 150, 150]

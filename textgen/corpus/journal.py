@@ -68,7 +68,7 @@ class RequestJournal:
         self._dirty, self._closing = threading.Event(), False
         self._syncer = threading.Thread(target=self._sync_regularly, name="journal", daemon=True)
         self._syncer.start()
-        # Nobody knows whether the server answered these before the kill, so the most they can cost is charged.
+        # The server may have answered these before the kill, so the most that they can cost is charged.
         for request, sent in self.ledger.find_lost().items():
             lost = {"event": "lost", "id": request, "attempt": sent.attempt, "paid": "reserved"}
             self.append({**lost, **sent.reserved._asdict()})

@@ -1,4 +1,4 @@
-"""Filtering of a journal's answers into the corpus; removed texts are kept in a file of their own."""
+"""Filtering of a journal's answers into the corpus; removed texts are kept in a separate file."""
 
 import json
 from collections.abc import Iterator, Sequence

@@ -57,7 +57,7 @@ def ask_source(
     Raises:
         UserError: for errors that the user can correct; the answers so far are kept.
     """
-    # Batches of an earlier run are collected first, whatever the source is now: they are paid for.
+    # Batches of an earlier run are collected first, even if the source is another one now, because they are paid for.
     source, ledger = inputs.config.source, journal.ledger
     if ledger.waiting or (source == "openai-batch" and not only_collect):
         only_collect_batches = only_collect or source != "openai-batch"

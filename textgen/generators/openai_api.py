@@ -72,8 +72,8 @@ def get_access(base_url: str | None, api: Literal["auto", "responses", "chat"], 
     key = os.environ.get(key_variable, "").strip()
     if not key and base_url is None:
         raise UserError(
-            f"{key_variable}: is not set. Export it, name another variable with api_key_env=, give base_url= of your own "
-            "server, or give source=grammar, which needs neither"
+            f"{key_variable}: is not set. Export it, name another variable with api_key_env=, give the base_url= of a "
+            "server that needs no key, or give source=grammar, which needs neither"
         )
     if not key.isascii() or not key.isprintable() or " " in key:
         raise UserError(

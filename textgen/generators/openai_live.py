@@ -50,8 +50,8 @@ class OpenAIClient:
         self.uses_json_schema = json_schema != "text"
         self._is_schema_optional = json_schema == "auto"
         self._access, self._parameters, self._schema = access, parameters, schema
-        # Half of the time for a connection, so that a request that was never sent can be told from one that may have
-        # been answered. The total is longer than the caller's, which must end the attempt first.
+        # Half of the time for a connection, to distinguish a request that was never sent from one that may have been
+        # answered. The total is longer than the caller's, which must end the attempt first.
         timeout = openai.Timeout(2 * request_timeout, connect=request_timeout / 2, pool=request_timeout / 2)
         # One open connection per request in flight; the client's own limits are 1,000 and 100 kept open.
         limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=None, max_keepalive_connections=None)

@@ -36,7 +36,7 @@ def _draw_keywords(
     recipe: Recipe, config: SynthesizeCaptionsConfig, counts: KeywordCounts | None
 ) -> Iterator[tuple[str, ...]]:
     settings, num = config.keywords, recipe.settings.keywords
-    rng = random.Random(f"keywords/{config.seed}")  # a stream for keywords alone, whatever else is drawn
+    rng = random.Random(f"keywords/{config.seed}")  # a separate stream, so that other draws do not change it
     if not num:
         return itertools.repeat(())
     if settings.sampler == "list":

@@ -113,7 +113,7 @@ def _describe_making(summary: CorpusSummary) -> dict[str, str]:
 def _list_limits(summary: CorpusSummary) -> list[str]:
     filters = summary.filters
     limits = [
-        "Nobody has read and checked these texts. They may be false, odd or offensive, and reflect the biases of "
+        "No one has read or checked these texts. They may be false, odd or offensive, and reflect the biases of "
         + {
             "grammar": "the texts that the grammar was derived from.",
             "existing text": "their authors.",

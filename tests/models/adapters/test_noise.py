@@ -6,6 +6,7 @@ import torch
 from close_transfer.config.adapters import AdapterConfig
 from close_transfer.models.adapters import ADAPTERS, AdapterChain, AdapterContext, Noise, NoiseSource
 from close_transfer.models.noise_scale import NoiseScale
+from tests.settings import read_settings
 
 
 def source(start=0, num_examples=64, seed=3):
@@ -112,5 +113,7 @@ def test_blind_adapter_sees_nothing_in_training_and_test(vectors):
 
 
 def test_every_noise_adapter_is_known_to_the_settings():
-    config = AdapterConfig.model_validate({name: {} for name in ADAPTERS})
+    config = AdapterConfig.model_validate(
+        {k: v for name in ADAPTERS for k, v in read_settings(f"adapter/{name}.yaml").items()}
+    )
     assert [name for name, adapter in ADAPTERS.items() if issubclass(adapter, Noise)] == list(config.noise_names)

@@ -3,7 +3,7 @@
 import pytest
 
 from close_transfer.core.errors import UserError
-from tests.textgen.conftest import priced
+from tests.textgen.conftest import compute_cost
 from textgen.corpus.ledger import Spend
 from textgen.pipeline import CAPPED_STATUS
 
@@ -37,7 +37,7 @@ def test_caps_are_never_exceeded(seed, no_usage, serve, corpus):
         end_reason = made.ask(f"max_cost={cap}")
         assert end_reason == f"max_cost={cap:g}" or made.is_complete
         assert find_highest_spend(made).cost <= cap * (1 + 1e-9)
-        assert priced(server.counts()) <= made.ledger.spent.cost * (1 + 1e-9)
+        assert compute_cost(server.counts()) <= made.ledger.spent.cost * (1 + 1e-9)
         assert made.ledger.reserved == Spend()
     assert made.ask() is None
     assert made.is_complete
@@ -109,6 +109,6 @@ def test_caps_hold_for_batches(max_cost, serve, corpus):
     made = corpus(server, f"max_cost={max_cost}", "batch.max_requests=5", source="openai-batch", num_texts=NUM)
     assert made.ask() == f"max_cost={max_cost:g}"
     assert find_highest_spend(made).cost <= max_cost * (1 + 1e-9)
-    assert priced(server.counts()) / 2 <= made.ledger.spent.cost  # batches cost half
+    assert compute_cost(server.counts()) / 2 <= made.ledger.spent.cost  # batches cost half
     assert made.ask("max_cost=1000") is None
     assert made.is_complete

@@ -1,6 +1,7 @@
 """Source `transformers`: a tiny model with random weights writes, is stopped and resumed, and its babble is removed."""
 
 import json
+from pathlib import Path
 
 import pytest
 from transformers import AutoModelForCausalLM
@@ -27,14 +28,18 @@ def save_tiny_model(folder, family="qwen2"):
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
+    return save_tiny_model(tmp_path_factory.mktemp("made") / "model")
 
 
 def corpus(tmp_path, name, model, *settings, num_texts=14):
+    # The model's name takes part in the seed of every request, so it must not hold the path of a temporary folder.
+    link = Path(model.name)
+    if not link.exists():
+        link.symlink_to(model)
     return Corpus(
         tmp_path / name,
         "http://unused",
-        f"model={model}",
+        f"model={link}",
         *SETTINGS,
         *settings,
         source="transformers",

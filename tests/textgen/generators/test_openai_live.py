@@ -7,7 +7,7 @@ import time
 import pytest
 
 from close_transfer.core.errors import UserError
-from tests.textgen.conftest import NUM_PAIRS, priced, start
+from tests.textgen.conftest import NUM_PAIRS, compute_cost, start
 from textgen.corpus.ledger import Spend
 from textgen.generators.openai_api import parse_retry_after, read_reply
 from textgen.generators.responses import RequestError
@@ -58,7 +58,7 @@ def test_requests_are_repeated_after_every_fault_and_charged_correctly(fault, se
     reported = [line for line in server.served() if line["paid"] and line["outcome"] not in UNREPORTED]
     usage = {name: sum(line["usage"][name] for line in reported) for name in ("input_tokens", "output_tokens")}
     assert spent.tokens == sum(usage.values())
-    assert spent.cost == pytest.approx(priced(usage))
+    assert spent.cost == pytest.approx(compute_cost(usage))
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
@@ -105,7 +105,7 @@ def test_without_reported_usage_the_reserve_is_charged(api, serve, corpus):
     assert {event["paid"] for event in made.events("answer")} == {"reserved"}
     assert made.ledger.charged_at_reserve["answer"] == 6
     assert made.ledger.spent.cost == pytest.approx(sum(reserve.cost for reserve in read_reserves(made).values()))
-    assert made.ledger.spent.cost > priced(server.counts())
+    assert made.ledger.spent.cost > compute_cost(server.counts())
 
 
 STOPPING = {
@@ -125,7 +125,7 @@ def test_permanent_faults_end_the_run_with_the_servers_message(name, serve, corp
         made.ask()
     assert server.counts()["requests"] <= 5 + 8
     assert len(made.answers()) == server.counts()["paid"]
-    assert made.ledger.spent.cost == pytest.approx(priced(server.counts()))
+    assert made.ledger.spent.cost == pytest.approx(compute_cost(server.counts()))
 
     monkeypatch.setenv("OPENAI_API_KEY", "right")
     working = serve(key="right")

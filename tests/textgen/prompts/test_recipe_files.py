@@ -188,5 +188,5 @@ def test_written_hypotheses_about_colour_have_the_right_label():
 
 
 def test_a_recipe_without_training_settings_trains_on_captions():
-    """The printed command must be complete, because the trainer refuses data.path= alone."""
+    """Expect a complete printed command, because the trainer refuses data.path= alone."""
     assert make_recipe().train == "task=captioning data=file"

@@ -112,7 +112,7 @@ def test_card_lists_columns_and_commands(tmp_path: Path) -> None:
 def test_limits_mention_unchecked_overlap(tmp_path: Path) -> None:
     _, text = read_card(write_card(describe(tmp_path)))
     assert "Overlap with evaluation texts was not checked" in text
-    assert "Nobody has read and checked these texts" in text
+    assert "No one has read or checked these texts" in text
 
 
 def test_limits_mention_removed_evaluation_texts(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_spend_is_attributed_to_every_outcome(tmp_path: Path) -> None:
 
 
 def test_the_bound_on_paid_attempts_is_shown(tmp_path: Path) -> None:
-    """A refused attempt (429) is not paid."""
+    """Expect that a refused attempt (429) is not paid."""
     described = describe(tmp_path, events=FAULTS, model="gpt-x", source="openai", prices="2026-03-31", num_unsent=1)
     page = Page(write_report(described))
     assert "Paid attempts: 6 ." in page.text
@@ -185,7 +185,7 @@ def test_hostile_texts_are_shown_and_never_run(tmp_path: Path) -> None:
 
 
 def test_no_key_is_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key may be in the environment, in the address, or in a server's address in the journal."""
+    """Plant keys in the environment, in the address, and in a server's address in the journal."""
     monkeypatch.setenv("MY_KEY", "sk-planted-0123456789")
     described = describe(
         tmp_path,

@@ -1,4 +1,4 @@
-"""Answers of the stand-in server: captions drawn by hash, JSON for a schema, and bodies as the API shapes them.
+"""Answers of the stand-in server: captions drawn by a hash, JSON for a schema, and response bodies of the API.
 
 An answer depends on the request's body and the script's seed alone, never on the attempt or on the time.
 """
@@ -12,7 +12,7 @@ from random import Random
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 REFUSAL = "I'm sorry, but I can't help with that request."
 
-_MAX_WORDS = 12  # of the prompt's last line in one caption
+_MAX_WORDS = 12  # words of the prompt's last line in one caption
 _TEXT = """
 above across afternoon against among ancient apple arch autumn balcony bench beside bicycle black blue boat bottle
 branch brick bridge bright broken brown bucket busy calm camera candle carpet chair child church clean climbing cloud
@@ -30,25 +30,25 @@ _FILLERS = _TEXT.split()
 
 @dataclass(frozen=True)
 class Answer:
-    """One choice: what it says or how it refuses, and whether it was cut short."""
+    """Choice of an answer: its text or refusal, and its truncation."""
 
     text: str | None
     refusal: str | None = None
     is_cut: bool = False
 
 
-def schema_of(endpoint, body):
-    """The JSON schema that the answer must follow, or None."""
+def get_schema(endpoint, body):
+    """Return the JSON schema that the answer must follow, or None."""
     if endpoint == CHAT:
         return ((body.get("response_format") or {}).get("json_schema") or {}).get("schema")
     return ((body.get("text") or {}).get("format") or {}).get("schema")
 
 
-def messages_of(endpoint, body):
-    """The prompt's texts, one a message.
+def list_messages(endpoint, body):
+    """Return the prompt's texts, one per message.
 
     Raises:
-        ValueError: if the body lacks what the endpoint requires; says what.
+        ValueError: names the part that the endpoint requires and the body lacks.
     """
     if not isinstance(body, dict) or not isinstance(body.get("model"), str):
         raise ValueError("you must provide a model parameter")
@@ -70,25 +70,28 @@ def _text(content):
     return content or ""
 
 
-def num_tokens(text):
-    """As services charge them, about four bytes a token."""
+def count_tokens(text):
+    """Count tokens as services charge them, about one per four bytes."""
     return max(1, len(text.encode()) // 4)
 
 
-def answers(script, endpoint, body, identity, fault=None):
-    """What is said to a request.
+def make_answers(script, endpoint, body, identity, fault=None):
+    """Make the answers to a request.
 
     Args:
-        identity: names the request; draws the words.
-        fault: a fault of the content, which takes the place of a good answer or spoils it.
+        script: script of the server.
+        endpoint: path of the request.
+        body: body of the request.
+        identity: name of the request, which decides the words.
+        fault: fault of the content, which replaces or spoils a good answer.
 
     Returns:
-        An `Answer` a choice; none with the fault empty-choice.
+        one `Answer` per choice; none for the fault empty-choice.
     """
     if fault == "empty-choice":
         return []
     name = "max_tokens" if endpoint == CHAT else "max_output_tokens"
-    most = body.get("max_completion_tokens") or body.get(name)
+    max_tokens = body.get("max_completion_tokens") or body.get(name)
     chosen = []
     for index in range((body.get("n") or 1) if endpoint == CHAT else 1):
         text = _good_text(script, endpoint, body, f"{script.seed}/{identity}/{index}")
@@ -97,11 +100,11 @@ def answers(script, endpoint, body, identity, fault=None):
         elif fault == "refusal":
             chosen.append(Answer(None, REFUSAL))
         elif fault == "wrong-schema":
-            chosen.append(Answer(json.dumps({"unexpected": len(text), "note": "fields that nobody asked for"})))
+            chosen.append(Answer(json.dumps({"unexpected": len(text), "note": "fields that no one asked for"})))
         elif fault == "length":
             chosen.append(Answer(text[: len(text) // 2], is_cut=True))
-        elif most and num_tokens(text) > most:
-            chosen.append(Answer(text.encode()[: 4 * most].decode(errors="ignore"), is_cut=True))
+        elif max_tokens and count_tokens(text) > max_tokens:
+            chosen.append(Answer(text.encode()[: 4 * max_tokens].decode(errors="ignore"), is_cut=True))
         else:
             chosen.append(Answer(text))
     return chosen
@@ -110,11 +113,11 @@ def answers(script, endpoint, body, identity, fault=None):
 def _good_text(script, endpoint, body, key):
     if script.answer == "fixed":
         return script.text
-    last = messages_of(endpoint, body)[-1].rstrip()
+    last = list_messages(endpoint, body)[-1].rstrip()
     if script.answer == "echo":
         return last
     words = re.findall(r"\w[\w'-]*", last.splitlines()[-1].rpartition(":")[2] if last else "")
-    schema = schema_of(endpoint, body)
+    schema = get_schema(endpoint, body)
     if schema is None:
         return _caption(words, Random(key))
     value = _fill(schema, schema, words, key)
@@ -122,7 +125,7 @@ def _good_text(script, endpoint, body, key):
 
 
 def _caption(words, random):
-    """`words` in their order, at most 12, among 6 to 12 others."""
+    """Write a caption with up to 12 of `words` in their order, among 6 to 12 other words."""
     if len(words) > _MAX_WORDS:
         words = [words[place] for place in sorted(random.sample(range(len(words)), _MAX_WORDS))]
     drawn = random.sample(_FILLERS, random.randint(6, 12))
@@ -133,7 +136,7 @@ def _caption(words, random):
 
 
 def _fill(schema, root, words, key):
-    """A value that satisfies `schema`, drawn by `key`; strings are captions."""
+    """Draw a value that satisfies `schema` by `key`; strings are captions."""
     while "$ref" in schema:
         schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
     random = Random(key)
@@ -170,19 +173,22 @@ def _fill(schema, root, words, key):
     return text[: schema.get("maxLength")]
 
 
-def usage(endpoint, body, chosen):
-    """What a request costs, in tokens: `input_tokens`, `output_tokens` and `total_tokens`."""
-    asked = num_tokens("\n".join(messages_of(endpoint, body)))
-    said = sum(num_tokens(one.text or one.refusal or "") for one in chosen)
-    return {"input_tokens": asked, "output_tokens": said, "total_tokens": asked + said}
+def compute_usage(endpoint, body, chosen):
+    """Return the usage of a request in tokens: `input_tokens`, `output_tokens` and `total_tokens`."""
+    num_input = count_tokens("\n".join(list_messages(endpoint, body)))
+    num_output = sum(count_tokens(answer.text or answer.refusal or "") for answer in chosen)
+    return {"input_tokens": num_input, "output_tokens": num_output, "total_tokens": num_input + num_output}
 
 
-def completion(endpoint, body, chosen, used, number):
-    """The body of an answer with status 200.
+def make_completion(endpoint, body, chosen, used, number):
+    """Return the body of an answer with status 200.
 
     Args:
-        used: the usage to show, or None.
-        number: what the answer's id ends with.
+        endpoint: path of the request.
+        body: body of the request.
+        chosen: answers, one per choice.
+        used: usage to report, or None.
+        number: end of the answer's id.
     """
     return (_chat if endpoint == CHAT else _response)(body, chosen, used, number)
 
@@ -196,11 +202,11 @@ def _chat(body, chosen, used, number):
         "choices": [
             {
                 "index": index,
-                "message": {"role": "assistant", "content": one.text, "refusal": one.refusal, "annotations": []},
+                "message": {"role": "assistant", "content": answer.text, "refusal": answer.refusal, "annotations": []},
                 "logprobs": None,
-                "finish_reason": "length" if one.is_cut else "stop",
+                "finish_reason": "length" if answer.is_cut else "stop",
             }
-            for index, one in enumerate(chosen)
+            for index, answer in enumerate(chosen)
         ],
         "service_tier": "default",
         "system_fingerprint": "fp_stand_in",
@@ -217,15 +223,15 @@ def _chat(body, chosen, used, number):
 
 
 def _response(body, chosen, used, number):
-    is_cut = any(one.is_cut for one in chosen)
+    is_cut = any(answer.is_cut for answer in chosen)
     status = "incomplete" if is_cut else "completed"
     output = []
-    for one in chosen:
+    for answer in chosen:
         content = []
-        if one.refusal is not None:
-            content = [{"type": "refusal", "refusal": one.refusal}]
-        elif one.text is not None:
-            content = [{"type": "output_text", "text": one.text, "annotations": [], "logprobs": []}]
+        if answer.refusal is not None:
+            content = [{"type": "refusal", "refusal": answer.refusal}]
+        elif answer.text is not None:
+            content = [{"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}]
         output.append(
             {"type": "message", "id": f"msg_{number}", "status": status, "role": "assistant", "content": content}
         )

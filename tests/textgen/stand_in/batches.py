@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 from random import Random
 
 from tests.textgen.stand_in.answers import CHAT, RESPONSES
-from tests.textgen.stand_in.completions import failure, known_failure
+from tests.textgen.stand_in.completions import make_failure, make_known_failure
 
 _FINAL = ("completed", "failed", "expired", "cancelled")
 
 
 class Refused(Exception):
-    """A call that gets an error; `args` are its status and body."""
+    """Error of a call; `args` are its status and body."""
 
 
 @dataclass
 class _Batch:
-    shape: dict  # as the API shows it
+    shape: dict  # the API's description
     lines: list = field(default_factory=list)
     late: set = field(default_factory=set)  # indices of lines that expire
-    problems: list = field(default_factory=list)  # what it fails for
+    problems: list = field(default_factory=list)  # that make it fail
     polls: int = 0
     num_done: int = 0
     output: list = field(default_factory=list)
@@ -30,7 +30,7 @@ class _Batch:
 
 
 class Batches:
-    """Takes files, works on batches of requests when asked how far they are, and gives files of answers."""
+    """Files and batches of requests. A batch makes progress each time its status is requested."""
 
     def __init__(self, completions):
         self._completions = completions
@@ -40,7 +40,7 @@ class Batches:
         self._batches = {}
 
     def upload(self, content_type, content):
-        """Keeps the file of a multipart form; gives its description."""
+        """Store the file of a multipart form; return its description."""
         mark = re.search(r'boundary="?([^";]+)', content_type)
         fields, file = {}, None
         for part in content.split(b"--" + mark[1].encode())[1:-1] if mark else ():
@@ -50,7 +50,7 @@ class Batches:
             if name == "file":
                 file = re.search(rb'filename="([^"]*)"', head)
         if file is None or "purpose" not in fields:
-            raise Refused(*failure(400, "a file and its purpose are required"))
+            raise Refused(*make_failure(400, "a file and its purpose are required"))
         return self._keep(file[1].decode(), fields["file"], fields["purpose"].decode())
 
     def _keep(self, name, content, purpose):
@@ -69,24 +69,26 @@ class Batches:
         return shape
 
     def file(self, number):
-        """A file's description and content."""
+        """Return a file's description and content."""
         if number not in self._files:
-            raise Refused(*failure(404, f"No such File object: {number}", param="id"))
+            raise Refused(*make_failure(404, f"No such File object: {number}", param="id"))
         return self._files[number]
 
     def delete(self, number):
-        """Forgets a file."""
+        """Delete a file."""
         self.file(number)
         del self._files[number]
         return {"id": number, "object": "file", "deleted": True}
 
-    def create(self, asked):
-        """Begins a batch; gives its description."""
-        if name := self._completions.quota_failure():
-            raise Refused(*known_failure(name))
-        endpoint, number = asked.get("endpoint"), asked.get("input_file_id")
-        if endpoint not in (CHAT, RESPONSES) or asked.get("completion_window") != "24h":
-            raise Refused(*failure(400, f"Invalid value: endpoint {endpoint!r} or completion_window", param="endpoint"))
+    def create(self, settings):
+        """Create a batch; return its description."""
+        if name := self._completions.get_quota_failure():
+            raise Refused(*make_known_failure(name))
+        endpoint, number = settings.get("endpoint"), settings.get("input_file_id")
+        if endpoint not in (CHAT, RESPONSES) or settings.get("completion_window") != "24h":
+            raise Refused(
+                *make_failure(400, f"Invalid value: endpoint {endpoint!r} or completion_window", param="endpoint")
+            )
         _, content = self.file(number)
         now = int(time.time())
         batch = _Batch(
@@ -103,7 +105,7 @@ class Batches:
                 "created_at": now,
                 "expires_at": now + 24 * 3600,
                 "request_counts": {"total": 0, "completed": 0, "failed": 0},
-                "metadata": asked.get("metadata"),
+                "metadata": settings.get("metadata"),
             }
             | dict.fromkeys(f"{status}_at" for status in ("in_progress", "finalizing", "cancelling", *_FINAL))
         )
@@ -115,7 +117,7 @@ class Batches:
         return batch.shape
 
     def _check(self, batch, content):
-        """Reads the lines, and notes what the batch fails for."""
+        """Read the lines, and record the problems that make the batch fail."""
 
         def problem(code, message, line=None):
             batch.problems.append({"code": code, "message": message, "param": None, "line": line})
@@ -138,21 +140,21 @@ class Batches:
                 problem("mismatched_model", "All requests of a batch must name the same model.", index)
             seen.add(custom)
             batch.lines.append(line)
-        most, largest = self._script.reject_over_requests, self._script.reject_over_bytes
+        max_requests, max_bytes = self._script.reject_over_requests, self._script.reject_over_bytes
         if not content.strip():
             problem("empty_file", "The input file is empty.")
-        if most is not None and len(batch.lines) > most:
-            problem("too_many_tasks", f"The input file has more than {most} requests.")
-        if largest is not None and len(content) > largest:
-            problem("file_too_large", f"The input file has more than {largest} bytes.")
+        if max_requests is not None and len(batch.lines) > max_requests:
+            problem("too_many_tasks", f"The input file has more than {max_requests} requests.")
+        if max_bytes is not None and len(content) > max_bytes:
+            problem("file_too_large", f"The input file has more than {max_bytes} bytes.")
 
     def _find(self, number):
         if number not in self._batches:
-            raise Refused(*failure(404, f"No batch found with id '{number}'.", param="id"))
+            raise Refused(*make_failure(404, f"No batch found with id '{number}'.", param="id"))
         return self._batches[number]
 
     def retrieve(self, number):
-        """A batch's description; each call brings it a step on."""
+        """Return a batch's description; each call advances it by one step."""
         batch, polls = self._find(number), self._script.polls
         status = batch.shape["status"]
         if status in _FINAL:
@@ -167,22 +169,22 @@ class Batches:
             self._work(batch, len(batch.lines))
             self._finish(batch, "expired" if batch.late else "completed")
         elif batch.polls == 1 and polls > 2:
-            pass  # still being read
+            pass  # still in validation
         else:
             _enter(batch, "finalizing" if batch.polls == polls > 1 else "in_progress")
             self._work(batch, len(batch.lines) * batch.polls // (polls + 1))
         return batch.shape
 
     def cancel(self, number):
-        """Stops a batch; what it has answered so far can be had once it is cancelled."""
+        """Cancel a batch; the answers so far are available afterwards."""
         batch = self._find(number)
         if batch.shape["status"] in _FINAL:
-            raise Refused(*failure(409, f"Cannot cancel a batch with status '{batch.shape['status']}'."))
+            raise Refused(*make_failure(409, f"Cannot cancel a batch with status '{batch.shape['status']}'."))
         _enter(batch, "cancelling")
         return batch.shape
 
-    def listing(self, after, limit):
-        """A page of batches, the newest first."""
+    def list_page(self, after, limit):
+        """Return a page of batches, the newest first."""
         numbers = list(self._batches)[::-1]
         if after:
             self._find(after)
@@ -192,7 +194,7 @@ class Batches:
         return {"object": "list", "data": page, **ends, "has_more": len(numbers) > limit}
 
     def _work(self, batch, upto):
-        """Answers lines up to index `upto`, besides those that expire."""
+        """Answer the lines up to index `upto`, except those that expire."""
         counts = batch.shape["request_counts"]
         counts["total"] = len(batch.lines)
         for index in range(batch.num_done, upto):
@@ -210,7 +212,7 @@ class Batches:
         batch.num_done = max(batch.num_done, upto)
 
     def _finish(self, batch, status):
-        """Writes the files and enters the final status."""
+        """Write the files and set the final status."""
         counts = batch.shape["request_counts"]
         for index, line in enumerate(batch.lines):
             if index in batch.late and status == "expired":

@@ -1,4 +1,4 @@
-"""The stand-in server's script, what it makes of each request for a completion, and the log of them."""
+"""Script of the stand-in server, its replies to completions, and their log."""
 
 import hashlib
 import json
@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from random import Random
 
-from tests.textgen.stand_in.answers import CHAT, answers, completion, messages_of, schema_of, usage
+from tests.textgen.stand_in.answers import CHAT, compute_usage, get_schema, list_messages, make_answers, make_completion
 
-PAID = {  # every fault, and whether the service charges for it
+PAID = {  # fault -> True if the service charges for it
     "429": False,
     "429-retry-after": False,
     "500": False,
@@ -27,7 +27,13 @@ PAID = {  # every fault, and whether the service charges for it
     "wrong-schema": True,
     "length": True,
 }
-_OF_CONTENT = {"empty-choice", "null-content", "refusal", "wrong-schema", "length"}  # what a batch's lines have too
+_OF_CONTENT = {
+    "empty-choice",
+    "null-content",
+    "refusal",
+    "wrong-schema",
+    "length",
+}  # faults that lines of a batch may have too
 _MESSAGES = {  # status, message, type, code
     "429": (429, "Rate limit reached for requests. Please try again later.", "requests", "rate_limit_exceeded"),
     "500": (500, "The server had an error while processing your request. Sorry about that!", "server_error", None),
@@ -45,7 +51,7 @@ _MESSAGES = {  # status, message, type, code
 
 @dataclass
 class BatchScript:
-    """What goes wrong with batches; shares are of lines, 0 to 1."""
+    """Faults of batches; shares of lines, 0 to 1."""
 
     shuffle: bool = False
     duplicate: float = 0.0  # lines of the output file that come twice
@@ -59,21 +65,21 @@ class BatchScript:
 
 @dataclass
 class Script:
-    """What the server says and what goes wrong; the keys of the script's JSON.
+    """Answers and faults of the server; the fields are the keys of the script's JSON.
 
     Raises:
-        TypeError: if a key is none of these.
+        TypeError: if a key is unknown.
         ValueError: if it names a fault, an answer or a fatal error that does not exist.
     """
 
     seed: int = 0
     answer: str = "caption"  # or echo, or fixed
-    text: str = ""  # of the answer fixed
-    key: str = ""  # the only one accepted; "" accepts all
+    text: str = ""  # answer of the kind `fixed`
+    key: str = ""  # the only accepted key; "" accepts all
     models: list[str] = field(default_factory=lambda: ["stand-in", "stand-in-mini"])
-    delay: float | list[float] = 0.0  # seconds before each answer, or the least and the most of them
-    faults: dict[str, float] = field(default_factory=dict)  # probability a fault
-    max_faults: int | None = None  # of one request; None: no limit
+    delay: float | list[float] = 0.0  # seconds before each answer, or their range
+    faults: dict[str, float] = field(default_factory=dict)  # fault -> probability
+    max_faults: int | None = None  # faults per request; None: no limit
     permanent: list[str] = field(default_factory=list)  # faults that a request has always or never
     retry_after: float = 0.05  # seconds
     retry_after_date: bool = False  # the header is a date, in whole seconds
@@ -106,7 +112,7 @@ class Script:
 
 @dataclass(frozen=True)
 class Reply:
-    """What goes out: `how` is send, reset (nothing goes out), stall (sent late) or short (the end is missing)."""
+    """Reply of the server; `how` is send, reset (nothing is sent), stall (sent late) or short (the end is missing)."""
 
     status: int
     content: bytes
@@ -114,21 +120,21 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def failure(status, message, kind="invalid_request_error", code=None, param=None):
-    """An error's status and body in the API's shape."""
+def make_failure(status, message, kind="invalid_request_error", code=None, param=None):
+    """Return the status and body of an error of the API."""
     return status, {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def known_failure(name):
-    """The status and body of an error by name, such as 429 or insufficient_quota."""
-    return failure(*_MESSAGES[name])
+def make_known_failure(name):
+    """Return the status and body of an error by name, such as 429 or insufficient_quota."""
+    return make_failure(*_MESSAGES[name])
 
 
 class Completions:
-    """Answers requests, one attempt after another, and logs each before its answer goes out.
+    """Completions of requests; each attempt is logged before its answer is sent.
 
     Attributes:
-        num_waiting: requests accepted and not yet answered; the server counts them.
+        num_waiting: number of requests accepted and not yet answered, which the server counts.
     """
 
     def __init__(self, script, log):
@@ -140,18 +146,18 @@ class Completions:
         self._num_paid = 0
 
     def record(self, **line):
-        """Appends a line to the log."""
+        """Append a line to the log."""
         os.write(self._log, (json.dumps(line | {"time": time.time()}) + "\n").encode())
 
     def request(self, endpoint, content, is_known):
-        """What is replied to a request with the body `content`; `is_known` if its key is right."""
+        """Reply to a request with the body `content`; `is_known` is True if its key is right."""
         try:
             body = json.loads(content)
         except ValueError:
             body = None
         identity, attempt = self._next_attempt(body if body is not None else content.decode(errors="replace"))
         more = {"in_flight": self.num_waiting}
-        blocked = self._blocked(endpoint, body) if is_known else ("401", known_failure("401"))
+        blocked = self._blocked(endpoint, body) if is_known else ("401", make_known_failure("401"))
         if blocked:
             name, (status, shape) = blocked
             self._note(identity, attempt, name, endpoint, None, more)
@@ -162,24 +168,24 @@ class Completions:
             return self._unpaid(fault)
         shape = self._answered(identity, attempt, fault, endpoint, body, more)
         content = json.dumps(shape).encode()
-        if fault == "truncated-json":  # half of them end before their Content-Length, half are no JSON
+        if fault == "truncated-json":  # half of them end before their Content-Length, half are not JSON
             if self._draw("cut", identity, attempt) < 0.5:
                 return Reply(200, content, "short")
             return Reply(200, content[: len(content) // 2])
         return Reply(200, content, fault if fault in ("reset", "stall") else "send")
 
     def expire(self, endpoint, body, **more):
-        """Logs a line of a batch that was not answered in time; `more` is what the log says of it besides."""
+        """Log a line of a batch that was not answered in time; `more` are further fields of the log."""
         identity, attempt = self._next_attempt(body)
         self._note(identity, attempt, "expired", endpoint, None, more)
 
     def line(self, endpoint, body, **more):
-        """The status and body that a line of a batch gets; `more` is what the log says of it besides."""
+        """Return the status and body for a line of a batch; `more` are further fields of the log."""
         identity, attempt = self._next_attempt(body)
         blocked = self._blocked(endpoint, body)
         if not blocked and self._may_fail(identity) and self._draw("fail", identity, attempt) < self.script.batch.fail:
             self._faults[identity] += 1
-            blocked = "500", known_failure("500")
+            blocked = "500", make_known_failure("500")
         if blocked:
             name, (status, shape) = blocked
             self._note(identity, attempt, name, endpoint, None, more)
@@ -187,25 +193,25 @@ class Completions:
         fault = self._fault(identity, attempt, _OF_CONTENT)
         return 200, self._answered(identity, attempt, fault, endpoint, body, more)
 
-    def quota_failure(self):
-        """The name of the error that all requests get, or None."""
+    def get_quota_failure(self):
+        """Return the name of the error that all requests get, or None."""
         if self.script.fatal:
             return self.script.fatal
         is_used_up = self.script.quota_after is not None and self._num_paid >= self.script.quota_after
         return "insufficient_quota" if is_used_up else None
 
     def _blocked(self, endpoint, body):
-        """The name, and the status and body, of the error of a request that no attempt makes better."""
-        if name := self.quota_failure():
-            return name, known_failure(name)
+        """Return the name, status and body of a permanent error of a request."""
+        if name := self.get_quota_failure():
+            return name, make_known_failure(name)
         try:
-            messages_of(endpoint, body)
+            list_messages(endpoint, body)
         except ValueError as error:
-            return "400", failure(400, str(error))
-        if self.script.no_schema and schema_of(endpoint, body) is not None:
+            return "400", make_failure(400, str(error))
+        if self.script.no_schema and get_schema(endpoint, body) is not None:
             param = "response_format" if endpoint == CHAT else "text.format"
             message = f"Invalid parameter: '{param}' of type 'json_schema' is not supported with this model."
-            return "400", failure(400, message, param=param)
+            return "400", make_failure(400, message, param=param)
         return None
 
     def _next_attempt(self, body):
@@ -215,14 +221,14 @@ class Completions:
         return identity, self._attempts[identity]
 
     def _draw(self, *what):
-        """A number in [0, 1) for the script's seed and `what`."""
+        """Draw a number in [0, 1) by the script's seed and `what`."""
         return Random("/".join(map(str, (self.script.seed, *what)))).random()
 
     def _may_fail(self, identity):
         return self.script.max_faults is None or self._faults[identity] < self.script.max_faults
 
     def _fault(self, identity, attempt, names=PAID):
-        """The fault of this attempt, if it is among `names`; those that stay are drawn once a request."""
+        """Draw the fault of this attempt, among `names`; permanent faults are drawn once per request."""
         faults, permanent = self.script.faults, self.script.permanent
         if not faults:
             return None
@@ -236,12 +242,14 @@ class Completions:
         return fault
 
     def _answered(self, identity, attempt, fault, endpoint, body, more):
-        """The body of a paid answer, which is in the log by now."""
-        chosen = answers(self.script, endpoint, body, identity, fault)
-        used = usage(endpoint, body, chosen)
+        """Return the body of a paid answer, after logging it."""
+        chosen = make_answers(self.script, endpoint, body, identity, fault)
+        used = compute_usage(endpoint, body, chosen)
         self._num_paid += 1
         self._note(identity, attempt, fault or "answered", endpoint, used, more)
-        return completion(endpoint, body, chosen, None if self.script.no_usage else used, f"{identity[:20]}{attempt}")
+        return make_completion(
+            endpoint, body, chosen, None if self.script.no_usage else used, f"{identity[:20]}{attempt}"
+        )
 
     def _note(self, identity, attempt, outcome, endpoint, used, more):
         paid = used is not None
@@ -252,7 +260,7 @@ class Completions:
     def _unpaid(self, fault):
         if fault == "reset-before":
             return Reply(0, b"", "reset")
-        status, shape = known_failure(fault.partition("-")[0])
+        status, shape = make_known_failure(fault.partition("-")[0])
         headers = ()
         if fault == "429-retry-after":
             after = self.script.retry_after
@@ -262,7 +270,7 @@ class Completions:
 
 
 def _pick(shares, number):
-    """The name whose part of [0, 1), in the order of `shares`, holds `number`; None beyond them."""
+    """Return the name whose part of [0, 1), in the order of `shares`, contains `number`; None beyond them."""
     for name, share in shares.items():
         number -= share
         if number < 0:

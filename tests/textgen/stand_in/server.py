@@ -1,4 +1,4 @@
-"""Stands in for a server of the OpenAI API: what the real `openai` client sends for completions, files and batches.
+"""Stand-in for a server of the OpenAI API, with completions, files and batches of the real `openai` client.
 
     python -m tests.textgen.stand_in.server --port 0 --script script.json --log served.jsonl
 
@@ -21,13 +21,13 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.textgen.stand_in.answers import CHAT, RESPONSES
 from tests.textgen.stand_in.batches import Batches, Refused
-from tests.textgen.stand_in.completions import Completions, Reply, Script, failure, known_failure
+from tests.textgen.stand_in.completions import Completions, Reply, Script, make_failure, make_known_failure
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class _Service:
-    """Finds what a request asks for; knows no sockets."""
+    """Routing of requests, without sockets."""
 
     def __init__(self, script, log):
         self.script = script
@@ -36,7 +36,7 @@ class _Service:
         self._call_faults = {call: list(faults) for call, faults in script.call_faults.items()}
 
     def reply(self, method, target, headers, content):
-        """The reply to a request; `headers` by lower-case name."""
+        """Return the reply to a request; `headers` have lower-case names."""
         kind, _, key = headers.get("authorization", "").partition(" ")
         is_known = kind == "Bearer" and key.strip() != "" and self.script.key in ("", key.strip())
         address = urlsplit(target)
@@ -47,9 +47,9 @@ class _Service:
         fault = waiting.pop(0) if waiting and is_known else None
         try:
             if not is_known:
-                raise Refused(*known_failure("401"))
+                raise Refused(*make_known_failure("401"))
             if fault not in (None, "reset"):
-                raise Refused(*known_failure(fault))
+                raise Refused(*make_known_failure(fault))
             status, shape = 200, self._call(call, address, headers, content)
         except Refused as refused:
             status, shape = refused.args
@@ -59,10 +59,10 @@ class _Service:
         return Reply(status, out, "reset" if fault == "reset" else "send")
 
     def _call(self, call, address, headers, content):
-        """What a call gives, as JSON or as bytes.
+        """Return the result of a call, as JSON or as bytes.
 
         Raises:
-            Refused: if it cannot be done.
+            Refused: if the call is not possible.
         """
         batches, parts = self._batches, address.path.split("/")
         number = parts[3] if len(parts) > 3 else None
@@ -84,16 +84,16 @@ class _Service:
                 return batches.create(json.loads(content))
             case "GET /v1/batches":
                 query = {name: values[-1] for name, values in parse_qs(address.query).items()}
-                return batches.listing(query.get("after"), int(query.get("limit", 20)))
+                return batches.list_page(query.get("after"), int(query.get("limit", 20)))
             case "GET /v1/batches/{id}":
                 return batches.retrieve(number)
             case "POST /v1/batches/{id}/cancel":
                 return batches.cancel(number)
-        raise Refused(*failure(404, f"Invalid URL ({call})"))
+        raise Refused(*make_failure(404, f"Invalid URL ({call})"))
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, kept open from request to request, which are answered one after another."""
+    """Connection that stays open; its requests are answered one after another."""
 
     def __init__(self, service, loop):
         self._service = service
@@ -110,7 +110,7 @@ class _Connection(asyncio.Protocol):
         self._read()
 
     def _read(self):
-        """Takes a whole request out of what has come in, if there is one."""
+        """Take a complete request from the received bytes, if there is one."""
         if self._is_answering:
             return
         if self._head is None:
@@ -131,7 +131,7 @@ class _Connection(asyncio.Protocol):
         self._head, self._is_answering = None, True
         self._service.completions.num_waiting += 1
         if "transfer-encoding" in headers:
-            self._send(Reply(411, b"", "short"))  # and the connection ends, as the body's end is unknown
+            self._send(Reply(411, b"", "short"))  # and the connection ends, because the body's end is unknown
             return
         reply, script = self._service.reply(method, target, headers, content), self._service.script
         seconds = script.delay
@@ -173,15 +173,15 @@ async def _serve(port, script, log):
 
 
 class StandInServer:
-    """The server in a process of its own, for as long as the `with` block runs.
+    """Server in a separate process that runs until the `with` block ends.
 
     Attributes:
         base_url: "http://127.0.0.1:PORT/v1".
-        log: the path of the log.
+        log: path of the log.
     """
 
     def __init__(self, script=None, log=None):
-        """`script` is a dict or the path of a JSON file; without `log` the log is a temporary file."""
+        """Configure the server; `script` is a dict or the path of a JSON file, and `log` defaults to a temporary file."""
         self._folder = tempfile.TemporaryDirectory()
         self.log = Path(log or Path(self._folder.name) / "served.jsonl").absolute()
         self._script = Path(self._folder.name) / "script.json"
@@ -210,16 +210,18 @@ class StandInServer:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def served(self):
-        """The log's lines of completions, direct and in batches."""
+        """Return the log's lines of completions, direct and in batches."""
         return [line for line in self._lines() if line["identity"]]
 
     def calls(self):
-        """How often each other endpoint was called, such as "POST /v1/batches"."""
+        """Count the calls of each other endpoint, such as "POST /v1/batches"."""
         return Counter(line["endpoint"] for line in self._lines() if not line["identity"])
 
     def counts(self):
-        """Sums over `served()`: `requests`, `identities`, `paid`, `paid_again` (an identity's second time and later),
-        `input_tokens`, `output_tokens`, and `outcomes` by name.
+        """Return sums over `served()`.
+
+        These are `requests`, `identities`, `paid`, `paid_again` (from an identity's second time on), `input_tokens`,
+        `output_tokens`, and `outcomes` by name.
         """
         lines = self.served()
         paid = [line for line in lines if line["paid"]]

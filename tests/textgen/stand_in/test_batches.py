@@ -1,4 +1,4 @@
-"""Batches of the stand-in server, as the real `openai` client sends, follows and reads them."""
+"""Batches of the stand-in server with the real `openai` client."""
 
 import json
 from collections import Counter
@@ -28,7 +28,7 @@ def begin(client, numbers, endpoint="/v1/chat/completions", **options):
 
 
 def follow(client, batch):
-    """The batch at its end, and the statuses on the way."""
+    """Follow a batch to its end; return it and its statuses."""
     statuses = [batch.status]
     while batch.status not in ("completed", "failed", "expired", "cancelled"):
         batch = client.batches.retrieve(batch.id)
@@ -52,7 +52,7 @@ def test_files_are_described_and_deleted():
 
 
 @pytest.mark.parametrize("endpoint", ["/v1/chat/completions", "/v1/responses"])
-def test_a_batch_gives_the_answers_that_requests_get(endpoint):
+def test_a_batch_has_the_same_answers_as_requests(endpoint):
     with StandInServer({"batch": {"polls": 3}}) as server, connect(server) as client:
         batch, statuses = follow(client, begin(client, range(8), endpoint, metadata={"run": "one"}))
         assert statuses == ["validating", "validating", "in_progress", "finalizing", "completed"]
@@ -70,7 +70,7 @@ def test_a_batch_gives_the_answers_that_requests_get(endpoint):
         assert server.calls()["POST /v1/batches"] == 1 and server.calls()["GET /v1/batches/{id}"] == 4
 
 
-def test_lines_come_shuffled_twice_failed_and_too_late():
+def test_lines_are_shuffled_duplicated_failed_and_expired():
     script = {"batch": {"shuffle": True, "duplicate": 0.2, "expire": 0.2, "fail": 0.2, "polls": 0}, "max_faults": 1}
     with StandInServer(script) as server, connect(server) as client:
         batch, statuses = follow(client, begin(client, range(60)))
@@ -111,7 +111,7 @@ def test_contents_of_lines_have_faults_too():
         assert sum(choice["finish_reason"] == "length" for choice in choices) == outcomes["length"]
 
 
-def test_batches_are_listed_by_page_and_stop_when_cancelled():
+def test_batches_are_listed_by_page_and_can_be_cancelled():
     with StandInServer() as server, connect(server) as client:
         ids = [begin(client, range(9), metadata={"part": str(part)}).id for part in range(5)]
         listed = list(client.batches.list(limit=2))  # the client asks for the pages itself
@@ -127,7 +127,7 @@ def test_batches_are_listed_by_page_and_stop_when_cancelled():
             client.batches.cancel(ids[0])
 
 
-def test_batches_that_cannot_be_worked_on_fail():
+def test_invalid_batches_fail():
     with StandInServer({"batch": {"reject_over_requests": 5, "reject_over_bytes": 900}}) as server:
         client = connect(server)
         for numbers, endpoint, code in [

@@ -1,4 +1,4 @@
-"""The stand-in server gives the real `openai` client what the API gives it, faults and all."""
+"""Stand-in server with the real `openai` client: answers and faults of the API."""
 
 import asyncio
 import json
@@ -47,7 +47,7 @@ def client(server):
         yield connected
 
 
-def test_completion_has_all_a_user_reads(client):
+def test_a_completion_has_the_fields_of_the_api(client):
     answer = chat(client)
     assert answer.object == "chat.completion" and answer.id and answer.model == "m" and answer.created > 1e9
     assert answer.choices[0].finish_reason == "stop" and answer.choices[0].message.refusal is None
@@ -58,7 +58,7 @@ def test_completion_has_all_a_user_reads(client):
     assert used.total_tokens == used.prompt_tokens + used.completion_tokens
 
 
-def test_response_has_all_a_user_reads(client):
+def test_a_response_has_the_fields_of_the_api(client):
     answer = respond(client, instructions="Be brief.")
     assert answer.object == "response" and answer.status == "completed" and answer.incomplete_details is None
     assert {"dog", "frisbee"} <= set(answer.output_text.split())
@@ -74,7 +74,7 @@ def test_answers_follow_the_schema_that_is_sent(client):
         assert isinstance(parsed, Caption) and "frisbee" in parsed.caption and len(parsed.tags) == 3
 
 
-def test_same_request_same_answer_and_others_differ(client):
+def test_the_same_request_has_the_same_answer(client):
     asked = [f"{QUESTION}\nnumber {index}" for index in range(20)]
     contents = [chat(client, text).choices[0].message.content for text in asked]
     assert contents == [chat(client, text).choices[0].message.content for text in asked]
@@ -119,7 +119,7 @@ STATUS_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", STATUS_FAULTS)
-def test_faults_raise_what_the_client_raises_and_end(fault):
+def test_faults_raise_the_clients_errors_and_end(fault):
     with StandInServer({"faults": {fault: 1}, "max_faults": 2}) as server, connect(server) as client:
         hasty = client.with_options(timeout=0.2) if fault == "stall" else client
         for _ in range(2):
@@ -182,7 +182,7 @@ def test_faults_of_the_content():
         assert (kinds == []) == (outcome in ("empty-choice", "null-content"))
 
 
-def test_permanent_refusals_stay_and_the_seed_decides_who_gets_them():
+def test_permanent_refusals_stay_and_depend_on_the_seed():
     script = {"faults": {"refusal": 0.3, "500": 0.2}, "permanent": ["refusal"], "max_faults": 1}
 
     def refused(seed):
@@ -201,7 +201,7 @@ def test_permanent_refusals_stay_and_the_seed_decides_who_gets_them():
     assert refused(0) == first != refused(1)
 
 
-def test_errors_that_do_not_pass():
+def test_permanent_errors_stay():
     with StandInServer({"key": "sk-right", "quota_after": 2, "no_schema": True}) as server, connect(server) as client:
         with pytest.raises(openai.AuthenticationError) as caught:
             chat(client)
@@ -220,7 +220,7 @@ def test_errors_that_do_not_pass():
         assert server.counts()["outcomes"] == {"401": 1, "400": 1, "answered": 2, "insufficient_quota": 2}
 
 
-def test_concurrent_requests_wait_beside_each_other():
+def test_concurrent_requests_wait_in_parallel():
     async def ask(server):
         async with AsyncOpenAI(api_key="k", base_url=server.base_url, max_retries=0) as client:
             return await asyncio.gather(*(chat(client, f"question {index}") for index in range(16)))

@@ -1,4 +1,4 @@
-"""Keywords of texts: which words are, as which lemmas, how often; and what is refused."""
+"""Keywords: extraction, lemmas, counts and refused settings."""
 
 import sys
 import types
@@ -22,46 +22,46 @@ def keywords(texts=TEXTS, **settings):
     return count_keywords(texts, make_keywords(**settings))
 
 
-def test_lemmas_are_counted_once_a_text_the_commonest_first():
-    found = keywords()
-    assert found.counts["dog"] == 2
-    assert found.counts["park"] == 2
-    assert found.counts["run"] == 1
-    assert list(found.counts.items())[:3] == [("dog", 2), ("man", 2), ("park", 2)]
-    assert list(found.counts.values()) == sorted(found.counts.values(), reverse=True)
-    assert found.num_texts == 5
-    assert found.sets[0] == ("dog", "sit", "two", "park")
-    assert len(found.sets) == 3  # of texts that hold any
+def test_lemmas_are_counted_once_per_text():
+    counted = keywords()
+    assert counted.counts["dog"] == 2
+    assert counted.counts["park"] == 2
+    assert counted.counts["run"] == 1
+    assert list(counted.counts.items())[:3] == [("dog", 2), ("man", 2), ("park", 2)]
+    assert list(counted.counts.values()) == sorted(counted.counts.values(), reverse=True)
+    assert counted.num_texts == 5
+    assert counted.sets[0] == ("dog", "sit", "two", "park")
+    assert len(counted.sets) == 3  # of texts that hold any
 
 
-def test_function_words_numbers_and_letters_are_no_keywords():
-    found = keywords()
-    assert not set(found.counts) & (load_stop_list("en") | {"a", "t", "123", "4th", "s", "'s"})
-    assert not any(word.isdigit() or len(word) < 2 for word in found.counts)
+def test_function_words_numbers_and_letters_are_excluded():
+    counted = keywords()
+    assert not set(counted.counts) & (load_stop_list("en") | {"a", "t", "123", "4th", "s", "'s"})
+    assert not any(word.isdigit() or len(word) < 2 for word in counted.counts)
 
 
-def test_what_captions_are_about_is_a_keyword():
-    found = keywords(["A small young man with two old women, one woman in red."])
-    assert set(found.counts) == {"small", "young", "man", "two", "old", "woman", "red"}
+def test_content_words_of_captions_are_keywords():
+    counted = keywords(["A small young man with two old women, one woman in red."])
+    assert set(counted.counts) == {"small", "young", "man", "two", "old", "woman", "red"}
 
 
-def test_a_lemma_that_no_text_holds_is_given_as_the_commonest_form_of_it():
-    found = keywords(["A man playing.", "A boy playing.", "A girl playing with women."])
-    assert found.counts["playing"] == 3
-    assert found.counts["women"] == 1
-    assert found.sets[0] == ("man", "playing")
+def test_a_lemma_in_no_text_becomes_its_most_frequent_form():
+    counted = keywords(["A man playing.", "A boy playing.", "A girl playing with women."])
+    assert counted.counts["playing"] == 3
+    assert counted.counts["women"] == 1
+    assert counted.sets[0] == ("man", "playing")
 
 
-def test_words_of_a_text():
+def test_words_are_extracted():
     assert extract_words("A dog's well-known “Ball”, 3 Ärzte & naïve_ones.") == [
         "a", "dog's", "well-known", "ball", "ärzte", "naïve", "ones",
     ]  # fmt: skip
 
 
-def test_rare_words_are_left_out_also_of_the_texts():
-    found = keywords(min_count=2)
-    assert found.counts == {"dog": 2, "man": 2, "park": 2}
-    assert found.sets == [("dog", "park"), ("dog", "park", "man"), ("man",)]
+def test_rare_words_are_excluded():
+    counted = keywords(min_count=2)
+    assert counted.counts == {"dog": 2, "man": 2, "park": 2}
+    assert counted.sets == [("dog", "park"), ("dog", "park", "man"), ("man",)]
     with pytest.raises(UserError, match=r"no keyword is in at least keywords.min_count=9 of the 5 texts\. Lower it"):
         keywords(min_count=9)
 
@@ -71,19 +71,19 @@ def test_words_to_drop_are_dropped_in_every_form():
     assert "dog" not in keywords(drop=["Dog"]).counts
 
 
-def test_texts_without_any_word_are_refused():
+def test_texts_without_words_are_refused():
     with pytest.raises(UserError, match="give more texts"):
         keywords(["It is.", "1 2 3"])
 
 
-def test_other_languages_have_their_own_lists():
-    found = keywords(["Die Hunde laufen über eine Straße.", "Ein Hund schläft."], language="de")
-    assert found.counts["hund"] == 2
-    assert not {"die", "eine", "ein", "über"} & set(found.counts)
+def test_other_languages_have_stop_lists_and_lemmas():
+    counted = keywords(["Die Hunde laufen über eine Straße.", "Ein Hund schläft."], language="de")
+    assert counted.counts["hund"] == 2
+    assert not {"die", "eine", "ein", "über"} & set(counted.counts)
     assert lemmatize("Hunde", "de") == "hund"
 
 
-def test_languages_without_a_list_or_a_dictionary_are_refused_with_those_that_have_one():
+def test_unknown_languages_are_refused_with_the_known_ones():
     with pytest.raises(
         UserError, match=r"keywords.language=tlh: there is no stop list for it\. Choose one of .*\bde\b"
     ):
@@ -107,15 +107,15 @@ def spacy_with(load):
     return module
 
 
-def test_parts_of_speech_by_a_pipeline_of_the_users(monkeypatch):
+def test_parts_of_speech_by_the_users_pipeline(monkeypatch):
     class Pipeline:
         def pipe(self, texts):
             return ([_Token(word) for word in extract_words(text)] for text in texts)
 
     monkeypatch.setitem(sys.modules, "spacy", spacy_with(lambda name, exclude: Pipeline()))
     texts = ["Dogs run in parks.", "One dog ran."]
-    found = keywords(texts, part_of_speech=["NOUN"], spacy_pipeline="mine")
-    assert found.counts == {"dog": 2, "park": 1}
+    counted = keywords(texts, part_of_speech=["NOUN"], spacy_pipeline="mine")
+    assert counted.counts == {"dog": 2, "park": 1}
     assert set(keywords(texts, part_of_speech=["NOUN"], spacy_pipeline="mine", drop=["dog"]).counts) == {"park"}
 
 

@@ -1,4 +1,4 @@
-"""Numbers beside values computed by hand."""
+"""Statistics compared with values computed by hand."""
 
 import math
 
@@ -38,7 +38,7 @@ def test_divergence_is_0_for_the_same_shares_and_1_for_no_common_word():
     assert measure_unigram_divergence({"a": 1, "b": 2}, {"c": 3}) == 1
 
 
-def test_a_small_draw_is_further_from_the_rest_by_chance_than_half_of_the_texts():
+def test_small_samples_diverge_more_by_chance():
     texts = [f"a {first} {second}" for first in range(60) for second in range(60)]
     few, many, half = (estimate_chance_divergence(texts, num_texts, 0) for num_texts in (20, 1000, 10_000))
     assert half < many < 0.1 < few < 1
@@ -47,7 +47,7 @@ def test_a_small_draw_is_further_from_the_rest_by_chance_than_half_of_the_texts(
     assert estimate_chance_divergence(["a b"], 3, 0) is None
 
 
-def test_there_is_no_divergence_from_nothing():
+def test_the_divergence_of_a_side_without_words_is_refused():
     with pytest.raises(ValueError, match="without words"):
         measure_unigram_divergence({"a": 1}, {})
 
@@ -79,7 +79,7 @@ def test_the_most_extreme_words_are_kept():
     assert [rate.word for rate in under] == ["c"]
 
 
-def test_rates_beside_nothing():
+def test_rates_without_references_are_empty():
     assert compare_word_rates({"a": 1}, {}, 3) == ([], [])
 
 
@@ -117,7 +117,7 @@ def test_nearest_references():
 def test_nearest_references_draws_texts_and_references():
     references = [f"number {number}" for number in range(MAX_REFERENCES + 1)]
     texts = [f"text {number}" for number in range(50)]
-    drawn = find_nearest_references(texts, references, 3, 1)
-    assert len(drawn) == 3
-    assert drawn == find_nearest_references(texts, references, 3, 1)
+    pairs = find_nearest_references(texts, references, 3, 1)
+    assert len(pairs) == 3
+    assert pairs == find_nearest_references(texts, references, 3, 1)
     assert find_nearest_references(texts, [], 3, 1) == []
