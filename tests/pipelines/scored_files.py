@@ -19,14 +19,14 @@ ANSWERS = {"11": ["yes"] * 10, "12": ["2"] * 6 + ["3"] * 4, "13": ["red"] * 5 + 
 
 
 def write(name, value):
-    """JSON, or JSON lines by the name, packed where it ends in .gz; the path as text."""
+    """Write JSON or JSON Lines, compressed if the name ends in .gz, and return the path as text."""
     text = "".join(json.dumps(one) + "\n" for one in value) if ".jsonl" in name else json.dumps(value)
     (gzip.open if name.endswith(".gz") else open)(name, "wt", encoding="utf-8").write(text)
     return name
 
 
 def score(*settings):
-    """What was scored, and the results.json that was written."""
+    """Score and return the examples and the content of results.json."""
     config = compose_config(
         "score_predictions", ScorePredictionsConfig, ["output=scored", "num_bootstrap=20", *settings]
     )
