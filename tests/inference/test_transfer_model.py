@@ -120,6 +120,7 @@ except UserError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_model_goes_to_the_hub_and_comes_back(runs, picture, tmp_path):
     def told(token):
         own = {
