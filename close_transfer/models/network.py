@@ -178,9 +178,9 @@ class TransferNetwork(PreTrainedModel):
         }
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls, folder: Any, *args: Any, base_model: str | None = None, **kwargs: Any
-    ) -> "TransferNetwork":  # type: ignore[override]
+    ) -> "TransferNetwork":
         """Load what `save_pretrained` wrote.
 
         Args:

@@ -122,6 +122,7 @@ except UserError as error:
 """
 
 
+@pytest.mark.slow
 def test_model_is_uploaded_to_the_hub_and_loaded_from_it(runs, image, tmp_path):
     def told(token):
         own = {

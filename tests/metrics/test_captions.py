@@ -211,6 +211,7 @@ def test_the_cache_is_where_the_environment_says(tmp_path, monkeypatch):
     assert (tmp_path / "cache" / "tokenized").is_dir()
 
 
+@pytest.mark.slow
 def test_a_dead_meteor_is_replaced_and_where_no_java_is_installed_by_the_wheels(monkeypatch, scored):
     """One test, because a METEOR takes seconds to start."""
     with share_meteor() as before:

@@ -1,4 +1,4 @@
-"""Commands as users type them: the first ones in separate processes, the others in this one."""
+"""Commands as users type them: training in a separate process, the others in this one."""
 
 import json
 import os
@@ -30,10 +30,10 @@ def test_train_evaluate_predict_with_the_words_a_user_needs():
     assert "loss=" in trained.stderr
     folder = re.search(r"run: +(\S+)", trained.stdout)[1]
     following = re.search(r"next: python scripts/(.*)", trained.stdout)[1].split()
-    evaluated = run(*following, "num_bootstrap=20")
-    assert evaluated.returncode == 0, evaluated.stderr
+    evaluated = run_command(following[0].removesuffix(".py"), *following[1:], "num_bootstrap=20")
+    assert evaluated.status == 0, evaluated.err
     results = json.loads(Path(folder, "eval-test-image", "results.json").read_text())
-    assert f"{results['metrics']['CIDEr']:6.1f}" in evaluated.stdout
+    assert f"{results['metrics']['CIDEr']:6.1f}" in evaluated.out
     assert Path(folder, "eval-test-image", "report.html").is_file()
     assert Path("runs/captioning/latest").resolve() == Path(folder).resolve()
 

@@ -57,6 +57,7 @@ def own_study(monkeypatch, tmp_path):
     return made, done
 
 
+@pytest.mark.slow
 def test_rows_are_the_means_of_their_results_and_say_what_they_saw(own_study):
     made, done = own_study
     said = run_study(made)
