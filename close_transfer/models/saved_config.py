@@ -38,7 +38,7 @@ class SavedMapper(TypedDict):
 
 
 class SavedNoise(TypedDict):
-    """What training added, in all units, and the choice of a rule."""
+    """Noise of the training, in all units, and the choice of a rule."""
 
     std: float
     variance: NotRequired[float]
@@ -62,7 +62,7 @@ class SavedTask(TypedDict):
 
 
 class SavedTextFormat(TypedDict):
-    """How text is put to the language model (`prompt_format.py`), and the ids before the vector's tokens."""
+    """Text format of the language model (`prompt_format.py`), and the ids before the vector's tokens."""
 
     kind: Format
     before: list[int]
@@ -85,7 +85,7 @@ class SavedLanguageModel(TypedDict):
 
 
 class SavedStatistics(TypedDict):
-    """What the adapters' statistics were measured on."""
+    """Data that the adapters' statistics were measured on."""
 
     data: str
     split: str

@@ -75,7 +75,7 @@ def read_cells(
         names: names of the columns if the file has no header, else None.
 
     Raises:
-        UserError: if the header cannot be used, or a quote stays open, because then the cells cannot be told apart.
+        UserError: if the header cannot be used, or a quote stays open, because then it is not known where a cell ends.
     """
     rows = _parse_rows(path, lines, tabs)
     header = names or _read_header(rows, path)
