@@ -1,4 +1,4 @@
-"""Actions of scripts/synthesize_captions.py: plan, ask, collect, filter and report. Each may be repeated."""
+"""Actions of scripts/synthesize_captions.py: run, plan, status, collect, filter and report. Each can be repeated."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ from textgen.report.corpus_summary import CorpusSummary, format_training_setting
 from textgen.report.data_card import write_card
 from textgen.report.page import write_report
 
-CAPPED_STATUS = 3  # exit status after a cap: neither success nor an error, so that scripts can tell them apart
+CAPPED_STATUS = 3  # exit status if a budget cap stopped the run: neither success nor an error
 
 
 @dataclass
@@ -44,16 +44,18 @@ class Synthesis:
 
     @cached_property
     def folder(self) -> CorpusFolder:
-        """Folder of the corpus."""
+        """Return the folder of the corpus, with the paths of its files."""
         return CorpusFolder(Path(self.config.output))
 
     @cached_property
     def inputs(self) -> RecipeInputs:
-        """Inputs of the corpus."""
+        """Return the inputs that decide the requests: recipe, texts, keywords, model and prices."""
         return RecipeInputs(self.config)
 
     def claim_folder(self) -> str:
-        """Claim the folder for these inputs, and return the key of the corpus; later calls return the same key.
+        """Record these inputs in the folder, or check that it was made from the same, and return the corpus's key.
+
+        The key is a hash of the inputs that decide the requests.
 
         Raises:
             UserError: if the folder holds another corpus.
@@ -66,7 +68,7 @@ class Synthesis:
         """Write the plan, or extend it, and return its number of requests.
 
         Raises:
-            UserError: if `num_texts` is smaller than a plan whose requests were sent, or settings cannot be used.
+            UserError: if `num_texts` is below the number that is planned and sent already, or settings cannot be used.
         """
         self.inputs.check_price()
         check_filters(self.inputs)
@@ -91,12 +93,12 @@ class Synthesis:
         return num
 
     def _check_prompts(self, requests: Iterator[Request]) -> Iterator[Request]:
-        """Yield the requests, after a check that every row fills the template.
+        """Yield the requests, after a check that the template renders for every row of `recipe.rows`.
 
-        Rows and template cannot be corrected after the first request is paid for.
+        A bad row cannot be corrected once a request is paid for.
 
         Raises:
-            UserError: names the row that does not.
+            UserError: if it does not, with the number of the row.
         """
         recipe, asks_model = self.inputs.recipe, self.inputs.family in ("openai", "transformers")
         for request in requests:
@@ -115,7 +117,7 @@ class Synthesis:
                 yield request
 
     def ask(self, journal: RequestJournal, stop: StopRequest) -> str | None:
-        """Generate the missing answers; return the reason why that ended early, or None."""
+        """Generate the missing answers; return the reason why generation stopped early, or None."""
         return ask_source(self.inputs, self.folder, self.claim_folder(), journal, self._find_missing, stop)
 
     def describe(self) -> None:

@@ -98,7 +98,7 @@ class TransferModel:
             name: path of the folder, or name on the hub, such as "someone/captions-from-text".
             device: "auto" (a GPU if there is one, else the CPU), "cpu", "cuda", or one of several GPUs, such as "cuda:1".
             checkpoint: checkpoint of a run: "best" (lowest validation loss) or "last"; None loads the best one.
-            base_model: new folder of the language model of a LoRA or frozen model, if it has moved since training. The
+            base_model: folder of the base language model of a LoRA or frozen model, if it moved since training. The
                 fingerprint of its weights is checked.
 
         Returns:
@@ -120,7 +120,7 @@ class TransferModel:
         """Return the frozen encoder, loaded on first use.
 
         Raises:
-            UserError: if it cannot be loaded or has other weights than in training, or the model was trained on
+            UserError: if it cannot be loaded or has different weights than in training, or the model was trained on
                 vectors from files.
         """
         if self._encoder is None:
@@ -128,9 +128,9 @@ class TransferModel:
             if not config.encodes_images:
                 raise UserError(
                     f"the model was trained on vectors from files ({self.network.config.encoder['name']}), so it cannot "
-                    "encode images or texts. Encode them yourself, and give write(embeddings=...)"
+                    "encode images or texts. Encode them yourself, then call write(embeddings=...)"
                 )
-            encoder = load_encoder(config, self.network.device.type)
+            encoder = load_encoder(config, str(self.network.device))
             check_encoder(encoder, self.network)
             self._encoder = encoder
         return self._encoder
@@ -171,7 +171,7 @@ class TransferModel:
         return self._write_texts(images, question, decoding)
 
     def judge(self, images: ImageInput | Sequence[ImageInput], hypothesis: str, **decoding: Any) -> Any:
-        """Choose the label that holds between an image, or each of several, and a sentence.
+        """Choose the relation of a sentence to an image, or to each of several: entailment, neutral or contradiction.
 
         Args:
             images: a path, a `PIL.Image` or a uint8 array of shape (height, width, 3); or a sequence of these.
@@ -208,7 +208,7 @@ class TransferModel:
             images: paths, `PIL.Image`s or uint8 arrays of shape (height, width, 3).
             texts: texts, encoded by the encoder's text tower as in training.
             embeddings: raw vectors of the encoder, which need not have unit length; shape (rows, dim), or (rows, cells,
-                dim) for an encoder of grids.
+                dim) for an encoder with grid features.
             prompt: question or hypothesis for all inputs; None uses the task's own prompt, if it has one.
             input_modality: modality that `embeddings` come from, "image" or "text"; None means "image". Adapters such as
                 remove_mean treat the two differently.
@@ -218,7 +218,7 @@ class TransferModel:
                 search.
             temperature: temperature of sampling, above 0; only applies with `top_p`.
             seed: seed of sampling, 0 or more.
-            batch_size: inputs per batch of the decoding.
+            batch_size: inputs per decoding batch.
 
         Returns:
             One `Prediction` per input, in order. Its `text` is the label for tasks with labels, else the first
@@ -334,7 +334,7 @@ class TransferModel:
     def _check_method(self, method: str, output: str) -> None:
         if self._method != method:
             raise UserError(
-                f"this model was trained for task={self.task} and writes no {output}. Use a model of another task, or "
+                f"this model was trained for task={self.task} and does not write {output}. Load a model of another task, or "
                 "write(prompt=...)"
             )
 

@@ -26,12 +26,12 @@ from close_transfer.training.transfer_objective import TransferObjective
 
 
 def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Outcome]:
-    """Train a run, or continue it, and return its folder and the outcome.
+    """Train a model in a new run folder, or resume a run, and return the folder and the outcome.
 
     Args:
         config: settings of the run.
         input_modality: "text" trains on vectors of texts and opens no image; "image" trains on vectors of the images
-            of the same examples and changes nothing else.
+            of the same examples, whose default noise is 0.
 
     Raises:
         UserError: if the user can correct the cause.
@@ -48,9 +48,9 @@ def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Out
     if accelerator.is_main_process:
         console.warn_about_encoder(config.clip, config.data)
     with ExitStack() as locks:
-        if is_begun:  # before reading its checkpoint, so that no other process replaces it
+        if is_begun:  # lock first, so that no other process overwrites its checkpoint
             locks.enter_context(folder.lock_for_all_processes(accelerator))
-        with accelerator.main_process_first():  # the other processes read its vectors from the cache
+        with accelerator.main_process_first():  # the others read the main process's vectors from the cache
             scenes = data.encode(encoder, config.embedding_cache)
 
         # 3. The network, with its adapters and their noise: from the last checkpoint, or new.
@@ -61,14 +61,14 @@ def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Out
         else:
             statistics = load_or_compute_statistics(config, encoder, scenes[0], input_modality, data.scenes)
             noise = choose_noise(config, input_modality, encoder, data.scenes, data.training.examples, statistics)
-            torch.manual_seed(config.seed)  # weights are drawn next
+            torch.manual_seed(config.seed)  # for the initial weights
             summary = summarize_statistics(statistics)
             data_regime = max(DATA_REGIMES[input_modality], noise.data_regime)
             network, tokenizer = build_network(
                 config, encoder, data.tokenizer_texts, statistics, summary, noise.as_dict(), data_regime
             )
 
-        # 4. The examples as token ids.
+        # 4. Prompts and targets as token ids.
         training, validation = data.tokenize(config.task, tokenizer, network.config.text_format["kind"], scenes)
         check_prompt_lengths(config, network, scenes[0], (training, validation))
         validation_input = console.describe_validation_input(data, noise)
@@ -76,7 +76,7 @@ def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Out
             console.print_plan(config, data, encoder, noise, network, device, folder.path, resumes)
             console.print_cut_texts(data, encoder, training)
 
-        # 5. The files of a new run, written last, so that an error leaves nothing behind.
+        # 5. The files of a new run, written only now, so that an error above leaves no half-made run.
         if not is_begun:
             locks.enter_context(folder.lock_for_all_processes(accelerator))
             if accelerator.is_main_process:

@@ -3,7 +3,7 @@
 Adapters follow each other in a chain, each on unit vectors:
 
     adapter=gaussian                     CLOSE
-    adapter=[remove_mean,gaussian]       C3: subtract each modality's mean, then add noise
+    adapter=[remove_mean,gaussian]       C3 (arXiv 2401.08567): subtract each modality's mean, then add noise
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,22 +56,22 @@ Steps = Sequence[Mapping[str, Any]]
 
 
 def drop_noise_steps(steps: Steps) -> list[dict[str, Any]]:
-    """Return the steps that change a vector at test time too; noise does not."""
+    """Return the steps without those that add noise, which act in training only."""
     return [dict(step) for step in steps if not issubclass(ADAPTERS[step["name"]], Noise)]
 
 
 def get_statistics_prefix(steps: Steps, number: int) -> str:
-    """Return the key prefix of the statistics that fit step `number`.
+    """Return the key prefix of the statistics that are used to fit step `number`.
 
-    Empty if the step gets vectors as the encoder returns them, else `NAME/` of the step.
+    Empty if no earlier step changes vectors at test time, else `NAME/` of the step.
     """
     return f"{steps[number]['name']}/" if drop_noise_steps(steps[:number]) else ""
 
 
 class AdapterChain(nn.Module):
-    """Adapters in sequence; vectors have unit length before the first and after each.
+    """Adapters in sequence; vectors are scaled to unit length before the first and after each (zeros stay zeros).
 
-    So noise has one unit at any place in the chain: per coordinate of a unit vector.
+    So `noise=` means the same at any place in the chain: per coordinate of a unit vector.
 
     Attributes:
         data_regime: data that the steps need: "T0" text, "T1" unpaired images too, "T4" pairs.
@@ -104,8 +104,8 @@ class AdapterChain(nn.Module):
         """Adapt vectors.
 
         Args:
-            vectors: raw vectors of any length.
-            input_modality: "text" or "image", the source of the vectors.
+            vectors: vectors that need not have unit length; b examples, optional k vectors per example, width d.
+            input_modality: "text" or "image", the modality of the vectors.
             noise: source of random numbers. Without it, and in `eval()` mode, no noise is added.
         """
         vectors = F.normalize(vectors, dim=-1)

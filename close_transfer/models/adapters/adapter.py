@@ -17,8 +17,6 @@ from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import Float64Array
 from close_transfer.models.adapters.statistics import Statistics
 
-# Source of a vector: an adapter may treat texts and images differently.
-
 
 @dataclass(frozen=True)
 class NoiseSource:
