@@ -175,7 +175,14 @@ def fit_statistics(system: System, pairs: Pairs, visible: NDArray[np.int64], num
             normalize_rows(pairs.texts[pair_rows]), np.arange(len(pair_rows)), normalize_rows(pairs.images[pair_rows])
         )
         noise["paired"] = asdict(choose_paired(adapt_groups(paired_vectors)))
-    facts = {"num_texts": len(text_rows), "chain": before, "noise_behind": before, "noise": noise}
+    facts = {
+        "data": "pairs",
+        "split": "train",
+        "num_texts": len(text_rows),
+        "chain": before,
+        "noise_behind": before,
+        "noise": noise,
+    }
     return Statistics(statistics.arrays, facts)
 
 

@@ -69,7 +69,7 @@ def test_saved_and_loaded_model_gives_the_same_answer(runs, image, tmp_path):
 
 def test_mistakes_say_what_to_do(runs, image, monkeypatch):
     model = TransferModel.from_pretrained(runs / "captioning", device="cpu")
-    with pytest.raises(UserError, match=r"trained for task=captioning and writes no answers"):
+    with pytest.raises(UserError, match=r"trained for task=captioning and does not write answers"):
         model.answer(image, "Why?")
     with pytest.raises(
         UserError, match=r"embeddings of shape \(2, 3\) do not fit .*Give an array of shape \(rows, 128\)"

@@ -90,7 +90,7 @@ def test_what_training_left_out_is_not_in_the_memory_either(train_small):
 
 def test_vectors_of_another_width_are_refused(finished_runs):
     np.save("texts.npy", unit(30).astype(np.float32))
-    with pytest.raises(UserError, match=r"text_memory=texts\.npy: .*\(16,\).*width 128"):
+    with pytest.raises(UserError, match=r"text_memory=texts\.npy holds vectors of shape \(16,\).*\(128,\)"):
         run(finished_runs, "text_memory=texts.npy")
 
 
