@@ -170,7 +170,7 @@ def _format_markdown(tables: Sequence[tuple[str, str, dict[str, dict[str, Any]]]
 
 
 def run_study(config: StudyRealVectorsConfig) -> str:
-    """Run the missing trainings, write results.json and results.md, and return the tables as Markdown.
+    """Run the missing trainings, write tables.json and tables.md, and return the tables as Markdown.
 
     Raises:
         UserError: if the pairs or the language model cannot be used.
@@ -186,9 +186,9 @@ def run_study(config: StudyRealVectorsConfig) -> str:
     text = _format_markdown(tables)
     folder = Path(config.output)
     write_json(
-        folder / "results.json", {"config": config.model_dump(), "tables": {title: table for title, _, table in tables}}
+        folder / "tables.json", {"config": config.model_dump(), "tables": {title: table for title, _, table in tables}}
     )
-    write_text(folder / "results.md", text)
+    write_text(folder / "tables.md", text)
     return text
 
 

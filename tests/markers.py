@@ -15,7 +15,7 @@ import close_transfer.pipelines as pipelines
 
 FOLDERS = {"tests/malformed/": "fuzz", "test_kills": "kill"}
 TRAINING = (f"{pipelines.__name__}.train", f"{pipelines.__name__}.pretrain_lm")
-TRAINING_SCRIPTS = ("train_text_only", "train_with_images", "pretrain_lm", "demo", "run_study", "sweep_noise")
+TRAINING_SCRIPTS = ("train_text_only", "train_on_images", "pretrain_lm", "demo", "run_study", "sweep_noise")
 
 
 def mark(items: list[pytest.Item]) -> None:

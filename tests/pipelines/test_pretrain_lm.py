@@ -19,8 +19,7 @@ from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.pipelines.pretrain_lm import _split_texts, describe_outcome, pretrain
 from close_transfer.pipelines.train import train
 from close_transfer.training.span_corruption import SpanCorruptor
-from close_transfer.training.trainer import Trainer
-from tests.conftest import SMALL_DATA, SMALL_LOOP, SMALL_MODEL
+from tests.conftest import SMALL_DATA, SMALL_LOOP, SMALL_MODEL, act_before_steps
 
 SMALL_PRETRAINING = [*SMALL_MODEL, "text=texts.txt", "output=lm", "batch_size=16", "warmup_steps=2", "log_every=1",
                      "val_share=0.1", "device=cpu"]  # fmt: skip
@@ -150,15 +149,8 @@ def test_same_seed_same_weights_other_seed_others():
 def test_stopped_and_resumed_equals_never_stopped(stop_at, monkeypatch):
     settings = ["lm.config.dropout_rate=0.1", "epochs=3", "objective=denoise"]
     whole = pretrain(small(*settings, "output=whole"))
-    train_on = Trainer._train_on
-
-    def interrupt(self, step, num_steps, rows):
-        if step == stop_at - 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return train_on(self, step, num_steps, rows)
-
     with monkeypatch.context() as patched:
-        patched.setattr(Trainer, "_train_on", interrupt)
+        act_before_steps(patched, lambda done, _: done == stop_at - 1 and os.kill(os.getpid(), signal.SIGTERM))
         stopped = pretrain(small(*settings, "output=parts"))
     assert stopped.exit_status == 128 + signal.SIGTERM
     assert stopped.summary["trained"]["step"] == stop_at < whole.summary["trained"]["step"]
@@ -185,15 +177,12 @@ def test_a_kill_between_saves_costs_the_steps_since_the_last(monkeypatch):
     class Killed(BaseException):
         pass
 
-    train_on = Trainer._train_on
-
-    def kill(self, step, num_steps, rows):
-        if step == 10:
+    def kill(done, model):
+        if done == 10:
             raise Killed
-        return train_on(self, step, num_steps, rows)
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(Trainer, "_train_on", kill)
+        act_before_steps(patched, kill)
         pretrain(small("output=parts", "epochs=2"))
     pretrain(small("output=parts", "epochs=2", "resume=true"))
     assert weights("whole") == weights("parts")
@@ -286,13 +275,9 @@ def test_unusable_lines_are_skipped_and_counted_if_requested():
 
 
 def test_two_trainings_do_not_share_a_folder(monkeypatch):
-    train_on = Trainer._train_on
-
-    def another_meanwhile(self, step, num_steps, rows):
-        monkeypatch.setattr(Trainer, "_train_on", train_on)
+    def start_another(done, model):
         with pytest.raises(UserError, match="another process trains in lm"):
             pretrain(small("max_steps=1"))
-        return train_on(self, step, num_steps, rows)
 
-    monkeypatch.setattr(Trainer, "_train_on", another_meanwhile)
+    act_before_steps(monkeypatch, start_another)
     assert pretrain(small("max_steps=1")).exit_status == 0

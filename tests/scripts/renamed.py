@@ -5,7 +5,7 @@ SCRIPTS: dict[str, str] = {}
 # Settings: the script, or "" for all; a regular expression of after, and before.
 SETTINGS: tuple[tuple[str, str, str], ...] = ()
 # Fields of what is written: before, after.
-FIELDS: dict[str, str] = {}
+FIELDS: dict[str, str] = {"nearest_text_of_a_picture": "nearest_text_of_an_image"}
 # The same for one file.
 FIELDS_OF_FILES: dict[str, dict[str, str]] = {}
 # The same below one field only.

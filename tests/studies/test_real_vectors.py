@@ -93,8 +93,8 @@ def test_every_pair_is_in_one_fold():
 def test_the_probe_alone_needs_no_language_model(pairs):
     settings = config(pairs, "noises=[0,0.1]", "least_keyword=5", "most_keyword=20", f"output={pairs / 'out'}")
     text = run_study(settings)
-    results = json.loads((pairs / "out" / "results.json").read_text())
-    assert (pairs / "out" / "results.md").read_text() == text
+    results = json.loads((pairs / "out" / "tables.json").read_text())
+    assert (pairs / "out" / "tables.md").read_text() == text
     ((title, table),) = results["tables"].items()
     assert "40 pairs, 5 folds, 1 seeds" in title
     assert list(table) == ["text, no noise", "text, noise 0.1", "images, no noise", NEAREST]

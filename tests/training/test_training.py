@@ -182,19 +182,19 @@ def test_validation_draws_from_all_examples_and_says_so(capsys, monkeypatch):
 
 
 def test_a_limit_on_the_epoch_draws_anew_in_each(monkeypatch):
-    parts, drawn = TokenizedExamples.parts, []
+    parts, drawn = TokenizedExamples.make_parts, []
 
     def remember(self, rows, num_parts):
         if len(self) == 200:  # 40 scenes of 5 captions: not those of validation
             drawn.append(set(rows.tolist()))
         return parts(self, rows, num_parts)
 
-    monkeypatch.setattr(TokenizedExamples, "parts", remember)
+    monkeypatch.setattr(TokenizedExamples, "make_parts", remember)
     limits = ["train.max_steps=null", "train.epochs=3", "train.max_examples_per_epoch=150", "train.batch_size=150"]
     train(small_config(*limits, "train.num_validations=1"), "text")
     assert [len(epoch) for epoch in drawn] == [150, 150, 150]
     assert drawn[0] != drawn[1] != drawn[2]
-    assert drawn[0] & drawn[1], "a draw of its own, not the rest of the first"
+    assert drawn[0] & drawn[1], "a new draw, not the rest of the first"
 
 
 def test_folders_of_runs_and_latest():

@@ -70,7 +70,7 @@ def choose_unpaired(texts: GroupedVectors, images: Float64Array, seed: int = 0) 
         )
     ends = compute_mean_interval(image_cosines, np.arange(len(image_cosines)), seed)
     low, high = sorted(map(find_std, ends or (image_cosine, image_cosine)))
-    evidence = {"nearest_text_of_a_picture": image_cosine, "nearest_other_text_of_a_text": clean_cosine}
+    evidence = {"nearest_text_of_an_image": image_cosine, "nearest_other_text_of_a_text": clean_cosine}
     return NoiseChoice(
         "nearest_text", "T1", find_std(image_cosine), evidence, grouped=True, interval=(low, high) if ends else None
     )
