@@ -48,7 +48,7 @@ def test_a_whole_one_is_taken():
 )
 def test_a_damaged_one_is_refused_with_its_field(damage, where):
     Path("config.json").write_text(json.dumps(WHOLE | damage))
-    with pytest.raises(UserError, match=rf"config\.json: is damaged \({where}: .*restore it from a copy"):
+    with pytest.raises(UserError, match=rf"config\.json: is damaged \({where}: .*Restore it from a copy"):
         TransferNetwork.from_pretrained(".")
 
 

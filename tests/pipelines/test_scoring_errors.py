@@ -130,5 +130,5 @@ def test_the_command_reports_real_annotations_given_for_captions():
     finished = run_command("score_predictions", "output=scored", f"predictions={answers()}", f"references={references}")
     assert finished.status == 2
     assert finished.err.count("\n") == 1
-    assert "these are VQA's annotations; task=captioning takes" in finished.err
+    assert "the file holds VQA's annotations. For task=captioning give" in finished.err
     assert not Path("scored").exists()
