@@ -8,7 +8,6 @@ import contextlib
 import os
 import re
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import fingerprint, read_json, write_json, write_text
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
-from close_transfer.core.markdown import format_table
 from close_transfer.data.examples import group_by_scene
 from close_transfer.encoders.build import build_encoder
 from close_transfer.inference.loading import load_model
@@ -36,6 +34,7 @@ from close_transfer.training.runs import read_run
 from studies.config import RunStudyConfig, SystemConfig
 from studies.jobs import Job, run_jobs
 from studies.scene_scores import SceneScores, map_examples_to_scenes
+from studies.systems_table import format_markdown
 
 
 def _make_slug(name: str) -> str:
@@ -215,38 +214,6 @@ def build_table(config: RunStudyConfig) -> dict[str, dict[str, dict[str, Any]]]:
             if config.costs:
                 table[name][task] |= _measure_costs(_get_run_folder(config, task, name, 0))
     return table
-
-
-def _format_cell(row: Mapping[str, Any]) -> str:
-    low, high = row["interval"]
-    text = f"{row['score']:.1f} ({low:.1f} to {high:.1f})"
-    difference, *bounds = row["against_baseline"]
-    return f"{text}; {difference:+.1f} ({bounds[0]:+.1f} to {bounds[1]:+.1f})" if difference or any(bounds) else text
-
-
-def format_markdown(config: RunStudyConfig, table: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
-    """Format a Markdown table with one row per system, in the settings' order, and one column per task."""
-    metrics = {task: table[config.baseline][task]["metric"] for task in config.tasks}
-    header = [
-        "system",
-        "sees",
-        *(["cosine"] if config.cosines else []),
-        *(["parameters trained", "minutes"] if config.costs else []),
-        *(f"{task} ({m})" for task, m in metrics.items()),
-    ]
-    lines = []
-    for name, row in table.items():
-        if not row:
-            continue  # the system is not run on any of these tasks
-        first = next(iter(row.values()))
-        extra_cells = [f"{first['cosine']:.2f}" if "cosine" in first else ""] if config.cosines else []
-        if config.costs:
-            trains = "minutes" in first
-            extra_cells += [f"{first['trained_parameters']:,}", f"{first['minutes']:.1f}"] if trains else ["none", ""]
-        sees = "/".join(sorted({result["data_regime"] for result in row.values()}))
-        scores = (_format_cell(row[task]) if task in row else "" for task in config.tasks)
-        lines.append([name, sees, *extra_cells, *scores])
-    return format_table(header, lines)
 
 
 def _check_settings(config: RunStudyConfig) -> None:

@@ -14,17 +14,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import hydra
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
+from close_transfer.core.composition import (
+    REFUSALS,
+    build_refusal_error,
+    compose_or_explain,
+    format_search_path,
+    order_folders,
+)
 from close_transfer.core.errors import UserError
 from close_transfer.core.guarded_run import run_guarded
-from close_transfer.core.resolvers import register_resolvers
 from close_transfer.core.schema import C, StrictModel, find_text_error, shorten, validate
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -32,11 +35,6 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 _PLAIN_KEY = re.compile(r"(\+{1,2}|~)?[A-Za-z_][\w.@/-]*", re.ASCII)
 _MAX_BRACKETS = 50  # a value with more is text; Hydra's parser would take minutes or overflow the stack
 _UNCHECKED = ("-", "+", "~", "hydra")  # arguments that begin so are checked by Hydra alone
-
-# Exceptions that Hydra raises for settings it cannot use. Some come from Python and YAML.
-_REFUSALS = (HydraException, ValueError, RecursionError, YAMLError)
-
-register_resolvers()
 
 
 @dataclass(frozen=True)
@@ -100,13 +98,8 @@ def _iterate_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
                 yield from _iterate_keys(value, f"{prefix}{key}.")
 
 
-def _order_folders(config_name: str, config_folders: Sequence[Path]) -> list[Path]:
-    """Return the folders with the one that holds the command's own file first."""
-    return sorted(config_folders, key=lambda folder: not (folder / f"{config_name}.yaml").is_file())
-
-
 def _read_defaults_list(name: str, config_folders: Sequence[Path]) -> Sequence[object]:
-    loaded = OmegaConf.load(_order_folders(name, config_folders)[0] / f"{name}.yaml")
+    loaded = OmegaConf.load(order_folders(name, config_folders)[0] / f"{name}.yaml")
     assert isinstance(loaded, DictConfig)
     return loaded.get("defaults", [])
 
@@ -159,7 +152,7 @@ def check_overrides(
         known_names = sorted(
             {
                 key
-                for key in _iterate_keys(_compose_or_explain(config_name, chosen, folders))
+                for key in _iterate_keys(compose_or_explain(config_name, chosen, folders))
                 if not key.startswith(hidden)
             }
             | known_groups
@@ -186,47 +179,12 @@ def _find_other_options(config_name: str, key: str, hidden: tuple[str, ...], ext
         with suppress(UserError):
             matching += (
                 [option]
-                if key in _iterate_keys(_compose_or_explain(config_name, [f"{group}={option}"], folders))
+                if key in _iterate_keys(compose_or_explain(config_name, [f"{group}={option}"], folders))
                 else []
             )
     labels = extensions.labels
     kinds = "".join(f"{labels[choice]}, " for option in matching if (choice := f"{group}={option}") in labels)
     return f"{kinds}{group}={', '.join(matching)}" if matching else ""
-
-
-def _compose(config_name: str, overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
-    GlobalHydra.instance().clear()  # Hydra refuses a second initialization in one process
-    first, *others = _order_folders(config_name, folders)
-    with initialize_config_dir(version_base=None, config_dir=str(first)):
-        return compose(config_name, [*overrides, *_format_search_path(others)])
-
-
-def _compose_or_explain(config_name: str, overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
-    """Compose the settings with Hydra.
-
-    Raises:
-        UserError: names the overrides that Hydra cannot use.
-    """
-    try:
-        return _compose(config_name, overrides, folders)
-    except _REFUSALS as error:
-        culprits = []  # overrides without which Hydra can compose the rest
-        for number, override in enumerate(overrides):
-            with suppress(*_REFUSALS):
-                _compose(config_name, [*overrides[:number], *overrides[number + 1 :]], folders)
-                culprits.append(shorten(override))
-        raise _build_refusal_error(error, "; ".join(culprits or map(shorten, overrides))) from error
-
-
-def _format_search_path(folders: Sequence[Path]) -> list[str]:
-    """Return the override that makes Hydra look for groups in further folders, as a list of at most one."""
-    return [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in folders)}]"] if folders else []
-
-
-def _build_refusal_error(error: Exception, subject: str) -> UserError:
-    """Return the error for `subject` with the first two lines of Hydra's message; the rest describes its parser."""
-    reason = "is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split("\n")[:2])
-    return UserError(f"{subject}: {shorten(reason)}")
 
 
 def compose_config(
@@ -250,7 +208,7 @@ def compose_config(
     ]
     check_overrides(config_name, schema, arguments, extensions)
     return _resolve_and_validate(
-        schema, _compose_or_explain(config_name, arguments, extensions.config_folders), extensions
+        schema, compose_or_explain(config_name, arguments, extensions.config_folders), extensions
     )
 
 
@@ -265,7 +223,7 @@ def _resolve_and_validate(schema: type[C], config: DictConfig, extensions: CliEx
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}. Check its value in configs/") from error
     except RecursionError as error:
-        raise _build_refusal_error(error, getattr(error, "full_key", "") or "a setting") from error
+        raise build_refusal_error(error, getattr(error, "full_key", "") or "a setting") from error
     assert isinstance(values, dict)
     settings = validate(schema, values, extensions.union_tags)  # type: ignore[arg-type]
     extensions.check_settings(settings)
@@ -307,13 +265,13 @@ def run(
         check_overrides(config_name, schema, arguments, extensions)
     else:  # compose first, because Hydra itself reports mistakes with another exit status
         compose_config(config_name, schema, sys.argv[1:], extensions)
-    first, *others = _order_folders(config_name, extensions.config_folders)
-    sys.argv[1:] = [*arguments, *_format_search_path(others)]
+    first, *others = order_folders(config_name, extensions.config_folders)
+    sys.argv[1:] = [*arguments, *format_search_path(others)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra exits with its own message and status
     try:
         hydra.main(version_base=None, config_path=str(first), config_name=config_name)(run_job)()
-    except _REFUSALS as error:
+    except REFUSALS as error:
         if begun:
             raise
         unchecked = [shorten(argument) for argument in arguments if argument.startswith(_UNCHECKED)]
-        raise _build_refusal_error(error, " ".join(unchecked)) from error
+        raise build_refusal_error(error, " ".join(unchecked)) from error

@@ -162,6 +162,36 @@ def check_prompt(prompt: str | None, task: Mapping[str, Any]) -> str:
     return prompt
 
 
+def check_text(name: str, text: str) -> None:
+    """Check that a question or hypothesis is a text and not empty.
+
+    Args:
+        name: name of the argument.
+        text: its value.
+
+    Raises:
+        UserError: if it is not a string, or holds only spaces.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise UserError(f"{name}={text!r} is empty or not a text. Give {name} as a string")
+
+
+def check_single_candidate(decoding: Mapping[str, Any]) -> None:
+    """Check the decoding of a method that returns one text per input.
+
+    Args:
+        decoding: keyword arguments of `TransferModel.write`.
+
+    Raises:
+        UserError: if they ask for more candidates.
+    """
+    if decoding.get("num_return", 1) != 1:
+        raise UserError(
+            f"num_return={decoding['num_return']}: this method returns a single text. Use write(..., num_return=...), "
+            "which returns all candidates"
+        )
+
+
 def check_decoding(
     num_beams: int | None, num_return: int, top_p: float | None, temperature: float, seed: int, task_beams: int
 ) -> Decoding:

@@ -4,13 +4,11 @@ A batch's requests and their reserved cost are in the journal before it is submi
 A batch that was submitted at the moment of a kill is found by its metadata, so no file is submitted twice.
 """
 
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import openai
 from openai.types import Batch
@@ -32,20 +30,13 @@ from textgen.generators.batch_files import (
     split_result_lines,
 )
 from textgen.generators.events import make_answer_event, make_fault_event
-from textgen.generators.openai_api import PATHS, Access, classify_status, parse_retry_after
+from textgen.generators.openai_api import PATHS, Access
+from textgen.generators.repeated_calls import RepeatedCalls, Stopped
 from textgen.generators.responses import NO_SCHEMA, Paid, Reply, RequestError
 from textgen.prompts.recipe import Request, hash_json
 
-T = TypeVar("T")
-
 _METADATA = "corpus_part"  # metadata field that names a file at the provider
 _ENDED = ("completed", "failed", "expired", "cancelled")
-_MAX_PAUSE = 60.0  # seconds between two attempts of a call
-_CHECK_SECONDS = 0.2  # between two checks for a signal while waiting
-
-
-class _Stopped(Exception):
-    """Stop by a signal before a call was tried again."""
 
 
 @dataclass
@@ -83,10 +74,11 @@ class BatchClient:
         self._progress: dict[int, int] = {}
         self._given_up: set[str] = set()
         self._fatal: RequestError | None = None
-        # No retries by the library: `_retry` counts them, and looks for a batch before it submits again.
+        # No retries by the library: `repeat` counts them, and `_create` looks for a batch before it submits again.
         self._client = openai.OpenAI(
             api_key=self.access.key, base_url=self.access.base_url, max_retries=0, timeout=self.limits.request_timeout
         )
+        self._calls = RepeatedCalls(self.access, self.limits, self.stop)
 
     def run(self, missing: Callable[[], Iterable[Request]]) -> None:
         """Submit, wait and collect until nothing is missing, a cap is reached, or a signal comes.
@@ -99,7 +91,7 @@ class BatchClient:
         """
         try:
             self._run(lambda: (request for request in missing() if request.id not in self._given_up))
-        except _Stopped:
+        except Stopped:
             self.stopped = "a signal"
 
     def _run(self, missing: Callable[[], Iterable[Request]]) -> None:
@@ -147,7 +139,7 @@ class BatchClient:
 
     def _find_or_drop(self, part: Part) -> None:
         """Take up a file if the provider has it; otherwise drop it, so that its requests are submitted in new files."""
-        if batch_id := self._retry(partial(self._find, part)):
+        if batch_id := self._calls.repeat(partial(self._find, part)):
             self._note(part, batch_id)
         else:
             self.journal.append({"event": "batch_dropped", "part": part.number})
@@ -172,7 +164,7 @@ class BatchClient:
                 metadata={_METADATA: self._make_name(part)},
             ).id
 
-        self._note(part, self._retry(create))
+        self._note(part, self._calls.repeat(create))
 
     def _note(self, part: Part, batch_id: str) -> None:
         self.journal.append({"event": "batch_submitted", "part": part.number, "batch_id": batch_id})
@@ -190,7 +182,7 @@ class BatchClient:
         with tqdm(total=sum(len(part.open) for part in waiting), unit="request", desc="batches") as bar:
             while self.collect() and not self.stop.asked:
                 bar.update(sum(self._progress.values()) - bar.n)
-                self._pause(self.settings.poll_seconds)
+                self._calls.pause(self.settings.poll_seconds)
             bar.update(sum(self._progress.values()) - bar.n)
 
     def collect(self) -> int:
@@ -199,19 +191,19 @@ class BatchClient:
         Raises:
             UserError: if the provider refused a batch, or all of its requests.
         """
-        with suppress(_Stopped):
+        with suppress(Stopped):
             self._collect()
         return len(self.journal.ledger.waiting)
 
     def _collect(self) -> None:
         for part in self.journal.ledger.waiting:
             if part.batch_id is None:
-                if batch_id := self._retry(partial(self._find, part)):
+                if batch_id := self._calls.repeat(partial(self._find, part)):
                     self._note(part, batch_id)
                 else:  # it was not submitted; the next run drops it
                     continue
             assert part.batch_id is not None
-            batch = self._retry(partial(self._client.batches.retrieve, part.batch_id))
+            batch = self._calls.repeat(partial(self._client.batches.retrieve, part.batch_id))
             counts = batch.request_counts
             self._progress[part.number] = counts.completed + counts.failed if counts else 0
             if batch.status in _ENDED:
@@ -221,7 +213,7 @@ class BatchClient:
         """Match results to requests by id, in any order; count duplicate and foreign lines, and ignore them."""
         num_ignored, seen_ids = 0, set()
         for file in filter(None, (batch.output_file_id, batch.error_file_id)):
-            content = self._retry(partial(self._client.files.content, file))
+            content = self._calls.repeat(partial(self._client.files.content, file))
             for line in split_result_lines(content.text):
                 request, outcome = read_result(line, self.access, self.writer.is_schema_optional)
                 if request in seen_ids or request not in part.ids:
@@ -272,36 +264,3 @@ class BatchClient:
         elif not fault.retry:
             self._given_up.add(request)
             self.journal.append({"event": "gave_up", "id": request, "fault": fault.kind})
-
-    def _retry(self, call: Callable[[], T]) -> T:
-        """Return the result of a call that costs nothing, and repeat the call after faults that may pass.
-
-        Raises:
-            UserError: if the provider refuses the call, or cannot be reached.
-            _Stopped: if a signal comes before another attempt.
-        """
-        for attempt in range(self.limits.max_attempts):
-            wait = min(_MAX_PAUSE, self.limits.initial_backoff * 2**attempt)
-            try:
-                return call()
-            except openai.APIStatusError as error:
-                retry_after = parse_retry_after(error.response.headers)
-                fault = classify_status(error.status_code, error.message, error.code, retry_after, False, False)
-                last_message = fault.detail
-                if fault.fatal or not fault.retry:
-                    break
-                wait = retry_after or wait
-            except (openai.APIConnectionError, ValueError) as error:
-                last_message = str(error)
-            self._pause(wait)
-            if self.stop.asked:
-                raise _Stopped
-        raise UserError(
-            f"{self.access.server}: {self.access.mask_key(last_message)}. All answers are kept. Run the same command to continue"
-        )
-
-    def _pause(self, seconds: float) -> None:
-        """Sleep for this time, or until a signal comes."""
-        end = time.monotonic() + seconds
-        while not self.stop.asked and (remaining := end - time.monotonic()) > 0:
-            time.sleep(min(remaining, _CHECK_SECONDS))

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.core.errors import UserError
-from textgen.grammar.derivation import DeadEnd, Derivations, Item, Keywords, count_expected_uses
+from textgen.grammar.derivation import DeadEnd, Derivations, Item, Keywords
+from textgen.grammar.expected_uses import count_expected_uses
 from textgen.grammar.parser import (
     Alternative,
     Entry,

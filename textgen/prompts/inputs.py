@@ -1,6 +1,5 @@
 """Inputs of a corpus: recipe with its files, keywords, price, and the fingerprints that decide a request."""
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,85 +10,16 @@ from close_transfer.core.atomic_files import fingerprint_file
 from close_transfer.core.command_line import CONFIGS
 from close_transfer.core.errors import UserError
 from close_transfer.core.roles import Role, drop_settings
-from textgen.config import KeywordSettings, RecipeSettings, SynthesizeCaptionsConfig
+from textgen.config import KeywordSettings, SynthesizeCaptionsConfig
 from textgen.corpus.prices import FREE, Price, find_price
 from textgen.grammar.grammar import Grammar
-from textgen.prompts.recipe import Recipe, resolve_beside_recipe
+from textgen.prompts.recipe import Recipe
+from textgen.prompts.recipe_files import read_examples, read_recipe_rows, read_template
 from textgen.text.hashing import hash_json
-from textgen.text.keywords import KeywordCounts, count_keywords, extract_words
-from textgen.text.readers import check_columns, read_rows, read_texts
+from textgen.text.keywords import KeywordCounts, count_keywords
+from textgen.text.readers import read_texts
 
-RECIPES = CONFIGS / "recipe"
-_REFERENCE_EXAMPLES = 200  # number of reference texts that examples=references draws in-context examples from
 _WORD_SCALE = 1_000_000  # a grammar's word frequencies as counts: samplers take integers
-
-
-def _read_template(settings: RecipeSettings) -> str | None:
-    if settings.template is None:
-        return None
-    path = resolve_beside_recipe(settings.template, RECIPES)
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"recipe.template={settings.template}: cannot be read ({error}). Put it in the folder of the recipe, or give its path"
-        ) from None
-
-
-def _read_rows(settings: RecipeSettings) -> list[dict[str, Any]]:
-    if settings.rows is None:
-        return []
-    path = resolve_beside_recipe(settings.rows, RECIPES)
-    rows = list(read_rows(path, "recipe.rows"))
-    if not rows:
-        raise UserError(f"recipe.rows={settings.rows}: the file is empty. Give one with one record per line")
-    reserved = [name for name in ("keywords", "examples", "num_items") if name in rows[0]]
-    if reserved and settings.template is not None:
-        raise UserError(f"{path}: {reserved[0]!r} is a variable of every template. Give the column another name")
-    field_names = list(settings.fields) if settings.template is None else []
-    check_columns(
-        rows, [*field_names, *(name for name in settings.keep_columns if name not in settings.balanced_values)], path
-    )
-    return rows
-
-
-def _read_examples(
-    settings: RecipeSettings, references: Sequence[str], seed: int, counts: KeywordCounts | None
-) -> list[dict[str, Any]]:
-    if not isinstance(settings.examples, str):
-        examples: list[dict[str, Any]] = [dict(example) for example in settings.examples]
-    elif settings.examples == "references":
-        return _make_reference_examples(settings, references, seed, counts)
-    else:
-        examples = list(read_rows(resolve_beside_recipe(settings.examples, RECIPES), "recipe.examples"))
-    wanted = [*settings.fields, *settings.balanced_values]
-    for number, example in enumerate(examples, start=1):
-        missing = [name for name in wanted if name not in example]
-        if missing:
-            raise UserError(
-                f"recipe.examples, number {number}: has no {missing[0]!r}. Give every example {', '.join(wanted)}"
-            )
-    return examples
-
-
-def _make_reference_examples(
-    settings: RecipeSettings, references: Sequence[str], seed: int, counts: KeywordCounts | None
-) -> list[dict[str, Any]]:
-    """Make in-context examples of reference texts and some of their keywords, as CLOSE does (arXiv 2211.09778)."""
-    if list(settings.fields) != ["text"] or not references or counts is None:
-        raise UserError(
-            "recipe.examples=references: needs reference texts and a recipe with keywords and one field. "
-            "Give references=FILE, or another recipe"
-        )
-    rng = random.Random(f"examples/{seed}")  # independent of the draws of keywords and values
-    texts = rng.sample(references, min(_REFERENCE_EXAMPLES, len(references)))
-    keywords = set(counts.counts)
-    examples = []
-    for text in texts:
-        held_keywords = [word for word in dict.fromkeys(extract_words(text)) if word in keywords]
-        if len(held_keywords) >= settings.keywords:
-            examples.append({"text": text, "keywords": rng.sample(held_keywords, settings.keywords)})
-    return examples
 
 
 def _fingerprint(name: str, setting: str) -> str:
@@ -256,7 +186,7 @@ class RecipeInputs:
 
     @cached_property
     def _rows(self) -> list[dict[str, Any]]:
-        return _read_rows(self.config.recipe)
+        return read_recipe_rows(self.config.recipe)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -264,8 +194,8 @@ class RecipeInputs:
         settings = self.config.recipe
         from_references = settings.examples == "references"
         counts = self.keyword_counts if from_references else None
-        examples = _read_examples(settings, self.references if from_references else (), self.config.seed, counts)
-        return Recipe(settings, _read_template(settings), examples, self._rows)
+        examples = read_examples(settings, self.references if from_references else (), self.config.seed, counts)
+        return Recipe(settings, read_template(settings), examples, self._rows)
 
     @cached_property
     def request_fingerprint_inputs(self) -> Mapping[str, str]:
