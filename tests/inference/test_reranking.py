@@ -108,7 +108,7 @@ def test_predictions_of_files_are_reranked_too(runs, tmp_path):
     ("settings", "message"),
     [
         (["num_beams=2", "num_return=3"], r"num_return=3 is more than num_beams=2"),
-        (["num_beams=2", "top_p=0.9"], r"top_p=0\.9 samples, and num_beams=2 searches"),
+        (["num_beams=2", "top_p=0.9"], r"top_p=0\.9 samples and num_beams=2 searches"),
         (["temperature=2"], r"temperature=2\.0 only applies with top_p\. Give top_p too"),
         (
             ["rerank=true"],

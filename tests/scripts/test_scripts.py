@@ -66,7 +66,7 @@ def test_demo_compares_the_method_with_its_bounds():
 def test_demo_refuses_a_folder_for_its_three_runs_before_it_trains():
     finished = run_command("demo", "output=one")
     assert finished.status == 2
-    assert "give runs=FOLDER" in finished.err
+    assert "Give runs=FOLDER" in finished.err
     assert not Path("one").exists()
 
 
