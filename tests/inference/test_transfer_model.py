@@ -96,7 +96,7 @@ def test_card_states_training_data_and_scores(runs, tmp_path):
     )
     for told in (
         "captioning",
-        "text only; no image was seen in training (T0)",
+        "T0: text only; no image was seen in training",
         "0.1 per coordinate",
         "picturebook",
         "apache-2.0",

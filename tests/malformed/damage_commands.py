@@ -22,7 +22,7 @@ def refused(ended, *named):
     assert ended.status in (0, 2), ended.err
     if ended.status == 0:
         return False
-    assert ended.err.startswith("error: ") or "\nerror: " in ended.err or "usage: " in ended.err
+    assert re.search(r"(^|[\r\n])error: ", ended.err) or "usage: " in ended.err
     assert len(ended.err) < 20_000
     for part in named:
         assert part in ended.err

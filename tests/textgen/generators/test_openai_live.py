@@ -41,7 +41,7 @@ def test_requests_are_repeated_after_every_fault_and_charged_correctly(fault, se
     server = serve(faults={fault: 1}, max_faults=2)
     spent = Spend()
     for api in ("chat", "responses"):
-        made = corpus(server, f"api={api}", "request_timeout=0.3" if fault == "stall" else "request_timeout=5")
+        made = corpus(server, f"api={api}", "request_timeout=1" if fault == "stall" else "request_timeout=5")
         assert made.ask() is None
         assert made.is_complete
         faults = made.events("fault")
