@@ -39,7 +39,7 @@ def get_task(name: str, setting: str = "task") -> type[Task]:
     if name not in TASKS:
         raise UserError(
             f"{setting}={name}: there is no such task. Use one of {', '.join(TASKS)}, or register a new one in "
-            "close_transfer/tasks/__init__.py (docs/adding_a_task.md)"
+            "close_transfer/tasks/__init__.py (docs/extending/adding_a_task.md)"
         )
     return TASKS[name]
 

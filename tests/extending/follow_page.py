@@ -25,7 +25,7 @@ from pathlib import Path
 from tests.conftest import REPOSITORY, SMALL_DATA, SMALL_LOOP, SMALL_MODEL
 
 COPIED = ("close_transfer", "configs", "scripts", "studies", "textgen")
-CODE = ("close_transfer/", "configs/", "scripts/", "studies/", "textgen/")
+CODE = (*(f"{name}/" for name in COPIED), "tests/")
 
 _BLOCK = re.compile(r"^(?P<before>[^\n]*)\n\n?```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 _NEW_FILE = re.compile(r"New file `([^`]+)`:")
@@ -36,6 +36,7 @@ _SMALL = {
     "train_text_only": [*SMALL_MODEL, *SMALL_LOOP, "device=cpu"],
     "eval_image": ["device=cpu", "num_bootstrap=20"],
     "predict": ["device=cpu"],
+    "measure_gap": ["device=cpu", "num_bootstrap=20"],
     "baseline": ["device=cpu", "num_bootstrap=20"],
     "score_predictions": ["device=cpu", "num_bootstrap=20"],
 }
@@ -147,9 +148,23 @@ def check_style(page: Page, folder: Path) -> None:
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def follow(name: str, folder: Path) -> list[str]:
-    """Follow a page; return the output of each of its commands."""
+def run_tests(page: Page, folder: Path) -> None:
+    """Run the test files of a page; each has to contain a test."""
+    for path in (change.path for change in page.changes if change.path.startswith("tests/")):
+        ended = subprocess.run(
+            [sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider", path],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def follow(name: str, folder: Path, more_commands: Sequence[Sequence[str]] = ()) -> list[str]:
+    """Follow a page, then run more commands; return the output of each command."""
     page = read_page(name)
     make_copy(page, folder)
     check_style(page, folder)
-    return run_commands(page.commands, folder)
+    run_tests(page, folder)
+    return run_commands([*page.commands, *more_commands], folder)

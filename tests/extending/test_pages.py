@@ -1,6 +1,9 @@
 """Tests that follow each page of docs/extending/ to the letter in a copy of the repository."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -14,6 +17,7 @@ PAGES = (
     "adding_an_encoder.md",
     "adding_a_metric.md",
     "adding_a_recipe.md",
+    "adding_a_task.md",
 )
 
 
@@ -98,3 +102,41 @@ def test_a_dataset_as_documented(tmp_path):
     results = read_json(tmp_path / "runs/album/eval-album-test-image/results.json")
     assert (results["data"], results["num_examples"]) == ("album", 2)
     assert "CIDEr" in nearest
+
+
+@pytest.mark.slow
+def test_a_task_as_documented(tmp_path):
+    evaluation = "runs/okvqa/eval-file-test-image"
+    rescore = ["task=okvqa", f"predictions={evaluation}/predictions.jsonl", "references=questions.jsonl"]
+    more_commands = (
+        ["python", "scripts/score_predictions.py", *rescore, "output=rescored"],
+        ["python", "scripts/measure_gap.py", "task=okvqa", "data=picturebook", "output=gap"],
+    )
+    follow("adding_a_task.md", tmp_path, more_commands)
+    folders = ("runs/okvqa/eval-test-image", "runs/nearest", "runs/zero-shot", evaluation, "runs/another", "rescored")
+    results = [read_json(tmp_path / folder / "results.json") for folder in folders]
+    assert {result["task"] for result in results} == {"okvqa"}
+    *_, evaluated, another, rescored = [result["metrics"]["accuracy"] for result in results]
+    assert rescored == pytest.approx(evaluated)
+    # By hand: of three annotators, two gave the first answer; leaving out each in turn, 1/3, 1/3 and 2/3 agree.
+    assert another == pytest.approx(100 * 4 / 9 / 2)
+
+    official = read_json(tmp_path / "runs/okvqa/eval-test-image/official_results.json")
+    assert official[0].keys() == {"question_id", "answer"}
+    (line,) = (tmp_path / "predictions.jsonl").read_text().splitlines()
+    assert json.loads(line)["id"] == "photo.jpg"
+    comparison = (tmp_path / "comparison.md").read_text()
+    assert "okvqa on picturebook" in comparison
+    assert all(name in comparison for name in ("another", "nearest training text", "zero-shot, the encoder alone"))
+    card = (tmp_path / "okvqa_model/README.md").read_text()
+    assert "pipeline_tag: visual-question-answering" in card
+    assert "This model answers questions about images that need knowledge of the world. It was trained" in card
+    assert 'model.answer("photo.jpg", "What is this animal known for?")' in card
+    assert "paired_cosine" in read_json(tmp_path / "gap/gap.json")["metrics"]
+
+    refused = subprocess.run(
+        [sys.executable, "scripts/train_text_only.py", "task=okvqa", "+task.metric=text"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert refused.returncode != 0
+    assert "task.metric only applies to task=custom. Leave it out" in refused.stderr
