@@ -51,6 +51,7 @@ def test_settings_that_the_study_makes_itself_are_refused():
         config("train_overrides=seed=3")
 
 
+@pytest.mark.slow
 def test_a_row_for_every_size_and_for_other_data(tmp_path):
     path = corpus(tmp_path / "mine.jsonl", 60, "I see a red dog number {} in the park.")
     small = " ".join([*SMALL_MODEL, *SMALL_LOOP, "device=cpu"])

@@ -51,6 +51,7 @@ def slowly(seconds):
     return seconds
 
 
+@pytest.mark.slow
 def test_results_come_with_the_position_of_their_arguments():
     assert sorted(run_in_workers(slowly, [(0.2,), (0.0,), (0.1,)], 2)) == [(0, 0.2), (1, 0.0), (2, 0.1)]
 

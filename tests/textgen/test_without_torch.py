@@ -38,6 +38,9 @@ def loaded():
 '''  # fmt: skip
 
 
+RECIPES = options("recipe")
+
+
 def run_without_torch(code, **environment):
     """Run code in a process that cannot import torch, and return its output; show its errors if it fails."""
     variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), **environment}
@@ -48,8 +51,8 @@ def run_without_torch(code, **environment):
     return done.stdout
 
 
-def test_every_recipe_is_written_and_described(tmp_path):
-    recipes = options("recipe")
+@pytest.mark.parametrize("recipes", [RECIPES[:2], pytest.param(RECIPES, marks=pytest.mark.slow)], ids=["two", "all"])
+def test_every_recipe_is_written_and_described(tmp_path, recipes):
     output = run_without_torch(f"""
 for recipe in {recipes!r}:
     for action in ("plan", "run", "status", "collect", "filter", "report"):
