@@ -59,14 +59,18 @@ def _wording(text: str) -> Iterator[tuple[int, str]]:
             yield without_code.count("\n", 0, match.start()), f'"{match.group()}": {advice}'
 
 
-def _python(source: str) -> Iterator[tuple[int, str]]:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
+def find_openings(source: str) -> Iterator[tuple[int, str]]:
+    """Yield line and complaint for each docstring of Python code that opens with a word that it must not open with."""
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             docstring = ast.get_docstring(node)
             first = re.split(r"\W", docstring, maxsplit=1)[0] if docstring else ""
             if first in _OPENINGS:
                 yield getattr(node, "lineno", 1), f'docstring opens with "{first}": a verb, or a noun of the field'
+
+
+def _python(source: str) -> Iterator[tuple[int, str]]:
+    yield from find_openings(source)
     kinds = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         # A string without a space is a name, not a sentence.

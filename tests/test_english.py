@@ -4,7 +4,7 @@ from itertools import groupby
 
 import pytest
 
-from tests.english import CODE, ROOT, RULES, checked_files, complaints
+from tests.english import CODE, ROOT, RULES, checked_files, complaints, find_openings
 
 
 def get_folder(path):
@@ -24,6 +24,15 @@ def test_every_folder_is_checked():
 def test_a_folder_has_plain_english(folder):
     lines = [line for path in FILES[folder] for line in complaints(path)]
     assert not lines, "\n" + "\n".join(lines)
+
+
+def test_docstrings_of_tests_open_plainly_too():
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {complaint}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for line, complaint in find_openings(path.read_text(encoding="utf-8"))
+    ]
+    assert not found, "\n" + "\n".join(found)
 
 
 # For each rule, a sentence that breaks it and a similar one that does not.

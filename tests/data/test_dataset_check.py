@@ -41,7 +41,7 @@ def check(choice, *overrides, leakage=False):
 
 
 def commands(text):
-    """What the report says can be run and what cannot, as one line each."""
+    """Return the lines of the report that say which commands can be run."""
     lines = re.sub(r"\n {6}", " ", text).splitlines()
     yes = [line.removeprefix("  yes: ") for line in lines if line.startswith("  yes: ")]
     no = [line.strip() for line in lines if line.startswith("  no (")]

@@ -110,7 +110,7 @@ PLACES = ["snow", "grass", "sand", "water", "park", "street"]
 
 
 def make_files():
-    """What the commands of custom_data_and_models.md read."""
+    """Write the files that the commands of custom_data_and_models.md read."""
     rows = [
         {"caption": f"a {colour} dog in the {place}", "scene": n // 2, "file": f"{n}.jpg"}
         for n, (colour, place) in enumerate((c, p) for c in ("red", "blue") for p in PLACES)

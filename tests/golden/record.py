@@ -82,7 +82,7 @@ def write_predictions() -> list[dict[str, float]]:
 
 
 def compute() -> dict:
-    """All of it, as the file holds it."""
+    """Return all golden values, as the file holds them."""
     with tempfile.TemporaryDirectory() as folder:
         return {"corpora": write_corpora(Path(folder)), "predictions": write_predictions()}
 

@@ -72,7 +72,7 @@ def test_entailment_predictions_of_other_programs_have_text_only():
 
 
 def test_intervals_cover_what_they_promise():
-    """Of 200 samples of 100 coins, about 95% of the intervals hold the true share."""
+    """About 95% of the intervals of 200 samples of 100 coins hold the true share."""
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(200):

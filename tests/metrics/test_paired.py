@@ -47,7 +47,7 @@ def test_the_other_way_round_is_the_opposite():
 
 
 def test_intervals_cover_what_they_promise():
-    """Of 200 pairs of systems with a true difference of 0.1, about 95% of the intervals hold it."""
+    """About 95% of the intervals of 200 pairs of systems hold the true difference of 0.1."""
     rng = np.random.default_rng(1)
     covered = 0
     for _ in range(200):

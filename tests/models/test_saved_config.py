@@ -1,4 +1,4 @@
-"""What a saved model says of itself: whole, or an error that names the file and the field."""
+"""The config.json of a saved model: complete, or an error that names the file and the field."""
 
 import json
 from pathlib import Path

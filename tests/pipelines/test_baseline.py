@@ -1,4 +1,4 @@
-"""What needs no training: the nearest training text, and the encoder choosing."""
+"""Baselines without training: the nearest training text, and the encoder choosing."""
 
 import json
 from pathlib import Path

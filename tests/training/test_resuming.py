@@ -27,7 +27,7 @@ def run(*settings):
 
 
 def left(folder):
-    """All that a run leaves but its times, its settings and TensorBoard's events."""
+    """Return the files that a run leaves, without its times, its settings and TensorBoard's events."""
     folder = Path(folder)
     names = sorted(path.name for path in folder.iterdir())
     files = {}

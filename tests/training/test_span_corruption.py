@@ -1,4 +1,4 @@
-"""What a language model reads and writes in pretraining."""
+"""Inputs and targets of a language model in pretraining."""
 
 from itertools import pairwise
 

@@ -26,7 +26,7 @@ def weights(folder, which="last"):
 
 
 def scalars(folder):
-    """What TensorBoard shows: (step, value) by name."""
+    """Return the values that TensorBoard shows: (step, value) by name."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder / "tensorboard")).Reload()

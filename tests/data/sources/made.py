@@ -14,7 +14,7 @@ from tests.settings import read_settings
 
 
 def data_config(choice, *overrides):
-    """What `data=CHOICE` and overrides below `data` give, with the current folder as the root."""
+    """Return the settings of `data=CHOICE` and overrides below `data`, with the current folder as the root."""
     values = OmegaConf.create(read_settings(f"data/{choice}.yaml"))
     roots = [f"{key}=." for key in ("root", "captions_root") if key in values]
     merged = OmegaConf.merge(values, OmegaConf.from_dotlist([*roots, *overrides]))

@@ -116,7 +116,7 @@ def pictures_of(vectors, std, seed=1):
 
 @pytest.mark.parametrize("std", [0.05, 0.15])
 def test_unpaired_pictures_that_are_noised_texts_give_their_noise_back(std):
-    """Of single texts a scene, a noised text of another scene is as far from them as noise makes it."""
+    """With one text per scene, a text of another scene is as far away as the noise moves it."""
     vectors = texts_with_spread(0.0, texts_per_scene=1)
     half = NUM_SCENES // 2
     rest = GroupedVectors(vectors.texts[:half], vectors.scene_of_text[:half])

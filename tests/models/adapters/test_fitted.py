@@ -35,7 +35,7 @@ def statistics(texts, images):
 
 
 def adapted(name, vectors, input_modality, statistics, std=0.0, **settings):
-    """What one adapter makes of unit vectors, before they are brought back to unit length."""
+    """Return the output of one adapter on unit vectors, before it is scaled to unit length."""
     noise = NoiseSource(torch.Generator().manual_seed(0), 0, len(vectors)) if std else None
     made = ADAPTERS[name](AdapterContext(DIM, std, statistics), **settings).train()
     return made(torch.from_numpy(vectors).float(), input_modality, noise).double().numpy()
