@@ -106,7 +106,7 @@ def test_card_states_training_data_and_scores(runs, tmp_path):
     again.save_pretrained(tmp_path / "copy", name="captioner", licence="apache-2.0")
     assert (tmp_path / "copy/README.md").read_text() == (tmp_path / "captioner/README.md").read_text()
     again.save_pretrained(tmp_path / "free")
-    assert "none was chosen" in (tmp_path / "free/README.md").read_text()
+    assert "not chosen; the licences of the encoder" in (tmp_path / "free/README.md").read_text()
 
 
 HUB = """

@@ -35,7 +35,7 @@ def vectors(name="vectors.npy", rows=3, width=128):
     return name
 
 
-def mostly_slow(cases, every=3):
+def mostly_slow(cases, every=4):
     """Return all cases, of which one in `every` runs by default and the others in `make test-slow`."""
     return [
         case

@@ -88,6 +88,7 @@ def test_the_prefix_is_read_as_words_and_words_are_scored_by_kind(finished_runs)
     assert "evaluations=nothing matches no results.json" in nothing.err
 
 
+@pytest.mark.slow
 def test_picturebook_clip_trains_and_serves(tmp_path):
     settings = ["steps=3", "batch_size=16", "num_scenes=64", "num_test=20", "image_size=32", "warmup_steps=1"]
     finished = run_command("train_picturebook_clip", *settings, f"output={tmp_path / 'clip'}")

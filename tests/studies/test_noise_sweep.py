@@ -100,6 +100,7 @@ def test_what_the_sweep_sets_cannot_be_given(setting):
         config(f"train_overrides={setting}")
 
 
+@pytest.mark.slow
 def test_choices_that_saw_pictures_get_their_statistics_and_are_told_apart(in_this_process):
     compute_statistics(
         compose_config("compute_statistics", ComputeStatisticsConfig, [*SMALL_DATA, "device=cpu", "output=fitted"])

@@ -96,6 +96,7 @@ def test_rows_are_the_means_of_their_results_and_say_what_they_saw(own_study):
     assert len(done) == 12
 
 
+@pytest.mark.slow
 def test_the_cosine_is_that_of_texts_and_pictures_behind_the_adapters(own_study):
     made, _ = own_study
     run_study(made.model_copy(update={"tasks": ("captioning",), "seeds": 1}))
@@ -108,7 +109,8 @@ def test_the_cosine_is_that_of_texts_and_pictures_behind_the_adapters(own_study)
     assert pictures == pytest.approx(plain)
 
 
-@pytest.mark.parametrize("name", STUDIES)
+# The study of adapters has the most trainings, which take ten seconds to compose.
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "adapters" else n for n in STUDIES])
 def test_every_study_that_is_shipped_composes_with_all_its_trainings(name):
     from close_transfer.config.train import TrainConfig
 

@@ -92,6 +92,7 @@ class _SlowLane(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names_a_time", [True, False])
 def test_no_request_to_a_slow_server_is_given_up(names_a_time, corpus):
     class Lane(ThreadingHTTPServer):
