@@ -10,8 +10,8 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -106,16 +106,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     with report_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        os.close(handle)
-        # mkstemp makes private files; a finished file gets the permissions of any other new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary = Path(name)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        # The file is created within `try`, because a signal can raise `Terminated` as soon as it exists.
         try:
+            temporary.touch(exist_ok=False)
             yield temporary
             sync(temporary)
-            temporary.chmod(0o666 & ~umask)
             temporary.replace(path)
             sync(path.parent)
         finally:

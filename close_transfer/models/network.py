@@ -3,8 +3,8 @@
 It sees vectors and token ids only. Its config says which encoder the vectors come from, which task it serves
 and how text is shaped, so a saved folder holds all that inference needs.
 
-Shapes: b scenes, d width of the vectors, p prompt tokens, s = mapper's tokens + p, t targets
-(a scene may have several), l target tokens, v vocabulary.
+Shapes: b scenes, *k patches of a scene (absent where a scene has one vector), d width of the vectors, p prompt tokens,
+s = mapper's tokens + p, t targets (a scene may have several), l target tokens, v vocabulary.
 """
 
 from collections.abc import Callable
@@ -145,7 +145,7 @@ class TransferNetwork(PreTrainedModel):
 
     def forward(
         self,
-        vectors: Float[Tensor, "b d"],
+        vectors: Float[Tensor, "b *k d"],
         prompt_ids: Int[Tensor, "b p"],
         prompt_mask: Int[Tensor, "b p"],
         labels: Int[Tensor, "t l"],
