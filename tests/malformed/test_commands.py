@@ -21,12 +21,12 @@ from tests.malformed.damage_commands import (
     SETTINGS,
     USABLE,
     document_cases,
-    mostly_slow,
     refused,
     train,
     vectors,
 )
 from tests.malformed.test_readers import UNREADABLE, cell_rows, fits, json_rows
+from tests.markers import mostly_slow
 
 CASES = {name: make() for name, make in FILES.items()}
 # -- settings

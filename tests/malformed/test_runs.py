@@ -13,7 +13,8 @@ import pytest
 from tests.commands import run_command
 from tests.conftest import SMALL_DATA, SMALL_LOOP, SMALL_MODEL
 from tests.malformed.damage import DEEP, DIGITS, cut, flip
-from tests.malformed.damage_commands import mostly_slow, refused, train, vectors
+from tests.malformed.damage_commands import refused, train, vectors
+from tests.markers import mostly_slow
 
 
 def damaged(content, how):

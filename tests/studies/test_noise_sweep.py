@@ -83,6 +83,7 @@ def test_resamples_draw_scenes_and_not_their_questions(in_this_process):
     assert scores.subtract(scores, 50).difference == 0
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_done_again(in_this_process):
     run_sweep(config("seeds=1"))
     before = list(in_this_process)
