@@ -54,7 +54,7 @@ from close_transfer.training.train_step import NonFiniteError
 from close_transfer.training.trainer import Trainer, build_accelerator, count_steps
 
 _SUMMARY = "pretraining.json"
-_MAX_GRADIENT_NORM = 1.0
+_MAX_GRADIENT_NORM = 1.0  # the customary limit
 _TEXTS_AT_ONCE = 10_000  # texts per call of the tokenizer; it bounds memory
 
 
