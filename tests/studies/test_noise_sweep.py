@@ -69,6 +69,7 @@ def test_points_are_the_means_of_the_results(in_this_process, task):
     assert "built-in world" in page
 
 
+@pytest.mark.slow
 def test_resamples_draw_scenes_and_not_their_questions(in_this_process):
     """Twelve scenes with several questions each: the interval is that of scenes as a whole."""
     run_sweep(config("task=vqa", "seeds=1", "num_bootstrap=2000"))
