@@ -4,12 +4,12 @@ import re
 import shlex
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from close_transfer.core.roles import Role
 from close_transfer.core.schema import AboveZero, FileName, Natural, NonNegative, Positive, Share, StrictModel, shorten
+from close_transfer.core.secret_texts import find_address_error
 
 Action = Literal["run", "plan", "status", "collect", "filter", "report"]
 SourceName = Literal["grammar", "openai", "openai-batch", "transformers"]
@@ -201,12 +201,7 @@ class SynthesizeCaptionsConfig(StrictModel):
             raise ValueError(
                 "api_key_env: is not the name of an environment variable. Give one in capitals, such as OPENAI_API_KEY"
             )
-        try:
-            parts = urlsplit(self.base_url or "")
-        except ValueError:
-            raise ValueError("base_url: is not an address. Give one such as http://localhost:8000/v1") from None
-        if parts.username or parts.password:  # not quoted, and refused before anything is written to a file
-            raise ValueError(
-                f"base_url: contains a user or password. Leave it out, and put the key into {self.api_key_env}"
-            )
+        # The fault does not quote the address, and is found before anything is written to a file.
+        if fault := find_address_error(self.base_url or "", self.api_key_env):
+            raise ValueError(f"base_url: {fault}")
         return self
