@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from close_transfer.core.languages import LanguageCode
 from close_transfer.core.roles import Role
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Share, StrictModel
 
@@ -100,7 +101,7 @@ class KeywordSettings(StrictModel):
     sampler: SamplerName
     list: Annotated[str | None, Role.FINGERPRINTED]
     min_count: Positive
-    language: str
+    language: LanguageCode
     drop: tuple[str, ...]
     part_of_speech: tuple[str, ...] | None
     spacy_pipeline: str | None
@@ -109,7 +110,7 @@ class KeywordSettings(StrictModel):
 class FilterSettings(StrictModel):
     """Chain of filters; None or false turns a filter off."""
 
-    language: str | None
+    language: LanguageCode | None
     min_known_words: Annotated[float, Field(ge=0, le=1)]
     refusals: bool
     leaks: bool

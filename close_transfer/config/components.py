@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from close_transfer.core.languages import LanguageCode
 from close_transfer.core.roles import Names, Role
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, StrictModel
 
@@ -43,7 +44,7 @@ class TaskConfig(StrictModel):
     num_beams: Positive
     # The settings below apply to some tasks only, and are None for the others. Each task's class names its settings.
     prompt: str | None = None  # words that every caption continues
-    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] | None = None  # how scorers split text
+    language: LanguageCode | None = None  # how scorers split text
     metric: Literal["captions", "accuracy", "vqa", "text"] | None = None
     labels: Annotated[tuple[str, ...], BeforeValidator(_refuse_non_text)] | None = None  # empty: any text
 
