@@ -18,9 +18,13 @@ def _refuse_non_text(value: Any) -> Any:
     """Refuse answers that Hydra parsed as numbers or booleans, because their original spelling is lost."""
     odd = [answer for answer in value if not isinstance(answer, str)] if isinstance(value, (list, tuple)) else []
     if odd:
-        quoted = ",".join(f"'{answer}'" for answer in value)
+        # Booleans and null as YAML spells them: Python's True would become a label that the data do not have.
+        spellings = [
+            {True: "true", False: "false", None: "null"}[v] if v is None or isinstance(v, bool) else v for v in value
+        ]
+        quoted = ",".join(f"'{spelling}'" for spelling in spellings)
         raise ValueError(
-            f'{odd[0]} is not a text. Quote answers that look like a number, true or false: "task.labels=[{quoted}]"'
+            f'{spellings[value.index(odd[0])]} is not a text. Quote answers that look like a number, true or false: "task.labels=[{quoted}]"'
         )
     return value
 
