@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from close_transfer.core.languages import LanguageCode
 from close_transfer.core.roles import Role
 from close_transfer.core.schema import AboveZero, FileName, Natural, NonNegative, Positive, Share, StrictModel, shorten
 from close_transfer.core.secret_texts import find_address_error
@@ -118,7 +119,7 @@ class KeywordSettings(StrictModel):
     sampler: SamplerName
     list: Annotated[str | None, Role.FINGERPRINTED]
     min_count: Positive
-    language: str
+    language: LanguageCode
     drop: tuple[str, ...]
     part_of_speech: tuple[str, ...] | None
     spacy_pipeline: str | None
@@ -127,7 +128,7 @@ class KeywordSettings(StrictModel):
 class FilterSettings(StrictModel):
     """Chain of filters; None or false turns a filter off."""
 
-    language: str | None
+    language: LanguageCode | None
     min_known_words: Annotated[float, Field(ge=0, le=1)]
     refusals: bool
     leaks: bool

@@ -176,6 +176,7 @@ def describe_evaluation(evaluation: Evaluation) -> str:
             low, high = evaluation.scores.intervals[name]
             lines.append(f"  {name:<24} {value:6.1f}   [{low:.1f}, {high:.1f}]")
     lines += [f"skipped: {count:,} {reason}" for reason, count in evaluation.skipped.items()]
+    lines += [f"note: {note}" for note in evaluation.scores.notes]
     leakage = evaluation.leakage
     description = describe_leakage(leakage)
     if leakage.get("num_identical") or leakage.get("num_near"):
