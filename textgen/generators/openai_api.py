@@ -23,6 +23,10 @@ _NO_KEY = "none"  # for a local server without keys, because the client requires
 # Codes of a 429, and of other statuses, for which waiting does not help.
 _EXHAUSTED = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 _UNAVAILABLE = ("model_not_found", "invalid_api_key", "unsupported_parameter", "unsupported_value")
+# Ends of an answer, in the names of several servers: the token limit, and a filter that stops the model inside a text.
+_LENGTH_REASONS = ("length", "max_tokens", "max_output_tokens")
+_FILTER_REASONS = ("content_filter", "safety", "recitation", "blocklist", "prohibited_content")
+_FILTERED = "the server's content filter ended the answer"
 _MAX_COUNT = 10**9  # tokens of one answer; a larger count is a server's mistake
 
 
@@ -161,7 +165,8 @@ def read_reply(body: Any, api: Api) -> Reply:
 
 def _check_count(tokens: Any) -> int | None:
     """Return a plausible number of tokens, else None, so that the reserve is charged."""
-    return tokens if isinstance(tokens, int) and 0 <= tokens <= _MAX_COUNT else None
+    # JSON's true is an int for Python.
+    return tokens if isinstance(tokens, int) and not isinstance(tokens, bool) and 0 <= tokens <= _MAX_COUNT else None
 
 
 def _read_completion(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply:
@@ -171,13 +176,14 @@ def _read_completion(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply
     if not choices:
         raise RequestError("empty", "reported", "no choices", reply=empty_reply)
     message = choices[0]["message"]
+    reason = str(choices[0].get("finish_reason")).lower()
     return Reply(
         message.get("content") or "",
-        message.get("refusal") or None,
+        message.get("refusal") or (_FILTERED if reason in _FILTER_REASONS else None),
         empty_reply.input_tokens,
         empty_reply.output_tokens,
         empty_reply.model,
-        choices[0].get("finish_reason") == "length",
+        reason in _LENGTH_REASONS,
     )
 
 
@@ -188,6 +194,8 @@ def _read_response(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply:
             texts += [part["text"]] if part["type"] == "output_text" else []
             refusals += [part["refusal"]] if part["type"] == "refusal" else []
     is_truncated = body.get("status") == "incomplete"
+    reason = str((body.get("incomplete_details") or {}).get("reason")).lower()
+    refusals += [_FILTERED] if reason in _FILTER_REASONS and not refusals else []
     reply = Reply(
         "".join(texts),
         " ".join(refusals) or None,

@@ -246,7 +246,10 @@ class BatchClient:
         try:
             if isinstance(outcome, RequestError):
                 raise outcome
-            event = make_answer_event(request, sent.attempt, outcome, self.recipe, self.price, sent.reserved)
+            max_output_tokens = self.writer.parameters.max_output_tokens
+            event = make_answer_event(
+                request, sent.attempt, outcome, self.recipe, self.price, sent.reserved, max_output_tokens
+            )
         except RequestError as fault:
             self.journal.append(make_fault_event(request, sent.attempt, fault, self.price, sent.reserved))
             self._prepare_retry(request, fault)
