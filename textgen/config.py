@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from close_transfer.core.roles import Role
+from close_transfer.core.roles import Role, Writes
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Share, StrictModel
 
 Action = Literal["run", "plan", "status", "collect", "filter", "report"]
@@ -147,7 +147,7 @@ class SynthesizeCaptionsConfig(StrictModel):
     recipe: RecipeSettings
     source: SourceName
     num_texts: Positive | None
-    output: Annotated[str, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FOLDER]
     references: str | None
     references_column: str
     evaluation: tuple[str, ...]

@@ -28,6 +28,7 @@ from close_transfer.core.composition import (
 )
 from close_transfer.core.errors import UserError
 from close_transfer.core.guarded_run import run_guarded
+from close_transfer.core.output_paths import check_outputs
 from close_transfer.core.schema import C, StrictModel, find_text_error, shorten, validate
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -216,7 +217,7 @@ def _resolve_and_validate(schema: type[C], config: DictConfig, extensions: CliEx
     """Resolve and validate composed settings.
 
     Raises:
-        UserError: if an interpolation cannot be resolved, or a value is not allowed.
+        UserError: if an interpolation cannot be resolved, a value is not allowed, or an output cannot be written.
     """
     try:
         values = OmegaConf.to_container(config, resolve=True)
@@ -227,6 +228,7 @@ def _resolve_and_validate(schema: type[C], config: DictConfig, extensions: CliEx
     assert isinstance(values, dict)
     settings = validate(schema, values, extensions.union_tags)  # type: ignore[arg-type]
     extensions.check_settings(settings)
+    check_outputs(settings)
     return settings
 
 
