@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from close_transfer.core.languages import LanguageCode
-from close_transfer.core.roles import Role
+from close_transfer.core.roles import Role, Writes
 from close_transfer.core.schema import AboveZero, FileName, Natural, NonNegative, Positive, Share, StrictModel, shorten
 from close_transfer.core.secret_texts import find_address_error
 
@@ -168,7 +168,7 @@ class SynthesizeCaptionsConfig(StrictModel):
     recipe: RecipeSettings
     source: SourceName
     num_texts: Positive | None
-    output: Annotated[str, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FOLDER]
     references: str | None
     references_column: str
     evaluation: tuple[str, ...]

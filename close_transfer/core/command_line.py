@@ -28,6 +28,7 @@ from close_transfer.core.composition import (
 )
 from close_transfer.core.errors import UserError
 from close_transfer.core.guarded_run import run_guarded
+from close_transfer.core.output_paths import check_outputs
 from close_transfer.core.plain_files import check_plain_file
 from close_transfer.core.schema import C, StrictModel, find_text_error, shorten, validate
 
@@ -237,7 +238,7 @@ def _resolve_and_validate(schema: type[C], config: DictConfig, extensions: CliEx
     """Resolve and validate composed settings.
 
     Raises:
-        UserError: if an interpolation cannot be resolved, or a value is not allowed.
+        UserError: if an interpolation cannot be resolved, a value is not allowed, or an output cannot be written.
     """
     try:
         values = OmegaConf.to_container(config, resolve=True)
@@ -248,6 +249,7 @@ def _resolve_and_validate(schema: type[C], config: DictConfig, extensions: CliEx
     assert isinstance(values, dict)
     settings = validate(schema, values, extensions.union_tags)  # type: ignore[arg-type]
     extensions.check_settings(settings)
+    check_outputs(settings)
     return settings
 
 
