@@ -14,7 +14,8 @@ from close_transfer.core.atomic_files import atomic_path, write_json, write_text
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.core.markdown import format_table
-from close_transfer.core.svg import render_svg
+from close_transfer.core.pages import write_page
+from close_transfer.core.svg import escape_label, render_svg
 from close_transfer.evaluation.score_lines import read_scores
 from studies.config import StudyCorporaConfig
 from studies.jobs import Job, run_jobs
@@ -189,9 +190,9 @@ def draw_figure(rows: Sequence[CorpusResult]) -> bytes:
         corpus_rows = [row for row in rows if row.name == name]
         sizes = [row.size for row in corpus_rows if row.size is not None]
         if not sizes:
-            axes.axhline(corpus_rows[0].score, color="#5b6675", lw=1, ls="--", label=name)
+            axes.axhline(corpus_rows[0].score, color="#5b6675", lw=1, ls="--", label=escape_label(name))
             continue
-        (line,) = axes.plot(sizes, [row.score for row in corpus_rows], marker="o", ms=4, label=name)
+        (line,) = axes.plot(sizes, [row.score for row in corpus_rows], marker="o", ms=4, label=escape_label(name))
         axes.fill_between(
             sizes,
             [row.low for row in corpus_rows],
@@ -199,7 +200,7 @@ def draw_figure(rows: Sequence[CorpusResult]) -> bytes:
             color=line.get_color(),
             alpha=0.2,
         )
-    axes.set(xlabel="texts", ylabel=rows[0].metric, xscale="log")
+    axes.set(xlabel="texts", ylabel=escape_label(rows[0].metric), xscale="log")
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return render_svg(figure)
@@ -218,7 +219,7 @@ def run_study(config: StudyCorporaConfig) -> str:
     write_json(
         folder / "corpora.json", {"config": config.model_dump(mode="json"), "rows": [asdict(row) for row in rows]}
     )
-    write_text(folder / "corpora.md", table + "\n")
+    write_page(folder / "corpora.md", table + "\n")
     write_text(folder / "corpora.svg", draw_figure(rows).decode())
     return f"{table}\nfigure: {folder / 'corpora.svg'}"
 

@@ -11,10 +11,11 @@ from close_transfer.config.choices import InputModality
 from close_transfer.config.data import DataConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.arrays import Float64Array
-from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.atomic_files import write_json
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.core.markdown import format_table
+from close_transfer.core.pages import write_page
 from close_transfer.data.example_kinds import QUESTIONS, find_datasets
 from close_transfer.data.examples import Example, get_scene_key, sample
 from close_transfer.data.sources import load_examples
@@ -137,7 +138,7 @@ def run_study(config: StudyFewShotConfig) -> str:
         lines.append([name, *cells])
     text = format_table(["run", *(f"{shots}-shot" for shots in config.shots)], lines)
     write_json(Path(config.output) / "few_shot.json", {"config": config.model_dump(mode="json"), "runs": rows})
-    write_text(Path(config.output) / "few_shot.md", text + "\n")
+    write_page(Path(config.output) / "few_shot.md", text + "\n")
     return text
 
 

@@ -14,10 +14,11 @@ from typing import Any, Literal
 import jinja2
 from matplotlib.figure import Figure
 
-from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.atomic_files import write_json
 from close_transfer.core.console import show
 from close_transfer.core.markdown import format_table
-from close_transfer.core.svg import render_svg
+from close_transfer.core.pages import write_page
+from close_transfer.core.svg import escape_label, render_svg
 from studies.config import SweepNoiseConfig
 from studies.jobs import Job, run_jobs
 from studies.scene_scores import SceneScores, map_examples_to_scenes
@@ -166,7 +167,7 @@ def draw_figure(metric: str, points: Sequence[Point]) -> bytes:
         axes.annotate(
             f" noise={point.given}", (point.noise, axes.get_ylim()[0]), color="#5b6675", fontsize=9, va="bottom"
         )
-    axes.set(xlabel="noise in training, standard deviation per coordinate", ylabel=metric)
+    axes.set(xlabel="noise in training, standard deviation per coordinate", ylabel=escape_label(metric))
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return render_svg(figure)
@@ -200,7 +201,7 @@ def run_sweep(config: SweepNoiseConfig) -> str:
         {**facts, "points": [asdict(point) for point in points], "verdicts": verdicts, "config": config.model_dump()},
     )
     table = "\n".join([format_markdown(metric, points), *(f"\n{verdict}" for verdict in verdicts)])
-    write_text(folder / "sweep.md", table + "\n")
+    write_page(folder / "sweep.md", table + "\n")
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
             [  # sweep.html extends page.html of the reports
@@ -220,7 +221,7 @@ def run_sweep(config: SweepNoiseConfig) -> str:
         figure=f"data:image/svg+xml;base64,{base64.b64encode(draw_figure(metric, points)).decode()}",
         is_builtin=facts["data"] == "picturebook",
     )
-    write_text(folder / "sweep.html", page)
+    write_page(folder / "sweep.html", page)
     return f"{table}\npage: {folder / 'sweep.html'}"
 
 

@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import Float64Array
-from close_transfer.core.atomic_files import write_json, write_text
+from close_transfer.core.atomic_files import write_json
 from close_transfer.core.console import show
 from close_transfer.core.markdown import format_table
+from close_transfer.core.pages import write_page
 from close_transfer.metrics.bootstrap import average_scores, compare_paired_means
 from close_transfer.metrics.captions import score_captions
 from close_transfer.modality_gap.keyword_probe import build_keyword_matrix, compute_average_precisions, score_probe
@@ -188,7 +189,7 @@ def run_study(config: StudyRealVectorsConfig) -> str:
     write_json(
         folder / "tables.json", {"config": config.model_dump(), "tables": {title: table for title, _, table in tables}}
     )
-    write_text(folder / "tables.md", text)
+    write_page(folder / "tables.md", text)
     return text
 
 

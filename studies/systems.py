@@ -19,9 +19,10 @@ from close_transfer.config.baseline import BaselineConfig
 from close_transfer.config.compute_statistics import ComputeStatisticsConfig
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
-from close_transfer.core.atomic_files import fingerprint, read_json, write_json, write_text
+from close_transfer.core.atomic_files import fingerprint, read_json, write_json
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
+from close_transfer.core.pages import write_page
 from close_transfer.data.examples import group_by_scene
 from close_transfer.encoders.build import build_encoder
 from close_transfer.inference.loading import load_model
@@ -256,7 +257,7 @@ def run_study(config: RunStudyConfig) -> str:
     text = format_markdown(config, table)
     folder = Path(config.output)
     write_json(folder / "study.json", {"config": config.model_dump(mode="json"), "systems": table})
-    write_text(folder / "study.md", text + "\n")
+    write_page(folder / "study.md", text + "\n")
     seed_ranges = [
         value for row in table.values() for result in row.values() for value in [float(np.ptp(result["by_seed"]))]
     ]

@@ -7,8 +7,9 @@ import torch
 import transformers
 
 from close_transfer.config.components import TaskConfig
-from close_transfer.core.atomic_files import report_write_errors, write_text
+from close_transfer.core.atomic_files import report_write_errors
 from close_transfer.core.errors import UserError
+from close_transfer.core.pages import write_page
 from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.inference.hub import find_model, publish
 from close_transfer.inference.loading import check_encoder, load_encoder_settings
@@ -126,7 +127,7 @@ class SavedModel:
             self.tokenizer.save_pretrained(folder)
         write_about(folder, self.about)
         card = build_model_card(self.network.config, self.about, name or folder.name, licence)
-        write_text(folder / "README.md", str(card))
+        write_page(folder / "README.md", str(card))
 
     def push_to_hub(self, name: str, private: bool = True, licence: str | None = None) -> str:
         """Upload the model and its card to the Hugging Face hub, and return its address.

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from close_transfer.config.compare_results import CompareResultsConfig
-from close_transfer.core.atomic_files import write_text
 from close_transfer.core.console import show
+from close_transfer.core.pages import write_page
 from close_transfer.evaluation.comparison import build_tables, pair_evaluations
 from close_transfer.evaluation.results import find_results, read_results
 from close_transfer.reports.comparison_report import Report, describe_report, render_html, render_markdown
@@ -20,8 +20,8 @@ def compare_results(config: CompareResultsConfig) -> Report:
     tables, notes = build_tables(files)
     pairing = pair_evaluations(config.compare, config.num_bootstrap) if config.compare else None
     pages = Path(f"{config.output}.md"), Path(f"{config.output}.html")
-    write_text(pages[0], render_markdown(tables, pairing, notes))
-    write_text(pages[1], render_html(tables, pairing, notes))
+    write_page(pages[0], render_markdown(tables, pairing, notes))
+    write_page(pages[1], render_html(tables, pairing, notes))
     return Report(pages, len(files), tables, notes, pairing)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from close_transfer.core.markdown import format_code_block
 from close_transfer.reports.redaction import mask_secrets, redact
 
 # Packages whose version has explained a bug before, or changes what is computed.
@@ -58,5 +59,5 @@ def format_bug_report(settings: Mapping[str, Any] | None = None) -> str:
     if settings is not None:
         # Masked before the conversion to YAML, whose quotes and escapes would hide the ends of a path.
         text = yaml.safe_dump(mask_secrets(redact(settings)), sort_keys=False, allow_unicode=True)
-        lines += ["", "Settings of the run:", "", "```yaml", text.rstrip(), "```"]
+        lines += ["", "Settings of the run:", "", format_code_block(text.rstrip(), "yaml")]
     return "\n".join(lines)

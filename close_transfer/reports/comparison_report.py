@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from close_transfer.config.choices import WORDS_BY_DATA_REGIME
-from close_transfer.core.markdown import escape_cell, format_table
+from close_transfer.core.markdown import Markdown, escape_text, format_table
 from close_transfer.evaluation.result_table import Pairing, ResultTable, Row, Value
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 
@@ -98,7 +98,11 @@ def _format_facts(table: ResultTable, tables: Sequence[ResultTable]) -> str:
 
 def _format_name(row: Row) -> str:
     """Return the system's name, followed by its marks in brackets."""
-    return row.name + "".join(f" [{mark}]" for mark in row.marks)
+    return row.name + _format_marks(row)
+
+
+def _format_marks(row: Row) -> str:
+    return "".join(f" [{mark}]" for mark in row.marks)
 
 
 def _find_remarks(table: ResultTable) -> list[str]:
@@ -188,7 +192,12 @@ def _format_verdict(pairing: Pairing) -> str:
 def _format_markdown_value(row: Row, metric: str, is_best: bool) -> str:
     value, interval = _format_number(metric, row.values.get(metric)), _format_interval(metric, row.values.get(metric))
     text = f"**{value}**" if is_best and value else value
-    return f"{text} ({interval})" if interval else text
+    return Markdown(f"{text} ({interval})" if interval else text)
+
+
+def _format_markdown_name(row: Row, prefix: str = "") -> Markdown:
+    """Return the system's name as a cell; its marks are the program's words, and need no escapes."""
+    return Markdown(escape_text(prefix + row.name) + _format_marks(row))
 
 
 def _format_markdown_table(table: ResultTable) -> str:
@@ -198,17 +207,14 @@ def _format_markdown_table(table: ResultTable) -> str:
         leaders = {metric: _find_best(rows, metric) for metric in metrics}
         for row in rows:
             values = [_format_markdown_value(row, metric, leaders[metric] is row) for metric in metrics]
-            lines.append([escape_cell(data_regime), escape_cell(_format_name(row)), _format_seeds(row), *values])
+            lines.append([data_regime, _format_markdown_name(row), _format_seeds(row), *values])
     header = ["data regime", "system", "seeds", *metrics]
     tables = [format_table(header, lines, ["left"] * 3 + ["right"] * len(metrics))]
     groups = _list_group_metrics(table, question_types=False)
     if groups:
-        names = [f"{row.data_regime or 'not stated'}: {_format_name(row)}" for row in table.rows]
-        lines = [
-            [escape_cell(metric), *(_format_markdown_value(row, metric, False) for row in table.rows)]
-            for metric in groups
-        ]
-        tables.append(format_table(["", *map(escape_cell, names)], lines, ["left"] + ["right"] * len(names)))
+        names = [_format_markdown_name(row, f"{row.data_regime or 'not stated'}: ") for row in table.rows]
+        lines = [[metric, *(_format_markdown_value(row, metric, False) for row in table.rows)] for metric in groups]
+        tables.append(format_table(["", *names], lines, ["left"] + ["right"] * len(names)))
     return "\n\n".join(tables)
 
 
@@ -216,15 +222,15 @@ def render_markdown(tables: Sequence[ResultTable], pairing: Pairing | None, note
     """Return the report as Markdown; accuracies by question type are only in the HTML."""
     lines = ["# Results", "", _INTERVALS]
     for table in tables:
-        lines += ["", f"## {escape_cell(_format_title(table))}", "", f"{_format_facts(table, tables)}."]
+        lines += ["", f"## {escape_text(_format_title(table))}", "", f"{escape_text(_format_facts(table, tables))}."]
         lines += [f"**{warning}**" for warning in _find_warnings(table)]
         lines += ["", _format_markdown_table(table)]
-        lines += ["", *(f"- {escape_cell(remark)}" for remark in _find_remarks(table))] if _find_remarks(table) else []
+        lines += ["", *(f"- {escape_text(remark)}" for remark in _find_remarks(table))] if _find_remarks(table) else []
     if pairing is not None:
-        lines += ["", "## Paired comparison", "", escape_cell(_format_verdict(pairing))]
+        lines += ["", "## Paired comparison", "", escape_text(_format_verdict(pairing))]
         lines += [f"**{warning}**" for warning in _find_warnings(pairing)]
     if notes:
-        lines += ["", "## Notes", "", *(f"- {escape_cell(note)}" for note in notes)]
+        lines += ["", "## Notes", "", *(f"- {escape_text(note)}" for note in notes)]
     return "\n".join(lines) + "\n"
 
 

@@ -13,8 +13,9 @@ import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 
-from close_transfer.core.atomic_files import damaged_file_error, write_text
+from close_transfer.core.atomic_files import damaged_file_error
 from close_transfer.core.errors import UserError
+from close_transfer.core.pages import write_page
 from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.readers.records import field, key_field, read_lines, verbatim
 from close_transfer.core.svg import render_svg
@@ -224,5 +225,5 @@ def write_report(evaluation: Evaluation, others: Sequence[ComparedEvaluation] = 
         config=json.dumps(results.config, indent=2),
     )
     path = evaluation.folder / "report.html"
-    write_text(path, page)
+    write_page(path, page)
     return path

@@ -7,7 +7,7 @@ from typing import Any
 import jinja2
 
 from close_transfer.config.measure_gap import MeasureGapConfig
-from close_transfer.core.atomic_files import write_text
+from close_transfer.core import pages
 from close_transfer.modality_gap.measurement import Gap
 from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports import gap_figures
@@ -108,5 +108,5 @@ def write_page(gap: Gap, config: MeasureGapConfig) -> Path:
         is_builtin=gap.provenance.get("data") == "picturebook",
     )
     path = Path(config.output) / "gap.html"
-    write_text(path, page)
+    pages.write_page(path, page)
     return path

@@ -1,11 +1,12 @@
 """Text of a model card: summary, training, scores, usage, intended and out-of-scope use, limitations."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from close_transfer.config.choices import WORDS_BY_DATA_REGIME
 from close_transfer.config.components import find_encoder_class
-from close_transfer.core.markdown import escape_cell, format_table
+from close_transfer.core.markdown import Markdown, escape_text, format_code, format_code_block, format_table
 from close_transfer.models.adapters import ADAPTERS
 from close_transfer.models.network import TransferConfig
 from close_transfer.models.noise_scale import NoiseScale
@@ -43,8 +44,8 @@ def write_card_text(config: TransferConfig, about: Mapping[str, Any], name: str,
         "language model": _describe_language_model(config, settings),
         "licence": licence or "not chosen; the licences of the encoder, the language model and the data apply",
     }
-    table = format_table(["", ""], [[key, escape_cell(value, is_markdown=True)] for key, value in lines.items()])
-    return f"""# {name}
+    table = format_table(["", ""], list(lines.items()))
+    return f"""# {escape_text(name)}
 
 {_write_first_sentence(config, about)} Made with close-transfer (CLOSE, arXiv 2211.09778).
 
@@ -56,9 +57,7 @@ def write_card_text(config: TransferConfig, about: Mapping[str, Any], name: str,
 
 ## Use
 
-```python
-{_format_usage(config, name)}
-```
+{format_code_block(_format_usage(config, name), "python")}
 {_list_needs(config)}
 ## Intended use
 
@@ -75,7 +74,7 @@ def write_card_text(config: TransferConfig, about: Mapping[str, Any], name: str,
 
 
 def _write_first_sentence(config: TransferConfig, about: Mapping[str, Any]) -> str:
-    ability, encoder = get_task(config.task["name"]).ability, redact_name(config.encoder["name"])
+    ability, encoder = get_task(config.task["name"]).ability, escape_text(redact_name(config.encoder["name"]))
     if is_blind(config):
         return (
             f"This is a blind baseline: without seeing the image, it {ability}. Zeros replace the vectors of {encoder}, in "
@@ -101,7 +100,7 @@ def _build_task_lines(config: TransferConfig, settings: Mapping[str, Any]) -> di
         lines["language"] = task["language"]
     prompt = settings.get("data", {}).get("prompt") or task.get("prompt")
     if prompt:
-        lines["prompt"] = f"`{prompt}`"
+        lines["prompt"] = format_code(prompt)
     if task.get("metric"):
         lines["metric"] = task["metric"]
     if labels := task.get("labels"):
@@ -113,15 +112,15 @@ def _build_data_lines(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> 
     """Return the table lines of the training data and their size."""
     data = settings.get("data", {})
     file = data.get("path") or (data.get("files") or {}).get("train")
-    description = data.get("name", "unknown") + (f", `{file}`" if file else "")
+    parts = [escape_text(data.get("name", "unknown")), *([format_code(file)] if file else [])]
     if "num_examples" in facts:
-        description += f", {facts['num_examples']:,} examples"
-    lines = {"training data": description}
+        parts.append(escape_text(f"{facts['num_examples']:,} examples"))
+    lines = {"training data": Markdown(", ".join(parts))}
     if facts.get("num_skipped"):
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in facts.get("skipped", {}).items())
         lines["entries left out"] = f"{facts['num_skipped']:,}" + (f" ({reasons})" if reasons else "")
     if "data_fingerprint" in facts:
-        lines["data fingerprint"] = f"`{facts['data_fingerprint']}`"
+        lines["data fingerprint"] = format_code(facts["data_fingerprint"])
     return lines
 
 
@@ -154,13 +153,20 @@ def _format_usage(config: TransferConfig, name: str) -> str:
         else 'model.write(["photo.jpg"], prompt="...")[0].text'
     )
     base_model = (
-        f', base_model="{config.base_model["name"]}"' if config.base_model and config.base_model.get("folder") else ""
+        f", base_model={_quote(config.base_model['name'])}"
+        if config.base_model and config.base_model.get("folder")
+        else ""
     )
     comment = "" if "/" in name else "  # or the path of this folder"
     return (
-        f'from close_transfer import TransferModel\n\nmodel = TransferModel.from_pretrained("{name}"{base_model}){comment}\n'
+        f"from close_transfer import TransferModel\n\nmodel = TransferModel.from_pretrained({_quote(name)}{base_model}){comment}\n"
         f"print({call})"
     )
+
+
+def _quote(text: str) -> str:
+    """Return a text as a literal of Python."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _list_needs(config: TransferConfig) -> str:
@@ -174,8 +180,8 @@ def _list_needs(config: TransferConfig) -> str:
         )
         needs.append(
             f"These files hold only the weights that were trained. You also need the base language model, "
-            f"`{config.base_model['name']}`. {source} Its fingerprint is checked "
-            f"({config.base_model['fingerprint'][:12]})."
+            f"{format_code(config.base_model['name'])}. {source} Its fingerprint is checked "
+            f"({escape_text(config.base_model['fingerprint'][:12])})."
         )
     encoder = config.encoder.get("config", {})
     if not find_encoder_class(encoder).encodes_images:

@@ -48,6 +48,6 @@ def test_no_text_of_others_acts_on_the_terminal(capsys):
 
 
 def test_scripts_of_all_languages_are_shown_as_they_are(capsys):
-    text = "naïve “quote”\u00a0— 犬\u3000が 👩\u200d🚀 می\u200cخواهم שלום\u200f ✔\ufe0f \ue000"  # noqa: RUF001
+    text = "naïve “quote”\u00a0— 犬\u3000が 👩\u200d🚀 مي\u200cم שלום\u200f ✔\ufe0f \ue000"
     show(text)
     assert capsys.readouterr().out == f"{text}\n"

@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 import yaml
 
-from close_transfer.core.atomic_files import write_text
-from close_transfer.core.markdown import escape_cell
+from close_transfer.core.markdown import Markdown, escape_text, format_code, format_code_block
+from close_transfer.core.pages import write_page
 from close_transfer.core.secret_texts import mask_address
 from textgen.report.corpus_summary import CorpusSummary
 from textgen.report.funnel import Bound, build_chain_rows, build_spend_rows, format_money
@@ -32,7 +32,7 @@ def _find_size_category(num: int) -> str:
     return next((name for end, name in _SIZES if num < end), _LARGER)
 
 
-def _format_metadata(summary: CorpusSummary) -> str:
+def _format_metadata(summary: CorpusSummary) -> Markdown:
     """Format the YAML header of the card.
 
     The licence is "other", because it depends on the model and on the inputs; the card's notes say which terms apply.
@@ -50,7 +50,7 @@ def _format_metadata(summary: CorpusSummary) -> str:
     }
     if summary.config.filters.language:
         values["language"] = [summary.config.filters.language]
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()
+    return Markdown(yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip())
 
 
 def _describe_columns(summary: CorpusSummary) -> list[tuple[str, str]]:
@@ -87,7 +87,7 @@ def _describe_making(summary: CorpusSummary) -> dict[str, str]:
                 f"{name} ({num:,})" for name, num in ledger.models.items()
             )
         if ledger.servers:
-            lines["servers asked"] = ", ".join(map(mask_address, ledger.servers))
+            lines["servers asked"] = Markdown(", ".join(format_code(mask_address(server)) for server in ledger.servers))
     if recipe.template is not None:
         lines["template"] = f"{settings.template}, SHA-256 {hashlib.sha256(recipe.template.encode()).hexdigest()}"
     if by_model:
@@ -157,8 +157,11 @@ def _list_licence_notes(summary: CorpusSummary) -> list[str]:
 @cache
 def _load_template() -> jinja2.Template:
     loader = jinja2.PackageLoader("textgen.report", "templates")
-    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    environment.filters.update(cell=escape_cell, count=lambda number: f"{number:,}")
+    # Whatever the template shows is escaped, unless it is Markdown already.
+    environment = jinja2.Environment(
+        loader=loader, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=escape_text
+    )
+    environment.filters.update(count=lambda number: f"{number:,}", code=format_code, block=format_code_block)
     return environment.get_template("card.md")
 
 
@@ -181,12 +184,12 @@ def write_card(summary: CorpusSummary) -> Path:
         chain=build_chain_rows(summary),
         spend=build_spend_rows(ledger),
         bound=Bound.from_summary(summary),
-        money=lambda cost: format_money(cost, summary.prices),
+        money=lambda cost: Markdown(format_money(cost, summary.prices)),
         columns=_describe_columns(summary),
         sample=json.dumps(sample, indent=2, ensure_ascii=False) if sample else None,
         training=f"{summary.recipe.settings.train} data.path={summary.folder.corpus.name}".strip(),
         licences=_list_licence_notes(summary),
         limits=_list_limits(summary),
     )
-    write_text(summary.folder.card, text)
+    write_page(summary.folder.card, text)
     return summary.folder.card

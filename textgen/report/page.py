@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from close_transfer.core.atomic_files import write_text
+from close_transfer.core.pages import write_page
 from close_transfer.core.secret_texts import mask_address
 from textgen.report.corpus_summary import CorpusSummary, format_training_settings
 from textgen.report.funnel import Bound, build_chain_rows, build_spend_rows, format_money, format_settings
@@ -97,5 +97,5 @@ def write_report(summary: CorpusSummary) -> Path:
         training=format_training_settings(summary.config),
         config=json.dumps(format_settings(summary.config), indent=2, ensure_ascii=False),
     )
-    write_text(summary.folder.report, page)
+    write_page(summary.folder.report, page)
     return summary.folder.report

@@ -89,7 +89,7 @@ def test_card_says_how_the_corpus_was_made_and_paid(tmp_path: Path) -> None:
     )
     _, text = read_card(write_card(described))
     assert "| written by | the language model gpt-x, by source=openai |" in text
-    assert "| servers asked | http://localhost:8000/v1 |" in text
+    assert "| servers asked | `http://localhost:8000/v1` |" in text
     assert hashlib.sha256(TEMPLATE.encode()).hexdigest() in text  # equal to sha256sum of the template's file
     assert "| parameters | temperature 1, top_p 1, at most 48 tokens per answer |" in text
     assert "| seed | 7 |" in text
