@@ -31,13 +31,26 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def get_unpack_limit(path: Path) -> int:
+    """Return the number of bytes that a packed file may unpack to."""
+    return max(_MIN_UNPACK_LIMIT, _MAX_UNPACK_RATIO * path.stat().st_size)
+
+
+def unpack_error(path: Path) -> UserError:
+    """Return the error for a file that unpacks to more than its limit."""
+    return UserError(
+        f"{path}: unpacks to more than {_MAX_UNPACK_RATIO} times its size, which no real text does. "
+        "Check the file, or unpack it yourself"
+    )
+
+
 class _Unpacked(io.RawIOBase):
     """Decompressed stream of a .gz file that stops at a limit of its size."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = gzip.open(path, "rb")  # noqa: SIM115  closed with this
-        self._limit = max(_MIN_UNPACK_LIMIT, _MAX_UNPACK_RATIO * path.stat().st_size)
+        self._limit = get_unpack_limit(path)
         self._read = 0
 
     def readable(self) -> bool:
@@ -47,16 +60,25 @@ class _Unpacked(io.RawIOBase):
         data = self._file.read(len(buffer))
         self._read += len(data)
         if self._read > self._limit:
-            raise UserError(
-                f"{self._path}: unpacks to more than {_MAX_UNPACK_RATIO} times its size, which no real text does. "
-                "Check the file, or unpack it yourself"
-            )
+            raise unpack_error(self._path)
         buffer[: len(data)] = data
         return len(data)
 
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+def check_gzip_size(path: Path) -> None:
+    """Check a .gz file that another library will unpack as a whole.
+
+    Raises:
+        UserError: if it unpacks to far more than its size.
+        OSError: if it is damaged; or EOFError or zlib.error.
+    """
+    with io.BufferedReader(_Unpacked(path), 2**20) as file:
+        while file.read(2**20):
+            pass
 
 
 @contextmanager

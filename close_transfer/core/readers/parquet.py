@@ -1,31 +1,49 @@
-"""Rows of Parquet files, read in batches."""
+"""Rows of Parquet files, read in batches and with a limit of their unpacked size.
 
-from collections.abc import Iterator
+A repeated value takes a few bytes in a file, however long it is. So texts stay in their dictionary until the size of a batch
+is known.
+"""
+
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow
+from pyarrow import compute
 from pyarrow.parquet import ParquetFile
 
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.open_file import is_file
+from close_transfer.core.readers.open_file import get_unpack_limit, is_file, unpack_error
 
-_BATCH_ROWS = 4096  # rows in memory at a time
+_MAX_BATCH_ROWS = 65_536  # fewer make dictionaries slow, because every batch has a copy of them
+_PART_ROWS = 4096  # rows as Python objects in memory at a time
+_BATCH_SIZE = 64 * 2**20  # bytes of a batch, in the file and unpacked
+_LARGE_VALUE = 4096  # bytes on average; longer than any caption
+_VALUE_SIZE = 8  # bytes that any value takes in memory; a million equal values take a few bytes in a file
+_BUFFER_SIZE = 2**20  # bytes read at a time; otherwise all bytes of a column and row group
 
 
-def read_parquet(path: Path, setting: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_parquet(
+    path: Path, setting: str, columns: Sequence[str] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield every row as (row number counted from 1, fields by name).
 
+    Args:
+        path: the file.
+        setting: name of the setting that holds the path, for messages.
+        columns: names of the columns to read; None for all.
+
     Raises:
-        UserError: if the file does not exist, is not Parquet, or cannot be read to its end.
+        UserError: if the file does not exist, is not Parquet, lacks a column, unpacks to far more than its size, or cannot
+            be read to its end.
     """
     if not is_file(path):
         raise UserError(f"{setting}={path}: there is no such file")
     number = 0
     try:
-        with ParquetFile(path) as file:
-            for batch in file.iter_batches(_BATCH_ROWS):
-                for record in batch.to_pylist():
+        for batch in _read_batches(path, setting, columns):
+            for part in _unpack(batch):
+                for record in part.to_pylist():
                     number += 1
                     yield number, record
     except (pyarrow.ArrowException, OSError) as error:
@@ -33,3 +51,132 @@ def read_parquet(path: Path, setting: str) -> Iterator[tuple[int, dict[str, Any]
         raise UserError(
             f"{path}, row {number + 1}: the file is damaged or not Parquet ({reason}). Restore it from its source"
         ) from None
+
+
+def check_unpacked_size(path: Path) -> None:
+    """Check a Parquet file that another library will unpack as a whole.
+
+    Raises:
+        UserError: if it unpacks to far more than its size.
+        pyarrow.ArrowException: if it is damaged.
+    """
+    with ParquetFile(path) as file:
+        _check_declared_size(file, path, None)
+        texts = {
+            chunk.path_in_schema.partition(".")[0]
+            for chunk, schema in _iterate_chunks(file, None)
+            if _keeps_dictionary(chunk, schema)
+        }
+    for _ in _read_batches(path, "data.path", sorted(texts)):
+        pass
+
+
+def _check_declared_size(file: ParquetFile, path: Path, columns: Sequence[str] | None) -> None:
+    declared = sum(
+        max(chunk.total_uncompressed_size, 0) + chunk.num_values * max(_VALUE_SIZE, schema.length or 0)
+        for chunk, schema in _iterate_chunks(file, columns)
+    )
+    if declared > get_unpack_limit(path):
+        raise unpack_error(path)
+
+
+def _read_batches(path: Path, setting: str, columns: Sequence[str] | None) -> Iterator[pyarrow.RecordBatch]:
+    """Yield batches whose texts are in dictionaries, until they would unpack to more than the limit."""
+    with ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        for column in columns or ():
+            if column not in names:
+                shown = ", ".join(repr(name[:60]) for name in names[:12])
+                raise UserError(
+                    f"{setting}={path}: there is no column {column!r}; its columns are {shown}. Give one of them"
+                )
+        _check_declared_size(file, path, columns)
+        dictionaries = {
+            chunk.path_in_schema for chunk, schema in _iterate_chunks(file, columns) if _keeps_dictionary(chunk, schema)
+        }
+    limit, num_bytes = get_unpack_limit(path), 0
+    with ParquetFile(path, read_dictionary=sorted(dictionaries), buffer_size=_BUFFER_SIZE) as file:
+        for group in range(file.num_row_groups):
+            rows = _choose_batch_rows(file, group, columns)
+            for batch in file.iter_batches(rows, row_groups=[group], columns=columns):
+                num_bytes += sum(_measure(column) for column in batch.columns)
+                if num_bytes > limit:
+                    raise unpack_error(path)
+                yield batch
+
+
+def _iterate_chunks(
+    file: ParquetFile, columns: Sequence[str] | None, groups: Sequence[int] | None = None
+) -> Iterator[tuple[Any, Any]]:
+    """Yield the metadata and the schema of each column in each row group."""
+    for group in range(file.num_row_groups) if groups is None else groups:
+        metadata = file.metadata.row_group(group)
+        for index in range(metadata.num_columns):
+            chunk = metadata.column(index)
+            if columns is None or chunk.path_in_schema.partition(".")[0] in columns:
+                yield chunk, file.schema.column(index)
+
+
+def _keeps_dictionary(chunk: Any, schema: Any) -> bool:
+    """Return True if a column of texts stays in its dictionary until it is measured.
+
+    Images do not, because the dictionary would hold all of them; they are read a few rows at a time. Lists always do,
+    because one row may repeat a value any number of times.
+    """
+    has_dictionary = chunk.physical_type == "BYTE_ARRAY" and any("DICTIONARY" in name for name in chunk.encodings)
+    return has_dictionary and (schema.max_repetition_level > 0 or not _has_large_values(chunk))
+
+
+def _has_large_values(chunk: Any) -> bool:
+    return bool(chunk.total_uncompressed_size > _LARGE_VALUE * max(1, chunk.num_values))
+
+
+def _choose_batch_rows(file: ParquetFile, group: int, columns: Sequence[str] | None) -> int:
+    num_rows = max(1, file.metadata.row_group(group).num_rows)
+    row_size = 1
+    for chunk, schema in _iterate_chunks(file, columns, [group]):
+        # Each value of these may repeat what all values hold together.
+        repeats = any("DELTA" in name for name in chunk.encodings) or schema.length or _has_large_values(chunk)
+        row_size += max(0, chunk.total_uncompressed_size) // (1 if repeats else num_rows)
+    return max(1, min(_MAX_BATCH_ROWS, _BATCH_SIZE // row_size))
+
+
+def _measure(array: pyarrow.Array) -> int:
+    """Return the number of bytes of an array after its dictionaries are unpacked."""
+    kind = array.type
+    if pyarrow.types.is_dictionary(kind):
+        lengths = compute.binary_length(array.dictionary).take(array.indices)
+        return (compute.sum(lengths).as_py() or 0) + _VALUE_SIZE * len(array)
+    if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind) or pyarrow.types.is_map(kind):
+        inner = [array.keys, array.items] if pyarrow.types.is_map(kind) else [array.flatten()]
+        return _VALUE_SIZE * len(array) + sum(_measure(part) for part in inner)
+    if pyarrow.types.is_struct(kind):
+        return sum(_measure(part) for part in array.flatten())
+    return array.nbytes
+
+
+def _unpack(batch: pyarrow.RecordBatch) -> Iterator[pyarrow.RecordBatch]:
+    """Yield parts of a batch without dictionaries, each small unless one row is large."""
+    fields = [field.with_type(_drop_dictionaries(field.type)) for field in batch.schema]
+    size = sum(_measure(column) for column in batch.columns)
+    num_parts = min(batch.num_rows, max(-(-size // _BATCH_SIZE), -(-batch.num_rows // _PART_ROWS)))
+    part_rows = -(-batch.num_rows // max(1, num_parts))
+    for start in range(0, batch.num_rows, part_rows or 1):
+        part = batch.slice(start, part_rows)
+        if len(batch) > part_rows and sum(_measure(column) for column in part.columns) > 2 * _BATCH_SIZE:
+            yield from _unpack(part)  # long texts are next to each other
+            continue
+        columns = [column.cast(field.type) for column, field in zip(part.columns, fields, strict=True)]
+        yield pyarrow.RecordBatch.from_arrays(columns, schema=pyarrow.schema(fields))
+
+
+def _drop_dictionaries(kind: pyarrow.DataType) -> pyarrow.DataType:
+    if pyarrow.types.is_dictionary(kind):
+        return kind.value_type
+    if pyarrow.types.is_list(kind):
+        return pyarrow.list_(_drop_dictionaries(kind.value_type))
+    if pyarrow.types.is_large_list(kind):
+        return pyarrow.large_list(_drop_dictionaries(kind.value_type))
+    if pyarrow.types.is_struct(kind):
+        return pyarrow.struct([field.with_type(_drop_dictionaries(field.type)) for field in kind])
+    return kind

@@ -81,7 +81,11 @@ def _parse_json(line: str) -> Any:
 
 
 def read_lines(
-    path: Path, setting: str, names: Sequence[str] | None = None, kind: str | None = None
+    path: Path,
+    setting: str,
+    names: Sequence[str] | None = None,
+    kind: str | None = None,
+    columns: Sequence[str] | None = None,
 ) -> Iterator[tuple[int, Any]]:
     """Yield every row as (line number counted from 1, record or `RecordError`).
 
@@ -93,13 +97,14 @@ def read_lines(
         setting: name of the setting that holds the path, for messages.
         names: names of the columns of a .csv or .tsv without a header.
         kind: one of `LINE_FORMATS`; None takes it from the file's name.
+        columns: columns to read of a .parquet, because others, such as images, may be large; None for all.
 
     Raises:
         UserError: if the file does not exist, or cannot be read to its end.
     """
     kind = kind or line_format(path, setting)
     if kind == ".parquet":
-        yield from read_parquet(path, setting)
+        yield from read_parquet(path, setting, columns)
         return
     lines = _iterate_lines(path, setting)
     if kind in (".csv", ".tsv"):

@@ -65,7 +65,7 @@ class TextReader:
             document = read_document(path, setting)
             return "caption", "annotation", enumerate(entries(document, "annotations", path, setting), start=1)
         kind = line_format(path, setting, also=".json (COCO's annotations)")
-        return "text" if kind == ".txt" else column, "line", read_lines(path, setting)
+        return "text" if kind == ".txt" else column, "line", read_lines(path, setting, columns=[column])
 
     @staticmethod
     def _is_empty(value: object) -> bool:

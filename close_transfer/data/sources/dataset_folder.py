@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.open_file import is_file
+from close_transfer.core.readers.open_file import check_gzip_size, is_file
+from close_transfer.core.readers.parquet import check_unpacked_size
 
 # Readers of the library for captions and images. Others unpickle, or follow links inside a file to other files.
 _READERS = ("arrow", "csv", "imagefolder", "json", "parquet", "text", "webdataset")
@@ -31,7 +32,7 @@ def check_builder(builder: Any, path: str) -> None:
         path: folder or name of the dataset, for messages.
 
     Raises:
-        UserError: names a file outside the dataset, or the reader that is not allowed.
+        UserError: names a file outside the dataset, a reader that is not allowed, or a file that unpacks to far more than its size.
     """
     reader = type(builder).__module__.rpartition(".")[2]
     for base in type(builder).__mro__:  # the library derives a class per dataset from its reader
@@ -47,6 +48,11 @@ def check_builder(builder: Any, path: str) -> None:
         )
     for files in (builder.config.data_files or {}).values():
         _check_files(map(str, files), str(builder.base_path or path), path, "README.md")
+        for file in map(Path, files):
+            if file.suffix == ".parquet" and is_file(file):
+                check_unpacked_size(file)
+            elif file.suffix == ".gz" and is_file(file):
+                check_gzip_size(file)
 
 
 def check_saved(folder: Path) -> None:

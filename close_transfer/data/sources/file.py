@@ -13,9 +13,15 @@ from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.sources.images import make_file_ref, make_unavailable_ref
 from close_transfer.data.sources.loaded import LoadedSplit
-from close_transfer.data.sources.own_rows import Row, build_examples, check_columns, parse_row
+from close_transfer.data.sources.own_rows import Row, build_examples, check_columns, find_columns, parse_row
 
 _SETTING = "data.path"
+
+
+def _list_columns(data: FileData) -> list[str]:
+    columns = [data.text_column, data.group_column, data.image_column, data.id_column, data.references_column]
+    named = [column for column in [*columns, data.target_column] if column is not None]
+    return list(dict.fromkeys([*named, *find_columns(data.prompt)]))
 
 
 def _read_rows(
@@ -25,7 +31,7 @@ def _read_rows(
     rows: list[Row] = []
     images: dict[int, str] = {}
     faults = RecordErrors(path, data.on_bad_rows)
-    for number, (line, record) in enumerate(read_lines(path, _SETTING)):
+    for number, (line, record) in enumerate(read_lines(path, _SETTING, columns=_list_columns(data))):
         try:
             if data.image_column is not None:
                 images[number] = key_field(record, data.image_column)
@@ -82,7 +88,7 @@ def require_numbered_lines(data: DatasetSettings) -> FileData:
 
 def count_lines(data: FileData) -> int:
     """Return the number of rows of `data.path`, usable or not; row i of precomputed vectors belongs to line i."""
-    return sum(1 for _ in read_lines(Path(data.path), _SETTING))
+    return sum(1 for _ in read_lines(Path(data.path), _SETTING, columns=[data.text_column]))
 
 
 def read_text_lines(data: FileData) -> list[str]:
