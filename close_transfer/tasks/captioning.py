@@ -20,6 +20,11 @@ def _exclude_caption(captions: Sequence[str], number: int) -> tuple[str, ...]:
     return tuple(captions[:number]) + tuple(captions[number + 1 :])
 
 
+def _exclude_input(references: Sequence[str], text: str) -> tuple[str, ...]:
+    """Return the references without the input text; all of them if they come from elsewhere and do not hold it."""
+    return _exclude_caption(references, references.index(text)) if text in references else tuple(references)
+
+
 def _enumerate_inputs(examples: Sequence[Example]) -> list[tuple[Example, int]]:
     return [(example, number) for example in examples for number in range(len(example.texts))]
 
@@ -66,16 +71,13 @@ class _Captioning(Task):
         if input_modality == "image":
             return self._add_prompt(list(examples))
         # The first caption replaces the image as the input, so it must not be a reference as well.
-        if all(len(e.texts) == 1 for e in examples):
+        shaped = [replace(e, texts=e.texts[:1], references=_exclude_input(e.references, e.texts[0])) for e in examples]
+        shaped = [e for e in shaped if e.references]
+        if not shaped:
             raise UserError(
                 "scene=text: every scene has one caption only, which would be input and reference at once. Use "
                 "scene=image, or data with several captions per scene"
             )
-        shaped = [
-            replace(e, texts=e.texts[:1], references=_exclude_caption(e.references, 0))
-            for e in examples
-            if len(e.texts) > 1
-        ]
         return self._add_prompt(shaped)
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:

@@ -46,6 +46,14 @@ def test_captions_from_text_are_not_scored_against_their_input():
         TASKS["captioning"]().prepare_for_testing([LONELY], "text")
 
 
+def test_references_that_do_not_hold_the_input_are_all_kept():
+    own = Example("o", ("two dogs in the snow", "dogs"), references=("two dogs are in the snow", "a pair of dogs"))
+    single = Example("p", ("a boat",), references=("one red boat",))
+    twice = Example("q", ("a dog", "a hound"), references=("a hound", "a dog", "a dog"))
+    asked = TASKS["captioning"]().prepare_for_testing([own, single, twice], "text")
+    assert [e.references for e in asked] == [own.references, single.references, ("a hound", "a dog")]
+
+
 @pytest.mark.parametrize(
     ("answers", "targets"),
     [

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from close_transfer.config.data import FileData
@@ -25,7 +26,7 @@ def _list_columns(data: FileData) -> list[str]:
 
 
 def _read_rows(
-    path: Path, data: FileData, labels: Sequence[str] = ()
+    path: Path, data: FileData, labels: Sequence[str] = (), split: str | None = None
 ) -> tuple[list[Row], dict[int, str], Counter[str]]:
     """Return the usable rows, the image files by row number, and the number of skipped rows by reason."""
     rows: list[Row] = []
@@ -35,7 +36,10 @@ def _read_rows(
         try:
             if data.image_column is not None:
                 images[number] = key_field(record, data.image_column)
-            rows.append(parse_row(number, record, data, labels))
+            row = parse_row(number, record, data, labels)
+            # A test counts each image once, with all its captions. In training each caption is an example anyway.
+            by_image = split == "test" and data.group_column is None
+            rows.append(replace(row, image=images.get(number)) if by_image else row)
         except RecordError as fault:
             faults.add(f"line {line}", fault)
     return rows, images, faults.settle(len(rows))
@@ -61,7 +65,7 @@ def load(data: FileData, kind: ExampleKind, split: str) -> LoadedSplit:
     """
     check_columns(data, kind)
     path = Path(data.val_path if split == "val" and data.val_path else data.path)
-    rows, images, skipped = _read_rows(path, data, kind.labels)
+    rows, images, skipped = _read_rows(path, data, kind.labels, split)
     examples, notes = build_examples(
         rows,
         data,

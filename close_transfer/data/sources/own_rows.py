@@ -18,7 +18,7 @@ OwnData = FileData | HuggingFaceData
 
 @dataclass(frozen=True)
 class Row:
-    """One usable row; `number` counts all rows of the source from 0."""
+    """One usable row; `number` counts all rows of the source from 0. Rows of one `image` are one scene, if it is given."""
 
     number: int
     texts: tuple[str, ...]
@@ -27,6 +27,7 @@ class Row:
     references: tuple[str, ...] | None
     prompt: str = ""
     targets: tuple[str, ...] = ()
+    image: str | None = None
 
 
 def find_columns(prompt: str | None) -> list[str]:
@@ -129,11 +130,13 @@ def build_scene_examples(
     Raises:
         UserError: if scenes share an id.
     """
-    groups: dict[str, list[Row]] = {}
+    groups: dict[tuple[str, str | None], list[Row]] = {}
     for row in rows:
-        groups.setdefault(row.group if row.group is not None else make_id(row), []).append(row)
+        name = row.group if row.group is not None else make_id(row)
+        groups.setdefault(("image", row.image) if row.image is not None else ("row", name), []).append(row)
     examples, num_repeated = [], 0
-    for name, members in groups.items():
+    for members in groups.values():
+        name = members[0].group if members[0].group is not None else make_id(members[0])
         all_texts = [text for row in members for text in row.texts]
         texts = tuple(dict.fromkeys(all_texts))
         num_repeated += len(all_texts) - len(texts)
@@ -143,7 +146,14 @@ def build_scene_examples(
         references = tuple(text for listed in reference_lists for text in listed) or texts
         examples.append(Example(members[0].id or name, texts, get_image(members[0]), references=references))
     _check_ids(examples, data)
-    return examples, [f"{num_repeated} captions repeated within their scene are used once"] if num_repeated else []
+    notes = [f"{num_repeated} captions repeated within their scene are used once"] if num_repeated else []
+    num_by_image = sum(row.image is not None for row in rows)
+    if num_by_image > len(examples):
+        notes.append(
+            f"{num_by_image:,} rows name {len(examples):,} images: the rows of an image are one scene, and its captions are its "
+            "references (data.group_column=NAME groups rows by another column)"
+        )
+    return examples, notes
 
 
 def build_row_examples(

@@ -3,6 +3,7 @@ import gzip
 import json
 
 import pytest
+from PIL import Image
 
 from close_transfer.cli import compose_config
 from close_transfer.config.data import FileData
@@ -55,6 +56,27 @@ def test_groups_make_scenes_and_repeated_captions_count_once():
     loaded = load_examples(table(path, group_column="scene"), CAPTIONS, "test")
     assert {e.id: e.texts for e in loaded.examples} == {"s1": ("a dog", "a hound"), "s2": ("a cat",)}
     assert loaded.notes == ["1 captions repeated within their scene are used once"]
+
+
+FLAT = "image,caption\n1.png,a dog\n2.png,a cat\n1.png,a hound\n1.png,a dog\n"
+
+
+def test_rows_of_one_image_are_one_scene_in_a_test_and_stay_apart_in_training():
+    data = table(write("flat.csv", FLAT), text_column="caption", image_column="image", on_missing_image="skip")
+    for name in ("1.png", "2.png"):
+        Image.new("RGB", (2, 2)).save(name)
+    loaded = load_examples(data, CAPTIONS, "test", images_needed=True)
+    assert [(e.id, e.references, e.image.key) for e in loaded.examples] == [
+        ("line 1", ("a dog", "a hound"), "1.png"),
+        ("line 2", ("a cat",), "2.png"),
+    ]
+    assert any(note.startswith("4 rows name 2 images: the rows of an image are one scene") for note in loaded.notes)
+    parts = [load_examples(data, CAPTIONS, split).examples for split in ("train", "val")]
+    assert sorted(text for part in parts for e in part for text in e.texts) == ["a cat", "a dog", "a dog", "a hound"]
+    single = table(
+        write("one.csv", "image,caption\n1.png,a dog\n2.png,a cat\n"), text_column="caption", image_column="image"
+    )
+    assert load_examples(single, CAPTIONS, "test").notes == []
 
 
 def test_references_of_a_scene_are_kept_as_given_and_once():
