@@ -19,6 +19,7 @@ from close_transfer.core import command_line
 from close_transfer.core.command_line import CONFIGS, CliExtensions, groups, options
 from close_transfer.core.guarded_run import run_guarded
 from close_transfer.core.schema import C, StrictModel
+from close_transfer.core.signals import exiting_at_once
 
 __all__ = ["COMMANDS", "CONFIGS", "Command", "compose_config", "options", "run"]
 
@@ -182,7 +183,9 @@ def run_command(command: Command, script: str, folders: Sequence[Path] = (CONFIG
 
         def execute(config: Any) -> int | None:
             # Imported after the settings are checked: a mistake is reported before the slow ML libraries load.
-            return command.load_main()(config, **extra_arguments)
+            with exiting_at_once():
+                main = command.load_main()
+            return main(config, **extra_arguments)
 
         command_line.run(command.config_name, schema, execute, _build_extensions(folders))
 

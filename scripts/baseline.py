@@ -7,7 +7,7 @@
 All settings: configs/baseline.yaml.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("baseline")
+    start("close_transfer.cli", "baseline")

@@ -8,7 +8,7 @@ Exit status: 0 if every file is there with the published counts, and so are the 
 something is missing, damaged or has another size; 2 if a setting is wrong. More: docs/data.md.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("check_data")
+    start("close_transfer.cli", "check_data")

@@ -7,7 +7,7 @@
 All settings: configs/compare_results.yaml.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("compare_results")
+    start("close_transfer.cli", "compare_results")

@@ -9,7 +9,7 @@
 All settings: configs/compute_statistics.yaml.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("compute_statistics")
+    start("close_transfer.cli", "compute_statistics")

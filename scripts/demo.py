@@ -7,7 +7,7 @@ The models are trained on images (the upper bound), on text without noise, and o
 settings are those of train_text_only.py without output= and resume=; noise= only applies to the third model.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("demo")
+    start("close_transfer.cli", "demo")

@@ -3,7 +3,7 @@
 python scripts/draw_picturebook.py output=docs/images/picturebook.png
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("draw_picturebook")
+    start("close_transfer.cli", "draw_picturebook")

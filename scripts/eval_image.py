@@ -7,7 +7,7 @@
 All settings: configs/evaluate.yaml.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("eval_image")
+    start("close_transfer.cli", "eval_image")

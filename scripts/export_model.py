@@ -6,7 +6,7 @@
 All settings: configs/export_model.yaml.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("export_model")
+    start("close_transfer.cli", "export_model")

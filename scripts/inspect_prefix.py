@@ -6,7 +6,7 @@
 All settings: configs/inspect_prefix.yaml.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("inspect_prefix")
+    start("close_transfer.cli", "inspect_prefix")

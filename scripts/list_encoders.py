@@ -6,7 +6,7 @@
 All settings: configs/list_encoders.yaml.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("list_encoders")
+    start("close_transfer.cli", "list_encoders")

@@ -7,7 +7,7 @@
 All settings: configs/measure_gap.yaml.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("measure_gap")
+    start("close_transfer.cli", "measure_gap")

@@ -8,7 +8,7 @@
 All settings: configs/predict.yaml.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("predict")
+    start("close_transfer.cli", "predict")

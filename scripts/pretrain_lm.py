@@ -7,7 +7,7 @@
 All settings: configs/pretrain_lm.yaml.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("pretrain_lm")
+    start("close_transfer.cli", "pretrain_lm")

@@ -6,7 +6,7 @@
 All settings: configs/report_bug.yaml.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("report_bug")
+    start("close_transfer.cli", "report_bug")

@@ -7,7 +7,7 @@
 All settings: configs/score_predictions.yaml. Formats: docs/evaluation.md.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("score_predictions")
+    start("close_transfer.cli", "score_predictions")

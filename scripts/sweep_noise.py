@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # studies/ is not part of the installed package
 
-from studies.commands import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("sweep_noise")
+    start("studies.commands", "sweep_noise")

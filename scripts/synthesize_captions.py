@@ -8,7 +8,7 @@
 All settings: configs/synthesize_captions.yaml. Recipes: configs/recipe/. More: docs/synthetic_text.md.
 """
 
-from textgen.pipeline import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run()
+    start("textgen.pipeline")

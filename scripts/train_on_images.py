@@ -6,7 +6,7 @@
 All settings: configs/train.yaml and its groups.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("train_on_images")
+    start("close_transfer.cli", "train_on_images")

@@ -6,7 +6,7 @@
 Use it with clip.model=local-dir:my_clip. All settings: configs/train_picturebook_clip.yaml.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("train_picturebook_clip")
+    start("close_transfer.cli", "train_picturebook_clip")

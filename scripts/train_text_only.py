@@ -8,7 +8,7 @@
 All settings: configs/train.yaml and its groups.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("train_text_only")
+    start("close_transfer.cli", "train_text_only")

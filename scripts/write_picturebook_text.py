@@ -7,7 +7,7 @@
 All settings: configs/write_picturebook_text.yaml.
 """
 
-from close_transfer.cli import run
+from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    run("write_picturebook_text")
+    start("close_transfer.cli", "write_picturebook_text")

@@ -9,7 +9,13 @@ from close_transfer.core.atomic_files import error_number
 from close_transfer.core.console import show_error, show_log
 from close_transfer.core.errors import UserError
 from close_transfer.core.schema import shorten
-from close_transfer.core.signals import INTERRUPTED_STATUS, TERMINATED_STATUS, Terminated, end_when_terminated
+from close_transfer.core.signals import (
+    INTERRUPTED_STATUS,
+    TERMINATED_STATUS,
+    Terminated,
+    describe_stop,
+    end_when_terminated,
+)
 
 USER_ERROR_STATUS = 2
 
@@ -31,10 +37,10 @@ def run_guarded(run: Callable[[], Any]) -> None:
         show_error(f"error: {where}{error.strerror}")
         sys.exit(USER_ERROR_STATUS)
     except KeyboardInterrupt:
-        show_error("interrupted")
+        show_error(describe_stop("SIGINT"))
         sys.exit(INTERRUPTED_STATUS)
     except Terminated as signal:
-        show_error(f"stopped by {signal}. Run the same command again to continue from what is complete")
+        show_error(describe_stop(str(signal)))
         sys.exit(TERMINATED_STATUS)
 
 

@@ -1,16 +1,58 @@
 """Stop signals, and the exit statuses that report them to a scheduler."""
 
+import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 # Schedulers such as Slurm can send SIGUSR1 some time before they end a job.
 _TERMINATING = (signal.SIGTERM, signal.SIGUSR1)
 # 128 + number: a shell's exit status of a command that a signal ended.
 INTERRUPTED_STATUS, TERMINATED_STATUS = 128 + signal.SIGINT, 128 + signal.SIGTERM
+
+
+def describe_stop(name: str) -> str:
+    """Return the message of a command that a signal of this name ended."""
+    if name == "SIGINT":
+        return "interrupted"
+    return f"stopped by {name}. Run the same command again to continue from what is complete"
+
+
+@contextmanager
+def exiting_at_once() -> Iterator[None]:
+    """End the process at a signal within the block, with a line, but without cleaning up: for imports alone.
+
+    An exception would come up within the library that is being imported: its traceback would follow, or the library
+    would swallow it.
+    """
+
+    def handle(number: int, frame: FrameType | None) -> NoReturn:
+        with suppress(Exception):  # the signal may have come while it was written
+            sys.stdout.flush()
+        with suppress(OSError):
+            os.write(2, f"{describe_stop(signal.Signals(number).name)}\n".encode())
+        os._exit(INTERRUPTED_STATUS if number == signal.SIGINT else TERMINATED_STATUS)
+
+    with _handling(handle):
+        yield
+
+
+@contextmanager
+def _handling(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Handle Ctrl-C and the terminating signals until the block ends; do nothing in other threads than the main one."""
+    previous: dict[int, Any] = {}
+    try:
+        with suppress(ValueError):  # not the main thread: only the main thread may set handlers
+            for number in (signal.SIGINT, *_TERMINATING):
+                previous[number] = signal.signal(number, handle)
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @dataclass
@@ -35,15 +77,8 @@ class StopRequest:
             self.asked = True
             self.exit_status = INTERRUPTED_STATUS if number == signal.SIGINT else TERMINATED_STATUS
 
-        try:
-            previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, *_TERMINATING)}
-        except ValueError:  # not the main thread: only the main thread may set handlers
-            previous = {}
-        try:
+        with _handling(handle):
             yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
 
 class Terminated(BaseException):

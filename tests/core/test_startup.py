@@ -1,0 +1,79 @@
+"""Ctrl-C in the first seconds of a command: one line, the exit status of a shell, and no traceback."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY, SMALL
+
+SCRIPTS = sorted(path.name for path in (REPOSITORY / "scripts").glob("*.py"))
+# A library that swallows every exception while it is imported, as some do.
+LIBRARY = """
+import os, signal, time
+try:
+    os.kill(os.getpid(), signal.{name})
+    time.sleep(9)
+except BaseException:
+    pass
+def run():
+    print("run")
+"""
+ENDS = {"SIGINT": (130, "interrupted\n"), "SIGTERM": (143, "stopped by SIGTERM. Run the same command again")}
+
+
+def start(*arguments):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), "."])}
+    return subprocess.Popen([sys.executable, *map(str, arguments)], env=environment, **pipes)
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_signal_within_an_import_ends_at_once(name):
+    Path("library.py").write_text(LIBRARY.format(name=name))
+    with start("-c", "from close_transfer.core.startup import start; start('library')") as process:
+        out, err = process.communicate(timeout=60)
+    status, message = ENDS[name]
+    assert (process.returncode, out) == (status, "")
+    assert err.startswith(message)
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_imports_nothing_before_the_handler(script):
+    imported = re.findall(r"^ *(?:from|import) (\S+)", (REPOSITORY / "scripts" / script).read_text(), re.M)
+    assert set(imported) <= {"sys", "pathlib", "close_transfer.core.startup"}
+
+
+def test_the_handler_needs_only_the_standard_library():
+    code = "import sys; import close_transfer.core.startup; print(sorted(sys.modules))"
+    with start("-c", code) as process:
+        modules, _ = process.communicate(timeout=60)
+    for name in ("pydantic", "hydra", "numpy", "multiprocessing", "close_transfer.cli"):
+        assert f"'{name}'" not in modules
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.2, 0.5, 1, 2, 3, 4, 6, 9])  # seconds
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train_text_only.py", *SMALL, "train.max_steps=null", "train.epochs=100000", "output=run"],
+        ["sweep_noise.py", "noises=[0.1]", "auto=[]", "seeds=1", "output=swept"],
+        ["synthesize_captions.py", "num_texts=1000000", "output=corpus"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_ctrl_c_at_any_time(command, delay):
+    with start(REPOSITORY / "scripts" / command[0], *command[1:]) as process:
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=100)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err
