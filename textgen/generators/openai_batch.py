@@ -29,13 +29,16 @@ from textgen.generators.batch_files import (
     split_into_files,
     split_result_lines,
 )
-from textgen.generators.events import make_answer_event, make_fault_event
+from textgen.generators.bounded_http import make_http_client
+from textgen.generators.events import count_max_characters, make_answer_event, make_fault_event
 from textgen.generators.openai_api import PATHS, Access
 from textgen.generators.repeated_calls import RepeatedCalls, Stopped
 from textgen.generators.responses import NO_SCHEMA, Paid, Reply, RequestError
 from textgen.prompts.recipe import Request, hash_json
 
 _METADATA = "corpus_part"  # metadata field that names a file at the provider
+_MAX_CALL_BYTES = 2**24  # of any answer but a file of results
+_MAX_LINE_BYTES = 2**14  # of a line of results besides its text, on average over the file
 _ENDED = ("completed", "failed", "expired", "cancelled")
 
 
@@ -75,8 +78,14 @@ class BatchClient:
         self._given_up: set[str] = set()
         self._fatal: RequestError | None = None
         # No retries by the library: `repeat` counts them, and `_create` looks for a batch before it submits again.
+        self._max_bytes = _MAX_CALL_BYTES
+        timeout = self.limits.request_timeout
         self._client = openai.OpenAI(
-            api_key=self.access.key, base_url=self.access.base_url, max_retries=0, timeout=self.limits.request_timeout
+            api_key=self.access.key,
+            base_url=self.access.base_url,
+            max_retries=0,
+            timeout=timeout,
+            http_client=make_http_client(lambda: self._max_bytes, timeout=timeout),
         )
         self._calls = RepeatedCalls(self.access, self.limits, self.stop)
 
@@ -213,7 +222,9 @@ class BatchClient:
         """Match results to requests by id, in any order; count duplicate and foreign lines, and ignore them."""
         num_ignored, seen_ids = 0, set()
         for file in filter(None, (batch.output_file_id, batch.error_file_id)):
+            self._max_bytes = self._bound_file(part)
             content = self._calls.repeat(partial(self._client.files.content, file))
+            self._max_bytes = _MAX_CALL_BYTES
             for line in split_result_lines(content.text):
                 request, outcome = read_result(line, self.access, self.writer.is_schema_optional)
                 if request in seen_ids or request not in part.ids:
@@ -242,6 +253,11 @@ class BatchClient:
                 f"batch {part.batch_id}: {self._fatal.detail or self._fatal.kind}. All answers are kept. Correct the "
                 "problem and run the same command to continue"
             )
+
+    def _bound_file(self, part: Part) -> int:
+        """Return the largest size in bytes of a file of results."""
+        max_line = _MAX_LINE_BYTES + count_max_characters(self.writer.parameters.max_output_tokens)
+        return max(_MAX_CALL_BYTES, len(part.ids) * max_line)
 
     def _record(self, request: str, outcome: Reply | RequestError) -> None:
         sent = self.journal.ledger.open[request]

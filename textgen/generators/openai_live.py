@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import openai
 
+from textgen.generators.bounded_http import UnreadableBody, make_async_http_client
+from textgen.generators.events import bound_answer_bytes
 from textgen.generators.openai_api import (
     PATHS,
     Access,
@@ -60,7 +62,9 @@ class OpenAIClient:
             base_url=access.base_url,
             max_retries=0,
             timeout=timeout,
-            http_client=openai.DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
+            http_client=make_async_http_client(
+                bound_answer_bytes(parameters.max_output_tokens), limits=limits, timeout=timeout
+            ),
         )
 
     def list_request_texts(self, prompt: str) -> tuple[str | None, ...]:
@@ -80,6 +84,8 @@ class OpenAIClient:
         except openai.APIStatusError as error:
             raise self._classify_error(error, schema is not None) from None
         except openai.APIConnectionError as error:
+            if isinstance(error.__cause__, UnreadableBody):
+                raise RequestError("unreadable body", "reserved", str(error.__cause__)) from None
             cause = type(error.__cause__).__name__
             if cause in _NOT_SENT:
                 raise RequestError(NO_CONNECTION, "no", f"the server cannot be reached ({cause})") from None

@@ -10,6 +10,7 @@ import openai
 from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from textgen.generators.async_client import Limits
+from textgen.generators.bounded_http import UnreadableBody
 from textgen.generators.openai_api import Access, classify_status, parse_retry_after
 
 T = TypeVar("T")
@@ -56,6 +57,9 @@ class RepeatedCalls:
                 wait = retry_after or wait
             except (openai.APIConnectionError, ValueError) as error:
                 last_message = str(error)
+                if isinstance(error.__cause__, UnreadableBody):
+                    last_message = str(error.__cause__)
+                    break
             self.pause(wait)
             if self.stop.asked:
                 raise Stopped
