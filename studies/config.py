@@ -18,7 +18,7 @@ from close_transfer.config.data import DataConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.core.roles import Role
-from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, StrictModel
+from close_transfer.core.schema import AboveZero, FileName, Natural, NonNegative, Positive, StrictModel
 from close_transfer.tasks import get_task
 
 
@@ -52,7 +52,7 @@ class SystemConfig(StrictModel):
 class RunStudyConfig(StrictModel):
     """Settings of `run_study.py`."""
 
-    name: str
+    name: FileName
     tasks: Annotated[tuple[TaskName, ...], Field(min_length=1)]
     baseline: str
     systems: Annotated[dict[str, SystemConfig], Field(min_length=1)]

@@ -9,6 +9,7 @@ import simplemma
 from simplemma.strategies.dictionaries.dictionary_factory import SUPPORTED_LANGUAGES
 
 from close_transfer.core.errors import UserError
+from close_transfer.core.languages import match_language
 from close_transfer.core.text_normalization import normalize_text
 
 # Endings after an English apostrophe, which are not words.
@@ -39,18 +40,18 @@ class Lexicon:
         """Check the language.
 
         Args:
-            language: two or three letters; with None no word is known, and every word is its own lemma.
+            language: code of a language, as of `core.languages`; with None no word is known, and every word is its own lemma.
 
         Raises:
             UserError: lists the known languages, if simplemma has no list for this one.
         """
-        if language is not None and language not in SUPPORTED_LANGUAGES:
+        self.language = language if language is None else match_language(language, SUPPORTED_LANGUAGES)
+        if self.language is None and language is not None:
             allowed = ", ".join(sorted(SUPPORTED_LANGUAGES))
             raise UserError(
                 f"filters.language={language}: there is no word list for it. Give one of {allowed}, or null, which "
                 "keeps texts of any language"
             )
-        self.language = language
 
     @cached_property
     def _known(self) -> dict[str, bool]:
