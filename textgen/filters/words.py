@@ -94,7 +94,8 @@ class Lexicon:
 
     def _find_lemma(self, word: str) -> str:
         if (lemma := self._lemmas.get(word)) is None:
-            is_entry = self.language is not None and len(word) <= _LONGEST_ENTRY
-            lemma = simplemma.lemmatize(word, lang=self.language).lower() if is_entry else word
+            lemma = word
+            if self.language is not None and len(word) <= _LONGEST_ENTRY:
+                lemma = simplemma.lemmatize(word, lang=self.language).lower()
             self._lemmas[word] = lemma
         return lemma

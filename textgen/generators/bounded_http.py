@@ -18,7 +18,7 @@ _ENCODINGS = ("gzip", "deflate")  # those that can be unpacked piece by piece wi
 _ANY_FORMAT = 47  # zlib's window for gzip and zlib, detected by the header
 
 
-class UnreadableBody(_http.DecodingError):  # type: ignore[misc]
+class UnreadableBody(_http.DecodingError):
     """Body of an answer that is larger than the limit, or packed in an unknown way."""
 
 
@@ -49,7 +49,7 @@ class _Unpacker:
         return chunk
 
 
-class _BoundedStream(_http.SyncByteStream):  # type: ignore[misc]
+class _BoundedStream(_http.SyncByteStream):
     def __init__(self, stream: Any, unpacker: _Unpacker) -> None:
         self._stream, self._unpacker = stream, unpacker
 
@@ -61,7 +61,7 @@ class _BoundedStream(_http.SyncByteStream):  # type: ignore[misc]
         self._stream.close()
 
 
-class _BoundedAsyncStream(_http.AsyncByteStream):  # type: ignore[misc]
+class _BoundedAsyncStream(_http.AsyncByteStream):
     def __init__(self, stream: Any, unpacker: _Unpacker) -> None:
         self._stream, self._unpacker = stream, unpacker
 

@@ -20,7 +20,6 @@ from textgen.config import BatchSettings, RecipeSettings
 from textgen.corpus.journal import RequestJournal
 from textgen.corpus.ledger import Part
 from textgen.corpus.prices import Price
-from textgen.generators.async_client import Limits
 from textgen.generators.batch_files import (
     LineWriter,
     read_result,
@@ -29,6 +28,7 @@ from textgen.generators.batch_files import (
     split_result_lines,
 )
 from textgen.generators.events import count_max_characters, make_answer_event, make_fault_event
+from textgen.generators.limits import Limits
 from textgen.generators.openai_api import PATHS, Access
 from textgen.generators.openai_connection import make_client
 from textgen.generators.repeated_calls import RepeatedCalls, Stopped
@@ -217,7 +217,7 @@ class BatchClient:
             content = self._calls.repeat(partial(self._client.files.content, file))
             self._max_bytes = _MAX_CALL_BYTES
             for line in split_result_lines(content.text):
-                request, outcome = read_result(line, self.access, self.writer.is_schema_optional)
+                request, outcome = read_result(line, self.access, self.writer.may_drop_schema)
                 if request in seen_ids or request not in part.ids:
                     num_ignored += 1
                 elif request in part.open:  # otherwise a killed run has recorded it already

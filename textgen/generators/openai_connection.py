@@ -10,6 +10,7 @@ from close_transfer.core.secret_texts import mask_address
 from textgen.generators.bounded_http import make_async_http_client, make_http_client
 from textgen.generators.openai_api import Access, classify_status, parse_retry_after
 from textgen.generators.responses import RequestError
+from textgen.generators.server_words import extract_words
 
 
 def make_client(access: Access, timeout: float, get_max_bytes: Callable[[], int]) -> openai.OpenAI:
@@ -64,7 +65,7 @@ def classify_error(
         return _make_redirect_error(error, access)
     # The message in the body, because the client's adds the whole body to it.
     error_fields: Mapping[str, Any] = error.body if isinstance(error.body, Mapping) else {}
-    message = access.mask_key(str(error_fields.get("message") or error.message))
+    message = extract_words(access.mask_key(str(error_fields.get("message") or error.message)))
     code = error_fields.get("code") or error.code
     retry_after = parse_retry_after(error.response.headers)
     return classify_status(error.status_code, message, code, retry_after, with_schema, is_schema_optional)
