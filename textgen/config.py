@@ -50,8 +50,8 @@ class RecipeSettings(StrictModel):
     fields: dict[Name, FieldSettings]
     balanced_values: dict[Name, tuple[str, ...]]
     keep_columns: tuple[Name, ...]
-    temperature: NonNegative
-    top_p: Annotated[float, Field(gt=0, le=1)]
+    temperature: NonNegative | None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None
     max_output_tokens: Positive
     words: tuple[Natural, Positive]
     keywords_present: Literal["all", "any", "none"]
@@ -185,16 +185,23 @@ class SynthesizeCaptionsConfig(StrictModel):
     request_timeout: AboveZero
     max_attempts: Positive
     initial_backoff: NonNegative
+    max_wait: NonNegative
     max_cost: Annotated[NonNegative | None, Role.BUDGET]
     max_total_tokens: Annotated[Natural | None, Role.BUDGET]
     max_output_tokens: Positive | None
+    max_tokens_parameter: Literal["auto", "max_tokens", "max_completion_tokens"] | None
     prices: str
     allow_unpriced: bool
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None
     keywords: KeywordSettings
     filters: FilterSettings
     batch: BatchSettings
     local: LocalSettings
+
+    @property
+    def plan_seed(self) -> int:
+        """Return the seed of all draws of the plan; without a seed for the server they are those of 0."""
+        return self.seed or 0
 
     @model_validator(mode="after")
     def _refuse_secrets(self) -> Self:

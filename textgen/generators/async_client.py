@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,39 +12,21 @@ from typing import Any
 from aiolimiter import AsyncLimiter
 from tqdm import tqdm
 
+from close_transfer.core.console import show
 from close_transfer.core.signals import StopRequest
 from textgen.config import RecipeSettings
 from textgen.corpus.journal import SYNC_SECONDS, RequestJournal
-from textgen.corpus.ledger import Caps, Spend
+from textgen.corpus.ledger import Spend
 from textgen.corpus.prices import Price, bound_tokens, estimate_tokens
 from textgen.generators.events import make_answer_event, make_fault_event
-from textgen.generators.responses import NO_CONNECTION, TOO_FAST, Client, Reply, RequestError
+from textgen.generators.first_answers import FirstAnswers, RequestFaults
+from textgen.generators.limits import LONG_WAIT, Limits
+from textgen.generators.responses import TOO_FAST, Client, Reply, RequestError
 from textgen.prompts.recipe import Request
 
 _MAX_PAUSE = 60.0  # seconds between two attempts, unless the server asks for more
 _MAX_DOUBLINGS = 30  # of the pause; a larger exponent could overflow
 _TOKEN_WINDOW = 10.0  # seconds over which the rate of tokens is averaged
-_FIRST_TRIES = 3  # attempts to connect to a server that no request of this run has reached: it may not exist
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits(Caps):
-    """Limits of rate, time and spend.
-
-    Attributes:
-        concurrency: number of requests in flight.
-        requests_per_minute, tokens_per_minute: rate limits of the server; None for no limit.
-        request_timeout: seconds for one attempt.
-        max_attempts: number of attempts per request and run.
-        initial_backoff: seconds before the second attempt, doubled for each further one.
-    """
-
-    concurrency: int
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    request_timeout: float = 60.0
-    max_attempts: int = 8
-    initial_backoff: float = 0.5
 
 
 @dataclass
@@ -75,9 +58,17 @@ class RequestScheduler:
     fatal: RequestError | None = None
     _num_in_flight: int = 0
     _resume_at: float = 0.0
-    _is_reached: bool = False
     _error: Exception | None = None
     _jitter: random.Random = field(default_factory=random.Random)
+
+    def __post_init__(self) -> None:
+        """Start without any sign of the server."""
+        self._first_answers = FirstAnswers(self.limits.max_attempts)
+
+    @property
+    def given_up(self) -> Counter[str]:
+        """Last fault, in the server's words -> number of requests that were given up for it."""
+        return self._first_answers.given_up
 
     def run(self, requests: Iterable[Request], num: int) -> None:
         """Send all requests, unless a cap, a signal or a fatal fault ends the run before.
@@ -156,7 +147,8 @@ class RequestScheduler:
         texts = self.client.list_request_texts(prompt)
         reserve = self.price.compute_spend(bound_tokens(*texts), self.max_output_tokens)
         attempt = self.journal.ledger.attempts.get(request.id, 0)
-        num_used = num_unreached = num_failed = 0
+        num_used = num_failed = 0
+        faults = RequestFaults()
         num_answered = len(self.journal.ledger.answered)
         while True:
             await self._wait_for_turn(estimate_tokens(*texts) + self.max_output_tokens)
@@ -181,7 +173,7 @@ class RequestScheduler:
             except RequestError as fault:
                 self.journal.append(make_fault_event(request.id, attempt, fault, self.price, reserve))
                 self._notify()
-                num_unreached = self._count_unreached(fault, num_unreached)
+                self._first_answers.note_fault(fault, faults)
                 # A server that answers other requests meanwhile is only busy: this attempt does not count.
                 num_answered_before, num_answered = num_answered, len(self.journal.ledger.answered)
                 num_used += fault.counts and not (fault.kind == TOO_FAST and num_answered > num_answered_before)
@@ -191,7 +183,7 @@ class RequestScheduler:
             else:
                 self.journal.append(event)
                 self._notify()
-                self._is_reached = True
+                self._first_answers.note_answer()
                 return
 
     async def _attempt(self, prompt: str, seed: int) -> Reply:
@@ -206,14 +198,17 @@ class RequestScheduler:
         finally:
             self._num_in_flight -= 1
 
-    def _count_unreached(self, fault: RequestError, num_before: int) -> int:
-        """Return how many of a request's last attempts in a row found no server; too many make the fault fatal."""
-        if fault.kind != NO_CONNECTION:
-            self._is_reached = True
-            return 0
-        max_attempts = self.limits.max_attempts
-        fault.fatal = num_before + 1 >= (max_attempts if self._is_reached else min(_FIRST_TRIES, max_attempts))
-        return num_before + 1
+    def _give_up(self, request: Request, fault: RequestError) -> None:
+        self.journal.append({"event": "gave_up", "id": request.id, "fault": fault.kind})
+        if self._first_answers.note_given_up(fault):
+            self.fatal = self.fatal or fault
+            self._end(str(fault))
+
+    def _note_wait(self, fault: RequestError) -> None:
+        """Say until when a server asks to wait, if it is long, and more than was said before."""
+        note = self.limits.check_wait(fault)
+        if note and time.monotonic() + (fault.retry_after or 0.0) > self._resume_at + LONG_WAIT:
+            show(f"{self.client.server}: {fault}; {note}")
 
     async def _should_continue(self, request: Request, fault: RequestError, num_used: int, num_failed: int) -> bool:
         """Wait as long as the fault requires; return False if the request must not be sent again.
@@ -227,12 +222,13 @@ class RequestScheduler:
             num_used: number of attempts that count towards `max_attempts`.
             num_failed: number of failed attempts, which decides the pause.
         """
+        self._note_wait(fault)
         if fault.fatal:
             self.fatal = self.fatal or fault
             self._end(str(fault))
             return False
         if not fault.retry or num_used >= self.limits.max_attempts:
-            self.journal.append({"event": "gave_up", "id": request.id, "fault": fault.kind})
+            self._give_up(request, fault)
             return False
         if fault.retry_after:
             self._resume_at = max(self._resume_at, time.monotonic() + fault.retry_after)

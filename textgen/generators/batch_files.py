@@ -9,7 +9,7 @@ from close_transfer.core.errors import UserError
 from textgen.config import BatchSettings
 from textgen.corpus.ledger import Spend
 from textgen.corpus.prices import Price, bound_tokens
-from textgen.generators.async_client import Limits
+from textgen.generators.limits import Limits
 from textgen.generators.openai_api import PATHS, Access, Parameters, build_request_body, classify_status, read_reply
 from textgen.generators.responses import Reply, RequestError
 from textgen.prompts.recipe import Request
@@ -50,6 +50,11 @@ class LineWriter:
     is_schema_optional: bool
     price: Price
     render_prompt: Callable[[Request], str]
+
+    @property
+    def may_drop_schema(self) -> bool:
+        """Return True if a refused request is sent once more without the schema."""
+        return self.is_schema_optional and self.schema is not None
 
     def make_line(self, request: Request) -> Line:
         """Make the line of a request."""

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from textgen.corpus.folder import CorpusFolder
 from textgen.corpus.journal import RequestJournal
 from textgen.corpus.ledger import Ledger
-from textgen.generators.async_client import Limits, RequestScheduler
+from textgen.generators.async_client import RequestScheduler
 from textgen.generators.batch_files import LineWriter
+from textgen.generators.limits import Limits
 from textgen.generators.offline import take_existing, write_by_grammar
 from textgen.generators.openai_api import Access, Parameters, get_access
 from textgen.generators.openai_batch import BatchClient
@@ -17,6 +19,8 @@ from textgen.generators.openai_live import OpenAIClient
 from textgen.prompts.inputs import RecipeInputs
 from textgen.prompts.plan import read_plan
 from textgen.prompts.recipe import Request
+
+_NUM_SHOWN = 3  # faults of requests that were given up
 
 Missing = Callable[[Ledger], Iterable[Request]]
 
@@ -27,7 +31,15 @@ def _make_limits(inputs: RecipeInputs) -> Limits:
 
 def _make_parameters(inputs: RecipeInputs) -> Parameters:
     recipe = inputs.config.recipe
-    return Parameters(inputs.model, recipe.system, recipe.temperature, recipe.top_p, inputs.max_output_tokens)
+    return Parameters(
+        inputs.model,
+        recipe.system,
+        recipe.temperature,
+        recipe.top_p,
+        inputs.max_output_tokens,
+        inputs.config.max_tokens_parameter,
+        has_seed=inputs.config.seed is not None,
+    )
 
 
 def ask_source(
@@ -103,6 +115,8 @@ def _ask_server(inputs: RecipeInputs, journal: RequestJournal, missing: Missing,
         client, journal, recipe.settings, price, limits, max_output_tokens, recipe.render_prompt, stop
     )
     scheduler.run(missing(journal.ledger), num_missing)
+    for words, num in scheduler.given_up.most_common(_NUM_SHOWN):
+        show(f"given up, {num:,} requests: {words}")
     if scheduler.fatal is not None:
         raise UserError(
             f"{client.server}: {scheduler.fatal.detail or scheduler.fatal.kind}. {len(journal.ledger.answered):,} answers are kept. "

@@ -12,6 +12,8 @@ from textgen.generators.responses import Reply, RequestError, read_usage_fields
 _MAX_DETAIL = 300  # characters of a server's message in the journal
 # More characters than any text has per token: tokenizers have tokens of up to 128 spaces or dashes, but no text of them.
 _CHARACTERS_PER_TOKEN = 64
+_BYTES_AROUND_TEXT = 2**20  # of an answer's JSON; servers repeat the request, and some send the model's reasoning
+_BYTES_PER_CHARACTER = 6  # of JSON's longest spelling, such as \\u00e9
 # Times the reserve that an attempt may cost. Servers that ignore the token limit, or let the model reason beyond it, report
 # many times the reserve, and it is true; beyond this factor a captioning answer would have tens of thousands of tokens.
 _MAX_TIMES_RESERVE = 100
@@ -20,6 +22,11 @@ _MAX_TIMES_RESERVE = 100
 def count_max_characters(max_output_tokens: int) -> int:
     """Return the largest number of characters of an answer that is read, generously, for its token limit."""
     return _CHARACTERS_PER_TOKEN * max_output_tokens
+
+
+def bound_answer_bytes(max_output_tokens: int) -> int:
+    """Return the largest size of a server's answer in bytes, with the text in JSON's longest spelling and all else."""
+    return _BYTES_AROUND_TEXT + _BYTES_PER_CHARACTER * count_max_characters(max_output_tokens)
 
 
 def find_usage_fault(reply: Reply, reserve: Spend) -> str | None:

@@ -97,10 +97,10 @@ class LocalModel:
         self._check_length(max(map(len, ids)))
         batch = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(self._model.device)
         sampling: dict[str, Any] = {"do_sample": False}
-        if self.parameters.temperature > 0:
+        if self.parameters.temperature != 0:
             # Many models' own settings limit top_k; only the recipe's settings should decide the sampling.
             sampling = {"do_sample": True, "temperature": self.parameters.temperature, "top_p": self.parameters.top_p}
-            sampling["top_k"] = 0
+            sampling = {name: value for name, value in sampling.items() if value is not None} | {"top_k": 0}
         torch.manual_seed(seed)
         with torch.inference_mode():
             output_ids = self._model.generate(

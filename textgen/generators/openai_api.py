@@ -22,7 +22,12 @@ _NO_KEY = "none"  # for a local server without keys, because the client requires
 
 # Codes of a 429, and of other statuses, for which waiting does not help.
 _EXHAUSTED = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
-_UNAVAILABLE = ("model_not_found", "invalid_api_key", "unsupported_parameter", "unsupported_value")
+_UNAVAILABLE = ("model_not_found", "invalid_api_key")
+_UNSUPPORTED = ("unsupported_parameter", "unsupported_value")
+# Statuses of a refusal that may be the schema's: servers name it in many ways, or not at all.
+_REFUSALS = (400, 404, 405, 406, 415, 422, 501)
+_OMITTED = "recipe.temperature=null, recipe.top_p=null, seed=null and max_tokens_parameter=null send no such parameter"
+_FILTER_CODES = ("content_filter", "content_policy_violation")
 # Ends of an answer, in the names of several servers: the token limit, and a filter that stops the model inside a text.
 _LENGTH_REASONS = ("length", "max_tokens", "max_output_tokens")
 _FILTER_REASONS = ("content_filter", "safety", "recitation", "blocklist", "prohibited_content")
@@ -94,13 +99,24 @@ def get_access(base_url: str | None, api: Literal["auto", "responses", "chat"], 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Parameters of a model, the same for all requests of a corpus."""
+    """Parameters of a model, the same for all requests of a corpus; None is not sent.
+
+    Attributes:
+        model: name of the model.
+        system: system message.
+        temperature, top_p: sampling.
+        max_output_tokens: token limit of an answer.
+        max_tokens_parameter: name under which Chat Completions get it; "auto" for the server's, None to send no limit.
+        has_seed: True to send seeds.
+    """
 
     model: str
     system: str | None
-    temperature: float
-    top_p: float
+    temperature: float | None
+    top_p: float | None
     max_output_tokens: int
+    max_tokens_parameter: str | None = "auto"
+    has_seed: bool = True
 
 
 def build_request_body(
@@ -119,10 +135,14 @@ def build_request_body(
     messages = [{"role": "user", "content": prompt}]
     body: dict[str, Any] = {"model": parameters.model}
     is_default_sampling = access.base_url is None and parameters.temperature == 1 and parameters.top_p == 1
+    sampling = {"temperature": parameters.temperature, "top_p": parameters.top_p}
     if not is_default_sampling:
-        body.update(temperature=parameters.temperature, top_p=parameters.top_p)
+        body.update({name: value for name, value in sampling.items() if value is not None})
+    limit_name = parameters.max_tokens_parameter
     if access.api == "responses":
-        body.update(input=messages, max_output_tokens=parameters.max_output_tokens, store=False)
+        body.update(input=messages, store=False)
+        if limit_name is not None:
+            body["max_output_tokens"] = parameters.max_output_tokens
         if parameters.system:
             body["instructions"] = parameters.system
         if schema is not None:
@@ -130,15 +150,17 @@ def build_request_body(
         return body
     if parameters.system:
         messages.insert(0, {"role": "system", "content": parameters.system})
-    # Compatible servers support the older name, which the provider's newer models refuse.
-    limit_name = "max_completion_tokens" if access.base_url is None else "max_tokens"
-    body.update({"messages": messages, limit_name: parameters.max_output_tokens})
+    body["messages"] = messages
+    if limit_name == "auto":  # compatible servers support the older name, which the provider's newer models refuse
+        limit_name = "max_completion_tokens" if access.base_url is None else "max_tokens"
+    if limit_name is not None:
+        body[limit_name] = parameters.max_output_tokens
     if schema is not None:
         body["response_format"] = {
             "type": "json_schema",
             "json_schema": {"name": _SCHEMA_NAME, "schema": schema, "strict": True},
         }
-    if seed is not None and access.base_url is not None:
+    if seed is not None and parameters.has_seed and access.base_url is not None:
         body["seed"] = seed
     return body
 
@@ -225,18 +247,24 @@ def classify_status(
     detail = f"HTTP {status}: {message}"
     if status == 429 and code not in _EXHAUSTED:
         return RequestError(TOO_FAST, "no", detail, retry_after=retry_after)
-    if status in (401, 403, 404) or code in _EXHAUSTED or code in _UNAVAILABLE:
+    if status == 401 or code in _EXHAUSTED or code in _UNAVAILABLE:
         return RequestError(str(status), "no", detail, fatal=True)
-    if status in (400, 422) and with_schema and _is_about_schema(message):
+    if with_schema and status in _REFUSALS and code not in _FILTER_CODES:
         if is_schema_optional:
             return RequestError(NO_SCHEMA, "no", detail, counts=False)
-        return RequestError(NO_SCHEMA, "no", f"{detail} (json_schema=text sends no schema)", fatal=True)
+        if is_about_schema(message):
+            return RequestError(NO_SCHEMA, "no", f"{detail} (json_schema=text sends no schema)", fatal=True)
+    if status in (403, 404):
+        return RequestError(str(status), "no", detail, fatal=True)
+    if code in _UNSUPPORTED:
+        return RequestError(str(status), "no", f"{detail} ({_OMITTED})", fatal=True)
     if status in (408, 409) or status >= 500:
         return RequestError(str(status), "no", detail, retry_after=retry_after)
     return RequestError(str(status), "no", detail, retry=False)
 
 
-def _is_about_schema(message: str) -> bool:
+def is_about_schema(message: str) -> bool:
+    """Return True if a server's message names the schema."""
     return any(word in message.lower() for word in ("response_format", "json_schema", "schema", "text.format"))
 
 

@@ -20,7 +20,6 @@ from textgen.config import BatchSettings, RecipeSettings
 from textgen.corpus.journal import RequestJournal
 from textgen.corpus.ledger import Part
 from textgen.corpus.prices import Price
-from textgen.generators.async_client import Limits
 from textgen.generators.batch_files import (
     LineWriter,
     read_result,
@@ -28,7 +27,8 @@ from textgen.generators.batch_files import (
     split_into_files,
     split_result_lines,
 )
-from textgen.generators.events import make_answer_event, make_fault_event
+from textgen.generators.events import count_max_characters, make_answer_event, make_fault_event
+from textgen.generators.limits import Limits
 from textgen.generators.openai_api import PATHS, Access
 from textgen.generators.openai_connection import make_client
 from textgen.generators.repeated_calls import RepeatedCalls, Stopped
@@ -36,6 +36,8 @@ from textgen.generators.responses import NO_SCHEMA, Paid, Reply, RequestError
 from textgen.prompts.recipe import Request, hash_json
 
 _METADATA = "corpus_part"  # metadata field that names a file at the provider
+_MAX_CALL_BYTES = 2**24  # of any answer but a file of results
+_MAX_LINE_BYTES = 2**14  # of a line of results besides its text, on average over the file
 _ENDED = ("completed", "failed", "expired", "cancelled")
 
 
@@ -74,8 +76,8 @@ class BatchClient:
         self._progress: dict[int, int] = {}
         self._given_up: set[str] = set()
         self._fatal: RequestError | None = None
-        # `repeat` counts the attempts, and `_create` looks for a batch before it submits again.
-        self._client = make_client(self.access, self.limits.request_timeout)
+        self._max_bytes = _MAX_CALL_BYTES
+        self._client = make_client(self.access, self.limits.request_timeout, lambda: self._max_bytes)
         self._calls = RepeatedCalls(self.access, self.limits, self.stop)
 
     def run(self, missing: Callable[[], Iterable[Request]]) -> None:
@@ -211,9 +213,11 @@ class BatchClient:
         """Match results to requests by id, in any order; count duplicate and foreign lines, and ignore them."""
         num_ignored, seen_ids = 0, set()
         for file in filter(None, (batch.output_file_id, batch.error_file_id)):
+            self._max_bytes = self._bound_file(part)
             content = self._calls.repeat(partial(self._client.files.content, file))
+            self._max_bytes = _MAX_CALL_BYTES
             for line in split_result_lines(content.text):
-                request, outcome = read_result(line, self.access, self.writer.is_schema_optional)
+                request, outcome = read_result(line, self.access, self.writer.may_drop_schema)
                 if request in seen_ids or request not in part.ids:
                     num_ignored += 1
                 elif request in part.open:  # otherwise a killed run has recorded it already
@@ -240,6 +244,11 @@ class BatchClient:
                 f"batch {part.batch_id}: {self._fatal.detail or self._fatal.kind}. All answers are kept. Correct the "
                 "problem and run the same command to continue"
             )
+
+    def _bound_file(self, part: Part) -> int:
+        """Return the largest size in bytes of a file of results."""
+        max_line = _MAX_LINE_BYTES + count_max_characters(self.writer.parameters.max_output_tokens)
+        return max(_MAX_CALL_BYTES, len(part.ids) * max_line)
 
     def _record(self, request: str, outcome: Reply | RequestError) -> None:
         sent = self.journal.ledger.open[request]

@@ -1,22 +1,25 @@
 """Clients of the `openai` library that never follow a redirect, and the faults of their answers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urljoin
 
 import openai
 
 from close_transfer.core.secret_texts import mask_address
+from textgen.generators.bounded_http import make_async_http_client, make_http_client
 from textgen.generators.openai_api import Access, classify_status, parse_retry_after
 from textgen.generators.responses import RequestError
+from textgen.generators.server_words import extract_words
 
 
-def make_client(access: Access, timeout: float) -> openai.OpenAI:
+def make_client(access: Access, timeout: float, get_max_bytes: Callable[[], int]) -> openai.OpenAI:
     """Make a client that waits for each answer; it makes no connection yet.
 
     Args:
         access: server and key.
         timeout: seconds for one attempt.
+        get_max_bytes: returns the largest size of the next answer.
     """
     # No retries by the library: the caller counts them.
     return openai.OpenAI(
@@ -24,16 +27,17 @@ def make_client(access: Access, timeout: float) -> openai.OpenAI:
         base_url=access.base_url,
         max_retries=0,
         timeout=timeout,
-        http_client=openai.DefaultHttpxClient(timeout=timeout, follow_redirects=False),
+        http_client=make_http_client(get_max_bytes, timeout=timeout, follow_redirects=False),
     )
 
 
-def make_async_client(access: Access, timeout: openai.Timeout) -> openai.AsyncOpenAI:
+def make_async_client(access: Access, timeout: openai.Timeout, max_bytes: int) -> openai.AsyncOpenAI:
     """Make a client for many requests at a time; it makes no connection yet.
 
     Args:
         access: server and key.
         timeout: time limits of one attempt.
+        max_bytes: largest size of an answer.
     """
     # One open connection per request in flight; the client's own limits are 1,000 and 100 kept open.
     limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=None, max_keepalive_connections=None)
@@ -42,7 +46,7 @@ def make_async_client(access: Access, timeout: openai.Timeout) -> openai.AsyncOp
         base_url=access.base_url,
         max_retries=0,
         timeout=timeout,
-        http_client=openai.DefaultAsyncHttpxClient(limits=limits, timeout=timeout, follow_redirects=False),
+        http_client=make_async_http_client(max_bytes, limits=limits, timeout=timeout, follow_redirects=False),
     )
 
 
@@ -61,7 +65,7 @@ def classify_error(
         return _make_redirect_error(error, access)
     # The message in the body, because the client's adds the whole body to it.
     error_fields: Mapping[str, Any] = error.body if isinstance(error.body, Mapping) else {}
-    message = access.mask_key(str(error_fields.get("message") or error.message))
+    message = extract_words(access.mask_key(str(error_fields.get("message") or error.message)))
     code = error_fields.get("code") or error.code
     retry_after = parse_retry_after(error.response.headers)
     return classify_status(error.status_code, message, code, retry_after, with_schema, is_schema_optional)

@@ -5,15 +5,19 @@ from typing import Any, Literal
 
 import openai
 
+from textgen.generators.bounded_http import UnreadableBody
+from textgen.generators.events import bound_answer_bytes
 from textgen.generators.openai_api import (
     PATHS,
     Access,
     Parameters,
     build_request_body,
+    is_about_schema,
     read_reply,
 )
 from textgen.generators.openai_connection import classify_error, make_async_client
-from textgen.generators.responses import NO_CONNECTION, NO_SCHEMA, Reply, RequestError
+from textgen.generators.responses import NO_CONNECTION, NO_SCHEMA, WEB_PAGE, Reply, RequestError
+from textgen.generators.server_words import extract_words, is_web_page
 from textgen.text.hashing import to_canonical_json
 
 # Errors while a connection is made, before a request is sent. By name, because the client may change its HTTP library.
@@ -48,11 +52,13 @@ class OpenAIClient:
         self.server = access.server
         self.uses_json_schema = json_schema != "text"
         self._is_schema_optional = json_schema == "auto"
+        self._has_schema_worked = False
+        self._refused: set[tuple[str, int]] = set()  # prompts and seeds that were refused with a schema
         self._access, self._parameters, self._schema = access, parameters, schema
         # Half of the time for a connection, to distinguish a request that was never sent from one that may have been
         # answered. The total is longer than the caller's, which must end the attempt first.
         timeout = openai.Timeout(2 * request_timeout, connect=request_timeout / 2, pool=request_timeout / 2)
-        self._client = make_async_client(access, timeout)
+        self._client = make_async_client(access, timeout, bound_answer_bytes(parameters.max_output_tokens))
 
     def list_request_texts(self, prompt: str) -> tuple[str | None, ...]:
         """Return prompt, system message and schema."""
@@ -64,13 +70,16 @@ class OpenAIClient:
         Raises:
             RequestError: if no answer comes.
         """
-        schema = self._schema if self.uses_json_schema else None
+        is_without = (prompt, seed) in self._refused
+        schema = self._schema if self.uses_json_schema and not is_without else None
         body = build_request_body(prompt, self._parameters, schema, seed, self._access)
         try:
             answer = await self._client.post(PATHS[self._access.api], cast_to=object, body=body)
         except openai.APIStatusError as error:
-            raise self._classify_error(error, schema is not None) from None
+            raise self._classify_error(error, (prompt, seed), schema is not None) from None
         except openai.APIConnectionError as error:
+            if isinstance(error.__cause__, UnreadableBody):
+                raise RequestError("unreadable body", "reserved", str(error.__cause__)) from None
             cause = type(error.__cause__).__name__
             if cause in _NOT_SENT:
                 raise RequestError(NO_CONNECTION, "no", f"the server cannot be reached ({cause})") from None
@@ -78,14 +87,33 @@ class OpenAIClient:
         except (openai.OpenAIError, ValueError, RecursionError) as error:
             raise RequestError("truncated", "reserved", self._access.mask_key(str(error))) from None
         # Masked before anything else reads it: some servers repeat the request's headers in texts and names.
-        return read_reply(self._access.mask_key(answer), self._access.api)
+        try:
+            answer = self._access.mask_key(answer)
+        except RecursionError:
+            raise RequestError("malformed", "reserved", "the answer's JSON is nested too deeply") from None
+        if isinstance(answer, str) and is_web_page(answer):
+            raise RequestError(WEB_PAGE, "no", f"the address gives {extract_words(answer)}")
+        try:
+            reply = read_reply(answer, self._access.api)
+        except RequestError as fault:
+            if isinstance(answer, str):
+                fault.detail += f": {extract_words(answer) or 'nothing'}"
+            raise
+        if schema is not None:
+            self._has_schema_worked = True
+        elif is_without and not self._has_schema_worked:  # the schema was the reason of the refusal
+            self.uses_json_schema = False
+        return reply
 
-    def _classify_error(self, error: openai.APIStatusError, with_schema: bool) -> RequestError:
+    def _classify_error(self, error: openai.APIStatusError, asked: tuple[str, int], with_schema: bool) -> RequestError:
+        """Return the fault of a refused request; the next attempt after a refusal that may be the schema's has none."""
         fault = classify_error(
             error, self._access, with_schema=with_schema, is_schema_optional=self._is_schema_optional
         )
-        if fault.kind == NO_SCHEMA:
+        if fault.kind == NO_SCHEMA and is_about_schema(fault.detail):
             self.uses_json_schema = False
+        elif fault.kind == NO_SCHEMA:
+            self._refused.add(asked)
         return fault
 
     async def close(self) -> None:

@@ -7,9 +7,11 @@ from typing import TypeVar
 
 import openai
 
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
-from textgen.generators.async_client import Limits
+from textgen.generators.bounded_http import UnreadableBody
+from textgen.generators.limits import Limits
 from textgen.generators.openai_api import Access
 from textgen.generators.openai_connection import classify_error
 
@@ -50,12 +52,17 @@ class RepeatedCalls:
                 return call()
             except openai.APIStatusError as error:
                 fault = classify_error(error, self.access, with_schema=False, is_schema_optional=False)
+                if note := self.limits.check_wait(fault):
+                    show(f"{self.access.server}: {fault}; {note}")
                 last_message = fault.detail
                 if fault.fatal or not fault.retry:
                     break
                 wait = fault.retry_after or wait
             except (openai.APIConnectionError, ValueError) as error:
                 last_message = str(error)
+                if isinstance(error.__cause__, UnreadableBody):
+                    last_message = str(error.__cause__)
+                    break
             self.pause(wait)
             if self.stop.asked:
                 raise Stopped

@@ -8,8 +8,9 @@ from typing import Any, Literal, Protocol
 Paid = Literal["no", "reported", "reserved"]
 
 # Kinds of faults that do not depend on the request: no server was found, the server does not support JSON schemas, or
-# requests came too fast.
-NO_CONNECTION, NO_SCHEMA, TOO_FAST = "no connection", "no schema", "429"
+# requests came too fast; and a page of a website in place of an answer.
+NO_CONNECTION, NO_SCHEMA, TOO_FAST, WEB_PAGE = "no connection", "no schema", "429", "web page"
+UNREADABLE = ("truncated", "malformed", "unreadable body")  # kinds of faults without any answer of the API
 
 
 @dataclass(frozen=True)

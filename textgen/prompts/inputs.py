@@ -194,7 +194,7 @@ class RecipeInputs:
         settings = self.config.recipe
         from_references = settings.examples == "references"
         counts = self.keyword_counts if from_references else None
-        examples = read_examples(settings, self.references if from_references else (), self.config.seed, counts)
+        examples = read_examples(settings, self.references if from_references else (), self.config.plan_seed, counts)
         return Recipe(settings, read_template(settings), examples, self._rows)
 
     @cached_property

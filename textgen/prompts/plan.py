@@ -36,7 +36,7 @@ def _draw_keywords(
     recipe: Recipe, config: SynthesizeCaptionsConfig, counts: KeywordCounts | None
 ) -> Iterator[tuple[str, ...]]:
     settings, num = config.keywords, recipe.settings.keywords
-    rng = random.Random(f"keywords/{config.seed}")  # a separate stream, so that other draws do not change it
+    rng = random.Random(f"keywords/{config.plan_seed}")  # a separate stream, so that other draws do not change it
     if not num:
         return itertools.repeat(())
     if settings.sampler == "list":
@@ -77,12 +77,12 @@ def make_requests(
         UserError: if keywords are needed and there is nothing to draw them from.
     """
     num_examples = min(recipe.settings.examples_per_request, len(recipe.examples))
-    inputs = zip(_draw_keywords(recipe, config, counts), _cycle_rows(recipe, config.seed), strict=False)
+    inputs = zip(_draw_keywords(recipe, config, counts), _cycle_rows(recipe, config.plan_seed), strict=False)
     for index, (keywords, given) in enumerate(itertools.islice(inputs, num)):
         # A seed per request: its examples do not depend on how many requests come before it.
-        rng = random.Random(f"examples/{config.seed}/{index}")
+        rng = random.Random(f"examples/{config.plan_seed}/{index}")
         examples = rng.sample(range(len(recipe.examples)), num_examples) if num_examples else ()
-        yield recipe.make_request(corpus, index, keywords, given, examples, config.seed * _SEED_STEP + index)
+        yield recipe.make_request(corpus, index, keywords, given, examples, config.plan_seed * _SEED_STEP + index)
 
 
 def write_plan(path: Path, requests: Iterator[Request]) -> int:

@@ -93,7 +93,7 @@ def _describe_making(summary: CorpusSummary) -> dict[str, str]:
     if by_model:
         max_output_tokens = config.max_output_tokens or settings.max_output_tokens
         lines["parameters"] = (
-            f"temperature {settings.temperature:g}, top_p {settings.top_p:g}, at most {max_output_tokens} tokens per answer"
+            f"temperature {_show(settings.temperature)}, top_p {_show(settings.top_p)}, at most {max_output_tokens} tokens per answer"
         )
         lines["system message"] = settings.system or "none"
         num_examples = min(settings.examples_per_request, len(recipe.examples))
@@ -193,3 +193,7 @@ def write_card(summary: CorpusSummary) -> Path:
     )
     write_page(summary.folder.card, text)
     return summary.folder.card
+
+
+def _show(parameter: float | None) -> str:
+    return "of the server" if parameter is None else f"{parameter:g}"
