@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from close_transfer.core.roles import Role
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Share, StrictModel
 
-Action = Literal["run", "plan", "status", "collect", "filter", "report"]
+Action = Literal["run", "plan", "status", "collect", "filter", "report", "repair"]
 SourceName = Literal["grammar", "openai", "openai-batch", "transformers"]
 SamplerName = Literal["unigram", "uniform", "pairs", "list"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
