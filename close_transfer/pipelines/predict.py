@@ -110,7 +110,8 @@ def _answer_batches(
             end = min(start + size, inputs.num)
             names, vectors, unreadable = inputs.read_batch(start, end)
             answers = answer_batch(start, end, names, vectors) if names else []
-            journal.append({"predictions": [asdict(answer) for answer in answers], "unreadable": unreadable})
+            fields = [asdict(answer) for answer in answers]
+            journal.append(start, {"predictions": fields, "unreadable": unreadable})
             bar.update(end - start)
 
 
