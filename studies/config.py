@@ -17,8 +17,8 @@ from close_transfer.config.choices import (
 from close_transfer.config.data import DataConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
-from close_transfer.core.roles import Role
-from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, StrictModel
+from close_transfer.core.roles import Role, Writes
+from close_transfer.core.schema import AboveZero, FileName, Natural, NonNegative, Positive, StrictModel
 from close_transfer.tasks import get_task
 
 
@@ -52,7 +52,7 @@ class SystemConfig(StrictModel):
 class RunStudyConfig(StrictModel):
     """Settings of `run_study.py`."""
 
-    name: str
+    name: FileName
     tasks: Annotated[tuple[TaskName, ...], Field(min_length=1)]
     baseline: str
     systems: Annotated[dict[str, SystemConfig], Field(min_length=1)]
@@ -65,7 +65,7 @@ class RunStudyConfig(StrictModel):
     split: EvalSplit
     num_bootstrap: Annotated[Positive, Role.REPORTING]
     num_workers: Annotated[Positive, Role.THROUGHPUT]
-    output: Annotated[str, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FOLDER]
 
     def get_task_overrides(self, task: str) -> str:
         """Return the overrides that apply to the trainings of this task only; "" if there are none."""
@@ -106,7 +106,7 @@ class StudyFewShotConfig(StrictModel):
     split: EvalSplit
     seeds: Positive
     num_bootstrap: Annotated[Positive, Role.REPORTING]
-    output: Annotated[str, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FOLDER]
     device: Annotated[str, Role.LOCATION]
 
 
@@ -151,7 +151,7 @@ class StudyRealVectorsConfig(StrictModel):
     max_target_tokens: Positive
     num_bootstrap: Annotated[Positive, Role.REPORTING]
     num_workers: Annotated[Positive, Role.THROUGHPUT]
-    output: Annotated[str, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FOLDER]
 
 
 class StudyCorporaConfig(StrictModel):
@@ -168,7 +168,7 @@ class StudyCorporaConfig(StrictModel):
     seeds: Positive
     num_bootstrap: Annotated[Positive, Role.REPORTING]
     num_workers: Annotated[Positive, Role.THROUGHPUT]
-    output: Annotated[str, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FOLDER]
 
     @model_validator(mode="after")
     def _check_train_overrides(self) -> "StudyCorporaConfig":
@@ -193,7 +193,7 @@ class SweepNoiseConfig(StrictModel):
     eval_overrides: str
     num_bootstrap: Annotated[Positive, Role.REPORTING]
     num_workers: Annotated[Positive, Role.THROUGHPUT]
-    output: Annotated[str, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FOLDER]
 
     @model_validator(mode="after")
     def _check_statistics(self) -> "SweepNoiseConfig":
@@ -228,7 +228,7 @@ class ExportGrammarConfig(StrictModel):
     seed: Natural
     min_count: Positive
     min_expected: Positive
-    output: Annotated[str, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FILE]
 
 
 class ScoreByWordTypeConfig(StrictModel):

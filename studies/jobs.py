@@ -7,9 +7,9 @@ libraries once.
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from close_transfer.config.choices import InputModality
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import read_json, write_json
+from close_transfer.core.child_processes import open_pool
 from close_transfer.core.errors import UserError
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train
@@ -126,13 +127,14 @@ def run_in_workers(
 ) -> Iterator[tuple[int, T]]:
     """Call a function in parallel processes of one thread each; yield (position of the arguments, result) as they come.
 
-    If the caller fails or is interrupted, the workers end too. Those that train save a checkpoint first.
+    If the caller fails or is interrupted, the workers end too. Those that train save a checkpoint first, unless the
+    caller is killed.
     """
     calls = list(arguments)
     old_num_threads = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"  # for the workers, which read it when they start
     try:
-        with ProcessPoolExecutor(min(workers, max(1, len(calls))), mp_context=get_context("spawn")) as pool:
+        with open_pool(min(workers, max(1, len(calls)))) as pool:
             futures = {pool.submit(function, *call): position for position, call in enumerate(calls)}
             try:
                 for future in as_completed(futures):

@@ -38,7 +38,7 @@ from studies.systems_table import format_markdown
 
 
 def _make_slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.")  # never . or .., which are other folders
 
 
 def _get_run_folder(config: RunStudyConfig, task: str, name: str, seed: int) -> Path:

@@ -6,8 +6,9 @@ A test is marked `train` if it trains and `subprocess` if it starts a process, i
 
 import subprocess
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,16 @@ def mark(items: list[pytest.Item]) -> None:
             marks |= find_marks(function)
         for name in marks:
             item.add_marker(name)
+
+
+def mostly_slow(cases: Iterable[Any], every: int = 4) -> list[Any]:
+    """Return all cases, of which one in `every` runs by default and the others in `make test-slow`."""
+    return [
+        case
+        if number % every == 0
+        else pytest.param(*(case if isinstance(case, tuple) else [case]), marks=pytest.mark.slow)
+        for number, case in enumerate(cases)
+    ]
 
 
 @cache

@@ -1,19 +1,23 @@
 """Settings of scripts/synthesize_captions.py with their ranges; configs/synthesize_captions.yaml explains each."""
 
 import re
-from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+import shlex
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from close_transfer.core.roles import Role
-from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Share, StrictModel
+from close_transfer.core.languages import LanguageCode
+from close_transfer.core.roles import Role, Writes
+from close_transfer.core.schema import AboveZero, FileName, Natural, NonNegative, Positive, Share, StrictModel, shorten
+from close_transfer.core.secret_texts import find_address_error
 
 Action = Literal["run", "plan", "status", "collect", "filter", "report", "repair"]
 SourceName = Literal["grammar", "openai", "openai-batch", "transformers"]
 SamplerName = Literal["unigram", "uniform", "pairs", "list"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
+_EXPANDED = re.compile(r"[$`\\\n\r]")  # a shell acts on these even between double quotes
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 
 # Columns of every corpus and of removed.jsonl; a recipe cannot use these names.
@@ -35,7 +39,7 @@ class FieldSettings(StrictModel):
 class RecipeSettings(StrictModel):
     """Recipe: the prompt, the fields of an answer and their checks. A file of configs/recipe/, completed by configs/fragments/recipe.yaml."""
 
-    name: str
+    name: FileName  # the folder of a corpus is named after it
     template: str | None
     system: str | None
     keywords: Natural
@@ -89,9 +93,24 @@ class RecipeSettings(StrictModel):
                 f"recipe.keep_columns: {unknown[0]!r} is neither in recipe.balanced_values nor a column of recipe.rows. "
                 "Remove it, or add it to one of them"
             )
+        if not _holds_settings_only(self.train):  # it is printed as a part of a command, which users copy
+            raise ValueError(
+                f"recipe.train={shorten(self.train)}: is not a list of settings. Give key=value for each, with quotes around spaces and ;|&<>"
+            )
         if self.template is None and self.rows is None:
             raise ValueError("recipe: without a template it filters existing text. Give recipe.rows=FILE")
         return self
+
+
+def _holds_settings_only(command: str) -> bool:
+    """Return True if a shell would read the text as words `key=value` only."""
+    words = shlex.shlex(command, posix=True, punctuation_chars=True)
+    words.commenters = ""
+    words.whitespace_split = True
+    try:
+        return not _EXPANDED.search(command) and all("=" in word.lstrip("=") for word in words)
+    except ValueError:  # a quotation mark without its partner
+        return False
 
 
 class KeywordSettings(StrictModel):
@@ -100,7 +119,7 @@ class KeywordSettings(StrictModel):
     sampler: SamplerName
     list: Annotated[str | None, Role.FINGERPRINTED]
     min_count: Positive
-    language: str
+    language: LanguageCode
     drop: tuple[str, ...]
     part_of_speech: tuple[str, ...] | None
     spacy_pipeline: str | None
@@ -109,7 +128,7 @@ class KeywordSettings(StrictModel):
 class FilterSettings(StrictModel):
     """Chain of filters; None or false turns a filter off."""
 
-    language: str | None
+    language: LanguageCode | None
     min_known_words: Annotated[float, Field(ge=0, le=1)]
     refusals: bool
     leaks: bool
@@ -143,11 +162,13 @@ class LocalSettings(StrictModel):
 class SynthesizeCaptionsConfig(StrictModel):
     """Settings of scripts/synthesize_captions.py."""
 
+    plain_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {"recipe": ("template", "rows", "examples")}
+
     action: Action
     recipe: RecipeSettings
     source: SourceName
     num_texts: Positive | None
-    output: Annotated[str, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FOLDER]
     references: str | None
     references_column: str
     evaluation: tuple[str, ...]
@@ -181,12 +202,7 @@ class SynthesizeCaptionsConfig(StrictModel):
             raise ValueError(
                 "api_key_env: is not the name of an environment variable. Give one in capitals, such as OPENAI_API_KEY"
             )
-        try:
-            parts = urlsplit(self.base_url or "")
-        except ValueError:
-            raise ValueError("base_url: is not an address. Give one such as http://localhost:8000/v1") from None
-        if parts.username or parts.password:  # not quoted, and refused before anything is written to a file
-            raise ValueError(
-                f"base_url: contains a user or password. Leave it out, and put the key into {self.api_key_env}"
-            )
+        # The fault does not quote the address, and is found before anything is written to a file.
+        if fault := find_address_error(self.base_url or "", self.api_key_env):
+            raise ValueError(f"base_url: {fault}")
         return self

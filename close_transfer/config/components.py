@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from close_transfer.core.languages import LanguageCode
 from close_transfer.core.roles import Names, Role
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, StrictModel
 
@@ -17,9 +18,13 @@ def _refuse_non_text(value: Any) -> Any:
     """Refuse answers that Hydra parsed as numbers or booleans, because their original spelling is lost."""
     odd = [answer for answer in value if not isinstance(answer, str)] if isinstance(value, (list, tuple)) else []
     if odd:
-        quoted = ",".join(f"'{answer}'" for answer in value)
+        # Booleans and null as YAML spells them: Python's True would become a label that the data do not have.
+        spellings = [
+            {True: "true", False: "false", None: "null"}[v] if v is None or isinstance(v, bool) else v for v in value
+        ]
+        quoted = ",".join(f"'{spelling}'" for spelling in spellings)
         raise ValueError(
-            f'{odd[0]} is not a text. Quote answers that look like a number, true or false: "task.labels=[{quoted}]"'
+            f'{spellings[value.index(odd[0])]} is not a text. Quote answers that look like a number, true or false: "task.labels=[{quoted}]"'
         )
     return value
 
@@ -43,7 +48,7 @@ class TaskConfig(StrictModel):
     num_beams: Positive
     # The settings below apply to some tasks only, and are None for the others. Each task's class names its settings.
     prompt: str | None = None  # words that every caption continues
-    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] | None = None  # how scorers split text
+    language: LanguageCode | None = None  # how scorers split text
     metric: Literal["captions", "accuracy", "vqa", "text"] | None = None
     labels: Annotated[tuple[str, ...], BeforeValidator(_refuse_non_text)] | None = None  # empty: any text
 

@@ -8,7 +8,7 @@ from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.choices import ChosenTask, EvalSplit
 from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
 from close_transfer.config.data import DataConfig
-from close_transfer.core.roles import Role
+from close_transfer.core.roles import Role, Writes
 from close_transfer.core.schema import AboveZero, Natural, Positive, StrictModel
 
 
@@ -28,7 +28,7 @@ class ComputeStatisticsConfig(StrictModel):
     ridge: AboveZero
     seed: Natural
     embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]
-    output: Annotated[str, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FOLDER]
     device: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")

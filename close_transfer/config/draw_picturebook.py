@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from close_transfer.core.roles import Role
+from close_transfer.core.roles import Role, Writes
 from close_transfer.core.schema import Natural, Positive, StrictModel
 
 
@@ -13,4 +13,4 @@ class DrawPicturebookConfig(StrictModel):
     seed: Natural
     columns: Positive
     rows: Positive
-    output: Annotated[str, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FILE]

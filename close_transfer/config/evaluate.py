@@ -9,7 +9,7 @@ from close_transfer.config.components import ClipConfig
 from close_transfer.config.data import DataConfig
 from close_transfer.config.decoding import AnsweringConfig
 from close_transfer.config.saved_run import RunReference
-from close_transfer.core.roles import Role
+from close_transfer.core.roles import Role, Writes
 from close_transfer.core.schema import Positive
 
 
@@ -27,5 +27,5 @@ class EvaluateConfig(RunReference, AnsweringConfig):
     clipscore: Annotated[ClipConfig | None, Role.REPORTING] = None
     leakage: Annotated[bool, Role.REPORTING]
     compare: Annotated[tuple[str, ...], Role.REPORTING]
-    output: Annotated[str | None, Role.LOCATION]
+    output: Annotated[str | None, Role.LOCATION, Writes.FOLDER]
     device: Annotated[str, Role.LOCATION]

@@ -5,13 +5,13 @@ from typing import Annotated
 from pydantic import model_validator
 
 from close_transfer.config.saved_run import RunReference
-from close_transfer.core.roles import Role
+from close_transfer.core.roles import Role, Writes
 
 
 class ExportModelConfig(RunReference):
     """Settings of `export_model.py`."""
 
-    output: Annotated[str | None, Role.LOCATION]
+    output: Annotated[str | None, Role.LOCATION, Writes.FOLDER]
     push_to_hub: str | None
     private: bool
     licence: str | None

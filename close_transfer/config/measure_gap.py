@@ -7,7 +7,7 @@ from pydantic import Field
 from close_transfer.config.choices import ChosenTask, EvalSplit
 from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
 from close_transfer.config.data import DataConfig
-from close_transfer.core.roles import Role
+from close_transfer.core.roles import Role, Writes
 from close_transfer.core.schema import Natural, NonNegative, Positive, StrictModel
 
 
@@ -27,5 +27,5 @@ class MeasureGapConfig(StrictModel):
     num_drawn: Positive
     seed: Natural
     embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]
-    output: Annotated[str, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FOLDER]
     device: Annotated[str, Role.LOCATION]

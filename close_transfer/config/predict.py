@@ -10,7 +10,7 @@ from close_transfer.config.choices import (
 )
 from close_transfer.config.decoding import AnsweringConfig
 from close_transfer.config.saved_run import RunReference
-from close_transfer.core.roles import Role
+from close_transfer.core.roles import Role, Writes
 from close_transfer.core.schema import Positive
 
 
@@ -22,7 +22,7 @@ class PredictConfig(RunReference, AnsweringConfig):
     scene: InputModality
     prompt: str
     batch_size: Annotated[Positive, Role.THROUGHPUT]
-    output: Annotated[str, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FILE]
     device: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from close_transfer.config.components import ScratchLM
-from close_transfer.core.roles import Role
+from close_transfer.core.roles import Role, Writes
 from close_transfer.core.schema import Natural, OnBadRows, Positive, Share, StrictModel
 
 
@@ -37,7 +37,7 @@ class PretrainLmConfig(StrictModel):
     val_share: Share
     log_every: Annotated[Positive, Role.REPORTING]
     seed: Natural
-    output: Annotated[str, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FOLDER]
     resume: Annotated[bool, Role.LOCATION]
     device: Annotated[str, Role.LOCATION]
 

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator
 
 from close_transfer.config.choices import DataRegime, ExtraMetricName, Given, InputModality, as_tuple
 from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig, TaskConfig
-from close_transfer.core.roles import Role
+from close_transfer.core.roles import Role, Writes
 from close_transfer.core.schema import Natural, OnBadRows, Positive, StrictModel
 
 OnDuplicate = Literal["error", "first", "last"]
@@ -35,5 +35,5 @@ class ScorePredictionsConfig(StrictModel):
     data_regime: Annotated[DataRegime | None, Role.LABEL]
     seed: Annotated[Natural | None, Role.SEED]
     num_bootstrap: Annotated[Positive, Role.REPORTING]
-    output: Annotated[Given, Role.LOCATION]
+    output: Annotated[Given, Role.LOCATION, Writes.FOLDER]
     device: Annotated[str, Role.LOCATION]

@@ -15,7 +15,7 @@ from close_transfer.config.components import (
     TaskConfig,
 )
 from close_transfer.config.data import DataConfig
-from close_transfer.core.roles import Names, Role
+from close_transfer.core.roles import Names, Role, Writes
 from close_transfer.core.schema import Natural, NonNegative, StrictModel
 
 # Splits of the training data that `exclude_overlap_with` takes by name; any other value is a file.
@@ -58,7 +58,7 @@ class TrainConfig(StrictModel):
     noise_cosine: Annotated[float, Field(gt=0, le=1)] | None
     statistics: Annotated[str | None, Names.FILE]
     seed: Annotated[Natural, Role.SEED]
-    output: Annotated[str | None, Role.LOCATION]
+    output: Annotated[str | None, Role.LOCATION, Writes.FOLDER]
     resume: Annotated[str | None, Role.LOCATION]
     exclude_overlap_with: Annotated[
         tuple[str, ...] | None, BeforeValidator(as_tuple), Names.FILE

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from close_transfer.core.roles import Role
+from close_transfer.core.roles import Role, Writes
 from close_transfer.core.schema import Natural, NonNegative, Positive, StrictModel
 
 
@@ -30,4 +30,4 @@ class TrainPicturebookClipConfig(StrictModel):
     image_offset: NonNegative
     text_offset: NonNegative
     seed: Natural
-    output: Annotated[str, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FOLDER]

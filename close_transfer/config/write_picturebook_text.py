@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from close_transfer.config.choices import EvalSplit
 from close_transfer.config.data import PicturebookData
-from close_transfer.core.roles import Role
+from close_transfer.core.roles import Role, Writes
 from close_transfer.core.schema import Positive, StrictModel
 
 
@@ -16,4 +16,4 @@ class WritePicturebookTextConfig(StrictModel):
     what: Literal["captions", "questions"]
     form: str
     per_line: Positive
-    output: Annotated[str, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FILE]

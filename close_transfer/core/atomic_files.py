@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,10 +20,14 @@ from types import UnionType
 from typing import Any
 
 from close_transfer.core.errors import UserError
+from close_transfer.core.output_paths import find_output_fault
+from close_transfer.core.roles import Writes
 
 # Errors that more space would solve, and errors that another place would solve: a message gives the right advice.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
+# Another process may be writing the same file now, but no writer pauses for an hour.
+_ABANDONED = 3600.0
 _REPORTED = _FULL | _REFUSED | {errno.EIO, errno.ENOENT, errno.ESTALE, errno.ENXIO}
 
 
@@ -99,13 +104,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`, and rename it to `path` when the block ends without an error.
 
     An existing file at `path` is untouched until then, and after any error. The content is flushed to the disk before
-    the rename.
+    the rename. Temporary files that killed writers of `path` left are removed.
 
     Raises:
+        UserError: if `path` exists and is not a regular file, such as a device or a link to nothing.
         WriteError: if it cannot be written.
     """
     with report_write_errors(path):
+        if not path.is_dir() and (fault := find_output_fault(path, Writes.FILE)):
+            raise UserError(f"{path}: {fault}")
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         # The file is created within `try`, because a signal can raise `Terminated` as soon as it exists.
         try:
@@ -116,6 +125,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
             sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove temporary files of `path` that no writer has changed for `_ABANDONED` seconds."""
+    for temporary in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with suppress(OSError):
+            if time.time() - temporary.lstat().st_mtime > _ABANDONED:
+                temporary.unlink()
 
 
 def remove_stale(folder: Path, name: str | None = None) -> None:

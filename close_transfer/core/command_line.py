@@ -28,6 +28,8 @@ from close_transfer.core.composition import (
 )
 from close_transfer.core.errors import UserError
 from close_transfer.core.guarded_run import run_guarded
+from close_transfer.core.output_paths import check_outputs
+from close_transfer.core.plain_files import check_plain_file
 from close_transfer.core.schema import C, StrictModel, find_text_error, shorten, validate
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -121,11 +123,13 @@ def check_overrides(
     """Check that all groups, options and keys of the arguments exist.
 
     Raises:
-        UserError: names each one that does not, with the nearest that exists.
+        UserError: names each one that does not, with the nearest that exists; or names a file of others that holds more
+            than plain values.
     """
     folders = extensions.config_folders
     known_groups, chosen, problems = groups(config_name, folders), [], []
     plain: list[tuple[str, str]] = []
+    chosen_options: dict[str, Sequence[str]] = {}
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if fault := find_text_error(argument):
@@ -145,8 +149,11 @@ def check_overrides(
                 )
             else:
                 chosen.append(f"{key}={value if value.startswith('[') else names[0]}")
+                chosen_options[key] = names
         else:
             plain.append((key, value))
+    if not problems:
+        _check_plain_groups(config_name, schema, chosen_options, folders)
     if not problems:  # the keys that exist depend on the chosen options, so the options are checked first
         hidden = tuple(f"{group}." for group in schema.choices_only)
         known_names = sorted(
@@ -166,6 +173,21 @@ def check_overrides(
                 )
     if problems:
         raise UserError("\n".join(problems))
+
+
+def _check_plain_groups(
+    config_name: str, schema: type[StrictModel], chosen: Mapping[str, Sequence[str]], folders: Sequence[Path]
+) -> None:
+    """Check the files of the options that are chosen, or are the default, in groups whose files come from others."""
+    for group, file_keys in schema.plain_groups.items():
+        for name in chosen.get(group) or _find_default_options(config_name, group, folders):
+            path = next(path for folder in folders if (path := folder / group / f"{name}.yaml").is_file())
+            check_plain_file(path, f"{group}={name}", file_keys)
+
+
+def _find_default_options(config_name: str, group: str, folders: Sequence[Path]) -> list[str]:
+    entries = _read_defaults_list(config_name, folders)
+    return [str(entry[group]) for entry in entries if isinstance(entry, DictConfig) and group in entry]
 
 
 def _find_other_options(config_name: str, key: str, hidden: tuple[str, ...], extensions: CliExtensions) -> str:
@@ -216,7 +238,7 @@ def _resolve_and_validate(schema: type[C], config: DictConfig, extensions: CliEx
     """Resolve and validate composed settings.
 
     Raises:
-        UserError: if an interpolation cannot be resolved, or a value is not allowed.
+        UserError: if an interpolation cannot be resolved, a value is not allowed, or an output cannot be written.
     """
     try:
         values = OmegaConf.to_container(config, resolve=True)
@@ -227,6 +249,7 @@ def _resolve_and_validate(schema: type[C], config: DictConfig, extensions: CliEx
     assert isinstance(values, dict)
     settings = validate(schema, values, extensions.union_tags)  # type: ignore[arg-type]
     extensions.check_settings(settings)
+    check_outputs(settings)
     return settings
 
 

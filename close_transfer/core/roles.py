@@ -36,6 +36,13 @@ class Names(Enum):
     FILE_OR_HUB = "a file or folder, or a public name, of the hub or of open_clip, that works on any machine"
 
 
+class Writes(Enum):
+    """Kind of output that a setting names; it is checked before the work."""
+
+    FILE = "a file"
+    FOLDER = "a folder"
+
+
 class CountsWith:
     """A mark of settings that have an effect only if one of the settings `others` is given."""
 

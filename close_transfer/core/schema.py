@@ -1,9 +1,10 @@
 """Base class and types of all settings: ranges of numbers, checks of text, refusal of unknown keys."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from close_transfer.core.errors import UserError
 
@@ -24,6 +25,20 @@ Natural = Annotated[int, Field(ge=0, lt=2**63), _Number]
 NonNegative = Annotated[float, Field(ge=0, le=1e6), _Number]
 AboveZero = Annotated[float, Field(gt=0, le=1e6), _Number]
 Share = Annotated[float, Field(gt=0, lt=1), _Number]
+
+_FILE_NAME = re.compile(r"\w[\w.-]{0,99}")
+
+
+def _require_file_name(value: str) -> str:
+    if not _FILE_NAME.fullmatch(value):
+        raise ValueError(
+            "cannot be a part of a path. Use up to 100 letters, digits, - _ and ., with a letter or digit first"
+        )
+    return value
+
+
+# Name that becomes a part of a path: it cannot lead to another folder.
+FileName = Annotated[str, AfterValidator(_require_file_name)]
 
 
 def find_text_error(text: str) -> str:
@@ -58,6 +73,10 @@ class StrictModel(BaseModel):
 
     # Config groups of which only the chosen option counts for this command; keys below them are refused.
     choices_only: ClassVar[tuple[str, ...]] = ()
+
+    # Config groups whose files come from others, with the keys of such a file that name further files. These files are
+    # data: interpolations, headers and defaults lists in them are refused.
+    plain_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     @field_validator("*")
     @classmethod

@@ -10,13 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from close_transfer.core.errors import UserError
+from close_transfer.data.grey_levels import UnknownRangeError, find_grey_levels
 
 # Name of the conversion on opening; the embedding cache keys by it.
-OPENING = "upright, first frame, on white, 16 bits scaled to 8"
+OPENING = "upright, first frame, on white, grey scaled to 8 bits by its format's range"
+
+# Formats that Pillow decodes by itself. Pillow tries all formats for any file name, so without this list an EPS
+# file named photo.png would start Ghostscript, which runs the program that the file contains.
+FORMATS = (
+    "AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TGA", "TIFF", "WEBP",
+)  # fmt: skip
+_FORMATS_THAT_START_PROGRAMS = ("EPS",)
+
+# HEIC needs a package; the brands are the letters after "ftyp" at the start of such files.
+_HEIC_SUFFIXES = {".heic", ".heif"}
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 # An image is shrunk until its shorter side fits the encoder. If it is longer than this times its width, the
 # other side would fill the memory.
@@ -53,7 +64,8 @@ def find_images(root: Path) -> FoundImages:
         return FoundImages([(_escape_undecodable(root.name), root)], [], 0)
     if not root.is_dir():
         raise UserError(f"images={root}: there is no such file or folder. Give an image or a folder of images")
-    image_suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    image_suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
+    image_suffixes |= _HEIC_SUFFIXES
     faults: list[OSError] = []
     visited: set[tuple[int, int]] = set()
     paths, num_files = [], 0
@@ -109,8 +121,8 @@ def _assign_ids(names: list[str]) -> list[str]:
 def open_image(path: Path) -> Image.Image:
     """Open the image in a file as 8-bit RGB.
 
-    It is rotated by its EXIF data, transparency becomes white, 16 bits are scaled to 8, and the first of
-    several frames is used.
+    It is rotated by its EXIF data, transparency becomes white, grey of 16 or 32 bits is scaled to 8 by its format's range,
+    and the first of several frames is used.
 
     Raises:
         UserError: with the file and the reason, if it cannot be used.
@@ -140,18 +152,44 @@ def _open_source(source: Path | BinaryIO, name: str) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about damage that it can repair
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source) as image:
+            with _identify(source) as image:
                 _check_shape(image.size)
                 return convert_to_rgb(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         megapixels = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         reason = f"more than {megapixels:.0f} megapixels, the limit against decompression bombs. Make it smaller"
     except UnidentifiedImageError:
-        reason = "not an image in a format that Pillow reads"
+        reason = f"not an image in one of the formats {', '.join(FORMATS)}"
     except Exception as error:  # decoders raise errors of any kind on damaged data
         detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
         reason = (detail.splitlines() or [type(error).__name__])[0]
     raise UserError(f"{name}: cannot be read as an image ({reason}). Give another file") from _Unusable(reason)
+
+
+def _identify(source: Path | BinaryIO) -> Image.Image:
+    """Open an image in one of `FORMATS`, or in HEIC if pillow-heif is installed; its pixels are not decoded yet."""
+    try:
+        return Image.open(source, formats=FORMATS)
+    except UnidentifiedImageError:
+        if not _is_heic(source):
+            raise
+    try:
+        import pillow_heif
+    except ImportError:
+        raise _Unusable("it is HEIC, which needs pillow-heif. Install it by pip install pillow-heif") from None
+    pillow_heif.register_heif_opener()
+    return Image.open(source, formats=["HEIF"])
+
+
+def _is_heic(source: Path | BinaryIO) -> bool:
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            head = file.read(12)
+    else:
+        source.seek(0)
+        head = source.read(12)
+        source.seek(0)
+    return head[4:8] == b"ftyp" and head[8:] in _HEIC_BRANDS
 
 
 def _check_shape(size: tuple[int, int]) -> None:
@@ -169,28 +207,18 @@ def _turn_upright(image: Image.Image) -> Image.Image:
 
 def convert_to_rgb(image: Image.Image) -> Image.Image:
     """Convert an opened image as `open_image` does."""
+    if image.format in _FORMATS_THAT_START_PROGRAMS:  # decoding happens here, not where a caller opened it
+        raise _Unusable(f"it is {image.format}, which needs another program to be drawn. Save it as PNG or JPEG")
+    grey_levels = find_grey_levels(image)
     image = _turn_upright(image)
-    if image.mode.startswith(("I", "F")):
-        image = _scale_to_eight_bits(image)
+    if grey_levels is not None:
+        try:
+            image = grey_levels.scale(image)
+        except UnknownRangeError as error:
+            raise _Unusable(str(error)) from None
     if image.has_transparency_data:
         layered = image.convert("RGBA")
         white = Image.new("RGBA", layered.size, "white")
         white.alpha_composite(layered)
         return white.convert("RGB")
     return image.convert("RGB")
-
-
-def _scale_to_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale grey of 16 or 32 bits, or of floats, to 0 to 255 without clipping.
-
-    Integers up to 65,535 count as 16 bits. Beyond that, and for floats, there is no agreed range, so the
-    smallest value of the image becomes black and the largest white.
-    """
-    values = np.asarray(image)
-    low, high = values.min(), values.max()
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise _Unusable("it holds NaN or infinity")
-    if image.mode != "F" and low >= 0 and high <= 65_535:
-        return Image.fromarray(np.rint(np.arange(65_536) / 257).astype(np.uint8)[values])
-    scaled = (values - float(low)) * (255 / (float(high) - float(low) or 1))
-    return Image.fromarray(np.rint(scaled).astype(np.uint8))

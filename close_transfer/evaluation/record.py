@@ -67,6 +67,7 @@ class Evaluation:
             tables=self.scores.tables,
             num_skipped=self.skipped.total(),
             skipped=dict(self.skipped),
+            notes=list(self.scores.notes),
             leakage=self.leakage,
             task=self.config.task,
             data=self.data.name,

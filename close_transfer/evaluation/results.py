@@ -36,6 +36,7 @@ class Results(BaseModel):
         num_examples: number of scored examples.
         tables: tables by name, such as the confusion matrix.
         num_skipped, skipped: number of entries left out, in total and by reason.
+        notes: facts about how files were read and metrics computed, one sentence each.
         leakage: overlap of training text and evaluation text (`data/leakage.py`).
         system: name of a system that was not trained here.
         task, data, split: task and data of the evaluation.
@@ -67,6 +68,7 @@ class Results(BaseModel):
     tables: dict[str, Any] | None = None
     num_skipped: int = 0
     skipped: dict[str, int] = {}
+    notes: list[str] = []
     leakage: dict[str, Any] | None = None
     system: str | None = None
     task: str

@@ -3,12 +3,15 @@
 import filecmp
 import json
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from close_transfer.core.archive import archive_previous
 from close_transfer.core.atomic_files import atomic_path, sync, write_text
 from close_transfer.core.errors import UserError
+from close_transfer.data.examples import Prediction
 from close_transfer.inference.decoding import parse_prediction
 from close_transfer.inference.journal import PredictionJournal
 from close_transfer.inference.prediction_inputs import PredictionInputs, Unreadable
@@ -65,7 +68,7 @@ def write_predictions(inputs: PredictionInputs, output: Path, journal: Predictio
                 unreadable += batch["unreadable"]
                 num_predictions += len(batch["predictions"])
                 for prediction in map(parse_prediction, batch["predictions"]):
-                    file.write(json.dumps(prediction.as_dict(), ensure_ascii=False) + "\n")
+                    file.write(_format_line(prediction))
                     if len(first_lines) < _NUM_SHOWN:
                         first_lines.append(f"{prediction.id}: {prediction.text}")
         if num_predictions:
@@ -77,8 +80,7 @@ def write_predictions(inputs: PredictionInputs, output: Path, journal: Predictio
             unreadable_output.unlink(missing_ok=True)
         if not num_predictions:
             journal.remove()
-            reason = "{id}: {reason}".format(**unreadable[0]) if unreadable else "there are no rows"
-            raise UserError(f"none of {inputs.num:,} inputs could be read ({reason}). Give other files")
+            raise _build_empty_error(inputs, unreadable)
     return PredictionSummary(
         output,
         num_predictions,
@@ -88,6 +90,40 @@ def write_predictions(inputs: PredictionInputs, output: Path, journal: Predictio
         tuple(unreadable[:_NUM_UNREADABLE_SHOWN]),
         inputs.num_other,
     )
+
+
+def stream_predictions(
+    inputs: PredictionInputs, batches: Iterable[tuple[Sequence[Prediction], Sequence[Unreadable]]], stream: TextIO
+) -> None:
+    """Write each answer to a stream as soon as its batch is answered, and log the inputs that could not be read.
+
+    Args:
+        inputs: inputs that are answered.
+        batches: answers and unreadable inputs of each batch.
+        stream: open text file.
+
+    Raises:
+        UserError: if no input could be read.
+    """
+    num_predictions, unreadable = 0, [*inputs.unreadable]
+    for predictions, unreadable_inputs in batches:
+        stream.write("".join(map(_format_line, predictions)))
+        stream.flush()
+        num_predictions += len(predictions)
+        unreadable += unreadable_inputs
+    if not num_predictions:
+        raise _build_empty_error(inputs, unreadable)
+    for entry in unreadable:
+        _logger.warning("note: {id} could not be read: {reason}".format(**entry))
+
+
+def _format_line(prediction: Prediction) -> str:
+    return json.dumps(prediction.as_dict(), ensure_ascii=False) + "\n"
+
+
+def _build_empty_error(inputs: PredictionInputs, unreadable: Sequence[Unreadable]) -> UserError:
+    reason = "{id}: {reason}".format(**unreadable[0]) if unreadable else "there are no rows"
+    return UserError(f"none of {inputs.num:,} inputs could be read ({reason}). Give other files")
 
 
 def _archive_earlier(output: Path, new_output: Path, unreadable_output: Path) -> None:

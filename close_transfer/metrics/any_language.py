@@ -10,6 +10,7 @@ from sacrebleu.tokenizers.tokenizer_intl import TokenizerV14International
 from sacrebleu.tokenizers.tokenizer_zh import TokenizerZh
 
 from close_transfer.core.arrays import Float64Array
+from close_transfer.core.languages import find_written_language
 from close_transfer.metrics.bootstrap import Scores, average_scores
 
 # Languages written without spaces between words; they are split into characters.
@@ -31,9 +32,12 @@ def split_words(texts: Sequence[Sequence[str]], language: str) -> list[list[str]
 
     Args:
         texts: groups of texts.
-        language: ISO 639 code.
+        language: code of the language, as of `core.languages`.
+
+    Raises:
+        UserError: if the code names no language.
     """
-    split = _get_splitter(language)
+    split = _get_splitter(find_written_language(language, "language"))
     return [[" ".join(filter(_has_letters, split(text.casefold()).split())) for text in group] for group in texts]
 
 

@@ -22,6 +22,7 @@ class Scores:
         per_example: the leading metric for each example, to find the best and worst cases.
         leading: name of the leading metric.
         tables: results that are not single numbers, such as confusion matrices, by name, as JSON values.
+        notes: facts about how the metrics were computed, one sentence each.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
@@ -29,6 +30,7 @@ class Scores:
     per_example: list[float] = field(default_factory=list)
     leading: str = ""
     tables: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def resample_sums(statistics: Float64Array, num_resamples: int, seed: int = 0) -> Float64Array:

@@ -14,6 +14,7 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
 from close_transfer.core.arrays import Float64Array
+from close_transfer.core.languages import find_written_language
 from close_transfer.metrics.any_language import compute_chrf, split_words
 from close_transfer.metrics.bootstrap import Scores, score_sums
 from close_transfer.metrics.meteor import share_meteor
@@ -58,10 +59,10 @@ def score_captions(
         references: one or more captions per image, in the same order.
         num_resamples: number of bootstrap resamples for the intervals.
         cache: folder for the tokens of the references; None uses `get_cache_folder()`.
-        language: ISO 639 code. The challenge's tokenizer and METEOR are for English. For other languages, words are
+        language: code of the language, as of `core.languages`. The challenge's tokenizer and METEOR are for English. For other languages, words are
             those of `any_language.split_words`, and chrF replaces METEOR.
     """
-    if language != "en":
+    if find_written_language(language, "language") != "en":
         return _score_other_language(hypotheses, references, num_resamples, language)
     cache = cache or get_cache_folder()
     hypothesis_tokens = [group[0] for group in tokenize_ptb([[hypothesis] for hypothesis in hypotheses])]

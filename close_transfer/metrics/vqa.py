@@ -105,6 +105,8 @@ def compute_vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     the mean of these scores. Quirk: if all annotators give the same answer (except for line breaks, tabs and ends),
     nothing is normalised, so "Yes" and "yes." are wrong if all annotators answered "yes".
 
+    A single answer cannot be left out: the official tool gives 0 to every prediction. Its score is the simple one here.
+
     Args:
         prediction: the answer to score.
         answers: one answer per annotator, normally ten. The tool compares whole records to leave out an annotator;
@@ -115,6 +117,8 @@ def compute_vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     """
     if not answers:
         raise UserError("a question without annotators' answers cannot be scored. Use a split that has answers")
+    if len(answers) == 1:
+        return compute_simple_vqa_accuracy(prediction, answers)
     predicted = _strip_breaks(prediction)
     compared = [_strip_breaks(answer) for answer in answers]
     if len(set(compared)) > 1:
@@ -131,7 +135,8 @@ def compute_simple_vqa_accuracy(
     """Compute the simpler score min(1, matching answers / 3) in 0..1, which CLOSE's code reports as VQA accuracy.
 
     All answers are normalised, even if annotators agree, and no annotator is left out. The score is never below
-    the official score of the same normalised answers: one match of ten gives 1/3 here and 0.3 there.
+    the official score of the same normalised answers: one match of ten gives 1/3 here and 0.3 there. A question with one
+    answer only has one that can match, so a match is fully right when counting "summed".
 
     Args:
         prediction: the answer to score.
@@ -142,7 +147,27 @@ def compute_simple_vqa_accuracy(
     predicted = normalize_answer(prediction)
     if counting == "summed":
         count = sum(normalize_answer(answer) == predicted for answer in answers)
+        enough = _ENOUGH_ANNOTATORS if len(answers) > 1 else 1
     else:
         spellings = [answer for answer in dict.fromkeys(answers) if normalize_answer(answer) == predicted]
         count = list(answers).count(spellings[-1]) if spellings else 0
-    return min(1.0, count / _ENOUGH_ANNOTATORS)
+        enough = _ENOUGH_ANNOTATORS
+    return min(1.0, count / enough)
+
+
+def describe_answer_counts(answers: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return notes about questions with too few answers for the official score; empty if all have four or more."""
+    num_single = sum(len(given) == 1 for given in answers)
+    num_few = sum(1 < len(given) <= _ENOUGH_ANNOTATORS for given in answers)
+    notes = []
+    if num_single:
+        notes.append(
+            f"accuracy: {num_single:,} of {len(answers):,} questions have one answer, so their score is the simple one "
+            "(right if the normalised answers are equal), because no annotator can be left out"
+        )
+    if num_few:
+        notes.append(
+            f"accuracy: {num_few:,} of {len(answers):,} questions have two or three answers, so the official score of a "
+            "right answer is 33 or 67 at most; accuracy_simple counts all of them"
+        )
+    return tuple(notes)

@@ -20,6 +20,7 @@ from close_transfer.models.adapters import AdapterChain, AdapterContext, NoiseSo
 from close_transfer.models.text_memory import ExactMemory
 
 _WORD = re.compile(r"[a-z]{3,}")
+# Each step draws new noise and takes all scenes at once, so a few hundred steps of a convex problem are enough.
 _STEPS = 300
 _LEARNING_RATE = 0.02
 _WEIGHT_DECAY = 1e-4

@@ -23,9 +23,9 @@ from close_transfer.modality_gap.vectors import GroupedVectors
 Metrics = dict[str, float]
 Intervals = dict[str, tuple[float, float]]
 
-_RESAMPLES_AT_ONCE = 200
+_RESAMPLES_AT_ONCE = 200  # bounds the matrix of counts, resamples x scenes
 _SPECTRAL_RESAMPLES = 100  # for metrics that need eigenvalues, which are slow
-_HALF_WIDTH = 1.96  # standard deviations
+_HALF_WIDTH = 1.96  # standard deviations of a normal distribution that enclose 95%
 _SPLITS = 10  # splits of the scenes into halves; more change the mean little
 _CENTRED_SCENES = 4  # with fewer scenes a half has no spread
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from close_transfer.core.arrays import Float64Array, normalize_rows
 from close_transfer.modality_gap.vectors import GroupedVectors, Ints
 
-RECALLS = (1, 5, 10)
-_QUERIES_AT_ONCE = 512
-_NEAREST = 10
+RECALLS = (1, 5, 10)  # the k of COCO retrieval benchmarks
+_QUERIES_AT_ONCE = 512  # bounds the matrix of similarities: 200 MB for 50,000 candidates
+_NEAREST = 10  # neighbours that make up a neighbourhood; as many as the largest recall
 
 
 def rank_own(queries: Float64Array, scene_of_query: Ints, candidates: Float64Array, scene_of_candidate: Ints) -> Ints:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from close_transfer.core.errors import UserError
 
 _BLOCK = 65_536  # memory vectors per block; bounds the memory of the comparison
-_NEAREST = 1024  # neighbours of an approximate search
+_NEAREST = 1024  # neighbours of an approximate search; the others would have the smallest weights
 _MANY_LISTS, _TRAINING_VECTORS_A_LIST = 4096, 40  # faiss warns below 39
 
 

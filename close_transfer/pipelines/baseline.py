@@ -139,6 +139,7 @@ def evaluate_baseline(config: BaselineConfig) -> Results:
         Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(examples_to_answer, answers, strict=True)
     ]
     scores = task.score(examples_to_answer, predictions, config.num_bootstrap)
+    scores.notes += tuple(loaded.notes)
     folder = Path(config.output)
     lines = "".join(json.dumps(prediction.as_dict(), ensure_ascii=False) + "\n" for prediction in predictions)
     write_text(folder / "predictions.jsonl", lines)
@@ -209,6 +210,7 @@ def _build_results(
         tables=scores.tables,
         num_skipped=sum(skipped.values()),
         skipped=skipped,
+        notes=list(scores.notes),
         system=system,
         task=config.task.name,
         data=config.data.name,
@@ -234,6 +236,8 @@ def main(config: BaselineConfig) -> None:
     for name, value in results.metrics.items():
         low, high = results.intervals[name]
         show(f"  {name:<24} {value:.1f} ({low:.1f} to {high:.1f})")
+    for note in results.notes:
+        show(f"note: {note}")
     leakage = results.leakage or {}
     if leakage.get("num_identical") or leakage.get("num_near") or not leakage["checked"]:
         show(f"leakage: {describe_leakage(leakage)}")

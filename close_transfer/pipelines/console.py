@@ -1,7 +1,6 @@
 """Console output of the commands: the plan before the work, the result after it, and the next command."""
 
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from close_transfer.config.choices import WORDS_BY_DATA_REGIME
 from close_transfer.config.components import ClipConfig
 from close_transfer.config.data import DataConfig
 from close_transfer.config.train import TrainConfig
+from close_transfer.core.console import show, show_error
 from close_transfer.data.decontamination import suggest_overlap_setting
 from close_transfer.data.sources.official_files import find_file
 from close_transfer.encoders import AnyEncoder
@@ -30,26 +30,24 @@ Split = Literal["val", "test"]
 def warn_about_encoder(clip: ClipConfig, data: DataConfig) -> None:
     """Print a note on standard error if the Picturebook CLIP encodes other data than Picturebook."""
     if note := find_encoder_warning(clip, data):
-        print(note, file=sys.stderr)
+        show_error(note)
 
 
 def warn_about_seen_images(seen: Mapping[str, Any] | None, data: DataConfig, split: str) -> None:
     """Print a warning if the adapters were fitted on the images that are evaluated now."""
     if seen and seen["num_images"] and (seen["data"], seen["split"]) == (data.name, split):
-        print(
+        show_error(
             f"warning: the adapters were fitted on statistics of {seen['num_images']:,} images of split={split} of "
-            f"data={data.name}, the split that is evaluated now. Fit them on another split",
-            file=sys.stderr,
+            f"data={data.name}, the split that is evaluated now. Fit them on another split"
         )
 
 
 def warn_about_own_scorer(evaluation: Evaluation) -> None:
     """Print a warning if CLIPScore uses the encoder that chose the captions."""
     if evaluation.is_scored_by_its_reranker:
-        print(
+        show_error(
             "warning: CLIPScore uses the encoder that chose the captions, so it is biased. Give another one with "
-            "clip@clipscore=open_clip clipscore.model=NAME",
-            file=sys.stderr,
+            "clip@clipscore=open_clip clipscore.model=NAME"
         )
 
 
@@ -86,8 +84,8 @@ def print_plan(
     }
     lines |= {f"note {number}": note for number, note in enumerate(data.notes, start=1)}
     width = max(10, *(len(name) + 1 for name in lines))
-    print("resuming:" if resumes else "training:")
-    print("\n".join(f"  {name + ':':<{width}} {value}" for name, value in lines.items()), flush=True)
+    show("resuming:" if resumes else "training:")
+    show("\n".join(f"  {name + ':':<{width}} {value}" for name, value in lines.items()), flush=True)
 
 
 def _count_validated(config: TrainConfig, data: TrainingData) -> str:
@@ -108,9 +106,9 @@ def print_cut_texts(data: TrainingData, encoder: AnyEncoder, training: Tokenized
     """Print how many texts, prompts and targets were cut, if any were."""
     num_cut, num_texts = data.count_cut_texts(encoder)
     if num_cut:
-        print(f"  note: {num_cut:,} of {num_texts:,} texts are longer than the encoder's context and were cut there")
+        show(f"  note: {num_cut:,} of {num_texts:,} texts are longer than the encoder's context and were cut there")
     if training.num_cut:
-        print(
+        show(
             f"  note: {training.num_cut:,} prompts or targets were cut to task.max_prompt_tokens or "
             "task.max_target_tokens"
         )
@@ -178,6 +176,7 @@ def describe_evaluation(evaluation: Evaluation) -> str:
             low, high = evaluation.scores.intervals[name]
             lines.append(f"  {name:<24} {value:6.1f}   [{low:.1f}, {high:.1f}]")
     lines += [f"skipped: {count:,} {reason}" for reason, count in evaluation.skipped.items()]
+    lines += [f"note: {note}" for note in evaluation.scores.notes]
     leakage = evaluation.leakage
     description = describe_leakage(leakage)
     if leakage.get("num_identical") or leakage.get("num_near"):

@@ -86,6 +86,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
 
         # 4. Scores, and the evaluation folder.
         scores, scorer = score_predictions(config, task, clip, examples, predictions, device)
+        scores.notes += tuple(loaded.notes)
         evaluation = Evaluation(
             run, folder, config, trained, data, facts, model.config.noise, examples, predictions, scores, loaded.skipped,
             leakage, scorer, reranker.facts if reranker else None, text_memory,

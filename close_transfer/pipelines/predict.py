@@ -4,7 +4,8 @@ The inputs are processed in batches, so memory does not grow with their number. 
 running the same command again continues after a kill.
 """
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,14 +17,15 @@ from close_transfer.config.train import TrainConfig
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
+from close_transfer.core.output_paths import is_standard_output
 from close_transfer.data.examples import Prediction
 from close_transfer.data.sources.own_rows import find_columns
 from close_transfer.inference.build_text_memory import build_text_memory
 from close_transfer.inference.decoding import Decoder
 from close_transfer.inference.journal import PredictionJournal
 from close_transfer.inference.loading import load_encoder_settings, load_model
-from close_transfer.inference.prediction_inputs import PredictionInputs, open_inputs
-from close_transfer.inference.prediction_output import PredictionSummary, write_predictions
+from close_transfer.inference.prediction_inputs import PredictionInputs, Unreadable, open_inputs
+from close_transfer.inference.prediction_output import PredictionSummary, stream_predictions, write_predictions
 from close_transfer.inference.reranking import Reranker, build_decoding
 from close_transfer.models.device import pick_device
 from close_transfer.pipelines.console import describe_prediction
@@ -32,10 +34,11 @@ from close_transfer.training.run_folder import RunFolder
 from close_transfer.training.runs import find_run, is_saved_model, read_run
 
 
-def predict_files(config: PredictConfig) -> PredictionSummary:
+def predict_files(config: PredictConfig) -> PredictionSummary | None:
     """Write one JSON line per image or vector: id, prediction, candidates, scores.
 
-    Inputs that cannot be read are listed with the reason in `<output>.unreadable.jsonl`.
+    Inputs that cannot be read are listed with the reason in `<output>.unreadable.jsonl`. Standard output gets each
+    answer at once: there is no journal and no summary, and unreadable inputs are logged.
 
     Raises:
         UserError: if the user can correct the cause, or if no input could be read.
@@ -66,6 +69,9 @@ def predict_files(config: PredictConfig) -> PredictionSummary:
         return reranker(predictions, compared)
 
     # 3. Batch by batch into the journal, and from the journal into the output.
+    if is_standard_output(config.output):
+        stream_predictions(inputs, _iterate_answers(inputs, answer_batch, config, 0), sys.stdout)
+        return None
     key = {"checkpoint": RunFolder(run).fingerprint(checkpoint), "prompt": prompt}
     key |= {"reranker": reranker.facts["fingerprint"]} if reranker else {}
     with PredictionJournal(Path(config.output), key | inputs.key | decoder.key | text_memory) as journal:
@@ -94,24 +100,32 @@ def _answer_batches(
     config: PredictConfig,
     journal: PredictionJournal,
 ) -> None:
-    """Answer the batches that are not in the journal yet.
+    """Answer the batches that are not in the journal yet; arguments as of `_iterate_answers`."""
+    done = min(inputs.num, journal.num_batches * config.batch_size)
+    starts = range(done, inputs.num, config.batch_size)
+    batches = _iterate_answers(inputs, answer_batch, config, done)
+    for start, (answers, unreadable) in zip(starts, batches, strict=True):
+        journal.append(start, {"predictions": [asdict(answer) for answer in answers], "unreadable": unreadable})
+
+
+def _iterate_answers(
+    inputs: PredictionInputs, answer_batch: Callable[..., list[Prediction]], config: PredictConfig, done: int
+) -> Iterator[tuple[list[Prediction], list[Unreadable]]]:
+    """Yield the answers of each batch, and its inputs that could not be read.
 
     Args:
         inputs: images or vectors to answer.
         answer_batch: function that answers a batch, given its start, its end, and the ids and vectors of the inputs
             that could be read.
         config: batch size, and kind of input.
-        journal: journal that receives the answers.
+        done: number of inputs that are answered already.
     """
     size = config.batch_size
-    done = min(inputs.num, journal.num_batches * size)
     with tqdm(total=inputs.num, initial=done, unit="image" if config.images else "vector", desc="predicting") as bar:
         for start in range(done, inputs.num, size):
             end = min(start + size, inputs.num)
             names, vectors, unreadable = inputs.read_batch(start, end)
-            answers = answer_batch(start, end, names, vectors) if names else []
-            fields = [asdict(answer) for answer in answers]
-            journal.append(start, {"predictions": fields, "unreadable": unreadable})
+            yield answer_batch(start, end, names, vectors) if names else [], unreadable
             bar.update(end - start)
 
 
@@ -150,4 +164,5 @@ def _check_request(config: PredictConfig, template: str | None) -> None:
 
 def main(config: PredictConfig) -> None:
     """Predict, and print the first answers and the path of all of them."""
-    show(describe_prediction(predict_files(config)))
+    if summary := predict_files(config):
+        show(describe_prediction(summary))

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -54,7 +54,7 @@ from close_transfer.training.train_step import NonFiniteError
 from close_transfer.training.trainer import Trainer, build_accelerator, count_steps
 
 _SUMMARY = "pretraining.json"
-_MAX_GRADIENT_NORM = 1.0
+_MAX_GRADIENT_NORM = 1.0  # the customary limit
 _TEXTS_AT_ONCE = 10_000  # texts per call of the tokenizer; it bounds memory
 
 
@@ -123,15 +123,16 @@ def _check_output(config: PretrainLmConfig) -> Path:
 
 
 def _train_or_load_tokenizer(
-    config: PretrainLmConfig, texts: list[str], folder: Path, resumed: bool
+    config: PretrainLmConfig, texts: list[str], folder: Path, resumed: bool, saves: bool
 ) -> PreTrainedTokenizerBase:
-    """Return a tokenizer trained on these texts and save it, or load the saved one."""
+    """Return a tokenizer trained on these texts and save it if `saves`, or load the saved one."""
     if resumed:
         return AutoTokenizer.from_pretrained(folder)
     tokenizer = train_bpe(
         texts, config.lm.vocab_size, END_TOKEN, more_special=_list_sentinels(config), lowercase=config.lowercase
     )
-    _save_into(folder, tokenizer)
+    if saves:
+        _save_into(folder, tokenizer)
     return tokenizer
 
 
@@ -167,7 +168,7 @@ def pretrain(config: PretrainLmConfig) -> PretrainOutcome:
     )
     accelerator = build_accelerator(device, config.precision)
     run = RunFolder(folder)
-    with run.lock():
+    with run.lock_for_all_processes(accelerator):
         try:
             return _pretrain(config, corpus, run, accelerator)
         except WriteError as error:
@@ -229,7 +230,7 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, run: RunFolder, accelera
             "ones, or another output="
         )
     training, validation = _split_texts(corpus.texts, config.val_share, config.seed)
-    tokenizer = _train_or_load_tokenizer(config, training, folder, resumed=last is not None)
+    tokenizer = _train_or_load_tokenizer(config, training, folder, last is not None, accelerator.is_main_process)
     texts, num_cut = _tokenize(tokenizer, training, config.max_tokens)
     held_out, num_cut_held_out = _tokenize(tokenizer, validation, config.max_tokens)
     torch.manual_seed(config.seed)
@@ -252,9 +253,9 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, run: RunFolder, accelera
         "vocabulary": len(tokenizer),
         "parameters": model.num_parameters(),
     }
-    show(describe_plan(config, counts, num_steps, accelerator.device), flush=True)
+    if accelerator.is_main_process:
+        show(describe_plan(config, counts, num_steps, accelerator.device), flush=True)
     outcome = trainer.run(resume=last is not None)
-    _save_into(folder, model)
     summary = {
         "stopped_early": outcome.stopped_early,
         "config": config.model_dump(mode="json"),
@@ -262,9 +263,11 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, run: RunFolder, accelera
         "text_fingerprint": text_fingerprint,
         "trained": _summarize_training(run, objective, outcome.state),
     }
-    write_json(folder / _SUMMARY, summary)
-    if not outcome.stopped_early:
-        run.remove_checkpoints()
+    if accelerator.is_main_process:
+        _save_into(folder, model)
+        write_json(folder / _SUMMARY, summary)
+        if not outcome.stopped_early:
+            run.remove_checkpoints()
     return PretrainOutcome(folder, summary, outcome.exit_status)
 
 
@@ -282,5 +285,6 @@ def _summarize_training(run: RunFolder, objective: PretrainingObjective, state: 
 def main(config: PretrainLmConfig) -> int:
     """Pretrain, print the outcome, and return the exit status."""
     outcome = pretrain(config)
-    show(describe_outcome(outcome))
+    if PartialState().is_main_process:
+        show(describe_outcome(outcome))
     return outcome.exit_status

@@ -139,6 +139,7 @@ def _build_results(config: ScorePredictionsConfig, scored: Scored) -> Results:
         num_examples=len(scored.examples),
         num_skipped=scored.skipped.total(),
         skipped=dict(scored.skipped),
+        notes=list(scored.scores.notes),
         task=config.task.name,
         data=config.data_name or _get_file_stem(config.references),
         split=config.split,
@@ -179,6 +180,7 @@ def describe_scoring(config: ScorePredictionsConfig, scored: Scored) -> str:
         low, high = scored.scores.intervals[name]
         lines.append(f"  {name:<{width}} {value:7.{decimals}f}   [{low:.{decimals}f}, {high:.{decimals}f}]")
     lines += [f"left out: {count:,} {reason}" for reason, count in scored.skipped.items()]
+    lines += [f"note: {note}" for note in scored.scores.notes]
     lines.append(f"results: {Path(config.output) / 'results.json'}")
     return "\n".join(lines)
 

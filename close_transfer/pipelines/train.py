@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 
 from close_transfer.config.choices import InputModality
 from close_transfer.config.train import TrainConfig
@@ -92,5 +93,6 @@ def main(config: TrainConfig, input_modality: InputModality) -> int:
     """Train, print the run's folder and the next command, and return the exit status."""
     folder, outcome = train(config, input_modality)
     script = "train_text_only" if input_modality == "text" else "train_on_images"
-    show(console.describe_training(config, folder, outcome, script))
+    if PartialState().is_main_process:
+        show(console.describe_training(config, folder, outcome, script))
     return outcome.exit_status if outcome.stopped_early else 0

@@ -8,9 +8,7 @@ start at random offsets, and the temperature is fixed by default.
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +24,7 @@ from transformers import PreTrainedTokenizerFast
 from close_transfer.config.train_picturebook_clip import TrainPicturebookClipConfig
 from close_transfer.core.arrays import IntArray
 from close_transfer.core.atomic_files import atomic_path, write_json
+from close_transfer.core.child_processes import open_pool
 from close_transfer.core.console import show
 from close_transfer.core.roles import Role, drop_settings
 from close_transfer.data.picturebook import world
@@ -45,7 +44,7 @@ def _draw_pixels(scene: Scene, size: int) -> NDArray[np.uint8]:
 
 def _draw_scenes(chosen_scenes: Sequence[Scene], size: int) -> NDArray[np.uint8]:
     """Return all images, shape (scenes, size, size, 3)."""
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+    with open_pool() as pool:
         drawn = pool.map(_draw_pixels, chosen_scenes, [size] * len(chosen_scenes), chunksize=256)
         return np.stack(list(tqdm(drawn, total=len(chosen_scenes), desc="drawing", unit="image")))
 

@@ -5,8 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 from close_transfer.config.write_picturebook_text import WritePicturebookTextConfig
-from close_transfer.core.atomic_files import atomic_path
+from close_transfer.core.atomic_files import write_text
 from close_transfer.core.console import show
+from close_transfer.core.output_paths import is_standard_output
 from close_transfer.data.example_kinds import EXAMPLE_KINDS
 from close_transfer.data.sources import load_examples
 
@@ -25,6 +26,9 @@ def main(config: WritePicturebookTextConfig) -> None:
     if config.per_line > 1:
         texts = [line["text"] for line in lines]
         lines = [{"text": " ".join(texts[i : i + config.per_line])} for i in range(0, len(texts), config.per_line)]
-    with atomic_path(Path(config.output)) as temporary:
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    content = "".join(json.dumps(line) + "\n" for line in lines)
+    if is_standard_output(config.output):
+        show(content.rstrip("\n"))
+        return
+    write_text(Path(config.output), content)
     show(f"{len(lines):,} lines of split={config.split} in {config.output}")

@@ -8,6 +8,7 @@ from typing import Any
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.roles import Names, Role, find_naming_fields, list_fields
+from close_transfer.core.secret_texts import KEY_PATTERN
 
 # Matched by name and not by schema, because facts about runs and saved models share keys with settings but have no schema.
 _MACHINE_SETTINGS = {name for schema in (TrainConfig, EvaluateConfig) for name in list_fields(schema, Role.LOCATION)}
@@ -15,8 +16,7 @@ _FILE_SETTINGS = find_naming_fields(TrainConfig, Names.FILE)  # all texts below 
 _FILE_OR_HUB_SETTINGS = find_naming_fields(TrainConfig, Names.FILE_OR_HUB) | {"encoder"}  # the encoder of a run's facts
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _LOCAL_PREFIX = "local-dir:"  # open_clip's mark of a folder
-# Free text, such as a prompt, may quote keys (of OpenAI, Hugging Face, GitHub and AWS) and absolute paths.
-_SECRET = re.compile(r"\b(?:sk-|hf_|gh[pousr]_|github_pat_|AKIA)[\w-]{8,}")
+# Free text, such as a prompt, may quote keys and absolute paths.
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/@]+@")
 _BEGINS_AS_PATH = re.compile(r"(?:~\w*|[A-Za-z]:)?[/\\]")
 # A path of at least two parts; the lookbehind leaves addresses and fractions such as 1/2 alone.
@@ -76,7 +76,7 @@ def mask_secrets(value: Any) -> Any:
         return value
     if _BEGINS_AS_PATH.match(value):  # as a whole, because its folders may hold spaces
         return _get_last_part(value)
-    return _ABSOLUTE_PATH.sub(r"\1", _CREDENTIALS.sub("", _SECRET.sub("[key]", value)))
+    return _ABSOLUTE_PATH.sub(r"\1", _CREDENTIALS.sub("", KEY_PATTERN.sub("[key]", value)))
 
 
 def redact_config(config: Mapping[str, Any]) -> dict[str, Any]:

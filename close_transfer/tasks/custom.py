@@ -7,13 +7,14 @@ import numpy as np
 
 from close_transfer.config.choices import InputModality
 from close_transfer.core.errors import UserError
+from close_transfer.core.labels import match_label
 from close_transfer.data.example_kinds import ROWS
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.accuracy import score_accuracy
 from close_transfer.metrics.any_language import compute_exact_matches, score_texts
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.captions import score_captions
-from close_transfer.metrics.vqa import compute_vqa_accuracy
+from close_transfer.metrics.vqa import compute_vqa_accuracy, describe_answer_counts
 from close_transfer.tasks.task import PreparedExamples, Task, keep_with_targets
 
 Metric = Literal["captions", "accuracy", "vqa", "text"]
@@ -45,30 +46,48 @@ class Custom(Task):
         self._language = language
 
     def prepare_for_training(self, examples: Sequence[Example]) -> PreparedExamples:
-        unknown = {target for example in examples for target in example.targets} - set(self.labels)
-        if self.labels and unknown:
-            shown = ", ".join(sorted(unknown)[:5])
-            raise UserError(
-                f"task.labels={','.join(self.labels)}: the data also have the targets {shown}. Add them, or leave those rows out"
-            )
-        return PreparedExamples(list(examples))
+        return PreparedExamples(self._use_labels(examples))
 
     def prepare_for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
-        return PreparedExamples(list(examples), "the same text")
+        return PreparedExamples(self._use_labels(examples), "the same text")
+
+    def _use_labels(self, examples: Sequence[Example]) -> list[Example]:
+        """Return the examples with targets spelled as the labels; unchanged without labels.
+
+        Raises:
+            UserError: if a target gives none of the labels.
+        """
+        if not self.labels:
+            return list(examples)
+        targets = dict.fromkeys(target for example in examples for target in example.targets)
+        label_by_target = {target: match_label(target, self.labels) for target in targets}
+        unknown = sorted(target for target, label in label_by_target.items() if label is None)
+        if unknown:
+            raise UserError(
+                f"task.labels={','.join(self.labels)}: the data also have the targets {', '.join(unknown[:5])}. "
+                "Add them, or leave those rows out"
+            )
+        return [keep_with_targets(e, [label_by_target[target] or target for target in e.targets]) for e in examples]
 
     def prepare_for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
         return [keep_with_targets(example, ()) for example in examples]
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
-        answers = [prediction.text for prediction in predictions]
-        references = [example.references for example in examples]
+        answers = [self._find_label(prediction.text) for prediction in predictions]
+        references = [tuple(map(self._find_label, example.references)) for example in examples]
         if self._metric == "captions":
             return score_captions(answers, references, num_resamples, language=self._language)
         if self._metric == "text":
             return score_texts(answers, references, num_resamples)
         if self._metric == "vqa":
             correct = np.array([compute_vqa_accuracy(*pair) for pair in zip(answers, references, strict=True)])
-        else:
-            correct = compute_exact_matches(answers, references) / 100
+            scores = score_accuracy(correct, [""] * len(answers), num_resamples)
+            scores.notes = describe_answer_counts(references)
+            return scores
+        correct = compute_exact_matches(answers, references) / 100
         categories = [texts[0] if self.labels else "" for texts in references]
         return score_accuracy(correct, categories, num_resamples)
+
+    def _find_label(self, text: str) -> str:
+        """Return the label that a text gives; the text itself if it gives none, or without labels."""
+        return match_label(text, self.labels) or text

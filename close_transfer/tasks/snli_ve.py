@@ -4,12 +4,13 @@ CLOSE (arXiv 2211.09778, section 4.2): in training the premise is a text, and th
 testing the premise is an image (SNLI-VE, arXiv 1901.06706).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import Float64Array
+from close_transfer.core.labels import match_label
 from close_transfer.data.example_kinds import PAIRS
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.accuracy import build_confusion_table, score_accuracy
@@ -40,15 +41,19 @@ class SnliVe(Task):
 
     def score(self, examples: Sequence[Example], predictions: Sequence[Prediction], num_resamples: int) -> Scores:
         gold = [example.references[0] for example in examples]
-        answers = {"": [prediction.text.strip() for prediction in predictions]}
+        answers = {"": self._find_labels(prediction.text for prediction in predictions)}
         if any(prediction.label for prediction in predictions):  # predictions of other programs have text only
-            answers["_generated"] = [prediction.candidates[0].strip() for prediction in predictions]
+            answers["_generated"] = self._find_labels(prediction.candidates[0] for prediction in predictions)
         correct = {f"accuracy{suffix}": _compare_answers(texts, gold) for suffix, texts in answers.items()}
         scores = score_accuracy(correct.pop("accuracy"), gold, num_resamples, correct)
         scores.tables = {
             f"confusion{suffix}": build_confusion_table(gold, texts, self.labels) for suffix, texts in answers.items()
         }
         return scores
+
+    def _find_labels(self, answers: Iterable[str]) -> list[str]:
+        """Return the label that each answer gives; an answer without one stays as it is."""
+        return [match_label(answer, self.labels) or answer.strip() for answer in answers]
 
 
 def _compare_answers(answers: Sequence[str], gold: Sequence[str]) -> Float64Array:

@@ -15,7 +15,7 @@ from close_transfer.data.example_kinds import EXPLAINED_QUESTIONS, QUESTIONS
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.accuracy import score_accuracy
 from close_transfer.metrics.bootstrap import Scores
-from close_transfer.metrics.vqa import compute_simple_vqa_accuracy, compute_vqa_accuracy
+from close_transfer.metrics.vqa import compute_simple_vqa_accuracy, compute_vqa_accuracy, describe_answer_counts
 from close_transfer.tasks.task import PreparedExamples, Task, keep_with_targets
 
 _ENOUGH_ANNOTATORS = 3  # VQA accuracy counts an answer of three annotators as fully right
@@ -63,7 +63,9 @@ class Vqa(Task):
             ),
         }
         categories, types = [e.category for e in examples], [e.subcategory for e in examples]
-        return score_accuracy(correct, categories, num_resamples, others, types)
+        scores = score_accuracy(correct, categories, num_resamples, others, types)
+        scores.notes = describe_answer_counts([example.references for example in examples])
+        return scores
 
 
 class VqaE(Vqa):

@@ -71,6 +71,7 @@ class Batch:
         start: position of the part's first example in the global batch.
         num_examples: number of examples in the global batch.
         num_target_tokens: number of target tokens in the global batch, over which its loss is averaged.
+        weight: factor of the part's loss; 0 for a part that `split_batch` filled.
     """
 
     vectors: Tensor
@@ -81,6 +82,7 @@ class Batch:
     start: int
     num_examples: int
     num_target_tokens: int
+    weight: float = 1.0
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -155,19 +157,18 @@ class TokenizedExamples:
         return targets + self._prompts.compute_lengths()
 
     def make_parts(self, examples: IntArray, num_parts: int) -> list[Batch]:
-        """Return the global batch of these examples, in order, split into `num_parts` parts."""
+        """Return the global batch of these examples, in order, split into `num_parts` parts by `split_batch`."""
         num_tokens = int(sum(self._count_target_tokens(e).sum() for e in examples))
-        starts = np.cumsum([0, *(len(part) for part in np.array_split(examples, num_parts))])
         return [
-            self._make_part(part, int(start), len(examples), num_tokens)
-            for part, start in zip(np.array_split(examples, num_parts), starts, strict=False)
+            self._make_part(examples[positions], int(positions[0]), len(examples), num_tokens, weight)
+            for positions, weight in split_batch(len(examples), num_parts)
         ]
 
     def _count_target_tokens(self, example: int) -> IntArray:
         first, end = self._first_target[example : example + 2]
         return np.diff(self._targets.starts[first : end + 1])
 
-    def _make_part(self, examples: IntArray, start: int, num_examples: int, num_tokens: int) -> Batch:
+    def _make_part(self, examples: IntArray, start: int, num_examples: int, num_tokens: int, weight: float) -> Batch:
         targets = [t for e in examples for t in range(self._first_target[e], self._first_target[e + 1])]
         counts = torch.from_numpy(self._first_target[examples + 1] - self._first_target[examples])
         prompt_ids, prompt_mask = self._prompts.pad_with_mask(examples.tolist(), self._padding)
@@ -180,7 +181,18 @@ class TokenizedExamples:
             start=start,
             num_examples=num_examples,
             num_target_tokens=num_tokens,
+            weight=weight,
         )
+
+
+def split_batch(num_rows: int, num_parts: int) -> list[tuple[IntArray, float]]:
+    """Return the positions of each part's rows in a global batch, in order, and the weight of the part's loss: 1.
+
+    The last batch of an epoch may have fewer rows than there are parts. A part that would be empty repeats the first
+    row with weight 0, because the processes wait for each other's gradients: each must go backward.
+    """
+    parts = np.array_split(np.arange(num_rows), num_parts)
+    return [(part, 1.0) if len(part) else (np.arange(1), 0.0) for part in parts]
 
 
 def count_steps_per_epoch(num_examples: int, batch_size: int, max_examples: int | None = None) -> int:

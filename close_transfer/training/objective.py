@@ -1,6 +1,6 @@
 """Interface between the training loop and the objective that it minimises."""
 
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
 import torch
@@ -30,8 +30,8 @@ class Objective(Protocol):
     def seed_dropout(self, step: int, process: int) -> int:
         """Return the seed of the global generator for one step of one process."""
 
-    def make_parts(self, step: int, rows: IntArray, num_parts: int) -> Sequence[Sized]:
-        """Return the global batch of these rows in `num_parts` parts, some of which may be empty."""
+    def make_parts(self, step: int, rows: IntArray, num_parts: int) -> Sequence[Any]:
+        """Return the global batch of these rows in `num_parts` parts, split by `batches.split_batch`."""
 
     def compute_loss(self, model: torch.nn.Module, part: Any, step: int, accelerator: Accelerator) -> Tensor:
         """Return a part's share of the global batch's mean loss, in nats per target token."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from tqdm import tqdm
 from close_transfer.config.pretrain_lm import PretrainLmConfig
 from close_transfer.core.arrays import IntArray
 from close_transfer.models.lm_wrappers import IGNORED
-from close_transfer.training.batches import Ragged, count_steps_per_epoch
+from close_transfer.training.batches import Ragged, count_steps_per_epoch, split_batch
 from close_transfer.training.run_folder import TrainingState
 from close_transfer.training.span_corruption import SpanCorruptor, TokenIds
 
@@ -41,7 +41,8 @@ class TextPart:
     Attributes:
         inputs: arguments of the model's forward pass.
         num_read, num_written: number of tokens that the model reads and writes, without padding.
-        share: share of the global batch's written tokens, which weights the part's mean loss.
+        share: share of the global batch's written tokens, which weights the part's mean loss; 0 for a part that
+            `split_batch` filled.
     """
 
     inputs: dict[str, Tensor]
@@ -136,13 +137,12 @@ class PretrainingObjective:
         # Drawn for the whole global batch at once, so that the draws do not depend on the number of parts.
         pairs = self.collator([self.texts[row] for row in rows], rng)
         parts = [
-            self.collator.collate([pairs[i] for i in part]) for part in np.array_split(range(len(rows)), num_parts)
+            (self.collator.collate([pairs[i] for i in positions]), weight)
+            for positions, weight in split_batch(len(rows), num_parts)
         ]
-        num_written = sum(part.num_written for part in parts)
-        self._num_tokens_of_step = sum(part.num_read for part in parts) + num_written
-        return [
-            TextPart(part.inputs, part.num_read, part.num_written, part.num_written / num_written) for part in parts
-        ]
+        num_written = sum(part.num_written for part, weight in parts if weight)
+        self._num_tokens_of_step = sum(part.num_read for part, weight in parts if weight) + num_written
+        return [replace(part, share=part.num_written / num_written * weight) for part, weight in parts]
 
     def compute_loss(self, model: torch.nn.Module, part: TextPart, step: int, accelerator: Accelerator) -> Tensor:
         return self._compute_mean_loss(model, part, accelerator) * part.share

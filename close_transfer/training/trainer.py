@@ -167,7 +167,7 @@ class Trainer:
         process, num_processes = self.accelerator.process_index, self.accelerator.num_processes
         parts = self.objective.make_parts(step, rows, num_processes * config.gradient_accumulation)
         first = process * config.gradient_accumulation
-        own_parts = [part for part in parts[first : first + config.gradient_accumulation] if len(part)]
+        own_parts = parts[first : first + config.gradient_accumulation]
         # Dropout draws from the global generator. Seeding it at each step makes a resumed run equal.
         torch.manual_seed(self.objective.seed_dropout(step, process))
         self._wrapped_model.train()

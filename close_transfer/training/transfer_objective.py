@@ -46,7 +46,8 @@ def compute_transfer_loss(
     inputs = part.make_inputs(accelerator.device, input_modality, noise)
     with accelerator.autocast():
         logits = model(**inputs)
-    return sum_loss(logits, inputs["labels"], label_smoothing) / part.num_target_tokens  # type: ignore[arg-type]
+    loss = sum_loss(logits, inputs["labels"], label_smoothing)  # type: ignore[arg-type]
+    return loss / part.num_target_tokens * part.weight
 
 
 @dataclass

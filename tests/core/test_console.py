@@ -31,3 +31,23 @@ def test_a_program_of_another_decides_itself_what_is_shown():
     program = "import logging, close_transfer.core.console; logging.getLogger('close_transfer.x').info('note: hidden')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+ACTING = "\x1b]0;title\x07\x1b[2J\x9b31m\x9d\u202e\u2066\u2028\r\t\x00\x7f\ufeff\udc80\U000e0041"
+ESCAPED = r"\x1b]0;title\x07\x1b[2J\x9b31m\x9d\u202e\u2066\u2028\r\t\x00\x7f\ufeff\udc80\U000e0041"
+
+
+def test_no_text_of_others_acts_on_the_terminal(capsys):
+    show_log()
+    show(f"{ACTING}\nshown")
+    show_error(ACTING)
+    logging.getLogger("close_transfer").warning("note: %s", ACTING)
+    said = capsys.readouterr()
+    assert said.out == f"{ESCAPED}\nshown\n"
+    assert said.err == f"{ESCAPED}\nnote: {ESCAPED}\n"
+
+
+def test_scripts_of_all_languages_are_shown_as_they_are(capsys):
+    text = "naïve “quote”\u00a0— 犬\u3000が 👩\u200d🚀 می\u200cخواهم שלום\u200f ✔\ufe0f \ue000"  # noqa: RUF001
+    show(text)
+    assert capsys.readouterr().out == f"{text}\n"

@@ -1,5 +1,6 @@
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from PIL import Image
 
 from close_transfer.core.errors import UserError
 from close_transfer.data.image_files import explain_unreadable, find_images, open_image, read_image
+from close_transfer.inference.model_inputs import open_given_image
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -68,13 +70,53 @@ def test_sixteen_bits_are_scaled_and_not_clipped(name):
     assert [opened(name).getpixel((x, 0))[0] for x in range(4)] == [0, 1, 128, 255]
 
 
-def test_floats_and_wide_integers_are_scaled_over_their_range():
-    for values in (np.array([[-1.0, 0.0, 1.0]], dtype=np.float32), np.array([[0, 500_000, 1_000_000]], dtype=np.int32)):
-        Image.fromarray(values).save("a.tiff")
-        assert [opened("a.tiff").getpixel((x, 0))[0] for x in range(3)] == [0, 128, 255]
-    Image.fromarray(np.array([[0.0, np.nan]], dtype=np.float32)).save("a.tiff")
-    with pytest.raises(UserError, match="NaN"):
-        open_image(Path("a.tiff"))
+def write_eps(path):
+    Path(path).write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n0 0 10 10 rectfill\nshowpage\n"
+    )
+
+
+@pytest.fixture
+def ghostscript(monkeypatch, tmp_path):
+    """Return the file that a stand-in for Ghostscript writes when it is started."""
+    from PIL import EpsImagePlugin
+
+    started = tmp_path / "started"
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {started}\nexit 1\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # Pillow searches for it once per process
+    return started
+
+
+def test_no_image_starts_another_program(ghostscript, tmp_path):
+    write_eps("photo.png")
+    with pytest.raises(UserError, match="not an image in one of the formats AVIF, BMP"):
+        open_image(Path("photo.png"))
+    with pytest.raises(UserError, match="not an image"):
+        read_image(Path("photo.png").read_bytes(), "it")
+    with Image.open("photo.png") as image, pytest.raises(UserError, match="it is EPS, which needs another program"):
+        open_given_image(image)  # opened by a caller, but not decoded yet
+    write_eps(tmp_path / "photo.eps")
+    with pytest.raises(UserError, match="no image in this folder"):
+        find_images(tmp_path)
+    assert not ghostscript.exists()
+    with Image.open("photo.png") as image, pytest.raises(Exception):  # noqa: B017  of any kind
+        image.load()
+    assert ghostscript.exists()  # the stand-in works
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1"])
+def test_heic_names_the_package_that_reads_it(brand, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    content = struct.pack(">I", 24) + b"ftyp" + brand + bytes(12)
+    (tmp_path / "photo.HEIC").write_bytes(content)
+    ((_, path),) = find_images(tmp_path).files
+    for read in (lambda: open_image(path), lambda: read_image(content, "it")):
+        with pytest.raises(
+            UserError, match=r"it is HEIC, which needs pillow-heif\. Install it by pip install pillow-heif"
+        ):
+            read()
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])

@@ -18,6 +18,7 @@ from close_transfer import cli
 from close_transfer.core.errors import UserError
 from studies import commands as studies
 from tests.conftest import REPOSITORY, SMALL_LOOP, SMALL_MODEL
+from tests.markers import mostly_slow
 from tests.textgen.stand_in.server import StandInServer
 
 
@@ -38,11 +39,11 @@ def typed(commands):
     return ended.stdout
 
 
-DOCUMENTS = sorted(
-    str(path.relative_to(REPOSITORY))
-    for pattern in ("README.md", "CONTRIBUTING.md", "docs/**/*.md")
-    for path in REPOSITORY.glob(pattern)
-)
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("docs/**/*.md")),
+]
 # Pages that add a part, by its name; tests/extending/ adds it and runs their commands.
 ADDED = {
     "docs/extending/adding_a_dataset.md": "data=album",
@@ -79,7 +80,7 @@ def compose(script, arguments):
     raise AssertionError(f"scripts/{script}.py is not a command")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", mostly_slow(DOCUMENTS, every=len(DOCUMENTS)))
 def test_settings_of_documented_commands_exist(document):
     Path("my_lm").mkdir()
     wrong = []

@@ -92,6 +92,7 @@ def test_grids_of_the_papers_encoders_have_the_published_shapes(architecture, sh
     assert tuple(found) == shape
 
 
+@pytest.mark.slow
 def test_the_grid_of_clips_largest_resnet_has_the_published_shape():
     import open_clip
 

@@ -38,6 +38,7 @@ def stop(work, number, point):
     return process.returncode, said
 
 
+@pytest.mark.slow
 def test_sigterm_in_training_saves_and_tells_the_scheduler():
     status, said = stop(training("run", *LONG), signal.SIGTERM, point=5)
     assert status == 143

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pytest
 import yaml
 
 from tests.commands import run_command
@@ -33,16 +32,6 @@ def refused(ended, *named):
 def vectors(name="vectors.npy", rows=3, width=128):
     np.save(name, np.random.default_rng(1).normal(size=(rows, width)).astype(np.float32))
     return name
-
-
-def mostly_slow(cases, every=4):
-    """Return all cases, of which one in `every` runs by default and the others in `make test-slow`."""
-    return [
-        case
-        if number % every == 0
-        else pytest.param(*(case if isinstance(case, tuple) else [case]), marks=pytest.mark.slow)
-        for number, case in enumerate(cases)
-    ]
 
 
 def train(*settings):

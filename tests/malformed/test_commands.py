@@ -21,18 +21,18 @@ from tests.malformed.damage_commands import (
     SETTINGS,
     USABLE,
     document_cases,
-    mostly_slow,
     refused,
     train,
     vectors,
 )
 from tests.malformed.test_readers import UNREADABLE, cell_rows, fits, json_rows
+from tests.markers import mostly_slow
 
 CASES = {name: make() for name, make in FILES.items()}
 # -- settings
 
 
-@pytest.mark.parametrize(("script", "setting", "named"), mostly_slow(SETTINGS, every=3), ids=range(len(SETTINGS)))
+@pytest.mark.parametrize(("script", "setting", "named"), mostly_slow(SETTINGS, every=5), ids=range(len(SETTINGS)))
 def test_settings(finished_runs, script, setting, named):
     Path("file").touch()
     good = {
@@ -91,7 +91,7 @@ def entries(content, key):
     return document[key] if key else document
 
 
-@pytest.mark.parametrize("case", mostly_slow(DOCUMENTS["captions"], every=3))
+@pytest.mark.parametrize("case", mostly_slow(DOCUMENTS["captions"], every=5))
 def test_captions(case):
     content = DOCUMENTS["captions"][case]
     Path("bad.json").write_bytes(content)
@@ -117,7 +117,7 @@ def test_captions(case):
 
 @pytest.mark.parametrize(
     ("kind", "case"),
-    mostly_slow([(k, c) for k in ("questions", "annotations", "predictions") for c in DOCUMENTS[k]], every=3),
+    mostly_slow([(k, c) for k in ("questions", "annotations", "predictions") for c in DOCUMENTS[k]], every=5),
 )
 def test_questions_answers_and_predictions(kind, case):
     for name, document in (("questions", ASKED), ("annotations", ANSWERED), ("predictions", PREDICTED)):

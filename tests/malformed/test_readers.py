@@ -25,6 +25,7 @@ from close_transfer.data.image_files import open_image
 from close_transfer.encoders.precomputed import read_array
 from tests.data.sources.made import load
 from tests.malformed.damage import FILES
+from tests.markers import mostly_slow
 
 CASES = {name: make() for name, make in FILES.items()}
 UNREADABLE = (b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b", b"PK\x03\x04")
@@ -253,12 +254,14 @@ def bomb(name, piece, megabytes):
 
 @pytest.mark.parametrize(
     ("name", "piece"),
-    [
-        ("zeros.jsonl.gz", b"\0" * 2**20),
-        ("zeros.json.gz", b"\0" * 2**20),
-        ("lines.jsonl.gz", b'{"text": "%s"}\n' % (b"a " * 2**15)),
-        ("cells.csv.gz", b"text\n" + b"a " * 2**15 + b"\n"),
-    ],
+    mostly_slow(
+        [
+            ("zeros.jsonl.gz", b"\0" * 2**20),
+            ("zeros.json.gz", b"\0" * 2**20),
+            ("lines.jsonl.gz", b'{"text": "%s"}\n' % (b"a " * 2**15)),
+            ("cells.csv.gz", b"text\n" + b"a " * 2**15 + b"\n"),
+        ]
+    ),
 )
 def test_what_unpacks_to_half_a_gigabyte_is_refused_in_little_memory(name, piece):
     bomb(name, piece, megabytes=500)

@@ -13,7 +13,8 @@ import pytest
 from tests.commands import run_command
 from tests.conftest import SMALL_DATA, SMALL_LOOP, SMALL_MODEL
 from tests.malformed.damage import DEEP, DIGITS, cut, flip
-from tests.malformed.damage_commands import mostly_slow, refused, train, vectors
+from tests.malformed.damage_commands import refused, train, vectors
+from tests.markers import mostly_slow
 
 
 def damaged(content, how):
@@ -61,7 +62,7 @@ def evaluated(run, *settings):
     return run_command("eval_image", *given, *settings)
 
 
-@pytest.mark.parametrize(("name", "how"), mostly_slow(LOADED), ids=range(len(LOADED)))
+@pytest.mark.parametrize(("name", "how"), mostly_slow(LOADED, every=6), ids=range(len(LOADED)))
 def test_damaged_runs_are_not_used(finished_runs, name, how):
     run = copied(finished_runs)
     damage(run / name, how)
@@ -73,7 +74,7 @@ def test_damaged_runs_are_not_used(finished_runs, name, how):
     assert not Path("predictions.jsonl").exists()
 
 
-@pytest.mark.parametrize(("name", "how"), mostly_slow(RESUMED), ids=range(len(RESUMED)))
+@pytest.mark.parametrize(("name", "how"), mostly_slow(RESUMED, every=6), ids=range(len(RESUMED)))
 def test_damaged_runs_are_not_resumed(finished_runs, name, how):
     run = copied(finished_runs)
     damage(run / name, how)
@@ -89,7 +90,7 @@ STORED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "how"), mostly_slow(STORED), ids=range(len(STORED)))
+@pytest.mark.parametrize(("name", "how"), mostly_slow(STORED, every=6), ids=range(len(STORED)))
 def test_damaged_vectors_are_encoded_again(name, how):
     settings = ["data.num_train=5", "data.num_val=2", "embedding_cache.folder=store"]
     _, _, facts = train(*settings, "output=first")

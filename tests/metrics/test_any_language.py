@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sacrebleu import corpus_chrf
 
+from close_transfer.core.errors import UserError
 from close_transfer.metrics.any_language import compute_chrf, compute_exact_matches, score_texts, split_words
 from close_transfer.metrics.captions import score_captions
 
@@ -58,3 +59,13 @@ def test_free_text_has_character_scores_and_exact_matches():
     scores = score_texts(["Zwei Hunde", "Ein Boot"], [["zwei hunde"], ["Das Haus"]], 20)
     assert scores.metrics["exact_match"] == 50
     assert scores.leading == "chrF" and len(scores.per_example) == 2
+
+
+def test_chinese_is_split_into_characters_under_any_code():
+    """By hand, BLEU-1 is 100: each character is in a reference, and the nearest references are as long."""
+    said = ["一只狗在草地上奔跑", "一艘红色的船在海边"]
+    told = [["一只棕色的狗在草地上奔跑", "狗在草地上跑"], ["海边有一艘红色的船", "红船在海上"]]
+    for code in ("zh", "cn", "zho", "zh-CN", "zh_Hans", "yue"):
+        assert score_captions(said, told, 5, language=code).metrics["BLEU-1"] == pytest.approx(100)
+    with pytest.raises(UserError, match="language=xx: is not the code of a language"):
+        score_captions(said, told, 5, language="xx")

@@ -122,7 +122,9 @@ def test_normalisation(answer, normalised):
         pytest.param("YES", ["yes"] * 9 + ["yes."], 1.0, id="differ by a period only"),
         # Fewer annotators: 3 of 3 leaves 2 others each time, 2/3.
         pytest.param("cat", ["cat"] * 3, 2 / 3, id="three annotators, all agree"),
-        pytest.param("cat", ["cat"], 0.0, id="one annotator has no others"),
+        # One annotator: leave-one-out has no others, so the normalised answer is right or wrong.
+        pytest.param("Cat.", ["cat"], 1.0, id="one annotator, right"),
+        pytest.param("cat", ["dog"], 0.0, id="one annotator, wrong"),
     ],
 )  # fmt: skip
 def test_accuracy_is_the_official_one(prediction, answers, accuracy):
@@ -138,6 +140,9 @@ def test_a_question_without_answers_is_named():
     ("prediction", "answers", "counting", "accuracy"),
     [
         ("red", ["red"] + ["blue"] * 9, "summed", 1 / 3),
+        ("Red.", ["red"], "summed", 1.0),  # the only answer there is
+        ("red", ["red"], "overwritten", 1 / 3),  # as CLOSE's code counts it
+        ("red", ["red", "red"], "summed", 2 / 3),
         ("red", ["red"] * 3 + ["blue"] * 7, "summed", 1.0),
         ("Yes.", ["yes"] * 10, "summed", 1.0),  # normalised although all agree
         ("red", ["red", "Red", "red."] + ["blue"] * 7, "summed", 1.0),

@@ -47,6 +47,17 @@ def test_captions_for_a_folder_with_the_unreadable_counted(finished_runs, images
     assert list(summary.first_unreadable) == unreadable
 
 
+def test_standard_output_gets_the_lines_of_the_file(finished_runs, images, capsys):
+    _, lines = run_prediction(finished_runs, f"images={images}")
+    settings = [f"runs={finished_runs}", "device=cpu", "output=-", f"images={images}"]
+    capsys.readouterr()
+    assert predict_files(compose_config("predict", PredictConfig, settings)) is None
+    shown = capsys.readouterr()
+    assert [json.loads(line) for line in shown.out.splitlines()] == lines
+    assert "note: broken.png could not be read: not an image in a format that Pillow reads" in shown.err
+    assert sorted(path.name for path in Path().iterdir()) == ["out.jsonl", "out.jsonl.unreadable.jsonl"]
+
+
 def test_an_image_and_its_vector_get_the_same_answer(finished_runs, images):
     from close_transfer.encoders import OpenClipEncoder
 

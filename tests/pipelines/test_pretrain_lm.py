@@ -235,7 +235,7 @@ def broken_gz():
         (None, ["exclude=texts.txt"], r"no text is left to train on \(0 empty, 0 unusable, \d+ excluded\)"),
         (None, ["device=gpu"], r"device=gpu is not a device\. Give auto"),
         (None, ["resume=true"], r"resume=true: there is no training at output=lm"),
-        (None, ["output=texts.txt"], r"output=texts\.txt is a file"),
+        (None, ["output=texts.txt"], r"output=texts\.txt: is a file, not a folder"),
         (None, ["+lm.config.initializer_factor=1e38"], r"step \d+: the loss is .*Give a lower learning_rate"),
     ],
 )  # fmt: skip

@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from close_transfer.core.errors import UserError
+from close_transfer.core.locks import locate_lock
 from studies.jobs import Job, run_in_workers, run_job
 from tests.conftest import REPOSITORY, SMALL, act_before_steps
 
@@ -56,18 +58,24 @@ def test_results_come_with_the_position_of_their_arguments():
     assert sorted(run_in_workers(slowly, [(0.2,), (0.0,), (0.1,)], 2)) == [(0, 0.2), (1, 0.0), (2, 0.1)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_sweep_ends_soon_and_tests_nothing_unfinished(number):
+def start_sweep(**pipes):
+    """Start a sweep of two endless trainings, and return it when both train."""
     settings = " ".join([*(one for one in SMALL if "max_steps" not in one), "train.epochs=100000"])
     command = [
         sys.executable, str(REPOSITORY / "scripts/sweep_noise.py"), "noises=[0.1]", "auto=[]", "seeds=2", "num_workers=2",
         "output=swept", f"train_overrides={settings}",
     ]  # fmt: skip
-    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True) as sweep:
-        deadline = time.monotonic() + 120
-        while len(list(Path("swept").glob("*/training.jsonl"))) < 2 and time.monotonic() < deadline:
-            time.sleep(0.5)
+    sweep = subprocess.Popen(command, start_new_session=True, text=True, **pipes)
+    deadline = time.monotonic() + 120
+    while len(list(Path("swept").glob("*/training.jsonl"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return sweep
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_ends_soon_and_tests_nothing_unfinished(number):
+    with start_sweep(stderr=subprocess.PIPE) as sweep:
         time.sleep(3)
         if number == signal.SIGTERM:
             sweep.send_signal(number)  # a scheduler's
@@ -77,3 +85,14 @@ def test_an_interrupted_sweep_ends_soon_and_tests_nothing_unfinished(number):
     assert sweep.returncode in (2, 130, 143), said
     assert "Traceback" not in said
     assert not list(Path("swept").glob("*/test-*"))
+
+
+@pytest.mark.slow
+def test_the_workers_of_a_killed_sweep_end_and_lock_no_run():
+    with start_sweep() as sweep:
+        sweep.kill()
+    runs = [log.parent for log in Path("swept").glob("*/training.jsonl")]
+    assert len(runs) == 2
+    for folder in runs:
+        with FileLock(locate_lock(folder), timeout=20):
+            pass

@@ -69,6 +69,7 @@ def test_points_are_the_means_of_the_results(in_this_process, task):
     assert "built-in world" in page
 
 
+@pytest.mark.slow
 def test_resamples_draw_scenes_and_not_their_questions(in_this_process):
     """Twelve scenes with several questions each: the interval is that of scenes as a whole."""
     run_sweep(config("task=vqa", "seeds=1", "num_bootstrap=2000"))
@@ -83,6 +84,7 @@ def test_resamples_draw_scenes_and_not_their_questions(in_this_process):
     assert scores.subtract(scores, 50).difference == 0
 
 
+@pytest.mark.slow
 def test_what_is_finished_is_not_done_again(in_this_process):
     run_sweep(config("seeds=1"))
     before = list(in_this_process)

@@ -144,6 +144,7 @@ def test_systems_say_what_they_saw_and_are_kept_by_what_they_are(pairs):
     assert changed == {"d"}
 
 
+@pytest.mark.slow
 def test_the_probe_takes_adapters_and_memory(pairs):
     settings = config(
         pairs, "noises=[0,0.1]", "least_keyword=5", "most_keyword=20", f"output={pairs / 'out'}",

@@ -13,6 +13,7 @@ from studies.config import RunStudyConfig
 from studies.jobs import run_job
 from studies.systems import list_jobs, measure_cosine_to_images, run_study
 from tests.conftest import SMALL
+from tests.markers import mostly_slow
 
 STUDIES = sorted(path.stem for path in (FOLDERS[0] / "study").glob("*.yaml"))
 
@@ -109,8 +110,7 @@ def test_the_cosine_is_that_of_texts_and_pictures_behind_the_adapters(own_study)
     assert pictures == pytest.approx(plain)
 
 
-# The study of adapters has the most trainings, which take ten seconds to compose.
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "adapters" else n for n in STUDIES])
+@pytest.mark.parametrize("name", mostly_slow(STUDIES[::-1], every=len(STUDIES)))
 def test_every_study_that_is_shipped_composes_with_all_its_trainings(name):
     from close_transfer.config.train import TrainConfig
 
@@ -122,6 +122,7 @@ def test_every_study_that_is_shipped_composes_with_all_its_trainings(name):
     assert len({job.folder for job in list_jobs(shipped)}) == len(list_jobs(shipped))
 
 
+@pytest.mark.slow
 def test_mistakes_are_told_before_anything_is_trained(own_study):
     made, done = own_study
     nowhere = made.train_overrides + " clip=open_clip clip.model=local-dir:nowhere"

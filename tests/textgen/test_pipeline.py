@@ -7,6 +7,7 @@ import pytest
 from close_transfer.core.command_line import compose_config, options
 from close_transfer.core.errors import UserError
 from tests.commands import run_command
+from tests.markers import mostly_slow
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.pipeline import synthesize
 
@@ -41,7 +42,7 @@ COLUMNS = {
 }
 
 
-@pytest.mark.parametrize("recipe", options("recipe"))
+@pytest.mark.parametrize("recipe", mostly_slow(options("recipe")))
 def test_every_recipe_is_written_by_the_grammar_reproducibly(recipe, tmp_path, capsys):
     first, second = tmp_path / "one", tmp_path / "other"
     assert run(first, f"recipe={recipe}", "num_texts=60") == 0

@@ -10,6 +10,7 @@ import pytest
 import textgen
 from close_transfer.core.command_line import options
 from tests.conftest import REPOSITORY
+from tests.markers import mostly_slow
 from tests.textgen.stand_in.server import StandInServer
 
 _BLOCKED = r'''
@@ -51,7 +52,7 @@ def run_without_torch(code, **environment):
     return done.stdout
 
 
-@pytest.mark.parametrize("recipes", [RECIPES[:2], pytest.param(RECIPES, marks=pytest.mark.slow)], ids=["two", "all"])
+@pytest.mark.parametrize("recipes", [RECIPES[:1], pytest.param(RECIPES, marks=pytest.mark.slow)], ids=["one", "all"])
 def test_every_recipe_is_written_and_described(tmp_path, recipes):
     output = run_without_torch(f"""
 for recipe in {recipes!r}:
@@ -67,7 +68,7 @@ assert loaded() == [], loaded()
         assert recipe in (tmp_path / recipe / "card.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("source", ["openai", "openai-batch"])
+@pytest.mark.parametrize("source", mostly_slow(["openai", "openai-batch"]))
 def test_a_server_is_used(source, tmp_path):
     (tmp_path / "captions.txt").write_text("A dog chases a red ball.\nTwo owls sit in a tall tree.\n")
     with StandInServer() as server:

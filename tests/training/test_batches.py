@@ -11,6 +11,7 @@ from close_transfer.training.batches import (
     count_steps_per_epoch,
     iterate_batches,
     make_epoch_batches,
+    split_batch,
 )
 
 TEXTS = ["a red dog", "two blue cats in the snow", "a horse", "a very long sentence about a boat and a plane"]
@@ -96,6 +97,13 @@ def test_parts_cover_the_batch_and_share_its_token_count(examples, scenes):
     torch.testing.assert_close(torch.cat([p.vectors for p in parts]), whole.vectors)
     assert [p.start for p in parts] == [0, 2]
     assert {p.num_target_tokens for p in parts} == {int((whole.labels >= 0).sum())}
+
+
+def test_a_part_without_a_row_repeats_one_with_weight_zero(examples, scenes):
+    _, all_of_them = tokenized(examples, scenes)
+    parts = all_of_them.make_parts(np.array([2, 0]), 4)
+    assert [(len(part), part.start, part.weight) for part in parts] == [(1, 0, 1), (1, 1, 1), (1, 0, 0), (1, 0, 0)]
+    assert [(rows.tolist(), weight) for rows, weight in split_batch(5, 3)] == [([0, 1], 1), ([2, 3], 1), ([4], 1)]
 
 
 def test_long_texts_are_cut_counted_and_still_end(examples, scenes):

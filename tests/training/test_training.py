@@ -104,6 +104,20 @@ def test_accumulation_gives_the_step_of_the_whole_batch():
         torch.testing.assert_close(one[name], other[name], atol=2e-4, rtol=2e-3)
 
 
+def test_a_last_batch_of_fewer_rows_than_parts_gives_the_step_of_the_whole_batch():
+    # 200 examples in batches of 198 leave 2 for the last, and three parts.
+    settings = ["train.batch_size=198", "lm.config.dropout_rate=0", "train.max_steps=4"]
+    whole, parts = (
+        RunFolder(
+            train(small_config(*settings, f"output=run{number}", f"train.gradient_accumulation={number}"), "text")[0]
+        )
+        for number in (1, 3)
+    )
+    assert len(whole.read_log()) == len(parts.read_log()) == 6
+    for one, other in zip(whole.read_log(), parts.read_log(), strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_update(monkeypatch):
     gather = EmbeddingMatrix.gather
 

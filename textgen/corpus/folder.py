@@ -1,5 +1,6 @@
 """Folder of a corpus: its files, and the settings that decide its requests, so that two corpora are never mixed."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from typing import Any
 from close_transfer.core.atomic_files import damaged_file_error, read_fields, report_write_errors, write_json
 from close_transfer.core.errors import UserError
 from close_transfer.core.locks import hold_lock, locate_lock
+from close_transfer.core.plain_files import has_interpolation
 from close_transfer.core.roles import Role, list_fields
+from close_transfer.core.schema import shorten
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.journal import make_busy_error, read_ledger
 from textgen.text.hashing import hash_json
@@ -138,7 +141,8 @@ class CorpusFolder:
         """
         key = hash_json(dict(request_fingerprint_inputs))
         if not self.was_asked or self._drop_unanswered_journal(request_fingerprint_inputs):
-            note = {"key": key, "arguments": list(arguments), "decides": dict(request_fingerprint_inputs)}
+            remembered = [argument for argument in arguments if _is_plain(argument)]
+            note = {"key": key, "arguments": remembered, "decides": dict(request_fingerprint_inputs)}
             noted_inputs = _read_settings(self.settings)["decides"] if self.settings.is_file() else None
             if noted_inputs != note["decides"]:
                 self.plan.unlink(missing_ok=True)
@@ -209,6 +213,13 @@ def _shorten(value: Any) -> str:
     return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "..."
 
 
+def _is_plain(argument: object) -> bool:
+    """Return True if an argument only sets a value of the command: it reads no variable and does not configure Hydra."""
+    if not isinstance(argument, str) or argument.startswith("-") or has_interpolation(argument):
+        return False
+    return re.match(r"[+~]*hydra\b", argument) is None
+
+
 # Settings that apply to one command only. The folder remembers all others.
 _ONE_CALL_SETTINGS = ("action",)
 
@@ -225,7 +236,8 @@ def merge_remembered_args(arguments: Sequence[str], default_output: str, default
         the remembered settings that were not typed again, then the typed ones.
 
     Raises:
-        UserError: if the folder's settings.json cannot be read.
+        UserError: if the folder's settings.json cannot be read, or holds more than plain settings, because the folder
+            may come from others.
     """
     typed = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     name = typed.get("recipe", default_recipe)
@@ -237,6 +249,8 @@ def merge_remembered_args(arguments: Sequence[str], default_output: str, default
     if not is_begun:
         return list(arguments)
     remembered = _read_settings(folder.settings)["arguments"]
+    if refused := [argument for argument in remembered if not _is_plain(argument)]:
+        raise damaged_file_error(folder.settings, f"{shorten(refused[0])} is not a plain setting")
     # Once requests were sent, the plan has the number of texts, and a remembered num_texts= may be out of date.
     forgotten = {*typed, *_ONE_CALL_SETTINGS, *(["num_texts"] if folder.was_asked else [])}
     return [*(argument for argument in remembered if argument.partition("=")[0] not in forgotten), *arguments]

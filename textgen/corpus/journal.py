@@ -9,7 +9,7 @@ requests that were in flight are charged at their reserved price.
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +40,7 @@ class RequestJournal:
         path: the file.
         ledger: summary of all events.
         num_durable: number of answers that are flushed to the disk.
+        mask: function of an event; returns it without keys. Nothing is masked until a server is asked.
     """
 
     def __init__(self, path: Path, key: str) -> None:
@@ -54,6 +55,7 @@ class RequestJournal:
             WriteError: if it cannot be written.
         """
         self.path, self.ledger = path, Ledger()
+        self.mask: Callable[[Any], Any] = lambda event: event
         with report_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as held:
@@ -96,6 +98,7 @@ class RequestJournal:
         Raises:
             WriteError: if the disk is full; earlier events are intact.
         """
+        event = self.mask(dict(event))
         with report_write_errors(self.path):
             if self._failure is not None:
                 raise self._failure

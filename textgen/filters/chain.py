@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from close_transfer.core.errors import UserError
 from textgen.corpus.candidate import Candidate
 
 KEPT_EXAMPLES = 20  # removed texts of each stage that the report can show
@@ -72,16 +73,47 @@ def run_chain(
     """
     remaining, counts = list(candidates), []
     for stage in stages:
-        passed: list[Candidate] = []
-        examples: list[Removal] = []
-        for candidate, reason in zip(remaining, stage.find_reasons(remaining), strict=True):
-            if reason is None:
-                passed.append(candidate)
-                continue
-            if len(examples) < KEPT_EXAMPLES:
-                examples.append(Removal(candidate.id, reason, candidate.full_text))
-            if on_removed:
-                on_removed(stage.name, reason, candidate)
-        counts.append(StageCount(stage.name, len(remaining), len(remaining) - len(passed), tuple(examples)))
-        remaining = passed
+        try:
+            reasons = stage.find_reasons(remaining)
+        except UserError:
+            raise
+        except Exception:
+            # A mistake of the filter costs the texts that it cannot read, never the corpus.
+            errors = [_find_error(stage, candidate) for candidate in remaining]
+            if not any(errors):
+                raise
+            remaining, count = _remove(f"errors of the filter {stage.name}", remaining, errors, on_removed)
+            counts.append(count)
+            reasons = stage.find_reasons(remaining)
+        remaining, count = _remove(stage.name, remaining, reasons, on_removed)
+        counts.append(count)
     return ChainResult(remaining, counts)
+
+
+def _find_error(stage: Stage, candidate: Candidate) -> str | None:
+    """Return the error that a stage meets in one candidate alone; None if there is none."""
+    try:
+        stage.find_reasons([candidate])
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _remove(
+    name: str,
+    candidates: Sequence[Candidate],
+    reasons: Sequence[str | None],
+    on_removed: Callable[[str, str, Candidate], None] | None,
+) -> tuple[list[Candidate], StageCount]:
+    """Return the candidates without a reason, and the counts of a stage."""
+    passed: list[Candidate] = []
+    examples: list[Removal] = []
+    for candidate, reason in zip(candidates, reasons, strict=True):
+        if reason is None:
+            passed.append(candidate)
+            continue
+        if len(examples) < KEPT_EXAMPLES:
+            examples.append(Removal(candidate.id, reason, candidate.full_text))
+        if on_removed:
+            on_removed(name, reason, candidate)
+    return passed, StageCount(name, len(candidates), len(candidates) - len(passed), tuple(examples))

@@ -48,6 +48,10 @@ class ClipTokens:
     def _find_reason(self, text: str) -> str | None:
         if _bound_tokens(text) <= self._max_tokens:  # saves the tokenizer's seconds to load and to run
             return None
+        # Pairs are merged in a time that grows with the square of a word's length, so babble is counted by its bytes.
+        fewest = 2 + -(-len("".join(self._tokenizer.clean_fn(text).split()).encode()) // self._longest_token)
+        if fewest > self._max_tokens:
+            return f"at least {fewest} tokens of CLIP; it reads {self._max_tokens}"
         count = len(self._tokenizer.encode(text)) + 2
         return f"{count} tokens of CLIP; it reads {self._max_tokens}" if count > self._max_tokens else None
 
@@ -56,6 +60,16 @@ class ClipTokens:
         from open_clip.tokenizer import SimpleTokenizer  # imports torch, which takes seconds
 
         return SimpleTokenizer()
+
+    @cached_property
+    def _longest_token(self) -> int:
+        """Length of the longest token in bytes: the tokenizer writes each byte as one character."""
+        special = self._tokenizer.all_special_ids
+        return max(
+            len(token.removesuffix("</w>"))
+            for token, number in self._tokenizer.encoder.items()
+            if number not in special
+        )
 
 
 def _bound_tokens(text: str) -> int:

@@ -11,7 +11,9 @@ from textgen.corpus.candidate import Candidate
 from textgen.filters.words import Lexicon
 
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
-_SENTENCE_END = re.compile(r"[.!?\u2026][\"'\u201d\u2019)]*\s*$|^\W*$")
+_WORD_CHARACTER = re.compile(r"\w")
+_SENTENCE_ENDS = (".", "!", "?", "\u2026")
+_CLOSING_MARKS = "\"'\u201d\u2019)"  # after the end of a sentence
 _MAX_SHOWN = 5  # unknown words that a reason lists
 
 
@@ -49,11 +51,15 @@ class Language:
 def _list_counted_words(text: str) -> list[str]:
     """Return the words that count, in lower case; if all letters are capitals, every word counts."""
     is_all_capitals = text.isupper()
-    words = []
+    words: list[str] = []
+    end = 0  # of the word before: no word reads the text before it again, so the time is linear
     for match in _WORD.finditer(text):
-        word = match.group()
-        if word.islower() or is_all_capitals or _SENTENCE_END.search(text, 0, match.start()) or not _is_name(word):
+        word, gap = match.group(), text[end : match.start()]
+        begins_sentence = gap.rstrip().rstrip(_CLOSING_MARKS).endswith(_SENTENCE_ENDS)
+        begins_text = not end and not _WORD_CHARACTER.search(gap)
+        if word.islower() or is_all_capitals or begins_sentence or begins_text or not _is_name(word):
             words.append(word.lower())
+        end = match.end()
     return words
 
 

@@ -9,12 +9,14 @@ import simplemma
 from simplemma.strategies.dictionaries.dictionary_factory import SUPPORTED_LANGUAGES
 
 from close_transfer.core.errors import UserError
+from close_transfer.core.languages import match_language
 from close_transfer.core.text_normalization import normalize_text
 
 # Endings after an English apostrophe, which are not words.
 _ENDINGS = frozenset({"s", "t", "d", "m", "re", "ve", "ll"})
 # simplemma's English list lacks this form of "she", the 30th most frequent word of Flickr30k's captions.
 _ALSO_KNOWN = {"en": frozenset({"her"})}
+_LONGEST_ENTRY = 200  # characters; the longest of simplemma's words has fewer, and it is slow with longer ones
 _PARTS = re.compile(r"['-]")
 _ALPHANUMERIC = re.compile(r"[^\W_]+")
 
@@ -38,22 +40,22 @@ class Lexicon:
         """Check the language.
 
         Args:
-            language: two or three letters; with None no word is known, and every word is its own lemma.
+            language: code of a language, as of `core.languages`; with None no word is known, and every word is its own lemma.
 
         Raises:
             UserError: lists the known languages, if simplemma has no list for this one.
         """
-        if language is not None and language not in SUPPORTED_LANGUAGES:
+        self.language = language if language is None else match_language(language, SUPPORTED_LANGUAGES)
+        if self.language is None and language is not None:
             allowed = ", ".join(sorted(SUPPORTED_LANGUAGES))
             raise UserError(
                 f"filters.language={language}: there is no word list for it. Give one of {allowed}, or null, which "
                 "keeps texts of any language"
             )
-        self.language = language
 
     @cached_property
     def _known(self) -> dict[str, bool]:
-        return dict.fromkeys(_ALSO_KNOWN.get(self.language or "", ()), True)
+        return {}
 
     @cached_property
     def _lemmas(self) -> dict[str, str]:
@@ -66,13 +68,23 @@ class Lexicon:
         return known
 
     def _is_in_list(self, word: str) -> bool:
-        if self.language is None:
+        # A loop, because babble such as "dog's's's" has more endings than Python has stack.
+        parts, length = word.split("'") if self.language == "en" else [word], len(word)
+        while not (length <= _LONGEST_ENTRY and self._is_entry("'".join(parts))):
+            if len(parts) == 1:
+                return self._has_known_parts(parts[0])
+            ending = parts.pop()
+            if ending not in _ENDINGS:
+                return False
+            length -= len(ending) + 1
+        return True
+
+    def _is_entry(self, word: str) -> bool:
+        if self.language is None or len(word) > _LONGEST_ENTRY:
             return False
-        if simplemma.is_known(word, lang=self.language):
-            return True
-        if self.language == "en" and "'" in word:
-            base, ending = word.rsplit("'", 1)
-            return ending in _ENDINGS and self.knows(base)
+        return word in _ALSO_KNOWN.get(self.language, ()) or simplemma.is_known(word, lang=self.language)
+
+    def _has_known_parts(self, word: str) -> bool:
         parts = _PARTS.split(word)
         return len(parts) > 1 and all(map(self.knows, parts))
 
@@ -82,6 +94,8 @@ class Lexicon:
 
     def _find_lemma(self, word: str) -> str:
         if (lemma := self._lemmas.get(word)) is None:
-            lemma = word if self.language is None else simplemma.lemmatize(word, lang=self.language).lower()
+            lemma = word
+            if self.language is not None and len(word) <= _LONGEST_ENTRY:
+                lemma = simplemma.lemmatize(word, lang=self.language).lower()
             self._lemmas[word] = lemma
         return lemma

@@ -167,7 +167,17 @@ class RequestScheduler:
             self.journal.append({"event": "sent", "id": request.id, "attempt": attempt, **reserve._asdict()})
             try:
                 reply = await self._attempt(prompt, request.seed)
-                event = make_answer_event(request.id, attempt, reply, self.recipe, self.price, reserve)
+                # In a thread, so that an answer that is slow to parse does not delay the others beyond their timeout.
+                event = await asyncio.to_thread(
+                    make_answer_event,
+                    request.id,
+                    attempt,
+                    reply,
+                    self.recipe,
+                    self.price,
+                    reserve,
+                    self.max_output_tokens,
+                )
             except RequestError as fault:
                 self.journal.append(make_fault_event(request.id, attempt, fault, self.price, reserve))
                 self._notify()

@@ -111,7 +111,7 @@ def split_result_lines(text: str) -> Iterator[str]:
 def read_result(line: str, access: Access, is_schema_optional: bool) -> tuple[str, Reply | RequestError]:
     """Return the request's id and the outcome in a line of an output or error file; the id is empty if it has none."""
     try:
-        record = json.loads(line)
+        record = access.mask_key(json.loads(line))
         request = str(record["custom_id"])
     except (ValueError, KeyError, TypeError):
         return "", RequestError("malformed", "reserved", "a line of the results is not JSON with a custom_id")
@@ -124,7 +124,7 @@ def read_result(line: str, access: Access, is_schema_optional: bool) -> tuple[st
             raise RequestError("batch expired", "no", "the provider did not process it within a day")
         body = response.get("body")
         error_fields = (body.get("error") if isinstance(body, Mapping) else None) or error
-        message = access.mask_key(str(error_fields.get("message") or "no reason given"))
+        message = str(error_fields.get("message") or "no reason given")
         raise classify_status(int(status or 500), message, error_fields.get("code"), None, True, is_schema_optional)
     except RequestError as fault:
         return request, fault

@@ -80,6 +80,7 @@ def ask_source(
 def _begin_session(inputs: RecipeInputs, journal: RequestJournal) -> Access:
     config = inputs.config
     access = get_access(config.base_url, config.api, config.api_key_env)
+    journal.mask = access.mask_key
     journal.append({"event": "session", "source": config.source, "server": access.server, "api": access.api})
     return access
 

@@ -179,7 +179,7 @@ def write_by_model(
                 replies = model.answer([render_prompt(request) for request in block], _derive_seed(block))
                 for request, reply in zip(block, replies, strict=True):
                     if request in todo:
-                        _record_reply(journal, request, reply, recipe)
+                        _record_reply(journal, request, reply, recipe, model.parameters.max_output_tokens)
             bar.update(len(block))
     return None
 
@@ -195,9 +195,11 @@ def _derive_seed(block: Sequence[Request]) -> int:
     return int.from_bytes(hashlib.sha256("".join(request.id for request in block).encode()).digest()[:7])
 
 
-def _record_reply(journal: RequestJournal, request: Request, reply: Reply, recipe: Recipe) -> None:
+def _record_reply(
+    journal: RequestJournal, request: Request, reply: Reply, recipe: Recipe, max_output_tokens: int
+) -> None:
     try:
-        journal.append(make_answer_event(request.id, 1, reply, recipe.settings, FREE, Spend()))
+        journal.append(make_answer_event(request.id, 1, reply, recipe.settings, FREE, Spend(), max_output_tokens))
     except RequestError as fault:
         journal.append(make_fault_event(request.id, 1, fault, FREE, Spend()))
         journal.append({"event": "gave_up", "id": request.id, "fault": fault.kind})

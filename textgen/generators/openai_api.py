@@ -6,22 +6,27 @@ import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from close_transfer.core.errors import UserError
+from close_transfer.core.secret_texts import KeyMask, find_address_error
 from textgen.generators.responses import NO_SCHEMA, TOO_FAST, Reply, RequestError
 
 Api = Literal["responses", "chat"]
 PATHS: Mapping[Api, str] = {"responses": "/responses", "chat": "/chat/completions"}
 _SCHEMA_NAME = "answer"
-_MASK = "[key]"
 _NO_KEY = "none"  # for a local server without keys, because the client requires one
 
 # Codes of a 429, and of other statuses, for which waiting does not help.
 _EXHAUSTED = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 _UNAVAILABLE = ("model_not_found", "invalid_api_key", "unsupported_parameter", "unsupported_value")
+# Ends of an answer, in the names of several servers: the token limit, and a filter that stops the model inside a text.
+_LENGTH_REASONS = ("length", "max_tokens", "max_output_tokens")
+_FILTER_REASONS = ("content_filter", "safety", "recitation", "blocklist", "prohibited_content")
+_FILTERED = "the server's content filter ended the answer"
 _MAX_COUNT = 10**9  # tokens of one answer; a larger count is a server's mistake
 
 
@@ -36,7 +41,7 @@ class Access:
     """
 
     base_url: str | None
-    key: str
+    key: str = field(repr=False)
     api: Api
 
     @property
@@ -44,9 +49,13 @@ class Access:
         """Name of the server for messages and the journal; it contains no secret."""
         return self.base_url or "the provider's own address"
 
-    def mask_key(self, text: str) -> str:
-        """Return a text with the key masked, because some servers repeat it in their messages."""
-        return text.replace(self.key, _MASK) if self.key not in ("", _NO_KEY) else text
+    @cached_property
+    def _mask(self) -> KeyMask:
+        return KeyMask("" if self.key == _NO_KEY else self.key)
+
+    def mask_key(self, value: Any) -> Any:
+        """Return a text, or a JSON value, with the key masked, because some servers repeat it in what they send."""
+        return self._mask.apply(value)
 
 
 def get_access(base_url: str | None, api: Literal["auto", "responses", "chat"], key_variable: str) -> Access:
@@ -60,13 +69,13 @@ def get_access(base_url: str | None, api: Literal["auto", "responses", "chat"], 
         key_variable: environment variable with the key.
 
     Raises:
-        UserError: if the provider's key is missing, or the address contains a password.
+        UserError: if the provider's key is missing, or the address contains a password or a key.
     """
     base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
     if base_url is not None:
+        if fault := find_address_error(base_url, key_variable):
+            raise UserError(f"base_url: {fault}")
         parts = urlsplit(base_url)
-        if parts.username or parts.password:
-            raise UserError(f"base_url: contains a user or password. Leave it out, and put the key into {key_variable}")
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise UserError(f"base_url={base_url}: is not an address. Give one such as http://localhost:8000/v1")
     key = os.environ.get(key_variable, "").strip()
@@ -156,7 +165,8 @@ def read_reply(body: Any, api: Api) -> Reply:
 
 def _check_count(tokens: Any) -> int | None:
     """Return a plausible number of tokens, else None, so that the reserve is charged."""
-    return tokens if isinstance(tokens, int) and 0 <= tokens <= _MAX_COUNT else None
+    # JSON's true is an int for Python.
+    return tokens if isinstance(tokens, int) and not isinstance(tokens, bool) and 0 <= tokens <= _MAX_COUNT else None
 
 
 def _read_completion(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply:
@@ -166,13 +176,14 @@ def _read_completion(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply
     if not choices:
         raise RequestError("empty", "reported", "no choices", reply=empty_reply)
     message = choices[0]["message"]
+    reason = str(choices[0].get("finish_reason")).lower()
     return Reply(
         message.get("content") or "",
-        message.get("refusal") or None,
+        message.get("refusal") or (_FILTERED if reason in _FILTER_REASONS else None),
         empty_reply.input_tokens,
         empty_reply.output_tokens,
         empty_reply.model,
-        choices[0].get("finish_reason") == "length",
+        reason in _LENGTH_REASONS,
     )
 
 
@@ -183,6 +194,8 @@ def _read_response(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply:
             texts += [part["text"]] if part["type"] == "output_text" else []
             refusals += [part["refusal"]] if part["type"] == "refusal" else []
     is_truncated = body.get("status") == "incomplete"
+    reason = str((body.get("incomplete_details") or {}).get("reason")).lower()
+    refusals += [_FILTERED] if reason in _FILTER_REASONS and not refusals else []
     reply = Reply(
         "".join(texts),
         " ".join(refusals) or None,

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import openai
 from openai.types import Batch
 from tqdm import tqdm
 
@@ -31,6 +30,7 @@ from textgen.generators.batch_files import (
 )
 from textgen.generators.events import make_answer_event, make_fault_event
 from textgen.generators.openai_api import PATHS, Access
+from textgen.generators.openai_connection import make_client
 from textgen.generators.repeated_calls import RepeatedCalls, Stopped
 from textgen.generators.responses import NO_SCHEMA, Paid, Reply, RequestError
 from textgen.prompts.recipe import Request, hash_json
@@ -74,10 +74,8 @@ class BatchClient:
         self._progress: dict[int, int] = {}
         self._given_up: set[str] = set()
         self._fatal: RequestError | None = None
-        # No retries by the library: `repeat` counts them, and `_create` looks for a batch before it submits again.
-        self._client = openai.OpenAI(
-            api_key=self.access.key, base_url=self.access.base_url, max_retries=0, timeout=self.limits.request_timeout
-        )
+        # `repeat` counts the attempts, and `_create` looks for a batch before it submits again.
+        self._client = make_client(self.access, self.limits.request_timeout)
         self._calls = RepeatedCalls(self.access, self.limits, self.stop)
 
     def run(self, missing: Callable[[], Iterable[Request]]) -> None:
@@ -230,7 +228,7 @@ class BatchClient:
         errors = batch.errors.data if batch.errors and batch.errors.data else []
         if batch.status == "failed":
             reasons = (
-                "; ".join(f"{error.code}: {self.access.mask_key(str(error.message))}" for error in errors[:3])
+                "; ".join(self.access.mask_key(f"{error.code}: {error.message}") for error in errors[:3])
                 or "no reason given"
             )
             raise UserError(
@@ -248,7 +246,10 @@ class BatchClient:
         try:
             if isinstance(outcome, RequestError):
                 raise outcome
-            event = make_answer_event(request, sent.attempt, outcome, self.recipe, self.price, sent.reserved)
+            max_output_tokens = self.writer.parameters.max_output_tokens
+            event = make_answer_event(
+                request, sent.attempt, outcome, self.recipe, self.price, sent.reserved, max_output_tokens
+            )
         except RequestError as fault:
             self.journal.append(make_fault_event(request, sent.attempt, fault, self.price, sent.reserved))
             self._prepare_retry(request, fault)

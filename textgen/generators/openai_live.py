@@ -10,10 +10,9 @@ from textgen.generators.openai_api import (
     Access,
     Parameters,
     build_request_body,
-    classify_status,
-    parse_retry_after,
     read_reply,
 )
+from textgen.generators.openai_connection import classify_error, make_async_client
 from textgen.generators.responses import NO_CONNECTION, NO_SCHEMA, Reply, RequestError
 from textgen.text.hashing import to_canonical_json
 
@@ -53,15 +52,7 @@ class OpenAIClient:
         # Half of the time for a connection, to distinguish a request that was never sent from one that may have been
         # answered. The total is longer than the caller's, which must end the attempt first.
         timeout = openai.Timeout(2 * request_timeout, connect=request_timeout / 2, pool=request_timeout / 2)
-        # One open connection per request in flight; the client's own limits are 1,000 and 100 kept open.
-        limits = type(openai.DEFAULT_CONNECTION_LIMITS)(max_connections=None, max_keepalive_connections=None)
-        self._client = openai.AsyncOpenAI(
-            api_key=access.key,
-            base_url=access.base_url,
-            max_retries=0,
-            timeout=timeout,
-            http_client=openai.DefaultAsyncHttpxClient(limits=limits, timeout=timeout),
-        )
+        self._client = make_async_client(access, timeout)
 
     def list_request_texts(self, prompt: str) -> tuple[str | None, ...]:
         """Return prompt, system message and schema."""
@@ -86,25 +77,13 @@ class OpenAIClient:
             raise RequestError("connection lost", "reserved", cause) from None
         except (openai.OpenAIError, ValueError, RecursionError) as error:
             raise RequestError("truncated", "reserved", self._access.mask_key(str(error))) from None
-        reply = read_reply(answer, self._access.api)
-        if reply.refusal:
-            return Reply(
-                "",
-                self._access.mask_key(reply.refusal),
-                reply.input_tokens,
-                reply.output_tokens,
-                reply.model,
-                reply.is_truncated,
-            )
-        return reply
+        # Masked before anything else reads it: some servers repeat the request's headers in texts and names.
+        return read_reply(self._access.mask_key(answer), self._access.api)
 
     def _classify_error(self, error: openai.APIStatusError, with_schema: bool) -> RequestError:
-        # The message in the body, because the client's adds the whole body to it.
-        error_fields = error.body if isinstance(error.body, Mapping) else {}
-        message = self._access.mask_key(str(error_fields.get("message") or error.message))
-        code = error_fields.get("code") or error.code
-        retry_after = parse_retry_after(error.response.headers)
-        fault = classify_status(error.status_code, message, code, retry_after, with_schema, self._is_schema_optional)
+        fault = classify_error(
+            error, self._access, with_schema=with_schema, is_schema_optional=self._is_schema_optional
+        )
         if fault.kind == NO_SCHEMA:
             self.uses_json_schema = False
         return fault

@@ -10,7 +10,8 @@ import openai
 from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from textgen.generators.async_client import Limits
-from textgen.generators.openai_api import Access, classify_status, parse_retry_after
+from textgen.generators.openai_api import Access
+from textgen.generators.openai_connection import classify_error
 
 T = TypeVar("T")
 
@@ -48,12 +49,11 @@ class RepeatedCalls:
             try:
                 return call()
             except openai.APIStatusError as error:
-                retry_after = parse_retry_after(error.response.headers)
-                fault = classify_status(error.status_code, error.message, error.code, retry_after, False, False)
+                fault = classify_error(error, self.access, with_schema=False, is_schema_optional=False)
                 last_message = fault.detail
                 if fault.fatal or not fault.retry:
                     break
-                wait = retry_after or wait
+                wait = fault.retry_after or wait
             except (openai.APIConnectionError, ValueError) as error:
                 last_message = str(error)
             self.pause(wait)

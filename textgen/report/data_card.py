@@ -12,8 +12,9 @@ import yaml
 
 from close_transfer.core.atomic_files import write_text
 from close_transfer.core.markdown import escape_cell
+from close_transfer.core.secret_texts import mask_address
 from textgen.report.corpus_summary import CorpusSummary
-from textgen.report.funnel import Bound, build_chain_rows, build_spend_rows, format_money, mask_address
+from textgen.report.funnel import Bound, build_chain_rows, build_spend_rows, format_money
 from textgen.report.samples import find_first_request
 
 _SIZES = (

@@ -5,14 +5,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
+from close_transfer.core.secret_texts import HIDDEN, KeyMask, mask_address
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.ledger import LOST, Ledger, Spend
 from textgen.report.corpus_summary import CorpusSummary
-
-HIDDEN = "[hidden]"
-_MIN_KEY_LENGTH = 8  # a shorter value is not a real key, and hiding it could mangle ordinary words
 
 _MEANINGS = {
     "answer": "in the journal; the request is never sent again",
@@ -193,25 +190,4 @@ def format_settings(config: SynthesizeCaptionsConfig) -> dict[str, Any]:
         settings["api_key_env"] = HIDDEN
     if config.base_url is not None:
         settings["base_url"] = mask_address(config.base_url)
-    return dict(_remove_key(settings, os.environ.get(name, "")))
-
-
-def _remove_key(value: Any, key: str) -> Any:
-    """Return a JSON value with the key hidden in all of its texts."""
-    if len(key) < _MIN_KEY_LENGTH:
-        return value
-    if isinstance(value, dict):
-        return {name: _remove_key(item, key) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_remove_key(item, key) for item in value]
-    return value.replace(key, HIDDEN) if isinstance(value, str) else value
-
-
-def mask_address(address: str) -> str:
-    """Return a server's address without user, password and query."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return HIDDEN
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    return KeyMask(os.environ.get(name, "").strip()).apply(settings)

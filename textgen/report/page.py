@@ -8,8 +8,9 @@ from typing import Any
 import jinja2
 
 from close_transfer.core.atomic_files import write_text
+from close_transfer.core.secret_texts import mask_address
 from textgen.report.corpus_summary import CorpusSummary, format_training_settings
-from textgen.report.funnel import Bound, build_chain_rows, build_spend_rows, format_money, format_settings, mask_address
+from textgen.report.funnel import Bound, build_chain_rows, build_spend_rows, format_money, format_settings
 from textgen.report.samples import NUM_EXAMPLES, follow_requests, sample_kept
 from textgen.report.style import measure_style
 from textgen.text.statistics import WordRate

@@ -13,6 +13,7 @@ import stop_words
 from simplemma.strategies.dictionaries.dictionary_factory import SUPPORTED_LANGUAGES
 
 from close_transfer.core.errors import UserError
+from close_transfer.core.languages import match_language
 from textgen.config import KeywordSettings
 
 # Letters of any script, with apostrophes and hyphens between them; digits and underscores are not letters.
@@ -36,7 +37,7 @@ def load_stop_list(language: str) -> frozenset[str]:
         lines = _STOP_WORDS.read_text(encoding="utf-8").splitlines()
         return frozenset(word for line in lines if not line.startswith("#") for word in line.split())
     try:
-        return frozenset(stop_words.get_stop_words(language))
+        return frozenset(stop_words.get_stop_words(match_language(language, stop_words.LANGUAGE_MAPPING) or language))
     except stop_words.StopWordError:
         known = ", ".join(sorted(stop_words.LANGUAGE_MAPPING))
         raise UserError(f"keywords.language={language}: there is no stop list for it. Choose one of {known}") from None
@@ -50,7 +51,7 @@ def lemmatize(word: str, language: str) -> str:
         UserError: lists the known languages, if simplemma does not know this one.
     """
     try:
-        return simplemma.lemmatize(word, lang=language).lower()
+        return simplemma.lemmatize(word, lang=match_language(language, SUPPORTED_LANGUAGES) or language).lower()
     except ValueError:
         known = ", ".join(sorted(SUPPORTED_LANGUAGES))
         raise UserError(f"keywords.language={language}: there is no dictionary for it. Choose one of {known}") from None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.core.errors import UserError
+from close_transfer.core.labels import match_label
 from close_transfer.core.readers.csv_rows import read_cells
 from close_transfer.core.readers.open_file import open_file
 from close_transfer.core.readers.parquet import read_parquet
@@ -234,11 +235,12 @@ def texts_field(record: Any, name: str) -> tuple[str, ...]:
 
 
 def choice_field(record: Any, name: str, allowed: Sequence[str]) -> str:
-    """Return a text field that has one of the allowed values; raise `RecordError` for any other."""
+    """Return the allowed value that a text field gives, as of `match_label`; raise `RecordError` if it gives none."""
     value = text_field(record, name)
-    if value not in allowed:
+    choice = match_label(value, allowed)
+    if choice is None:
         raise RecordError(f"field {name!r} is {value[:_MAX_SHOWN]!r}; allowed are {', '.join(allowed)}")
-    return value
+    return choice
 
 
 def key_field(record: Any, name: str) -> str:

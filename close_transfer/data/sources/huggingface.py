@@ -16,6 +16,7 @@ from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.image_files import open_image, read_image
+from close_transfer.data.sources.dataset_folder import check_builder, check_saved, is_saved
 from close_transfer.data.sources.images import StoredImage, describe_missing_image
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.own_rows import Row, build_examples, check_columns, find_columns, parse_row
@@ -38,11 +39,6 @@ def _build_split_error(data: HuggingFaceData, split: str, name: str, available: 
     return UserError(f"{problem}. Give data.splits.{split}=NAME, one of these")
 
 
-def _is_saved(folder: Path) -> bool:
-    """Return True if `save_to_disk` wrote the folder."""
-    return is_file(folder / "dataset_dict.json") or is_file(folder / "state.json")
-
-
 def _load_dataset(data: HuggingFaceData, split: str) -> tuple[datasets.Dataset, bool]:
     """Return the rows of a split, and True if training and validation share them."""
     splits: dict[Any, str | None] = {**data.splits}
@@ -54,9 +50,15 @@ def _load_dataset(data: HuggingFaceData, split: str) -> tuple[datasets.Dataset, 
             f"split={split}: data.splits.{used_split} is empty. Give data.splits.{used_split}=NAME, a split of {data.path}"
         )
     try:
-        if not _is_saved(Path(data.path)):
-            return datasets.load_dataset(data.path, data.config, split=name), shared
+        if not is_saved(Path(data.path)):
+            builder = datasets.load_dataset_builder(data.path, data.config)
+            check_builder(builder, data.path)
+            builder.download_and_prepare()
+            return builder.as_dataset(split=name), shared
+        check_saved(Path(data.path))
         loaded = datasets.load_from_disk(data.path)
+    except UserError:
+        raise
     except Exception as error:  # the library passes on errors of any kind from its readers
         if str(error).startswith("Unknown split"):
             raise _build_split_error(
@@ -73,8 +75,28 @@ def _load_dataset(data: HuggingFaceData, split: str) -> tuple[datasets.Dataset, 
     return loaded[name], shared
 
 
+def _name_labels(value: Any, feature: Any) -> Any:
+    """Return the names of a `ClassLabel` column's numbers; None for -1, by which datasets write a missing label."""
+    if isinstance(feature, datasets.ClassLabel):
+        return feature.int2str(value) if isinstance(value, int) and value >= 0 else None
+    if isinstance(value, list) and isinstance(inner := getattr(feature, "feature", None), datasets.ClassLabel):
+        return [_name_labels(item, inner) for item in value]
+    return value
+
+
+def _check_text_columns(dataset: datasets.Dataset, columns: Iterable[tuple[str, str]]) -> None:
+    """Check that no column of texts holds images or sound, which the library would decode when a row is read."""
+    for setting, column in columns:
+        feature = dataset.features[column]
+        if datasets.features.features.require_decoding(feature):
+            raise UserError(
+                f"data.{setting}={column}: holds {str(feature)[:80]}, not text. Give a column of texts, one of "
+                f"{', '.join(dataset.column_names)}"
+            )
+
+
 def _iterate_rows(dataset: datasets.Dataset, data: HuggingFaceData) -> Iterator[tuple[int, Any]]:
-    rows = enumerate(dataset)
+    rows, features = enumerate(dataset), dataset.features
     number = -1
     while True:
         try:
@@ -86,7 +108,7 @@ def _iterate_rows(dataset: datasets.Dataset, data: HuggingFaceData) -> Iterator[
                 f"data.path={data.path}, row {number + 1}: the dataset is damaged ({_explain_failure(error)}). Restore it "
                 "from its source"
             ) from None
-        yield number, record
+        yield number, {name: _name_labels(value, features[name]) for name, value in record.items()}
 
 
 class _Images:
@@ -156,16 +178,18 @@ def load(data: HuggingFaceData, kind: ExampleKind, split: str) -> LoadedSplit:
             raise UserError(
                 f"data.{setting}={column}: {data.path} has no such column. Use one of {', '.join(dataset.column_names)}"
             )
-    for column in find_columns(data.prompt):
+    prompt_columns = find_columns(data.prompt)
+    for column in prompt_columns:
         if column not in dataset.column_names:
             raise UserError(
                 f"data.prompt={data.prompt}: {data.path} has no column {column}. Use one of {', '.join(dataset.column_names)}"
             )
     images = _Images(dataset, data.image_column, data, split) if data.image_column else None
+    texts = {setting: column for setting, column in columns.items() if setting != "image_column"}
+    _check_text_columns(dataset, [*texts.items(), *(("prompt", column) for column in prompt_columns)])
     rows: list[Row] = []
     faults = RecordErrors(Path(data.path), data.on_bad_rows, "rows")
-    wanted_columns = [*dict.fromkeys(column for setting, column in columns.items() if setting != "image_column")]
-    wanted_columns = list(dict.fromkeys([*wanted_columns, *find_columns(data.prompt)]))
+    wanted_columns = list(dict.fromkeys([*texts.values(), *prompt_columns]))
     for number, record in _iterate_rows(dataset.select_columns(wanted_columns), data):
         try:
             rows.append(parse_row(number, record, data, kind.labels))

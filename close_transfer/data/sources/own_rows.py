@@ -9,7 +9,7 @@ from typing import Any
 from close_transfer.config.data import FileData, HuggingFaceData
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.records import choice_field, key_field, text_field, texts_field
+from close_transfer.core.readers.records import choice_field, field, key_field, text_field, texts_field
 from close_transfer.data.example_kinds import CAPTIONS, ExampleKind
 from close_transfer.data.examples import Example, ImageRef
 
@@ -84,6 +84,20 @@ def check_columns(data: OwnData, kind: ExampleKind) -> None:
     find_columns(data.prompt)
 
 
+def _read_texts(record: Any, column: str) -> tuple[str, ...]:
+    """Return the texts of a column that holds a text, a list of texts, or a VQA dataset's answers.
+
+    Such answers are a list of objects with the field `answer`, or one object whose `answer` is a list. Raises
+    `RecordError`.
+    """
+    value = field(record, column)
+    if isinstance(value, dict) and isinstance(value.get("answer"), list):
+        value = value["answer"]
+    elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        value = [field(item, "answer") for item in value]
+    return texts_field({column: value}, column)
+
+
 def parse_row(number: int, record: Any, data: OwnData, labels: Sequence[str] = ()) -> Row:
     """Return the values of the columns that `data` names; if there are labels, the target must be one of them.
 
@@ -92,10 +106,10 @@ def parse_row(number: int, record: Any, data: OwnData, labels: Sequence[str] = (
     group, name = (
         key_field(record, column) if column is not None else None for column in (data.group_column, data.id_column)
     )
-    texts = texts_field(record, data.text_column)
-    references = texts_field(record, data.references_column) if data.references_column else None
+    texts = _read_texts(record, data.text_column)
+    references = _read_texts(record, data.references_column) if data.references_column else None
     prompt = _fill_prompt(data.prompt, record) if data.prompt is not None else ""
-    targets = texts_field(record, data.target_column) if data.target_column is not None else ()
+    targets = _read_texts(record, data.target_column) if data.target_column is not None else ()
     if labels:
         targets = (choice_field(record, str(data.target_column), labels),)
     return Row(number, texts, group, name, references, prompt, targets)

@@ -24,7 +24,7 @@ from close_transfer.models.adapters import (
     get_statistics_prefix,
 )
 
-_AT_ONCE = 16_384
+_AT_ONCE = 16_384  # scenes that are read from the disk at once
 
 
 def normalize_scenes(scenes: SceneVectors) -> NDArray[np.float32]:

@@ -12,8 +12,8 @@ from close_transfer.modality_gap.neighbours import measure_neighbourhoods
 from close_transfer.modality_gap.vectors import GroupedVectors
 from close_transfer.models.noise_scale import NoiseScale
 
-_FACTORS = (0.5, 1.0, 2.0)
-_MOST_TEXTS = 2_000  # texts whose neighbourhoods are measured
+_FACTORS = (0.5, 1.0, 2.0)  # of the chosen scale: the errors that the docstring above speaks of
+_MOST_TEXTS = 2_000  # texts whose neighbourhoods are measured; the cost grows with their square
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ import numpy as np
 from close_transfer.core.arrays import Float64Array
 from close_transfer.modality_gap.vectors import GroupedVectors, Ints
 
-_MOST_PAIRS = 20_000
+_MOST_PAIRS = 20_000  # bounds the cost
 # With fewer scenes of two texts than both of these, the pairs do not represent the others.
 _LEAST_GROUPED, _LEAST_SHARE_GROUPED = 200, 0.1
-_NUM_RESAMPLES = 1000
+_NUM_RESAMPLES = 1000  # as many as an evaluation draws by default
 _LEAST_SCENES = 10  # fewer scenes do not show how much scenes differ
 
 

@@ -25,11 +25,12 @@ from close_transfer.modality_gap.noise_selection.pairs import find_related_pairs
 from close_transfer.modality_gap.vectors import GroupedVectors, Ints
 from close_transfer.models.noise_scale import NoiseScale
 
-_GAP_LENGTH = 0.8
+_GAP_LENGTH = 0.8  # of published CLIPs; see above
 _TURNED = 0.5  # share of the variance that is turned in other directions
 _NUM_DRAWS = 8  # draws of gap and turn, over which precision is averaged
+# Scales that are tried: the cosine of a text with its noised self.
 _COSINES = (0.98, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
-_MOST_TEXTS = 3_000
+_MOST_TEXTS = 3_000  # texts that the probes learn from and are tested on; bounds the cost
 _LEAST_SCENES, _MOST_SHARE = 10, 0.4  # a keyword is in at least this number and at most this share of the scenes
 
 

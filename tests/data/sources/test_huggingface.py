@@ -1,4 +1,6 @@
+import json
 import shlex
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -215,3 +217,119 @@ def test_damaged_files_are_sentences(kind, damage, tmp_path):
         file.write_bytes(content)
     with pytest.raises(UserError, match=r"data\.path=folder|folder, row \d+"):
         read("folder")
+
+
+# Folders of others
+
+
+def write_card(folder, entry):
+    write(f"{folder}/README.md", f"---\nconfigs:\n- config_name: default\n  {entry}\n---\n")
+
+
+@pytest.mark.parametrize("entry", [
+    "data_files: ../secret.csv", "data_files: [{split: train, path: sub/../../secret.csv}]", "data_files: CWD/secret.csv",
+])  # fmt: skip
+def test_a_card_cannot_name_files_outside_its_folder(entry):
+    write("secret.csv", "text\nA password.\nAnother.\n")
+    write("folder/sub/train.csv", "text\nA dog.\nA cat.\n")
+    write_card("folder", entry.replace("CWD", str(Path.cwd())))
+    with pytest.raises(
+        UserError, match=r"README\.md names .*secret\.csv, which is outside the dataset\. Remove it there"
+    ):
+        read("folder", "splits.val=null")
+    write_card("folder", "data_files: sub/train.csv")
+    assert [e.texts for e in read("folder", split="train").examples] == [("A dog.",), ("A cat.",)]
+
+
+def test_parts_of_a_folder_may_be_links():
+    write("elsewhere/data.csv", "text\nA dog.\nA cat.\n")
+    write("folder/a.txt", "")
+    Path("folder/a.txt").unlink()
+    Path("folder/train.csv").symlink_to("../elsewhere/data.csv")
+    assert [e.texts for e in read("folder").examples] == [("A dog.",), ("A cat.",)]
+
+
+def test_a_saved_folder_cannot_name_files_outside_itself():
+    saved("elsewhere")
+    saved()
+    state = json.loads(Path("saved/train/state.json").read_text())
+    for name in ("../../elsewhere/train/data-00000-of-00001.arrow", str(Path("elsewhere/train/x.arrow").absolute())):
+        write("saved/train/state.json", json.dumps(state | {"_data_files": [{"filename": name}]}))
+        with pytest.raises(UserError, match=r"state\.json names .*elsewhere.* outside the dataset"):
+            read("saved")
+    write("saved/dataset_dict.json", json.dumps({"splits": ["../elsewhere/train"]}))
+    with pytest.raises(UserError, match=r"dataset_dict\.json names .* outside the dataset"):
+        read("saved")
+    write("saved/dataset_dict.json", json.dumps({"splits": 3}))
+    with pytest.raises(UserError, match=r"dataset_dict\.json: is damaged"):
+        read("saved")
+
+
+def test_python_of_a_dataset_does_not_run():
+    write("folder/folder.py", "from pathlib import Path\nPath('ran').touch()\n")
+    write("folder/train.csv", "text\nA dog.\nA cat.\n")
+    with pytest.raises(UserError, match="Dataset scripts are no longer supported"):
+        read("folder")
+    assert not Path("ran").exists()
+
+
+def test_readers_that_follow_links_inside_a_file_are_refused():
+    write("folder/train.xml", "<a><text>A dog.</text></a>")
+    with pytest.raises(
+        UserError, match=r"need the library's reader xml; allowed are arrow, csv, .* Convert the dataset"
+    ):
+        read("folder")
+
+
+def test_a_column_of_images_is_not_decoded_as_text(monkeypatch):
+    saved()
+    monkeypatch.setattr(Image, "open", None)
+    with pytest.raises(
+        UserError, match=r"data\.references_column=image: holds Image.*, not text\. Give a column of texts"
+    ):
+        read("saved", "references_column=image")
+
+
+# Types of columns
+
+
+def test_class_labels_give_their_names():
+    label = datasets.ClassLabel(names=["entailment", "neutral", "contradiction"])
+    features = datasets.Features({"premise": datasets.Value("string"), "label": label, "tags": datasets.List(label)})
+    rows = {"premise": ["A dog runs.", "A cat sits.", "A cow."], "label": [0, 2, -1], "tags": [[0], [2, 1], [0]]}
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk("saved")
+    settings = ("text_column=premise", "target_column=label", "references_column=tags", "on_bad_rows=skip")
+    split = load("huggingface", "custom", "test", "path=saved", *settings, "prompt='{label}'")
+    assert [(e.targets, e.references, e.prompt) for e in split.examples] == [
+        (("entailment",), ("entailment",), "entailment"),
+        (("contradiction",), ("contradiction", "neutral"), "contradiction"),
+    ]
+    assert split.skipped == {"unusable rows": 1}  # -1: no label
+
+
+@pytest.mark.parametrize("answers", [
+    [{"answer": "two", "answer_confidence": "yes", "answer_id": 1}, {"answer": "2", "answer_confidence": "no", "answer_id": 2}],
+    {"answer": ["two", "2"], "answer_confidence": ["yes", "no"], "answer_id": [1, 2]},
+])  # fmt: skip
+def test_answers_of_vqa_datasets_are_their_texts(answers):
+    rows = {"text": ["Two dogs."], "question": ["How many?"], "answers": [answers]}
+    datasets.Dataset.from_dict(rows).save_to_disk("saved")
+    write("rows.jsonl", json.dumps({name: values[0] for name, values in rows.items()}) + "\n")
+    settings = ("text_column=text", "target_column=answers", "prompt='{question}'")
+    for source, path in (("huggingface", "saved"), ("file", "rows.jsonl")):
+        (example,) = load(source, "vqa", "test", f"path={path}", *settings).examples
+        assert (example.targets, example.references) == (("two", "2"), ("two", "2"))
+
+
+def test_objects_without_an_answer_are_named():
+    datasets.Dataset.from_dict({"text": ["a"], "question": ["q"], "answers": [[{"raw": "two"}]]}).save_to_disk("saved")
+    with pytest.raises(UserError, match="row 0: field 'answer' is missing; the fields here are 'raw'"):
+        load(
+            "huggingface",
+            "vqa",
+            "test",
+            "path=saved",
+            "text_column=text",
+            "target_column=answers",
+            "prompt='{question}'",
+        )

@@ -153,6 +153,7 @@ def test_a_custom_task_trains_is_scored_and_answers():
         train(compose_config("train", TrainConfig, [*given, "task.labels=[animals,trips]", "output=other"]), "text")
 
 
+@pytest.mark.slow
 def test_words_that_every_caption_starts_with_are_put_before_it():
     given = [
         "task.prompt=A picture of",

@@ -11,6 +11,7 @@ from tests.textgen.conftest import write_journal
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.folder import CorpusFolder, merge_remembered_args
 from textgen.pipeline import synthesize
+from textgen.text.hashing import hash_json
 
 DECIDES = {"recipe": "coco-style", "template": "a" * 64, "model": "gpt-5-mini", "seed": "0"}
 
@@ -162,3 +163,23 @@ def test_a_command_that_is_refused_leaves_no_folder(tmp_path):
     with pytest.raises(UserError, match="has no price for it"):
         synthesize(refused)
     assert not (tmp_path / "corpus").exists()
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["recipe.system=${oc.env:HOME}", "hydra.run.dir=x", "+hydra.callbacks.a._target_=b", "--config-dir=x", 7],
+)
+def test_a_folder_of_others_sets_plain_values_only(argument, tmp_path):
+    folder = CorpusFolder(tmp_path)
+    folder.plan.touch()
+    note = {"key": "k", "arguments": ["seed=1", argument], "decides": {}}
+    folder.settings.write_text(json.dumps({**note, "checksum": hash_json(note, 8)}))
+    with pytest.raises(UserError, match=r"settings\.json: is damaged \(.* is not a plain setting\)"):
+        merge_remembered_args([f"output={tmp_path}"], "{recipe}", "coco-style")
+
+
+def test_a_setting_that_reads_a_variable_is_not_remembered(tmp_path):
+    folder = CorpusFolder(tmp_path)
+    folder.keep({"seed": "1"}, ["seed=1", "references=${oc.env:HOME}/texts.txt", "hydra.run.dir=x"])
+    folder.plan.touch()
+    assert merge_remembered_args([f"output={tmp_path}"], "{recipe}", "coco-style") == ["seed=1", f"output={tmp_path}"]

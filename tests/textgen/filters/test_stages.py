@@ -100,8 +100,8 @@ def test_german_captions_are_kept_if_german_is_wanted():
 
 
 def test_an_unknown_language_is_refused():
-    with pytest.raises(UserError, match=r"filters\.language=xx.*en.*null"):
-        chain(make_filters(language="xx"))
+    with pytest.raises(UserError, match=r"filters\.language=tlh.*en.*null"):
+        chain(make_filters(language="tlh"))
 
 
 def test_keywords_are_compared_by_their_lemmas():
@@ -229,3 +229,25 @@ def test_a_truncated_text_is_removed_and_the_rest_of_its_answer_kept():
     result = run_chain(chain(), [complete, truncated])
     assert result.kept == [complete]
     assert result.stages[0].examples == (("r-1", "max_output_tokens ended it", "A cat sleeps on the"),)
+
+
+class Failing:
+    """Stage that cannot read some texts."""
+
+    name = "failing"
+
+    def find_reasons(self, given):
+        if any("bad" in candidate.text for candidate in given):
+            raise RecursionError("too deep")
+        return ["short" if len(candidate.text) < 8 else None for candidate in given]
+
+
+def test_a_text_that_a_filter_cannot_read_is_removed_alone():
+    removed = []
+    texts = candidates("A dog runs.", "A bad dog.", "A dog.", "A cat sleeps.")
+    result = run_chain([Failing(), Length((3, 9))], texts, lambda *what: removed.append(what[:2]))
+    assert [candidate.text for candidate in result.kept] == ["A dog runs.", "A cat sleeps."]
+    assert removed == [("errors of the filter failing", "RecursionError: too deep"), ("failing", "short")]
+    assert [(stage.name, stage.num_in, stage.num_out) for stage in result.stages] == [
+        ("errors of the filter failing", 4, 1), ("failing", 3, 1), ("length", 2, 0),
+    ]  # fmt: skip

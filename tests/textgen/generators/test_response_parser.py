@@ -49,6 +49,16 @@ DOG = "A dog runs."
         '{"text": "A dog\\n runs."}',
         '{"text": "A d\\u006fg runs.", "confidence": 0.9}',
         f"<think>\nA dog {{runs}}? Or a cat.\n</think>\n\n{DOG}",
+        f"Two words. A cat sleeps.\nOr a dog?\n</think>\n{DOG}",  # the chat template wrote the opening tag
+        f'<think>a</think> <think>b</think>{{"text": "{DOG}"}}',
+        f"[THINK]A cat.[/THINK]{DOG}",
+        f"<|channel|>analysis<|message|>A cat.<|end|><|start|>assistant<|channel|>final<|message|>{DOG}",
+        f'{{"text": "“{DOG}”"}}',
+        f'{{"text": "\\"{DOG}\\""}}',
+        f"„{DOG}“",
+        f"”{DOG}”",
+        f"“{DOG}\"",
+        f"‹{DOG}›",  # noqa: RUF001
     ],
 )  # fmt: skip
 def test_one_text_is_found_in_any_wrapping(answer):
@@ -121,6 +131,8 @@ def test_text_is_unchanged():
         "A dog's bone [red] lies {there}.",
         "A sign says [1] on a wall.",
         "'It's mine,' says the man.",
+        "“Go” and “stop” are on signs.",
+        "“Go” and “stop”",
         'A sign that says "stop" and a "go".',
         "There is text: a note on a wall.",
         "Two texts hang on a wall.",
@@ -142,6 +154,8 @@ def test_allowed_values_are_matched_in_any_case():
         ("", ONE, "the answer is empty"),
         (" \n```json\n```", ONE, "the answer is empty"),
         ("<think>hm</think>", ONE, "the answer is empty"),
+        ("<think>A dog runs.\nA cat", THREE, "it ends inside its reasoning"),
+        ('{"text": "“”"}', ONE, "an item has no text in 'text'"),
         ('{"text": "A dog ru', ONE, "its JSON is truncated or broken"),
         ('[{"text": "A dog runs."}, {"text": "A c', THREE, "its JSON is truncated or broken"),
         ('{"text": "A dog runs.",}', ONE, "its JSON is truncated or broken"),

@@ -85,6 +85,7 @@ def test_a_users_keyword_list_is_followed(tmp_path):
         requests(1, "keywords.sampler=list")
 
 
+@pytest.mark.slow
 def test_every_process_makes_the_same_plan(tmp_path):
     line = (
         "import sys; from close_transfer.core.command_line import compose_config; from textgen.config import SynthesizeCaptionsConfig; "

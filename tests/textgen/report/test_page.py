@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -194,9 +195,12 @@ def test_no_key_is_on_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         source="openai",
         prices="2026-03-31",
         api_key_env="MY_KEY",
-        base_url="http://localhost:8000/v1?token=s3cret",
+        base_url="http://localhost:8000/v1",
         evaluation=["sk-planted-0123456789.txt"],
     )
+    # Settings refuse such an address; the page must not rely on it.
+    config = described.config.model_copy(update={"base_url": "http://localhost:8000/v1?token=s3cret"})
+    described = replace(described, config=config)
     page = Page(write_report(described))
     for secret in ("sk-planted-0123456789", "hunter2", "s3cret"):
         assert secret not in described.folder.report.read_text()

@@ -1,0 +1,110 @@
+"""Checks of a dataset for the `datasets` library, before the library reads files that the dataset names.
+
+A folder of others may name any file: its card (README.md) in `configs: data_files`, and what `save_to_disk` wrote in
+state.json. Only files inside the folder are read, by readers that run no code of the dataset.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from close_transfer.core.errors import UserError
+from close_transfer.core.readers.open_file import is_file
+
+# Readers of the library for captions and images. Others unpickle, or follow links inside a file to other files.
+_READERS = ("arrow", "csv", "imagefolder", "json", "parquet", "text", "webdataset")
+_CACHE = "cache"  # reads what the library prepared from a dataset of the hub before
+
+
+def is_saved(folder: Path) -> bool:
+    """Return True if `save_to_disk` wrote the folder."""
+    return is_file(folder / "dataset_dict.json") or is_file(folder / "state.json")
+
+
+def check_builder(builder: Any, path: str) -> None:
+    """Check the reader and the files that the library chose for a dataset.
+
+    Args:
+        builder: `datasets.DatasetBuilder` that has read nothing yet.
+        path: folder or name of the dataset, for messages.
+
+    Raises:
+        UserError: names a file outside the dataset, or the reader that is not allowed.
+    """
+    reader = type(builder).__module__.rpartition(".")[2]
+    for base in type(builder).__mro__:  # the library derives a class per dataset from its reader
+        if base.__module__.startswith("datasets.packaged_modules."):
+            reader = base.__module__.split(".")[2]
+            break
+    if reader == _CACHE:
+        return
+    if reader not in _READERS:
+        raise UserError(
+            f"data.path={path}: its files need the library's reader {reader}; allowed are {', '.join(_READERS)}. Convert the "
+            "dataset to one of them"
+        )
+    for files in (builder.config.data_files or {}).values():
+        _check_files(map(str, files), str(builder.base_path or path), path, "README.md")
+
+
+def check_saved(folder: Path) -> None:
+    """Check the files that a folder of `save_to_disk` names.
+
+    Raises:
+        UserError: names a file outside the folder, or a damaged list of files.
+    """
+    tables = [folder]
+    if is_file(folder / "dataset_dict.json"):
+        splits = _read_entry(folder / "dataset_dict.json", "splits")
+        _check_files((str(folder / str(split)) for split in splits), str(folder), str(folder), "dataset_dict.json")
+        tables = [folder / str(split) for split in splits]
+    for table in tables:
+        if not is_file(table / "state.json"):  # the library reports it
+            continue
+        names = (item.get("filename") if isinstance(item, dict) else item for item in _read_data_files(table))
+        _check_files((str(table / str(name)) for name in names), str(table), str(folder), "state.json")
+
+
+def _read_data_files(table: Path) -> Iterator[Any]:
+    yield from _read_entry(table / "state.json", "_data_files")
+    yield from _read_entry(table / "state.json", "_indices_data_files")
+
+
+def _read_entry(path: Path, key: str) -> list[Any]:
+    """Return a list of a JSON file of `save_to_disk`; an absent one is empty."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))[key] or []
+    except KeyError:
+        return []
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"{path}: is damaged ({error}). Restore it from its source") from None
+    if not isinstance(value, list):
+        raise UserError(f"{path}: is damaged ({key} is not a list). Restore it from its source")
+    return value
+
+
+def _check_files(files: Iterable[str], base: str, path: str, named_by: str) -> None:
+    """Raise `UserError` if a file is outside the folder or the repository `base`.
+
+    Links are not followed, because parts of a dataset may be links to other disks.
+    """
+    for file in files:
+        container = file.rpartition("::")[2]  # "zip://inner.csv::outer.zip"
+        if not _is_inside(container, base):
+            raise UserError(
+                f"data.path={path}: {named_by} names {container[:200]}, which is outside the dataset. Remove it there, or put "
+                "the file into the folder"
+            )
+
+
+def _is_inside(file: str, base: str) -> bool:
+    protocol, separator, location = base.rpartition("://")
+    if separator:
+        if not file.startswith(f"{protocol}://"):
+            return False
+        folder, name = location, file.removeprefix(f"{protocol}://")
+    else:
+        folder, name = str(Path(base).absolute()), str(Path(file.removeprefix("file://")).absolute())
+    return os.path.normpath(name).startswith(os.path.normpath(folder).rstrip("/") + "/")
