@@ -12,7 +12,7 @@ from close_transfer.core.roles import Role, Writes
 from close_transfer.core.schema import AboveZero, FileName, Natural, NonNegative, Positive, Share, StrictModel, shorten
 from close_transfer.core.secret_texts import find_address_error
 
-Action = Literal["run", "plan", "status", "collect", "filter", "report"]
+Action = Literal["run", "plan", "status", "collect", "filter", "report", "repair"]
 SourceName = Literal["grammar", "openai", "openai-batch", "transformers"]
 SamplerName = Literal["unigram", "uniform", "pairs", "list"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]

@@ -1,6 +1,5 @@
-"""Actions of scripts/synthesize_captions.py: run, plan, status, collect, filter and report. Each can be repeated."""
+"""Actions of scripts/synthesize_captions.py: run, plan, status, collect, filter, report and repair. Each can be repeated."""
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,12 +15,13 @@ from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.folder import CorpusFolder, merge_remembered_args
 from textgen.corpus.journal import RequestJournal, read_ledger
 from textgen.corpus.ledger import Ledger
-from textgen.filters.run import check_filters, filter_corpus, read_filters
+from textgen.corpus.repair import Repair, repair_journal
+from textgen.filters.run import check_filters, check_ledger, filter_corpus, read_corpus, read_filters
 from textgen.generators import ask_source
 from textgen.prompts.inputs import RecipeInputs
-from textgen.prompts.plan import count_plan, count_requests, make_requests, read_plan, write_plan
+from textgen.prompts.plan import check_plan, count_plan, count_requests, make_requests, read_plan, write_plan
 from textgen.prompts.recipe import Request
-from textgen.report.console import describe_plan, describe_status
+from textgen.report.console import describe_corpus, describe_plan, describe_repair, describe_status
 from textgen.report.corpus_summary import CorpusSummary, format_training_settings
 from textgen.report.data_card import write_card
 from textgen.report.page import write_report
@@ -72,7 +72,7 @@ class Synthesis:
         """
         self.inputs.check_price()
         check_filters(self.inputs)
-        key, num_before = self.claim_folder(), count_plan(self.folder.plan)
+        key, num_before = self.claim_folder(), self.check_plan()
         num = (
             num_before
             if self.config.num_texts is None and num_before
@@ -90,6 +90,19 @@ class Synthesis:
             counts = self.inputs.keyword_counts if self.config.recipe.keywords else None
             requests = make_requests(self.inputs.recipe, self.config, counts, key, num)
             write_plan(self.folder.plan, self._check_prompts(requests))
+        return num
+
+    def check_plan(self) -> int:
+        """Check an existing plan, and return its number of requests.
+
+        Raises:
+            UserError: if it is damaged, or missing although requests were sent and `num_texts` does not plan them again.
+        """
+        num = count_plan(self.folder.plan)
+        if num:
+            check_plan(self.folder.plan, self.inputs.recipe, self.claim_folder())
+        elif self.folder.was_asked and (self.config.num_texts is None or self.config.action != "run"):
+            check_ledger(self.folder, read_ledger(self.folder.journal))
         return num
 
     def _check_prompts(self, requests: Iterator[Request]) -> Iterator[Request]:
@@ -129,8 +142,7 @@ class Synthesis:
         filters = read_filters(self.folder)
         if filters is None:
             raise UserError(f"output={self.folder.path}: holds no corpus yet. Make one with action=run")
-        with self.folder.corpus.open(encoding="utf-8") as file:
-            records = [json.loads(line) for line in file]
+        records = read_corpus(self.folder, filters["num_kept"])
         summary = CorpusSummary(
             self.folder,
             self.config,
@@ -149,18 +161,18 @@ class Synthesis:
 
 
 def _require_plan(work: Synthesis) -> None:
-    if not work.folder.plan.is_file():
+    folder = work.folder
+    if not (work.check_plan() if folder.was_asked else folder.plan.is_file()):
         raise UserError(
-            f"output={work.folder.path}: holds no plan. Make one with action=plan or action=run, or give the output= of another corpus"
+            f"output={folder.path}: holds no plan. Make one with action=plan or action=run, or give the output= of another corpus"
         )
-    if work.folder.was_asked:
-        work.claim_folder()
 
 
 def _run(work: Synthesis) -> int:
     num = work.plan()
     stop = StopRequest()
     with RequestJournal(work.folder.journal, work.claim_folder()) as journal, stop.listening():
+        check_ledger(work.folder, journal.ledger)
         end_reason = work.ask(journal, stop)
         ledger = journal.ledger
         if stop.asked:
@@ -185,15 +197,7 @@ def _describe(work: Synthesis) -> None:
     work.describe()
     filters = read_filters(work.folder)
     assert filters is not None
-    show(
-        f"{work.folder.corpus}: {filters['num_kept']:,} of {filters['num_texts']:,} texts passed the filters\n"
-        f"report: {work.folder.report}"
-    )
-    if filters["num_texts"] and filters["num_kept"] < filters["num_texts"] / 2:
-        strictest = max(filters["stages"], key=lambda stage: stage["num_out"])
-        show(
-            f"the filter {strictest['name']} removed the most texts: {strictest['num_out']:,}, for example because: {strictest['examples'][0]['reason']}"
-        )
+    show(describe_corpus(work.folder, filters))
     if filters["num_kept"]:
         show(f"to train on it: python scripts/train_text_only.py {format_training_settings(work.config)}")
 
@@ -216,6 +220,7 @@ def _collect(work: Synthesis) -> int:
         return _print_status(work)
     stop = StopRequest()
     with RequestJournal(work.folder.journal, work.claim_folder()) as journal, stop.listening():
+        check_ledger(work.folder, journal.ledger)
         waiting_note = ask_source(
             work.inputs, work.folder, work.claim_folder(), journal, work._find_missing, stop, only_collect=True
         )
@@ -230,6 +235,7 @@ def _filter(work: Synthesis) -> int:
     if not work.folder.was_asked:
         raise UserError(f"output={work.folder.path}: nothing was answered yet. Send the requests with action=run")
     with RequestJournal(work.folder.journal, work.claim_folder()) as journal:
+        check_ledger(work.folder, journal.ledger)
         if not journal.ledger.answered:
             raise UserError(f"output={work.folder.path}: nothing was answered yet. Send the requests with action=run")
         filter_corpus(work.folder, work.inputs, journal.ledger)
@@ -243,6 +249,16 @@ def _report(work: Synthesis) -> int:
     return 0
 
 
+def _repair(work: Synthesis) -> int:
+    _require_plan(work)
+    journal = work.folder.journal
+    repair = repair_journal(journal, work.claim_folder()) if journal.is_file() else Repair()
+    if repair.copy is not None:
+        work.folder.filters.unlink(missing_ok=True)  # it counts answers that may be dropped
+    show(describe_repair(repair, journal, count_plan(work.folder.plan)))
+    return 0
+
+
 ACTIONS = {
     "run": _run,
     "plan": _plan,
@@ -250,6 +266,7 @@ ACTIONS = {
     "collect": _collect,
     "filter": _filter,
     "report": _report,
+    "repair": _repair,
 }
 
 

@@ -128,20 +128,19 @@ class Decoder:
         # Similar lengths share a batch, so little is padding. The sort is stable, so the batches are the same again.
         order = np.argsort([len(prompt) for prompt in prompts], kind="stable")
         predictions: dict[int, Prediction] = {}
-        answered = journal.read_batches() if journal else iter(())
+        answered = dict(journal.read_batches()) if journal else {}
         with tqdm(total=len(ids), unit="example", desc="decoding") as bar:
             for start in range(0, len(order), self._batch_size):
                 rows = order[start : start + self._batch_size]
-                batch_fields = next(answered, None)
-                if batch_fields is not None:
-                    batch = [parse_prediction(fields) for fields in batch_fields]
+                if start in answered:
+                    batch = [parse_prediction(fields) for fields in answered.pop(start)]
                     bar.initial += len(rows)  # tqdm leaves these out of the rate
                 else:
                     batch = self.predict_batch(
                         [ids[r] for r in rows], vectors(rows), [prompts[r] for r in rows], labels
                     )
                     if journal:
-                        journal.append([asdict(prediction) for prediction in batch])
+                        journal.append(start, [asdict(prediction) for prediction in batch])
                 predictions.update(zip(rows.tolist(), batch, strict=True))
                 bar.update(len(rows))
         return [predictions[row] for row in range(len(ids))]

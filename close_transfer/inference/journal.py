@@ -1,18 +1,17 @@
 """Journal of the answers so far, so that the same command resumes after a kill.
 
 The journal is next to the output until the output is complete. Its first line names everything that the answers
-depend on, and a journal with another first line is renamed. Each further line is a batch. Every line begins with a
-checksum of the rest. Only whole batches before the first damaged line are kept, so the batches, and with them all
-numbers, are the same as without the kill.
+depend on, and a journal with another first line is renamed. Each further line is a batch with the position of its first
+input. Every line has a number and a checksum. Only whole batches before the first damaged, missing or repeated line are
+kept, so the batches, and with them all numbers, are the same as without the kill.
 """
 
 import json
 import logging
 import os
 import time
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -22,13 +21,14 @@ import numpy as np
 
 from close_transfer.core.atomic_files import append_line, fingerprint, remove_stale, report_write_errors
 from close_transfer.core.errors import UserError
+from close_transfer.core.journal_lines import DamagedJournal, format_line, read_lines
 from close_transfer.core.locks import hold_lock, locate_lock
 from close_transfer.data.examples import Example
 from close_transfer.encoders.embeddings import SceneVectors
 
 _logger = logging.getLogger(__name__)
 
-_FORMAT = 2  # layout of the lines; a journal of another layout is renamed
+_FORMAT = 3  # layout of the lines; a journal of another layout is renamed
 _SYNC_EVERY = 1.0  # seconds; a kill loses nothing, but a crash of the machine loses what was not flushed to the disk
 
 
@@ -70,24 +70,23 @@ class PredictionJournal:
 
     def _drop_damaged_end(self) -> None:
         """Count whole batches, and cut off what follows them; write the header if there is none."""
-        self.num_batches, size = -1, 0  # the header is not a batch
-        with self.path.open("rb") as file:
-            for line in file:
-                if not _is_whole(line):
-                    break  # a kill cut it short, or it was damaged
-                self.num_batches += 1
-                size += len(line)
+        self.num_batches, size, last_start = -1, 0, -1  # the header is not a batch
+        for record, end in _read_whole(self.path):
+            if self.num_batches >= 0:
+                if not _is_batch_after(record, last_start):
+                    break
+                last_start = record["start"]
+            self.num_batches += 1
+            size = end
         os.ftruncate(self._handle, size)
         if self.num_batches < 0:
-            self.append(self._header)
+            self._write(self._header)
 
     def _rename_other(self) -> None:
         """Rename a journal of other answers; one whose header was cut short is used."""
         if not self.path.exists():
             return
-        with self.path.open("rb") as file:
-            first_line = file.readline()
-        header = _parse_content(first_line) if _is_whole(first_line) else self._header
+        header, _ = next(_read_whole(self.path), (self._header, 0))
         # Compared as JSON, which turns tuples into lists and keys into strings.
         if header == json.loads(json.dumps(self._header)):
             return
@@ -101,24 +100,26 @@ class PredictionJournal:
             old_path.name,
         )
 
-    def read_batches(self) -> Iterator[Any]:
-        """Yield the batches in order, one at a time, because all of them may not fit into memory."""
-        with self.path.open("rb") as file:
-            for line in islice(file, 1, 1 + self.num_batches):
-                yield _parse_content(line)
+    def read_batches(self) -> Iterator[tuple[int, Any]]:
+        """Yield the start of each batch and its answers in order, one at a time, because all may not fit into memory."""
+        for record, _ in islice(_read_whole(self.path), 1, 1 + self.num_batches):
+            yield record["start"], record["answers"]
 
-    def append(self, batch: Any) -> None:
+    def append(self, start: int, answers: Any) -> None:
         """Add the next batch.
 
         Args:
-            batch: answers as JSON values.
+            start: position of its first input in the order of the batches.
+            answers: answers as JSON values.
 
         Raises:
             WriteError: if the disk is full; batches that were added before stay.
         """
+        self._write({"start": start, "answers": answers})
+
+    def _write(self, record: Mapping[str, Any]) -> None:
         with report_write_errors(self.path):
-            content = json.dumps(batch)
-            append_line(self._handle, f"{_compute_checksum(content.encode())} {content}")
+            append_line(self._handle, format_line(self.num_batches + 2, record))  # counted from 1, with the header
             self.num_batches += 1
             if time.monotonic() - self._synced > _SYNC_EVERY:
                 os.fsync(self._handle)
@@ -137,18 +138,15 @@ class PredictionJournal:
         self._resources.close()
 
 
-def _compute_checksum(content: bytes) -> str:
-    """Return the CRC-32 in eight hexadecimal digits, which guards against damage, not against malice."""
-    return f"{zlib.crc32(content):08x}"
+def _read_whole(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield the records before the first damage, each with the position of its end; their answers can be given again."""
+    with suppress(DamagedJournal):
+        yield from read_lines(path)
 
 
-def _is_whole(line: bytes) -> bool:
-    # A line is 8 digits, a space and the content.
-    return line.endswith(b"\n") and line[:8] == _compute_checksum(line[9:-1]).encode()
-
-
-def _parse_content(line: bytes) -> Any:
-    return json.loads(line[9:])
+def _is_batch_after(record: Mapping[str, Any], last_start: int) -> bool:
+    start = record.get("start")
+    return isinstance(start, int) and start > last_start and "answers" in record
 
 
 def _list_differences(header: Any, wanted: Mapping[str, Any]) -> str:

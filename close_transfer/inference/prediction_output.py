@@ -64,7 +64,7 @@ def write_predictions(inputs: PredictionInputs, output: Path, journal: Predictio
     unreadable = [*inputs.unreadable]
     with atomic_path(output) as temporary:
         with temporary.open("w", encoding="utf-8") as file:
-            for batch in journal.read_batches():
+            for _, batch in journal.read_batches():
                 unreadable += batch["unreadable"]
                 num_predictions += len(batch["predictions"])
                 for prediction in map(parse_prediction, batch["predictions"]):

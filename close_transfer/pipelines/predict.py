@@ -102,8 +102,10 @@ def _answer_batches(
 ) -> None:
     """Answer the batches that are not in the journal yet; arguments as of `_iterate_answers`."""
     done = min(inputs.num, journal.num_batches * config.batch_size)
-    for answers, unreadable in _iterate_answers(inputs, answer_batch, config, done):
-        journal.append({"predictions": [asdict(answer) for answer in answers], "unreadable": unreadable})
+    starts = range(done, inputs.num, config.batch_size)
+    batches = _iterate_answers(inputs, answer_batch, config, done)
+    for start, (answers, unreadable) in zip(starts, batches, strict=True):
+        journal.append(start, {"predictions": [asdict(answer) for answer in answers], "unreadable": unreadable})
 
 
 def _iterate_answers(

@@ -1,17 +1,26 @@
 import errno
 import os
+import random
 
 import pytest
 
 from close_transfer.core.atomic_files import WriteError
 from close_transfer.core.errors import UserError
+from close_transfer.core.journal_lines import format_line
 from close_transfer.inference.journal import PredictionJournal
 
 KEY = {"checkpoint": "abc", "batch_size": 4}
 
 
 def kept(journal):
-    return list(journal.read_batches())
+    """Return the batches, after a check that they start where they were added."""
+    starts, batches = zip(*journal.read_batches(), strict=True) if journal.num_batches else ((), ())
+    assert list(starts) == [4 * number for number in range(len(starts))]
+    return list(batches)
+
+
+def add(journal, batch):
+    journal.append(4 * journal.num_batches, batch)
 
 
 def test_batches_are_read_as_they_were_written(tmp_path):
@@ -19,11 +28,11 @@ def test_batches_are_read_as_they_were_written(tmp_path):
     with PredictionJournal(tmp_path / "out", KEY) as journal:
         assert journal.num_batches == 0
         for batch in batches:
-            journal.append(batch)
+            add(journal, batch)
     with PredictionJournal(tmp_path / "out", KEY) as journal:
         assert journal.num_batches == 3
         assert kept(journal) == batches
-        journal.append("more")
+        add(journal, "more")
         assert kept(journal) == [*batches, "more"]
         journal.remove()
     assert list(tmp_path.iterdir()) == []
@@ -32,13 +41,13 @@ def test_batches_are_read_as_they_were_written(tmp_path):
 @pytest.mark.parametrize("left", [b'[{"id": "c"', b'[{"id"\n', b"\0\0\0\0\n", b"\xff\xfe"])
 def test_cut_line_is_dropped(tmp_path, left):
     with PredictionJournal(tmp_path / "out", KEY) as journal:
-        journal.append("first")
+        add(journal, "first")
         path = journal.path
     whole = path.read_bytes()
     path.write_bytes(whole + left)
     with PredictionJournal(tmp_path / "out", KEY) as journal:
         assert kept(journal) == ["first"]
-        journal.append("second")
+        add(journal, "second")
     with PredictionJournal(tmp_path / "out", KEY) as journal:
         assert kept(journal) == ["first", "second"]
 
@@ -46,11 +55,46 @@ def test_cut_line_is_dropped(tmp_path, left):
 def test_damaged_line_and_all_after_it_are_answered_again(tmp_path):
     with PredictionJournal(tmp_path / "out", KEY) as journal:
         for batch in ("first", "second", "third"):
-            journal.append(batch)
+            add(journal, batch)
         path = journal.path
     path.write_bytes(path.read_bytes().replace(b'"second"', b'"sacond"'))
     with PredictionJournal(tmp_path / "out", KEY) as journal:
         assert kept(journal) == ["first"]
+
+
+@pytest.mark.parametrize("change", ["double", "miss", "move", "restart", "end"])
+def test_batches_after_a_line_in_the_wrong_place_are_answered_again(change, tmp_path):
+    with PredictionJournal(tmp_path / "out", KEY) as journal:
+        for batch in ("first", "second", "third"):
+            add(journal, batch)
+        path = journal.path
+    header, first, second, third = path.read_bytes().splitlines(keepends=True)
+    restarted = format_line(3, {"start": 0, "answers": "first"}).encode() + b"\n"
+    changed = {
+        "double": [header, first, first, second, third],
+        "miss": [header, first, third],
+        "move": [header, first, third, second],
+        "restart": [header, first, restarted],
+        "end": [header, first, second[:-1] + b"\x08"],
+    }
+    path.write_bytes(b"".join(changed[change]))
+    with PredictionJournal(tmp_path / "out", KEY) as journal:
+        assert kept(journal) == ["first"]
+
+
+def test_no_flipped_bit_of_a_journal_is_read(tmp_path):
+    batches = [[{"id": str(number), "texts": ["a dog on a bench"]}] for number in range(4)]
+    with PredictionJournal(tmp_path / "out", KEY) as journal:
+        for batch in batches:
+            add(journal, batch)
+        path = journal.path
+    good, rng = path.read_bytes(), random.Random(0)
+    for _ in range(100):
+        bits = bytearray(good)
+        bits[rng.randrange(len(bits))] ^= 1 << rng.randrange(8)
+        path.write_bytes(bits)
+        with PredictionJournal(tmp_path / "out", KEY) as journal:
+            assert journal.num_batches < 4 and kept(journal) == batches[: journal.num_batches]
 
 
 @pytest.mark.parametrize("length", [0, 1, 20])
@@ -66,7 +110,7 @@ def test_cut_header_starts_a_new_journal(tmp_path, length):
 
 def test_journal_of_other_answers_is_renamed_and_reported(tmp_path, capsys):
     with PredictionJournal(tmp_path / "out", KEY) as journal:
-        journal.append("old")
+        add(journal, "old")
         before = journal.path.read_bytes()
     with PredictionJournal(tmp_path / "out", KEY | {"checkpoint": "def"}) as journal:
         assert kept(journal) == []
@@ -87,13 +131,13 @@ def test_two_processes_never_write_one_journal(tmp_path):
 
 def test_full_disk_keeps_earlier_batches(tmp_path, monkeypatch):
     with PredictionJournal(tmp_path / "out", KEY) as journal:
-        journal.append("first")
+        add(journal, "first")
         real = os.write
         monkeypatch.setattr(os, "write", lambda handle, line: real(handle, line[:2]) and _full())
         with pytest.raises(WriteError, match=r"out\.journal: could not be written"):
-            journal.append("second")
+            add(journal, "second")
         monkeypatch.setattr(os, "write", real)
-    assert journal.path.read_text().splitlines()[-1].endswith(' "first"')
+    assert journal.path.read_text().splitlines()[-1].endswith('"start": 0, "answers": "first"}')
     with PredictionJournal(tmp_path / "out", KEY) as journal:
         assert kept(journal) == ["first"]
 

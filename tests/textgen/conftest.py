@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from close_transfer.core.command_line import CONFIGS, compose_config
+from close_transfer.core.journal_lines import format_line
 from close_transfer.core.signals import StopRequest
 from tests.conftest import REPOSITORY
 from tests.textgen.stand_in.server import StandInServer
@@ -100,6 +101,11 @@ class Corpus:
     @property
     def is_complete(self) -> bool:
         return self.answers().keys() == set(self.planned)
+
+
+def write_journal(path: Path, *events: dict, first: int = 1) -> None:
+    """Write a journal with these events, numbered from `first`."""
+    path.write_text("".join(format_line(number, event) + "\n" for number, event in enumerate(events, start=first)))
 
 
 def make_command(*arguments: str) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 
 from close_transfer.core import command_line
 from close_transfer.core.errors import UserError
+from close_transfer.core.journal_lines import format_line
 from close_transfer.core.signals import StopRequest
 from tests.textgen.conftest import compute_cost
 from textgen.config import SynthesizeCaptionsConfig
@@ -207,8 +208,9 @@ def test_the_number_of_connections_is_not_limited(serve, corpus):
 def test_an_incomplete_event_is_reported_and_kept(line, serve, corpus):
     made = corpus(serve(), num_texts=6)
     assert made.ask() is None
+    num_lines = made.journal.read_bytes().count(b"\n")
     with made.journal.open("a") as file:
-        file.write(line + "\n")
+        file.write(format_line(num_lines + 1, json.loads(line)) + "\n")
     before = made.journal.read_bytes()
     with pytest.raises(UserError, match=r"journal\.jsonl: is damaged \(an event lacks"):
         made.ask()

@@ -83,7 +83,7 @@ class CorpusFolder:
         """Delete a journal of other settings if it holds no answer and no spend; return False if it is kept."""
         if self.corpus.exists() or not self.settings.is_file() or not self.journal.is_file():
             return False
-        if read_fields(self.settings, {"decides": dict})["decides"] == dict(request_fingerprint_inputs):
+        if _read_settings(self.settings)["decides"] == dict(request_fingerprint_inputs):
             return False
         ledger = read_ledger(self.journal)
         if ledger.answered or ledger.open or ledger.parts or ledger.spent.tokens:
@@ -143,16 +143,16 @@ class CorpusFolder:
         if not self.was_asked or self._drop_unanswered_journal(request_fingerprint_inputs):
             remembered = [argument for argument in arguments if _is_plain(argument)]
             note = {"key": key, "arguments": remembered, "decides": dict(request_fingerprint_inputs)}
-            noted_inputs = read_fields(self.settings, {"decides": dict})["decides"] if self.settings.is_file() else None
+            noted_inputs = _read_settings(self.settings)["decides"] if self.settings.is_file() else None
             if noted_inputs != note["decides"]:
                 self.plan.unlink(missing_ok=True)
-            write_json(self.settings, note)
+            _write_settings(self.settings, note)
             return key
         if not self.settings.is_file():
             raise UserError(
                 f"output={self.path}: holds a corpus whose {_SETTINGS} is missing. Restore that file, or give another output="
             )
-        noted = read_fields(self.settings, {"key": str, "arguments": list, "decides": dict})
+        noted = _read_settings(self.settings)
         noted_inputs = noted["decides"]
         differing = [
             name
@@ -177,7 +177,28 @@ class CorpusFolder:
         if {**noted_caps, **typed_caps} != noted_caps:
             others = [argument for argument in note["arguments"] if argument.partition("=")[0] not in _CAPS]
             caps = [f"{name}={value}" for name, value in {**noted_caps, **typed_caps}.items()]
-            write_json(self.settings, {**note, "arguments": [*others, *caps]})
+            _write_settings(self.settings, {**note, "arguments": [*others, *caps]})
+
+
+def _write_settings(path: Path, note: Mapping[str, Any]) -> None:
+    """Write settings.json with a checksum, because a changed cap in it would be believed."""
+    write_json(path, {**note, "checksum": _compute_checksum(note)})
+
+
+def _compute_checksum(note: Mapping[str, Any]) -> str:
+    return hash_json({name: value for name, value in note.items() if name != "checksum"}, 8)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    """Read settings.json.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    note = read_fields(path, {"key": str, "arguments": list, "decides": dict, "checksum": str})
+    if note["checksum"] != _compute_checksum(note):
+        raise damaged_file_error(path, "its contents do not match its checksum")
+    return note
 
 
 def _select_caps(arguments: Sequence[str]) -> dict[str, str]:
@@ -222,12 +243,12 @@ def merge_remembered_args(arguments: Sequence[str], default_output: str, default
     name = typed.get("recipe", default_recipe)
     folder = CorpusFolder(Path(typed.get("output") or default_output.format(recipe=name)))
     try:
-        is_begun = folder.plan.is_file() and folder.settings.is_file()
+        is_begun = (folder.plan.is_file() or folder.was_asked) and folder.settings.is_file()
     except (OSError, ValueError):  # a name that no file can have; the check of all settings refuses it later
         is_begun = False
     if not is_begun:
         return list(arguments)
-    remembered = read_fields(folder.settings, {"arguments": list})["arguments"]
+    remembered = _read_settings(folder.settings)["arguments"]
     if refused := [argument for argument in remembered if not _is_plain(argument)]:
         raise damaged_file_error(folder.settings, f"{shorten(refused[0])} is not a plain setting")
     # Once requests were sent, the plan has the number of texts, and a remembered num_texts= may be out of date.

@@ -1,12 +1,11 @@
 """Append-only journal of every request sent and every answer received, so that nothing is paid for twice.
 
-Each line is one event. It is written before the program continues, so a killed process loses no event. A thread flushes
-lines to the disk at most every 50 ms, so a machine failure loses the events of that time at most. An answer counts once
-it is flushed. When the journal is opened again, an incomplete last line is removed, and requests that were in flight are
-charged at their reserved price.
+Each line is one event with a number and a checksum. It is written before the program continues, so a killed process
+loses no event. A thread flushes lines to the disk at most every 50 ms, so a machine failure loses the events of that time
+at most. An answer counts once it is flushed. When the journal is opened again, an incomplete last line is removed, and
+requests that were in flight are charged at their reserved price.
 """
 
-import json
 import os
 import threading
 import time
@@ -16,12 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from close_transfer.core.atomic_files import append_line, damaged_file_error, report_write_errors
+from close_transfer.core.atomic_files import append_line, report_write_errors
 from close_transfer.core.errors import UserError
+from close_transfer.core.journal_lines import DamagedJournal, format_line, read_lines
 from close_transfer.core.locks import hold_lock, locate_lock
-from textgen.corpus.ledger import Ledger
+from textgen.corpus.ledger import BadEvent, Ledger
 
-FORMAT = 1  # version of the events, in the first line
+FORMAT = 2  # version of the events, in the first line
 SYNC_SECONDS = 0.05  # a flush per event would limit the rate of answers on slow disks
 
 
@@ -76,16 +76,21 @@ class RequestJournal:
             self.append({**lost, **sent.reserved._asdict()})
 
     def _replay(self, key: str) -> None:
-        whole_size = 0
+        whole_size = self._num_lines = 0
         for event, end in _read_events(self.path):
             if not whole_size:
                 _check_header(self.path, event, key)
             _apply_event(self.path, self.ledger, event)
             whole_size = end
+            self._num_lines += 1
         os.ftruncate(self._handle, whole_size)
         if not whole_size:
             with report_write_errors(self.path):
-                append_line(self._handle, json.dumps({"event": "corpus", "format": FORMAT, "key": key}))
+                self._write(make_header(key))
+
+    def _write(self, event: Mapping[str, Any]) -> None:
+        append_line(self._handle, format_line(self._num_lines + 1, event))
+        self._num_lines += 1
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Append an event; once this returns, a kill of the process cannot lose it.
@@ -97,7 +102,7 @@ class RequestJournal:
         with report_write_errors(self.path):
             if self._failure is not None:
                 raise self._failure
-            append_line(self._handle, json.dumps({**event, "time": round(time.time(), 3)}, ensure_ascii=False))
+            self._write({**event, "time": round(time.time(), 3)})
         self.ledger.apply(event)
         self._dirty.set()
 
@@ -133,35 +138,37 @@ class RequestJournal:
         self.close()
 
 
+def make_header(key: str) -> dict[str, Any]:
+    """Return the event of the first line, which names the corpus by its key."""
+    return {"event": "corpus", "format": FORMAT, "key": key}
+
+
 def _check_header(path: Path, event: Mapping[str, Any], key: str) -> None:
-    if event.get("event") != "corpus" or event.get("format") != FORMAT:
-        raise damaged_file_error(path, "its first line does not name its corpus")
+    if event.get("event") != "corpus" or event.get("format") != FORMAT or "key" not in event:
+        raise make_damage_error(path, "its first line does not name its corpus")
     if event["key"] != key:
         raise UserError(f"{path}: is the journal of another corpus. Give another output=; this one is left unchanged")
+
+
+def make_damage_error(path: Path, problem: str) -> UserError:
+    """Return the error for a journal that is not as this program wrote it."""
+    return UserError(
+        f"{path}: is damaged ({problem}). It is the only copy of the answers, and it was not changed. Restore it from a "
+        "copy, or give action=repair, which drops what is damaged, so that only the requests whose answers were there are "
+        "sent again"
+    )
 
 
 def _read_events(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield the complete events of a journal, each with the byte position of its end; skip an incomplete last line.
 
     Raises:
-        UserError: if a line in the middle is damaged.
+        UserError: if a line is damaged, missing or repeated.
     """
-    torn, end = 0, 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.endswith(b"\n"):  # the last line; another process may still be writing it
-                return
-            try:
-                event = json.loads(line)
-            except ValueError:
-                event = None
-            if not isinstance(event, dict) or "event" not in event:
-                torn = torn or number
-                continue
-            if torn:  # a kill can only damage the last line, so this damage has another cause
-                raise damaged_file_error(path, f"line {torn} is not an event")
-            end += len(line)
-            yield event, end
+    try:
+        yield from read_lines(path)
+    except DamagedJournal as damage:
+        raise make_damage_error(path, str(damage)) from None
 
 
 def read_ledger(path: Path) -> Ledger:
@@ -180,8 +187,8 @@ def read_ledger(path: Path) -> Ledger:
 def _apply_event(path: Path, ledger: Ledger, event: Mapping[str, Any]) -> None:
     try:
         ledger.apply(event)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise damaged_file_error(path, f"an event lacks a field: {json.dumps(event)[:80]} ({error!r})") from error
+    except BadEvent as error:
+        raise make_damage_error(path, str(error)) from error
 
 
 def read_answers(path: Path) -> Iterator[dict[str, Any]]:
@@ -192,6 +199,6 @@ def read_answers(path: Path) -> Iterator[dict[str, Any]]:
     """
     answered: set[str] = set()
     for event, _ in _read_events(path):
-        if event["event"] == "answer" and event["id"] not in answered:
+        if event.get("event") == "answer" and event["id"] not in answered:
             answered.add(event["id"])
             yield event

@@ -1,5 +1,7 @@
 """Ledger of a journal: answered requests, spend, and requests in flight."""
 
+import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +27,10 @@ class Spend(NamedTuple):
 
 
 NOTHING = Spend()
+
+
+class BadEvent(ValueError):
+    """Event that lacks a field, or has an impossible value; the message shows it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +130,19 @@ class Ledger:
     usage: Counter[str] = field(default_factory=Counter)
 
     def apply(self, event: Mapping[str, Any]) -> None:
-        """Update the ledger with the next event."""
+        """Update the ledger with the next event.
+
+        Raises:
+            BadEvent: if it lacks a field, or has an impossible value.
+        """
+        try:
+            self._apply(event)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadEvent(
+                f"an event lacks a field or has a wrong one: {json.dumps(event)[:80]} ({error!r})"
+            ) from error
+
+    def _apply(self, event: Mapping[str, Any]) -> None:
         kind = event["event"]
         if kind == "sent":
             self._send(event["id"], event["attempt"], _read_spend(event), None)
@@ -145,6 +163,9 @@ class Ledger:
 
     def _settle(self, kind: str, event: Mapping[str, Any]) -> None:
         request, paid = event["id"], _read_spend(event)
+        usage = {name: _check_count(event.get(name, 0)) for name in ("input_tokens", "output_tokens")}
+        if kind == "answer":
+            _check_items(event["items"])
         sent = self.open.pop(request, None)
         if sent is not None:
             # Exactly 0 when nothing is in flight: rounding errors of many sums must not stay.
@@ -157,8 +178,7 @@ class Ledger:
         self.by_outcome[outcome] += 1
         self.spent_by_outcome[outcome] = self.spent_by_outcome.get(outcome, Spend()).plus(paid)
         self.charged_at_reserve[outcome] += event.get("paid") == "reserved"
-        for name in ("input_tokens", "output_tokens"):
-            self.usage[name] += event.get(name, 0)
+        self.usage.update(usage)
         if kind == "answer":
             self.answered.add(request)
             self.attempts.pop(request, None)
@@ -174,7 +194,7 @@ class Ledger:
             for request, attempt, tokens, cost in zip(
                 event["ids"], event["attempts"], event["tokens"], event["costs"], strict=True
             ):
-                self._send(request, attempt, Spend(tokens, cost), number)
+                self._send(request, attempt, _check_spend(tokens, cost), number)
         elif kind == "batch_submitted":
             self.parts[number].batch_id = event["batch_id"]
         elif kind == "batch_done":
@@ -192,6 +212,12 @@ class Ledger:
         return {request: sent for request, sent in self.open.items() if sent.part is None}
 
     @property
+    def sent(self) -> set[str]:
+        """Ids of all requests that were sent or answered."""
+        in_parts = (part.ids for part in self.parts.values())
+        return self.answered.union(self.attempts, self.failed, self.open, *in_parts)
+
+    @property
     def waiting(self) -> list[Part]:
         """Batch files whose results are not in the journal, by number."""
         return [part for _, part in sorted(self.parts.items()) if not part.done]
@@ -203,4 +229,24 @@ class Ledger:
 
 
 def _read_spend(event: Mapping[str, Any]) -> Spend:
-    return Spend(event.get("tokens", 0), event.get("cost", 0.0))
+    return _check_spend(event.get("tokens", 0), event.get("cost", 0.0))
+
+
+def _check_spend(tokens: Any, cost: Any) -> Spend:
+    """Return a spend; raise ValueError if it is negative or not a finite number, because it would lift the caps."""
+    is_number = isinstance(cost, int | float) and not isinstance(cost, bool)
+    if not is_number or not math.isfinite(cost) or cost < 0:
+        raise ValueError(f"the cost is {cost!r}")
+    return Spend(_check_count(tokens), cost)
+
+
+def _check_count(tokens: Any) -> int:
+    if not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 0:
+        raise ValueError(f"the number of tokens is {tokens!r}")
+    return tokens
+
+
+def _check_items(items: Any) -> None:
+    is_list = isinstance(items, list) and all(isinstance(item, dict) for item in items)
+    if not is_list or not all(isinstance(text, str) for item in items for text in item.values()):
+        raise TypeError("the items are not texts")

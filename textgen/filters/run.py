@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from close_transfer.core.atomic_files import atomic_path, read_json, write_json
+from close_transfer.core.atomic_files import atomic_path, read_fields, write_json
+from close_transfer.core.errors import UserError
 from textgen.corpus.candidate import Candidate
 from textgen.corpus.folder import CorpusFolder
 from textgen.corpus.journal import read_answers
@@ -12,8 +14,15 @@ from textgen.corpus.ledger import Ledger
 from textgen.filters import build_chain, require_clip, run_chain
 from textgen.filters.words import Lexicon
 from textgen.prompts.inputs import RecipeInputs
-from textgen.prompts.plan import read_plan
+from textgen.prompts.plan import check_sent_requests, read_plan
 from textgen.prompts.recipe import Recipe, Request
+
+# Fields of filters.json that report and card read.
+_COUNTS = dict.fromkeys(
+    ("num_answers", "num_declined", "num_failed", "num_texts", "num_kept", "num_references", "num_evaluation"), int
+)
+_STAGE = {"name": str, "num_in": int, "num_out": int, "examples": list}
+_EXAMPLE = {"id", "reason", "text"}
 
 
 def list_candidates(
@@ -130,5 +139,64 @@ def filter_corpus(folder: CorpusFolder, inputs: RecipeInputs, ledger: Ledger) ->
 
 
 def read_filters(folder: CorpusFolder) -> dict[str, Any] | None:
-    """Read filters.json; return None before the corpus was filtered."""
-    return dict(read_json(folder.filters)) if folder.filters.is_file() else None
+    """Read filters.json; return None before the corpus was filtered.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    if not folder.filters.is_file():
+        return None
+    try:
+        filters = read_fields(folder.filters, _COUNTS | {"stages": list, "settings": dict})
+    except UserError as error:
+        raise _make_damage_error(folder.filters, error) from None
+    for stage in filters["stages"]:
+        is_stage = isinstance(stage, dict) and all(isinstance(stage.get(name), kind) for name, kind in _STAGE.items())
+        if not is_stage or not all(
+            isinstance(example, dict) and example.keys() == _EXAMPLE for example in stage["examples"]
+        ):
+            raise _make_damage_error(folder.filters, "a stage lacks a field")
+    return filters
+
+
+def read_corpus(folder: CorpusFolder, num: int) -> list[dict[str, Any]]:
+    """Read the records of corpus.jsonl, which has `num` lines.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    try:
+        lines = folder.corpus.read_text(encoding="utf-8").split("\n")[:-1]
+        records = [json.loads(line) for line in lines]
+    except (OSError, ValueError, RecursionError) as error:
+        raise _make_damage_error(folder.corpus, error) from None
+    for number, record in enumerate(records, start=1):
+        if not isinstance(record, dict) or not all(
+            isinstance(record.get(name), str) for name in ("id", "group", "text")
+        ):
+            raise _make_damage_error(folder.corpus, f"line {number} is not a text with id and group")
+    if len(records) != num:
+        raise _make_damage_error(folder.corpus, f"it has {len(records):,} texts, and filters.json counts {num:,}")
+    return records
+
+
+def _make_damage_error(path: Path, problem: object) -> UserError:
+    return UserError(f"{path}: is damaged ({str(problem)[:200]}). Make it again from the answers with action=filter")
+
+
+def check_ledger(folder: CorpusFolder, ledger: Ledger) -> None:
+    """Check that the journal has lost nothing that the other files know of.
+
+    Raises:
+        UserError: if the plan lacks requests that were sent, or the journal lacks answers that were filtered.
+    """
+    check_sent_requests(folder.plan, ledger.sent)
+    try:
+        num_filtered = (read_filters(folder) or {"num_answers": 0})["num_answers"]
+    except UserError:  # the next filtering writes it again
+        return
+    if num_filtered > len(ledger.answered):
+        raise UserError(
+            f"{folder.journal}: is damaged (it has {len(ledger.answered):,} answers, and filters.json counts {num_filtered:,}). "
+            f"Restore it from a copy; or delete {folder.filters.name} to send the other requests again"
+        )

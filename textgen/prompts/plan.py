@@ -6,12 +6,12 @@ All draws are endless and seeded, so the plan for more texts begins with the pla
 import itertools
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from close_transfer.core.atomic_files import atomic_path, damaged_file_error
+from close_transfer.core.atomic_files import atomic_path
 from close_transfer.core.errors import UserError
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.prompts.keyword_samplers import SAMPLERS, cycle_values, read_quotas, sample_by_quota
@@ -118,8 +118,57 @@ def read_plan(path: Path) -> Iterator[Request]:
         for number, line in enumerate(file, start=1):
             try:
                 yield Request.from_record(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
-                raise damaged_file_error(path, f"line {number}: {error!r}") from None
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise make_damage_error(path, f"line {number}: {error!r}") from None
+
+
+def make_damage_error(path: Path, problem: str) -> UserError:
+    """Return the error for a plan that is not as this program wrote it."""
+    return UserError(
+        f"{path}: is damaged ({problem}). Restore it from a copy; or delete it and run the same command with the num_texts= of "
+        "the corpus, which plans the same requests again"
+    )
+
+
+def check_plan(path: Path, recipe: Recipe, corpus: str) -> None:
+    """Check that every line of a plan is in its place and that its id is the hash of its contents.
+
+    Args:
+        path: the plan.
+        recipe: the recipe.
+        corpus: key of the corpus.
+
+    Raises:
+        UserError: names the first line that is damaged.
+    """
+    for index, request in enumerate(read_plan(path)):
+        try:
+            made = recipe.make_request(corpus, index, request.keywords, request.given, request.examples, request.seed)
+        except (IndexError, TypeError, ValueError) as error:
+            raise make_damage_error(path, f"line {index + 1}: {error!r}") from None
+        if made != request:
+            problem = "its id is not the hash of its contents" if request.index == index else "it is not in its place"
+            raise make_damage_error(path, f"line {index + 1}: {problem}")
+
+
+def check_sent_requests(path: Path, sent: Collection[str]) -> None:
+    """Check that a plan has all requests of the journal.
+
+    Args:
+        path: the plan, which may be missing.
+        sent: ids of the journal's requests.
+
+    Raises:
+        UserError: if it lacks some, so that it is not the plan that they were sent from.
+    """
+    lacking = set(sent)
+    for request in read_plan(path) if lacking and path.is_file() else ():
+        lacking.discard(request.id)
+    if lacking:
+        raise UserError(
+            f"{path}: is damaged (it lacks {len(lacking):,} of {len(sent):,} requests that the journal next to it has). Restore "
+            "it from a copy; or run the same command with the num_texts= of the corpus, which plans the same requests again"
+        )
 
 
 def count_plan(path: Path) -> int:

@@ -1,16 +1,21 @@
 """Console output: plans and the status of a corpus."""
 
 from collections import Counter
+from collections.abc import Mapping
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 from textgen.corpus.folder import CorpusFolder
 from textgen.corpus.ledger import Ledger
 from textgen.corpus.prices import bound_tokens, estimate_tokens
+from textgen.corpus.repair import Repair
 from textgen.prompts.inputs import RecipeInputs
 from textgen.prompts.plan import count_plan, read_plan
 from textgen.text.hashing import to_canonical_json
 
 _NUM_SHOWN = 3  # prompts that are printed
+_NUM_DROPPED_SHOWN = 10  # lines of a journal that are printed
 _NUM_MEASURED = 500  # prompts, spread over the plan, from which its tokens are estimated
 
 
@@ -76,3 +81,32 @@ def describe_status(ledger: Ledger, num_planned: int) -> str:
             f"{ledger.spent.tokens:,} tokens{f', ${ledger.spent.cost:,.4f}' if ledger.spent.cost else ''} spent"
         )
     return ", ".join(parts)
+
+
+def describe_corpus(folder: CorpusFolder, filters: Mapping[str, Any]) -> str:
+    """Describe what the filters kept, and the strictest filter if they removed more than half."""
+    lines = [
+        f"{folder.corpus}: {filters['num_kept']:,} of {filters['num_texts']:,} texts passed the filters",
+        f"report: {folder.report}",
+    ]
+    if filters["num_texts"] and filters["num_kept"] < filters["num_texts"] / 2:
+        strictest = max(filters["stages"], key=lambda stage: stage["num_out"])
+        lines.append(
+            f"the filter {strictest['name']} removed the most texts: {strictest['num_out']:,}, for example because: {strictest['examples'][0]['reason']}"
+        )
+    return "\n".join(lines)
+
+
+def describe_repair(repair: Repair, journal: Path, num_planned: int) -> str:
+    """Describe a repair: lines restored and dropped, and the requests answered now."""
+    if repair.copy is None:
+        return f"{journal}: is not damaged, and its events were not changed"
+    dropped = [f"dropped: {reason}" for reason in repair.dropped[:_NUM_DROPPED_SHOWN]]
+    return "\n".join(
+        [
+            f"{journal}: {repair.num_restored:,} lines were restored and {len(repair.dropped):,} dropped; the file as it was is "
+            f"{repair.copy}",
+            *dropped,
+            f"{describe_status(repair.ledger, num_planned)}. Continue with action=run",
+        ]
+    )

@@ -7,9 +7,11 @@ import pytest
 from close_transfer.core.command_line import compose_config
 from close_transfer.core.errors import UserError
 from close_transfer.core.locks import hold_lock, locate_lock
+from tests.textgen.conftest import write_journal
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.folder import CorpusFolder, merge_remembered_args
 from textgen.pipeline import synthesize
+from textgen.text.hashing import hash_json
 
 DECIDES = {"recipe": "coco-style", "template": "a" * 64, "model": "gpt-5-mini", "seed": "0"}
 
@@ -24,7 +26,7 @@ def begin(folder, arguments=("recipe=coco-style", "num_texts=10"), asked=True):
     folder.plan.write_text("{}\n")
     if asked:
         answer = {"event": "answer", "id": "a", "attempt": 1, "items": []}
-        folder.journal.write_text(json.dumps(answer) + "\n")
+        write_journal(folder.journal, answer)
     return key
 
 
@@ -67,7 +69,7 @@ def test_a_journal_without_answers_and_spend_is_replaced_too(folder):
         ({"event": "sent", "id": "a", "attempt": 1, "tokens": 9, "cost": 0.1}, True),
     ]:
         begin(folder, asked=False)
-        folder.journal.write_text(json.dumps({"event": "corpus"}) + "\n" + json.dumps(event) + "\n")
+        write_journal(folder.journal, {"event": "corpus"}, event)
         if stays:
             with pytest.raises(UserError, match="seed was 0 and is 1"):
                 folder.keep({**DECIDES, "seed": "1"}, [])
@@ -147,7 +149,7 @@ def test_only_status_works_while_another_command_runs(tmp_path, capsys):
     made = compose_config("synthesize_captions", SynthesizeCaptionsConfig, given)
     assert synthesize(made) == 0
     with hold_lock(locate_lock(tmp_path / "corpus"), UserError("held")):
-        for action in ("run", "plan", "collect", "filter", "report"):
+        for action in ("run", "plan", "collect", "filter", "report", "repair"):
             with pytest.raises(UserError, match=r"another process is at work on .*corpus"):
                 synthesize(made.model_copy(update={"action": action}))
         assert synthesize(made.model_copy(update={"action": "status"})) == 0
@@ -170,7 +172,8 @@ def test_a_command_that_is_refused_leaves_no_folder(tmp_path):
 def test_a_folder_of_others_sets_plain_values_only(argument, tmp_path):
     folder = CorpusFolder(tmp_path)
     folder.plan.touch()
-    folder.settings.write_text(json.dumps({"key": "k", "arguments": ["seed=1", argument], "decides": {}}))
+    note = {"key": "k", "arguments": ["seed=1", argument], "decides": {}}
+    folder.settings.write_text(json.dumps({**note, "checksum": hash_json(note, 8)}))
     with pytest.raises(UserError, match=r"settings\.json: is damaged \(.* is not a plain setting\)"):
         merge_remembered_args([f"output={tmp_path}"], "{recipe}", "coco-style")
 

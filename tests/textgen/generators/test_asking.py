@@ -5,7 +5,7 @@ import json
 import pytest
 
 from close_transfer.core.errors import UserError
-from tests.textgen.conftest import Corpus, start
+from tests.textgen.conftest import Corpus, start, write_journal
 from tests.textgen.stand_in.server import StandInServer
 from textgen.corpus.journal import RequestJournal, read_ledger
 from textgen.corpus.ledger import LOST, Spend
@@ -144,7 +144,7 @@ def test_a_damaged_line_in_the_middle_is_reported(serve, corpus):
         content = b"".join([*lines[:4], damage + b"\n", *lines[5:]])
         made.journal.write_bytes(content)
         for action in ("run", "status"):
-            with pytest.raises(UserError, match=r"journal\.jsonl: is damaged \(line 5 is not an event\)"):
+            with pytest.raises(UserError, match=r"journal\.jsonl: is damaged \(line 5 does not match its"):
                 made.run(f"action={action}")
         assert made.journal.read_bytes() == content
     assert server.counts()["requests"] == 6
@@ -158,7 +158,7 @@ def test_the_journal_of_another_corpus_is_refused(serve, corpus):
     other.journal.write_bytes(first.journal.read_bytes())
     with pytest.raises(UserError, match="is the journal of another corpus"):
         other.ask()
-    first.journal.write_bytes(b'{"event": "sent"}\n')
+    write_journal(first.journal, {"event": "sent"})
     with pytest.raises(UserError, match="its first line does not name its corpus"):
         first.ask()
 
