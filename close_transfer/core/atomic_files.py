@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -119,7 +120,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         # The file is created within `try`, because a signal can raise `Terminated` as soon as it exists.
         try:
             temporary.touch(exist_ok=False)
+            mode = temporary.stat().st_mode
             yield temporary
+            set_mode(temporary, mode)
             sync(temporary)
             temporary.replace(path)
             sync(path.parent)
@@ -133,6 +136,28 @@ def _remove_abandoned(path: Path) -> None:
         with suppress(OSError):
             if time.time() - temporary.lstat().st_mtime > _ABANDONED:
                 temporary.unlink()
+
+
+def set_mode(path: Path, mode: int) -> None:
+    """Give a file the permissions of a file that was created plainly.
+
+    Some libraries replace the file that they write by a temporary one that only its owner can read (0600).
+    """
+    if path.stat().st_mode != mode:
+        path.chmod(stat.S_IMODE(mode))
+
+
+def follow_umask(folder: Path) -> None:
+    """Give all files of a folder, which this process just wrote, the permissions that the umask asks for."""
+    probe = folder / f".{secrets.token_hex(4)}.tmp"
+    try:
+        probe.touch(exist_ok=False)
+        mode = probe.stat().st_mode
+    finally:
+        probe.unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.is_file() and not path.is_symlink():
+            set_mode(path, mode)
 
 
 def remove_stale(folder: Path, name: str | None = None) -> None:

@@ -15,7 +15,9 @@ from close_transfer.config.components import OpenClipConfig
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
+from close_transfer.core.model_folder import build_custom_code_error, is_custom_code_error
 from close_transfer.encoders.encoder import build_no_text_tower_error, encode_in_batches, flatten_grid, to_float32
+from close_transfer.encoders.open_clip_folder import check_clip_folder, load_clip_tokenizer, never_ask
 from close_transfer.encoders.published_weights import Usage, find_usage
 from close_transfer.encoders.text_forward import find_causal_text_tower
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
@@ -71,6 +73,7 @@ def _check(config: OpenClipConfig) -> None:
 def _load(config: OpenClipConfig, usage: Usage | None, device: str) -> tuple[Any, Any, Any]:
     """Load the model, its preprocessing, and its tokenizer; None for the tokenizer if only images are encoded."""
     name = _resolve_name(config)
+    includes_weights = name.startswith(("local-dir:", "hf-hub:"))
     arguments = usage.to_arguments() if usage else {}
     try:
         if config.pretrained == RANDOM:
@@ -79,15 +82,25 @@ def _load(config: OpenClipConfig, usage: Usage | None, device: str) -> tuple[Any
             logging.getLogger().addFilter(_drop_missing_weights_warning)
             model, _, preprocess = open_clip.create_model_and_transforms(name, device=device)
         else:
-            model, preprocess = open_clip.create_model_from_pretrained(
-                name, pretrained=config.weights or config.pretrained, device=device, weights_only=True, **arguments
-            )
+            if includes_weights:
+                check_clip_folder(name)
+            with never_ask():
+                model, preprocess = open_clip.create_model_from_pretrained(
+                    name, pretrained=config.weights or config.pretrained, device=device, weights_only=True, **arguments
+                )
         return model, preprocess, None if config.features == "grid" else _load_tokenizer(config, name)
     except UserError:
         raise
     except FileNotFoundError as error:
         raise UserError(f"clip.model={config.model}: {error}") from None
     except Exception as error:
+        if is_custom_code_error(error):
+            raise build_custom_code_error(f"clip.model={config.model}") from error
+        if name.startswith("local-dir:"):
+            raise UserError(
+                f"clip.model={config.model}: cannot be loaded ({_get_first_line(error)}). Give a folder with open_clip_config.json, "
+                "weights as .safetensors, and the tokenizer; restore files that were changed from a copy"
+            ) from error
         if config.weights:
             raise UserError(
                 f"clip.weights={config.weights}: cannot be loaded into {config.model} ({_get_first_line(error)}). "
@@ -107,17 +120,11 @@ def _load_tokenizer(config: OpenClipConfig, name: str) -> Any:
     """Load the architecture's tokenizer from open_clip, from the hub, or from a local folder."""
     try:
         if config.tokenizer is None:
-            return open_clip.get_tokenizer(name)
-        text_config = (open_clip.get_model_config(config.model) or {}).get("text_cfg", {})
-        length = text_config.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH)
-        return open_clip.tokenizer.HFTokenizer(
-            config.tokenizer,
-            context_length=length,
-            tokenizer_mode=text_config.get("tokenizer_mode"),
-            **text_config.get("tokenizer_kwargs", {}),
-            local_files_only=True,
-        )
+            return load_clip_tokenizer(name)
+        return load_clip_tokenizer(name, config.tokenizer)
     except Exception as error:
+        if is_custom_code_error(error):
+            raise build_custom_code_error(f"clip.model={config.model}, its tokenizer") from error
         source = config.tokenizer or get_tokenizer_name(config.model)
         raise UserError(
             f"clip.model={config.model}: its tokenizer {source} cannot be loaded ({_get_first_line(error)}). Connect to the "

@@ -8,6 +8,7 @@ from typing import Any
 from huggingface_hub import HfApi, snapshot_download
 
 from close_transfer.core.atomic_files import WriteError, read_json, write_json
+from close_transfer.core.checksums import CHECKSUMS, check_model_checksums, write_checksums
 from close_transfer.core.errors import UserError
 from close_transfer.reports.model_card import collect_run_facts, read_about
 from close_transfer.reports.redaction import redact_config
@@ -37,6 +38,7 @@ def find_model(name: str | Path, checkpoint: str | None) -> tuple[Path, dict[str
             "the run's folder"
         )
     if path.is_dir():
+        check_model_checksums(path)
         return path, read_about(path)
     try:
         path = Path(snapshot_download(str(name)))
@@ -45,6 +47,7 @@ def find_model(name: str | Path, checkpoint: str | None) -> tuple[Path, dict[str
             f"{name} is not a folder here, and cannot be downloaded from the hub ({_format_reason(error)}). Give a run's "
             "folder, or connect to the hub"
         ) from error
+    check_model_checksums(path)
     return path, read_about(path)
 
 
@@ -66,6 +69,7 @@ def publish(name: str, private: bool, save: Callable[[Path, str], None]) -> str:
             full_name = hub.create_repo(name, private=private, exist_ok=True).repo_id
             save(folder, full_name)
             write_json(folder / _CONFIG, redact_config(read_json(folder / _CONFIG)))
+            write_checksums(folder, read_json(folder / CHECKSUMS).keys())
             hub.upload_folder(repo_id=full_name, folder_path=folder, commit_message="Model of close-transfer")
             return f"{hub.endpoint}/{full_name}"
     except WriteError:

@@ -10,6 +10,7 @@ from close_transfer.config.components import ClipConfig
 from close_transfer.core.errors import UserError
 from close_transfer.encoders import AnyEncoder
 from close_transfer.models.network import TransferNetwork
+from close_transfer.models.pretrained import load_saved_tokenizer
 from close_transfer.training.run_folder import RunFolder
 
 
@@ -32,7 +33,7 @@ def load_model(
     folder = RunFolder(run).find_intact_checkpoint(checkpoint)
     model = TransferNetwork.from_pretrained(folder, base_model=base_model).eval()
     model.to(torch.device(device))
-    return model, transformers.AutoTokenizer.from_pretrained(folder)
+    return model, load_saved_tokenizer(folder)
 
 
 def load_encoder_settings(model: TransferNetwork) -> ClipConfig:

@@ -8,6 +8,7 @@ import transformers
 
 from close_transfer.config.components import TaskConfig
 from close_transfer.core.atomic_files import report_write_errors
+from close_transfer.core.checksums import write_checksums
 from close_transfer.core.errors import UserError
 from close_transfer.core.pages import write_page
 from close_transfer.encoders import Encoder, load_encoder
@@ -15,7 +16,9 @@ from close_transfer.inference.hub import find_model, publish
 from close_transfer.inference.loading import check_encoder, load_encoder_settings
 from close_transfer.models.device import pick_device
 from close_transfer.models.network import TransferNetwork
-from close_transfer.reports.model_card import build_model_card, write_about
+from close_transfer.models.pretrained import load_saved_tokenizer
+from close_transfer.models.saving import save_parts
+from close_transfer.reports.model_card import ABOUT, build_model_card, write_about
 from close_transfer.tasks import build_task
 
 
@@ -83,7 +86,7 @@ class SavedModel:
         folder, about = find_model(name, checkpoint)
         network = TransferNetwork.from_pretrained(folder, base_model=None if base_model is None else str(base_model))
         network.to(torch.device(device))  # type: ignore[arg-type]
-        return cls(network, transformers.AutoTokenizer.from_pretrained(folder), about=about)
+        return cls(network, load_saved_tokenizer(folder), about=about)
 
     @property
     def encoder(self) -> Encoder:
@@ -123,9 +126,11 @@ class SavedModel:
         """
         folder = Path(folder)
         with report_write_errors(folder):
-            self.network.save_pretrained(folder)
-            self.tokenizer.save_pretrained(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+        # After a kill in between, the files do not fit the checksums that were there before.
+        names = save_parts(folder, self.network) + save_parts(folder, self.tokenizer)
         write_about(folder, self.about)
+        write_checksums(folder, [*names, ABOUT])
         card = build_model_card(self.network.config, self.about, name or folder.name, licence)
         write_page(folder / "README.md", str(card))
 

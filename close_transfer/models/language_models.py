@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from huggingface_hub.errors import StrictDataclassError
 from peft import LoraConfig
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
-    AutoTokenizer,
     GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -28,6 +26,7 @@ from close_transfer.config.components import LMConfig, PretrainedLM, ScratchLM
 from close_transfer.core.errors import UserError
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 from close_transfer.models.bpe_tokenizer import train_bpe
+from close_transfer.models.pretrained import load_pretrained_model, load_tokenizer
 from close_transfer.models.prompt_format import Format, TextFormat
 from close_transfer.models.saved_config import SavedBaseModel
 
@@ -84,20 +83,11 @@ def build_from_scratch(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) ->
 def build_from_config(config: PreTrainedConfig) -> PreTrainedModel:
     """Build the language model of a transformers config, with random weights."""
     family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    model = family.from_config(config)
+    model = family.from_config(config, trust_remote_code=False)
     if not config.is_encoder_decoder:
         model.loss_type = (
             "ForCausalLM"  # transformers derives no loss from the name GPT2LMHeadModel, and warns about it in every run
         )
-    return model
-
-
-def _load_pretrained(name: str, dtype: str) -> PreTrainedModel:
-    """Load with transformers; its OSError or ValueError becomes a UserError that names `subject` and `remedy`."""
-    config = AutoConfig.from_pretrained(name)
-    family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    model = family.from_pretrained(name, config=config, dtype=getattr(torch, dtype))
-    reset_generation_config(model)
     return model
 
 
@@ -181,9 +171,12 @@ def load_base_model(base_model: SavedBaseModel, folder: str | None = None) -> Pr
             f"{name}: there is no such folder, and the model was trained on the language model in it. Please {_GIVE_BASE}"
         )
     try:
-        model = _load_pretrained(name, base_model["dtype"])
-    except (OSError, ValueError) as error:
+        model = load_pretrained_model(name, base_model["dtype"])
+    except UserError:
+        raise
+    except Exception as error:  # of many kinds: of JSON, of transformers, of safetensors
         raise _build_loading_error(f"{name}, the base language model of this checkpoint", error, _GIVE_BASE) from error
+    reset_generation_config(model)
     fingerprint = fingerprint_weights(model)
     if fingerprint != base_model["fingerprint"]:
         raise UserError(
@@ -212,10 +205,13 @@ def build_language_model(config: LMConfig, texts: Iterable[str]) -> LanguageMode
         reset_generation_config(model)
         return LanguageModel(model, tokenizer, TextFormat(tokenizer, _choose_format(model, tokenizer, "auto")), None)
     try:
-        model, tokenizer = _load_pretrained(config.name, config.dtype), AutoTokenizer.from_pretrained(config.name)
-    except (OSError, ValueError) as error:
+        model, tokenizer = load_pretrained_model(config.name, config.dtype), load_tokenizer(config.name)
+    except UserError:
+        raise
+    except Exception as error:  # as in `load_base_model`
         remedy = "give a folder that transformers' save_pretrained wrote, model and tokenizer, as lm=FOLDER"
         raise _build_loading_error(f"lm={config.name}", error, remedy) from error
+    reset_generation_config(model)
     base_model = _describe_base_model(config, model) if config.tuning != "full" else None
     set_trainable(model, config)
     return LanguageModel(

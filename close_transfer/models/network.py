@@ -7,7 +7,8 @@ Shapes: b scenes, *k patches of a scene (absent where a scene has one vector), d
 s = mapper's tokens + p, t targets (a scene may have several), l target tokens, v vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +19,9 @@ from torch import Tensor
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 
 from close_transfer.config.choices import InputModality
+from close_transfer.core.atomic_files import damaged_file_error
 from close_transfer.core.errors import UserError
+from close_transfer.core.model_folder import refuse_code
 from close_transfer.models.adapters import AdapterChain, AdapterContext, NoiseSource, Statistics
 from close_transfer.models.language_models import build_from_config, load_base_model, reset_generation_config
 from close_transfer.models.lm_wrappers import Context, build_lm_wrapper
@@ -32,8 +35,10 @@ from close_transfer.models.saved_config import (
     SavedTextFormat,
     check_saved_config,
 )
+from close_transfer.models.weight_files import check_shapes, limit_parameters, read_shapes
 
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
+_ONE_FILE = "1000TB"  # larger than any model, because `from_pretrained` reads one file
 
 
 class TransferConfig(PreTrainedConfig):
@@ -168,14 +173,18 @@ class TransferNetwork(PreTrainedModel):
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Save like transformers, but without the weights of a base that was not tuned in full."""
         if self.config.base_model is not None:
-            kwargs.setdefault("state_dict", self._collect_saved_state())
+            state = {name: tensor.detach() for name, tensor in self._collect_saved_state().items()}
+            kwargs.setdefault("state_dict", state)
+        kwargs.setdefault("max_shard_size", _ONE_FILE)
         super().save_pretrained(save_directory, **kwargs)
 
     def _collect_saved_state(self) -> dict[str, Tensor]:
+        """Return the tensors that are saved, by name; all if there is no base model."""
+        state = self.state_dict(keep_vars=True)
+        if self.config.base_model is None:
+            return state
         trained = {f"lm.{name}" for name, parameter in self.lm.named_parameters() if parameter.requires_grad}
-        return {
-            name: tensor for name, tensor in self.state_dict().items() if not name.startswith("lm.") or name in trained
-        }
+        return {name: tensor for name, tensor in state.items() if not name.startswith("lm.") or name in trained}
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -188,24 +197,50 @@ class TransferNetwork(PreTrainedModel):
             base_model: folder of the language model whose weights were left out; None: its folder in training.
 
         Raises:
-            UserError: if config.json is damaged, if such a base cannot be loaded or has other weights than in training, or
-                if one is given but the checkpoint holds the whole language model.
+            UserError: if config.json or the weights are damaged or do not fit together, if such a base cannot be loaded or
+                has other weights than in training, or if one is given but the checkpoint holds the whole language model.
         """
+        refuse_code(Path(folder))
         check_saved_config(Path(folder) / _CONFIG)
-        config = TransferConfig.from_pretrained(folder)
+        with _report_damage(Path(folder) / _CONFIG):
+            config = TransferConfig.from_pretrained(folder)
         if config.base_model is None:
             if base_model is not None:
                 raise UserError(
                     f"base_model={base_model}: the checkpoint holds its whole language model. Leave base_model out"
                 )
-            return super().from_pretrained(folder, *args, **kwargs)
-        model = cls(config, load_base_model(config.base_model, base_model))
+            cls._check_weights(config, None, Path(folder))
+            return super().from_pretrained(folder, *args, use_safetensors=True, trust_remote_code=False, **kwargs)
+        lm = load_base_model(config.base_model, base_model)
+        cls._check_weights(config, lm, Path(folder))
+        model = cls(config, lm)
         if base_model is not None and config.base_model.get("folder"):  # saving again records the present folder
             model.config.base_model = {**config.base_model, "folder": str(Path(base_model).resolve())}
-        saved = load_file(Path(folder) / _WEIGHTS)
-        missing, unexpected = model.load_state_dict(saved, strict=False)
-        assert not unexpected and not set(missing) & model._collect_saved_state().keys(), (missing, unexpected)
+        model.load_state_dict(load_file(Path(folder) / _WEIGHTS), strict=False)
         return model
+
+    @classmethod
+    def _check_weights(cls, config: TransferConfig, lm: PreTrainedModel | None, folder: Path) -> None:
+        """Check that the weights are exactly those of the model that the config describes, before it takes any memory."""
+        weights = folder / _WEIGHTS
+        with (
+            _report_damage(folder / _CONFIG),
+            limit_parameters(len(read_shapes(weights)), str(folder / _CONFIG)),
+            torch.device("meta"),
+        ):
+            model = cls(config, lm)
+        check_shapes(model._collect_saved_state(), weights)
+
+
+@contextmanager
+def _report_damage(path: Path) -> Iterator[None]:
+    """Turn errors of reading a config.json, and of building what it describes, into a `UserError` that names it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # of many kinds: of pydantic, of transformers, of torch
+        raise damaged_file_error(path, " ".join(str(error).split()) or type(error).__name__) from error
 
 
 AutoConfig.register(TransferConfig.model_type, TransferConfig)

@@ -10,8 +10,6 @@ transformers loads the folder that it writes, and text-only training takes it as
 """
 
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +17,17 @@ import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from close_transfer.config.components import LoopConfig
 from close_transfer.config.pretrain_lm import PretrainLmConfig
 from close_transfer.core.atomic_files import (
     WriteError,
-    atomic_path,
     fingerprint,
     read_json,
-    report_write_errors,
     write_json,
 )
+from close_transfer.core.checksums import write_checksums
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.texts import Corpus, read_corpus
@@ -39,7 +36,10 @@ from close_transfer.core.text_normalization import normalize_text
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.device import pick_device
 from close_transfer.models.language_models import END_TOKEN, build_from_scratch
+from close_transfer.models.pretrained import load_saved_tokenizer
 from close_transfer.models.prompt_format import truncate_ids
+from close_transfer.models.saving import save_parts
+from close_transfer.models.weight_files import check_shapes
 from close_transfer.pipelines.pretraining_summary import PretrainOutcome, describe_outcome, describe_plan
 from close_transfer.training.batches import Ragged
 from close_transfer.training.pretraining_objective import (
@@ -93,15 +93,6 @@ def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_tokens: 
     return Ragged.from_rows(rows), num_cut
 
 
-def _save_into(folder: Path, part: PreTrainedModel | PreTrainedTokenizerBase) -> None:
-    """Save a model or tokenizer as `save_pretrained` does, but every file appears complete or not at all."""
-    with tempfile.TemporaryDirectory() as elsewhere, report_write_errors(Path(elsewhere)):
-        part.save_pretrained(elsewhere)
-        for path in sorted(Path(elsewhere).iterdir()):
-            with atomic_path(folder / path.name) as temporary:
-                shutil.copyfile(path, temporary)
-
-
 def _check_output(config: PretrainLmConfig) -> Path:
     folder = Path(config.output)
     if folder.exists() and not folder.is_dir():
@@ -127,12 +118,12 @@ def _train_or_load_tokenizer(
 ) -> PreTrainedTokenizerBase:
     """Return a tokenizer trained on these texts and save it if `saves`, or load the saved one."""
     if resumed:
-        return AutoTokenizer.from_pretrained(folder)
+        return load_saved_tokenizer(folder)
     tokenizer = train_bpe(
         texts, config.lm.vocab_size, END_TOKEN, more_special=_list_sentinels(config), lowercase=config.lowercase
     )
     if saves:
-        _save_into(folder, tokenizer)
+        save_parts(folder, tokenizer)
     return tokenizer
 
 
@@ -210,9 +201,13 @@ def _build_objective(
 
 
 def _load_weights(model: PreTrainedModel, checkpoint: Path) -> None:
-    """Load a checkpoint's weights into a model of the same settings; tied weights are saved once."""
-    _, unexpected = model.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=False)
-    assert not unexpected, unexpected
+    """Load a checkpoint's weights into a model of the same settings; tied weights are saved once.
+
+    Raises:
+        UserError: if the file is damaged, or holds other tensors than the model.
+    """
+    check_shapes(model.state_dict(keep_vars=True), checkpoint / "model.safetensors")
+    model.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=False)
 
 
 def _pretrain(config: PretrainLmConfig, corpus: Corpus, run: RunFolder, accelerator: Accelerator) -> PretrainOutcome:
@@ -264,7 +259,8 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, run: RunFolder, accelera
         "trained": _summarize_training(run, objective, outcome.state),
     }
     if accelerator.is_main_process:
-        _save_into(folder, model)
+        names = save_parts(folder, model) + save_parts(folder, tokenizer)
+        write_checksums(folder, names)
         write_json(folder / _SUMMARY, summary)
         if not outcome.stopped_early:
             run.remove_checkpoints()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import cast
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from close_transfer.config.train import TrainConfig
 from close_transfer.encoders import AnyEncoder
@@ -12,6 +12,7 @@ from close_transfer.models.adapters import Statistics
 from close_transfer.models.language_models import build_language_model
 from close_transfer.models.lm_wrappers import check_positions
 from close_transfer.models.network import TransferConfig, TransferNetwork
+from close_transfer.models.pretrained import load_saved_tokenizer
 from close_transfer.models.saved_config import SavedNoise, SavedStatistics, SavedTask
 from close_transfer.training.batches import TokenizedExamples
 from close_transfer.training.run_folder import RunFolder
@@ -71,7 +72,7 @@ def load_last_network(folder: RunFolder) -> tuple[TransferNetwork, PreTrainedTok
         UserError: if the checkpoint is missing or damaged.
     """
     last = folder.find_intact_checkpoint("last")
-    return TransferNetwork.from_pretrained(last), AutoTokenizer.from_pretrained(last)
+    return TransferNetwork.from_pretrained(last), load_saved_tokenizer(last)
 
 
 def check_prompt_lengths(

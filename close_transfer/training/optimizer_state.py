@@ -16,10 +16,18 @@ def collect_optimizer_tensors(model: torch.nn.Module, optimizer: torch.optim.Opt
 
 
 def restore_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Restore the state that `collect_optimizer_tensors` returned."""
+    """Restore the state that `collect_optimizer_tensors` returned.
+
+    Raises:
+        ValueError: if the tensors are not those of this model.
+    """
     parameters = dict(model.named_parameters())
     for key, tensor in tensors.items():
-        name, slot = key.rsplit("/", 1)
+        name, _, slot = key.rpartition("/")
+        if name not in parameters:
+            raise ValueError(f"{key} does not belong to a parameter of the model")
         parameter = parameters[name]
+        if slot not in ("step", "exp_avg", "exp_avg_sq") or (slot != "step" and tensor.shape != parameter.shape):
+            raise ValueError(f"{key} has shape {tuple(tensor.shape)}, and its parameter {tuple(parameter.shape)}")
         # AdamW keeps its step count on the CPU, and its moments on the parameter's device.
         optimizer.state[parameter][slot] = tensor if slot == "step" else tensor.to(parameter.device)

@@ -9,7 +9,7 @@
 
 A checkpoint is written under a temporary name, renamed when it is complete, and renamed again before it is
 removed, so a folder named step-... is complete even after a kill. Only the best and the last are kept, and only
-the last with the optimiser's state. checksums.json holds the SHA-256 of their files. Nothing is pickled.
+the last with the optimiser's state. checksums.json holds size and SHA-256 of their files. Nothing is pickled.
 """
 
 import json
@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -31,8 +32,8 @@ from close_transfer.core.atomic_files import (
     damaged_file_error,
     fingerprint,
     fingerprint_file,
+    follow_umask,
     read_fields,
-    read_json,
     remove_stale,
     replace_link,
     report_write_errors,
@@ -40,6 +41,7 @@ from close_transfer.core.atomic_files import (
     write_json,
     write_text,
 )
+from close_transfer.core.checksums import CHECKSUMS, check_model_checksums, write_checksums
 from close_transfer.core.errors import UserError
 from close_transfer.core.locks import hold_lock, locate_lock
 from close_transfer.training.optimizer_state import collect_optimizer_tensors, restore_optimizer
@@ -48,7 +50,6 @@ _logger = logging.getLogger(__name__)
 
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "training_state.json"
-_CHECKSUMS = "checksums.json"
 _STATE_TYPES = {"step": int, "best_step": int, "best_loss": int | float | None, "seconds": int | float}
 _LOADING_ARGUMENTS = ("is_local", "local_files_only")
 
@@ -99,19 +100,7 @@ class RunFolder:
             UserError: if there is none, or if one of its files is missing or damaged.
         """
         folder = self.find_checkpoint(which)
-        listed = folder / _CHECKSUMS
-        if not listed.is_file():  # a user deletes it after changing a file on purpose
-            return folder
-        expected = {**read_fields(listed, {"config.json": str}), **read_json(listed)}
-        for name, checksum in expected.items():
-            path = folder / name
-            if name == _OPTIMIZER and not path.is_file():  # kept with the last checkpoint only
-                continue
-            if not path.is_file() or fingerprint_file(path) != checksum:
-                raise UserError(
-                    f"{path}: is missing, or damaged (its SHA-256 is not the one in {_CHECKSUMS}). Train again, or restore the "
-                    f"file from a copy; if you changed it on purpose, delete {_CHECKSUMS}"
-                )
+        check_model_checksums(folder, optional=(_OPTIMIZER,))  # kept with the last checkpoint only
         return folder
 
     @property
@@ -128,7 +117,7 @@ class RunFolder:
         files = sorted(
             path
             for path in self.find_checkpoint(which).iterdir()
-            if path.is_file() and path.name not in (_OPTIMIZER, _STATE, _CHECKSUMS)
+            if path.is_file() and path.name not in (_OPTIMIZER, _STATE, CHECKSUMS)
         )
         return fingerprint(part for path in files for part in (path.name, fingerprint_file(path)))
 
@@ -205,9 +194,9 @@ class RunFolder:
                 model.save_pretrained(temporary)
                 tokenizer.save_pretrained(temporary)
                 save_file(collect_optimizer_tensors(model, optimizer), temporary / _OPTIMIZER)
-                sums = {path.name: fingerprint_file(path) for path in sorted(temporary.iterdir())}
-                write_json(temporary / _CHECKSUMS, sums)
                 write_json(temporary / _STATE, asdict(state))
+                follow_umask(temporary)
+                write_checksums(temporary, [path.name for path in temporary.iterdir()])
                 for path in (*temporary.iterdir(), temporary, self.log_path):
                     sync(path)
                 temporary.rename(target)
@@ -234,9 +223,15 @@ class RunFolder:
         """Restore the optimiser from the last checkpoint, and return the state of the same checkpoint.
 
         The model must be loaded from that checkpoint too.
+
+        Raises:
+            UserError: if the checkpoint is damaged.
         """
         folder = self.find_checkpoint("last")
-        restore_optimizer(model, optimizer, load_file(folder / _OPTIMIZER))
+        try:
+            restore_optimizer(model, optimizer, load_file(folder / _OPTIMIZER))
+        except (SafetensorError, OSError, ValueError, LookupError) as error:
+            raise damaged_file_error(folder / _OPTIMIZER, str(error)) from error
         return read_state(folder, kind)
 
     def remove_checkpoints(self) -> None:

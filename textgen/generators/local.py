@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from close_transfer.core.errors import UserError
+from close_transfer.core.model_folder import build_custom_code_error, check_model_folder, is_custom_code_error
 from close_transfer.core.signals import StopRequest
 from textgen.config import LocalSettings
 from textgen.corpus.journal import RequestJournal
@@ -52,18 +53,36 @@ class LocalModel:
                 "source=openai with a server, or source=grammar"
             ) from None
 
+        check_model_folder(self.name)
         device = self.settings.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             # Padding on the left, so that generation continues each prompt right at its end.
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(self.name, padding_side="left")
-            self._model: Any = AutoModelForCausalLM.from_pretrained(self.name, dtype=self.settings.dtype)
-        except (OSError, ValueError) as error:
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(
+                self.name, padding_side="left", trust_remote_code=False
+            )
+            self._model: Any
+            self._model, info = AutoModelForCausalLM.from_pretrained(
+                self.name,
+                dtype=self.settings.dtype,
+                trust_remote_code=False,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+        except Exception as error:  # of many kinds: of JSON, of transformers, of safetensors
+            if is_custom_code_error(error):
+                raise build_custom_code_error(f"model={self.name}") from None
             reason = " ".join(str(error).split())[:300]
             raise UserError(
                 f"model={self.name}: transformers cannot load it ({reason}). Give the folder or name of a causal language model"
             ) from None
+        if info["missing_keys"]:  # transformers only warns, and fills them with random numbers
+            missing = sorted(info["missing_keys"])[0]
+            raise UserError(
+                f"model={self.name}: its weights lack tensors that config.json describes, for example {missing}. Give a complete "
+                "causal language model"
+            )
         try:
             self._model.to(device).eval()  # type: ignore[arg-type]
         except (RuntimeError, AssertionError) as error:

@@ -1,0 +1,81 @@
+"""Checksums of the files in a folder: written last, checked before anything is loaded."""
+
+import hashlib
+import logging
+from collections.abc import Collection
+from pathlib import Path
+
+from close_transfer.core.atomic_files import damaged_file_error, fingerprint_file, read_json, write_json
+from close_transfer.core.errors import UserError
+
+_logger = logging.getLogger(__name__)
+
+CHECKSUMS = "checksums.json"
+_MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+def write_checksums(folder: Path, names: Collection[str]) -> None:
+    """Write size and SHA-256 of these files of a folder to its checksums.json.
+
+    Raises:
+        WriteError: if it cannot be written.
+    """
+    entries = {
+        name: {"size": (folder / name).stat().st_size, "sha256": fingerprint_file(folder / name)}
+        for name in sorted(names)
+    }
+    write_json(folder / CHECKSUMS, entries)
+
+
+def check_model_checksums(folder: Path, optional: Collection[str] = ()) -> None:
+    """Check the files of a saved model; without checksums.json log a note, because a user may have deleted it on purpose.
+
+    Raises:
+        UserError: as `check_checksums`.
+    """
+    if (folder / CHECKSUMS).is_file():
+        present = [name for name in _MODEL_FILES if (folder / name).is_file()]
+        check_checksums(folder, present, optional)
+    else:
+        _logger.warning("note: %s has no %s, so changes of its files since training are not noticed", folder, CHECKSUMS)
+
+
+def check_checksums(folder: Path, required: Collection[str] = (), optional: Collection[str] = ()) -> None:
+    """Check that the files of a folder are the ones that its checksums.json describes.
+
+    Args:
+        folder: folder with checksums.json.
+        required: names of files that checksums.json must list.
+        optional: names of files that may be missing.
+
+    Raises:
+        UserError: if checksums.json or a file that it lists is missing or damaged.
+    """
+    listed = folder / CHECKSUMS
+    entries = read_json(listed)
+    if not isinstance(entries, dict) or not all(_is_entry(name, entry) for name, entry in entries.items()):
+        raise damaged_file_error(listed, "it does not list files with size and SHA-256")
+    for name in required:
+        if name not in entries:
+            raise damaged_file_error(listed, f"it does not list {name}")
+    for name, entry in entries.items():
+        path = folder / name
+        if name in optional and not path.is_file():
+            continue
+        if not path.is_file() or path.stat().st_size != entry["size"] or fingerprint_file(path) != entry["sha256"]:
+            raise UserError(
+                f"{path}: is missing, or damaged (its size or SHA-256 is not the one in {CHECKSUMS}). Restore the file from a "
+                f"copy, or make the folder again; if you changed it on purpose, delete {CHECKSUMS}"
+            )
+
+
+def _is_entry(name: str, entry: object) -> bool:
+    """Return True if this describes a file of the folder itself, not one elsewhere."""
+    return (
+        name not in ("", ".", "..")
+        and Path(name).name == name
+        and isinstance(entry, dict)
+        and type(entry.get("size")) is int
+        and isinstance(entry.get("sha256"), str)
+        and len(entry["sha256"]) == hashlib.sha256().digest_size * 2
+    )

@@ -1,0 +1,76 @@
+"""Checks of an open_clip_config.json of others, and loading without the code that it or a model that it names holds."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import open_clip
+from transformers import dynamic_module_utils
+
+from close_transfer.core.checksums import CHECKSUMS, check_checksums
+from close_transfer.core.errors import UserError
+from close_transfer.core.model_folder import build_custom_code_error, check_model_folder
+
+_LOCAL = "local-dir:"
+
+
+def check_clip_folder(name: str) -> None:
+    """Check a model that includes its config, `local-dir:FOLDER` or `hf-hub:NAME`, before open_clip loads it.
+
+    Raises:
+        UserError: if its config asks to run code or names a text model that cannot be used, or a file is not the one that the
+            folder's checksums.json describes.
+        OSError, ValueError: if its config cannot be read.
+    """
+    folder = Path(name.removeprefix(_LOCAL)) if name.startswith(_LOCAL) else None
+    if folder is not None and (folder / CHECKSUMS).is_file():
+        check_checksums(folder)
+    config = open_clip.get_model_config(name)
+    text = config.get("text_cfg") if isinstance(config, dict) else None
+    if not isinstance(text, dict) or not isinstance(config.get("vision_cfg"), dict):
+        raise UserError(
+            f"clip.model={name}: its open_clip_config.json is damaged (text_cfg or vision_cfg is missing). Restore it from a copy"
+        )
+    arguments = text.get("tokenizer_kwargs", {})
+    if not isinstance(arguments, dict) or arguments.get("trust_remote_code"):
+        raise build_custom_code_error(
+            f"clip.model={name}: open_clip_config.json, text_cfg.tokenizer_kwargs={arguments}"
+        )
+    if isinstance(text.get("hf_model_name"), str):
+        check_model_folder(text["hf_model_name"])
+
+
+def load_clip_tokenizer(name: str, source: str | None = None) -> Any:
+    """Load the tokenizer of an architecture, without the code of others.
+
+    Args:
+        name: name of the architecture, as open_clip takes it.
+        source: folder of another tokenizer; None loads the architecture's own.
+    """
+    text = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
+    with never_ask():
+        if source is not None:
+            return open_clip.tokenizer.HFTokenizer(
+                source,
+                context_length=text.get("context_length", open_clip.tokenizer.DEFAULT_CONTEXT_LENGTH),
+                tokenizer_mode=text.get("tokenizer_mode"),
+                **text.get("tokenizer_kwargs", {}) | {"local_files_only": True, "trust_remote_code": False},
+            )
+        if text.get("hf_tokenizer_name"):
+            return open_clip.get_tokenizer(name, trust_remote_code=False)
+        return open_clip.get_tokenizer(name)  # one of open_clip's own, which does not take the argument
+
+
+@contextmanager
+def never_ask() -> Iterator[None]:
+    """Make transformers refuse code of others within the block, where a caller in open_clip leaves the choice open.
+
+    transformers would ask on the terminal, and take a `y` from a pipe for the answer. Without time for an answer it raises.
+    """
+    before = dynamic_module_utils.TIME_OUT_REMOTE_CODE
+    dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
+    try:
+        yield
+    finally:
+        dynamic_module_utils.TIME_OUT_REMOTE_CODE = before
