@@ -12,6 +12,7 @@ import pytest
 from close_transfer.core.command_line import CONFIGS, compose_config
 from close_transfer.core.signals import StopRequest
 from tests.conftest import REPOSITORY
+from tests.textgen.local_server import Server
 from tests.textgen.stand_in.server import StandInServer
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.journal import RequestJournal, read_ledger
@@ -126,6 +127,19 @@ def serve():
     yield begin
     for server in running:
         server.__exit__()
+
+
+@pytest.fixture
+def start_server():
+    servers = []
+
+    def start(act):
+        servers.append(Server(act))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
 
 
 @pytest.fixture
