@@ -1,5 +1,6 @@
 """Datasets of the `datasets` library: a name on the hub, or a folder that the library can read."""
 
+import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import is_file
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
+from close_transfer.core.schema import shorten
 from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.image_files import open_image, read_image
@@ -43,6 +45,25 @@ def _is_saved(folder: Path) -> bool:
     return is_file(folder / "dataset_dict.json") or is_file(folder / "state.json")
 
 
+def _check_files_are_inside(data: HuggingFaceData) -> None:
+    """Check that a folder's own README names data files below the folder only.
+
+    Raises:
+        UserError: if it names a file elsewhere, or an address: a folder of others must not read other files.
+    """
+    folder = Path(data.path)
+    if not folder.is_dir():
+        return
+    inside = os.path.abspath(folder)  # noqa: PTH100  links stay, because large files are often links
+    data_files = datasets.load_dataset_builder(data.path, data.config).config.data_files or {}
+    for file in (file for files in data_files.values() for file in files):
+        if "://" in file or not Path(os.path.abspath(file)).is_relative_to(inside):  # noqa: PTH100
+            raise UserError(
+                f"data.path={data.path}: its README names the data file {shorten(file)}, which is not in this folder. Put "
+                "the file there and correct the README"
+            )
+
+
 def _load_dataset(data: HuggingFaceData, split: str) -> tuple[datasets.Dataset, bool]:
     """Return the rows of a split, and True if training and validation share them."""
     splits: dict[Any, str | None] = {**data.splits}
@@ -55,8 +76,11 @@ def _load_dataset(data: HuggingFaceData, split: str) -> tuple[datasets.Dataset, 
         )
     try:
         if not _is_saved(Path(data.path)):
+            _check_files_are_inside(data)
             return datasets.load_dataset(data.path, data.config, split=name), shared
         loaded = datasets.load_from_disk(data.path)
+    except UserError:
+        raise
     except Exception as error:  # the library passes on errors of any kind from its readers
         if str(error).startswith("Unknown split"):
             raise _build_split_error(

@@ -1,4 +1,5 @@
 import shlex
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -215,3 +216,24 @@ def test_damaged_files_are_sentences(kind, damage, tmp_path):
         file.write_bytes(content)
     with pytest.raises(UserError, match=r"data\.path=folder|folder, row \d+"):
         read("folder")
+
+
+@pytest.mark.parametrize("named", ["../secret.csv", "{here}/secret.csv", "inner/../../secret.csv"])
+def test_a_folder_does_not_read_files_elsewhere(named, tmp_path):
+    write("own/inner/a.csv", "text\na dog\n")
+    write("secret.csv", "text\na secret\n")
+    named = named.format(here=Path.cwd())
+    write("own/README.md", f"---\nconfigs:\n- config_name: default\n  data_files: {named}\n---\n")
+    with pytest.raises(
+        UserError, match=r"data\.path=own: its README names the data file .*secret\.csv, which is not in this"
+    ):
+        read("own")
+
+
+def test_a_folder_reads_the_files_that_its_readme_names():
+    Path("elsewhere").mkdir()
+    write("elsewhere/big.csv", "text\na dog\na cat\n")
+    write("own/other.csv", "text\nno\n")
+    Path("own/big.csv").symlink_to(Path("elsewhere/big.csv").absolute())
+    write("own/README.md", "---\nconfigs:\n- config_name: default\n  data_files: big.csv\n---\n")
+    assert [text for example in read("own", "splits.val=null", "val_share=0.4").examples for text in example.texts]
