@@ -11,10 +11,12 @@ import yaml
 from close_transfer.cli import compose_config
 from close_transfer.config.report_bug import ReportBugConfig
 from close_transfer.config.train import TrainConfig
+from close_transfer.core.control_characters import escape_controls
 from close_transfer.core.errors import UserError
 from close_transfer.pipelines.report_bug import main
 from close_transfer.reports.bug_report import format_bug_report
 from close_transfer.reports.redaction import mask_secrets
+from tests import hostile
 
 # As shown, none is a key.
 KEYS = ["sk-proj-abcdefgh12345678", "hf_abcdefghijklmnop", "ghp_abcdefghijklmnop", "AKIAABCDEFGHIJKLMNOP"]
@@ -87,3 +89,10 @@ def test_the_settings_of_a_run_are_shown(finished_runs, capsys):
     assert str(finished_runs) not in report and str(Path.cwd()) not in report
     with pytest.raises(UserError, match="run=nowhere: there is no run"):
         main(ReportBugConfig(run="nowhere"))
+
+
+def test_no_setting_ends_the_block_of_settings():
+    text = f"a\n```\n{hostile.HOSTILE}\n```\n<b>"
+    report = format_bug_report({"data": {"prompt": text, "name": hostile.HOSTILE}})
+    hostile.check_markdown(escape_controls(report))
+    assert report.rstrip().endswith("````")

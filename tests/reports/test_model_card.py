@@ -1,6 +1,8 @@
 """Model cards: sentences and tags that fit the model, without local paths."""
 
+import ast
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,10 +10,12 @@ import pytest
 from close_transfer import TransferModel
 from close_transfer.cli import compose_config
 from close_transfer.config.train import TrainConfig
+from close_transfer.core import pages
 from close_transfer.models.network import TransferConfig
 from close_transfer.pipelines.train import train
 from close_transfer.reports.model_card import build_model_card, format_licence
 from close_transfer.reports.redaction import redact, redact_config
+from tests import hostile
 from tests.conftest import SMALL_LOOP
 from tests.families import tiny_family
 
@@ -188,3 +192,33 @@ def test_paths_are_shortened_and_names_of_the_hub_are_unchanged():
     assert redact({"name": "huggingface", "path": "owner/data"})["path"] == "owner/data"
     published = redact_config({"encoder": {"config": settings["clip"]}, "lm": {"_name_or_path": "/home/me/lm", "d": 1}})
     assert published == {"encoder": {"config": told["clip"]}, "lm": {"d": 1}}
+
+
+def test_names_of_others_do_nothing_in_a_card():
+    text = hostile.HOSTILE
+    base_model = {"name": text, "folder": text, "fingerprint": text, "lora": None}
+    made = config(
+        encoder={"name": text, "dim": 8, "config": {"kind": "open_clip", "model": "ViT-B-32"}},
+        task={"name": "captioning", "prompt": text, "language": text, "metric": text, "labels": [text]},
+        base_model=base_model,
+    )
+    result = {"data": text, "split": text, "scene": text, "num_examples": 3, "metrics": {text.replace("/", ""): 1.0}}
+    about = {
+        "facts": {"input_modality": "text", "num_examples": 2, "num_skipped": 1, "skipped": {text: 1}, "data_fingerprint": text},
+        "settings": {"data": {"name": text, "path": text, "prompt": text}, "lm": {"name": text}},
+        "results": [result | {"intervals": {}}],
+    }  # fmt: skip
+    card = str(build_model_card(made, about, text, text))
+    pages.write_page(Path("README.md"), card)
+    written = Path("README.md").read_text()
+    hostile.check_markdown(written)
+    assert written.count("evil.example") > 10
+    header = hostile.read_front_matter(written)
+    assert header["library_name"] == "close-transfer" and header["license"] == "other"
+    (code,) = re.findall(r"^(`{3,})python\n(.*?)\n\1$", written, flags=re.DOTALL | re.MULTILINE)
+    (call,) = [
+        node
+        for node in ast.walk(ast.parse(code[1]))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "from_pretrained"
+    ]
+    assert [type(argument) for argument in call.args] == [ast.Constant]

@@ -13,6 +13,7 @@ from close_transfer.core.command_line import CONFIGS, compose_config
 from close_transfer.core.journal_lines import format_line
 from close_transfer.core.signals import StopRequest
 from tests.conftest import REPOSITORY
+from tests.textgen.local_server import Server
 from tests.textgen.stand_in.server import StandInServer
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.journal import RequestJournal, read_ledger
@@ -132,6 +133,19 @@ def serve():
     yield begin
     for server in running:
         server.__exit__()
+
+
+@pytest.fixture
+def start_server():
+    servers = []
+
+    def start(act):
+        servers.append(Server(act))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
 
 
 @pytest.fixture

@@ -74,7 +74,10 @@ def classify_error(
 def _make_redirect_error(error: openai.APIStatusError, access: Access) -> RequestError:
     """Return the fault for a redirect, which is not followed: the prompts, and maybe the key, would go elsewhere."""
     location = error.response.headers.get("location", "")
-    address = access.mask_key(mask_address(urljoin(str(error.request.url), location))) if location else "no address"
+    try:
+        address = access.mask_key(mask_address(urljoin(str(error.request.url), location))) if location else "no address"
+    except ValueError:
+        address = "what is not an address"
     return RequestError(
         str(error.status_code),
         "no",

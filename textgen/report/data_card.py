@@ -157,7 +157,7 @@ def _list_licence_notes(summary: CorpusSummary) -> list[str]:
 @cache
 def _load_template() -> jinja2.Template:
     loader = jinja2.PackageLoader("textgen.report", "templates")
-    # Whatever the template shows is escaped, unless it is Markdown already.
+    # All that the template shows is escaped, unless it is Markdown already.
     environment = jinja2.Environment(
         loader=loader, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, finalize=escape_text
     )

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from close_transfer.core.command_line import compose_config, options
+from tests import hostile
 from tests.textgen.report.described_corpora import FAULTS, HOSTILE, TEMPLATE, describe, make_pets_recipe
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.report.data_card import write_card
@@ -143,3 +144,25 @@ def test_hostile_names_break_neither_table_nor_page(tmp_path: Path) -> None:
     assert "| a\\|b" in before or "model a\\|b" in before
     assert "<script>" in sample  # a code block shows it as it is
     assert "<script>" not in after.split("```", 1)[1]
+
+
+def test_texts_and_names_of_others_do_nothing_in_a_card(tmp_path: Path) -> None:
+    recipe = make_pets_recipe(
+        licence=hostile.HOSTILE,
+        system=hostile.HOSTILE,
+        fields={"text": {"description": hostile.HOSTILE}},
+        task_categories=[hostile.HOSTILE],
+        balanced_values={"mood": [hostile.HOSTILE, "calm"]},
+        keep_columns=["mood"],
+    )
+    server = {"event": "session", "source": "openai", "server": "http://localhost/](http://evil.example)`|<b>"}
+    named = {"event": "answer", "id": "z", "attempt": 1, "model": hostile.HOSTILE, "items": [{"text": "a"}]}
+    described = describe(
+        tmp_path, [hostile.HOSTILE, "gone"], recipe=recipe, model=hostile.HOSTILE, source="openai", prices="2026-03-31",
+        events=[server, named], origin=hostile.HOSTILE,
+    )  # fmt: skip
+    text = write_card(described).read_text(encoding="utf-8")
+    hostile.check_markdown(text)
+    assert text.count("evil.example") > 20
+    (category,) = hostile.read_front_matter(text)["task_categories"]
+    assert category == hostile.HOSTILE  # in quotes, with YAML's escapes
