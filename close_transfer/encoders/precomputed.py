@@ -98,13 +98,13 @@ def _read_single_tensor(path: Path, name: str) -> FloatArray:
 class PrecomputedEncoder:
     """Text and image vectors from files; anything that they lack raises `UserError`."""
 
-    def __init__(self, config: PrecomputedConfig, num_lines: int, texts: Sequence[str] | None = None) -> None:
+    def __init__(self, config: PrecomputedConfig, num_lines: int, texts: Sequence[str | None] | None = None) -> None:
         """Read and check the files.
 
         Args:
             config: the files.
             num_lines: number of lines of the data file that the rows belong to.
-            texts: the text of every line, or None if no text vectors are needed.
+            texts: the text of every line, None for a line that is left out; or None if no text vectors are needed.
 
         Raises:
             UserError: if a file is unusable, or counts or widths do not agree; names both.
@@ -119,7 +119,8 @@ class PrecomputedEncoder:
         if config.text_embeddings is not None and texts is not None:
             self._texts = _read_aligned_array(config.text_embeddings, "clip.text_embeddings", num_lines)
             for row, text in enumerate(texts):
-                self._row_of_text.setdefault(text, row)
+                if text is not None:
+                    self._row_of_text.setdefault(text, row)
         if config.image_embeddings is not None:
             self._images = _read_aligned_array(config.image_embeddings, "clip.image_embeddings", num_lines)
         widths = [array.shape[-1] for array in (self._texts, self._images) if array is not None]

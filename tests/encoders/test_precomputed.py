@@ -1,13 +1,16 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from safetensors.numpy import save_file
 
 from close_transfer.cli import compose_config
 from close_transfer.config.components import PrecomputedConfig
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.core.errors import UserError
+from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.precomputed import PrecomputedEncoder
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train
@@ -90,6 +93,22 @@ def test_trains_on_text_vectors_and_tests_on_image_vectors():
     assert len(evaluation.predictions) == 12
     with pytest.raises(UserError, match=r"clip=precomputed: .* data=picturebook is not one\. Use data=file"):
         train(small_config("clip=precomputed", "clip.text_embeddings=train.npy"), "text")
+
+
+def test_rows_that_are_left_out_keep_the_others_with_their_vectors():
+    """clip-retrieval writes Parquet metadata, with null if an image has no caption, next to one vector per row."""
+    captions = ["a dog", None, "a cat", "", "a dog", "a horse"]
+    parquet.write_table(pa.table({"image_path": [f"{n}.jpg" for n in range(6)], "caption": captions}), "meta.parquet")
+    vectors = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
+    np.save("text.npy", vectors)
+    settings = ["data=file", "data.path=meta.parquet", "data.text_column=caption", "clip=precomputed"]
+    config = compose_train([*settings, "clip.text_embeddings=text.npy", "data.on_bad_rows=skip"])
+    built = build_encoder(config.clip, config.data, "cpu", texts_needed=True)
+    rows = built.find_text_rows(["a horse", "a cat", "a dog"])
+    np.testing.assert_array_equal(built.text_matrix[rows], vectors[[5, 2, 0]])
+    with pytest.raises(UserError, match=r"line 2: field 'caption' .*\n.*line 4: .*\n.*data\.on_bad_rows=skip"):
+        config = compose_train([*settings, "clip.text_embeddings=text.npy"])
+        build_encoder(config.clip, config.data, "cpu", texts_needed=True)
 
 
 def small_overrides():
