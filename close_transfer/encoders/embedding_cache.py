@@ -36,7 +36,7 @@ _logger = logging.getLogger(__name__)
 
 
 _AT_ONCE = 1024  # items per call of the encoder; the progress bar advances this often
-_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)  # the folder belongs to somebody else, or its disk is read-only
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)  # the folder belongs to another user, or its disk is read-only
 _FORMAT = 1  # version of the manifest; another one is encoded again
 
 
@@ -144,7 +144,7 @@ class EmbeddingCache:
     def _lock(self) -> Iterator[bool]:
         """Keep other processes out, and yield True; yield False for a cache that may be read but not written.
 
-        The operating system frees the lock when the process ends, even by a kill. Somebody else's cache needs no lock to be
+        The operating system frees the lock when the process ends, even by a kill. The cache of another user needs no lock to be
         read, because shards and manifest are renamed into place and the manifest has their checksums.
         """
         lock = FileLock(self.folder / "lock")
