@@ -6,6 +6,7 @@ its checksum and encoded again. Batches depend only on the order of the items an
 so the shards are always the same to the last bit.
 """
 
+import errno
 import hashlib
 import io
 import logging
@@ -20,7 +21,9 @@ from tqdm import tqdm
 from close_transfer.config.components import EmbeddingCacheConfig
 from close_transfer.core.arrays import Float32Array, FloatArray, IntArray
 from close_transfer.core.atomic_files import (
+    WriteError,
     atomic_path,
+    error_number,
     fingerprint_file,
     read_json,
     remove_stale,
@@ -33,6 +36,7 @@ _logger = logging.getLogger(__name__)
 
 
 _AT_ONCE = 1024  # items per call of the encoder; the progress bar advances this often
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)  # the folder belongs to another user, or its disk is read-only
 _FORMAT = 1  # version of the manifest; another one is encoded again
 
 
@@ -101,9 +105,9 @@ class EmbeddingCache:
 
         Raises:
             UserError: if the encoder returns a number that is not finite.
-            WriteError: if the cache cannot be written.
+            WriteError: if the cache cannot be written; one that has all items is only read.
         """
-        with self._lock():
+        with self._lock() as is_writable:
             shards = self._find_intact_shards()
             row_of: dict[bytes, int] = {}
             num_rows = 0
@@ -111,6 +115,11 @@ class EmbeddingCache:
                 num_rows = _number_rows(row_of, _read_digests(self.folder / shard["keys"]), num_rows)
             num_missing = len(set(digests) - row_of.keys())
             self._report_damage(num_missing, unit)
+            if num_missing and not is_writable:
+                raise UserError(
+                    f"{self.folder}: the cache lacks {num_missing:,} {unit}s and cannot be written to. Give another folder "
+                    "with embedding_cache.folder=FOLDER, or ask the owner for permission"
+                )
             with tqdm(
                 total=num_missing, unit=unit, desc=f"encoding {unit}s", disable=not num_missing, leave=False
             ) as bar:
@@ -132,19 +141,33 @@ class EmbeddingCache:
         return EmbeddingMatrix(blocks, {name: row_of[digest] for name, digest in zip(names, digests, strict=True)})
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Keep other processes out; the operating system frees the lock when the process ends, even by a kill."""
-        with report_write_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / "lock")
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                _logger.info("waiting for another process that writes to %s", self.folder)
-                lock.acquire()
+    def _lock(self) -> Iterator[bool]:
+        """Keep other processes out, and yield True; yield False for a cache that may be read but not written.
+
+        The operating system frees the lock when the process ends, even by a kill. The cache of another user needs no lock to be
+        read, because shards and manifest are renamed into place and the manifest has their checksums.
+        """
+        lock = FileLock(self.folder / "lock")
+        is_writable = True
         try:
-            remove_stale(self.folder)
-            yield
+            with report_write_errors(self.folder):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    lock.acquire(blocking=False)
+                except Timeout:
+                    _logger.info("waiting for another process that writes to %s", self.folder)
+                    lock.acquire()
+        except WriteError as error:
+            if (
+                error_number(error.__cause__ or error) not in _READ_ONLY
+                or not (self.folder / "manifest.json").is_file()
+            ):
+                raise
+            is_writable = False
+        try:
+            if is_writable:
+                remove_stale(self.folder)
+            yield is_writable
         finally:
             lock.release()
 

@@ -1,6 +1,8 @@
 """Vectors that were computed elsewhere, by any encoder: row i belongs to line i of the data file."""
 
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tokenize import TokenError
 
@@ -11,6 +13,7 @@ from close_transfer.config.components import PrecomputedConfig
 from close_transfer.core.arrays import FloatArray, IntArray
 from close_transfer.core.atomic_files import fingerprint, fingerprint_file
 from close_transfer.core.errors import UserError
+from close_transfer.encoders.vector_archives import map_faiss, read_npz
 
 _ROWS_AT_ONCE = 65_536  # rows checked at a time, so that a memory-mapped file does not fill the memory
 _FLOATS = ("F16", "F32", "F64")  # safetensors' names of the float types that numpy has; it lacks bfloat16
@@ -18,11 +21,14 @@ _FLOATS = ("F16", "F32", "F64")  # safetensors' names of the float types that nu
 # Errors of numpy and safetensors for damaged files.
 _DAMAGE = (
     ValueError, OSError, EOFError, SafetensorError, TypeError, OverflowError, MemoryError, SyntaxError, RecursionError, TokenError,
+    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
 )  # fmt: skip
 
 
 def read_array(path: Path, name: str) -> FloatArray:
-    """Read a matrix from .npy (memory-mapped) or .safetensors (its only tensor), shape (rows, [k,] dim).
+    """Read a matrix from .npy, .npz, .safetensors (the only array) or a flat faiss index, shape (rows, [k,] dim).
+
+    A .npy and an index are memory-mapped.
 
     Args:
         path: the file.
@@ -31,14 +37,12 @@ def read_array(path: Path, name: str) -> FloatArray:
     Raises:
         UserError: if the file is missing, has another format or shape, or holds a number that is not finite.
     """
-    if path.suffix not in (".npy", ".safetensors"):
-        raise UserError(
-            f"{name}={path}: cannot read {path.suffix or 'a file without extension'}. Give a .npy or .safetensors file"
-        )
+    if path.suffix not in _READERS:
+        raise UserError(f"{name}={path}: cannot read {path.suffix or 'a file without extension'}. {_ADVICE}")
     try:
         if not path.is_file():
-            raise UserError(f"{name}={path}: there is no such file. Give a .npy or .safetensors file")
-        array = _map_array(path, name) if path.suffix == ".npy" else _read_single_tensor(path, name)
+            raise UserError(f"{name}={path}: there is no such file. {_ADVICE}")
+        array = _READERS[path.suffix](path, name)
     except UserError:
         raise
     except _DAMAGE as error:
@@ -95,16 +99,26 @@ def _read_single_tensor(path: Path, name: str) -> FloatArray:
         return file.get_tensor(keys[0])
 
 
+_READERS: dict[str, Callable[[Path, str], FloatArray]] = {
+    ".npy": _map_array,
+    ".npz": read_npz,
+    ".safetensors": _read_single_tensor,
+    ".faiss": map_faiss,
+    ".index": map_faiss,
+}
+_ADVICE = f"Give a file of one of the formats {', '.join(_READERS)}"
+
+
 class PrecomputedEncoder:
     """Text and image vectors from files; anything that they lack raises `UserError`."""
 
-    def __init__(self, config: PrecomputedConfig, num_lines: int, texts: Sequence[str] | None = None) -> None:
+    def __init__(self, config: PrecomputedConfig, num_lines: int, texts: Sequence[str | None] | None = None) -> None:
         """Read and check the files.
 
         Args:
             config: the files.
             num_lines: number of lines of the data file that the rows belong to.
-            texts: the text of every line, or None if no text vectors are needed.
+            texts: the text of every line, None for a line that is left out; or None if no text vectors are needed.
 
         Raises:
             UserError: if a file is unusable, or counts or widths do not agree; names both.
@@ -119,7 +133,8 @@ class PrecomputedEncoder:
         if config.text_embeddings is not None and texts is not None:
             self._texts = _read_aligned_array(config.text_embeddings, "clip.text_embeddings", num_lines)
             for row, text in enumerate(texts):
-                self._row_of_text.setdefault(text, row)
+                if text is not None:
+                    self._row_of_text.setdefault(text, row)
         if config.image_embeddings is not None:
             self._images = _read_aligned_array(config.image_embeddings, "clip.image_embeddings", num_lines)
         widths = [array.shape[-1] for array in (self._texts, self._images) if array is not None]

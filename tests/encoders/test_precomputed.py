@@ -1,13 +1,18 @@
 import json
+import zipfile
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from safetensors.numpy import save_file
 
 from close_transfer.cli import compose_config
 from close_transfer.config.components import PrecomputedConfig
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.core.errors import UserError
+from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.precomputed import PrecomputedEncoder
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train
@@ -38,6 +43,50 @@ def test_safetensors_and_npy_are_the_same(matrix):
     np.testing.assert_array_equal(encoder("t.npy").text_matrix, encoder("t.safetensors").text_matrix)
 
 
+@pytest.mark.parametrize("metric", ["IndexFlatIP", "IndexFlatL2"])
+def test_archives_and_flat_indices_hold_the_same_vectors(matrix, metric):
+    faiss = pytest.importorskip("faiss")
+    index = getattr(faiss, metric)(8)
+    index.add(matrix)
+    faiss.write_index(index, "t.index")
+    np.savez_compressed("t.npz", vectors=matrix)
+    np.savez("f.npz", np.asfortranarray(matrix))
+    for name in ("t.index", "t.npz", "f.npz"):
+        np.testing.assert_array_equal(encoder(name).text_matrix, matrix)
+    lossy = faiss.index_factory(8, "SQ8")
+    lossy.train(matrix)
+    lossy.add(matrix)
+    faiss.write_index(lossy, "lossy.faiss")
+    with pytest.raises(
+        UserError, match=r"lossy\.faiss: is not a flat faiss index .* Give the vectors that it was made of"
+    ):
+        encoder("lossy.faiss")
+    whole = Path("t.index").read_bytes()
+    for place in (*range(4, 45), len(whole) - 1):
+        for content in (whole[:place], whole[:place] + b"\xff\xff\xff" + whole[place + 3 :]):
+            Path("bad.index").write_bytes(content)
+            try:
+                assert encoder("bad.index").text_matrix.shape == (3, 8)
+            except UserError as error:
+                assert "bad.index" in str(error)
+
+
+def test_hostile_archives_are_sentences(matrix):
+    np.savez("two.npz", a=matrix, b=matrix)
+    np.savez("objects.npz", np.array([{"a": 1}], dtype=object))
+    np.savez_compressed("bomb.npz", np.zeros((2**18, 100), dtype=np.float32))
+    with zipfile.ZipFile("huge.npz", "w") as archive, archive.open("a.npy", "w") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (2**40, 2**20)}
+        np.lib.format.write_array_header_1_0(file, header)
+    Path("text.npz").write_bytes(b"PK no archive")
+    for name, reason in {
+        "two.npz": r"holds 2 arrays \(a, b\)", "objects.npz": "holds Python objects", "bomb.npz": "unpacks to more than 100",
+        "huge.npz": "is damaged .*its header describes", "text.npz": "the file is damaged or has another format",
+    }.items():  # fmt: skip
+        with pytest.raises(UserError, match=name.replace(".", r"\.") + ".*" + reason):
+            encoder(name)
+
+
 def test_mistakes_name_both_numbers(matrix):
     np.save("t.npy", matrix)
     np.save("wide.npy", np.zeros((3, 9), dtype=np.float32))
@@ -65,7 +114,9 @@ def test_mistakes_name_both_numbers(matrix):
         encoder("torn.npy")
     with pytest.raises(UserError, match="no such file"):
         encoder("nowhere.npy")
-    with pytest.raises(UserError, match=r"Give a \.npy or \.safetensors file"):
+    with pytest.raises(
+        UserError, match=r"Give a file of one of the formats \.npy, \.npz, \.safetensors, \.faiss, \.index"
+    ):
         open("t.csv", "w").close()
         encoder("t.csv")
     with pytest.raises(UserError, match=r"Give clip\.text_embeddings=FILE for training"):
@@ -90,6 +141,22 @@ def test_trains_on_text_vectors_and_tests_on_image_vectors():
     assert len(evaluation.predictions) == 12
     with pytest.raises(UserError, match=r"clip=precomputed: .* data=picturebook is not one\. Use data=file"):
         train(small_config("clip=precomputed", "clip.text_embeddings=train.npy"), "text")
+
+
+def test_rows_that_are_left_out_keep_the_others_with_their_vectors():
+    """clip-retrieval writes Parquet metadata, with null if an image has no caption, next to one vector per row."""
+    captions = ["a dog", None, "a cat", "", "a dog", "a horse"]
+    parquet.write_table(pa.table({"image_path": [f"{n}.jpg" for n in range(6)], "caption": captions}), "meta.parquet")
+    vectors = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
+    np.save("text.npy", vectors)
+    settings = ["data=file", "data.path=meta.parquet", "data.text_column=caption", "clip=precomputed"]
+    config = compose_train([*settings, "clip.text_embeddings=text.npy", "data.on_bad_rows=skip"])
+    built = build_encoder(config.clip, config.data, "cpu", texts_needed=True)
+    rows = built.find_text_rows(["a horse", "a cat", "a dog"])
+    np.testing.assert_array_equal(built.text_matrix[rows], vectors[[5, 2, 0]])
+    with pytest.raises(UserError, match=r"line 2: field 'caption' .*\n.*line 4: .*\n.*data\.on_bad_rows=skip"):
+        config = compose_train([*settings, "clip.text_embeddings=text.npy"])
+        build_encoder(config.clip, config.data, "cpu", texts_needed=True)
 
 
 def small_overrides():

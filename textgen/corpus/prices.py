@@ -75,7 +75,12 @@ def find_price(model: str, path: Path, batch: bool, allow_unpriced: bool, max_co
         raise UserError(f"prices={path}: there is no such file. Write one like configs/prices.yaml")
     try:
         contents = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+        OSError,
+    ) as error:  # ValueError: no UTF-8, or a date as 2026-99-99
         raise UserError(f"prices={path}: is not YAML ({' '.join(str(error).split())}). Correct the file") from None
     if not isinstance(contents, dict):
         raise UserError(f"prices={path}: is not a price list. Give as_of, batch and models, as in configs/prices.yaml")

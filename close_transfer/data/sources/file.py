@@ -95,17 +95,22 @@ def count_lines(data: FileData) -> int:
     return sum(1 for _ in read_lines(Path(data.path), _SETTING, columns=[data.text_column]))
 
 
-def read_text_lines(data: FileData) -> list[str]:
+def read_text_lines(data: FileData) -> list[str | None]:
     """Return the text of every row of `data.path`, for embeddings whose row i belongs to line i.
 
+    A row that `data.on_bad_rows=skip` leaves out is None, so that later rows keep their embeddings.
+
     Raises:
-        UserError: if a row holds several texts, or cannot be used.
+        UserError: if a row holds several texts, or cannot be used and is not left out.
     """
-    rows, _, _ = _read_rows(Path(data.path), data.model_copy(update={"on_bad_rows": "error"}))
+    rows, _, skipped = _read_rows(Path(data.path), data)
     for row in rows:
         if len(row.texts) != 1:
             raise UserError(
                 f"{data.path}, line {row.number + 1}: field {data.text_column!r} holds {len(row.texts)} texts, "
                 "but a row of clip.text_embeddings belongs to one text. Give data.text_column=NAME, the column of the embedded text"
             )
-    return [row.texts[0] for row in rows]
+    texts: list[str | None] = [None] * (count_lines(data) if skipped else len(rows))
+    for row in rows:
+        texts[row.number] = row.texts[0]
+    return texts

@@ -109,11 +109,15 @@ class Statistics:
             if recorded_fingerprint != fingerprint_file(folder / _ARRAYS):
                 raise ValueError(f"{_ARRAYS} is not the file that {_FACTS} describes")
             arrays = load_file(folder / _ARRAYS)
-        except (OSError, ValueError, SafetensorError) as error:
+        except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
             raise UserError(
                 f"statistics={folder}: cannot be read ({str(error)[:120]}). Fit the statistics again"
             ) from error
         for name, array in arrays.items():
+            if array.dtype != np.float64 or not np.isfinite(array).all():
+                raise UserError(
+                    f"statistics={folder}: {name} ({array.dtype}) is not an array of finite 64-bit floats. Fit the statistics again"
+                )
             if _strip_stage(name) not in DATA_REGIMES_OF_STATISTICS or array.shape not in ((dim,), (dim, dim)):
                 raise UserError(
                     f"statistics={folder}: {name} has shape {array.shape}, but the encoder's vectors have width {dim}. "

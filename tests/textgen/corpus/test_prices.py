@@ -51,6 +51,8 @@ def test_a_model_without_a_price_is_refused_unless_the_user_allows_it(price_list
     ("content", "message"),
     [
         ("models: [a: {", r"prices=.*prices.yaml: is not YAML \(.*line 1"),
+        ("as_of: 2026-99-99", r"prices=.*prices.yaml: is not YAML \(month must be"),
+        ("[" * 1500, r"prices=.*prices.yaml: is not YAML"),
         ("", r"is not a price list\. Give as_of, batch and models, as in configs/prices.yaml"),
         ("- small\n", r"is not a price list"),
         (LIST.replace("as_of: 2026-01-02\n", ""), r"prices=.*: as_of: missing"),
