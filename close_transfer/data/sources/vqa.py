@@ -40,13 +40,25 @@ class Annotation:
     question_type: str
 
 
+def parse_answers(entry: Any, name: str) -> tuple[str, ...]:
+    """Return the texts of a list of answers: texts, or objects with `answer` as VQA and VizWiz have them.
+
+    Raises `RecordError`.
+    """
+    # An answer may be empty or all spaces. The scorer strips it, and counts an annotator who wrote nothing.
+    answers = tuple(
+        verbatim(field(answer, "answer"), "answer") if isinstance(answer, dict) else verbatim(answer, name)
+        for answer in list_field(entry, name)
+    )
+    if not answers:
+        raise RecordError(f"field {name!r} is an empty list")
+    return answers
+
+
 def parse_annotation(entry: Any) -> Annotation:
     """Parse one entry of an official annotations file. Raises `RecordError`."""
-    # An answer may be empty or all spaces. The scorer strips it, and counts an annotator who wrote nothing.
-    answers = [verbatim(field(answer, "answer"), "answer") for answer in list_field(entry, "answers")]
-    if not answers:
-        raise RecordError("field 'answers' is an empty list")
-    return Annotation(tuple(answers), text_field(entry, "answer_type"), text_field(entry, "question_type"))
+    answers = parse_answers(entry, "answers")
+    return Annotation(answers, text_field(entry, "answer_type"), text_field(entry, "question_type"))
 
 
 def read_annotations(path: Path, setting: str, faults: RecordErrors) -> dict[str, Annotation]:
@@ -200,9 +212,7 @@ def load_vqa_e(data: VqaEData, split: str) -> LoadedSplit:
             explanation = list_field(entry, "explanation")
             if not explanation:
                 raise RecordError("field 'explanation' is an empty list")
-            answers = tuple(verbatim(answer, "answers") for answer in list_field(entry, "answers"))
-            if not answers:
-                raise RecordError("field 'answers' is an empty list")
+            answers = parse_answers(entry, "answers")
             file = format_coco_image_name(folder, image)
             examples.append(
                 Example(

@@ -156,7 +156,7 @@ def test_vqa_e_tests_on_its_validation_set():
         ({"explanation": [0.71]}, r"entry \[1\]: field 'explanation' is a number \(0\.71\), not text"),
         ({"answers": ["yes", None]}, r"entry \[1\]: field 'answers' is null, not text"),
         ({"answers": "yes"}, r"entry \[1\]: field 'answers' is text, not a list"),
-        ({"img_id": None}, r"entry \[1\]: field 'img_id' is missing"),
+        ({"img_id": None}, r"entry \[1\]: field 'img_id' is null"),
     ],
 )
 def test_vqa_e_entries_that_cannot_be_used_are_said_or_counted(values, message):

@@ -37,7 +37,7 @@ def test_snli_ve_has_the_image_that_the_premise_describes(name):
 BAD = {
     "label": ({"gold_label": "maybe"}, r"line 4: field 'gold_label' is 'maybe'; allowed are entailment, neutral, contradiction, -"),
     "twice": ({"pairID": "1"}, r"line 4: field 'pairID' is '1', which another entry has too"),
-    "premise": ({"sentence1": None}, r"line 4: field 'sentence1' is missing"),
+    "premise": ({"sentence1": None}, r"line 4: field 'sentence1' is null"),
     "hypothesis": ({"sentence2": ""}, r"line 4: field 'sentence2' is empty"),
 }  # fmt: skip
 
