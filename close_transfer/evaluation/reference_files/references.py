@@ -223,11 +223,11 @@ def _add_questions(examples: list[Example], path: Path, config: ScorePredictions
     """Return the examples with their questions and images, in the order of the file of questions."""
     document = read_document(path, "questions")
     records = entries(document, "questions", path, "questions")
-    data_subtype = document.get("data_subtype")
+    part = vqa.find_image_part(document)
 
     def parse(record: Any) -> tuple[str, tuple[str, ImageRef | None]]:
         image_id = key_field(record, "image_id")
-        image_name = vqa.format_coco_image_name(Path(data_subtype), image_id) if isinstance(data_subtype, str) else ""
+        image_name = vqa.format_coco_image_name(part, image_id) if part else ""
         image_ref = make_file_ref(Path(config.images or ".") / image_name, image_name) if image_name else None
         return key_field(record, "question_id"), (text_field(record, "question"), image_ref)
 

@@ -43,6 +43,15 @@ def test_images_are_named_by_folder_and_id():
     assert load("vqa2", "vqa", "val").examples[0].image.open().size == (40, 30)
 
 
+@pytest.mark.parametrize(
+    ("subtype", "part"), [("val2014", "val2014"), ("test-dev2015", "test2015"), ("../x", "val2014")]
+)
+def test_images_are_named_as_the_file_of_questions_says(subtype, part):
+    write_vqa("val")
+    write("v2_OpenEnded_mscoco_val2014_questions.json", questions(ASKED, subtype))
+    assert load("vqa2", "vqa", "val").examples[0].image.key == coco_name(part, 42)
+
+
 def test_images_without_captions_are_an_error_with_counts_or_left_out_and_counted():
     write_vqa(captions={42: CAPTIONS[42]})
     with pytest.raises(
