@@ -195,14 +195,19 @@ def _check_answers(data: PublishedData, split: FileSplit) -> FileCheck | None:
     return None
 
 
+def _get_image_number(name: str) -> str:
+    return name.rpartition("_")[2]
+
+
 def _check_captions(data: PublishedData, captions: PublishedData, split: FileSplit, questions: FileCheck) -> FileCheck:
     """Return the check of the captions; record in `questions` how many of them are about uncaptioned images."""
     check = _check_file(captions, split, f"captions of {split}")
-    captioned = {format_coco_image_name(get_image_folder(data, split), example.id) for example in check.examples}
+    # The part of COCO in a name is that of the file of questions, so images are compared by the name's last part, the id.
+    captioned = {_get_image_number(format_coco_image_name("", example.id)) for example in check.examples}
     uncaptioned = [
         question
         for question in questions.examples
-        if question.image is not None and question.image.key not in captioned
+        if question.image is not None and _get_image_number(question.image.key) not in captioned
     ]
     if check.is_usable and uncaptioned:
         questions.num_uncaptioned = len(uncaptioned)

@@ -18,7 +18,8 @@ from close_transfer.evaluation.extra_metrics import compute_extra_scores, list_i
 from close_transfer.evaluation.official_formats import fingerprint_references
 from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
 from close_transfer.evaluation.reference_files.entries import format_first
-from close_transfer.evaluation.reference_files.references import References, read_predictions, read_references
+from close_transfer.evaluation.reference_files.predictions import read_predictions
+from close_transfer.evaluation.reference_files.references import References, read_references
 from close_transfer.evaluation.results import Results
 from close_transfer.evaluation.score_lines import format_score_lines
 from close_transfer.metrics.bootstrap import Scores, average_scores
@@ -57,10 +58,11 @@ def score_predictions(config: ScorePredictionsConfig) -> Scored:
         )
     _check_images(config)
     references = read_references(config)
-    predictions, num_repeated = read_predictions(config)
+    given = read_predictions(config, {example.id for example in references.examples})
+    predictions = given.text_by_id
     examples, skipped = pair_by_id(references, predictions, config)
-    if num_repeated:
-        skipped["repeated predictions"] = num_repeated
+    if given.num_repeated:
+        skipped["repeated predictions"] = given.num_repeated
     answers = [predictions[example.id] for example in examples]
     # Extra metrics come first: they fail early if something is missing, and the other metrics take a while.
     extra, encoder = compute_extra_scores(
@@ -70,6 +72,7 @@ def score_predictions(config: ScorePredictionsConfig) -> Scored:
         Prediction(example.id, (answer,), (0.0,)) for example, answer in zip(examples, answers, strict=True)
     ]
     scores = task.score(examples, given_predictions, config.num_bootstrap)
+    scores.notes = (*references.notes, *given.notes, *scores.notes)
     if extra:
         values, intervals = average_scores(extra, config.num_bootstrap)
         scores.metrics |= values

@@ -9,7 +9,8 @@ from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.evaluation.official_formats import format_official_results
-from close_transfer.evaluation.reference_files.references import read_predictions, read_references
+from close_transfer.evaluation.reference_files.predictions import read_predictions
+from close_transfer.evaluation.reference_files.references import read_references
 from tests.pipelines.scored_files import (
     ANSWERS,
     CAPTIONS,
@@ -49,12 +50,14 @@ def test_another_split_of_karpathys_file_can_be_scored():
 
 def predictions_in(name, value, *settings):
     given = [f"predictions={write(name, value)}", "references=unread.json", "output=unwritten", *settings]
-    return read_predictions(compose_config("score_predictions", ScorePredictionsConfig, given))[0]
+    return read_predictions(compose_config("score_predictions", ScorePredictionsConfig, given)).text_by_id
 
 
 def test_other_field_names_can_be_given():
     theirs = [{"image_name": name, "captions": ["?"], "text": text} for name, text in WRITTEN.items()]
-    with pytest.raises(UserError, match=r"entry \[0\]: it has none of the fields id, .*'image_name'.* id_field="):
+    with pytest.raises(
+        UserError, match=r"entry \[0\]: it has none of the fields image_id, id, .*'image_name'.* id_field="
+    ):
         predictions_in("theirs.json", theirs)
     assert predictions_in("theirs.json", theirs, "id_field=image_name", "prediction_field=text") == WRITTEN
 

@@ -187,6 +187,8 @@ def field(record: Any, name: str) -> Any:
     if not isinstance(record, dict):
         raise RecordError(f"{_describe_kind(record)}, not an object with the field {name!r}")
     value = record.get(name)
+    if value is None and name in record:
+        raise RecordError(f"field {name!r} is null")
     if value is None:
         raise RecordError(f"field {name!r} is missing; the fields here are {_format_names(record)}")
     if isinstance(value, RecordError):

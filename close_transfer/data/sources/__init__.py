@@ -79,7 +79,7 @@ def _load(data: DataConfig, kind: ExampleKind, split: str, texts_needed: bool) -
         case ConceptualCaptionsData():
             return conceptual_captions.load(data, split)
         case SnliData():
-            return snli.load(data, split)
+            return snli.load(data, split, texts_needed)
         case Vqa2Data():
             return vqa.load_vqa2(data, split, texts_needed)
         case VqaEData():

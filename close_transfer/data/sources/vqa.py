@@ -5,6 +5,7 @@ COCO captions of its image (CLOSE, arXiv 2211.09778, section 4.3). In VQA-E (Li 
 it is the first explanation.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from close_transfer.data.sources.images import make_file_ref
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.official_files import get_image_folder, open_official_file
 
+_PART = re.compile(r"[A-Za-z0-9-]+")  # becomes a part of a file's name
+
 
 @dataclass(frozen=True)
 class Annotation:
@@ -40,13 +43,25 @@ class Annotation:
     question_type: str
 
 
+def parse_answers(entry: Any, name: str) -> tuple[str, ...]:
+    """Return the texts of a list of answers: texts, or objects with `answer` as VQA and VizWiz have them.
+
+    Raises `RecordError`.
+    """
+    # An answer may be empty or all spaces. The scorer strips it, and counts an annotator who wrote nothing.
+    answers = tuple(
+        verbatim(field(answer, "answer"), "answer") if isinstance(answer, dict) else verbatim(answer, name)
+        for answer in list_field(entry, name)
+    )
+    if not answers:
+        raise RecordError(f"field {name!r} is an empty list")
+    return answers
+
+
 def parse_annotation(entry: Any) -> Annotation:
     """Parse one entry of an official annotations file. Raises `RecordError`."""
-    # An answer may be empty or all spaces. The scorer strips it, and counts an annotator who wrote nothing.
-    answers = [verbatim(field(answer, "answer"), "answer") for answer in list_field(entry, "answers")]
-    if not answers:
-        raise RecordError("field 'answers' is an empty list")
-    return Annotation(tuple(answers), text_field(entry, "answer_type"), text_field(entry, "question_type"))
+    answers = parse_answers(entry, "answers")
+    return Annotation(answers, text_field(entry, "answer_type"), text_field(entry, "question_type"))
 
 
 def read_annotations(path: Path, setting: str, faults: RecordErrors) -> dict[str, Annotation]:
@@ -61,9 +76,17 @@ def read_annotations(path: Path, setting: str, faults: RecordErrors) -> dict[str
     return annotations
 
 
-def format_coco_image_name(folder: Path, image_id: str) -> str:
-    """Return the file name of a COCO image of 2014 or 2015, which contains the folder's name."""
-    return f"COCO_{folder.name}_{image_id.zfill(12)}.jpg"
+def format_coco_image_name(part: str, image_id: str) -> str:
+    """Return the file name of a COCO image of 2014 or 2015, which contains the name of its part, such as val2014."""
+    return f"COCO_{part}_{image_id.zfill(12)}.jpg"
+
+
+def find_image_part(document: Any) -> str | None:
+    """Return the part of COCO that a file of questions names as `data_subtype`, None if it names none."""
+    part = document.get("data_subtype") if isinstance(document, dict) else None
+    if not isinstance(part, str) or not _PART.fullmatch(part):
+        return None
+    return part.replace("test-dev", "test")  # test-dev is a subset of the images of test
 
 
 def _read_captions(data: Vqa2Data, split: str, skipped: Counter[str]) -> dict[str, tuple[str, ...]]:
@@ -95,20 +118,21 @@ class _Question:
     text: str
 
 
-def _read_questions(data: Vqa2Data, split: str, skipped: Counter[str]) -> tuple[list[_Question], set[str]]:
-    """Return the usable questions, and the ids of all entries; add unusable entries to `skipped`."""
+def _read_questions(data: Vqa2Data, split: str, skipped: Counter[str]) -> tuple[list[_Question], set[str], str | None]:
+    """Return the usable questions, the ids of all entries and the images' part; add unusable entries to `skipped`."""
     path, setting = open_official_file(data, split)
     faults = RecordErrors(path, data.on_bad_rows, "questions")
     questions: list[_Question] = []
     seen_ids: set[str] = set()
-    for number, entry in enumerate(entries(read_document(path, setting), "questions", path, setting)):
+    document = read_document(path, setting)
+    for number, entry in enumerate(entries(document, "questions", path, setting)):
         try:
             name, image = new_key(entry, "question_id", seen_ids), key_field(entry, "image_id")
             questions.append(_Question(name, image, text_field(entry, "question")))
         except RecordError as fault:
             faults.add(f"questions[{number}]", fault)
     skipped += faults.settle(len(questions))
-    return questions, seen_ids
+    return questions, seen_ids, find_image_part(document)
 
 
 def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> LoadedSplit:
@@ -128,7 +152,7 @@ def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> LoadedSplit:
     skipped: Counter[str] = Counter()
     annotations = _read_answers(data, split, skipped)
     captions = _read_captions(data, split, skipped) if texts_needed else {}
-    questions, ids = _read_questions(data, split, skipped)
+    questions, ids, part = _read_questions(data, split, skipped)
     answered = questions if annotations is None else [question for question in questions if question.id in annotations]
     if not answered:
         raise UserError(
@@ -141,7 +165,8 @@ def load_vqa2(data: Vqa2Data, split: str, texts_needed: bool) -> LoadedSplit:
     examples = []
     for question in captioned:
         annotation = annotations[question.id] if annotations is not None else Annotation((), "", "")
-        file = format_coco_image_name(folder, question.image)
+        # The file of questions knows its images; the folder may have any name, such as `images`.
+        file = format_coco_image_name(part or folder.name, question.image)
         image = make_file_ref(folder / file, file)
         examples.append(
             Example(
@@ -200,10 +225,8 @@ def load_vqa_e(data: VqaEData, split: str) -> LoadedSplit:
             explanation = list_field(entry, "explanation")
             if not explanation:
                 raise RecordError("field 'explanation' is an empty list")
-            answers = tuple(verbatim(answer, "answers") for answer in list_field(entry, "answers"))
-            if not answers:
-                raise RecordError("field 'answers' is an empty list")
-            file = format_coco_image_name(folder, image)
+            answers = parse_answers(entry, "answers")
+            file = format_coco_image_name(folder.name, image)
             examples.append(
                 Example(
                     id=str(number),  # independent of the split, because the validation set is also the test set

@@ -48,6 +48,20 @@ class EntryErrors(RecordErrors):
         return Counter()
 
 
+def find_field(record: Any, names: tuple[str, ...], advice: str = "") -> str:
+    """Return the first of the names that the record has.
+
+    A value that is not an object gets the first name, and fails when that field is read.
+
+    Raises:
+        RecordError: if the record has none of the fields.
+    """
+    if isinstance(record, dict) and not any(name in record for name in names):
+        present_fields = ", ".join(repr(str(key)[:60]) for key in list(record)[:12]) or "none"
+        raise RecordError(f"it has none of the fields {', '.join(names)}, only {present_fields}{advice}")
+    return next((name for name in names if isinstance(record, dict) and name in record), names[0])
+
+
 @contextmanager
 def explain_wrong_kind(path: Path, setting: str, task: type[Task]) -> Iterator[None]:
     """Replace errors of a file that is of a known other kind by one error that states the kind."""
@@ -63,18 +77,45 @@ def format_first(ids: Iterable[str]) -> str:
     return ", ".join(shown[:_NUM_SHOWN]) + (", ..." if len(shown) > _NUM_SHOWN else "")
 
 
+def is_text_by_id(document: Any) -> bool:
+    """Return True if a JSON document is an object {id: text} or {id: [texts]}, as pycocoevalcap takes them."""
+    return isinstance(document, dict) and bool(document) and all(map(_are_texts, document.values()))
+
+
+def _are_texts(value: Any) -> bool:
+    texts = value if isinstance(value, list) else [value]
+    return bool(texts) and all(
+        isinstance(text, str) or (isinstance(text, dict) and text.keys() == {"caption"}) for text in texts
+    )
+
+
+def _list_texts(document: dict[str, Any], name: str) -> Iterator[tuple[str, Any]]:
+    for entry_id, value in document.items():
+        texts = [
+            text["caption"] if isinstance(text, dict) else text
+            for text in (value if isinstance(value, list) else [value])
+        ]
+        single = name == "prediction" and len(texts) == 1
+        yield f"id {entry_id!r}", {"id": entry_id, name: texts[0] if single else texts}
+
+
 def read_entries(path: Path, setting: str) -> Iterator[tuple[str, Any]]:
-    """Yield (place, record) of a JSON list or of JSON Lines.
+    """Yield (place, record) of a JSON list, of a JSON object with a text or texts by id, of JSON Lines or of a table.
 
     Raises:
         UserError: if the file is of another format or cannot be read.
     """
     if path.name.removesuffix(".gz").endswith(".json"):
-        for number, record in enumerate(entries(read_document(path, setting), None, path, setting)):
+        document = read_document(path, setting)
+        if is_text_by_id(document):
+            yield from _list_texts(document, "prediction" if setting == "predictions" else "references")
+            return
+        for number, record in enumerate(entries(document, None, path, setting)):
             yield f"entry [{number}]", record
-    elif line_format(path, setting) != ".jsonl":
+    elif line_format(path, setting) == ".txt":
         raise UserError(
-            f"{setting}={path}: its format cannot be scored. Give a .json or .jsonl file, or either with .gz"
+            f"{setting}={path}: its format cannot be scored, because its lines have no ids. Give a .json, .jsonl, .csv, .tsv "
+            "or .parquet file"
         )
     else:
         for line, record in read_lines(path, setting):

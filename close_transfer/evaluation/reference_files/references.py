@@ -1,7 +1,6 @@
-"""Predictions of any system, and references from a dataset's official files.
+"""References from a dataset's official files, or from lists of entries.
 
-Ids are converted to text, so that 42 and "42" are the same id. Predictions are not normalized, because the
-official scorers treat spaces and case in their own way.
+Ids are converted to text, so that 42 and "42" are the same id.
 """
 
 from collections import Counter
@@ -11,17 +10,13 @@ from typing import Any
 
 from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.readers.records import (
     entries,
     key_field,
-    list_field,
     read_document,
     text_field,
     texts_field,
-    verbatim,
 )
-from close_transfer.core.readers.records import field as record_field
 from close_transfer.data.example_kinds import ARTICLES, CAPTIONS, EXPLAINED_QUESTIONS, PAIRS, QUESTIONS
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.data.sources import snli, vqa
@@ -30,17 +25,19 @@ from close_transfer.data.sources.images import make_file_ref
 from close_transfer.evaluation.reference_files.entries import (
     EntryErrors,
     explain_wrong_kind,
+    find_field,
     format_first,
     index_by_id,
+    is_text_by_id,
     parse_entries,
     read_entries,
 )
-from close_transfer.tasks import Task, build_task, get_task
+from close_transfer.evaluation.reference_files.ids import choose_ids, list_id_fields, read_ids
+from close_transfer.tasks import Task, build_task
 
 # Fields in the order they are looked for: this project's name first, then those of the datasets.
-_ID_FIELDS = ("id", "image_id", "question_id", "pairID", "image")
-_PREDICTION_FIELDS = ("prediction", "caption", "answer")
 _REFERENCE_FIELDS = ("references", "captions", "caption")
+_ANSWER_FIELDS = ("references", "answers", "captions", "caption")
 
 _NO_LABEL = f"pairs without a gold label ({snli.NO_GOLD_LABEL})"
 _NO_CAPTION = "images without a caption"
@@ -52,6 +49,7 @@ class References:
 
     Attributes:
         examples: examples in the order of the file, without duplicate ids.
+        notes: facts about the file for the user, one sentence each.
         left_out: ids of the file that are not scored, with the reason.
         skipped: number of entries left out, by reason.
     """
@@ -59,43 +57,7 @@ class References:
     examples: list[Example]
     left_out: dict[str, str] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
-
-
-def _find_field(record: Any, names: tuple[str, ...], advice: str = "") -> str:
-    """Return the first of the names that the record has.
-
-    A value that is not an object gets the first name, and fails when that field is read.
-
-    Raises:
-        RecordError: if the record has none of the fields.
-    """
-    if isinstance(record, dict) and not any(name in record for name in names):
-        present_fields = ", ".join(repr(str(key)[:60]) for key in list(record)[:12]) or "none"
-        raise RecordError(f"it has none of the fields {', '.join(names)}, only {present_fields}{advice}")
-    return next((name for name in names if isinstance(record, dict) and name in record), names[0])
-
-
-def read_predictions(config: ScorePredictionsConfig) -> tuple[dict[str, str], int]:
-    """Read predictions.
-
-    Returns:
-        The predicted text by id, and the number of duplicates left out.
-
-    Raises:
-        UserError: names file, entry and field of what cannot be used; also for duplicate ids.
-    """
-    path = Path(config.predictions)
-    id_fields = (config.id_field,) if config.id_field else _ID_FIELDS
-    text_fields = (config.prediction_field,) if config.prediction_field else _PREDICTION_FIELDS
-
-    def parse(record: Any) -> tuple[str, str]:
-        id_name = _find_field(record, id_fields, ". Give the field's name as id_field=NAME")
-        text_name = _find_field(record, text_fields, ". Give the field's name as prediction_field=NAME")
-        return key_field(record, id_name), verbatim(record_field(record, text_name), text_name)
-
-    with explain_wrong_kind(path, "predictions", get_task(config.task.name)):
-        rows = parse_entries(read_entries(path, "predictions"), parse, EntryErrors(path))
-    return index_by_id(rows, path, "predictions", config.on_duplicate)
+    notes: list[str] = field(default_factory=list)
 
 
 def read_references(config: ScorePredictionsConfig) -> References:
@@ -111,21 +73,22 @@ def read_references(config: ScorePredictionsConfig) -> References:
     path = Path(config.references)
     is_json = path.name.removesuffix(".gz").endswith(".json")
     left_out: dict[str, str] = {}
+    notes: list[str] = []
     with explain_wrong_kind(path, "references", type(task)):
         if task.reads == PAIRS:
             examples, left_out = _read_entailment_pairs(path)
         elif is_json and task.reads in (QUESTIONS, EXPLAINED_QUESTIONS):
-            examples = _read_vqa_answers(path, config, task)
+            examples, notes = _read_vqa_answers(path, config, task)
         elif is_json and task.reads in (CAPTIONS, ARTICLES):
-            examples, left_out = _read_captions(path, config, task)
+            examples, left_out, notes = _read_captions(path, config, task)
         else:
-            examples = _read_listed_references(path, config, task)
+            examples, notes = _read_listed_references(path, config, task)
     if config.questions:
         with explain_wrong_kind(Path(config.questions), "questions", type(task)):
             examples = _add_questions(examples, Path(config.questions), config)
     example_by_id, num_repeated = index_by_id(((e.id, e) for e in examples), path, "references", config.on_duplicate)
     skipped = Counter({"repeated references": num_repeated}) + Counter(left_out.values())
-    return References(list(example_by_id.values()), left_out, skipped)
+    return References(list(example_by_id.values()), left_out, skipped, notes)
 
 
 def _build_image_ref(config: ScorePredictionsConfig, record: Any, names: tuple[str, ...]) -> ImageRef | None:
@@ -136,41 +99,42 @@ def _build_image_ref(config: ScorePredictionsConfig, record: Any, names: tuple[s
     return make_file_ref(Path(config.images or ".") / file, file)
 
 
-def _read_captions(path: Path, config: ScorePredictionsConfig, task: Task) -> tuple[list[Example], dict[str, str]]:
+def _read_captions(
+    path: Path, config: ScorePredictionsConfig, task: Task
+) -> tuple[list[Example], dict[str, str], list[str]]:
     """Read COCO's or Karpathy's JSON, or a list of entries with an id and captions.
 
     Returns:
-        Examples, and the ids of images without captions with that reason.
+        Examples, the ids of images without captions with that reason, and notes for the user.
     """
     document = read_document(path, "references")
-    if isinstance(document, list):
-        return _read_listed_references(path, config, task), {}
+    if isinstance(document, list) or is_text_by_id(document):
+        examples, notes = _read_listed_references(path, config, task)
+        return examples, {}, notes
     folder, faults = Path(config.images or "."), EntryErrors(path)
     if is_karpathy(document):
         examples = read_karpathy(document, path, {config.split or "test"}, folder, faults, "references")
         faults.settle(len(examples))
-        return examples, {}
+        return examples, {}, []
     examples, _ = read_official(document, path, folder, faults, "references")
     faults.settle(len(examples))
     captioned_ids = {example.id for example in examples}
     image_ids = [key_field(image, "id") for image in document["images"]]
-    return examples, {image_id: _NO_CAPTION for image_id in image_ids if image_id not in captioned_ids}
+    return examples, {image_id: _NO_CAPTION for image_id in image_ids if image_id not in captioned_ids}, []
 
 
-def _read_listed_references(path: Path, config: ScorePredictionsConfig, task: Task) -> list[Example]:
+def _read_listed_references(path: Path, config: ScorePredictionsConfig, task: Task) -> tuple[list[Example], list[str]]:
+    """Read entries with an id and references; return them with notes for the user."""
     # Annotators' answers are not normalized, because VQA's scorer does that itself.
     are_answers = task.verbatim_references
+    id_fields = list_id_fields(task.reads)
 
-    def parse(record: Any) -> Example:
-        reference_name = _find_field(record, _REFERENCE_FIELDS)
-        if are_answers:
-            texts = tuple(verbatim(text, reference_name) for text in list_field(record, reference_name))
-            if not texts:
-                raise RecordError(f"field {reference_name!r} is an empty list")
-        else:
-            texts = texts_field(record, reference_name)
-        return Example(
-            id=key_field(record, _find_field(record, _ID_FIELDS)),
+    def parse(record: Any) -> tuple[dict[str, str], Example]:
+        reference_name = find_field(record, _ANSWER_FIELDS if are_answers else _REFERENCE_FIELDS)
+        find_field(record, id_fields)
+        texts = vqa.parse_answers(record, reference_name) if are_answers else texts_field(record, reference_name)
+        return read_ids(record, id_fields), Example(
+            id="",
             texts=() if are_answers else texts,
             image=_build_image_ref(config, record, ("image", "image_path")),
             references=texts,
@@ -178,7 +142,27 @@ def _read_listed_references(path: Path, config: ScorePredictionsConfig, task: Ta
             subcategory=text_field(record, "question_type") if are_answers and "question_type" in record else "",
         )
 
-    return parse_entries(read_entries(path, "references"), parse, EntryErrors(path))
+    rows = parse_entries(read_entries(path, "references"), parse, EntryErrors(path))
+    ids, notes = choose_ids([ids for ids, _ in rows], id_fields, "references")
+    examples = [replace(example, id=entry_id) for entry_id, (_, example) in zip(ids, rows, strict=True)]
+    if task.writes_captions and config.on_duplicate == "error" and all(len(e.references) == 1 for e in examples):
+        return _merge_captions(examples, notes)
+    return examples, notes
+
+
+def _merge_captions(examples: list[Example], notes: list[str]) -> tuple[list[Example], list[str]]:
+    """Merge entries with one caption each and the same id into one scene, as a table with one row per caption has them."""
+    groups: dict[str, list[Example]] = {}
+    for example in examples:
+        groups.setdefault(example.id, []).append(example)
+    if len(groups) == len(examples):
+        return examples, notes
+    captions = [tuple(e.references[0] for e in group) for group in groups.values()]
+    merged = [
+        replace(group[0], texts=texts, references=texts) for group, texts in zip(groups.values(), captions, strict=True)
+    ]
+    note = f"references: {len(examples):,} entries have one caption each and {len(merged):,} ids: entries of one id are one scene"
+    return merged, [*notes, note]
 
 
 def _read_entailment_pairs(path: Path) -> tuple[list[Example], dict[str, str]]:
@@ -197,7 +181,7 @@ def _read_entailment_pairs(path: Path) -> tuple[list[Example], dict[str, str]]:
     return examples, {pair_id: _NO_LABEL for pair_id, example in pairs if example is None}
 
 
-def _read_vqa_answers(path: Path, config: ScorePredictionsConfig, task: Task) -> list[Example]:
+def _read_vqa_answers(path: Path, config: ScorePredictionsConfig, task: Task) -> tuple[list[Example], list[str]]:
     """Read VQA's annotations, VQA-E's list, or a list of entries with an id and answers."""
     document = read_document(path, "references")
     if (
@@ -205,8 +189,8 @@ def _read_vqa_answers(path: Path, config: ScorePredictionsConfig, task: Task) ->
         and isinstance(document, list)
         and any("img_id" in e for e in document if isinstance(e, dict))
     ):
-        return _read_vqa_e_entries(path, document)
-    if isinstance(document, list):
+        return _read_vqa_e_entries(path, document), []
+    if isinstance(document, list) or is_text_by_id(document):
         return _read_listed_references(path, config, task)
     annotations = entries(document, "annotations", path, "references")
 
@@ -218,7 +202,7 @@ def _read_vqa_answers(path: Path, config: ScorePredictionsConfig, task: Task) ->
         )
 
     rows = ((f"annotations[{number}]", record) for number, record in enumerate(annotations))
-    return parse_entries(rows, parse, EntryErrors(path))
+    return parse_entries(rows, parse, EntryErrors(path)), []
 
 
 def _read_vqa_e_entries(path: Path, records: list[Any]) -> list[Example]:
@@ -226,9 +210,7 @@ def _read_vqa_e_entries(path: Path, records: list[Any]) -> list[Example]:
 
     def parse(numbered: Any) -> Example:
         number, record = numbered
-        answers = tuple(verbatim(answer, "answers") for answer in list_field(record, "answers"))
-        if not answers:
-            raise RecordError("field 'answers' is an empty list")
+        answers = vqa.parse_answers(record, "answers")
         question, kind = text_field(record, "question"), text_field(record, "question_type")
         return Example(str(number), (), None, question, references=answers, subcategory=kind)
 
@@ -241,11 +223,11 @@ def _add_questions(examples: list[Example], path: Path, config: ScorePredictions
     """Return the examples with their questions and images, in the order of the file of questions."""
     document = read_document(path, "questions")
     records = entries(document, "questions", path, "questions")
-    data_subtype = document.get("data_subtype")
+    part = vqa.find_image_part(document)
 
     def parse(record: Any) -> tuple[str, tuple[str, ImageRef | None]]:
         image_id = key_field(record, "image_id")
-        image_name = vqa.format_coco_image_name(Path(data_subtype), image_id) if isinstance(data_subtype, str) else ""
+        image_name = vqa.format_coco_image_name(part, image_id) if part else ""
         image_ref = make_file_ref(Path(config.images or ".") / image_name, image_name) if image_name else None
         return key_field(record, "question_id"), (text_field(record, "question"), image_ref)
 

@@ -166,7 +166,7 @@ def test_lists_of_captions_are_scenes_and_repeats_are_said():
 
 def test_bad_rows_are_said_or_counted():
     datasets.Dataset.from_dict({"text": ["A dog.", "  ", None]}).save_to_disk("bad")
-    with pytest.raises(UserError, match=r"bad, row 1: field 'text' is empty\n.*row 2: field 'text' is missing"):
+    with pytest.raises(UserError, match=r"bad, row 1: field 'text' is empty\n.*row 2: field 'text' is null"):
         read("bad")
     loaded = read("bad", "on_bad_rows=skip")
     assert (len(loaded.examples), loaded.num_skipped) == (1, 2)

@@ -43,6 +43,15 @@ def test_images_are_named_by_folder_and_id():
     assert load("vqa2", "vqa", "val").examples[0].image.open().size == (40, 30)
 
 
+@pytest.mark.parametrize(
+    ("subtype", "part"), [("val2014", "val2014"), ("test-dev2015", "test2015"), ("../x", "val2014")]
+)
+def test_images_are_named_as_the_file_of_questions_says(subtype, part):
+    write_vqa("val")
+    write("v2_OpenEnded_mscoco_val2014_questions.json", questions(ASKED, subtype))
+    assert load("vqa2", "vqa", "val").examples[0].image.key == coco_name(part, 42)
+
+
 def test_images_without_captions_are_an_error_with_counts_or_left_out_and_counted():
     write_vqa(captions={42: CAPTIONS[42]})
     with pytest.raises(
@@ -156,7 +165,7 @@ def test_vqa_e_tests_on_its_validation_set():
         ({"explanation": [0.71]}, r"entry \[1\]: field 'explanation' is a number \(0\.71\), not text"),
         ({"answers": ["yes", None]}, r"entry \[1\]: field 'answers' is null, not text"),
         ({"answers": "yes"}, r"entry \[1\]: field 'answers' is text, not a list"),
-        ({"img_id": None}, r"entry \[1\]: field 'img_id' is missing"),
+        ({"img_id": None}, r"entry \[1\]: field 'img_id' is null"),
     ],
 )
 def test_vqa_e_entries_that_cannot_be_used_are_said_or_counted(values, message):

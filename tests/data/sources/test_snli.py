@@ -34,10 +34,31 @@ def test_snli_ve_has_the_image_that_the_premise_describes(name):
     assert example.image.open().size == (40, 30)
 
 
+@pytest.mark.parametrize("field", ["Flickr30K_ID", "Flickr30kID", "Flikr30kID"])
+def test_the_image_is_found_under_any_spelling_of_its_field(field):
+    write("snli_ve_test.jsonl", json_lines([PAIRS[0] | {field: "4465359505"}]))
+    picture("flickr30k-images/4465359505.jpg")
+    (example,) = load("snli-ve", "snli-ve", "test").examples
+    assert example.image.key == "4465359505.jpg"
+
+
+def test_a_csv_without_premises_is_read_for_images_only():
+    """The columns are those of e-SNLI-VE's own files; the first has no name."""
+    rows = ',pairID,Flickr30kID,hypothesis,gold_label,explanation\n0,1.jpg#2r1c,1.jpg,"A man, out.",Contradiction,x\n'
+    write("esnlive_test.csv", rows)
+    picture("flickr30k-images/1.jpg")
+    given = "files.test=esnlive_test.csv"
+    (example,) = load("snli-ve", "snli-ve", "test", given, texts_needed=False).examples
+    assert (example.prompt, example.references, example.texts) == ("A man, out.", ("contradiction",), ())
+    assert example.image.key == "1.jpg"
+    with pytest.raises(UserError, match=r"field 'sentence1' is missing"):
+        load("snli-ve", "snli-ve", "test", given)
+
+
 BAD = {
     "label": ({"gold_label": "maybe"}, r"line 4: field 'gold_label' is 'maybe'; allowed are entailment, neutral, contradiction, -"),
     "twice": ({"pairID": "1"}, r"line 4: field 'pairID' is '1', which another entry has too"),
-    "premise": ({"sentence1": None}, r"line 4: field 'sentence1' is missing"),
+    "premise": ({"sentence1": None}, r"line 4: field 'sentence1' is null"),
     "hypothesis": ({"sentence2": ""}, r"line 4: field 'sentence2' is empty"),
 }  # fmt: skip
 
