@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from close_transfer.config.choices import InputModality
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import (
+    check_replaceable_link,
     damaged_file_error,
     read_fields,
     replace_link,
@@ -138,11 +139,13 @@ def start_run(config: TrainConfig, folder: Path, facts: Mapping[str, Any]) -> No
     The settings are written last: a folder that has them is a run, which can be continued.
 
     Raises:
+        UserError: if `latest` is a folder.
         WriteError: if a file cannot be written.
     """
+    latest = Path(config.runs) / config.task.name / "latest"
+    check_replaceable_link(latest)
     write_json(folder / "facts.json", facts)
     write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-    latest = Path(config.runs) / config.task.name / "latest"
     with report_write_errors(latest):
         latest.parent.mkdir(parents=True, exist_ok=True)
     replace_link(latest, folder.absolute())

@@ -180,6 +180,34 @@ def test_two_trainings_of_one_second_get_two_folders(monkeypatch):
     assert all(folder.is_dir() for folder in both)
 
 
+@pytest.mark.parametrize("move", [lambda: shutil.copytree("run", "moved"), lambda: Path("run").rename("moved")])
+def test_a_run_that_was_copied_or_moved_resumes(whole, move, monkeypatch):
+    with monkeypatch.context() as patched:
+        dies(patched, "write_json", 5)  # after the first checkpoint
+        with pytest.raises(Killed):
+            run("output=run")
+    move()
+    assert Path("moved/last").is_dir()
+    run("resume=moved")
+    assert Path("moved/last").is_symlink()
+    assert left("moved") == whole
+
+
+def test_a_folder_instead_of_a_link_is_never_removed_if_it_holds_something_else():
+    run("output=run")
+    Path("run/best").unlink()
+    Path("run/best").mkdir()
+    Path("run/best/mine").touch()
+    with pytest.raises(UserError, match=r"run/best: is a folder instead of a link.* Rename or remove it"):
+        run("output=run", "resume=auto")
+    assert Path("run/best/mine").is_file()
+    Path("runs/captioning/latest").unlink()
+    Path("runs/captioning/latest").mkdir()
+    with pytest.raises(UserError, match="latest: is a folder instead of a link"):
+        run("output=other")
+    assert not Path("other/config.yaml").exists()
+
+
 def test_without_an_optimiser_nothing_is_overwritten():
     run("output=run")
     for path in Path("run").rglob("optimizer.safetensors"):
