@@ -135,8 +135,9 @@ def run_in_workers(
     os.environ["OMP_NUM_THREADS"] = "1"  # for the workers, which read it when they start
     try:
         with open_pool(min(workers, max(1, len(calls)))) as pool:
-            futures = {pool.submit(function, *call): position for position, call in enumerate(calls)}
+            # The calls are submitted within `try`: after a signal among them, the pool would wait for all that began.
             try:
+                futures = {pool.submit(function, *call): position for position, call in enumerate(calls)}
                 for future in as_completed(futures):
                     yield futures[future], future.result()
             except BaseException:

@@ -15,7 +15,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import UnionType
 from typing import Any
@@ -252,17 +252,30 @@ def damaged_file_error(path: Path, reason: str) -> UserError:
 
 
 def replace_link(link: Path, target: Path) -> None:
-    """Point the symbolic link at `target`, relative to the link's folder, in one atomic step."""
+    """Point the symbolic link at `target`, relative to the link's folder, in one atomic step.
+
+    Raises:
+        UserError: if there is a folder instead of a link.
+        WriteError: if it cannot be written.
+    """
+    check_replaceable_link(link)
     with report_write_errors(link):
-        temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+        temporary = link.with_name(f".{link.name}.{secrets.token_hex(4)}.tmp")
         try:
             temporary.symlink_to(os.path.relpath(target, link.parent))
             temporary.replace(link)
         finally:
             temporary.unlink(missing_ok=True)
         sync(link.parent)
+
+
+def check_replaceable_link(link: Path) -> None:
+    """Raise `UserError` if a folder is in the place of a link, for example because a copy followed the links."""
+    if link.is_dir() and not link.is_symlink():
+        raise UserError(
+            f"{link}: is a folder instead of a link, probably because it was copied with links followed. Rename or remove "
+            "it, then run the same command again"
+        )
 
 
 def fingerprint(parts: Iterable[bytes | str]) -> str:

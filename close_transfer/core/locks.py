@@ -39,15 +39,16 @@ def hold_lock(lock_file: Path, refusal: UserError) -> Iterator[None]:
     """
     # A soft lock would outlive a process that is killed. A lock belongs to the process, not to one of its threads.
     lock = FileLock(lock_file, timeout=0, thread_local=False, fallback_to_soft=False)
-    with report_write_errors(lock_file):
-        try:
-            lock.acquire()
-        except Timeout:
-            raise refusal from None
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
     try:
+        # Acquired within the outer `try`, because a signal can raise `Terminated` as soon as the file exists.
+        with report_write_errors(lock_file):
+            try:
+                lock.acquire()
+            except Timeout:
+                raise refusal from None
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
         yield
     finally:
         # Removed while it is still locked, because after the release another process may hold the file. A process that

@@ -20,7 +20,7 @@ from close_transfer.models.device import pick_device
 from close_transfer.pipelines import console
 from close_transfer.training.build_network import build_network, check_prompt_lengths, load_last_network
 from close_transfer.training.run_folder import RunFolder
-from close_transfer.training.runs import DATA_REGIMES, choose_folder, start_run
+from close_transfer.training.runs import DATA_REGIMES, check_is_new, choose_folder, reserve_folder, start_run
 from close_transfer.training.trainer import Outcome, Trainer, build_accelerator
 from close_transfer.training.training_data import collect_facts, load_training_data
 from close_transfer.training.transfer_objective import TransferObjective
@@ -55,7 +55,8 @@ def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Out
             scenes = data.encode(encoder, config.embedding_cache)
 
         # 3. The network, with its adapters and their noise: from the last checkpoint, or new.
-        resumes = folder.has_checkpoint  # a run that was killed before its first checkpoint starts again
+        # A run that was killed before its first checkpoint starts again. A folder named by the time may be another job's.
+        resumes = (is_begun or config.output is not None) and folder.has_checkpoint
         if resumes:
             network, tokenizer = load_last_network(folder)
             noise = TrainingNoise.from_dict(network.config.noise, network.config.encoder["dim"])
@@ -73,14 +74,17 @@ def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Out
         training, validation = data.tokenize(config.task, tokenizer, network.config.text_format["kind"], scenes)
         check_prompt_lengths(config, network, scenes[0], (training, validation))
         validation_input = console.describe_validation_input(data, noise)
+
+        # 5. The folder of a new run, created only now, so that an error above leaves nothing behind.
+        if not is_begun:
+            folder = RunFolder(reserve_folder(config, path, accelerator))
+            locks.enter_context(folder.lock_for_all_processes(accelerator))
+            if accelerator.is_main_process:
+                check_is_new(folder.path)  # again, because another process may have trained there in the meantime
         if accelerator.is_main_process:
             console.print_plan(config, data, encoder, noise, network, device, folder.path, resumes)
             console.print_cut_texts(data, encoder, training)
-
-        # 5. The files of a new run, written only now, so that an error above leaves no half-made run.
-        if not is_begun:
-            locks.enter_context(folder.lock_for_all_processes(accelerator))
-            if accelerator.is_main_process:
+            if not is_begun:
                 start_run(config, folder.path, collect_facts(data, encoder, network, validation_input))
 
         # 6. The training loop.

@@ -44,6 +44,7 @@ from close_transfer.core.atomic_files import (
 from close_transfer.core.checksums import CHECKSUMS, check_model_checksums, write_checksums
 from close_transfer.core.errors import UserError
 from close_transfer.core.locks import hold_lock, locate_lock
+from close_transfer.training.copied_links import remove_copied_links
 from close_transfer.training.optimizer_state import collect_optimizer_tensors, restore_optimizer
 
 _logger = logging.getLogger(__name__)
@@ -152,6 +153,7 @@ class RunFolder:
         remove_stale(self.path)
         for folder in (self.path / "checkpoints").glob(".*.tmp"):
             shutil.rmtree(folder)
+        remove_copied_links(self.path, _CHECKSUMS)
         checkpoints = self._list_checkpoints()
         complete = [path for path in checkpoints if (path / _OPTIMIZER).is_file()]
         if checkpoints and not complete:
@@ -213,9 +215,7 @@ class RunFolder:
         best = (self.path / "best").resolve()
         for folder in self._list_checkpoints():
             if folder.resolve() not in (last, best):
-                removed = folder.with_name(f".{folder.name}.tmp")
-                folder.rename(removed)
-                shutil.rmtree(removed)
+                shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}.tmp")))
             elif folder.resolve() != last:
                 (folder / _OPTIMIZER).unlink(missing_ok=True)
 

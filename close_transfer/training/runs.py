@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from pydantic import ValidationError
 
 from close_transfer.config.choices import InputModality
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import (
+    check_replaceable_link,
     damaged_file_error,
     read_fields,
     replace_link,
@@ -54,25 +57,52 @@ def is_saved_model(folder: Path) -> bool:
 
 
 def _choose_new_folder(config: TrainConfig) -> Path:
-    """Return the folder of a new run, `output` or a name from task and time; do not create it yet.
+    """Return the folder of a new run, `output` or a name from task and time, which `reserve_folder` may change.
 
     Raises:
         UserError: if `output` holds a run already.
     """
     if config.output:
-        folder = Path(config.output)
-        if _is_run(folder):
-            raise UserError(
-                f"output={folder} holds a run already. Give another folder, or continue the run with resume={folder}"
-            )
+        check_is_new(Path(config.output))
+        return Path(config.output)
+    return Path(config.runs) / config.task.name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def check_is_new(folder: Path) -> None:
+    """Raise `UserError` if a folder holds a run already."""
+    if _is_run(folder):
+        raise UserError(
+            f"output={folder} holds a run already. Give another folder, or continue the run with resume={folder}"
+        )
+
+
+def reserve_folder(config: TrainConfig, folder: Path, accelerator: Accelerator) -> Path:
+    """Return the folder of a new run, the same in all processes. One named by the time is created, and no other has it.
+
+    Jobs of the same second get `folder`, `folder_2` and so on.
+
+    Raises:
+        WriteError: if it cannot be created.
+    """
+    if config.output:
         return folder
-    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    folder = Path(config.runs) / config.task.name / stamp
-    number = 1
-    while folder.exists():
-        number += 1
-        folder = folder.with_name(f"{stamp}_{number}")
-    return folder
+    reserved = [folder]
+    if accelerator.is_main_process:
+        with report_write_errors(folder):
+            number = 1
+            while not _create_folder(reserved[0]):
+                number += 1
+                reserved = [folder.with_name(f"{folder.name}_{number}")]
+    return broadcast_object_list(reserved)[0]
+
+
+def _create_folder(folder: Path) -> bool:
+    """Create a folder; return False if it exists, because another job may have created it at the same moment."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _find_resumed_folder(config: TrainConfig) -> Path:
@@ -109,11 +139,13 @@ def start_run(config: TrainConfig, folder: Path, facts: Mapping[str, Any]) -> No
     The settings are written last: a folder that has them is a run, which can be continued.
 
     Raises:
+        UserError: if `latest` is a folder.
         WriteError: if a file cannot be written.
     """
+    latest = Path(config.runs) / config.task.name / "latest"
+    check_replaceable_link(latest)
     write_json(folder / "facts.json", facts)
     write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-    latest = Path(config.runs) / config.task.name / "latest"
     with report_write_errors(latest):
         latest.parent.mkdir(parents=True, exist_ok=True)
     replace_link(latest, folder.absolute())

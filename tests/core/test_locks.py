@@ -7,6 +7,7 @@ from filelock import FileLock
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.locks import hold_lock, locate_lock
+from close_transfer.core.signals import Terminated
 
 HOLDER = """
 import sys
@@ -51,6 +52,19 @@ def test_a_killed_process_holds_no_lock(tmp_path):
         assert path.is_file()
         with hold_lock(path, UserError("another is at work")):
             pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_right_after_the_lock_leaves_no_file(tmp_path, monkeypatch):
+    acquire = FileLock.acquire
+
+    def be_terminated(self):
+        acquire(self)
+        raise Terminated("SIGTERM")
+
+    monkeypatch.setattr(FileLock, "acquire", be_terminated)
+    with pytest.raises(Terminated), hold_lock(locate_lock(tmp_path), UserError("held")):
+        pass
     assert list(tmp_path.iterdir()) == []
 
 

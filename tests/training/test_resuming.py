@@ -2,16 +2,19 @@
 
 import json
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import pytest
+from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from close_transfer.core.atomic_files import WriteError
 from close_transfer.core.errors import UserError
+from close_transfer.pipelines import train as pipelines_train
 from close_transfer.pipelines.console import describe_training
 from close_transfer.pipelines.train import train
-from close_transfer.training import run_folder, trainer
+from close_transfer.training import run_folder, runs, trainer
 from close_transfer.training.run_folder import RunFolder
 from tests.conftest import small_config
 from tests.markers import mostly_slow
@@ -146,6 +149,64 @@ def test_two_processes_never_train_in_one_folder():
     run("output=run")
     with RunFolder(Path("run")).lock(), pytest.raises(UserError, match="another process trains in"):
         run("output=run", "resume=auto")
+
+
+def test_a_run_that_another_process_finished_in_the_meantime_is_not_overwritten(whole, monkeypatch):
+    load = pipelines_train.load_training_data
+
+    def load_slowly(*arguments):
+        monkeypatch.undo()
+        run("output=run")
+        return load(*arguments)
+
+    monkeypatch.setattr(pipelines_train, "load_training_data", load_slowly)
+    with pytest.raises(UserError, match=r"output=run holds a run already\. Give another folder, or continue"):
+        run("output=run")
+    assert left("run") == whole
+
+
+def test_two_trainings_of_one_second_get_two_folders(monkeypatch):
+    class Clock(datetime):
+        @classmethod
+        def now(cls):
+            return cls(2026, 11, 27, 12, 30, 15)
+
+    monkeypatch.setattr(runs, "datetime", Clock)
+    folders = [run("train.max_steps=1")[0] for _ in range(2)]
+    assert [folder.name for folder in folders] == ["2026-11-27_12-30-15", "2026-11-27_12-30-15_2"]
+    # Both looked for a free name before either had a folder.
+    accelerator = Accelerator(cpu=True)
+    both = [runs.reserve_folder(small_config(), Path("runs/vqa/now"), accelerator) for _ in range(2)]
+    assert [folder.name for folder in both] == ["now", "now_2"]
+    assert all(folder.is_dir() for folder in both)
+
+
+@pytest.mark.parametrize("move", [lambda: shutil.copytree("run", "moved"), lambda: Path("run").rename("moved")])
+def test_a_run_that_was_copied_or_moved_resumes(whole, move, monkeypatch):
+    with monkeypatch.context() as patched:
+        dies(patched, "write_json", 5)  # after the first checkpoint
+        with pytest.raises(Killed):
+            run("output=run")
+    move()
+    assert Path("moved/last").is_dir()
+    run("resume=moved")
+    assert Path("moved/last").is_symlink()
+    assert left("moved") == whole
+
+
+def test_a_folder_instead_of_a_link_is_never_removed_if_it_holds_something_else():
+    run("output=run")
+    Path("run/best").unlink()
+    Path("run/best").mkdir()
+    Path("run/best/mine").touch()
+    with pytest.raises(UserError, match=r"run/best: is a folder instead of a link.* Rename or remove it"):
+        run("output=run", "resume=auto")
+    assert Path("run/best/mine").is_file()
+    Path("runs/captioning/latest").unlink()
+    Path("runs/captioning/latest").mkdir()
+    with pytest.raises(UserError, match="latest: is a folder instead of a link"):
+        run("output=other")
+    assert not Path("other/config.yaml").exists()
 
 
 def test_without_an_optimiser_nothing_is_overwritten():
