@@ -51,11 +51,6 @@ class LineWriter:
     price: Price
     render_prompt: Callable[[Request], str]
 
-    @property
-    def may_drop_schema(self) -> bool:
-        """Return True if a refused request is sent once more without the schema."""
-        return self.is_schema_optional and self.schema is not None
-
     def make_line(self, request: Request) -> Line:
         """Make the line of a request."""
         prompt = self.render_prompt(request)

@@ -75,6 +75,7 @@ class BatchClient:
         """Create the client; it makes no connection yet."""
         self._progress: dict[int, int] = {}
         self._given_up: set[str] = set()
+        self._tried_without_schema: set[str] = set()
         self._fatal: RequestError | None = None
         self._max_bytes = _MAX_CALL_BYTES
         self._client = make_client(self.access, self.limits.request_timeout, lambda: self._max_bytes)
@@ -217,7 +218,7 @@ class BatchClient:
             content = self._calls.repeat(partial(self._client.files.content, file))
             self._max_bytes = _MAX_CALL_BYTES
             for line in split_result_lines(content.text):
-                request, outcome = read_result(line, self.access, self.writer.may_drop_schema)
+                request, outcome = read_result(line, self.access, self.writer.is_schema_optional)
                 if request in seen_ids or request not in part.ids:
                     num_ignored += 1
                 elif request in part.open:  # otherwise a killed run has recorded it already
@@ -260,6 +261,8 @@ class BatchClient:
                 request, sent.attempt, outcome, self.recipe, self.price, sent.reserved, max_output_tokens
             )
         except RequestError as fault:
+            if fault.kind == NO_SCHEMA and request in self._tried_without_schema:  # so the schema is not the reason
+                fault.kind, fault.retry = fault.detail.removeprefix("HTTP ").partition(":")[0], False
             self.journal.append(make_fault_event(request, sent.attempt, fault, self.price, sent.reserved))
             self._prepare_retry(request, fault)
         else:
@@ -270,6 +273,7 @@ class BatchClient:
         if fault.fatal:
             self._fatal = self._fatal or fault
         elif fault.kind == NO_SCHEMA:
+            self._tried_without_schema.add(request)
             self.writer = replace(self.writer, schema=None)
         elif not fault.retry:
             self._given_up.add(request)

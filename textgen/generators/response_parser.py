@@ -173,7 +173,7 @@ def _parse_lines(text: str, recipe: RecipeSettings) -> list[Any]:
         return _parse_named_lines([_strip_marks(line) for line in lines], list(recipe.fields))
     if len(lines) > 1 and lines[0].rstrip(" *").endswith(":"):  # "Here are five captions:"
         lines = lines[1:]
-    texts = [_NAMED_TEXT.sub("", _strip_marks(line)).strip() for line in lines]
+    texts = [_cut(_NAMED_TEXT, _strip_marks(line)).strip() for line in lines]
     if recipe.items_per_request == 1:
         # A base model, which only continues text, writes further examples after its answer.
         example_starts = (number for number, text in enumerate(texts) if number and _LABEL.match(text))
@@ -184,7 +184,13 @@ def _parse_lines(text: str, recipe: RecipeSettings) -> list[Any]:
 
 def _strip_marks(line: str) -> str:
     """Return a line without a bullet or number before it and without quotes around it."""
-    return _strip_quotes(_BULLET.sub("", line).strip())
+    return _strip_quotes(_cut(_BULLET, line).strip())
+
+
+def _cut(beginning: re.Pattern[str], text: str) -> str:
+    """Return a text without its beginning, if it matches; faster than `sub`, which tries every place."""
+    match = beginning.match(text)
+    return text[match.end() :] if match else text
 
 
 def _strip_quotes(text: str) -> str:

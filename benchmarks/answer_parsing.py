@@ -1,0 +1,69 @@
+"""Time of parsing and filtering answers of a megabyte, ordinary and hostile ones.
+
+    python benchmarks/answer_parsing.py
+
+prints a row per answer: the seconds of the process for the whole answer as a run reads it, under a limit of 128 tokens,
+which should be at most 0.2; and, without that limit, those of the parser and of the slowest filter.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from tests.settings import make_filters, make_recipe
+from textgen.corpus.candidate import Candidate
+from textgen.corpus.ledger import Spend
+from textgen.corpus.prices import FREE
+from textgen.filters import build_chain
+from textgen.generators.events import make_answer_event
+from textgen.generators.response_parser import Unusable, parse_items
+from textgen.generators.responses import Reply, RequestError
+
+_SIZE = 2**20
+_ANSWERS = {
+    "captions": "A brown dog runs over the wet grass.\n",
+    "underscores": "Caption" + "_" * (_SIZE - 7),
+    "brackets": "x" + "[" * (_SIZE - 1),
+    "braces": "{",
+    "objects without end": 'x {"a": [1, ',
+    "no spaces": "x",
+    "endings": "dog" + "'s" * (_SIZE // 2 - 2),
+    "names": "Anna ",
+    "reasoning": "<think>a</think>",
+}
+
+
+def _measure(function: Callable[[], object]) -> float:
+    begin = time.process_time()
+    with suppress(Unusable, RequestError):
+        function()
+    return time.process_time() - begin
+
+
+def _read(answer: str) -> None:
+    reply = Reply(answer, None, 40, 128)
+    make_answer_event("r", 1, reply, make_recipe(), FREE, Spend(300, 0.0), 128)
+
+
+def main() -> None:
+    """Print the table."""
+    recipe = make_recipe()
+    given = {"examples": ["A bird sings."], "references": ["A dog runs over grass"], "evaluation": ["A cat sleeps"]}
+    stages = build_chain(make_filters(clip_tokens=None), recipe, instructions="Write a caption.\nCaption:", **given)
+    for stage in stages:
+        stage.find_reasons([Candidate("r-0", "r", "A warm day")])  # loads word lists
+    print(f"{'answer':20} {'run':>8} {'parser':>8} {'slowest filter':>15}")
+    for name, unit in _ANSWERS.items():
+        answer = (unit * (_SIZE // len(unit) + 1))[:_SIZE]
+        candidates = [Candidate("r-0", "r", " ".join(answer.split()), keywords=("dog",))]
+        run_seconds = _measure(lambda answer=answer: _read(answer))
+        parser_seconds = _measure(lambda answer=answer: parse_items(answer, recipe))
+        seconds, slowest = max(
+            (_measure(lambda stage=stage, candidates=candidates: stage.find_reasons(candidates)), stage.name)
+            for stage in stages
+        )
+        print(f"{name:20} {run_seconds:7.3f}s {parser_seconds:7.3f}s {seconds:7.3f}s {slowest}")
+
+
+if __name__ == "__main__":
+    main()
