@@ -9,6 +9,7 @@ from close_transfer.config.dataset import DatasetSettings
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import key_field, read_lines
+from close_transfer.core.readers.table_format import find_format
 from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.sources.images import make_file_ref, make_unavailable_ref
@@ -20,19 +21,20 @@ _SETTING = "data.path"
 
 def _read_rows(
     path: Path, data: FileData, labels: Sequence[str] = ()
-) -> tuple[list[Row], dict[int, str], Counter[str]]:
-    """Return the usable rows, the image files by row number, and the number of skipped rows by reason."""
+) -> tuple[list[Row], dict[int, str], Counter[str], str]:
+    """Return the usable rows, the image files by row number, the number of skipped rows by reason, and a note."""
+    kind, note = find_format(path, _SETTING, data.text_column)
     rows: list[Row] = []
     images: dict[int, str] = {}
     faults = RecordErrors(path, data.on_bad_rows)
-    for number, (line, record) in enumerate(read_lines(path, _SETTING)):
+    for number, (line, record) in enumerate(read_lines(path, _SETTING, kind=kind)):
         try:
             if data.image_column is not None:
                 images[number] = key_field(record, data.image_column)
             rows.append(parse_row(number, record, data, labels))
         except RecordError as fault:
             faults.add(f"line {line}", fault)
-    return rows, images, faults.settle(len(rows))
+    return rows, images, faults.settle(len(rows)), note
 
 
 def _build_image_ref(number: int, image: str | None, folder: Path) -> ImageRef:
@@ -55,7 +57,7 @@ def load(data: FileData, kind: ExampleKind, split: str) -> LoadedSplit:
     """
     check_columns(data, kind)
     path = Path(data.val_path if split == "val" and data.val_path else data.path)
-    rows, images, skipped = _read_rows(path, data, kind.labels)
+    rows, images, skipped, note = _read_rows(path, data, kind.labels)
     examples, notes = build_examples(
         rows,
         data,
@@ -64,7 +66,7 @@ def load(data: FileData, kind: ExampleKind, split: str) -> LoadedSplit:
         lambda row: _build_image_ref(row.number, images.get(row.number), path.parent),
         split if split in ("train", "val") and data.val_path is None else None,
     )
-    return LoadedSplit(examples, skipped, notes)
+    return LoadedSplit(examples, skipped, [*filter(None, [note]), *notes])
 
 
 def require_numbered_lines(data: DatasetSettings) -> FileData:
@@ -82,7 +84,8 @@ def require_numbered_lines(data: DatasetSettings) -> FileData:
 
 def count_lines(data: FileData) -> int:
     """Return the number of rows of `data.path`, usable or not; row i of precomputed vectors belongs to line i."""
-    return sum(1 for _ in read_lines(Path(data.path), _SETTING))
+    kind, _ = find_format(Path(data.path), _SETTING, data.text_column)
+    return sum(1 for _ in read_lines(Path(data.path), _SETTING, kind=kind))
 
 
 def read_text_lines(data: FileData) -> list[str]:
@@ -91,7 +94,7 @@ def read_text_lines(data: FileData) -> list[str]:
     Raises:
         UserError: if a row holds several texts, or cannot be used.
     """
-    rows, _, _ = _read_rows(Path(data.path), data.model_copy(update={"on_bad_rows": "error"}))
+    rows, *_ = _read_rows(Path(data.path), data.model_copy(update={"on_bad_rows": "error"}))
     for row in rows:
         if len(row.texts) != 1:
             raise UserError(

@@ -18,7 +18,14 @@ from close_transfer.data.examples import ImageRef
 from close_transfer.data.image_files import open_image, read_image
 from close_transfer.data.sources.images import StoredImage, describe_missing_image
 from close_transfer.data.sources.loaded import LoadedSplit
-from close_transfer.data.sources.own_rows import Row, build_examples, check_columns, find_columns, parse_row
+from close_transfer.data.sources.own_rows import (
+    Row,
+    build_examples,
+    check_columns,
+    find_columns,
+    find_text_columns,
+    parse_row,
+)
 
 
 def _explain_failure(error: Exception) -> str:
@@ -151,7 +158,10 @@ def load(data: HuggingFaceData, kind: ExampleKind, split: str) -> LoadedSplit:
     dataset, shared = _load_dataset(data, split)
     settings = ("text_column", "target_column", "group_column", "id_column", "references_column", "image_column")
     columns = {setting: column for setting in settings if (column := getattr(data, setting)) is not None}
+    text_columns = find_text_columns(data.text_column, dataset.column_names)
     for setting, column in columns.items():
+        if setting == "text_column" and set(text_columns) <= set(dataset.column_names):
+            continue
         if column not in dataset.column_names:
             raise UserError(
                 f"data.{setting}={column}: {data.path} has no such column. Use one of {', '.join(dataset.column_names)}"
@@ -164,8 +174,10 @@ def load(data: HuggingFaceData, kind: ExampleKind, split: str) -> LoadedSplit:
     images = _Images(dataset, data.image_column, data, split) if data.image_column else None
     rows: list[Row] = []
     faults = RecordErrors(Path(data.path), data.on_bad_rows, "rows")
-    wanted_columns = [*dict.fromkeys(column for setting, column in columns.items() if setting != "image_column")]
-    wanted_columns = list(dict.fromkeys([*wanted_columns, *find_columns(data.prompt)]))
+    wanted_columns = [
+        *dict.fromkeys(column for setting, column in columns.items() if setting not in ("image_column", "text_column"))
+    ]
+    wanted_columns = list(dict.fromkeys([*text_columns, *wanted_columns, *find_columns(data.prompt)]))
     for number, record in _iterate_rows(dataset.select_columns(wanted_columns), data):
         try:
             rows.append(parse_row(number, record, data, kind.labels))
