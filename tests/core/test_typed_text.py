@@ -22,7 +22,14 @@ def test_settings_of_every_depth_are_as_typed():
     assert (config.data.path, config.data.val_path, config.noise, config.seed) == ("123", None, 0.1, 3)
     config = compose_config("train", TrainConfig, ["data=huggingface", "data.path=x", "data.splits.val=1"])
     assert config.data.splits["val"] == "1"
-    settings = ["task=custom", "data=file", "data.path=x", "data.target_column=y", "task.labels=[true, 1e5,no]"]
+    settings = [
+        "task=custom",
+        "data=file",
+        "data.path=x",
+        "data.target_column=y",
+        "task.labels=[true, 1e5,no]",
+        "task.metric=accuracy",
+    ]
     assert compose_config("train", TrainConfig, settings).task.labels == ("true", "1e5", "no")
     given = ["predictions=1", "references=2", "output=3", "name=123", "task=captioning"]
     config = compose_config("score_predictions", ScorePredictionsConfig, given)
