@@ -18,7 +18,7 @@ from close_transfer.config.data import DATASETS
 from close_transfer.core import command_line
 from close_transfer.core.command_line import CONFIGS, CliExtensions, groups, options
 from close_transfer.core.guarded_run import run_guarded
-from close_transfer.core.schema import C, StrictModel
+from close_transfer.core.schema import C, StrictModel, expand_home
 from close_transfer.core.signals import exiting_at_once
 
 __all__ = ["COMMANDS", "CONFIGS", "Command", "compose_config", "options", "run"]
@@ -102,7 +102,7 @@ COMMANDS = {
 def _expand_argument(argument: str, config_name: str) -> list[str]:
     """Expand the short forms: `lm=FOLDER` selects a pretrained model, and `data=all` checks all published data."""
     key, _, value = argument.partition("=")
-    if key == "lm" and key in groups(config_name) and value not in options(key) and _is_folder(value):
+    if key == "lm" and key in groups(config_name) and value not in options(key) and _is_folder(expand_home(value)):
         return ["lm=pretrained", f"lm.name={value}"]
     if argument == "data=all" and config_name == "check_data":
         return ["all=true"]

@@ -126,7 +126,7 @@ def test_a_misspelt_option_lists_what_is_allowed():
         ("train", ["lm=pretrained"], r"lm\.name=\?\?\?: no model is named\. Give lm\.name=NAME"),
         ("train", ["task=custom", "task.metric=accuracy", "task.labels=[yes]"],
          r"^task\.labels=\[yes\]: must be two or more different answers\. Give them, such as task\.labels=\[yes,no\]"),
-        ("train", ["task=custom", "task.metric=accuracy", "task.labels=[0,1,2]"],
+        ("train", ["task=custom", "task.metric=accuracy", "task.labels=[0,'1',2]"],
          r"Quote answers that look like a number, true or false: \"task\.labels=\['0','1','2'\]\"$"),
         ("train", ["lm=t5-small", "lm.dtype=bfloat16"], r"^lm\.dtype=bfloat16: weights that are trained"),
     ],

@@ -173,6 +173,7 @@ class SynthesizeCaptionsConfig(StrictModel):
     references_column: str
     evaluation: tuple[str, ...]
     evaluation_column: str
+    check_text: bool
     grammar: str
     model: str | None
     base_url: str | None

@@ -44,6 +44,7 @@ class TableSettings(DatasetSettings):
     target_column: str | None
     on_bad_rows: OnBadRows
     on_missing_image: OnBadRows
+    check_text: bool
     noise: dict[str, NonNegative]
     epochs: dict[str, Positive]
 
@@ -109,6 +110,7 @@ class PublishedData(DatasetSettings):
     image_folders: Annotated[dict[FileSplit, str], Names.FILE]
     on_bad_rows: OnBadRows
     on_missing_image: OnBadRows
+    check_text: bool
     noise: dict[str, NonNegative]
     epochs: dict[str, Positive]
 
@@ -221,6 +223,7 @@ class Vqa2Data(PublishedData):
             image_folders={},
             on_bad_rows=self.on_bad_rows,
             on_missing_image=self.on_missing_image,
+            check_text=self.check_text,
             noise={},
             epochs={},
         )

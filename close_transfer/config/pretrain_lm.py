@@ -22,6 +22,7 @@ class PretrainLmConfig(StrictModel):
     exclude: Annotated[str | None, Role.FINGERPRINTED]
     exclude_column: Annotated[str | None, Role.FINGERPRINTED]
     on_bad_rows: Annotated[OnBadRows, Role.FINGERPRINTED]
+    check_text: bool
     lowercase: bool
     lm: ScratchLM
     objective: Literal["reconstruct", "denoise", "causal"] | None

@@ -31,6 +31,7 @@ from close_transfer.core.guarded_run import run_guarded
 from close_transfer.core.output_paths import check_outputs
 from close_transfer.core.plain_files import check_plain_file
 from close_transfer.core.schema import C, StrictModel, find_text_error, shorten, validate
+from close_transfer.core.typed_text import quote_text
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -61,10 +62,10 @@ class CliExtensions:
 _NO_EXTENSIONS = CliExtensions()
 
 
-def _quote_value(argument: str, sweeps: bool) -> str:
+def _quote_value(argument: str, sweeps: bool, schema: type[StrictModel]) -> str:
     """Return the override unchanged if Hydra's grammar accepts it, else with its value quoted.
 
-    Users can therefore type prompts and paths with commas, quotes and brackets.
+    Users can therefore type prompts and paths with commas, quotes and brackets, and numbers where text is wanted.
     """
     key, equals, value = argument.partition("=")
     if not equals or not _PLAIN_KEY.fullmatch(key):
@@ -72,8 +73,11 @@ def _quote_value(argument: str, sweeps: bool) -> str:
     if sum(map(value.count, "[{(")) <= _MAX_BRACKETS:
         try:
             parsed = OverridesParser.create().parse_override(argument)
-            if sweeps or not parsed.is_sweep_override():
-                return argument
+            if parsed.is_sweep_override():
+                if sweeps:
+                    return argument
+            else:
+                return f"{key}={quote_text(schema, key, value)}"
         except (HydraException, ValueError):  # Python refuses to parse integers of thousands of digits
             pass
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
@@ -224,7 +228,7 @@ def compose_config(
         UserError: lists every mistake in the arguments.
     """
     arguments = [
-        _quote_value(expanded, sweeps=False)
+        _quote_value(expanded, sweeps=False, schema=schema)
         for argument in arguments
         for expanded in extensions.expand_argument(argument, config_name)
     ]
@@ -283,7 +287,7 @@ def run(
 
     sweeps = bool({"-m", "--multirun"} & set(sys.argv[1:]))
     typed = [part for argument in sys.argv[1:] for part in extensions.expand_argument(argument, config_name)]
-    arguments = [_quote_value(argument, sweeps) for argument in typed]
+    arguments = [_quote_value(argument, sweeps, schema) for argument in typed]
     if any(argument.startswith("-") for argument in arguments):
         check_overrides(config_name, schema, arguments, extensions)
     else:  # compose first, because Hydra itself reports mistakes with another exit status

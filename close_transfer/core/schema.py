@@ -2,11 +2,22 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from close_transfer.core.errors import UserError
+from close_transfer.core.roles import Names, Role
 
 OnBadRows = Literal["error", "skip"]
 
@@ -65,6 +76,22 @@ def _iterate_texts(value: Any) -> Iterator[str]:
             yield from _iterate_texts(item)
 
 
+def expand_home(value: Any, is_path: bool = False) -> Any:
+    """Return a value in whose texts `~/` at the start is the home folder, because no shell expands it in `key=~/...`.
+
+    Args:
+        value: text, or a list or dict of them at any depth; other values are returned unchanged.
+        is_path: True for a setting that names a place, where `~` alone is the home folder too.
+    """
+    if isinstance(value, str):
+        return str(Path(value).expanduser()) if value.startswith("~/") or (is_path and value == "~") else value
+    if isinstance(value, dict):
+        return {key: expand_home(item, is_path) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(expand_home(item, is_path) for item in value)
+    return value
+
+
 class StrictModel(BaseModel):
     """Group of settings. Unknown keys are errors, and values cannot be changed afterwards."""
 
@@ -77,6 +104,19 @@ class StrictModel(BaseModel):
     # Config groups whose files come from others, with the keys of such a file that name further files. These files are
     # data: interpolations, headers and defaults lists in them are refused.
     plain_groups: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    # Of the whole group, because pydantic forbids such a validator for the field that chooses a union's member.
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_home(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        places = [
+            name
+            for name, field in cls.model_fields.items()
+            if any(isinstance(mark, Names) or mark in (Role.LOCATION, Role.ROOT) for mark in field.metadata)
+        ]
+        return {name: expand_home(value, name in places) for name, value in values.items()}
 
     @field_validator("*")
     @classmethod
@@ -107,6 +147,8 @@ def _explain(error: Mapping[str, Any], members: Collection[str]) -> str:
         return message
     if error["type"] in ("tuple_type", "list_type"):
         return f"{path}={shorten(error['input'])}: should be a list. Give {path}=[{shorten(error['input'])}]"
+    if error["type"] == "string_type" and isinstance(error["input"], (int, float)):
+        return f"{path}={shorten(error['input'])}: is not text, but a number or true or false. Put it in quotes"
     if error["type"] == "extra_forbidden":
         return f"{path}: there is no such key"
     if error["type"] == "missing":

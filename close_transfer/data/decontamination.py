@@ -37,7 +37,8 @@ def exclude_overlap(
     """
     if not config.exclude_overlap_with:
         return list(examples), Counter()
-    reader = TextReader(config.data.bad_rows, Counter(), "data.on_bad_rows=skip")
+    switch = "data.check_text=false" if getattr(config.data, "check_text", True) else None
+    reader = TextReader(config.data.bad_rows, Counter(), "data.on_bad_rows=skip", switch)
     unwanted: list[str] = []
     for name in config.exclude_overlap_with:
         if name in LEAK_SPLITS:

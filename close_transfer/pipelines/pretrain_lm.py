@@ -156,6 +156,7 @@ def pretrain(config: PretrainLmConfig) -> PretrainOutcome:
         None if config.exclude is None else Path(config.exclude),
         config.exclude_column or config.text_column,
         config.on_bad_rows,
+        config.check_text,
     )
     accelerator = build_accelerator(device, config.precision)
     run = RunFolder(folder)

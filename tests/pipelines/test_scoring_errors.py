@@ -103,7 +103,7 @@ def test_vqa_e_has_the_same_ids_as_in_evaluations():
     given = explained()
     data = VqaEData(
         name="vqa-e", root=str(Path.cwd()), files={"val": given, "test": given}, image_folders={"val": "val2014", "test": "val2014"},
-        on_bad_rows="error", on_missing_image="error", noise={}, epochs={},
+        on_bad_rows="error", on_missing_image="error", check_text=True, noise={}, epochs={},
     )  # fmt: skip
     config = compose_config(
         "score_predictions", ScorePredictionsConfig, ["task=vqa-e", "predictions=x", f"references={given}", "output=y"]

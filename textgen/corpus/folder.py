@@ -12,7 +12,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.locks import hold_lock, locate_lock
 from close_transfer.core.plain_files import has_interpolation
 from close_transfer.core.roles import Role, list_fields
-from close_transfer.core.schema import shorten
+from close_transfer.core.schema import expand_home, shorten
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.journal import make_busy_error, read_ledger
 from textgen.text.hashing import hash_json
@@ -241,7 +241,7 @@ def merge_remembered_args(arguments: Sequence[str], default_output: str, default
     """
     typed = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     name = typed.get("recipe", default_recipe)
-    folder = CorpusFolder(Path(typed.get("output") or default_output.format(recipe=name)))
+    folder = CorpusFolder(Path(expand_home(typed.get("output") or default_output.format(recipe=name), is_path=True)))
     try:
         is_begun = (folder.plan.is_file() or folder.was_asked) and folder.settings.is_file()
     except (OSError, ValueError):  # a name that no file can have; the check of all settings refuses it later

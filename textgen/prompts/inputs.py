@@ -132,7 +132,9 @@ class RecipeInputs:
 
     def _read_once(self, setting: str, paths: Sequence[str], column: str) -> list[str]:
         if setting not in self._texts:
-            self._texts[setting] = [text for path in paths for text in read_texts(path, column, setting)]
+            self._texts[setting] = [
+                text for path in paths for text in read_texts(path, column, setting, self.config.check_text)
+            ]
         return self._texts[setting]
 
     @cached_property

@@ -13,22 +13,27 @@ from close_transfer.core.readers.texts import TextReader
 from close_transfer.core.schema import find_text_error
 
 
-def read_texts(path: str, column: str, setting: str) -> list[str]:
+def read_texts(path: str, column: str, setting: str, check_text: bool) -> list[str]:
     """Read the non-empty texts of a .txt, .jsonl, .csv, .tsv, .parquet or COCO .json file; all but .parquet also .gz.
 
     Args:
         path: the file.
         column: field that holds the text.
         setting: name of the setting that holds the path, for messages.
+        check_text: True to check that the texts look like sentences, and to split lists that a cell holds.
 
     Raises:
-        UserError: names the file and the line that cannot be used.
+        UserError: names the file and the line that cannot be used, or a column that holds no sentences.
     """
     if not Path(path).is_file():
         raise UserError(f"{setting}={path}: there is no such file. Give a file of texts: .txt, .jsonl, .csv or .json")
     # Completes "or skip and count such lines with ...": this command has no setting that skips lines.
     skip = f"a file without them, and {setting}_column= for another column than {column!r}"
-    return list(TextReader("error", Counter(), skip).read(Path(path), column, setting))
+    return list(
+        TextReader("error", Counter(), skip, "check_text=false" if check_text else None).read(
+            Path(path), column, setting
+        )
+    )
 
 
 def read_rows(path: Path, setting: str) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError
+from close_transfer.core.readers.text_check import classify
 
 Lines = Iterator[tuple[int, str | RecordError]]
 Row = list[str]
@@ -36,14 +37,31 @@ def _split_row(number: int, first: str, following: Lines, path: Path) -> Row | R
         ) from None
 
 
-def _parse_rows(path: Path, lines: Lines, tabs: bool) -> Iterator[tuple[int, Row | RecordError]]:
+def _is_quoted(cell: str) -> bool:
+    return len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', "")
+
+
+def _unquote(cell: str, is_header_quoted: bool) -> str:
+    """Return a cell without its quotes if a writer such as pandas put them there.
+
+    They are a writer's if those within the cell are doubled, or if the names of the columns have them too.
+    """
+    is_written = _is_quoted(cell) and (is_header_quoted or '""' in cell[1:-1])
+    return cell[1:-1].replace('""', '"') if is_written else cell
+
+
+def _parse_rows(path: Path, lines: Lines, tabs: bool, has_header: bool) -> Iterator[tuple[int, Row | RecordError]]:
+    is_header_quoted: bool | None = None
     for number, line in lines:
         if isinstance(line, RecordError):
             yield number, line
         elif not line.strip():
             yield number, RecordError("the line is empty")
-        elif tabs:  # in the TSV files of datasets, quotes are ordinary characters
-            yield number, line.split("\t")
+        elif tabs:  # in the TSV files of datasets, quotes are ordinary characters, unless a writer put them there
+            cells = line.split("\t")
+            if is_header_quoted is None:
+                is_header_quoted = has_header and all(map(_is_quoted, cells))
+            yield number, [_unquote(cell, is_header_quoted) for cell in cells]
         else:
             yield number, _split_row(number, line, lines, path)
 
@@ -56,6 +74,12 @@ def _read_header(rows: Iterator[tuple[int, Row | RecordError]], path: Path) -> S
         if repeated:
             raise UserError(
                 f"{path}, line {number}: the header names {repeated[0][:40]!r} twice. Give every column a different name"
+            )
+        unlikely = next((name for name in row if classify(name) in ("addresses", "file names")), None)
+        if unlikely is not None:
+            raise UserError(
+                f"{path}, line {number}: the header holds {unlikely[:40]!r}, which is not the name of a column. "
+                "Add a first line with the names of the columns"
             )
         return row
     return ()
@@ -71,13 +95,13 @@ def read_cells(
     Args:
         path: the file, for messages.
         lines: numbered lines of the file.
-        tabs: True for TSV, whose quotes have no special meaning; False for CSV.
+        tabs: True for TSV, whose quotes have a meaning only if those within a cell are doubled; False for CSV.
         names: names of the columns if the file has no header, else None.
 
     Raises:
         UserError: if the header cannot be used, or a quote stays open, because then it is not known where a cell ends.
     """
-    rows = _parse_rows(path, lines, tabs)
+    rows = _parse_rows(path, lines, tabs, has_header=not names)
     header = names or _read_header(rows, path)
     for number, row in rows:
         if isinstance(row, RecordError):

@@ -1,5 +1,6 @@
 """Reader of plain texts from files, with exclusion of texts that must not be trained on."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,9 +9,13 @@ from typing import Any
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError
-from close_transfer.core.readers.records import clean, entries, field, line_format, read_document, read_lines
+from close_transfer.core.readers.records import clean, entries, field, read_document, read_lines
+from close_transfer.core.readers.table_format import find_format
+from close_transfer.core.readers.text_check import require_sentences, split_list
 from close_transfer.core.schema import OnBadRows
 from close_transfer.core.text_normalization import normalize_text
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -21,11 +26,13 @@ class TextReader:
         on_bad_rows: "error" to report a line that cannot be used, "skip" to count it.
         skipped: number of "empty" texts and "unusable" lines so far.
         skip: setting that skips such lines, for messages.
+        switch: setting that says that texts may be other than sentences, for messages; None not to check them.
     """
 
     on_bad_rows: OnBadRows
     skipped: Counter[str]
     skip: str = "on_bad_rows=skip"
+    switch: str | None = "check_text=false"
 
     def read(self, path: Path, column: str, setting: str) -> Iterator[str]:
         """Yield the texts of a file, with single spaces.
@@ -37,13 +44,21 @@ class TextReader:
             setting: name of the setting that holds the path, for messages.
 
         Raises:
-            UserError: names the file and the line that cannot be used.
+            UserError: names the file and the line that cannot be used, or a column that holds no sentences.
         """
+        texts = self._iterate_texts(path, column, setting)
+        if self.switch is None:
+            return texts
+        named = f"{setting}={path}, column {column}"
+        return require_sentences(texts, named, f"{setting.removesuffix('_with')}_column", self.switch)
+
+    def _iterate_texts(self, path: Path, column: str, setting: str) -> Iterator[str]:
         column, place, records = self._read_records(path, column, setting)
         line = 0
         for line, record in records:
             try:
                 value = field(record, column)
+                value = split_list(value) if self.switch else value
                 values = value if isinstance(value, list) else [value]
                 texts = [clean(item, column) for item in values if not self._is_empty(item)]
             except RecordError as fault:
@@ -61,11 +76,13 @@ class TextReader:
     @staticmethod
     def _read_records(path: Path, column: str, setting: str) -> tuple[str, str, Iterable[tuple[int, Any]]]:
         """Return the field that holds the text, the name of one record, and all records with their numbers."""
-        if path.name.removesuffix(".gz").endswith(".json"):
+        kind, note = find_format(path, setting, column, documents="COCO's annotations")
+        if kind == ".json":
             document = read_document(path, setting)
             return "caption", "annotation", enumerate(entries(document, "annotations", path, setting), start=1)
-        kind = line_format(path, setting, also=".json (COCO's annotations)")
-        return "text" if kind == ".txt" else column, "line", read_lines(path, setting, columns=[column])
+        if note:
+            _logger.info("note: %s", note)
+        return "text" if kind == ".txt" else column, "line", read_lines(path, setting, kind=kind, columns=[column])
 
     @staticmethod
     def _is_empty(value: object) -> bool:
@@ -87,7 +104,12 @@ class Corpus:
 
 
 def read_corpus(
-    paths: Sequence[Path], column: str, exclude: Path | None, exclude_column: str, on_bad_rows: OnBadRows
+    paths: Sequence[Path],
+    column: str,
+    exclude: Path | None,
+    exclude_column: str,
+    on_bad_rows: OnBadRows,
+    check_text: bool = True,
 ) -> Corpus:
     """Read the texts of some files without those of another; texts are compared by `normalize_text`.
 
@@ -97,11 +119,12 @@ def read_corpus(
         exclude: file of texts to leave out; None for none.
         exclude_column: field that holds the text in `exclude`.
         on_bad_rows: "error" to report a line that cannot be used, "skip" to count it.
+        check_text: True to check that the texts look like sentences, and to split lists that a cell holds.
 
     Raises:
         UserError: if a file cannot be read, or no text is left.
     """
-    reader = TextReader(on_bad_rows, Counter())
+    reader = TextReader(on_bad_rows, Counter(), switch="check_text=false" if check_text else None)
     unwanted: set[str] = set()
     if exclude is not None:
         unwanted = {normalize_text(text) for text in reader.read(exclude, exclude_column, "exclude")} - {""}

@@ -1,5 +1,7 @@
 """Readers of datasets, one file per family of formats, each of which returns Examples."""
 
+from collections.abc import Sequence
+
 from close_transfer.config.data import (
     CocoData,
     ConceptualCaptionsData,
@@ -14,7 +16,9 @@ from close_transfer.config.data import (
     VqaEData,
 )
 from close_transfer.core.errors import UserError
-from close_transfer.data.example_kinds import ExampleKind, find_datasets
+from close_transfer.core.readers.text_check import check_sentences
+from close_transfer.data.example_kinds import CAPTIONS, ExampleKind, find_datasets
+from close_transfer.data.examples import Example
 from close_transfer.data.sources import (
     coco,
     conceptual_captions,
@@ -58,10 +62,29 @@ def load_examples(
     loaded = _load(data, kind, split, texts_needed)
     if not loaded.examples:
         raise UserError(f"data={data.name}: there are no {kind.name} in split={split}. Give more data")
+    _check_texts(data, kind, loaded.examples)
     if images_needed and not isinstance(data, PicturebookData):
         loaded.examples, missing = keep_with_images(loaded.examples, split, data.on_missing_image)
         loaded.skipped += missing
     return loaded
+
+
+def _check_texts(data: DataConfig, kind: ExampleKind, examples: Sequence[Example]) -> None:
+    """Check that the texts are sentences; references are, if the task writes captions, and may be numbers if not.
+
+    Raises:
+        UserError: names the setting of the column that holds something else.
+    """
+    if not getattr(data, "check_text", False):
+        return
+    source = data.describe_source()
+    texts = {"text_column": [text for example in examples for text in example.texts[:1]]}
+    if kind == CAPTIONS and data.columns.get("references_column"):
+        texts["references_column"] = [text for example in examples for text in example.references[:1]]
+    for name, values in texts.items():
+        column = data.columns.get(name)
+        named = f"{source} data.{name}={column}" if column else source
+        check_sentences(values, named, f"data.{name}" if column else None, "data.check_text=false")
 
 
 def _load(data: DataConfig, kind: ExampleKind, split: str, texts_needed: bool) -> LoadedSplit:

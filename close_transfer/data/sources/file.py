@@ -10,6 +10,7 @@ from close_transfer.config.dataset import DatasetSettings
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import key_field, read_lines
+from close_transfer.core.readers.table_format import find_format
 from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.sources.images import make_file_ref, make_unavailable_ref
@@ -19,7 +20,10 @@ from close_transfer.data.sources.own_rows import Row, build_examples, check_colu
 _SETTING = "data.path"
 
 
-def _list_columns(data: FileData) -> list[str]:
+def _list_columns(data: FileData) -> list[str] | None:
+    """Return the columns that are used; None for all, if a pattern such as `caption_*` stands for some of them."""
+    if "*" in data.text_column:
+        return None
     columns = [data.text_column, data.group_column, data.image_column, data.id_column, data.references_column]
     named = [column for column in [*columns, data.target_column] if column is not None]
     return list(dict.fromkeys([*named, *find_columns(data.prompt)]))
@@ -27,12 +31,13 @@ def _list_columns(data: FileData) -> list[str]:
 
 def _read_rows(
     path: Path, data: FileData, labels: Sequence[str] = (), split: str | None = None
-) -> tuple[list[Row], dict[int, str], Counter[str]]:
-    """Return the usable rows, the image files by row number, and the number of skipped rows by reason."""
+) -> tuple[list[Row], dict[int, str], Counter[str], str]:
+    """Return the usable rows, the image files by row number, the number of skipped rows by reason, and a note."""
+    kind, note = find_format(path, _SETTING, data.text_column)
     rows: list[Row] = []
     images: dict[int, str] = {}
     faults = RecordErrors(path, data.on_bad_rows)
-    for number, (line, record) in enumerate(read_lines(path, _SETTING, columns=_list_columns(data))):
+    for number, (line, record) in enumerate(read_lines(path, _SETTING, kind=kind, columns=_list_columns(data))):
         try:
             if data.image_column is not None:
                 images[number] = key_field(record, data.image_column)
@@ -42,7 +47,7 @@ def _read_rows(
             rows.append(replace(row, image=images.get(number)) if by_image else row)
         except RecordError as fault:
             faults.add(f"line {line}", fault)
-    return rows, images, faults.settle(len(rows))
+    return rows, images, faults.settle(len(rows)), note
 
 
 def _build_image_ref(number: int, image: str | None, folder: Path) -> ImageRef:
@@ -65,7 +70,7 @@ def load(data: FileData, kind: ExampleKind, split: str) -> LoadedSplit:
     """
     check_columns(data, kind)
     path = Path(data.val_path if split == "val" and data.val_path else data.path)
-    rows, images, skipped = _read_rows(path, data, kind.labels, split)
+    rows, images, skipped, note = _read_rows(path, data, kind.labels, split)
     examples, notes = build_examples(
         rows,
         data,
@@ -74,7 +79,7 @@ def load(data: FileData, kind: ExampleKind, split: str) -> LoadedSplit:
         lambda row: _build_image_ref(row.number, images.get(row.number), path.parent),
         split if split in ("train", "val") and data.val_path is None else None,
     )
-    return LoadedSplit(examples, skipped, notes)
+    return LoadedSplit(examples, skipped, [*filter(None, [note]), *notes])
 
 
 def require_numbered_lines(data: DatasetSettings) -> FileData:
@@ -92,7 +97,8 @@ def require_numbered_lines(data: DatasetSettings) -> FileData:
 
 def count_lines(data: FileData) -> int:
     """Return the number of rows of `data.path`, usable or not; row i of precomputed vectors belongs to line i."""
-    return sum(1 for _ in read_lines(Path(data.path), _SETTING, columns=[data.text_column]))
+    kind, _ = find_format(Path(data.path), _SETTING, data.text_column)
+    return sum(1 for _ in read_lines(Path(data.path), _SETTING, kind=kind, columns=_list_columns(data)))
 
 
 def read_text_lines(data: FileData) -> list[str | None]:
@@ -103,7 +109,7 @@ def read_text_lines(data: FileData) -> list[str | None]:
     Raises:
         UserError: if a row holds several texts, or cannot be used and is not left out.
     """
-    rows, _, skipped = _read_rows(Path(data.path), data)
+    rows, _, skipped, _ = _read_rows(Path(data.path), data)
     for row in rows:
         if len(row.texts) != 1:
             raise UserError(

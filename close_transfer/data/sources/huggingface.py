@@ -19,7 +19,14 @@ from close_transfer.data.image_files import open_image, read_image
 from close_transfer.data.sources.dataset_folder import check_builder, check_saved, is_saved
 from close_transfer.data.sources.images import StoredImage, describe_missing_image
 from close_transfer.data.sources.loaded import LoadedSplit
-from close_transfer.data.sources.own_rows import Row, build_examples, check_columns, find_columns, parse_row
+from close_transfer.data.sources.own_rows import (
+    Row,
+    build_examples,
+    check_columns,
+    find_columns,
+    find_text_columns,
+    parse_row,
+)
 
 
 def _explain_failure(error: Exception) -> str:
@@ -173,7 +180,10 @@ def load(data: HuggingFaceData, kind: ExampleKind, split: str) -> LoadedSplit:
     dataset, shared = _load_dataset(data, split)
     settings = ("text_column", "target_column", "group_column", "id_column", "references_column", "image_column")
     columns = {setting: column for setting in settings if (column := getattr(data, setting)) is not None}
+    text_columns = find_text_columns(data.text_column, dataset.column_names)
     for setting, column in columns.items():
+        if setting == "text_column" and set(text_columns) <= set(dataset.column_names):
+            continue
         if column not in dataset.column_names:
             raise UserError(
                 f"data.{setting}={column}: {data.path} has no such column. Use one of {', '.join(dataset.column_names)}"
@@ -186,10 +196,12 @@ def load(data: HuggingFaceData, kind: ExampleKind, split: str) -> LoadedSplit:
             )
     images = _Images(dataset, data.image_column, data, split) if data.image_column else None
     texts = {setting: column for setting, column in columns.items() if setting != "image_column"}
-    _check_text_columns(dataset, [*texts.items(), *(("prompt", column) for column in prompt_columns)])
+    named = [(setting, column) for setting, column in texts.items() if setting != "text_column"]
+    named += [("text_column", column) for column in text_columns] + [("prompt", column) for column in prompt_columns]
+    _check_text_columns(dataset, named)
     rows: list[Row] = []
     faults = RecordErrors(Path(data.path), data.on_bad_rows, "rows")
-    wanted_columns = list(dict.fromkeys([*texts.values(), *prompt_columns]))
+    wanted_columns = list(dict.fromkeys(column for _, column in named))
     for number, record in _iterate_rows(dataset.select_columns(wanted_columns), data):
         try:
             rows.append(parse_row(number, record, data, kind.labels))

@@ -1,8 +1,9 @@
 """Rows of a user's own table, and the examples built from them."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from string import Formatter
 from typing import Any
 
@@ -10,6 +11,7 @@ from close_transfer.config.data import FileData, HuggingFaceData
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.records import choice_field, field, key_field, text_field, texts_field
+from close_transfer.core.readers.text_check import split_list
 from close_transfer.data.example_kinds import CAPTIONS, ExampleKind
 from close_transfer.data.examples import Example, ImageRef
 
@@ -18,7 +20,13 @@ OwnData = FileData | HuggingFaceData
 
 @dataclass(frozen=True)
 class Row:
-    """One usable row; `number` counts all rows of the source from 0. Rows of one `image` are one scene, if it is given."""
+    """One usable row.
+
+    Attributes:
+        number: counts all rows of the source from 0.
+        image: rows of one image are one scene, if it is given.
+        was_list: True if its texts are a list that was written into one cell.
+    """
 
     number: int
     texts: tuple[str, ...]
@@ -27,6 +35,7 @@ class Row:
     references: tuple[str, ...] | None
     prompt: str = ""
     targets: tuple[str, ...] = ()
+    was_list: bool = False
     image: str | None = None
 
 
@@ -85,18 +94,35 @@ def check_columns(data: OwnData, kind: ExampleKind) -> None:
     find_columns(data.prompt)
 
 
-def _read_texts(record: Any, column: str) -> tuple[str, ...]:
+def find_text_columns(column: str, names: Iterable[str]) -> list[str]:
+    """Return the columns that `data.text_column` names: one, or all that fit a pattern such as `caption_*`."""
+    names = list(names)
+    return (
+        [column] if column in names or "*" not in column else [n for n in names if fnmatchcase(n, column)] or [column]
+    )
+
+
+def _read_texts(record: Any, column: str, data: OwnData) -> tuple[str, ...]:
     """Return the texts of a column that holds a text, a list of texts, or a VQA dataset's answers.
 
-    Such answers are a list of objects with the field `answer`, or one object whose `answer` is a list. Raises
-    `RecordError`.
+    A list that was written into one cell counts as several. Answers are a list of objects with the field `answer`, or
+    one object whose `answer` is a list. Raises `RecordError`.
     """
     value = field(record, column)
     if isinstance(value, dict) and isinstance(value.get("answer"), list):
         value = value["answer"]
     elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         value = [field(item, "answer") for item in value]
+    elif data.check_text:
+        value = split_list(value)
     return texts_field({column: value}, column)
+
+
+def _read_scene_texts(record: Any, data: OwnData) -> tuple[str, ...]:
+    """Return the texts of all columns that `data.text_column` names; only one of them must hold one."""
+    columns = find_text_columns(data.text_column, record if isinstance(record, dict) else ())
+    filled = [column for column in columns if len(columns) > 1 and str(record[column] or "").strip()]
+    return tuple(text for column in filled or columns[:1] for text in _read_texts(record, column, data))
 
 
 def parse_row(number: int, record: Any, data: OwnData, labels: Sequence[str] = ()) -> Row:
@@ -107,13 +133,14 @@ def parse_row(number: int, record: Any, data: OwnData, labels: Sequence[str] = (
     group, name = (
         key_field(record, column) if column is not None else None for column in (data.group_column, data.id_column)
     )
-    texts = _read_texts(record, data.text_column)
-    references = _read_texts(record, data.references_column) if data.references_column else None
+    texts = _read_scene_texts(record, data)
+    references = _read_texts(record, data.references_column, data) if data.references_column else None
     prompt = _fill_prompt(data.prompt, record) if data.prompt is not None else ""
-    targets = _read_texts(record, data.target_column) if data.target_column is not None else ()
+    targets = _read_texts(record, data.target_column, data) if data.target_column is not None else ()
     if labels:
         targets = (choice_field(record, str(data.target_column), labels),)
-    return Row(number, texts, group, name, references, prompt, targets)
+    was_list = len(texts) > 1 and isinstance(record.get(data.text_column), str)
+    return Row(number, texts, group, name, references, prompt, targets, was_list)
 
 
 def build_scene_examples(
@@ -204,6 +231,11 @@ def build_examples(
     else:
         examples, notes = build_row_examples(rows, data, make_id, get_image), []
         keys = [row.group or "\x1f".join(row.texts) for row in rows]
+    if num_lists := sum(row.was_list for row in rows):
+        notes.append(
+            f"data.text_column={data.text_column} holds lists of texts in {num_lists:,} cells, which were read as several "
+            "texts each. Give data.check_text=false to read each cell as one text"
+        )
     if split is None:
         return examples, notes
     if len(set(keys)) == 1:

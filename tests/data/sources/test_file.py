@@ -20,7 +20,7 @@ def table(path, **values):
         "name": "file", "path": str(path), "val_path": None, "val_share": 0.2, "text_column": "text",
         "group_column": None, "image_column": None, "id_column": None,
         "references_column": None, "prompt": None, "target_column": None,
-        "on_bad_rows": "error", "on_missing_image": "error", "noise": {}, "epochs": {},
+        "on_bad_rows": "error", "on_missing_image": "error", "check_text": True, "noise": {}, "epochs": {},
     }  # fmt: skip
     return FileData(**defaults | values)
 
