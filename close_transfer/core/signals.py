@@ -51,8 +51,8 @@ def _handling(handle: Callable[[int, FrameType | None], None]) -> Iterator[None]
                 previous[number] = signal.signal(number, handle)
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for handled, handler in previous.items():
+            signal.signal(handled, handler)
 
 
 @dataclass
