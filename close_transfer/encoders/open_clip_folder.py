@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import open_clip
+import torch
 from transformers import dynamic_module_utils
 
 from close_transfer.core.checksums import CHECKSUMS, check_checksums
 from close_transfer.core.errors import UserError
 from close_transfer.core.model_folder import build_custom_code_error, check_model_folder
+from close_transfer.encoders.weight_files import build_size_error, count_tensors, limit_parameters, read_header
 
 _LOCAL = "local-dir:"
 
@@ -39,6 +42,21 @@ def check_clip_folder(name: str) -> None:
         )
     if isinstance(text.get("hf_model_name"), str):
         check_model_folder(text["hf_model_name"])
+    if folder is not None:
+        _check_size(name, folder)
+
+
+def _check_size(name: str, folder: Path) -> None:
+    """Check that a config does not describe a larger model than the folder's weights, before it takes memory or time."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        return
+    source = f"{folder}/open_clip_config.json"
+    with never_ask(), limit_parameters(count_tensors(folder), source), torch.device("meta"):
+        model = open_clip.create_model(name, load_weights=False, pretrained_text=False, device="meta")
+    held = sum(prod(shape) for path in files for _, shape in read_header(path).values())
+    if sum(parameter.numel() for parameter in model.parameters()) > held:
+        raise build_size_error(source, f"{held:,} numbers")
 
 
 def load_clip_tokenizer(name: str, source: str | None = None) -> Any:

@@ -6,7 +6,7 @@ import torch
 import transformers
 from pydantic import TypeAdapter, ValidationError
 
-from close_transfer.config.components import ClipConfig
+from close_transfer.config.components import ClipConfig, TaskConfig
 from close_transfer.core.errors import UserError
 from close_transfer.encoders import AnyEncoder
 from close_transfer.models.network import TransferNetwork
@@ -34,6 +34,22 @@ def load_model(
     model = TransferNetwork.from_pretrained(folder, base_model=base_model).eval()
     model.to(torch.device(device))
     return model, load_saved_tokenizer(folder)
+
+
+def load_task_settings(model: TransferNetwork) -> TaskConfig:
+    """Return the settings of the task that the model was trained for.
+
+    Raises:
+        UserError: if this version cannot read them.
+    """
+    try:
+        return TaskConfig.model_validate(model.config.task)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(
+            f"the settings of this model's task cannot be read ({'.'.join(map(str, first['loc']))}: {first['msg']}). Restore its "
+            "config.json from a copy, or use the version of close-transfer that trained it"
+        ) from None
 
 
 def load_encoder_settings(model: TransferNetwork) -> ClipConfig:

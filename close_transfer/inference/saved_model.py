@@ -6,14 +6,13 @@ from typing import Any, Self
 import torch
 import transformers
 
-from close_transfer.config.components import TaskConfig
 from close_transfer.core.atomic_files import report_write_errors
 from close_transfer.core.checksums import write_checksums
 from close_transfer.core.errors import UserError
 from close_transfer.core.pages import write_page
 from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.inference.hub import find_model, publish
-from close_transfer.inference.loading import check_encoder, load_encoder_settings
+from close_transfer.inference.loading import check_encoder, load_encoder_settings, load_task_settings
 from close_transfer.models.device import pick_device
 from close_transfer.models.network import TransferNetwork
 from close_transfer.models.pretrained import load_saved_tokenizer
@@ -56,7 +55,7 @@ class SavedModel:
         self.network = network.eval()
         self.tokenizer = tokenizer
         self.task: str = network.config.task["name"]
-        task = build_task(TaskConfig.model_validate(network.config.task))
+        task = build_task(load_task_settings(network))
         self.labels, self._method = task.labels, task.method
         self.about = about or {}
         self._encoder = encoder

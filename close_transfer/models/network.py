@@ -22,6 +22,7 @@ from close_transfer.config.choices import InputModality
 from close_transfer.core.atomic_files import damaged_file_error
 from close_transfer.core.errors import UserError
 from close_transfer.core.model_folder import refuse_code
+from close_transfer.encoders.weight_files import check_shapes, limit_parameters, read_header
 from close_transfer.models.adapters import AdapterChain, AdapterContext, NoiseSource, Statistics
 from close_transfer.models.language_models import build_from_config, load_base_model, reset_generation_config
 from close_transfer.models.lm_wrappers import Context, build_lm_wrapper
@@ -35,7 +36,6 @@ from close_transfer.models.saved_config import (
     SavedTextFormat,
     check_saved_config,
 )
-from close_transfer.models.weight_files import check_shapes, limit_parameters, read_shapes
 
 _WEIGHTS, _CONFIG = "model.safetensors", "config.json"
 _ONE_FILE = "1000TB"  # larger than any model, because `from_pretrained` reads one file
@@ -225,11 +225,13 @@ class TransferNetwork(PreTrainedModel):
         weights = folder / _WEIGHTS
         with (
             _report_damage(folder / _CONFIG),
-            limit_parameters(len(read_shapes(weights)), str(folder / _CONFIG)),
+            limit_parameters(len(read_header(weights)), str(folder / _CONFIG)),
             torch.device("meta"),
         ):
             model = cls(config, lm)
         check_shapes(model._collect_saved_state(), weights)
+        if max(config.text_format["before"], default=0) >= model.lm.get_input_embeddings().weight.shape[0]:
+            raise damaged_file_error(folder / _CONFIG, "text_format.before: a token is not one of the language model's")
 
 
 @contextmanager

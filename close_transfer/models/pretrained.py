@@ -18,7 +18,7 @@ from transformers import (
 from close_transfer.core.atomic_files import damaged_file_error
 from close_transfer.core.errors import UserError
 from close_transfer.core.model_folder import build_custom_code_error, check_model_folder, is_custom_code_error
-from close_transfer.models.weight_files import count_tensors, limit_parameters
+from close_transfer.encoders.weight_files import count_tensors, limit_parameters
 
 
 def load_pretrained_model(name: str, dtype: str) -> PreTrainedModel:

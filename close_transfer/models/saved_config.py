@@ -13,6 +13,7 @@ from typing_extensions import TypedDict  # pydantic takes typing's own from Pyth
 
 from close_transfer.config.choices import DataRegime
 from close_transfer.core.atomic_files import damaged_file_error, read_json
+from close_transfer.core.schema import Natural, Positive
 from close_transfer.models.prompt_format import Format
 
 
@@ -20,7 +21,7 @@ class SavedEncoder(TypedDict):
     """The frozen encoder that the model was trained on; `config` builds it again."""
 
     name: str
-    dim: int
+    dim: Positive
     fingerprint: str
     config: NotRequired[dict[str, Any]]
 
@@ -51,9 +52,9 @@ class SavedTask(TypedDict):
     """Settings of the task, as `TaskConfig`; None is a setting that the task does not have."""
 
     name: str
-    max_prompt_tokens: int
-    max_target_tokens: int
-    num_beams: int
+    max_prompt_tokens: Positive
+    max_target_tokens: Positive
+    num_beams: Positive
     lowercase_targets: NotRequired[bool]
     prompt: NotRequired[str | None]
     language: NotRequired[str | None]
@@ -65,7 +66,7 @@ class SavedTextFormat(TypedDict):
     """Text format of the language model (`prompt_format.py`), and the ids before the vector's tokens."""
 
     kind: Format
-    before: list[int]
+    before: list[Natural]
 
 
 class SavedBaseModel(TypedDict):

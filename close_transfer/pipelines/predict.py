@@ -11,7 +11,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from close_transfer.config.components import TaskConfig
 from close_transfer.config.predict import PredictConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.arrays import Float32Array
@@ -23,7 +22,7 @@ from close_transfer.data.sources.own_rows import find_columns
 from close_transfer.inference.build_text_memory import build_text_memory
 from close_transfer.inference.decoding import Decoder
 from close_transfer.inference.journal import PredictionJournal
-from close_transfer.inference.loading import load_encoder_settings, load_model
+from close_transfer.inference.loading import load_encoder_settings, load_model, load_task_settings
 from close_transfer.inference.prediction_inputs import PredictionInputs, Unreadable, open_inputs
 from close_transfer.inference.prediction_output import PredictionSummary, stream_predictions, write_predictions
 from close_transfer.inference.reranking import Reranker, build_decoding
@@ -47,7 +46,7 @@ def predict_files(config: PredictConfig) -> PredictionSummary | None:
     run, checkpoint, trained = _find_model(config)
     device = pick_device(config.device)
     model, tokenizer = load_model(run, checkpoint, device, config.base_model)
-    task, clip = TaskConfig.model_validate(model.config.task), trained.clip if trained else load_encoder_settings(model)
+    task, clip = load_task_settings(model), trained.clip if trained else load_encoder_settings(model)
     if task.name != config.task:
         raise UserError(
             f"task={config.task}: the model at {run} was trained for task={task.name}. Give that task, or another run"

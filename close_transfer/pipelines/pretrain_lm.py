@@ -33,13 +33,13 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.readers.texts import Corpus, read_corpus
 from close_transfer.core.roles import Role, drop_settings
 from close_transfer.core.text_normalization import normalize_text
+from close_transfer.encoders.weight_files import check_shapes
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.device import pick_device
 from close_transfer.models.language_models import END_TOKEN, build_from_scratch
 from close_transfer.models.pretrained import load_saved_tokenizer
 from close_transfer.models.prompt_format import truncate_ids
 from close_transfer.models.saving import save_parts
-from close_transfer.models.weight_files import check_shapes
 from close_transfer.pipelines.pretraining_summary import PretrainOutcome, describe_outcome, describe_plan
 from close_transfer.training.batches import Ragged
 from close_transfer.training.pretraining_objective import (

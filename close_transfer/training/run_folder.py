@@ -196,9 +196,10 @@ class RunFolder:
                 model.save_pretrained(temporary)
                 tokenizer.save_pretrained(temporary)
                 save_file(collect_optimizer_tensors(model, optimizer), temporary / _OPTIMIZER)
-                write_json(temporary / _STATE, asdict(state))
                 follow_umask(temporary)
+                # Not of the state: it holds the seconds, and a resumed run has the same checksums as an uninterrupted one.
                 write_checksums(temporary, [path.name for path in temporary.iterdir()])
+                write_json(temporary / _STATE, asdict(state))
                 for path in (*temporary.iterdir(), temporary, self.log_path):
                     sync(path)
                 temporary.rename(target)

@@ -21,8 +21,8 @@ from close_transfer.core.errors import UserError
 _SHARED = 64
 
 
-def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a file's tensors by name, from its header.
+def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return data type (such as "F32") and shape of a file's tensors by name.
 
     Raises:
         UserError: if the file is missing or damaged.
@@ -31,7 +31,8 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         raise damaged_file_error(path, "it is missing")
     try:
         with safe_open(path, framework="numpy") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            return {name: (tensor.get_dtype(), tuple(tensor.get_shape())) for name, tensor in slices.items()}
     except (SafetensorError, OSError, ValueError) as error:
         raise damaged_file_error(path, str(error)) from error
 
@@ -43,7 +44,7 @@ def count_tensors(folder: Path) -> int | None:
         UserError: if a file is damaged.
     """
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    return sum(len(read_shapes(path)) for path in files) if files else None
+    return sum(len(read_header(path)) for path in files) if files else None
 
 
 @contextmanager
@@ -68,16 +69,20 @@ def limit_parameters(num_tensors: int | None, source: str) -> Iterator[None]:
             return
         count += 1
         if count > limit:
-            raise UserError(
-                f"{source}: describes a larger model than its weights, which hold {num_tensors} tensors. Restore both files "
-                "from a copy"
-            )
+            raise build_size_error(source, f"{num_tensors} tensors")
 
     handle = register_module_parameter_registration_hook(count_parameter)
     try:
         yield
     finally:
         handle.remove()
+
+
+def build_size_error(source: str, content: str) -> UserError:
+    """Return the error for a config that describes more than the weights, which hold `content`."""
+    return UserError(
+        f"{source}: describes a larger model than its weights, which hold {content}. Restore both files from a copy"
+    )
 
 
 def check_shapes(expected: Mapping[str, Tensor], path: Path) -> None:
@@ -91,14 +96,16 @@ def check_shapes(expected: Mapping[str, Tensor], path: Path) -> None:
     Raises:
         UserError: if the file is damaged, lacks a tensor, or has one more or one of another shape.
     """
-    shapes = read_shapes(path)
-    for name, shape in shapes.items():
+    header = read_header(path)
+    for name, (dtype, shape) in header.items():
         if name not in expected:
             raise damaged_file_error(path, f"it holds the tensor {name}, which config.json does not describe")
         if tuple(expected[name].shape) != shape:
             wanted = tuple(expected[name].shape)
             raise damaged_file_error(path, f"{name} has shape {shape}, but config.json describes {wanted}")
-    saved = {id(expected[name]) for name in shapes}
+        if expected[name].is_floating_point() != dtype.startswith(("F", "BF")):
+            raise damaged_file_error(path, f"{name} holds numbers of type {dtype}")
+    saved = {id(expected[name]) for name in header}
     missing = [name for name, tensor in expected.items() if id(tensor) not in saved]
     if missing:
         raise damaged_file_error(path, f"it lacks {len(missing)} tensors, for example {missing[0]}")
