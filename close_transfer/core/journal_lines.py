@@ -92,7 +92,8 @@ def scan_lines(path: Path) -> Iterator[JournalLine]:
                 if parsed is None:  # another process may still be writing it
                     return
                 parsed = None  # the whole line is there, so its line end was not cut off but damaged
-            yield JournalLine(place, *(parsed or (None, None)), end, line[:-1])
+            number, record = parsed or (None, None)
+            yield JournalLine(place, number, record, end, line[:-1])
 
 
 def read_lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:

@@ -4,22 +4,22 @@ import shutil
 from pathlib import Path
 
 from close_transfer.core.atomic_files import check_replaceable_link
+from close_transfer.core.checksums import CHECKSUMS
 
 
-def remove_copied_links(run: Path, checksums: str) -> None:
+def remove_copied_links(run: Path) -> None:
     """Remove `best` and `last` if they are copies of checkpoints, so that they can be links again.
 
     Args:
         run: folder of the run, in which no other process writes.
-        checksums: name of the file that holds the checksums of a checkpoint's files.
 
     Raises:
         UserError: if one of them is a folder that no checkpoint equals.
     """
     checkpoints = run / "checkpoints"
-    known = {path.read_bytes() for path in checkpoints.glob(f"step-*/{checksums}")}
+    known = {path.read_bytes() for path in checkpoints.glob(f"step-*/{CHECKSUMS}")}
     for link in (run / "best", run / "last"):
-        copied = link / checksums
+        copied = link / CHECKSUMS
         if not link.is_symlink() and copied.is_file() and copied.read_bytes() in known:
             # Renamed first, because a kill may leave half of the folder. The name is removed with incomplete checkpoints.
             shutil.rmtree(link.rename(checkpoints / f".{link.name}.tmp"))

@@ -153,7 +153,7 @@ class RunFolder:
         remove_stale(self.path)
         for folder in (self.path / "checkpoints").glob(".*.tmp"):
             shutil.rmtree(folder)
-        remove_copied_links(self.path, _CHECKSUMS)
+        remove_copied_links(self.path)
         checkpoints = self._list_checkpoints()
         complete = [path for path in checkpoints if (path / _OPTIMIZER).is_file()]
         if checkpoints and not complete:

@@ -1,8 +1,8 @@
 """Files of the Batch API: requests within its size limits, and results in any order."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from close_transfer.core.errors import UserError
@@ -11,6 +11,7 @@ from textgen.corpus.ledger import Spend
 from textgen.corpus.prices import Price, bound_tokens
 from textgen.generators.limits import Limits
 from textgen.generators.openai_api import PATHS, Access, Parameters, build_request_body, classify_status, read_reply
+from textgen.generators.reply_parts import describe_error, get_error_code, unpack_body
 from textgen.generators.responses import Reply, RequestError
 from textgen.prompts.recipe import Request
 from textgen.text.hashing import to_canonical_json
@@ -113,18 +114,57 @@ def read_result(line: str, access: Access, is_schema_optional: bool) -> tuple[st
     try:
         record = access.mask_key(json.loads(line))
         request = str(record["custom_id"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "", RequestError("malformed", "reserved", "a line of the results is not JSON with a custom_id")
-    error, response = record.get("error") or {}, record.get("response") or {}
-    status = response.get("status_code")
+    error, response = record.get("error"), record.get("response") or {}
     try:
-        if status == 200:
-            return request, read_reply(response.get("body"), access.api)
-        if error.get("code") == "batch_expired":
+        if get_error_code(error) == "batch_expired":
             raise RequestError("batch expired", "no", "the provider did not process it within a day")
-        body = response.get("body")
-        error_fields = (body.get("error") if isinstance(body, Mapping) else None) or error
-        message = str(error_fields.get("message") or "no reason given")
-        raise classify_status(int(status or 500), message, error_fields.get("code"), None, True, is_schema_optional)
+        if not isinstance(response, Mapping):
+            raise RequestError("malformed", "reserved", "the line's response is not an object")
+        status, body = _read_status(response.get("status_code"), bool(error)), unpack_body(response.get("body"))
+        if status == 200:
+            return request, read_reply(body, access.api)
+        error = (body.get("error") if isinstance(body, Mapping) else None) or error or "no reason given"
+        raise classify_status(status, describe_error(error), get_error_code(error), None, True, is_schema_optional)
     except RequestError as fault:
         return request, fault
+
+
+def _read_status(status: Any, has_error: bool) -> int:
+    """Return the HTTP status of a line; one without any is a server's error if the line has an error.
+
+    Raises:
+        RequestError: if it is not a status, so that it is not known if the request was accepted.
+    """
+    if status is None and has_error:
+        return 500
+    is_number = isinstance(status, int | str) and not isinstance(status, bool) and str(status).isdecimal()
+    if not is_number or not 100 <= int(str(status)[:9]) < 600:
+        raise RequestError("malformed", "reserved", f"the line's status is {str(status)[:20]!r}")
+    return int(status)
+
+
+@dataclass
+class Results:
+    """Results of a batch.
+
+    Attributes:
+        outcomes: outcome of each request that has a line; of several lines, the first answer, else the first fault.
+        num_ignored: number of lines that match no request, or repeat one.
+        num_malformed: number of lines that do not follow the API.
+    """
+
+    outcomes: dict[str, Reply | RequestError] = field(default_factory=dict)
+    num_ignored: int = 0
+    num_malformed: int = 0
+
+    def add(self, request: str, outcome: Reply | RequestError, expected: Collection[str]) -> None:
+        """Add the outcome of a line if its request is `expected`."""
+        self.num_malformed += isinstance(outcome, RequestError) and outcome.kind == "malformed"
+        is_first = request not in self.outcomes
+        if request not in expected or not is_first:
+            self.num_ignored += 1
+        is_better = isinstance(self.outcomes.get(request), RequestError) and isinstance(outcome, Reply)
+        if request in expected and (is_first or is_better):
+            self.outcomes[request] = outcome

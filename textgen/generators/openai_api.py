@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.secret_texts import KeyMask, find_address_error
+from textgen.generators.reply_parts import describe_error, join_parts, unpack_body
 from textgen.generators.responses import NO_SCHEMA, TOO_FAST, Reply, RequestError
 
 Api = Literal["responses", "chat"]
@@ -171,8 +172,11 @@ def read_reply(body: Any, api: Api) -> Reply:
     Raises:
         RequestError: if it is not an answer, or an empty one; reported usage is charged.
     """
+    body = unpack_body(body)
     if not isinstance(body, Mapping):
         raise RequestError("truncated", "reserved", "the answer is not JSON")
+    if body.get("error") and not body.get("choices") and not body.get("output"):  # some servers send it as status 200
+        raise RequestError("malformed", "reserved", f"the answer is an error: {describe_error(body['error'])}")
     try:
         usage = body.get("usage")
         reply = (_read_response if api == "responses" else _read_completion)(
@@ -200,8 +204,10 @@ def _read_completion(body: Mapping[str, Any], usage: Mapping[str, Any]) -> Reply
     message = choices[0]["message"]
     reason = str(choices[0].get("finish_reason")).lower()
     return Reply(
-        message.get("content") or "",
-        message.get("refusal") or (_FILTERED if reason in _FILTER_REASONS else None),
+        join_parts(message.get("content")) or "",
+        message.get("refusal")
+        or join_parts(message.get("content"), "refusal")
+        or (_FILTERED if reason in _FILTER_REASONS else None),
         empty_reply.input_tokens,
         empty_reply.output_tokens,
         empty_reply.model,

@@ -10,18 +10,28 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from openai.types import Batch
 from tqdm import tqdm
 
 from close_transfer.core.atomic_files import atomic_path
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from textgen.config import BatchSettings, RecipeSettings
 from textgen.corpus.journal import RequestJournal
 from textgen.corpus.ledger import Part
 from textgen.corpus.prices import Price
+from textgen.generators.batch_calls import (
+    ENDED,
+    IN_PROGRESS,
+    BatchState,
+    create_batch,
+    find_batch,
+    retrieve_batch,
+    upload_file,
+)
 from textgen.generators.batch_files import (
     LineWriter,
+    Results,
     read_result,
     select_affordable,
     split_into_files,
@@ -31,14 +41,13 @@ from textgen.generators.events import count_max_characters, make_answer_event, m
 from textgen.generators.limits import Limits
 from textgen.generators.openai_api import PATHS, Access
 from textgen.generators.openai_connection import make_client
-from textgen.generators.repeated_calls import RepeatedCalls, Stopped
+from textgen.generators.repeated_calls import SUBMISSION, TRANSFER, RepeatedCalls, Stopped
 from textgen.generators.responses import NO_SCHEMA, Paid, Reply, RequestError
 from textgen.prompts.recipe import Request, hash_json
 
-_METADATA = "corpus_part"  # metadata field that names a file at the provider
 _MAX_CALL_BYTES = 2**24  # of any answer but a file of results
 _MAX_LINE_BYTES = 2**14  # of a line of results besides its text, on average over the file
-_ENDED = ("completed", "failed", "expired", "cancelled")
+_MAX_UNKNOWN = 10  # checks in a row that find a batch in an unknown state
 
 
 @dataclass
@@ -74,6 +83,7 @@ class BatchClient:
     def __post_init__(self) -> None:
         """Create the client; it makes no connection yet."""
         self._progress: dict[int, int] = {}
+        self._num_unknown: dict[int, int] = {}
         self._given_up: set[str] = set()
         self._tried_without_schema: set[str] = set()
         self._fatal: RequestError | None = None
@@ -140,42 +150,28 @@ class BatchClient:
 
     def _find_or_drop(self, part: Part) -> None:
         """Take up a file if the provider has it; otherwise drop it, so that its requests are submitted in new files."""
-        if batch_id := self._calls.repeat(partial(self._find, part)):
+        if batch_id := self._calls.repeat(partial(find_batch, self._client, self._make_name(part))):
             self._note(part, batch_id)
         else:
             self.journal.append({"event": "batch_dropped", "part": part.number})
 
     def _create(self, part: Part) -> None:
         """Submit a file once: before another attempt, check that the provider does not have it already."""
-        file_id: str | None = None
+        client, name, path = self._client, self._make_name(part), self._get_path(part.number)
+        file_id = self._calls.repeat(lambda: upload_file(client, path), TRANSFER)
         is_retry = False
 
         def create() -> str:
-            nonlocal is_retry, file_id
-            if is_retry and (batch_id := self._find(part)):
+            nonlocal is_retry
+            if is_retry and (batch_id := find_batch(client, name)):
                 return batch_id
             is_retry = True
-            if file_id is None:
-                with self._get_path(part.number).open("rb") as file:
-                    file_id = self._client.files.create(file=file, purpose="batch").id
-            return self._client.batches.create(
-                input_file_id=file_id,
-                endpoint=f"/v1{PATHS[self.access.api]}",  # type: ignore[arg-type]
-                completion_window="24h",
-                metadata={_METADATA: self._make_name(part)},
-            ).id
+            return create_batch(client, file_id, f"/v1{PATHS[self.access.api]}", name)
 
-        self._note(part, self._calls.repeat(create))
+        self._note(part, self._calls.repeat(create, SUBMISSION))
 
     def _note(self, part: Part, batch_id: str) -> None:
         self.journal.append({"event": "batch_submitted", "part": part.number, "batch_id": batch_id})
-
-    def _find(self, part: Part) -> str | None:
-        """Return the id of a file's batch if the provider has it, else None."""
-        for batch in self._client.batches.list(limit=100):
-            if (batch.metadata or {}).get(_METADATA) == self._make_name(part):
-                return batch.id
-        return None
 
     def _wait(self) -> None:
         """Check every `poll_seconds` until all batches have ended, or a signal comes."""
@@ -199,43 +195,57 @@ class BatchClient:
     def _collect(self) -> None:
         for part in self.journal.ledger.waiting:
             if part.batch_id is None:
-                if batch_id := self._calls.repeat(partial(self._find, part)):
+                if batch_id := self._calls.repeat(partial(find_batch, self._client, self._make_name(part))):
                     self._note(part, batch_id)
                 else:  # it was not submitted; the next run drops it
                     continue
             assert part.batch_id is not None
-            batch = self._calls.repeat(partial(self._client.batches.retrieve, part.batch_id))
-            counts = batch.request_counts
-            self._progress[part.number] = counts.completed + counts.failed if counts else 0
-            if batch.status in _ENDED:
+            batch = self._calls.repeat(partial(retrieve_batch, self._client, part.batch_id))
+            self._progress[part.number] = batch.num_done
+            if batch.status in ENDED:
                 self._take(part, batch)
+            elif batch.status in IN_PROGRESS:
+                self._num_unknown.pop(part.number, None)
+            else:
+                self._count_unknown(part, batch.status)
 
-    def _take(self, part: Part, batch: Batch) -> None:
-        """Match results to requests by id, in any order; count duplicate and foreign lines, and ignore them."""
-        num_ignored, seen_ids = 0, set()
-        for file in filter(None, (batch.output_file_id, batch.error_file_id)):
+    def _count_unknown(self, part: Part, status: str) -> None:
+        """Take an unknown state for one in progress, but not forever."""
+        count = self._num_unknown[part.number] = self._num_unknown.get(part.number, 0) + 1
+        status = self.access.mask_key(status)[:40]
+        if count == 1:
+            show(f"batch {part.batch_id}: its state {status!r} is unknown, and is taken for in progress")
+        if count >= _MAX_UNKNOWN:
+            raise UserError(
+                f"batch {part.batch_id}: its state is {status!r} at {count} checks in a row, which this program does not know. "
+                "Look it up at the provider, and run action=collect when it has ended"
+            )
+
+    def _take(self, part: Part, batch: BatchState) -> None:
+        """Match results to requests by id, in any order; count duplicate, foreign and malformed lines, and say it."""
+        results = Results()
+        for file in batch.files:
             self._max_bytes = self._bound_file(part)
-            content = self._calls.repeat(partial(self._client.files.content, file))
+            content = self._calls.repeat(partial(self._client.files.content, file), TRANSFER)
             self._max_bytes = _MAX_CALL_BYTES
             for line in split_result_lines(content.text):
-                request, outcome = read_result(line, self.access, self.writer.is_schema_optional)
-                if request in seen_ids or request not in part.ids:
-                    num_ignored += 1
-                elif request in part.open:  # otherwise a killed run has recorded it already
-                    self._record(request, outcome)
-                seen_ids.add(request)
+                results.add(*read_result(line, self.access, self.writer.is_schema_optional), part.ids)
+        for request, outcome in results.outcomes.items():
+            if request in part.open:  # otherwise a killed run has recorded it already
+                self._record(request, outcome)
+        if results.num_malformed:
+            show(
+                f"batch {part.batch_id}: {results.num_malformed:,} lines of its results do not follow the API; each is taken "
+                "for a malformed answer to its request alone"
+            )
         paid: Paid = "reserved" if batch.status == "completed" else "no"
         for request in sorted(part.open):
             self._record(
                 request, RequestError("no result", paid, f"the batch ended as {batch.status} without a line for it")
             )
-        self.journal.append({"event": "batch_done", "part": part.number, "ignored_lines": num_ignored})
-        errors = batch.errors.data if batch.errors and batch.errors.data else []
+        self.journal.append({"event": "batch_done", "part": part.number, "ignored_lines": results.num_ignored})
         if batch.status == "failed":
-            reasons = (
-                "; ".join(self.access.mask_key(f"{error.code}: {error.message}") for error in errors[:3])
-                or "no reason given"
-            )
+            reasons = "; ".join(map(self.access.mask_key, batch.errors[:3])) or "no reason given"
             raise UserError(
                 f"batch {part.batch_id}: the provider refused the file ({reasons}), and nothing was paid for it. Correct the "
                 "problem (batch.max_requests= and batch.max_bytes= make files smaller) and run the same command again"

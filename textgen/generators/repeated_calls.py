@@ -1,5 +1,7 @@
 """Calls to a provider that cost nothing, and are repeated after faults that may pass."""
 
+import json
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +21,10 @@ T = TypeVar("T")
 
 _MAX_PAUSE = 60.0  # seconds between two attempts of a call
 _CHECK_SECONDS = 0.2  # between two checks for a signal while waiting
+_GRACE_SECONDS = 2.0  # for a call that is under way when a signal comes
+# Times request_timeout that a call may take. A submission may take as long in connecting, sending and waiting each: one that
+# was given up before it was sent could still be sent, next to another. Files may have hundreds of megabytes.
+SUBMISSION, TRANSFER = 3, 30
 
 
 class Stopped(Exception):
@@ -39,17 +45,21 @@ class RepeatedCalls:
     limits: Limits
     stop: StopRequest
 
-    def repeat(self, call: Callable[[], T]) -> T:
+    def repeat(self, call: Callable[[], T], times: int = 1) -> T:
         """Return the result of a call that costs nothing, and repeat the call after faults that may pass.
+
+        Args:
+            call: the call.
+            times: times `request_timeout` that one attempt may take.
 
         Raises:
             UserError: if the provider refuses the call, or cannot be reached.
-            Stopped: if a signal comes before another attempt.
+            Stopped: if a signal comes and the call does not end soon.
         """
         for attempt in range(self.limits.max_attempts):
             wait = min(_MAX_PAUSE, self.limits.initial_backoff * 2**attempt)
             try:
-                return call()
+                return self._attempt(call, times * self.limits.request_timeout)
             except openai.APIStatusError as error:
                 fault = classify_error(error, self.access, with_schema=False, is_schema_optional=False)
                 if note := self.limits.check_wait(fault):
@@ -58,17 +68,45 @@ class RepeatedCalls:
                 if fault.fatal or not fault.retry:
                     break
                 wait = fault.retry_after or wait
-            except (openai.APIConnectionError, ValueError) as error:
+            except (openai.APIConnectionError, ValueError, TimeoutError) as error:
                 last_message = str(error)
                 if isinstance(error.__cause__, UnreadableBody):
                     last_message = str(error.__cause__)
                     break
+                if isinstance(error, json.JSONDecodeError):
+                    last_message = f"the answer is not an object of the Batch API ({error}). Check base_url="
             self.pause(wait)
             if self.stop.asked:
                 raise Stopped
         raise UserError(
             f"{self.access.server}: {self.access.mask_key(last_message)}. All answers are kept. Run the same command to continue"
         )
+
+    def _attempt(self, call: Callable[[], T], seconds: float) -> T:
+        """Return the result of a call, made in a thread, so that neither a slow server nor a signal has to wait for it."""
+        results: list[T] = []
+        errors: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                results.append(call())
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=run, name="batch call", daemon=True)
+        thread.start()
+        end, is_ending = time.monotonic() + seconds, False
+        while thread.is_alive():
+            thread.join(_CHECK_SECONDS)
+            if self.stop.asked and not is_ending:
+                end, is_ending = min(end, time.monotonic() + _GRACE_SECONDS), True
+            if thread.is_alive() and time.monotonic() > end:
+                if is_ending:
+                    raise Stopped
+                raise TimeoutError(f"no complete answer within {seconds:g} s (see request_timeout=)")
+        if errors:
+            raise errors[0]
+        return results[0]
 
     def pause(self, seconds: float) -> None:
         """Sleep for this time, or until a signal comes."""

@@ -1,0 +1,45 @@
+"""Parts of a server's answer that servers write in several ways: its body, its text and its error."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def unpack_body(body: Any) -> Any:
+    """Return the JSON value of a body that was sent as text, because some servers name another content type."""
+    if not isinstance(body, str):
+        return body
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return body
+
+
+def join_parts(content: Any, kind: str = "text") -> Any:
+    """Return the content of a message as one string if it is a list of parts.
+
+    Args:
+        content: content of a message.
+        kind: field of the parts to join, "text" or "refusal"; other parts, such as thoughts, are left out.
+    """
+    if not isinstance(content, list):
+        return content if kind == "text" else None
+    texts = [part if isinstance(part, str) and kind == "text" else None for part in content]
+    for place, part in enumerate(content):
+        if isinstance(part, Mapping) and part.get("type", kind) in (kind, f"output_{kind}"):
+            texts[place] = part[kind]
+    return "".join(filter(None, texts))
+
+
+def describe_error(error: Any) -> str:
+    """Return the words of an error that a server sent, in any form."""
+    if isinstance(error, Mapping):
+        words = error.get("message") or error.get("code") or error.get("type")
+        return str(words) if words else json.dumps(error, ensure_ascii=False, default=str)
+    return str(error)
+
+
+def get_error_code(error: Any) -> str | None:
+    """Return the code of an error, None if it has none."""
+    code = error.get("code") if isinstance(error, Mapping) else None
+    return code if isinstance(code, str) else None
