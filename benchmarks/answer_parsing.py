@@ -33,10 +33,10 @@ _ANSWERS = {
 }
 
 
-def _measure(function: Callable[[], object]) -> float:
+def _measure(function: Callable[..., object], *arguments: object) -> float:
     begin = time.process_time()
     with suppress(Unusable, RequestError):
-        function()
+        function(*arguments)
     return time.process_time() - begin
 
 
@@ -56,12 +56,9 @@ def main() -> None:
     for name, unit in _ANSWERS.items():
         answer = (unit * (_SIZE // len(unit) + 1))[:_SIZE]
         candidates = [Candidate("r-0", "r", " ".join(answer.split()), keywords=("dog",))]
-        run_seconds = _measure(lambda answer=answer: _read(answer))
-        parser_seconds = _measure(lambda answer=answer: parse_items(answer, recipe))
-        seconds, slowest = max(
-            (_measure(lambda stage=stage, candidates=candidates: stage.find_reasons(candidates)), stage.name)
-            for stage in stages
-        )
+        run_seconds = _measure(_read, answer)
+        parser_seconds = _measure(parse_items, answer, recipe)
+        seconds, slowest = max((_measure(stage.find_reasons, candidates), stage.name) for stage in stages)
         print(f"{name:20} {run_seconds:7.3f}s {parser_seconds:7.3f}s {seconds:7.3f}s {slowest}")
 
 

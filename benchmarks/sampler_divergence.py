@@ -45,7 +45,8 @@ def main() -> None:
             "there are no texts. Give a file and its column, or set CLOSE_TRANSFER_DATA to a folder with flickr30k/"
         )
     counts = count_keywords(
-        read_texts(path, column, "FILE"), compose_config("synthesize_captions", SynthesizeCaptionsConfig).keywords
+        read_texts(path, column, "FILE", check_text=True),
+        compose_config("synthesize_captions", SynthesizeCaptionsConfig).keywords,
     )
     together = {pair for keyword_set in counts.sets for pair in combinations(sorted(keyword_set), 2)}
     print(f"{counts.num_texts:,} texts, {len(counts.counts):,} keywords; {DRAWS:,} requests per sampler, {SEEDS} seeds")

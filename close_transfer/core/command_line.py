@@ -161,12 +161,8 @@ def check_overrides(
     if not problems:  # the keys that exist depend on the chosen options, so the options are checked first
         hidden = tuple(f"{group}." for group in schema.choices_only)
         known_names = sorted(
-            {
-                key
-                for key in _iterate_keys(compose_or_explain(config_name, chosen, folders))
-                if not key.startswith(hidden)
-            }
-            | known_groups
+            known_groups
+            | {k for k in _iterate_keys(compose_or_explain(config_name, chosen, folders)) if not k.startswith(hidden)}
         )
         for key, value in plain:
             if key not in known_names:
@@ -203,11 +199,8 @@ def _find_other_options(config_name: str, key: str, hidden: tuple[str, ...], ext
     matching = []
     for option in options(group, folders):
         with suppress(UserError):
-            matching += (
-                [option]
-                if key in _iterate_keys(compose_or_explain(config_name, [f"{group}={option}"], folders))
-                else []
-            )
+            if key in _iterate_keys(compose_or_explain(config_name, [f"{group}={option}"], folders)):
+                matching.append(option)
     labels = extensions.labels
     kinds = "".join(f"{labels[choice]}, " for option in matching if (choice := f"{group}={option}") in labels)
     return f"{kinds}{group}={', '.join(matching)}" if matching else ""

@@ -116,7 +116,10 @@ class StrictModel(BaseModel):
             for name, field in cls.model_fields.items()
             if any(isinstance(mark, Names) or mark in (Role.LOCATION, Role.ROOT) for mark in field.metadata)
         ]
-        return {name: expand_home(value, name in places) for name, value in values.items()}
+        try:
+            return {name: expand_home(value, name in places) for name, value in values.items()}
+        except RecursionError:  # a YAML list that contains itself; the check of types refuses it
+            return values
 
     @field_validator("*")
     @classmethod

@@ -1,7 +1,6 @@
 """Frozen encoders of `open_clip`: any architecture, with the weights of a tag or of a local file."""
 
 import difflib
-import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,12 @@ from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.core.model_folder import build_custom_code_error, is_custom_code_error
 from close_transfer.encoders.encoder import build_no_text_tower_error, encode_in_batches, flatten_grid, to_float32
-from close_transfer.encoders.open_clip_folder import check_clip_folder, load_clip_tokenizer, never_ask
+from close_transfer.encoders.open_clip_folder import (
+    check_clip_folder,
+    hide_missing_weights_warning,
+    load_clip_tokenizer,
+    never_ask,
+)
 from close_transfer.encoders.published_weights import Usage, find_usage
 from close_transfer.encoders.text_forward import find_causal_text_tower
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
@@ -78,8 +82,7 @@ def _load(config: OpenClipConfig, usage: Usage | None, device: str) -> tuple[Any
     try:
         if config.pretrained == RANDOM:
             torch.manual_seed(config.seed)
-            # open_clip warns that no weights are loaded, but the setting requests that.
-            logging.getLogger().addFilter(_drop_missing_weights_warning)
+            hide_missing_weights_warning()  # the setting requests random weights
             model, _, preprocess = open_clip.create_model_and_transforms(name, device=device)
         else:
             if includes_weights:
@@ -110,10 +113,6 @@ def _load(config: OpenClipConfig, usage: Usage | None, device: str) -> tuple[Any
             f"clip.model={config.model} clip.pretrained={config.pretrained}: the weights could not be downloaded "
             f"({_get_first_line(error)}). Connect to the hub once, or download the file elsewhere and give clip.weights=FILE too"
         ) from error
-
-
-def _drop_missing_weights_warning(record: logging.LogRecord) -> bool:
-    return "No pretrained weights" not in record.getMessage()
 
 
 def _load_tokenizer(config: OpenClipConfig, name: str) -> Any:

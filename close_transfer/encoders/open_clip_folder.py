@@ -1,5 +1,6 @@
 """Checks of an open_clip_config.json of others, and loading without the code that it or a model that it names holds."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
@@ -52,11 +53,21 @@ def _check_size(name: str, folder: Path) -> None:
     if not files:
         return
     source = f"{folder}/open_clip_config.json"
+    hide_missing_weights_warning()  # only the size is wanted
     with never_ask(), limit_parameters(count_tensors(folder), source), torch.device("meta"):
         model = open_clip.create_model(name, load_weights=False, pretrained_text=False, device="meta")
     held = sum(prod(shape) for path in files for _, shape in read_header(path).values())
     if sum(parameter.numel() for parameter in model.parameters()) > held:
         raise build_size_error(source, f"{held:,} numbers")
+
+
+def hide_missing_weights_warning() -> None:
+    """Keep open_clip from warning that it loads no weights, if none are wanted."""
+    logging.getLogger().addFilter(_drop_missing_weights_warning)
+
+
+def _drop_missing_weights_warning(record: logging.LogRecord) -> bool:
+    return "No pretrained weights" not in record.getMessage()
 
 
 def load_clip_tokenizer(name: str, source: str | None = None) -> Any:

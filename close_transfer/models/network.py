@@ -230,7 +230,9 @@ class TransferNetwork(PreTrainedModel):
         ):
             model = cls(config, lm)
         check_shapes(model._collect_saved_state(), weights)
-        if max(config.text_format["before"], default=0) >= model.lm.get_input_embeddings().weight.shape[0]:
+        embeddings = model.lm.get_input_embeddings().weight
+        assert isinstance(embeddings, Tensor)
+        if max(config.text_format["before"], default=0) >= embeddings.shape[0]:
             raise damaged_file_error(folder / _CONFIG, "text_format.before: a token is not one of the language model's")
 
 

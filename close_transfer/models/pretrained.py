@@ -4,6 +4,7 @@ Nothing that a file says can change that. All other modules load through these f
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -31,7 +32,7 @@ def load_pretrained_model(name: str, dtype: str) -> PreTrainedModel:
     check_model_folder(name)
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-        family = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        family: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         with limit_parameters(count_tensors(Path(name)), f"{name}/config.json"):
             model, info = family.from_pretrained(
                 name,

@@ -115,7 +115,7 @@ def _build_data_lines(facts: Mapping[str, Any], settings: Mapping[str, Any]) -> 
     parts = [escape_text(data.get("name", "unknown")), *([format_code(file)] if file else [])]
     if "num_examples" in facts:
         parts.append(escape_text(f"{facts['num_examples']:,} examples"))
-    lines = {"training data": Markdown(", ".join(parts))}
+    lines: dict[str, str] = {"training data": Markdown(", ".join(parts))}
     if facts.get("num_skipped"):
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in facts.get("skipped", {}).items())
         lines["entries left out"] = f"{facts['num_skipped']:,}" + (f" ({reasons})" if reasons else "")

@@ -225,5 +225,5 @@ def test_a_recipe_with_invalid_yaml_is_reported(tmp_path):
     with (configs / "recipe" / "coco-style.yaml").open("a") as file:
         file.write("words: [3")
     extensions = command_line.CliExtensions(config_folders=(configs,))
-    with pytest.raises(UserError, match=r"while parsing a flow sequence.*coco-style\.yaml"):
+    with pytest.raises(UserError, match=r"coco-style\.yaml cannot be read as YAML \(while parsing a flow sequence"):
         command_line.compose_config("synthesize_captions", SynthesizeCaptionsConfig, ["num_texts=3"], extensions)

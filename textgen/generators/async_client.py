@@ -56,7 +56,7 @@ class RequestScheduler:
     stop: StopRequest
     stopped: str | None = None
     fatal: RequestError | None = None
-    _num_in_flight: int = 0
+    _num_unsettled: int = 0
     _resume_at: float = 0.0
     _error: Exception | None = None
     _jitter: random.Random = field(default_factory=random.Random)
@@ -156,6 +156,7 @@ class RequestScheduler:
                 return
             attempt += 1
             # Before the request leaves: after a kill the journal must know what may have been paid for.
+            self._num_unsettled += 1
             self.journal.append({"event": "sent", "id": request.id, "attempt": attempt, **reserve._asdict()})
             try:
                 reply = await self._attempt(prompt, request.seed)
@@ -171,8 +172,7 @@ class RequestScheduler:
                     self.max_output_tokens,
                 )
             except RequestError as fault:
-                self.journal.append(make_fault_event(request.id, attempt, fault, self.price, reserve))
-                self._notify()
+                self._settle(make_fault_event(request.id, attempt, fault, self.price, reserve))
                 self._first_answers.note_fault(fault, faults)
                 # A server that answers other requests meanwhile is only busy: this attempt does not count.
                 num_answered_before, num_answered = num_answered, len(self.journal.ledger.answered)
@@ -181,13 +181,11 @@ class RequestScheduler:
                 if not await self._should_continue(request, fault, num_used, num_failed):
                     return
             else:
-                self.journal.append(event)
-                self._notify()
+                self._settle(event)
                 self._first_answers.note_answer()
                 return
 
     async def _attempt(self, prompt: str, seed: int) -> Reply:
-        self._num_in_flight += 1
         try:
             async with asyncio.timeout(self.limits.request_timeout):
                 return await self.client.ask(prompt, seed)
@@ -195,8 +193,12 @@ class RequestScheduler:
             raise RequestError(
                 "deadline", "reserved", f"no answer within request_timeout={self.limits.request_timeout:g} s"
             ) from None
-        finally:
-            self._num_in_flight -= 1
+
+    def _settle(self, event: dict[str, Any]) -> None:
+        """Write the outcome of an attempt, which frees what it had reserved."""
+        self.journal.append(event)
+        self._num_unsettled -= 1
+        self._notify()
 
     def _give_up(self, request: Request, fault: RequestError) -> None:
         self.journal.append({"event": "gave_up", "id": request.id, "fault": fault.kind})
@@ -263,13 +265,13 @@ class RequestScheduler:
     async def _wait_until_affordable(self, reserve: Spend) -> bool:
         """Return True if the caps hold even if this request costs the most it can; False if the run ends.
 
-        Requests in flight reserve more than they will probably cost, so wait for them before giving up.
+        Requests that are not settled reserve more than they will probably cost, so wait for them before giving up.
         """
         while not self.stopped:
             cap = self.limits.find_reached(self.journal.ledger.committed.plus(reserve))
             if cap is None:
                 return True
-            if not self._num_in_flight:
+            if not self._num_unsettled:
                 self._end(cap)
             else:
                 await self._changed.wait()

@@ -62,8 +62,8 @@ class LocalModel:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(
                 self.name, padding_side="left", trust_remote_code=False
             )
-            self._model: Any
-            self._model, info = AutoModelForCausalLM.from_pretrained(
+            family: Any = AutoModelForCausalLM
+            self._model, info = family.from_pretrained(
                 self.name,
                 dtype=self.settings.dtype,
                 trust_remote_code=False,
@@ -84,7 +84,7 @@ class LocalModel:
                 "causal language model"
             )
         try:
-            self._model.to(device).eval()  # type: ignore[arg-type]
+            self._model.to(device).eval()
         except (RuntimeError, AssertionError) as error:
             raise UserError(f"local.device={device}: {str(error).splitlines()[0]}. Give auto, cpu or cuda") from None
         if self._tokenizer.pad_token is None:

@@ -60,7 +60,7 @@ def vqa():
     for split in ("train", "val"):
         asked = [(10 * n, n, "What colour is it?") for n in NUMBERS]
         answers = [annotation(10 * n, n, [COLOURS[n % 4]] * 9 + [""]) for n in NUMBERS]
-        write(f"v2_OpenEnded_mscoco_{split}2014_questions.json", questions(asked))
+        write(f"v2_OpenEnded_mscoco_{split}2014_questions.json", questions(asked, f"{split}2014"))
         write(f"v2_mscoco_{split}2014_annotations.json", annotations(answers))
         write(f"annotations/captions_{split}2014.json", official({n: told(n) for n in NUMBERS}))
     for number in NUMBERS:

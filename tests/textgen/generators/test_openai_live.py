@@ -260,7 +260,9 @@ def test_invalid_usage_is_charged_at_the_reserve(usage):
     assert reply.input_tokens is None or reply.output_tokens is None
 
 
-@pytest.mark.parametrize("message", [{"content": 7}, {"content": ["A", "dog."]}, {"refusal": {"no": 1}}, "A dog."])
+@pytest.mark.parametrize(
+    "message", [{"content": 7}, {"content": [{"type": "text", "text": 7}]}, {"refusal": {"no": 1}}, "A dog."]
+)
 def test_a_malformed_answer_is_a_fault(message):
     with pytest.raises(RequestError) as caught:
         read_reply({"choices": [{"message": message}], "usage": {}}, "chat")
