@@ -2,11 +2,15 @@
 
 import shlex
 import textwrap
+from typing import cast
 
+from close_transfer.config.data import DataConfig
+from close_transfer.core.errors import UserError
 from close_transfer.data.dataset_check import DataCheck, FileCheck, ImageCheck
 from close_transfer.data.leakage import Leaks
 from close_transfer.data.sources.published import ORIGINS, UNITS
-from close_transfer.tasks import list_tasks
+from close_transfer.tasks import get_task, list_tasks
+from close_transfer.tasks.loading import load_task_examples
 
 _WIDTH = 118  # characters per line
 
@@ -144,14 +148,42 @@ def _explain_refusal(check: DataCheck, splits: tuple[str, ...], needs_text: bool
     return ""
 
 
-def _format_settings(check: DataCheck, splits: tuple[str, ...], needs_text: bool) -> str:
-    settings = [f"task={list_tasks(check.kind)[0]}", f"data={check.choice}", *map(shlex.quote, check.overrides)]
+def _choose_skips(check: DataCheck, splits: tuple[str, ...], needs_text: bool, needs_images: bool) -> dict[str, str]:
+    """Return the settings of the data with which a command leaves out what it cannot use."""
     files = [check.splits[split] for split in splits if split in check.splits]
+    skips = {}
     if any(file_check.state == "damaged" for file_check in files):
-        settings.append("data.on_bad_rows=skip")
+        skips["on_bad_rows"] = "skip"
     if needs_text and any(file_check.num_uncaptioned for file_check in files):
-        settings.append("data.on_missing_scene=skip")
-    return " ".join(dict.fromkeys(settings))
+        skips["on_missing_scene"] = "skip"
+    if needs_images and any(images and 0 < images.num_there < images.num_named for images in (f.images for f in files)):
+        skips["on_missing_image"] = "skip"
+    return skips
+
+
+def _format_settings(check: DataCheck, skips: dict[str, str]) -> str:
+    settings = [f"task={list_tasks(check.kind)[0]}", f"data={check.choice}", *map(shlex.quote, check.overrides)]
+    return " ".join(dict.fromkeys([*settings, *(f"data.{name}={value}" for name, value in skips.items())]))
+
+
+def _try_reading(
+    check: DataCheck, splits: tuple[str, ...], skips: dict[str, str], needs_text: bool, needs_images: bool
+) -> str:
+    """Read and prepare the splits as a command does; return the sentence with which it would refuse, or nothing."""
+    data = cast(DataConfig, check.data.model_copy(update=skips))
+    task = get_task(list_tasks(check.kind)[0])()
+    try:
+        for split in splits:
+            examples = load_task_examples(task.name, data, split, needs_text, needs_images).examples
+            if split == check.evaluation_split and len(splits) == 1:
+                task.prepare_for_testing(examples, "image" if needs_images else "text")
+            elif split == "train":
+                task.prepare_for_training(examples)
+            else:
+                task.prepare_for_validation(examples)
+    except UserError as error:
+        return str(error).splitlines()[0].partition(". ")[0]
+    return ""
 
 
 def _explain_missing_images(images: ImageCheck | None, split: str) -> str:
@@ -166,27 +198,22 @@ def _explain_missing_images(images: ImageCheck | None, split: str) -> str:
 def _list_runs(check: DataCheck) -> list[str]:
     tested_split = check.evaluation_split
     split_setting = "" if tested_split == "test" else f" split={tested_split}"
-    no_images, image_settings = (
-        _explain_missing_images(check.splits[tested_split].images, tested_split),
-        _format_settings(check, (tested_split,), False),
-    )
-    if (images := check.splits[tested_split].images) and 0 < images.num_there < images.num_named:
-        image_settings += " data.on_missing_image=skip"
-    training, testing = ("train", "val"), (tested_split,)
+    no_images = _explain_missing_images(check.splits[tested_split].images, tested_split)
     lines = []
-    for refusal, command in [
-        (
-            _explain_refusal(check, training, True),
-            f"train_text_only.py {_format_settings(check, training, True)} {_PARTS}",
-        ),
-        (
-            _explain_refusal(check, testing, True),
-            f"eval_image.py {_format_settings(check, testing, True)}{split_setting} scene=text",
-        ),
-        (_explain_refusal(check, testing, False) or no_images, f"eval_image.py {image_settings}{split_setting}"),
+    for script, splits, needs_text, needs_images, end in [
+        ("train_text_only.py", ("train", "val"), True, False, f" {_PARTS}"),
+        ("eval_image.py", (tested_split,), True, False, f"{split_setting} scene=text"),
+        ("eval_image.py", (tested_split,), False, True, split_setting),
     ]:
+        skips = _choose_skips(check, splits, needs_text, needs_images)
+        refusal = (
+            _explain_refusal(check, splits, needs_text)
+            or (no_images if needs_images else "")
+            or _try_reading(check, splits, skips, needs_text, needs_images)
+        )
         prefix = f"no ({refusal}): " if refusal else "yes: "
-        lines += _wrap_paragraph(f"{prefix}python scripts/{command}", "  ")
+        command = f"python scripts/{script} {_format_settings(check, skips)}{end}"
+        lines += _wrap_paragraph(f"{prefix}{command}", "  ")
     lines += _wrap_paragraph(_PARTS_NEED, "  ")
     if check.data.hides_test_answers and tested_split != "test":
         lines += _wrap_paragraph("The answers of test are not public: submit its predictions to the evaluation server.")
