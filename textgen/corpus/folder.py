@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from close_transfer.core.atomic_files import damaged_file_error, read_fields, report_write_errors, write_json
 from close_transfer.core.errors import UserError
@@ -19,6 +20,9 @@ from textgen.text.hashing import hash_json
 
 _SETTINGS = "settings.json"
 _MAX_SHOWN = 40  # characters of a value in a message
+_DESTINATION = ("base_url", "api_key_env")  # settings that decide which key is sent to which server
+_SENDING_ACTIONS = ("run", "collect")
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 # Remembered as typed last; other settings as typed when the corpus was begun.
 _CAPS = list_fields(SynthesizeCaptionsConfig, Role.BUDGET)
 
@@ -224,6 +228,25 @@ def _is_plain(argument: object) -> bool:
 _ONE_CALL_SETTINGS = ("action",)
 
 
+def _check_destination(folder: Path, remembered: Mapping[str, str], typed: Mapping[str, str]) -> None:
+    """Check that the user names the server and the key, unless the server is this machine.
+
+    Raises:
+        UserError: if only the folder names them.
+    """
+    if typed.get("action", "run") not in _SENDING_ACTIONS:
+        return
+    with suppress(ValueError):  # not an address; the check of all settings refuses it later
+        if urlsplit(typed.get("base_url", remembered.get("base_url", ""))).hostname in _THIS_MACHINE:
+            return
+    missing = [f"{name}={remembered[name]}" for name in _DESTINATION if name in remembered and name not in typed]
+    if missing:
+        raise UserError(
+            f"{folder}: was begun with {' '.join(missing)}, and that decides which key is sent to which server. If you trust "
+            "it, repeat it in the command"
+        )
+
+
 def merge_remembered_args(arguments: Sequence[str], default_output: str, default_recipe: str) -> list[str]:
     """Put the settings that the corpus was begun with before the typed ones, so that later commands need not repeat them.
 
@@ -236,8 +259,8 @@ def merge_remembered_args(arguments: Sequence[str], default_output: str, default
         the remembered settings that were not typed again, then the typed ones.
 
     Raises:
-        UserError: if the folder's settings.json cannot be read, or holds more than plain settings, because the folder
-            may come from others.
+        UserError: if the folder's settings.json cannot be read or holds more than plain settings, or if it alone decides
+            where a key is sent, because the folder may come from others.
     """
     typed = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     name = typed.get("recipe", default_recipe)
@@ -251,6 +274,7 @@ def merge_remembered_args(arguments: Sequence[str], default_output: str, default
     remembered = _read_settings(folder.settings)["arguments"]
     if refused := [argument for argument in remembered if not _is_plain(argument)]:
         raise damaged_file_error(folder.settings, f"{shorten(refused[0])} is not a plain setting")
+    _check_destination(folder.path, dict(argument.split("=", 1) for argument in remembered), typed)
     # Once requests were sent, the plan has the number of texts, and a remembered num_texts= may be out of date.
     forgotten = {*typed, *_ONE_CALL_SETTINGS, *(["num_texts"] if folder.was_asked else [])}
     return [*(argument for argument in remembered if argument.partition("=")[0] not in forgotten), *arguments]

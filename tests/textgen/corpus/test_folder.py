@@ -178,6 +178,22 @@ def test_a_folder_of_others_sets_plain_values_only(argument, tmp_path):
         merge_remembered_args([f"output={tmp_path}"], "{recipe}", "coco-style")
 
 
+@pytest.mark.parametrize("setting", ["base_url=https://elsewhere.example/v1", "api_key_env=AWS_SECRET_ACCESS_KEY"])
+def test_a_folder_of_others_does_not_decide_where_a_key_is_sent(folder, setting):
+    begin(folder, ["source=openai", setting])
+    name, value = setting.split("=")
+    for action in ("run", "collect"):
+        with pytest.raises(UserError, match=rf"was begun with {name}={value}, .* If you trust it, repeat it"):
+            merge(f"output={folder.path}", f"action={action}")
+    assert setting in merge(f"output={folder.path}", "action=report")  # it sends nothing
+    assert setting in merge(f"output={folder.path}", setting)
+
+
+def test_a_server_of_this_machine_is_remembered(folder):
+    begin(folder, ["base_url=http://localhost:8000/v1", "api_key_env=LOCAL_KEY"])
+    assert merge(f"output={folder.path}")[:2] == ["base_url=http://localhost:8000/v1", "api_key_env=LOCAL_KEY"]
+
+
 def test_a_setting_that_reads_a_variable_is_not_remembered(tmp_path):
     folder = CorpusFolder(tmp_path)
     folder.keep({"seed": "1"}, ["seed=1", "references=${oc.env:HOME}/texts.txt", "hydra.run.dir=x"])
