@@ -5,7 +5,8 @@ running the same command again continues after a kill.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -69,7 +70,8 @@ def predict_files(config: PredictConfig) -> PredictionSummary | None:
 
     # 3. Batch by batch into the journal, and from the journal into the output.
     if is_standard_output(config.output):
-        stream_predictions(inputs, _iterate_answers(inputs, answer_batch, config, 0), sys.stdout)
+        with closing(_iterate_answers(inputs, answer_batch, config, 0)) as batches:
+            stream_predictions(inputs, batches, sys.stdout)
         return None
     key = {"checkpoint": RunFolder(run).fingerprint(checkpoint), "prompt": prompt}
     key |= {"reranker": reranker.facts["fingerprint"]} if reranker else {}
@@ -102,14 +104,16 @@ def _answer_batches(
     """Answer the batches that are not in the journal yet; arguments as of `_iterate_answers`."""
     done = min(inputs.num, journal.num_batches * config.batch_size)
     starts = range(done, inputs.num, config.batch_size)
-    batches = _iterate_answers(inputs, answer_batch, config, done)
-    for start, (answers, unreadable) in zip(starts, batches, strict=True):
-        journal.append(start, {"predictions": [asdict(answer) for answer in answers], "unreadable": unreadable})
+    with closing(
+        _iterate_answers(inputs, answer_batch, config, done)
+    ) as batches:  # ends the bar before an error is shown
+        for start, (answers, unreadable) in zip(starts, batches, strict=True):
+            journal.append(start, {"predictions": [asdict(answer) for answer in answers], "unreadable": unreadable})
 
 
 def _iterate_answers(
     inputs: PredictionInputs, answer_batch: Callable[..., list[Prediction]], config: PredictConfig, done: int
-) -> Iterator[tuple[list[Prediction], list[Unreadable]]]:
+) -> Generator[tuple[list[Prediction], list[Unreadable]]]:
     """Yield the answers of each batch, and its inputs that could not be read.
 
     Args:
