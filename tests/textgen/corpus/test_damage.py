@@ -186,7 +186,7 @@ def read_folder(made):
     return {path.name: path.read_bytes() for path in made.folder.iterdir() if path.is_file()}
 
 
-@pytest.mark.parametrize("content", [None, b""])
+@pytest.mark.parametrize("content", [None, pytest.param(b"", marks=pytest.mark.slow)])
 def test_a_lost_plan_is_damage_and_can_be_planned_again(content, offline):
     plan = offline.folder / "plan.jsonl"
     before = plan.read_bytes()

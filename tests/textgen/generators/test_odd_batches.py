@@ -11,6 +11,7 @@ import pytest
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
+from tests.markers import mostly_slow
 from textgen.generators import batch_calls, openai_batch, repeated_calls
 from textgen.generators.openai_api import read_reply
 from textgen.generators.responses import RequestError
@@ -125,7 +126,7 @@ ODD_LINES = [
 ]
 
 
-@pytest.mark.parametrize("line", ODD_LINES, ids=str)
+@pytest.mark.parametrize("line", mostly_slow(ODD_LINES), ids=str)
 def test_an_odd_line_costs_its_own_request_only(line, odd, made, capsys):
     odd.make_lines = lambda ids: [{"custom_id": ids[0], **line}, *map(good, ids[1:])]
     made.ask()
@@ -205,7 +206,7 @@ def test_a_list_without_an_end_is_a_sentence(is_new, odd, made, monkeypatch):
     assert odd.num_pages == (7 if is_new else 2)
 
 
-@pytest.mark.parametrize("slow", ["GET /v1/batches/", "POST /v1/batches", "POST /v1/files"])
+@pytest.mark.parametrize("slow", mostly_slow(["POST /v1/batches", "GET /v1/batches/", "POST /v1/files"]))
 def test_a_signal_does_not_wait_for_a_slow_call(slow, odd, made, monkeypatch):
     monkeypatch.setattr(repeated_calls, "_GRACE_SECONDS", 0.1)
     monkeypatch.setattr(repeated_calls, "_CHECK_SECONDS", 0.02)
