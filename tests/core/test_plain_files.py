@@ -64,7 +64,7 @@ def test_a_plain_recipe_is_used_as_it_is(tmp_path):
     assert (recipe.system, recipe.rows, recipe.examples) == (
         "costs $5 {a}",
         "rows/own.jsonl",
-        "/tmp/examples.jsonl",
+        "/elsewhere/examples.jsonl",
     )
 
 
