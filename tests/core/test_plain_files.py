@@ -60,7 +60,7 @@ def test_the_default_recipe_is_checked_too(tmp_path):
 
 def test_a_plain_recipe_is_used_as_it_is(tmp_path):
     write_recipe(tmp_path, RECIPE + "system: costs $5 {a}\nrows: rows/own.jsonl\n")
-    recipe = compose(tmp_path, "recipe=own", "recipe.examples=/tmp/examples.jsonl").recipe
+    recipe = compose(tmp_path, "recipe=own", "recipe.examples=/elsewhere/examples.jsonl").recipe
     assert (recipe.system, recipe.rows, recipe.examples) == (
         "costs $5 {a}",
         "rows/own.jsonl",

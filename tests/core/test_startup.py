@@ -30,7 +30,13 @@ ENDS = {"SIGINT": (130, "interrupted\n"), "SIGTERM": (143, "stopped by SIGTERM. 
 def start(*arguments):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPOSITORY), "."])}
-    return subprocess.Popen([sys.executable, *map(str, arguments)], env=environment, **pipes)
+    # A shell starts its background jobs with Ctrl-C ignored, and the tests may be one of them.
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **pipes,
+    )
 
 
 @pytest.mark.parametrize("name", ENDS)
