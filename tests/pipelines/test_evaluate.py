@@ -166,6 +166,7 @@ def test_report_is_one_file_with_numbers_images_and_plain_words(finished_runs, t
     assert evaluation.examples[0].references[0] in page or len(evaluation.examples) > 24
 
 
+@pytest.mark.slow
 def test_report_sets_systems_side_by_side_and_never_on_other_examples(finished_runs, tmp_path):
     clean, _ = train(small_config("noise=0", "output=clean"), "text")
     other = run_evaluation(finished_runs, f"run={clean}", f"output={tmp_path / 'clean'}")

@@ -175,6 +175,7 @@ def test_a_run_is_paired_with_scored_predictions_on_the_same_references():
     assert (made.pairing.data, made.pairing.difference.difference) == ("coco", 1.0)
 
 
+@pytest.mark.slow
 def test_official_results_of_a_run_are_compared_with_the_run():
     """Compare with scores on Karpathy's file, with the data's name and without it."""
     told = {1: ["a red ball on the grass", "a ball lies there"], 2: ["two dogs run", "dogs are running fast"]}

@@ -39,7 +39,8 @@ def in_this_process(monkeypatch):
     return done
 
 
-@pytest.mark.parametrize("task", [pytest.param("captioning", marks=pytest.mark.slow), "vqa"])
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["captioning", "vqa"])
 def test_points_are_the_means_of_the_results(in_this_process, task):
     said = run_sweep(config(f"task={task}", "output=sweep"))
     written = json.loads(Path("sweep/sweep.json").read_text())

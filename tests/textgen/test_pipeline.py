@@ -83,6 +83,7 @@ def test_a_larger_num_texts_adds_texts(tmp_path):
     assert len(ids) == len(set(ids)) == 90
 
 
+@pytest.mark.slow
 def test_a_changed_setting_is_refused_for_an_existing_corpus(tmp_path, monkeypatch):
     run(tmp_path, "num_texts=10")
     before = (tmp_path / "corpus.jsonl").read_bytes()
