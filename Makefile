@@ -26,7 +26,7 @@ demo: $(INSTALLED)  ## Train on text and on images, test on images, and write a 
 
 # pyproject.toml sets how many tests run at once. TESTS="-n0 tests/data" runs those of one folder, one after another.
 TESTS ?=
-test: $(INSTALLED)  ## Run the default tests (about seven minutes on two cores)
+test: $(INSTALLED)  ## Run the default tests (about six minutes on two cores)
 	$(BIN)/python -m pytest $(TESTS)
 
 test-quick: $(INSTALLED)  ## Run the tests that neither train nor start a process

@@ -240,6 +240,7 @@ def test_own_and_built_in_data_have_nothing_to_compare_with(choice):
         check_data(config.data, choice)
 
 
+@pytest.mark.slow
 def test_the_script_s_exit_status_tells_complete_from_not_and_from_wrong(tmp_path, monkeypatch):
     (tmp_path / "nocaps").mkdir()
     monkeypatch.chdir(tmp_path / "nocaps")
