@@ -21,7 +21,7 @@ _FLOATS = ("F16", "F32", "F64")  # safetensors' names of the float types that nu
 # Errors of numpy and safetensors for damaged files.
 _DAMAGE = (
     ValueError, OSError, EOFError, SafetensorError, TypeError, OverflowError, MemoryError, SyntaxError, RecursionError, TokenError,
-    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, RuntimeError,
 )  # fmt: skip
 
 
