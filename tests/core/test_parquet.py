@@ -1,5 +1,7 @@
 """Parquet files: what they unpack to, and which columns are read."""
 
+import random
+import struct
 import tracemalloc
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from pyarrow import parquet
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.parquet import check_unpacked_size
+from close_transfer.core.readers.parquet_pages import Chunk, iterate_pages, read_chunks
 from close_transfer.core.readers.records import read_lines
 from tests.data.sources.made import load
 
@@ -102,3 +105,109 @@ def test_only_the_columns_that_are_named_are_read(monkeypatch):
         match=r"data\.path=a\.parquet: there is no column 'caption'; its columns are 'text', 'image'\. Give one",
     ):
         load("file", "captioning", "test", "path=a.parquet", "text_column=caption")
+
+
+def write_footer_that_lies(columns):
+    """Write a file whose footer says that its first column takes 100 bytes."""
+    write(columns, use_dictionary=False)
+    content = Path("a.parquet").read_bytes()
+    (size,) = struct.unpack("<I", content[-8:-4])
+    footer = content[-8 - size : -8]
+    true = encode_number(parquet.ParquetFile("a.parquet").metadata.row_group(0).column(0).total_uncompressed_size)
+    assert true in footer
+    changed = footer.replace(true, encode_number(100, len(true)))
+    Path("a.parquet").write_bytes(content[: -8 - size] + changed + content[-8:])
+    assert parquet.ParquetFile("a.parquet").metadata.row_group(0).column(0).total_uncompressed_size == 100
+
+
+def encode_number(value, length=0):
+    """Return a number in Thrift's compact protocol, in at least this many bytes."""
+    value, content = 2 * value, bytearray()
+    while True:
+        value, rest = value >> 7, value & 127
+        is_last = not value and len(content) + 1 >= length
+        content.append(rest if is_last else rest | 128)
+        if is_last:
+            return bytes(content)
+
+
+def test_a_page_is_not_unpacked_if_only_its_footer_says_that_it_is_small(monkeypatch):
+    write_footer_that_lies({"text": [MEGABYTE * 80]})
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", lambda *_, **__: pytest.fail("a page was unpacked"))
+    for read in (records, lambda: check_unpacked_size(Path("a.parquet"))):
+        with pytest.raises(UserError, match=r"a\.parquet: unpacks to more than 100 times its size"):
+            read()
+
+
+def test_a_page_that_says_another_size_than_it_has():
+    write({"text": ["a dog"]}, use_dictionary=False)
+    content = Path("a.parquet").read_bytes()
+    place = content.index(b"\x15\x00\x15") + 3  # behind the type of the page
+    for size in (b"\x06", b"\x00", b"\x01"):  # 3, 0 and -1
+        Path("a.parquet").write_bytes(content[:place] + size + content[place + 1 :])
+        with pytest.raises(UserError, match=r"a\.parquet, row 1: the file is damaged or not Parquet"):
+            records()
+    # A longer number moves what follows, so only the header is read.
+    Path("page").write_bytes(content[4:place] + encode_number(2**31 - 1) + content[place + 1 :])
+    chunk = Chunk(0, "text", True, False, False, num_values=1, size=1, start=0)
+    assert next(iterate_pages(Path("page"), chunk)).size == 2**31 - 1
+
+
+def write_image(num_rows):
+    """Write rows with one image of a megabyte, which the file holds once."""
+    image = pa.StructArray.from_arrays([repeat(random.Random(0).randbytes(2**20), num_rows)], ["bytes"])
+    write({"image": image, "text": ["a dog"] * num_rows}, dictionary_pagesize_limit=2**30)
+
+
+def test_an_image_counts_as_often_as_it_is_repeated():
+    write_image(90)
+    check_unpacked_size(Path("a.parquet"))
+    write_image(110)
+    assert Path("a.parquet").stat().st_size < 1.1 * 2**20
+    with pytest.raises(UserError, match=r"a\.parquet: unpacks to more than 100 times its size"):
+        check_unpacked_size(Path("a.parquet"))
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_headers_of_pages_add_up_to_the_footer(version, dictionary):
+    columns = {
+        "text": [f"caption {number % 700} of many" for number in range(5000)],
+        "many": [[str(number % 7)] * (number % 4) for number in range(5000)],
+        "number": [None if number % 3 else number / 7 for number in range(5000)],
+    }
+    write(columns, use_dictionary=dictionary, data_page_version=version, data_page_size=1000, row_group_size=2000)
+    groups = read_chunks(Path("a.parquet"))
+    with parquet.ParquetFile("a.parquet") as file:
+        assert [len(group) for group in groups] == [3] * file.num_row_groups
+        for number, group in enumerate(groups):
+            for chunk in group:
+                expected = file.metadata.row_group(number).column(chunk.column)
+                assert (chunk.path, chunk.num_values) == (expected.path_in_schema, expected.num_values)
+                assert chunk.size == expected.total_uncompressed_size
+                assert chunk.is_bytes == (expected.physical_type == "BYTE_ARRAY")
+                assert chunk.has_dictionary == dictionary
+                pages = list(iterate_pages(Path("a.parquet"), chunk))
+                assert sum(page.num_values for page in pages) == chunk.num_values
+                assert 0 < chunk.size - sum(page.size for page in pages) < 100 * len(pages)
+                assert any(page.is_dictionary for page in pages) == dictionary
+                assert any(page.refers for page in pages) == dictionary
+
+
+@pytest.mark.slow
+@pytest.mark.fuzz
+def test_damaged_parquet_gives_rows_or_a_sentence():
+    write({"text": [f"a dog {number % 9}" for number in range(50)], "n": list(range(50))}, compression="snappy")
+    content, chance = Path("a.parquet").read_bytes(), random.Random(0)
+    num_refused = 0
+    for _ in range(4000):
+        damaged = bytearray(content)
+        for _ in range(chance.choice([1, 1, 1, 4])):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        Path("a.parquet").write_bytes(damaged[: chance.choice([len(damaged)] * 9 + [chance.randrange(len(damaged))])])
+        try:
+            records()
+        except UserError as error:
+            num_refused += 1
+            assert str(error).startswith(("a.parquet", "data.path=a.parquet"))
+    assert num_refused > 500

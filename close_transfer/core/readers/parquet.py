@@ -14,6 +14,7 @@ from pyarrow.parquet import ParquetFile
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import get_unpack_limit, is_file, unpack_error
+from close_transfer.core.readers.parquet_pages import Chunk, iterate_pages, read_chunks
 
 _MAX_BATCH_ROWS = 65_536  # fewer make dictionaries slow, because every batch has a copy of them
 _PART_ROWS = 4096  # rows as Python objects in memory at a time
@@ -21,6 +22,9 @@ _BATCH_SIZE = 64 * 2**20  # bytes of a batch, in the file and unpacked
 _LARGE_VALUE = 4096  # bytes on average; longer than any caption
 _VALUE_SIZE = 8  # bytes that any value takes in memory; a million equal values take a few bytes in a file
 _BUFFER_SIZE = 2**20  # bytes read at a time; otherwise all bytes of a column and row group
+
+# Errors of pyarrow for damaged files, whose columns may have other names in two places.
+_DAMAGE = (pyarrow.ArrowException, OSError, ValueError, LookupError, OverflowError, MemoryError, RecursionError)
 
 
 def read_parquet(
@@ -46,7 +50,9 @@ def read_parquet(
                 for record in part.to_pylist():
                     number += 1
                     yield number, record
-    except (pyarrow.ArrowException, OSError) as error:
+    except UserError:
+        raise
+    except _DAMAGE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
             f"{path}, row {number + 1}: the file is damaged or not Parquet ({reason}). Restore it from its source"
@@ -58,26 +64,60 @@ def check_unpacked_size(path: Path) -> None:
 
     Raises:
         UserError: if it unpacks to far more than its size.
-        pyarrow.ArrowException: if it is damaged.
+        ValueError: if it is damaged; pyarrow's errors of damage are of this kind.
     """
     with ParquetFile(path) as file:
-        _check_declared_size(file, path, None)
-        texts = {
-            chunk.path_in_schema.partition(".")[0]
-            for chunk, schema in _iterate_chunks(file, None)
-            if _keeps_dictionary(chunk, schema)
-        }
-    for _ in _read_batches(path, "data.path", sorted(texts)):
+        groups = _read_checked_groups(file, path, None)
+    chunks = [chunk for group in groups for chunk in group]
+    if sum(_bound_values(path, chunk) for chunk in chunks) <= get_unpack_limit(path):
+        return
+    repeating = {chunk.path.partition(".")[0] for chunk in chunks if chunk.is_bytes and _may_repeat(chunk)}
+    for _ in _read_batches(path, "data.path", sorted(repeating)):
         pass
 
 
-def _check_declared_size(file: ParquetFile, path: Path, columns: Sequence[str] | None) -> None:
+def _read_checked_groups(file: ParquetFile, path: Path, columns: Sequence[str] | None) -> list[list[Chunk]]:
+    """Return the chosen columns of each row group, after a check of what footer and pages say that they unpack to.
+
+    Raises:
+        UserError: if that is far more than the file's size.
+        ValueError: if a footer or header is damaged.
+    """
+    limit = get_unpack_limit(path)
+    groups = [
+        [chunk for chunk in group if columns is None or chunk.path.partition(".")[0] in columns]
+        for group in read_chunks(path)
+    ]
+    chunks = [chunk for group in groups for chunk in group]
     declared = sum(
-        max(chunk.total_uncompressed_size, 0) + chunk.num_values * max(_VALUE_SIZE, schema.length or 0)
-        for chunk, schema in _iterate_chunks(file, columns)
+        chunk.size + chunk.num_values * max(_VALUE_SIZE, file.schema.column(chunk.column).length or 0)
+        for chunk in chunks
     )
-    if declared > get_unpack_limit(path):
+    if declared > limit:
         raise unpack_error(path)
+    num_bytes = 0
+    for chunk in chunks:
+        for page in iterate_pages(path, chunk):
+            num_bytes += page.size
+            if num_bytes > limit:
+                raise unpack_error(path)
+    return groups
+
+
+def _bound_values(path: Path, chunk: Chunk) -> int:
+    """Return the bytes that a column's values take at most; each may repeat all that there is to repeat."""
+    if chunk.has_deltas:
+        return chunk.num_values * sum(page.size for page in iterate_pages(path, chunk))
+    num_bytes = size_of_dictionary = 0
+    for page in iterate_pages(path, chunk):
+        size_of_dictionary = page.size if page.is_dictionary else size_of_dictionary
+        num_bytes += page.num_values * size_of_dictionary if page.refers else page.size
+    return num_bytes
+
+
+def _may_repeat(chunk: Chunk) -> bool:
+    """Return True if values of a column may take more bytes in memory than in the file."""
+    return chunk.has_dictionary or chunk.has_deltas
 
 
 def _read_batches(path: Path, setting: str, columns: Sequence[str] | None) -> Iterator[pyarrow.RecordBatch]:
@@ -90,54 +130,42 @@ def _read_batches(path: Path, setting: str, columns: Sequence[str] | None) -> It
                 raise UserError(
                     f"{setting}={path}: there is no column {column!r}; its columns are {shown}. Give one of them"
                 )
-        _check_declared_size(file, path, columns)
-        dictionaries = {
-            chunk.path_in_schema for chunk, schema in _iterate_chunks(file, columns) if _keeps_dictionary(chunk, schema)
-        }
+        groups = _read_checked_groups(file, path, columns)
+        if len(groups) != file.num_row_groups:
+            raise ValueError("its footer has another number of row groups")
+        dictionaries = {chunk.path for group in groups for chunk in group if _keeps_dictionary(chunk, file.schema)}
+        batch_rows = [_choose_batch_rows(file, number, group) for number, group in enumerate(groups)]
     limit, num_bytes = get_unpack_limit(path), 0
     with ParquetFile(path, read_dictionary=sorted(dictionaries), buffer_size=_BUFFER_SIZE) as file:
-        for group in range(file.num_row_groups):
-            rows = _choose_batch_rows(file, group, columns)
-            for batch in file.iter_batches(rows, row_groups=[group], columns=columns):
+        for number, rows in enumerate(batch_rows):
+            for batch in file.iter_batches(rows, row_groups=[number], columns=columns):
                 num_bytes += sum(_measure(column) for column in batch.columns)
                 if num_bytes > limit:
                     raise unpack_error(path)
                 yield batch
 
 
-def _iterate_chunks(
-    file: ParquetFile, columns: Sequence[str] | None, groups: Sequence[int] | None = None
-) -> Iterator[tuple[Any, Any]]:
-    """Yield the metadata and the schema of each column in each row group."""
-    for group in range(file.num_row_groups) if groups is None else groups:
-        metadata = file.metadata.row_group(group)
-        for index in range(metadata.num_columns):
-            chunk = metadata.column(index)
-            if columns is None or chunk.path_in_schema.partition(".")[0] in columns:
-                yield chunk, file.schema.column(index)
-
-
-def _keeps_dictionary(chunk: Any, schema: Any) -> bool:
+def _keeps_dictionary(chunk: Chunk, schema: Any) -> bool:
     """Return True if a column of texts stays in its dictionary until it is measured.
 
     Images do not, because the dictionary would hold all of them; they are read a few rows at a time. Lists always do,
     because one row may repeat a value any number of times.
     """
-    has_dictionary = chunk.physical_type == "BYTE_ARRAY" and any("DICTIONARY" in name for name in chunk.encodings)
-    return has_dictionary and (schema.max_repetition_level > 0 or not _has_large_values(chunk))
+    is_list = schema.column(chunk.column).max_repetition_level > 0
+    return chunk.is_bytes and chunk.has_dictionary and (is_list or not _has_large_values(chunk))
 
 
-def _has_large_values(chunk: Any) -> bool:
-    return bool(chunk.total_uncompressed_size > _LARGE_VALUE * max(1, chunk.num_values))
+def _has_large_values(chunk: Chunk) -> bool:
+    return chunk.size > _LARGE_VALUE * max(1, chunk.num_values)
 
 
-def _choose_batch_rows(file: ParquetFile, group: int, columns: Sequence[str] | None) -> int:
-    num_rows = max(1, file.metadata.row_group(group).num_rows)
+def _choose_batch_rows(file: ParquetFile, number: int, group: Sequence[Chunk]) -> int:
+    num_rows = max(1, file.metadata.row_group(number).num_rows)
     row_size = 1
-    for chunk, schema in _iterate_chunks(file, columns, [group]):
+    for chunk in group:
         # Each value of these may repeat what all values hold together.
-        repeats = any("DELTA" in name for name in chunk.encodings) or schema.length or _has_large_values(chunk)
-        row_size += max(0, chunk.total_uncompressed_size) // (1 if repeats else num_rows)
+        repeats = chunk.has_deltas or file.schema.column(chunk.column).length or _has_large_values(chunk)
+        row_size += chunk.size // (1 if repeats else num_rows)
     return max(1, min(_MAX_BATCH_ROWS, _BATCH_SIZE // row_size))
 
 
