@@ -69,18 +69,6 @@ class _Unpacked(io.RawIOBase):
         super().close()
 
 
-def check_gzip_size(path: Path) -> None:
-    """Check a .gz file that another library will unpack as a whole.
-
-    Raises:
-        UserError: if it unpacks to far more than its size.
-        OSError: if it is damaged; or EOFError or zlib.error.
-    """
-    with io.BufferedReader(_Unpacked(path), 2**20) as file:
-        while file.read(2**20):
-            pass
-
-
 @contextmanager
 def open_file(path: Path, setting: str, place: Callable[[], str] = str) -> Iterator[BinaryIO]:
     """Open a text file for reading its decompressed bytes.

@@ -6,16 +6,23 @@ state.json. Only files inside the folder are read, by readers that run no code o
 
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
+import huggingface_hub.constants
+
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.open_file import check_gzip_size, is_file
+from close_transfer.core.readers.open_file import is_file
+from close_transfer.core.readers.packed_files import check_packed_file
 from close_transfer.core.readers.parquet import check_unpacked_size
 
 # Readers of the library for captions and images. Others unpickle, or follow links inside a file to other files.
 _READERS = ("arrow", "csv", "imagefolder", "json", "parquet", "text", "webdataset")
+_PARQUET = b"PAR1"  # first bytes of such a file
 _CACHE = "cache"  # reads what the library prepared from a dataset of the hub before
 
 
@@ -48,11 +55,31 @@ def check_builder(builder: Any, path: str) -> None:
         )
     for files in (builder.config.data_files or {}).values():
         _check_files(map(str, files), str(builder.base_path or path), path, "README.md")
-        for file in map(Path, files):
-            if file.suffix == ".parquet" and is_file(file):
-                check_unpacked_size(file)
-            elif file.suffix == ".gz" and is_file(file):
-                check_gzip_size(file)
+        packed = [str(file).rpartition("::")[2] for file in files if reader != "imagefolder" or _is_packed(str(file))]
+        _check_sizes(packed)
+
+
+def _is_packed(file: str) -> bool:
+    """Return True if the library unpacks this file of an image folder; images stay as they are."""
+    return file.lower().endswith(".zip") or Path(file).name.startswith("metadata.")
+
+
+def _check_sizes(files: list[str]) -> None:
+    """Check what files of a folder or of the hub unpack to; those of the hub are downloaded, as the library does next.
+
+    Raises:
+        UserError: as `check_packed_file`.
+        Exception: of many kinds, if a file is damaged or cannot be downloaded.
+    """
+    if not all(map(os.path.isfile, files)):
+        files = datasets.DownloadManager(record_checksums=False).download(files)
+    for file in map(Path, files):
+        with file.open("rb") as content:
+            is_parquet = content.read(len(_PARQUET)) == _PARQUET
+        if is_parquet:
+            check_unpacked_size(file)
+        else:
+            check_packed_file(file)
 
 
 def check_saved(folder: Path) -> None:
@@ -114,3 +141,36 @@ def _is_inside(file: str, base: str) -> bool:
     else:
         folder, name = str(Path(base).absolute()), str(Path(file.removeprefix("file://")).absolute())
     return os.path.normpath(name).startswith(os.path.normpath(folder).rstrip("/") + "/")
+
+
+def find_image(name: str, path: str) -> Path | bytes:
+    """Return the file or the content of an image that a row of a dataset names.
+
+    Args:
+        name: path, or `zip://NAME::ARCHIVE` for a file in an archive.
+        path: folder or name of the dataset.
+
+    Raises:
+        UserError: names a file outside the dataset, or one that the archive lacks.
+    """
+    member, _, file = name.rpartition("::")
+    caches = [
+        datasets.config.HF_DATASETS_CACHE,
+        datasets.config.DOWNLOADED_DATASETS_PATH,
+        huggingface_hub.constants.HF_HUB_CACHE,
+    ]
+    folders = [path] if Path(path).is_dir() else []
+    if not any(_is_inside(file, str(folder)) for folder in (*folders, *caches)):
+        raise UserError(
+            f"data.path={path}: a row names the image {name[:200]}, which is outside the dataset. Put the image into the folder, "
+            "or into the row"
+        )
+    if not member:
+        return Path(file)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.read(member.removeprefix("zip://"))
+    except (OSError, LookupError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"data.path={path}: the image {name[:200]} cannot be read ({error}). Restore the archive from its source"
+        ) from None

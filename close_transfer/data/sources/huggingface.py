@@ -16,7 +16,7 @@ from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.image_files import open_image, read_image
-from close_transfer.data.sources.dataset_folder import check_builder, check_saved, is_saved
+from close_transfer.data.sources.dataset_folder import check_builder, check_saved, find_image, is_saved
 from close_transfer.data.sources.images import StoredImage, describe_missing_image
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.own_rows import (
@@ -136,10 +136,10 @@ class _Images:
             return value["bytes"]
         if not value.get("path"):
             raise UserError(f"data.path={self._path}, row {row}: field {self._column!r} holds no image")
-        path = Path(value["path"])
-        if not is_file(path):
-            raise UserError(f"{describe_missing_image(path)}, which data.path={self._path} names in row {row}")
-        return path
+        content = find_image(value["path"], self._path)
+        if isinstance(content, Path) and not is_file(content):
+            raise UserError(f"{describe_missing_image(content)}, which data.path={self._path} names in row {row}")
+        return content
 
     def _explain_missing(self, row: int) -> str:
         try:

@@ -1,12 +1,19 @@
 """Dataset folders of others: nothing outside of the folder is read, and no code runs."""
 
 import json
+import lzma
+import zipfile
 from pathlib import Path
 
+import datasets
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from close_transfer.core.errors import UserError
-from tests.data.sources.made import write
+from close_transfer.core.readers import open_file
+from close_transfer.data.sources.images import explain_missing
+from tests.data.sources.made import json_lines, picture, write
 from tests.data.sources.test_huggingface import _own_cache, read, saved  # noqa: F401 (a fixture)
 
 
@@ -66,4 +73,77 @@ def test_readers_that_follow_links_inside_a_file_are_refused():
     with pytest.raises(
         UserError, match=r"need the library's reader xml; allowed are arrow, csv, .* Convert the dataset"
     ):
+        read("folder")
+
+
+IMAGE_COLUMN = (
+    "---\ndataset_info:\n  features:\n  - name: image\n    dtype: image\n  - name: text\n    dtype: string\n---\n"
+)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+@pytest.mark.parametrize("name", [
+    "../secret.png", "sub/../../secret.png", "CWD/secret.png", "file://CWD/secret.png", "https://127.0.0.1:1/secret.png",
+    "zip://a.png::CWD/secret.zip",
+])  # fmt: skip
+def test_metadata_cannot_name_images_outside_their_folder(form, name):
+    picture("secret.png")
+    picture("folder/train/a.png")
+    name = name.replace("CWD", str(Path.cwd()))
+    rows = [{"file_name": "a.png", "text": "A dog."}, {"file_name": name, "text": "A cat."}]
+    lines = "".join(f"{row['file_name']},{row['text']}\n" for row in rows)
+    write(f"folder/train/metadata.{form}", json_lines(rows) if form == "jsonl" else f"file_name,text\n{lines}")
+    with pytest.raises(UserError, match=r"secret\.(png|zip)"):
+        read("folder", "image_column=image").examples[1].image.open()
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "secret.png", "CWD/secret.png", "folder/../secret.png"])
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_rows_cannot_name_images_outside_their_folder(form, name):
+    picture("secret.png")
+    picture("folder/a.png", "blue")
+    name = name.replace("CWD", str(Path.cwd()))
+    if form == "jsonl":
+        rows = [{"image": name, "text": "A dog."}, {"image": "folder/a.png", "text": "A cat."}]
+        write("folder/train.jsonl", json_lines(rows))
+        write("folder/README.md", IMAGE_COLUMN)
+    else:
+        features = datasets.Features({"image": datasets.Image(), "text": datasets.Value("string")})
+        images = [{"bytes": None, "path": name}, {"bytes": None, "path": "folder/a.png"}]
+        table = pa.Table.from_pydict({"image": images, "text": ["A dog.", "A cat."]}, features.arrow_schema)
+        parquet.write_table(table, "folder/train.parquet")
+    Path("folder/a.png").rename("a.png")  # or it would be an image folder
+    outside, inside = (example.image for example in read("folder", "image_column=image").examples)
+    Path("a.png").rename("folder/a.png")
+    for use in (outside.open, outside.digest):
+        with pytest.raises(UserError, match=r"a row names the image .*secret\.png, which is outside the dataset\. Put"):
+            use()
+    assert inside.open().getpixel((0, 0)) == (0, 0, 255)
+    assert explain_missing(outside) != ""
+
+
+def test_images_in_an_archive():
+    picture("a.png", "blue")
+    with zipfile.ZipFile(write("folder/train.zip", ""), "w") as archive:
+        archive.write("a.png")
+        archive.writestr("metadata.jsonl", json_lines([{"file_name": "a.png", "text": "A dog."}]))
+    (example,) = read("folder", "image_column=image").examples
+    assert example.image.open().getpixel((0, 0)) == (0, 0, 255)
+    assert explain_missing(example.image) == ""
+
+
+def test_files_of_a_folder_unpack_to_a_limit(monkeypatch):
+    monkeypatch.setattr(open_file, "_MIN_UNPACK_LIMIT", 2**20)
+    write("folder/train.csv.xz", lzma.compress(b"text\n" + b"a dog runs\n" * 200_000))
+    with pytest.raises(UserError, match=r"train\.csv\.xz: unpacks to more than 100 times its size"):
+        read("folder")
+
+
+def test_images_in_parquet_unpack_to_a_limit():
+    image = pa.array([bytes(range(256)) * 4096])
+    images = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), 200), image)
+    columns = [pa.StructArray.from_arrays([images], ["bytes"]), pa.array(["A dog."] * 200)]
+    table = pa.Table.from_arrays(columns, ["image", "text"])
+    parquet.write_table(table, write("folder/train.parquet", ""), dictionary_pagesize_limit=2**30)
+    with pytest.raises(UserError, match=r"train\.parquet: unpacks to more than 100 times its size"):
         read("folder")
