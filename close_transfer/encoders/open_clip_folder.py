@@ -14,7 +14,8 @@ from transformers import dynamic_module_utils
 from close_transfer.core.checksums import CHECKSUMS, check_checksums
 from close_transfer.core.errors import UserError
 from close_transfer.core.model_folder import build_custom_code_error, check_model_folder
-from close_transfer.encoders.weight_files import build_size_error, count_tensors, limit_parameters, read_header
+from close_transfer.core.weight_headers import build_size_error, count_tensors, read_header
+from close_transfer.encoders.weight_files import limit_parameters
 
 _LOCAL = "local-dir:"
 

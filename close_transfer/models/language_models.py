@@ -24,6 +24,7 @@ from transformers import (
 
 from close_transfer.config.components import LMConfig, PretrainedLM, ScratchLM
 from close_transfer.core.errors import UserError
+from close_transfer.core.weight_headers import explain_loading_error
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.pretrained import load_pretrained_model, load_tokenizer
@@ -92,8 +93,9 @@ def build_from_config(config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def _build_loading_error(subject: str, error: Exception, remedy: str) -> UserError:
-    reason = (str(error).splitlines() or [""])[0][:200]
-    return UserError(f"{subject}: cannot be loaded ({reason}). Connect to the hub once, or {remedy}")
+    return UserError(
+        f"{subject}: cannot be loaded ({explain_loading_error(error)}). Connect to the hub once, or {remedy}"
+    )
 
 
 def reset_generation_config(model: PreTrainedModel) -> None:

@@ -22,7 +22,8 @@ from close_transfer.config.choices import InputModality
 from close_transfer.core.atomic_files import damaged_file_error
 from close_transfer.core.errors import UserError
 from close_transfer.core.model_folder import refuse_code
-from close_transfer.encoders.weight_files import check_shapes, limit_parameters, read_header
+from close_transfer.core.weight_headers import read_header
+from close_transfer.encoders.weight_files import check_shapes, limit_parameters
 from close_transfer.models.adapters import AdapterChain, AdapterContext, NoiseSource, Statistics
 from close_transfer.models.language_models import build_from_config, load_base_model, reset_generation_config
 from close_transfer.models.lm_wrappers import Context, build_lm_wrapper

@@ -19,7 +19,8 @@ from transformers import (
 from close_transfer.core.atomic_files import damaged_file_error
 from close_transfer.core.errors import UserError
 from close_transfer.core.model_folder import build_custom_code_error, check_model_folder, is_custom_code_error
-from close_transfer.encoders.weight_files import count_tensors, limit_parameters
+from close_transfer.core.weight_headers import check_loading_info, count_tensors
+from close_transfer.encoders.weight_files import limit_parameters
 
 
 def load_pretrained_model(name: str, dtype: str) -> PreTrainedModel:
@@ -46,12 +47,7 @@ def load_pretrained_model(name: str, dtype: str) -> PreTrainedModel:
         if is_custom_code_error(error):
             raise build_custom_code_error(name) from error
         raise
-    if info["missing_keys"]:  # transformers only warns, and fills them with random numbers
-        missing = sorted(info["missing_keys"])
-        raise UserError(
-            f"{name}: its weights lack {len(missing)} tensors that config.json describes, for example {missing[0]}. Give a "
-            "complete model, whose architecture is a language model"
-        )
+    check_loading_info(name, info, [key for key, _ in model.named_parameters()])
     return model
 
 

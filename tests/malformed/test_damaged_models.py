@@ -19,7 +19,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.encoders.open_clip_encoder import PICTUREBOOK_FOLDER
 from tests.commands import run_command
 from tests.families import tiny_family
-from tests.malformed.test_hostile_models import TEXTS, change, load_clip, load_lm
+from tests.malformed.test_hostile_models import TEXTS, change, load_clip, load_in_textgen, load_lm
 
 VECTORS = np.random.default_rng(5).standard_normal((4, 128)).astype(np.float32)
 
@@ -191,6 +191,32 @@ def test_language_model_with_a_damaged_file():
     flip_bit(Path("lm/model.safetensors"), np.random.default_rng(0))
     with pytest.raises(UserError, match="is missing, or damaged"):
         load_lm("lm")
+
+
+OTHER_SIZES = [
+    (
+        {"n_layer": 10**6},
+        r"lm/config\.json: describes a larger model than its weights, which hold 28 tensors\. Restore",
+    ),
+    ({"n_layer": 1}, r"describes fewer layers than its weights hold, for example transformer\.h\.1\..*\. Restore"),
+    ({"n_layer": 0}, r"describes fewer layers than its weights hold\. Restore"),
+    ({"n_embd": 10**6}, r"\(its weights have other sizes than config\.json describes\)"),
+    ({"vocab_size": 10**12}, r"\(its weights have other sizes than config\.json describes\)"),
+    ({"n_head": 0}, r"lm.*cannot (be loaded|load it) \(integer division or modulo by zero\)"),
+    ({"n_layer": "many"}, r"lm.*cannot (be loaded|load it) \(.*'n_layer' expected int"),
+]
+
+
+@pytest.mark.parametrize("load", [load_lm, load_in_textgen])
+@pytest.mark.parametrize(("values", "reason"), OTHER_SIZES)
+def test_language_model_with_other_sizes_than_its_weights(load, values, reason):
+    tiny_family("gpt2", Path("lm"), TEXTS)
+    load(Path("lm"))
+    change(Path("lm/config.json"), **values)
+    start = time.monotonic()
+    with pytest.raises(UserError, match=reason):
+        load(Path("lm"))
+    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize("values", [{"layers": 10**6}, {"width": 10**7}, {"vocab_size": 10**12}])

@@ -158,15 +158,17 @@ def test_saved_model_and_its_encoder(finished_runs):
         TransferModel.from_pretrained(saved, "cpu")
 
 
-def test_local_model_of_textgen():
+def load_in_textgen(folder):
     from textgen.config import LocalSettings
     from textgen.generators.local import LocalModel
     from textgen.generators.openai_api import Parameters
 
-    def load(folder):
-        settings = LocalSettings.model_construct(device="cpu", dtype="float32", batch_size=1)
-        LocalModel(str(folder), settings, Parameters.__new__(Parameters))
+    settings = LocalSettings.model_construct(device="cpu", dtype="float32", batch_size=1)
+    LocalModel(str(folder), settings, Parameters.__new__(Parameters))
 
+
+def test_local_model_of_textgen():
+    load = load_in_textgen
     folder = make_lm("model")
     with pytest.raises(UserError, match=REFUSED):
         load(folder)

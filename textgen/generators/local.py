@@ -7,6 +7,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -14,6 +15,12 @@ from tqdm import tqdm
 from close_transfer.core.errors import UserError
 from close_transfer.core.model_folder import build_custom_code_error, check_model_folder, is_custom_code_error
 from close_transfer.core.signals import StopRequest
+from close_transfer.core.weight_headers import (
+    check_loading_info,
+    count_tensors,
+    explain_loading_error,
+    limit_parameters,
+)
 from textgen.config import LocalSettings
 from textgen.corpus.journal import RequestJournal
 from textgen.corpus.ledger import Caps, Spend
@@ -63,26 +70,28 @@ class LocalModel:
                 self.name, padding_side="left", trust_remote_code=False
             )
             family: Any = AutoModelForCausalLM
-            self._model, info = family.from_pretrained(
-                self.name,
-                dtype=self.settings.dtype,
-                trust_remote_code=False,
-                use_safetensors=True,
-                output_loading_info=True,
+            limit = limit_parameters(
+                count_tensors(Path(self.name)),
+                f"{self.name}/config.json",
+                torch.nn.modules.module.register_module_parameter_registration_hook,
             )
+            with limit:
+                self._model, info = family.from_pretrained(
+                    self.name,
+                    dtype=self.settings.dtype,
+                    trust_remote_code=False,
+                    use_safetensors=True,
+                    output_loading_info=True,
+                )
+        except UserError:
+            raise
         except Exception as error:  # of many kinds: of JSON, of transformers, of safetensors
             if is_custom_code_error(error):
                 raise build_custom_code_error(f"model={self.name}") from None
-            reason = " ".join(str(error).split())[:300]
             raise UserError(
-                f"model={self.name}: transformers cannot load it ({reason}). Give the folder or name of a causal language model"
+                f"model={self.name}: transformers cannot load it ({explain_loading_error(error)}). Give the folder or name of a causal language model"
             ) from None
-        if info["missing_keys"]:  # transformers only warns, and fills them with random numbers
-            missing = sorted(info["missing_keys"])[0]
-            raise UserError(
-                f"model={self.name}: its weights lack tensors that config.json describes, for example {missing}. Give a complete "
-                "causal language model"
-            )
+        check_loading_info(f"model={self.name}", info, [name for name, _ in self._model.named_parameters()])
         try:
             self._model.to(device).eval()
         except (RuntimeError, AssertionError) as error:

@@ -1,0 +1,123 @@
+"""Headers of safetensors files, and models that are too large for them.
+
+A config.json of others may describe a model of any size. Building it could take hours or all memory, so its size is compared with
+the header of the weights first.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from close_transfer.core.atomic_files import damaged_file_error
+from close_transfer.core.errors import UserError
+
+# A model has more parameters than saved tensors if it shares some (T5 has four names for one embedding).
+_SHARED = 64
+
+
+def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return data type (such as "F32") and shape of a file's tensors by name.
+
+    Raises:
+        UserError: if the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise damaged_file_error(path, "it is missing")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            return {name: (tensor.get_dtype(), tuple(tensor.get_shape())) for name, tensor in slices.items()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise damaged_file_error(path, str(error)) from error
+
+
+def count_tensors(folder: Path) -> int | None:
+    """Return the number of tensors in a folder's safetensors files; None if it is not a folder here, or holds none.
+
+    Raises:
+        UserError: if a file is damaged.
+    """
+    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    return sum(len(read_header(path)) for path in files) if files else None
+
+
+@contextmanager
+def limit_parameters(num_tensors: int | None, source: str, register_hook: Callable[..., Any]) -> Iterator[None]:
+    """Stop building a model within the block as soon as it has more parameters than the weights hold.
+
+    Args:
+        num_tensors: number of saved tensors; None sets no limit.
+        source: file that describes the model, for the message.
+        register_hook: torch's `register_module_parameter_registration_hook`, because this package does not import torch.
+
+    Raises:
+        UserError: if the model is larger.
+    """
+    if num_tensors is None:
+        yield
+        return
+    count, limit, thread = 0, 2 * num_tensors + _SHARED, threading.get_ident()
+
+    def count_parameter(module: Any, name: str, parameter: Any) -> None:
+        nonlocal count
+        if parameter is None or threading.get_ident() != thread:
+            return
+        count += 1
+        if count > limit:
+            raise build_size_error(source, f"{num_tensors} tensors")
+
+    handle = register_hook(count_parameter)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def build_size_error(source: str, content: str) -> UserError:
+    """Return the error for a config that describes more than the weights, which hold `content`."""
+    return UserError(
+        f"{source}: describes a larger model than its weights, which hold {content}. Restore both files from a copy"
+    )
+
+
+_NUMBER = re.compile(r"\d+")
+
+
+def check_loading_info(subject: str, info: Mapping[str, Any], names: Collection[str]) -> None:
+    """Check which tensors transformers loaded, because it only warns if some are missing or left over.
+
+    Args:
+        subject: the model, for messages.
+        info: what `from_pretrained` returns with `output_loading_info=True`.
+        names: names of the model's tensors.
+
+    Raises:
+        UserError: if the weights lack a tensor, which transformers fills with random numbers, or have layers that
+            config.json does not describe.
+    """
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])
+        raise UserError(
+            f"{subject}: its weights lack {len(missing)} tensors that config.json describes, for example {missing[0]}. Give a "
+            "complete model, whose architecture is a language model"
+        )
+    # Other tensors may be left over, such as those of an image tower.
+    kinds = {_NUMBER.sub("*", name) for name in names}
+    extra = sorted(name for name in info["unexpected_keys"] if _NUMBER.sub("*", name) in kinds)
+    if extra or not any(".*." in f".{kind}" for kind in kinds):
+        example = f", for example {extra[0]}" if extra else ""
+        raise UserError(
+            f"{subject}: its config.json describes fewer layers than its weights hold{example}. Restore both files from a copy"
+        )
+
+
+def explain_loading_error(error: BaseException) -> str:
+    """Return the reason why transformers could not load a model, on one line."""
+    if "ignore_mismatched_sizes" in str(error):  # its reason is in a report, which it prints elsewhere
+        return "its weights have other sizes than config.json describes"
+    return " ".join(str(error).split())[:200] or type(error).__name__
