@@ -91,7 +91,7 @@ def _read_single_tensor(path: Path, name: str) -> FloatArray:
         keys = list(file.keys())
         if len(keys) != 1:
             raise UserError(
-                f"{name}={path}: holds {len(keys)} tensors ({', '.join(keys[:5])}). Give a file with exactly one"
+                f"{name}={path}: holds {len(keys)} tensors ({', '.join(repr(key[:40]) for key in keys[:5])}). Give a file with exactly one"
             )
         dtype = file.get_slice(keys[0]).get_dtype()
         if dtype not in _FLOATS:

@@ -10,6 +10,12 @@ from close_transfer.core.arrays import FloatArray
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import get_unpack_limit, unpack_error
 
+# Readers of .npy headers by version. The third differs from the second in the names of fields only, which vectors do not have.
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+    (3, 0): np.lib.format.read_array_header_2_0,
+}
 _FLAT = (b"IxFI", b"IxF2", b"IxFl")  # faiss's names of indices that hold the vectors themselves
 # Width, number of rows, two unused numbers, whether it is trained, and the metric, little-endian and without padding.
 _FAISS_HEADER = struct.Struct("<i q q q B i")
@@ -25,7 +31,7 @@ def read_npz(path: Path, name: str) -> FloatArray:
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if len(members) != 1 or not members[0].filename.endswith(".npy"):
-            names = ", ".join(member.filename.removesuffix(".npy")[:40] for member in members[:5])
+            names = ", ".join(repr(member.filename.removesuffix(".npy")[:40]) for member in members[:5])
             raise UserError(
                 f"{name}={path}: holds {len(members)} arrays ({names}). Write the one with the vectors by numpy.save"
             )
@@ -33,10 +39,9 @@ def read_npz(path: Path, name: str) -> FloatArray:
             raise unpack_error(path)
         with archive.open(members[0]) as file:
             version = np.lib.format.read_magic(file)
-            read_header = (
-                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            )
-            shape, is_fortran, dtype = read_header(file)
+            if version not in _HEADERS:
+                raise ValueError(f"its version {version} is not one of numpy's")
+            shape, is_fortran, dtype = _HEADERS[version](file)
             if dtype.hasobject:
                 raise UserError(
                     f"{name}={path}: holds Python objects, which are not read. Give floats of shape (rows, width)"

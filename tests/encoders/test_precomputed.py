@@ -80,7 +80,7 @@ def test_hostile_archives_are_sentences(matrix):
         np.lib.format.write_array_header_1_0(file, header)
     Path("text.npz").write_bytes(b"PK no archive")
     for name, reason in {
-        "two.npz": r"holds 2 arrays \(a, b\)", "objects.npz": "holds Python objects", "bomb.npz": "unpacks to more than 100",
+        "two.npz": r"holds 2 arrays \('a', 'b'\)", "objects.npz": "holds Python objects", "bomb.npz": "unpacks to more than 100",
         "huge.npz": "is damaged .*its header describes", "text.npz": "the file is damaged or has another format",
     }.items():  # fmt: skip
         with pytest.raises(UserError, match=name.replace(".", r"\.") + ".*" + reason):
@@ -108,7 +108,7 @@ def test_mistakes_name_both_numbers(matrix):
         encoder("flat.npy")
     with pytest.raises(UserError, match="holds int64"):
         encoder("int.npy")
-    with pytest.raises(UserError, match=r"holds 2 tensors \(a, b\)"):
+    with pytest.raises(UserError, match=r"holds 2 tensors \('a', 'b'\)"):
         encoder("two.safetensors")
     with pytest.raises(UserError, match=r"torn\.npy: the file is damaged"):
         encoder("torn.npy")

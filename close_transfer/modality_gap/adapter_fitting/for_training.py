@@ -244,7 +244,13 @@ def _read_saved_choice(name: str, mode: str, statistics: Statistics, steps: Step
             f"noise={mode}: statistics={name} chose it after {_format_steps(steps_before)}, but the run's noise follows "
             f"{_format_steps(select_steps_before_noise(steps))}. Fit with the run's adapter=: python scripts/compute_statistics.py adapter=[...]"
         )
-    return NoiseChoice.from_dict(saved_choice)
+    try:
+        return NoiseChoice.from_dict(saved_choice)
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"noise={mode}: statistics={name} hold a damaged choice of noise ({reason}). Fit the statistics again"
+        ) from None
 
 
 def measure_domain_distance(statistics: Statistics, training_moments: Mapping[str, Any], num_scenes: int) -> float:

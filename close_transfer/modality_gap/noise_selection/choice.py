@@ -1,10 +1,12 @@
 """Choice of a rule: its evidence, and the effect on texts if it were off by a factor of two."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
@@ -57,15 +59,15 @@ class NoiseChoice:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "NoiseChoice":
-        """Read the output of `dataclasses.asdict` from JSON."""
-        interval, sensitivity = values["interval"], values["sensitivity"]
-        return cls(
-            **{
-                **values,
-                "interval": tuple(interval) if interval else None,
-                "sensitivity": tuple(Sensitivity(**scale) for scale in sensitivity),
-            }
-        )
+        """Read the output of `dataclasses.asdict` from JSON.
+
+        Raises:
+            ValueError: if a value has another type, or the scale is not above 0.
+        """
+        choice: NoiseChoice = TypeAdapter(cls).validate_python(values)
+        if not 0 < choice.std < math.inf:
+            raise ValueError(f"std={choice.std} is not above 0")
+        return choice
 
     def replace_grouped(self, grouped: bool) -> "NoiseChoice":
         """Return a copy with another value of `grouped`."""

@@ -9,16 +9,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from typing_extensions import TypedDict  # pydantic takes typing's own from Python 3.12 on
 
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import atomic_path, fingerprint_file, read_json, write_json
 from close_transfer.core.errors import UserError
+from close_transfer.core.schema import Natural
 
 _ARRAYS, _FACTS = "statistics.safetensors", "statistics.json"
 _FORMAT = 1
@@ -33,6 +36,27 @@ DATA_REGIMES_OF_STATISTICS = {
     "linear_weight": "T4",
     "linear_bias": "T4",
 }
+
+
+class _Facts(TypedDict):
+    """Types of the facts that are read again; statistics that were measured in Python may lack them."""
+
+    sha256: str
+    data: NotRequired[str]
+    split: NotRequired[str]
+    num_texts: NotRequired[Natural]
+    num_scenes: NotRequired[Natural]
+    num_images: NotRequired[Natural]
+    paired: NotRequired[bool]
+    chain: NotRequired[list[dict[str, Any]]]
+    noise_behind: NotRequired[list[dict[str, Any]]]
+    encoder: NotRequired[str]
+    encoder_fingerprint: NotRequired[str]
+    data_fingerprint: NotRequired[str]
+    noise: NotRequired[dict[str, dict[str, Any]]]
+
+
+_FACT_TYPES = TypeAdapter(_Facts)
 
 
 @dataclass(frozen=True)
@@ -100,30 +124,45 @@ class Statistics:
             raise UserError(
                 f"statistics={folder}: there is no {_FACTS}. Make it: python scripts/compute_statistics.py output={folder}"
             )
+        facts = _read_facts(folder)
         try:
-            facts = read_json(folder / _FACTS)
-            recorded_fingerprint = facts["sha256"]
-        except (UserError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"statistics={folder}: {_FACTS} is damaged. Fit the statistics again") from error
-        try:
-            if recorded_fingerprint != fingerprint_file(folder / _ARRAYS):
+            if facts["sha256"] != fingerprint_file(folder / _ARRAYS):
                 raise ValueError(f"{_ARRAYS} is not the file that {_FACTS} describes")
             arrays = load_file(folder / _ARRAYS)
         except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
             raise UserError(
                 f"statistics={folder}: cannot be read ({str(error)[:120]}). Fit the statistics again"
             ) from error
+        if not arrays:
+            raise UserError(f"statistics={folder}: {_ARRAYS} holds no array. Fit the statistics again")
         for name, array in arrays.items():
             if array.dtype != np.float64 or not np.isfinite(array).all():
                 raise UserError(
                     f"statistics={folder}: {name} ({array.dtype}) is not an array of finite 64-bit floats. Fit the statistics again"
                 )
-            if _strip_stage(name) not in DATA_REGIMES_OF_STATISTICS or array.shape not in ((dim,), (dim, dim)):
+            is_matrix = name.endswith(("_covariance", "_weight"))
+            shape = (dim, dim) if is_matrix else (dim,)
+            if _strip_stage(name) not in DATA_REGIMES_OF_STATISTICS or array.shape != shape:
                 raise UserError(
                     f"statistics={folder}: {name} has shape {array.shape}, but the encoder's vectors have width {dim}. "
                     "Fit the statistics with this encoder"
                 )
         return cls(arrays, facts)
+
+
+def _read_facts(folder: Path) -> dict[str, Any]:
+    try:
+        facts = read_json(folder / _FACTS)
+        _FACT_TYPES.validate_python(facts, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise UserError(
+            f"statistics={folder}: {_FACTS} is damaged ({place}: {first['msg'][:100]}). Fit the statistics again"
+        ) from None
+    except (UserError, OSError) as error:
+        raise UserError(f"statistics={folder}: {_FACTS} is damaged. Fit the statistics again") from error
+    return facts
 
 
 def _strip_stage(name: str) -> str:

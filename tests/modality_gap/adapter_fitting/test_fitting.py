@@ -17,6 +17,7 @@ from close_transfer.data.examples import group_by_scene
 from close_transfer.data.picturebook import drawing
 from close_transfer.data.sources import load_examples
 from close_transfer.encoders.build import build_encoder
+from close_transfer.modality_gap.adapter_fitting.for_training import _read_saved_choice
 from close_transfer.modality_gap.vectors import encode_groups
 from close_transfer.models.adapters.statistics import Statistics
 from close_transfer.models.network import TransferNetwork
@@ -139,6 +140,30 @@ def test_statistics_of_another_encoder_are_refused():
     )
     with pytest.raises(UserError, match=r"statistics=fitted were fitted on vectors of ViT-B-32 with other weights"):
         train(small_config("adapter=remove_mean", "statistics=fitted"), "text")
+
+
+CHOICE = {
+    "rule": "r",
+    "data_regime": "T1",
+    "std": 0.1,
+    "evidence": {},
+    "grouped": True,
+    "interval": None,
+    "sensitivity": [],
+}
+
+
+@pytest.mark.parametrize("change", [
+    {"std": 0}, {"std": -1.0}, {"std": "much"}, {"std": float("nan")}, {"std": float("inf")}, {"evidence": [1]}, {"interval": [1]},
+    {"sensitivity": [{"std": 1}]}, {"rule": None},
+])  # fmt: skip
+def test_a_damaged_choice_of_noise_is_a_sentence(change):
+    statistics = Statistics({}, {"noise": {"unpaired": CHOICE | change}, "noise_behind": []})
+    with pytest.raises(UserError, match=r"hold a damaged choice of noise \(.*\)\. Fit the statistics again"):
+        _read_saved_choice("fitted", "auto-unpaired", statistics, [])
+    good = Statistics({}, {"noise": {"unpaired": CHOICE | {"interval": [0.05, 0.2]}}, "noise_behind": []})
+    choice = _read_saved_choice("fitted", "auto-unpaired", good, [])
+    assert (choice.std, choice.interval, choice.sensitivity) == (0.1, (0.05, 0.2), ())
 
 
 def test_texts_of_another_domain_are_told_with_a_number(capsys):
