@@ -53,3 +53,16 @@ def test_scripts_of_all_languages_are_shown_as_they_are(capsys):
     text = "naïve “quote”\u00a0— 犬\u3000が 👩\u200d🚀 مي\u200cم שלום\u200f ✔\ufe0f \ue000"
     show(text)
     assert capsys.readouterr().out == f"{text}\n"
+
+
+def test_messages_and_warnings_of_libraries_are_escaped():
+    program = (
+        "import logging, sys, warnings; from close_transfer.core.console import show_log; show_log(); show_log();"
+        "logging.basicConfig(format='%(message)s');"
+        "logging.getLogger('library').warning('\\x1b[1mname\\x1b[0m: %s', '\\x1b]0;title\\x07');"
+        "warnings.warn('odd \\x1b[2J')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr.startswith("name: \\x1b]0;title\\x07\n")
+    assert "UserWarning: odd \\x1b[2J" in done.stderr
+    assert "\x1b" not in done.stderr

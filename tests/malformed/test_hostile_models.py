@@ -5,11 +5,13 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from close_transfer import TransferModel
 from close_transfer.config.components import PretrainedLM
@@ -20,6 +22,7 @@ from close_transfer.models.language_models import build_language_model
 from tests.commands import run_command
 from tests.conftest import REPOSITORY, SMALL_DATA, SMALL_LOOP
 from tests.families import tiny_family
+from tests.hostile import HOSTILE, check_terminal
 
 TEXTS = ["a red dog sleeps in the snow", "two cats on the grass"]
 CODE = """
@@ -225,6 +228,18 @@ def test_pickled_weights_of_timm():
     }
     with pytest.raises(UserError, match="cannot be loaded into resnet10t"):
         load_encoder(TimmConfig.model_validate({**settings, "seed": 0, "batch_size": 8}), "cpu")
+
+
+@pytest.mark.slow
+def test_names_of_tensors_do_nothing_on_the_terminal():
+    make_lm()
+    tensors = load_file("lm/model.safetensors") | {HOSTILE.replace("/", ""): torch.zeros(1)}
+    save_file(tensors, "lm/model.safetensors", metadata={"format": "pt"})
+    program = "from close_transfer.core.console import show_log; show_log()\nfrom close_transfer.models import pretrained as p\n"
+    program += "p.load_pretrained_model('lm', 'float32')"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "owned" in ended.stderr
+    check_terminal(ended.stderr)
 
 
 # Loaders of the libraries, and the argument that makes each safe.
