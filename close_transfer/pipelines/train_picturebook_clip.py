@@ -24,6 +24,7 @@ from transformers import PreTrainedTokenizerFast
 from close_transfer.config.train_picturebook_clip import TrainPicturebookClipConfig
 from close_transfer.core.arrays import IntArray
 from close_transfer.core.atomic_files import atomic_path, write_json
+from close_transfer.core.checksums import write_checksums
 from close_transfer.core.child_processes import open_pool
 from close_transfer.core.console import show
 from close_transfer.core.roles import Role, drop_settings
@@ -36,6 +37,7 @@ from close_transfer.models.bpe_tokenizer import train_bpe
 
 _START, _END = "<start_of_text>", "<end_of_text>"
 _MEAN = _STD = (0.5, 0.5, 0.5)
+CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
 
 def _draw_pixels(scene: Scene, size: int) -> NDArray[np.uint8]:
@@ -228,6 +230,7 @@ def _save(folder: Path, model: open_clip.CLIP, tokenizer: PreTrainedTokenizerFas
     tokenizer.save_pretrained(folder)
     preprocess = {"mean": list(_MEAN), "std": list(_STD), "interpolation": "bicubic", "resize_mode": "shortest"}
     write_json(folder / "open_clip_config.json", {"model_cfg": model_config, "preprocess_cfg": preprocess})
+    write_checksums(folder, CLIP_FILES)  # last, and checked before open_clip loads the folder
 
 
 @torch.inference_mode()

@@ -74,6 +74,7 @@ def make_lm(*files):
 
 def make_clip(**text_settings):
     clip = Path(shutil.copytree(PICTUREBOOK_FOLDER, "clip"))
+    (clip / "checksums.json").unlink()  # as in a folder that somebody else made
     config = json.loads((clip / "open_clip_config.json").read_text())
     config["model_cfg"]["text_cfg"] |= text_settings
     (clip / "open_clip_config.json").write_text(json.dumps(config))

@@ -1,13 +1,19 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import open_clip
 import pytest
 
+from close_transfer.core.checksums import check_checksums
+from close_transfer.core.errors import UserError
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.drawing import draw_scene
 from close_transfer.data.picturebook.scenes import scenes
-from close_transfer.encoders import OpenClipEncoder
+from close_transfer.encoders import OpenClipEncoder, open_clip_encoder
 from close_transfer.encoders.open_clip_encoder import PICTUREBOOK_FOLDER
 from close_transfer.metrics.retrieval import compute_paired_cosine, compute_recall_at_k, compute_unrelated_cosine
+from close_transfer.pipelines.train_picturebook_clip import CLIP_FILES
 from tests.settings import make_encoder
 
 
@@ -19,6 +25,18 @@ def vectors():
     images = encoder.encode_images([draw_scene(scene) for scene in chosen])
     texts = encoder.encode_texts([captions(scene)[0].text for scene in chosen])
     return tuple(v / np.linalg.norm(v, axis=1, keepdims=True) for v in (images, texts))
+
+
+@pytest.mark.parametrize("name", CLIP_FILES)
+def test_a_damaged_file_is_noticed(name, monkeypatch):
+    check_checksums(PICTUREBOOK_FOLDER, CLIP_FILES)
+    clip = Path(shutil.copytree(PICTUREBOOK_FOLDER, "clip"))
+    content = bytearray((clip / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (clip / name).write_bytes(content)
+    monkeypatch.setattr(open_clip_encoder, "PICTUREBOOK_FOLDER", clip)
+    with pytest.raises(UserError, match=rf"{name}: is missing, or damaged"):
+        OpenClipEncoder(make_encoder())
 
 
 def test_it_is_small_and_open_clips_own():
