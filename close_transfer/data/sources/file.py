@@ -30,7 +30,7 @@ def _list_columns(data: FileData) -> list[str] | None:
 
 
 def _read_rows(
-    path: Path, data: FileData, labels: Sequence[str] = (), split: str | None = None
+    path: Path, data: FileData, labels: Sequence[str] = ()
 ) -> tuple[list[Row], dict[int, str], Counter[str], str]:
     """Return the usable rows, the image files by row number, the number of skipped rows by reason, and a note."""
     kind, note = find_format(path, _SETTING, data.text_column)
@@ -42,9 +42,8 @@ def _read_rows(
             if data.image_column is not None:
                 images[number] = key_field(record, data.image_column)
             row = parse_row(number, record, data, labels)
-            # A test counts each image once, with all its captions. In training each caption is an example anyway.
-            by_image = split == "test" and data.group_column is None
-            rows.append(replace(row, image=images.get(number)) if by_image else row)
+            # A test counts each image once, with all its captions, and no image is on both sides of a held-out share.
+            rows.append(replace(row, image=images.get(number)) if data.group_column is None else row)
         except RecordError as fault:
             faults.add(f"line {line}", fault)
     return rows, images, faults.settle(len(rows)), note
@@ -60,17 +59,17 @@ def _build_image_ref(number: int, image: str | None, folder: Path) -> ImageRef:
     return make_file_ref(folder / image, image, number)
 
 
-def load(data: FileData, kind: ExampleKind, split: str) -> LoadedSplit:
+def load(data: FileData, kind: ExampleKind, split: str, joins_rows: bool = False) -> LoadedSplit:
     """Return the examples of one split; `train` and `val` share a file unless there is a `data.val_path`.
 
-    With `split="test"` every row of `data.path` is used.
+    With `split="test"` every row of `data.path` is used. `joins_rows` is that of `build_examples`.
 
     Raises:
         UserError: names file, line and field of unusable lines.
     """
     check_columns(data, kind)
     path = Path(data.val_path if split == "val" and data.val_path else data.path)
-    rows, images, skipped, note = _read_rows(path, data, kind.labels, split)
+    rows, images, skipped, note = _read_rows(path, data, kind.labels)
     examples, notes = build_examples(
         rows,
         data,
@@ -78,6 +77,7 @@ def load(data: FileData, kind: ExampleKind, split: str) -> LoadedSplit:
         lambda row: f"line {row.number + 1}",
         lambda row: _build_image_ref(row.number, images.get(row.number), path.parent),
         split if split in ("train", "val") and data.val_path is None else None,
+        joins_rows,
     )
     return LoadedSplit(examples, skipped, [*filter(None, [note]), *notes])
 
