@@ -20,7 +20,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass
 class TextReader:
-    """Reader of texts in .txt (one per line), .jsonl, .csv, .tsv and COCO's .json, each also .gz, and .parquet.
+    """Reader of texts in .txt (one per line), .jsonl, .csv, .tsv, COCO's .json and a list in .json, each also .gz; .parquet.
 
     Attributes:
         on_bad_rows: "error" to report a line that cannot be used, "skip" to count it.
@@ -79,6 +79,8 @@ class TextReader:
         kind, note = find_format(path, setting, column, documents="COCO's annotations")
         if kind == ".json":
             document = read_document(path, setting)
+            if isinstance(document, list):
+                return column, "entry", enumerate(document, start=1)
             return "caption", "annotation", enumerate(entries(document, "annotations", path, setting), start=1)
         if note:
             _logger.info("note: %s", note)

@@ -1,4 +1,4 @@
-"""Captions of your own in a file: .txt (one per line), .jsonl, .csv and .tsv (with a header), each also .gz; .parquet."""
+"""Captions of your own in a file: .txt (one per line), .jsonl, .json, .csv, .tsv (with a header), each also .gz; .parquet."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -36,6 +36,7 @@ def _read_rows(
     kind, note = find_format(path, _SETTING, data.text_column)
     rows: list[Row] = []
     images: dict[int, str] = {}
+    place = "entry" if kind == ".json" else "line"
     faults = RecordErrors(path, data.on_bad_rows)
     for number, (line, record) in enumerate(read_lines(path, _SETTING, kind=kind, columns=_list_columns(data))):
         try:
@@ -45,7 +46,7 @@ def _read_rows(
             # A test counts each image once, with all its captions, and no image is on both sides of a held-out share.
             rows.append(replace(row, image=images.get(number)) if data.group_column is None else row)
         except RecordError as fault:
-            faults.add(f"line {line}", fault)
+            faults.add(f"{place} {line}", fault)
     return rows, images, faults.settle(len(rows)), note
 
 
