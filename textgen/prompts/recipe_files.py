@@ -41,7 +41,7 @@ def read_recipe_rows(settings: RecipeSettings, check_text: bool) -> list[dict[st
 
     Raises:
         UserError: if the file cannot be read, is empty, or lacks a column, a column has the name of a variable, or the
-            texts are no sentences.
+            texts do not look like sentences.
     """
     if settings.rows is None:
         return []
