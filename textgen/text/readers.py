@@ -66,10 +66,24 @@ def read_rows(path: Path, setting: str, column: str) -> Iterator[dict[str, Any]]
         for value in record.values():
             if isinstance(value, RecordError):
                 raise UserError(f"{path}, {place} {line}: {value}. Correct the {place}")
-        # The record is written to the plan later, as UTF-8.
+        # The record is written to the plan later, as JSON in UTF-8. A .parquet may hold dates, for example.
+        odd = next((name for name, value in record.items() if not _fits_json(value)), None)
+        if odd is not None:
+            kind_name = type(record[odd]).__name__
+            raise UserError(
+                f"{path}, {place} {line}: column {odd!r} holds a {kind_name}, not text. Save it as text, or leave it out"
+            )
         if fault := find_text_error(json.dumps(record, ensure_ascii=False)):
             raise UserError(f"{path}, {place} {line}: {fault}")
         yield dict(record)
+
+
+def _fits_json(value: object) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def check_texts(rows: Sequence[Mapping[str, Any]], column: str, setting: str) -> None:

@@ -97,7 +97,7 @@ def read_lines(
         setting: name of the setting that holds the path, for messages.
         names: names of the columns of a .csv or .tsv without a header.
         kind: one of `LINE_FORMATS`, or ".json" for a list; None takes it from the file's name.
-        columns: columns to read of a .parquet, because others, such as images, may be large; None for all.
+        columns: columns to read of a .parquet, as of `read_parquet`, because others, such as images, may be large.
 
     Raises:
         UserError: if the file does not exist, or cannot be read to its end.
@@ -170,7 +170,7 @@ def _format_names(record: dict[str, Any]) -> str:
 
 
 def _describe_kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    names = {dict: "an object", list: "a list", str: "text", bytes: "bytes", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
 

@@ -4,6 +4,7 @@ import json
 from itertools import islice
 from pathlib import Path
 
+from close_transfer.core.readers.columns import match_columns
 from close_transfer.core.readers.open_file import open_file
 from close_transfer.core.readers.records import line_format
 
@@ -13,7 +14,7 @@ _MAX_FIRST_LINE = 2**20  # bytes; a longer line is neither a header nor an objec
 def find_format(path: Path, setting: str, column: str, documents: str = "") -> tuple[str, str]:
     """Return the format of a table, and a note about it if the file's name says another.
 
-    A .txt is a table if its first line has at least two columns, one of which is `column`. A .json is JSON Lines if it
+    A .txt is a table if its first line has at least two columns, one of which is `column` or fits it as a pattern. A .json is JSON Lines if it
     has an object per line, and else a list (".json") if it begins like one.
 
     Args:
@@ -38,7 +39,7 @@ def find_format(path: Path, setting: str, column: str, documents: str = "") -> t
     header = next(iter(_read_first_lines(path, setting)), "")
     for separator, table in (("\t", ".tsv"), (",", ".csv")):
         names = [name.strip('"') for name in header.split(separator)]
-        if len(names) > 1 and column in names:
+        if len(names) > 1 and match_columns(column, names):
             return (
                 table,
                 f"{setting}={path} is read as {table}, because its first line names the columns {', '.join(names)}",
@@ -60,4 +61,6 @@ def _holds_json_lines(first_lines: list[str], column: str) -> bool:
         record = json.loads(first)
     except (ValueError, RecursionError):
         return False
-    return isinstance(record, dict) and (any(line.startswith("{") for line in following) or column in record)
+    return isinstance(record, dict) and (
+        any(line.startswith("{") for line in following) or bool(match_columns(column, record))
+    )

@@ -20,10 +20,8 @@ from close_transfer.data.sources.own_rows import Row, build_examples, check_colu
 _SETTING = "data.path"
 
 
-def _list_columns(data: FileData) -> list[str] | None:
-    """Return the columns that are used; None for all, if a pattern such as `caption_*` stands for some of them."""
-    if "*" in data.text_column:
-        return None
+def _list_columns(data: FileData) -> list[str]:
+    """Return the columns that are used, or a pattern for some of them such as `caption_*`."""
     columns = [data.text_column, data.group_column, data.image_column, data.id_column, data.references_column]
     named = [column for column in [*columns, data.target_column] if column is not None]
     return list(dict.fromkeys([*named, *find_columns(data.prompt)]))

@@ -15,6 +15,7 @@ from pyarrow import compute
 from close_transfer.config.data import HuggingFaceData
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
+from close_transfer.core.readers.columns import match_columns
 from close_transfer.core.readers.open_file import is_file
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.data.example_kinds import ExampleKind
@@ -28,7 +29,6 @@ from close_transfer.data.sources.own_rows import (
     build_examples,
     check_columns,
     find_columns,
-    find_text_columns,
     parse_row,
 )
 
@@ -214,9 +214,9 @@ def load(data: HuggingFaceData, kind: ExampleKind, split: str, joins_rows: bool 
     dataset, shared = _load_dataset(data, split)
     settings = ("text_column", "target_column", "group_column", "id_column", "references_column", "image_column")
     columns = {setting: column for setting in settings if (column := getattr(data, setting)) is not None}
-    text_columns = find_text_columns(data.text_column, dataset.column_names)
+    text_columns = match_columns(data.text_column, dataset.column_names)
     for setting, column in columns.items():
-        if setting == "text_column" and set(text_columns) <= set(dataset.column_names):
+        if setting == "text_column" and text_columns:
             continue
         if column not in dataset.column_names:
             raise UserError(

@@ -1,9 +1,8 @@
 """Rows of a user's own table, and the examples built from them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from itertools import compress
 from string import Formatter
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from close_transfer.config.data import FileData, HuggingFaceData
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
+from close_transfer.core.readers.columns import find_filled
 from close_transfer.core.readers.records import choice_field, field, key_field, text_field, texts_field
 from close_transfer.core.readers.text_check import split_list
 from close_transfer.data.example_kinds import CAPTIONS, ExampleKind
@@ -95,14 +95,6 @@ def check_columns(data: OwnData, kind: ExampleKind) -> None:
     find_columns(data.prompt)
 
 
-def find_text_columns(column: str, names: Iterable[str]) -> list[str]:
-    """Return the columns that `data.text_column` names: one, or all that fit a pattern such as `caption_*`."""
-    names = list(names)
-    return (
-        [column] if column in names or "*" not in column else [n for n in names if fnmatchcase(n, column)] or [column]
-    )
-
-
 def _read_texts(record: Any, column: str, data: OwnData) -> tuple[str, ...]:
     """Return the texts of a column that holds a text, a list of texts, or a VQA dataset's answers.
 
@@ -121,9 +113,7 @@ def _read_texts(record: Any, column: str, data: OwnData) -> tuple[str, ...]:
 
 def _read_scene_texts(record: Any, data: OwnData) -> tuple[str, ...]:
     """Return the texts of all columns that `data.text_column` names; only one of them must hold one."""
-    columns = find_text_columns(data.text_column, record if isinstance(record, dict) else ())
-    filled = [column for column in columns if len(columns) > 1 and str(record[column] or "").strip()]
-    return tuple(text for column in filled or columns[:1] for text in _read_texts(record, column, data))
+    return tuple(text for column in find_filled(data.text_column, record) for text in _read_texts(record, column, data))
 
 
 def parse_row(number: int, record: Any, data: OwnData, labels: Sequence[str] = ()) -> Row:

@@ -122,6 +122,10 @@ def test_numbered_columns_are_one_scene():
         "A dog.",
         "A pup.",
     )
+    expected = ["A dog.", "A pup.", "A cat.", "Cats."]
+    assert read_texts(path, "caption_*", "references", check_text=True) == expected
+    under_txt = write("c.txt", open(path).read())
+    assert read_texts(under_txt, "caption_*", "references", check_text=True) == expected
     with pytest.raises(UserError, match=r"field 'captions_\*' is missing; the fields here are 'image', 'caption_0'"):
         read(table(path, text_column="captions_*"))
 
