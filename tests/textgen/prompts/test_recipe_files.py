@@ -1,12 +1,15 @@
 """Shipped recipes: settings, templates and examples; each can be written offline."""
 
+import datetime
 import json
 import random
 from pathlib import Path
 
+import pyarrow
 import pytest
 import yaml
 from jinja2 import Environment, StrictUndefined, meta
+from pyarrow import parquet
 
 from close_transfer.core.errors import UserError
 from tests.settings import make_recipe
@@ -225,3 +228,16 @@ def test_rows_of_a_table_under_txt_are_read(tmp_path):
     path = tmp_path / "rows.txt"
     path.write_text("image,text\n1.jpg,A dog.\n")
     assert read_recipe_rows(make_recipe(template=None, rows=str(path)), True) == [{"image": "1.jpg", "text": "A dog."}]
+
+
+def test_rows_of_parquet_leave_out_bytes_and_name_dates(tmp_path):
+    path = tmp_path / "rows.parquet"
+    columns = {"text": ["A dog."], "image": [b"\xff"]}
+    parquet.write_table(pyarrow.table(columns), path)
+    settings = make_recipe(template=None, rows=str(path))
+    assert read_recipe_rows(settings, check_text=True) == [{"text": "A dog."}]
+    parquet.write_table(pyarrow.table(columns | {"day": [datetime.date(2026, 1, 2)]}), path)
+    with pytest.raises(
+        UserError, match=r"line 1: column 'day' holds a date, not text\. Save it as text, or leave it out"
+    ):
+        read_recipe_rows(settings, check_text=True)
