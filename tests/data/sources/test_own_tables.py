@@ -1,6 +1,7 @@
 """Tables as people have them: under another extension, without a header, with lists and quotes in cells."""
 
 import json
+from pathlib import Path
 
 import datasets
 import pytest
@@ -124,7 +125,7 @@ def test_numbered_columns_are_one_scene():
     )
     expected = ["A dog.", "A pup.", "A cat.", "Cats."]
     assert read_texts(path, "caption_*", "references", check_text=True) == expected
-    under_txt = write("c.txt", open(path).read())
+    under_txt = write("c.txt", Path(path).read_text())
     assert read_texts(under_txt, "caption_*", "references", check_text=True) == expected
     with pytest.raises(UserError, match=r"field 'captions_\*' is missing; the fields here are 'image', 'caption_0'"):
         read(table(path, text_column="captions_*"))
