@@ -1,7 +1,9 @@
 """Language-independent scores: by characters instead of words, or by words that are split by Unicode's rules."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from itertools import islice
 
 import numpy as np
 from sacrebleu.metrics.chrf import CHRF
@@ -15,6 +17,11 @@ from close_transfer.metrics.bootstrap import Scores, average_scores
 
 # Languages written without spaces between words; they are split into characters.
 _WITHOUT_SPACES = ("ja", "th", "lo", "km", "my")
+# Thai and Lao, Burmese, Khmer, kana, Chinese characters.
+_WRITTEN_WITHOUT_SPACES = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]"
+)
+_NUM_LOOKED_AT = 1000  # groups of texts whose script is looked at
 
 
 @cache
@@ -39,6 +46,23 @@ def split_words(texts: Sequence[Sequence[str]], language: str) -> list[list[str]
     """
     split = _get_splitter(find_written_language(language, "language"))
     return [[" ".join(filter(_has_letters, split(text.casefold()).split())) for text in group] for group in texts]
+
+
+def describe_splitting(texts: Iterable[Sequence[str]], language: str) -> tuple[str, ...]:
+    """Return a note if most letters belong to a script without spaces, and words of the language are split at spaces."""
+    written = find_written_language(language, "language")
+    if written == "zh" or written in _WITHOUT_SPACES:
+        return ()
+    letters = [
+        character for group in islice(texts, _NUM_LOOKED_AT) for character in "".join(group) if character.isalpha()
+    ]
+    without_spaces = sum(bool(_WRITTEN_WITHOUT_SPACES.match(letter)) for letter in letters)
+    if 2 * without_spaces <= len(letters):
+        return ()
+    return (
+        f"most letters are of a script without spaces, but task.language={language} splits words at spaces, so whole texts count as "
+        "words. Give the language of the texts, such as task.language=zh or ja",
+    )
 
 
 def _has_letters(word: str) -> bool:

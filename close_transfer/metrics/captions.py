@@ -15,7 +15,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.languages import find_written_language
-from close_transfer.metrics.any_language import compute_chrf, split_words
+from close_transfer.metrics.any_language import compute_chrf, describe_splitting, split_words
 from close_transfer.metrics.bootstrap import Scores, score_sums
 from close_transfer.metrics.meteor import share_meteor
 from close_transfer.metrics.ptb import get_cache_folder, tokenize_ptb
@@ -84,7 +84,8 @@ def score_captions(
             }
 
         values, intervals = score_sums(np.hstack([bleu_counts, means, meteor_counts]), compute_metrics, num_resamples)
-    return Scores(values, intervals, [100 * float(score) for score in by_image["CIDEr"]], "CIDEr")
+    notes = describe_splitting(references, language)
+    return Scores(values, intervals, [100 * float(score) for score in by_image["CIDEr"]], "CIDEr", notes=notes)
 
 
 def _score_images(hypotheses: list[str], references: list[list[str]]) -> dict[str, Float64Array]:
@@ -109,4 +110,5 @@ def _score_other_language(
         return {**_compute_bleu(bleu_sums), **dict(zip([*by_image, "chrF"], image_means.T, strict=True))}
 
     values, intervals = score_sums(np.hstack([bleu_counts, means]), compute_metrics, num_resamples)
-    return Scores(values, intervals, [100 * float(score) for score in by_image["CIDEr"]], "CIDEr")
+    notes = describe_splitting(references, language)
+    return Scores(values, intervals, [100 * float(score) for score in by_image["CIDEr"]], "CIDEr", notes=notes)

@@ -55,7 +55,8 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     console.warn_about_encoder(clip, data)
     on_images = config.scene == "image"
     images_needed = on_images and clip.encodes_images
-    loaded = load_task_examples(task.name, data, config.split, not on_images, images_needed=images_needed)
+    joins_rows = on_images and task.has_several_answers
+    loaded = load_task_examples(task.name, data, config.split, not on_images, images_needed, joins_rows)
     examples = task.prepare_for_testing(loaded.examples, config.scene)[: config.max_examples]
     leakage = {"checked": False, "reason": NOT_ASKED}
     if config.leakage:

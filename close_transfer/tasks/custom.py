@@ -42,6 +42,8 @@ class Custom(Task):
             raise UserError(f"task.metric={metric}: labels are scored by accuracy only. Use task.metric=accuracy")
         self.labels = labels
         self.verbatim_references = metric == "vqa"
+        # Of labels that contradict each other, at most one is right.
+        self.has_several_answers = metric != "accuracy"
         self._metric = metric
         self._language = language
 

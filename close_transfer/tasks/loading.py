@@ -8,7 +8,12 @@ from close_transfer.tasks import TASKS, get_task
 
 
 def load_task_examples(
-    name: str, data: DataConfig, split: str, texts_needed: bool = True, images_needed: bool = False
+    name: str,
+    data: DataConfig,
+    split: str,
+    texts_needed: bool = True,
+    images_needed: bool = False,
+    joins_rows: bool = False,
 ) -> LoadedSplit:
     """Return the examples of one split for the task of this name; other arguments are those of `load_examples`.
 
@@ -23,4 +28,4 @@ def load_task_examples(
             f"task={task.name}: data={data.name} serves only {', '.join(served)}. Choose one of these, or one of "
             f"data={', '.join(find_datasets(task.reads))}"
         )
-    return load_examples(data, task.reads, split, texts_needed, images_needed)
+    return load_examples(data, task.reads, split, texts_needed, images_needed, joins_rows)

@@ -36,6 +36,8 @@ class Task(ABC):
         settings: names of its own settings in `TaskConfig`, which are the arguments of its constructor.
         labels: the allowed answers, scored by likelihood; empty for free text.
         verbatim_references: True if references are kept verbatim, because the scorer normalises them itself.
+        has_several_answers: True if an input may have several right answers, which are scored together. If images are
+            the input, rows of a table with one image and one prompt are then one example.
         ability: predicate of a sentence about a trained model ("captions images").
         method: the method of `TransferModel` for the task.
         example_prompt: a prompt for the example call in a model card, if the method takes one.
@@ -50,6 +52,7 @@ class Task(ABC):
     settings: ClassVar[tuple[str, ...]] = ()
     labels: tuple[str, ...] = ()
     verbatim_references: bool = False
+    has_several_answers: bool = False
     ability: ClassVar[str] = "writes text for images"
     method: ClassVar[Literal["caption", "answer", "judge", "write"]] = "write"
     example_prompt: ClassVar[str] = ""

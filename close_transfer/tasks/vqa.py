@@ -37,6 +37,7 @@ class Vqa(Task):
     name = "vqa"
     reads = QUESTIONS
     verbatim_references = True
+    has_several_answers = True
     ability = "answers questions about images"
     method = "answer"
     example_prompt = "How many dogs are there?"

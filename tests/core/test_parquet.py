@@ -30,6 +30,24 @@ def records(columns=None):
     return [record for _, record in read_lines(Path("a.parquet"), "data.path", columns=columns)]
 
 
+def test_bytes_are_read_only_if_named_and_patterns_name_columns():
+    images = pa.array([{"bytes": b"\0" * 100, "path": "1.jpg"}] * 2)
+    write(
+        {"image": images, "raw": pa.array([b"a", b"b"]), "caption_0": ["A dog.", "A cat."], "caption_1": ["A pup.", ""]}
+    )
+    assert (
+        records()
+        == records(["caption_*"])
+        == [
+            {"caption_0": "A dog.", "caption_1": "A pup."},
+            {"caption_0": "A cat.", "caption_1": ""},
+        ]
+    )
+    assert records(["raw"]) == [{"raw": b"a"}, {"raw": b"b"}]
+    with pytest.raises(UserError, match=r"there is no column 'text_\*'; its columns are 'image', 'raw', 'caption_0'"):
+        records(["text_*"])
+
+
 BOMBS = {
     "a long text, repeated": lambda: write({"text": repeat(MEGABYTE, 6000)}),
     "a text in one list, repeated": lambda: write(

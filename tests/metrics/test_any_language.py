@@ -5,7 +5,13 @@ import pytest
 from sacrebleu import corpus_chrf
 
 from close_transfer.core.errors import UserError
-from close_transfer.metrics.any_language import compute_chrf, compute_exact_matches, score_texts, split_words
+from close_transfer.metrics.any_language import (
+    compute_chrf,
+    compute_exact_matches,
+    describe_splitting,
+    score_texts,
+    split_words,
+)
 from close_transfer.metrics.captions import score_captions
 
 GERMAN = (
@@ -55,6 +61,16 @@ def test_captions_of_another_language_are_scored_without_english_parts():
     assert chinese.metrics["BLEU-1"] > 0
 
 
+@pytest.mark.parametrize("text", ["Две собаки спят", "Two dogs by the 寿司 bar", "두 마리의 개", "कुत्ता", "12 3", ""])
+def test_texts_with_spaces_get_no_note(text):
+    assert describe_splitting([[text]], "en") == ()
+
+
+@pytest.mark.parametrize("text", ["犬が寝ている", "สุนัขวิ่ง", "ຫມາແລ່ນ", "ខ្លឹម", "ခွေး"])
+def test_texts_without_spaces_get_a_note(text):
+    assert len(describe_splitting([[text]], "en")) == 1
+
+
 def test_free_text_has_character_scores_and_exact_matches():
     scores = score_texts(["Zwei Hunde", "Ein Boot"], [["zwei hunde"], ["Das Haus"]], 20)
     assert scores.metrics["exact_match"] == 50
@@ -67,5 +83,8 @@ def test_chinese_is_split_into_characters_under_any_code():
     told = [["一只棕色的狗在草地上奔跑", "狗在草地上跑"], ["海边有一艘红色的船", "红船在海上"]]
     for code in ("zh", "cn", "zho", "zh-CN", "zh_Hans", "yue"):
         assert score_captions(said, told, 5, language=code).metrics["BLEU-1"] == pytest.approx(100)
+        assert describe_splitting(told, code) == ()
+    (note,) = score_captions(said, told, 5, language="de").notes
+    assert note.startswith("most letters are of a script without spaces, but task.language=de splits words at spaces")
     with pytest.raises(UserError, match="language=xx: is not the code of a language"):
         score_captions(said, told, 5, language="xx")

@@ -6,7 +6,10 @@ import pytest
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 
+from close_transfer.cli import compose_config
+from close_transfer.config.score_predictions import ScorePredictionsConfig
 from close_transfer.core.errors import UserError
+from close_transfer.evaluation.reference_files.references import read_references
 from close_transfer.metrics.ptb import tokenize_ptb
 from tests.pipelines.scored_files import CAPTIONS, WRITTEN, annotations, coco, score, vqa, write
 
@@ -65,6 +68,34 @@ def test_the_field_that_matches_the_references_holds_the_ids():
     )
     given = [{"question_id": name, "id": name, "answer": text} for name, text in answers.items()]
     assert score_labels(annotations(), given)["notes"] == []
+
+
+@pytest.mark.parametrize(
+    ("header", "form"),
+    [
+        (["image", "caption_0", "caption_1", "caption_2"], "the columns caption_0, caption_1, caption_2 are the references of one scene"),
+        (["image", "captions"], "cells of 'captions' hold lists, which are read as several texts each"),
+    ],
+)  # fmt: skip
+def test_references_may_be_in_numbered_columns_or_lists_in_cells(header, form):
+    with open("wide.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows([n, *([*texts, ""] if len(header) > 2 else [str(texts)])] for n, texts in REFERENCES.items())
+    config = compose_config(
+        "score_predictions", ScorePredictionsConfig, ["predictions=x", "references=wide.csv", "output=o"]
+    )
+    read = read_references(config)
+    assert {e.id: list(e.references) for e in read.examples} == REFERENCES
+    assert read.notes == [f"references: {form}"]
+
+
+def test_answers_may_be_a_list_in_a_cell():
+    with open("answers.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["question_id", "answers"], ["1", "['red', 'blue ']"]])
+    given = ["task=vqa", "predictions=x", "references=answers.csv", "output=o"]
+    read = read_references(compose_config("score_predictions", ScorePredictionsConfig, given))
+    assert read.examples[0].references == ("red", "blue ")
 
 
 @pytest.mark.slow  # METEOR's process starts for each format

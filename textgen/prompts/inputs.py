@@ -188,7 +188,7 @@ class RecipeInputs:
 
     @cached_property
     def _rows(self) -> list[dict[str, Any]]:
-        return read_recipe_rows(self.config.recipe)
+        return read_recipe_rows(self.config.recipe, self.config.check_text)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -196,7 +196,8 @@ class RecipeInputs:
         settings = self.config.recipe
         from_references = settings.examples == "references"
         counts = self.keyword_counts if from_references else None
-        examples = read_examples(settings, self.references if from_references else (), self.config.plan_seed, counts)
+        references = self.references if from_references else ()
+        examples = read_examples(settings, references, self.config.plan_seed, counts, self.config.check_text)
         return Recipe(settings, read_template(settings), examples, self._rows)
 
     @cached_property

@@ -74,7 +74,7 @@ def read_quotas(path: Path) -> list[Quota]:
         UserError: names the row that cannot be used.
     """
     quotas = []
-    for number, row in enumerate(read_rows(path, "keywords.list"), start=1):
+    for number, row in enumerate(read_rows(path, "keywords.list", "keyword"), start=1):
         cell = row.get("keyword", row.get("text"))
         keywords = tuple(word.strip() for word in str(cell or "").split(",") if word.strip())
         if not keywords:

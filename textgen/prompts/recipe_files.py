@@ -9,7 +9,7 @@ from close_transfer.core.errors import UserError
 from textgen.config import RecipeSettings
 from textgen.prompts.recipe import resolve_beside_recipe
 from textgen.text.keywords import KeywordCounts, extract_words
-from textgen.text.readers import check_columns, read_rows
+from textgen.text.readers import check_columns, check_texts, read_rows
 
 _RECIPES = CONFIGS / "recipe"
 _REFERENCE_EXAMPLES = 200  # number of reference texts that examples=references draws in-context examples from
@@ -32,16 +32,21 @@ def read_template(settings: RecipeSettings) -> str | None:
         ) from None
 
 
-def read_recipe_rows(settings: RecipeSettings) -> list[dict[str, Any]]:
+def read_recipe_rows(settings: RecipeSettings, check_text: bool) -> list[dict[str, Any]]:
     """Return the records of a recipe's file of rows, or an empty list if the recipe has none.
 
+    Args:
+        settings: settings of the recipe.
+        check_text: True to check that texts that become the corpus, without a template, look like sentences.
+
     Raises:
-        UserError: if the file cannot be read, is empty, or lacks a column, or a column has the name of a variable.
+        UserError: if the file cannot be read, is empty, or lacks a column, a column has the name of a variable, or the
+            texts do not look like sentences.
     """
     if settings.rows is None:
         return []
     path = resolve_beside_recipe(settings.rows, _RECIPES)
-    rows = list(read_rows(path, "recipe.rows"))
+    rows = list(read_rows(path, "recipe.rows", next(iter(settings.keep_columns), "text")))
     if not rows:
         raise UserError(f"recipe.rows={settings.rows}: the file is empty. Give one with one record per line")
     reserved = [name for name in ("keywords", "examples", "num_items") if name in rows[0]]
@@ -51,11 +56,13 @@ def read_recipe_rows(settings: RecipeSettings) -> list[dict[str, Any]]:
     check_columns(
         rows, [*field_names, *(name for name in settings.keep_columns if name not in settings.balanced_values)], path
     )
+    if check_text and settings.template is None:
+        check_texts(rows, "text", f"recipe.rows={settings.rows}")
     return rows
 
 
 def read_examples(
-    settings: RecipeSettings, references: Sequence[str], seed: int, counts: KeywordCounts | None
+    settings: RecipeSettings, references: Sequence[str], seed: int, counts: KeywordCounts | None, check_text: bool
 ) -> list[dict[str, Any]]:
     """Return a recipe's in-context examples: from its settings, its file or the reference texts.
 
@@ -64,16 +71,20 @@ def read_examples(
         references: reference texts, used by examples=references only.
         seed: seed of the draw from the reference texts.
         counts: keywords of the reference texts, used by examples=references only.
+        check_text: True to check that the texts of a file look like sentences.
 
     Raises:
-        UserError: if an example lacks a field, or examples=references cannot be used with this recipe.
+        UserError: if an example lacks a field, its text is not a sentence, or examples=references cannot be used with this
+            recipe.
     """
     if not isinstance(settings.examples, str):
         examples: list[dict[str, Any]] = [dict(example) for example in settings.examples]
     elif settings.examples == "references":
         return _make_reference_examples(settings, references, seed, counts)
     else:
-        examples = list(read_rows(resolve_beside_recipe(settings.examples, _RECIPES), "recipe.examples"))
+        examples = list(read_rows(resolve_beside_recipe(settings.examples, _RECIPES), "recipe.examples", "text"))
+        if check_text:
+            check_texts(examples, "text", f"recipe.examples={settings.examples}")
     wanted = [*settings.fields, *settings.balanced_values]
     for number, example in enumerate(examples, start=1):
         missing = [name for name in wanted if name not in example]

@@ -1,6 +1,7 @@
 """Readers of a corpus's input files: reference texts, rows, in-context examples and keyword lists."""
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,12 +10,16 @@ from typing import Any
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.readers.records import read_lines
+from close_transfer.core.readers.table_format import find_format
+from close_transfer.core.readers.text_check import check_sentences
 from close_transfer.core.readers.texts import TextReader
 from close_transfer.core.schema import find_text_error
 
+_logger = logging.getLogger(__name__)
+
 
 def read_texts(path: str, column: str, setting: str, check_text: bool) -> list[str]:
-    """Read the non-empty texts of a .txt, .jsonl, .csv, .tsv, .parquet or COCO .json file; all but .parquet also .gz.
+    """Read the non-empty texts of a .txt, .jsonl, .csv, .tsv, .json (COCO's or a list) or .parquet file; text formats also .gz.
 
     Args:
         path: the file.
@@ -36,26 +41,60 @@ def read_texts(path: str, column: str, setting: str, check_text: bool) -> list[s
     )
 
 
-def read_rows(path: Path, setting: str) -> Iterator[dict[str, Any]]:
-    """Yield the records of a .jsonl, .csv or .tsv file.
+def read_rows(path: Path, setting: str, column: str) -> Iterator[dict[str, Any]]:
+    """Yield the records of a .jsonl, .csv or .tsv file, or of a list in a .json.
+
+    Args:
+        path: the file.
+        setting: name of the setting that holds the path, for messages.
+        column: a column of the file if it is a table, which tells a table under .txt from lines of text.
 
     Raises:
         UserError: names the file and the line that is not a record.
     """
     if not path.is_file():
-        raise UserError(f"{setting}={path}: there is no such file. Give a .jsonl, .csv or .tsv file")
-    for line, record in read_lines(path, setting):
+        raise UserError(f"{setting}={path}: there is no such file. Give a .jsonl, .json, .csv or .tsv file")
+    kind, note = find_format(path, setting, column)
+    if note:
+        _logger.info("note: %s", note)
+    place = "entry" if kind == ".json" else "line"
+    for line, record in read_lines(path, setting, kind=kind):
         if isinstance(record, RecordError):
-            raise UserError(f"{path}, line {line}: {record}. Correct the line")
+            raise UserError(f"{path}, {place} {line}: {record}. Correct the {place}")
         if not isinstance(record, Mapping):
-            raise UserError(f"{path}, line {line}: is not an object with fields. Give one JSON object per line")
+            raise UserError(f"{path}, {place} {line}: is not an object with fields. Give one JSON object per {place}")
         for value in record.values():
             if isinstance(value, RecordError):
-                raise UserError(f"{path}, line {line}: {value}. Correct the line")
-        # The record is written to the plan later, as UTF-8.
+                raise UserError(f"{path}, {place} {line}: {value}. Correct the {place}")
+        # The record is written to the plan later, as JSON in UTF-8. A .parquet may hold dates, for example.
+        odd = next((name for name, value in record.items() if not _fits_json(value)), None)
+        if odd is not None:
+            kind_name = type(record[odd]).__name__
+            raise UserError(
+                f"{path}, {place} {line}: column {odd!r} holds a {kind_name}, not text. Save it as text, or leave it out"
+            )
         if fault := find_text_error(json.dumps(record, ensure_ascii=False)):
-            raise UserError(f"{path}, line {line}: {fault}")
+            raise UserError(f"{path}, {place} {line}: {fault}")
         yield dict(record)
+
+
+def _fits_json(value: object) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def check_texts(rows: Sequence[Mapping[str, Any]], column: str, setting: str) -> None:
+    """Check that a column of rows holds sentences.
+
+    Raises:
+        UserError: names what it holds instead, with an example.
+    """
+    texts = [value for row in rows if isinstance(value := row.get(column), str)]
+    remedy = f"a file whose column {column!r} holds sentences"
+    check_sentences(texts, f"{setting}, column {column}", None, "check_text=false", remedy)
 
 
 def check_columns(rows: Sequence[Mapping[str, Any]], names: Sequence[str], path: Path) -> None:

@@ -13,6 +13,7 @@ from pyarrow import compute
 from pyarrow.parquet import ParquetFile
 
 from close_transfer.core.errors import UserError
+from close_transfer.core.readers.columns import match_columns
 from close_transfer.core.readers.open_file import get_unpack_limit, is_file, unpack_error
 from close_transfer.core.readers.parquet_pages import Chunk, iterate_pages, read_chunks
 
@@ -35,7 +36,8 @@ def read_parquet(
     Args:
         path: the file.
         setting: name of the setting that holds the path, for messages.
-        columns: names of the columns to read; None for all.
+        columns: names of the columns to read, or patterns such as `caption_*`; None for all that hold no bytes, because
+            those of images fill the memory and no caller uses them.
 
     Raises:
         UserError: if the file does not exist, is not Parquet, lacks a column, unpacks to far more than its size, or cannot
@@ -123,13 +125,7 @@ def _may_repeat(chunk: Chunk) -> bool:
 def _read_batches(path: Path, setting: str, columns: Sequence[str] | None) -> Iterator[pyarrow.RecordBatch]:
     """Yield batches whose texts are in dictionaries, until they would unpack to more than the limit."""
     with ParquetFile(path) as file:
-        names = file.schema_arrow.names
-        for column in columns or ():
-            if column not in names:
-                shown = ", ".join(repr(name[:60]) for name in names[:12])
-                raise UserError(
-                    f"{setting}={path}: there is no column {column!r}; its columns are {shown}. Give one of them"
-                )
+        columns = _choose_columns(file.schema_arrow, path, setting, columns)
         groups = _read_checked_groups(file, path, columns)
         if len(groups) != file.num_row_groups:
             raise ValueError("its footer has another number of row groups")
@@ -143,6 +139,29 @@ def _read_batches(path: Path, setting: str, columns: Sequence[str] | None) -> It
                 if num_bytes > limit:
                     raise unpack_error(path)
                 yield batch
+
+
+def _choose_columns(schema: pyarrow.Schema, path: Path, setting: str, columns: Sequence[str] | None) -> list[str]:
+    """Return the names of the columns to read; errors and arguments as of `read_parquet`."""
+    if columns is None:
+        return [field.name for field in schema if not _holds_bytes(field.type)]
+    chosen: dict[str, None] = {}
+    for column in columns:
+        matching = match_columns(column, schema.names)
+        if not matching:
+            shown = ", ".join(repr(name[:60]) for name in schema.names[:12])
+            raise UserError(
+                f"{setting}={path}: there is no column {column!r}; its columns are {shown}. Give one of them"
+            )
+        chosen |= dict.fromkeys(matching)
+    return list(chosen)
+
+
+def _holds_bytes(kind: pyarrow.DataType) -> bool:
+    types = pyarrow.types
+    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
+        return True
+    return any(_holds_bytes(kind.field(index).type) for index in range(kind.num_fields))
 
 
 def _keeps_dictionary(chunk: Chunk, schema: Any) -> bool:

@@ -89,15 +89,15 @@ def read_lines(
 ) -> Iterator[tuple[int, Any]]:
     """Yield every row as (line number counted from 1, record or `RecordError`).
 
-    A record of JSON Lines is any JSON value; of other formats it is a dict of fields. A line of .txt is the record
-    {"text": line}. The file is read as a stream.
+    A record of JSON and JSON Lines is any JSON value; of other formats it is a dict of fields. A line of .txt is the
+    record {"text": line}. The file is read as a stream, except for a list in a .json.
 
     Args:
         path: the file.
         setting: name of the setting that holds the path, for messages.
         names: names of the columns of a .csv or .tsv without a header.
-        kind: one of `LINE_FORMATS`; None takes it from the file's name.
-        columns: columns to read of a .parquet, because others, such as images, may be large; None for all.
+        kind: one of `LINE_FORMATS`, or ".json" for a list; None takes it from the file's name.
+        columns: columns to read of a .parquet, as of `read_parquet`, because others, such as images, may be large.
 
     Raises:
         UserError: if the file does not exist, or cannot be read to its end.
@@ -105,6 +105,9 @@ def read_lines(
     kind = kind or line_format(path, setting)
     if kind == ".parquet":
         yield from read_parquet(path, setting, columns)
+        return
+    if kind == ".json":
+        yield from enumerate(entries(read_document(path, setting), None, path, setting), start=1)
         return
     lines = _iterate_lines(path, setting)
     if kind in (".csv", ".tsv"):
@@ -167,7 +170,7 @@ def _format_names(record: dict[str, Any]) -> str:
 
 
 def _describe_kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    names = {dict: "an object", list: "a list", str: "text", bytes: "bytes", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
 

@@ -45,7 +45,13 @@ def classify(text: str) -> str:
     return next((kind for kind, pattern in _PATTERNS.items() if pattern.fullmatch(text)), "")
 
 
-def check_sentences(texts: Sequence[str], setting: str, column_setting: str | None, switch: str) -> None:
+def check_sentences(
+    texts: Sequence[str],
+    setting: str,
+    column_setting: str | None,
+    switch: str,
+    remedy: str = "the dataset's own file",
+) -> None:
     """Check that most texts look like sentences; a bounded number of them, evenly spread, is looked at.
 
     Args:
@@ -53,6 +59,7 @@ def check_sentences(texts: Sequence[str], setting: str, column_setting: str | No
         setting: setting and value that name the texts, for messages.
         column_setting: name of the setting that chooses the column, for messages; None if the format defines it.
         switch: setting that says that such texts are meant.
+        remedy: what to give if no setting chooses the column, for messages.
 
     Raises:
         UserError: names the kind of the values with an example, and the settings that help.
@@ -65,7 +72,7 @@ def check_sentences(texts: Sequence[str], setting: str, column_setting: str | No
     kind, count = counts.most_common(1)[0]
     example = next(text for text, found in zip(checked, kinds, strict=True) if found == kind)
     shown = example if len(example) <= _MAX_SHOWN else f"{example[:_MAX_SHOWN]}..."
-    remedy = f"{column_setting}=NAME, {_NO_SENTENCES[kind][1]}" if column_setting else "the dataset's own file"
+    remedy = f"{column_setting}=NAME, {_NO_SENTENCES[kind][1]}" if column_setting else remedy
     raise UserError(
         f"{setting}: {count:,} of {len(checked):,} texts are {kind}, such as {shown!r}. "
         f"Give {remedy}, or {switch} if these texts are meant"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from close_transfer.core.errors import UserError
+from close_transfer.core.readers.columns import find_filled
 from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.readers.records import clean, entries, field, read_document, read_lines
 from close_transfer.core.readers.table_format import find_format
@@ -20,7 +21,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass
 class TextReader:
-    """Reader of texts in .txt (one per line), .jsonl, .csv, .tsv and COCO's .json, each also .gz, and .parquet.
+    """Reader of texts in .txt (one per line), .jsonl, .csv, .tsv, COCO's .json and a list in .json, each also .gz; .parquet.
 
     Attributes:
         on_bad_rows: "error" to report a line that cannot be used, "skip" to count it.
@@ -39,8 +40,8 @@ class TextReader:
 
         Args:
             path: the file.
-            column: field that holds the text; in JSON Lines it may hold a list of texts. Not used for .txt, and for
-                COCO's annotations (.json), whose field is always `caption`.
+            column: field that holds the text, or a pattern of several such as `caption_*`; in JSON Lines it may hold a list
+                of texts. Not used for .txt, and for COCO's annotations (.json), whose field is always `caption`.
             setting: name of the setting that holds the path, for messages.
 
         Raises:
@@ -57,9 +58,7 @@ class TextReader:
         line = 0
         for line, record in records:
             try:
-                value = field(record, column)
-                value = split_list(value) if self.switch else value
-                values = value if isinstance(value, list) else [value]
+                values = [value for name in find_filled(column, record) for value in self._split(field(record, name))]
                 texts = [clean(item, column) for item in values if not self._is_empty(item)]
             except RecordError as fault:
                 if self.on_bad_rows == "error":
@@ -79,10 +78,16 @@ class TextReader:
         kind, note = find_format(path, setting, column, documents="COCO's annotations")
         if kind == ".json":
             document = read_document(path, setting)
+            if isinstance(document, list):
+                return column, "entry", enumerate(document, start=1)
             return "caption", "annotation", enumerate(entries(document, "annotations", path, setting), start=1)
         if note:
             _logger.info("note: %s", note)
         return "text" if kind == ".txt" else column, "line", read_lines(path, setting, kind=kind, columns=[column])
+
+    def _split(self, value: Any) -> list[Any]:
+        value = split_list(value) if self.switch else value
+        return value if isinstance(value, list) else [value]
 
     @staticmethod
     def _is_empty(value: object) -> bool:

@@ -37,7 +37,12 @@ __all__ = ["LoadedSplit", "load_examples"]
 
 
 def load_examples(
-    data: DataConfig, kind: ExampleKind, split: str, texts_needed: bool = True, images_needed: bool = False
+    data: DataConfig,
+    kind: ExampleKind,
+    split: str,
+    texts_needed: bool = True,
+    images_needed: bool = False,
+    joins_rows: bool = False,
 ) -> LoadedSplit:
     """Return the examples of one split of a dataset.
 
@@ -47,6 +52,8 @@ def load_examples(
         split: "train", "val", "test", or Picturebook's "test-novel".
         texts_needed: False if images are the input, so that the scenes' text may be missing.
         images_needed: True if the images will be opened, so that they must exist.
+        joins_rows: True if rows of a table with one image, one prompt and an answer each are one example, because the
+            image is the input and each answer is right. Captions of one image are one example anyway.
 
     Raises:
         UserError: if the data do not provide the kind or the split, cannot be read, or lack images that are needed;
@@ -59,7 +66,7 @@ def load_examples(
         )
     if split == "test-novel" and data.name != "picturebook":
         raise UserError(f"split=test-novel: data={data.name} does not have this split. Use split=test")
-    loaded = _load(data, kind, split, texts_needed)
+    loaded = _load(data, kind, split, texts_needed, joins_rows)
     if not loaded.examples:
         raise UserError(f"data={data.name}: there are no {kind.name} in split={split}. Give more data")
     _check_texts(data, kind, loaded.examples)
@@ -87,14 +94,14 @@ def _check_texts(data: DataConfig, kind: ExampleKind, examples: Sequence[Example
         check_sentences(values, named, f"data.{name}" if column else None, "data.check_text=false")
 
 
-def _load(data: DataConfig, kind: ExampleKind, split: str, texts_needed: bool) -> LoadedSplit:
+def _load(data: DataConfig, kind: ExampleKind, split: str, texts_needed: bool, joins_rows: bool) -> LoadedSplit:
     match data:
         case PicturebookData():
             return picturebook.load(data, kind, split)  # type: ignore[arg-type]
         case FileData():
-            return file.load(data, kind, split)
+            return file.load(data, kind, split, joins_rows)
         case HuggingFaceData():
-            return huggingface.load(data, kind, split)
+            return huggingface.load(data, kind, split, joins_rows)
         case CocoData() | NocapsData():
             return coco.load(data, split)
         case Flickr30kData():

@@ -1,4 +1,4 @@
-"""Captions of your own in a file: .txt (one per line), .jsonl, .csv and .tsv (with a header), each also .gz; .parquet."""
+"""Captions of your own in a file: .txt (one per line), .jsonl, .json, .csv, .tsv (with a header), each also .gz; .parquet."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,33 +20,31 @@ from close_transfer.data.sources.own_rows import Row, build_examples, check_colu
 _SETTING = "data.path"
 
 
-def _list_columns(data: FileData) -> list[str] | None:
-    """Return the columns that are used; None for all, if a pattern such as `caption_*` stands for some of them."""
-    if "*" in data.text_column:
-        return None
+def _list_columns(data: FileData) -> list[str]:
+    """Return the columns that are used, or a pattern for some of them such as `caption_*`."""
     columns = [data.text_column, data.group_column, data.image_column, data.id_column, data.references_column]
     named = [column for column in [*columns, data.target_column] if column is not None]
     return list(dict.fromkeys([*named, *find_columns(data.prompt)]))
 
 
 def _read_rows(
-    path: Path, data: FileData, labels: Sequence[str] = (), split: str | None = None
+    path: Path, data: FileData, labels: Sequence[str] = ()
 ) -> tuple[list[Row], dict[int, str], Counter[str], str]:
     """Return the usable rows, the image files by row number, the number of skipped rows by reason, and a note."""
     kind, note = find_format(path, _SETTING, data.text_column)
     rows: list[Row] = []
     images: dict[int, str] = {}
+    place = "entry" if kind == ".json" else "line"
     faults = RecordErrors(path, data.on_bad_rows)
     for number, (line, record) in enumerate(read_lines(path, _SETTING, kind=kind, columns=_list_columns(data))):
         try:
             if data.image_column is not None:
                 images[number] = key_field(record, data.image_column)
             row = parse_row(number, record, data, labels)
-            # A test counts each image once, with all its captions. In training each caption is an example anyway.
-            by_image = split == "test" and data.group_column is None
-            rows.append(replace(row, image=images.get(number)) if by_image else row)
+            # A test counts each image once, with all its captions, and no image is on both sides of a held-out share.
+            rows.append(replace(row, image=images.get(number)) if data.group_column is None else row)
         except RecordError as fault:
-            faults.add(f"line {line}", fault)
+            faults.add(f"{place} {line}", fault)
     return rows, images, faults.settle(len(rows)), note
 
 
@@ -60,17 +58,17 @@ def _build_image_ref(number: int, image: str | None, folder: Path) -> ImageRef:
     return make_file_ref(folder / image, image, number)
 
 
-def load(data: FileData, kind: ExampleKind, split: str) -> LoadedSplit:
+def load(data: FileData, kind: ExampleKind, split: str, joins_rows: bool = False) -> LoadedSplit:
     """Return the examples of one split; `train` and `val` share a file unless there is a `data.val_path`.
 
-    With `split="test"` every row of `data.path` is used.
+    With `split="test"` every row of `data.path` is used. `joins_rows` is that of `build_examples`.
 
     Raises:
         UserError: names file, line and field of unusable lines.
     """
     check_columns(data, kind)
     path = Path(data.val_path if split == "val" and data.val_path else data.path)
-    rows, images, skipped, note = _read_rows(path, data, kind.labels, split)
+    rows, images, skipped, note = _read_rows(path, data, kind.labels)
     examples, notes = build_examples(
         rows,
         data,
@@ -78,6 +76,7 @@ def load(data: FileData, kind: ExampleKind, split: str) -> LoadedSplit:
         lambda row: f"line {row.number + 1}",
         lambda row: _build_image_ref(row.number, images.get(row.number), path.parent),
         split if split in ("train", "val") and data.val_path is None else None,
+        joins_rows,
     )
     return LoadedSplit(examples, skipped, [*filter(None, [note]), *notes])
 

@@ -1,16 +1,21 @@
 """Datasets of the `datasets` library: a name on the hub, or a folder that the library can read."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow
 from PIL import Image
+from pyarrow import compute
 
 from close_transfer.config.data import HuggingFaceData
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
+from close_transfer.core.readers.columns import match_columns
 from close_transfer.core.readers.open_file import is_file
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.data.example_kinds import ExampleKind
@@ -24,9 +29,10 @@ from close_transfer.data.sources.own_rows import (
     build_examples,
     check_columns,
     find_columns,
-    find_text_columns,
     parse_row,
 )
+
+_ROWS_AT_A_TIME = 1000  # rows of images whose lengths are looked up together
 
 
 def _explain_failure(error: Exception) -> str:
@@ -129,6 +135,32 @@ class _Images:
         self._packed = dataset.select_columns([column]).cast_column(column, datasets.Image(decode=False))
         self._column, self._path, self._split = column, data.path, split
 
+    def find_first_rows(self) -> list[int]:
+        """Return, for each row, the first row with the same image.
+
+        Images in the dataset are compared by their bytes, of which only those with equal lengths are read; files are
+        compared by their paths.
+        """
+        marks = [
+            mark for table in self._packed.with_format("arrow").iter(_ROWS_AT_A_TIME) for mark in self._mark(table)
+        ]
+        counts, first_rows = Counter(marks), dict[object, int]()
+        rows = []
+        for row, mark in enumerate(marks):
+            if mark is None:  # no image
+                rows.append(row)
+                continue
+            is_content = isinstance(mark, int) and counts[mark] > 1
+            rows.append(first_rows.setdefault(self._compute_digest(row).encode() if is_content else mark, row))
+        return rows
+
+    def _mark(self, table: pyarrow.Table) -> Iterator[int | str | None]:
+        """Yield the number of bytes of each image, or the path of its file; None if there is neither."""
+        for chunk in table[self._column].chunks:
+            sizes = compute.binary_length(compute.struct_field(chunk, "bytes")).to_pylist()
+            paths = compute.struct_field(chunk, "path").to_pylist()
+            yield from (size or path or None for size, path in zip(sizes, paths, strict=True))
+
     def _read_content(self, row: int) -> bytes | Path:
         """Return the encoded image, or the file that holds it."""
         value = self._packed[row][self._column] or {}
@@ -167,8 +199,10 @@ class _Images:
         )
 
 
-def load(data: HuggingFaceData, kind: ExampleKind, split: str) -> LoadedSplit:
+def load(data: HuggingFaceData, kind: ExampleKind, split: str, joins_rows: bool = False) -> LoadedSplit:
     """Return the examples of one split; rows of one group become one scene, with the image of the first row.
+
+    Without a group, rows of one image are one scene. `joins_rows` is that of `build_examples`.
 
     If there is no validation split (`data.splits.val=null`, or a saved dataset without splits), `data.val_share` of
     the training scenes is held out.
@@ -180,9 +214,9 @@ def load(data: HuggingFaceData, kind: ExampleKind, split: str) -> LoadedSplit:
     dataset, shared = _load_dataset(data, split)
     settings = ("text_column", "target_column", "group_column", "id_column", "references_column", "image_column")
     columns = {setting: column for setting in settings if (column := getattr(data, setting)) is not None}
-    text_columns = find_text_columns(data.text_column, dataset.column_names)
+    text_columns = match_columns(data.text_column, dataset.column_names)
     for setting, column in columns.items():
-        if setting == "text_column" and set(text_columns) <= set(dataset.column_names):
+        if setting == "text_column" and text_columns:
             continue
         if column not in dataset.column_names:
             raise UserError(
@@ -208,12 +242,16 @@ def load(data: HuggingFaceData, kind: ExampleKind, split: str) -> LoadedSplit:
         except RecordError as fault:
             faults.add(f"row {number}", fault)
     skipped = faults.settle(len(rows))
+    first_rows = images.find_first_rows() if images and data.group_column is None else None
+    if first_rows:
+        rows = [replace(row, image=str(first_rows[row.number])) for row in rows]
     examples, notes = build_examples(
         rows,
         data,
         kind,
         lambda row: f"row {row.number}",
-        lambda row: images[row.number] if images else None,
+        lambda row: images[first_rows[row.number] if first_rows else row.number] if images else None,
         split if shared else None,
+        joins_rows,
     )
     return LoadedSplit(examples, skipped, notes)

@@ -1,15 +1,16 @@
 """Rows of a user's own table, and the examples built from them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
 from string import Formatter
 from typing import Any
 
 from close_transfer.config.data import FileData, HuggingFaceData
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
+from close_transfer.core.readers.columns import find_filled
 from close_transfer.core.readers.records import choice_field, field, key_field, text_field, texts_field
 from close_transfer.core.readers.text_check import split_list
 from close_transfer.data.example_kinds import CAPTIONS, ExampleKind
@@ -94,14 +95,6 @@ def check_columns(data: OwnData, kind: ExampleKind) -> None:
     find_columns(data.prompt)
 
 
-def find_text_columns(column: str, names: Iterable[str]) -> list[str]:
-    """Return the columns that `data.text_column` names: one, or all that fit a pattern such as `caption_*`."""
-    names = list(names)
-    return (
-        [column] if column in names or "*" not in column else [n for n in names if fnmatchcase(n, column)] or [column]
-    )
-
-
 def _read_texts(record: Any, column: str, data: OwnData) -> tuple[str, ...]:
     """Return the texts of a column that holds a text, a list of texts, or a VQA dataset's answers.
 
@@ -120,9 +113,7 @@ def _read_texts(record: Any, column: str, data: OwnData) -> tuple[str, ...]:
 
 def _read_scene_texts(record: Any, data: OwnData) -> tuple[str, ...]:
     """Return the texts of all columns that `data.text_column` names; only one of them must hold one."""
-    columns = find_text_columns(data.text_column, record if isinstance(record, dict) else ())
-    filled = [column for column in columns if len(columns) > 1 and str(record[column] or "").strip()]
-    return tuple(text for column in filled or columns[:1] for text in _read_texts(record, column, data))
+    return tuple(text for column in find_filled(data.text_column, record) for text in _read_texts(record, column, data))
 
 
 def parse_row(number: int, record: Any, data: OwnData, labels: Sequence[str] = ()) -> Row:
@@ -183,14 +174,34 @@ def build_scene_examples(
     return examples, notes
 
 
+def _get_answers(row: Row) -> tuple[str, ...]:
+    return row.references or row.targets
+
+
+def _join_rows(rows: Sequence[Row]) -> list[Row]:
+    """Join rows of one image and prompt that hold one answer each, as a table with one row per answer has them."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        is_single = row.image is not None and len(_get_answers(row)) == 1
+        groups.setdefault((row.image, row.prompt) if is_single else (row.number,), []).append(row)
+    joined = []
+    for members in groups.values():
+        if len(members) > 1:
+            texts = tuple(dict.fromkeys(text for row in members for text in row.texts))
+            # An answer that two annotators gave counts twice, as in the official scores.
+            answers = tuple(text for row in members for text in _get_answers(row))
+            targets = tuple(dict.fromkeys(text for row in members for text in row.targets))
+            members = [replace(members[0], texts=texts, targets=targets, references=answers)]
+        joined += members
+    return joined
+
+
 def build_row_examples(
     rows: Sequence[Row], data: OwnData, make_id: Callable[[Row], str], get_image: Callable[[Row], ImageRef | None]
 ) -> list[Example]:
     """Return one example per row, with its prompt and targets; arguments and errors as of `build_scene_examples`."""
     examples = [
-        Example(
-            row.id or make_id(row), row.texts, get_image(row), row.prompt, row.targets, row.references or row.targets
-        )
+        Example(row.id or make_id(row), row.texts, get_image(row), row.prompt, row.targets, _get_answers(row))
         for row in rows
     ]
     _check_ids(examples, data)
@@ -213,6 +224,7 @@ def build_examples(
     make_id: Callable[[Row], str],
     get_image: Callable[[Row], ImageRef | None],
     split: str | None,
+    joins_rows: bool = False,
 ) -> tuple[list[Example], list[str]]:
     """Return the examples of a kind that the rows hold, and notes for the user.
 
@@ -223,25 +235,41 @@ def build_examples(
         make_id: returns the id of a scene whose row gives none.
         get_image: returns the image of a scene, given its first row.
         split: "train" or "val" to select one side of rows that both share; None for all rows. All rows of a scene (by
-            its group, else by its texts) are on the same side.
+            its group; captions else by their image, other rows by their texts) are on the same side.
+        joins_rows: True to join rows of one image and prompt; captions of one image are joined anyway.
     """
     if kind == CAPTIONS:
         examples, notes = build_scene_examples(rows, data, make_id, get_image)
-        keys = [example.id for example in examples]
+        sides, side_notes = _choose_side([example.id for example in examples], split, data.val_share)
+        examples = list(compress(examples, sides))
     else:
-        examples, notes = build_row_examples(rows, data, make_id, get_image), []
-        keys = [row.group or "\x1f".join(row.texts) for row in rows]
+        sides, side_notes = _choose_side([row.group or "\x1f".join(row.texts) for row in rows], split, data.val_share)
+        joined = _join_rows(rows) if joins_rows else rows
+        build_row_examples(joined, data, make_id, get_image)  # checks the ids of all rows
+        kept = list(compress(rows, sides))
+        joined = _join_rows(kept) if joins_rows else kept
+        examples, notes = build_row_examples(joined, data, make_id, get_image), []
+        if len(joined) < len(kept):
+            notes.append(
+                f"{len(kept):,} rows name {len(joined):,} images with their prompts: the rows of an image and a prompt are one "
+                "example, and the answer of each is right (data.group_column=NAME keeps rows apart)"
+            )
     if num_lists := sum(row.was_list for row in rows):
         notes.append(
             f"data.text_column={data.text_column} holds lists of texts in {num_lists:,} cells, which were read as several "
             "texts each. Give data.check_text=false to read each cell as one text"
         )
+    return examples, [*notes, *side_notes]
+
+
+def _choose_side(keys: Sequence[str], split: str | None, val_share: float) -> tuple[list[bool], list[str]]:
+    """Return True for each key that is on the side of the split, and a note if there is one scene for both."""
     if split is None:
-        return examples, notes
+        return [True] * len(keys), []
     if len(set(keys)) == 1:
-        return examples, [*notes, "there is one scene only, so validation sees the training text"]
-    held_out = hold_out(list(dict.fromkeys(keys)), data.val_share)
-    return [e for e, key in zip(examples, keys, strict=True) if (key in held_out) == (split == "val")], notes
+        return [True] * len(keys), ["there is one scene only, so validation sees the training text"]
+    held_out = hold_out(list(dict.fromkeys(keys)), val_share)
+    return [(key in held_out) == (split == "val") for key in keys], []
 
 
 def hold_out(ids: Sequence[str], share: float) -> set[str]:

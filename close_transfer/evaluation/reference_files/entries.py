@@ -1,5 +1,6 @@
 """Entries of files to score: reading, errors and duplicate ids."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -60,6 +61,13 @@ def find_field(record: Any, names: tuple[str, ...], advice: str = "") -> str:
         present_fields = ", ".join(repr(str(key)[:60]) for key in list(record)[:12]) or "none"
         raise RecordError(f"it has none of the fields {', '.join(names)}, only {present_fields}{advice}")
     return next((name for name in names if isinstance(record, dict) and name in record), names[0])
+
+
+def find_numbered(record: Any, names: tuple[str, ...]) -> list[str]:
+    """Return the fields that are one of the names with a number, such as caption_0, caption_1 or caption2."""
+    bases = "|".join(re.escape(name.removesuffix("s")) for name in names)
+    pattern = re.compile(rf"(?:{bases})s?_?\d{{1,3}}")
+    return [name for name in record if pattern.fullmatch(name)] if isinstance(record, dict) else []
 
 
 @contextmanager

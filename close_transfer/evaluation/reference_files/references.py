@@ -17,6 +17,7 @@ from close_transfer.core.readers.records import (
     text_field,
     texts_field,
 )
+from close_transfer.core.readers.text_check import split_list
 from close_transfer.data.example_kinds import ARTICLES, CAPTIONS, EXPLAINED_QUESTIONS, PAIRS, QUESTIONS
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.data.sources import snli, vqa
@@ -26,6 +27,7 @@ from close_transfer.evaluation.reference_files.entries import (
     EntryErrors,
     explain_wrong_kind,
     find_field,
+    find_numbered,
     format_first,
     index_by_id,
     is_text_by_id,
@@ -128,11 +130,14 @@ def _read_listed_references(path: Path, config: ScorePredictionsConfig, task: Ta
     # Annotators' answers are not normalized, because VQA's scorer does that itself.
     are_answers = task.verbatim_references
     id_fields = list_id_fields(task.reads)
+    forms: dict[str, None] = {}
 
     def parse(record: Any) -> tuple[dict[str, str], Example]:
-        reference_name = find_field(record, _ANSWER_FIELDS if are_answers else _REFERENCE_FIELDS)
+        record, reference_name, form = _gather_texts(record, _ANSWER_FIELDS if are_answers else _REFERENCE_FIELDS)
         find_field(record, id_fields)
         texts = vqa.parse_answers(record, reference_name) if are_answers else texts_field(record, reference_name)
+        if form:
+            forms[form] = None
         return read_ids(record, id_fields), Example(
             id="",
             texts=() if are_answers else texts,
@@ -144,10 +149,33 @@ def _read_listed_references(path: Path, config: ScorePredictionsConfig, task: Ta
 
     rows = parse_entries(read_entries(path, "references"), parse, EntryErrors(path))
     ids, notes = choose_ids([ids for ids, _ in rows], id_fields, "references")
+    notes += [f"references: {form}" for form in forms]
     examples = [replace(example, id=entry_id) for entry_id, (_, example) in zip(ids, rows, strict=True)]
     if task.writes_captions and config.on_duplicate == "error" and all(len(e.references) == 1 for e in examples):
         return _merge_captions(examples, notes)
     return examples, notes
+
+
+def _gather_texts(record: Any, names: tuple[str, ...]) -> tuple[Any, str, str]:
+    """Return an entry with its references as a list if they are in a cell or in numbered columns.
+
+    Returns:
+        The entry, the field of its references, and their form in the file; an empty form for a usual one.
+
+    Raises:
+        RecordError: if the entry has none of the fields.
+    """
+    numbered = find_numbered(record, names)
+    if numbered and not any(name in record for name in names):
+        filled = [name for name in numbered if str(record[name] or "").strip()]
+        gathered = {**record, names[0]: [record[name] for name in filled]}
+        return gathered, names[0], f"the columns {', '.join(numbered)} are the references of one scene"
+    name = find_field(record, names)
+    value = record.get(name) if isinstance(record, dict) else None
+    listed = split_list(value)
+    if listed is value:
+        return record, name, ""
+    return {**record, name: listed}, name, f"cells of {name!r} hold lists, which are read as several texts each"
 
 
 def _merge_captions(examples: list[Example], notes: list[str]) -> tuple[list[Example], list[str]]:

@@ -61,7 +61,7 @@ def test_groups_make_scenes_and_repeated_captions_count_once():
 FLAT = "image,caption\n1.png,a dog\n2.png,a cat\n1.png,a hound\n1.png,a dog\n"
 
 
-def test_rows_of_one_image_are_one_scene_in_a_test_and_stay_apart_in_training():
+def test_rows_of_one_image_are_one_scene():
     data = table(write("flat.csv", FLAT), text_column="caption", image_column="image", on_missing_image="skip")
     for name in ("1.png", "2.png"):
         Image.new("RGB", (2, 2)).save(name)
@@ -71,12 +71,25 @@ def test_rows_of_one_image_are_one_scene_in_a_test_and_stay_apart_in_training():
         ("line 2", ("a cat",), "2.png"),
     ]
     assert any(note.startswith("4 rows name 2 images: the rows of an image are one scene") for note in loaded.notes)
-    parts = [load_examples(data, CAPTIONS, split).examples for split in ("train", "val")]
-    assert sorted(text for part in parts for e in part for text in e.texts) == ["a cat", "a dog", "a dog", "a hound"]
     single = table(
         write("one.csv", "image,caption\n1.png,a dog\n2.png,a cat\n"), text_column="caption", image_column="image"
     )
     assert load_examples(single, CAPTIONS, "test").notes == []
+    by_caption = data.model_copy(update={"group_column": "caption"})
+    assert [e.references for e in load_examples(by_caption, CAPTIONS, "test").examples][-1] == ("a hound",)
+
+
+def test_an_image_is_held_out_with_all_its_captions():
+    path = write("many.csv", "image,caption\n" + "".join(f"{i % 20}.png,caption {i}\n" for i in range(100)))
+    data = table(path, text_column="caption", image_column="image")
+    parts = [load_examples(data, CAPTIONS, split) for split in ("train", "val")]
+    assert [len(part.examples) for part in parts] == [16, 4]
+    assert {len(e.references) for part in parts for e in part.examples} == {5}
+    train_images, val_images = ({e.image.key for e in part.examples} for part in parts)
+    assert not train_images & val_images
+    assert all("100 rows name 20 images" in part.notes[0] for part in parts)
+    separate = data.model_copy(update={"val_path": path})
+    assert len(load_examples(separate, CAPTIONS, "val").examples) == 20
 
 
 def test_references_of_a_scene_are_kept_as_given_and_once():

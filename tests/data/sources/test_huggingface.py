@@ -11,9 +11,9 @@ from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.example_kinds import CAPTIONS
-from close_transfer.data.sources import load_examples
+from close_transfer.data.sources import huggingface, load_examples
 from tests.conftest import REPOSITORY
-from tests.data.sources.made import load, picture, write
+from tests.data.sources.made import data_config, load, picture, write
 
 ROWS = {"text": ["A dog.", "A hound.", "A cat."], "scene": [1, 1, 2], "name": ["a", "a", "b"]}
 
@@ -91,7 +91,8 @@ def test_a_single_saved_dataset_is_all_for_testing_and_shared_by_training_and_va
 
 
 def test_the_documented_commands_read_a_local_folder():
-    rows = {"caption": [f"Caption {n}." for n in range(20)], "image": [Image.new("RGB", (9, 9))] * 20}
+    pictures = [Image.new("RGB", (9, 9), (n, 0, 0)) for n in range(20)]
+    rows = {"caption": [f"Caption {n}." for n in range(20)], "image": pictures}
     whole = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
     datasets.DatasetDict({"train": whole, "test": whole.select(range(3))}).save_to_disk("my_dataset")
     told = (REPOSITORY / "docs" / "custom_data_and_models.md").read_text()
@@ -140,6 +141,39 @@ def test_images_of_an_image_folder_stay_files():
 def test_training_on_text_opens_no_image(monkeypatch):
     saved()
     monkeypatch.setattr(datasets.Image, "decode_example", lambda *_: pytest.fail("an image was opened"))
+    assert len(read("saved", "image_column=image").examples) == 3
+
+
+def test_rows_of_one_image_are_one_scene():
+    colours = ("red", "blue", "red", "red", "green")
+    pictures = [Image.new("RGB", (9, 9), colour) for colour in colours]
+    rows = {"text": [f"Caption {n}." for n in range(5)], "image": [*pictures[:4], None]}
+    dataset = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+    dataset.save_to_disk("flat")
+    loaded = read("flat", "image_column=image", split="test")
+    assert [e.references for e in loaded.examples] == [
+        ("Caption 0.", "Caption 2.", "Caption 3."),
+        ("Caption 1.",),
+        ("Caption 4.",),
+    ]
+    assert loaded.notes[0].startswith("5 rows name 3 images: the rows of an image are one scene")
+    assert [np.asarray(e.image.open())[0, 0].tolist() for e in loaded.examples[:2]] == [[255, 0, 0], [0, 0, 255]]
+    for split in ("train", "val"):
+        assert any("5 rows name 3 images" in note for note in read("flat", "image_column=image", split=split).notes)
+    assert len(read("flat", "image_column=image", "group_column=text", split="test").examples) == 5
+
+
+def test_images_in_files_are_compared_by_their_paths():
+    rows = {"text": ["A dog.", "A cat.", "A hound."], "image": [f"pictures/{n}.png" for n in "aba"]}
+    dataset = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+    data = data_config("huggingface", "path=paths")
+    assert huggingface._Images(dataset, "image", data, "test").find_first_rows() == [0, 1, 0]
+    assert huggingface._Images(dataset.select([1, 0, 2]), "image", data, "test").find_first_rows() == [0, 1, 1]
+
+
+def test_only_images_of_equal_length_are_read_to_compare_them(monkeypatch):
+    saved()
+    monkeypatch.setattr(huggingface._Images, "_read_content", lambda *_: pytest.fail("an image was read"))
     assert len(read("saved", "image_column=image").examples) == 3
 
 

@@ -1,6 +1,7 @@
 """Tables as people have them: under another extension, without a header, with lists and quotes in cells."""
 
 import json
+from pathlib import Path
 
 import datasets
 import pytest
@@ -93,13 +94,25 @@ def test_a_headerless_table_says_what_is_missing():
         read(table(path, text_column="a man"))
 
 
+def test_a_list_of_objects_is_read():
+    rows = [{"text": ["A dog.", "A hound."], "n": 1}, {"text": "A cat."}, {"text": None}]
+    path = write("list.json", json.dumps(rows[:2], indent=1))
+    assert read(table(path)) == [("A dog.", "A hound."), ("A cat.",)]
+    assert count_lines(table(path)) == 2
+    assert read_texts(path, "text", "references", check_text=True) == ["A dog.", "A hound.", "A cat."]
+    with pytest.raises(UserError, match=r"null\.json, entry 3: field 'text' is null"):
+        read(table(write("null.json", json.dumps(rows))))
+
+
 def test_json_lines_under_json_are_read():
     path = write("c.json", '{"text": "A dog."}\n{"text": "A cat."}\n')
     loaded = load_examples(table(path), CAPTIONS, "test")
     assert [example.texts for example in loaded.examples] == [("A dog.",), ("A cat.",)]
     assert loaded.notes == ["data.path=c.json is read as JSON Lines, because it has an object per line"]
-    with pytest.raises(UserError, match=r"cannot read \.json; allowed are .*\.json \(an object per line\)"):
-        read(table(write("d.json", '[{"text": "A dog."}]')))
+    with pytest.raises(
+        UserError, match=r"cannot read \.json; allowed are .*\.json \(a list of objects or an object per line\)"
+    ):
+        read(table(write("d.json", '{"a": {"text": "A dog."}}')))
 
 
 def test_numbered_columns_are_one_scene():
@@ -110,6 +123,10 @@ def test_numbered_columns_are_one_scene():
         "A dog.",
         "A pup.",
     )
+    expected = ["A dog.", "A pup.", "A cat.", "Cats."]
+    assert read_texts(path, "caption_*", "references", check_text=True) == expected
+    under_txt = write("c.txt", Path(path).read_text())
+    assert read_texts(under_txt, "caption_*", "references", check_text=True) == expected
     with pytest.raises(UserError, match=r"field 'captions_\*' is missing; the fields here are 'image', 'caption_0'"):
         read(table(path, text_column="captions_*"))
 

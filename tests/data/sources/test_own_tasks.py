@@ -16,6 +16,8 @@ from close_transfer.inference.transfer_model import TransferModel
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.predict import predict_files
 from close_transfer.pipelines.train import train
+from close_transfer.tasks import TASKS
+from close_transfer.tasks.custom import Custom
 from close_transfer.tasks.loading import load_task_examples
 from tests.conftest import SMALL_LOOP, SMALL_MODEL
 
@@ -81,6 +83,52 @@ def test_a_scene_is_held_out_with_all_that_is_asked_of_it():
         assert len(train_rows) + len(val) == len(ROWS) and val
         key = (lambda example: photo[example.texts[0]]) if more else (lambda example: example.texts)
         assert not {key(one) for one in train_rows} & {key(one) for one in val}
+
+
+ANSWERED = [
+    ("1.png", "What?", "dog", "q1"), ("2.png", "What?", "cat", "q3"), ("1.png", "What?", "hound", "q1"),
+    ("1.png", "Where?", "snow", "q2"), ("1.png", "What?", "dog", "q1"),
+]  # fmt: skip
+
+
+def test_rows_of_one_image_and_prompt_are_one_example_with_all_their_answers():
+    rows = [dict(zip(("file", "ask", "says", "q"), row, strict=True)) for row in ANSWERED]
+    Path("flat.jsonl").write_text(
+        "".join(json.dumps(row | {"text": f"A text about {row['says']}."}) + "\n" for row in rows)
+    )
+    given = [
+        "data=file",
+        "data.path=flat.jsonl",
+        "data.prompt={ask}",
+        "data.target_column=says",
+        "data.image_column=file",
+    ]
+
+    def read(*more, joins_rows=True):
+        config = compose_config("train", TrainConfig, ["task=vqa", *given, *more])
+        return load_task_examples("vqa", config.data, "test", joins_rows=joins_rows)
+
+    loaded = read()
+    assert [(e.id, e.image.key, e.prompt, e.references) for e in loaded.examples] == [
+        ("line 1", "1.png", "What?", ("dog", "hound", "dog")),
+        ("line 2", "2.png", "What?", ("cat",)),
+        ("line 4", "1.png", "Where?", ("snow",)),
+    ]
+    assert loaded.notes[0].startswith(
+        "5 rows name 3 images with their prompts: the rows of an image and a prompt are one"
+    )
+    assert [e.id for e in read("data.id_column=q").examples] == ["q1", "q3", "q2"]
+    for more in (["data.id_column=q"], ["data.id_column=q", "data.group_column=says"]):
+        with pytest.raises(UserError, match="'q1' is the id of several"):
+            read(*more, joins_rows=len(more) > 1)
+    # Text is the input of its own row only, and rows of a group stay apart.
+    assert len(read(joins_rows=False).examples) == len(read("data.group_column=says").examples) == 5
+
+
+def test_only_tasks_whose_answers_may_differ_join_rows():
+    tasks = [Custom(metric) for metric in ("captions", "text", "vqa", "accuracy")]
+    assert [task.has_several_answers for task in tasks] == [True, True, True, False]
+    assert (TASKS["vqa"].has_several_answers, TASKS["snli-ve"].has_several_answers) == (True, False)
 
 
 def test_prompts_are_templates_of_columns():

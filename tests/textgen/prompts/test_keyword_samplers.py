@@ -130,6 +130,10 @@ def test_a_list_is_read_from_every_file_format(tmp_path):
     assert [(quota.keywords, quota.weight) for quota in read_quotas(text)] == [
         (("dog",), 1), (("red", "ball"), 1), (("hat",), 1),
     ]  # fmt: skip
+    array = tmp_path / "words.json"
+    array.write_text(json.dumps(rows))
+    text.write_text(csv.read_text())  # a table under the extension of texts
+    assert read_quotas(array) == read_quotas(text) == expected
 
 
 @pytest.mark.parametrize(

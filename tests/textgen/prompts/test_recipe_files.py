@@ -1,15 +1,20 @@
 """Shipped recipes: settings, templates and examples; each can be written offline."""
 
+import datetime
 import json
 import random
 from pathlib import Path
 
+import pyarrow
 import pytest
 import yaml
 from jinja2 import Environment, StrictUndefined, meta
+from pyarrow import parquet
 
+from close_transfer.core.errors import UserError
 from tests.settings import make_recipe
 from textgen.grammar.grammar import Grammar
+from textgen.prompts.recipe_files import read_examples, read_recipe_rows
 from textgen.text.keywords import extract_words, lemmatize
 
 ROOT = Path(__file__).parents[3]
@@ -190,3 +195,49 @@ def test_written_hypotheses_about_colour_have_the_right_label():
 def test_a_recipe_without_training_settings_trains_on_captions():
     """Expect a complete printed command, because the trainer refuses data.path= alone."""
     assert make_recipe().train == "task=captioning data=file"
+
+
+def test_rows_may_be_a_list_of_objects(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([{"text": "A dog."}, {"text": "A cat."}], indent=1))
+    settings = make_recipe(template=None, rows=str(path))
+    assert read_recipe_rows(settings, check_text=True) == [{"text": "A dog."}, {"text": "A cat."}]
+    path.write_text('[{"text": "A dog."}, "A cat."]')
+    with pytest.raises(
+        UserError, match=r"rows\.json, entry 2: is not an object with fields\. Give one JSON object per entry"
+    ):
+        read_recipe_rows(settings, check_text=True)
+
+
+def test_texts_of_rows_and_examples_are_checked(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("text,keywords\nhttps://e.org/1.jpg,a\nhttps://e.org/2.jpg,b\n")
+    message = (
+        r"rows\.csv, column text: 2 of 2 texts are addresses, such as 'https.*'\. Give a file whose column 'text' "
+    )
+    existing, written = make_recipe(template=None, rows=str(path)), make_recipe(examples=str(path))
+    with pytest.raises(UserError, match=message + r"holds sentences, or check_text=false if"):
+        read_recipe_rows(existing, check_text=True)
+    with pytest.raises(UserError, match=message):
+        read_examples(written, (), 0, None, check_text=True)
+    assert len(read_recipe_rows(existing, check_text=False)) == 2
+    assert len(read_examples(written, (), 0, None, check_text=False)) == 2
+
+
+def test_rows_of_a_table_under_txt_are_read(tmp_path):
+    path = tmp_path / "rows.txt"
+    path.write_text("image,text\n1.jpg,A dog.\n")
+    assert read_recipe_rows(make_recipe(template=None, rows=str(path)), True) == [{"image": "1.jpg", "text": "A dog."}]
+
+
+def test_rows_of_parquet_leave_out_bytes_and_name_dates(tmp_path):
+    path = tmp_path / "rows.parquet"
+    columns = {"text": ["A dog."], "image": [b"\xff"]}
+    parquet.write_table(pyarrow.table(columns), path)
+    settings = make_recipe(template=None, rows=str(path))
+    assert read_recipe_rows(settings, check_text=True) == [{"text": "A dog."}]
+    parquet.write_table(pyarrow.table(columns | {"day": [datetime.date(2026, 1, 2)]}), path)
+    with pytest.raises(
+        UserError, match=r"line 1: column 'day' holds a date, not text\. Save it as text, or leave it out"
+    ):
+        read_recipe_rows(settings, check_text=True)
