@@ -26,7 +26,8 @@ def run_command(script: str, *arguments: str) -> Ended:
     # As in a terminal, standard output refuses a lone surrogate and standard error escapes it.
     out = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
     err = io.TextIOWrapper(io.BytesIO(), "utf-8", errors="backslashreplace", write_through=True)
-    before, hook, handler = sys.argv, threading.excepthook, signal.getsignal(signal.SIGTERM)
+    before, hook = sys.argv, threading.excepthook
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     sys.argv = [f"{script}.py", *arguments]
     status = 0
     with redirect_stdout(out), redirect_stderr(err):
@@ -39,5 +40,6 @@ def run_command(script: str, *arguments: str) -> Ended:
             status = 1
         finally:
             sys.argv, threading.excepthook = before, hook
-            signal.signal(signal.SIGTERM, handler)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
     return Ended(status, out.buffer.getvalue().decode(), err.buffer.getvalue().decode())

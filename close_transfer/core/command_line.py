@@ -21,10 +21,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from close_transfer.core.composition import (
     REFUSALS,
+    SWEEP_FLAGS,
     build_refusal_error,
     compose_or_explain,
     format_search_path,
     order_folders,
+    reserve_sweep_folder,
 )
 from close_transfer.core.errors import UserError
 from close_transfer.core.guarded_run import run_guarded
@@ -278,7 +280,7 @@ def run(
         if status:  # no exit for 0, because a sweep (-m) has further jobs
             sys.exit(status)
 
-    sweeps = bool({"-m", "--multirun"} & set(sys.argv[1:]))
+    sweeps = bool(SWEEP_FLAGS & set(sys.argv[1:]))
     typed = [part for argument in sys.argv[1:] for part in extensions.expand_argument(argument, config_name)]
     arguments = [_quote_value(argument, sweeps, schema) for argument in typed]
     if any(argument.startswith("-") for argument in arguments):
@@ -286,7 +288,7 @@ def run(
     else:  # compose first, because Hydra itself reports mistakes with another exit status
         compose_config(config_name, schema, sys.argv[1:], extensions)
     first, *others = order_folders(config_name, extensions.config_folders)
-    sys.argv[1:] = [*arguments, *format_search_path(others)]
+    sys.argv[1:] = [*arguments, *reserve_sweep_folder(arguments), *format_search_path(others)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra exits with its own message and status
     try:
         hydra.main(version_base=None, config_path=str(first), config_name=config_name)(run_job)()

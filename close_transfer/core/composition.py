@@ -11,9 +11,12 @@ from omegaconf import DictConfig
 from yaml import YAMLError
 
 from close_transfer.core.errors import UserError
+from close_transfer.core.new_folders import create_new_folder, name_by_time
 from close_transfer.core.resolvers import register_resolvers
 from close_transfer.core.schema import shorten
 
+SWEEP_FLAGS = {"-m", "--multirun"}
+_SWEEP_FOLDER = "hydra.sweep.dir"
 # Exceptions that Hydra raises for settings it cannot use. Some come from Python and YAML.
 REFUSALS = (HydraException, ValueError, RecursionError, YAMLError)
 
@@ -58,3 +61,14 @@ def build_refusal_error(error: Exception, subject: str) -> UserError:
     """Return the error for `subject` with the first two lines of Hydra's message; the rest describes its parser."""
     reason = "is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split("\n")[:2])
     return UserError(f"{subject}: {shorten(reason)}")
+
+
+def reserve_sweep_folder(arguments: Sequence[str]) -> list[str]:
+    """Create the folder of a sweep, and return the override that names it; none for another command or a given folder.
+
+    Hydra's own name is the second, so two sweeps that begin in the same one would replace each other's settings there.
+    """
+    flags = {argument for argument in arguments if argument.startswith("-")}
+    if not flags or not flags <= SWEEP_FLAGS or any(argument.startswith(_SWEEP_FOLDER) for argument in arguments):
+        return []
+    return [f"{_SWEEP_FOLDER}={create_new_folder(name_by_time(Path('multirun'))).as_posix()}"]

@@ -31,14 +31,36 @@ def exiting_at_once() -> Iterator[None]:
     """
 
     def handle(number: int, frame: FrameType | None) -> NoReturn:
-        with suppress(Exception):  # the signal may have come while it was written
-            sys.stdout.flush()
         with suppress(OSError):
             os.write(2, f"{describe_stop(signal.Signals(number).name)}\n".encode())
-        os._exit(INTERRUPTED_STATUS if number == signal.SIGINT else TERMINATED_STATUS)
+        exit_now(number)
 
     with _handling(handle):
         yield
+
+
+def exit_now(number: int, frame: FrameType | None = None) -> NoReturn:
+    """End the process with the status of a signal, without cleaning up."""
+    with suppress(Exception):  # the signal may have come while it was written
+        sys.stdout.flush()
+    os._exit(INTERRUPTED_STATUS if number == signal.SIGINT else TERMINATED_STATUS)
+
+
+def exit_at_signals() -> None:
+    """Make each further signal end the process at once: for the time after a command, which waits for threads."""
+    _set_handlers(exit_now)
+
+
+def ignore_signals() -> None:
+    """Ignore the signals: for the last moments of Python, in which one would find no handler and change the status."""
+    _set_handlers(signal.SIG_IGN)
+
+
+def _set_handlers(handler: Any) -> None:
+    with suppress(ValueError):  # not the main thread
+        for number in (signal.SIGINT, *_TERMINATING):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell starts its background jobs
+                signal.signal(number, handler)
 
 
 @contextmanager

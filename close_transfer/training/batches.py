@@ -22,7 +22,6 @@ from close_transfer.models.prompt_format import TextFormat
 
 # Batches whose examples are sorted by length together. Larger pools save a little padding, but then a
 # batch holds questions of one kind only, and the model learns later what all questions share.
-# batch is of questions of one kind, and what all questions share is learned later.
 _BATCHES_PER_POOL = 8
 
 
@@ -208,7 +207,7 @@ def make_epoch_batches(
 ) -> list[IntArray]:
     """Return the global batches of one epoch: each example once, similar lengths together, in random order.
 
-    With `max_examples`, each epoch is another random draw of that many examples. The padded depends on the
+    With `max_examples`, each epoch is another random draw of that many examples. The order depends on the
     arguments only, so an interrupted epoch can be resumed at any step.
     """
     rng = np.random.default_rng([seed, epoch])

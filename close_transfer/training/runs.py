@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from close_transfer.core.atomic_files import (
     write_text,
 )
 from close_transfer.core.errors import UserError
+from close_transfer.core.new_folders import create_new_folder, name_by_time
 from close_transfer.core.roles import Role, drop_settings
 
 # Data regime of each training modality, before noise and adapters; T0 is text only, T4 is paired images.
@@ -65,7 +65,7 @@ def _choose_new_folder(config: TrainConfig) -> Path:
     if config.output:
         check_is_new(Path(config.output))
         return Path(config.output)
-    return Path(config.runs) / config.task.name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return name_by_time(Path(config.runs) / config.task.name)
 
 
 def check_is_new(folder: Path) -> None:
@@ -86,23 +86,8 @@ def reserve_folder(config: TrainConfig, folder: Path, accelerator: Accelerator) 
     """
     if config.output:
         return folder
-    reserved = [folder]
-    if accelerator.is_main_process:
-        with report_write_errors(folder):
-            number = 1
-            while not _create_folder(reserved[0]):
-                number += 1
-                reserved = [folder.with_name(f"{folder.name}_{number}")]
+    reserved = [create_new_folder(folder) if accelerator.is_main_process else folder]
     return broadcast_object_list(reserved)[0]
-
-
-def _create_folder(folder: Path) -> bool:
-    """Create a folder; return False if it exists, because another job may have created it at the same moment."""
-    try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        return False
-    return True
 
 
 def _find_resumed_folder(config: TrainConfig) -> Path:

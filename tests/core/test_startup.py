@@ -24,6 +24,35 @@ except BaseException:
 def run():
     print("run")
 """
+# Ends of a command that was interrupted, with another signal at its moment.
+AGAIN = {
+    "while the first is handled": """
+def run():
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        os.kill(os.getpid(), signal.{name})
+        time.sleep(9)
+""",
+    "while Python waits for threads": """
+def run():
+    def send():
+        threading.main_thread().join()
+        signal.pthread_kill(threading.main_thread().ident, signal.{name})
+        time.sleep(9)
+        os._exit(1)
+    threading.Thread(target=send).start()
+    sys.exit(130)
+""",
+    "while Python unloads modules": """
+class Unloaded:
+    def __del__(self, kill=os.kill, own=os.getpid(), number=int(signal.{name})):
+        kill(own, number)
+module = Unloaded()
+def run():
+    sys.exit(130)
+""",
+}
 ENDS = {"SIGINT": (130, "interrupted\n"), "SIGTERM": (143, "stopped by SIGTERM. Run the same command again")}
 
 
@@ -48,6 +77,21 @@ def test_a_signal_within_an_import_ends_at_once(name):
     assert (process.returncode, out) == (status, "")
     assert err.startswith(message)
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("moment", "name", "status"),
+    [
+        *((moment, "SIGINT", 130) for moment in AGAIN),
+        ("while Python waits for threads", "SIGTERM", 143),
+        ("while Python unloads modules", "SIGTERM", 130),
+    ],
+)
+def test_another_signal_at_the_end_has_the_status_of_a_signal(moment, name, status):
+    Path("library.py").write_text("import os, signal, sys, threading, time" + AGAIN[moment].format(name=name))
+    with start("-c", "from close_transfer.core.startup import start; start('library')") as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (status, "", "")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

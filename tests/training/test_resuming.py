@@ -9,6 +9,7 @@ import pytest
 from accelerate import Accelerator
 from safetensors import SafetensorError
 
+from close_transfer.core import new_folders
 from close_transfer.core.atomic_files import WriteError
 from close_transfer.core.errors import UserError
 from close_transfer.pipelines import train as pipelines_train
@@ -171,7 +172,7 @@ def test_two_trainings_of_one_second_get_two_folders(monkeypatch):
         def now(cls):
             return cls(2026, 11, 27, 12, 30, 15)
 
-    monkeypatch.setattr(runs, "datetime", Clock)
+    monkeypatch.setattr(new_folders, "datetime", Clock)
     folders = [run("train.max_steps=1")[0] for _ in range(2)]
     assert [folder.name for folder in folders] == ["2026-11-27_12-30-15", "2026-11-27_12-30-15_2"]
     # Both looked for a free name before either had a folder.

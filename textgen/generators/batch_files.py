@@ -11,7 +11,7 @@ from textgen.corpus.ledger import Spend
 from textgen.corpus.prices import Price, bound_tokens
 from textgen.generators.limits import Limits
 from textgen.generators.openai_api import PATHS, Access, Parameters, build_request_body, classify_status, read_reply
-from textgen.generators.reply_parts import describe_error, get_error_code, unpack_body
+from textgen.generators.reply_parts import describe_error, get_error_code, unpack_body, unwrap_error
 from textgen.generators.responses import Reply, RequestError
 from textgen.prompts.recipe import Request
 from textgen.text.hashing import to_canonical_json
@@ -125,7 +125,7 @@ def read_result(line: str, access: Access, is_schema_optional: bool) -> tuple[st
         status, body = _read_status(response.get("status_code"), bool(error)), unpack_body(response.get("body"))
         if status == 200:
             return request, read_reply(body, access.api)
-        error = (body.get("error") if isinstance(body, Mapping) else None) or error or "no reason given"
+        error = unwrap_error(body) or error or "no reason given"
         raise classify_status(status, describe_error(error), get_error_code(error), None, True, is_schema_optional)
     except RequestError as fault:
         return request, fault

@@ -1,7 +1,6 @@
 """Clients of the `openai` library that never follow a redirect, and the faults of their answers."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import urljoin
 
 import openai
@@ -9,6 +8,7 @@ import openai
 from close_transfer.core.secret_texts import mask_address
 from textgen.generators.bounded_http import make_async_http_client, make_http_client
 from textgen.generators.openai_api import Access, classify_status, parse_retry_after
+from textgen.generators.reply_parts import describe_error, get_error_code, unwrap_error
 from textgen.generators.responses import RequestError
 from textgen.generators.server_words import extract_words
 
@@ -63,10 +63,10 @@ def classify_error(
     """
     if 300 <= error.status_code < 400:
         return _make_redirect_error(error, access)
-    # The message in the body, because the client's adds the whole body to it.
-    error_fields: Mapping[str, Any] = error.body if isinstance(error.body, Mapping) else {}
-    message = extract_words(access.mask_key(str(error_fields.get("message") or error.message)))
-    code = error_fields.get("code") or error.code
+    # The body's words, because the client's message has none of a body that follows another API than its own.
+    fields = unwrap_error(error.body)
+    message = extract_words(access.mask_key(describe_error(fields) if fields else error.message))
+    code = get_error_code(fields) or error.code
     retry_after = parse_retry_after(error.response.headers)
     return classify_status(error.status_code, message, code, retry_after, with_schema, is_schema_optional)
 

@@ -78,8 +78,9 @@ class RepeatedCalls:
             self.pause(wait)
             if self.stop.asked:
                 raise Stopped
+        last_message = self.access.mask_key(last_message).rstrip(".")
         raise UserError(
-            f"{self.access.server}: {self.access.mask_key(last_message)}. All answers are kept. Run the same command to continue"
+            f"{self.access.server}: {last_message}. All answers are kept. Run the same command to continue"
         )
 
     def _attempt(self, call: Callable[[], T], seconds: float) -> T:

@@ -31,12 +31,23 @@ def join_parts(content: Any, kind: str = "text") -> Any:
     return "".join(filter(None, texts))
 
 
+def unwrap_error(body: Any) -> Any:
+    """Return the error in the body of a refusal: the field `error`, in a list or not, or the whole body."""
+    while isinstance(body, list) and len(body) == 1:
+        body = body[0]
+    return (body.get("error") or body) if isinstance(body, Mapping) else body
+
+
 def describe_error(error: Any) -> str:
     """Return the words of an error that a server sent, in any form."""
     if isinstance(error, Mapping):
-        words = error.get("message") or error.get("code") or error.get("type")
-        return str(words) if words else json.dumps(error, ensure_ascii=False, default=str)
-    return str(error)
+        error = error.get("message") or error.get("code") or error.get("type") or error
+    if isinstance(error, str):
+        return error
+    try:
+        return json.dumps(error, ensure_ascii=False, default=str)
+    except RecursionError:
+        return "an error that is nested too deeply"
 
 
 def get_error_code(error: Any) -> str | None:

@@ -15,9 +15,9 @@ def is_web_page(text: str) -> bool:
 
 
 def extract_words(text: str) -> str:
-    """Return the first words of a text on one line, without tags; a web page is named as one."""
+    """Return the first words of a text on one line, without tags and the last full stop; a web page is named as one."""
     words = text[:_MAX_READ]
     if is_web_page(words):
         words = "a web page: " + (" ".join(_TAG.sub(" ", _HIDDEN.sub(" ", words)).split()) or "without words")
-    words = " ".join(words.split())
+    words = " ".join(words.split()).rstrip(".")
     return words if len(words) <= _MAX_WORDS else words[:_MAX_WORDS] + " ..."

@@ -60,6 +60,25 @@ def test_the_words_of_a_refusal_are_shown_and_the_run_ends_early(corpus, capsys)
     assert "given up, 4 requests: 400: HTTP 400: This model needs a licence" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"detail": [{"msg": "extra fields not permitted"}]}', '{"detail": [{"msg": "extra fields not permitted"}]}'),
+        (b'{"error": "model \'m\' not found"}', "model 'm' not found"),
+        (b'[{"error": {"code": 400, "message": "Bad key"}}]', "Bad key"),
+        (b"<html><body><h1>Not here</h1></body></html>", "a web page: Not here"),
+        (b"upstream is gone", "upstream is gone"),
+        (b'{"a":' * 900 + b"1" + b"}" * 900, '{"a": {"a": '),
+        (b"", "Error code: 400"),
+    ],
+    ids=["FastAPI", "Ollama", "a list", "a page", "a text", "nested", "nothing"],
+)
+def test_the_words_of_every_form_of_refusal_are_shown(body, words, corpus, capsys):
+    with serve_odd(lambda _: (400, {}, body)) as server:
+        corpus(server, "json_schema=text", num_texts=1).ask()
+    assert f"given up, 1 requests: 400: HTTP 400: {words}" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("status", [422, *map(slow, (400, 404, 415, 501))])
 def test_a_refusal_without_a_reason_is_tried_once_without_a_schema(status, corpus):
     def refuse_schema(body):
