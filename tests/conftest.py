@@ -82,16 +82,16 @@ def die_at(monkeypatch, call):
 
 def act_before_steps(monkeypatch, act):
     """Call `act` before each step of training, with the number of steps done in this process and the model."""
-    from close_transfer.training import trainer
+    from close_transfer.training import step_runner
 
-    step, calls = trainer.train_step, []
+    step, calls = step_runner.train_step, []
 
     def acting(model, *args, **settings):
         calls.append(None)
         act(len(calls) - 1, model)
         return step(model, *args, **settings)
 
-    monkeypatch.setattr(trainer, "train_step", acting)
+    monkeypatch.setattr(step_runner, "train_step", acting)
 
 
 @pytest.fixture

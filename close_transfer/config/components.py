@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from close_transfer.config.choices import CudaGraphs, Precision
 from close_transfer.core.languages import LanguageCode
 from close_transfer.core.roles import Names, Role
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, StrictModel
@@ -274,7 +275,8 @@ class LoopConfig(StrictModel):
     weight_decay: NonNegative
     clip_grad_norm: AboveZero | None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    precision: Literal["auto", "fp32", "bf16"]
+    precision: Precision
+    cuda_graphs: CudaGraphs
     num_validations: Positive
     max_val_examples: Positive
     log_every: Annotated[Positive, Role.REPORTING]

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from close_transfer.config.choices import CudaGraphs, Precision
 from close_transfer.config.components import ScratchLM
 from close_transfer.core.roles import Role, Writes
 from close_transfer.core.schema import Natural, OnBadRows, Positive, Share, StrictModel
@@ -34,7 +35,8 @@ class PretrainLmConfig(StrictModel):
     batch_size: Positive
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     warmup_steps: Natural
-    precision: Literal["auto", "fp32", "bf16"]
+    precision: Precision
+    cuda_graphs: CudaGraphs
     val_share: Share
     log_every: Annotated[Positive, Role.REPORTING]
     seed: Natural

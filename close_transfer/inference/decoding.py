@@ -20,7 +20,7 @@ from close_transfer.inference.journal import PredictionJournal
 from close_transfer.models.lm_wrappers import IGNORED, Context, check_positions
 from close_transfer.models.network import TransferNetwork
 from close_transfer.models.prompt_format import TextFormat
-from close_transfer.training.batches import Ragged
+from close_transfer.training.ragged import Ragged
 
 
 @dataclass(frozen=True)

@@ -41,17 +41,18 @@ from close_transfer.models.pretrained import load_saved_tokenizer
 from close_transfer.models.prompt_format import truncate_ids
 from close_transfer.models.saving import save_parts
 from close_transfer.pipelines.pretraining_summary import PretrainOutcome, describe_outcome, describe_plan
-from close_transfer.training.batches import Ragged
+from close_transfer.training.accelerator import build_accelerator
 from close_transfer.training.pretraining_objective import (
     NextTokenCollator,
     PretrainingObjective,
     PretrainState,
     SpanCorruptionCollator,
 )
+from close_transfer.training.ragged import Ragged
 from close_transfer.training.run_folder import RunFolder, TrainingState, read_state
 from close_transfer.training.span_corruption import SpanCorruptor, count_sentinels
 from close_transfer.training.train_step import NonFiniteError
-from close_transfer.training.trainer import Trainer, build_accelerator, count_steps
+from close_transfer.training.trainer import Trainer, count_steps
 
 _SUMMARY = "pretraining.json"
 _MAX_GRADIENT_NORM = 1.0  # the customary limit
@@ -183,6 +184,7 @@ def _build_loop_config(config: PretrainLmConfig) -> LoopConfig:
         clip_grad_norm=_MAX_GRADIENT_NORM,
         label_smoothing=0.0,
         precision=config.precision,
+        cuda_graphs=config.cuda_graphs,
         num_validations=config.epochs,
         max_val_examples=1_000_000_000,  # all validation texts are used
         log_every=config.log_every,
@@ -235,9 +237,16 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, run: RunFolder, accelera
     if last is not None:
         _load_weights(model, last)
     objective, loop = _build_objective(config, tokenizer, texts, held_out), _build_loop_config(config)
-    is_fused = accelerator.device.type == "cpu"  # on a GPU a resume does not restore its step count
     trainer = Trainer(
-        model, tokenizer, objective, loop, config.seed, run, accelerator, PretrainState(identity=identity), is_fused
+        model,
+        tokenizer,
+        objective,
+        loop,
+        config.seed,
+        run,
+        accelerator,
+        PretrainState(identity=identity),
+        is_fused=True,
     )
     num_steps = count_steps(loop, len(texts))
     counts = {

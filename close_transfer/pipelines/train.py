@@ -18,10 +18,11 @@ from close_transfer.modality_gap.adapter_fitting.for_training import (
 )
 from close_transfer.models.device import pick_device
 from close_transfer.pipelines import console
+from close_transfer.training.accelerator import build_accelerator
 from close_transfer.training.build_network import build_network, check_prompt_lengths, load_last_network
 from close_transfer.training.run_folder import RunFolder
 from close_transfer.training.runs import DATA_REGIMES, check_is_new, choose_folder, reserve_folder, start_run
-from close_transfer.training.trainer import Outcome, Trainer, build_accelerator
+from close_transfer.training.trainer import Outcome, Trainer
 from close_transfer.training.training_data import collect_facts, load_training_data
 from close_transfer.training.transfer_objective import TransferObjective
 
@@ -88,6 +89,8 @@ def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Out
                 start_run(config, folder.path, collect_facts(data, encoder, network, validation_input))
 
         # 6. The training loop.
+        training.hold_vectors_on(accelerator.device)
+        validation.hold_vectors_on(accelerator.device)
         objective = TransferObjective(training, validation, input_modality, config.train, config.seed)
         trainer = Trainer(network, tokenizer, objective, config.train, config.seed, folder, accelerator)
         return folder.path, trainer.run(resumes)

@@ -30,11 +30,19 @@ class Objective(Protocol):
     def seed_dropout(self, step: int, process: int) -> int:
         """Return the seed of the global generator for one step of one process."""
 
-    def make_parts(self, step: int, rows: IntArray, num_parts: int) -> Sequence[Any]:
-        """Return the global batch of these rows in `num_parts` parts, split by `batches.split_batch`."""
+    def seed_noise(self, step: int) -> int:
+        """Return the seed of the noise of one step, the same for all parts and processes."""
 
-    def compute_loss(self, model: torch.nn.Module, part: Any, step: int, accelerator: Accelerator) -> Tensor:
-        """Return a part's share of the global batch's mean loss, in nats per target token."""
+    def make_parts(self, step: int, rows: IntArray, num_parts: int, multiple: int) -> Sequence[Any]:
+        """Return the global batch of these rows in `num_parts` parts, split by `batch_order.split_batch`.
+
+        A part is a dataclass of tensors and numbers (`parts.py`). Lengths are padded to multiples of `multiple`.
+        """
+
+    def compute_loss(
+        self, model: torch.nn.Module, part: Any, noise: torch.Generator, accelerator: Accelerator
+    ) -> Tensor:
+        """Return a part's share of the global batch's mean loss, in nats per target token; `noise` is seeded."""
 
     def update_state(self, state: TrainingState) -> None:
         """Add to the state what the last step contributed."""

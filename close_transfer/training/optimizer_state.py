@@ -22,6 +22,8 @@ def restore_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, 
         ValueError: if the tensors are not those of this model.
     """
     parameters = dict(model.named_parameters())
+    # AdamW keeps its step count on the CPU, but next to the moments if one kernel or a graph does the update.
+    steps_on_device = any(optimizer.defaults.get(kind) for kind in ("fused", "capturable"))
     for key, tensor in tensors.items():
         name, _, slot = key.rpartition("/")
         if name not in parameters:
@@ -29,5 +31,5 @@ def restore_optimizer(model: torch.nn.Module, optimizer: torch.optim.Optimizer, 
         parameter = parameters[name]
         if slot not in ("step", "exp_avg", "exp_avg_sq") or (slot != "step" and tensor.shape != parameter.shape):
             raise ValueError(f"{key} has shape {tuple(tensor.shape)}, and its parameter {tuple(parameter.shape)}")
-        # AdamW keeps its step count on the CPU, and its moments on the parameter's device.
-        optimizer.state[parameter][slot] = tensor if slot == "step" else tensor.to(parameter.device)
+        is_on_device = slot != "step" or steps_on_device
+        optimizer.state[parameter][slot] = tensor.to(parameter.device) if is_on_device else tensor

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +14,8 @@ from tqdm import tqdm
 from close_transfer.config.pretrain_lm import PretrainLmConfig
 from close_transfer.core.arrays import IntArray
 from close_transfer.models.lm_wrappers import IGNORED
-from close_transfer.training.batches import Ragged, count_steps_per_epoch, split_batch
+from close_transfer.training.batch_order import count_steps_per_epoch, split_batch
+from close_transfer.training.ragged import Ragged
 from close_transfer.training.run_folder import TrainingState
 from close_transfer.training.span_corruption import SpanCorruptor, TokenIds
 
@@ -35,20 +36,31 @@ class PretrainState(TrainingState):
 
 
 @dataclass(frozen=True)
-class TextPart:
-    """Part of a global batch of texts.
+class CollatedTexts:
+    """Padded texts.
 
     Attributes:
         inputs: arguments of the model's forward pass.
         num_read, num_written: number of tokens that the model reads and writes, without padding.
-        share: share of the global batch's written tokens, which weights the part's mean loss; 0 for a part that
-            `split_batch` filled.
     """
 
     inputs: dict[str, Tensor]
     num_read: int
     num_written: int
-    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """Part of a global batch of texts.
+
+    Attributes:
+        inputs: arguments of the model's forward pass.
+        share: share of the global batch's written tokens, which weights the part's mean loss; 0 for a part that
+            `split_batch` filled. Shape (), float32.
+    """
+
+    inputs: dict[str, Tensor]
+    share: Tensor
 
     def __len__(self) -> int:
         return len(self.inputs["labels"])
@@ -64,13 +76,13 @@ class SpanCorruptionCollator:
         """Return the input and target ids of each text, with newly drawn spans."""
         return [self._corruption(text, rng) for text in texts]
 
-    def collate(self, pairs: Sequence[tuple[TokenIds, TokenIds]]) -> TextPart:
-        """Return a padded batch."""
+    def collate(self, pairs: Sequence[tuple[TokenIds, TokenIds]], multiple: int = 1) -> CollatedTexts:
+        """Return the texts padded to a multiple of `multiple` tokens."""
         read, written = (Ragged.from_rows([pair[side] for pair in pairs]) for side in (0, 1))
         every = range(len(pairs))
-        input_ids, mask = read.pad_with_mask(every, self._padding)
-        inputs = {"input_ids": input_ids, "attention_mask": mask, "labels": written.pad(every, IGNORED)}
-        return TextPart(inputs, len(read.values), len(written.values))
+        input_ids, mask = read.pad_with_mask(every, self._padding, multiple)
+        inputs = {"input_ids": input_ids, "attention_mask": mask, "labels": written.pad(every, IGNORED, multiple)}
+        return CollatedTexts(inputs, len(read.values), len(written.values))
 
 
 class NextTokenCollator:
@@ -84,14 +96,14 @@ class NextTokenCollator:
         whole = [np.array([self._end, *text], dtype=np.int32) for text in texts]
         return [(ids, ids) for ids in whole]
 
-    def collate(self, pairs: Sequence[tuple[TokenIds, TokenIds]]) -> TextPart:
-        """Return a padded batch."""
+    def collate(self, pairs: Sequence[tuple[TokenIds, TokenIds]], multiple: int = 1) -> CollatedTexts:
+        """Return the texts padded to a multiple of `multiple` tokens."""
         whole = Ragged.from_rows([ids for ids, _ in pairs])
         every = range(len(pairs))
         input_ids, mask = whole.pad_with_mask(every, self._padding)
         # The model itself shifts the labels by one token, so the first token is not counted.
         inputs = {"input_ids": input_ids, "attention_mask": mask, "labels": whole.pad(every, IGNORED)}
-        return TextPart(inputs, len(pairs), len(whole.values) - len(pairs))
+        return CollatedTexts(inputs, len(pairs), len(whole.values) - len(pairs))
 
 
 Collator = SpanCorruptionCollator | NextTokenCollator
@@ -132,25 +144,30 @@ class PretrainingObjective:
         stream = [self.config.seed, step, _DROPOUT, *([process] if process else [])]
         return int(np.random.SeedSequence(stream).generate_state(1)[0])
 
-    def make_parts(self, step: int, rows: IntArray, num_parts: int) -> list[TextPart]:
+    def seed_noise(self, step: int) -> int:
+        return 0  # nothing is drawn on the device
+
+    def make_parts(self, step: int, rows: IntArray, num_parts: int, multiple: int) -> list[TextPart]:
         rng = np.random.default_rng([self.config.seed, step, _CORRUPTION])
         # Drawn for the whole global batch at once, so that the draws do not depend on the number of parts.
         pairs = self.collator([self.texts[row] for row in rows], rng)
         parts = [
-            (self.collator.collate([pairs[i] for i in positions]), weight)
+            (self.collator.collate([pairs[i] for i in positions], multiple), weight)
             for positions, weight in split_batch(len(rows), num_parts)
         ]
         num_written = sum(part.num_written for part, weight in parts if weight)
         self._num_tokens_of_step = sum(part.num_read for part, weight in parts if weight) + num_written
-        return [replace(part, share=part.num_written / num_written * weight) for part, weight in parts]
+        return [TextPart(part.inputs, torch.tensor(part.num_written / num_written * weight)) for part, weight in parts]
 
-    def compute_loss(self, model: torch.nn.Module, part: TextPart, step: int, accelerator: Accelerator) -> Tensor:
-        return self._compute_mean_loss(model, part, accelerator) * part.share
+    def compute_loss(
+        self, model: torch.nn.Module, part: TextPart, noise: torch.Generator, accelerator: Accelerator
+    ) -> Tensor:
+        return self._compute_mean_loss(model, part.inputs, accelerator) * part.share
 
-    def _compute_mean_loss(self, model: torch.nn.Module, part: TextPart, accelerator: Accelerator) -> Tensor:
+    def _compute_mean_loss(self, model: torch.nn.Module, inputs: dict[str, Tensor], accelerator: Accelerator) -> Tensor:
         """Return the mean loss over a part's written tokens, in nats."""
         with accelerator.autocast():
-            return model(**{name: tensor.to(accelerator.device) for name, tensor in part.inputs.items()}).loss
+            return model(**inputs).loss
 
     def update_state(self, state: TrainingState) -> None:
         assert isinstance(state, PretrainState)
@@ -167,7 +184,8 @@ class PretrainingObjective:
         for start in range(0, len(order), self.config.batch_size):
             texts = [self.validation[row] for row in order[start : start + self.config.batch_size]]
             part = self.collator.collate(self.collator(texts, rng))
-            total += float(self._compute_mean_loss(model, part, accelerator)) * part.num_written
+            inputs = {name: tensor.to(accelerator.device) for name, tensor in part.inputs.items()}
+            total += float(self._compute_mean_loss(model, inputs, accelerator)) * part.num_written
             num_tokens += part.num_written
         loss = total / num_tokens
         if accelerator.is_main_process:

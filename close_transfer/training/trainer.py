@@ -11,23 +11,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils.logging import disable_progress_bar
 
 from close_transfer.config.components import LoopConfig
+from close_transfer.core.arrays import IntArray
 from close_transfer.core.atomic_files import WriteError, report_write_errors
 from close_transfer.core.signals import TERMINATED_STATUS, StopRequest
-from close_transfer.training.batches import count_steps_per_epoch, iterate_batches
+from close_transfer.training.accelerator import uses_graphs_on
+from close_transfer.training.batch_order import count_steps_per_epoch, iterate_batches
 from close_transfer.training.objective import Objective
 from close_transfer.training.run_folder import RunFolder, TrainingState
 from close_transfer.training.schedules import compute_learning_rate_factor
-from close_transfer.training.train_step import NonFiniteError, train_step
+from close_transfer.training.step_runner import StepRunner
+from close_transfer.training.train_step import NonFiniteError
 
 
 @dataclass
@@ -53,15 +54,6 @@ def count_steps(config: LoopConfig, num_examples: int) -> int:
     return min(steps, config.max_steps or steps)
 
 
-def build_accelerator(device: str, precision: Literal["auto", "fp32", "bf16"]) -> Accelerator:
-    """Return the accelerator for a device that `pick_device` returned; "auto" computes in bf16 on a GPU."""
-    disable_progress_bar()  # the bar of loading weights would mix with the bar of training
-    if ":" in device:  # accelerate uses the current GPU
-        torch.cuda.set_device(device)
-    uses_bf16 = precision == "bf16" or (precision == "auto" and device != "cpu")
-    return Accelerator(cpu=device == "cpu", mixed_precision="bf16" if uses_bf16 else "no")
-
-
 @dataclass
 class Trainer:
     """Trainer of one run.
@@ -74,8 +66,8 @@ class Trainer:
         folder: folder of checkpoints and logs.
         accelerator: devices, precision, processes.
         initial_state: state of a new training; a checkpoint's state is of the same class.
-        is_fused: True if AdamW updates all weights in one kernel. Its rounding differs, so each objective
-            always uses the same kind.
+        is_fused: True if AdamW updates all weights in one kernel on a CPU too; on a GPU it always does. Rounding
+            differs between the two, so each objective always uses the same kind.
     """
 
     model: PreTrainedModel
@@ -90,15 +82,36 @@ class Trainer:
     _num_examples: int = field(init=False)
     _optimizer: torch.optim.Optimizer = field(init=False)
     _wrapped_model: torch.nn.Module = field(init=False)
+    _steps: StepRunner = field(init=False)
 
     def __post_init__(self) -> None:
         self._num_examples = len(self.objective.compute_lengths())
+        config, device = self.config, self.accelerator.device
+        uses_graphs = uses_graphs_on(config, self._num_steps, self.accelerator)
         trainable = [p for p in self.model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
-            trainable, lr=self.config.learning_rate, weight_decay=self.config.weight_decay, fused=self.is_fused
+            trainable,
+            # A graph reads the rate of each step from the device.
+            lr=torch.tensor(config.learning_rate, device=device) if uses_graphs else config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=self.is_fused or device.type == "cuda",
+            capturable=uses_graphs,
         )
         self._wrapped_model, wrapped_optimizer = self.accelerator.prepare(self.model, optimizer)
         self._optimizer = wrapped_optimizer.optimizer
+        self._steps = StepRunner(
+            self._wrapped_model,
+            self._optimizer,
+            self.accelerator,
+            self.objective,
+            config,
+            uses_graphs=uses_graphs,
+            scaler=torch.amp.GradScaler(device.type) if config.precision == "fp16" else None,
+        )
+
+    @property
+    def _num_steps(self) -> int:
+        return count_steps(self.config, self._num_examples)
 
     def run(self, resume: bool = False) -> Outcome:
         """Train to the end, or until a signal asks to stop.
@@ -116,7 +129,7 @@ class Trainer:
         state = self.initial_state
         if resume:
             state = self.folder.load_state(self.model, self._optimizer, type(state))
-        num_steps = count_steps(self.config, self._num_examples)
+        num_steps = self._num_steps
         if state.step >= num_steps:
             return Outcome(state, stopped_early=False, was_finished=True)
         self.folder.rewind_log(state.step)
@@ -124,14 +137,15 @@ class Trainer:
         began = time.monotonic() - state.seconds
         with (
             request.listening(),
+            self._steps.stream(),
             self._open_writer(state.step) as writer,
             self._open_progress_bar(state.step, num_steps) as bar,
         ):
             for rows in self._iterate_batches(state.step, num_steps):
-                measured = self._train_on(state.step, num_steps, rows)
+                learning_rate = self._train_on(state.step, num_steps, rows)
                 state.step += 1
                 self.objective.update_state(state)
-                self._log_step(state.step, measured, writer, bar, len(rows))
+                self._log_step(state.step, learning_rate, writer, bar, len(rows))
                 is_asked_to_stop = self._is_any_process_asked(request.asked)
                 is_validation_step = self.objective.is_validation_step(state.step, num_steps)
                 if is_validation_step:
@@ -144,7 +158,7 @@ class Trainer:
         stopped = state.step < num_steps
         return Outcome(state, stopped, (request.exit_status or TERMINATED_STATUS) if stopped else 0)
 
-    def _iterate_batches(self, step: int, num_steps: int) -> Iterator[Any]:
+    def _iterate_batches(self, step: int, num_steps: int) -> Iterator[IntArray]:
         config = self.config
         return iterate_batches(
             self.objective.compute_lengths(),
@@ -161,33 +175,29 @@ class Trainer:
             return asked
         return bool(self.accelerator.reduce(torch.tensor(float(asked), device=self.accelerator.device)))
 
-    def _train_on(self, step: int, num_steps: int, rows: Any) -> dict[str, float]:
-        """Do one optimiser step on the global batch of these rows, and return the values to log."""
+    def _train_on(self, step: int, num_steps: int, rows: IntArray) -> float:
+        """Do one optimiser step on the global batch of these rows, and return its learning rate."""
         config = self.config
-        process, num_processes = self.accelerator.process_index, self.accelerator.num_processes
-        parts = self.objective.make_parts(step, rows, num_processes * config.gradient_accumulation)
-        first = process * config.gradient_accumulation
-        own_parts = parts[first : first + config.gradient_accumulation]
-        # Dropout draws from the global generator. Seeding it at each step makes a resumed run equal.
-        torch.manual_seed(self.objective.seed_dropout(step, process))
-        self._wrapped_model.train()
         factor = compute_learning_rate_factor(step, num_steps, config.warmup_steps, config.schedule, config.batch_size)
+        with self._name_examples():
+            self._steps.run(step, rows, config.learning_rate * factor)
+        return config.learning_rate * factor
+
+    @contextmanager
+    def _name_examples(self) -> Iterator[None]:
+        """Add the step and its examples to the error about a loss that is not finite."""
         try:
-            return train_step(
-                self._wrapped_model,
-                self._optimizer,
-                own_parts,
-                self.accelerator,
-                lambda model, part: self.objective.compute_loss(model, part, step, self.accelerator),
-                learning_rate=config.learning_rate * factor,
-                clip_grad_norm=config.clip_grad_norm,
-            )
+            yield
         except NonFiniteError as error:
-            raise NonFiniteError(f"step {step + 1}: {error}. {self.objective.suggest_remedy(rows)}") from error
+            (rows,) = self._iterate_batches(error.step, error.step + 1)
+            remedy = self.objective.suggest_remedy(rows)
+            raise NonFiniteError(error.step, f"step {error.step + 1}: {error}. {remedy}") from error
 
     @torch.no_grad()
     def _validate(self, state: TrainingState, writer: SummaryWriter | None) -> None:
         """Log the mean loss per target token over the validation examples, and update the best step."""
+        with self._name_examples():
+            self._steps.look()  # nothing is saved after a step that was not finite
         self._wrapped_model.eval()
         loss = self.objective.validate(self.model, state.step, self.accelerator)
         if state.best_loss is None or loss < state.best_loss:
@@ -198,6 +208,8 @@ class Trainer:
                 writer.add_scalar("validation/loss", loss, state.step)
 
     def _save(self, state: TrainingState, writer: SummaryWriter | None) -> None:
+        with self._name_examples():
+            self._steps.look()
         if self.accelerator.is_main_process:
             if writer is not None:
                 writer.flush()  # a resumed run does not log again what came before the checkpoint
@@ -205,11 +217,13 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _log_step(
-        self, step: int, measured: dict[str, float], writer: SummaryWriter | None, bar: tqdm, num_examples: int
+        self, step: int, learning_rate: float, writer: SummaryWriter | None, bar: tqdm, num_examples: int
     ) -> None:
         bar.update(num_examples)
         if step % self.config.log_every and step != 1:
             return
+        with self._name_examples():
+            measured = {**self._steps.look(), "learning_rate": learning_rate}
         bar.set_postfix(loss=f"{measured['loss']:.3f}", step=step, refresh=False)
         if self.accelerator.is_main_process:
             self.folder.log({"step": step, **measured})

@@ -12,8 +12,9 @@ from close_transfer.config.components import LoopConfig
 from close_transfer.core.arrays import IntArray
 from close_transfer.models.network import TransferNetwork
 from close_transfer.training.batches import Batch, TokenizedExamples
+from close_transfer.training.parts import move_part
 from close_transfer.training.run_folder import TrainingState
-from close_transfer.training.train_step import make_generator, sum_loss
+from close_transfer.training.train_step import compute_seed, make_generator, sum_loss
 
 
 def sample_validation_rows(num_examples: int, max_examples: int, seed: int) -> IntArray:
@@ -43,7 +44,7 @@ def compute_transfer_loss(
         input_modality: modality of the inputs that the vectors were made from.
         label_smoothing: as in `sum_loss`.
     """
-    inputs = part.make_inputs(accelerator.device, input_modality, noise)
+    inputs = part.make_inputs(input_modality, noise)
     with accelerator.autocast():
         logits = model(**inputs)
     loss = sum_loss(logits, inputs["labels"], label_smoothing)  # type: ignore[arg-type]
@@ -76,13 +77,17 @@ class TransferObjective:
         return self.examples.compute_lengths()
 
     def seed_dropout(self, step: int, process: int) -> int:
-        return make_generator(self.seed, "dropout", step, process).initial_seed()
+        return compute_seed(self.seed, "dropout", step, process)
 
-    def make_parts(self, step: int, rows: IntArray, num_parts: int) -> list[Batch]:
-        return self.examples.make_parts(rows, num_parts)
+    def seed_noise(self, step: int) -> int:
+        return compute_seed(self.seed, "noise", step)
 
-    def compute_loss(self, model: torch.nn.Module, part: Batch, step: int, accelerator: Accelerator) -> Tensor:
-        noise = make_generator(self.seed, "noise", step)
+    def make_parts(self, step: int, rows: IntArray, num_parts: int, multiple: int) -> list[Batch]:
+        return self.examples.make_parts(rows, num_parts, multiple)
+
+    def compute_loss(
+        self, model: torch.nn.Module, part: Batch, noise: torch.Generator, accelerator: Accelerator
+    ) -> Tensor:
         return compute_transfer_loss(model, part, accelerator, noise, self.input_modality, self.config.label_smoothing)
 
     def update_state(self, state: TrainingState) -> None:
@@ -98,11 +103,11 @@ class TransferObjective:
         rows = sample_validation_rows(len(self.validation), self.config.max_val_examples, self.seed)
         for number, start in enumerate(range(0, len(rows), self.config.batch_size)):
             (batch,) = self.validation.make_parts(rows[start : start + self.config.batch_size], 1)
-            noise = make_generator(self.seed, "validation", number)
-            inputs = batch.make_inputs(accelerator.device, self.input_modality, noise)
+            noise = make_generator(self.seed, "validation", number, device=accelerator.device)
+            inputs = move_part(batch, accelerator.device).make_inputs(self.input_modality, noise)
             with accelerator.autocast():
                 total += float(sum_loss(model(**inputs), inputs["labels"]))  # type: ignore[arg-type]
-            num_tokens += batch.num_target_tokens
+            num_tokens += int(batch.num_target_tokens)
         return total / num_tokens
 
     def suggest_remedy(self, rows: IntArray) -> str:

@@ -69,7 +69,7 @@ def built(folder, **settings):
 def learned(model, lm, steps=150, rate=3e-3):
     examples = TokenizedExamples(EXAMPLES, StandInScenes(), lm.format, 32, 24, lowercase_targets=False)
     (batch,) = examples.make_parts(np.arange(len(EXAMPLES)), 1)
-    inputs = batch.make_inputs(torch.device("cpu"), "text", None)
+    inputs = batch.make_inputs("text", None)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=rate, weight_decay=0)
     model.train()
     for _ in range(steps):
@@ -108,7 +108,7 @@ def test_padding_changes_nothing(family):
 
     def losses(rows):
         (batch,) = examples.make_parts(np.array(rows), 1)
-        logits = model(**batch.make_inputs(torch.device("cpu"), "text", None))
+        logits = model(**batch.make_inputs("text", None))
         lost = F.cross_entropy(logits.transpose(1, 2), batch.labels, ignore_index=IGNORED, reduction="none")
         return lost.sum(dim=1)
 

@@ -6,13 +6,14 @@ from close_transfer.data.examples import Example
 from close_transfer.encoders.embeddings import EmbeddingMatrix, SceneVectors
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.prompt_format import TextFormat
-from close_transfer.training.batches import (
-    TokenizedExamples,
+from close_transfer.training.batch_order import (
     count_steps_per_epoch,
     iterate_batches,
     make_epoch_batches,
     split_batch,
 )
+from close_transfer.training.batches import TokenizedExamples
+from close_transfer.training.scene_tensors import DeviceScenes, HostScenes
 
 TEXTS = ["a red dog", "two blue cats in the snow", "a horse", "a very long sentence about a boat and a plane"]
 
@@ -96,7 +97,7 @@ def test_parts_cover_the_batch_and_share_its_token_count(examples, scenes):
     parts = all_of_them.make_parts(rows, 2)
     torch.testing.assert_close(torch.cat([p.vectors for p in parts]), whole.vectors)
     assert [p.start for p in parts] == [0, 2]
-    assert {p.num_target_tokens for p in parts} == {int((whole.labels >= 0).sum())}
+    assert {float(p.num_target_tokens) for p in parts} == {float((whole.labels >= 0).sum())}
 
 
 def test_a_part_without_a_row_repeats_one_with_weight_zero(examples, scenes):
@@ -104,6 +105,30 @@ def test_a_part_without_a_row_repeats_one_with_weight_zero(examples, scenes):
     parts = all_of_them.make_parts(np.array([2, 0]), 4)
     assert [(len(part), part.start, part.weight) for part in parts] == [(1, 0, 1), (1, 1, 1), (1, 0, 0), (1, 0, 0)]
     assert [(rows.tolist(), weight) for rows, weight in split_batch(5, 3)] == [([0, 1], 1), ([2, 3], 1), ([4], 1)]
+
+
+def test_padding_to_a_multiple_adds_nothing_that_counts(examples, scenes):
+    _, all_of_them = tokenized(examples, scenes)
+    rows = np.array([1, 0])
+    (plain,), (padded,) = all_of_them.make_parts(rows, 1), all_of_them.make_parts(rows, 1, multiple=8)
+    assert (
+        len(padded.labels) == 8
+        and 0 <= padded.labels.shape[1] - plain.labels.shape[1] < 8 == 8 - padded.labels.shape[1] % 8
+    )
+    assert padded.prompt_ids.shape[1] % 8 == 0 and padded.scene_of_target.tolist() == [0, 1, 1, 0, 0, 0, 0, 0]
+    assert (padded.labels >= 0).sum() == (plain.labels >= 0).sum() == padded.num_target_tokens
+    assert torch.equal(padded.labels[:3, : plain.labels.shape[1]], plain.labels)
+    assert padded.prompt_mask.sum() == plain.prompt_mask.sum()
+
+
+def test_vectors_held_on_a_device_are_those_on_disk(scenes):
+    rows = np.array([2, 0, 2, 1])
+    held = DeviceScenes(scenes, torch.device("cpu"))
+    torch.testing.assert_close(held.gather(rows), HostScenes(scenes).gather(rows))
+    single = SceneVectors(scenes.matrix, np.array([3, 1]), np.array([0, 1, 2]))
+    assert torch.equal(
+        DeviceScenes(single, torch.device("cpu")).gather(np.array([1, 0])), torch.tensor([[2.0, 3], [6, 7]])
+    )
 
 
 def test_long_texts_are_cut_counted_and_still_end(examples, scenes):

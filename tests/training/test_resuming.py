@@ -15,7 +15,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.pipelines import train as pipelines_train
 from close_transfer.pipelines.console import describe_training
 from close_transfer.pipelines.train import train
-from close_transfer.training import run_folder, runs, trainer
+from close_transfer.training import run_folder, runs, step_runner
 from close_transfer.training.run_folder import RunFolder
 from tests.conftest import small_config
 from tests.markers import mostly_slow
@@ -121,7 +121,7 @@ def test_half_written_files_of_a_killed_save_are_removed(whole):
 @pytest.mark.parametrize("resume", ["auto", "latest", "killed"])
 def test_a_kill_before_the_first_checkpoint_does_not_wedge(whole, monkeypatch, resume):
     with monkeypatch.context() as patched:
-        patched.setattr(trainer, "train_step", lambda *_, **__: (_ for _ in ()).throw(Killed))
+        patched.setattr(step_runner, "train_step", lambda *_, **__: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             run("output=killed", "resume=auto")
     assert not RunFolder(Path("killed")).has_checkpoint

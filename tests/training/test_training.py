@@ -173,10 +173,10 @@ def test_tensorboard_gets_the_same_numbers():
 def test_validation_draws_from_all_examples_and_says_so(capsys, monkeypatch):
     parts, seen = TokenizedExamples.make_parts, []
 
-    def told(self, rows, num_parts):
+    def told(self, rows, *others):
         if len(self) == 50:  # 10 scenes of 5 captions
             seen.append(rows.tolist())
-        return parts(self, rows, num_parts)
+        return parts(self, rows, *others)
 
     monkeypatch.setattr(TokenizedExamples, "make_parts", told)
     settings = ["train.max_steps=2", "train.max_val_examples=12"]
@@ -198,10 +198,10 @@ def test_validation_draws_from_all_examples_and_says_so(capsys, monkeypatch):
 def test_a_limit_on_the_epoch_draws_anew_in_each(monkeypatch):
     parts, drawn = TokenizedExamples.make_parts, []
 
-    def remember(self, rows, num_parts):
+    def remember(self, rows, *others):
         if len(self) == 200:  # 40 scenes of 5 captions: not those of validation
             drawn.append(set(rows.tolist()))
-        return parts(self, rows, num_parts)
+        return parts(self, rows, *others)
 
     monkeypatch.setattr(TokenizedExamples, "make_parts", remember)
     limits = ["train.max_steps=null", "train.epochs=3", "train.max_examples_per_epoch=150", "train.batch_size=150"]

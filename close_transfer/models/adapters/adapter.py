@@ -26,7 +26,7 @@ class NoiseSource:
     they do not depend on how the step is split over processes or gradient accumulation.
 
     Attributes:
-        generator: a CPU generator, in a state that depends on seed and step alone.
+        generator: generator of the vectors' device or of the CPU, in a state that depends on seed and step alone.
         start: position of the batch's first example in the global batch.
         num_examples: size of the global batch.
     """
@@ -36,14 +36,14 @@ class NoiseSource:
     num_examples: int
 
     def draw_normal(self, vectors: Tensor) -> Tensor:
-        """Draw standard normal numbers in the shape of these vectors, on the CPU for any device."""
-        return self._take_rows(torch.randn(self.num_examples, *vectors.shape[1:], generator=self.generator), vectors)
+        """Draw standard normal numbers in the shape of these vectors."""
+        shape = (self.num_examples, *vectors.shape[1:])
+        return self._take_rows(torch.randn(shape, generator=self.generator, device=self.generator.device), vectors)
 
     def draw_uniform(self, vectors: Tensor) -> Tensor:
         """Draw one number in [0, 1) per vector, shape (b, *k, 1)."""
-        return self._take_rows(
-            torch.rand(self.num_examples, *vectors.shape[1:-1], 1, generator=self.generator), vectors
-        )
+        shape = (self.num_examples, *vectors.shape[1:-1], 1)
+        return self._take_rows(torch.rand(shape, generator=self.generator, device=self.generator.device), vectors)
 
     def _take_rows(self, drawn: Tensor, vectors: Tensor) -> Tensor:
         return drawn[self.start : self.start + len(vectors)].to(vectors)

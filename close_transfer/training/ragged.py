@@ -1,0 +1,70 @@
+"""Rows of token ids of different lengths, and their padding."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from close_transfer.core.arrays import IntArray
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of different lengths, stored one after the other.
+
+    Attributes:
+        values: values of all rows, shape (total,).
+        starts: start of each row in `values`, and the end of the last row, shape (rows + 1,).
+    """
+
+    values: NDArray[np.int32]
+    starts: IntArray
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Sequence[int] | NDArray[np.int32]]) -> "Ragged":
+        starts = np.cumsum([0, *(len(row) for row in rows)], dtype=np.int64)
+        values = np.fromiter((value for row in rows for value in row), dtype=np.int32, count=int(starts[-1]))
+        return cls(values, starts)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, row: int) -> NDArray[np.int32]:
+        return self.values[self.starts[row] : self.starts[row + 1]]
+
+    def compute_lengths(self) -> IntArray:
+        return np.diff(self.starts)
+
+    def pad(self, rows: Sequence[int] | IntArray, padding: int, multiple: int = 1) -> Tensor:
+        """Return these rows in one tensor, shape (rows, length), int64.
+
+        Args:
+            rows: numbers of the rows, which may repeat.
+            padding: value that fills a row up.
+            multiple: number that divides the length: the longest row is padded up to the next multiple.
+        """
+        values, _ = self._pad(rows, padding, multiple)
+        return torch.from_numpy(values)
+
+    def pad_with_mask(self, rows: Sequence[int] | IntArray, padding: int, multiple: int = 1) -> tuple[Tensor, Tensor]:
+        """Return what `pad` returns, and a mask of the same shape and dtype: 1 for a value, 0 for padding."""
+        values, is_value = self._pad(rows, padding, multiple)
+        return torch.from_numpy(values), torch.from_numpy(is_value).long()
+
+    def _pad(self, rows: Sequence[int] | IntArray, padding: int, multiple: int) -> tuple[IntArray, NDArray[np.bool_]]:
+        selected = np.asarray(rows, dtype=np.int64)
+        starts = self.starts[selected]
+        lengths = self.starts[selected + 1] - starts
+        columns = np.arange(round_up(int(lengths.max(initial=0)), multiple))
+        is_value = columns < lengths[:, None]
+        padded = np.full(is_value.shape, padding, dtype=np.int64)
+        padded[is_value] = self.values[(starts[:, None] + columns)[is_value]]
+        return padded, is_value
+
+
+def round_up(number: int, multiple: int) -> int:
+    """Return the smallest multiple that is at least `number`."""
+    return -(-number // multiple) * multiple

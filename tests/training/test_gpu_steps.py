@@ -1,0 +1,158 @@
+"""Steps on a GPU: which devices and shapes a forward pass meets is checked without one; recordings need one."""
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import AutoConfig
+
+from close_transfer.config.components import LoopConfig
+from close_transfer.models.adapters import ADAPTERS, NoiseSource
+from close_transfer.models.network import TransferConfig, TransferNetwork
+from close_transfer.training.batches import Batch
+from close_transfer.training.parts import describe_shape, list_tensors, move_part
+from close_transfer.training.step_runner import StepRunner
+from close_transfer.training.train_step import NonFiniteError, sum_loss
+from tests.conftest import small_config
+from tests.families import FAMILIES
+from tests.golden.record import DIM, build_fixed_network, fixed_values
+
+NUM = 4
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+class AnyNoise(NoiseSource):
+    """Stand-in without a generator, because a generator of a GPU needs one."""
+
+    def draw_normal(self, vectors):
+        return torch.randn_like(vectors)
+
+    def draw_uniform(self, vectors):
+        return torch.rand_like(vectors[..., :1])
+
+
+def make_batch(number=0):
+    """A batch of fixed vectors and labels."""
+    ids = torch.ones(NUM, 3, dtype=torch.long)
+    labels = torch.arange(NUM * 8).reshape(NUM, 8) % 50 + 5
+    scenes = torch.arange(NUM)
+    vectors = fixed_values(torch.Size([NUM, DIM]), 3 + number)
+    return Batch(vectors, ids, ids, labels, scenes, torch.tensor(32.0), torch.tensor(1.0), 0, NUM)
+
+
+def build_network(family, adapter):
+    kind, sizes = FAMILIES[family]
+    is_t5 = kind == "t5"
+    extra = {"decoder_start_token_id": 0, "pad_token_id": 0} if is_t5 else {"bos_token_id": 1, "eos_token_id": 1}
+    settings = {"directions": 4} if adapter in ("truncate", "low_rank") else {}
+    return TransferNetwork(
+        TransferConfig(
+            encoder={"name": "fixed", "dim": DIM, "fingerprint": "", "config": {}},
+            adapter=[{"name": adapter, **settings}],
+            mapper={"name": "linear", "num_tokens": 2, "num_constant_tokens": 0},
+            noise={"std": 0.1},
+            lm=AutoConfig.for_model(kind, **sizes, vocab_size=100, **extra).to_dict(),
+            text_format={
+                "kind": "encoder-decoder" if is_t5 else "decoder-only",
+                "before": [] if is_t5 else [1, 2],
+            },
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("family", "adapter"),
+    [(f, "gaussian") for f in FAMILIES] + [("t5", a) for a in sorted(ADAPTERS) if a != "gaussian"],
+)
+def test_a_forward_pass_reads_nothing_back_and_stays_on_the_gpu(family, adapter):
+    """PyTorch's fake tensors know devices and shapes alone: reading a value or mixing devices raises."""
+    with FakeTensorMode() as fake, torch.device("cuda"):
+        network = build_network(family, adapter)
+        for module in network.modules():  # fitted arrays are made on the CPU, and moved with the model
+            for name, buffer in module.named_buffers(recurse=False):
+                setattr(module, name, buffer.to("cuda"))
+        batch = move_part(fake_copy(fake), torch.device("cuda"))
+        inputs = batch.make_inputs("text", None) | {"noise": AnyNoise(torch.Generator("cpu"), 0, NUM)}
+        with torch.autocast("cuda", torch.bfloat16):
+            logits = network.train()(**inputs)
+        loss = sum_loss(logits, inputs["labels"]) / batch.num_target_tokens * batch.weight
+        assert loss.device.type == "cuda" and loss.dtype == torch.float32
+
+
+def fake_copy(fake):
+    """A batch of fake tensors of the GPU."""
+    from close_transfer.training.parts import map_tensors
+
+    return map_tensors(lambda tensor: fake.from_tensor(tensor).to("cuda"), make_batch())
+
+
+def test_shapes_of_parts_tell_recordings_apart():
+    batch = make_batch()
+    assert describe_shape(batch) == describe_shape(make_batch(1))
+    longer = move_part(batch, torch.device("cpu"))
+    assert [t.shape for t in list_tensors(longer)] == [t.shape for t in list_tensors(batch)]
+    ids = torch.ones(NUM, 4, dtype=torch.long)
+    changed = Batch(
+        batch.vectors, ids, ids, batch.labels, batch.scene_of_target, batch.num_target_tokens, batch.weight, 0, NUM
+    )
+    assert describe_shape(changed) != describe_shape(batch)
+
+
+class FixedObjective:
+    """Stand-in for an objective: the same few batches, the third one broken where asked."""
+
+    def __init__(self, broken=None):
+        self.broken = broken
+
+    def seed_dropout(self, step, process):
+        return step
+
+    def seed_noise(self, step):
+        return step
+
+    def make_parts(self, step, rows, num_parts, multiple):
+        batch = make_batch(step)
+        if step == self.broken:
+            batch.vectors[0, 0] = float("nan")
+        return [batch]
+
+    def compute_loss(self, model, part, noise, accelerator):
+        inputs = part.make_inputs("text", noise)
+        with accelerator.autocast():
+            logits = model(**inputs)
+        return sum_loss(logits, inputs["labels"]) / part.num_target_tokens * part.weight
+
+
+def loop_config() -> LoopConfig:
+    return small_config().train
+
+
+def test_a_step_that_is_not_finite_is_named_at_the_next_look():
+    network, _ = build_fixed_network()
+    accelerator = Accelerator(cpu=True)
+    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
+    runner = StepRunner(network, optimizer, accelerator, FixedObjective(broken=1), loop_config())
+    runner.run(0, np.arange(NUM), 0.01)
+    assert runner.look()["loss"] > 0
+    with pytest.raises(NonFiniteError, match="the loss is nan and the gradient length nan") as caught:
+        runner.run(1, np.arange(NUM), 0.01)
+    assert caught.value.step == 1
+
+
+@needs_gpu
+def test_recorded_steps_equal_plain_ones():
+    losses = {}
+    for uses_graphs in (False, True):
+        network, _ = build_fixed_network()
+        accelerator = Accelerator()
+        rate = torch.tensor(0.01, device="cuda")
+        network = network.to("cuda")
+        optimizer = torch.optim.AdamW(network.parameters(), lr=rate, fused=True, capturable=True)
+        runner = StepRunner(network, optimizer, accelerator, FixedObjective(), loop_config(), uses_graphs=uses_graphs)
+        losses[uses_graphs] = []
+        with runner.stream():
+            for step in range(12):
+                runner.run(step, np.arange(NUM), 0.01)
+                losses[uses_graphs].append(runner.look()["loss"])
+    assert losses[True] == pytest.approx(losses[False], rel=1e-4)
