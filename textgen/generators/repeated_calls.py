@@ -79,9 +79,7 @@ class RepeatedCalls:
             if self.stop.asked:
                 raise Stopped
         last_message = self.access.mask_key(last_message).rstrip(".")
-        raise UserError(
-            f"{self.access.server}: {last_message}. All answers are kept. Run the same command to continue"
-        )
+        raise UserError(f"{self.access.server}: {last_message}. All answers are kept. Run the same command to continue")
 
     def _attempt(self, call: Callable[[], T], seconds: float) -> T:
         """Return the result of a call, made in a thread, so that neither a slow server nor a signal has to wait for it."""
