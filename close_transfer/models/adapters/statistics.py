@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from close_transfer.core.arrays import Float64Array
-from close_transfer.core.atomic_files import atomic_path, fingerprint_file, read_json, write_json
+from close_transfer.core.atomic_files import atomic_path, fingerprint_file
+from close_transfer.core.checksums import read_checked_json, write_checked_json
 from close_transfer.core.errors import UserError
 
 _ARRAYS, _FACTS = "statistics.safetensors", "statistics.json"
@@ -87,7 +88,7 @@ class Statistics:
         with atomic_path(folder / _ARRAYS) as temporary:
             save_file({name: np.ascontiguousarray(value) for name, value in self.arrays.items()}, temporary)
         facts = {"format": _FORMAT, "data_regime": self.data_regime, "dim": self.dim, "arrays": sorted(self.arrays)}
-        write_json(folder / _FACTS, facts | {"sha256": fingerprint_file(folder / _ARRAYS)} | dict(self.facts))
+        write_checked_json(folder / _FACTS, facts | {"sha256": fingerprint_file(folder / _ARRAYS)} | dict(self.facts))
 
     @classmethod
     def load(cls, folder: Path, dim: int) -> "Statistics":
@@ -101,7 +102,7 @@ class Statistics:
                 f"statistics={folder}: there is no {_FACTS}. Make it: python scripts/compute_statistics.py output={folder}"
             )
         try:
-            facts = read_json(folder / _FACTS)
+            facts = read_checked_json(folder / _FACTS)
             recorded_fingerprint = facts["sha256"]
         except (UserError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"statistics={folder}: {_FACTS} is damaged. Fit the statistics again") from error
