@@ -220,6 +220,11 @@ def test_a_changed_plan_is_damage(offline):
         plan.write_text("".join(changed))
         with pytest.raises(UserError, match=rf"plan\.jsonl: is damaged \({problem}.*\)\. Restore it"):
             offline.run("action=status")
+    whole, rng = good.encode(), random.Random(0)
+    for content in (b"\xff" + whole[1:], *(flip(whole, rng) for _ in range(30))):
+        plan.write_bytes(content)
+        with pytest.raises(UserError, match=r"plan\.jsonl: is damaged"):
+            offline.work().check_plan()
     plan.write_text("".join(lines[:5]))
     with pytest.raises(UserError, match=r"it lacks 3 of 8 requests"):
         offline.run("num_texts=5")
