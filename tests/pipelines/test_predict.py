@@ -136,7 +136,11 @@ def test_interrupted_predictions_continue(finished_runs, images, monkeypatch, ca
         die_at(patched, 3)
         run_prediction(finished_runs, *settings)
     assert not Path("out.jsonl").exists()
-    assert [json.loads(line).get("start") for line in Path("out.jsonl.journal").open()] == [None, 0, 1]
+    assert [json.loads(line).get("start") for line in Path("out.jsonl.journal").read_text().splitlines()] == [
+        None,
+        0,
+        1,
+    ]
     with monkeypatch.context() as patched:
         calls = die_at(patched, None)
         summary, parts = run_prediction(finished_runs, *settings)
