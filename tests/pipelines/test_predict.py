@@ -1,6 +1,7 @@
 """Answers for images and vectors that belong to no dataset."""
 
 import json
+import re
 import weakref
 from pathlib import Path
 
@@ -136,11 +137,8 @@ def test_interrupted_predictions_continue(finished_runs, images, monkeypatch, ca
         die_at(patched, 3)
         run_prediction(finished_runs, *settings)
     assert not Path("out.jsonl").exists()
-    assert [json.loads(line).get("start") for line in Path("out.jsonl.journal").read_text().splitlines()] == [
-        None,
-        0,
-        1,
-    ]
+    starts = re.findall(r'"start": (\d+)', Path("out.jsonl.journal").read_text())
+    assert starts == ["0", "1"]
     with monkeypatch.context() as patched:
         calls = die_at(patched, None)
         summary, parts = run_prediction(finished_runs, *settings)
@@ -179,8 +177,8 @@ def check_damaged_journals(finished_runs, monkeypatch, damage):
 @pytest.mark.slow
 def test_lines_of_a_journal_carry_their_start_and_none_counts_for_another(finished_runs, monkeypatch):
     def damage(lines):
-        header, first, second = lines
-        orders = [(header, first, first, second), (header, second), (header, second, first), (first, second)]
+        h, a, b = lines
+        orders = [(h, a, a, b), (h, b), (h, b, a), (a, b)]
         return [b"".join(order) for order in (*orders, 2 * lines)]
 
     check_damaged_journals(finished_runs, monkeypatch, damage)
