@@ -18,6 +18,7 @@ from close_transfer.inference import prediction_inputs
 from close_transfer.pipelines.console import describe_prediction
 from close_transfer.pipelines.predict import predict_files
 from tests.conftest import die_at
+from tests.malformed.damage import flip
 from tests.settings import make_encoder
 
 
@@ -189,10 +190,7 @@ def test_lines_of_a_journal_carry_their_start_and_none_counts_for_another(finish
 def test_no_flipped_bit_of_a_journal_changes_an_answer(finished_runs, monkeypatch):
     def damage(lines):
         good, rng = b"".join(lines), np.random.default_rng(0)
-        for _ in range(100):
-            bits = bytearray(good)
-            bits[int(rng.integers(len(bits)))] ^= 1 << int(rng.integers(8))
-            yield bytes(bits)
+        return (flip(good, rng) for _ in range(100))
 
     check_damaged_journals(finished_runs, monkeypatch, damage)
 
