@@ -19,7 +19,7 @@ from close_transfer.config.baseline import BaselineConfig
 from close_transfer.config.compute_statistics import ComputeStatisticsConfig
 from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.train import TrainConfig
-from close_transfer.core.atomic_files import fingerprint, read_json, write_json
+from close_transfer.core.atomic_files import fingerprint, write_json
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.core.pages import write_page
@@ -30,7 +30,8 @@ from close_transfer.modality_gap.vectors import encode_groups
 from close_transfer.pipelines.baseline import evaluate_baseline
 from close_transfer.pipelines.compute_statistics import compute_statistics
 from close_transfer.tasks.loading import load_task_examples
-from close_transfer.training.run_folder import RunFolder
+from close_transfer.training.run_facts import read_facts
+from close_transfer.training.run_folder import RunFolder, TrainingState, read_state
 from close_transfer.training.runs import read_run
 from studies.config import RunStudyConfig, SystemConfig
 from studies.jobs import Job, run_jobs
@@ -159,9 +160,8 @@ def _list_test_folders(config: RunStudyConfig, task: str, name: str) -> list[Pat
 
 def _measure_costs(run: Path) -> dict[str, float]:
     """Return the number of parameters that a run trained, and its training time in minutes."""
-    facts = read_json(run / "facts.json")
-    state = read_json(RunFolder(run).find_checkpoint("last") / "training_state.json")
-    return {"trained_parameters": facts["num_trained_parameters"], "minutes": state["seconds"] / 60}
+    state = read_state(RunFolder(run).find_checkpoint("last"), TrainingState)
+    return {"trained_parameters": read_facts(run)["num_trained_parameters"], "minutes": state.seconds / 60}
 
 
 @torch.inference_mode()

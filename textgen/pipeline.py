@@ -142,7 +142,7 @@ class Synthesis:
         filters = read_filters(self.folder)
         if filters is None:
             raise UserError(f"output={self.folder.path}: holds no corpus yet. Make one with action=run")
-        records = read_corpus(self.folder, filters["num_kept"])
+        records = read_corpus(self.folder, filters)
         summary = CorpusSummary(
             self.folder,
             self.config,
@@ -252,8 +252,8 @@ def _report(work: Synthesis) -> int:
 def _repair(work: Synthesis) -> int:
     _require_plan(work)
     journal = work.folder.journal
-    repair = repair_journal(journal, work.claim_folder()) if journal.is_file() else Repair()
-    if repair.copy is not None:
+    repair = repair_journal(journal, work.claim_folder()) if work.folder.had_journal else Repair()
+    if repair.was_needed:
         work.folder.filters.unlink(missing_ok=True)  # it counts answers that may be dropped
     show(describe_repair(repair, journal, count_plan(work.folder.plan)))
     return 0

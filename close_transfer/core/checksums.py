@@ -1,16 +1,27 @@
-"""Checksums of the files in a folder: written last, checked before anything is loaded."""
+"""Checksums of the files in a folder, written last and checked before anything is loaded; and of JSON files in themselves."""
 
 import hashlib
+import json
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import UnionType
+from typing import Any
 
-from close_transfer.core.atomic_files import damaged_file_error, fingerprint_file, read_json, write_json
+from close_transfer.core.atomic_files import (
+    damaged_file_error,
+    fingerprint,
+    fingerprint_file,
+    read_fields,
+    read_json,
+    write_json,
+)
 from close_transfer.core.errors import UserError
 
 _logger = logging.getLogger(__name__)
 
 CHECKSUMS = "checksums.json"
+_CHECKSUM = "checksum"  # field of a JSON file that holds the checksum of the others
 _MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
 
@@ -79,3 +90,47 @@ def _is_entry(name: str, entry: object) -> bool:
         and isinstance(entry.get("sha256"), str)
         and len(entry["sha256"]) == hashlib.sha256().digest_size * 2
     )
+
+
+def write_checked_json(path: Path, fields: Mapping[str, Any]) -> None:
+    """Write fields as a JSON object with their checksum, so that `read_checked_fields` notices a changed value.
+
+    Raises:
+        ValueError: if a value holds NaN or infinity.
+        WriteError: if it cannot be written.
+    """
+    write_json(path, {**fields, _CHECKSUM: _compute_checksum(fields)})
+
+
+def read_checked_json(path: Path) -> dict[str, Any]:
+    """Return the fields that `write_checked_json` wrote, without their checksum.
+
+    Raises:
+        UserError: if the file is missing or damaged.
+    """
+    if not path.is_file():
+        raise damaged_file_error(path, "it is missing")
+    fields = read_json(path)
+    if not isinstance(fields, dict):
+        raise damaged_file_error(path, "it does not hold a JSON object")
+    if fields.pop(_CHECKSUM, None) != _compute_checksum(fields):
+        raise damaged_file_error(path, "its contents do not match its checksum")
+    return fields
+
+
+def read_checked_fields(path: Path, kinds: Mapping[str, type | UnionType]) -> dict[str, Any]:
+    """Return some of the fields that `write_checked_json` wrote.
+
+    Args:
+        path: the JSON file.
+        kinds: field name -> type of its value.
+
+    Raises:
+        UserError: as `read_checked_json`, and if a field is missing or has another type.
+    """
+    read_checked_json(path)
+    return read_fields(path, kinds)
+
+
+def _compute_checksum(fields: Mapping[str, Any]) -> str:
+    return fingerprint([json.dumps(fields, sort_keys=True, ensure_ascii=False)])[:16]

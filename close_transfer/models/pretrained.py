@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from close_transfer.core.atomic_files import damaged_file_error
+from close_transfer.core.atomic_files import damaged_file_error, read_json
 from close_transfer.core.errors import UserError
 from close_transfer.core.model_folder import build_custom_code_error, check_model_folder, is_custom_code_error
 from close_transfer.core.weight_headers import check_loading_info, count_tensors
@@ -77,4 +77,7 @@ def load_saved_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     except UserError:
         raise
     except Exception as error:  # of many kinds: of JSON, of transformers, and plain ones of tokenizers
+        for name in ("tokenizer_config.json", "tokenizer.json"):  # their errors name no file
+            if (folder / name).is_file() and not isinstance(read_json(folder / name), dict):
+                raise damaged_file_error(folder / name, "it does not hold a JSON object") from error
         raise damaged_file_error(folder / "tokenizer.json", str(error)) from error

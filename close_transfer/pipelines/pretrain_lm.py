@@ -24,7 +24,7 @@ from close_transfer.config.pretrain_lm import PretrainLmConfig
 from close_transfer.core.atomic_files import (
     WriteError,
     fingerprint,
-    read_json,
+    read_fields,
     write_json,
 )
 from close_transfer.core.checksums import write_checksums
@@ -107,7 +107,7 @@ def _check_output(config: PretrainLmConfig) -> Path:
         return folder
     if not folder.is_dir():
         raise UserError(f"resume=true: there is no training at output={folder}. Start one without resume=true")
-    if (folder / _SUMMARY).is_file() and not read_json(folder / _SUMMARY)["stopped_early"]:
+    if (folder / _SUMMARY).is_file() and not read_fields(folder / _SUMMARY, {"stopped_early": bool})["stopped_early"]:
         raise UserError(
             f"resume=true: the training in {folder} is finished. Use it with lm={folder}, or give another output="
         )

@@ -36,8 +36,9 @@ HUB_LICENCES = frozenset([
 ])  # fmt: skip
 
 
-# Fields of facts.json besides those that `read_run` requires.
-_OPTIONAL_FACTS = ("num_examples", "num_skipped", "skipped", "num_trained_parameters")
+# Facts of a run that are published. Reasons for skipping name no settings, so only the first ones are redacted.
+_REDACTED_FACTS = ("data_regime", "input_modality", "validation_input", "data_fingerprint", "encoder")
+_COUNTS = ("num_examples", "num_skipped", "skipped", "num_trained_parameters")
 
 
 def collect_run_facts(run: Path) -> dict[str, Any]:
@@ -49,11 +50,10 @@ def collect_run_facts(run: Path) -> dict[str, Any]:
         UserError: if the folder holds no run, or a damaged file.
     """
     config, facts = read_run(run)
-    all_facts = read_json(run / "facts.json")
     all_results = [read_results(path, "run") for path in sorted(run.glob("*/results.json"))]
     return {
         "settings": redact(config.model_dump(mode="json")),
-        "facts": redact(facts) | {key: all_facts[key] for key in _OPTIONAL_FACTS if key in all_facts},
+        "facts": redact({key: facts[key] for key in _REDACTED_FACTS}) | {key: facts[key] for key in _COUNTS},
         "results": [
             {
                 "data": results.data, "split": results.split, "scene": results.scene, "num_examples": results.num_examples,

@@ -33,15 +33,19 @@ from close_transfer.core.atomic_files import (
     fingerprint,
     fingerprint_file,
     follow_umask,
-    read_fields,
     remove_stale,
     replace_link,
     report_write_errors,
     sync,
-    write_json,
     write_text,
 )
-from close_transfer.core.checksums import CHECKSUMS, check_model_checksums, write_checksums
+from close_transfer.core.checksums import (
+    CHECKSUMS,
+    check_model_checksums,
+    read_checked_fields,
+    write_checked_json,
+    write_checksums,
+)
 from close_transfer.core.errors import UserError
 from close_transfer.core.locks import hold_lock, locate_lock
 from close_transfer.training.copied_links import remove_copied_links
@@ -197,9 +201,9 @@ class RunFolder:
                 tokenizer.save_pretrained(temporary)
                 save_file(collect_optimizer_tensors(model, optimizer), temporary / _OPTIMIZER)
                 follow_umask(temporary)
-                # Not of the state: it holds the seconds, and a resumed run has the same checksums as an uninterrupted one.
+                # Not of the state, which has its own: it holds the seconds, which differ in a resumed run.
                 write_checksums(temporary, [path.name for path in temporary.iterdir()])
-                write_json(temporary / _STATE, asdict(state))
+                write_checked_json(temporary / _STATE, asdict(state))
                 for path in (*temporary.iterdir(), temporary, self.log_path):
                     sync(path)
                 temporary.rename(target)
@@ -282,10 +286,8 @@ def _parse_entry(line: str) -> dict[str, Any] | None:
 def read_state(folder: Path, kind: type[State]) -> State:
     """Return the training state of a checkpoint. Raises `UserError` if it is missing or damaged."""
     path = folder / _STATE
-    if not path.is_file():
-        raise damaged_file_error(path, "it is missing")
     more = {field.name: field.type for field in fields(kind) if field.name not in _STATE_TYPES}
-    state = kind(**read_fields(path, _STATE_TYPES | more))
+    state = kind(**read_checked_fields(path, _STATE_TYPES | more))
     if _name_checkpoint(state.step) != folder.name:
         raise damaged_file_error(path, f"its step is {state.step}")
     return state

@@ -17,21 +17,17 @@ from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import (
     check_replaceable_link,
     damaged_file_error,
-    read_fields,
     replace_link,
     report_write_errors,
-    write_json,
     write_text,
 )
 from close_transfer.core.errors import UserError
 from close_transfer.core.new_folders import create_new_folder, name_by_time
 from close_transfer.core.roles import Role, drop_settings
+from close_transfer.training.run_facts import read_facts, write_facts
 
 # Data regime of each training modality, before noise and adapters; T0 is text only, T4 is paired images.
 DATA_REGIMES: dict[InputModality, str] = {"text": "T0", "image": "T4"}
-
-# Fields of facts.json that later commands read.
-_FACT_TYPES = dict.fromkeys(("data_regime", "input_modality", "validation_input", "data_fingerprint", "encoder"), str)
 
 
 def choose_folder(config: TrainConfig) -> tuple[Path, bool]:
@@ -129,7 +125,7 @@ def start_run(config: TrainConfig, folder: Path, facts: Mapping[str, Any]) -> No
     """
     latest = Path(config.runs) / config.task.name / "latest"
     check_replaceable_link(latest)
-    write_json(folder / "facts.json", facts)
+    write_facts(folder, facts)
     write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
     with report_write_errors(latest):
         latest.parent.mkdir(parents=True, exist_ok=True)
@@ -154,7 +150,7 @@ def read_run(folder: Path) -> tuple[TrainConfig, dict]:
             f"run={folder}: config.yaml, {key}: {first['msg']}; another version wrote this run. Train again, or use the run "
             "with that version"
         ) from None
-    return config, read_fields(folder / "facts.json", _FACT_TYPES)
+    return config, read_facts(folder)
 
 
 def _read_saved_settings(folder: Path) -> dict[str, Any]:

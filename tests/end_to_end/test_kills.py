@@ -83,7 +83,7 @@ def training(folder: Path) -> None:
         found = {which: shas(folder / name / which) for which in ("best", "last")}
         states = {which: json.loads((folder / name / which / "training_state.json").read_text()) for which in found}
         for which in found:
-            del found[which]["training_state.json"], states[which]["seconds"]
+            del found[which]["training_state.json"], states[which]["seconds"], states[which]["checksum"]
         names = sorted(path.name for path in (folder / name / "checkpoints").iterdir())
         kept.append((found, states, names, (folder / name / "training.jsonl").read_text()))
     assert "model.safetensors" in kept[0][0]["best"]

@@ -39,12 +39,12 @@ SETTINGS_FILE = [
 ]
 CHECKPOINT = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
 LOADED = [
-    *(("config.yaml", how) for how in SETTINGS_FILE), *(("facts.json", how) for how in [*OBJECTS, "cut", None]),
+    *(("config.yaml", how) for how in SETTINGS_FILE), *(("facts.json", how) for how in [*OBJECTS, "cut", "flip", None]),
     *((f"best/{name}", how) for name in CHECKPOINT for how in ("flip", "cut", b"")), *(("best/checksums.json", how) for how in OBJECTS),
 ]  # fmt: skip
 RESUMED = [
     *((name, how) for name in ("config.yaml", "facts.json") for how in OBJECTS), *((f"last/{name}", how) for name in CHECKPOINT for how in ("flip", "cut", None)),
-    *(("last/training_state.json", how) for how in [*OBJECTS, None, b'{"step": 7, "best_step": 6, "best_loss": 1, "seconds": 1}']),
+    *(("last/training_state.json", how) for how in [*OBJECTS, "flip", None, b'{"step": 7, "best_step": 6, "best_loss": 1, "seconds": 1}']),
     *(("last/optimizer.safetensors", how) for how in ("flip", "cut", b"", None)),
 ]  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Answers for images and vectors that belong to no dataset."""
 
 import json
+import re
 import weakref
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from close_transfer.inference import prediction_inputs
 from close_transfer.pipelines.console import describe_prediction
 from close_transfer.pipelines.predict import predict_files
 from tests.conftest import die_at
+from tests.malformed.damage import flip
 from tests.settings import make_encoder
 
 
@@ -136,6 +138,8 @@ def test_interrupted_predictions_continue(finished_runs, images, monkeypatch, ca
         die_at(patched, 3)
         run_prediction(finished_runs, *settings)
     assert not Path("out.jsonl").exists()
+    starts = re.findall(r'"start": (\d+)', Path("out.jsonl.journal").read_text())
+    assert starts == ["0", "1"]
     with monkeypatch.context() as patched:
         calls = die_at(patched, None)
         summary, parts = run_prediction(finished_runs, *settings)
@@ -151,6 +155,44 @@ def test_interrupted_predictions_continue(finished_runs, images, monkeypatch, ca
     _, lines = run_prediction(finished_runs, *settings)
     assert "it differed in images. Its answers were moved to" in capsys.readouterr().err
     assert [line["id"] for line in lines] == ["0.png", "1.png", "2.png", "new.png"]
+
+
+def check_damaged_journals(finished_runs, monkeypatch, damage):
+    """Continue with each damaged journal, and check that the answers are those of an uninterrupted command."""
+    np.save("vectors.npy", np.random.default_rng(0).normal(size=(10, 128)).astype(np.float32))
+    settings = ("embeddings=vectors.npy", "batch_size=4", "num_beams=1")
+    run_prediction(finished_runs, *settings)
+    whole = Path("out.jsonl").read_bytes()
+    Path("out.jsonl").unlink()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        die_at(patched, 3)
+        run_prediction(finished_runs, *settings)
+    lines = Path("out.jsonl.journal").read_bytes().splitlines(keepends=True)
+    for content in damage(lines):
+        Path("out.jsonl.journal").write_bytes(content)
+        run_prediction(finished_runs, *settings)
+        assert Path("out.jsonl").read_bytes() == whole
+        Path("out.jsonl").unlink()
+
+
+@pytest.mark.slow
+def test_lines_of_a_journal_carry_their_start_and_none_counts_for_another(finished_runs, monkeypatch):
+    def damage(lines):
+        h, a, b = lines
+        orders = [(h, a, a, b), (h, b), (h, b, a), (a, b)]
+        return [b"".join(order) for order in (*orders, 2 * lines)]
+
+    check_damaged_journals(finished_runs, monkeypatch, damage)
+
+
+@pytest.mark.slow
+@pytest.mark.fuzz
+def test_no_flipped_bit_of_a_journal_changes_an_answer(finished_runs, monkeypatch):
+    def damage(lines):
+        good, rng = b"".join(lines), np.random.default_rng(0)
+        return (flip(good, rng) for _ in range(100))
+
+    check_damaged_journals(finished_runs, monkeypatch, damage)
 
 
 def one_text(seed):

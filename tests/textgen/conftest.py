@@ -16,7 +16,7 @@ from tests.conftest import REPOSITORY
 from tests.textgen.local_server import Server
 from tests.textgen.stand_in.server import StandInServer
 from textgen.config import SynthesizeCaptionsConfig
-from textgen.corpus.journal import RequestJournal, read_ledger
+from textgen.corpus.journal import RequestJournal, read_ledger, write_length
 from textgen.pipeline import Synthesis, synthesize
 from textgen.prompts.plan import read_plan
 
@@ -80,6 +80,11 @@ class Corpus:
     @property
     def journal(self) -> Path:
         return self.folder / "journal.jsonl"
+
+    def leave_journal(self, content: bytes) -> None:
+        """Write the journal that the first process would leave if it was killed after this content."""
+        self.journal.write_bytes(content)
+        write_length(self.journal, 1)
 
     @property
     def ledger(self):

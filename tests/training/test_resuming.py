@@ -41,7 +41,7 @@ def left(folder):
         if path.is_file() and "tensorboard" not in name and path.name not in ("config.yaml", "training_state.json"):
             files[name] = path.read_bytes()
     state = json.loads((folder / "last" / "training_state.json").read_text())
-    del state["seconds"]
+    del state["seconds"], state["checksum"]
     links = [(folder / which).resolve().name for which in ("best", "last")]
     return names, files, state, links
 

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from close_transfer.core.atomic_files import damaged_file_error, read_fields, report_write_errors, write_json
+from close_transfer.core.atomic_files import damaged_file_error, report_write_errors
+from close_transfer.core.checksums import read_checked_fields, write_checked_json
 from close_transfer.core.errors import UserError
 from close_transfer.core.locks import hold_lock, locate_lock
 from close_transfer.core.plain_files import has_interpolation
 from close_transfer.core.roles import Role, list_fields
 from close_transfer.core.schema import expand_home, shorten
 from textgen.config import SynthesizeCaptionsConfig
-from textgen.corpus.journal import make_busy_error, read_ledger
+from textgen.corpus.journal import locate_length, make_busy_error, read_ledger
 from textgen.text.hashing import hash_json
 
 _SETTINGS = "settings.json"
@@ -79,9 +80,14 @@ class CorpusFolder:
         return self.path / _SETTINGS
 
     @property
+    def had_journal(self) -> bool:
+        """True if there is a journal, or one is missing."""
+        return self.journal.exists() or locate_length(self.journal).exists()
+
+    @property
     def was_asked(self) -> bool:
         """True if requests may have been sent; the plan can then only grow."""
-        return self.journal.exists() or self.corpus.exists()
+        return self.had_journal or self.corpus.exists()
 
     def _drop_unanswered_journal(self, request_fingerprint_inputs: Mapping[str, str]) -> bool:
         """Delete a journal of other settings if it holds no answer and no spend; return False if it is kept."""
@@ -95,6 +101,7 @@ class CorpusFolder:
         refusal = make_busy_error(self.path)
         try:
             with hold_lock(locate_lock(self.journal), refusal):
+                locate_length(self.journal).unlink(missing_ok=True)  # first: a journal without it is whole
                 self.journal.unlink()
         except UserError as error:
             if error is not refusal:
@@ -150,7 +157,7 @@ class CorpusFolder:
             noted_inputs = _read_settings(self.settings)["decides"] if self.settings.is_file() else None
             if noted_inputs != note["decides"]:
                 self.plan.unlink(missing_ok=True)
-            _write_settings(self.settings, note)
+            write_checked_json(self.settings, note)
             return key
         if not self.settings.is_file():
             raise UserError(
@@ -181,16 +188,7 @@ class CorpusFolder:
         if {**noted_caps, **typed_caps} != noted_caps:
             others = [argument for argument in note["arguments"] if argument.partition("=")[0] not in _CAPS]
             caps = [f"{name}={value}" for name, value in {**noted_caps, **typed_caps}.items()]
-            _write_settings(self.settings, {**note, "arguments": [*others, *caps]})
-
-
-def _write_settings(path: Path, note: Mapping[str, Any]) -> None:
-    """Write settings.json with a checksum, because a changed cap in it would be believed."""
-    write_json(path, {**note, "checksum": _compute_checksum(note)})
-
-
-def _compute_checksum(note: Mapping[str, Any]) -> str:
-    return hash_json({name: value for name, value in note.items() if name != "checksum"}, 8)
+            write_checked_json(self.settings, {**note, "arguments": [*others, *caps]})
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
@@ -199,10 +197,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     Raises:
         UserError: if it is damaged.
     """
-    note = read_fields(path, {"key": str, "arguments": list, "decides": dict, "checksum": str})
-    if note["checksum"] != _compute_checksum(note):
-        raise damaged_file_error(path, "its contents do not match its checksum")
-    return note
+    return read_checked_fields(path, {"key": str, "arguments": list, "decides": dict})
 
 
 def _select_caps(arguments: Sequence[str]) -> dict[str, str]:

@@ -4,18 +4,22 @@ Each line is one event with a number and a checksum. It is written before the pr
 loses no event. A thread flushes lines to the disk at most every 50 ms, so a machine failure loses the events of that time
 at most. An answer counts once it is flushed. When the journal is opened again, an incomplete last line is removed, and
 requests that were in flight are charged at their reserved price.
+
+Its length is in a file next to it, because the lines themselves do not show that the last ones are missing. That file is
+written when the journal is opened and closed, so a journal may be longer than it says, and never shorter.
 """
 
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from close_transfer.core.atomic_files import append_line, report_write_errors
+from close_transfer.core.atomic_files import WriteError, append_line, report_write_errors
+from close_transfer.core.checksums import read_checked_fields, write_checked_json
 from close_transfer.core.errors import UserError
 from close_transfer.core.journal_lines import DamagedJournal, format_line, read_lines
 from close_transfer.core.locks import hold_lock, locate_lock
@@ -60,6 +64,8 @@ class RequestJournal:
             path.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as held:
             held.enter_context(hold_lock(locate_lock(path), make_busy_error(path.parent)))
+            if not path.exists():
+                _check_length(path, 0, read_length(path))  # before an empty journal takes its place
             with report_write_errors(path):
                 self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             held.callback(os.close, self._handle)
@@ -87,6 +93,13 @@ class RequestJournal:
         if not whole_size:
             with report_write_errors(self.path):
                 self._write(make_header(key))
+        self._note_length()
+
+    def _note_length(self) -> None:
+        with report_write_errors(self.path):
+            os.fsync(self._handle)  # first: after a machine failure the journal must not be shorter than noted
+        with suppress(WriteError):  # on a full disk an earlier length stays, which is true too
+            write_length(self.path, self._num_lines)
 
     def _write(self, event: Mapping[str, Any]) -> None:
         append_line(self._handle, format_line(self._num_lines + 1, event))
@@ -124,10 +137,9 @@ class RequestJournal:
         self._closing = True
         self._dirty.set()
         self._syncer.join()
-        with report_write_errors(self.path):
-            os.fsync(self._handle)
-        self.num_durable = len(self.ledger.answered)
-        self._held.close()
+        with self._held:
+            self._note_length()
+            self.num_durable = len(self.ledger.answered)
 
     def __enter__(self) -> "RequestJournal":
         return self
@@ -165,10 +177,49 @@ def _read_events(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     Raises:
         UserError: if a line is damaged, missing or repeated.
     """
+    length, num = read_length(path), 0  # read first, because another process may add lines meanwhile
     try:
-        yield from read_lines(path)
+        for line in read_lines(path):
+            yield line
+            num += 1
     except DamagedJournal as damage:
         raise make_damage_error(path, str(damage)) from None
+    _check_length(path, num, length)
+
+
+def locate_length(path: Path) -> Path:
+    """Return the path of the file with the number of lines of a journal."""
+    return path.with_name(f"{path.name}.length")
+
+
+def write_length(path: Path, num_lines: int) -> None:
+    """Write the number of lines of a journal next to it.
+
+    Raises:
+        WriteError: if it cannot be written.
+    """
+    write_checked_json(locate_length(path), {"num_lines": num_lines})
+
+
+def read_length(path: Path) -> int:
+    """Return the number of lines that a journal has at least; 0 if it is not known.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    length = locate_length(path)
+    try:
+        return int(read_checked_fields(length, {"num_lines": int})["num_lines"]) if length.is_file() else 0
+    except UserError:
+        raise UserError(
+            f"{length}: is damaged (it counts the lines of the journal). Check that {path.name} is there, and give "
+            "action=repair, which counts them again"
+        ) from None
+
+
+def _check_length(path: Path, num_lines: int, least: int) -> None:
+    if num_lines < least:
+        raise make_damage_error(path, f"it has {num_lines:,} lines, and {locate_length(path).name} counts {least:,}")
 
 
 def read_ledger(path: Path) -> Ledger:
@@ -181,6 +232,8 @@ def read_ledger(path: Path) -> Ledger:
     if path.is_file():
         for event, _ in _read_events(path):
             _apply_event(path, ledger, event)
+    else:
+        _check_length(path, 0, read_length(path))
     return ledger
 
 

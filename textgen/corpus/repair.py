@@ -10,7 +10,7 @@ from close_transfer.core.atomic_files import atomic_path, report_write_errors
 from close_transfer.core.errors import UserError
 from close_transfer.core.journal_lines import JournalLine, format_line, restore_line, scan_lines
 from close_transfer.core.locks import hold_lock, locate_lock
-from textgen.corpus.journal import make_busy_error, make_header
+from textgen.corpus.journal import locate_length, make_busy_error, make_header, read_length, write_length
 from textgen.corpus.ledger import BadEvent, Ledger
 
 
@@ -22,13 +22,18 @@ class Repair:
         ledger: ledger of the kept events.
         num_restored: number of lines that were restored without a loss.
         dropped: description of each line that was dropped.
-        copy: the file as it was; None if it was not damaged.
+        copy: the file as it was; None if it was not damaged, or missing.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
     num_restored: int = 0
     dropped: list[str] = field(default_factory=list)
     copy: Path | None = None
+
+    @property
+    def was_needed(self) -> bool:
+        """True if the journal was damaged."""
+        return bool(self.num_restored or self.dropped)
 
 
 def repair_journal(path: Path, key: str) -> Repair:
@@ -50,10 +55,19 @@ def repair_journal(path: Path, key: str) -> Repair:
         with temporary.open("w", encoding="utf-8") as file:
             for number, event in enumerate(_keep_events(path, key, repair), start=1):
                 file.write(format_line(number, event) + "\n")
-        if repair.num_restored or repair.dropped:
-            with report_write_errors(path):
+        with report_write_errors(path):
+            if repair.was_needed and path.is_file():
                 repair.copy = Path(shutil.copy2(path, _find_free_name(path)))
+            locate_length(path).unlink(missing_ok=True)  # before the new journal, which may be shorter
+    write_length(path, number)
     return repair
+
+
+def _read_intact_length(path: Path) -> int:
+    try:
+        return read_length(path)
+    except UserError:  # the file of the length is damaged itself, and is written again
+        return 0
 
 
 def _find_free_name(path: Path) -> Path:
@@ -70,7 +84,7 @@ def _keep_events(path: Path, key: str, repair: Repair) -> Iterator[dict[str, Any
     seen: set[int] = set()
     damaged: set[int] = set()
     last = 0
-    for line in scan_lines(path):
+    for line in scan_lines(path) if path.is_file() else ():
         last, event = _restore(line, last + 1, repair)
         if event is None:
             damaged.add(last)
@@ -91,7 +105,8 @@ def _keep_events(path: Path, key: str, repair: Repair) -> Iterator[dict[str, Any
                 repair.dropped.append(f"line {line.place}: {error}")
             else:
                 yield event
-    missing = set(range(1, max(seen, default=1))) - seen - damaged
+    length = max(_read_intact_length(path), *seen, *damaged, 0)
+    missing = set(range(1, length + 1)) - seen - damaged
     repair.dropped += [f"line {number} is missing" for number in sorted(missing)]
 
 

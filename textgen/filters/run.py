@@ -1,11 +1,12 @@
 """Filtering of a journal's answers into the corpus; removed texts are kept in a separate file."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from close_transfer.core.atomic_files import atomic_path, read_fields, write_json
+from close_transfer.core.atomic_files import atomic_path, fingerprint_file
+from close_transfer.core.checksums import read_checked_fields, write_checked_json
 from close_transfer.core.errors import UserError
 from textgen.corpus.candidate import Candidate
 from textgen.corpus.folder import CorpusFolder
@@ -133,8 +134,9 @@ def filter_corpus(folder: CorpusFolder, inputs: RecipeInputs, ledger: Ledger) ->
         "settings": settings.model_dump(mode="json"),
         "num_references": len(inputs.references),
         "num_evaluation": len(inputs.evaluation),
+        "sha256": {path.name: fingerprint_file(path) for path in (folder.corpus, folder.removed)},
     }
-    write_json(folder.filters, counts)
+    write_checked_json(folder.filters, counts)
     return counts
 
 
@@ -147,7 +149,7 @@ def read_filters(folder: CorpusFolder) -> dict[str, Any] | None:
     if not folder.filters.is_file():
         return None
     try:
-        filters = read_fields(folder.filters, _COUNTS | {"stages": list, "settings": dict})
+        filters = read_checked_fields(folder.filters, _COUNTS | {"stages": list, "settings": dict, "sha256": dict})
     except UserError as error:
         raise _make_damage_error(folder.filters, error) from None
     for stage in filters["stages"]:
@@ -159,12 +161,32 @@ def read_filters(folder: CorpusFolder) -> dict[str, Any] | None:
     return filters
 
 
-def read_corpus(folder: CorpusFolder, num: int) -> list[dict[str, Any]]:
-    """Read the records of corpus.jsonl, which has `num` lines.
+def _check_filtered(path: Path, filters: Mapping[str, Any]) -> None:
+    """Check that a file is as the filters wrote it.
+
+    Args:
+        path: corpus.jsonl or removed.jsonl.
+        filters: content of filters.json.
 
     Raises:
-        UserError: if it is damaged.
+        UserError: if it is missing or damaged.
     """
+    if not path.is_file() or fingerprint_file(path) != filters["sha256"].get(path.name):
+        raise _make_damage_error(path, "it is missing, or its SHA-256 is not the one in filters.json")
+
+
+def read_corpus(folder: CorpusFolder, filters: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Read the records of corpus.jsonl, after a check that it and removed.jsonl are as the filters wrote them.
+
+    Args:
+        folder: folder of the corpus.
+        filters: content of filters.json.
+
+    Raises:
+        UserError: if one of them is damaged.
+    """
+    for path in (folder.corpus, folder.removed):
+        _check_filtered(path, filters)
     try:
         lines = folder.corpus.read_text(encoding="utf-8").split("\n")[:-1]
         records = [json.loads(line) for line in lines]
@@ -175,7 +197,7 @@ def read_corpus(folder: CorpusFolder, num: int) -> list[dict[str, Any]]:
             isinstance(record.get(name), str) for name in ("id", "group", "text")
         ):
             raise _make_damage_error(folder.corpus, f"line {number} is not a text with id and group")
-    if len(records) != num:
+    if len(records) != (num := filters["num_kept"]):
         raise _make_damage_error(folder.corpus, f"it has {len(records):,} texts, and filters.json counts {num:,}")
     return records
 

@@ -8,6 +8,7 @@ from typing import Any
 import openai
 
 from textgen.generators.reply_parts import describe_error, unpack_body
+from textgen.generators.server_words import extract_words, is_web_page
 
 ENDED = ("completed", "failed", "expired", "cancelled")
 IN_PROGRESS = ("validating", "in_progress", "finalizing", "cancelling")
@@ -41,7 +42,7 @@ def _read_fields(answer: Any, *names: str) -> Mapping[str, Any]:
     fields = unpack_body(answer)
     fields = fields.to_dict() if isinstance(fields, openai.BaseModel) else fields
     if not isinstance(fields, Mapping):
-        raise ValueError(f"the answer is not an object of the Batch API ({str(fields)[:80]!r})")
+        raise ValueError(f"the answer is not an object of the Batch API ({extract_words(str(fields)) or 'nothing'})")
     for name in names:
         if not isinstance(fields.get(name), str):
             raise ValueError(f"the answer does not follow the Batch API (no {name!r}: {describe_error(fields)[:80]})")
@@ -82,6 +83,21 @@ def retrieve_batch(client: openai.OpenAI, batch_id: str) -> BatchState:
         sum(number for number in numbers if isinstance(number, int) and number > 0),
         tuple(_describe_refusal(error) for error in listed),
     )
+
+
+def download_results(client: openai.OpenAI, file_id: str) -> str:
+    """Return the content of a file of results.
+
+    Raises:
+        ValueError: if the server sends a web page or an error in its place, so that the results can be fetched later.
+    """
+    text = client.files.content(file_id).text
+    if is_web_page(text):
+        raise ValueError(f"the answer is not a file of results ({extract_words(text)})")
+    body = unpack_body(text)  # a file of one line, or no JSON as a whole
+    if isinstance(body, Mapping) and body.get("error") and "custom_id" not in body:
+        raise ValueError(f"the answer is not a file of results ({extract_words(describe_error(body['error']))})")
+    return text
 
 
 def _describe_refusal(error: Any) -> str:

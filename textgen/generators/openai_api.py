@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.secret_texts import KeyMask, find_address_error
-from textgen.generators.reply_parts import describe_error, join_parts, unpack_body
+from textgen.generators.reply_parts import describe_error, join_parts, unpack_object
 from textgen.generators.responses import NO_SCHEMA, TOO_FAST, Reply, RequestError
 
 Api = Literal["responses", "chat"]
@@ -172,9 +172,7 @@ def read_reply(body: Any, api: Api) -> Reply:
     Raises:
         RequestError: if it is not an answer, or an empty one; reported usage is charged.
     """
-    body = unpack_body(body)
-    if not isinstance(body, Mapping):
-        raise RequestError("truncated", "reserved", "the answer is not JSON")
+    body = unpack_object(body)
     if body.get("error") and not body.get("choices") and not body.get("output"):  # some servers send it as status 200
         raise RequestError("malformed", "reserved", f"the answer is an error: {describe_error(body['error'])}")
     try:

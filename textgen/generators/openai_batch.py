@@ -25,6 +25,7 @@ from textgen.generators.batch_calls import (
     IN_PROGRESS,
     BatchState,
     create_batch,
+    download_results,
     find_batch,
     retrieve_batch,
     upload_file,
@@ -226,9 +227,9 @@ class BatchClient:
         results = Results()
         for file in batch.files:
             self._max_bytes = self._bound_file(part)
-            content = self._calls.repeat(partial(self._client.files.content, file), TRANSFER)
+            text = self._calls.repeat(partial(download_results, self._client, file), TRANSFER)
             self._max_bytes = _MAX_CALL_BYTES
-            for line in split_result_lines(content.text):
+            for line in split_result_lines(text):
                 results.add(*read_result(line, self.access, self.writer.is_schema_optional), part.ids)
         for request, outcome in results.outcomes.items():
             if request in part.open:  # otherwise a killed run has recorded it already

@@ -1,5 +1,6 @@
 """Source `openai`: single attempts by the `openai` client. The caller retries, so that each attempt is journalled."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -17,7 +18,6 @@ from textgen.generators.openai_api import (
 )
 from textgen.generators.openai_connection import classify_error, make_async_client
 from textgen.generators.responses import NO_CONNECTION, NO_SCHEMA, WEB_PAGE, Reply, RequestError
-from textgen.generators.server_words import extract_words, is_web_page
 from textgen.text.hashing import to_canonical_json
 
 # Errors while a connection is made, before a request is sent. By name, because the client may change its HTTP library.
@@ -84,6 +84,8 @@ class OpenAIClient:
             if cause in _NOT_SENT:
                 raise RequestError(NO_CONNECTION, "no", f"the server cannot be reached ({cause})") from None
             raise RequestError("connection lost", "reserved", cause) from None
+        except json.JSONDecodeError as error:  # text under the content type of JSON
+            answer = error.doc
         except (openai.OpenAIError, ValueError, RecursionError) as error:
             raise RequestError("truncated", "reserved", self._access.mask_key(str(error))) from None
         # Masked before anything else reads it: some servers repeat the request's headers in texts and names.
@@ -91,13 +93,11 @@ class OpenAIClient:
             answer = self._access.mask_key(answer)
         except RecursionError:
             raise RequestError("malformed", "reserved", "the answer's JSON is nested too deeply") from None
-        if isinstance(answer, str) and is_web_page(answer):
-            raise RequestError(WEB_PAGE, "no", f"the address gives {extract_words(answer)}")
         try:
             reply = read_reply(answer, self._access.api)
         except RequestError as fault:
-            if isinstance(answer, str):
-                fault.detail += f": {extract_words(answer) or 'nothing'}"
+            if fault.kind == WEB_PAGE:  # so the address is not the API's, and the request was not accepted
+                fault.paid = "no"
             raise
         if schema is not None:
             self._has_schema_worked = True

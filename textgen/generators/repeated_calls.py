@@ -16,6 +16,7 @@ from textgen.generators.bounded_http import UnreadableBody
 from textgen.generators.limits import Limits
 from textgen.generators.openai_api import Access
 from textgen.generators.openai_connection import classify_error
+from textgen.generators.server_words import extract_words
 
 T = TypeVar("T")
 
@@ -74,7 +75,8 @@ class RepeatedCalls:
                     last_message = str(error.__cause__)
                     break
                 if isinstance(error, json.JSONDecodeError):
-                    last_message = f"the answer is not an object of the Batch API ({error}). Check base_url="
+                    words = extract_words(error.doc) or "nothing"
+                    last_message = f"the answer is not an object of the Batch API ({words}). Check base_url="
             self.pause(wait)
             if self.stop.asked:
                 raise Stopped

@@ -4,6 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from textgen.generators.responses import WEB_PAGE, RequestError
+from textgen.generators.server_words import extract_words, is_web_page
+
 
 def unpack_body(body: Any) -> Any:
     """Return the JSON value of a body that was sent as text, because some servers name another content type."""
@@ -13,6 +16,21 @@ def unpack_body(body: Any) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError):
         return body
+
+
+def unpack_object(body: Any) -> Mapping[str, Any]:
+    """Return the object in a body that is the server's answer.
+
+    Raises:
+        RequestError: if it is something else, with the words of a text or a web page.
+    """
+    value = unpack_body(body)
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, str) and is_web_page(value):
+        raise RequestError(WEB_PAGE, "reserved", f"the server gives {extract_words(value)}")
+    words = f": {extract_words(body) or 'nothing'}" if isinstance(body, str) else ""
+    raise RequestError("truncated", "reserved", f"the answer is not a JSON object{words}")
 
 
 def join_parts(content: Any, kind: str = "text") -> Any:

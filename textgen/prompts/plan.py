@@ -114,10 +114,10 @@ def read_plan(path: Path) -> Iterator[Request]:
     Raises:
         UserError: if the file is damaged.
     """
-    with path.open(encoding="utf-8") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                yield Request.from_record(json.loads(line))
+                yield Request.from_record(json.loads(line.decode()))
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise make_damage_error(path, f"line {number}: {error!r}") from None
 

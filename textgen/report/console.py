@@ -99,13 +99,13 @@ def describe_corpus(folder: CorpusFolder, filters: Mapping[str, Any]) -> str:
 
 def describe_repair(repair: Repair, journal: Path, num_planned: int) -> str:
     """Describe a repair: lines restored and dropped, and the requests answered now."""
-    if repair.copy is None:
+    if not repair.was_needed:
         return f"{journal}: is not damaged, and its events were not changed"
     dropped = [f"dropped: {reason}" for reason in repair.dropped[:_NUM_DROPPED_SHOWN]]
     return "\n".join(
         [
-            f"{journal}: {repair.num_restored:,} lines were restored and {len(repair.dropped):,} dropped; the file as it was is "
-            f"{repair.copy}",
+            f"{journal}: {repair.num_restored:,} lines were restored and {len(repair.dropped):,} dropped; "
+            + (f"the file as it was is {repair.copy}" if repair.copy else "there was no such file"),
             *dropped,
             f"{describe_status(repair.ledger, num_planned)}. Continue with action=run",
         ]

@@ -21,6 +21,7 @@ _MEANINGS = {
     "deadline": "no answer in time",
     "truncated": "the answer was not complete JSON",
     "malformed": "the answer did not follow the API",
+    "web page": "a web page came in place of an answer",
     "empty": "an answer without text",
     "wrong shape": "an answer without the recipe's fields",
     "cut short": "an answer longer than max_output_tokens",

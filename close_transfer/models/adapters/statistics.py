@@ -19,7 +19,8 @@ from safetensors.numpy import load_file, save_file
 from typing_extensions import TypedDict  # pydantic takes typing's own from Python 3.12 on
 
 from close_transfer.core.arrays import Float64Array
-from close_transfer.core.atomic_files import atomic_path, fingerprint_file, read_json, write_json
+from close_transfer.core.atomic_files import atomic_path, fingerprint_file
+from close_transfer.core.checksums import read_checked_json, write_checked_json
 from close_transfer.core.errors import UserError
 from close_transfer.core.schema import Natural
 
@@ -111,7 +112,7 @@ class Statistics:
         with atomic_path(folder / _ARRAYS) as temporary:
             save_file({name: np.ascontiguousarray(value) for name, value in self.arrays.items()}, temporary)
         facts = {"format": _FORMAT, "data_regime": self.data_regime, "dim": self.dim, "arrays": sorted(self.arrays)}
-        write_json(folder / _FACTS, facts | {"sha256": fingerprint_file(folder / _ARRAYS)} | dict(self.facts))
+        write_checked_json(folder / _FACTS, facts | {"sha256": fingerprint_file(folder / _ARRAYS)} | dict(self.facts))
 
     @classmethod
     def load(cls, folder: Path, dim: int) -> "Statistics":
@@ -152,7 +153,7 @@ class Statistics:
 
 def _read_facts(folder: Path) -> dict[str, Any]:
     try:
-        facts = read_json(folder / _FACTS)
+        facts = read_checked_json(folder / _FACTS)
         _FACT_TYPES.validate_python(facts, strict=True)
     except ValidationError as error:
         first = error.errors()[0]

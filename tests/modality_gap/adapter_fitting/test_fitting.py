@@ -11,6 +11,7 @@ import torch
 from close_transfer.cli import compose_config
 from close_transfer.config.compute_statistics import ComputeStatisticsConfig
 from close_transfer.config.evaluate import EvaluateConfig
+from close_transfer.core.checksums import read_checked_json, write_checked_json
 from close_transfer.core.errors import UserError
 from close_transfer.data.example_kinds import CAPTIONS, QUESTIONS
 from close_transfer.data.examples import group_by_scene
@@ -134,10 +135,8 @@ def test_adapters_are_fitted_on_what_those_before_them_give():
 
 def test_statistics_of_another_encoder_are_refused():
     fit()
-    facts = json.loads(Path("fitted/statistics.json").read_text())
-    Path("fitted/statistics.json").write_text(
-        json.dumps(facts | {"encoder_fingerprint": "other", "encoder": "ViT-B-32"})
-    )
+    facts = read_checked_json(Path("fitted/statistics.json"))
+    write_checked_json(Path("fitted/statistics.json"), facts | {"encoder_fingerprint": "other", "encoder": "ViT-B-32"})
     with pytest.raises(UserError, match=r"statistics=fitted were fitted on vectors of ViT-B-32 with other weights"):
         train(small_config("adapter=remove_mean", "statistics=fitted"), "text")
 
@@ -164,6 +163,18 @@ def test_a_damaged_choice_of_noise_is_a_sentence(change):
     good = Statistics({}, {"noise": {"unpaired": CHOICE | {"interval": [0.05, 0.2]}}, "noise_behind": []})
     choice = _read_saved_choice("fitted", "auto-unpaired", good, [])
     assert (choice.std, choice.interval, choice.sensitivity) == (0.1, (0.05, 0.2), ())
+
+
+def test_changed_facts_of_statistics_are_refused():
+    fit()
+    path = Path("fitted/statistics.json")
+    good = path.read_bytes()
+    for place in range(0, len(good), 97):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        with pytest.raises(
+            UserError, match=r"statistics=fitted: statistics\.json is damaged\. Fit the statistics again"
+        ):
+            Statistics.load(Path("fitted"), DIM)
 
 
 def test_texts_of_another_domain_are_told_with_a_number(capsys):

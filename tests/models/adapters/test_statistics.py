@@ -1,10 +1,10 @@
-import json
 import random
 
 import numpy as np
 import pytest
 
 from close_transfer.core.atomic_files import fingerprint_file
+from close_transfer.core.checksums import read_checked_json, write_checked_json
 from close_transfer.core.errors import UserError
 from close_transfer.models.adapters.statistics import Statistics
 
@@ -23,7 +23,7 @@ def save(folder):
     facts = {"data": "x", "split": "train", "num_texts": 3, "num_scenes": 3, "num_images": 0, "paired": False}
     facts |= {"chain": [], "noise_behind": [], "encoder": "e", "encoder_fingerprint": "f", "data_fingerprint": "d"}
     Statistics({"text_mean": np.ones(4), "text_covariance": np.eye(4)}, facts | {"noise": {}}).save(folder)
-    return json.loads((folder / "statistics.json").read_text())
+    return read_checked_json(folder / "statistics.json")
 
 
 @pytest.mark.parametrize("name", [
@@ -34,7 +34,7 @@ def test_facts_of_another_type_are_a_sentence(name, tmp_path):
     facts = save(tmp_path)
     Statistics.load(tmp_path, 4)
     for value in (None, -1, 0.5, "x" if not isinstance(facts[name], str) else 7, [1], {"a": 1}):
-        (tmp_path / "statistics.json").write_text(json.dumps(facts | {name: value}))
+        write_checked_json(tmp_path / "statistics.json", facts | {name: value})
         with pytest.raises(UserError, match=rf"statistics\.json is damaged \({name}.*\)\. Fit the statistics again"):
             Statistics.load(tmp_path, 4)
 
@@ -70,8 +70,7 @@ def test_damaged_statistics_are_a_sentence(name, tmp_path):
             damaged[chance.randrange(len(damaged))] = chance.randrange(256)
         (tmp_path / name).write_bytes(damaged[: chance.choice([len(damaged)] * 9 + [chance.randrange(len(damaged))])])
         if name.endswith(".safetensors"):  # also behind a checksum that fits
-            fitting = facts | {"sha256": fingerprint_file(tmp_path / name)}
-            (tmp_path / "statistics.json").write_text(json.dumps(fitting))
+            write_checked_json(tmp_path / "statistics.json", facts | {"sha256": fingerprint_file(tmp_path / name)})
         try:
             loaded = Statistics.load(tmp_path, 4)
         except UserError as error:

@@ -33,17 +33,21 @@ def read(path):
     return {event["id"]: event["items"] for event in read_answers(path)}, ledger.answered, ledger.spent
 
 
+def flip(content, rng):
+    """Return the content with one random bit flipped."""
+    bits = bytearray(content)
+    bits[rng.randrange(len(bits))] ^= 1 << rng.randrange(8)
+    return bytes(bits)
+
+
 def check_flips(path, num, seed):
     """Flip one random bit at a time; return how often the journal was refused."""
     good, whole, rng = path.read_bytes(), read(path), random.Random(seed)
     num_refused = 0
     for _ in range(num):
-        bits = bytearray(good)
-        place = rng.randrange(len(bits))
-        bits[place] ^= 1 << rng.randrange(8)
-        path.write_bytes(bits)
+        path.write_bytes(flip(good, rng))
         try:
-            assert read(path) == whole, place
+            assert read(path) == whole
         except UserError as error:
             assert "is damaged (line " in str(error) and "action=repair" in str(error)
             num_refused += 1
@@ -216,6 +220,11 @@ def test_a_changed_plan_is_damage(offline):
         plan.write_text("".join(changed))
         with pytest.raises(UserError, match=rf"plan\.jsonl: is damaged \({problem}.*\)\. Restore it"):
             offline.run("action=status")
+    whole, rng = good.encode(), random.Random(0)
+    for content in (b"\xff" + whole[1:], *(flip(whole, rng) for _ in range(30))):
+        plan.write_bytes(content)
+        with pytest.raises(UserError, match=r"plan\.jsonl: is damaged"):
+            offline.work().check_plan()
     plan.write_text("".join(lines[:5]))
     with pytest.raises(UserError, match=r"it lacks 3 of 8 requests"):
         offline.run("num_texts=5")
@@ -226,18 +235,26 @@ def test_a_changed_plan_is_damage(offline):
 
 def test_a_lost_journal_is_damage_after_texts_were_filtered(offline):
     offline.journal.unlink()
-    with pytest.raises(UserError, match=r"journal\.jsonl: is damaged \(it has 0 answers, and filters\.json counts 8\)"):
-        offline.run()
+    for length in (True, False):  # known from journal.jsonl.length, or, if both are lost, from filters.json
+        if not length:
+            (offline.folder / "journal.jsonl.length").unlink()
+        counted = "lines, and journal.jsonl.length counts 9" if length else "answers, and filters.json counts 8"
+        with pytest.raises(UserError, match=rf"journal\.jsonl: is damaged \(it has 0 {counted}\)"):
+            offline.run()
+        assert offline.journal.exists() != length
     (offline.folder / "filters.json").unlink()
     assert offline.run() == 0
 
 
-@pytest.mark.parametrize("name", ["corpus.jsonl", "filters.json"])
+@pytest.mark.parametrize("name", ["corpus.jsonl", "filters.json", "removed.jsonl"])
 def test_damaged_results_of_the_filters_are_made_again(name, offline):
     path, work = offline.folder / name, offline.work()
     good = path.read_bytes()
-    for content in (b"", b"[]", b"{}\n", b"\xff\xfe", b'{"num_kept": 8, "stages": [3]}', b"{", good[:-2], good * 2):
-        path.write_bytes(content)
+    rng = random.Random(name)
+    contents = [b"", b"[]", b"{}\n", b"\xff\xfe", b'{"num_kept": 8, "stages": [3]}', b"{", good[:-2], good * 2]
+    contents += [flip(good, rng) for _ in range(20)] + ([] if name == "filters.json" else [None])
+    for content in contents:
+        path.write_bytes(content) if content is not None else path.unlink()
         with pytest.raises(UserError, match=rf"{name}: is damaged \(.*\)\. Make it again .* action=filter"):
             work.describe()
     assert offline.run("action=filter") == 0

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from close_transfer.core.checksums import write_checked_json
 from close_transfer.core.command_line import compose_config
 from close_transfer.core.errors import UserError
 from close_transfer.core.locks import hold_lock, locate_lock
@@ -11,7 +12,6 @@ from tests.textgen.conftest import write_journal
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.folder import CorpusFolder, merge_remembered_args
 from textgen.pipeline import synthesize
-from textgen.text.hashing import hash_json
 
 DECIDES = {"recipe": "coco-style", "template": "a" * 64, "model": "gpt-5-mini", "seed": "0"}
 
@@ -173,7 +173,7 @@ def test_a_folder_of_others_sets_plain_values_only(argument, tmp_path):
     folder = CorpusFolder(tmp_path)
     folder.plan.touch()
     note = {"key": "k", "arguments": ["seed=1", argument], "decides": {}}
-    folder.settings.write_text(json.dumps({**note, "checksum": hash_json(note, 8)}))
+    write_checked_json(folder.settings, note)
     with pytest.raises(UserError, match=r"settings\.json: is damaged \(.* is not a plain setting\)"):
         merge_remembered_args([f"output={tmp_path}"], "{recipe}", "coco-style")
 

@@ -121,7 +121,7 @@ def test_the_request_of_an_incomplete_last_line_is_sent_again(cut, serve, corpus
     spent = made.ledger.spent
     content = made.journal.read_bytes()
     assert json.loads(content.splitlines()[-1])["event"] == "answer"
-    made.journal.write_bytes(content[:-cut])
+    made.leave_journal(content[:-cut])
     assert made.ledger.open.keys() == {answers[-1]["id"]}
 
     assert made.ask() is None

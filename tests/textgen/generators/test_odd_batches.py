@@ -140,6 +140,33 @@ def test_an_odd_line_costs_its_own_request_only(line, odd, made, capsys):
         assert "1 lines of its results do not follow the API" in capsys.readouterr().out
 
 
+PAGE = "<!DOCTYPE html><html><head><title>502</title></head><body>Bad <b>gateway</b></body></html>"
+
+
+def test_a_web_page_in_a_line_is_named_and_costs_its_request_only(odd, made):
+    page = {"response": {"status_code": 200, "body": PAGE}}
+    odd.make_lines = lambda ids: [{"custom_id": ids[0], **page}, *map(good, ids[1:])]
+    made.ask()
+    assert made.is_complete
+    (fault,) = made.events("fault")
+    assert (fault["id"], fault["fault"], fault["paid"]) == (made.planned[0], "web page", "reserved")
+    assert fault["detail"] == "the server gives a web page: 502 Bad gateway"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(PAGE, "a web page: 502 Bad gateway"), ('{"error": {"message": "later"}}', "later")]
+)
+def test_a_page_or_an_error_in_place_of_the_results_is_not_taken_for_them(content, words, odd, made):
+    odd.make_lines = lambda _: [content]
+    with pytest.raises(UserError, match=rf"the answer is not a file of results \({words}\)\. All answers are kept"):
+        made.ask("max_attempts=2")
+    assert not made.events("fault", "batch_done")
+    odd.make_lines = None
+    assert made.ask() is None
+    assert made.is_complete
+    assert len(odd.files) == 1  # nothing was submitted again
+
+
 def test_lines_without_a_request_are_counted(odd, made, capsys):
     odd.make_lines = lambda ids: ["no JSON\n", "[" * 100_000 + "\n", "[]\n", "null\n", good("unknown"), {"custom_id": None},
                                   *map(good, ids[:3])]  # fmt: skip
@@ -169,6 +196,13 @@ def test_calls_with_another_content_type_are_read(odd, made):
     assert made.is_complete
 
 
+@pytest.mark.parametrize("content_type", ["application/json", "text/html"])
+def test_a_web_page_in_place_of_an_answer_is_quoted(content_type, odd, made):
+    odd.content_type, odd.reply = content_type, lambda *_: PAGE
+    with pytest.raises(UserError, match=r"an object of the Batch API \(a web page: 502 Bad gateway\)"):
+        made.ask("max_attempts=1")
+
+
 @pytest.mark.parametrize("reply", ["<html>", {"object": "list"}, [1]])
 def test_calls_without_an_answer_are_a_sentence(reply, odd, made):
     odd.reply = lambda *_: reply
@@ -194,7 +228,7 @@ def test_a_list_without_an_end_is_a_sentence(is_new, odd, made, monkeypatch):
     made.ask()
     lines = made.journal.read_bytes().splitlines(keepends=True)
     submitted = next(number for number, line in enumerate(lines) if b'"batch_submitted"' in line)
-    made.journal.write_bytes(b"".join(lines[:submitted]))
+    made.leave_journal(b"".join(lines[:submitted]))
 
     def reply(method, path, content):
         odd.num_pages += 1

@@ -115,13 +115,13 @@ def test_a_kill_before_the_id_is_recorded_submits_nothing_twice(serve, batches):
     made.ask()
     lines = made.journal.read_bytes().splitlines(keepends=True)
     submitted = next(number for number, line in enumerate(lines) if b'"batch_submitted"' in line)
-    made.journal.write_bytes(b"".join(lines[:submitted]))
+    made.leave_journal(b"".join(lines[:submitted]))
     assert made.ask() is None
     assert made.is_complete
     assert server.calls()[CREATE] == server.calls()[UPLOAD] == 1
     assert server.counts()["paid"] == 10
 
-    made.journal.write_bytes(b"".join(lines[:submitted]))  # and collect finds it as well
+    made.leave_journal(b"".join(lines[:submitted]))  # and collect finds it as well
     assert made.run("action=collect") == 0
     assert made.is_complete
     assert server.calls()[CREATE] == 1
@@ -133,7 +133,7 @@ def test_after_a_kill_before_the_upload_the_file_is_submitted(serve, batches):
     made.ask()
     lines = made.journal.read_bytes().splitlines(keepends=True)
     submitted = next(number for number, line in enumerate(lines) if b'"batch_submitted"' in line)
-    made.journal.write_bytes(b"".join(lines[:submitted]))
+    made.leave_journal(b"".join(lines[:submitted]))
     another = serve()
     assert made.ask(f"base_url={another.base_url}") is None
     assert made.is_complete

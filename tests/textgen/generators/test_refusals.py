@@ -21,8 +21,9 @@ def make_error(message):
     return json.dumps({"error": {"message": message}}).encode()
 
 
-def test_a_web_page_ends_the_run_costs_nothing_and_is_quoted(corpus):
-    with serve_odd(lambda _: (200, {"Content-Type": "text/html"}, PAGE)) as server:
+@pytest.mark.parametrize("content_type", ["text/html", slow("application/json")])
+def test_a_web_page_ends_the_run_costs_nothing_and_is_quoted(content_type, corpus):
+    with serve_odd(lambda _: (200, {"Content-Type": content_type}, PAGE)) as server:
         made = corpus(server, "concurrency=4", "max_cost=5", num_texts=60)
         with pytest.raises(
             UserError, match=r"gives a web page: Welcome to nginx! It works\. .*base_url= usually ends with /v1"
