@@ -10,7 +10,7 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from close_transfer.metrics import ptb
 from close_transfer.metrics.java import provide_java
-from close_transfer.metrics.ptb import tokenize_ptb
+from close_transfer.metrics.ptb import tokenize_captions, tokenize_ptb
 
 TRICKY = [
     "A man's dog; the U.S. flag (etc.) -- on a 3.5-inch t-shirt!",
@@ -43,6 +43,35 @@ def test_tokens_are_those_of_the_official_tokenizer():
     with provide_java():
         official = PTBTokenizer().tokenize({k: [{"caption": c} for c in group] for k, group in groups.items()})
     assert tokenize_ptb(list(groups.values())) == list(official.values())
+
+
+def test_captions_and_references_are_tokenised_as_apart():
+    """The last caption ends with an abbreviation: what follows it in the same file would change its tokens."""
+    hypotheses = [*TRICKY, "", "ends with etc."]
+    references = [["The first", "boundary"], [], ["boundary"], TRICKY]
+    assert tokenize_captions(hypotheses, references) == (tokenize_ptb([hypotheses])[0], tokenize_ptb(references))
+    assert tokenize_captions([], []) == ([], [])
+    assert tokenize_captions(["A dog."], [[]]) == (["a dog"], [[]])
+
+
+def test_references_from_the_cache_belong_to_their_captions(tmp_path):
+    references = [["A dog.", "Two dogs"], ["A cat."]]
+    first = tokenize_captions(["A dog!", "A cat"], references, tmp_path)
+    assert first == (["a dog", "a cat"], [["a dog", "two dogs"], ["a cat"]])
+    (kept,) = tmp_path.iterdir()
+    assert tokenize_ptb(references, tmp_path) == first[1] and [kept] == list(tmp_path.iterdir())
+    assert tokenize_captions(["A hat.", ""], references, tmp_path) == (["a hat", ""], first[1])
+
+
+@pytest.mark.parametrize(
+    "answer", [b"one\ntwo\nthree", b"one\ntwo\nthree\nboundary", b"one\ntwo\nboundary\nthree", b""]
+)
+def test_lines_of_another_file_are_an_error(monkeypatch, answer):
+    monkeypatch.setattr(ptb, "run_java", lambda *_: b"one\nboundary\ntwo\nthree")
+    assert tokenize_captions(["One"], [["two", "three"]]) == (["one"], [["two", "three"]])
+    monkeypatch.setattr(ptb, "run_java", lambda *_: answer)
+    with pytest.raises(RuntimeError, match="lines for 3 captions"):
+        tokenize_captions(["One"], [["two", "three"]])
 
 
 SEPARATORS = [
