@@ -46,12 +46,14 @@ def test_tokens_are_those_of_the_official_tokenizer():
 
 
 def test_captions_and_references_are_tokenised_as_apart():
-    """The last caption ends with an abbreviation: what follows it in the same file would change its tokens."""
-    hypotheses = [*TRICKY, "", "ends with etc."]
-    references = [["The first", "boundary"], [], ["boundary"], TRICKY]
-    assert tokenize_captions(hypotheses, references) == (tokenize_ptb([hypotheses])[0], tokenize_ptb(references))
+    """The last caption is one whose tokens are others if a sentence follows in the same file."""
+    hypotheses = [*TRICKY, "", "boundary", "A sign of St and CTH D."]
+    references = [["The sign", "boundary"], [], ["boundary"], TRICKY]
+    tokens = tokenize_captions(hypotheses, references)
+    assert tokens == (tokenize_ptb([hypotheses])[0], tokenize_ptb(references))
+    assert tokens[0][-1] == "a sign of st and cth d."
+    assert tokenize_ptb([hypotheses[-1:], *references])[0] == ["a sign of st and cth d"]
     assert tokenize_captions([], []) == ([], [])
-    assert tokenize_captions(["A dog."], [[]]) == (["a dog"], [[]])
 
 
 def test_references_from_the_cache_belong_to_their_captions(tmp_path):
