@@ -182,7 +182,7 @@ def summarize(seconds: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time caption scores against pycocoevalcap.")
     parser.add_argument("--rounds", type=int, default=7, help="rounds without METEOR")
-    parser.add_argument("--meteor-rounds", type=int, default=3, help="rounds of METEOR; 0 leaves it out")
+    parser.add_argument("--meteor-rounds", type=int, default=2, help="rounds of METEOR; 0 leaves it out")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmarks/scoring.json"), help="JSON file to write")
     arguments = parser.parse_args()
     source, references = load_references()
