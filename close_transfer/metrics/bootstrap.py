@@ -1,7 +1,8 @@
 """Bootstrap over examples. All metrics are functions of sums over examples, so the sums are resampled."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from close_transfer.core.arrays import Float64Array
 
 _CELLS = 20_000_000  # cells of the matrix of counts per chunk, 160 MB
+_KEPT_CELLS = 10_000_000  # cells of a matrix that is kept for the next metrics of the same examples, 40 MB
 
 
 @dataclass
@@ -45,14 +47,26 @@ def resample_sums(statistics: Float64Array, num_resamples: int, seed: int = 0) -
         Sums of shape (num_resamples, statistics), float64.
     """
     num_examples = len(statistics)
+    if num_examples * num_resamples <= _KEPT_CELLS:
+        return _draw_kept_counts(num_examples, num_resamples, seed) @ statistics
+    chunk_size = max(1, _CELLS // num_examples)
+    sums = [counts @ statistics for counts in _draw_counts(num_examples, num_resamples, seed, chunk_size)]
+    return np.concatenate(sums)
+
+
+@lru_cache(maxsize=1)
+def _draw_kept_counts(num_examples: int, num_resamples: int, seed: int) -> NDArray[np.int32]:
+    """Draw the counts of all resamples, or return those of the last call. Drawing takes longer than the sums."""
+    (counts,) = _draw_counts(num_examples, num_resamples, seed, num_resamples)
+    return counts.astype(np.int32)
+
+
+def _draw_counts(num_examples: int, num_resamples: int, seed: int, chunk_size: int) -> Iterator[NDArray[np.int64]]:
+    """Draw how often each example is in each resample; chunks of shape (resamples, examples)."""
     rng = np.random.default_rng(seed)
     probabilities = np.full(num_examples, 1 / num_examples)
-    chunk_size = max(1, _CELLS // num_examples)
-    sums = []
     for start in range(0, num_resamples, chunk_size):
-        counts = rng.multinomial(num_examples, probabilities, size=min(chunk_size, num_resamples - start))
-        sums.append(counts @ statistics)
-    return np.concatenate(sums)
+        yield rng.multinomial(num_examples, probabilities, size=min(chunk_size, num_resamples - start))
 
 
 def score_sums(

@@ -21,7 +21,7 @@ from close_transfer.core.atomic_files import report_write_errors
 from close_transfer.core.errors import UserError
 from close_transfer.metrics.extra_metric import ExtraMetric, MetricInputs
 from close_transfer.metrics.java import run_java
-from close_transfer.metrics.ptb import get_cache_folder, tokenize_ptb
+from close_transfer.metrics.ptb import get_cache_folder, tokenize_captions
 
 _PROGRAM = Path(spice.__file__).with_name(spice.SPICE_JAR)
 LIBRARIES = _PROGRAM.parent / get_stanford_models.SPICELIB
@@ -43,8 +43,7 @@ class Spice(ExtraMetric):
 
     def score(self, inputs: MetricInputs) -> dict[str, Float64Array]:
         cache = get_cache_folder()
-        hypotheses = [group[0] for group in tokenize_ptb([[caption] for caption in inputs.captions])]
-        references = tokenize_ptb(inputs.references, cache / "tokenized")
+        hypotheses, references = tokenize_captions(inputs.captions, inputs.references, cache / "tokenized")
         return {"SPICE": 100 * score_spice(hypotheses, references, cache / "spice")}
 
 
@@ -52,7 +51,7 @@ def score_spice(hypotheses: Sequence[str], references: Sequence[Sequence[str]], 
     """Compute SPICE of each image, the F-score over scene-graph tuples in 0..1, shape (images,).
 
     Args:
-        hypotheses: one tokenised caption per image (`ptb.tokenize_ptb`).
+        hypotheses: one tokenised caption per image (`ptb.tokenize_captions`).
         references: one or more tokenised captions per image, in the same order.
         cache: folder for the parsed references, because parsing is slow.
 

@@ -3,6 +3,7 @@ import pytest
 
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, Prediction
+from close_transfer.metrics import bootstrap
 from close_transfer.metrics.accuracy import build_confusion_table, score_accuracy
 from close_transfer.metrics.bootstrap import average_scores
 from close_transfer.metrics.retrieval import compute_paired_cosine, compute_recall_at_k, compute_unrelated_cosine
@@ -104,3 +105,13 @@ def test_cosines_against_loops():
     pairs = [a[i] @ a[j] for i in range(7) for j in range(7) if i != j]
     assert compute_unrelated_cosine(a) == pytest.approx(np.mean(pairs))
     assert compute_paired_cosine(a, b) == pytest.approx(np.mean([a[i] @ b[i] for i in range(7)]))
+
+
+def test_kept_draws_give_the_sums_of_new_ones(monkeypatch):
+    """The counts of the last draws are kept, with the number of examples and of resamples and the seed."""
+    statistics = np.random.default_rng(0).random((50, 3))
+    calls = [(50, 40, 0), (50, 40, 0), (49, 40, 0), (50, 41, 0), (50, 40, 1), (50, 40, 0)]
+    kept = [bootstrap.resample_sums(statistics[:examples], resamples, seed) for examples, resamples, seed in calls]
+    monkeypatch.setattr(bootstrap, "_KEPT_CELLS", 0)
+    for (examples, resamples, seed), sums in zip(calls, kept, strict=True):
+        np.testing.assert_array_equal(sums, bootstrap.resample_sums(statistics[:examples], resamples, seed))

@@ -10,7 +10,7 @@ from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from close_transfer.metrics import ptb
 from close_transfer.metrics.java import provide_java
-from close_transfer.metrics.ptb import tokenize_ptb
+from close_transfer.metrics.ptb import tokenize_captions, tokenize_ptb
 
 TRICKY = [
     "A man's dog; the U.S. flag (etc.) -- on a 3.5-inch t-shirt!",
@@ -43,6 +43,37 @@ def test_tokens_are_those_of_the_official_tokenizer():
     with provide_java():
         official = PTBTokenizer().tokenize({k: [{"caption": c} for c in group] for k, group in groups.items()})
     assert tokenize_ptb(list(groups.values())) == list(official.values())
+
+
+def test_captions_and_references_are_tokenised_as_apart():
+    """The last caption is one whose tokens are others if a sentence follows in the same file."""
+    hypotheses = [*TRICKY, "", "boundary", "A sign of St and CTH D."]
+    references = [["The sign", "boundary"], [], ["boundary"], TRICKY]
+    tokens = tokenize_captions(hypotheses, references)
+    assert tokens == (tokenize_ptb([hypotheses])[0], tokenize_ptb(references))
+    assert tokens[0][-1] == "a sign of st and cth d."
+    assert tokenize_ptb([hypotheses[-1:], *references])[0] == ["a sign of st and cth d"]
+    assert tokenize_captions([], []) == ([], [])
+
+
+def test_references_from_the_cache_belong_to_their_captions(tmp_path):
+    references = [["A dog.", "Two dogs"], ["A cat."]]
+    first = tokenize_captions(["A dog!", "A cat"], references, tmp_path)
+    assert first == (["a dog", "a cat"], [["a dog", "two dogs"], ["a cat"]])
+    (kept,) = tmp_path.iterdir()
+    assert tokenize_ptb(references, tmp_path) == first[1] and [kept] == list(tmp_path.iterdir())
+    assert tokenize_captions(["A hat.", ""], references, tmp_path) == (["a hat", ""], first[1])
+
+
+@pytest.mark.parametrize(
+    "answer", [b"one\ntwo\nthree", b"one\ntwo\nthree\nboundary", b"one\ntwo\nboundary\nthree", b""]
+)
+def test_lines_of_another_file_are_an_error(monkeypatch, answer):
+    monkeypatch.setattr(ptb, "run_java", lambda *_: b"one\nboundary\ntwo\nthree")
+    assert tokenize_captions(["One"], [["two", "three"]]) == (["one"], [["two", "three"]])
+    monkeypatch.setattr(ptb, "run_java", lambda *_: answer)
+    with pytest.raises(RuntimeError, match="lines for 3 captions"):
+        tokenize_captions(["One"], [["two", "three"]])
 
 
 SEPARATORS = [
