@@ -94,7 +94,7 @@ COMMANDS = {
         Command("draw_picturebook", "Draw a contact sheet of Picturebook."),
         Command("write_picturebook_text", "Write Picturebook's captions or questions to a file."),
         Command("synthesize_captions", "Generate captions with a grammar or a language model.",
-                config_module="textgen.config", pipeline_module="textgen.pipeline", runs_itself=True),
+                config_module="textgen.config", pipeline_module="textgen.command", runs_itself=True),
     )
 }  # fmt: skip
 

@@ -24,6 +24,19 @@ except BaseException:
 def run():
     print("run")
 """
+# Libraries that take long to load. The tasks, which check their names and settings, load the scorers: a tenth of a second.
+HEAVY = {"accelerate", "datasets", "matplotlib", "open_clip", "openai", "pandas", "peft"} | {
+    "scipy", "sklearn", "tensorboard", "timm", "torch", "torchvision", "transformers"
+}  # fmt: skip
+# One command of each package; the others are slow together.
+QUICK = {"train_text_only.py", "synthesize_captions.py"}
+# Prints the libraries that were loaded on the way, at the exit.
+WATCHED = """
+import atexit, runpy, sys
+atexit.register(lambda: print("\\nloaded", *{{name.partition(".")[0] for name in sys.modules}}))
+sys.argv = [{script!r}, {argument!r}]
+runpy.run_path({script!r}, run_name="__main__")
+"""
 ENDS = {"SIGINT": (130, "interrupted\n"), "SIGTERM": (143, "stopped by SIGTERM. Run the same command again")}
 
 
@@ -62,6 +75,20 @@ def test_the_handler_needs_only_the_standard_library():
         modules, _ = process.communicate(timeout=60)
     for name in ("pydantic", "hydra", "numpy", "multiprocessing", "close_transfer.cli"):
         assert f"'{name}'" not in modules
+
+
+@pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("no_such_setting=1", 2)])
+@pytest.mark.parametrize(
+    "script", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SCRIPTS]
+)
+def test_help_and_mistakes_load_no_heavy_library(script, argument, status):
+    code = WATCHED.format(script=str(REPOSITORY / "scripts" / script), argument=argument)
+    with start("-c", code) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == status, err
+    shown, _, loaded = out.rpartition("\nloaded")
+    assert not HEAVY & set(loaded.split())
+    assert "no_such_setting=1: there is no such setting" in err if status else len(shown) > 100
 
 
 @pytest.mark.slow
