@@ -4,7 +4,7 @@ import sys
 
 from close_transfer.core import command_line
 from close_transfer.core.guarded_run import run_guarded
-from close_transfer.core.signals import exiting_at_once
+from close_transfer.core.startup import loading_libraries
 from textgen.config import SynthesizeCaptionsConfig
 from textgen.corpus.folder import merge_remembered_args
 
@@ -17,7 +17,7 @@ def run() -> None:
 
         def execute(config: SynthesizeCaptionsConfig) -> int | None:
             # Imported after the settings are checked: the pipeline loads openai, which takes longer than the check.
-            with exiting_at_once():
+            with loading_libraries():
                 from textgen.pipeline import synthesize
             return synthesize(config, arguments)
 

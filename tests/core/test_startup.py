@@ -1,15 +1,18 @@
 """Ctrl-C in the first seconds of a command: one line, the exit status of a shell, and no traceback."""
 
+import gc
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from close_transfer.core.startup import loading_libraries
 from tests.conftest import REPOSITORY, SMALL
 
 SCRIPTS = sorted(path.name for path in (REPOSITORY / "scripts").glob("*.py"))
@@ -61,6 +64,17 @@ def test_a_signal_within_an_import_ends_at_once(name):
     assert (process.returncode, out) == (status, "")
     assert err.startswith(message)
     assert len(err.splitlines()) == 1
+
+
+def test_garbage_is_collected_after_the_imports_as_before():
+    for was_enabled in (True, False):
+        (gc.enable if was_enabled else gc.disable)()
+        with suppress(ImportError), loading_libraries():
+            assert not gc.isenabled()
+            raise ImportError
+        assert gc.isenabled() == was_enabled
+    gc.enable()
+    gc.unfreeze()  # else what other tests leave would never be collected
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
