@@ -2,12 +2,12 @@
 
 import sys
 
-from close_transfer.core.signals import exiting_at_once
+from close_transfer.core.startup import loading_libraries
 
 
 def main() -> None:
     """Run the command that the first argument names, or list all of them."""
-    with exiting_at_once():
+    with loading_libraries():
         from close_transfer.cli import COMMANDS, run
     scripts = {script: command for command in COMMANDS.values() for script in command.list_scripts()}
     name = sys.argv[1] if len(sys.argv) > 1 else ""

@@ -19,7 +19,7 @@ from close_transfer.core import command_line
 from close_transfer.core.command_line import CONFIGS, CliExtensions, groups, options
 from close_transfer.core.guarded_run import run_guarded
 from close_transfer.core.schema import C, StrictModel, expand_home
-from close_transfer.core.signals import exiting_at_once
+from close_transfer.core.startup import loading_libraries
 
 __all__ = ["COMMANDS", "CONFIGS", "Command", "compose_config", "options", "run"]
 
@@ -94,7 +94,7 @@ COMMANDS = {
         Command("draw_picturebook", "Draw a contact sheet of Picturebook."),
         Command("write_picturebook_text", "Write Picturebook's captions or questions to a file."),
         Command("synthesize_captions", "Generate captions with a grammar or a language model.",
-                config_module="textgen.config", pipeline_module="textgen.pipeline", runs_itself=True),
+                config_module="textgen.config", pipeline_module="textgen.command", runs_itself=True),
     )
 }  # fmt: skip
 
@@ -183,7 +183,7 @@ def run_command(command: Command, script: str, folders: Sequence[Path] = (CONFIG
 
         def execute(config: Any) -> int | None:
             # Imported after the settings are checked: a mistake is reported before the slow ML libraries load.
-            with exiting_at_once():
+            with loading_libraries():
                 main = command.load_main()
             return main(config, **extra_arguments)
 

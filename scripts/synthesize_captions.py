@@ -11,4 +11,4 @@ All settings: configs/synthesize_captions.yaml. Recipes: configs/recipe/. More: 
 from close_transfer.core.startup import start
 
 if __name__ == "__main__":
-    start("textgen.pipeline")
+    start("textgen.command")

@@ -61,7 +61,8 @@ def _sentence_piece(texts):
     return tokenizer
 
 
-def _tokenizer(family, texts):
+def build_tokenizer(family, texts):
+    """Return a tokenizer with the family's special tokens, trained on the texts."""
     if family == "t5":
         return train_bpe(texts, 400, end_token="</s>")
     if family in ("gpt2", "gptj"):
@@ -82,7 +83,7 @@ def _tokenizer(family, texts):
 def tiny_family(family, folder, texts):
     """Save a tiny model of the family and its tokenizer in the folder; return the folder."""
     model_type, settings = FAMILIES[family]
-    tokenizer = _tokenizer(family, texts)
+    tokenizer = build_tokenizer(family, texts)
     config = AutoConfig.for_model(
         model_type,
         **settings,

@@ -1,18 +1,15 @@
 """Actions of scripts/synthesize_captions.py: run, plan, status, collect, filter, report and repair. Each can be repeated."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from close_transfer.core import command_line
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
-from close_transfer.core.guarded_run import run_guarded
 from close_transfer.core.signals import StopRequest
 from textgen.config import SynthesizeCaptionsConfig
-from textgen.corpus.folder import CorpusFolder, merge_remembered_args
+from textgen.corpus.folder import CorpusFolder
 from textgen.corpus.journal import RequestJournal, read_ledger
 from textgen.corpus.ledger import Ledger
 from textgen.corpus.repair import Repair, repair_journal
@@ -285,13 +282,3 @@ def synthesize(config: SynthesizeCaptionsConfig, arguments: Sequence[str] = ()) 
         return _print_status(work)
     with work.folder.held(make=config.action in ("run", "plan")):
         return ACTIONS[config.action](work)
-
-
-def run() -> None:
-    """Run the command with the settings that the corpus's folder remembers and those in `sys.argv`."""
-
-    def start() -> None:
-        sys.argv[1:] = arguments = merge_remembered_args(sys.argv[1:], "runs/synthetic/{recipe}", "coco-style")
-        command_line.run("synthesize_captions", SynthesizeCaptionsConfig, lambda config: synthesize(config, arguments))
-
-    run_guarded(start)

@@ -7,6 +7,7 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.tokenizer import HFTokenizer
 from PIL import Image
 from torch import Tensor
 
@@ -29,6 +30,8 @@ from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 RANDOM = "random"  # value of clip.pretrained for untrained weights, a baseline
 
 PICTUREBOOK_FOLDER = Path(__file__).parents[1] / "data" / "picturebook" / "clip"
+
+_AT_ONCE = 4096  # texts per call of a tokenizer of Hugging Face
 
 # Texts whose tokens differ between tokenizers. The tokens are part of the text key, because a tokenizer has no name
 # that identifies it.
@@ -220,6 +223,20 @@ class OpenClipEncoder:
         """Return the number of texts that do not fit the context."""
         # Tokenizers cut silently. With room for one more token, only texts that are too long fill the last place.
         longer_context = self.context_length + 1
+        if isinstance(self._tokenizer, HFTokenizer) and not self._tokenizer.tokenizer_mode:
+            # The same without padding and tensors, which take longer than the tokens.
+            cleaned = [self._tokenizer.clean_fn(text) for text in texts]
+            tokenize = self._tokenizer.tokenizer
+            ids = [
+                tokenize(
+                    cleaned[start : start + _AT_ONCE],
+                    max_length=longer_context,
+                    truncation=True,
+                    return_attention_mask=False,
+                ).input_ids
+                for start in range(0, len(cleaned), _AT_ONCE)
+            ]
+            return sum(len(row) == longer_context for part in ids for row in part)
         padding = self._tokenizer([""], longer_context)[0, -1]
         tokens = self._tokenizer(list(texts), longer_context)
         return int((tokens[:, -1] != padding).sum())

@@ -93,3 +93,17 @@ class Evaluation:
             versions=get_package_versions(),
             git_commit=get_git_commit(),
         )
+
+
+def describe_leakage(leakage: dict[str, Any]) -> str:
+    """Describe the overlap of training and evaluation text; empty if it was not requested.
+
+    Args:
+        leakage: leakage as results.json has it.
+    """
+    if not leakage["checked"]:
+        return "" if leakage["reason"] == NOT_ASKED else f"not checked, because {leakage['reason']}"
+    return (
+        f"{leakage['num_identical']:,} of {leakage['num_training']:,} training texts are identical to an evaluation "
+        f"text, and {leakage['num_near']:,} nearly identical"
+    )

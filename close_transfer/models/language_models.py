@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
-from peft import LoraConfig
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -119,6 +118,8 @@ def _add_lora(model: PreTrainedModel, settings: dict[str, Any]) -> None:
     Raises:
         UserError: if the model has no layer of a given name, or peft cannot add them.
     """
+    from peft import LoraConfig  # imported here, because few runs use LoRA and every run would wait for it
+
     layers = settings["layers"]
     names = [name for name, module in model.named_modules() if not list(module.children())]
     unknown = [layer for layer in layers or () if not any(f".{name}".endswith(f".{layer}") for name in names)]

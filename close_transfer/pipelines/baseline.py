@@ -24,12 +24,12 @@ from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.embeddings import SceneVectors, encode_image_scenes, encode_text_scenes, encode_texts
 from close_transfer.evaluation.official_formats import fingerprint_references
 from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
+from close_transfer.evaluation.record import describe_leakage
 from close_transfer.evaluation.results import Results
 from close_transfer.evaluation.score_lines import format_score_lines
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.models.device import pick_device
 from close_transfer.models.noise_scale import NoiseScale
-from close_transfer.reports.evaluation_report import describe_leakage
 from close_transfer.tasks import Task, build_task
 from close_transfer.tasks.loading import load_task_examples
 

@@ -14,12 +14,11 @@ from close_transfer.data.decontamination import suggest_overlap_setting
 from close_transfer.data.sources.official_files import find_file
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.build import find_encoder_warning
-from close_transfer.evaluation.record import Evaluation
+from close_transfer.evaluation.record import Evaluation, describe_leakage
 from close_transfer.inference.prediction_output import PredictionSummary
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 from close_transfer.modality_gap.adapter_fitting.for_training import TrainingNoise
 from close_transfer.models.network import TransferNetwork
-from close_transfer.reports.evaluation_report import describe_leakage
 from close_transfer.training.batches import TokenizedExamples
 from close_transfer.training.trainer import Outcome, count_steps
 from close_transfer.training.training_data import TrainingData

@@ -20,7 +20,7 @@ from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.readers.records import field, key_field, read_lines, verbatim
 from close_transfer.core.svg import render_svg
 from close_transfer.data.examples import Example
-from close_transfer.evaluation.record import NOT_ASKED, Evaluation
+from close_transfer.evaluation.record import Evaluation, describe_leakage
 from close_transfer.evaluation.results import Results, read_results
 from close_transfer.metrics.accuracy import QUESTION_TYPE
 from close_transfer.training.trainer import read_learning_curves
@@ -70,20 +70,6 @@ class ComparedEvaluation:
                 predictions_path, f"it has {len(answers):,} answers, but results.json has {results.num_examples:,}"
             )
         return cls(name or results.name, results, answers)
-
-
-def describe_leakage(leakage: dict[str, Any]) -> str:
-    """Describe the overlap of training and evaluation text; empty if it was not requested.
-
-    Args:
-        leakage: leakage as results.json has it.
-    """
-    if not leakage["checked"]:
-        return "" if leakage["reason"] == NOT_ASKED else f"not checked, because {leakage['reason']}"
-    return (
-        f"{leakage['num_identical']:,} of {leakage['num_training']:,} training texts are identical to an evaluation "
-        f"text, and {leakage['num_near']:,} nearly identical"
-    )
 
 
 def describe_noise(noise: dict[str, float], training_input_modality: str) -> str:

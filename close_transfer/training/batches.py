@@ -84,14 +84,13 @@ class TokenizedExamples:
         self.ids = [example.id for example in examples]
         self._scenes = scenes
         self._vectors: SceneTensors = HostScenes(scenes)
-        prompts = [text_format.encode_prompt(example.prompt, max_prompt_tokens) for example in examples]
-        targets = [
-            text_format.encode_target(
-                target.lower() if lowercase_targets else target, max_target_tokens, example.prompt
-            )
-            for example in examples
-            for target in example.targets
-        ]
+        prompts = text_format.encode_prompts([example.prompt for example in examples], max_prompt_tokens)
+        pairs = [(target, example.prompt) for example in examples for target in example.targets]
+        targets = text_format.encode_targets(
+            [target.lower() if lowercase_targets else target for target, _ in pairs],
+            max_target_tokens,
+            [prompt for _, prompt in pairs],
+        )
         self.num_cut = sum(was_cut for _, was_cut in (*prompts, *targets))
         self._prompts = Ragged.from_rows([ids for ids, _ in prompts])
         self._targets = Ragged.from_rows([ids for ids, _ in targets])

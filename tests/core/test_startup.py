@@ -1,15 +1,18 @@
 """Ctrl-C in the first seconds of a command: one line, the exit status of a shell, and no traceback."""
 
+import gc
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from close_transfer.core.startup import loading_libraries
 from tests.conftest import REPOSITORY, SMALL
 
 SCRIPTS = sorted(path.name for path in (REPOSITORY / "scripts").glob("*.py"))
@@ -53,6 +56,19 @@ def run():
     sys.exit(130)
 """,
 }
+# Libraries that take long to load. The tasks, which check their names and settings, load the scorers: a tenth of a second.
+HEAVY = {"accelerate", "datasets", "matplotlib", "open_clip", "openai", "pandas", "peft"} | {
+    "scipy", "sklearn", "tensorboard", "timm", "torch", "torchvision", "transformers"
+}  # fmt: skip
+# One command of each package; the others are slow together.
+QUICK = {"train_text_only.py", "synthesize_captions.py"}
+# Prints the libraries that were loaded on the way, at the exit.
+WATCHED = """
+import atexit, runpy, sys
+atexit.register(lambda: print("\\nloaded", *{{name.partition(".")[0] for name in sys.modules}}))
+sys.argv = [{script!r}, {argument!r}]
+runpy.run_path({script!r}, run_name="__main__")
+"""
 ENDS = {"SIGINT": (130, "interrupted\n"), "SIGTERM": (143, "stopped by SIGTERM. Run the same command again")}
 
 
@@ -94,6 +110,17 @@ def test_another_signal_at_the_end_has_the_status_of_a_signal(moment, name, stat
     assert (process.returncode, out, err) == (status, "", "")
 
 
+def test_garbage_is_collected_after_the_imports_as_before():
+    for was_enabled in (True, False):
+        (gc.enable if was_enabled else gc.disable)()
+        with suppress(ImportError), loading_libraries():
+            assert not gc.isenabled()
+            raise ImportError
+        assert gc.isenabled() == was_enabled
+    gc.enable()
+    gc.unfreeze()  # else what other tests leave would never be collected
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_a_script_imports_nothing_before_the_handler(script):
     imported = re.findall(r"^ *(?:from|import) (\S+)", (REPOSITORY / "scripts" / script).read_text(), re.M)
@@ -106,6 +133,20 @@ def test_the_handler_needs_only_the_standard_library():
         modules, _ = process.communicate(timeout=60)
     for name in ("pydantic", "hydra", "numpy", "multiprocessing", "close_transfer.cli"):
         assert f"'{name}'" not in modules
+
+
+@pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("no_such_setting=1", 2)])
+@pytest.mark.parametrize(
+    "script", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SCRIPTS]
+)
+def test_help_and_mistakes_load_no_heavy_library(script, argument, status):
+    code = WATCHED.format(script=str(REPOSITORY / "scripts" / script), argument=argument)
+    with start("-c", code) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == status, err
+    shown, _, loaded = out.rpartition("\nloaded")
+    assert not HEAVY & set(loaded.split())
+    assert "no_such_setting=1: there is no such setting" in err if status else len(shown) > 100
 
 
 @pytest.mark.slow

@@ -76,6 +76,9 @@ def test_width_context_and_vectors_come_from_the_model(encoder):
 
 def test_texts_beyond_the_context_are_counted(encoder):
     assert encoder.count_cut(["a red dog", "a red dog and " * 50]) == 1
+    texts = [" ".join(["dog"] * number) for number in range(30, 46)]
+    padded = encoder._tokenizer(texts, 99)  # id 0 pads
+    assert encoder.count_cut(texts) == int(((padded != 0).sum(dim=1) > encoder.context_length).sum()) > 0
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import itertools
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal, TypeVar, get_args
 
 from close_transfer.data.picturebook import world
@@ -77,6 +78,7 @@ class Scene:
         return replace(self, layout_seed=0)
 
 
+@cache  # asked for every pair of every scene
 def is_novel(kind: str, colour: str) -> bool:
     """Return True if this pair of kind and colour is reserved for `test-novel` and `clip`.
 
@@ -130,34 +132,36 @@ def _get_kind_weight(name: str) -> int:
     return 4 if name == "box" else 1
 
 
-def _pick_kinds(rng: random.Random, pool: list[str], counts: tuple[int, ...], relation: str | None) -> list[str]:
+@cache  # there are few arguments, and a scene of validation takes a dozen draws
+def _list_fitting(is_indoors: bool, position: int, is_single: bool, relation: str | None) -> dict[str, int]:
+    """Return the kinds that fit a place in a scene, in the order of `world.KINDS`, with their weights."""
+
+    def fits(kind: world.Kind) -> bool:
+        if (is_indoors and not kind.indoors) or (kind.name == "box" and not is_single):
+            return False
+        if position == 0:
+            return {
+                "above": kind.sky,
+                "on": kind.perches,
+                "in front of": not kind.sky and not kind.backdrop,
+            }.get(relation or "", True)
+        if position == 1:
+            return {
+                "above": not kind.sky,
+                "on": kind.surface is not None,
+                "in front of": kind.backdrop,
+            }.get(relation or "", True)
+        return not kind.sky
+
+    return {name: _get_kind_weight(name) for name, kind in world.KINDS.items() if fits(kind)}
+
+
+def _pick_kinds(rng: random.Random, is_indoors: bool, counts: tuple[int, ...], relation: str | None) -> list[str]:
     """Draw distinct kinds, the first two fit for the relation; boxes only alone."""
-
-    def choose(fits) -> str:
-        fitting = [name for name in pool if name not in chosen and fits(world.KINDS[name])]
-        return rng.choices(fitting, [_get_kind_weight(name) for name in fitting])[0]
-
     chosen: list[str] = []
     for position, count in enumerate(counts):
-
-        def fits(kind: world.Kind, position=position, count=count) -> bool:
-            if kind.name == "box" and count > 1:
-                return False
-            if position == 0:
-                return {
-                    "above": kind.sky,
-                    "on": kind.perches,
-                    "in front of": not kind.sky and not kind.backdrop,
-                }.get(relation or "", True)
-            if position == 1:
-                return {
-                    "above": not kind.sky,
-                    "on": kind.surface is not None,
-                    "in front of": kind.backdrop,
-                }.get(relation or "", True)
-            return not kind.sky
-
-        chosen.append(choose(fits))
+        fitting = _list_fitting(is_indoors, position, count == 1, relation)
+        chosen.append(_sample_weighted(rng, {name: fitting[name] for name in fitting if name not in chosen}))
     return chosen
 
 
@@ -177,7 +181,6 @@ def _sample_scene(rng: random.Random, novel: bool) -> Scene:
     view = _sample_weighted(rng, _VIEW_WEIGHTS)
     place = rng.choice(world.OUTDOORS if view == "fog" else tuple(world.PLACES))
     time = None if place in world.INDOORS else rng.choice(tuple(world.TIMES))
-    pool = [name for name, kind in world.KINDS.items() if place not in world.INDOORS or kind.indoors]
     counts = _sample_weighted(rng, _GROUPINGS)
     relation = None
     if len(counts) > 1:
@@ -187,7 +190,7 @@ def _sample_scene(rng: random.Random, novel: bool) -> Scene:
         if counts[1] != 1 or counts[0] > 2 or place in world.INDOORS:
             del allowed["in front of"]
         relation = _sample_weighted(rng, allowed)
-    kinds = _pick_kinds(rng, pool, counts, relation)
+    kinds = _pick_kinds(rng, place in world.INDOORS, counts, relation)
     things = []
     for kind, count in zip(kinds, counts, strict=True):
         # Sizes are drawn and mentioned only if there is room to see the difference.

@@ -24,7 +24,6 @@ from close_transfer.data.sources import (
     conceptual_captions,
     file,
     flickr30k,
-    huggingface,
     picturebook,
     snli,
     visual_news,
@@ -101,6 +100,9 @@ def _load(data: DataConfig, kind: ExampleKind, split: str, texts_needed: bool, j
         case FileData():
             return file.load(data, kind, split, joins_rows)
         case HuggingFaceData():
+            # Imported here, because `datasets` takes longer to load than most other data take to read.
+            from close_transfer.data.sources import huggingface
+
             return huggingface.load(data, kind, split, joins_rows)
         case CocoData() | NocapsData():
             return coco.load(data, split)
