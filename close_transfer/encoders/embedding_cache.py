@@ -225,7 +225,7 @@ class EmbeddingCache:
             raise UserError(
                 f"the encoder ({self._description}) returned NaN or infinity for "
                 f"{int((~np.isfinite(vectors)).any(axis=-1).sum())} items: its weights are damaged, or it overflowed. "
-                "Download or copy the weights again"
+                "Download or copy the weights again; if clip.precision was fp16 or bf16, give clip.precision=fp32"
             )
         name = "shard-" + hashlib.sha256(b"".join(digests)).hexdigest()[:16]
         shard: dict = {"rows": len(vectors)}
