@@ -26,6 +26,7 @@ import open_clip
 import torch
 
 from close_transfer.cli import compose_config
+from close_transfer.config.components import OpenClipConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.scenes import scenes
@@ -102,7 +103,7 @@ def name_device(device: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("architecture", nargs="?", default="ViT-B-32")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--texts", type=int, help="texts per round of close_transfer")
@@ -119,6 +120,7 @@ def main() -> None:
         f"clip.precision={arguments.precision}",
     ]
     config = compose_config("train", TrainConfig, ["clip=open_clip", *settings])
+    assert isinstance(config.clip, OpenClipConfig)
     encoder = OpenClipEncoder(config.clip, device)
     tokenizer = open_clip.get_tokenizer(arguments.architecture)
     texts = read_captions(num_texts * arguments.rounds)
