@@ -76,7 +76,7 @@ check: lint typecheck check-imports  ## Run all static checks (linter, format, t
 report-bug: $(INSTALLED)  ## Print versions, machine and (ARGS=run=FOLDER) a run's settings for a bug report
 	@$(BIN)/python scripts/report_bug.py $(ARGS)
 
-benchmark: $(INSTALLED)  ## Time text encoding, with batches cut to their longest text and at full context
+benchmark: $(INSTALLED)  ## Time text encoding, in turn with open_clip's own loop over texts of full context
 	$(BIN)/python benchmarks/text_encoding.py
 
 benchmark-flickr30k: $(INSTALLED)  ## Measure speed and memory of an epoch on Flickr30k's captions (needs the data)

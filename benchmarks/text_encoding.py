@@ -1,54 +1,161 @@
-"""Speed-up of text encoding by cutting batches to their longest text.
+"""Speed of text encoding, compared with open_clip's own loop over texts of full context.
 
     python benchmarks/text_encoding.py
-    python benchmarks/text_encoding.py ViT-B-32
+    python benchmarks/text_encoding.py ViT-L-14 --json text_encoding.json
 
-Encodes Picturebook captions with an architecture of `open_clip` (the built-in CLIP by default), in turns at full
-context and cut, and prints the median ratio of several rounds. The weights are random, which is enough for timing.
+Both sides run in one process in turn, from strings to vectors in memory. Each round has other captions: those of COCO's
+val2017 below CLOSE_TRANSFER_DATA, or else Picturebook's. open_clip's side takes the same time for every text, so on a
+CPU it encodes only some of a round's captions. The tokenizers are timed alone as well. The weights are random, which is
+enough for timing. The vectors of the two sides are compared too.
 """
 
+import argparse
+import gzip
+import json
+import os
+import platform
+import resource
 import statistics
-import sys
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import open_clip
 import torch
 
+from close_transfer.cli import compose_config
+from close_transfer.config.components import OpenClipConfig
+from close_transfer.config.train import TrainConfig
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.scenes import scenes
-from close_transfer.encoders.open_clip_encoder import PICTUREBOOK_FOLDER
-from close_transfer.encoders.text_forward import find_causal_text_tower
+from close_transfer.encoders.clip_tokenizer import FastClipTokenizer
+from close_transfer.encoders.open_clip_encoder import OpenClipEncoder
 
-ROUNDS, BATCH = 7, 128
+GROUP = 1024  # as many texts as the embedding cache asks for at once
+OPEN_CLIP_BATCH = {"cpu": 64, "cuda": 256}  # a CPU is slower with larger batches of full context
+DEFAULTS = {"cpu": (1000, 128), "cuda": (20_000, 20_000)}  # texts per round of the two sides
+
+
+def read_captions(number: int) -> list[str]:
+    path = Path(os.environ.get("CLOSE_TRANSFER_DATA", "")) / "coco" / "captions_val2017.json.gz"
+    if path.is_file():
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            texts = [annotation["caption"] for annotation in json.load(file)["annotations"]]
+    else:
+        texts = [caption.text for scene in scenes("train", number) for caption in captions(scene)]
+    return list(dict.fromkeys(texts))[:number]
+
+
+def measure(function: Callable[[], Any], device: str) -> tuple[Any, float]:
+    began = time.perf_counter()
+    result = function()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return result, time.perf_counter() - began
+
+
+def encode_padded(encoder: OpenClipEncoder, tokenizer: Any, texts: Sequence[str], device: str) -> np.ndarray:
+    """Encode as a user of open_clip would: batches in the given order, at full context, in float32."""
+    size = OPEN_CLIP_BATCH[device]
+    vectors = []
+    with torch.inference_mode():
+        for start in range(0, len(texts), size):
+            tokens = tokenizer(texts[start : start + size], encoder.context_length).to(device)
+            vectors.append(encoder._model.encode_text(tokens).cpu())
+    return torch.cat(vectors).numpy()
+
+
+def encode(encoder: OpenClipEncoder, texts: Sequence[str]) -> np.ndarray:
+    groups = (texts[start : start + GROUP] for start in range(0, len(texts), GROUP))
+    return np.concatenate(list(encoder.encode_text_groups(groups)))
+
+
+def run_round(encoder: OpenClipEncoder, tokenizer: Any, texts: list[str], num_padded: int, device: str) -> dict:
+    """Run both sides and both tokenizers once, and return rates in texts per second, ratios and differences."""
+    padded, padded_time = measure(lambda: encode_padded(encoder, tokenizer, texts[:num_padded], device), device)
+    ours, our_time = measure(lambda: encode(encoder, texts), device)
+    tokens, tokenizer_time = measure(lambda: tokenizer(texts, encoder.context_length), device)
+    our_tokens, our_tokenizer_time = measure(lambda: encoder._tokenizer(texts, encoder.context_length), device)
+    if not torch.equal(tokens, our_tokens):
+        raise SystemExit("the tokenizers differ. Report the texts as a bug")
+    ours = ours[: len(padded)]
+    cosines = (padded * ours).sum(axis=1) / np.linalg.norm(padded, axis=1) / np.linalg.norm(ours, axis=1)
+    return {
+        "open_clip": len(padded) / padded_time,
+        "close_transfer": len(texts) / our_time,
+        "ratio": len(texts) / our_time * padded_time / len(padded),
+        "tokenizer_open_clip": len(texts) / tokenizer_time,
+        "tokenizer_close_transfer": len(texts) / our_tokenizer_time,
+        "tokenizer_ratio": tokenizer_time / our_tokenizer_time,
+        "max_difference": float(np.abs(padded - ours).max()),
+        "min_cosine": float(cosines.min()),
+    }
+
+
+def name_device(device: str) -> str:
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
 
 
 def main() -> None:
-    name = sys.argv[1] if len(sys.argv) > 1 else f"local-dir:{PICTUREBOOK_FOLDER}"
-    model = open_clip.create_model(name).eval()
-    texts = [caption.text for scene in scenes("val", 100) for caption in captions(scene)]
-    context = getattr(model, "context_length", 77)
-    tokens = open_clip.get_tokenizer(name)(texts, context)
-    tower = find_causal_text_tower(model)
-    if tower is None:
-        sys.exit(f"{name}: its text tower is not causal, so texts are never cut. Name another architecture")
-    lengths = tower.count_tokens(tokens)
-    order = lengths.argsort()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("architecture", nargs="?", default="ViT-B-32")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--texts", type=int, help="texts per round of close_transfer")
+    parser.add_argument("--padded-texts", type=int, help="texts per round of open_clip's loop")
+    parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"])
+    parser.add_argument("--json", type=Path, help="file for the results")
+    arguments = parser.parse_args()
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    num_texts, num_padded = arguments.texts or DEFAULTS[device][0], arguments.padded_texts or DEFAULTS[device][1]
+    settings = [
+        f"clip.model={arguments.architecture}",
+        "clip.pretrained=random",
+        f"clip.precision={arguments.precision}",
+    ]
+    config = compose_config("train", TrainConfig, ["clip=open_clip", *settings])
+    assert isinstance(config.clip, OpenClipConfig)
+    encoder = OpenClipEncoder(config.clip, device)
+    tokenizer = open_clip.get_tokenizer(arguments.architecture)
+    texts = read_captions(num_texts * arguments.rounds)
+    num_texts = min(num_texts, len(texts) // arguments.rounds)
+    run_round(encoder, tokenizer, texts[-min(200, num_texts) :], 64, device)  # warm up
     rounds = []
-    with torch.inference_mode():
-        for _ in range(ROUNDS + 1):
-            began = time.perf_counter()
-            for rows in order.split(BATCH):
-                model.encode_text(tokens[rows])
-            middle = time.perf_counter()
-            for rows in order.split(BATCH):
-                tower(tokens[rows, : int(lengths[rows].max())])
-            rounds.append((middle - began, time.perf_counter() - middle))
-    full, cut = (statistics.median(part) for part in zip(*rounds[1:], strict=True))
-    ratio = statistics.median(a / b for a, b in rounds[1:])
-    print(f"{len(texts)} captions, context {context}, mean length {lengths.float().mean():.1f} tokens")
-    print(
-        f"full context {len(texts) / full:,.0f} texts/s, cut {len(texts) / cut:,.0f} texts/s, {ratio:.1f} times as fast"
+    for start in range(0, num_texts * arguments.rounds, num_texts):
+        rounds.append(run_round(encoder, tokenizer, texts[start : start + num_texts], num_padded, device))
+        print(f"round {len(rounds)}: {rounds[-1]['ratio']:.2f} times as fast", flush=True)
+
+    medians = {name: statistics.median(round_[name] for round_ in rounds) for name in rounds[0]}
+    ranges = {name: (min(r[name] for r in rounds), max(r[name] for r in rounds)) for name in rounds[0]}
+    fast = encoder._tokenizer
+    share = fast.num_slow / fast.num_texts if isinstance(fast, FastClipTokenizer) else None
+    memory = (
+        torch.cuda.max_memory_allocated()
+        if device == "cuda"
+        else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     )
+    print(
+        f"{arguments.architecture} on {name_device(device)}, {encoder.precision}; {len(rounds)} rounds of {num_texts:,} captions"
+    )
+    for name, value in medians.items():
+        print(f"{name:26} {value:.7g}  (from {ranges[name][0]:.7g} to {ranges[name][1]:.7g})")
+    print(f"peak memory                {memory / 2**20:,.0f} MiB")
+    if share is not None:
+        print(f"tokenized by open_clip     {share:.4%} of the texts")
+    if arguments.json:
+        result = {
+            "benchmark": "text_encoding", "architecture": arguments.architecture, "device": name_device(device),
+            "precision": encoder.precision, "torch": torch.__version__, "texts_per_round": num_texts,
+            "texts_per_round_open_clip": min(num_padded, num_texts), "medians": medians, "ranges": ranges,
+            "rounds": rounds, "peak_memory_bytes": memory, "share_tokenized_by_open_clip": share,
+        }  # fmt: skip
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

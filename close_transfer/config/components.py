@@ -63,6 +63,9 @@ class TaskConfig(StrictModel):
 # One vector per image, or one per cell of a grid over the image.
 Features = Literal["pooled", "grid"]
 
+# Precision in which an encoder computes; auto depends on the device.
+EncoderPrecision = Literal["auto", "fp32", "bf16", "fp16"]
+
 
 class EncoderSettings(StrictModel):
     """Settings of one kind of frozen encoder, and the facts about it that other parts depend on.
@@ -110,6 +113,7 @@ class OpenClipConfig(EncoderSettings):
     weights: Annotated[str | None, Names.FILE]
     tokenizer: Annotated[str | None, Names.FILE_OR_HUB]
     features: Features
+    precision: EncoderPrecision
     seed: Natural
     batch_size: Annotated[Positive, Role.THROUGHPUT]
 
@@ -144,6 +148,7 @@ class TimmConfig(EncoderSettings):
     pretrained: Literal["yes", "random"]
     weights: Annotated[str | None, Names.FILE]
     features: Features
+    precision: EncoderPrecision
     seed: Natural
     batch_size: Annotated[Positive, Role.THROUGHPUT]
 

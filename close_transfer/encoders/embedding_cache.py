@@ -10,7 +10,7 @@ import errno
 import hashlib
 import io
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from close_transfer.core.errors import UserError
 _logger = logging.getLogger(__name__)
 
 
-_AT_ONCE = 1024  # items per call of the encoder; the progress bar advances this often
+_AT_ONCE = 1024  # items per group for the encoder; the progress bar advances this often
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)  # the folder belongs to another user, or its disk is read-only
 _FORMAT = 1  # version of the manifest; another one is encoded again
 
@@ -93,14 +93,18 @@ class EmbeddingCache:
         self.num_damaged = 0
 
     def load_or_encode(
-        self, names: Sequence[str], digests: Sequence[bytes], encode: Callable[[Sequence[int]], Float32Array], unit: str
+        self,
+        names: Sequence[str],
+        digests: Sequence[bytes],
+        encode: Callable[[Iterable[Sequence[int]]], Iterator[Float32Array]],
+        unit: str,
     ) -> EmbeddingMatrix:
         """Return the vectors of all items; those that are not in the cache are encoded and added to it.
 
         Args:
             names: distinct names of the items.
             digests: hash of each item's content, 16 bytes.
-            encode: returns raw vectors, shape (items, [k,] dim), of the items at these positions.
+            encode: yields raw vectors, shape (items, [k,] dim), of each group of positions.
             unit: noun for an item, for the progress bar.
 
         Raises:
@@ -123,22 +127,33 @@ class EmbeddingCache:
             with tqdm(
                 total=num_missing, unit=unit, desc=f"encoding {unit}s", disable=not num_missing, leave=False
             ) as bar:
-                # Chunks divide all items, not only the missing ones, so that kills do not move their boundaries.
-                for start in range(0, len(digests), self._shard_rows):
-                    end = min(start + self._shard_rows, len(digests))
-                    chunk = {digests[i]: i for i in range(start, end) if digests[i] not in row_of}
-                    if not chunk:
-                        continue
-                    positions, parts = list(chunk.values()), []
-                    for batch_start in range(0, len(positions), _AT_ONCE):
-                        parts.append(encode(positions[batch_start : batch_start + _AT_ONCE]))
+                chunks = list(self._divide(digests, row_of))
+                vectors = encode(group for groups in chunks for group in groups)
+                for groups in chunks:
+                    parts = []
+                    for _ in groups:
+                        parts.append(next(vectors))
                         bar.update(len(parts[-1]))
-                    shards.append(self._write_shard(np.concatenate(parts), list(chunk)))
+                    written = [digests[i] for group in groups for i in group]
+                    shards.append(self._write_shard(np.concatenate(parts), written))
                     self._write_manifest(shards)
-                    num_rows = _number_rows(row_of, list(chunk), num_rows)
+                    num_rows = _number_rows(row_of, written, num_rows)
             self.num_encoded = num_missing
             blocks = [np.load(self.folder / shard["vectors"], mmap_mode="r") for shard in shards]
         return EmbeddingMatrix(blocks, {name: row_of[digest] for name, digest in zip(names, digests, strict=True)})
+
+    def _divide(self, digests: Sequence[bytes], row_of: dict[bytes, int]) -> Iterator[list[list[int]]]:
+        """Yield the positions of missing items, in groups to encode at once, a list of groups per shard."""
+        seen = set(row_of)
+        # Chunks divide all items, not only the missing ones, so that kills do not move their boundaries.
+        for start in range(0, len(digests), self._shard_rows):
+            positions = []
+            for i in range(start, min(start + self._shard_rows, len(digests))):
+                if digests[i] not in seen:
+                    seen.add(digests[i])
+                    positions.append(i)
+            if positions:
+                yield [positions[first : first + _AT_ONCE] for first in range(0, len(positions), _AT_ONCE)]
 
     @contextmanager
     def _lock(self) -> Iterator[bool]:
@@ -210,7 +225,7 @@ class EmbeddingCache:
             raise UserError(
                 f"the encoder ({self._description}) returned NaN or infinity for "
                 f"{int((~np.isfinite(vectors)).any(axis=-1).sum())} items: its weights are damaged, or it overflowed. "
-                "Download or copy the weights again"
+                "Download or copy the weights again; if clip.precision was fp16 or bf16, give clip.precision=fp32"
             )
         name = "shard-" + hashlib.sha256(b"".join(digests)).hexdigest()[:16]
         shard: dict = {"rows": len(vectors)}

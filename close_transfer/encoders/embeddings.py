@@ -68,7 +68,7 @@ def encode_texts(encoder: AnyEncoder, texts: Iterable[str], config: EmbeddingCac
     return cache.load_or_encode(
         distinct,
         [_compute_digest(text) for text in distinct],
-        lambda positions: encoder.encode_texts([distinct[i] for i in positions]),
+        lambda groups: encoder.encode_text_groups([distinct[i] for i in group] for group in groups),
         unit="text",
     )
 
@@ -88,7 +88,7 @@ def encode_image_refs(encoder: AnyEncoder, images: Iterable[ImageRef], config: E
     return cache.load_or_encode(
         [image.key for image in distinct],
         [_compute_digest(image.digest()) for image in distinct],
-        lambda positions: encoder.encode_images(distinct[i].open() for i in positions),
+        lambda groups: (encoder.encode_images(distinct[i].open() for i in group) for group in groups),
         unit="image",
     )
 

@@ -1,6 +1,6 @@
 """Interface of frozen encoders, and the functions that they share."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.errors import UserError
+from close_transfer.encoders.background import fetch_late
 
 
 class Encoder(Protocol):
@@ -33,6 +34,13 @@ class Encoder(Protocol):
 
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
         """Return the raw output of the text tower, not normalised; shape (texts, dim).
+
+        Raises:
+            UserError: if the encoder has no text tower.
+        """
+
+    def encode_text_groups(self, groups: Iterable[Sequence[str]]) -> Iterator[Float32Array]:
+        """Yield the raw vectors of each group of texts; an encoder may prepare the next groups meanwhile.
 
         Raises:
             UserError: if the encoder has no text tower.
@@ -63,18 +71,14 @@ def encode_in_batches(
         batch_size: images per batch.
     """
     prepared = map(preprocess, images)
-    encoded = [to_float32(encode(torch.stack(batch))) for batch in iter(lambda: list(islice(prepared, batch_size)), [])]
+    batches = iter(lambda: list(islice(prepared, batch_size)), [])
+    encoded = list(fetch_late(encode(torch.stack(batch)) for batch in batches))
     return np.concatenate(encoded) if encoded else np.empty((0, 0), dtype=np.float32)
 
 
 def flatten_grid(grid: Float[Tensor, "b d h w"]) -> Float[Tensor, "b k d"]:
     """Flatten a grid of vectors into a sequence, row by row."""
     return grid.flatten(2).transpose(1, 2)
-
-
-def to_float32(vectors: Tensor) -> Float32Array:
-    """Return the vectors as a float32 numpy array."""
-    return vectors.float().cpu().numpy().astype(np.float32, copy=False)
 
 
 def build_no_text_tower_error(name: str) -> UserError:

@@ -1,7 +1,7 @@
 """Frozen image encoders of `timm`, which have no text tower; LiMBeR compares CLIP with them."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import timm
@@ -13,8 +13,10 @@ from close_transfer.config.components import TimmConfig
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
+from close_transfer.encoders.background import copy_to_device
 from close_transfer.encoders.encoder import build_no_text_tower_error, encode_in_batches, flatten_grid
 from close_transfer.encoders.open_clip_encoder import RANDOM
+from close_transfer.encoders.precision import cast_products, list_key_parts, resolve_precision
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 
 
@@ -66,32 +68,40 @@ class TimmEncoder:
         self._preprocess = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
         self._model = model.to(device).eval().requires_grad_(False)
         self._device = device
+        self.precision = resolve_precision(config.precision, device)
         self._batch_size = config.batch_size
         self._is_grid = config.features == "grid"
         source = Path(config.weights).name if config.weights else None
         source = source or (f"random weights, seed {config.seed}" if config.pretrained == RANDOM else None)
         self.name = config.model + (f" ({source})" if source else "") + (", grid" if self._is_grid else "")
         self.fingerprint = fingerprint_weights(model)
-        self.image_key = fingerprint([self.fingerprint, repr(self._preprocess), config.features])
+        self.image_key = fingerprint(
+            [self.fingerprint, repr(self._preprocess), config.features, *list_key_parts(self.precision)]
+        )
         self.dim = int(self.encode_images([Image.new("RGB", (8, 8))]).shape[-1])
 
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
         """Raise `UserError`, because there is no text tower."""
         raise build_no_text_tower_error(self.name)
 
-    @torch.inference_mode()
+    def encode_text_groups(self, groups: Iterable[Sequence[str]]) -> Iterator[Float32Array]:
+        """Raise `UserError`, because there is no text tower."""
+        raise build_no_text_tower_error(self.name)
+
     def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
         """Return raw image vectors, shape (images, dim), or (images, k, dim) of a grid; float32."""
         return encode_in_batches(images, self._preprocess, self._encode, self._batch_size)
 
+    @torch.inference_mode()
     def _encode(self, images: Tensor) -> Tensor:
-        images = images.to(self._device)
-        if not self._is_grid:
-            return self._model(images)  # pooled, because the model was built without a classifier
-        (grid,) = self._model.forward_intermediates(  # type: ignore[operator]
-            images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
-        )
-        return flatten_grid(grid)
+        images = copy_to_device(images, self._device)
+        with cast_products(self.precision, self._device):
+            if not self._is_grid:
+                return self._model(images)  # pooled, because the model was built without a classifier
+            (grid,) = self._model.forward_intermediates(  # type: ignore[operator]
+                images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
+            )
+            return flatten_grid(grid)
 
     def count_cut(self, texts: Sequence[str]) -> int:
         """Raise `UserError`, because there is no text tower."""

@@ -29,6 +29,9 @@ class CountingEncoder:
         self.asked += texts
         return np.array([[len(t), sum(map(ord, t)), 7.5] for t in texts], dtype=np.float32)
 
+    def encode_text_groups(self, groups):
+        return map(self.encode_texts, groups)
+
     def encode_images(self, images):
         images = list(images)
         self.asked += [str(i) for i in images]
@@ -98,10 +101,10 @@ def test_damaged_shards_are_found_and_encoded_again(config, damage):
 
 def test_a_store_of_another_key_is_not_trusted(config):
     cache = EmbeddingCache(config, "k" * 24 + "one", "first")
-    cache.load_or_encode(["a"], [b"a" * 16], lambda positions: np.ones((1, 2), dtype=np.float32), "text")
+    cache.load_or_encode(["a"], [b"a" * 16], lambda groups: (np.ones((1, 2), dtype=np.float32) for _ in groups), "text")
     same_folder = EmbeddingCache(config, "k" * 24 + "two", "second")
     table = same_folder.load_or_encode(
-        ["a"], [b"a" * 16], lambda positions: np.full((1, 2), 9, dtype=np.float32), "text"
+        ["a"], [b"a" * 16], lambda groups: (np.full((1, 2), 9, dtype=np.float32) for _ in groups), "text"
     )
     assert same_folder.num_damaged == 1
     assert table.gather(np.array([0])).tolist() == [[9, 9]]
@@ -130,7 +133,9 @@ def test_what_was_encoded_before_a_kill_is_kept(config):
 def test_rows_may_be_several_vectors(config):
     cache = EmbeddingCache(config, "grid", "grid features")
     grid = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
-    table = cache.load_or_encode(["a", "b"], [b"a" * 16, b"b" * 16], lambda positions: grid[list(positions)], "image")
+    table = cache.load_or_encode(
+        ["a", "b"], [b"a" * 16, b"b" * 16], lambda groups: (grid[group] for group in groups), "image"
+    )
     np.testing.assert_array_equal(table.gather(np.array([1, 0])), grid[::-1])
 
 

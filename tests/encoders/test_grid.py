@@ -18,6 +18,7 @@ SMALL = {
     "pretrained": "random",
     "weights": None,
     "features": "grid",
+    "precision": "fp32",
     "seed": 0,
     "batch_size": 2,
 }

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from close_transfer.core.errors import UserError
 from close_transfer.encoders import OpenClipEncoder
+from close_transfer.encoders.prefix_batches import plan_batches
 from close_transfer.encoders.text_forward import find_causal_text_tower
 from tests.settings import make_encoder
 
@@ -46,6 +47,38 @@ def test_cut_texts_have_the_vectors_of_the_full_length(kind, encoder):
     with torch.inference_mode():
         cut = tower(tokens[:, : int(lengths.max())])
     torch.testing.assert_close(cut, full_length(model, tokens), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("pool_type", ["argmax", "eos"])
+def test_shared_prefixes_have_the_vectors_of_the_full_length(pool_type):
+    torch.manual_seed(0)
+    text = {**TINY_TEXT, "pool_type": pool_type, "eos_id": 49407, "ls_init_value": 0.5, "layers": 3, "mlp_ratio": 2.0}
+    model = open_clip.CustomTextCLIP(embed_dim=24, vision_cfg=TINY_VISION, text_cfg=text, quick_gelu=True).eval()
+    texts = [
+        f"a {color} {shape}{tail}"
+        for color in ("red", "blue")
+        for shape in ("dog", "cat")
+        for tail in ("", " and a", " here")
+    ]
+    tokens = open_clip.get_tokenizer("ViT-B-32")([*texts, *TEXTS, texts[0], "dog " * 50], 32)
+    tower = find_causal_text_tower(model)
+    expected = full_length(model, tokens)
+    lengths = tower.count_tokens(tokens).numpy()
+    with torch.inference_mode():
+        for max_tokens in (1, 100, 10_000):
+            for rows, batch in plan_batches(tokens.numpy(), lengths, max_tokens):
+                torch.testing.assert_close(tower.encode(batch), expected[torch.from_numpy(rows)], rtol=0, atol=1e-5)
+
+
+def test_groups_have_the_vectors_of_texts_alone(tiny_architecture, caplog):
+    encoder = OpenClipEncoder(config(model="tiny-test", pretrained="random"))
+    groups = [TEXTS[:2], ["a café", *TEXTS[2:]], ["a dog"]]
+    with caplog.at_level("INFO"):
+        vectors = list(encoder.encode_text_groups(groups))
+    assert [len(array) for array in vectors] == [2, 4, 1]
+    assert "1 of 7 texts went through open_clip's own tokenizer" in caplog.text
+    alone = np.concatenate([encoder.encode_texts([text]) for group in groups for text in group])
+    np.testing.assert_allclose(np.concatenate(vectors), alone, atol=1e-5)
 
 
 def test_order_and_batching_change_nothing(encoder):

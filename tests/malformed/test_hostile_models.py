@@ -99,7 +99,15 @@ def load_lm(folder):
 def load_clip(folder, **settings):
     from close_transfer.config.components import OpenClipConfig
 
-    fields = {"pretrained": None, "weights": None, "tokenizer": None, "features": "pooled", "seed": 0, "batch_size": 8}
+    fields = {
+        "pretrained": None,
+        "weights": None,
+        "tokenizer": None,
+        "features": "pooled",
+        "precision": "fp32",
+        "seed": 0,
+        "batch_size": 8,
+    }
     return load_encoder(
         OpenClipConfig.model_validate({"kind": "open_clip", "model": f"local-dir:{folder}", **fields, **settings}),
         "cpu",
@@ -226,6 +234,7 @@ def test_pickled_weights_of_timm():
         "pretrained": "yes",
         "weights": "weights.pt",
         "features": "pooled",
+        "precision": "fp32",
     }
     with pytest.raises(UserError, match="cannot be loaded into resnet10t"):
         load_encoder(TimmConfig.model_validate({**settings, "seed": 0, "batch_size": 8}), "cpu")

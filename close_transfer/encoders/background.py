@@ -1,0 +1,59 @@
+"""Work that is done ahead of a device: preparing batches in threads, and fetching results late."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from close_transfer.core.arrays import Float32Array
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], num_threads: int) -> Iterator[Result]:
+    """Yield the function's result for each item, in order, computed in threads up to twice their number ahead."""
+    remaining = iter(items)
+    executor = ThreadPoolExecutor(num_threads, thread_name_prefix="encoding")
+    try:
+        pending: deque[Future[Result]] = deque()
+        for item in islice(remaining, 2 * num_threads):
+            pending.append(executor.submit(function, item))
+        while pending:
+            result = pending.popleft().result()
+            for item in islice(remaining, 1):
+                pending.append(executor.submit(function, item))
+            yield result
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def copy_to_device(tensor: Tensor, device: str) -> Tensor:
+    """Copy a tensor of the host to a device; the host does not wait for a GPU."""
+    return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
+
+def fetch_late(vectors: Iterable[Tensor]) -> Iterator[Float32Array]:
+    """Yield vectors as float32 arrays; those of a GPU after the work on the next has begun, so that it is never idle."""
+    waiting: deque[tuple[Tensor, torch.cuda.Event]] = deque()
+    for tensor in vectors:
+        if not tensor.is_cuda:
+            yield tensor.float().numpy()
+            continue
+        copy = tensor.float().to("cpu", non_blocking=True)  # into pinned memory
+        event = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(tensor.device))
+        waiting.append((copy, event))
+        if len(waiting) > 1:
+            yield _wait_for(*waiting.popleft())
+    for copy, event in waiting:
+        yield _wait_for(copy, event)
+
+
+def _wait_for(copy: Tensor, event: torch.cuda.Event) -> Float32Array:
+    event.synchronize()
+    return copy.numpy()

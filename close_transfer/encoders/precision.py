@@ -1,0 +1,37 @@
+"""Precision in which a frozen encoder computes; its weights and its sums stay in float32."""
+
+from typing import Literal
+
+import torch
+
+from close_transfer.config.components import EncoderPrecision
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# Older GPUs store numbers of 16 bits but compute with them no faster.
+_FIRST_WITH_FAST_HALF = (7, 0)
+
+
+def resolve_precision(setting: EncoderPrecision, device: str) -> Literal["fp32", "bf16", "fp16"]:
+    """Return the precision of a setting; "auto" is fp32 on a CPU, and 16 bits on a GPU that computes faster with them."""
+    if setting != "auto":
+        return setting
+    if not device.startswith("cuda"):
+        return "fp32"
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return "bf16"
+    return "fp16" if torch.cuda.get_device_capability(device) >= _FIRST_WITH_FAST_HALF else "fp32"
+
+
+def get_dtype(precision: str) -> torch.dtype:
+    """Return the data type of a resolved precision."""
+    return _DTYPES[precision]
+
+
+def cast_products(precision: str, device: str) -> torch.autocast:
+    """Return a context in which matrix products are computed in this precision."""
+    return torch.autocast(torch.device(device).type, _DTYPES[precision], enabled=precision != "fp32")
+
+
+def list_key_parts(precision: str) -> list[str]:
+    """Return the parts of a vector's key that say its precision."""
+    return [] if precision == "fp32" else [precision]
