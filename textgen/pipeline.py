@@ -87,6 +87,7 @@ class Synthesis:
             counts = self.inputs.keyword_counts if self.config.recipe.keywords else None
             requests = make_requests(self.inputs.recipe, self.config, counts, key, num)
             write_plan(self.folder.plan, self._check_prompts(requests))
+        self.folder.keep_plan_length(num)
         return num
 
     def check_plan(self) -> int:

@@ -15,7 +15,10 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.schema import shorten
 
 _INTERPOLATION = "${"
-_PACKAGE = re.compile(r"^\s*#\s*@\s*package\b", re.MULTILINE)  # a header of Hydra, which moves the file's values
+_PACKAGE = re.compile(r"\s*#\s*@\s*package\b")  # a line of Hydra's header, which moves the file's values
+# An alias of YAML repeats a value any number of times, or inside of itself, and Hydra copies it each time.
+_MAX_VALUES = 100_000
+_MAX_DEPTH = 50
 
 
 def check_plain_file(path: Path, setting: str, file_keys: Collection[str] = ()) -> None:
@@ -27,7 +30,8 @@ def check_plain_file(path: Path, setting: str, file_keys: Collection[str] = ()) 
         file_keys: keys of the file that name other files, which must be in its folder or below.
 
     Raises:
-        UserError: if it cannot be read, or holds an interpolation, a header, a defaults list, or a path elsewhere.
+        UserError: if it cannot be read, holds an interpolation, a header, a defaults list or a path elsewhere, or has
+            more values than any file of settings.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -38,7 +42,13 @@ def check_plain_file(path: Path, setting: str, file_keys: Collection[str] = ()) 
         ) from None
     if not isinstance(values, dict):
         raise UserError(f"{setting}: {path} does not hold settings. Write one `name: value` per line")
-    if _PACKAGE.search(text) or "defaults" in values:
+    if _is_oversized(values):
+        raise UserError(
+            f"{setting}: {path} holds more than {_MAX_VALUES:,} values, or more than {_MAX_DEPTH} inside of each other, with "
+            "its aliases (*name) written out. Shorten the file"
+        )
+    # Hydra splits lines like this, also at separators that re.MULTILINE does not know.
+    if any(map(_PACKAGE.match, text.splitlines())) or "defaults" in values:
         raise UserError(
             f"{setting}: {path} has a `@package` header or a defaults list, which could change other settings. Remove it"
         )
@@ -54,6 +64,18 @@ def check_plain_file(path: Path, setting: str, file_keys: Collection[str] = ()) 
                 f"{setting}: {path} names the file {shorten(name)} at {key}, which is not in its folder. Put the file next "
                 f"to it, or give {setting.partition('=')[0]}.{key}=PATH in the command"
             )
+
+
+def _is_oversized(values: Any) -> bool:
+    """Return True if the values, with aliases written out, are too many or too deep."""
+    level, num = [values], 0
+    for _ in range(_MAX_DEPTH):
+        containers = [value for value in level if isinstance(value, (dict, list, tuple, set))]
+        num += sum(map(len, containers))  # before they are listed, because a level may be huge
+        if not containers or num > _MAX_VALUES:
+            return num > _MAX_VALUES
+        level = [item for value in containers for item in (value.values() if isinstance(value, dict) else value)]
+    return True
 
 
 def has_interpolation(text: str) -> bool:

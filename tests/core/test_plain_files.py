@@ -9,6 +9,8 @@ from studies.config import RunStudyConfig
 from tests.settings import make_recipe
 from textgen.config import SynthesizeCaptionsConfig
 
+# Ten lists, each of ten times the one before: a file of 0.5 kB that grows to a thousand million values.
+ALIASES = ", ".join(["l0: &l0 [a]", *(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 10))])
 RECIPE = "name: own\ntemplate: own.j2\nfields: {text: {}}\n"
 
 
@@ -36,7 +38,12 @@ def write_recipe(folder, text, name="own"):
         ),
         ("grammar: {'${oc.env:PLANTED}': a}", r"holds \$\{oc\.env:PLANTED\} at grammar\.\$\{oc\.env:PLANTED\}"),
         ("# @package _global_", r"has a `@package` header or a defaults list, .*\. Remove it"),
+        ("# @mode x\x85# @package _global_", r"has a `@package` header or a defaults list"),
+        ("# @mode x\u2028# @package _global_", r"has a `@package` header or a defaults list"),
         ("defaults: [/fragments/hydra]", r"has a `@package` header or a defaults list"),
+        ("<<: {defaults: [/fragments/hydra]}", r"has a `@package` header or a defaults list"),
+        ("grammar: &x {a: [*x]}", r"holds more than 100,000 values, or more than 50 .*\. Shorten the file"),
+        (f"grammar: {{{ALIASES}}}", r"holds more than 100,000 values"),
         ("rows: ../secret.jsonl", r"names the file \.\./secret\.jsonl at rows, .*or give recipe\.rows=PATH"),
         ("examples: /etc/passwd", r"names the file /etc/passwd at examples"),
         ("examples: C:\\secret.jsonl", r"names the file C:\\secret\.jsonl at examples"),

@@ -16,7 +16,8 @@ from tests.conftest import REPOSITORY
 from tests.textgen.local_server import Server
 from tests.textgen.stand_in.server import StandInServer
 from textgen.config import SynthesizeCaptionsConfig
-from textgen.corpus.journal import RequestJournal, read_ledger, write_length
+from textgen.corpus.journal import RequestJournal, read_ledger
+from textgen.corpus.line_counts import write_length
 from textgen.pipeline import Synthesis, synthesize
 from textgen.prompts.plan import read_plan
 

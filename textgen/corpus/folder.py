@@ -16,7 +16,8 @@ from close_transfer.core.plain_files import has_interpolation
 from close_transfer.core.roles import Role, list_fields
 from close_transfer.core.schema import expand_home, shorten
 from textgen.config import SynthesizeCaptionsConfig
-from textgen.corpus.journal import locate_length, make_busy_error, read_ledger
+from textgen.corpus.journal import make_busy_error, read_ledger
+from textgen.corpus.line_counts import locate_length, write_length
 from textgen.text.hashing import hash_json
 
 _SETTINGS = "settings.json"
@@ -88,6 +89,15 @@ class CorpusFolder:
     def was_asked(self) -> bool:
         """True if requests may have been sent; the plan can then only grow."""
         return self.had_journal or self.corpus.exists()
+
+    def keep_plan_length(self, num: int) -> None:
+        """Write the number of requests of a whole plan again if its file is missing, after a kill or because it was deleted.
+
+        Raises:
+            WriteError: if it cannot be written.
+        """
+        if not locate_length(self.plan).is_file():
+            write_length(self.plan, num)
 
     def _drop_unanswered_journal(self, request_fingerprint_inputs: Mapping[str, str]) -> bool:
         """Delete a journal of other settings if it holds no answer and no spend; return False if it is kept."""

@@ -5,8 +5,7 @@ loses no event. A thread flushes lines to the disk at most every 50 ms, so a mac
 at most. An answer counts once it is flushed. When the journal is opened again, an incomplete last line is removed, and
 requests that were in flight are charged at their reserved price.
 
-Its length is in a file next to it, because the lines themselves do not show that the last ones are missing. That file is
-written when the journal is opened and closed, so a journal may be longer than it says, and never shorter.
+Its length is in a file next to it, which is written when the journal is opened and closed.
 """
 
 import os
@@ -19,13 +18,14 @@ from types import TracebackType
 from typing import Any
 
 from close_transfer.core.atomic_files import WriteError, append_line, report_write_errors
-from close_transfer.core.checksums import read_checked_fields, write_checked_json
 from close_transfer.core.errors import UserError
 from close_transfer.core.journal_lines import DamagedJournal, format_line, read_lines
 from close_transfer.core.locks import hold_lock, locate_lock
 from textgen.corpus.ledger import BadEvent, Ledger
+from textgen.corpus.line_counts import locate_length, read_length, write_length
 
 FORMAT = 2  # version of the events, in the first line
+REMEDY = "give action=repair, which counts them again"  # of a damaged number of lines
 SYNC_SECONDS = 0.05  # a flush per event would limit the rate of answers on slow disks
 
 
@@ -65,7 +65,7 @@ class RequestJournal:
         with ExitStack() as held:
             held.enter_context(hold_lock(locate_lock(path), make_busy_error(path.parent)))
             if not path.exists():
-                _check_length(path, 0, read_length(path))  # before an empty journal takes its place
+                _check_length(path, 0, read_length(path, REMEDY))  # before an empty journal takes its place
             with report_write_errors(path):
                 self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             held.callback(os.close, self._handle)
@@ -177,7 +177,7 @@ def _read_events(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     Raises:
         UserError: if a line is damaged, missing or repeated.
     """
-    length, num = read_length(path), 0  # read first, because another process may add lines meanwhile
+    length, num = read_length(path, REMEDY), 0  # read first, because another process may add lines meanwhile
     try:
         for line in read_lines(path):
             yield line
@@ -185,36 +185,6 @@ def _read_events(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     except DamagedJournal as damage:
         raise make_damage_error(path, str(damage)) from None
     _check_length(path, num, length)
-
-
-def locate_length(path: Path) -> Path:
-    """Return the path of the file with the number of lines of a journal."""
-    return path.with_name(f"{path.name}.length")
-
-
-def write_length(path: Path, num_lines: int) -> None:
-    """Write the number of lines of a journal next to it.
-
-    Raises:
-        WriteError: if it cannot be written.
-    """
-    write_checked_json(locate_length(path), {"num_lines": num_lines})
-
-
-def read_length(path: Path) -> int:
-    """Return the number of lines that a journal has at least; 0 if it is not known.
-
-    Raises:
-        UserError: if the file is damaged.
-    """
-    length = locate_length(path)
-    try:
-        return int(read_checked_fields(length, {"num_lines": int})["num_lines"]) if length.is_file() else 0
-    except UserError:
-        raise UserError(
-            f"{length}: is damaged (it counts the lines of the journal). Check that {path.name} is there, and give "
-            "action=repair, which counts them again"
-        ) from None
 
 
 def _check_length(path: Path, num_lines: int, least: int) -> None:
@@ -233,7 +203,7 @@ def read_ledger(path: Path) -> Ledger:
         for event, _ in _read_events(path):
             _apply_event(path, ledger, event)
     else:
-        _check_length(path, 0, read_length(path))
+        _check_length(path, 0, read_length(path, REMEDY))
     return ledger
 
 

@@ -10,8 +10,9 @@ from close_transfer.core.atomic_files import atomic_path, report_write_errors
 from close_transfer.core.errors import UserError
 from close_transfer.core.journal_lines import JournalLine, format_line, restore_line, scan_lines
 from close_transfer.core.locks import hold_lock, locate_lock
-from textgen.corpus.journal import locate_length, make_busy_error, make_header, read_length, write_length
+from textgen.corpus.journal import REMEDY, make_busy_error, make_header
 from textgen.corpus.ledger import BadEvent, Ledger
+from textgen.corpus.line_counts import locate_length, read_length, write_length
 
 
 @dataclass
@@ -65,7 +66,7 @@ def repair_journal(path: Path, key: str) -> Repair:
 
 def _read_intact_length(path: Path) -> int:
     try:
-        return read_length(path)
+        return read_length(path, REMEDY)
     except UserError:  # the file of the length is damaged itself, and is written again
         return 0
 

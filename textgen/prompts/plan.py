@@ -1,4 +1,4 @@
-"""Plan of a corpus: one request per line in plan.jsonl, written before anything is spent.
+"""Plan of a corpus: one request per line in plan.jsonl, written before anything is spent; its length is in a file next to it.
 
 All draws are endless and seeded, so the plan for more texts begins with the plan for fewer.
 """
@@ -14,6 +14,7 @@ from typing import Any
 from close_transfer.core.atomic_files import atomic_path
 from close_transfer.core.errors import UserError
 from textgen.config import SynthesizeCaptionsConfig
+from textgen.corpus.line_counts import locate_length, read_length, write_length
 from textgen.prompts.keyword_samplers import SAMPLERS, cycle_values, read_quotas, sample_by_quota
 from textgen.prompts.recipe import Recipe, Request
 from textgen.text.keywords import KeywordCounts
@@ -86,7 +87,7 @@ def make_requests(
 
 
 def write_plan(path: Path, requests: Iterator[Request]) -> int:
-    """Write the plan, replacing an older one, and return its number of requests.
+    """Write the plan and its length, replacing an older one, and return its number of requests.
 
     Raises:
         WriteError: if it cannot be written; the older plan is intact.
@@ -105,6 +106,8 @@ def write_plan(path: Path, requests: Iterator[Request]) -> int:
                     "program or of a library. Leave num_texts= out to finish the existing plan, or use a new output= for more"
                 )
             file.write(line)
+        locate_length(path).unlink(missing_ok=True)  # before the new plan, which may be shorter
+    write_length(path, num)
     return num
 
 
@@ -116,6 +119,8 @@ def read_plan(path: Path) -> Iterator[Request]:
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                raise make_damage_error(path, f"line {number} is cut short")
             try:
                 yield Request.from_record(json.loads(line.decode()))
             except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -172,8 +177,17 @@ def check_sent_requests(path: Path, sent: Collection[str]) -> None:
 
 
 def count_plan(path: Path) -> int:
-    """Return the number of requests of a plan; 0 if there is no plan."""
+    """Return the number of requests of a plan; 0 if there is no plan, or an empty one.
+
+    Raises:
+        UserError: if requests are missing at its end.
+    """
     if not path.is_file():
         return 0
+    # Read first, because another process may extend the plan meanwhile.
+    length = read_length(path, f"delete {locate_length(path).name} if no request is missing at the end")
     with path.open("rb") as file:
-        return sum(1 for _ in file)
+        num = sum(1 for _ in file)
+    if 0 < num < length:
+        raise make_damage_error(path, f"it has {num:,} requests, and {locate_length(path).name} counts {length:,}")
+    return num

@@ -226,6 +226,9 @@ def test_a_changed_plan_is_damage(offline):
         with pytest.raises(UserError, match=r"plan\.jsonl: is damaged"):
             offline.work().check_plan()
     plan.write_text("".join(lines[:5]))
+    with pytest.raises(UserError, match=r"damaged \(it has 5 requests, and plan\.jsonl\.length counts 8\)"):
+        offline.run("num_texts=5")
+    (offline.folder / "plan.jsonl.length").unlink()
     with pytest.raises(UserError, match=r"it lacks 3 of 8 requests"):
         offline.run("num_texts=5")
     plan.unlink()

@@ -3,7 +3,8 @@
 import pytest
 
 from close_transfer.core.errors import UserError
-from textgen.corpus.journal import RequestJournal, read_length
+from textgen.corpus.journal import REMEDY, RequestJournal
+from textgen.corpus.line_counts import read_length
 
 
 def read_files(made):
@@ -70,7 +71,7 @@ def test_a_journal_is_never_shorter_than_its_length_says(tmp_path):
     path = tmp_path / "journal.jsonl"
     for num in range(1, 4):
         with RequestJournal(path, "k") as journal:
-            assert read_length(path) == len(path.read_bytes().splitlines()) == 2 * num - 1
+            assert read_length(path, REMEDY) == len(path.read_bytes().splitlines()) == 2 * num - 1
             journal.append({"event": "sent", "id": f"{num}", "attempt": 1, "tokens": 90, "cost": 0.5})
             journal.append({"event": "fault", "id": f"{num}", "attempt": 1, "fault": "500"})
-        assert read_length(path) == len(path.read_bytes().splitlines()) == 2 * num + 1
+        assert read_length(path, REMEDY) == len(path.read_bytes().splitlines()) == 2 * num + 1
