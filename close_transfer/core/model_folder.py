@@ -18,17 +18,42 @@ _MAX_LABELS = 1_000_000  # transformers makes a name for each, although a langua
 
 
 def check_model_folder(name: str | Path) -> None:
-    """Check a local folder; do nothing if `name` is not a folder here but a name on the hub.
+    """Check a local folder; of a model on the hub check its config.json, which is downloaded.
 
     Raises:
         UserError: as `refuse_code`, and if a file is not the one that the folder's checksums.json describes.
     """
     folder = Path(name)
     if not folder.is_dir():
+        if config := _download_config(str(name)):
+            _check_config(config)
         return
     if (folder / CHECKSUMS).is_file():
         check_checksums(folder)
     refuse_code(folder)
+
+
+def _download_config(name: str) -> Path | None:
+    """Return the config.json of a model on the hub; None if there is none."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(name, "config.json"))
+    except Exception:  # of many kinds; the library that loads the model meets and reports it
+        return None
+
+
+def find_model_folder(name: str | Path) -> Path | None:
+    """Return the local folder of a model, which for a model on the hub is in its cache; None if there is none."""
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        config = try_to_load_from_cache(str(name), "config.json")
+    except ValueError:  # not a name on the hub
+        return None
+    return Path(config).parent if isinstance(config, str) else None
 
 
 def refuse_code(folder: Path) -> None:

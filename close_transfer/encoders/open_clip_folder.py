@@ -55,7 +55,7 @@ def _check_size(name: str, folder: Path) -> None:
         return
     source = f"{folder}/open_clip_config.json"
     hide_missing_weights_warning()  # only the size is wanted
-    with never_ask(), limit_parameters(count_tensors(folder), source), torch.device("meta"):
+    with never_ask(), limit_parameters(lambda: count_tensors(folder), source), torch.device("meta"):
         model = open_clip.create_model(name, load_weights=False, pretrained_text=False, device="meta")
     held = sum(prod(shape) for path in files for _, shape in read_header(path).values())
     if sum(parameter.numel() for parameter in model.parameters()) > held:

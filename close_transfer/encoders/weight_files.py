@@ -1,6 +1,6 @@
 """Comparison of models with the safetensors files that hold their weights."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from close_transfer.core.atomic_files import damaged_file_error
 from close_transfer.core.weight_headers import read_header
 
 
-def limit_parameters(num_tensors: int | None, source: str) -> AbstractContextManager[None]:
+def limit_parameters(count: Callable[[], int | None], source: str) -> AbstractContextManager[None]:
     """Stop building a model within the block, as `weight_headers.limit_parameters`."""
-    return weight_headers.limit_parameters(num_tensors, source, register_module_parameter_registration_hook)
+    return weight_headers.limit_parameters(count, source, register_module_parameter_registration_hook)
 
 
 def check_shapes(expected: Mapping[str, Tensor], path: Path) -> None:

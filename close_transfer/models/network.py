@@ -226,7 +226,7 @@ class TransferNetwork(PreTrainedModel):
         weights = folder / _WEIGHTS
         with (
             _report_damage(folder / _CONFIG),
-            limit_parameters(len(read_header(weights)), str(folder / _CONFIG)),
+            limit_parameters(lambda: len(read_header(weights)), str(folder / _CONFIG)),
             torch.device("meta"),
         ):
             model = cls(config, lm)

@@ -34,7 +34,7 @@ def load_pretrained_model(name: str, dtype: str) -> PreTrainedModel:
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
         family: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        with limit_parameters(count_tensors(Path(name)), f"{name}/config.json"):
+        with limit_parameters(lambda: count_tensors(name), f"{name}/config.json"):
             model, info = family.from_pretrained(
                 name,
                 config=config,

@@ -18,6 +18,7 @@ from close_transfer.core.atomic_files import atomic_path
 from close_transfer.core.checksums import check_checksums, write_checksums
 from close_transfer.core.errors import UserError
 from close_transfer.encoders.open_clip_encoder import PICTUREBOOK_FOLDER
+from close_transfer.encoders.weight_files import limit_parameters
 from tests.commands import run_command
 from tests.families import tiny_family
 from tests.malformed.test_hostile_models import TEXTS, change, load_clip, load_in_textgen, load_lm
@@ -192,6 +193,41 @@ def test_language_model_with_a_damaged_file():
     flip_bit(Path("lm/model.safetensors"), np.random.default_rng(0))
     with pytest.raises(UserError, match="is missing, or damaged"):
         load_lm("lm")
+
+
+def put_into_cache(monkeypatch):
+    """Write a language model into an empty cache of the hub, as a download does, and return its folder there."""
+    cache, commit = Path("cache").absolute(), "a" * 40
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    repository = cache / "models--someone--lm"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    tiny_family("gpt2", repository / "snapshots" / commit, TEXTS)
+    return repository / "snapshots" / commit
+
+
+@pytest.mark.parametrize("load", [load_lm, load_in_textgen])
+def test_language_model_of_the_hub_larger_than_its_weights(load, monkeypatch):
+    folder = put_into_cache(monkeypatch)
+    (folder / "adapter_model.safetensors").write_bytes(b"not counted")
+    load("someone/lm")
+    change(folder / "config.json", n_layer=10**6)
+    start = time.monotonic()
+    with pytest.raises(UserError, match=r"someone/lm/config\.json: describes a larger model .* hold 28 tensors"):
+        load("someone/lm")
+    assert time.monotonic() - start < 5
+    change(folder / "config.json", n_layer=2, attn_implementation="someone/attention")
+    with pytest.raises(UserError, match=r"attn_implementation=someone/attention: needs Python code of others"):
+        load("someone/lm")
+
+
+def test_weights_of_the_hub_are_counted_after_their_download():
+    counts = iter([1, 500])  # part of the weights was in the cache, from an interrupted download
+    with limit_parameters(lambda: next(counts), "config.json"):
+        torch.nn.Sequential(*[torch.nn.Linear(1, 1) for _ in range(100)])
+    counts = iter([None, 1])
+    with pytest.raises(UserError, match="which hold 1 tensors"), limit_parameters(lambda: next(counts), "config.json"):
+        torch.nn.Sequential(*[torch.nn.Linear(1, 1) for _ in range(100)])
 
 
 OTHER_SIZES = [

@@ -7,7 +7,6 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -71,7 +70,7 @@ class LocalModel:
             )
             family: Any = AutoModelForCausalLM
             limit = limit_parameters(
-                count_tensors(Path(self.name)),
+                lambda: count_tensors(self.name),
                 f"{self.name}/config.json",
                 torch.nn.modules.module.register_module_parameter_registration_hook,
             )

@@ -61,15 +61,19 @@ def read_parquet(
         ) from None
 
 
-def check_unpacked_size(path: Path) -> None:
-    """Check a Parquet file that another library will unpack as a whole.
+def check_unpacked_size(path: Path, columns: Sequence[str] | None = None) -> None:
+    """Check a Parquet file that another library will unpack.
+
+    Args:
+        path: the file.
+        columns: names of the columns that will be read; None for all.
 
     Raises:
         UserError: if it unpacks to far more than its size.
         ValueError: if it is damaged; pyarrow's errors of damage are of this kind.
     """
     with ParquetFile(path) as file:
-        groups = _read_checked_groups(file, path, None)
+        groups = _read_checked_groups(file, path, columns)
     chunks = [chunk for group in groups for chunk in group]
     if sum(_bound_values(path, chunk) for chunk in chunks) <= get_unpack_limit(path):
         return

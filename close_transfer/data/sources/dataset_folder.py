@@ -14,6 +14,7 @@ from typing import Any
 
 import datasets
 import huggingface_hub.constants
+from pyarrow.parquet import read_schema
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import is_file
@@ -39,13 +40,9 @@ def check_builder(builder: Any, path: str) -> None:
         path: folder or name of the dataset, for messages.
 
     Raises:
-        UserError: names a file outside the dataset, a reader that is not allowed, or a file that unpacks to far more than its size.
+        UserError: names a file outside the dataset, or a reader that is not allowed.
     """
-    reader = type(builder).__module__.rpartition(".")[2]
-    for base in type(builder).__mro__:  # the library derives a class per dataset from its reader
-        if base.__module__.startswith("datasets.packaged_modules."):
-            reader = base.__module__.split(".")[2]
-            break
+    reader = _find_reader(builder)
     if reader == _CACHE:
         return
     if reader not in _READERS:
@@ -55,31 +52,61 @@ def check_builder(builder: Any, path: str) -> None:
         )
     for files in (builder.config.data_files or {}).values():
         _check_files(map(str, files), str(builder.base_path or path), path, "README.md")
-        packed = [str(file).rpartition("::")[2] for file in files if reader != "imagefolder" or _is_packed(str(file))]
-        _check_sizes(packed)
+
+
+def _find_reader(builder: Any) -> str:
+    """Return the name of the reader that the library chose."""
+    for base in type(builder).__mro__:  # the library derives a class per dataset from its reader
+        if base.__module__.startswith("datasets.packaged_modules."):
+            return base.__module__.split(".")[2]
+    return type(builder).__module__.rpartition(".")[2]
+
+
+def find_parquet_columns(builder: Any) -> list[str]:
+    """Return the columns of a local folder's Parquet files, which the library can read one by one; else nothing.
+
+    A dataset of the hub is left out: without a connection the library finds it only as it was prepared before, with the
+    same columns.
+
+    Raises:
+        Exception: of many kinds, if the first file is damaged.
+    """
+    if _find_reader(builder) != "parquet":
+        return []
+    files = [str(file) for files in (builder.config.data_files or {}).values() for file in files]
+    if not files or not all(map(os.path.isfile, files)):
+        return []
+    return list(builder.config.columns or read_schema(files[0]).names)  # the dataset's card may choose columns
+
+
+def check_sizes(builder: Any, columns: list[str] | None) -> None:
+    """Check what the files of a dataset unpack to; those of the hub are downloaded, as the library does next.
+
+    Args:
+        builder: as of `check_builder`, which has checked it.
+        columns: columns of Parquet files that will be read; None for all.
+
+    Raises:
+        UserError: if a file unpacks to far more than its size.
+        Exception: of many kinds, if a file is damaged or cannot be downloaded.
+    """
+    is_image_folder = _find_reader(builder) == "imagefolder"
+    for named in (builder.config.data_files or {}).values():
+        files = [str(file).rpartition("::")[2] for file in named if not is_image_folder or _is_packed(str(file))]
+        if not all(map(os.path.isfile, files)):
+            files = datasets.DownloadManager(record_checksums=False).download(files)
+        for file in map(Path, files):
+            with file.open("rb") as content:
+                is_parquet = content.read(len(_PARQUET)) == _PARQUET
+            if is_parquet:
+                check_unpacked_size(file, columns)
+            else:
+                check_packed_file(file)
 
 
 def _is_packed(file: str) -> bool:
     """Return True if the library unpacks this file of an image folder; images stay as they are."""
     return file.lower().endswith(".zip") or Path(file).name.startswith("metadata.")
-
-
-def _check_sizes(files: list[str]) -> None:
-    """Check what files of a folder or of the hub unpack to; those of the hub are downloaded, as the library does next.
-
-    Raises:
-        UserError: as `check_packed_file`.
-        Exception: of many kinds, if a file is damaged or cannot be downloaded.
-    """
-    if not all(map(os.path.isfile, files)):
-        files = datasets.DownloadManager(record_checksums=False).download(files)
-    for file in map(Path, files):
-        with file.open("rb") as content:
-            is_parquet = content.read(len(_PARQUET)) == _PARQUET
-        if is_parquet:
-            check_unpacked_size(file)
-        else:
-            check_packed_file(file)
 
 
 def check_saved(folder: Path) -> None:

@@ -21,7 +21,14 @@ from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.image_files import open_image, read_image
-from close_transfer.data.sources.dataset_folder import check_builder, check_saved, find_image, is_saved
+from close_transfer.data.sources.dataset_folder import (
+    check_builder,
+    check_saved,
+    check_sizes,
+    find_image,
+    find_parquet_columns,
+    is_saved,
+)
 from close_transfer.data.sources.images import StoredImage, describe_missing_image
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.own_rows import (
@@ -32,6 +39,7 @@ from close_transfer.data.sources.own_rows import (
     parse_row,
 )
 
+_COLUMNS = ("text_column", "target_column", "group_column", "id_column", "references_column", "image_column")
 _ROWS_AT_A_TIME = 1000  # rows of images whose lengths are looked up together
 
 
@@ -52,6 +60,50 @@ def _build_split_error(data: HuggingFaceData, split: str, name: str, available: 
     return UserError(f"{problem}. Give data.splits.{split}=NAME, one of these")
 
 
+def _name_columns(data: HuggingFaceData, available: list[str]) -> list[tuple[str, str]]:
+    """Return each column that the settings name, with the setting's name; a pattern names several.
+
+    Raises:
+        UserError: if the dataset lacks one.
+    """
+    named: list[tuple[str, str]] = []
+    for setting in _COLUMNS:
+        column = getattr(data, setting)
+        if column is None:
+            continue
+        matching = match_columns(column, available) if setting == "text_column" else [column]
+        if not matching or matching[0] not in available:
+            raise UserError(
+                f"data.{setting}={column}: {data.path} has no such column. Use one of {', '.join(available)}"
+            )
+        named += [(setting, name) for name in matching]
+    for column in find_columns(data.prompt):
+        if column not in available:
+            raise UserError(
+                f"data.prompt={data.prompt}: {data.path} has no column {column}. Use one of {', '.join(available)}"
+            )
+        named.append(("prompt", column))
+    return named
+
+
+def _make_builder(data: HuggingFaceData) -> Any:
+    """Return the library's reader of a folder or of a dataset of the hub, after a check of its files.
+
+    Of Parquet files only the columns that the settings name are read, because the library holds whole row groups in
+    memory, and images fill it.
+    """
+    builder = datasets.load_dataset_builder(data.path, data.config)
+    check_builder(builder, data.path)
+    available = find_parquet_columns(builder)
+    if not available:
+        check_sizes(builder, None)
+        return builder
+    named = {column for _, column in _name_columns(data, available)}
+    columns = [column for column in available if column in named]  # in one order, by which the library knows its cache
+    check_sizes(builder, columns)
+    return datasets.load_dataset_builder(data.path, data.config, columns=columns)
+
+
 def _load_dataset(data: HuggingFaceData, split: str) -> tuple[datasets.Dataset, bool]:
     """Return the rows of a split, and True if training and validation share them."""
     splits: dict[Any, str | None] = {**data.splits}
@@ -64,8 +116,7 @@ def _load_dataset(data: HuggingFaceData, split: str) -> tuple[datasets.Dataset, 
         )
     try:
         if not is_saved(Path(data.path)):
-            builder = datasets.load_dataset_builder(data.path, data.config)
-            check_builder(builder, data.path)
+            builder = _make_builder(data)
             builder.download_and_prepare()
             return builder.as_dataset(split=name), shared
         check_saved(Path(data.path))
@@ -212,30 +263,13 @@ def load(data: HuggingFaceData, kind: ExampleKind, split: str, joins_rows: bool 
     """
     check_columns(data, kind)
     dataset, shared = _load_dataset(data, split)
-    settings = ("text_column", "target_column", "group_column", "id_column", "references_column", "image_column")
-    columns = {setting: column for setting in settings if (column := getattr(data, setting)) is not None}
-    text_columns = match_columns(data.text_column, dataset.column_names)
-    for setting, column in columns.items():
-        if setting == "text_column" and text_columns:
-            continue
-        if column not in dataset.column_names:
-            raise UserError(
-                f"data.{setting}={column}: {data.path} has no such column. Use one of {', '.join(dataset.column_names)}"
-            )
-    prompt_columns = find_columns(data.prompt)
-    for column in prompt_columns:
-        if column not in dataset.column_names:
-            raise UserError(
-                f"data.prompt={data.prompt}: {data.path} has no column {column}. Use one of {', '.join(dataset.column_names)}"
-            )
+    named = _name_columns(data, dataset.column_names)
     images = _Images(dataset, data.image_column, data, split) if data.image_column else None
-    texts = {setting: column for setting, column in columns.items() if setting != "image_column"}
-    named = [(setting, column) for setting, column in texts.items() if setting != "text_column"]
-    named += [("text_column", column) for column in text_columns] + [("prompt", column) for column in prompt_columns]
-    _check_text_columns(dataset, named)
+    texts = [(setting, column) for setting, column in named if setting != "image_column"]
+    _check_text_columns(dataset, texts)
     rows: list[Row] = []
     faults = RecordErrors(Path(data.path), data.on_bad_rows, "rows")
-    wanted_columns = list(dict.fromkeys(column for _, column in named))
+    wanted_columns = list(dict.fromkeys(column for _, column in texts))
     for number, record in _iterate_rows(dataset.select_columns(wanted_columns), data):
         try:
             rows.append(parse_row(number, record, data, kind.labels))

@@ -1,10 +1,12 @@
 import json
 import shlex
+from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
 from PIL import Image
+from pyarrow.parquet import ParquetFile
 
 from close_transfer.cli import compose_config
 from close_transfer.config.evaluate import EvaluateConfig
@@ -262,6 +264,23 @@ def test_a_column_of_images_is_not_decoded_as_text(monkeypatch):
         UserError, match=r"data\.references_column=image: holds Image.*, not text\. Give a column of texts"
     ):
         read("saved", "references_column=image")
+
+
+def test_columns_of_parquet_that_no_setting_names_are_not_read():
+    file = Path(parquet()) / "train.parquet"
+    content = bytearray(file.read_bytes())
+    chunks = [ParquetFile(file).metadata.row_group(0).column(number) for number in range(5)]
+    for chunk in chunks:
+        if chunk.path_in_schema.startswith("image."):  # damaged, so that reading it fails
+            start = chunk.dictionary_page_offset or chunk.data_page_offset
+            content[start : start + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
+    file.write_bytes(content)
+    assert [e.texts for e in read("folder").examples] == [("A dog.",), ("A hound.",), ("A cat.",)]
+    assert [e.id for e in read("folder", "text_column=te*", "group_column=name").examples] == ["a", "b"]
+    with pytest.raises(UserError, match=r"has no such column\. Use one of text, scene, name, image"):
+        read("folder", "text_column=caption")
+    with pytest.raises(UserError, match=r"data\.path=folder \(split train\): cannot be loaded"):
+        read("folder", "image_column=image")
 
 
 def test_class_labels_give_their_names():
