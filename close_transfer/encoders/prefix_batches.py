@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.nn import functional
 
 from close_transfer.core.arrays import IntArray
 from close_transfer.encoders.background import copy_to_device
@@ -19,6 +20,7 @@ from close_transfer.encoders.background import copy_to_device
 # Texts are batched with others of about their length, so that one long text does not make a batch of short ones wide.
 # Narrower classes would separate texts that share prefixes.
 _LENGTH_CLASS = 16
+_MIN_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,24 @@ class PrefixBatch:
         """Copy the batch to a device; the host does not wait for a GPU."""
         tensors = (self.tokens, self.positions, self.firsts, self.nodes, self.lengths)
         return PrefixBatch(*(copy_to_device(tensor, device) for tensor in tensors))
+
+
+def pad_batch(batch: PrefixBatch) -> PrefixBatch:
+    """Fill a batch up to sizes at which a text's vector has the same bits in every batch.
+
+    Sums of a CPU are ordered by the sizes of their arrays. At lengths that are multiples of 16, and at 16 rows or more,
+    what other texts are in the batch changes nothing, so an encoding that was interrupted and continued gives the same
+    vectors as one that was not. The added texts have one token and come last.
+    """
+    num_texts, length = batch.nodes.shape
+    missing_texts, missing_nodes = (max(0, _MIN_ROWS - number) for number in (num_texts, len(batch.tokens)))
+    padded_length = -(-length // _LENGTH_CLASS) * _LENGTH_CLASS
+    firsts = batch.firsts // length * padded_length + batch.firsts % length
+    return PrefixBatch(
+        *(functional.pad(array, (0, missing_nodes)) for array in (batch.tokens, batch.positions, firsts)),
+        functional.pad(batch.nodes, (0, padded_length - length, 0, missing_texts)),
+        functional.pad(batch.lengths, (0, missing_texts), value=1),
+    )
 
 
 def build_prefix_batch(rows: IntArray, lengths: IntArray) -> PrefixBatch:

@@ -15,7 +15,7 @@ from open_clip.transformer import ResidualAttentionBlock, TextTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from close_transfer.encoders.prefix_batches import PrefixBatch, build_prefix_batch
+from close_transfer.encoders.prefix_batches import PrefixBatch, build_prefix_batch, pad_batch
 
 
 class _Layer:
@@ -80,14 +80,17 @@ class CausalTextTower:
 
     def encode(self, batch: PrefixBatch) -> Float[Tensor, "texts dim"]:
         """Return the vectors of a batch, which is on the model's device."""
+        num_texts, batch = len(batch.lengths), pad_batch(batch)
         x = self.token_embedding(batch.tokens).float() + self.positional_embedding[batch.positions].float()
         for layer in self.layers[:-1]:
             x = layer.finish(x, _attend(layer.project(x, 0, 3), batch))
         x = self._finish_last(self.layers[-1], x, batch)
         x = self.ln_final(x)
-        if self.text_projection is None:
-            return x
-        return self.text_projection(x) if isinstance(self.text_projection, nn.Module) else x @ self.text_projection
+        if isinstance(self.text_projection, nn.Module):
+            x = self.text_projection(x)
+        elif self.text_projection is not None:
+            x = x @ self.text_projection
+        return x[:num_texts]
 
     def _finish_last(self, layer: _Layer, x: Tensor, batch: PrefixBatch) -> Float[Tensor, "texts dim"]:
         ends = batch.nodes.gather(1, batch.lengths[:, None] - 1)[:, 0]

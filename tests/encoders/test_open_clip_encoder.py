@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from close_transfer.core.errors import UserError
+from close_transfer.data.picturebook.captions import captions
+from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.encoders import OpenClipEncoder
 from close_transfer.encoders.prefix_batches import plan_batches
 from close_transfer.encoders.text_forward import find_causal_text_tower
@@ -196,3 +198,13 @@ def test_unreachable_hub_is_one_clear_sentence():
     ) as caught:
         OpenClipEncoder(config(model="ViT-B-32", pretrained="laion2b_s34b_b79k"))
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_has_the_same_vector_with_any_other_texts():
+    """Else a training whose encoding was interrupted would not end with the weights of one that was not."""
+    texts = [text for scene in scenes("val", 20) for text in (c.text for c in captions(scene))] + ["", "a " * 90]
+    encoder = OpenClipEncoder(config(batch_size=64))
+    together = encoder.encode_texts(texts)
+    assert np.array_equal(together[::-1], encoder.encode_texts(texts[::-1]))
+    for start in range(0, len(texts), 37):
+        assert np.array_equal(encoder.encode_texts(texts[start : start + 5]), together[start : start + 5])

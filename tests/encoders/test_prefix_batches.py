@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from close_transfer.encoders.prefix_batches import build_prefix_batch, plan_batches
+from close_transfer.encoders.prefix_batches import build_prefix_batch, pad_batch, plan_batches
 
 START, END = 98, 99
 TEXTS = [[1, 2, 3], [1, 2], [], [1, 2, 3], [4], [1, 2, 3, 5, 6, 7], [1, 4]]
@@ -59,3 +59,15 @@ def test_batches_hold_every_text_once_and_no_more_than_their_tokens(max_tokens):
             assert batch.tokens[nodes[: lengths[row]]].tolist() == rows[row, : lengths[row]].tolist()
         order += positions.tolist()
     assert sorted(order) == list(range(len(texts)))
+
+
+def test_a_padded_batch_holds_the_same_texts():
+    rows, lengths = tokenize(TEXTS)
+    batch = build_prefix_batch(rows, lengths)
+    padded = pad_batch(batch)
+    assert padded.nodes.shape == (16, 16) and len(padded.tokens) >= 16
+    num_nodes = len(batch.tokens)
+    assert padded.nodes.flatten()[padded.firsts[:num_nodes]].tolist() == list(range(num_nodes))
+    assert padded.lengths[: len(TEXTS)].tolist() == lengths.tolist()
+    for nodes, row, length in zip(padded.nodes, rows, lengths, strict=False):
+        assert padded.tokens[nodes[:length]].tolist() == row[:length].tolist()
