@@ -41,8 +41,9 @@ def run():
 def run():
     def send():
         threading.main_thread().join()
-        signal.pthread_kill(threading.main_thread().ident, signal.{name})
-        time.sleep(9)
+        for _ in range(90):  # one may come just before Python waits, which then notices the next one only
+            signal.pthread_kill(threading.main_thread().ident, signal.{name})
+            time.sleep(0.1)
         os._exit(1)
     threading.Thread(target=send).start()
     sys.exit(130)
