@@ -59,9 +59,11 @@ def pad_batch(batch: PrefixBatch) -> PrefixBatch:
     padded_length = -(-length // _LENGTH_CLASS) * _LENGTH_CLASS
     firsts = batch.firsts // length * padded_length + batch.firsts % length
     return PrefixBatch(
-        *(functional.pad(array, (0, missing_nodes)) for array in (batch.tokens, batch.positions, firsts)),
-        functional.pad(batch.nodes, (0, padded_length - length, 0, missing_texts)),
-        functional.pad(batch.lengths, (0, missing_texts), value=1),
+        tokens=functional.pad(batch.tokens, (0, missing_nodes)),
+        positions=functional.pad(batch.positions, (0, missing_nodes)),
+        firsts=functional.pad(firsts, (0, missing_nodes)),
+        nodes=functional.pad(batch.nodes, (0, padded_length - length, 0, missing_texts)),
+        lengths=functional.pad(batch.lengths, (0, missing_texts), value=1),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -104,6 +105,15 @@ class TokenizedExamples:
     def longest_prompt(self) -> int:
         """Return the number of tokens of the longest prompt, with what a chat template adds after it."""
         return int(self._prompts.compute_lengths().max(initial=0))
+
+    def list_prompts(self) -> list[NDArray[np.int32]]:
+        """Return the token ids of each example's prompt."""
+        return [self._prompts[row] for row in range(len(self))]
+
+    def list_targets(self) -> list[list[NDArray[np.int32]]]:
+        """Return the token ids of each example's targets."""
+        firsts = self._first_target
+        return [[self._targets[t] for t in range(*firsts[row : row + 2])] for row in range(len(self))]
 
     def compute_lengths(self) -> IntArray:
         """Return the number of prompt and target tokens of every example, for batches of similar length."""

@@ -82,12 +82,12 @@ class CorpusFolder:
 
     @property
     def had_journal(self) -> bool:
-        """True if there is a journal, or one is missing."""
+        """Return True if there is a journal, or one is missing."""
         return self.journal.exists() or locate_length(self.journal).exists()
 
     @property
     def was_asked(self) -> bool:
-        """True if requests may have been sent; the plan can then only grow."""
+        """Return True if requests may have been sent; the plan can then only grow."""
         return self.had_journal or self.corpus.exists()
 
     def keep_plan_length(self, num: int) -> None:

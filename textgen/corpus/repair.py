@@ -33,7 +33,7 @@ class Repair:
 
     @property
     def was_needed(self) -> bool:
-        """True if the journal was damaged."""
+        """Return True if the journal was damaged."""
         return bool(self.num_restored or self.dropped)
 
 

@@ -44,7 +44,7 @@ class CorpusSummary:
 
     @property
     def by_model(self) -> bool:
-        """True if a language model wrote the texts."""
+        """Return True if a language model wrote the texts."""
         return self.model not in ("grammar", "existing text")
 
     @property
