@@ -9,7 +9,7 @@ ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check-experiments test test-quick test-slow test-all test-floors update-constraints lint format settings typecheck check-imports check report-bug benchmark benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
+.PHONY: help demo check-experiments test test-quick test-slow test-all test-floors update-constraints lint format settings typecheck check-imports check report-bug bench bench-gpu benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
 
 help:  ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-24s%s\n", $$1, $$2}'
@@ -76,8 +76,16 @@ check: lint typecheck check-imports  ## Run all static checks (linter, format, t
 report-bug: $(INSTALLED)  ## Print versions, machine and (ARGS=run=FOLDER) a run's settings for a bug report
 	@$(BIN)/python scripts/report_bug.py $(ARGS)
 
-benchmark: $(INSTALLED)  ## Time text encoding, in turn with open_clip's own loop over texts of full context
+bench: $(INSTALLED)  ## Time start, text encoding, training and scores on a CPU, next to other ways (results in runs/benchmarks)
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/text_encoding.py
+	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/scoring.py --rounds 3 --meteor-rounds 1
+	$(BIN)/python benchmarks/answer_parsing.py
+
+bench-gpu: $(INSTALLED)  ## Time text encoding and training on a GPU, next to other ways
+	$(BIN)/python benchmarks/text_encoding.py ViT-L-14 --rounds 3
+	$(BIN)/python benchmarks/training_step.py --rounds 3
 
 benchmark-flickr30k: $(INSTALLED)  ## Measure speed and memory of an epoch on Flickr30k's captions (needs the data)
 	$(BIN)/python benchmarks/flickr30k_epoch.py

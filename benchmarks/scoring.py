@@ -12,10 +12,7 @@ image is half of one of its references and half of one of the next image's.
 """
 
 import argparse
-import gzip
-import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -24,39 +21,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from measuring import RESULTS, describe_machine, read_captions_by_image, write_result
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.meteor.meteor import Meteor
 from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-from close_transfer.core.atomic_files import write_json
-from close_transfer.data.picturebook.captions import captions
-from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.metrics.bleu import compute_bleu
 from close_transfer.metrics.captions import count_image_statistics
 from close_transfer.metrics.java import provide_java
 from close_transfer.metrics.meteor import share_meteor
 from close_transfer.metrics.ptb import tokenize_captions
 
-NUM_IMAGES, NUM_REFERENCES = 5000, 5
-
 Texts = tuple[list[str], list[list[str]]]
 """Captions, and the references of each."""
-
-
-def load_references() -> tuple[str, list[list[str]]]:
-    """Return the name of the captions and the references of each image."""
-    path = Path(os.environ.get("CLOSE_TRANSFER_DATA", ""), "coco", "captions_val2017.json.gz")
-    if not path.is_file():
-        return "Picturebook", [
-            [caption.text for caption in captions(scene)][:NUM_REFERENCES] for scene in scenes("train", NUM_IMAGES)
-        ]
-    by_image: dict[int, list[str]] = {}
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        for annotation in json.load(file)["annotations"]:
-            by_image.setdefault(annotation["image_id"], []).append(annotation["caption"])
-    return "COCO val2017", [group[:NUM_REFERENCES] for group in by_image.values()][:NUM_IMAGES]
 
 
 def mix_captions(references: list[list[str]]) -> list[str]:
@@ -164,7 +143,7 @@ def time_meteor(tokens: Texts, rounds: int) -> dict[str, list[float]]:
     return seconds
 
 
-def summarize(seconds: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
+def compare_parts(seconds: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
     """Return by part: medians and ranges of the seconds, and the median and range of their ratio to pycocoevalcap's."""
     summary = {}
     for name, times in seconds.items():
@@ -183,15 +162,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time caption scores against pycocoevalcap.")
     parser.add_argument("--rounds", type=int, default=7, help="rounds without METEOR")
     parser.add_argument("--meteor-rounds", type=int, default=2, help="rounds of METEOR; 0 leaves it out")
-    parser.add_argument("--output", type=Path, default=Path("runs/benchmarks/scoring.json"), help="JSON file to write")
+    parser.add_argument("--output", type=Path, default=RESULTS / "scoring.json", help="JSON file to write")
     arguments = parser.parse_args()
-    source, references = load_references()
+    source, references = read_captions_by_image()
     texts = mix_captions(references), references
     load = os.getloadavg()[0]
     seconds = time_scores(texts, arguments.rounds)
     if arguments.meteor_rounds:
         seconds |= time_meteor(tokenize_captions(*texts), arguments.meteor_rounds)
-    summary = summarize(seconds)
+    summary = compare_parts(seconds)
     num_references = sum(map(len, references))
     print(f"{source}: {len(references):,} captions, {num_references:,} references; load before the start {load:.1f}")
     print(f"{'':28}{'median s':>10}{'fastest':>10}{'slowest':>10}{'ratio':>8}{'range of ratios':>18}")
@@ -201,9 +180,10 @@ def main() -> None:
         print(
             f"{name:28}{row['median']:10.2f}{min(times):10.2f}{max(times):10.2f}{row['ratio']:8.2f}{low:10.2f} to {high:.2f}"
         )
-    machine = {"processor": platform.processor(), "cores": os.cpu_count(), "python": platform.python_version()}
-    content = {"captions": source, "images": len(references), "references": num_references, "load": load}
-    write_json(arguments.output, {**content, "machine": machine, "parts": summary})
+    content = {"captions": source, "images": len(references), "references": num_references}
+    write_result(
+        arguments.output, {"benchmark": "scoring", "machine": describe_machine("cpu"), **content, "parts": summary}
+    )
 
 
 if __name__ == "__main__":

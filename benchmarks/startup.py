@@ -8,7 +8,6 @@ thread. Training uses cached vectors, which an unmeasured round makes. Its first
 has a line. Prints medians and writes all rounds as JSON.
 """
 
-import json
 import os
 import resource
 import statistics
@@ -18,6 +17,8 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from measuring import RESULTS, describe_machine, write_result
 
 from close_transfer.core.console import show
 
@@ -118,8 +119,8 @@ def main() -> None:
                 if number:  # the first round fills the cache
                     rounds[side].append(measure_commands(checkout, cache) | measured)
     print_medians(rounds)
-    if "output" in settings:
-        Path(settings["output"]).write_text(json.dumps(rounds, indent=2) + "\n", encoding="utf-8")
+    output = Path(settings.get("output", RESULTS / "startup.json"))
+    write_result(output, {"benchmark": "startup", "machine": describe_machine("cpu"), "rounds": rounds})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Speed of text encoding, compared with open_clip's own loop over texts of full context.
 
     python benchmarks/text_encoding.py
-    python benchmarks/text_encoding.py ViT-L-14 --json text_encoding.json
+    python benchmarks/text_encoding.py ViT-L-14 --output text_encoding.json
 
 Both sides run in one process in turn, from strings to vectors in memory. Each round has other captions: those of COCO's
 val2017 below CLOSE_TRANSFER_DATA, or else Picturebook's. open_clip's side takes the same time for every text, so on a
@@ -10,12 +10,6 @@ enough for timing. The vectors of the two sides are compared too.
 """
 
 import argparse
-import gzip
-import json
-import os
-import platform
-import resource
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,12 +18,22 @@ from typing import Any
 import numpy as np
 import open_clip
 import torch
+from measuring import (
+    RESULTS,
+    describe_machine,
+    find_device,
+    measure_peak_memory,
+    name_device,
+    print_summary,
+    read_captions_by_image,
+    summarize,
+    wait_for,
+    write_result,
+)
 
 from close_transfer.cli import compose_config
 from close_transfer.config.components import OpenClipConfig
 from close_transfer.config.train import TrainConfig
-from close_transfer.data.picturebook.captions import captions
-from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.encoders.clip_tokenizer import FastClipTokenizer
 from close_transfer.encoders.open_clip_encoder import OpenClipEncoder
 
@@ -39,20 +43,14 @@ DEFAULTS = {"cpu": (1000, 128), "cuda": (20_000, 20_000)}  # texts per round of 
 
 
 def read_captions(number: int) -> list[str]:
-    path = Path(os.environ.get("CLOSE_TRANSFER_DATA", "")) / "coco" / "captions_val2017.json.gz"
-    if path.is_file():
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            texts = [annotation["caption"] for annotation in json.load(file)["annotations"]]
-    else:
-        texts = [caption.text for scene in scenes("train", number) for caption in captions(scene)]
-    return list(dict.fromkeys(texts))[:number]
+    _, groups = read_captions_by_image()
+    return list(dict.fromkeys(text for group in groups for text in group))[:number]
 
 
 def measure(function: Callable[[], Any], device: str) -> tuple[Any, float]:
     began = time.perf_counter()
     result = function()
-    if device == "cuda":
-        torch.cuda.synchronize()
+    wait_for(device)
     return result, time.perf_counter() - began
 
 
@@ -94,14 +92,6 @@ def run_round(encoder: OpenClipEncoder, tokenizer: Any, texts: list[str], num_pa
     }
 
 
-def name_device(device: str) -> str:
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("architecture", nargs="?", default="ViT-B-32")
@@ -109,10 +99,10 @@ def main() -> None:
     parser.add_argument("--texts", type=int, help="texts per round of close_transfer")
     parser.add_argument("--padded-texts", type=int, help="texts per round of open_clip's loop")
     parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"])
-    parser.add_argument("--json", type=Path, help="file for the results")
+    parser.add_argument("--output", type=Path, default=RESULTS / "text_encoding.json", help="JSON file to write")
     arguments = parser.parse_args()
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = find_device()
     num_texts, num_padded = arguments.texts or DEFAULTS[device][0], arguments.padded_texts or DEFAULTS[device][1]
     settings = [
         f"clip.model={arguments.architecture}",
@@ -131,31 +121,23 @@ def main() -> None:
         rounds.append(run_round(encoder, tokenizer, texts[start : start + num_texts], num_padded, device))
         print(f"round {len(rounds)}: {rounds[-1]['ratio']:.2f} times as fast", flush=True)
 
-    medians = {name: statistics.median(round_[name] for round_ in rounds) for name in rounds[0]}
-    ranges = {name: (min(r[name] for r in rounds), max(r[name] for r in rounds)) for name in rounds[0]}
+    summary = summarize(rounds)
     fast = encoder._tokenizer
     share = fast.num_slow / fast.num_texts if isinstance(fast, FastClipTokenizer) else None
-    memory = (
-        torch.cuda.max_memory_allocated()
-        if device == "cuda"
-        else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    )
     print(
         f"{arguments.architecture} on {name_device(device)}, {encoder.precision}; {len(rounds)} rounds of {num_texts:,} captions"
     )
-    for name, value in medians.items():
-        print(f"{name:26} {value:.7g}  (from {ranges[name][0]:.7g} to {ranges[name][1]:.7g})")
-    print(f"peak memory                {memory / 2**20:,.0f} MiB")
+    print_summary(summary)
+    print(f"peak memory: {measure_peak_memory(device) / 2**20:,.0f} MiB")
     if share is not None:
-        print(f"tokenized by open_clip     {share:.4%} of the texts")
-    if arguments.json:
-        result = {
-            "benchmark": "text_encoding", "architecture": arguments.architecture, "device": name_device(device),
-            "precision": encoder.precision, "torch": torch.__version__, "texts_per_round": num_texts,
-            "texts_per_round_open_clip": min(num_padded, num_texts), "medians": medians, "ranges": ranges,
-            "rounds": rounds, "peak_memory_bytes": memory, "share_tokenized_by_open_clip": share,
-        }  # fmt: skip
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        print(f"tokenized by open_clip: {share:.4%} of the texts")
+    result = {
+        "benchmark": "text_encoding", "machine": describe_machine(device), "architecture": arguments.architecture,
+        "precision": encoder.precision, "texts_per_round": num_texts,
+        "texts_per_round_open_clip": min(num_padded, num_texts), "summary": summary, "rounds": rounds,
+        "peak_memory_bytes": measure_peak_memory(device), "share_tokenized_by_open_clip": share,
+    }  # fmt: skip
+    write_result(arguments.output, result)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Speed of the training step, compared with the loop as it was before (reference_loop.py).
 
     python benchmarks/training_step.py
-    python benchmarks/training_step.py --lm t5-base --batch-size 1024 --json training_step.json
+    python benchmarks/training_step.py --lm t5-base --batch-size 1024 --output training_step.json
 
 Both sides train the same network from the same weights on the same batches, in one process in turn: on a GPU T5-base, on
 a CPU the small T5. Weights and vectors are random, which is enough for timing. There is no noise and no dropout, so the
@@ -11,17 +11,25 @@ are recorded, are timed apart.
 
 import argparse
 import copy
-import json
-import platform
-import resource
 import statistics
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from check_experiments import build_random_language_model
+from measuring import (
+    RESULTS,
+    describe_machine,
+    find_device,
+    measure_peak_memory,
+    name_device,
+    print_summary,
+    summarize,
+    wait_for,
+    write_result,
+)
 from reference_loop import ReferenceLoop
 
 from close_transfer.cli import compose_config
@@ -84,28 +92,15 @@ def build_examples() -> tuple[TokenizedExamples, SceneVectors]:
     return TokenizedExamples(examples, found, text_format, 8, 64, lowercase_targets=False), found
 
 
-def wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def name_device(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name()
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {torch.get_num_threads()} threads"
-
-
 def main() -> None:
-    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = find_device()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lm", default=DEFAULTS[kind][0], help="a language model of configs/lm")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=DEFAULTS[kind][1], help="steps per round of either side")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"])
-    parser.add_argument("--json", type=Path, help="file for the results")
+    parser.add_argument("--output", type=Path, default=RESULTS / "training_step.json", help="JSON file to write")
     arguments = parser.parse_args()
 
     settings = [
@@ -145,7 +140,7 @@ def main() -> None:
             batch_rows = [next(batches) for _ in range(num_warm if step == 0 else arguments.steps)]
             seconds = {}
             for side in losses:
-                wait(device)
+                wait_for(kind)
                 began = time.perf_counter()
                 loss = 0.0
                 for number, rows in enumerate(batch_rows):
@@ -156,49 +151,30 @@ def main() -> None:
                     if (number + 1) % config.train.log_every == 0:
                         runner.look()
                 losses[side].append(loss if side == "before" else runner.look()["loss"])
-                wait(device)
+                wait_for(kind)
                 seconds[side] = (time.perf_counter() - began) / len(batch_rows)
             if step == 0:
                 warm_seconds = seconds["now"] * len(batch_rows)
             else:
-                rounds.append({**seconds, "ratio": seconds["before"] / seconds["now"]})
+                milliseconds = {f"{side}, ms per step": 1000 * value for side, value in seconds.items()}
+                rounds.append({**milliseconds, "ratio": seconds["before"] / seconds["now"]})
             step += len(batch_rows)
-    report(arguments, device, rounds, losses, warm_seconds, num_warm)
-
-
-def report(
-    arguments: argparse.Namespace,
-    device: torch.device,
-    rounds: list[dict[str, float]],
-    losses: dict[str, list[float]],
-    warm_seconds: float,
-    num_warm: int,
-) -> None:
-    medians = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
-    ranges = {name: (min(one[name] for one in rounds), max(one[name] for one in rounds)) for name in rounds[0]}
     differences = [abs(a - b) / a for a, b in zip(losses["before"], losses["now"], strict=True)]
-    if device.type == "cuda":
-        memory = torch.cuda.max_memory_allocated()
-    else:
-        memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    result: dict[str, Any] = {
-        "benchmark": "training_step", "lm": arguments.lm, "batch_size": arguments.batch_size, "device": name_device(device),
-        "precision": arguments.precision, "torch": torch.__version__, "steps_per_round": arguments.steps,
-        "medians": medians, "ranges": ranges, "rounds": rounds, "losses": losses, "warm_up_seconds": warm_seconds,
-        "warm_up_steps": num_warm, "mean_difference_of_loss": statistics.mean(differences), "peak_memory_bytes": memory,
-    }  # fmt: skip
+    summary = summarize(rounds)
     print(
-        f"{arguments.lm}, batch {arguments.batch_size}, on {result['device']}; {len(rounds)} rounds of {arguments.steps} steps"
+        f"{arguments.lm}, batch {arguments.batch_size}, on {name_device(kind)}; {len(rounds)} rounds of {arguments.steps} steps"
     )
-    for name, unit in (("before", "ms"), ("now", "ms"), ("ratio", "")):
-        factor = 1000 if unit else 1
-        low, high = ranges[name]
-        print(f"{name:8} {factor * medians[name]:.4g} {unit}  (from {factor * low:.4g} to {factor * high:.4g})")
+    print_summary(summary)
     print(f"first {num_warm} steps now: {warm_seconds:.1f} s")
     print(f"mean difference of the loss: {statistics.mean(differences):.2e} of it")
-    print(f"peak memory of both sides: {memory / 2**20:,.0f} MiB")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(f"peak memory of both sides: {measure_peak_memory(kind) / 2**20:,.0f} MiB")
+    result = {
+        "benchmark": "training_step", "machine": describe_machine(kind), "lm": arguments.lm,
+        "batch_size": arguments.batch_size, "precision": arguments.precision, "steps_per_round": arguments.steps,
+        "summary": summary, "rounds": rounds, "losses": losses, "mean_difference_of_loss": statistics.mean(differences),
+        "warm_up_seconds": warm_seconds, "warm_up_steps": num_warm, "peak_memory_bytes": measure_peak_memory(kind),
+    }  # fmt: skip
+    write_result(arguments.output, result)
 
 
 if __name__ == "__main__":
