@@ -159,6 +159,7 @@ def test_the_probe_takes_adapters_and_memory(pairs):
     assert [row["data_regime"] for row in table.values()] == ["T0", "T0", "T1", "T0", "T1", "T4", "T0"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     "CLOSE_TRANSFER_DATA" not in os.environ, reason="CLOSE_TRANSFER_DATA names no folder with real data"
 )

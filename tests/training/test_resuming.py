@@ -71,7 +71,14 @@ def dies(patched, name, call):
 # Three saves, each links "last" and perhaps "best", and the later ones remove what is not needed.
 @pytest.mark.parametrize(
     ("name", "call"),
-    mostly_slow([("save_file", 2), ("write_checked_json", 1), ("write_checked_json", 3), *(("replace_link", n) for n in range(1, 6))]),
+    mostly_slow(
+        [
+            ("save_file", 2),
+            ("write_checked_json", 1),
+            ("write_checked_json", 3),
+            *(("replace_link", n) for n in range(1, 6)),
+        ]
+    ),
 )
 def test_a_kill_anywhere_in_a_save(whole, monkeypatch, name, call):
     with monkeypatch.context() as patched:

@@ -55,6 +55,7 @@ def test_unpaired_pictures_are_of_other_scenes_than_the_texts():
     assert facts["num_texts"] == 30  # five captions each, as training takes them
 
 
+@pytest.mark.slow
 def test_a_run_keeps_what_it_was_fitted_by_and_says_its_regime():
     statistics = fit()
     folder, _ = train(small_config("adapter=[remove_mean,gaussian]", "statistics=fitted", "output=run"), "text")
