@@ -24,6 +24,7 @@ def test_a_folder_below_a_link_to_nothing_is_an_error():
         create_new_folder(Path("runs/now"))
 
 
+@pytest.mark.slow
 def test_two_sweeps_of_one_second_get_two_folders(monkeypatch):
     monkeypatch.setattr("close_transfer.core.composition.name_by_time", lambda folder: folder / "now")
     for num in (2, 3):

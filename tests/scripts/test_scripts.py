@@ -53,6 +53,7 @@ def test_mistakes_are_sentences_and_exit_with_2():
     assert "Did you mean" in finished.stderr
 
 
+@pytest.mark.slow
 def test_demo_compares_the_method_with_its_bounds():
     finished = run_command("demo", "task=vqa", *SMALL)
     assert finished.status == 0, finished.err

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from close_transfer.core.errors import UserError
+from tests.markers import mostly_slow
 from tests.textgen.conftest import NUM_PAIRS, compute_cost, start
 from textgen.corpus.ledger import Spend
 from textgen.generators.openai_api import parse_retry_after, read_reply
@@ -35,7 +36,7 @@ def read_reserves(corpus):
     return {(event["id"], event["attempt"]): Spend(event["tokens"], event["cost"]) for event in corpus.events("sent")}
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", mostly_slow(FAULTS))
 def test_requests_are_repeated_after_every_fault_and_charged_correctly(fault, serve, corpus):
     kinds, paid = FAULTS[fault]
     server = serve(faults={fault: 1}, max_faults=2)
