@@ -23,7 +23,8 @@ def python_of(document):
 )
 def test_the_python_of_a_document_runs(document, uses, finished_runs, capsys):
     Path("runs").symlink_to(finished_runs)
-    Image.new("RGB", (80, 60), "red").save("photo.jpg")
+    for name in ("drawing.jpg", "photo.jpg"):
+        Image.new("RGB", (80, 60), "red").save(name)
     (code,) = python_of(document)
     assert [use for use in uses if use not in code] == []
     exec(code, {})

@@ -147,7 +147,7 @@ def test_readme_commands_work_in_their_order():
     write("captions.json", [{"image_id": 1, "caption": "a dog"}, {"image_id": 2, "caption": "two cats on a mat"}])
     Path("photos").mkdir()
     Image.new("RGB", (80, 60), "red").save("photos/one.jpg")
-    Image.new("RGB", (80, 60), "red").save("photo.jpg")
+    Image.new("RGB", (80, 60), "red").save("drawing.jpg")
     for command in readme_commands():
         if any(
             one in command for one in ("data=coco", "data=nocaps", "experiment=", "study=")
