@@ -15,21 +15,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import measuring
 import numpy as np
 import open_clip
 import torch
-from measuring import (
-    RESULTS,
-    describe_machine,
-    find_device,
-    measure_peak_memory,
-    name_device,
-    print_summary,
-    read_captions_by_image,
-    summarize,
-    wait_for,
-    write_result,
-)
 
 from close_transfer.cli import compose_config
 from close_transfer.config.components import OpenClipConfig
@@ -43,14 +32,14 @@ DEFAULTS = {"cpu": (1000, 128), "cuda": (20_000, 20_000)}  # texts per round of 
 
 
 def read_captions(number: int) -> list[str]:
-    _, groups = read_captions_by_image()
+    _, groups = measuring.read_captions_by_image()
     return list(dict.fromkeys(text for group in groups for text in group))[:number]
 
 
 def measure(function: Callable[[], Any], device: str) -> tuple[Any, float]:
     began = time.perf_counter()
     result = function()
-    wait_for(device)
+    measuring.wait_for(device)
     return result, time.perf_counter() - began
 
 
@@ -99,10 +88,12 @@ def main() -> None:
     parser.add_argument("--texts", type=int, help="texts per round of close_transfer")
     parser.add_argument("--padded-texts", type=int, help="texts per round of open_clip's loop")
     parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"])
-    parser.add_argument("--output", type=Path, default=RESULTS / "text_encoding.json", help="JSON file to write")
+    parser.add_argument(
+        "--output", type=Path, default=measuring.RESULTS / "text_encoding.json", help="JSON file to write"
+    )
     arguments = parser.parse_args()
 
-    device = find_device()
+    device = measuring.find_device()
     num_texts, num_padded = arguments.texts or DEFAULTS[device][0], arguments.padded_texts or DEFAULTS[device][1]
     settings = [
         f"clip.model={arguments.architecture}",
@@ -121,23 +112,23 @@ def main() -> None:
         rounds.append(run_round(encoder, tokenizer, texts[start : start + num_texts], num_padded, device))
         print(f"round {len(rounds)}: {rounds[-1]['ratio']:.2f} times as fast", flush=True)
 
-    summary = summarize(rounds)
+    summary = measuring.summarize(rounds)
     fast = encoder._tokenizer
     share = fast.num_slow / fast.num_texts if isinstance(fast, FastClipTokenizer) else None
     print(
-        f"{arguments.architecture} on {name_device(device)}, {encoder.precision}; {len(rounds)} rounds of {num_texts:,} captions"
+        f"{arguments.architecture} on {measuring.name_device(device)}, {encoder.precision}; {len(rounds)} rounds of {num_texts:,} captions"
     )
-    print_summary(summary)
-    print(f"peak memory: {measure_peak_memory(device) / 2**20:,.0f} MiB")
+    measuring.print_summary(summary)
+    print(f"peak memory: {measuring.measure_peak_memory(device) / 2**20:,.0f} MiB")
     if share is not None:
         print(f"tokenized by open_clip: {share:.4%} of the texts")
     result = {
-        "benchmark": "text_encoding", "machine": describe_machine(device), "architecture": arguments.architecture,
+        "benchmark": "text_encoding", "machine": measuring.describe_machine(device), "architecture": arguments.architecture,
         "precision": encoder.precision, "texts_per_round": num_texts,
         "texts_per_round_open_clip": min(num_padded, num_texts), "summary": summary, "rounds": rounds,
-        "peak_memory_bytes": measure_peak_memory(device), "share_tokenized_by_open_clip": share,
+        "peak_memory_bytes": measuring.measure_peak_memory(device), "share_tokenized_by_open_clip": share,
     }  # fmt: skip
-    write_result(arguments.output, result)
+    measuring.write_result(arguments.output, result)
 
 
 if __name__ == "__main__":

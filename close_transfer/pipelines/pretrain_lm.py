@@ -159,7 +159,7 @@ def pretrain(config: PretrainLmConfig) -> PretrainOutcome:
         config.on_bad_rows,
         config.check_text,
     )
-    accelerator = build_accelerator(device, config.precision)
+    accelerator = build_accelerator(device, config.precision, config.cuda_graphs)
     run = RunFolder(folder)
     with run.lock_for_all_processes(accelerator):
         try:

@@ -40,7 +40,7 @@ def train(config: TrainConfig, input_modality: InputModality) -> tuple[Path, Out
     """
     # 1. The device, and the folder of the run.
     device = pick_device(config.device)
-    accelerator = build_accelerator(device, config.train.precision)
+    accelerator = build_accelerator(device, config.train.precision, config.train.cuda_graphs)
     path, is_begun = choose_folder(config)
     folder = RunFolder(path)
 

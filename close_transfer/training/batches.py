@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,7 +17,7 @@ from close_transfer.models.lm_wrappers import IGNORED
 from close_transfer.models.prompt_format import TextFormat
 from close_transfer.training.batch_order import split_batch
 from close_transfer.training.ragged import Ragged, round_up
-from close_transfer.training.scene_tensors import DeviceScenes, HostScenes, SceneTensors, fits_on
+from close_transfer.training.scene_tensors import HostScenes, SceneTensors, place_scenes
 
 
 @dataclass(frozen=True)
@@ -106,15 +105,6 @@ class TokenizedExamples:
         """Return the number of tokens of the longest prompt, with what a chat template adds after it."""
         return int(self._prompts.compute_lengths().max(initial=0))
 
-    def list_prompts(self) -> list[NDArray[np.int32]]:
-        """Return the token ids of each example's prompt."""
-        return [self._prompts[row] for row in range(len(self))]
-
-    def list_targets(self) -> list[list[NDArray[np.int32]]]:
-        """Return the token ids of each example's targets."""
-        firsts = self._first_target
-        return [[self._targets[t] for t in range(*firsts[row : row + 2])] for row in range(len(self))]
-
     def compute_lengths(self) -> IntArray:
         """Return the number of prompt and target tokens of every example, for batches of similar length."""
         targets = np.add.reduceat(self._targets.compute_lengths(), self._first_target[:-1])
@@ -122,8 +112,7 @@ class TokenizedExamples:
 
     def hold_vectors_on(self, device: torch.device) -> None:
         """Hold all vectors in a GPU's memory if they fit there; on a CPU they stay on disk."""
-        if fits_on(device, self._scenes):
-            self._vectors = DeviceScenes(self._scenes, device)
+        self._vectors = place_scenes(self._scenes, device)
 
     def make_parts(self, examples: IntArray, num_parts: int, multiple: int = 1) -> list[Batch]:
         """Return the global batch of these examples, in order, split into `num_parts` parts by `split_batch`.

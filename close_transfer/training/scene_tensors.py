@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from close_transfer.core.arrays import IntArray
+from close_transfer.encoders.background import copy_to_device
 from close_transfer.encoders.embeddings import SceneVectors
 
 # Share of the GPU's free memory that the vectors may take. The rest is for the model, its gradients and activations.
@@ -38,8 +39,7 @@ class DeviceScenes:
         """Copy the vectors of the scenes to the device; rows of the matrix that no scene uses stay on disk."""
         used, rows = np.unique(scenes.rows, return_inverse=True)
         self._device, self._rows, self._starts = device, rows, scenes.starts
-        first = scenes.matrix.gather(used[:1])
-        self._matrix = torch.empty(len(used), *first.shape[1:], device=device)
+        self._matrix = torch.empty(len(used), *scenes.matrix.gather(used[:1]).shape[1:], device=device)
         for start in range(0, len(used), _ROWS_PER_COPY):
             block = scenes.matrix.gather(used[start : start + _ROWS_PER_COPY])
             self._matrix[start : start + len(block)] = torch.from_numpy(block).to(device)
@@ -61,18 +61,11 @@ class DeviceScenes:
         return copy_to_device(torch.from_numpy(array), self._device)
 
 
-def copy_to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return the tensor on a device, without waiting for a GPU that is busy."""
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        # The host continues during a copy only if it is from pinned memory.
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
-
-
-def fits_on(device: torch.device, scenes: SceneVectors) -> bool:
-    """Return True if a GPU's free memory can hold the vectors next to a model."""
-    if device.type != "cuda":
-        return False
-    num_bytes = 4 * len(np.unique(scenes.rows)) * scenes.matrix.vectors_per_row * scenes.matrix.dim
-    free, _ = torch.cuda.mem_get_info(device)
-    return num_bytes <= _MAX_SHARE * free
+def place_scenes(scenes: SceneVectors, device: torch.device) -> SceneTensors:
+    """Return the vectors in a GPU's memory if they fit there next to a model, else on disk."""
+    if device.type == "cuda":
+        num_bytes = 4 * len(np.unique(scenes.rows)) * scenes.matrix.vectors_per_row * scenes.matrix.dim
+        free, _ = torch.cuda.mem_get_info(device)
+        if num_bytes <= _MAX_SHARE * free:
+            return DeviceScenes(scenes, device)
+    return HostScenes(scenes)

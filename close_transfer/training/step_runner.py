@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch.amp import GradScaler
 
 from close_transfer.config.components import LoopConfig
 from close_transfer.core.arrays import IntArray
@@ -37,7 +36,6 @@ class StepRunner:
         config: LoopConfig,
         *,
         uses_graphs: bool = False,
-        scaler: GradScaler | None = None,
     ) -> None:
         """Prepare the steps.
 
@@ -48,10 +46,9 @@ class StepRunner:
             objective: batches and their loss.
             config: settings of the loop.
             uses_graphs: True to record steps as CUDA graphs; needs a GPU and a single process.
-            scaler: scaler of the loss for fp16; None for other precisions.
         """
         self._model, self._optimizer, self._accelerator = model, optimizer, accelerator
-        self._objective, self._config, self._scaler = objective, config, scaler
+        self._objective, self._config = objective, config
         device = accelerator.device
         self._generators = [torch.Generator(device) for _ in range(config.gradient_accumulation)]
         self._graphs = GraphedSteps(self._take_step, self._generators, device) if uses_graphs else None
@@ -100,6 +97,8 @@ class StepRunner:
     def look(self) -> dict[str, float]:
         """Wait for the steps so far, and return "loss" (nats per target token) and "gradient" (length) of the last one.
 
+        There is no "gradient" after a step in fp16 that the scaler skipped, because the scaled gradient overflowed.
+
         Raises:
             NonFiniteError: if a step since the last look was not finite; it names the first of them.
         """
@@ -109,7 +108,7 @@ class StepRunner:
                 int(number), f"the loss is {loss} and the gradient length {gradient}, so nothing was updated"
             )
         loss, gradient = self._last.tolist()
-        return {"loss": loss, "gradient": gradient}
+        return {"loss": loss, "gradient": gradient} if math.isfinite(gradient) else {"loss": loss}
 
     def _take_step(self, parts: Sequence[Any]) -> Measured:
         return train_step(
@@ -121,7 +120,6 @@ class StepRunner:
                 model, part, self._generators[number], self._accelerator
             ),
             clip_grad_norm=self._config.clip_grad_norm,
-            scaler=self._scaler,
         )
 
     def _remember(self, step: int, measured: Measured) -> None:
@@ -131,10 +129,10 @@ class StepRunner:
         self._failed = torch.where(is_first, failed, self._failed)
 
     def _describe_lack_of_memory(self) -> UserError:
-        accumulation = 2 * self._config.gradient_accumulation
-        name = torch.cuda.get_device_name(self._accelerator.device)
+        config = self._config
+        part_size = -(-config.batch_size // config.gradient_accumulation)
         return UserError(
-            f"train.batch_size={self._config.batch_size}: a part of {math.ceil(self._config.batch_size / self._config.gradient_accumulation)} "
-            f"examples does not fit into the memory of {name}. Give train.gradient_accumulation={accumulation}, which "
-            "splits each batch and gives the same result"
+            f"{torch.cuda.get_device_name(self._accelerator.device)}: its memory is too small for {part_size} examples at a "
+            f"time. Give train.gradient_accumulation={2 * config.gradient_accumulation}, which splits each batch and gives "
+            "the same result; or to pretrain_lm.py a smaller batch_size"
         )

@@ -9,7 +9,6 @@ from typing import TypeVar
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.amp import GradScaler
 from torch.nn import functional as F
 
 from close_transfer.core.atomic_files import fingerprint
@@ -87,7 +86,6 @@ def train_step(
     compute_loss: Callable[[torch.nn.Module, Part, int], Tensor],
     *,
     clip_grad_norm: float | None,
-    scaler: GradScaler | None = None,
 ) -> Measured:
     """Do one optimiser step on this process's parts of the global batch.
 
@@ -98,11 +96,11 @@ def train_step(
         model: network as the accelerator wrapped it, in training mode.
         optimizer: optimiser of the network's trainable parameters.
         parts: parts of this process, on the device; their gradients are accumulated.
-        accelerator: devices, precision, processes.
+        accelerator: devices, processes and precision, for fp16 with a scaler of the loss, which skips steps whose
+            scaled gradient overflows.
         compute_loss: function that returns a part's share of the global batch's mean loss; it gets the part's position
             in `parts` too.
         clip_grad_norm: gradient length above which gradients are scaled down; None for no limit.
-        scaler: scaler of the loss, for 16 bits with a small range; it skips steps whose scaled gradient overflows.
     """
     optimizer.zero_grad()
     total = torch.zeros((), device=accelerator.device)
@@ -111,10 +109,10 @@ def train_step(
         with nullcontext() if is_last else accelerator.no_sync(model):
             loss = compute_loss(model, part, number)
             # The accelerator averages gradients over processes, but the loss is a mean over the global batch.
-            shared = loss * accelerator.num_processes
-            accelerator.backward(shared if scaler is None else scaler.scale(shared))
+            accelerator.backward(loss * accelerator.num_processes)
         total = total + loss.detach()
     total = accelerator.reduce(total, reduction="sum")
+    scaler = accelerator.scaler
     if scaler is not None:
         scaler.unscale_(optimizer)
     limit = clip_grad_norm if clip_grad_norm is not None else math.inf

@@ -1,8 +1,8 @@
 """Training loop: fetch, step, log, validate, save, in this order.
 
-An objective defines what is minimised: the loss of text written from vectors, or of a language model of text
-alone. The order of examples and all random draws follow from seed and step only, so a run that is stopped and
-resumed equals one that never stopped.
+The objective defines the loss: that of writing text from embeddings, or that of a language model of text alone. The
+order of examples and all random draws follow from seed and step only. So, on a CPU with the same number of threads, a run
+that is stopped and resumed equals one that never stopped (docs/fault_tolerance.md has the limits).
 """
 
 import sys
@@ -22,7 +22,7 @@ from close_transfer.config.components import LoopConfig
 from close_transfer.core.arrays import IntArray
 from close_transfer.core.atomic_files import WriteError, report_write_errors
 from close_transfer.core.signals import TERMINATED_STATUS, StopRequest
-from close_transfer.training.accelerator import uses_graphs_on
+from close_transfer.training.accelerator import build_optimizer, uses_graphs_on
 from close_transfer.training.batch_order import count_steps_per_epoch, iterate_batches
 from close_transfer.training.objective import Objective
 from close_transfer.training.run_folder import RunFolder, TrainingState
@@ -33,12 +33,13 @@ from close_transfer.training.train_step import NonFiniteError
 
 @dataclass
 class Outcome:
-    """End of a training.
+    """Result of a training run.
 
     Attributes:
         state: last state.
         stopped_early: True if a signal stopped the training; `resume` continues it.
-        exit_status: exit status of the command; not 0 if a scheduler should start it again.
+        exit_status: exit status of the command: 0 at the end, 130 after Ctrl-C, 143 after another signal to stop, after
+            which a scheduler can start it again.
         was_finished: True if the run was finished before, so nothing was done.
     """
 
@@ -59,15 +60,15 @@ class Trainer:
     """Trainer of one run.
 
     Attributes:
-        model, tokenizer: trained model, and the tokenizer that is saved with it.
+        model, tokenizer: model to train, and the tokenizer that is saved with it.
         objective: batches, loss and validation.
         config: settings of the loop.
         seed: seed of the order of examples.
         folder: folder of checkpoints and logs.
         accelerator: devices, precision, processes.
         initial_state: state of a new training; a checkpoint's state is of the same class.
-        is_fused: True if AdamW updates all weights in one kernel on a CPU too; on a GPU it always does. Rounding
-            differs between the two, so each objective always uses the same kind.
+        is_fused: True to update all weights in one kernel (fused AdamW) on a CPU; a GPU always does. Rounding differs
+            from that of plain AdamW, so a run must not change it.
     """
 
     model: PreTrainedModel
@@ -86,16 +87,10 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self._num_examples = len(self.objective.compute_lengths())
-        config, device = self.config, self.accelerator.device
+        config = self.config
         uses_graphs = uses_graphs_on(config, self._num_steps, self.accelerator)
-        trainable = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(
-            trainable,
-            # A graph reads the rate of each step from the device.
-            lr=torch.tensor(config.learning_rate, device=device) if uses_graphs else config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=self.is_fused or device.type == "cuda",
-            capturable=uses_graphs,
+        optimizer = build_optimizer(
+            self.model, config.learning_rate, config.weight_decay, self.accelerator.device, uses_graphs, self.is_fused
         )
         self._wrapped_model, wrapped_optimizer = self.accelerator.prepare(self.model, optimizer)
         self._optimizer = wrapped_optimizer.optimizer
@@ -106,7 +101,6 @@ class Trainer:
             self.objective,
             config,
             uses_graphs=uses_graphs,
-            scaler=torch.amp.GradScaler(device.type) if config.precision == "fp16" else None,
         )
 
     @property
@@ -117,7 +111,7 @@ class Trainer:
         """Train to the end, or until a signal asks to stop.
 
         Raises:
-            NonFiniteError: if a loss or gradient is not finite; the message names the step and its examples.
+            NonFiniteError: if a loss or gradient is not finite; the message names the step and says what to do.
             WriteError: if the disk is full; the last checkpoint is intact.
         """
         try:
@@ -185,7 +179,7 @@ class Trainer:
 
     @contextmanager
     def _name_examples(self) -> Iterator[None]:
-        """Add the step and its examples to the error about a loss that is not finite."""
+        """Add the step and the objective's remedy to the error about a loss that is not finite."""
         try:
             yield
         except NonFiniteError as error:

@@ -1,5 +1,7 @@
 """Steps on a GPU: which devices and shapes a forward pass meets is checked without one; recordings need one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoConfig
 
 from close_transfer.config.components import LoopConfig
+from close_transfer.core.errors import UserError
 from close_transfer.models.adapters import ADAPTERS, NoiseSource
 from close_transfer.models.network import TransferConfig, TransferNetwork
+from close_transfer.training.accelerator import build_accelerator
 from close_transfer.training.batches import Batch
-from close_transfer.training.parts import describe_shape, list_tensors, move_part
+from close_transfer.training.parts import describe_shape, map_tensors
 from close_transfer.training.step_runner import StepRunner
 from close_transfer.training.train_step import NonFiniteError, sum_loss
 from tests.conftest import small_config
@@ -72,7 +76,7 @@ def test_a_forward_pass_reads_nothing_back_and_stays_on_the_gpu(family, adapter)
         for module in network.modules():  # fitted arrays are made on the CPU, and moved with the model
             for name, buffer in module.named_buffers(recurse=False):
                 setattr(module, name, buffer.to("cuda"))
-        batch = move_part(fake_copy(fake), torch.device("cuda"))
+        batch = map_tensors(lambda tensor: fake.from_tensor(tensor).to("cuda"), make_batch())
         inputs = batch.make_inputs("text", None) | {"noise": AnyNoise(torch.Generator("cpu"), 0, NUM)}
         with torch.autocast("cuda", torch.bfloat16):
             logits = network.train()(**inputs)
@@ -80,27 +84,16 @@ def test_a_forward_pass_reads_nothing_back_and_stays_on_the_gpu(family, adapter)
         assert loss.device.type == "cuda" and loss.dtype == torch.float32
 
 
-def fake_copy(fake):
-    """A batch of fake tensors of the GPU."""
-    from close_transfer.training.parts import map_tensors
-
-    return map_tensors(lambda tensor: fake.from_tensor(tensor).to("cuda"), make_batch())
-
-
 def test_shapes_of_parts_tell_recordings_apart():
     batch = make_batch()
-    assert describe_shape(batch) == describe_shape(make_batch(1))
-    longer = move_part(batch, torch.device("cpu"))
-    assert [t.shape for t in list_tensors(longer)] == [t.shape for t in list_tensors(batch)]
-    ids = torch.ones(NUM, 4, dtype=torch.long)
-    changed = Batch(
-        batch.vectors, ids, ids, batch.labels, batch.scene_of_target, batch.num_target_tokens, batch.weight, 0, NUM
-    )
-    assert describe_shape(changed) != describe_shape(batch)
+    assert describe_shape(batch) == describe_shape(make_batch(1)), "other values, the same shapes"
+    longer = torch.ones(NUM, 4, dtype=torch.long)
+    assert describe_shape(replace(batch, prompt_ids=longer, prompt_mask=longer)) != describe_shape(batch)
+    assert describe_shape(replace(batch, start=1)) != describe_shape(batch), "another place in the noise that is drawn"
 
 
 class FixedObjective:
-    """Stand-in for an objective: the same few batches, the third one broken where asked."""
+    """Stand-in for an objective: one batch per step, of which one may be broken."""
 
     def __init__(self, broken=None):
         self.broken = broken
@@ -128,16 +121,36 @@ def loop_config() -> LoopConfig:
     return small_config().train
 
 
-def test_a_step_that_is_not_finite_is_named_at_the_next_look():
+def build_runner(objective):
     network, _ = build_fixed_network()
-    accelerator = Accelerator(cpu=True)
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
-    runner = StepRunner(network, optimizer, accelerator, FixedObjective(broken=1), loop_config())
+    return network, StepRunner(network, optimizer, Accelerator(cpu=True), objective, loop_config())
+
+
+def test_a_step_that_is_not_finite_is_named_at_once_on_a_cpu():
+    _, runner = build_runner(FixedObjective(broken=1))
     runner.run(0, np.arange(NUM), 0.01)
     assert runner.look()["loss"] > 0
     with pytest.raises(NonFiniteError, match="the loss is nan and the gradient length nan") as caught:
         runner.run(1, np.arange(NUM), 0.01)
     assert caught.value.step == 1
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_named_at_the_next_look_on_a_gpu(monkeypatch):
+    """Without a look after each step, as on a GPU."""
+    look = StepRunner.look
+    monkeypatch.setattr(StepRunner, "look", lambda self: None)
+    network, runner = build_runner(FixedObjective(broken=1))
+    expected, without = build_runner(FixedObjective())
+    for step in range(4):
+        runner.run(step, np.arange(NUM), 0.01)
+        if step != 1:
+            without.run(step, np.arange(NUM), 0.01)
+    with pytest.raises(NonFiniteError, match="the loss is nan") as caught:
+        look(runner)
+    assert caught.value.step == 1, "the first one, although the steps after it were finite"
+    for own, other in zip(network.parameters(), expected.parameters(), strict=True):
+        assert torch.equal(own, other)
 
 
 @needs_gpu
@@ -156,3 +169,18 @@ def test_recorded_steps_equal_plain_ones():
                 runner.run(step, np.arange(NUM), 0.01)
                 losses[uses_graphs].append(runner.look()["loss"])
     assert losses[True] == pytest.approx(losses[False], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"precision": "fp16"}, r"precision=fp16: a CPU does not train in fp16\. Give fp32 or bf16"),
+        (
+            {"precision": "fp32", "cuda_graphs": "always"},
+            r"cuda_graphs=always: needs a GPU, and one process\. Give cuda_graphs=auto",
+        ),
+    ],
+)
+def test_what_only_a_gpu_can_do_is_refused_on_a_cpu(settings, message):
+    with pytest.raises(UserError, match=message):
+        build_accelerator("cpu", **settings)

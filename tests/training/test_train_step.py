@@ -93,9 +93,11 @@ def test_a_scaled_loss_gives_the_same_step():
     network.eval()
     plain, _ = build_fixed_network()
     plain.eval()
-    for model, scaler in ((network, torch.amp.GradScaler("cpu")), (plain, None)):
+    scaled = Accelerator(cpu=True)
+    scaled.scaler = torch.amp.GradScaler("cpu")  # as accelerate sets it for fp16, which needs a GPU
+    for model, accelerator in ((network, scaled), (plain, ACCELERATOR)):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        measured = train_step(model, optimizer, [part(0, 6)], ACCELERATOR, loss, clip_grad_norm=1.0, scaler=scaler)
+        measured = train_step(model, optimizer, [part(0, 6)], accelerator, loss, clip_grad_norm=1.0)
         assert measured.is_finite
     assert torch.allclose(flatten(network), flatten(plain), atol=1e-6)
 
