@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,18 @@ def test_garbage_is_collected_after_the_imports_as_before():
         assert gc.isenabled() == was_enabled
     gc.enable()
     gc.unfreeze()  # else what other tests leave would never be collected
+
+
+def test_only_a_block_that_loads_a_library_leaves_it_out_of_collections(monkeypatch):
+    Path("some_library.py").touch()
+    monkeypatch.syspath_prepend(".")
+    gc.unfreeze()
+    before = gc.get_freeze_count()  # CPython keeps a few objects there by itself
+    for expected in (True, False):  # the second block finds it loaded, as a later job of a sweep does
+        with loading_libraries():
+            import_module("some_library")
+        assert (gc.get_freeze_count() > before) == expected
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
