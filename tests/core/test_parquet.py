@@ -107,6 +107,16 @@ def test_long_texts_are_read_in_order():
     assert [record["text"] for record in records()] == texts
 
 
+def test_columns_with_dots_in_their_names_have_the_same_limit():
+    write({"caption.en": repeat(MEGABYTE, 110), "caption": ["a dog"] * 110})
+    for columns in (None, ["caption.en"], ["caption"]):  # pyarrow reads both for the name before the dot
+        with pytest.raises(UserError, match=r"a\.parquet: unpacks to more than 100 times its size"):
+            check_unpacked_size(Path("a.parquet"), columns)
+    write({"caption.en": ["a dog", "a cat"], "caption": ["a", "b"]})
+    check_unpacked_size(Path("a.parquet"))
+    assert records(["caption.en"]) == [{"caption.en": "a dog"}, {"caption.en": "a cat"}]
+
+
 def test_only_the_columns_that_are_named_are_read(monkeypatch):
     write({"text": ["a dog", "a cat"], "image": [b"1" * 1000, b"2" * 1000]})
     iter_batches, columns_read = parquet.ParquetFile.iter_batches, []
@@ -167,7 +177,7 @@ def test_a_page_that_says_another_size_than_it_has():
             records()
     # A longer number moves what follows, so only the header is read.
     Path("page").write_bytes(content[4:place] + encode_number(2**31 - 1) + content[place + 1 :])
-    chunk = Chunk(0, "text", True, False, False, num_values=1, size=1, start=0)
+    chunk = Chunk(0, "text", "text", True, False, False, num_values=1, size=1, start=0)
     assert next(iterate_pages(Path("page"), chunk)).size == 2**31 - 1
 
 

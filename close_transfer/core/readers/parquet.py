@@ -77,7 +77,7 @@ def check_unpacked_size(path: Path, columns: Sequence[str] | None = None) -> Non
     chunks = [chunk for group in groups for chunk in group]
     if sum(_bound_values(path, chunk) for chunk in chunks) <= get_unpack_limit(path):
         return
-    repeating = {chunk.path.partition(".")[0] for chunk in chunks if chunk.is_bytes and _may_repeat(chunk)}
+    repeating = {chunk.name for chunk in chunks if chunk.is_bytes and _may_repeat(chunk)}
     for _ in _read_batches(path, "data.path", sorted(repeating)):
         pass
 
@@ -90,10 +90,7 @@ def _read_checked_groups(file: ParquetFile, path: Path, columns: Sequence[str] |
         ValueError: if a footer or header is damaged.
     """
     limit = get_unpack_limit(path)
-    groups = [
-        [chunk for chunk in group if columns is None or chunk.path.partition(".")[0] in columns]
-        for group in read_chunks(path)
-    ]
+    groups = [[chunk for chunk in group if columns is None or _is_read(chunk, columns)] for group in read_chunks(path)]
     chunks = [chunk for group in groups for chunk in group]
     declared = sum(
         chunk.size + chunk.num_values * max(_VALUE_SIZE, file.schema.column(chunk.column).length or 0)
@@ -108,6 +105,11 @@ def _read_checked_groups(file: ParquetFile, path: Path, columns: Sequence[str] |
             if num_bytes > limit:
                 raise unpack_error(path)
     return groups
+
+
+def _is_read(chunk: Chunk, columns: Sequence[str]) -> bool:
+    """Return True if pyarrow reads a column for one of these names, which may be the first part of its path."""
+    return any(f"{chunk.path}.".startswith(f"{name}.") for name in columns)
 
 
 def _bound_values(path: Path, chunk: Chunk) -> int:
