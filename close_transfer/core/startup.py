@@ -31,22 +31,30 @@ def loading_libraries() -> Iterator[None]:
             gc.enable()
 
 
+@contextmanager
+def keeping_status() -> Iterator[None]:
+    """Run a command within the block, and keep status 130 if Ctrl-C comes again, also during the exit of Python.
+
+    Python alone would end by the signal itself, with status -2 or a traceback.
+    """
+    atexit.register(ignore_signals)  # registered first, so it is called last: libraries may take a second to unload
+    try:
+        try:
+            yield
+        finally:
+            exit_at_signals()
+    except (KeyboardInterrupt, Terminated) as stop:  # it came while the exit by an earlier one was prepared
+        exit_now(signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM)
+
+
 def start(module: str, *arguments: str) -> None:
     """Import a module and call its function `run`; Ctrl-C ends in one line and status 130, however often it comes.
-
-    Python alone would end by the signal itself, with status -2 or a traceback, if Ctrl-C came again during its exit.
 
     Args:
         module: dotted name of the module.
         arguments: arguments of `run`.
     """
-    atexit.register(ignore_signals)  # registered first, so it is called last: libraries may take a second to unload
-    with loading_libraries():
-        run = import_module(module).run
-    try:
-        try:
-            run(*arguments)
-        finally:
-            exit_at_signals()
-    except (KeyboardInterrupt, Terminated) as stop:  # it came while the exit by an earlier one was prepared
-        exit_now(signal.SIGINT if isinstance(stop, KeyboardInterrupt) else signal.SIGTERM)
+    with keeping_status():
+        with loading_libraries():
+            run = import_module(module).run
+        run(*arguments)

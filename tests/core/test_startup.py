@@ -112,6 +112,25 @@ def test_another_signal_at_the_end_has_the_status_of_a_signal(moment, name, stat
     assert (process.returncode, out, err) == (status, "", "")
 
 
+# Runs `python -m close_transfer some_command`, without loading what the commands need.
+MODULE = """
+import library, runpy, sys, types
+cli = sys.modules["close_transfer.cli"] = types.ModuleType("close_transfer.cli")
+cli.COMMANDS = {"some": types.SimpleNamespace(list_scripts=lambda: {"some_command": {}})}
+cli.run = lambda script: library.run()
+sys.argv = ["close_transfer", "some_command"]
+runpy.run_module("close_transfer", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("moment", ["while the first is handled", "while Python waits for threads"])
+def test_the_same_holds_for_the_module(moment):
+    Path("library.py").write_text("import os, signal, sys, threading, time" + AGAIN[moment].format(name="SIGINT"))
+    with start("-c", MODULE) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "")
+
+
 def test_garbage_is_collected_after_the_imports_as_before():
     for was_enabled in (True, False):
         (gc.enable if was_enabled else gc.disable)()
