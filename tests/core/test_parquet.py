@@ -46,6 +46,11 @@ def test_bytes_are_read_only_if_named_and_patterns_name_columns():
     assert records(["raw"]) == [{"raw": b"a"}, {"raw": b"b"}]
     with pytest.raises(UserError, match=r"there is no column 'text_\*'; its columns are 'image', 'raw', 'caption_0'"):
         records(["text_*"])
+    write({"raw": pa.array([b"a", b"b"])})
+    with pytest.raises(
+        UserError, match=r"data\.path=a\.parquet: all its columns hold bytes \('raw'\)\. Give a file with"
+    ):
+        records()
 
 
 BOMBS = {

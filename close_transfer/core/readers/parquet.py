@@ -40,8 +40,8 @@ def read_parquet(
             those of images fill the memory and no caller uses them.
 
     Raises:
-        UserError: if the file does not exist, is not Parquet, lacks a column, unpacks to far more than its size, or cannot
-            be read to its end.
+        UserError: if the file does not exist, is not Parquet, lacks a column, holds nothing but bytes, unpacks to far
+            more than its size, or cannot be read to its end.
     """
     if not is_file(path):
         raise UserError(f"{setting}={path}: there is no such file")
@@ -149,13 +149,16 @@ def _read_batches(path: Path, setting: str, columns: Sequence[str] | None) -> It
 
 def _choose_columns(schema: pyarrow.Schema, path: Path, setting: str, columns: Sequence[str] | None) -> list[str]:
     """Return the names of the columns to read; errors and arguments as of `read_parquet`."""
+    shown = ", ".join(repr(name[:60]) for name in schema.names[:12])
     if columns is None:
-        return [field.name for field in schema if not _holds_bytes(field.type)]
+        readable = [field.name for field in schema if not _holds_bytes(field.type)]
+        if not readable:
+            raise UserError(f"{setting}={path}: all its columns hold bytes ({shown}). Give a file with texts")
+        return readable
     chosen: dict[str, None] = {}
     for column in columns:
         matching = match_columns(column, schema.names)
         if not matching:
-            shown = ", ".join(repr(name[:60]) for name in schema.names[:12])
             raise UserError(
                 f"{setting}={path}: there is no column {column!r}; its columns are {shown}. Give one of them"
             )
