@@ -2,7 +2,7 @@
 
 import sys
 
-from close_transfer.core.startup import loading_libraries
+from close_transfer.core.startup import keeping_status, loading_libraries
 
 
 def main() -> None:
@@ -23,4 +23,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with keeping_status():
+        main()

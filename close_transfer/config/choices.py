@@ -13,7 +13,7 @@ Checkpoint = Literal["best", "last"]
 # Ways to choose the noise: from texts, from statistics of unpaired images, from statistics of pairs.
 AutoNoise = Literal["auto", "auto-unpaired", "auto-paired"]
 NoiseRule = Literal["largest_coordinate", "cosine", "shifted_validation"]
-# Precision that training computes in; the trained weights are always kept in fp32.
+# Precision that training or an encoder computes in, on auto by the device; weights are always kept in fp32.
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 CudaGraphs = Literal["auto", "always", "never"]
 ExtraMetricName = Literal["spice", "clipscore"]

@@ -63,9 +63,6 @@ class TaskConfig(StrictModel):
 # One vector per image, or one per cell of a grid over the image.
 Features = Literal["pooled", "grid"]
 
-# Precision in which an encoder computes; auto depends on the device.
-EncoderPrecision = Literal["auto", "fp32", "bf16", "fp16"]
-
 
 class EncoderSettings(StrictModel):
     """Settings of one kind of frozen encoder, and the facts about it that other parts depend on.
@@ -113,7 +110,7 @@ class OpenClipConfig(EncoderSettings):
     weights: Annotated[str | None, Names.FILE]
     tokenizer: Annotated[str | None, Names.FILE_OR_HUB]
     features: Features
-    precision: EncoderPrecision
+    precision: Precision
     seed: Natural
     batch_size: Annotated[Positive, Role.THROUGHPUT]
 
@@ -148,7 +145,7 @@ class TimmConfig(EncoderSettings):
     pretrained: Literal["yes", "random"]
     weights: Annotated[str | None, Names.FILE]
     features: Features
-    precision: EncoderPrecision
+    precision: Precision
     seed: Natural
     batch_size: Annotated[Positive, Role.THROUGHPUT]
 

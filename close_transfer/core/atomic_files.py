@@ -234,7 +234,11 @@ def read_fields(path: Path, kinds: Mapping[str, type | UnionType]) -> dict[str, 
     Raises:
         UserError: names the file, if it does not hold an object, or a field is missing or has another type.
     """
-    value = read_json(path)
+    return select_fields(read_json(path), kinds, path)
+
+
+def select_fields(value: Any, kinds: Mapping[str, type | UnionType], path: Path) -> dict[str, Any]:
+    """Return fields of the value of a JSON file; arguments and errors as of `read_fields`."""
     if not isinstance(value, dict):
         raise damaged_file_error(path, "it does not hold a JSON object")
     for name, kind in kinds.items():

@@ -12,8 +12,8 @@ from close_transfer.core.atomic_files import (
     damaged_file_error,
     fingerprint,
     fingerprint_file,
-    read_fields,
     read_json,
+    select_fields,
     write_json,
 )
 from close_transfer.core.errors import UserError
@@ -128,9 +128,9 @@ def read_checked_fields(path: Path, kinds: Mapping[str, type | UnionType]) -> di
     Raises:
         UserError: as `read_checked_json`, and if a field is missing or has another type.
     """
-    read_checked_json(path)
-    return read_fields(path, kinds)
+    return select_fields(read_checked_json(path), kinds, path)
 
 
 def _compute_checksum(fields: Mapping[str, Any]) -> str:
-    return fingerprint([json.dumps(fields, sort_keys=True, ensure_ascii=False)])[:16]
+    text = json.dumps(fields, sort_keys=True, ensure_ascii=False)
+    return fingerprint([text.encode("utf-8", "surrogatepass")])[:16]  # a damaged file may hold lone surrogates

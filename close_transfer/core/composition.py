@@ -69,6 +69,7 @@ def reserve_sweep_folder(arguments: Sequence[str]) -> list[str]:
     Hydra's own name is the second, so two sweeps that begin in the same one would replace each other's settings there.
     """
     flags = {argument for argument in arguments if argument.startswith("-")}
-    if not flags or not flags <= SWEEP_FLAGS or any(argument.startswith(_SWEEP_FOLDER) for argument in arguments):
+    is_given = any(argument.lstrip("+").startswith(_SWEEP_FOLDER) for argument in arguments)
+    if not flags or not flags <= SWEEP_FLAGS or is_given:
         return []
     return [f"{_SWEEP_FOLDER}={create_new_folder(name_by_time(Path('multirun'))).as_posix()}"]

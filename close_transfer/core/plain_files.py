@@ -35,18 +35,20 @@ def check_plain_file(path: Path, setting: str, file_keys: Collection[str] = ()) 
     """
     try:
         text = path.read_text(encoding="utf-8")
-        values = yaml.safe_load(text)
+        is_oversized = _is_oversized(yaml.compose(text, yaml.SafeLoader))
+        # Not before, because merge keys (<<) grow as much while the values are made.
+        values = None if is_oversized else yaml.safe_load(text)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(
             f"{setting}: {path} cannot be read as YAML ({shorten(' '.join(str(error).split()))}). Correct the file"
         ) from None
-    if not isinstance(values, dict):
-        raise UserError(f"{setting}: {path} does not hold settings. Write one `name: value` per line")
-    if _is_oversized(values):
+    if is_oversized:
         raise UserError(
             f"{setting}: {path} holds more than {_MAX_VALUES:,} values, or more than {_MAX_DEPTH} inside of each other, with "
             "its aliases (*name) written out. Shorten the file"
         )
+    if not isinstance(values, dict):
+        raise UserError(f"{setting}: {path} does not hold settings. Write one `name: value` per line")
     # Hydra splits lines like this, also at separators that re.MULTILINE does not know.
     if any(map(_PACKAGE.match, text.splitlines())) or "defaults" in values:
         raise UserError(
@@ -66,15 +68,16 @@ def check_plain_file(path: Path, setting: str, file_keys: Collection[str] = ()) 
             )
 
 
-def _is_oversized(values: Any) -> bool:
-    """Return True if the values, with aliases written out, are too many or too deep."""
-    level, num = [values], 0
+def _is_oversized(document: yaml.Node | None) -> bool:
+    """Return True if a document's values, with aliases written out, are too many or too deep."""
+    level, num = [document], 0
     for _ in range(_MAX_DEPTH):
-        containers = [value for value in level if isinstance(value, (dict, list, tuple, set))]
-        num += sum(map(len, containers))  # before they are listed, because a level may be huge
+        containers = [node for node in level if isinstance(node, yaml.CollectionNode)]
+        num += sum(len(node.value) for node in containers)  # before they are listed, because a level may be huge
         if not containers or num > _MAX_VALUES:
             return num > _MAX_VALUES
-        level = [item for value in containers for item in (value.values() if isinstance(value, dict) else value)]
+        # An entry of a mapping is a key and a value.
+        level = [entry[-1] if isinstance(entry, tuple) else entry for node in containers for entry in node.value]
     return True
 
 

@@ -4,14 +4,14 @@ from typing import Literal
 
 import torch
 
-from close_transfer.config.components import EncoderPrecision
+from close_transfer.config.choices import Precision
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # Older GPUs store numbers of 16 bits but compute with them no faster.
 _FIRST_WITH_FAST_HALF = (7, 0)
 
 
-def resolve_precision(setting: EncoderPrecision, device: str) -> Literal["fp32", "bf16", "fp16"]:
+def resolve_precision(setting: Precision, device: str) -> Literal["fp32", "bf16", "fp16"]:
     """Return the precision of a setting; "auto" is fp32 on a CPU, and 16 bits on a GPU that computes faster with them."""
     if setting != "auto":
         return setting

@@ -23,7 +23,7 @@ from transformers import (
 
 from close_transfer.config.components import LMConfig, PretrainedLM, ScratchLM
 from close_transfer.core.errors import UserError
-from close_transfer.core.weight_headers import explain_loading_error
+from close_transfer.core.loading_report import explain_loading_error
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.pretrained import load_pretrained_model, load_tokenizer

@@ -18,8 +18,9 @@ from transformers import (
 
 from close_transfer.core.atomic_files import damaged_file_error, read_json
 from close_transfer.core.errors import UserError
+from close_transfer.core.loading_report import check_loading_info
 from close_transfer.core.model_folder import build_custom_code_error, check_model_folder, is_custom_code_error
-from close_transfer.core.weight_headers import check_loading_info, count_tensors
+from close_transfer.core.weight_headers import count_tensors
 from close_transfer.encoders.weight_files import limit_parameters
 
 

@@ -42,7 +42,9 @@ def test_no_flipped_bit_changes_a_value():
     assert num_same < 9
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", "7", "{}", '{"checksum": 3}', json.dumps(FIELDS)])
+@pytest.mark.parametrize(
+    "content", [None, "", "[]", "7", "{}", '{"checksum": 3}', '{"a": "\\ud800"}', json.dumps(FIELDS)]
+)
 def test_files_without_a_right_checksum_are_damaged(content):
     if content is not None:
         Path("file.json").write_text(content)

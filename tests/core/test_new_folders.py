@@ -32,5 +32,17 @@ def test_two_sweeps_of_one_second_get_two_folders(monkeypatch):
         assert ended.status == 0, ended.err
     settings = [Path("multirun", name, "multirun.yaml").read_text() for name in ("now", "now_2")]
     assert ["data.num_train=2" in text for text in settings] == [True, False]
-    arguments = [["-m", "hydra.sweep.dir=own"], ["--help", "-m"], ["data.num_train=2"], ["--multirun"]]
-    assert [len(reserve_sweep_folder(typed)) for typed in arguments] == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "num_reserved"),
+    [
+        (["--multirun"], 1),
+        (["-m", "hydra.sweep.dir=own"], 0),
+        (["-m", "++hydra.sweep.dir=own"], 0),
+        (["--help", "-m"], 0),
+        (["data.num_train=2"], 0),
+    ],
+)
+def test_only_a_sweep_without_a_folder_gets_one(arguments, num_reserved):
+    assert len(reserve_sweep_folder(arguments)) == num_reserved

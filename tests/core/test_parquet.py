@@ -46,6 +46,11 @@ def test_bytes_are_read_only_if_named_and_patterns_name_columns():
     assert records(["raw"]) == [{"raw": b"a"}, {"raw": b"b"}]
     with pytest.raises(UserError, match=r"there is no column 'text_\*'; its columns are 'image', 'raw', 'caption_0'"):
         records(["text_*"])
+    write({"raw": pa.array([b"a", b"b"])})
+    with pytest.raises(
+        UserError, match=r"data\.path=a\.parquet: all its columns hold bytes \('raw'\)\. Give a file with"
+    ):
+        records()
 
 
 BOMBS = {
@@ -105,6 +110,16 @@ def test_long_texts_are_read_in_order():
     texts = [str(number % 10) * (number % 7 * 50_000 + 1) for number in range(400)]
     write({"text": texts}, compression="none", use_dictionary=False)
     assert [record["text"] for record in records()] == texts
+
+
+def test_columns_with_dots_in_their_names_have_the_same_limit():
+    write({"caption.en": repeat(MEGABYTE, 110), "caption": ["a dog"] * 110})
+    for columns in (None, ["caption.en"], ["caption"]):  # pyarrow reads both for the name before the dot
+        with pytest.raises(UserError, match=r"a\.parquet: unpacks to more than 100 times its size"):
+            check_unpacked_size(Path("a.parquet"), columns)
+    write({"caption.en": ["a dog", "a cat"], "caption": ["a", "b"]})
+    check_unpacked_size(Path("a.parquet"))
+    assert records(["caption.en"]) == [{"caption.en": "a dog"}, {"caption.en": "a cat"}]
 
 
 def test_only_the_columns_that_are_named_are_read(monkeypatch):
@@ -167,7 +182,7 @@ def test_a_page_that_says_another_size_than_it_has():
             records()
     # A longer number moves what follows, so only the header is read.
     Path("page").write_bytes(content[4:place] + encode_number(2**31 - 1) + content[place + 1 :])
-    chunk = Chunk(0, "text", True, False, False, num_values=1, size=1, start=0)
+    chunk = Chunk(0, "text", "text", True, False, False, num_values=1, size=1, start=0)
     assert next(iterate_pages(Path("page"), chunk)).size == 2**31 - 1
 
 

@@ -11,6 +11,10 @@ from textgen.config import SynthesizeCaptionsConfig
 
 # Ten lists, each of ten times the one before: a file of 0.5 kB that grows to a thousand million values.
 ALIASES = ", ".join(["l0: &l0 [a]", *(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 10))])
+# As many pairs, by merge keys.
+MERGES = ", ".join(
+    ["l0: &l0 {a: 1}", *(f"l{n}: &l{n} {{<<: [{', '.join([f'*l{n - 1}'] * 10)}]}}" for n in range(1, 10))]
+)
 RECIPE = "name: own\ntemplate: own.j2\nfields: {text: {}}\n"
 
 
@@ -44,6 +48,7 @@ def write_recipe(folder, text, name="own"):
         ("<<: {defaults: [/fragments/hydra]}", r"has a `@package` header or a defaults list"),
         ("grammar: &x {a: [*x]}", r"holds more than 100,000 values, or more than 50 .*\. Shorten the file"),
         (f"grammar: {{{ALIASES}}}", r"holds more than 100,000 values"),
+        (f"grammar: {{{MERGES}}}", r"holds more than 100,000 values"),
         ("rows: ../secret.jsonl", r"names the file \.\./secret\.jsonl at rows, .*or give recipe\.rows=PATH"),
         ("examples: /etc/passwd", r"names the file /etc/passwd at examples"),
         ("examples: C:\\secret.jsonl", r"names the file C:\\secret\.jsonl at examples"),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,25 @@ def test_another_signal_at_the_end_has_the_status_of_a_signal(moment, name, stat
     assert (process.returncode, out, err) == (status, "", "")
 
 
+# Runs `python -m close_transfer some_command`, without loading what the commands need.
+MODULE = """
+import library, runpy, sys, types
+cli = sys.modules["close_transfer.cli"] = types.ModuleType("close_transfer.cli")
+cli.COMMANDS = {"some": types.SimpleNamespace(list_scripts=lambda: {"some_command": {}})}
+cli.run = lambda script: library.run()
+sys.argv = ["close_transfer", "some_command"]
+runpy.run_module("close_transfer", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("moment", ["while the first is handled", "while Python waits for threads"])
+def test_the_same_holds_for_the_module(moment):
+    Path("library.py").write_text("import os, signal, sys, threading, time" + AGAIN[moment].format(name="SIGINT"))
+    with start("-c", MODULE) as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "")
+
+
 def test_garbage_is_collected_after_the_imports_as_before():
     for was_enabled in (True, False):
         (gc.enable if was_enabled else gc.disable)()
@@ -120,6 +140,18 @@ def test_garbage_is_collected_after_the_imports_as_before():
         assert gc.isenabled() == was_enabled
     gc.enable()
     gc.unfreeze()  # else what other tests leave would never be collected
+
+
+def test_only_a_block_that_loads_a_library_leaves_it_out_of_collections(monkeypatch):
+    Path("some_library.py").touch()
+    monkeypatch.syspath_prepend(".")
+    gc.unfreeze()
+    before = gc.get_freeze_count()  # CPython keeps a few objects there by itself
+    for expected in (True, False):  # the second block finds it loaded, as a later job of a sweep does
+        with loading_libraries():
+            import_module("some_library")
+        assert (gc.get_freeze_count() > before) == expected
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -12,14 +12,10 @@ from typing import Any
 from tqdm import tqdm
 
 from close_transfer.core.errors import UserError
+from close_transfer.core.loading_report import check_loading_info, explain_loading_error
 from close_transfer.core.model_folder import build_custom_code_error, check_model_folder, is_custom_code_error
 from close_transfer.core.signals import StopRequest
-from close_transfer.core.weight_headers import (
-    check_loading_info,
-    count_tensors,
-    explain_loading_error,
-    limit_parameters,
-)
+from close_transfer.core.weight_headers import count_tensors, limit_parameters
 from textgen.config import LocalSettings
 from textgen.corpus.journal import RequestJournal
 from textgen.corpus.ledger import Caps, Spend

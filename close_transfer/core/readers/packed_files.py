@@ -49,6 +49,7 @@ def check_packed_file(path: Path) -> None:
     Raises:
         UserError: if it unpacks to far more than its size, or is an archive of another kind.
         OSError, EOFError, ValueError, or an error of zlib, lzma, zipfile or tarfile: if it is damaged.
+        RuntimeError: if it is a zip that needs a password or an unknown method.
     """
     with path.open("rb") as file:
         start = file.peek(max(map(len, _OTHERS)))

@@ -40,8 +40,8 @@ def read_parquet(
             those of images fill the memory and no caller uses them.
 
     Raises:
-        UserError: if the file does not exist, is not Parquet, lacks a column, unpacks to far more than its size, or cannot
-            be read to its end.
+        UserError: if the file does not exist, is not Parquet, lacks a column, holds nothing but bytes, unpacks to far
+            more than its size, or cannot be read to its end.
     """
     if not is_file(path):
         raise UserError(f"{setting}={path}: there is no such file")
@@ -77,7 +77,7 @@ def check_unpacked_size(path: Path, columns: Sequence[str] | None = None) -> Non
     chunks = [chunk for group in groups for chunk in group]
     if sum(_bound_values(path, chunk) for chunk in chunks) <= get_unpack_limit(path):
         return
-    repeating = {chunk.path.partition(".")[0] for chunk in chunks if chunk.is_bytes and _may_repeat(chunk)}
+    repeating = {chunk.name for chunk in chunks if chunk.is_bytes and _may_repeat(chunk)}
     for _ in _read_batches(path, "data.path", sorted(repeating)):
         pass
 
@@ -90,10 +90,7 @@ def _read_checked_groups(file: ParquetFile, path: Path, columns: Sequence[str] |
         ValueError: if a footer or header is damaged.
     """
     limit = get_unpack_limit(path)
-    groups = [
-        [chunk for chunk in group if columns is None or chunk.path.partition(".")[0] in columns]
-        for group in read_chunks(path)
-    ]
+    groups = [[chunk for chunk in group if columns is None or _is_read(chunk, columns)] for group in read_chunks(path)]
     chunks = [chunk for group in groups for chunk in group]
     declared = sum(
         chunk.size + chunk.num_values * max(_VALUE_SIZE, file.schema.column(chunk.column).length or 0)
@@ -108,6 +105,11 @@ def _read_checked_groups(file: ParquetFile, path: Path, columns: Sequence[str] |
             if num_bytes > limit:
                 raise unpack_error(path)
     return groups
+
+
+def _is_read(chunk: Chunk, columns: Sequence[str]) -> bool:
+    """Return True if pyarrow reads a column for one of these names, which may be the first part of its path."""
+    return any(f"{chunk.path}.".startswith(f"{name}.") for name in columns)
 
 
 def _bound_values(path: Path, chunk: Chunk) -> int:
@@ -147,13 +149,16 @@ def _read_batches(path: Path, setting: str, columns: Sequence[str] | None) -> It
 
 def _choose_columns(schema: pyarrow.Schema, path: Path, setting: str, columns: Sequence[str] | None) -> list[str]:
     """Return the names of the columns to read; errors and arguments as of `read_parquet`."""
+    shown = ", ".join(repr(name[:60]) for name in schema.names[:12])
     if columns is None:
-        return [field.name for field in schema if not _holds_bytes(field.type)]
+        readable = [field.name for field in schema if not _holds_bytes(field.type)]
+        if not readable:
+            raise UserError(f"{setting}={path}: all its columns hold bytes ({shown}). Give a file with texts")
+        return readable
     chosen: dict[str, None] = {}
     for column in columns:
         matching = match_columns(column, schema.names)
         if not matching:
-            shown = ", ".join(repr(name[:60]) for name in schema.names[:12])
             raise UserError(
                 f"{setting}={path}: there is no column {column!r}; its columns are {shown}. Give one of them"
             )

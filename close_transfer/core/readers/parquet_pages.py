@@ -27,6 +27,7 @@ class Chunk:
 
     Attributes:
         column: index of the column among the leaves of the schema.
+        name: name at the top of the schema, which may hold dots.
         path: names from the top of the schema to the column, with dots between them.
         is_bytes: True for texts and images, which have any length.
         has_dictionary: True if values may refer to a dictionary.
@@ -37,6 +38,7 @@ class Chunk:
     """
 
     column: int
+    name: str
     path: str
     is_bytes: bool
     has_dictionary: bool
@@ -93,6 +95,7 @@ def _parse_chunk(column: int, entry: dict[int, Any]) -> Chunk:
     encodings = set(fields[2])
     return Chunk(
         column=column,
+        name=fields[3][0].decode(),
         path=b".".join(fields[3]).decode(),
         is_bytes=fields[1] == _BYTE_ARRAY,
         has_dictionary=bool(encodings & _DICTIONARIES),
@@ -130,7 +133,7 @@ def _read_header(file: BinaryIO, start: int) -> tuple[dict[int, Any], int]:
         try:
             return reader.read_struct(), start + reader.place
         except TruncatedError:
-            if len(content) < size or size > _MAX_HEADER:
+            if len(content) < size or size >= _MAX_HEADER:
                 raise
             size *= 4
 

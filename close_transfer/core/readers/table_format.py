@@ -14,8 +14,8 @@ _MAX_FIRST_LINE = 2**20  # bytes; a longer line is neither a header nor an objec
 def find_format(path: Path, setting: str, column: str, documents: str = "") -> tuple[str, str]:
     """Return the format of a table, and a note about it if the file's name says another.
 
-    A .txt is a table if its first line has at least two columns, one of which is `column` or fits it as a pattern. A .json is JSON Lines if it
-    has an object per line, and else a list (".json") if it begins like one.
+    A .txt is a table if its first line has at least two columns, one of which is `column` or fits it as a pattern. A
+    .json is JSON Lines if it has an object per line, and else a list (".json") if it begins like one.
 
     Args:
         path: the file.
