@@ -1,9 +1,11 @@
 """Length of a journal: lines that are missing at its end are noticed, and sent again after a repair."""
 
+from pathlib import Path
+
 import pytest
 
 from close_transfer.core.errors import UserError
-from textgen.corpus.journal import REMEDY, RequestJournal
+from textgen.corpus.journal import REMEDY, RequestJournal, read_ledger
 from textgen.corpus.line_counts import read_length
 
 
@@ -69,3 +71,18 @@ def test_a_journal_is_never_shorter_than_its_length_says(tmp_path):
             journal.append({"event": "sent", "id": f"{num}", "attempt": 1, "tokens": 90, "cost": 0.5})
             journal.append({"event": "fault", "id": f"{num}", "attempt": 1, "fault": "500"})
         assert read_length(path, REMEDY) == len(path.read_bytes().splitlines()) == 2 * num + 1
+
+
+def test_a_journal_that_another_process_begins_meanwhile_is_not_taken_for_lost(tmp_path, monkeypatch):
+    path, is_file = tmp_path / "journal.jsonl", Path.is_file
+
+    def look_and_begin(looked_at):
+        found = is_file(looked_at)
+        if looked_at == path:
+            monkeypatch.undo()
+            RequestJournal(path, "k").close()
+        return found
+
+    monkeypatch.setattr(Path, "is_file", look_and_begin)
+    assert not read_ledger(path).sent
+    assert read_length(path, REMEDY) == 1
