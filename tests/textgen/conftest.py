@@ -87,6 +87,11 @@ class Corpus:
         self.journal.write_bytes(content)
         write_length(self.journal, 1)
 
+    def read_files(self) -> dict[str, bytes]:
+        """Return the content of every file in the corpus's folder by name; that of a folder in it is empty."""
+        paths = {str(path.relative_to(self.folder)): path for path in self.folder.rglob("*")}
+        return {name: path.read_bytes() if path.is_file() else b"" for name, path in paths.items()}
+
     @property
     def ledger(self):
         return read_ledger(self.journal)
@@ -164,3 +169,11 @@ def corpus(tmp_path):
         return Corpus(tmp_path / f"corpus-{next(numbers)}", base_url, *settings, **options)
 
     return make
+
+
+@pytest.fixture
+def offline(corpus):
+    """Corpus of 8 texts that the grammar wrote, without a server."""
+    made = corpus("http://localhost:1/v1", source="grammar", num_texts=8)
+    assert made.run() == 0
+    return made

@@ -150,14 +150,14 @@ def test_a_file_whose_upload_failed_is_written_again(serve, corpus):
 def test_a_plan_without_requests_is_not_changed(action, serve, corpus, capsys):
     made = corpus(serve(), source="openai-batch", num_texts=10)
     made.run("action=plan")
-    before = {path.name: path.read_bytes() for path in made.folder.iterdir()}
+    before = made.read_files()
     for more in ([], ["seed=4"]):
         if action == "collect":
             assert made.run("action=collect", *more) == 0
         else:
             with pytest.raises(UserError, match="nothing was answered yet"):
                 made.run("action=filter", *more)
-    assert {path.name: path.read_bytes() for path in made.folder.iterdir()} == before
+    assert made.read_files() == before
     assert made.run("action=plan", "num_texts=5") == 0
     assert len(made.planned) == 5
 

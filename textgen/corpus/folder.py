@@ -91,7 +91,7 @@ class CorpusFolder:
         return self.had_journal or self.corpus.exists()
 
     def keep_plan_length(self, num: int) -> None:
-        """Write the number of requests of a whole plan again if its file is missing, after a kill or because it was deleted.
+        """Write the number of requests of a whole plan if its file is missing, because of a kill or because it was deleted.
 
         Raises:
             WriteError: if it cannot be written.

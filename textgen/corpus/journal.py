@@ -65,7 +65,7 @@ class RequestJournal:
         with ExitStack() as held:
             held.enter_context(hold_lock(locate_lock(path), make_busy_error(path.parent)))
             if not path.exists():
-                _check_length(path, 0, read_length(path, REMEDY))  # before an empty journal takes its place
+                read_ledger(path)  # refuses a journal that was lost, before an empty one takes its place
             with report_write_errors(path):
                 self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
             held.callback(os.close, self._handle)
@@ -175,21 +175,18 @@ def _read_events(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield the complete events of a journal, each with the byte position of its end; skip an incomplete last line.
 
     Raises:
-        UserError: if a line is damaged, missing or repeated.
+        UserError: if a line is damaged, missing or repeated, or the journal is missing although it has a length.
     """
-    length, num = read_length(path, REMEDY), 0  # read first, because another process may add lines meanwhile
+    # The length first, because another process may create the journal or add lines meanwhile.
+    length, num = read_length(path, REMEDY), 0
     try:
-        for line in read_lines(path):
+        for line in read_lines(path) if path.is_file() else ():
             yield line
             num += 1
     except DamagedJournal as damage:
         raise make_damage_error(path, str(damage)) from None
-    _check_length(path, num, length)
-
-
-def _check_length(path: Path, num_lines: int, least: int) -> None:
-    if num_lines < least:
-        raise make_damage_error(path, f"it has {num_lines:,} lines, and {locate_length(path).name} counts {least:,}")
+    if num < length:
+        raise make_damage_error(path, f"it has {num:,} lines, and {locate_length(path).name} counts {length:,}")
 
 
 def read_ledger(path: Path) -> Ledger:
@@ -199,11 +196,8 @@ def read_ledger(path: Path) -> Ledger:
         UserError: if it is damaged.
     """
     ledger = Ledger()
-    if path.is_file():
-        for event, _ in _read_events(path):
-            _apply_event(path, ledger, event)
-    else:
-        _check_length(path, 0, read_length(path, REMEDY))
+    for event, _ in _read_events(path):
+        _apply_event(path, ledger, event)
     return ledger
 
 

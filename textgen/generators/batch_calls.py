@@ -7,8 +7,9 @@ from typing import Any
 
 import openai
 
+from textgen.generators.repeated_calls import UnexpectedAnswer
 from textgen.generators.reply_parts import describe_error, unpack_body
-from textgen.generators.server_words import extract_words, is_web_page
+from textgen.generators.server_words import is_web_page
 
 ENDED = ("completed", "failed", "expired", "cancelled")
 IN_PROGRESS = ("validating", "in_progress", "finalizing", "cancelling")
@@ -37,15 +38,17 @@ def _read_fields(answer: Any, *names: str) -> Mapping[str, Any]:
     """Return an answer as a mapping.
 
     Raises:
-        ValueError: if it is none, or lacks one of these texts.
+        UnexpectedAnswer: if it is none, or lacks one of these texts.
     """
     fields = unpack_body(answer)
     fields = fields.to_dict() if isinstance(fields, openai.BaseModel) else fields
     if not isinstance(fields, Mapping):
-        raise ValueError(f"the answer is not an object of the Batch API ({extract_words(str(fields)) or 'nothing'})")
+        raise UnexpectedAnswer("the answer is not an object of the Batch API", str(fields))
     for name in names:
         if not isinstance(fields.get(name), str):
-            raise ValueError(f"the answer does not follow the Batch API (no {name!r}: {describe_error(fields)[:80]})")
+            raise UnexpectedAnswer(
+                f"the answer does not follow the Batch API and has no {name!r}", describe_error(fields)
+            )
     return fields
 
 
@@ -89,14 +92,14 @@ def download_results(client: openai.OpenAI, file_id: str) -> str:
     """Return the content of a file of results.
 
     Raises:
-        ValueError: if the server sends a web page or an error in its place, so that the results can be fetched later.
+        UnexpectedAnswer: if the server sends a web page or an error in its place, so that the results can be fetched later.
     """
-    text = client.files.content(file_id).text
+    text, problem = client.files.content(file_id).text, "the answer is not a file of results"
     if is_web_page(text):
-        raise ValueError(f"the answer is not a file of results ({extract_words(text)})")
+        raise UnexpectedAnswer(problem, text)
     body = unpack_body(text)  # a file of one line, or no JSON as a whole
     if isinstance(body, Mapping) and body.get("error") and "custom_id" not in body:
-        raise ValueError(f"the answer is not a file of results ({extract_words(describe_error(body['error']))})")
+        raise UnexpectedAnswer(problem, describe_error(body["error"]))
     return text
 
 
@@ -109,7 +112,8 @@ def find_batch(client: openai.OpenAI, name: str) -> str | None:
     """Return the id of the batch with this name if the provider has it, else None.
 
     Raises:
-        ValueError: if the provider's list does not end, or is not a list.
+        UnexpectedAnswer: if the provider's answer is not a list.
+        ValueError: if the list does not end.
     """
     after: str | None = None
     seen: set[str] = set()
@@ -119,7 +123,7 @@ def find_batch(client: openai.OpenAI, name: str) -> str | None:
         page = _read_fields(answer)
         batches = page.get("data")
         if not isinstance(batches, list):
-            raise ValueError(f"the answer is not a list of batches ({describe_error(page)[:80]})")
+            raise UnexpectedAnswer("the answer is not a list of batches", describe_error(page))
         for batch in batches:
             fields = _read_fields(batch, "id")
             metadata = fields.get("metadata")

@@ -13,6 +13,7 @@ from textgen.generators.limits import Limits
 from textgen.generators.openai_api import PATHS, Access, Parameters, build_request_body, classify_status, read_reply
 from textgen.generators.reply_parts import describe_error, get_error_code, unpack_body, unwrap_error
 from textgen.generators.responses import Reply, RequestError
+from textgen.generators.server_words import extract_words
 from textgen.prompts.recipe import Request
 from textgen.text.hashing import to_canonical_json
 
@@ -126,7 +127,8 @@ def read_result(line: str, access: Access, is_schema_optional: bool) -> tuple[st
         if status == 200:
             return request, read_reply(body, access.api)
         error = unwrap_error(body) or error or "no reason given"
-        raise classify_status(status, describe_error(error), get_error_code(error), None, True, is_schema_optional)
+        message = extract_words(describe_error(error))
+        raise classify_status(status, message, get_error_code(error), None, True, is_schema_optional)
     except RequestError as fault:
         return request, fault
 

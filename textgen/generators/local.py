@@ -84,7 +84,8 @@ class LocalModel:
             if is_custom_code_error(error):
                 raise build_custom_code_error(f"model={self.name}") from None
             raise UserError(
-                f"model={self.name}: transformers cannot load it ({explain_loading_error(error)}). Give the folder or name of a causal language model"
+                f"model={self.name}: transformers cannot load it ({explain_loading_error(error)}). Give the folder or name of a "
+                "causal language model"
             ) from None
         check_loading_info(f"model={self.name}", info, [name for name, _ in self._model.named_parameters()])
         try:

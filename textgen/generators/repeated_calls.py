@@ -28,6 +28,19 @@ _GRACE_SECONDS = 2.0  # for a call that is under way when a signal comes
 SUBMISSION, TRANSFER = 3, 30
 
 
+class UnexpectedAnswer(ValueError):
+    """Answer that is not what a call asks for.
+
+    Attributes:
+        content: text of the answer; the key is not masked in it yet.
+    """
+
+    def __init__(self, problem: str, content: str) -> None:
+        """Describe the answer by its problem, without words of the server."""
+        super().__init__(problem)
+        self.content = content
+
+
 class Stopped(Exception):
     """Stop by a signal before a call was tried again."""
 
@@ -70,18 +83,24 @@ class RepeatedCalls:
                     break
                 wait = fault.retry_after or wait
             except (openai.APIConnectionError, ValueError, TimeoutError) as error:
-                last_message = str(error)
                 if isinstance(error.__cause__, UnreadableBody):
                     last_message = str(error.__cause__)
                     break
-                if isinstance(error, json.JSONDecodeError):
-                    words = extract_words(error.doc) or "nothing"
-                    last_message = f"the answer is not an object of the Batch API ({words}). Check base_url="
+                last_message = self._describe(error)
             self.pause(wait)
             if self.stop.asked:
                 raise Stopped
-        last_message = self.access.mask_key(last_message).rstrip(".")
+        last_message = self.access.mask_key(last_message).rstrip(" .")
         raise UserError(f"{self.access.server}: {last_message}. All answers are kept. Run the same command to continue")
+
+    def _describe(self, error: Exception) -> str:
+        if isinstance(error, json.JSONDecodeError):
+            return f"the answer is not an object of the Batch API ({self._quote(error.doc)}). Check base_url="
+        return f"{error} ({self._quote(error.content)})" if isinstance(error, UnexpectedAnswer) else str(error)
+
+    def _quote(self, content: str) -> str:
+        # Masked first: a key that is cut in two is not found.
+        return extract_words(self.access.mask_key(content)) or "nothing"
 
     def _attempt(self, call: Callable[[], T], seconds: float) -> T:
         """Return the result of a call, made in a thread, so that neither a slow server nor a signal has to wait for it."""

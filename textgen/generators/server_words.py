@@ -15,7 +15,10 @@ def is_web_page(text: str) -> bool:
 
 
 def extract_words(text: str) -> str:
-    """Return the first words of a text on one line, without tags and the last full stop; a web page is named as one."""
+    """Return the first words of a text on one line, without full stops at the end.
+
+    A web page is named as one, and its tags are left out.
+    """
     words = text[:_MAX_READ]
     if is_web_page(words):
         words = "a web page: " + (" ".join(_TAG.sub(" ", _HIDDEN.sub(" ", words)).split()) or "without words")

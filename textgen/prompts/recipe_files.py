@@ -37,7 +37,7 @@ def read_recipe_rows(settings: RecipeSettings, check_text: bool) -> list[dict[st
 
     Args:
         settings: settings of the recipe.
-        check_text: True to check that texts that become the corpus, without a template, look like sentences.
+        check_text: True to check that the texts look like sentences, if they become the corpus (without a template).
 
     Raises:
         UserError: if the file cannot be read, is empty, or lacks a column, a column has the name of a variable, or the

@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 
 
 def read_texts(path: str, column: str, setting: str, check_text: bool) -> list[str]:
-    """Read the non-empty texts of a .txt, .jsonl, .csv, .tsv, .json (COCO's or a list) or .parquet file; text formats also .gz.
+    """Read the non-empty texts of a .txt, .jsonl, .csv, .tsv, .parquet or .json file (COCO's or a list), also .gz.
 
     Args:
         path: the file.
@@ -42,18 +42,18 @@ def read_texts(path: str, column: str, setting: str, check_text: bool) -> list[s
 
 
 def read_rows(path: Path, setting: str, column: str) -> Iterator[dict[str, Any]]:
-    """Yield the records of a .jsonl, .csv or .tsv file, or of a list in a .json.
+    """Yield the records of a .jsonl, .csv, .tsv or .parquet file, or of a list in a .json; a .txt has the column `text`.
 
     Args:
         path: the file.
         setting: name of the setting that holds the path, for messages.
-        column: a column of the file if it is a table, which tells a table under .txt from lines of text.
+        column: a column of the file if it is a table, to distinguish a table under .txt from lines of text.
 
     Raises:
         UserError: names the file and the line that is not a record.
     """
     if not path.is_file():
-        raise UserError(f"{setting}={path}: there is no such file. Give a .jsonl, .json, .csv or .tsv file")
+        raise UserError(f"{setting}={path}: there is no such file. Give a .jsonl, .json, .csv, .tsv or .parquet file")
     kind, note = find_format(path, setting, column)
     if note:
         _logger.info("note: %s", note)
@@ -66,14 +66,15 @@ def read_rows(path: Path, setting: str, column: str) -> Iterator[dict[str, Any]]
         for value in record.values():
             if isinstance(value, RecordError):
                 raise UserError(f"{path}, {place} {line}: {value}. Correct the {place}")
-        # The record is written to the plan later, as JSON in UTF-8. A .parquet may hold dates, for example.
-        odd = next((name for name, value in record.items() if not _fits_json(value)), None)
-        if odd is not None:
-            kind_name = type(record[odd]).__name__
+        try:  # the record is written to the plan later, as JSON in UTF-8
+            text = json.dumps(record, ensure_ascii=False)
+        except (TypeError, ValueError):  # a .parquet may hold dates, for example
+            name = next(name for name, value in record.items() if not _fits_json(value))
             raise UserError(
-                f"{path}, {place} {line}: column {odd!r} holds a {kind_name}, not text. Save it as text, or leave it out"
-            )
-        if fault := find_text_error(json.dumps(record, ensure_ascii=False)):
+                f"{path}, {place} {line}: column {name!r} holds a {type(record[name]).__name__}, not text. Save it as text, "
+                "or leave it out"
+            ) from None
+        if fault := find_text_error(text):
             raise UserError(f"{path}, {place} {line}: {fault}")
         yield dict(record)
 

@@ -179,28 +179,17 @@ def test_a_repair_never_takes_the_journal_of_another_corpus(serve, corpus):
         repair(made)
 
 
-@pytest.fixture
-def offline(corpus):
-    made = corpus("http://localhost:1/v1", source="grammar", num_texts=8)
-    assert made.run() == 0
-    return made
-
-
-def read_folder(made):
-    return {path.name: path.read_bytes() for path in made.folder.iterdir() if path.is_file()}
-
-
 @pytest.mark.parametrize("content", [None, pytest.param(b"", marks=pytest.mark.slow)])
 def test_a_lost_plan_is_damage_and_can_be_planned_again(content, offline):
     plan = offline.folder / "plan.jsonl"
     before = plan.read_bytes()
     offline.settings = [setting for setting in offline.settings if not setting.startswith("num_texts=")]
     plan.unlink() if content is None else plan.write_bytes(content)
-    damaged = read_folder(offline)
+    damaged = offline.read_files()
     for action in ("run", "plan", "status", "filter"):
         with pytest.raises(UserError, match=r"plan\.jsonl: is damaged \(it lacks 8 of 8 requests .*num_texts="):
             offline.run(f"action={action}")
-    assert read_folder(offline) == damaged
+    assert offline.read_files() == damaged
     assert offline.run("num_texts=8") == 0
     assert plan.read_bytes() == before
 

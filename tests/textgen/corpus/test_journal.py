@@ -1,14 +1,12 @@
 """Length of a journal: lines that are missing at its end are noticed, and sent again after a repair."""
 
+from pathlib import Path
+
 import pytest
 
 from close_transfer.core.errors import UserError
-from textgen.corpus.journal import REMEDY, RequestJournal
+from textgen.corpus.journal import REMEDY, RequestJournal, read_ledger
 from textgen.corpus.line_counts import read_length
-
-
-def read_files(made):
-    return {path.name: path.read_bytes() for path in made.folder.iterdir() if path.is_file()}
 
 
 def cut_journal(made, num):
@@ -24,11 +22,11 @@ def test_lines_that_are_cut_off_at_the_end_are_noticed(serve, corpus, capsys):
     assert not (made.folder / "filters.json").exists()
     lost = made.events("answer")[-1]["id"]
     num = cut_journal(made, 2)  # of two answers
-    damaged = read_files(made)
+    damaged = made.read_files()
     for action in ("run", "status", "collect", "filter"):
         with pytest.raises(UserError, match=rf"it has {num - 2} lines, and journal\.jsonl\.length counts {num}\)"):
             made.run(f"action={action}")
-    assert read_files(made) == damaged
+    assert made.read_files() == damaged
     assert made.run("action=repair") == 0
     printed = capsys.readouterr().out
     assert "2 dropped" in printed and f"dropped: line {num} is missing" in printed
@@ -54,9 +52,7 @@ def test_a_lost_journal_is_noticed_before_anything_was_filtered(serve, corpus, c
     assert server.counts()["requests"] == 12
 
 
-def test_a_damaged_length_of_the_journal_is_a_sentence(corpus):
-    offline = corpus("http://localhost:1/v1", source="grammar", num_texts=8)
-    assert offline.run() == 0
+def test_a_damaged_length_of_the_journal_is_a_sentence(offline):
     length = offline.folder / "journal.jsonl.length"
     good = length.read_bytes()
     for content in (b"", b"{}", b"[1]", b"\xff", good.replace(b"9", b"8", 1)):
@@ -75,3 +71,18 @@ def test_a_journal_is_never_shorter_than_its_length_says(tmp_path):
             journal.append({"event": "sent", "id": f"{num}", "attempt": 1, "tokens": 90, "cost": 0.5})
             journal.append({"event": "fault", "id": f"{num}", "attempt": 1, "fault": "500"})
         assert read_length(path, REMEDY) == len(path.read_bytes().splitlines()) == 2 * num + 1
+
+
+def test_a_journal_that_another_process_begins_meanwhile_is_not_taken_for_lost(tmp_path, monkeypatch):
+    path, is_file = tmp_path / "journal.jsonl", Path.is_file
+
+    def look_and_begin(looked_at):
+        found = is_file(looked_at)
+        if looked_at == path:
+            monkeypatch.undo()
+            RequestJournal(path, "k").close()
+        return found
+
+    monkeypatch.setattr(Path, "is_file", look_and_begin)
+    assert not read_ledger(path).sent
+    assert read_length(path, REMEDY) == 1

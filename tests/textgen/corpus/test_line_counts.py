@@ -6,17 +6,6 @@ from close_transfer.core.errors import UserError
 
 
 @pytest.fixture
-def offline(corpus):
-    made = corpus("http://localhost:1/v1", source="grammar", num_texts=8)
-    assert made.run() == 0
-    return made
-
-
-def read_folder(made):
-    return {path.name: path.read_bytes() for path in made.folder.iterdir() if path.is_file()}
-
-
-@pytest.fixture
 def extended(offline):
     """Corpus with 8 answered requests and 12 that are planned only."""
     assert offline.run("action=plan", "num_texts=20") == 0
@@ -29,14 +18,14 @@ def cut(path, num):
 
 
 def check_refused(made, num, action):
-    before = read_folder(made)
+    before = made.read_files()
     with pytest.raises(
         UserError,
         match=rf"plan\.jsonl: is damaged \(it has {num} requests, and plan\.jsonl\.length counts 20\)\. "
         r"Restore it from a copy; or delete it and run .* num_texts=",
     ):
         made.run(f"action={action}")
-    assert read_folder(made) == before
+    assert made.read_files() == before
 
 
 def test_a_plan_that_is_cut_after_the_requests_that_were_sent_is_damage(extended):

@@ -21,20 +21,16 @@ def asked(tmp_path_factory):
         yield server, made
 
 
-def read_files(corpus):
-    return {path.name: path.read_bytes() for path in corpus.folder.iterdir()}
-
-
 def test_a_second_run_sends_nothing(serve, corpus):
     server = serve(faults={"500": 0.2, "refusal": 0.1}, permanent=["refusal"])
     made = corpus(server, num_texts=20)
     assert made.run() == 0
-    before, requests = read_files(made), server.counts()["requests"]
+    before, requests = made.read_files(), server.counts()["requests"]
     assert made.run() == 0
     assert made.run("action=plan") == made.run("action=status") == made.run("action=filter") == 0
     assert made.run("action=collect") == made.run("action=report") == 0
     assert server.counts()["requests"] == requests
-    after = read_files(made)
+    after = made.read_files()
     assert {name: after[name] for name in ("plan.jsonl", "corpus.jsonl", "journal.jsonl")} == {
         name: before[name] for name in ("plan.jsonl", "corpus.jsonl", "journal.jsonl")
     }
@@ -96,11 +92,11 @@ def test_two_processes_on_one_journal_refuse_each_other(serve, corpus):
 )
 def test_two_corpora_are_never_mixed(setting, difference, asked, tmp_path):
     server, made = asked
-    before = read_files(made)
+    before = made.read_files()
     (tmp_path / "other.j2").write_text("Write of {{ keywords | join(' and ') }}.")
     with pytest.raises(UserError, match=rf"made with other settings .*{difference}.*never mixed.*another output="):
         made.ask(setting.replace("TEMPLATE", str(tmp_path / "other.j2")), "allow_unpriced=true")
-    assert read_files(made) == before
+    assert made.read_files() == before
     assert server.counts()["requests"] == 6
 
 

@@ -11,7 +11,8 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.signals import StopRequest
 from tests.textgen.conftest import INPUT, NUM_PAIRS, OUTPUT, start
 from textgen.corpus.ledger import Spend
-from textgen.generators.batch_files import split_result_lines
+from textgen.generators.batch_files import read_result, split_result_lines
+from textgen.generators.openai_api import Access
 
 CREATE, UPLOAD = "POST /v1/batches", "POST /v1/files"
 
@@ -283,3 +284,9 @@ def test_results_are_lines_by_line_feeds_alone():
     lines = [json.dumps({"custom_id": str(number), "said": f"a{mark}b"}, ensure_ascii=False) for number, mark in
              enumerate("\u2028\u2029\x85\x1c")]  # fmt: skip
     assert list(split_result_lines("\n".join(lines) + "\r\n\n")) == lines
+
+
+def test_a_refusal_by_a_web_page_is_quoted_without_tags():
+    page = {"status_code": 502, "body": "<html><body>Bad <b>gateway</b></body></html>"}
+    _, fault = read_result(json.dumps({"custom_id": "a", "response": page}), Access(None, "none", "chat"), False)
+    assert fault.detail == "HTTP 502: a web page: Bad gateway"
