@@ -1,11 +1,11 @@
-"""Append-only journal of every request sent and every answer received, so that nothing is paid for twice.
+"""Append-only journal of every request sent and every answer received, so that no recorded answer is paid for twice.
 
 Each line is one event with a number and a checksum. It is written before the program continues, so a killed process
-loses no event. A thread flushes lines to the disk at most every 50 ms, so a machine failure loses the events of that time
-at most. An answer counts once it is flushed. When the journal is opened again, an incomplete last line is removed, and
-requests that were in flight are charged at their reserved price.
+loses no event. A thread flushes new lines to the disk, with pauses of 50 ms. A machine failure loses only the events since
+the last flush. When the journal is opened again, an incomplete last line is removed, and requests that were in flight,
+except those in batches, are charged at their reserve: the most that they can have cost.
 
-Its length is in a file next to it, which is written when the journal is opened and closed.
+The number of lines is in a file next to it, which is written when the journal is opened and closed.
 """
 
 import os
@@ -25,7 +25,7 @@ from textgen.corpus.ledger import BadEvent, Ledger
 from textgen.corpus.line_counts import locate_length, read_length, write_length
 
 FORMAT = 2  # version of the events, in the first line
-REMEDY = "give action=repair, which counts them again"  # of a damaged number of lines
+REMEDY = "give action=repair, which counts its lines again"  # for a damaged .length file
 SYNC_SECONDS = 0.05  # a flush per event would limit the rate of answers on slow disks
 
 
@@ -44,7 +44,7 @@ class RequestJournal:
         path: the file.
         ledger: summary of all events.
         num_durable: number of answers that are flushed to the disk.
-        mask: function of an event; returns it without keys. Nothing is masked until a server is asked.
+        mask: function that removes API keys from an event; it changes nothing until a client sets it.
     """
 
     def __init__(self, path: Path, key: str) -> None:
@@ -109,7 +109,7 @@ class RequestJournal:
         """Append an event; once this returns, a kill of the process cannot lose it.
 
         Raises:
-            WriteError: if the disk is full; earlier events are intact.
+            WriteError: if it cannot be written, or an earlier flush failed; events that were flushed are intact.
         """
         event = self.mask(dict(event))
         with report_write_errors(self.path):
