@@ -13,8 +13,8 @@ from pyarrow import parquet
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers import open_file
 from close_transfer.data.sources.images import explain_missing
+from tests.data.sources.huggingface_folders import _own_cache, read, saved  # noqa: F401 (a fixture)
 from tests.data.sources.made import json_lines, picture, write
-from tests.data.sources.test_huggingface import _own_cache, read, saved  # noqa: F401 (a fixture)
 
 
 def write_card(folder, entry):
