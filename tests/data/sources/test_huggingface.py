@@ -72,7 +72,7 @@ def test_the_documented_commands_read_a_local_folder():
     sizes = [len(load_examples(config.data, CAPTIONS, split).examples) for split in ("train", "val")]
     assert sizes == [19, 1]
     config = compose_config("evaluate", EvaluateConfig, testing[2:])
-    assert len(load_examples(config.data, CAPTIONS, "test", False, images_needed=True).examples) == 3
+    assert len(load_examples(config.data, CAPTIONS, "test", texts_needed=False, images_needed=True).examples) == 3
 
 
 def test_references_are_their_own_column():
