@@ -78,7 +78,7 @@ class TableSettings(DatasetSettings):
 
 
 class FileData(TableSettings):
-    """Settings of a file of captions: .txt, .jsonl, .csv or .tsv, each also .gz; .parquet."""
+    """Settings of a file of captions: .txt, .jsonl, .json, .csv or .tsv, each also .gz; .parquet."""
 
     has_splits: ClassVar[bool] = False
 

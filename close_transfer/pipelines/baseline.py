@@ -131,7 +131,14 @@ def evaluate_baseline(config: BaselineConfig) -> Results:
         )
     training_examples = _load_training_examples(config, task)
     training = task.prepare_for_training(training_examples).examples
-    loaded = load_task_examples(task.name, config.data, config.split, False, True, task.has_several_answers)
+    loaded = load_task_examples(
+        task.name,
+        config.data,
+        config.split,
+        texts_needed=False,
+        images_needed=True,
+        joins_rows=task.has_several_answers,
+    )
     examples_to_answer = task.prepare_for_testing(loaded.examples, "image")[: config.max_examples]
     encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
     answers = _select_method(config, task)(encoder, training, examples_to_answer, config)

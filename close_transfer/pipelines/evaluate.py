@@ -54,9 +54,14 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     console.warn_about_seen_images(model.config.statistics, data, config.split)
     console.warn_about_encoder(clip, data)
     on_images = config.scene == "image"
-    images_needed = on_images and clip.encodes_images
-    joins_rows = on_images and task.has_several_answers
-    loaded = load_task_examples(task.name, data, config.split, not on_images, images_needed, joins_rows)
+    loaded = load_task_examples(
+        task.name,
+        data,
+        config.split,
+        texts_needed=not on_images,
+        images_needed=on_images and clip.encodes_images,
+        joins_rows=on_images and task.has_several_answers,
+    )
     examples = task.prepare_for_testing(loaded.examples, config.scene)[: config.max_examples]
     leakage = {"checked": False, "reason": NOT_ASKED}
     if config.leakage:

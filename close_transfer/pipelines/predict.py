@@ -104,9 +104,8 @@ def _answer_batches(
     """Answer the batches that are not in the journal yet; arguments as of `_iterate_answers`."""
     done = min(inputs.num, journal.num_batches * config.batch_size)
     starts = range(done, inputs.num, config.batch_size)
-    with closing(
-        _iterate_answers(inputs, answer_batch, config, done)
-    ) as batches:  # ends the bar before an error is shown
+    # Closed, so that the bar ends before an error is shown.
+    with closing(_iterate_answers(inputs, answer_batch, config, done)) as batches:
         for start, (answers, unreadable) in zip(starts, batches, strict=True):
             journal.append(start, {"predictions": [asdict(answer) for answer in answers], "unreadable": unreadable})
 

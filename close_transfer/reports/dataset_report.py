@@ -174,7 +174,9 @@ def _try_reading(
     task = get_task(list_tasks(check.kind)[0])()
     try:
         for split in splits:
-            examples = load_task_examples(task.name, data, split, needs_text, needs_images).examples
+            examples = load_task_examples(
+                task.name, data, split, texts_needed=needs_text, images_needed=needs_images
+            ).examples
             if split == check.evaluation_split and len(splits) == 1:
                 task.prepare_for_testing(examples, "image" if needs_images else "text")
             elif split == "train":

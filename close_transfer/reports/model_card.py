@@ -36,9 +36,11 @@ HUB_LICENCES = frozenset([
 ])  # fmt: skip
 
 
-# Facts of a run that are published. Reasons for skipping name no settings, so only the first ones are redacted.
-_REDACTED_FACTS = ("data_regime", "input_modality", "validation_input", "data_fingerprint", "encoder")
-_COUNTS = ("num_examples", "num_skipped", "skipped", "num_trained_parameters")
+# Facts of a run that are published, without those of `skipped`, whose keys are reasons and not names of settings.
+_PUBLISHED_FACTS = (
+    "data_regime", "input_modality", "validation_input", "data_fingerprint", "encoder", "num_examples", "num_skipped",
+    "num_trained_parameters",
+)  # fmt: skip
 
 
 def collect_run_facts(run: Path) -> dict[str, Any]:
@@ -50,10 +52,15 @@ def collect_run_facts(run: Path) -> dict[str, Any]:
         UserError: if the folder holds no run, or a damaged file.
     """
     config, facts = read_run(run)
+    given = config.model_dump(mode="json")
+    settings = redact(given)
+    # The reason for leaving out texts of files lists the files.
+    files, names = (", ".join(shown["exclude_overlap_with"] or ()) for shown in (given, settings))
+    skipped = {reason.replace(files, names): count for reason, count in facts["skipped"].items()}
     all_results = [read_results(path, "run") for path in sorted(run.glob("*/results.json"))]
     return {
-        "settings": redact(config.model_dump(mode="json")),
-        "facts": redact({key: facts[key] for key in _REDACTED_FACTS}) | {key: facts[key] for key in _COUNTS},
+        "settings": settings,
+        "facts": redact({key: facts[key] for key in _PUBLISHED_FACTS}) | {"skipped": skipped},
         "results": [
             {
                 "data": results.data, "split": results.split, "scene": results.scene, "num_examples": results.num_examples,

@@ -7,15 +7,8 @@ from close_transfer.data.sources import LoadedSplit, load_examples
 from close_transfer.tasks import TASKS, get_task
 
 
-def load_task_examples(
-    name: str,
-    data: DataConfig,
-    split: str,
-    texts_needed: bool = True,
-    images_needed: bool = False,
-    joins_rows: bool = False,
-) -> LoadedSplit:
-    """Return the examples of one split for the task of this name; other arguments are those of `load_examples`.
+def load_task_examples(name: str, data: DataConfig, split: str, **needs: bool) -> LoadedSplit:
+    """Return the examples of one split for the task of this name; `needs` are keyword arguments of `load_examples`.
 
     Raises:
         UserError: if the data do not serve the task; names the tasks that they serve and the data that would serve it.
@@ -28,4 +21,4 @@ def load_task_examples(
             f"task={task.name}: data={data.name} serves only {', '.join(served)}. Choose one of these, or one of "
             f"data={', '.join(find_datasets(task.reads))}"
         )
-    return load_examples(data, task.reads, split, texts_needed, images_needed, joins_rows)
+    return load_examples(data, task.reads, split, **needs)

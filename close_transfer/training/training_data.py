@@ -104,7 +104,9 @@ def load_training_data(config: TrainConfig, input_modality: InputModality) -> Tr
     # Precomputed vectors replace the images, so the image files need not exist.
     opens_images = input_modality == "image" and config.clip.encodes_images
     train, val = (
-        load_task_examples(task.name, config.data, split, input_modality == "text", opens_images)
+        load_task_examples(
+            task.name, config.data, split, texts_needed=input_modality == "text", images_needed=opens_images
+        )
         for split in ("train", "val")
     )
     examples, num_overlapping = exclude_overlap(config, task.reads, train.examples)

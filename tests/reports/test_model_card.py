@@ -106,12 +106,14 @@ def custom_run(tmp_path_factory):
     rows = [{"told": f"a {c} dog in {p}", "asked": "colour", "answer": c} for c in ("red", "blue") for p in "abcdefgh"]
     rows.append({"told": "", "asked": "colour", "answer": "red"})
     (secret / "told.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (secret / "scored.txt").write_text("a green cat\n")
     tiny_family("gpt2", secret / "my_lm", ["a red dog", "blue"])
     settings = [
         "task=custom", "task.metric=accuracy", "task.labels=[red,blue]", "data=file", f"data.path={secret}/told.jsonl",
         "data.text_column=told", "'data.prompt=Which {asked}?'", "data.target_column=answer", "data.on_bad_rows=skip",
         "lm=pretrained", f"lm.name={secret}/my_lm", "lm.tuning=lora", *SMALL_LOOP, "device=cpu",
         f"output={secret}/run", f"runs={secret}/runs", f"embedding_cache.folder={secret}/vectors",
+        f"exclude_overlap_with=[{secret}/scored.txt]",
     ]  # fmt: skip
     settings = [one.strip("'") if "Which" not in one else "data.prompt='Which {asked}?'" for one in settings]
     train(compose_config("train", TrainConfig, settings), "text")

@@ -39,6 +39,7 @@ def load_examples(
     data: DataConfig,
     kind: ExampleKind,
     split: str,
+    *,
     texts_needed: bool = True,
     images_needed: bool = False,
     joins_rows: bool = False,

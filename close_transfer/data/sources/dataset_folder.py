@@ -5,6 +5,7 @@ state.json. Only files inside the folder are read, by readers that run no code o
 """
 
 import json
+import lzma
 import os
 import zipfile
 import zlib
@@ -17,7 +18,7 @@ import huggingface_hub.constants
 from pyarrow.parquet import read_schema
 
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.open_file import is_file
+from close_transfer.core.readers.open_file import get_unpack_limit, is_file, unpack_error
 from close_transfer.core.readers.packed_files import check_packed_file
 from close_transfer.core.readers.parquet import check_unpacked_size
 
@@ -25,6 +26,9 @@ from close_transfer.core.readers.parquet import check_unpacked_size
 _READERS = ("arrow", "csv", "imagefolder", "json", "parquet", "text", "webdataset")
 _PARQUET = b"PAR1"  # first bytes of such a file
 _CACHE = "cache"  # reads what the library prepared from a dataset of the hub before
+# Errors for damaged archives. `zipfile` raises RuntimeError also for a member that is encrypted, and its subclass
+# NotImplementedError for one that is compressed in a way that it does not know.
+_DAMAGE = (OSError, EOFError, LookupError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
 def is_saved(folder: Path) -> bool:
@@ -90,18 +94,19 @@ def check_sizes(builder: Any, columns: list[str] | None) -> None:
         UserError: if a file unpacks to far more than its size.
         Exception: of many kinds, if a file is damaged or cannot be downloaded.
     """
-    is_image_folder = _find_reader(builder) == "imagefolder"
-    for named in (builder.config.data_files or {}).values():
-        files = [str(file).rpartition("::")[2] for file in named if not is_image_folder or _is_packed(str(file))]
-        if not all(map(os.path.isfile, files)):
-            files = datasets.DownloadManager(record_checksums=False).download(files)
-        for file in map(Path, files):
-            with file.open("rb") as content:
-                is_parquet = content.read(len(_PARQUET)) == _PARQUET
-            if is_parquet:
-                check_unpacked_size(file, columns)
-            else:
-                check_packed_file(file)
+    named = [str(file) for files in (builder.config.data_files or {}).values() for file in files]
+    if _find_reader(builder) == "imagefolder":
+        named = list(filter(_is_packed, named))
+    files = list(dict.fromkeys(file.rpartition("::")[2] for file in named))  # an archive once, not per member or split
+    if not all(map(os.path.isfile, files)):
+        files = datasets.DownloadManager(record_checksums=False).download(files)
+    for file in map(Path, files):
+        with file.open("rb") as content:
+            is_parquet = content.read(len(_PARQUET)) == _PARQUET
+        if is_parquet:
+            check_unpacked_size(file, columns)
+        else:
+            check_packed_file(file)
 
 
 def _is_packed(file: str) -> bool:
@@ -178,7 +183,7 @@ def find_image(name: str, path: str) -> Path | bytes:
         path: folder or name of the dataset.
 
     Raises:
-        UserError: names a file outside the dataset, or one that the archive lacks.
+        UserError: names a file outside the dataset, or one that the archive lacks or that cannot be unpacked.
     """
     member, _, file = name.rpartition("::")
     caches = [
@@ -196,8 +201,13 @@ def find_image(name: str, path: str) -> Path | bytes:
         return Path(file)
     try:
         with zipfile.ZipFile(file) as archive:
-            return archive.read(member.removeprefix("zip://"))
-    except (OSError, LookupError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+            entry = archive.getinfo(member.removeprefix("zip://"))
+            if entry.file_size > get_unpack_limit(Path(file)):
+                raise unpack_error(Path(file))
+            return archive.read(entry)
+    except UserError:
+        raise
+    except _DAMAGE as error:
         raise UserError(
             f"data.path={path}: the image {name[:200]} cannot be read ({error}). Restore the archive from its source"
         ) from None

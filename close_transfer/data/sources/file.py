@@ -58,7 +58,7 @@ def _build_image_ref(number: int, image: str | None, folder: Path) -> ImageRef:
     return make_file_ref(folder / image, image, number)
 
 
-def load(data: FileData, kind: ExampleKind, split: str, joins_rows: bool = False) -> LoadedSplit:
+def load(data: FileData, kind: ExampleKind, split: str, joins_rows: bool) -> LoadedSplit:
     """Return the examples of one split; `train` and `val` share a file unless there is a `data.val_path`.
 
     With `split="test"` every row of `data.path` is used. `joins_rows` is that of `build_examples`.

@@ -250,7 +250,7 @@ class _Images:
         )
 
 
-def load(data: HuggingFaceData, kind: ExampleKind, split: str, joins_rows: bool = False) -> LoadedSplit:
+def load(data: HuggingFaceData, kind: ExampleKind, split: str, joins_rows: bool) -> LoadedSplit:
     """Return the examples of one split; rows of one group become one scene, with the image of the first row.
 
     Without a group, rows of one image are one scene. `joins_rows` is that of `build_examples`.

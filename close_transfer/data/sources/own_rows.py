@@ -1,7 +1,7 @@
 """Rows of a user's own table, and the examples built from them."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from string import Formatter
@@ -163,7 +163,7 @@ def build_scene_examples(
         reference_lists = dict.fromkeys(row.references for row in members if row.references is not None)
         references = tuple(text for listed in reference_lists for text in listed) or texts
         examples.append(Example(members[0].id or name, texts, get_image(members[0]), references=references))
-    _check_ids(examples, data)
+    _check_ids((example.id for example in examples), data)
     notes = [f"{num_repeated} captions repeated within their scene are used once"] if num_repeated else []
     num_by_image = sum(row.image is not None for row in rows)
     if num_by_image > len(examples):
@@ -204,12 +204,12 @@ def build_row_examples(
         Example(row.id or make_id(row), row.texts, get_image(row), row.prompt, row.targets, _get_answers(row))
         for row in rows
     ]
-    _check_ids(examples, data)
+    _check_ids((example.id for example in examples), data)
     return examples
 
 
-def _check_ids(examples: Sequence[Example], data: OwnData) -> None:
-    repeated = [name for name, count in Counter(example.id for example in examples).items() if count > 1]
+def _check_ids(ids: Iterable[str], data: OwnData) -> None:
+    repeated = [name for name, count in Counter(ids).items() if count > 1]
     if repeated:
         raise UserError(
             f"data.id_column={data.id_column}: {repeated[0]!r} is the id of several scenes of {data.path}. "
@@ -224,7 +224,7 @@ def build_examples(
     make_id: Callable[[Row], str],
     get_image: Callable[[Row], ImageRef | None],
     split: str | None,
-    joins_rows: bool = False,
+    joins_rows: bool,
 ) -> tuple[list[Example], list[str]]:
     """Return the examples of a kind that the rows hold, and notes for the user.
 
@@ -244,10 +244,11 @@ def build_examples(
         examples = list(compress(examples, sides))
     else:
         sides, side_notes = _choose_side([row.group or "\x1f".join(row.texts) for row in rows], split, data.val_share)
-        joined = _join_rows(rows) if joins_rows else rows
-        build_row_examples(joined, data, make_id, get_image)  # checks the ids of all rows
+        join: Callable[[Sequence[Row]], list[Row]] = _join_rows if joins_rows else list
+        # Of all rows, so that training and validation refuse the same table.
+        _check_ids((row.id or make_id(row) for row in join(rows)), data)
         kept = list(compress(rows, sides))
-        joined = _join_rows(kept) if joins_rows else kept
+        joined = join(kept)
         examples, notes = build_row_examples(joined, data, make_id, get_image), []
         if len(joined) < len(kept):
             notes.append(

@@ -165,8 +165,8 @@ def _gather_texts(record: Any, names: tuple[str, ...]) -> tuple[Any, str, str]:
     Raises:
         RecordError: if the entry has none of the fields.
     """
-    numbered = find_numbered(record, names)
-    if numbered and not any(name in record for name in names):
+    has_field = isinstance(record, dict) and any(name in record for name in names)
+    if not has_field and (numbered := find_numbered(record, names)):
         filled = [name for name in numbered if str(record[name] or "").strip()]
         gathered = {**record, names[0]: [record[name] for name in filled]}
         return gathered, names[0], f"the columns {', '.join(numbered)} are the references of one scene"

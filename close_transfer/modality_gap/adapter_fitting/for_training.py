@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from close_transfer.config.choices import InputModality
 from close_transfer.config.train import TrainConfig
@@ -245,12 +246,17 @@ def _read_saved_choice(name: str, mode: str, statistics: Statistics, steps: Step
             f"{_format_steps(select_steps_before_noise(steps))}. Fit with the run's adapter=: python scripts/compute_statistics.py adapter=[...]"
         )
     try:
-        return NoiseChoice.from_dict(saved_choice)
-    except ValueError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"noise={mode}: statistics={name} hold a damaged choice of noise ({reason}). Fit the statistics again"
-        ) from None
+        choice = NoiseChoice.from_dict(saved_choice)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg'][:100]}"
+    else:
+        if choice.std > 0:
+            return choice
+        reason = "std: is 0"
+    raise UserError(
+        f"noise={mode}: statistics={name} hold a damaged choice of noise ({reason}). Fit the statistics again"
+    )
 
 
 def measure_domain_distance(statistics: Statistics, training_moments: Mapping[str, Any], num_scenes: int) -> float:

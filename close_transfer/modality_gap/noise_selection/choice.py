@@ -1,6 +1,5 @@
 """Choice of a rule: its evidence, and the effect on texts if it were off by a factor of two."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +9,7 @@ from pydantic import TypeAdapter
 
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
+from close_transfer.core.schema import NonNegative
 from close_transfer.modality_gap.neighbours import measure_neighbourhoods
 from close_transfer.modality_gap.vectors import GroupedVectors
 from close_transfer.models.noise_scale import NoiseScale
@@ -51,7 +51,7 @@ class NoiseChoice:
 
     rule: str
     data_regime: str
-    std: float
+    std: NonNegative
     evidence: dict[str, float]
     grouped: bool
     interval: tuple[float, float] | None = None
@@ -62,11 +62,9 @@ class NoiseChoice:
         """Read the output of `dataclasses.asdict` from JSON.
 
         Raises:
-            ValueError: if a value has another type, or the scale is not above 0.
+            ValidationError: if a value has another type or range.
         """
         choice: NoiseChoice = TypeAdapter(cls).validate_python(values)
-        if not 0 < choice.std < math.inf:
-            raise ValueError(f"std={choice.std} is not above 0")
         return choice
 
     def replace_grouped(self, grouped: bool) -> "NoiseChoice":

@@ -21,8 +21,8 @@ def data_config(choice, *overrides):
     return TypeAdapter(DataConfig).validate_python(OmegaConf.to_container(merged, resolve=True))
 
 
-def load(choice, task, split, *overrides, texts_needed=True, images_needed=False):
-    return load_task_examples(task, data_config(choice, *overrides), split, texts_needed, images_needed)
+def load(choice, task, split, *overrides, **needed):
+    return load_task_examples(task, data_config(choice, *overrides), split, **needed)
 
 
 def write(name, content):

@@ -12,9 +12,11 @@ from pyarrow import parquet
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers import open_file
+from close_transfer.data.sources import dataset_folder
+from close_transfer.data.sources.dataset_folder import find_image
 from close_transfer.data.sources.images import explain_missing
+from tests.data.sources.huggingface_folders import _own_cache, read, saved  # noqa: F401 (a fixture)
 from tests.data.sources.made import json_lines, picture, write
-from tests.data.sources.test_huggingface import _own_cache, read, saved  # noqa: F401 (a fixture)
 
 
 def write_card(folder, entry):
@@ -130,6 +132,49 @@ def test_images_in_an_archive():
     (example,) = read("folder", "image_column=image").examples
     assert example.image.open().getpixel((0, 0)) == (0, 0, 255)
     assert explain_missing(example.image) == ""
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_archives_of_images_are_sentences(method):
+    picture("a.png")
+    with zipfile.ZipFile(write("folder/images.zip", ""), "w", method) as archive:
+        archive.write("a.png")
+    good = Path("folder/images.zip").read_bytes()
+    assert find_image("zip://a.png::folder/images.zip", "folder") == Path("a.png").read_bytes()
+    num_refused = 0
+    for place in range(0, len(good), 3):
+        write("folder/images.zip", good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        try:
+            content = find_image("zip://a.png::folder/images.zip", "folder")
+        except UserError:
+            num_refused += 1
+        else:
+            assert content == Path("a.png").read_bytes()
+    assert num_refused > len(good) // 6
+
+
+def test_images_in_an_archive_unpack_to_a_limit(monkeypatch):
+    monkeypatch.setattr(open_file, "_MIN_UNPACK_LIMIT", 2**20)
+    with zipfile.ZipFile(write("folder/images.zip", ""), "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", bytes(2**22))
+    with pytest.raises(UserError, match=r"^folder/images\.zip: unpacks to more than 100 times its size"):
+        find_image("zip://a.png::folder/images.zip", "folder")
+
+
+def test_an_archive_with_several_named_members_is_checked_once(monkeypatch):
+    with zipfile.ZipFile(write("folder/all.zip", ""), "w") as archive:
+        for name in "ab":
+            archive.writestr(f"{name}.csv", "text\nA dog.\n")
+    write(
+        "folder/README.md",
+        f"---\nconfigs:\n- config_name: default\n  data_files: zip://*.csv::{Path.cwd()}/folder/all.zip\n---\n",
+    )
+    builder = datasets.load_dataset_builder("folder")
+    assert len(builder.config.data_files["train"]) == 2
+    checked = []
+    monkeypatch.setattr(dataset_folder, "check_packed_file", checked.append)
+    dataset_folder.check_sizes(builder, None)
+    assert [path.name for path in checked] == ["all.zip"]
 
 
 def test_files_of_a_folder_unpack_to_a_limit(monkeypatch):

@@ -18,10 +18,12 @@ from close_transfer.data.examples import group_by_scene
 from close_transfer.data.picturebook import drawing
 from close_transfer.data.sources import load_examples
 from close_transfer.encoders.build import build_encoder
-from close_transfer.modality_gap.adapter_fitting.for_training import _read_saved_choice
+from close_transfer.modality_gap.adapter_fitting.for_training import TrainingNoise, _read_saved_choice
+from close_transfer.modality_gap.noise_selection import NoiseChoice
 from close_transfer.modality_gap.vectors import encode_groups
 from close_transfer.models.adapters.statistics import Statistics
 from close_transfer.models.network import TransferNetwork
+from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.pipelines.compute_statistics import compute_statistics
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.train import train
@@ -164,6 +166,13 @@ def test_a_damaged_choice_of_noise_is_a_sentence(change):
     good = Statistics({}, {"noise": {"unpaired": CHOICE | {"interval": [0.05, 0.2]}}, "noise_behind": []})
     choice = _read_saved_choice("fitted", "auto-unpaired", good, [])
     assert (choice.std, choice.interval, choice.sensitivity) == (0.1, (0.05, 0.2), ())
+
+
+def test_noise_of_a_model_is_read_as_it_was_saved():
+    # A rule chooses 0 if both texts of each scene have the same vector.
+    for std, interval in ((0.1, (0.05, 0.2)), (0.0, None)):
+        noise = TrainingNoise(NoiseScale(std, 8), NoiseChoice("cosine", "T0", std, {"pairs": 3.0}, True, interval))
+        assert TrainingNoise.from_dict(json.loads(json.dumps(noise.as_dict())), 8) == noise
 
 
 def test_changed_facts_of_statistics_are_refused():
