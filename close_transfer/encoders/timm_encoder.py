@@ -15,7 +15,7 @@ from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.encoders.background import copy_to_device
 from close_transfer.encoders.encoder import build_no_text_tower_error, encode_in_batches, flatten_grid
-from close_transfer.encoders.open_clip_encoder import RANDOM
+from close_transfer.encoders.open_clip_loading import RANDOM
 from close_transfer.encoders.precision import cast_products, list_key_parts, resolve_precision
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 
