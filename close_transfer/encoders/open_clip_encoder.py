@@ -59,17 +59,11 @@ class OpenClipEncoder:
         source = f"random weights, seed {config.seed}" if source == RANDOM else source
         self.name = f"{config.model} ({source})" if source else config.model
         self.fingerprint = fingerprint_weights(model)
-        # The same weights give different vectors with another activation.
-        activation = ["quick_gelu"] if loaded.usage is not None and loaded.usage.quick_gelu else []
-        self.image_key = fingerprint(
-            [
-                self.fingerprint,
-                repr(self._preprocess),
-                *_list_grid_key_parts(config),
-                *activation,
-                *list_key_parts(self.precision),
-            ]
-        )
+        grid = ["grid"] if config.features == "grid" else []
+        # The same weights give different vectors with another activation or precision.
+        variant = ["quick_gelu"] if loaded.usage is not None and loaded.usage.quick_gelu else []
+        variant += list_key_parts(self.precision)
+        self.image_key = fingerprint([self.fingerprint, repr(self._preprocess), *grid, *variant])
         if self._tokenizer is None:
             self.name += ", grid"
             self._check_grid()
@@ -81,9 +75,7 @@ class OpenClipEncoder:
         self.context_length: int = getattr(model, "context_length", None) or self._tokenizer.context_length
         self.dim = int(self.encode_texts(["a"]).shape[-1])
         probe = self._tokenizer(_TOKENIZER_PROBE, self.context_length)
-        parts = [self.fingerprint, str(self.context_length), probe.numpy().tobytes(), *activation]
-        parts += list_key_parts(self.precision)
-        self.text_key = fingerprint(parts)
+        self.text_key = fingerprint([self.fingerprint, str(self.context_length), probe.numpy().tobytes(), *variant])
 
     def _check_grid(self) -> None:
         if not hasattr(self._model.visual, "forward_intermediates"):
@@ -185,7 +177,3 @@ def _count_threads(tokenizer: Any, device: str) -> int:
     if device == "cpu" or not isinstance(tokenizer, FastClipTokenizer):
         return 1
     return min(4, os.cpu_count() or 1)
-
-
-def _list_grid_key_parts(config: OpenClipConfig) -> list[str]:
-    return ["grid"] if config.features == "grid" else []

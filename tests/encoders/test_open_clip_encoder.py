@@ -11,7 +11,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.encoders import OpenClipEncoder
-from close_transfer.encoders.prefix_batches import plan_batches
+from close_transfer.encoders.prefix_batches import build_prefix_batch, plan_batches
 from close_transfer.encoders.text_forward import find_causal_text_tower
 from tests.settings import make_encoder
 
@@ -47,7 +47,7 @@ def test_cut_texts_have_the_vectors_of_the_full_length(kind, encoder):
     lengths = tower.count_tokens(tokens)
     assert int(lengths.max()) < tokens.shape[1]
     with torch.inference_mode():
-        cut = tower(tokens[:, : int(lengths.max())])
+        cut = tower.encode(build_prefix_batch(tokens[:, : int(lengths.max())].numpy(), lengths.numpy()))
     torch.testing.assert_close(cut, full_length(model, tokens), rtol=0, atol=1e-5)
 
 
