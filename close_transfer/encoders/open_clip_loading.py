@@ -9,7 +9,7 @@ import open_clip
 import torch
 
 from close_transfer.config.components import OpenClipConfig
-from close_transfer.core.errors import UserError
+from close_transfer.core.errors import UserError, get_first_line
 from close_transfer.core.model_folder import build_custom_code_error, is_custom_code_error
 from close_transfer.encoders.open_clip_folder import (
     check_clip_folder,
@@ -114,17 +114,17 @@ def load_clip(config: OpenClipConfig, device: str) -> LoadedClip:
             raise build_custom_code_error(f"clip.model={config.model}") from error
         if name.startswith("local-dir:"):
             raise UserError(
-                f"clip.model={config.model}: cannot be loaded ({_get_first_line(error)}). Give a folder with open_clip_config.json, "
+                f"clip.model={config.model}: cannot be loaded ({get_first_line(error)}). Give a folder with open_clip_config.json, "
                 "weights as .safetensors, and the tokenizer; restore files that were changed from a copy"
             ) from error
         if config.weights:
             raise UserError(
-                f"clip.weights={config.weights}: cannot be loaded into {config.model} ({_get_first_line(error)}). "
+                f"clip.weights={config.weights}: cannot be loaded into {config.model} ({get_first_line(error)}). "
                 "Give weights of that architecture as .safetensors, or a .pt file that holds tensors only"
             ) from error
         raise UserError(
             f"clip.model={config.model} clip.pretrained={config.pretrained}: the weights could not be downloaded "
-            f"({_get_first_line(error)}). Connect to the hub once, or download the file elsewhere and give clip.weights=FILE too"
+            f"({get_first_line(error)}). Connect to the hub once, or download the file elsewhere and give clip.weights=FILE too"
         ) from error
 
 
@@ -137,7 +137,7 @@ def _load_tokenizer(config: OpenClipConfig, name: str) -> Any:
             raise build_custom_code_error(f"clip.model={config.model}, its tokenizer") from error
         source = config.tokenizer or get_tokenizer_name(config.model)
         raise UserError(
-            f"clip.model={config.model}: its tokenizer {source} cannot be loaded ({_get_first_line(error)}). Connect to the "
+            f"clip.model={config.model}: its tokenizer {source} cannot be loaded ({get_first_line(error)}). Connect to the "
             "hub once, or give the folder of that tokenizer as clip.tokenizer=FOLDER"
         ) from error
 
@@ -146,7 +146,3 @@ def get_tokenizer_name(architecture: str) -> str:
     """Return the hub name of an architecture's tokenizer, or "CLIP's own" for the one that is part of open_clip."""
     text_config = (open_clip.get_model_config(architecture) or {}).get("text_cfg", {})
     return text_config.get("hf_tokenizer_name") or text_config.get("hf_model_name") or "CLIP's own"
-
-
-def _get_first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
