@@ -93,7 +93,7 @@ class TextFormat:
         return self.tokenizer(text, add_special_tokens=False).input_ids
 
     def _tokenize_all(self, texts: Sequence[str], add_special_tokens: bool = False) -> list[list[int]]:
-        """Tokenize many texts, as `_tokenize` does each; an empty text has no token, not even an end token."""
+        """Tokenize each distinct text once; an empty text has no token, not even an end token."""
         distinct = list(dict.fromkeys(filter(None, texts)))
         ids_of: dict[str, list[int]] = {"": []}
         for start in range(0, len(distinct), _AT_ONCE):
