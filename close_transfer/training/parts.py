@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from close_transfer.training.scene_tensors import copy_to_device
+from close_transfer.encoders.background import copy_to_device
 
 Part = TypeVar("Part")
 

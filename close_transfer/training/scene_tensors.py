@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from close_transfer.core.arrays import IntArray
+from close_transfer.encoders.background import copy_to_device
 from close_transfer.encoders.embeddings import SceneVectors
 
 # Share of the GPU's free memory that the vectors may take. The rest is for the model, its gradients and activations.
@@ -59,14 +60,6 @@ class DeviceScenes:
 
     def _copy(self, array: np.ndarray) -> Tensor:
         return copy_to_device(torch.from_numpy(array), self._device)
-
-
-def copy_to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return the tensor on a device, without waiting for a GPU that is busy."""
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        # The host continues during a copy only if it is from pinned memory.
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
 
 
 def fits_on(device: torch.device, scenes: SceneVectors) -> bool:
