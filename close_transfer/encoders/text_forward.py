@@ -114,7 +114,8 @@ def _is_causal(mask: Tensor | None) -> bool:
 
 def _is_plain(block: nn.Module) -> bool:
     """Return True if the layer has only the parts that `_Layer` computes."""
-    if type(block) is not ResidualAttentionBlock:
+    # A subclass may compute more. The first condition is for the type checker.
+    if not isinstance(block, ResidualAttentionBlock) or type(block) is not ResidualAttentionBlock:
         return False
     attention = block.attn
     return (
