@@ -32,12 +32,12 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], num_thr
         executor.shutdown(cancel_futures=True)
 
 
-def copy_to_device(tensor: Tensor, device: str | torch.device) -> Tensor:
-    """Return a tensor on a device; the host does not wait for a GPU."""
-    if torch.device(device).type != "cuda" or tensor.is_cuda:
-        return tensor.to(device)
-    # The host continues during a copy only if it is from pinned memory.
-    return tensor.pin_memory().to(device, non_blocking=True)
+def copy_to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """Return the tensor on a device, without waiting for a GPU that is busy."""
+    if torch.device(device).type == "cuda" and tensor.device.type == "cpu":
+        # The host continues during a copy only if it is from pinned memory.
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def fetch_late(vectors: Iterable[Tensor]) -> Iterator[Float32Array]:

@@ -8,7 +8,7 @@ import timm
 from huggingface_hub import try_to_load_from_cache
 from open_clip.pretrained import get_pretrained_cfg
 
-from close_transfer.encoders.open_clip_encoder import get_tokenizer_name
+from close_transfer.encoders.open_clip_loading import get_tokenizer_name
 
 _HEAD = """\
 clip=open_clip clip.model=ARCHITECTURE clip.pretrained=TAG     weights are downloaded from the hub once, then cached

@@ -1,8 +1,9 @@
-"""CLIP's tokenizer in Rust, for texts of which it is known to give open_clip's ids, and open_clip's own for the others.
+"""CLIP's tokenizer in Rust for plain texts, for which it gives open_clip's ids, and open_clip's own for the others.
 
 open_clip's tokenizer repairs each text with ftfy, which takes most of its time. Nothing is repaired in printable ASCII
 without entities such as "&amp;", and Hugging Face's `tokenizers` splits such a text into the same tokens, by the same
-vocabulary and merges. The tests compare the two on 100,000 captions and on random strings.
+vocabulary and merges. The tests compare the two on 100,000 captions, in which words are exchanged for others and for
+random strings.
 """
 
 import re

@@ -138,6 +138,7 @@ class EmbeddingCache:
                     shards.append(self._write_shard(np.concatenate(parts), written))
                     self._write_manifest(shards)
                     num_rows = _number_rows(row_of, written, num_rows)
+                next(vectors, None)  # runs what the encoder does after the last group, such as a message
             self.num_encoded = num_missing
             blocks = [np.load(self.folder / shard["vectors"], mmap_mode="r") for shard in shards]
         return EmbeddingMatrix(blocks, {name: row_of[digest] for name, digest in zip(names, digests, strict=True)})

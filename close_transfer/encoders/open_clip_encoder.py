@@ -1,6 +1,5 @@
 """Frozen encoders of `open_clip`: any architecture, with the weights of a tag or of a local file."""
 
-import difflib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 from open_clip.tokenizer import HFTokenizer
 from PIL import Image
@@ -18,27 +16,16 @@ from close_transfer.config.components import OpenClipConfig
 from close_transfer.core.arrays import Float32Array, IntArray
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
-from close_transfer.core.model_folder import build_custom_code_error, is_custom_code_error
 from close_transfer.encoders.background import copy_to_device, fetch_late, map_ahead
 from close_transfer.encoders.clip_tokenizer import FastClipTokenizer, speed_up_tokenizer
 from close_transfer.encoders.encoder import build_no_text_tower_error, encode_in_batches, flatten_grid
-from close_transfer.encoders.open_clip_folder import (
-    check_clip_folder,
-    hide_missing_weights_warning,
-    load_clip_tokenizer,
-    never_ask,
-)
+from close_transfer.encoders.open_clip_loading import RANDOM, load_clip
 from close_transfer.encoders.precision import cast_products, get_dtype, list_key_parts, resolve_precision
 from close_transfer.encoders.prefix_batches import PrefixBatch, plan_batches
-from close_transfer.encoders.published_weights import Usage, find_usage
 from close_transfer.encoders.text_forward import find_causal_text_tower
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 
 _logger = logging.getLogger(__name__)
-
-RANDOM = "random"  # value of clip.pretrained for untrained weights, a baseline
-
-PICTUREBOOK_FOLDER = Path(__file__).parents[1] / "data" / "picturebook" / "clip"
 
 _AT_ONCE = 4096  # texts per call of a tokenizer of Hugging Face
 
@@ -53,112 +40,6 @@ _CPU_WIDTH = 16
 PreparedBatch = tuple[IntArray, PrefixBatch | Tensor]
 
 
-def _resolve_name(config: OpenClipConfig) -> str:
-    return f"local-dir:{PICTUREBOOK_FOLDER}" if config.model == "picturebook" else config.model
-
-
-def _check(config: OpenClipConfig) -> None:
-    """Check the settings as far as possible without building the model."""
-    if config.pretrained == RANDOM and config.weights:
-        raise UserError(f"clip.pretrained=random and clip.weights={config.weights} are both given. Give one of them")
-    if config.model == "picturebook" or config.model.startswith(("local-dir:", "hf-hub:")):
-        if config.weights:
-            raise UserError(
-                f"clip.weights={config.weights}: clip.model={config.model} includes its weights. Leave clip.weights out, or "
-                "give an architecture's name as clip.model"
-            )
-        if config.pretrained == RANDOM:
-            raise UserError(
-                f"clip.pretrained=random: clip.model={config.model} includes its weights. Give an architecture's name"
-            )
-        return
-    architectures = open_clip.list_models()
-    if config.model not in architectures:
-        suggestions = difflib.get_close_matches(config.model, architectures, n=3, cutoff=0.4)
-        raise UserError(
-            f"clip.model={config.model}: open_clip has no such architecture. Give one of those that "
-            f"scripts/list_encoders.py lists; similar names are {', '.join(suggestions) or '(none)'}"
-        )
-    if config.weights:
-        if not Path(config.weights).is_file():
-            raise UserError(f"clip.weights={config.weights}: there is no such file. Give a .safetensors or .pt file")
-        if config.pretrained is None:
-            return
-    tags = open_clip.list_pretrained_tags_by_model(config.model)
-    if config.pretrained not in (*tags, RANDOM):
-        raise UserError(
-            f"clip.pretrained={config.pretrained}: {config.model} has no such tag. Choose one of "
-            f"{', '.join(tags) or '(none)'}, or give clip.weights=FILE"
-        )
-
-
-def _load(config: OpenClipConfig, usage: Usage | None, device: str) -> tuple[Any, Any, Any]:
-    """Load the model, its preprocessing, and its tokenizer; None for the tokenizer if only images are encoded."""
-    name = _resolve_name(config)
-    includes_weights = name.startswith(("local-dir:", "hf-hub:"))
-    arguments = usage.to_arguments() if usage else {}
-    try:
-        if config.pretrained == RANDOM:
-            torch.manual_seed(config.seed)
-            hide_missing_weights_warning()  # the setting requests random weights
-            model, _, preprocess = open_clip.create_model_and_transforms(name, device=device)
-        else:
-            if includes_weights:
-                check_clip_folder(name)
-            with never_ask():
-                model, preprocess = open_clip.create_model_from_pretrained(
-                    name, pretrained=config.weights or config.pretrained, device=device, weights_only=True, **arguments
-                )
-        return model, preprocess, None if config.features == "grid" else _load_tokenizer(config, name)
-    except UserError:
-        raise
-    except FileNotFoundError as error:
-        raise UserError(f"clip.model={config.model}: {error}") from None
-    except Exception as error:
-        if is_custom_code_error(error):
-            raise build_custom_code_error(f"clip.model={config.model}") from error
-        if name.startswith("local-dir:"):
-            raise UserError(
-                f"clip.model={config.model}: cannot be loaded ({_get_first_line(error)}). Give a folder with open_clip_config.json, "
-                "weights as .safetensors, and the tokenizer; restore files that were changed from a copy"
-            ) from error
-        if config.weights:
-            raise UserError(
-                f"clip.weights={config.weights}: cannot be loaded into {config.model} ({_get_first_line(error)}). "
-                "Give weights of that architecture as .safetensors, or a .pt file that holds tensors only"
-            ) from error
-        raise UserError(
-            f"clip.model={config.model} clip.pretrained={config.pretrained}: the weights could not be downloaded "
-            f"({_get_first_line(error)}). Connect to the hub once, or download the file elsewhere and give clip.weights=FILE too"
-        ) from error
-
-
-def _load_tokenizer(config: OpenClipConfig, name: str) -> Any:
-    """Load the architecture's tokenizer from open_clip, from the hub, or from a local folder."""
-    try:
-        if config.tokenizer is None:
-            return load_clip_tokenizer(name)
-        return load_clip_tokenizer(name, config.tokenizer)
-    except Exception as error:
-        if is_custom_code_error(error):
-            raise build_custom_code_error(f"clip.model={config.model}, its tokenizer") from error
-        source = config.tokenizer or get_tokenizer_name(config.model)
-        raise UserError(
-            f"clip.model={config.model}: its tokenizer {source} cannot be loaded ({_get_first_line(error)}). Connect to the "
-            "hub once, or give the folder of that tokenizer as clip.tokenizer=FOLDER"
-        ) from error
-
-
-def get_tokenizer_name(architecture: str) -> str:
-    """Return the hub name of an architecture's tokenizer, or "CLIP's own" for the one that is part of open_clip."""
-    text_config = (open_clip.get_model_config(architecture) or {}).get("text_cfg", {})
-    return text_config.get("hf_tokenizer_name") or text_config.get("hf_model_name") or "CLIP's own"
-
-
-def _get_first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
 class OpenClipEncoder:
     """Frozen `open_clip` model, with the model's own context length, width and tokenizer."""
 
@@ -168,10 +49,8 @@ class OpenClipEncoder:
         Raises:
             UserError: for an unknown architecture or tag, an unusable file, or an unreachable hub.
         """
-        _check(config)
-        is_published = config.model in open_clip.list_models() and config.pretrained != RANDOM
-        usage = find_usage(config) if is_published else None
-        model, self._preprocess, self._tokenizer = _load(config, usage, device)
+        loaded = load_clip(config, device)
+        model, self._preprocess, self._tokenizer = loaded.model, loaded.preprocess, loaded.tokenizer
         self._model = model.eval().requires_grad_(False)
         self._device = device
         self.precision = resolve_precision(config.precision, device)
@@ -180,17 +59,11 @@ class OpenClipEncoder:
         source = f"random weights, seed {config.seed}" if source == RANDOM else source
         self.name = f"{config.model} ({source})" if source else config.model
         self.fingerprint = fingerprint_weights(model)
-        # The same weights give different vectors with another activation.
-        activation = ["quick_gelu"] if usage is not None and usage.quick_gelu else []
-        self.image_key = fingerprint(
-            [
-                self.fingerprint,
-                repr(self._preprocess),
-                *_list_grid_key_parts(config),
-                *activation,
-                *list_key_parts(self.precision),
-            ]
-        )
+        grid = ["grid"] if config.features == "grid" else []
+        # The same weights give different vectors with another activation or precision.
+        variant = ["quick_gelu"] if loaded.usage is not None and loaded.usage.quick_gelu else []
+        variant += list_key_parts(self.precision)
+        self.image_key = fingerprint([self.fingerprint, repr(self._preprocess), *grid, *variant])
         if self._tokenizer is None:
             self.name += ", grid"
             self._check_grid()
@@ -202,9 +75,7 @@ class OpenClipEncoder:
         self.context_length: int = getattr(model, "context_length", None) or self._tokenizer.context_length
         self.dim = int(self.encode_texts(["a"]).shape[-1])
         probe = self._tokenizer(_TOKENIZER_PROBE, self.context_length)
-        parts = [self.fingerprint, str(self.context_length), probe.numpy().tobytes(), *activation]
-        parts += list_key_parts(self.precision)
-        self.text_key = fingerprint(parts)
+        self.text_key = fingerprint([self.fingerprint, str(self.context_length), probe.numpy().tobytes(), *variant])
 
     def _check_grid(self) -> None:
         if not hasattr(self._model.visual, "forward_intermediates"):
@@ -306,7 +177,3 @@ def _count_threads(tokenizer: Any, device: str) -> int:
     if device == "cpu" or not isinstance(tokenizer, FastClipTokenizer):
         return 1
     return min(4, os.cpu_count() or 1)
-
-
-def _list_grid_key_parts(config: OpenClipConfig) -> list[str]:
-    return ["grid"] if config.features == "grid" else []

@@ -1,4 +1,4 @@
-"""Precision in which a frozen encoder computes; its weights and its sums stay in float32."""
+"""Precision of a frozen encoder's matrix products. Its weights stay in float32, and so do the sums of a causal text tower."""
 
 from typing import Literal
 

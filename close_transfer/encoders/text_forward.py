@@ -15,7 +15,7 @@ from open_clip.transformer import ResidualAttentionBlock, TextTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from close_transfer.encoders.prefix_batches import PrefixBatch, build_prefix_batch, pad_batch
+from close_transfer.encoders.prefix_batches import PrefixBatch, pad_batch
 
 
 class _Layer:
@@ -73,11 +73,6 @@ class CausalTextTower:
         assert self.eos_id is not None
         return tokens.eq(self.eos_id).int().argmax(dim=-1) + 1
 
-    def __call__(self, tokens: Tensor) -> Tensor:
-        """Return the vectors of tokenized texts, (texts, any length up to the context); shape (texts, dim)."""
-        batch = build_prefix_batch(tokens.cpu().numpy(), self.count_tokens(tokens).cpu().numpy())
-        return self.encode(batch.to(str(tokens.device)))
-
     def encode(self, batch: PrefixBatch) -> Float[Tensor, "texts dim"]:
         """Return the vectors of a batch, which is on the model's device."""
         num_texts, batch = len(batch.lengths), pad_batch(batch)
@@ -119,6 +114,7 @@ def _is_causal(mask: Tensor | None) -> bool:
 
 def _is_plain(block: nn.Module) -> bool:
     """Return True if the layer has only the parts that `_Layer` computes."""
+    # A subclass may compute more. The first condition is for the type checker.
     if not isinstance(block, ResidualAttentionBlock) or type(block) is not ResidualAttentionBlock:
         return False
     attention = block.attn

@@ -12,10 +12,10 @@ from torch import Tensor
 from close_transfer.config.components import TimmConfig
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import fingerprint
-from close_transfer.core.errors import UserError
+from close_transfer.core.errors import UserError, get_first_line
 from close_transfer.encoders.background import copy_to_device
 from close_transfer.encoders.encoder import build_no_text_tower_error, encode_in_batches, flatten_grid
-from close_transfer.encoders.open_clip_encoder import RANDOM
+from close_transfer.encoders.open_clip_loading import RANDOM
 from close_transfer.encoders.precision import cast_products, list_key_parts, resolve_precision
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 
@@ -40,7 +40,7 @@ def _load(config: TimmConfig) -> torch.nn.Module:
             if missing:
                 raise ValueError(f"it lacks {missing[0]}")
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = get_first_line(error)
         if config.weights:
             raise UserError(
                 f"clip.weights={config.weights}: cannot be loaded into {config.model} ({reason}). Give weights of that "

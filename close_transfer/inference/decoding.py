@@ -190,7 +190,7 @@ class Decoder:
         return predictions
 
     def _encode_prompts(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        rows = Ragged.from_rows([self._format.encode_prompt(prompt, self._max_prompt)[0] for prompt in prompts])
+        rows = Ragged.from_rows([ids for ids, _ in self._format.encode_prompts(prompts, self._max_prompt)])
         ids, mask = rows.pad_with_mask(range(len(rows)), self._format.padding)
         return ids.to(self._model.device), mask.to(self._model.device)
 
@@ -220,10 +220,12 @@ class Decoder:
 
     def _score_labels(self, context: Context, prompts: Sequence[str], labels: Sequence[str]) -> Tensor:
         """Return the log-likelihood of every label, end token included; shape (examples, labels)."""
-        targets = [
-            self._format.encode_target(label, self._max_new, prompt)[0] for prompt in prompts for label in labels
-        ]
-        ids = Ragged.from_rows(targets).pad(range(len(targets)), IGNORED).to(context.states.device)
+        pairs = [(label, prompt) for prompt in prompts for label in labels]
+        targets = self._format.encode_targets(
+            [label for label, _ in pairs], self._max_new, [prompt for _, prompt in pairs]
+        )
+        rows = Ragged.from_rows([ids for ids, _ in targets])
+        ids = rows.pad(range(len(rows)), IGNORED).to(context.states.device)
         logits = self._model.conditioning.compute_logits(self._model.lm, context.repeat(len(labels)), ids)
         losses = F.cross_entropy(logits.float().transpose(1, 2), ids, ignore_index=IGNORED, reduction="none")
         return -losses.sum(dim=1).view(len(prompts), len(labels))

@@ -9,7 +9,7 @@ from huggingface_hub import HfApi, snapshot_download
 
 from close_transfer.core.atomic_files import WriteError, read_json, write_json
 from close_transfer.core.checksums import CHECKSUMS, check_model_checksums, write_checksums
-from close_transfer.core.errors import UserError
+from close_transfer.core.errors import UserError, get_first_line
 from close_transfer.reports.model_card import collect_run_facts, read_about
 from close_transfer.reports.redaction import redact_config
 from close_transfer.training.run_folder import RunFolder
@@ -44,7 +44,7 @@ def find_model(name: str | Path, checkpoint: str | None) -> tuple[Path, dict[str
         path = Path(snapshot_download(str(name)))
     except Exception as error:  # the client's HTTP library, and with it the kinds of its errors, differ by version
         raise UserError(
-            f"{name} is not a folder here, and cannot be downloaded from the hub ({_format_reason(error)}). Give a run's "
+            f"{name} is not a folder here, and cannot be downloaded from the hub ({get_first_line(error)}). Give a run's "
             "folder, or connect to the hub"
         ) from error
     check_model_checksums(path)
@@ -76,11 +76,6 @@ def publish(name: str, private: bool, save: Callable[[Path, str], None]) -> str:
         raise
     except Exception as error:  # of many kinds, as in `find_model`
         raise UserError(
-            f"push_to_hub={name}: the hub did not accept the model ({_format_reason(error)}). Log in with `hf auth "
+            f"push_to_hub={name}: the hub did not accept the model ({get_first_line(error)}). Log in with `hf auth "
             "login`, or check the name"
         ) from error
-
-
-def _format_reason(error: Exception) -> str:
-    # The first line names the reason; further ones are advice on the client's settings.
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

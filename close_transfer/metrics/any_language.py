@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 from sacrebleu.metrics.chrf import CHRF
@@ -53,15 +53,12 @@ def describe_splitting(texts: Iterable[Sequence[str]], language: str) -> tuple[s
     written = find_written_language(language, "language")
     if written == "zh" or written in _WITHOUT_SPACES:
         return ()
-    letters = [
-        character for group in islice(texts, _NUM_LOOKED_AT) for character in "".join(group) if character.isalpha()
-    ]
-    without_spaces = sum(bool(_WRITTEN_WITHOUT_SPACES.match(letter)) for letter in letters)
-    if 2 * without_spaces <= len(letters):
+    letters = "".join(filter(str.isalpha, chain.from_iterable(chain.from_iterable(islice(texts, _NUM_LOOKED_AT)))))
+    if 2 * len(_WRITTEN_WITHOUT_SPACES.findall(letters)) <= len(letters):
         return ()
     return (
-        f"most letters are of a script without spaces, but task.language={language} splits words at spaces, so whole texts count as "
-        "words. Give the language of the texts, such as task.language=zh or ja",
+        f"most letters belong to a script without spaces, but task.language={language} splits words at spaces, so whole texts count "
+        "as words. Give the language of the texts, such as task.language=zh or ja",
     )
 
 

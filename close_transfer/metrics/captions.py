@@ -31,7 +31,8 @@ class ImageStatistics:
 
     Attributes:
         bleu: statistics of `count_bleu_statistics`, shape (images, 10).
-        rouge_l, cider: scores in pycocoevalcap's units, shape (images,).
+        rouge_l: ROUGE-L in 0..1, shape (images,).
+        cider: CIDEr in 0..10, shape (images,).
     """
 
     bleu: Float64Array

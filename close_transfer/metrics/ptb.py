@@ -122,10 +122,10 @@ def _run_tokenizer(corpora: Sequence[Sequence[str]]) -> list[list[str]]:
                 # No line break at the end, because the tokenizer would return an empty line for it.
                 (folder / file_name).write_bytes("\n".join(lines).encode())
             # So the last line of a file must be ended by the next file.
-            (folder / "boundary").write_text(f"\n{_BOUNDARY}\n")
+            (folder / _BOUNDARY).write_text(f"\n{_BOUNDARY}\n")
             # Without a list that names the output of each file, the program closes its output after the first one.
-            entries = "\nboundary\n".join(captions).split("\n")
-            (folder / "list").write_text("".join(f"{entry}\t/dev/stdout\n" for entry in entries))
+            entries = [f"{file_name}\t/dev/stdout\n" for file_name in captions]
+            (folder / "list").write_text(f"{_BOUNDARY}\t/dev/stdout\n".join(entries))
         arguments = ["-cp", str(_PROGRAM), *_JAVA_OPTIONS, *_ARGUMENTS, "-ioFileList", "list"]
         token_lines = run_java(arguments, folder).decode().split("\n")
     rest = iter(token_lines)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from close_transfer.core.errors import UserError
+from close_transfer.core.errors import UserError, get_first_line
 
 Format = Literal["encoder-decoder", "plain", "chat"]
 
@@ -74,9 +74,8 @@ class TextFormat:
             before, self._after = rendered_question.split(_VECTOR)
             after_answer = rendered_answer.split(_ANSWER)[1]
         except Exception as error:  # templates are programs and may raise anything
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
             raise UserError(
-                f"the chat template of {self.tokenizer.name_or_path} cannot be used ({reason}). Give lm.format=plain"
+                f"the chat template of {self.tokenizer.name_or_path} cannot be used ({get_first_line(error)}). Give lm.format=plain"
             ) from error
         self.before = tuple(self._tokenize(before))
         # A tokenizer's list of special ids may lack some that it treats as special.
@@ -94,7 +93,7 @@ class TextFormat:
         return self.tokenizer(text, add_special_tokens=False).input_ids
 
     def _tokenize_all(self, texts: Sequence[str], add_special_tokens: bool = False) -> list[list[int]]:
-        """Tokenize many texts, as `_tokenize` does each; an empty text has no token, not even an end token."""
+        """Tokenize each distinct text once; an empty text has no token, not even an end token."""
         distinct = list(dict.fromkeys(filter(None, texts)))
         ids_of: dict[str, list[int]] = {"": []}
         for start in range(0, len(distinct), _AT_ONCE):

@@ -130,6 +130,18 @@ def test_what_was_encoded_before_a_kill_is_kept(config):
     assert not list(Path(config.folder).rglob("*.tmp"))
 
 
+def test_the_encoder_continues_after_the_last_group(config):
+    ended = []
+
+    def encode(groups):
+        for group in groups:
+            yield np.ones((len(group), 2), dtype=np.float32)
+        ended.append(True)
+
+    EmbeddingCache(config, "key", "encoder").load_or_encode(["a", "b"], [b"a" * 16, b"b" * 16], encode, "text")
+    assert ended == [True]
+
+
 def test_rows_may_be_several_vectors(config):
     cache = EmbeddingCache(config, "grid", "grid features")
     grid = np.arange(24, dtype=np.float32).reshape(2, 4, 3)

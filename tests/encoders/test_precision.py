@@ -7,6 +7,7 @@ from PIL import Image
 from close_transfer.config.components import TimmConfig
 from close_transfer.encoders import OpenClipEncoder, TimmEncoder
 from close_transfer.encoders.precision import resolve_precision
+from close_transfer.encoders.prefix_batches import build_prefix_batch
 from close_transfer.encoders.text_forward import find_causal_text_tower
 from tests.settings import make_encoder, make_settings
 
@@ -83,5 +84,7 @@ def test_published_towers_in_bf16_have_the_direction_of_fp32(model):
     torch.manual_seed(0)
     made = open_clip.create_model(model).eval().requires_grad_(False)
     tokens = open_clip.get_tokenizer(model)([*TEXTS, "a man riding a horse on a beach " * 8])
-    exact, rounded = (find_causal_text_tower(made, dtype)(tokens) for dtype in (torch.float32, torch.bfloat16))
+    towers = [find_causal_text_tower(made, dtype) for dtype in (torch.float32, torch.bfloat16)]
+    batch = build_prefix_batch(tokens.numpy(), towers[0].count_tokens(tokens).numpy())
+    exact, rounded = (tower.encode(batch) for tower in towers)
     assert min_cosine(exact.numpy(), rounded.numpy()) >= 0.9999

@@ -17,7 +17,7 @@ from close_transfer import TransferModel
 from close_transfer.core.atomic_files import atomic_path
 from close_transfer.core.checksums import check_checksums, write_checksums
 from close_transfer.core.errors import UserError
-from close_transfer.encoders.open_clip_encoder import PICTUREBOOK_FOLDER
+from close_transfer.encoders.open_clip_loading import PICTUREBOOK_FOLDER
 from close_transfer.encoders.weight_files import limit_parameters
 from tests.commands import run_command
 from tests.families import tiny_family

@@ -17,7 +17,7 @@ from close_transfer import TransferModel
 from close_transfer.config.components import PretrainedLM
 from close_transfer.core.errors import UserError
 from close_transfer.encoders.build import load_encoder
-from close_transfer.encoders.open_clip_encoder import PICTUREBOOK_FOLDER
+from close_transfer.encoders.open_clip_loading import PICTUREBOOK_FOLDER
 from close_transfer.models.language_models import build_language_model
 from tests.commands import run_command
 from tests.conftest import REPOSITORY, SMALL_DATA, SMALL_LOOP

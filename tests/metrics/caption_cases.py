@@ -39,7 +39,7 @@ def draw_captions(seed):
 
 
 def score_officially(scorer, hypotheses, references, **settings):
-    """The score of the corpus and those of the images, by a scorer of pycocoevalcap."""
+    """Return the score of the corpus and those of the images, by a scorer of pycocoevalcap."""
     groups = dict(enumerate(references))
     corpus, images = scorer.compute_score(groups, {i: [text] for i, text in enumerate(hypotheses)}, **settings)
     return np.array(corpus), np.array(images)

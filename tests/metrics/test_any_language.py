@@ -85,6 +85,8 @@ def test_chinese_is_split_into_characters_under_any_code():
         assert score_captions(said, told, 5, language=code).metrics["BLEU-1"] == pytest.approx(100)
         assert describe_splitting(told, code) == ()
     (note,) = score_captions(said, told, 5, language="de").notes
-    assert note.startswith("most letters are of a script without spaces, but task.language=de splits words at spaces")
+    assert note.startswith(
+        "most letters belong to a script without spaces, but task.language=de splits words at spaces"
+    )
     with pytest.raises(UserError, match="language=xx: is not the code of a language"):
         score_captions(said, told, 5, language="xx")

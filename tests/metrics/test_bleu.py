@@ -9,7 +9,7 @@ from tests.metrics.caption_cases import CASES, draw_captions, score_officially
 
 
 def count_officially(hypotheses, references):
-    """The counts of pycocoevalcap's scorer."""
+    """Return the counts of pycocoevalcap's scorer."""
     scorer = BleuScorer(n=4)
     for hypothesis, group in zip(hypotheses, references, strict=True):
         scorer += (hypothesis, group)

@@ -8,6 +8,8 @@ from tests.families import FAMILIES, build_tokenizer
 
 PROMPTS = ["", "Is it night?", "Where is the dog?", "", "Is it night?"]
 TARGETS = ["A red dog sleeps in the snow.", "yes", "on the table", "", "yes"]
+# Families whose tokenizers do not begin a word with a space by themselves.
+NEED_A_SPACE = {"gpt2", "gptj", "opt"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -27,10 +29,7 @@ def test_many_texts_have_the_ids_that_each_has_alone(family, monkeypatch):
         if kind == "encoder-decoder":
             alone = tokenizer(target).input_ids
         else:
-            joint = " " if prompt and family in _NEED_A_SPACE and kind == "plain" else ""
+            joint = " " if prompt and family in NEED_A_SPACE and kind == "plain" else ""
             alone = [*tokenizer(joint + target, add_special_tokens=False).input_ids, text_format.end]
         assert (ids, was_cut) == (alone if len(alone) <= 5 else [*alone[:4], alone[-1]], len(alone) > 5)
     assert any(was_cut for _, was_cut in targets)
-
-
-_NEED_A_SPACE = {"gpt2", "gptj", "opt"}

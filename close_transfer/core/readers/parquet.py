@@ -12,7 +12,7 @@ import pyarrow
 from pyarrow import compute
 from pyarrow.parquet import ParquetFile
 
-from close_transfer.core.errors import UserError
+from close_transfer.core.errors import UserError, get_first_line
 from close_transfer.core.readers.columns import match_columns
 from close_transfer.core.readers.open_file import get_unpack_limit, is_file, unpack_error
 from close_transfer.core.readers.parquet_pages import Chunk, iterate_pages, read_chunks
@@ -55,9 +55,8 @@ def read_parquet(
     except UserError:
         raise
     except _DAMAGE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
-            f"{path}, row {number + 1}: the file is damaged or not Parquet ({reason}). Restore it from its source"
+            f"{path}, row {number + 1}: the file is damaged or not Parquet ({get_first_line(error)}). Restore it from its source"
         ) from None
 
 

@@ -14,7 +14,7 @@ from pyarrow import compute
 
 from close_transfer.config.data import HuggingFaceData
 from close_transfer.core.atomic_files import fingerprint
-from close_transfer.core.errors import UserError
+from close_transfer.core.errors import UserError, get_first_line
 from close_transfer.core.readers.columns import match_columns
 from close_transfer.core.readers.open_file import is_file
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
@@ -46,7 +46,7 @@ _ROWS_AT_A_TIME = 1000  # rows of images whose lengths are looked up together
 def _explain_failure(error: Exception) -> str:
     """Return the message of the reader's error, which the library wraps in one that says less."""
     root = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else error
-    return (str(root).splitlines() or [type(root).__name__])[0][:200]
+    return get_first_line(root)
 
 
 def _build_split_error(data: HuggingFaceData, split: str, name: str, available: Iterable[object]) -> UserError:

@@ -141,12 +141,13 @@ class Statistics:
                 raise UserError(
                     f"statistics={folder}: {name} ({array.dtype}) is not an array of finite 64-bit floats. Fit the statistics again"
                 )
-            is_matrix = name.endswith(("_covariance", "_weight"))
-            shape = (dim, dim) if is_matrix else (dim,)
-            if _strip_stage(name) not in DATA_REGIMES_OF_STATISTICS or array.shape != shape:
+            if _strip_stage(name) not in DATA_REGIMES_OF_STATISTICS:
+                raise UserError(f"statistics={folder}: {name[:100]!r} is not one of the statistics. Fit them again")
+            shape = (dim, dim) if name.endswith(("_covariance", "_weight")) else (dim,)
+            if array.shape != shape:
                 raise UserError(
-                    f"statistics={folder}: {name} has shape {array.shape}, but the encoder's vectors have width {dim}. "
-                    "Fit the statistics with this encoder"
+                    f"statistics={folder}: {name} has shape {array.shape} instead of {shape}, because the encoder's vectors have "
+                    f"width {dim}. Fit the statistics with this encoder"
                 )
         return cls(arrays, facts)
 

@@ -10,8 +10,8 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.drawing import draw_scene
 from close_transfer.data.picturebook.scenes import scenes
-from close_transfer.encoders import OpenClipEncoder, open_clip_encoder
-from close_transfer.encoders.open_clip_encoder import PICTUREBOOK_FOLDER
+from close_transfer.encoders import OpenClipEncoder, open_clip_loading
+from close_transfer.encoders.open_clip_loading import PICTUREBOOK_FOLDER
 from close_transfer.metrics.retrieval import compute_paired_cosine, compute_recall_at_k, compute_unrelated_cosine
 from close_transfer.pipelines.train_picturebook_clip import CLIP_FILES
 from tests.settings import make_encoder
@@ -34,7 +34,7 @@ def test_a_damaged_file_is_noticed(name, monkeypatch):
     content = bytearray((clip / name).read_bytes())
     content[len(content) // 2] ^= 1
     (clip / name).write_bytes(content)
-    monkeypatch.setattr(open_clip_encoder, "PICTUREBOOK_FOLDER", clip)
+    monkeypatch.setattr(open_clip_loading, "PICTUREBOOK_FOLDER", clip)
     with pytest.raises(UserError, match=rf"{name}: is missing, or damaged"):
         OpenClipEncoder(make_encoder())
 

@@ -48,13 +48,24 @@ def test_facts_that_are_not_facts(content, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arrays", [{"text_mean": np.eye(4)}, {"text_covariance": np.ones(4)}, {"text_mode": np.ones(4)}]
+    ("arrays", "message"),
+    [
+        (
+            {"text_mean": np.eye(4)},
+            r"text_mean has shape \(4, 4\) instead of \(4,\).*Fit the statistics with this encoder",
+        ),
+        (
+            {"text_covariance": np.ones(4)},
+            r"has shape \(4,\) instead of \(4, 4\).*Fit the statistics with this encoder",
+        ),
+        ({"text_mode": np.ones(4)}, r"'text_mode' is not one of the statistics\. Fit them again"),
+    ],
 )
-def test_arrays_of_another_shape_or_name(arrays, tmp_path):
+def test_arrays_of_another_shape_or_name(arrays, message, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Statistics, "data_regime", "T0")
         Statistics(arrays).save(tmp_path)
-    with pytest.raises(UserError, match=r"has shape \(4.*Fit the statistics with this encoder"):
+    with pytest.raises(UserError, match=message):
         Statistics.load(tmp_path, 4)
 
 
