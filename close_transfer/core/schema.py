@@ -180,3 +180,10 @@ def validate(schema: type[C], values: Mapping[str, Any], members: Collection[str
         raise UserError(
             "; ".join(lines) if len(lines) == 1 else "\n".join(["several settings cannot be used:", *lines])
         ) from None
+
+
+def describe_first_problem(error: ValidationError) -> str:
+    """Return place and reason of the first value that does not fit, such as "noise.std: input should be a number"."""
+    first = error.errors()[0]
+    location, reason = ".".join(map(str, first["loc"])) or "the whole", first["msg"]
+    return f"{location}: {reason[0].lower()}{reason[1:]}"[:200]

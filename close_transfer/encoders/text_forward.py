@@ -1,9 +1,9 @@
 """Causal text tower that computes each distinct prefix of a batch once, in the precision that the settings ask for.
 
-CLIP's text tower is causal and pools the end token. So tokens after the end token change nothing, texts that begin
-alike share their first vectors, and in the last layer only the end token is needed. On short captions this is several
-times as fast as the model's own `encode_text` (``benchmarks/text_encoding.py``), with the same vectors. Towers that are
-not causal or pool another token need the full length.
+CLIP's text tower is causal and takes its output from the end token. So tokens after the end token change nothing, texts
+with the same beginning share its hidden states, and in the last layer only the end token is needed. On short captions this
+is several times as fast as the model's own `encode_text` (``benchmarks/text_encoding.py``), with the same vectors up to
+rounding. Other towers need the full length. A node is a distinct prefix (`PrefixBatch`).
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from close_transfer.encoders.prefix_batches import PrefixBatch, pad_batch
 
 
 class _Layer:
-    """One layer's weights, of which the matrices are cast once; sums, norms and scales stay in float32."""
+    """Weights of one layer. Matrices and their biases are cast once; residual sums, norms and scales stay in float32."""
 
     def __init__(self, block: ResidualAttentionBlock, dtype: torch.dtype) -> None:
         attention, mlp = block.attn, block.mlp
@@ -39,7 +39,7 @@ class _Layer:
         )
 
     def project(self, x: Float[Tensor, "n d"], first: int, last: int) -> Tensor:
-        """Return queries (part 0), keys (1) and values (2) from part `first` to `last`; shape (n, parts, heads, size)."""
+        """Return parts `first` to `last` - 1 of queries (0), keys (1) and values (2); shape (n, parts, heads, size)."""
         normed = self.norms[0](x).to(self._dtype)
         width = x.shape[1]
         weight, bias = self._input
@@ -48,7 +48,7 @@ class _Layer:
         return projected.unflatten(1, (last - first, self.num_heads, -1))
 
     def finish(self, x: Float[Tensor, "n d"], attended: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """Add attention's output to the vectors, and then the output of the two-layer network."""
+        """Add the output of attention, then that of the MLP, to the hidden states."""
         x = x + self.scales[0](functional.linear(attended, *self._output))
         hidden = functional.linear(self.norms[1](x).to(self._dtype), *self._expand)
         return x + self.scales[1](functional.linear(self.activation(hidden), *self._contract))
@@ -128,7 +128,10 @@ def _is_plain(block: nn.Module) -> bool:
 
 
 def find_causal_text_tower(model: nn.Module, dtype: torch.dtype = torch.float32) -> CausalTextTower | None:
-    """Return the model's text tower if it is causal and pools the end token, else None.
+    """Return the model's text tower, or None if it cannot be computed here.
+
+    It cannot if it is not causal, takes its output from another token, has a class token or a mask of padding, or has
+    layers with other parts than `_Layer` computes.
 
     Args:
         model: model of open_clip with float32 weights, on its device.

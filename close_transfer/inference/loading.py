@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from close_transfer.config.components import ClipConfig, TaskConfig
 from close_transfer.core.errors import UserError
+from close_transfer.core.schema import describe_first_problem
 from close_transfer.encoders import AnyEncoder
 from close_transfer.models.network import TransferNetwork
 from close_transfer.models.pretrained import load_saved_tokenizer
@@ -45,9 +46,8 @@ def load_task_settings(model: TransferNetwork) -> TaskConfig:
     try:
         return TaskConfig.model_validate(model.config.task)
     except ValidationError as error:
-        first = error.errors()[0]
         raise UserError(
-            f"the settings of this model's task cannot be read ({'.'.join(map(str, first['loc']))}: {first['msg']}). Restore its "
+            f"the settings of this model's task cannot be read ({describe_first_problem(error)}). Restore its "
             "config.json from a copy, or use the version of close-transfer that trained it"
         ) from None
 

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict  # pydantic takes typing's own from Pyth
 
 from close_transfer.config.choices import DataRegime
 from close_transfer.core.atomic_files import damaged_file_error, read_json
-from close_transfer.core.schema import Natural, Positive
+from close_transfer.core.schema import Natural, Positive, describe_first_problem
 from close_transfer.models.prompt_format import Format
 
 
@@ -123,6 +123,4 @@ def check_saved_config(path: Path) -> None:
     try:
         _SCHEMA.validate_python(read_json(path), strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        location = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise damaged_file_error(path, f"{location}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+        raise damaged_file_error(path, describe_first_problem(error)) from None

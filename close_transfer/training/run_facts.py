@@ -10,7 +10,7 @@ from typing_extensions import TypedDict  # pydantic takes typing's own from Pyth
 from close_transfer.config.choices import DataRegime, InputModality
 from close_transfer.core.atomic_files import damaged_file_error
 from close_transfer.core.checksums import read_checked_fields, write_checked_json
-from close_transfer.core.schema import Natural
+from close_transfer.core.schema import Natural, describe_first_problem
 
 _FILE = "facts.json"
 
@@ -65,7 +65,5 @@ def read_facts(run: Path) -> dict[str, Any]:
     try:
         _SCHEMA.validate_python(facts, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        location = ".".join(map(str, first["loc"]))
-        raise damaged_file_error(run / _FILE, f"{location}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+        raise damaged_file_error(run / _FILE, describe_first_problem(error)) from None
     return facts

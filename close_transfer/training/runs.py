@@ -24,6 +24,7 @@ from close_transfer.core.atomic_files import (
 from close_transfer.core.errors import UserError
 from close_transfer.core.new_folders import create_new_folder, name_by_time
 from close_transfer.core.roles import Role, drop_settings
+from close_transfer.core.schema import describe_first_problem
 from close_transfer.training.run_facts import read_facts, write_facts
 
 # Data regime of each training modality, before noise and adapters; T0 is text only, T4 is paired images.
@@ -144,10 +145,8 @@ def read_run(folder: Path) -> tuple[TrainConfig, dict]:
     try:
         config = TrainConfig.model_validate(saved)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
         raise UserError(
-            f"run={folder}: config.yaml, {key}: {first['msg']}; another version wrote this run. Train again, or use the run "
+            f"run={folder}: config.yaml, {describe_first_problem(error)}; another version wrote this run. Train again, or use the run "
             "with that version"
         ) from None
     return config, read_facts(folder)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from close_transfer.config.choices import InputModality
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
+from close_transfer.core.schema import describe_first_problem
 from close_transfer.data.examples import Example, get_scene_key, group_by_scene, sample
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.embeddings import SceneVectors
@@ -248,8 +249,7 @@ def _read_saved_choice(name: str, mode: str, statistics: Statistics, steps: Step
     try:
         choice = NoiseChoice.from_dict(saved_choice)
     except ValidationError as error:
-        first = error.errors()[0]
-        reason = f"{'.'.join(map(str, first['loc']))}: {first['msg'][:100]}"
+        reason = describe_first_problem(error)
     else:
         if choice.std > 0:
             return choice

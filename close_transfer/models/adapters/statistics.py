@@ -22,7 +22,7 @@ from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import atomic_path, fingerprint_file
 from close_transfer.core.checksums import read_checked_json, write_checked_json
 from close_transfer.core.errors import UserError
-from close_transfer.core.schema import Natural
+from close_transfer.core.schema import Natural, describe_first_problem
 
 _ARRAYS, _FACTS = "statistics.safetensors", "statistics.json"
 _FORMAT = 1
@@ -157,10 +157,8 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         facts = read_checked_json(folder / _FACTS)
         _FACT_TYPES.validate_python(facts, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the whole"
         raise UserError(
-            f"statistics={folder}: {_FACTS} is damaged ({place}: {first['msg'][:100]}). Fit the statistics again"
+            f"statistics={folder}: {_FACTS} is damaged ({describe_first_problem(error)}). Fit the statistics again"
         ) from None
     except (UserError, OSError) as error:
         raise UserError(f"statistics={folder}: {_FACTS} is damaged. Fit the statistics again") from error
