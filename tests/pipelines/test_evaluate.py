@@ -204,7 +204,7 @@ def test_a_run_of_another_version_is_named(tmp_path):
     config = small_config().model_dump(mode="json")
     del config["lm"]["name"]
     (tmp_path / "config.yaml").write_text(json.dumps(config))
-    with pytest.raises(UserError, match=r"lm\.scratch\.name: Field required; another version wrote this run"):
+    with pytest.raises(UserError, match=r"lm\.scratch\.name: field required; another version wrote this run"):
         run_evaluation(tmp_path, f"run={tmp_path}")
 
 

@@ -169,7 +169,7 @@ def test_statistics_survive_saving_and_damage_is_told(statistics, tmp_path):
     assert loaded.data_regime == "T4"
     for name, array in statistics.arrays.items():
         np.testing.assert_array_equal(loaded.arrays[name], array)
-    with pytest.raises(UserError, match=r"12,.*but the encoder's vectors have width 13"):
+    with pytest.raises(UserError, match=r"12,.*instead of \(13, 13\), because the encoder's vectors have width 13"):
         Statistics.load(tmp_path, 13)
     content = bytearray((tmp_path / "statistics.safetensors").read_bytes())
     content[-9] ^= 1
