@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import random
 import time
 from collections import Counter
@@ -27,6 +28,9 @@ from textgen.prompts.recipe import Request
 _MAX_PAUSE = 60.0  # seconds between two attempts, unless the server asks for more
 _MAX_DOUBLINGS = 30  # of the pause; a larger exponent could overflow
 _TOKEN_WINDOW = 10.0  # seconds over which the rate of tokens is averaged
+# Seconds after an answer in which a refusal because of the rate limit says only that the server is busy. Providers count
+# requests per minute, so the next free place can be as far away.
+_BUSY_WINDOW = 60.0
 
 
 @dataclass
@@ -58,6 +62,7 @@ class RequestScheduler:
     fatal: RequestError | None = None
     _num_unsettled: int = 0
     _resume_at: float = 0.0
+    _answered_at: float = -math.inf
     _error: Exception | None = None
     _jitter: random.Random = field(default_factory=random.Random)
 
@@ -149,7 +154,6 @@ class RequestScheduler:
         attempt = self.journal.ledger.attempts.get(request.id, 0)
         num_used = num_failed = 0
         faults = RequestFaults()
-        num_answered = len(self.journal.ledger.answered)
         while True:
             await self._wait_for_turn(estimate_tokens(*texts) + self.max_output_tokens)
             if not await self._wait_until_affordable(reserve):
@@ -174,14 +178,14 @@ class RequestScheduler:
             except RequestError as fault:
                 self._settle(make_fault_event(request.id, attempt, fault, self.price, reserve))
                 self._first_answers.note_fault(fault, faults)
-                # A server that answers other requests meanwhile is only busy: this attempt does not count.
-                num_answered_before, num_answered = num_answered, len(self.journal.ledger.answered)
-                num_used += fault.counts and not (fault.kind == TOO_FAST and num_answered > num_answered_before)
+                is_only_busy = fault.kind == TOO_FAST and time.monotonic() < self._answered_at + _BUSY_WINDOW
+                num_used += fault.counts and not is_only_busy
                 num_failed += fault.counts
                 if not await self._should_continue(request, fault, num_used, num_failed):
                     return
             else:
                 self._settle(event)
+                self._answered_at = time.monotonic()
                 self._first_answers.note_answer()
                 return
 
