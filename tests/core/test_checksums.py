@@ -8,6 +8,7 @@ import pytest
 
 from close_transfer.core.checksums import read_checked_fields, read_checked_json, write_checked_json
 from close_transfer.core.errors import UserError
+from tests.flips import flip_bit
 
 FIELDS = {
     "name": "a dög\n\u2028",
@@ -31,9 +32,7 @@ def test_no_flipped_bit_changes_a_value():
     write_checked_json(path, FIELDS)
     good, num_same = path.read_bytes(), 0
     for _ in range(300):
-        bits = bytearray(good)
-        bits[rng.randrange(len(bits))] ^= 1 << rng.randrange(8)
-        path.write_bytes(bits)
+        path.write_bytes(flip_bit(good, rng))
         try:
             assert read_checked_json(path) == FIELDS  # for example another last digit of the same float
             num_same += 1

@@ -8,6 +8,7 @@ from close_transfer.core.atomic_files import WriteError
 from close_transfer.core.errors import UserError
 from close_transfer.core.journal_lines import format_line
 from close_transfer.inference.journal import PredictionJournal
+from tests.flips import flip_bit
 
 KEY = {"checkpoint": "abc", "batch_size": 4}
 
@@ -90,9 +91,7 @@ def test_no_flipped_bit_of_a_journal_is_read(tmp_path):
         path = journal.path
     good, rng = path.read_bytes(), random.Random(0)
     for _ in range(100):
-        bits = bytearray(good)
-        bits[rng.randrange(len(bits))] ^= 1 << rng.randrange(8)
-        path.write_bytes(bits)
+        path.write_bytes(flip_bit(good, rng))
         with PredictionJournal(tmp_path / "out", KEY) as journal:
             assert journal.num_batches < 4 and kept(journal) == batches[: journal.num_batches]
 

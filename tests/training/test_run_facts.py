@@ -12,6 +12,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.reports.model_card import collect_run_facts
 from close_transfer.training.run_facts import read_facts
 from tests.commands import run_command
+from tests.flips import flip_bit
 
 WRONG = {
     "data_regime": "T7",
@@ -53,9 +54,7 @@ def test_no_flipped_bit_reaches_a_model_card(run):
     good = path.read_bytes()
     assert collect_run_facts(run)["facts"].keys() == WRONG.keys() - {"encoder_fingerprint"}
     for _ in range(50):
-        bits = bytearray(good)
-        bits[rng.randrange(len(bits))] ^= 1 << rng.randrange(8)
-        path.write_bytes(bits)
+        path.write_bytes(flip_bit(good, rng))
         with pytest.raises(UserError, match=r"facts\.json: is damaged"):
             collect_run_facts(run)
 

@@ -7,6 +7,7 @@ import pytest
 
 from close_transfer.core.errors import UserError
 from close_transfer.core.journal_lines import format_line
+from tests.flips import flip_bit
 from tests.textgen.conftest import write_journal
 from textgen.corpus.folder import merge_remembered_args
 from textgen.corpus.journal import read_answers, read_ledger
@@ -33,19 +34,12 @@ def read(path):
     return {event["id"]: event["items"] for event in read_answers(path)}, ledger.answered, ledger.spent
 
 
-def flip(content, rng):
-    """Return the content with one random bit flipped."""
-    bits = bytearray(content)
-    bits[rng.randrange(len(bits))] ^= 1 << rng.randrange(8)
-    return bytes(bits)
-
-
 def check_flips(path, num, seed):
     """Flip one random bit at a time; return how often the journal was refused."""
     good, whole, rng = path.read_bytes(), read(path), random.Random(seed)
     num_refused = 0
     for _ in range(num):
-        path.write_bytes(flip(good, rng))
+        path.write_bytes(flip_bit(good, rng))
         try:
             assert read(path) == whole
         except UserError as error:
@@ -200,7 +194,7 @@ def test_any_changed_bit_of_a_plan_is_damage(offline):
     plan = offline.folder / "plan.jsonl"
     whole, rng = plan.read_bytes(), random.Random(0)
     for _ in range(30):
-        plan.write_bytes(flip(whole, rng))
+        plan.write_bytes(flip_bit(whole, rng))
         with pytest.raises(UserError, match=r"plan\.jsonl: is damaged"):
             offline.work().check_plan()
 
@@ -253,7 +247,7 @@ def test_damaged_results_of_the_filters_are_made_again(name, offline):
     good = path.read_bytes()
     rng = random.Random(name)
     contents = [b"", b"[]", b"{}\n", b"\xff\xfe", b'{"num_kept": 8, "stages": [3]}', b"{", good[:-2], good * 2]
-    contents += [flip(good, rng) for _ in range(20)] + ([] if name == "filters.json" else [None])
+    contents += [flip_bit(good, rng) for _ in range(20)] + ([] if name == "filters.json" else [None])
     for content in contents:
         path.write_bytes(content) if content is not None else path.unlink()
         with pytest.raises(UserError, match=rf"{name}: is damaged \(.*\)\. Make it again .* action=filter"):
