@@ -4,10 +4,10 @@
     python benchmarks/busy_neighbour.py --rounds 3 --seconds 1 --output busy_neighbour.json
 
 Each side is a process that trains the same small T5 by the package's steps, only when it is asked to. The sides run in
-turn, first alone, then next to a loop that never sleeps, which is bound to one core. "plain" leaves it to OpenMP how
-threads wait for each other, as it was before, with one thread and with as many as PyTorch chooses. "now" starts as the
-commands do (core/threads.py). All rates of a round are divided by the best that "plain" reaches alone in that round. OMP_NUM_THREADS and
-the like should not be set. Binding needs Linux; elsewhere the system moves the loop around.
+turn, first alone, then next to a loop that never sleeps, which is bound to one core. "plain" is the earlier way: OpenMP
+decides how threads wait for each other, with one thread and with as many as PyTorch chooses. "now" starts like the
+commands (core/threads.py). All rates of a round are divided by the best that "plain" reaches alone in that round.
+OMP_NUM_THREADS and the like should not be set. Binding needs Linux; elsewhere the system moves the loop around.
 """
 
 import argparse
