@@ -204,7 +204,7 @@ def main() -> None:
 
     corpus, groups = measuring.read_captions_by_image()
     groups = [group for group in groups if len(group) == 5][:2000]
-    counts = (2, arguments.steps, arguments.rounds)
+    counts = (4, arguments.steps, arguments.rounds)
     transformers.logging.set_verbosity_error()  # the small GPT-2 has another end of text than its class
     print(
         f"{corpus}, on {measuring.name_device('cpu')}; {arguments.rounds} rounds of {arguments.steps} steps", flush=True
