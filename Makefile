@@ -80,6 +80,9 @@ bench: $(INSTALLED)  ## Time start, text encoding, training and scores on a CPU,
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/text_encoding.py
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/busy_neighbour.py
+	$(BIN)/python benchmarks/training_ways.py
+	$(BIN)/python benchmarks/training_epochs.py
 	$(BIN)/python benchmarks/scoring.py --rounds 3 --meteor-rounds 1
 	$(BIN)/python benchmarks/answer_parsing.py
 

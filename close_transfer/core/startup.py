@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from close_transfer.core.signals import Terminated, exit_at_signals, exit_now, exiting_at_once, ignore_signals
+from close_transfer.core.threads import let_waiting_threads_sleep
 
 
 @contextmanager
@@ -18,7 +19,10 @@ def loading_libraries() -> Iterator[None]:
     What was loaded is left out of later collections too. A million objects of PyTorch and transformers live as long as
     the process, and looking through them again and again took a sixth of the time to the first training step. A block
     that loads nothing leaves out nothing: in a later job of a sweep, that would keep the garbage of the jobs before it.
+
+    Threads that wait are made to sleep too, because OpenMP reads how they wait when PyTorch loads.
     """
+    let_waiting_threads_sleep()
     was_enabled, num_loaded = gc.isenabled(), len(sys.modules)
     gc.disable()
     try:

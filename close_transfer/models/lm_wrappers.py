@@ -72,11 +72,16 @@ class EncoderDecoder:
         return Context(lm.get_encoder()(inputs_embeds=embedded, attention_mask=mask).last_hidden_state, mask)
 
     def compute_logits(self, lm: PreTrainedModel, context: Context, labels: Tensor) -> Tensor:
+        # From labels, transformers would also compute a loss, which costs a tenth of a small model's step and is not used.
+        if hasattr(lm, "prepare_decoder_input_ids_from_labels"):
+            targets = {"decoder_input_ids": lm.prepare_decoder_input_ids_from_labels(labels=labels)}  # type: ignore[operator]
+        else:
+            targets = {"labels": labels}
         return lm(
             encoder_outputs=BaseModelOutput(last_hidden_state=context.states),
             attention_mask=context.mask,
-            labels=labels,
             use_cache=False,
+            **targets,
         ).logits
 
     def generate(self, lm: PreTrainedModel, context: Context, **settings: Any) -> Any:

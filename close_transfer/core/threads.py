@@ -1,0 +1,19 @@
+"""Waiting of the threads of a computation, which is chosen before the libraries that compute are loaded."""
+
+import os
+
+_VARIABLE = "OMP_WAIT_POLICY"
+# Variables by which a user chooses how threads wait: OpenMP's, and those of its implementations by GNU and by LLVM and Intel.
+_CHOICES = (_VARIABLE, "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
+
+
+def let_waiting_threads_sleep() -> None:
+    """Make OpenMP's threads sleep while they wait for each other, unless the user chose how they wait.
+
+    By default they spin for milliseconds, because they expect a core each. If another process takes one of the cores,
+    two threads share the other, and one spins through its time slice while the other has work. A step of a small model
+    has thousands of such moments. Asleep, a thread leaves its core to the one that has work. The way of waiting
+    changes no result. OpenMP reads the variable when PyTorch is loaded, so later calls have no effect.
+    """
+    if not any(name in os.environ for name in _CHOICES):
+        os.environ[_VARIABLE] = "passive"
