@@ -9,7 +9,7 @@ ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check-experiments test test-quick test-slow test-all test-floors update-constraints lint format settings typecheck check-imports check report-bug bench bench-gpu benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
+.PHONY: help demo check-experiments test test-quick test-slow test-all test-gpu test-floors update-constraints lint format settings typecheck check-imports check report-bug bench bench-gpu benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
 
 help:  ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-24s%s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ test-slow: $(INSTALLED)  ## Run the slow tests (kills, full disks, the README's 
 
 test-all: $(INSTALLED)  ## Run all tests, including the slow ones
 	$(BIN)/python -m pytest -m 'slow or not slow' $(TESTS)
+
+test-gpu: $(INSTALLED)  ## Run the tests that need a GPU, which is hidden from all others
+	$(BIN)/python -m pytest -n0 -m gpu $(TESTS)
 
 # The lowest versions that pyproject.toml allows, in a separate environment. Not part of .ci/run.
 FLOORS := .venv-floors
