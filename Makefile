@@ -79,12 +79,14 @@ check: lint typecheck check-imports  ## Run all static checks (linter, format, t
 report-bug: $(INSTALLED)  ## Print versions, machine and (ARGS=run=FOLDER) a run's settings for a bug report
 	@$(BIN)/python scripts/report_bug.py $(ARGS)
 
-bench: $(INSTALLED)  ## Time start, text encoding, training and scores on a CPU, next to other ways (results in runs/benchmarks)
+bench: $(INSTALLED)  ## Time start, text encoding, training and scores on a CPU, next to other ways; reckon memory and floors (results in runs/benchmarks)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/text_encoding.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/scoring.py --rounds 3 --meteor-rounds 1
 	$(BIN)/python benchmarks/answer_parsing.py
+	$(BIN)/python benchmarks/memory_table.py
+	$(BIN)/python benchmarks/floors.py
 
 # docs/performance.md reckons that these take less than six minutes on one H100.
 bench-gpu: $(INSTALLED)  ## Time text encoding and training on a GPU, next to other ways, and reckon a COCO run

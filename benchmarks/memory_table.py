@@ -5,11 +5,12 @@
 
 The peak of a step is reckoned without a GPU: PyTorch's fake tensors have shapes and no numbers, and its memory tracker
 adds up what is alive at a time. Weights, their gradients and AdamW's two moments are in float32. The batch has the
-longest targets that a run meets. On a CPU a real step of the small T5, in a process each with and without, checks the
-reckoning by resident memory. `--measured` measures the same steps on a GPU instead.
+longest targets that a run meets. A real step of the small T5 on the CPU checks the reckoning by resident memory.
+`--measured` measures the same steps on a GPU instead.
 """
 
 import argparse
+import gc
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -122,6 +123,7 @@ def find_accumulation(reckoning: Reckoning, batch_size: int, size: int) -> int |
 
 def measure_on_gpu(lm: str, batch_size: int, precision: str) -> int | None:
     """Return the largest number of bytes that a step takes on the GPU; None if it does not fit."""
+    gc.collect()  # the network of the row before
     try:
         step = Step(lm, precision, "cuda")
         step.run(2)
@@ -132,24 +134,21 @@ def measure_on_gpu(lm: str, batch_size: int, precision: str) -> int | None:
         return None
 
 
-def measure_resident(with_step: bool) -> int:
-    """Return the peak of resident memory of a child process that takes a small or a large step."""
-    code = (
-        "import resource; from memory_table import CHECK, Step; "
-        f"step = Step(CHECK[0], 'fp32', 'cpu'); step.run(2); {'step.run(CHECK[1]); ' if with_step else ''}"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
-    command = [sys.executable, "-c", code]
+def run_child(code: str) -> float:
+    """Return the last number that a program prints, in a process with memory and settings of its own."""
+    command = [sys.executable, "-c", f"from memory_table import *; {code}"]
     output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent).stdout
-    return int(output.split()[-1]) * (1 if sys.platform == "darwin" else 1024)
+    return float(output.split()[-1])
 
 
 def check_on_cpu() -> dict[str, float]:
-    """Return what a real step adds to resident memory, and what the reckoning says."""
+    """Return what a real step in float32 adds to resident memory, and what the reckoning says."""
     lm, batch_size = CHECK
-    reckoning = reckon(lm, "fp32")
-    measured = measure_resident(True) - measure_resident(False)
-    return {"measured": measured, "reckoned": reckoning.reckon_peak(batch_size) - reckoning.reckon_peak(2)}
+    build = f"step = Step({lm!r}, 'fp32', 'cpu'); step.run(2)"
+    resident = "print(measuring.measure_peak_memory('cpu'))"
+    measured = run_child(f"{build}; step.run({batch_size}); {resident}") - run_child(f"{build}; {resident}")
+    reckoned = run_child(f"r = reckon({lm!r}, 'fp32'); print(r.reckon_peak({batch_size}) - r.reckon_peak(2))")
+    return {"measured": measured, "reckoned": reckoned}
 
 
 def build_rows(names: Sequence[str], batch_sizes: Sequence[int], precision: str, device: str) -> Iterator[dict]:
