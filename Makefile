@@ -91,7 +91,7 @@ bench: $(INSTALLED)  ## Time start, text encoding, training and scores on a CPU,
 # docs/performance.md reckons that these take less than six minutes on one H100.
 bench-gpu: $(INSTALLED)  ## Time text encoding and training on a GPU, next to other ways, and reckon a COCO run
 	$(BIN)/python benchmarks/text_encoding.py ViT-L-14 --rounds 3 --padded-texts 4000
-	$(BIN)/python benchmarks/training_step.py --rounds 3 --steps 40
+	$(BIN)/python benchmarks/training_step.py --rounds 3 --steps 30
 	$(BIN)/python benchmarks/training_step.py --rounds 3 --steps 10 --batch-size 1024 --output runs/benchmarks/training_step_1024.json
 	$(BIN)/python benchmarks/coco_run.py
 	$(BIN)/python benchmarks/memory_table.py --measured

@@ -135,7 +135,7 @@ def measure_on_gpu(lm: str, batch_size: int, precision: str) -> int | None:
 
 
 def run_child(code: str) -> float:
-    """Return the last number that a program prints, in a process with memory and settings of its own."""
+    """Return the last number that a program prints, in a new process."""
     command = [sys.executable, "-c", f"from memory_table import *; {code}"]
     output = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent).stdout
     return float(output.split()[-1])
