@@ -4,9 +4,10 @@
     python benchmarks/coco_run.py --lm t5-small --output coco_run.json
 
 Every part is measured on a piece of the run, and the whole is reckoned from the rates: importing, building the models,
-tokenizing, encoding with ViT-L/14 into the cache, counting texts that are too long for it, the first steps with the recordings of CUDA graphs, the other steps,
-validations and checkpoints. A GPU trains T5-base for 1,700 steps; a CPU tries the same with the small T5 and few
-captions, which says nothing about T5-base. Weights are random and captions are COCO's val2017 or Picturebook's.
+tokenizing, encoding with ViT-L/14 into the cache, counting texts that are too long for it, the first steps with the
+recordings of CUDA graphs, the other steps, validations and checkpoints. A GPU trains T5-base for 1,700 steps; a CPU
+tries the same with the small T5 and few captions, which says nothing about T5-base. Weights are random and captions are
+COCO's val2017 or Picturebook's.
 
 The losses of the first steps are compared with those of an eager loop in float32 (reference_loop.py), which starts
 from the same weights and has the same batches. There is no noise and no dropout, because the two draw differently.
