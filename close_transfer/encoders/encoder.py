@@ -13,7 +13,6 @@ from torch import Tensor
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.errors import UserError
 from close_transfer.encoders.background import fetch_late
-from close_transfer.encoders.device_memory import advise_halving, explain_lack_of_memory
 
 
 class Encoder(Protocol):
@@ -73,10 +72,7 @@ def encode_in_batches(
     """
     prepared = map(preprocess, images)
     batches = iter(lambda: list(islice(prepared, batch_size)), [])
-    with explain_lack_of_memory(
-        f"encoding {batch_size} images at a time", advise_halving("clip.batch_size", batch_size)
-    ):
-        encoded = list(fetch_late(encode(torch.stack(batch)) for batch in batches))
+    encoded = list(fetch_late(encode(torch.stack(batch)) for batch in batches))
     return np.concatenate(encoded) if encoded else np.empty((0, 0), dtype=np.float32)
 
 

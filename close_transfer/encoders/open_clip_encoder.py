@@ -18,9 +18,9 @@ from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.encoders.background import copy_to_device, fetch_late, map_ahead
 from close_transfer.encoders.clip_tokenizer import FastClipTokenizer, speed_up_tokenizer
-from close_transfer.encoders.device_memory import advise_halving, explain_lack_of_memory
 from close_transfer.encoders.encoder import build_no_text_tower_error, encode_in_batches, flatten_grid
 from close_transfer.encoders.open_clip_loading import RANDOM, load_clip
+from close_transfer.encoders.out_of_memory import advise_halving, explain_lack_of_memory, explain_too_many_images
 from close_transfer.encoders.precision import cast_products, get_dtype, list_key_parts, resolve_precision
 from close_transfer.encoders.prefix_batches import PrefixBatch, plan_batches
 from close_transfer.encoders.text_forward import find_causal_text_tower
@@ -138,6 +138,7 @@ class OpenClipEncoder:
         """Return raw image vectors, shape (images, dim), or (images, k, dim) of a grid; float32."""
         return encode_in_batches(images, self._preprocess, self._encode, self._batch_size)
 
+    @explain_too_many_images
     @torch.inference_mode()
     def _encode(self, images: Tensor) -> Tensor:
         images = copy_to_device(images, self._device)

@@ -17,7 +17,7 @@ from close_transfer.core.arrays import Float32Array, IntArray
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
-from close_transfer.encoders.device_memory import advise_halving, explain_lack_of_memory
+from close_transfer.encoders.out_of_memory import advise_halving, explain_lack_of_memory
 from close_transfer.inference.journal import PredictionJournal
 from close_transfer.models.lm_wrappers import IGNORED, Context, check_positions
 from close_transfer.models.network import TransferNetwork

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 
 from close_transfer.config.components import LoopConfig
 from close_transfer.core.arrays import IntArray
-from close_transfer.encoders.device_memory import explain_lack_of_memory
+from close_transfer.encoders.out_of_memory import explain_lack_of_memory
 from close_transfer.training.cuda_graphs import GraphedSteps
 from close_transfer.training.objective import Objective
 from close_transfer.training.parts import move_part

@@ -1,9 +1,12 @@
 """Errors about a GPU whose memory is too small, with a setting that needs less."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from close_transfer.core.errors import UserError
 
@@ -26,3 +29,15 @@ def explain_lack_of_memory(work: str, advice: str) -> Iterator[None]:
 def advise_halving(setting: str, size: int) -> str:
     """Return the advice to halve a setting, or to use a CPU if it is 1."""
     return f"Give {setting}={size // 2}" if size > 1 else "Give device=cpu, or use a GPU with more memory"
+
+
+def explain_too_many_images(encode: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
+    """Return an encoder's method that encodes a batch of images, with an error if the batch is too large for the GPU."""
+
+    @wraps(encode)
+    def encode_or_explain(encoder: Any, images: Tensor) -> Tensor:
+        number = len(images)
+        with explain_lack_of_memory(f"encoding {number} images at a time", advise_halving("clip.batch_size", number)):
+            return encode(encoder, images)
+
+    return encode_or_explain
