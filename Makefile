@@ -9,7 +9,7 @@ ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check-experiments test test-quick test-slow test-all test-floors update-constraints lint format settings typecheck check-imports check report-bug bench bench-gpu benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
+.PHONY: help demo check-experiments test test-quick test-slow test-all test-gpu test-floors update-constraints lint format settings typecheck check-imports check report-bug bench bench-gpu benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
 
 help:  ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-24s%s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ test-slow: $(INSTALLED)  ## Run the slow tests (kills, full disks, the README's 
 
 test-all: $(INSTALLED)  ## Run all tests, including the slow ones
 	$(BIN)/python -m pytest -m 'slow or not slow' $(TESTS)
+
+test-gpu: $(INSTALLED)  ## Run the tests that need a GPU, which is hidden from all others
+	$(BIN)/python -m pytest -n0 -m gpu $(TESTS)
 
 # The lowest versions that pyproject.toml allows, in a separate environment. Not part of .ci/run.
 FLOORS := .venv-floors
@@ -76,7 +79,7 @@ check: lint typecheck check-imports  ## Run all static checks (linter, format, t
 report-bug: $(INSTALLED)  ## Print versions, machine and (ARGS=run=FOLDER) a run's settings for a bug report
 	@$(BIN)/python scripts/report_bug.py $(ARGS)
 
-bench: $(INSTALLED)  ## Time start, text encoding, training and scores on a CPU, next to other ways (results in runs/benchmarks)
+bench: $(INSTALLED)  ## Time start, text encoding, training and scores on a CPU, next to other ways; reckon memory and floors (results in runs/benchmarks)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/text_encoding.py
 	$(BIN)/python benchmarks/training_step.py
@@ -85,10 +88,16 @@ bench: $(INSTALLED)  ## Time start, text encoding, training and scores on a CPU,
 	$(BIN)/python benchmarks/training_epochs.py
 	$(BIN)/python benchmarks/scoring.py --rounds 3 --meteor-rounds 1
 	$(BIN)/python benchmarks/answer_parsing.py
+	$(BIN)/python benchmarks/memory_table.py
+	$(BIN)/python benchmarks/floors.py
 
-bench-gpu: $(INSTALLED)  ## Time text encoding and training on a GPU, next to other ways
-	$(BIN)/python benchmarks/text_encoding.py ViT-L-14 --rounds 3
-	$(BIN)/python benchmarks/training_step.py --rounds 3
+# docs/performance.md reckons that these take less than six minutes on one H100.
+bench-gpu: $(INSTALLED)  ## Time text encoding and training on a GPU, next to other ways, and reckon a COCO run
+	$(BIN)/python benchmarks/text_encoding.py ViT-L-14 --rounds 3 --padded-texts 4000
+	$(BIN)/python benchmarks/training_step.py --rounds 3 --steps 30
+	$(BIN)/python benchmarks/training_step.py --rounds 3 --steps 10 --batch-size 1024 --output runs/benchmarks/training_step_1024.json
+	$(BIN)/python benchmarks/coco_run.py
+	$(BIN)/python benchmarks/memory_table.py --measured
 
 benchmark-flickr30k: $(INSTALLED)  ## Measure speed and memory of an epoch on Flickr30k's captions (needs the data)
 	$(BIN)/python benchmarks/flickr30k_epoch.py

@@ -110,7 +110,9 @@ def build_random_language_model(lm: LMConfig) -> PreTrainedModel:
         model = build_from_config(AutoConfig.for_model(lm.architecture, **sizes, **extra_settings))
     else:
         model_type, settings = PUBLISHED[lm.name]
-        model = build_from_config(AutoConfig.for_model(model_type, **settings)).to(getattr(torch, lm.dtype))
+        model = build_from_config(AutoConfig.for_model(model_type, **settings))
+        if lm.dtype != "float32":  # fake tensors, which benchmarks use, cannot be converted
+            model = model.to(getattr(torch, lm.dtype))
         set_trainable(model, lm)
     reset_generation_config(model)
     return model
@@ -141,7 +143,7 @@ def check_experiment(name: str, config: TrainConfig) -> ExperimentCheck:
     torch.manual_seed(0)
     with device:
         lm = build_random_language_model(config.lm)
-        network = _build_network(config, lm, shape[-1])
+        network = build_random_network(config, lm, shape[-1])
         _check_trained_parameters(config.lm, network)
         losses = list(_train_steps(config, network, shape))
     trained = [p for p in network.parameters() if p.requires_grad]
@@ -178,7 +180,7 @@ def _check_trained_parameters(lm: LMConfig, network: TransferNetwork) -> None:
         )
 
 
-def _build_network(config: TrainConfig, lm: PreTrainedModel, dim: int) -> TransferNetwork:
+def build_random_network(config: TrainConfig, lm: PreTrainedModel, dim: int) -> TransferNetwork:
     is_frozen = not isinstance(config.lm, ScratchLM) and config.lm.tuning != "full"
     std = config.noise if isinstance(config.noise, float) else (config.noise_variance or config.task.noise**2) ** 0.5
     return TransferNetwork(

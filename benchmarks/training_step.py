@@ -48,7 +48,7 @@ LEARNING_RATE = 3e-4
 DEFAULTS = {"cpu": ("t5-mini", 10), "cuda": ("t5-base", 100)}  # language model, steps per round
 
 
-def build_network(config: TrainConfig) -> TransferNetwork:
+def build_network(config: TrainConfig, dim: int = DIM) -> TransferNetwork:
     """Build a network with random weights, without dropout: both sides draw it differently."""
     model = build_random_language_model(config.lm)
     model.config.dropout_rate = 0.0
@@ -60,11 +60,11 @@ def build_network(config: TrainConfig) -> TransferNetwork:
     is_t5 = bool(model.config.is_encoder_decoder)
     return TransferNetwork(
         TransferConfig(
-            encoder={"name": "random", "dim": DIM, "fingerprint": "", "config": {}},
+            encoder={"name": "random", "dim": dim, "fingerprint": "", "config": {}},
             adapter=[{"name": "gaussian"}],
             mapper=config.mapper.model_dump(),
             # None, because the two sides draw from other generators on a GPU.
-            noise=cast(SavedNoise, NoiseScale(0.0, DIM).as_dict()),
+            noise=cast(SavedNoise, NoiseScale(0.0, dim).as_dict()),
             lm=model.config.to_dict(),
             text_format=cast(SavedTextFormat, {"kind": "encoder-decoder" if is_t5 else "decoder-only", "before": []}),
         ),

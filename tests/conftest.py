@@ -32,6 +32,16 @@ SMALL_LOOP = ["train.max_steps=6", "train.batch_size=16", "train.num_validations
 SMALL = [*SMALL_DATA, *SMALL_MODEL, *SMALL_LOOP, "device=cpu"]
 
 
+def pytest_configure(config):
+    """Hide the GPU, from child processes too, unless the tests that need one are selected by `-m gpu`.
+
+    Most tests compare bits, which hold on a CPU only. A test that forgets device=cpu would fail on a machine with a GPU
+    alone, and its author may have none.
+    """
+    if config.option.markexpr.strip() != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # PyTorch reads it when it first asks for a device, after this
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marks
 def pytest_collection_modifyitems(items):
     from tests.markers import mark

@@ -20,6 +20,7 @@ from close_transfer.encoders.background import copy_to_device, fetch_late, map_a
 from close_transfer.encoders.clip_tokenizer import FastClipTokenizer, speed_up_tokenizer
 from close_transfer.encoders.encoder import build_no_text_tower_error, encode_in_batches, flatten_grid
 from close_transfer.encoders.open_clip_loading import RANDOM, load_clip
+from close_transfer.encoders.out_of_memory import advise_halving, explain_lack_of_memory, explain_too_many_images
 from close_transfer.encoders.precision import cast_products, get_dtype, list_key_parts, resolve_precision
 from close_transfer.encoders.prefix_batches import PrefixBatch, plan_batches
 from close_transfer.encoders.text_forward import find_causal_text_tower
@@ -120,21 +121,24 @@ class OpenClipEncoder:
 
     @torch.inference_mode()
     def _encode_prepared(self, batches: list[PreparedBatch]) -> Tensor:
-        vectors = []
-        for _, batch in batches:
-            if isinstance(batch, PrefixBatch):
-                assert self._tower is not None
-                vectors.append(self._tower.encode(batch.to(self._device)))
-            else:
-                with cast_products(self.precision, self._device):
-                    vectors.append(self._model.encode_text(copy_to_device(batch, self._device)))
+        advice = advise_halving("clip.batch_size", self._batch_size)
+        with explain_lack_of_memory(f"encoding texts with clip.batch_size={self._batch_size}", advice):
+            vectors = [self._encode_batch(batch) for _, batch in batches]
         order = np.argsort(np.concatenate([positions for positions, _ in batches]))
         return torch.cat(vectors)[copy_to_device(torch.from_numpy(order), self._device)]
+
+    def _encode_batch(self, batch: PrefixBatch | Tensor) -> Tensor:
+        if isinstance(batch, PrefixBatch):
+            assert self._tower is not None
+            return self._tower.encode(batch.to(self._device))
+        with cast_products(self.precision, self._device):
+            return self._model.encode_text(copy_to_device(batch, self._device))
 
     def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
         """Return raw image vectors, shape (images, dim), or (images, k, dim) of a grid; float32."""
         return encode_in_batches(images, self._preprocess, self._encode, self._batch_size)
 
+    @explain_too_many_images
     @torch.inference_mode()
     def _encode(self, images: Tensor) -> Tensor:
         images = copy_to_device(images, self._device)

@@ -16,6 +16,7 @@ from close_transfer.core.errors import UserError, get_first_line
 from close_transfer.encoders.background import copy_to_device
 from close_transfer.encoders.encoder import build_no_text_tower_error, encode_in_batches, flatten_grid
 from close_transfer.encoders.open_clip_loading import RANDOM
+from close_transfer.encoders.out_of_memory import explain_too_many_images
 from close_transfer.encoders.precision import cast_products, list_key_parts, resolve_precision
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 
@@ -92,6 +93,7 @@ class TimmEncoder:
         """Return raw image vectors, shape (images, dim), or (images, k, dim) of a grid; float32."""
         return encode_in_batches(images, self._preprocess, self._encode, self._batch_size)
 
+    @explain_too_many_images
     @torch.inference_mode()
     def _encode(self, images: Tensor) -> Tensor:
         images = copy_to_device(images, self._device)

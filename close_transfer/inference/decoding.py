@@ -1,6 +1,7 @@
 """Decoding of scene vectors: text by beam search or sampling in transformers, labels by their likelihood."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from close_transfer.core.arrays import Float32Array, IntArray
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
+from close_transfer.encoders.out_of_memory import advise_halving, explain_lack_of_memory
 from close_transfer.inference.journal import PredictionJournal
 from close_transfer.models.lm_wrappers import IGNORED, Context, check_positions
 from close_transfer.models.network import TransferNetwork
@@ -136,14 +138,19 @@ class Decoder:
                     batch = [parse_prediction(fields) for fields in answered.pop(start)]
                     bar.initial += len(rows)  # tqdm leaves these out of the rate
                 else:
-                    batch = self.predict_batch(
-                        [ids[r] for r in rows], vectors(rows), [prompts[r] for r in rows], labels
-                    )
+                    with self._explain_lack_of_memory():
+                        batch = self.predict_batch(
+                            [ids[r] for r in rows], vectors(rows), [prompts[r] for r in rows], labels
+                        )
                     if journal:
                         journal.append(start, [asdict(prediction) for prediction in batch])
                 predictions.update(zip(rows.tolist(), batch, strict=True))
                 bar.update(len(rows))
         return [predictions[row] for row in range(len(ids))]
+
+    def _explain_lack_of_memory(self) -> AbstractContextManager[None]:
+        work = f"answering {self._batch_size} examples at a time with num_beams={self._decoding.num_beams}"
+        return explain_lack_of_memory(work, advise_halving("batch_size", self._batch_size))
 
     @torch.inference_mode()
     def predict_batch(

@@ -21,10 +21,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch.optim import Optimizer
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from close_transfer.core.atomic_files import (
@@ -49,7 +49,7 @@ from close_transfer.core.checksums import (
 from close_transfer.core.errors import UserError
 from close_transfer.core.locks import hold_lock, locate_lock
 from close_transfer.training.copied_links import remove_copied_links
-from close_transfer.training.optimizer_state import collect_optimizer_tensors, restore_optimizer
+from close_transfer.training.optimizer_state import Scaler, collect_optimizer_tensors, restore_optimizer
 
 _logger = logging.getLogger(__name__)
 
@@ -181,8 +181,9 @@ class RunFolder:
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Optimizer,
         state: TrainingState,
+        scaler: Scaler,
     ) -> None:
         """Write a checkpoint, update the links to the last and the best, and remove the others.
 
@@ -199,7 +200,7 @@ class RunFolder:
             try:
                 model.save_pretrained(temporary)
                 tokenizer.save_pretrained(temporary)
-                save_file(collect_optimizer_tensors(model, optimizer), temporary / _OPTIMIZER)
+                save_file(collect_optimizer_tensors(model, optimizer, scaler), temporary / _OPTIMIZER)
                 follow_umask(temporary)
                 # Not of the state, which has its own: it holds the seconds, which differ in a resumed run.
                 write_checksums(temporary, [path.name for path in temporary.iterdir()])
@@ -224,8 +225,8 @@ class RunFolder:
             elif folder.resolve() != last:
                 (folder / _OPTIMIZER).unlink(missing_ok=True)
 
-    def load_state(self, model: PreTrainedModel, optimizer: torch.optim.Optimizer, kind: type[State]) -> State:
-        """Restore the optimiser from the last checkpoint, and return the state of the same checkpoint.
+    def load_state(self, model: PreTrainedModel, optimizer: Optimizer, kind: type[State], scaler: Scaler) -> State:
+        """Restore optimiser and scaler from the last checkpoint, and return the state of the same checkpoint.
 
         The model must be loaded from that checkpoint too.
 
@@ -234,7 +235,7 @@ class RunFolder:
         """
         folder = self.find_checkpoint("last")
         try:
-            restore_optimizer(model, optimizer, load_file(folder / _OPTIMIZER))
+            restore_optimizer(model, optimizer, load_file(folder / _OPTIMIZER), scaler)
         except (SafetensorError, OSError, ValueError, LookupError) as error:
             raise damaged_file_error(folder / _OPTIMIZER, str(error)) from error
         return read_state(folder, kind)

@@ -6,7 +6,7 @@ skipped on the device, and the next look reports it.
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from accelerate import Accelerator
 
 from close_transfer.config.components import LoopConfig
 from close_transfer.core.arrays import IntArray
-from close_transfer.core.errors import UserError
+from close_transfer.encoders.out_of_memory import explain_lack_of_memory
 from close_transfer.training.cuda_graphs import GraphedSteps
 from close_transfer.training.objective import Objective
 from close_transfer.training.parts import move_part
@@ -83,16 +83,28 @@ class StepRunner:
             generator.manual_seed(self._objective.seed_noise(step))
         set_learning_rate(self._optimizer, learning_rate)
         self._model.train()
-        try:
+        with self.explain_lack_of_memory():
             if self._graphs is None:
                 measured = self._take_step([move_part(part, self._accelerator.device) for part in own_parts])
             else:
                 measured = self._graphs.run(own_parts)
-        except torch.cuda.OutOfMemoryError as error:
-            raise self._describe_lack_of_memory() from error
         self._remember(step, measured)
         if self._accelerator.device.type == "cpu":
             self.look()  # costs nothing here, and names the step at once
+
+    def explain_lack_of_memory(self) -> AbstractContextManager[None]:
+        """Return a context in which a GPU whose memory is too small for a part of a batch is reported, as `UserError`."""
+        accumulation, batch_size = self._config.gradient_accumulation, self._config.batch_size
+        part_size = -(-batch_size // (accumulation * self._accelerator.num_processes))
+        # The settings allow only numbers that divide the batch.
+        more = next((number for number in range(2 * accumulation, batch_size + 1) if batch_size % number == 0), None)
+        advice = (
+            f"Give train.gradient_accumulation={more}, which splits each batch and gives the same result; or to "
+            "pretrain_lm.py a smaller batch_size"
+            if more
+            else "Give a smaller lm=, or device=cpu"
+        )
+        return explain_lack_of_memory(f"training on {part_size} examples at a time", advice)
 
     def look(self) -> dict[str, float]:
         """Wait for the steps so far, and return "loss" (nats per target token) and "gradient" (length) of the last one.
@@ -127,12 +139,3 @@ class StepRunner:
         failed = torch.cat([torch.full((1,), float(step), device=self._last.device), self._last]).double()
         is_first = ~measured.is_finite & (self._failed[0] < 0)
         self._failed = torch.where(is_first, failed, self._failed)
-
-    def _describe_lack_of_memory(self) -> UserError:
-        config = self._config
-        part_size = -(-config.batch_size // config.gradient_accumulation)
-        return UserError(
-            f"{torch.cuda.get_device_name(self._accelerator.device)}: its memory is too small for {part_size} examples at a "
-            f"time. Give train.gradient_accumulation={2 * config.gradient_accumulation}, which splits each batch and gives "
-            "the same result; or to pretrain_lm.py a smaller batch_size"
-        )

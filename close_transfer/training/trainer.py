@@ -122,7 +122,7 @@ class Trainer:
     def _run(self, resume: bool) -> Outcome:
         state = self.initial_state
         if resume:
-            state = self.folder.load_state(self.model, self._optimizer, type(state))
+            state = self.folder.load_state(self.model, self._optimizer, type(state), self.accelerator.scaler)
         num_steps = self._num_steps
         if state.step >= num_steps:
             return Outcome(state, stopped_early=False, was_finished=True)
@@ -193,7 +193,8 @@ class Trainer:
         with self._name_examples():
             self._steps.look()  # nothing is saved after a step that was not finite
         self._wrapped_model.eval()
-        loss = self.objective.validate(self.model, state.step, self.accelerator)
+        with self._steps.explain_lack_of_memory():
+            loss = self.objective.validate(self.model, state.step, self.accelerator)
         if state.best_loss is None or loss < state.best_loss:
             state.best_loss, state.best_step = loss, state.step
         if self.accelerator.is_main_process:
@@ -207,7 +208,7 @@ class Trainer:
         if self.accelerator.is_main_process:
             if writer is not None:
                 writer.flush()  # a resumed run does not log again what came before the checkpoint
-            self.folder.save(self.model, self.tokenizer, self._optimizer, state)
+            self.folder.save(self.model, self.tokenizer, self._optimizer, state, self.accelerator.scaler)
         self.accelerator.wait_for_everyone()
 
     def _log_step(

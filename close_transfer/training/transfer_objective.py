@@ -102,12 +102,17 @@ class TransferObjective:
         total, num_tokens = 0.0, 0
         rows = sample_validation_rows(len(self.validation), self.config.max_val_examples, self.seed)
         for number, start in enumerate(range(0, len(rows), self.config.batch_size)):
-            (batch,) = self.validation.make_parts(rows[start : start + self.config.batch_size], 1)
-            noise = make_generator(self.seed, "validation", number, device=accelerator.device)
-            inputs = move_part(batch, accelerator.device).make_inputs(self.input_modality, noise)
-            with accelerator.autocast():
-                total += float(sum_loss(model(**inputs), inputs["labels"]))  # type: ignore[arg-type]
-            num_tokens += int(batch.num_target_tokens)
+            batch = rows[start : start + self.config.batch_size]
+            parts = self.validation.make_parts(
+                batch, self.config.gradient_accumulation
+            )  # as large as those of training
+            for part in parts:
+                noise = make_generator(self.seed, "validation", number, device=accelerator.device)
+                inputs = move_part(part, accelerator.device).make_inputs(self.input_modality, noise)
+                with accelerator.autocast():
+                    loss = sum_loss(model(**inputs), inputs["labels"])  # type: ignore[arg-type]
+                total += float(loss * part.weight)
+            num_tokens += int(parts[0].num_target_tokens)
         return total / num_tokens
 
     def suggest_remedy(self, rows: IntArray) -> str:

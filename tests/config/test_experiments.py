@@ -43,6 +43,13 @@ def test_an_experiment_can_be_changed_where_it_is_named():
     assert (config.task.name, config.train.batch_size, config.lm.name) == ("captioning-multi", 32, "t5-base")
 
 
+def test_large_batches_change_the_batch_its_rate_by_the_square_root_and_the_warm_up_alone():
+    usual, large = (composed(f"close/{name}") for name in ("tuned_noise", "large_batch"))
+    loop = {"batch_size": 1024, "warmup_steps": 200, "learning_rate": large.train.learning_rate}
+    assert large.train.learning_rate == pytest.approx(usual.train.learning_rate * (1024 / 128) ** 0.5, rel=1e-3)
+    assert large == usual.model_copy(update={"train": usual.train.model_copy(update=loop)})
+
+
 @pytest.mark.parametrize(
     ("name", "published"),
     [

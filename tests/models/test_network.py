@@ -77,6 +77,16 @@ def test_prompts_are_read(parts, vectors):
     assert one != other
 
 
+def test_answers_that_do_not_fit_into_a_gpu_are_given_in_smaller_batches(parts, vectors, monkeypatch):
+    def fill(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Decoder, "predict_batch", fill)
+    decoder = Decoder(*parts, Decoding(num_beams=2), batch_size=8)
+    with pytest.raises(UserError, match=r"answering 8 examples at a time with num_beams=2\. Give batch_size=4"):
+        decoder.predict(["a"], vectors.numpy().__getitem__, ["a"])
+
+
 def test_candidates_come_best_first_and_scores_are_log_probabilities(parts, vectors):
     model, tokenizer = parts
     decoder = Decoder(model, tokenizer, Decoding(num_beams=4, num_return=3))

@@ -1,6 +1,7 @@
 """Steps on a GPU: which devices and shapes a forward pass meets is checked without one; recordings need one."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,17 +14,23 @@ from close_transfer.config.components import LoopConfig
 from close_transfer.core.errors import UserError
 from close_transfer.models.adapters import ADAPTERS, NoiseSource
 from close_transfer.models.network import TransferConfig, TransferNetwork
+from close_transfer.pipelines.train import train
 from close_transfer.training.accelerator import build_accelerator
 from close_transfer.training.batches import Batch
 from close_transfer.training.parts import describe_shape, map_tensors
+from close_transfer.training.run_folder import RunFolder
 from close_transfer.training.step_runner import StepRunner
 from close_transfer.training.train_step import NonFiniteError, sum_loss
-from tests.conftest import small_config
+from tests.conftest import act_before_steps, small_config
 from tests.families import FAMILIES
 from tests.golden.record import DIM, build_fixed_network, fixed_values
 
 NUM = 4
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+def needs_gpu(test):
+    """Mark a test for `make test-gpu`; on a machine without a GPU it is skipped."""
+    return pytest.mark.gpu(pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")(test))
 
 
 class AnyNoise(NoiseSource):
@@ -153,6 +160,32 @@ def test_a_step_that_is_not_finite_is_skipped_and_named_at_the_next_look_on_a_gp
         assert torch.equal(own, other)
 
 
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        ([], r"training on 16 examples at a time\. Give train\.gradient_accumulation=2, which"),
+        (
+            ["train.batch_size=18", "train.gradient_accumulation=2"],
+            r"on 9 .* Give train\.gradient_accumulation=6, which",
+        ),
+        (["train.gradient_accumulation=16"], r"on 1 examples at a time\. Give a smaller lm="),
+    ],
+)
+def test_a_batch_that_does_not_fit_into_the_memory_is_reported_with_a_setting_that_splits_it(settings, advice):
+    class TooLarge(FixedObjective):
+        def compute_loss(self, *_):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+        def make_parts(self, step, rows, num_parts, multiple):
+            return [make_batch()] * num_parts
+
+    network, _ = build_fixed_network()
+    optimizer = torch.optim.AdamW(network.parameters())
+    runner = StepRunner(network, optimizer, Accelerator(cpu=True), TooLarge(), small_config(*settings).train)
+    with pytest.raises(UserError, match=advice):
+        runner.run(0, np.arange(NUM), 0.01)
+
+
 @needs_gpu
 def test_recorded_steps_equal_plain_ones():
     losses = {}
@@ -169,6 +202,35 @@ def test_recorded_steps_equal_plain_ones():
                 runner.run(step, np.arange(NUM), 0.01)
                 losses[uses_graphs].append(runner.look()["loss"])
     assert losses[True] == pytest.approx(losses[False], rel=1e-4)
+
+
+def compare_with_resumed(settings, monkeypatch, tolerance):
+    """Train a run, and again with an interruption after half of it, and compare the losses of all steps."""
+    given = [*settings, "lm.config.dropout_rate=0.1"]
+    train(small_config(*given, "output=whole"), "text")
+
+    def interrupt(step, _):
+        if step == 4:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        act_before_steps(patched, interrupt)
+        train(small_config(*given, "output=run"), "text")
+    train(small_config(*given, "resume=run"), "text")
+    whole, resumed = (
+        [entry.get("loss", entry.get("validation_loss")) for entry in RunFolder(Path(name)).read_log()]
+        for name in ("whole", "run")
+    )
+    assert len(whole) == 8 and resumed == pytest.approx(whole, rel=tolerance)
+
+
+@needs_gpu
+@pytest.mark.parametrize(
+    ("settings", "tolerance"),
+    [(["train.precision=fp32"], 1e-3), (["train.precision=auto"], 1e-2), (["train.precision=fp16"], 1e-2)],
+)
+def test_a_run_that_is_resumed_on_a_gpu_continues_with_the_same_losses(settings, tolerance, monkeypatch):
+    compare_with_resumed([*settings, "device=cuda"], monkeypatch, tolerance)
 
 
 @pytest.mark.parametrize(
