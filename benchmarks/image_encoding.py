@@ -34,7 +34,7 @@ SIZE = (640, 480)
 SCALES = {80: 0.5, 20: 0.25, 5: 0.15, 1: 0.1}
 GROUP = 64  # predict.py answers as many images at once
 # Images per round, and rounds. A GPU needs more, because its worker processes take seconds to start.
-DEFAULTS = {"cpu": (192, 3), "cuda": (8192, 2)}
+DEFAULTS = {"cpu": (128, 3), "cuda": (8192, 2)}
 
 
 def draw_image(rng: np.random.Generator) -> Image.Image:
