@@ -64,7 +64,7 @@ class Encoder(Protocol):
         self,
         groups: Iterable[Sequence[ImageOpener]],
         num_workers: NumWorkers = 0,
-        num_images: int = 0,
+        num_images: int | None = None,
         skip_unreadable: bool = False,
     ) -> Iterator["ImageGroup"]:
         """Yield the raw vectors of each group of images; an encoder may read the next groups meanwhile.
@@ -72,7 +72,7 @@ class Encoder(Protocol):
         Args:
             groups: functions that open each image; with processes they are pickled.
             num_workers: processes that open and preprocess images; 0 for threads of this one. An encoder may have none.
-            num_images: number of all images, by which "auto" chooses.
+            num_images: number of all images, if it is known; only then "auto" may choose processes.
             skip_unreadable: True to return the errors of images that cannot be used, with their positions in the group;
                 False to raise the first.
 

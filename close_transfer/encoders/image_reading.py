@@ -38,15 +38,15 @@ _CHUNK = 8  # images per call of a process or a thread: more cost less per image
 _MAX_THREADS = 8  # each holds one image of full size in memory, and Python's lock leaves no use for more
 
 
-def count_processes(num_workers: NumWorkers, num_images: int, device: str) -> int:
+def count_processes(num_workers: NumWorkers, num_images: int | None, device: str) -> int:
     """Return the number of worker processes, 0 for threads of this one.
 
     On "auto" a GPU gets one per core but one, if there are enough images. On a CPU the encoder itself uses all cores, and
-    processes would only slow it down.
+    processes would only slow it down. There are never more processes than have work.
     """
     if num_workers != "auto":
-        return num_workers
-    if device == "cpu" or num_images < _MIN_IMAGES_FOR_PROCESSES:
+        return num_workers if num_images is None else min(num_workers, -(-num_images // _CHUNK))
+    if device == "cpu" or num_images is None or num_images < _MIN_IMAGES_FOR_PROCESSES:
         return 0
     return min((os.cpu_count() or 1) - 1, _MAX_PROCESSES)
 
@@ -66,14 +66,14 @@ class ImageReader:
         self._transform, self._normalize = _split_preprocessing(preprocess)
 
     def read(
-        self, groups: Iterable[Sequence[ImageOpener]], num_workers: NumWorkers, num_images: int
+        self, groups: Iterable[Sequence[ImageOpener]], num_workers: NumWorkers, num_images: int | None = None
     ) -> Generator[ReadPart]:
         """Yield images for `stack`, a part of a group at a time; closing it ends threads and processes.
 
         Args:
             groups: functions that open each image; with processes they are pickled.
             num_workers: processes; 0 for threads.
-            num_images: number of all images, by which "auto" chooses.
+            num_images: number of all images; None if it is not known.
 
         Raises:
             UserError: if a process was killed, such as for lack of memory.

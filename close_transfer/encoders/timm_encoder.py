@@ -103,7 +103,7 @@ class TimmEncoder:
         self,
         groups: Iterable[Sequence[ImageOpener]],
         num_workers: NumWorkers = 0,
-        num_images: int = 0,
+        num_images: int | None = None,
         skip_unreadable: bool = False,
     ) -> Iterator[ImageGroup]:
         """Yield the raw vectors of each group of images; the next images are read meanwhile."""

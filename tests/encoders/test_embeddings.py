@@ -38,7 +38,7 @@ class CountingEncoder:
         self.asked += [str(i) for i in images]
         return np.stack([np.asarray(i, dtype=np.float32).mean(axis=(0, 1)) for i in images])
 
-    def encode_image_groups(self, groups, num_workers=0, num_images=0, skip_unreadable=False):
+    def encode_image_groups(self, groups, num_workers=0, num_images=None, skip_unreadable=False):
         for group in groups:
             yield ImageGroup(self.encode_images(opener() for opener in group), {})
 

@@ -35,7 +35,7 @@ def write_images(number, size=(40, 30)):
 
 
 def read_all(reader, groups, num_workers):
-    parts = [images for images, _ in reader.read(groups, num_workers, 0)]
+    parts = [images for images, _ in reader.read(groups, num_workers)]
     return [image for images in parts for image in images]
 
 
@@ -67,7 +67,7 @@ def test_only_many_images_for_a_gpu_are_read_in_processes(monkeypatch):
         count_processes(*given) for given in [("auto", 10**6, "cpu"), ("auto", 10, "cuda"), ("auto", 10**6, "cuda")]
     ]
     assert counts == [0, 0, 3]
-    assert count_processes(5, 1, "cpu") == 5
+    assert [count_processes(5, number, "cpu") for number in (None, 100, 9, 0)] == [5, 5, 2, 0]
 
 
 @pytest.fixture(scope="module")
