@@ -79,9 +79,10 @@ check: lint typecheck check-imports  ## Run all static checks (linter, format, t
 report-bug: $(INSTALLED)  ## Print versions, machine and (ARGS=run=FOLDER) a run's settings for a bug report
 	@$(BIN)/python scripts/report_bug.py $(ARGS)
 
-bench: $(INSTALLED)  ## Time start, text encoding, training and scores on a CPU, next to other ways; reckon memory and floors (results in runs/benchmarks)
+bench: $(INSTALLED)  ## Time start, encoding, training, decoding and scores on a CPU, next to other ways; reckon memory and floors (results in runs/benchmarks)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/text_encoding.py
+	$(BIN)/python benchmarks/image_encoding.py
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/busy_neighbour.py
 	$(BIN)/python benchmarks/training_ways.py
@@ -92,8 +93,9 @@ bench: $(INSTALLED)  ## Time start, text encoding, training and scores on a CPU,
 	$(BIN)/python benchmarks/floors.py
 
 # docs/performance.md reckons that these take less than six minutes on one H100.
-bench-gpu: $(INSTALLED)  ## Time text encoding and training on a GPU, next to other ways, and reckon a COCO run
+bench-gpu: $(INSTALLED)  ## Time encoding, training and decoding on a GPU, next to other ways, and reckon a COCO run
 	$(BIN)/python benchmarks/text_encoding.py ViT-L-14 --rounds 3 --padded-texts 4000
+	$(BIN)/python benchmarks/image_encoding.py ViT-L-14
 	$(BIN)/python benchmarks/training_step.py --rounds 3 --steps 30
 	$(BIN)/python benchmarks/training_step.py --rounds 3 --steps 10 --batch-size 1024 --output runs/benchmarks/training_step_1024.json
 	$(BIN)/python benchmarks/coco_run.py

@@ -286,8 +286,9 @@ class LoopConfig(StrictModel):
 
 
 class EmbeddingCacheConfig(StrictModel):
-    """Folder, precision and shard size of the cache of encoded vectors."""
+    """Folder, precision and shard size of the cache of encoded vectors, and who reads images for the encoder."""
 
     folder: Annotated[str, Names.FILE]
     dtype: Literal["float32", "float16"]
     shard_rows: Positive
+    image_workers: Annotated[Literal["auto"] | Natural, Role.THROUGHPUT]

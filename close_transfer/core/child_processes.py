@@ -4,6 +4,7 @@ A killed process cannot end its children. They would continue, and hold the lock
 """
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
 
+_LEFT_TO_PARENT = (signal.SIGINT, signal.SIGUSR1)
 _PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 
 # Linux itself kills the program when its parent ends. The request survives `exec`. A parent that ended before the
@@ -30,6 +32,19 @@ os.execvp(sys.argv[2], sys.argv[2:])
 def open_pool(num_workers: int | None = None) -> ProcessPoolExecutor:
     """Open a pool of new Python processes, which end with this one; None for one per core."""
     return ProcessPoolExecutor(num_workers, mp_context=get_context("spawn"), initializer=end_with_parent)
+
+
+def open_background_pool(num_workers: int) -> ProcessPoolExecutor:
+    """Open a pool as `open_pool`, whose processes leave Ctrl-C and SIGUSR1, which reach them too, to this one."""
+    pool = open_pool(num_workers)
+    # A process inherits the blocked signals, which covers its imports too.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_PARENT)
+    try:
+        for _ in range(num_workers):  # a call starts a process if none is idle
+            pool.submit(os.getpid)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    return pool
 
 
 def end_with_parent() -> None:

@@ -18,7 +18,7 @@ class ImageRef:
 
     Attributes:
         key: name of the image, the same on any machine; unique within its split.
-        open: function that reads or draws the image, as RGB.
+        open: function that reads or draws the image, as RGB. It can be pickled, for worker processes.
         digest: function that fingerprints the image's content, so that its vector can be cached.
         row: line of the file it came from, from 0; precomputed embeddings are indexed by it.
     """

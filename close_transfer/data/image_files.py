@@ -5,8 +5,11 @@ An image that cannot be used raises a `UserError` that names the file and the re
 
 import io
 import os
+import threading
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,6 +39,23 @@ _MAX_ASPECT_RATIO = 200
 
 class _Unusable(Exception):
     """Reason why an image cannot be used."""
+
+
+class UnreadableImageError(UserError):
+    """Error of an image that cannot be used.
+
+    Attributes:
+        reason: the reason alone. It survives a way through another process, which an error's cause does not.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        """Name the image and the reason."""
+        super().__init__(f"{name}: cannot be read as an image ({reason}). Give another file")
+        self.name, self.reason = name, reason
+
+    def __reduce__(self) -> tuple[type["UnreadableImageError"], tuple[str, str]]:
+        """Return what another process makes the error from."""
+        return type(self), (self.name, self.reason)
 
 
 @dataclass(frozen=True)
@@ -132,8 +152,7 @@ def open_image(path: Path) -> Image.Image:
     except OSError:  # an impossible file name; opening it raises the reason
         is_other = False
     if is_other:  # opening a pipe would wait for ever
-        reason = "it is not a file"
-        raise UserError(f"{path}: cannot be read as an image ({reason}). Give another file") from _Unusable(reason)
+        raise UnreadableImageError(str(path), "it is not a file")
     return _open_source(path, str(path))
 
 
@@ -144,18 +163,48 @@ def read_image(content: bytes, name: str) -> Image.Image:
 
 def explain_unreadable(error: UserError) -> str:
     """Return the reason alone, from an error of `open_image`."""
-    return str(error.__cause__ or error)
+    return error.reason if isinstance(error, UnreadableImageError) else str(error)
+
+
+@contextmanager
+def _ignoring_warnings() -> Iterator[None]:
+    """Ignore warnings while any thread is within: filters are the process's, and the last thread restores them."""
+    with _filters.lock:
+        if not _filters.num_threads:
+            _filters.saved.__enter__()
+            warnings.simplefilter("ignore")
+        _filters.num_threads += 1
+    try:
+        yield
+    finally:
+        with _filters.lock:
+            _filters.num_threads -= 1
+            if not _filters.num_threads:
+                _filters.saved.__exit__(None, None, None)
+                _filters.saved = warnings.catch_warnings()
+
+
+@dataclass
+class _Filters:
+    """State of `_ignoring_warnings`: the threads that are within, and the filters to restore."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    num_threads: int = 0
+    saved: warnings.catch_warnings = field(default_factory=warnings.catch_warnings)
+
+
+_filters = _Filters()
 
 
 def _open_source(source: Path | BinaryIO, name: str) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about damage that it can repair
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with _identify(source) as image:
-                _check_shape(image.size)
-                return convert_to_rgb(image)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        # Pillow warns about damage that it can repair.
+        with _ignoring_warnings(), _identify(source) as image:
+            _check_shape(image.size)
+            converted = convert_to_rgb(image)
+            _check_shape(converted.size)  # the size of an icon is known only after it is decoded
+            return converted
+    except Image.DecompressionBombError:
         megapixels = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         reason = f"more than {megapixels:.0f} megapixels, the limit against decompression bombs. Make it smaller"
     except UnidentifiedImageError:
@@ -163,7 +212,7 @@ def _open_source(source: Path | BinaryIO, name: str) -> Image.Image:
     except Exception as error:  # decoders raise errors of any kind on damaged data
         detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
         reason = (detail.splitlines() or [type(error).__name__])[0]
-    raise UserError(f"{name}: cannot be read as an image ({reason}). Give another file") from _Unusable(reason)
+    raise UnreadableImageError(name, reason)
 
 
 def _identify(source: Path | BinaryIO) -> Image.Image:
@@ -193,6 +242,10 @@ def _is_heic(source: Path | BinaryIO) -> bool:
 
 
 def _check_shape(size: tuple[int, int]) -> None:
+    # Pillow raises this error at twice its limit, and warns at its limit. A warning depends on filters, which all threads
+    # share.
+    if Image.MAX_IMAGE_PIXELS is not None and size[0] * size[1] > Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError
     if max(size) > _MAX_ASPECT_RATIO * min(size):
         raise _Unusable(f"{size[0]} x {size[1]} pixels: too long for its width")
 

@@ -1,8 +1,8 @@
 """Work that is done ahead of a device: preparing batches in threads, and fetching results late."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
@@ -15,13 +15,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], num_threads: int) -> Iterator[Result]:
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], num_threads: int) -> Generator[Result]:
     """Yield the function's result for each item, in order, computed in threads up to twice their number ahead."""
-    remaining = iter(items)
     executor = ThreadPoolExecutor(num_threads, thread_name_prefix="encoding")
+    return map_in_pool(executor, function, items, 2 * num_threads)
+
+
+def map_in_pool(
+    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], num_ahead: int
+) -> Generator[Result]:
+    """Yield the function's result for each item, in order, up to `num_ahead` computed ahead; then close the pool."""
+    remaining = iter(items)
     try:
         pending: deque[Future[Result]] = deque()
-        for item in islice(remaining, 2 * num_threads):
+        for item in islice(remaining, num_ahead):
             pending.append(executor.submit(function, item))
         while pending:
             result = pending.popleft().result()

@@ -10,7 +10,7 @@ import errno
 import hashlib
 import io
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -96,7 +96,7 @@ class EmbeddingCache:
         self,
         names: Sequence[str],
         digests: Sequence[bytes],
-        encode: Callable[[Iterable[Sequence[int]]], Iterator[Float32Array]],
+        encode: Callable[[Sequence[Sequence[int]]], Iterator[Float32Array]],
         unit: str,
     ) -> EmbeddingMatrix:
         """Return the vectors of all items; those that are not in the cache are encoded and added to it.
@@ -128,7 +128,7 @@ class EmbeddingCache:
                 total=num_missing, unit=unit, desc=f"encoding {unit}s", disable=not num_missing, leave=False
             ) as bar:
                 chunks = list(self._divide(digests, row_of))
-                vectors = encode(group for groups in chunks for group in groups)
+                vectors = encode([group for groups in chunks for group in groups])
                 for groups in chunks:
                     parts = []
                     for _ in groups:

@@ -5,7 +5,7 @@ encoder's weights and preprocessing, and the text or image itself (`embedding_ca
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,10 +85,16 @@ def encode_image_refs(encoder: AnyEncoder, images: Iterable[ImageRef], config: E
             [encoder.image_matrix], {image.key: image.row for image in distinct if image.row is not None}
         )
     cache = EmbeddingCache(config, fingerprint([encoder.image_key, OPENING]), f"images by {encoder.name}")
+
+    def encode(groups: Sequence[Sequence[int]]) -> Iterator[Float32Array]:
+        openers = ([distinct[i].open for i in group] for group in groups)
+        num_images = sum(map(len, groups))
+        return (group.vectors for group in encoder.encode_image_groups(openers, config.image_workers, num_images))
+
     return cache.load_or_encode(
         [image.key for image in distinct],
         [_compute_digest(image.digest()) for image in distinct],
-        lambda groups: (encoder.encode_images(distinct[i].open() for i in group) for group in groups),
+        encode,
         unit="image",
     )
 

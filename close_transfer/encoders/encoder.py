@@ -1,18 +1,29 @@
 """Interface of frozen encoders, and the functions that they share."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
-from typing import Protocol
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.errors import UserError
+from close_transfer.data.image_preparation import ImageOpener
 from close_transfer.encoders.background import fetch_late
+from close_transfer.encoders.image_reading import ImageReader, NumWorkers, ReadPart
+
+
+class ImageGroup(NamedTuple):
+    """Raw vectors of a group's images that could be read, in order, and the errors of the others by position."""
+
+    vectors: Float32Array
+    unreadable: dict[int, UserError]
 
 
 class Encoder(Protocol):
@@ -47,33 +58,86 @@ class Encoder(Protocol):
         """
 
     def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
-        """Return the raw output of the image tower, not normalised; shape (images, dim), or (images, k, dim) of a grid.
+        """Return the raw output of the image tower, not normalised; shape (images, dim), or (images, k, dim) of a grid."""
 
-        One image of full size is held in memory at a time.
+    def encode_image_groups(
+        self,
+        groups: Iterable[Sequence[ImageOpener]],
+        num_workers: NumWorkers = 0,
+        num_images: int | None = None,
+        skip_unreadable: bool = False,
+    ) -> Iterator["ImageGroup"]:
+        """Yield the raw vectors of each group of images; an encoder may read the next groups meanwhile.
+
+        Args:
+            groups: functions that open each image; with processes they are pickled.
+            num_workers: processes that open and preprocess images; 0 for threads of this one. An encoder may have none.
+            num_images: number of all images, if it is known; only then "auto" may choose processes.
+            skip_unreadable: True to return the errors of images that cannot be used, with their positions in the group;
+                False to raise the first.
+
+        Raises:
+            UserError: of the first image that cannot be used, in order.
         """
 
     def count_cut(self, texts: Sequence[str]) -> int:
         """Return the number of texts that are longer than the encoder's context, which cuts them."""
 
 
-def encode_in_batches(
-    images: Iterable[Image.Image],
-    preprocess: Callable[[Image.Image], Tensor],
+def encode_image_groups(
+    read: Generator[ReadPart],
+    reader: ImageReader,
     encode: Callable[[Tensor], Tensor],
-    batch_size: int,
-) -> Float32Array:
-    """Encode images in batches; return raw float32 vectors, shape (images, [k,] dim).
+    skip_unreadable: bool,
+) -> Iterator[ImageGroup]:
+    """Encode groups of images in batches, which do not depend on the parts in which they are read.
 
     Args:
-        images: images, read one at a time.
-        preprocess: turns an image into a tensor (channels, height, width).
-        encode: turns a batch (images, channels, height, width) into vectors.
-        batch_size: images per batch.
+        read: images that `reader` reads.
+        reader: reader with the encoder's preprocessing and its batch size.
+        encode: turns a batch (images, channels, height, width) on the device into vectors.
+        skip_unreadable: as of `Encoder.encode_image_groups`.
     """
-    prepared = map(preprocess, images)
-    batches = iter(lambda: list(islice(prepared, batch_size)), [])
-    encoded = list(fetch_late(encode(torch.stack(batch)) for batch in batches))
-    return np.concatenate(encoded) if encoded else np.empty((0, 0), dtype=np.float32)
+    ends: deque[dict[int, UserError] | None] = deque()  # of each batch: the unreadable images of the group that it ends
+    parts: list[Float32Array] = []
+    with closing(read):
+        for vectors in fetch_late(_encode_batches(read, reader, encode, skip_unreadable, ends)):
+            if vectors.size:
+                parts.append(vectors)
+            unreadable = ends.popleft()
+            if unreadable is not None:
+                yield ImageGroup(np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32), unreadable)
+                parts = []
+
+
+def _encode_batches(
+    read: Iterable[ReadPart],
+    reader: ImageReader,
+    encode: Callable[[Tensor], Tensor],
+    skip_unreadable: bool,
+    ends: deque[dict[int, UserError] | None],
+) -> Iterator[Tensor]:
+    """Yield vectors of each batch, those of a group's last one empty if no image of the group is left for it."""
+    pending: list[NDArray[Any]] = []
+    unreadable: dict[int, UserError] = {}
+    position = 0
+    for images, is_last in read:
+        for image in images:
+            if isinstance(image, UserError):
+                if not skip_unreadable:
+                    raise image
+                unreadable[position] = image
+            else:
+                pending.append(image)
+            position += 1
+        while len(pending) >= reader.batch_size or is_last:
+            batch, pending = pending[: reader.batch_size], pending[reader.batch_size :]
+            ends_group = is_last and not pending
+            ends.append(unreadable if ends_group else None)
+            yield encode(reader.stack(batch)) if batch else torch.empty((0, 0), device=reader.device)
+            if ends_group:
+                unreadable, position = {}, 0
+                break
 
 
 def flatten_grid(grid: Float[Tensor, "b d h w"]) -> Float[Tensor, "b k d"]:

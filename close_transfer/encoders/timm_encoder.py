@@ -13,8 +13,14 @@ from close_transfer.config.components import TimmConfig
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError, get_first_line
-from close_transfer.encoders.background import copy_to_device
-from close_transfer.encoders.encoder import build_no_text_tower_error, encode_in_batches, flatten_grid
+from close_transfer.data.image_preparation import ImageOpener
+from close_transfer.encoders.encoder import (
+    ImageGroup,
+    build_no_text_tower_error,
+    encode_image_groups,
+    flatten_grid,
+)
+from close_transfer.encoders.image_reading import ImageReader, NumWorkers
 from close_transfer.encoders.open_clip_loading import RANDOM
 from close_transfer.encoders.out_of_memory import explain_too_many_images
 from close_transfer.encoders.precision import cast_products, list_key_parts, resolve_precision
@@ -70,7 +76,7 @@ class TimmEncoder:
         self._model = model.to(device).eval().requires_grad_(False)
         self._device = device
         self.precision = resolve_precision(config.precision, device)
-        self._batch_size = config.batch_size
+        self._reader = ImageReader(self._preprocess, config.batch_size, device)
         self._is_grid = config.features == "grid"
         source = Path(config.weights).name if config.weights else None
         source = source or (f"random weights, seed {config.seed}" if config.pretrained == RANDOM else None)
@@ -91,12 +97,23 @@ class TimmEncoder:
 
     def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
         """Return raw image vectors, shape (images, dim), or (images, k, dim) of a grid; float32."""
-        return encode_in_batches(images, self._preprocess, self._encode, self._batch_size)
+        (group,) = self.encode_image_groups([[image.copy for image in images]])
+        return group.vectors
+
+    def encode_image_groups(
+        self,
+        groups: Iterable[Sequence[ImageOpener]],
+        num_workers: NumWorkers = 0,
+        num_images: int | None = None,
+        skip_unreadable: bool = False,
+    ) -> Iterator[ImageGroup]:
+        """Yield the raw vectors of each group of images; the next images are read meanwhile."""
+        parts = self._reader.read(groups, num_workers, num_images)
+        return encode_image_groups(parts, self._reader, self._encode, skip_unreadable)
 
     @explain_too_many_images
     @torch.inference_mode()
     def _encode(self, images: Tensor) -> Tensor:
-        images = copy_to_device(images, self._device)
         with cast_products(self.precision, self._device):
             if not self._is_grid:
                 return self._model(images)  # pooled, because the model was built without a classifier

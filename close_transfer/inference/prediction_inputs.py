@@ -1,11 +1,11 @@
 """Inputs of prediction: image files or vectors from a file, read in batches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from PIL import Image
 
 from close_transfer.config.components import ClipConfig
 from close_transfer.config.predict import PredictConfig
@@ -14,11 +14,14 @@ from close_transfer.core.atomic_files import fingerprint, fingerprint_file
 from close_transfer.core.errors import UserError
 from close_transfer.data.image_files import OPENING, explain_unreadable, find_images, open_image
 from close_transfer.encoders import Encoder, load_encoder
+from close_transfer.encoders.image_reading import NumWorkers
 from close_transfer.encoders.precomputed import read_array
 from close_transfer.inference.loading import check_encoder
 from close_transfer.models.network import TransferNetwork
 
 Unreadable = dict[str, str]  # id of an input, and the reason why it cannot be read
+# Ids and vectors, shape (rows, dim), of the inputs that could be read, and the others.
+InputBatch = tuple[list[str], Float32Array, list[Unreadable]]
 
 
 class PredictionInputs(Protocol):
@@ -36,19 +39,22 @@ class PredictionInputs(Protocol):
     unreadable: list[Unreadable]
     key: dict[str, str]
 
-    def read_batch(self, start: int, end: int) -> tuple[list[str], Float32Array, list[Unreadable]]:
-        """Return ids and vectors, shape (rows, dim), of the readable inputs of [start, end), and the unreadable ones."""
+    def iterate_batches(self, ranges: Sequence[tuple[int, int]]) -> Generator[InputBatch]:
+        """Yield the inputs of each range from start to end; images of the next ones may be read meanwhile."""
 
     def encode_with(self, encoder: Encoder, start: int, end: int, ids: Sequence[str]) -> Float32Array:
         """Encode with another encoder those inputs of [start, end) whose ids are given."""
 
 
 class _ImageInputs:
-    def __init__(self, root: Path, model: TransferNetwork, clip: ClipConfig, device: str) -> None:
+    def __init__(
+        self, root: Path, model: TransferNetwork, clip: ClipConfig, device: str, num_workers: NumWorkers
+    ) -> None:
         images = find_images(root)
         self._files = images.files
         self.num, self.num_other = len(images.files), images.num_other
         self.unreadable = [{"id": name, "reason": reason} for name, reason in images.faults]
+        self._num_workers = num_workers
         self._encoder = load_encoder(clip, device)
         check_encoder(self._encoder, model)
         self.key = {
@@ -56,26 +62,24 @@ class _ImageInputs:
             "images": fingerprint(f"{name}\0{_compute_stamp(path)}" for name, path in images.files),
         }
 
-    def read_batch(self, start: int, end: int) -> tuple[list[str], Float32Array, list[Unreadable]]:
-        names: list[str] = []
-        unreadable: list[Unreadable] = []
-
-        def open_readable() -> Iterator[Image.Image]:
-            for name, path in self._files[start:end]:
-                try:
-                    image = open_image(path)
-                except UserError as error:
-                    unreadable.append({"id": name, "reason": explain_unreadable(error)})
-                    continue
-                names.append(name)
-                yield image
-
-        # Encoding consumes the generator, which fills `names` and `unreadable`.
-        return names, self._encoder.encode_images(open_readable()), unreadable
+    def iterate_batches(self, ranges: Sequence[tuple[int, int]]) -> Generator[InputBatch]:
+        groups = ([partial(open_image, path) for _, path in self._files[start:end]] for start, end in ranges)
+        num_images = sum(end - start for start, end in ranges)
+        encoded = self._encoder.encode_image_groups(groups, self._num_workers, num_images, skip_unreadable=True)
+        for (start, end), group in zip(ranges, encoded, strict=True):
+            names = [name for name, _ in self._files[start:end]]
+            unreadable = [
+                {"id": names[position], "reason": explain_unreadable(error)}
+                for position, error in group.unreadable.items()
+            ]
+            readable = [name for position, name in enumerate(names) if position not in group.unreadable]
+            yield readable, group.vectors, unreadable
 
     def encode_with(self, encoder: Encoder, start: int, end: int, ids: Sequence[str]) -> Float32Array:
         readable = set(ids)
-        return encoder.encode_images(open_image(path) for name, path in self._files[start:end] if name in readable)
+        openers = [partial(open_image, path) for name, path in self._files[start:end] if name in readable]
+        (group,) = encoder.encode_image_groups([openers])
+        return group.vectors
 
 
 def _compute_stamp(path: Path) -> str:
@@ -100,9 +104,10 @@ class _EmbeddingInputs:
         self.unreadable: list[Unreadable] = []
         self.key = {"embeddings": fingerprint_file(path)}
 
-    def read_batch(self, start: int, end: int) -> tuple[list[str], Float32Array, list[Unreadable]]:
-        block = np.array(self._array[start:end], dtype=np.float32)
-        return [str(start + row) for row in range(len(block))], block, []
+    def iterate_batches(self, ranges: Sequence[tuple[int, int]]) -> Generator[InputBatch]:
+        for start, end in ranges:
+            block = np.array(self._array[start:end], dtype=np.float32)
+            yield [str(start + row) for row in range(len(block))], block, []
 
     def encode_with(self, encoder: Encoder, start: int, end: int, ids: Sequence[str]) -> Float32Array:
         raise UserError(
@@ -125,4 +130,4 @@ def open_inputs(config: PredictConfig, model: TransferNetwork, clip: ClipConfig,
             f"images={config.images}: the run was trained on vectors from files, so it cannot encode images. Encode them "
             "with the same encoder, and give embeddings=FILE"
         )
-    return _ImageInputs(Path(config.images), model, clip, device)
+    return _ImageInputs(Path(config.images), model, clip, device, config.embedding_cache.image_workers)

@@ -7,6 +7,7 @@ print(model.caption("photo.jpg"))
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -211,4 +212,6 @@ class TransferModel(SavedModel):
             return check_embeddings(embeddings, self.network.config.encoder)
         if texts:
             return self.encoder.encode_texts(texts)
-        return self.encoder.encode_images(map(open_given_image, images))
+        # In threads only: a worker process would run the script that calls this once more.
+        (group,) = self.encoder.encode_image_groups([[partial(open_given_image, image) for image in images]])
+        return group.vectors

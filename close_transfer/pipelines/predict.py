@@ -123,10 +123,10 @@ def _iterate_answers(
         done: number of inputs that are answered already.
     """
     size = config.batch_size
-    with tqdm(total=inputs.num, initial=done, unit="image" if config.images else "vector", desc="predicting") as bar:
-        for start in range(done, inputs.num, size):
-            end = min(start + size, inputs.num)
-            names, vectors, unreadable = inputs.read_batch(start, end)
+    ranges = [(start, min(start + size, inputs.num)) for start in range(done, inputs.num, size)]
+    bar = tqdm(total=inputs.num, initial=done, unit="image" if config.images else "vector", desc="predicting")
+    with bar, closing(inputs.iterate_batches(ranges)) as batches:
+        for (start, end), (names, vectors, unreadable) in zip(ranges, batches, strict=True):
             yield answer_batch(start, end, names, vectors) if names else [], unreadable
             bar.update(end - start)
 

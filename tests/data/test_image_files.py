@@ -1,7 +1,9 @@
 import os
 import struct
 import sys
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -264,3 +266,24 @@ def test_nothing_to_find(tmp_path):
         find_images(tmp_path)
     with pytest.raises(UserError, match="there is no such file or folder"):
         find_images(tmp_path / "nowhere")
+
+
+def test_threads_ignore_warnings_and_refuse_bombs_together(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    Image.new("L", (40, 30)).save("bomb.png")  # less than twice the limit, of which Pillow only warns
+    Image.new("L", (20, 30)).save("fine.png")
+
+    def find_reason(name):
+        try:
+            open_image(Path(name))
+        except UserError as error:
+            return explain_unreadable(error)[:9]
+        return ""
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = list(warnings.filters)
+        with ThreadPoolExecutor(8) as executor:
+            reasons = list(executor.map(find_reason, ["bomb.png", "fine.png"] * 100))
+        assert warnings.filters == before
+    assert reasons == ["more than", ""] * 100

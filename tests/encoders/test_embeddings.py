@@ -12,6 +12,7 @@ from close_transfer.data.examples import Example, ImageRef
 from close_transfer.encoders import embedding_cache
 from close_transfer.encoders.embedding_cache import EmbeddingCache
 from close_transfer.encoders.embeddings import encode_image_refs, encode_text_scenes, encode_texts
+from close_transfer.encoders.encoder import ImageGroup
 from tests.settings import make_embedding_cache
 
 
@@ -36,6 +37,10 @@ class CountingEncoder:
         images = list(images)
         self.asked += [str(i) for i in images]
         return np.stack([np.asarray(i, dtype=np.float32).mean(axis=(0, 1)) for i in images])
+
+    def encode_image_groups(self, groups, num_workers=0, num_images=None, skip_unreadable=False):
+        for group in groups:
+            yield ImageGroup(self.encode_images(opener() for opener in group), {})
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from close_transfer.cli import compose_config
@@ -239,7 +240,7 @@ def test_answers_on_another_memory_are_not_mixed(
     assert len(answers(lines)) == 1
 
 
-def test_one_full_size_image_is_in_memory_at_a_time(finished_runs, images, monkeypatch):
+def test_each_thread_holds_one_full_size_image(finished_runs, images, monkeypatch):
     alive, most = weakref.WeakSet(), []
 
     class Full:
@@ -257,7 +258,8 @@ def test_one_full_size_image_is_in_memory_at_a_time(finished_runs, images, monke
     monkeypatch.setattr(prediction_inputs, "open_image", counted)
     for number in range(3, 12):
         Image.new("RGB", (300, 200)).save(images / f"{number}.png")
-    run_prediction(finished_runs, f"images={images}", "batch_size=64")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    run_prediction(finished_runs, f"images={images}", "batch_size=64", "device=cpu")
     assert len(most) == 12
     assert max(most) <= 2
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import datasets
 import pyarrow
-from PIL import Image
 from pyarrow import compute
 
 from close_transfer.config.data import HuggingFaceData
@@ -21,6 +20,7 @@ from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.image_files import open_image, read_image
+from close_transfer.data.image_preparation import ImageOpener
 from close_transfer.data.sources.dataset_folder import (
     check_builder,
     check_saved,
@@ -29,7 +29,7 @@ from close_transfer.data.sources.dataset_folder import (
     find_parquet_columns,
     is_saved,
 )
-from close_transfer.data.sources.images import StoredImage, describe_missing_image
+from close_transfer.data.sources.images import StoredImage, TableImageOpener, describe_missing_image
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.own_rows import (
     Row,
@@ -231,11 +231,11 @@ class _Images:
             return str(error)
         return ""
 
-    def _open(self, row: int) -> Image.Image:
+    def _read(self, row: int) -> ImageOpener:
         content = self._read_content(row)
         if isinstance(content, Path):
-            return open_image(content)
-        return read_image(content, f"data.path={self._path}, row {row}")
+            return partial(open_image, content)
+        return partial(read_image, content, f"data.path={self._path}, row {row}")
 
     def _compute_digest(self, row: int) -> str:
         content = self._read_content(row)
@@ -246,7 +246,11 @@ class _Images:
     def __getitem__(self, row: int) -> ImageRef:
         key = f"{self._split}:{row}"
         return StoredImage(
-            key, partial(self._open, row), partial(self._compute_digest, row), None, partial(self._explain_missing, row)
+            key,
+            TableImageOpener(partial(self._read, row)),
+            partial(self._compute_digest, row),
+            None,
+            partial(self._explain_missing, row),
         )
 
 

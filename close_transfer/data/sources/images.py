@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from PIL import Image
 
 from close_transfer.core.atomic_files import fingerprint_file
 from close_transfer.core.errors import UserError
@@ -13,6 +15,7 @@ from close_transfer.core.readers.open_file import is_file
 from close_transfer.core.schema import OnBadRows
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.data.image_files import open_image
+from close_transfer.data.image_preparation import ImageOpener
 
 _RESTORE = "Put the dataset's images there, or name their folder (docs/data.md)"
 
@@ -26,6 +29,33 @@ class StoredImage(ImageRef):
     """
 
     explain_missing: Callable[[], str] = str
+
+
+@dataclass(frozen=True)
+class TableImageOpener:
+    """Function that opens an image of a table. Pickled for another process, it takes the image's bytes, not the table.
+
+    Attributes:
+        read: function that reads the bytes, and returns a function that opens them.
+    """
+
+    read: Callable[[], ImageOpener]
+
+    def __call__(self) -> Image.Image:
+        """Open the image."""
+        return self.read()()
+
+    def __reduce__(self) -> Any:
+        """Read the bytes, and return what another process opens them with, or raises their error with."""
+        try:
+            opener = self.read()
+        except UserError as error:
+            opener = partial(_raise, error)
+        return opener.__reduce__()
+
+
+def _raise(error: UserError) -> NoReturn:
+    raise error
 
 
 def describe_missing_image(path: Path) -> str:
