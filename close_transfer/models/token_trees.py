@@ -92,10 +92,12 @@ class TokenTree(ABC):
 
     def _build_mask(self, visible: Tensor, before: Tensor) -> Tensor:
         """Return a mask to add to attention scores, (b, 1, n, slots): 0 for what a token sees, else the lowest number."""
-        dtype = self._context.states.dtype
-        is_seen = torch.cat([before[:, None].expand(-1, visible.shape[1], -1), visible], dim=2)
+        return self._hide(torch.cat([before[:, None].expand(-1, visible.shape[1], -1), visible], dim=2))[:, None]
+
+    def _hide(self, is_seen: Tensor) -> Tensor:
         # PyTorch's attention takes booleans as well, but GPT-J adds the mask to its scores.
-        return torch.zeros_like(is_seen, dtype=dtype).masked_fill_(~is_seen, torch.finfo(dtype).min)[:, None]
+        dtype = self._context.states.dtype
+        return torch.zeros_like(is_seen, dtype=dtype).masked_fill_(~is_seen, torch.finfo(dtype).min)
 
 
 class DecoderOnlyTree(TokenTree):
@@ -138,6 +140,7 @@ class EncoderDecoderTree(TokenTree):
         super().__init__(lm, context, depths)
         self._decoder = lm.get_decoder()
         self._cross = DynamicCache()
+        self._cross_mask = self._hide(context.mask.bool())[:, None, None]
         self._bias = self._compute_position_bias()
 
     @property
@@ -155,14 +158,13 @@ class EncoderDecoderTree(TokenTree):
         first = num_slots - ids.shape[1]
         for layer in self._layers:
             layer.num_used = first
-        context = self._context
         before = torch.ones(len(ids), 1, dtype=torch.bool, device=ids.device)
         with self._use_bias(self._bias[:, :, first:num_slots, :num_slots]):
             hidden = self._decoder(
                 input_ids=ids,
                 attention_mask=self._build_mask(visible, before),
-                encoder_hidden_states=context.states,
-                encoder_attention_mask=context.mask,
+                encoder_hidden_states=self._context.states,
+                encoder_attention_mask=self._cross_mask,
                 past_key_values=EncoderDecoderCache(Cache(layers=self._layers), self._cross),
                 use_cache=True,
             ).last_hidden_state
@@ -174,6 +176,7 @@ class EncoderDecoderTree(TokenTree):
 
     def select(self, rows: Tensor) -> None:
         super().select(rows)
+        self._cross_mask = self._cross_mask[rows]
         for layer in self._cross.layers:
             layer.keys, layer.values = layer.keys[rows], layer.values[rows]
 
