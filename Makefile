@@ -76,16 +76,18 @@ check: lint typecheck check-imports  ## Run all static checks (linter, format, t
 report-bug: $(INSTALLED)  ## Print versions, machine and (ARGS=run=FOLDER) a run's settings for a bug report
 	@$(BIN)/python scripts/report_bug.py $(ARGS)
 
-bench: $(INSTALLED)  ## Time start, text encoding, training and scores on a CPU, next to other ways (results in runs/benchmarks)
+bench: $(INSTALLED)  ## Time start, text encoding, training, decoding and scores on a CPU, next to other ways (results in runs/benchmarks)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/text_encoding.py
 	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/decoding.py
 	$(BIN)/python benchmarks/scoring.py --rounds 3 --meteor-rounds 1
 	$(BIN)/python benchmarks/answer_parsing.py
 
-bench-gpu: $(INSTALLED)  ## Time text encoding and training on a GPU, next to other ways
+bench-gpu: $(INSTALLED)  ## Time text encoding, training and decoding on a GPU, next to other ways
 	$(BIN)/python benchmarks/text_encoding.py ViT-L-14 --rounds 3
 	$(BIN)/python benchmarks/training_step.py --rounds 3
+	$(BIN)/python benchmarks/decoding.py --lms t5-base --rounds 2
 
 benchmark-flickr30k: $(INSTALLED)  ## Measure speed and memory of an epoch on Flickr30k's captions (needs the data)
 	$(BIN)/python benchmarks/flickr30k_epoch.py
