@@ -29,6 +29,9 @@ _ENCODER_DECODERS = ("t5",)
 class _Slots(DynamicLayer):
     """Keys and values of a layer in memory that is allocated once, instead of being copied for every new token."""
 
+    keys: Tensor
+    values: Tensor
+
     def __init__(self, num_slots: int) -> None:
         super().__init__()
         self.num_slots, self.num_used = num_slots, 0
@@ -64,7 +67,7 @@ class TokenTree(ABC):
         """
         self._lm, self._context, self._depths = lm, context, depths
         num_layers = getattr(lm.config, "num_decoder_layers", None) or lm.config.num_hidden_layers
-        self._layers = [_Slots(self.num_before + len(depths)) for _ in range(num_layers)]
+        self._layers: list[Any] = [_Slots(self.num_before + len(depths)) for _ in range(num_layers)]
 
     @property
     @abstractmethod
@@ -177,7 +180,8 @@ class EncoderDecoderTree(TokenTree):
     def select(self, rows: Tensor) -> None:
         super().select(rows)
         self._cross_mask = self._cross_mask[rows]
-        for layer in self._cross.layers:
+        cross_layers: list[Any] = self._cross.layers
+        for layer in cross_layers:
             layer.keys, layer.values = layer.keys[rows], layer.values[rows]
 
     def _compute_position_bias(self) -> Tensor:

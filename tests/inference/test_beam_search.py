@@ -90,7 +90,7 @@ def test_texts_and_scores_are_those_of_generate(family, num_beams):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_texts_and_scores_are_those_of_generate_for_many_models(family):
     lengths, different = [], []
-    for seed in range(5):
+    for seed in range(2):
         for end_bias in (0.0, 0.5 * END_BIAS[family], END_BIAS[family], 2 * END_BIAS[family]):
             for num_beams, num_return in ((1, 1), (2, 2), (5, 3), (4, 1)):
                 row_lengths, num_different = compare(family, seed, end_bias, num_beams, num_return)
