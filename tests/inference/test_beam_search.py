@@ -83,7 +83,7 @@ def compare(family, seed, end_bias, num_beams, num_return):
 def test_texts_and_scores_are_those_of_generate(family, num_beams):
     lengths, num_different = compare(family, 0, END_BIAS[family], num_beams, min(num_beams, 2))
     assert num_different == 0
-    assert max(lengths) > min(lengths)
+    assert num_beams == 1 or max(lengths) > min(lengths)
 
 
 @pytest.mark.slow
