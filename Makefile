@@ -87,6 +87,7 @@ bench: $(INSTALLED)  ## Time start, encoding, training, decoding and scores on a
 	$(BIN)/python benchmarks/busy_neighbour.py
 	$(BIN)/python benchmarks/training_ways.py
 	$(BIN)/python benchmarks/training_epochs.py
+	$(BIN)/python benchmarks/decoding.py
 	$(BIN)/python benchmarks/scoring.py --rounds 3 --meteor-rounds 1
 	$(BIN)/python benchmarks/answer_parsing.py
 	$(BIN)/python benchmarks/memory_table.py
@@ -95,11 +96,12 @@ bench: $(INSTALLED)  ## Time start, encoding, training, decoding and scores on a
 # docs/performance.md reckons that these take less than six minutes on one H100.
 bench-gpu: $(INSTALLED)  ## Time encoding, training and decoding on a GPU, next to other ways, and reckon a COCO run
 	$(BIN)/python benchmarks/text_encoding.py ViT-L-14 --rounds 3 --padded-texts 4000
-	$(BIN)/python benchmarks/image_encoding.py ViT-L-14
-	$(BIN)/python benchmarks/training_step.py --rounds 3 --steps 30
-	$(BIN)/python benchmarks/training_step.py --rounds 3 --steps 10 --batch-size 1024 --output runs/benchmarks/training_step_1024.json
+	$(BIN)/python benchmarks/image_encoding.py ViT-L-14 --images 4096
+	$(BIN)/python benchmarks/training_step.py --rounds 3 --steps 20
+	$(BIN)/python benchmarks/training_step.py --rounds 3 --steps 8 --batch-size 1024 --output runs/benchmarks/training_step_1024.json
 	$(BIN)/python benchmarks/coco_run.py
 	$(BIN)/python benchmarks/memory_table.py --measured
+	$(BIN)/python benchmarks/decoding.py --lms t5-base --rounds 2
 
 benchmark-flickr30k: $(INSTALLED)  ## Measure speed and memory of an epoch on Flickr30k's captions (needs the data)
 	$(BIN)/python benchmarks/flickr30k_epoch.py

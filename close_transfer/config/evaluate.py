@@ -20,7 +20,7 @@ class EvaluateConfig(RunReference, AnsweringConfig):
     clip: Annotated[ClipConfig | None, Role.TEST] = None
     split: Annotated[EvalSplit, Role.TEST]
     scene: Annotated[InputModality, Role.TEST]
-    batch_size: Annotated[Positive, Role.THROUGHPUT]
+    batch_size: Annotated[Positive | None, Role.THROUGHPUT]
     max_examples: Annotated[Positive | None, Role.TEST]
     num_bootstrap: Annotated[Positive, Role.REPORTING]
     extra_metrics: Annotated[tuple[ExtraMetricName, ...], BeforeValidator(as_tuple), Role.REPORTING]

@@ -1,4 +1,4 @@
-"""Decoding of scene vectors: text by beam search or sampling in transformers, labels by their likelihood."""
+"""Decoding of scene vectors: text by beam search or sampling, labels by their likelihood."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, __version__
 
@@ -18,10 +17,13 @@ from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.encoders.out_of_memory import advise_halving, explain_lack_of_memory
+from close_transfer.inference.beam_search import SearchSettings, search_beams
 from close_transfer.inference.journal import PredictionJournal
-from close_transfer.models.lm_wrappers import IGNORED, Context, check_positions
+from close_transfer.inference.label_scores import score_labels
+from close_transfer.models.lm_wrappers import Context, check_positions
 from close_transfer.models.network import TransferNetwork
 from close_transfer.models.prompt_format import TextFormat
+from close_transfer.models.token_trees import has_token_tree
 from close_transfer.training.ragged import Ragged
 
 
@@ -70,7 +72,7 @@ GatherVectors = Callable[[IntArray], Float32Array]
 
 
 class Decoder:
-    """Decoder of a trained model: generates answers with transformers' `generate`, and scores a task's labels."""
+    """Decoder of a trained model: searches or samples answers, and scores a task's labels."""
 
     def __init__(
         self,
@@ -203,6 +205,20 @@ class Decoder:
 
     def _generate(self, context: Context) -> tuple[list[str], list[float]]:
         """Return texts and their scores, log-probability per token, `num_return` per example in order."""
+        if self._decoding.top_p is not None or not has_token_tree(self._model.lm):
+            return self._generate_by_transformers(context)
+        settings = SearchSettings(
+            self._decoding.num_beams,
+            self._decoding.num_return,
+            self._max_new,
+            self._format.end,
+            self._format.padding,
+        )
+        texts, scores = search_beams(self._model.lm, context, settings)
+        return self._format.decode(texts.flatten(0, 1)), scores.flatten().tolist()
+
+    def _generate_by_transformers(self, context: Context) -> tuple[list[str], list[float]]:
+        """Sample, or search with a language model of a family that has no tree of tokens."""
         output = self._model.conditioning.generate(
             self._model.lm,
             context,
@@ -231,11 +247,9 @@ class Decoder:
         targets = self._format.encode_targets(
             [label for label, _ in pairs], self._max_new, [prompt for _, prompt in pairs]
         )
-        rows = Ragged.from_rows([ids for ids, _ in targets])
-        ids = rows.pad(range(len(rows)), IGNORED).to(context.states.device)
-        logits = self._model.conditioning.compute_logits(self._model.lm, context.repeat(len(labels)), ids)
-        losses = F.cross_entropy(logits.float().transpose(1, 2), ids, ignore_index=IGNORED, reduction="none")
-        return -losses.sum(dim=1).view(len(prompts), len(labels))
+        ids = [tuple(target) for target, _ in targets]
+        rows = [tuple(ids[start : start + len(labels)]) for start in range(0, len(ids), len(labels))]
+        return score_labels(self._model.lm, self._model.conditioning, context, rows)
 
 
 def parse_prediction(fields: dict[str, Any]) -> Prediction:

@@ -20,6 +20,7 @@ from close_transfer.encoders.embeddings import encode_image_scenes, encode_text_
 from close_transfer.evaluation.evaluation_folder import write_evaluation
 from close_transfer.evaluation.extra_metrics import check_extra_metrics, score_predictions
 from close_transfer.evaluation.record import NOT_ASKED, Evaluation
+from close_transfer.inference.batch_size import choose_batch_size
 from close_transfer.inference.build_text_memory import build_text_memory
 from close_transfer.inference.decoding import Decoder
 from close_transfer.inference.journal import PredictionJournal, fingerprint_inputs
@@ -77,7 +78,9 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     # 3. Answers; those in the journal are not generated again.
     reranker = Reranker(config, clip, task.labels, device) if config.rerank else None
     model.text_memory, text_memory = build_text_memory(config, trained, model, device)
-    decoder = Decoder(model, tokenizer, build_decoding(config, model), config.batch_size, config.scene)
+    decoding = build_decoding(config, model)
+    batch_size = config.batch_size or choose_batch_size(model, decoding)
+    decoder = Decoder(model, tokenizer, decoding, batch_size, config.scene)
     folder = _choose_folder(config, run)
     checkpoint = {"checkpoint": RunFolder(run).fingerprint(config.checkpoint)}
     key = checkpoint | fingerprint_inputs(examples, scenes) | decoder.key | text_memory

@@ -1,0 +1,73 @@
+"""Log-likelihoods of a task's labels, all of them in one pass over a tree of their tokens."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from close_transfer.models.lm_wrappers import IGNORED, Conditioning, Context
+from close_transfer.models.token_trees import build_token_tree, has_token_tree
+from close_transfer.training.ragged import Ragged
+
+# Ids of each label, end token included.
+LabelIds = tuple[tuple[int, ...], ...]
+
+
+def score_labels(
+    lm: PreTrainedModel, conditioning: Conditioning, context: Context, labels: Sequence[LabelIds]
+) -> Float[Tensor, "b n"]:
+    """Return the log-likelihood of every label of every scene.
+
+    Args:
+        lm: language model, in evaluation mode.
+        conditioning: interface of its family.
+        context: contexts of the scenes.
+        labels: ids of the labels of each scene, equally many for all. They may differ, because the first token depends
+            on whether there is a prompt.
+    """
+    if not has_token_tree(lm):
+        return _score_rows(lm, conditioning, context, labels)
+    rows_of: dict[LabelIds, list[int]] = defaultdict(list)
+    for row, ids in enumerate(labels):
+        rows_of[ids].append(row)
+    scores = torch.empty(len(labels), len(labels[0]), device=context.states.device)
+    for ids, row_list in rows_of.items():
+        rows = torch.tensor(row_list, device=context.states.device)
+        scores[rows] = _score_tree(lm, context if len(rows_of) == 1 else context.select(rows), ids)
+    return scores
+
+
+def _score_tree(lm: PreTrainedModel, context: Context, labels: LabelIds) -> Tensor:
+    """Score labels that are the same for all scenes; tokens that begin several of them are computed once."""
+    device, num_scenes = context.states.device, len(context.states)
+    # The last token is not among them: nothing follows it.
+    beginnings = sorted({ids[:end] for ids in labels for end in range(1, len(ids))}, key=len)
+    number_of = {beginning: number for number, beginning in enumerate(beginnings)}
+    tree = build_token_tree(lm, context, torch.tensor([len(each) - 1 for each in beginnings], device=device).long())
+    logits = tree.read()[:, None]
+    if beginnings:
+        tokens = torch.tensor([beginning[-1] for beginning in beginnings], device=device)
+        is_ancestor = [[each == beginning[: len(each)] for each in beginnings] for beginning in beginnings]
+        visible = torch.tensor(is_ancestor, device=device).expand(num_scenes, -1, -1)
+        logits = torch.cat([logits, tree.extend(tokens.expand(num_scenes, -1), visible)], dim=1)
+    likely = logits.float().log_softmax(dim=-1)
+    scores = [
+        sum(likely[:, number_of.get(ids[:end], -1) + 1, token] for end, token in enumerate(ids)) for ids in labels
+    ]
+    return torch.stack([torch.as_tensor(score) for score in scores], dim=1)
+
+
+def _score_rows(
+    lm: PreTrainedModel, conditioning: Conditioning, context: Context, labels: Sequence[LabelIds]
+) -> Tensor:
+    """Score labels as separate rows, each with a copy of its context."""
+    num_labels = len(labels[0])
+    rows = Ragged.from_rows([ids for scene in labels for ids in scene])
+    ids = rows.pad(range(len(rows)), IGNORED).to(context.states.device)
+    logits = conditioning.compute_logits(lm, context.repeat(num_labels), ids)
+    losses = F.cross_entropy(logits.float().transpose(1, 2), ids, ignore_index=IGNORED, reduction="none")
+    return -losses.sum(dim=1).view(len(labels), num_labels)
