@@ -9,7 +9,7 @@ ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check-experiments test test-quick test-slow test-all test-floors update-constraints lint format settings typecheck check-imports check report-bug bench bench-gpu benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
+.PHONY: help demo check-experiments test test-quick test-slow test-all test-floors update-constraints lint format settings typecheck check-imports check report-bug bench bench-scale bench-gpu benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
 
 help:  ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-24s%s\n", $$1, $$2}'
@@ -82,6 +82,10 @@ bench: $(INSTALLED)  ## Time start, text encoding, training and scores on a CPU,
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/scoring.py --rounds 3 --meteor-rounds 1
 	$(BIN)/python benchmarks/answer_parsing.py
+
+# Ten million captions take 6 GB of disk. Writing distinct ones takes most of the time.
+bench-scale: $(INSTALLED)  ## Measure memory and time of training on 100,000 to ten million captions (hours on two cores)
+	$(BIN)/python benchmarks/growth.py --sizes 100000 1000000 10000000 --output runs/benchmarks/growth_scale.json
 
 bench-gpu: $(INSTALLED)  ## Time text encoding and training on a GPU, next to other ways
 	$(BIN)/python benchmarks/text_encoding.py ViT-L-14 --rounds 3
