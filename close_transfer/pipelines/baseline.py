@@ -159,7 +159,7 @@ def evaluate_baseline(config: BaselineConfig) -> Results:
     return results
 
 
-def _load_training_examples(config: BaselineConfig, task: Task) -> list[Example]:
+def _load_training_examples(config: BaselineConfig, task: Task) -> Sequence[Example]:
     """Return the training examples.
 
     Raises:
